@@ -1,0 +1,2 @@
+//! The `petasos` binary.
+fn main() {}

@@ -1,0 +1,44 @@
+//! Every name on the wire: paths, parameters, headers, cookie and claim. Nothing else spells them out.
+
+/// Path of the hub resource (draft-07, section "Discovery").
+pub const HUB_PATH: &str = "/.well-known/mercure";
+/// The hub's path in the 2019 protocol, served as the same resource.
+pub const HUB_PATH_2019: &str = "/hub";
+/// Liveness probe.
+pub const HEALTH_PATH: &str = "/healthz";
+/// Readiness probe.
+pub const READY_PATH: &str = "/readyz";
+
+/// Subscription and publication: a topic selector, or a topic.
+pub const PARAM_TOPIC: &str = "topic";
+/// State reconciliation in the query (draft-07).
+pub const PARAM_LAST_EVENT_ID: &str = "lastEventID";
+/// State reconciliation in the query, as the 2019 protocol spelled it.
+pub const PARAM_LAST_EVENT_ID_2019: &str = "Last-Event-ID";
+/// The token in the query (draft-07).
+pub const PARAM_AUTHORIZATION: &str = "authorization";
+/// Publication: the content.
+pub const PARAM_DATA: &str = "data";
+/// Publication: marks an update private (draft-07).
+pub const PARAM_PRIVATE: &str = "private";
+/// Publication: one member of the audience (draft-04).
+pub const PARAM_TARGET: &str = "target";
+/// Publication: the event id.
+pub const PARAM_ID: &str = "id";
+/// Publication: the SSE event type.
+pub const PARAM_TYPE: &str = "type";
+/// Publication: the SSE reconnection time in milliseconds.
+pub const PARAM_RETRY: &str = "retry";
+
+/// State reconciliation as a header, of a request and of an answer (WHATWG HTML, section 9.2).
+pub const HEADER_LAST_EVENT_ID: &str = "Last-Event-ID";
+/// Default name of the cookie that carries a token.
+pub const COOKIE_NAME: &str = "mercureAuthorization";
+/// The claim that holds what a token may do.
+pub const CLAIM: &str = "mercure";
+/// The claim under its namespaced name; it wins when both are there.
+pub const CLAIM_NAMESPACED: &str = "https://mercure.rocks/";
+/// The event id that stands for "before the first one".
+pub const EARLIEST: &str = "earliest";
+/// The selector that matches every topic.
+pub const ANY: &str = "*";
