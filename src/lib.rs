@@ -4,5 +4,10 @@
 //! `history` knows the frame and the event id. Nothing points back, and only `runtime` touches a socket, a clock or a
 //! thread. `tests/tidy.rs` checks it; `docs/ARCHITECTURE.md` draws it.
 
+pub mod history;
+pub mod http;
+pub mod hub;
 pub mod limits;
 pub mod protocol;
+pub mod ring;
+pub mod runtime;

@@ -37,3 +37,76 @@ const _: () = assert!(SELECTOR_BYTES_MAX < TARGET_BYTES_MAX);
 const _: () = assert!(EVENT_ID_BYTES_MAX < TARGET_BYTES_MAX);
 const _: () = assert!(SELECTORS_MAX_DEFAULT <= FORM_FIELDS_MAX);
 const _: () = assert!(TOPICS_MAX + TARGETS_MAX < FORM_FIELDS_MAX);
+/// The request line: the target, the method and the version.
+pub const REQUEST_LINE_BYTES_MAX: usize = TARGET_BYTES_MAX + 64;
+/// Empty lines tolerated before a request line (RFC 9112, section 2.2).
+pub const EMPTY_LINES_MAX: usize = 4;
+/// `Host`: a domain name or an address, a colon and a port.
+pub const HOST_BYTES_MAX: usize = 255 + 6;
+/// Extensions of all chunks of one body together.
+pub const CHUNK_EXTENSIONS_BYTES_MAX: usize = 4 << 10;
+/// Trailers of one body.
+pub const TRAILERS_BYTES_MAX: usize = 8 << 10;
+/// Bytes of later requests taken from the socket while a request is being answered.
+pub const PIPELINED_BYTES_MAX: usize = 16 << 10;
+/// What one HTTP/1 connection holds unparsed.
+pub const READ_BUFFER_BYTES_MAX: usize = HEAD_BYTES_MAX + PIPELINED_BYTES_MAX;
+
+const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX);
+
+/// Resolution of the timer wheel, in milliseconds: how late a deadline may fire.
+pub const WHEEL_TICK_MS: u64 = 100;
+/// Buckets of the timer wheel.
+pub const WHEEL_TICKS: u64 = 512;
+/// Entries of the cross-core ring; a power of two.
+pub const RING_ENTRIES: usize = 4_096;
+/// Ring entries a shard takes before it looks at its sockets again.
+pub const RING_BATCH_MAX: usize = 256;
+/// Publications the sequencer commits together.
+pub const COMMIT_BATCH_MAX: usize = 1_024;
+/// Publications that wait for the sequencer (503 beyond).
+pub const PUBLISH_QUEUE_MAX: usize = 4_096;
+/// Bytes of publications between their shard and the last reader of the ring (503 beyond), but one is always taken.
+pub const PUBLISH_QUEUE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of updates a shard keeps in memory for those who reconnect.
+pub const TAIL_BYTES_MAX: usize = 16 << 20;
+/// The same, in updates.
+pub const TAIL_UPDATES_MAX: usize = 65_536;
+/// Bytes a subscriber may owe before it is served from the history, by default (`SUBSCRIBER_BUFFER`).
+pub const SUBSCRIBER_BUFFER_DEFAULT: usize = 256 << 10;
+/// Bytes given at once to a subscriber that catches up.
+pub const CATCH_UP_BYTES: usize = 64 << 10;
+/// Updates looked at in one go for a subscriber that catches up.
+pub const CATCH_UP_UPDATES: usize = 1_024;
+/// Reads of the history one shard has under way.
+pub const HISTORY_READS_MAX: usize = 16;
+/// Sockets a shard writes to before it looks at its other work.
+pub const FLUSH_BATCH_MAX: usize = 64;
+
+const _: () = assert!(RING_ENTRIES.is_power_of_two());
+const _: () = assert!(RING_BATCH_MAX < RING_ENTRIES);
+const _: () = assert!(COMMIT_BATCH_MAX <= PUBLISH_QUEUE_MAX);
+const _: () = assert!(CATCH_UP_BYTES < SUBSCRIBER_BUFFER_DEFAULT);
+
+/// Connections that wait to be accepted, for each shard; the kernel lowers it to `net.core.somaxconn`.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+/// `SO_SNDBUF` of a connection; the kernel doubles it for its own overhead.
+pub const SUBSCRIBER_SOCKET_BYTES: usize = 64 << 10;
+/// Socket events a shard takes at once.
+pub const EVENTS_MAX: usize = 512;
+/// Connections a shard accepts before it looks at its other work.
+pub const ACCEPT_BATCH_MAX: usize = 64;
+/// How long accepting pauses when no descriptor is left, in milliseconds.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+/// Descriptors kept for everything that is not a connection: listeners, rings, the history, logs.
+pub const RESERVED_FDS: u64 = 64;
+/// How long a connection may idle between two requests, in milliseconds.
+pub const KEEP_ALIVE_IDLE_MS: u64 = 60_000;
+/// How long a closing connection is read and not answered, so that its client can read the answer, in milliseconds.
+pub const LINGER_MS: u64 = 2_000;
+/// Bytes read at once from a socket.
+pub const READ_BYTES_MAX: usize = 64 << 10;
+/// How long a stop may take beyond `DRAIN_TIMEOUT`, in milliseconds.
+pub const DRAIN_GRACE_MS: u64 = 5_000;
+/// Locked memory that the rings of one executor need.
+pub const MEMLOCK_BYTES_PER_SHARD: u64 = 512 << 10;

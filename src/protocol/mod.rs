@@ -5,4 +5,13 @@
 //! [`crate::limits`].
 
 pub mod event_id;
+pub mod form;
+pub mod frame;
+pub mod grant;
 pub mod names;
+pub mod selector;
+pub mod token;
+pub mod topic;
+pub mod trie;
+pub mod update;
+pub mod uri_template;

@@ -1,0 +1,204 @@
+//! The history in memory (`DB_PATH=:memory:`): lost at exit, never written anywhere.
+//!
+//! Shards read while the sequencer appends, so both maps are lock-free skip lists; frames are shared with the ring and the
+//! tails, not copied. Readers see an update as soon as it is inserted, which is before it is on the ring: a shard may
+//! read ahead of the ring, and has to expect that.
+
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_skiplist::{SkipMap, SkipSet};
+
+use super::{Extent, History, HistoryError, HistoryReader, Placed, Position, Retention, Stretch};
+use crate::protocol::frame::Frame;
+
+/// The writing end.
+pub struct MemoryHistory {
+    held: Arc<Held>,
+    retention: Retention,
+    newest: Position,
+    updates: u64,
+    bytes: u64,
+}
+
+struct Held {
+    by_position: SkipMap<Position, Placed>,
+    /// Every occurrence of every id, so that the first that is left can be found when an older one is removed.
+    by_id: SkipSet<(Box<str>, Position)>,
+    /// The two ends of [`Extent`], written by the sequencer alone.
+    before_oldest: AtomicU64,
+    newest: AtomicU64,
+}
+
+impl MemoryHistory {
+    /// An empty history.
+    pub fn new(retention: Retention) -> Self {
+        let held = Held {
+            by_position: SkipMap::new(),
+            by_id: SkipSet::new(),
+            before_oldest: AtomicU64::new(0),
+            newest: AtomicU64::new(0),
+        };
+        Self { held: Arc::new(held), retention, newest: Position::START, updates: 0, bytes: 0 }
+    }
+
+    fn insert(&mut self, frame: &Arc<Frame>) -> Placed {
+        let position = self.newest.next();
+        let id = frame.id().as_str();
+        let placed = Placed {
+            position,
+            frame: Arc::clone(frame),
+            first_of_id: self.held.first_with_id(id).is_none(),
+        };
+        self.held.by_position.insert(position, placed.clone());
+        self.held.by_id.insert((id.into(), position));
+        self.newest = position;
+        self.updates += 1;
+        self.bytes += frame.bytes_held() as u64;
+        placed
+    }
+
+    /// Removes the oldest updates until the bounds hold; the newest always stays.
+    fn retain(&mut self) {
+        let Retention { updates_max, bytes_max } = self.retention;
+        while self.updates > 1
+            && ((updates_max > 0 && self.updates > updates_max) || (bytes_max > 0 && self.bytes > bytes_max))
+        {
+            let Some(oldest) = self.held.by_position.front() else { break };
+            let Placed { position, frame, .. } = oldest.value();
+            // Readers are told first, so that a hole is never taken for the end of the history.
+            self.held.before_oldest.store(position.get(), Ordering::Release);
+            self.held.by_id.remove(&(frame.id().as_str().into(), *position));
+            self.updates -= 1;
+            self.bytes -= frame.bytes_held() as u64;
+            oldest.remove();
+        }
+    }
+}
+
+impl History for MemoryHistory {
+    fn append(&mut self, batch: &[Arc<Frame>]) -> Result<Vec<Placed>, HistoryError> {
+        let placed = batch.iter().map(|frame| self.insert(frame)).collect();
+        self.retain();
+        self.held.newest.store(self.newest.get(), Ordering::Release);
+        Ok(placed)
+    }
+
+    fn reader(&self) -> Arc<dyn HistoryReader> {
+        Arc::clone(&self.held) as Arc<dyn HistoryReader>
+    }
+}
+
+impl Held {
+    fn first_with_id(&self, id: &str) -> Option<Position> {
+        let from = (Box::from(id), Position::START);
+        let entry = self.by_id.lower_bound(Bound::Included(&from))?;
+        let (found, position) = entry.value();
+        (&**found == id).then_some(*position)
+    }
+
+    fn extent_now(&self) -> Extent {
+        // `newest` first: read the other way round, the ends could cross.
+        let newest = Position::new(self.newest.load(Ordering::Acquire));
+        let before_oldest = Position::new(self.before_oldest.load(Ordering::Acquire));
+        Extent { before_oldest, newest: newest.max(before_oldest) }
+    }
+}
+
+impl HistoryReader for Held {
+    fn locate(&self, id: &str) -> Result<Option<Position>, HistoryError> {
+        Ok(self.first_with_id(id))
+    }
+
+    fn read(&self, after: Position, updates_max: usize, bytes_max: usize) -> Result<Stretch, HistoryError> {
+        let mut bytes = 0;
+        let mut updates = Vec::new();
+        let newest = self.extent_now().newest;
+        let mut expected = None;
+        for entry in self.by_position.range(after.next()..=newest.max(after.next())) {
+            let placed = entry.value();
+            // The oldest may be removed while this reads: what follows a hole is left to the next read.
+            let hole = expected.is_some_and(|position| position != placed.position);
+            if hole || updates.len() >= updates_max || bytes >= bytes_max {
+                break;
+            }
+            bytes += placed.frame.bytes_held();
+            expected = Some(placed.position.next());
+            updates.push(placed.clone());
+        }
+        Ok(Stretch { updates, extent: self.extent_now() })
+    }
+
+    fn extent(&self) -> Result<Extent, HistoryError> {
+        Ok(self.extent_now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Origin, Resume, resolve};
+    use crate::protocol::event_id::EventId;
+    use crate::protocol::grant::Authorization;
+    use crate::protocol::update::Update;
+
+    fn frame(id: &str) -> Arc<Frame> {
+        let body = format!("topic=t&data=x&id={id}");
+        let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("valid body");
+        Arc::new(Frame::encode(&update))
+    }
+
+    fn history(updates_max: u64, ids: &[&str]) -> MemoryHistory {
+        let mut history = MemoryHistory::new(Retention { updates_max, bytes_max: 0 });
+        for id in ids {
+            history.append(&[frame(id)]).expect("memory takes everything");
+        }
+        history
+    }
+
+    fn ids(stretch: &Stretch) -> Vec<&str> {
+        stretch.updates.iter().map(|placed| placed.frame.id().as_str()).collect()
+    }
+
+    #[test]
+    fn the_first_occurrence_of_an_id_counts_and_the_next_takes_over_when_it_is_removed() {
+        let mut history = history(3, &["a", "b", "a"]);
+        let reader = history.reader();
+        assert_eq!(reader.locate("a"), Ok(Some(Position::new(1))));
+        let placed = history.append(&[frame("a")]).expect("room");
+        assert!(!placed[0].first_of_id);
+        assert_eq!(reader.locate("a"), Ok(Some(Position::new(3))));
+        assert_eq!(reader.locate("ab"), Ok(None));
+    }
+
+    #[test]
+    fn a_read_is_bounded_and_continues_where_it_ended() {
+        let reader = history(0, &["a", "b", "c", "d"]).reader();
+        let stretch = reader.read(Position::new(1), 2, usize::MAX).expect("readable");
+        assert_eq!(ids(&stretch), ["b", "c"]);
+        let stretch = reader.read(Position::new(3), 10, 1).expect("readable");
+        assert_eq!(ids(&stretch), ["d"], "one update is always read, whatever the byte bound");
+        assert!(reader.read(Position::new(4), 10, 10).expect("readable").updates.is_empty());
+    }
+
+    #[test]
+    fn the_extent_tells_what_was_discarded() {
+        let reader = history(2, &["a", "b", "c"]).reader();
+        let extent = Extent { before_oldest: Position::new(1), newest: Position::new(3) };
+        assert_eq!(reader.extent(), Ok(extent));
+        assert_eq!(ids(&reader.read(Position::START, 10, usize::MAX).expect("readable")), ["b", "c"]);
+        let unknown = resolve(&*reader, &Resume::parse("a")).expect("readable");
+        assert_eq!(unknown, Origin { cursor: Position::new(1), known: None });
+        let known = resolve(&*reader, &Resume::parse("b")).expect("readable");
+        assert_eq!(known, Origin { cursor: Position::new(2), known: EventId::parse("b").ok() });
+        assert_eq!(resolve(&*reader, &Resume::Earliest).map(|origin| origin.known), Ok(None));
+    }
+
+    #[test]
+    fn bytes_bound_the_history_but_the_newest_stays() {
+        let mut history = MemoryHistory::new(Retention { updates_max: 0, bytes_max: 1 });
+        history.append(&[frame("a"), frame("b")]).expect("memory takes everything");
+        assert_eq!(ids(&history.reader().read(Position::START, 9, usize::MAX).expect("readable")), ["b"]);
+    }
+}

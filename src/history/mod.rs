@@ -1,0 +1,170 @@
+//! The history: every acknowledged update, in the one order, for those who come back.
+//!
+//! It knows the frame and the event id, nothing of subscribers. One [`History`] belongs to the sequencer, which alone
+//! appends; any number of [`HistoryReader`]s look up ids and read ranges meanwhile, without stopping it.
+//!
+//! Invariants worth naming:
+//! - positions are given out here, one after the other, without a hole; a position never names two updates;
+//! - an append is all or nothing, and what it acknowledged is read in that order;
+//! - the oldest updates go first, so what is held is always one unbroken range.
+
+pub mod memory;
+
+use std::fmt;
+use std::sync::Arc;
+
+
+use crate::protocol::event_id::EventId;
+use crate::protocol::frame::Frame;
+
+/// The place of an update in the hub's one order, from 1; [`Position::START`] is the place before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(u64);
+
+impl Position {
+    /// Before every update.
+    pub const START: Self = Self(0);
+
+    /// The position with this number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The place after it.
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// The place before it; the start stays the start.
+    pub const fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
+
+/// One update in its place.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// Its place in the order.
+    pub position: Position,
+    /// The update.
+    pub frame: Arc<Frame>,
+    /// Whether no update that the history held when it was appended had this id: then a lookup finds this one.
+    pub first_of_id: bool,
+}
+
+/// What a history keeps; zero is no bound (`HISTORY_SIZE`, `HISTORY_MAX_BYTES`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Updates.
+    pub updates_max: u64,
+    /// Bytes of events with their topics and ids.
+    pub bytes_max: u64,
+}
+
+/// The range that a history holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The place before the oldest update that is held: a reader that was here has missed nothing.
+    pub before_oldest: Position,
+    /// The newest update, or [`Extent::before_oldest`] when none is held.
+    pub newest: Position,
+}
+
+/// A stretch of the history.
+#[derive(Debug)]
+pub struct Stretch {
+    /// The updates, in order, without a hole.
+    pub updates: Vec<Placed>,
+    /// What the history held when it was read.
+    pub extent: Extent,
+}
+
+/// Why a store did not do as it was asked; the text is for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryError(pub String);
+
+impl fmt::Display for HistoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for HistoryError {}
+
+/// The writing end; the sequencer owns it.
+pub trait History: Send {
+    /// Appends a batch, in one transaction, and answers it in its places.
+    ///
+    /// # Errors
+    /// The store refused: nothing of the batch is held, and the next call may succeed.
+    fn append(&mut self, batch: &[Arc<Frame>]) -> Result<Vec<Placed>, HistoryError>;
+
+    /// A reading end for other threads.
+    fn reader(&self) -> Arc<dyn HistoryReader>;
+}
+
+/// A reading end, shared by every shard.
+pub trait HistoryReader: Send + Sync {
+    /// The place of the first update with this id that is held; `None` when there is none.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    fn locate(&self, id: &str) -> Result<Option<Position>, HistoryError>;
+
+    /// The updates after `after`: at most `updates_max`, and no further one once `bytes_max` is reached.
+    ///
+    /// When the next one is not held any more the stretch begins at the oldest that is, and [`Extent`] tells.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    fn read(&self, after: Position, updates_max: usize, bytes_max: usize) -> Result<Stretch, HistoryError>;
+
+    /// What is held now.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    fn extent(&self) -> Result<Extent, HistoryError>;
+}
+
+/// Where a subscriber wants to resume (PROTOCOL section 6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// After everything that is discarded: `earliest`, or an id that cannot exist.
+    Earliest,
+    /// After this update, or as [`Resume::Earliest`] when it is not held.
+    After(EventId),
+}
+
+impl Resume {
+    /// Reads a last event id. Any text is one: what is not an event id is one that is not held.
+    pub fn parse(text: &str) -> Self {
+        EventId::parse(text).map_or(Self::Earliest, Self::After)
+    }
+}
+
+/// Where a subscriber that resumes begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The last position it is taken to have.
+    pub cursor: Position,
+    /// The id it named, when it is held; else it is told `earliest`.
+    pub known: Option<EventId>,
+}
+
+/// Finds where a subscriber begins.
+///
+/// # Errors
+/// The store could not be read.
+pub fn resolve(reader: &dyn HistoryReader, resume: &Resume) -> Result<Origin, HistoryError> {
+    if let Resume::After(id) = resume
+        && let Some(cursor) = reader.locate(id.as_str())?
+    {
+        return Ok(Origin { cursor, known: Some(id.clone()) });
+    }
+    Ok(Origin { cursor: reader.extent()?.before_oldest, known: None })
+}

@@ -1,0 +1,172 @@
+//! The body of an HTTP/1 request: a fixed length, or chunks (RFC 9112, sections 6 and 7).
+//!
+//! ```text
+//! Fixed:   Data ──all bytes──▶ Done
+//! Chunked: Size ──CR──▶ SizeLf ──▶ Data ──▶ DataCr ──▶ DataLf ──▶ Size …
+//!            └─;─▶ Extension ──CR──▶ SizeLf
+//!          SizeLf of the chunk of size 0 ──▶ LineStart ──CR──▶ EndLf ──▶ Done
+//!                                              └─▶ Trailer ──CR──▶ TrailerLf ──▶ LineStart
+//! ```
+//!
+//! Invariants: the body never exceeds its bound, and one that will is refused before its bytes are read; every line ends
+//! with CR LF exactly; extensions and trailers are read past, within bounds, and never used.
+
+use crate::http::refusal::Refusal;
+use crate::limits::{CHUNK_EXTENSIONS_BYTES_MAX, TRAILERS_BYTES_MAX};
+
+/// Digits of a chunk size: as many as a `u64` can hold, so that none can overflow.
+const CHUNK_SIZE_DIGITS_MAX: u8 = 16;
+
+/// How a body is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLength {
+    /// There is none, or its length is 0.
+    Empty,
+    /// `Content-Length`, in bytes.
+    Fixed(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+}
+
+/// The state machine that reads one body.
+#[derive(Clone, Debug)]
+pub struct Body {
+    state: State,
+    /// Bytes that may still be added to the body.
+    room_bytes: u64,
+    extension_bytes_left: usize,
+    trailer_bytes_left: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Fixed { left: u64 },
+    Size { digits: u8, size: u64 },
+    Extension { size: u64 },
+    SizeLf { size: u64 },
+    Data { left: u64 },
+    DataCr,
+    DataLf,
+    LineStart,
+    Trailer,
+    TrailerLf,
+    EndLf,
+    Done,
+}
+
+impl Body {
+    /// A body of at most `body_bytes_max` bytes, chunks decoded.
+    ///
+    /// # Errors
+    /// [`Refusal::BodyTooLarge`] when its length is known and exceeds that.
+    pub fn new(length: BodyLength, body_bytes_max: u64) -> Result<Self, Refusal> {
+        let state = match length {
+            BodyLength::Empty | BodyLength::Fixed(0) => State::Done,
+            BodyLength::Fixed(bytes) if bytes > body_bytes_max => return Err(Refusal::BodyTooLarge),
+            BodyLength::Fixed(left) => State::Fixed { left },
+            BodyLength::Chunked => State::Size { digits: 0, size: 0 },
+        };
+        Ok(Self {
+            state,
+            room_bytes: body_bytes_max,
+            extension_bytes_left: CHUNK_EXTENSIONS_BYTES_MAX,
+            trailer_bytes_left: TRAILERS_BYTES_MAX,
+        })
+    }
+
+    /// Reads what of `input` belongs to the body and appends its content to `out`. Returns how many bytes of `input` it
+    /// took, and whether the body is complete; it takes all of them unless it is.
+    ///
+    /// # Errors
+    /// [`Refusal::Chunk`], [`Refusal::ChunkOverhead`] and [`Refusal::BodyTooLarge`], after which it must not be called
+    /// again.
+    pub fn feed(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(usize, bool), Refusal> {
+        let mut rest = input;
+        loop {
+            if matches!(self.state, State::Done) {
+                return Ok((input.len() - rest.len(), true));
+            }
+            let Some(&byte) = rest.first() else { return Ok((input.len(), false)) };
+            let taken = match self.state {
+                State::Fixed { left } => {
+                    let (taken, left) = copy(rest, left, out);
+                    self.state = if left == 0 { State::Done } else { State::Fixed { left } };
+                    taken
+                }
+                State::Data { left } => {
+                    let (taken, left) = copy(rest, left, out);
+                    self.state = if left == 0 { State::DataCr } else { State::Data { left } };
+                    taken
+                }
+                _ => {
+                    self.state = self.step(byte)?;
+                    1
+                }
+            };
+            rest = &rest[taken..];
+        }
+    }
+
+    /// The state after one byte that is not content.
+    fn step(&mut self, byte: u8) -> Result<State, Refusal> {
+        match (self.state, byte) {
+            (State::Size { digits: 1.., size }, b'\r') => self.size_known(size).map(|()| State::SizeLf { size }),
+            (State::Size { digits: 1.., size }, b';') => {
+                self.size_known(size)?;
+                count(&mut self.extension_bytes_left)?;
+                Ok(State::Extension { size })
+            }
+            (State::Size { digits, size }, _) if digits < CHUNK_SIZE_DIGITS_MAX => {
+                let digit = char::from(byte).to_digit(16).ok_or(Refusal::Chunk)?;
+                Ok(State::Size { digits: digits + 1, size: size << 4 | u64::from(digit) })
+            }
+            (State::Extension { size }, b'\r') => Ok(State::SizeLf { size }),
+            (State::Extension { size }, _) if is_text(byte) => {
+                count(&mut self.extension_bytes_left)?;
+                Ok(State::Extension { size })
+            }
+            (State::SizeLf { size: 0 }, b'\n') | (State::TrailerLf, b'\n') => Ok(State::LineStart),
+            (State::SizeLf { size }, b'\n') => Ok(State::Data { left: size }),
+            (State::DataCr, b'\r') => Ok(State::DataLf),
+            (State::DataLf, b'\n') => Ok(State::Size { digits: 0, size: 0 }),
+            (State::LineStart, b'\r') => Ok(State::EndLf),
+            // A folded line continues the one before; as the first it continues nothing, and nobody sends either.
+            (State::LineStart, b' ' | b'\t') => Err(Refusal::Chunk),
+            (State::Trailer, b'\r') => Ok(State::TrailerLf),
+            (State::LineStart | State::Trailer, _) if is_text(byte) => {
+                count(&mut self.trailer_bytes_left)?;
+                Ok(State::Trailer)
+            }
+            (State::EndLf, b'\n') => Ok(State::Done),
+            _ => Err(Refusal::Chunk),
+        }
+    }
+
+    /// Refuses the chunk that would make the body too large as soon as its size is known.
+    fn size_known(&mut self, size: u64) -> Result<(), Refusal> {
+        self.room_bytes = self.room_bytes.checked_sub(size).ok_or(Refusal::BodyTooLarge)?;
+        Ok(())
+    }
+}
+
+/// Copies at most `left` bytes; returns how many, and how many are left then.
+fn copy(input: &[u8], left: u64, out: &mut Vec<u8>) -> (usize, u64) {
+    // A length beyond the address space only means that all of the input belongs to the body.
+    let taken = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
+    out.extend_from_slice(&input[..taken]);
+    (taken, left - taken as u64)
+}
+
+fn count(left: &mut usize) -> Result<(), Refusal> {
+    *left = left.checked_sub(1).ok_or(Refusal::ChunkOverhead)?;
+    Ok(())
+}
+
+/// A byte that may stand in an extension or a trailer: no control character but the tab.
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;

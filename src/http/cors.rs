@@ -1,0 +1,267 @@
+//! Cross-origin resource sharing (Fetch, section 3.2) and lists of origins (PROTOCOL sections 4 and 8).
+//!
+//! Invariant: an origin that is echoed comes from the configuration, never from the request.
+
+use std::fmt;
+
+use url::Url;
+
+use crate::http::response::{HeaderValue, Response};
+use crate::http::status::Status;
+
+/// Origins that may do something; all of them with `*`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OriginList {
+    any: bool,
+    origins: Vec<HeaderValue>,
+}
+
+/// A part of a setting that is not an origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginError {
+    part: String,
+}
+
+/// Which answers other origins may read: `CORS_ALLOWED_ORIGINS`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cors {
+    allowed: OriginList,
+}
+
+/// What [`Cors`] decided about one request. It outlives the request, which is gone when its answer is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CorsDecision {
+    /// There is no list: no answer has such headers.
+    Off,
+    /// The request has no origin, or one that is not listed; with a list, that is worth a `Vary`.
+    NotListed,
+    /// Everyone may read it, without credentials. `varies`: a listed origin would get another answer.
+    Any {
+        /// Whether the answer depends on the origin.
+        varies: bool,
+    },
+    /// The origin at this place of the list may read it, with credentials.
+    Listed(usize),
+}
+
+impl OriginList {
+    /// Reads a list separated by commas or white space: origins (`https://example.com:8443`), or `*`.
+    ///
+    /// # Errors
+    /// [`OriginError`] names the part that is not an origin.
+    pub fn parse(list: &str) -> Result<Self, OriginError> {
+        let mut parsed = Self::default();
+        for part in list.split([',', ' ', '\t', '\r', '\n']).filter(|part| !part.is_empty()) {
+            if part == "*" {
+                parsed.any = true;
+                continue;
+            }
+            let origin = parse_origin(part).ok_or_else(|| OriginError { part: part.to_owned() })?;
+            if !parsed.origins.contains(&origin) {
+                parsed.origins.push(origin);
+            }
+        }
+        Ok(parsed)
+    }
+
+    /// Whether nothing is allowed.
+    pub fn is_empty(&self) -> bool {
+        !self.any && self.origins.is_empty()
+    }
+
+    /// Whether this origin, as an `Origin` header writes it, is allowed. `null` never is: every sandboxed document has
+    /// it, so it names nobody.
+    pub fn allows(&self, origin: &[u8]) -> bool {
+        self.place(origin).is_some() || (self.any && origin != b"null" && !origin.is_empty())
+    }
+
+    /// The same for the URL of a document, as a `Referer` header writes it.
+    pub fn allows_origin_of(&self, url: &[u8]) -> bool {
+        let url = std::str::from_utf8(url).ok().and_then(|text| Url::parse(text).ok());
+        url.and_then(|url| serialize_origin(&url)).is_some_and(|origin| self.allows(origin.as_bytes()))
+    }
+
+    fn place(&self, origin: &[u8]) -> Option<usize> {
+        self.origins.iter().position(|listed| listed.as_str().as_bytes() == origin)
+    }
+}
+
+/// An origin in the form in which browsers send it: the default port left out, the host in lower case and ASCII.
+fn parse_origin(text: &str) -> Option<HeaderValue> {
+    let url = Url::parse(text).ok()?;
+    let is_bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+    if !is_bare || !url.username().is_empty() || url.password().is_some() {
+        return None;
+    }
+    HeaderValue::parse(serialize_origin(&url)?).ok()
+}
+
+/// Scheme, host and port; also of schemes that WHATWG calls opaque (`capacitor://localhost`), which web views send.
+fn serialize_origin(url: &Url) -> Option<String> {
+    let host = url.host_str().filter(|host| !host.is_empty())?;
+    let origin = match url.port() {
+        Some(port) => format!("{}://{host}:{port}", url.scheme()),
+        None => format!("{}://{host}", url.scheme()),
+    };
+    Some(origin)
+}
+
+impl Cors {
+    /// Reads `CORS_ALLOWED_ORIGINS`; an empty list switches CORS off.
+    ///
+    /// # Errors
+    /// [`OriginError`] names the part that is not an origin.
+    pub fn parse(list: &str) -> Result<Self, OriginError> {
+        OriginList::parse(list).map(|allowed| Self { allowed })
+    }
+
+    /// Decides about a request with this `Origin`.
+    pub fn decide(&self, origin: Option<&[u8]>) -> CorsDecision {
+        if self.allowed.is_empty() {
+            return CorsDecision::Off;
+        }
+        match origin.and_then(|origin| self.allowed.place(origin)) {
+            Some(place) => CorsDecision::Listed(place),
+            None if self.allowed.any => CorsDecision::Any { varies: !self.allowed.origins.is_empty() },
+            None => CorsDecision::NotListed,
+        }
+    }
+
+    /// Adds what every answer carries, errors included (PROTOCOL section 8).
+    pub fn apply(&self, decision: CorsDecision, response: &mut Response) {
+        let allowed = match decision {
+            CorsDecision::Off => return,
+            CorsDecision::NotListed => None,
+            CorsDecision::Any { .. } => Some(HeaderValue::from_static("*")),
+            CorsDecision::Listed(place) => self.allowed.origins.get(place).cloned(),
+        };
+        if decision != (CorsDecision::Any { varies: false }) {
+            response.append("Vary", HeaderValue::from_static("Origin"));
+        }
+        let Some(origin) = allowed else { return };
+        response.set("Access-Control-Allow-Origin", origin);
+        if matches!(decision, CorsDecision::Listed(_)) {
+            response.set("Access-Control-Allow-Credentials", HeaderValue::from_static("true"));
+        }
+        response.set("Access-Control-Expose-Headers", HeaderValue::from_static("Link, Last-Event-ID"));
+    }
+
+    /// The answer to a preflight request, with everything that [`Cors::apply`] would add.
+    pub fn preflight(&self, decision: CorsDecision) -> Response {
+        let mut response = Response::empty(Status::NoContent);
+        self.apply(decision, &mut response);
+        if matches!(decision, CorsDecision::Any { .. } | CorsDecision::Listed(_)) {
+            for (name, value) in [
+                ("Access-Control-Allow-Methods", "GET, HEAD, POST"),
+                (
+                    "Access-Control-Allow-Headers",
+                    "authorization, cache-control, last-event-id, content-type",
+                ),
+                ("Access-Control-Max-Age", "86400"),
+            ] {
+                response.append(name, HeaderValue::from_static(value));
+            }
+        }
+        response
+    }
+}
+
+impl fmt::Display for OriginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is not an origin; expected scheme://host[:port] or *", self.part)
+    }
+}
+
+impl std::error::Error for OriginError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+        response.fields().find(|(other, _)| *other == name).map(|(_, value)| value)
+    }
+
+    #[test]
+    fn origins_are_written_as_browsers_send_them() {
+        let list = OriginList::parse("HTTPS://Example.COM:443, http://b:8080\thttps://é.example/\ncapacitor://localhost")
+            .expect("a list");
+        for origin in ["https://example.com", "http://b:8080", "https://xn--9ca.example", "capacitor://localhost"] {
+            assert!(list.allows(origin.as_bytes()), "{origin}");
+        }
+        for origin in ["", "null", "http://example.com", "https://example.com.evil", "https://example.com:8443", "*"] {
+            assert!(!list.allows(origin.as_bytes()), "{origin}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_origin_is_named() {
+        for part in ["example.com", "https://a/path", "https://a?q", "https://u@a", "null", "**", "https://", "data:x"] {
+            let error = OriginList::parse(&format!("https://ok.example {part}")).expect_err(part);
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_referer_counts_by_its_origin() {
+        let list = OriginList::parse("https://a.example").expect("a list");
+        assert!(list.allows_origin_of(b"https://a.example/page?x#y"));
+        assert!(list.allows_origin_of(b"https://a.example:443"));
+        for referer in
+            ["https://b.example/?https://a.example", "https://a.example@b.example/", "a.example", "", "about:blank"]
+        {
+            assert!(!list.allows_origin_of(referer.as_bytes()), "{referer}");
+        }
+        assert!(!list.allows_origin_of(b"https://a.example\xff/"));
+        assert!(!OriginList::parse("*").expect("a list").allows(b"null"), "null names nobody");
+    }
+
+    #[test]
+    fn without_a_list_there_are_no_cors_headers() {
+        let cors = Cors::parse(" , ").expect("a list");
+        let decision = cors.decide(Some(b"https://a.example"));
+        assert_eq!(decision, CorsDecision::Off);
+        let preflight = cors.preflight(decision);
+        assert_eq!(preflight.status(), Status::NoContent);
+        assert!(preflight.fields().all(|(name, _)| !name.starts_with("Access-Control") && name != "Vary"));
+    }
+
+    #[test]
+    fn a_listed_origin_is_echoed_with_credentials() {
+        let cors = Cors::parse("https://a.example").expect("a list");
+        let mut response = Response::text(Status::BadRequest, "no");
+        cors.apply(cors.decide(Some(b"https://a.example")), &mut response);
+        assert_eq!(field(&response, "Access-Control-Allow-Origin"), Some("https://a.example"));
+        assert_eq!(field(&response, "Access-Control-Allow-Credentials"), Some("true"));
+        assert_eq!(field(&response, "Access-Control-Expose-Headers"), Some("Link, Last-Event-ID"));
+        assert_eq!(field(&response, "Vary"), Some("Origin"));
+    }
+
+    #[test]
+    fn another_origin_gets_nothing_but_vary() {
+        let cors = Cors::parse("https://a.example").expect("a list");
+        for origin in [None, Some(b"https://b.example".as_slice()), Some(b"null")] {
+            let preflight = cors.preflight(cors.decide(origin));
+            assert_eq!(field(&preflight, "Vary"), Some("Origin"));
+            assert!(preflight.fields().all(|(name, _)| !name.starts_with("Access-Control")), "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn the_wildcard_never_goes_with_credentials() {
+        let cors = Cors::parse("*").expect("a list");
+        let preflight = cors.preflight(cors.decide(Some(b"https://a.example")));
+        assert_eq!(field(&preflight, "Access-Control-Allow-Origin"), Some("*"));
+        assert_eq!(field(&preflight, "Access-Control-Allow-Credentials"), None);
+        assert_eq!(field(&preflight, "Vary"), None, "the answer is the same for all");
+        assert_eq!(field(&preflight, "Access-Control-Allow-Methods"), Some("GET, HEAD, POST"));
+        assert_eq!(field(&preflight, "Access-Control-Max-Age"), Some("86400"));
+
+        let cors = Cors::parse("*, https://a.example").expect("a list");
+        assert_eq!(cors.decide(Some(b"https://a.example")), CorsDecision::Listed(0));
+        let other = cors.preflight(cors.decide(Some(b"https://b.example")));
+        assert_eq!(field(&other, "Access-Control-Allow-Origin"), Some("*"));
+        assert_eq!(field(&other, "Access-Control-Allow-Credentials"), None);
+        assert_eq!(field(&other, "Vary"), Some("Origin"));
+    }
+}

@@ -1,0 +1,184 @@
+//! Where the token of a request is (PROTOCOL section 4; RFC 6750, section 2). Whether it is valid is not decided here.
+//!
+//! Invariants: a request that could mean two tokens is refused; a token sent by cookie publishes only from an origin
+//! that may; no token appears in `Debug` output.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::http::cors::OriginList;
+use crate::http::request::{Method, Request, Single};
+use crate::http::response::{Challenge, Response};
+use crate::http::status::Status;
+use crate::protocol::form::{self, FormError};
+use crate::protocol::names::PARAM_AUTHORIZATION;
+
+/// Which places are looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct CredentialRules<'c> {
+    /// Name of the cookie (`COOKIE_NAME`).
+    pub cookie_name: &'c str,
+    /// Whether the query parameter counts: in draft-07, not in draft-04.
+    pub query_parameter: bool,
+    /// Origins whose documents may publish by cookie (`PUBLISH_ALLOWED_ORIGINS`).
+    pub publish_origins: &'c OriginList,
+}
+
+/// The token a request came with. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential<'a> {
+    /// The token, unchecked.
+    pub token: Cow<'a, str>,
+    /// Where it was.
+    pub source: Source,
+}
+
+/// Where a token was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `Authorization: Bearer`.
+    Header,
+    /// The query parameter: a successful answer must be marked private ([`Response::mark_private`]).
+    Query,
+    /// The cookie.
+    Cookie,
+}
+
+/// Why a request's credentials are refused. `Display` is for the log; [`CredentialError::to_response`] tells the client
+/// less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialError {
+    /// Two `Authorization` headers, or two query parameters.
+    Several,
+    /// `Authorization` with another scheme than `Bearer`.
+    OtherScheme,
+    /// The place for the token is there, and what it holds is not a text without spaces.
+    Malformed,
+    /// A cookie on `POST`, from an origin that may not publish, or from none.
+    ForeignOrigin,
+    /// The query cannot be read.
+    Query(FormError),
+}
+
+impl Credential<'_> {
+    /// Finds the token: the header, else the query parameter, else the cookie. None when there is none; an empty query
+    /// parameter or cookie is none.
+    ///
+    /// # Errors
+    /// [`CredentialError`], when it cannot be told, or must not be used.
+    pub fn find<'a>(
+        request: &Request<'a>,
+        rules: &CredentialRules<'_>,
+    ) -> Result<Option<Credential<'a>>, CredentialError> {
+        match request.authorization {
+            Single::Several => return Err(CredentialError::Several),
+            Single::One(value) => {
+                let token = Cow::Borrowed(bearer(value)?);
+                return Ok(Some(Credential { token, source: Source::Header }));
+            }
+            Single::Absent => {}
+        }
+        if let Some(query) = request.query.filter(|_| rules.query_parameter)
+            && let Some(token) = from_query(query)?
+        {
+            return Ok(Some(Credential { token, source: Source::Query }));
+        }
+        let Some(token) = from_cookies(request, rules.cookie_name)? else { return Ok(None) };
+        if request.method == Method::Post && !may_publish(request, rules.publish_origins) {
+            return Err(CredentialError::ForeignOrigin);
+        }
+        Ok(Some(Credential { token: Cow::Borrowed(token), source: Source::Cookie }))
+    }
+}
+
+/// The token of `Bearer <token>`; the scheme in any case (RFC 9110, section 11.1).
+fn bearer(value: &[u8]) -> Result<&str, CredentialError> {
+    let scheme_end = value.iter().position(|&byte| byte == b' ').unwrap_or(value.len());
+    let (scheme, rest) = value.split_at(scheme_end);
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(CredentialError::OtherScheme);
+    }
+    token(rest.trim_ascii()).filter(|token| !token.is_empty()).ok_or(CredentialError::Malformed)
+}
+
+fn from_query(query: &str) -> Result<Option<Cow<'_, str>>, CredentialError> {
+    let mut found = None;
+    for field in form::fields(query.as_bytes()) {
+        let (name, value) = field.map_err(CredentialError::Query)?;
+        if name == PARAM_AUTHORIZATION && found.replace(value).is_some() {
+            return Err(CredentialError::Several);
+        }
+    }
+    match found {
+        Some(value) if token(value.as_bytes()).is_none() => Err(CredentialError::Malformed),
+        found => Ok(found.filter(|value| !value.is_empty())),
+    }
+}
+
+/// The first cookie of that name (RFC 6265, sections 4.2 and 5.2; names are case-sensitive), without its quotes. A
+/// cookie of a longer path is sent first, so the first is the one that was set for the hub.
+fn from_cookies<'a>(request: &Request<'a>, cookie_name: &str) -> Result<Option<&'a str>, CredentialError> {
+    let pairs = request.cookies.iter().flat_map(|line| line.split(|&byte| byte == b';'));
+    for pair in pairs {
+        let Some(equals) = memchr::memchr(b'=', pair) else { continue };
+        if pair[..equals].trim_ascii() != cookie_name.as_bytes() {
+            continue;
+        }
+        let value = pair[equals + 1..].trim_ascii();
+        let value = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
+        let token = token(value).ok_or(CredentialError::Malformed)?;
+        return Ok(Some(token).filter(|token| !token.is_empty()));
+    }
+    Ok(None)
+}
+
+/// A token has no space in it and no byte beyond ASCII; what else it must be is for its verification to say.
+fn token(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic()))
+}
+
+/// Protection from cross-site request forgery: a browser adds the cookie to any site's `POST`, but not a false origin.
+fn may_publish(request: &Request<'_>, origins: &OriginList) -> bool {
+    match (request.origin, request.referer) {
+        (Some(origin), _) => origins.allows(origin),
+        (None, Some(referer)) => origins.allows_origin_of(referer),
+        (None, None) => false,
+    }
+}
+
+impl CredentialError {
+    /// The answer: 403 to a foreign origin, 400 to a malformed query, else 401.
+    pub fn to_response(self) -> Response {
+        match self {
+            Self::ForeignOrigin => Response::status_only(Status::Forbidden),
+            Self::Query(error) => Response::bad_request(&error),
+            Self::Several | Self::OtherScheme | Self::Malformed => {
+                Response::unauthorized(Challenge::InvalidToken)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Credential<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for CredentialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Several => f.write_str("several tokens in one place"),
+            Self::OtherScheme => f.write_str("an authentication scheme other than Bearer"),
+            Self::Malformed => f.write_str("the token is not printable ASCII without spaces, or is empty"),
+            Self::ForeignOrigin => f.write_str("a cookie on POST without an origin that may publish"),
+            Self::Query(error) => write!(f, "the query cannot be read: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for CredentialError {}
+
+#[cfg(test)]
+#[path = "credentials_tests.rs"]
+mod tests;

@@ -1,0 +1,170 @@
+//! The head of an HTTP/1 request (RFC 9112, sections 2 to 6), on httparse.
+//!
+//! httparse finds the parts; a server must check more than it does. Invariant: where RFC 9112 lets a recipient choose
+//! between repairing and refusing, this refuses, so that no proxy in front can have understood the bytes differently.
+
+use std::mem::MaybeUninit;
+
+use crate::http::body::BodyLength;
+use crate::http::refusal::Refusal;
+use crate::http::request::{Method, Request, Single, Version};
+use crate::http::scan::{Scanner, skip_empty_lines};
+use crate::http::target::{Target, valid_host};
+use crate::limits::{EMPTY_LINES_MAX, HEADERS_MAX};
+
+/// A request head, with what it says about the connection and the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// The request.
+    pub request: Request<'a>,
+    /// How the body is framed.
+    pub body_length: BodyLength,
+    /// Whether the client lets the connection serve another request: HTTP/1.1 without `Connection: close`.
+    pub keep_alive: bool,
+}
+
+/// Reads the head at the start of `buf`, after at most [`EMPTY_LINES_MAX`] empty lines. None when it is
+/// not complete; else the head and the number of bytes it takes. One that arrives in pieces is read by
+/// [`crate::http::connection::Connection`], which does not start over at each.
+///
+/// # Errors
+/// The [`Refusal`] to answer before the connection is closed; it is found as soon as a bound is passed, complete or not.
+pub fn parse_head(buf: &[u8]) -> Result<Option<(Head<'_>, usize)>, Refusal> {
+    let mut empty_lines_left = EMPTY_LINES_MAX;
+    let Some(start) = skip_empty_lines(buf, &mut empty_lines_left) else { return Ok(None) };
+    let Some(length) = Scanner::default().find_end(&buf[start..])? else { return Ok(None) };
+    let end = start + length;
+    Ok(Some((parse_complete(&buf[start..end])?, end)))
+}
+
+/// Reads a head that [`Scanner`] found complete.
+pub(crate) fn parse_complete(head: &[u8]) -> Result<Head<'_>, Refusal> {
+    let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(head, &mut fields) {
+        Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+        Ok(_) => return Err(Refusal::RequestLine),
+        Err(error) => return Err(refusal_of(error, head)),
+    }
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
+        return Err(Refusal::RequestLine);
+    };
+    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+    let method = Method::parse(method.as_bytes());
+    let target = Target::parse(method, target)?;
+    let mut request = Request::new(method, version, target.path, target.query);
+    let mut message = MessageFields::default();
+    for field in parsed.headers.iter() {
+        let value = field.value.trim_ascii();
+        if !message.take(field.name, value) {
+            request.field(field.name, value)?;
+        }
+    }
+    // The authority of an absolute target replaces `Host`, which must be valid all the same (RFC 9112, section 3.2.2).
+    request.host = target.authority.or(message.host(version)?);
+    Ok(Head {
+        request,
+        body_length: message.body_length(version)?,
+        keep_alive: version == Version::Http11 && !message.close,
+    })
+}
+
+/// The fields that belong to the HTTP/1 message, not to the request.
+#[derive(Default)]
+struct MessageFields<'a> {
+    host: Single<'a>,
+    content_length: Single<'a>,
+    transfer_encoding: Single<'a>,
+    close: bool,
+}
+
+impl<'a> MessageFields<'a> {
+    /// Takes a field that belongs here; false for any other.
+    fn take(&mut self, name: &str, value: &'a [u8]) -> bool {
+        let place = match name.len() {
+            4 if name.eq_ignore_ascii_case("host") => &mut self.host,
+            10 if name.eq_ignore_ascii_case("connection") => {
+                let mut options = value.split(|&byte| byte == b',');
+                self.close |= options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"));
+                return true;
+            }
+            14 if name.eq_ignore_ascii_case("content-length") => &mut self.content_length,
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => &mut self.transfer_encoding,
+            _ => return false,
+        };
+        *place = if *place == Single::Absent { Single::One(value) } else { Single::Several };
+        true
+    }
+
+    fn host(&self, version: Version) -> Result<Option<&'a str>, Refusal> {
+        match self.host {
+            Single::One(value) => valid_host(value).map(Some).ok_or(Refusal::Host),
+            Single::Absent if version == Version::Http10 => Ok(None),
+            Single::Absent | Single::Several => Err(Refusal::Host),
+        }
+    }
+
+    /// The framing of the body (RFC 9112, section 6.3).
+    fn body_length(&self, version: Version) -> Result<BodyLength, Refusal> {
+        match (self.content_length, self.transfer_encoding) {
+            (Single::Absent, Single::Absent) => Ok(BodyLength::Empty),
+            (Single::One(value), Single::Absent) => match decimal(value) {
+                None => Err(Refusal::ContentLength),
+                Some(0) => Ok(BodyLength::Empty),
+                Some(bytes) => Ok(BodyLength::Fixed(bytes)),
+            },
+            (Single::Several, Single::Absent) => Err(Refusal::ContentLength),
+            (Single::Absent, Single::One(codings)) if version == Version::Http11 => transfer_coding(codings),
+            (Single::Absent, _) => Err(Refusal::TransferEncoding),
+            (_, _) => Err(Refusal::LengthAndCoding),
+        }
+    }
+}
+
+/// Digits and nothing else: no sign, no space, no list, no overflow.
+fn decimal(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    value.iter().try_fold(0_u64, |number, &digit| {
+        let digit = char::from(digit).to_digit(10)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+/// `chunked` alone is understood. Another coding under a final `chunked` has a length at least, so it is merely not
+/// implemented; anything else has none (RFC 9112, sections 6.1 and 6.3).
+fn transfer_coding(codings: &[u8]) -> Result<BodyLength, Refusal> {
+    let is_chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
+    let is_not_another = |coding: &[u8]| is_chunked(coding) || coding.trim_ascii().is_empty();
+    let mut list = codings.split(|&byte| byte == b',');
+    let last_is_chunked = list.next_back().is_some_and(is_chunked);
+    match (last_is_chunked, list.next()) {
+        (false, _) => Err(Refusal::TransferEncoding),
+        (true, None) => Ok(BodyLength::Chunked),
+        (true, Some(first)) if is_not_another(first) || list.any(is_not_another) => Err(Refusal::TransferEncoding),
+        (true, Some(_)) => Err(Refusal::UnknownCoding),
+    }
+}
+
+fn refusal_of(error: httparse::Error, head: &[u8]) -> Refusal {
+    match error {
+        httparse::Error::HeaderName => Refusal::FieldName,
+        httparse::Error::HeaderValue => Refusal::FieldValue,
+        httparse::Error::NewLine => Refusal::LineEnding,
+        httparse::Error::TooManyHeaders => Refusal::TooManyFields,
+        httparse::Error::Version if names_another_version(head) => Refusal::Version,
+        httparse::Error::Token | httparse::Error::Version | httparse::Error::Status => Refusal::RequestLine,
+    }
+}
+
+/// Whether the request line ends with a well-formed version (RFC 9112, section 2.3), which then is not one of ours.
+fn names_another_version(head: &[u8]) -> bool {
+    let line = &head[..memchr::memchr(b'\r', head).unwrap_or(head.len())];
+    matches!(line, [.., b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+        if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
+#[cfg(test)]
+#[path = "head_tests.rs"]
+mod tests;

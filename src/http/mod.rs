@@ -1,0 +1,21 @@
+//! HTTP, pure: bytes in, values out. No socket, no clock, no thread.
+//!
+//! [`connection::Connection`] is the HTTP/1.1 server machine; [`request::Request`], [`route::Command`] and
+//! [`response::Response`] know nothing of it and serve HTTP/2 as well. Invariants worth naming: what two readers could
+//! understand differently is refused, not repaired (request smuggling lives in repairs); every buffer is bounded in
+//! [`crate::limits`]; a header value that reaches the wire cannot hold a control character, by construction.
+
+pub mod body;
+pub mod connection;
+pub mod cors;
+pub mod credentials;
+pub mod date;
+pub mod head;
+pub mod refusal;
+pub mod request;
+pub mod response;
+pub mod route;
+mod scan;
+pub mod status;
+pub mod subscribe_query;
+mod target;

@@ -1,0 +1,108 @@
+//! Why a request is refused before anything of it is carried out.
+
+use std::fmt;
+
+use crate::http::status::Status;
+use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
+
+/// A request that cannot be read. The `Display` text is fit for the client. An HTTP/1 connection closes after the
+/// answer: where the next request would start is no longer certain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The request line is not one (RFC 9112, section 3).
+    RequestLine,
+    /// A line ends with LF alone, or a CR stands alone (RFC 9112, section 2.2).
+    LineEnding,
+    /// A field line is malformed: a bad name, white space before the colon, a folded line (RFC 9112, section 5).
+    FieldName,
+    /// A field value holds a control character (RFC 9110, section 5.5).
+    FieldValue,
+    /// The request target has a form that this method cannot have, or is not a URI reference (RFC 9112, section 3.2).
+    Target,
+    /// The request target is longer than [`TARGET_BYTES_MAX`].
+    TargetTooLong,
+    /// The head is longer than [`HEAD_BYTES_MAX`].
+    HeadTooLong,
+    /// There are more than [`HEADERS_MAX`] fields.
+    TooManyFields,
+    /// Not HTTP/1.0 or HTTP/1.1.
+    Version,
+    /// `Host` is missing in HTTP/1.1, given twice, or not a host (RFC 9112, section 3.2).
+    Host,
+    /// `Content-Length` is given twice or is not a decimal number (RFC 9112, section 6.3).
+    ContentLength,
+    /// `Content-Length` beside `Transfer-Encoding`, the classic of request smuggling (RFC 9112, section 6.1).
+    LengthAndCoding,
+    /// `Transfer-Encoding` in HTTP/1.0, given twice, or not ending with `chunked` once (RFC 9112, section 6.3).
+    TransferEncoding,
+    /// A transfer coding other than `chunked` (RFC 9112, section 6.1).
+    UnknownCoding,
+    /// An expectation other than `100-continue` (RFC 9110, section 10.1.1).
+    Expectation,
+    /// A field that may be given once is given several times; the name of the field.
+    Repeated(&'static str),
+    /// The value of `Last-Event-ID` is not UTF-8 (WHATWG HTML, section 9.2.4).
+    LastEventId,
+    /// The chunked coding is broken (RFC 9112, section 7.1).
+    Chunk,
+    /// Chunk extensions or trailers are larger than allowed.
+    ChunkOverhead,
+    /// The body is larger than allowed.
+    BodyTooLarge,
+}
+
+impl Refusal {
+    /// The status of the answer.
+    pub const fn status(self) -> Status {
+        match self {
+            Self::TargetTooLong => Status::UriTooLong,
+            Self::HeadTooLong | Self::TooManyFields => Status::HeaderFieldsTooLarge,
+            Self::Version => Status::VersionNotSupported,
+            Self::UnknownCoding => Status::NotImplemented,
+            Self::Expectation => Status::ExpectationFailed,
+            Self::BodyTooLarge => Status::ContentTooLarge,
+            Self::RequestLine
+            | Self::LineEnding
+            | Self::FieldName
+            | Self::FieldValue
+            | Self::Target
+            | Self::Host
+            | Self::ContentLength
+            | Self::LengthAndCoding
+            | Self::TransferEncoding
+            | Self::Repeated(_)
+            | Self::LastEventId
+            | Self::Chunk
+            | Self::ChunkOverhead => Status::BadRequest,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RequestLine => f.write_str("Malformed request line."),
+            Self::LineEnding => f.write_str("Lines must end with CR LF."),
+            Self::FieldName => f.write_str("Malformed header field."),
+            Self::FieldValue => f.write_str("Control character in a header field."),
+            Self::Target => f.write_str("Malformed request target."),
+            Self::TargetTooLong => write!(f, "The request target is longer than {TARGET_BYTES_MAX} bytes."),
+            Self::HeadTooLong => write!(f, "The request head is longer than {HEAD_BYTES_MAX} bytes."),
+            Self::TooManyFields => write!(f, "More than {HEADERS_MAX} header fields."),
+            Self::Version => f.write_str("Only HTTP/1.0 and HTTP/1.1 are spoken on this connection."),
+            Self::Host => f.write_str("Missing, repeated or invalid Host."),
+            Self::ContentLength => f.write_str("Invalid Content-Length."),
+            Self::LengthAndCoding => f.write_str("Content-Length beside Transfer-Encoding."),
+            Self::TransferEncoding => f.write_str("Invalid Transfer-Encoding."),
+            Self::UnknownCoding => f.write_str("Only the chunked transfer coding is implemented."),
+            Self::Expectation => f.write_str("Only the expectation 100-continue is known."),
+            Self::Repeated(name) => write!(f, "Repeated {name}."),
+            Self::LastEventId => f.write_str("Last-Event-ID must be valid UTF-8."),
+            Self::Chunk => f.write_str("Malformed chunked body."),
+            Self::ChunkOverhead => f.write_str("Too many bytes of chunk extensions or trailers."),
+            Self::BodyTooLarge => f.write_str("The request body is too large."),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,287 @@
+//! The request as the hub sees it, borrowed from the bytes it came in, the same for HTTP/1 and HTTP/2.
+//!
+//! Only the fields the hub uses are kept. A field that may be given once and is given twice is refused here, for both
+//! versions; `Authorization` alone keeps the difference, because the protocol answers 401 to it.
+
+use crate::http::refusal::Refusal;
+
+/// The method (RFC 9110, section 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `HEAD`
+    Head,
+    /// `POST`
+    Post,
+    /// `OPTIONS`
+    Options,
+    /// A standard method that no resource here has: `PUT`, `DELETE`, `PATCH`, `TRACE`, `CONNECT`.
+    NotAllowed,
+    /// Anything else; methods are case-sensitive, so `get` is one of these.
+    Unknown,
+}
+
+impl Method {
+    /// Reads a method token.
+    pub fn parse(token: &[u8]) -> Self {
+        match token {
+            b"GET" => Self::Get,
+            b"HEAD" => Self::Head,
+            b"POST" => Self::Post,
+            b"OPTIONS" => Self::Options,
+            b"PUT" | b"DELETE" | b"PATCH" | b"TRACE" | b"CONNECT" => Self::NotAllowed,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The version of HTTP that the request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// HTTP/1.0: no chunks, and every connection serves one request.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+    /// HTTP/2, where the connection's framing is not ours.
+    Http2,
+}
+
+/// A field that may be given once, where the difference between one and several matters later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Single<'a> {
+    /// Not there.
+    #[default]
+    Absent,
+    /// There, once.
+    One(&'a [u8]),
+    /// There more than once: none of the values may be believed.
+    Several,
+}
+
+/// The lines of a field that may be given several times: a list, or the cookie crumbs of HTTP/2. Allocates from the
+/// second line on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lines<'a> {
+    first: Option<&'a [u8]>,
+    more: Vec<&'a [u8]>,
+}
+
+impl<'a> Lines<'a> {
+    /// The values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
+        self.first.into_iter().chain(self.more.iter().copied())
+    }
+
+    /// Whether the field is not there at all.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn push(&mut self, value: &'a [u8]) {
+        if self.first.is_none() {
+            self.first = Some(value);
+        } else {
+            self.more.push(value);
+        }
+    }
+}
+
+/// One request without its body. `Debug` does not show the fields that carry secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// The method.
+    pub method: Method,
+    /// The version.
+    pub version: Version,
+    /// The path, undecoded; `*` for `OPTIONS *`.
+    pub path: &'a str,
+    /// What follows the first `?`, undecoded.
+    pub query: Option<&'a str>,
+    /// The authority: from an absolute target, `:authority`, else `Host`. Always a valid host with an optional port.
+    pub host: Option<&'a str>,
+    /// `Authorization`.
+    pub authorization: Single<'a>,
+    /// `Cookie`; HTTP/2 may send one line per crumb (RFC 9113, section 8.2.3).
+    pub cookies: Lines<'a>,
+    /// `Origin`.
+    pub origin: Option<&'a [u8]>,
+    /// `Referer`.
+    pub referer: Option<&'a [u8]>,
+    /// `Content-Type`.
+    pub content_type: Option<&'a [u8]>,
+    /// `Last-Event-ID`, valid UTF-8.
+    pub last_event_id: Option<&'a str>,
+    /// `Accept`.
+    pub accept: Lines<'a>,
+    /// `Accept-Encoding`.
+    pub accept_encoding: Lines<'a>,
+    /// `If-None-Match`.
+    pub if_none_match: Lines<'a>,
+    /// `Access-Control-Request-Method` (Fetch, section 3.2.2).
+    pub cors_method: Option<&'a [u8]>,
+    /// `Access-Control-Request-Headers`.
+    pub cors_headers: Lines<'a>,
+    /// `Expect: 100-continue`; always false in HTTP/1.0, where it must be ignored (RFC 9110, section 10.1.1).
+    pub expect_continue: bool,
+}
+
+impl<'a> Request<'a> {
+    /// A request without fields.
+    pub fn new(method: Method, version: Version, path: &'a str, query: Option<&'a str>) -> Self {
+        Self {
+            method,
+            version,
+            path,
+            query,
+            host: None,
+            authorization: Single::Absent,
+            cookies: Lines::default(),
+            origin: None,
+            referer: None,
+            content_type: None,
+            last_event_id: None,
+            accept: Lines::default(),
+            accept_encoding: Lines::default(),
+            if_none_match: Lines::default(),
+            cors_method: None,
+            cors_headers: Lines::default(),
+            expect_continue: false,
+        }
+    }
+
+    /// Takes one header field, the name in any case; fields the hub does not use are ignored. `Host` and what frames an
+    /// HTTP/1 message is the business of [`crate::http::head`].
+    ///
+    /// # Errors
+    /// [`Refusal::Repeated`], [`Refusal::LastEventId`] and [`Refusal::Expectation`].
+    pub fn field(&mut self, name: &str, value: &'a [u8]) -> Result<(), Refusal> {
+        // The length alone tells most names apart, so that a field costs one comparison, not thirteen.
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            6 if is("cookie") => self.cookies.push(value),
+            6 if is("origin") => once(&mut self.origin, value, "Origin")?,
+            6 if is("accept") => self.accept.push(value),
+            6 if is("expect") => self.expect(value)?,
+            7 if is("referer") => once(&mut self.referer, value, "Referer")?,
+            12 if is("content-type") => once(&mut self.content_type, value, "Content-Type")?,
+            13 if is("authorization") => {
+                self.authorization = match self.authorization {
+                    Single::Absent => Single::One(value),
+                    Single::One(_) | Single::Several => Single::Several,
+                }
+            }
+            13 if is("last-event-id") => {
+                let id = std::str::from_utf8(value).map_err(|_| Refusal::LastEventId)?;
+                once(&mut self.last_event_id, id, "Last-Event-ID")?;
+            }
+            13 if is("if-none-match") => self.if_none_match.push(value),
+            15 if is("accept-encoding") => self.accept_encoding.push(value),
+            29 if is("access-control-request-method") => {
+                once(&mut self.cors_method, value, "Access-Control-Request-Method")?;
+            }
+            30 if is("access-control-request-headers") => self.cors_headers.push(value),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn expect(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        match self.version {
+            Version::Http10 => Ok(()),
+            Version::Http11 | Version::Http2 if value.eq_ignore_ascii_case(b"100-continue") => {
+                self.expect_continue = true;
+                Ok(())
+            }
+            Version::Http11 | Version::Http2 => Err(Refusal::Expectation),
+        }
+    }
+}
+
+/// Stores the value of a field that may be given once.
+fn once<T>(place: &mut Option<T>, value: T, name: &'static str) -> Result<(), Refusal> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Refusal::Repeated(name)),
+    }
+}
+
+impl std::fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The query, `Authorization`, `Cookie` and `Referer` may hold a token.
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("version", &self.version)
+            .field("path", &self.path)
+            .field("host", &self.host)
+            .field("last_event_id", &self.last_event_id)
+            .field("expect_continue", &self.expect_continue)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get() -> Request<'static> {
+        Request::new(Method::Get, Version::Http11, "/hub", None)
+    }
+
+    #[test]
+    fn methods_are_case_sensitive() {
+        assert_eq!(Method::parse(b"GET"), Method::Get);
+        assert_eq!(Method::parse(b"get"), Method::Unknown);
+        assert_eq!(Method::parse(b"PURGE"), Method::Unknown);
+        assert_eq!(Method::parse(b"DELETE"), Method::NotAllowed);
+    }
+
+    #[test]
+    fn two_values_for_one_field_are_refused_and_two_authorizations_are_remembered() {
+        for name in ["Origin", "Referer", "Content-Type", "Last-Event-ID"] {
+            let mut request = get();
+            request.field(&name.to_lowercase(), b"a").expect("the first");
+            assert_eq!(request.field(name, b"a"), Err(Refusal::Repeated(name)));
+        }
+        let mut request = get();
+        request.field("Authorization", b"Bearer a").expect("the first");
+        assert_eq!(request.authorization, Single::One(b"Bearer a"));
+        request.field("AUTHORIZATION", b"Bearer a").expect("the second");
+        assert_eq!(request.authorization, Single::Several);
+    }
+
+    #[test]
+    fn cookie_crumbs_keep_their_order() {
+        let mut request = get();
+        for crumb in [b"a=1".as_slice(), b"b=2", b"c=3"] {
+            request.field("cookie", crumb).expect("a crumb");
+        }
+        assert_eq!(request.cookies.iter().collect::<Vec<_>>(), [b"a=1", b"b=2", b"c=3"]);
+    }
+
+    #[test]
+    fn a_last_event_id_that_is_not_utf8_is_refused() {
+        assert_eq!(get().field("Last-Event-ID", b"\xff"), Err(Refusal::LastEventId));
+        assert_eq!(get().field("Last-Event-ID", "é".as_bytes()), Ok(()));
+    }
+
+    #[test]
+    fn an_unknown_expectation_is_417_except_in_http_1_0() {
+        assert_eq!(get().field("Expect", b"103-checkpoint"), Err(Refusal::Expectation));
+        let mut old = Request::new(Method::Post, Version::Http10, "/", None);
+        assert_eq!(old.field("Expect", b"100-continue"), Ok(()));
+        assert!(!old.expect_continue);
+        let mut new = get();
+        assert_eq!(new.field("Expect", b"100-Continue"), Ok(()));
+        assert!(new.expect_continue);
+    }
+
+    #[test]
+    fn debug_output_shows_no_secret() {
+        let mut request = Request::new(Method::Get, Version::Http11, "/hub", Some("authorization=s3cret"));
+        for name in ["Authorization", "Cookie", "Referer"] {
+            request.field(name, b"s3cret").expect("a field");
+        }
+        assert!(!format!("{request:?}").contains("s3cret"));
+    }
+}

@@ -1,0 +1,340 @@
+//! Answers: built without knowing the version of HTTP, then encoded as HTTP/1.1 or read field by field for HTTP/2.
+//!
+//! Invariants: a field's name is a constant and its value a [`HeaderValue`], which cannot hold a control character, so
+//! nothing a client sent can end a line; every answer carries the security headers of PROTOCOL section 8.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::http::date::HttpDate;
+use crate::http::refusal::Refusal;
+use crate::http::request::Version;
+use crate::http::status::Status;
+use crate::protocol::event_id::EventId;
+use crate::protocol::names::{EARLIEST, HEADER_LAST_EVENT_ID};
+
+const CACHE_CONTROL: &str = "Cache-Control";
+const CONTENT_TYPE: &str = "Content-Type";
+const CONTENT_SECURITY_POLICY: &str = "Content-Security-Policy";
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// The value of a response field: no control character but the tab (RFC 9110, section 5.5).
+#[derive(Clone, PartialEq, Eq)]
+pub struct HeaderValue(Cow<'static, str>);
+
+/// A text that cannot be a field's value: it holds a control character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderValueError;
+
+/// One answer. Its body is complete, or a stream that follows the head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    status: Status,
+    fields: Vec<(&'static str, HeaderValue)>,
+    body: Body,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Body {
+    Bytes(Cow<'static, [u8]>),
+    Stream,
+}
+
+/// What the bearer of the token is told (RFC 6750, section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Challenge {
+    /// There was no token.
+    Missing,
+    /// There was one, and it failed a check; never which.
+    InvalidToken,
+}
+
+/// From where a stream starts, when the request asked (PROTOCOL section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precedes<'a> {
+    /// From the start of the history.
+    Earliest,
+    /// After this event.
+    Event(&'a EventId),
+}
+
+/// How an answer goes over an HTTP/1 connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Http1<'a> {
+    /// The version of the request.
+    pub version: Version,
+    /// The request was a `HEAD`: the answer's head, without its body.
+    pub head_only: bool,
+    /// The connection serves another request, [`crate::http::connection::Connection::begin_answer`].
+    pub keep_alive: bool,
+    /// `Date`, which a server that has a clock must send (RFC 9110, section 6.6.1).
+    pub date: Option<&'a HttpDate>,
+}
+
+impl Response {
+    /// Published (PROTOCOL section 3): 200, and the body is the id and nothing else.
+    pub fn published(id: &EventId) -> Self {
+        Self::text(Status::Ok, id.as_str().to_owned())
+    }
+
+    /// The head of a subscription's stream (PROTOCOL section 2). On HTTP/1.1 the caller sends chunks behind it.
+    pub fn stream(precedes: Option<Precedes<'_>>) -> Self {
+        let mut response = Self { status: Status::Ok, fields: Vec::with_capacity(8), body: Body::Stream };
+        for (name, value) in [
+            (CONTENT_TYPE, "text/event-stream"),
+            (CACHE_CONTROL, "private, no-cache, no-store, must-revalidate, max-age=0"),
+            ("Pragma", "no-cache"),
+            ("Expires", "0"),
+            ("X-Accel-Buffering", "no"),
+        ] {
+            response.append(name, HeaderValue::from_static(value));
+        }
+        match precedes {
+            None => {}
+            Some(Precedes::Earliest) => {
+                response.append(HEADER_LAST_EVENT_ID, HeaderValue::from_static(EARLIEST));
+            }
+            Some(Precedes::Event(id)) => response.append(HEADER_LAST_EVENT_ID, id.into()),
+        }
+        response
+    }
+
+    /// A text for people, `text/plain; charset=utf-8`.
+    pub fn text(status: Status, text: impl Into<Cow<'static, str>>) -> Self {
+        let bytes = match text.into() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+        Self::with_body(status, TEXT, bytes)
+    }
+
+    /// A body of any media type.
+    pub fn with_body(status: Status, content_type: HeaderValue, body: impl Into<Cow<'static, [u8]>>) -> Self {
+        Self { status, fields: vec![(CONTENT_TYPE, content_type)], body: Body::Bytes(body.into()) }
+    }
+
+    /// No body at all: 204 and 304.
+    pub fn empty(status: Status) -> Self {
+        Self { status, fields: Vec::new(), body: Body::Bytes(Cow::Borrowed(&[])) }
+    }
+
+    /// A status with its reason as the text.
+    pub fn status_only(status: Status) -> Self {
+        Self::text(status, status.reason())
+    }
+
+    /// A request that could not be read.
+    pub fn refusal(refusal: Refusal) -> Self {
+        Self::text(refusal.status(), refusal.to_string())
+    }
+
+    /// 400 with the text of an error that is fit for the client.
+    pub fn bad_request(error: &impl fmt::Display) -> Self {
+        Self::text(Status::BadRequest, error.to_string())
+    }
+
+    /// 401 (PROTOCOL section 4). The body never says why.
+    pub fn unauthorized(challenge: Challenge) -> Self {
+        let mut response = Self::status_only(Status::Unauthorized);
+        let value = match challenge {
+            Challenge::Missing => "Bearer",
+            Challenge::InvalidToken => "Bearer error=\"invalid_token\"",
+        };
+        response.append("WWW-Authenticate", HeaderValue::from_static(value));
+        response
+    }
+
+    /// 405, naming the methods that the resource has (RFC 9110, section 15.5.6).
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        let mut response = Self::status_only(Status::MethodNotAllowed);
+        response.append("Allow", HeaderValue::from_static(allow));
+        response
+    }
+
+    /// 503: try again after so many seconds.
+    pub fn unavailable(retry_after_s: u32) -> Self {
+        let mut response = Self::status_only(Status::ServiceUnavailable);
+        response.append("Retry-After", HeaderValue(Cow::Owned(retry_after_s.to_string())));
+        response
+    }
+
+    /// Alive, or ready: 200 `ok`.
+    pub fn healthy() -> Self {
+        let mut response = Self::text(Status::Ok, "ok");
+        response.append(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+
+    /// A page that is part of this program.
+    pub fn page(html: &'static str) -> Self {
+        Self::with_body(Status::Ok, HeaderValue::from_static("text/html; charset=utf-8"), html.as_bytes())
+    }
+
+    /// Adds a field. One of the same name stays: right for lists such as `Vary` and `Link`.
+    pub fn append(&mut self, name: &'static str, value: HeaderValue) {
+        self.fields.push((name, value));
+    }
+
+    /// Replaces a field.
+    pub fn set(&mut self, name: &'static str, value: HeaderValue) {
+        self.fields.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        self.append(name, value);
+    }
+
+    /// Marks a successful answer private, because its URL holds a token (PROTOCOL section 4; RFC 6750, section 2.3). A
+    /// stream is private already; an error is left alone.
+    pub fn mark_private(&mut self) {
+        if self.status.is_success() && self.body != Body::Stream {
+            self.set(CACHE_CONTROL, HeaderValue::from_static("private"));
+        }
+    }
+
+    /// The status.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The body as a whole; none for a stream.
+    pub fn body(&self) -> Option<&[u8]> {
+        match &self.body {
+            Body::Bytes(bytes) => Some(bytes),
+            Body::Stream => None,
+        }
+    }
+
+    /// `Content-Length`; none for a stream and for a status that has no body.
+    pub fn content_length(&self) -> Option<usize> {
+        self.body().filter(|_| self.status.has_body()).map(<[u8]>::len)
+    }
+
+    /// Every field but `Date`, `Content-Length` and those of the HTTP/1 connection.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let own_policy = self.fields.iter().any(|(name, _)| *name == CONTENT_SECURITY_POLICY);
+        let common = [
+            ("X-Content-Type-Options", "nosniff"),
+            ("X-Frame-Options", "DENY"),
+            (CONTENT_SECURITY_POLICY, "default-src 'self'"),
+        ];
+        let common = common.into_iter().take(if own_policy { 2 } else { 3 });
+        common.chain(self.fields.iter().map(|(name, value)| (*name, value.as_str())))
+    }
+
+    /// Appends the answer to `out` as HTTP/1.1: the head, and the body unless `http1.head_only`.
+    ///
+    /// The status line says HTTP/1.1 to a client of 1.0 too (RFC 9110, section 2.5), and uses nothing that it cannot
+    /// understand: a stream ends with the connection, not with a last chunk.
+    pub fn encode(&self, http1: &Http1<'_>, out: &mut Vec<u8>) {
+        let chunks = self.body == Body::Stream && http1.version != Version::Http10;
+        let keep_alive = http1.keep_alive && http1.version != Version::Http10;
+        out.extend_from_slice(b"HTTP/1.1 ");
+        extend_decimal(out, u64::from(self.status.code()));
+        out.push(b' ');
+        out.extend_from_slice(self.status.reason().as_bytes());
+        out.extend_from_slice(b"\r\n");
+        for (name, value) in self.fields() {
+            extend_field(out, name, value.as_bytes());
+        }
+        if let Some(date) = http1.date {
+            extend_field(out, "Date", date.as_bytes());
+        }
+        if let Some(length) = self.content_length() {
+            out.extend_from_slice(b"Content-Length: ");
+            extend_decimal(out, length as u64);
+            out.extend_from_slice(b"\r\n");
+        }
+        if chunks {
+            extend_field(out, "Transfer-Encoding", b"chunked");
+        }
+        if !keep_alive {
+            extend_field(out, "Connection", b"close");
+        } else if self.body == Body::Stream {
+            extend_field(out, "Connection", b"keep-alive");
+        }
+        out.extend_from_slice(b"\r\n");
+        if let Some(body) = self.body().filter(|_| !http1.head_only && self.status.has_body()) {
+            out.extend_from_slice(body);
+        }
+    }
+}
+
+fn extend_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn extend_decimal(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    let mut rest = number;
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
+}
+
+impl HeaderValue {
+    /// A value that is part of this program. In a constant, a bad one does not compile.
+    ///
+    /// # Panics
+    /// When the text holds a control character.
+    pub const fn from_static(text: &'static str) -> Self {
+        assert!(is_field_value(text.as_bytes()), "a control character in a constant");
+        Self(Cow::Borrowed(text))
+    }
+
+    /// A value made at run time.
+    ///
+    /// # Errors
+    /// When it holds a control character.
+    pub fn parse(text: String) -> Result<Self, HeaderValueError> {
+        if is_field_value(text.as_bytes()) { Ok(Self(Cow::Owned(text))) } else { Err(HeaderValueError) }
+    }
+
+    /// The value as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+const fn is_field_value(bytes: &[u8]) -> bool {
+    let mut at = 0;
+    while at < bytes.len() {
+        if (bytes[at] < b' ' && bytes[at] != b'\t') || bytes[at] == 0x7f {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+impl From<&EventId> for HeaderValue {
+    /// Every event id is a field value: [`EventId::parse`] refuses control characters.
+    fn from(id: &EventId) -> Self {
+        Self(Cow::Owned(id.as_str().to_owned()))
+    }
+}
+
+impl fmt::Debug for HeaderValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for HeaderValueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a header value must not hold a control character")
+    }
+}
+
+impl std::error::Error for HeaderValueError {}
+
+#[cfg(test)]
+#[path = "response_tests.rs"]
+mod tests;

@@ -1,0 +1,359 @@
+//! The gate: what a request may do, before anything of it is done.
+//!
+//! It turns a request into a [`Decision`]: an answer, a subscription that is granted, or a body worth reading. The client
+//! is told the status that PROTOCOL section 4 gives; the reason goes to the log with the answer, and never holds a token.
+//! It fails closed: whatever cannot be decided is refused.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::history::Resume;
+use crate::http::cors::{Cors, CorsDecision, OriginList};
+use crate::http::credentials::{Credential, CredentialRules, Source};
+use crate::http::request::{Request, Version};
+use crate::http::response::{Challenge, Response};
+use crate::http::route::{Command, route};
+use crate::http::status::Status;
+use crate::http::subscribe_query::SubscribeQuery;
+use crate::hub::Now;
+use crate::hub::outbox::Framing;
+use crate::protocol::frame::Frame;
+use crate::protocol::grant::{Authorization, Grant};
+use crate::protocol::names::HUB_PATH;
+use crate::protocol::selector::Selector;
+use crate::protocol::token::{TokenCache, VerificationKey};
+use crate::protocol::update::{Update, UpdateError};
+
+const FORM: &[u8] = b"application/x-www-form-urlencoded";
+const RETRY_AFTER_S: u32 = 1;
+const WELCOME: &str = concat!(
+    "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>petasos</title>",
+    "<h1>petasos</h1><p>This is a hub for the Mercure protocol. Its URL is ",
+    "<a href=\"/.well-known/mercure\"><code>/.well-known/mercure</code></a>.</p></html>\n"
+);
+
+/// What a gate needs to know of the settings.
+#[derive(Clone)]
+pub struct GateSettings {
+    /// `AUTHORIZATION`.
+    pub authorization: Authorization,
+    /// `ALLOW_ANONYMOUS`: subscribers without a token.
+    pub allow_anonymous: bool,
+    /// Verifies the tokens of publishers.
+    pub publisher_key: VerificationKey,
+    /// Verifies the tokens of subscribers.
+    pub subscriber_key: VerificationKey,
+    /// `CORS_ALLOWED_ORIGINS`.
+    pub cors: Cors,
+    /// `PUBLISH_ALLOWED_ORIGINS`.
+    pub publish_origins: OriginList,
+    /// `COOKIE_NAME`.
+    pub cookie_name: String,
+    /// `MAX_SELECTORS`.
+    pub selectors_max: usize,
+    /// `MAX_BODY_SIZE`.
+    pub body_bytes_max: u64,
+}
+
+/// What the gate knows of a request that it has let pass, or answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Passage {
+    /// Which cross-origin headers its answer gets.
+    cors: CorsDecision,
+    /// Its URL held the token.
+    has_token_in_url: bool,
+}
+
+/// What is to be done with a request.
+pub enum Decision {
+    /// Answer it.
+    Answer(Answer),
+    /// A granted subscription.
+    Subscribe(Box<Subscription>),
+    /// A publisher that may publish something: read the body, then [`Gate::publish`].
+    ReadBody(Publisher),
+}
+
+/// An answer, with its reason when it is a refusal.
+#[derive(Debug)]
+pub struct Answer {
+    /// The answer, complete.
+    pub response: Response,
+    /// Why the request is refused, for the log; `None` when it is not.
+    pub reason: Option<String>,
+}
+
+/// A subscription that is granted.
+pub struct Subscription {
+    /// A `HEAD`: the head of the stream, and no subscription.
+    pub head_only: bool,
+    /// What it selects; never empty.
+    pub selectors: Vec<Selector>,
+    /// What it may receive.
+    pub grant: Rc<Grant>,
+    /// When its token expires, in [`Now::ms`].
+    pub expires_ms: u64,
+    /// Where it resumes.
+    pub resume: Option<Resume>,
+    /// How its stream is framed.
+    pub framing: Framing,
+    /// For its answer.
+    pub passage: Passage,
+}
+
+/// A publisher whose body is worth reading.
+pub struct Publisher {
+    grant: Rc<Grant>,
+    /// For its answer.
+    pub passage: Passage,
+}
+
+/// The gate of one shard.
+pub struct Gate {
+    settings: GateSettings,
+    anonymous: Rc<Grant>,
+    publishers: TokenCache<Rc<Grant>>,
+    subscribers: TokenCache<Rc<Grant>>,
+    /// The hub stops: nothing new begins.
+    draining: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Role {
+    Publisher,
+    Subscriber,
+}
+
+/// A refusal on its way to become an [`Answer`].
+struct Refused {
+    response: Response,
+    reason: String,
+}
+
+impl Refused {
+    fn new(response: Response, reason: impl fmt::Display) -> Self {
+        Self { response, reason: reason.to_string() }
+    }
+
+    fn bad_request(error: &impl fmt::Display) -> Self {
+        Self::new(Response::bad_request(error), error)
+    }
+
+    fn forbidden(reason: impl fmt::Display) -> Self {
+        Self::new(Response::status_only(Status::Forbidden), reason)
+    }
+}
+
+impl Gate {
+    /// A gate with these settings.
+    pub fn new(settings: GateSettings) -> Self {
+        Self {
+            settings,
+            anonymous: Rc::new(Grant::anonymous()),
+            publishers: TokenCache::new(),
+            subscribers: TokenCache::new(),
+            draining: false,
+        }
+    }
+
+    /// From now on nothing new begins: 503.
+    pub fn begin_drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// The most bytes a body may have.
+    pub fn body_bytes_max(&self) -> u64 {
+        self.settings.body_bytes_max
+    }
+
+    /// Decides about a request, before its body is read.
+    pub fn decide(&mut self, request: &Request<'_>, now: Now) -> Decision {
+        let mut passage =
+            Passage { cors: self.settings.cors.decide(request.origin), has_token_in_url: false };
+        let command = route(request);
+        let decision = match command {
+            Command::Publish => self.admit_publisher(request, &mut passage, now).map(Decision::ReadBody),
+            Command::Subscribe { head_only } => self
+                .admit_subscriber(request, head_only, &mut passage, now)
+                .map(|subscription| Decision::Subscribe(Box::new(subscription))),
+            Command::Preflight => {
+                let response = self.settings.cors.preflight(passage.cors);
+                return Decision::Answer(Answer { response, reason: None });
+            }
+            Command::Health => Ok(answer(Response::healthy())),
+            Command::Ready if self.draining => Ok(answer(Response::unavailable(RETRY_AFTER_S))),
+            Command::Ready => Ok(answer(Response::healthy())),
+            Command::Welcome => Ok(answer(Response::page(WELCOME))),
+            Command::NotFound => {
+                let text = format!("Not Found. The hub is at {HUB_PATH}.");
+                Err(Refused::new(Response::text(Status::NotFound, text), "no such path"))
+            }
+            Command::MethodNotAllowed { allow } => {
+                Err(Refused::new(Response::method_not_allowed(allow), "method not allowed"))
+            }
+            Command::NotImplemented => {
+                Err(Refused::new(Response::status_only(Status::NotImplemented), "unknown method"))
+            }
+        };
+        match decision {
+            Ok(Decision::Answer(answer)) => Decision::Answer(self.complete(answer, passage)),
+            Ok(decision) => decision,
+            Err(refused) => Decision::Answer(self.refuse(refused, passage)),
+        }
+    }
+
+    /// Decides about the body of a publisher: the update, encoded, or the answer. `random` becomes the event id when the
+    /// publisher chose none.
+    ///
+    /// # Errors
+    /// The answer to a body that is no publication, or to one that is not granted.
+    pub fn publish(&self, publisher: &Publisher, body: &[u8], random: [u8; 16]) -> Result<Arc<Frame>, Answer> {
+        self.encode(publisher, body, random).map_err(|refused| self.refuse(refused, publisher.passage))
+    }
+
+    /// The answer to an update that is stored and in its place.
+    pub fn published(&self, frame: &Frame, passage: Passage) -> Answer {
+        self.complete(Answer { response: Response::published(frame.id()), reason: None }, passage)
+    }
+
+    /// The answer when the hub cannot do it now; nothing was done.
+    pub fn unavailable(&self, reason: &str, passage: Passage) -> Answer {
+        self.refuse(Refused::new(Response::unavailable(RETRY_AFTER_S), reason), passage)
+    }
+
+    /// Adds to any answer what belongs to its request: cross-origin headers, and privacy when the URL held the token.
+    pub fn complete(&self, mut answer: Answer, passage: Passage) -> Answer {
+        self.settings.cors.apply(passage.cors, &mut answer.response);
+        if passage.has_token_in_url {
+            answer.response.mark_private();
+        }
+        answer
+    }
+
+    fn refuse(&self, refused: Refused, passage: Passage) -> Answer {
+        let Refused { response, reason } = refused;
+        self.complete(Answer { response, reason: Some(reason) }, passage)
+    }
+
+    fn admit_publisher(
+        &mut self,
+        request: &Request<'_>,
+        passage: &mut Passage,
+        now: Now,
+    ) -> Result<Publisher, Refused> {
+        if self.draining {
+            return Err(Refused::new(Response::unavailable(RETRY_AFTER_S), "the hub stops"));
+        }
+        let Some(grant) = self.grant(Role::Publisher, request, passage, now)? else {
+            return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token"));
+        };
+        if !grant.may_publish_anything() {
+            return Err(Refused::forbidden("the token has no publish claim, or an empty one"));
+        }
+        if !is_form(request.content_type) {
+            let text = "Unsupported Media Type: expected application/x-www-form-urlencoded";
+            let response = Response::text(Status::UnsupportedMediaType, text);
+            return Err(Refused::new(response, "the body is not application/x-www-form-urlencoded"));
+        }
+        Ok(Publisher { grant, passage: *passage })
+    }
+
+    fn encode(&self, publisher: &Publisher, body: &[u8], random: [u8; 16]) -> Result<Arc<Frame>, Refused> {
+        let update = Update::parse(body, self.settings.authorization, random).map_err(|error| match error {
+            UpdateError::ReservedTopic => {
+                Refused::new(Response::text(Status::Forbidden, error.to_string()), &error)
+            }
+            error => Refused::bad_request(&error),
+        })?;
+        let topics = update.topics().iter().map(|topic| topic.as_str());
+        publisher.grant.may_publish(topics, update.audience()).map_err(Refused::forbidden)?;
+        Ok(Arc::new(Frame::encode(&update)))
+    }
+
+    fn admit_subscriber(
+        &mut self,
+        request: &Request<'_>,
+        head_only: bool,
+        passage: &mut Passage,
+        now: Now,
+    ) -> Result<Subscription, Refused> {
+        if self.draining {
+            return Err(Refused::new(Response::unavailable(RETRY_AFTER_S), "the hub stops"));
+        }
+        let grant = match self.grant(Role::Subscriber, request, passage, now)? {
+            Some(grant) => grant,
+            None if self.settings.allow_anonymous => Rc::clone(&self.anonymous),
+            None => return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token")),
+        };
+        let query = SubscribeQuery::parse(request, self.settings.selectors_max)
+            .map_err(|error| Refused::bad_request(&error))?;
+        let selectors: Result<Vec<_>, _> = query.topics.iter().map(|text| Selector::parse(text)).collect();
+        let selectors = selectors.map_err(|error| {
+            let text = format!("Invalid \"topic\" parameter: {error}");
+            Refused::new(Response::bad_request(&text), text)
+        })?;
+        Ok(Subscription {
+            head_only,
+            selectors,
+            expires_ms: expires_ms(&grant, now),
+            grant,
+            resume: query.last_event_id.as_deref().map(Resume::parse),
+            framing: if request.version == Version::Http10 { Framing::Plain } else { Framing::Chunked },
+            passage: *passage,
+        })
+    }
+
+    /// What the request's token grants; `None` when it has none.
+    fn grant(
+        &mut self,
+        role: Role,
+        request: &Request<'_>,
+        passage: &mut Passage,
+        now: Now,
+    ) -> Result<Option<Rc<Grant>>, Refused> {
+        let settings = &self.settings;
+        let rules = CredentialRules {
+            cookie_name: &settings.cookie_name,
+            query_parameter: settings.authorization == Authorization::Selectors,
+            publish_origins: &settings.publish_origins,
+        };
+        let credential =
+            Credential::find(request, &rules).map_err(|error| Refused::new(error.to_response(), error))?;
+        let Some(credential) = credential else { return Ok(None) };
+        passage.has_token_in_url = credential.source == Source::Query;
+        let (key, cache) = match role {
+            Role::Publisher => (&settings.publisher_key, &mut self.publishers),
+            Role::Subscriber => (&settings.subscriber_key, &mut self.subscribers),
+        };
+        if let Some(grant) = cache.get(&credential.token, now.unix_s()) {
+            return Ok(Some(Rc::clone(grant)));
+        }
+        let invalid = |reason: &dyn fmt::Display| {
+            Refused::new(Response::unauthorized(Challenge::InvalidToken), reason)
+        };
+        let claims = key.verify(&credential.token, now.unix_s()).map_err(|error| invalid(&error))?;
+        let grant = Grant::from_claims(&claims, settings.authorization).map_err(|error| invalid(&error))?;
+        let grant = Rc::new(grant);
+        cache.insert(&credential.token, Rc::clone(&grant), grant.expires_at());
+        Ok(Some(grant))
+    }
+}
+
+fn answer(response: Response) -> Decision {
+    Decision::Answer(Answer { response, reason: None })
+}
+
+/// Parameters such as `charset` are ignored (PROTOCOL section 3).
+fn is_form(content_type: Option<&[u8]>) -> bool {
+    let media_type = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
+    media_type.is_some_and(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(FORM))
+}
+
+/// `exp` on the clock that never jumps: the subscriber is disconnected when it is reached.
+fn expires_ms(grant: &Grant, now: Now) -> u64 {
+    grant.expires_at().map_or(u64::MAX, |exp_s| {
+        let left_ms = exp_s.saturating_mul(1_000).saturating_sub(now.unix_ms);
+        now.ms.saturating_add(left_ms)
+    })
+}

@@ -1,0 +1,276 @@
+//! Outboxes: what each subscriber is still owed, shared by all who are owed the same.
+//!
+//! An outbox is a path of frames, and the paths of a shard form a tree: a node is one frame after the node above it. A
+//! subscriber holds the last node of its path, so appending a frame is one step down, and a thousand subscribers that
+//! are owed the same frames hold the same node. The bytes of a node's whole path are gathered once, when the first of
+//! them is written to, and used by all: one copy and one send for each subscriber, whatever the number of frames.
+//!
+//! Invariants worth naming:
+//! - a node lives while a subscriber holds it or a node follows it;
+//! - gathered bytes live while a subscriber holds the node;
+//! - a node and the next one at the same place (`latest`) are matched by position, so a path never holds a frame twice.
+//!
+//! It does not bound itself: [`Outboxes::bytes`] is what its owner compares with the bound.
+
+use std::sync::Arc;
+
+use slab::Slab;
+
+use crate::history::{Placed, Position};
+use crate::protocol::frame::Frame;
+
+/// How a stream is framed; paths never mix framings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// HTTP/1.1: each event is a chunk.
+    Chunked,
+    /// HTTP/1.0: the bare events, until the connection closes.
+    Plain,
+}
+
+impl Framing {
+    /// The bytes of a frame as this framing sends them.
+    pub fn bytes(self, frame: &Frame) -> &[u8] {
+        match self {
+            Self::Chunked => frame.chunk(),
+            Self::Plain => frame.event(),
+        }
+    }
+}
+
+const NOBODY: u32 = u32::MAX;
+
+/// The end of one subscriber's path. Not `Clone`: each is held by one subscriber, and counted.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Pending(u32);
+
+impl Pending {
+    /// Nothing is owed.
+    pub const NONE: Self = Self(NOBODY);
+
+    /// Whether nothing is owed.
+    pub fn is_none(&self) -> bool {
+        self.0 == NOBODY
+    }
+
+    fn take(&mut self) -> u32 {
+        std::mem::replace(&mut self.0, NOBODY)
+    }
+}
+
+struct Node {
+    frame: Arc<Frame>,
+    position: Position,
+    framing: Framing,
+    above: u32,
+    /// The node that was last appended to this one, if it is still there.
+    latest: u32,
+    holders: u32,
+    followers: u32,
+    /// Bytes of the path from its start to here.
+    path_bytes: usize,
+    gathered: Option<Box<[u8]>>,
+}
+
+/// All outboxes of one shard.
+pub struct Outboxes {
+    nodes: Slab<Node>,
+    /// The latest node without one above it, for each framing.
+    latest_roots: [u32; 2],
+    /// For a path that only one subscriber holds.
+    scratch: Vec<u8>,
+}
+
+impl Default for Outboxes {
+    fn default() -> Self {
+        Self { nodes: Slab::new(), latest_roots: [NOBODY; 2], scratch: Vec::new() }
+    }
+}
+
+impl Outboxes {
+    /// Appends an update to a path.
+    pub fn append(&mut self, pending: &mut Pending, framing: Framing, placed: &Placed) {
+        let above = pending.take();
+        let latest = self.latest_of(above, framing);
+        let node = match self.nodes.get(latest as usize) {
+            Some(node) if node.position == placed.position => latest,
+            _ => self.follow(above, framing, placed),
+        };
+        self.nodes[node as usize].holders += 1;
+        if above != NOBODY {
+            self.let_go(above);
+        }
+        pending.0 = node;
+    }
+
+    /// Bytes of the whole path, those already sent included.
+    pub fn bytes(&self, pending: &Pending) -> usize {
+        self.nodes.get(pending.0 as usize).map_or(0, |node| node.path_bytes)
+    }
+
+    /// The bytes of the path from `offset` on; empty when nothing is owed.
+    pub fn unsent(&mut self, pending: &Pending, offset: usize) -> &[u8] {
+        let Self { nodes, scratch, .. } = self;
+        let Some(node) = nodes.get(pending.0 as usize) else { return &[] };
+        let path_bytes = node.path_bytes;
+        if node.above == NOBODY {
+            // Nothing to gather: the frame itself is sent.
+        } else if node.holders == 1 && node.gathered.is_none() {
+            scratch.clear();
+            scratch.resize(path_bytes - offset, 0);
+            gather(nodes, pending.0, scratch);
+            return scratch;
+        } else if node.gathered.is_none() {
+            let mut bytes = vec![0; path_bytes];
+            gather(nodes, pending.0, &mut bytes);
+            nodes[pending.0 as usize].gathered = Some(bytes.into());
+        }
+        let node = &nodes[pending.0 as usize];
+        match &node.gathered {
+            Some(bytes) => &bytes[offset..],
+            None => &node.framing.bytes(&node.frame)[offset..],
+        }
+    }
+
+    /// Everything was sent, or nothing more will be.
+    pub fn release(&mut self, pending: &mut Pending) {
+        let node = pending.take();
+        if node != NOBODY {
+            self.let_go(node);
+        }
+    }
+
+    /// Starts the path anew at the frame in which `offset` lies, so that sent frames are not kept; answers the offset in the
+    /// new path.
+    pub fn rebase(&mut self, pending: &mut Pending, offset: usize) -> usize {
+        let mut frames = Vec::new();
+        let mut start = 0;
+        let mut at = pending.0;
+        while let Some(node) = self.nodes.get(at as usize) {
+            start = node.path_bytes - node.framing.bytes(&node.frame).len();
+            frames.push((self.placed(at), node.framing));
+            if start <= offset {
+                break;
+            }
+            at = node.above;
+        }
+        self.release(pending);
+        for (placed, framing) in frames.into_iter().rev() {
+            self.append(pending, framing, &placed);
+        }
+        offset - start
+    }
+
+    /// Forgets every frame of the path of which no byte was sent. Answers the offset in what is left, and the position of
+    /// the last update that the subscriber has, or will have when the rest is sent; `None` when no update was begun.
+    pub fn cut(&mut self, pending: &mut Pending, offset: usize) -> (usize, Option<Position>) {
+        let mut at = pending.0;
+        while let Some(node) = self.nodes.get(at as usize) {
+            let start = node.path_bytes - node.framing.bytes(&node.frame).len();
+            if offset == node.path_bytes || start < offset {
+                let (placed, framing, whole) = (self.placed(at), node.framing, offset == node.path_bytes);
+                self.release(pending);
+                if !whole {
+                    self.append(pending, framing, &placed);
+                }
+                return (if whole { 0 } else { offset - start }, Some(placed.position));
+            }
+            at = node.above;
+        }
+        self.release(pending);
+        (0, None)
+    }
+
+    /// The position of the first update of the path.
+    pub fn first(&self, pending: &Pending) -> Option<Position> {
+        let mut node = self.nodes.get(pending.0 as usize)?;
+        while let Some(above) = self.nodes.get(node.above as usize) {
+            node = above;
+        }
+        Some(node.position)
+    }
+
+    /// Nodes that are alive, for the tests' leak checks.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether nobody is owed anything.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    fn placed(&self, node: u32) -> Placed {
+        let node = &self.nodes[node as usize];
+        Placed { position: node.position, frame: Arc::clone(&node.frame), first_of_id: false }
+    }
+
+    fn latest_of(&self, above: u32, framing: Framing) -> u32 {
+        self.nodes.get(above as usize).map_or(self.latest_roots[framing as usize], |node| node.latest)
+    }
+
+    fn set_latest(&mut self, above: u32, framing: Framing, latest: u32) {
+        match self.nodes.get_mut(above as usize) {
+            Some(node) => node.latest = latest,
+            None => self.latest_roots[framing as usize] = latest,
+        }
+    }
+
+    fn follow(&mut self, above: u32, framing: Framing, placed: &Placed) -> u32 {
+        let above_bytes = self.nodes.get_mut(above as usize).map_or(0, |node| {
+            node.followers += 1;
+            node.path_bytes
+        });
+        let node = Node {
+            frame: Arc::clone(&placed.frame),
+            position: placed.position,
+            framing,
+            above,
+            latest: NOBODY,
+            holders: 0,
+            followers: 0,
+            path_bytes: above_bytes + framing.bytes(&placed.frame).len(),
+            gathered: None,
+        };
+        let node = u32::try_from(self.nodes.insert(node)).expect("fewer nodes than bytes of memory");
+        self.set_latest(above, framing, node);
+        node
+    }
+
+    fn let_go(&mut self, node: u32) {
+        let held = &mut self.nodes[node as usize];
+        held.holders -= 1;
+        if held.holders == 0 {
+            held.gathered = None;
+        }
+        let mut at = node;
+        while let Some(node) = self.nodes.get(at as usize).filter(|node| node.holders == 0 && node.followers == 0) {
+            let (above, framing) = (node.above, node.framing);
+            self.nodes.remove(at as usize);
+            if self.latest_of(above, framing) == at {
+                self.set_latest(above, framing, NOBODY);
+            }
+            if let Some(node) = self.nodes.get_mut(above as usize) {
+                node.followers -= 1;
+            }
+            at = above;
+        }
+    }
+}
+
+/// Fills `bytes` with the end of the path of `node`.
+fn gather(nodes: &Slab<Node>, node: u32, bytes: &mut [u8]) {
+    let mut end = bytes.len();
+    let mut at = node;
+    while let Some(node) = nodes.get(at as usize).filter(|_| end > 0) {
+        let frame = node.framing.bytes(&node.frame);
+        let taken = frame.len().min(end);
+        bytes[end - taken..end].copy_from_slice(&frame[frame.len() - taken..]);
+        end -= taken;
+        at = node.above;
+    }
+}
+
+#[cfg(test)]
+#[path = "outbox_tests.rs"]
+mod tests;

@@ -1,0 +1,443 @@
+//! One core's share of the hub: its subscribers, what they selected, what they are owed.
+//!
+//! ```text
+//!             join, nothing to resume                       pending past the bound
+//!   ─────────────────────────────────▶ Live ──────────────────────────────────────┐
+//!                                       ▲  cursor meets the shard's position      ▼
+//!   ──────────────────────────────────▶ └──────────────────────────────── CatchingUp ──▶ (tail, else a history read)
+//!             join, from an origin
+//!   either: expired, drained, or the history has a gap ──▶ Ending ── all sent ──▶ closed
+//! ```
+//!
+//! The caller owns sockets and time. It feeds ring entries ([`Shard::take`]), lets the shard write ([`Shard::flush`],
+//! [`Shard::catch_up`], [`Shard::advance`]) through a [`Wire`], runs the reads it asks for ([`Shard::next_read`]) and closes
+//! what it has given up ([`Shard::next_closed`]).
+//!
+//! Invariants worth naming:
+//! - a live subscriber has been offered every update up to the shard's position; one that catches up, every update up
+//!   to its cursor, and live updates are never queued for it;
+//! - the end of the tail is the shard's position, so who has read the tail to its end is live, in the same call;
+//! - what waits for one subscriber never exceeds the bound by more than one frame.
+//!
+//! It deliberately does not know connections, HTTP or tokens: a grant was made at the gate.
+
+mod catching_up;
+mod ending;
+mod timing;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use slab::Slab;
+
+use crate::history::{Origin, Placed, Position, Retention};
+use crate::hub::Now;
+use crate::hub::outbox::{Framing, Outboxes, Pending};
+use crate::hub::tail::Tail;
+use crate::hub::wheel::Wheel;
+use crate::protocol::grant::Grant;
+use crate::protocol::selector::Selector;
+use crate::protocol::trie::TopicIndex;
+use crate::protocol::update::Audience;
+
+pub use catching_up::Read;
+use ending::Drain;
+
+/// What a shard needs to know of the settings.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardSettings {
+    /// `HEARTBEAT_INTERVAL`; 0 sends none.
+    pub heartbeat_ms: u64,
+    /// `DISPATCH_TIMEOUT`: a socket that takes no byte for so long, though some are owed, is closed; 0 waits for ever.
+    pub dispatch_timeout_ms: u64,
+    /// `SUBSCRIBER_BUFFER`: bytes that may wait for one subscriber before it is served from the history.
+    pub subscriber_buffer_bytes: usize,
+    /// What the history keeps; the tail keeps no more.
+    pub retention: Retention,
+}
+
+/// Where a shard writes: the sockets, or a simulation of them.
+pub trait Wire {
+    /// Hands bytes to the subscriber's socket, without waiting.
+    fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent;
+}
+
+/// What became of a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// So many bytes were taken. Fewer than offered means that it is full now, as [`Sent::Full`] does: in both cases
+    /// [`Shard::writable`] has to be called when it takes bytes again.
+    Bytes(usize),
+    /// None was taken.
+    Full,
+    /// The peer is gone.
+    Gone,
+}
+
+/// Why a subscription ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The client left.
+    Gone,
+    /// Its token expired.
+    Expired,
+    /// It took no byte for `DISPATCH_TIMEOUT`.
+    Stalled,
+    /// The history no longer holds its next update; it is told when it comes back with its last event id.
+    HistoryGap,
+    /// The history could not be read.
+    HistoryUnreadable,
+    /// The hub stops.
+    Drained,
+}
+
+/// A subscription that was granted.
+pub struct Joining {
+    /// What it selects; not empty.
+    pub selectors: Vec<Selector>,
+    /// What it may receive.
+    pub grant: Rc<Grant>,
+    /// When its token expires, in the milliseconds of [`Now::ms`]; `u64::MAX` for never.
+    pub expires_ms: u64,
+    /// How its stream is framed.
+    pub framing: Framing,
+    /// Where it resumes; `None` is live from here.
+    pub origin: Option<Origin>,
+    /// The head of the answer and the first comment.
+    pub opening: Box<[u8]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Live,
+    CatchingUp {
+        /// The last update it was offered.
+        cursor: Position,
+        /// It was told that it gets everything that is held, and has had nothing yet: what is discarded before it is read
+        /// is no loss.
+        from_oldest: bool,
+        /// A read of the history is under way.
+        reading: bool,
+    },
+    Ending(Closed),
+}
+
+/// One subscriber; what is touched for every delivery comes first.
+struct Subscriber {
+    pending: Pending,
+    state: State,
+    framing: Framing,
+    /// In the queue of those to be written to.
+    dirty: bool,
+    /// The socket is full; it will be announced when it is not.
+    blocked: bool,
+    /// Bytes of the pending path that were sent.
+    sent: usize,
+    /// Bytes that go before the pending path: the opening, the rest of a comment, the last chunk.
+    ahead: Option<Box<Ahead>>,
+    /// When the socket last took a byte.
+    wrote_ms: u64,
+    grant: Rc<Grant>,
+    expires_ms: u64,
+    /// When the wheel will look at it.
+    armed_ms: u64,
+    generation: u32,
+}
+
+struct Ahead {
+    bytes: Box<[u8]>,
+    sent: usize,
+}
+
+/// Counters of one shard, for the log and the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Updates queued for a subscriber.
+    pub deliveries: u64,
+    /// Bytes that sockets took.
+    pub bytes: u64,
+    /// Times a subscriber fell behind its buffer.
+    pub fell_behind: u64,
+    /// Subscriptions that began.
+    pub joined: u64,
+}
+
+/// The subscribers of one core.
+pub struct Shard {
+    settings: ShardSettings,
+    /// The last update that was taken from the ring.
+    position: Position,
+    subscribers: Slab<Subscriber>,
+    index: TopicIndex,
+    outboxes: Outboxes,
+    tail: Tail,
+    wheel: Wheel<(u32, u32)>,
+    /// Subscribers to write to.
+    dirty: VecDeque<u32>,
+    /// Subscribers that catch up and are owed nothing at the moment.
+    catching_up: VecDeque<u32>,
+    /// Subscribers that have read further than this shard has.
+    ahead_of_shard: Vec<u32>,
+    reads_wanted: VecDeque<u32>,
+    reads_under_way: usize,
+    closed: VecDeque<(u32, Closed)>,
+    drain: Option<Drain>,
+    next_generation: u32,
+    counters: Counters,
+}
+
+impl Shard {
+    /// A shard without subscribers, which has taken everything up to `position` from the ring.
+    pub fn new(settings: ShardSettings, position: Position, now: Now) -> Self {
+        Self {
+            settings,
+            position,
+            subscribers: Slab::new(),
+            index: TopicIndex::new(),
+            outboxes: Outboxes::default(),
+            tail: Tail::new(settings.retention),
+            wheel: Wheel::new(now.ms),
+            dirty: VecDeque::new(),
+            catching_up: VecDeque::new(),
+            ahead_of_shard: Vec::new(),
+            reads_wanted: VecDeque::new(),
+            reads_under_way: 0,
+            closed: VecDeque::new(),
+            drain: None,
+            next_generation: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    /// How many subscribers there are.
+    pub fn len(&self) -> usize {
+        self.subscribers.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.subscribers.is_empty()
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The shard's own answer to where a subscriber resumes; `None` means: ask the history.
+    pub fn resolve(&self, resume: &crate::history::Resume) -> Option<Origin> {
+        let crate::history::Resume::After(id) = resume else { return None };
+        self.tail.locate(id.as_str()).map(|cursor| Origin { cursor, known: Some(id.clone()) })
+    }
+
+    /// Takes a subscriber in; answers its slot. The caller attaches its socket to the slot before it lets the shard write.
+    pub fn join(&mut self, joining: Joining, now: Now) -> u32 {
+        let Joining { selectors, grant, expires_ms, framing, origin, opening } = joining;
+        let state = match origin {
+            None => State::Live,
+            Some(Origin { cursor, known }) => {
+                State::CatchingUp { cursor, from_oldest: known.is_none(), reading: false }
+            }
+        };
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let subscriber = Subscriber {
+            pending: Pending::NONE,
+            state,
+            framing,
+            dirty: false,
+            blocked: false,
+            sent: 0,
+            ahead: Some(Box::new(Ahead { bytes: opening, sent: 0 })),
+            wrote_ms: now.ms,
+            grant,
+            expires_ms,
+            armed_ms: u64::MAX,
+            generation: self.next_generation,
+        };
+        let slot = u32::try_from(self.subscribers.insert(subscriber)).expect("fewer subscribers than fds");
+        self.index.insert(slot, &selectors);
+        self.counters.joined += 1;
+        self.mark_dirty(slot);
+        self.arm(slot);
+        if self.drain.is_some() {
+            self.end(slot, Closed::Drained);
+        }
+        slot
+    }
+
+    /// The client of this slot left.
+    pub fn leave(&mut self, slot: u32) {
+        self.close(slot, Closed::Gone);
+    }
+
+    /// The socket of this slot takes bytes again.
+    pub fn writable(&mut self, slot: u32) {
+        if let Some(subscriber) = self.subscribers.get_mut(slot as usize)
+            && std::mem::take(&mut subscriber.blocked)
+        {
+            self.mark_dirty(slot);
+        }
+    }
+
+    /// Takes the next update from the ring: queues it for every live subscriber that selected it and may receive it.
+    pub fn take(&mut self, placed: &Placed) {
+        let Self { subscribers, index, outboxes, dirty, catching_up, settings, counters, .. } = self;
+        let frame = &*placed.frame;
+        let is_public = *frame.audience() == Audience::Public;
+        index.for_each_match(frame.topic_texts(), |slot| {
+            let subscriber = &mut subscribers[slot as usize];
+            if subscriber.state != State::Live
+                || !(is_public || subscriber.grant.may_receive(frame.topic_texts(), frame.audience()))
+            {
+                return;
+            }
+            let waiting = outboxes.bytes(&subscriber.pending) - subscriber.sent;
+            let frame_bytes = subscriber.framing.bytes(frame).len();
+            if waiting > 0 && waiting + frame_bytes > settings.subscriber_buffer_bytes {
+                subscriber.fall_behind(outboxes);
+                counters.fell_behind += 1;
+                if subscriber.pending.is_none() {
+                    catching_up.push_back(slot);
+                }
+                return;
+            }
+            outboxes.append(&mut subscriber.pending, subscriber.framing, placed);
+            counters.deliveries += 1;
+            if !subscriber.blocked && !subscriber.dirty {
+                subscriber.dirty = true;
+                dirty.push_back(slot);
+            }
+        });
+        self.position = placed.position;
+        self.tail.push(placed.clone());
+    }
+
+    /// Whether a subscriber waits to be written to. Entries are best taken while none does: then each round of sends
+    /// carries everything that came since the last.
+    pub fn has_unflushed(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Writes to up to `sockets_max` subscribers; answers whether any was left to write to.
+    pub fn flush(&mut self, sockets_max: usize, now: Now, wire: &mut impl Wire) -> bool {
+        for _ in 0..sockets_max {
+            let Some(slot) = self.dirty.pop_front() else { return false };
+            self.flush_one(slot, now, wire);
+        }
+        !self.dirty.is_empty()
+    }
+
+    /// The next subscription that ended. The slot is free: the caller closes its socket.
+    pub fn next_closed(&mut self) -> Option<(u32, Closed)> {
+        self.closed.pop_front()
+    }
+
+    fn flush_one(&mut self, slot: u32, now: Now, wire: &mut impl Wire) {
+        let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { return };
+        // A slot can be in the queue twice when it was reused; the mark says which entry counts.
+        if !std::mem::take(&mut subscriber.dirty) || subscriber.blocked {
+            return;
+        }
+        match subscriber.write(slot, &mut self.outboxes, now, wire) {
+            Written::All(bytes) => {
+                self.counters.bytes += bytes as u64;
+                self.all_sent(slot);
+            }
+            Written::Some(bytes) => {
+                self.counters.bytes += bytes as u64;
+                self.arm(slot);
+            }
+            Written::Gone => self.close(slot, Closed::Gone),
+        }
+    }
+
+    /// Nothing is owed at the moment: what next?
+    fn all_sent(&mut self, slot: u32) {
+        match self.subscribers[slot as usize].state {
+            State::Live => {}
+            State::CatchingUp { .. } => self.catching_up.push_back(slot),
+            State::Ending(reason) => self.finish(slot, reason),
+        }
+    }
+
+    fn mark_dirty(&mut self, slot: u32) {
+        if let Some(subscriber) = self.subscribers.get_mut(slot as usize)
+            && !subscriber.blocked
+            && !std::mem::replace(&mut subscriber.dirty, true)
+        {
+            self.dirty.push_back(slot);
+        }
+    }
+
+    fn close(&mut self, slot: u32, reason: Closed) {
+        if let Some(mut subscriber) = self.subscribers.try_remove(slot as usize) {
+            self.outboxes.release(&mut subscriber.pending);
+            self.index.remove(slot);
+            self.closed.push_back((slot, reason));
+        }
+    }
+}
+
+enum Written {
+    All(usize),
+    /// The socket is full.
+    Some(usize),
+    Gone,
+}
+
+impl Subscriber {
+    /// Writes what is owed, as far as the socket takes it.
+    fn write(&mut self, slot: u32, outboxes: &mut Outboxes, now: Now, wire: &mut impl Wire) -> Written {
+        let mut bytes_taken = 0;
+        loop {
+            let bytes = match &self.ahead {
+                Some(ahead) => &ahead.bytes[ahead.sent..],
+                None => outboxes.unsent(&self.pending, self.sent),
+            };
+            if bytes.is_empty() {
+                return Written::All(bytes_taken);
+            }
+            let offered = bytes.len();
+            let taken = match wire.send(slot, bytes) {
+                Sent::Bytes(taken) => taken,
+                Sent::Full => 0,
+                Sent::Gone => return Written::Gone,
+            };
+            if taken > 0 {
+                self.wrote_ms = now.ms;
+                bytes_taken += taken;
+            }
+            self.advance(taken, taken == offered, outboxes);
+            if taken < offered {
+                self.blocked = true;
+                return Written::Some(bytes_taken);
+            }
+        }
+    }
+
+    fn advance(&mut self, taken: usize, all: bool, outboxes: &mut Outboxes) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.sent += taken;
+            if all {
+                self.ahead = None;
+            }
+        } else if all {
+            outboxes.release(&mut self.pending);
+            self.sent = 0;
+        } else {
+            self.sent += taken;
+            if self.sent > outboxes.bytes(&self.pending) / 2 {
+                self.sent = outboxes.rebase(&mut self.pending, self.sent);
+            }
+        }
+    }
+
+    /// Drops what was not begun to be sent, to be read from the history later.
+    fn fall_behind(&mut self, outboxes: &mut Outboxes) {
+        let Some(first) = outboxes.first(&self.pending) else { return };
+        let (sent, begun) = outboxes.cut(&mut self.pending, self.sent);
+        self.sent = sent;
+        let cursor = begun.unwrap_or(first.previous());
+        self.state = State::CatchingUp { cursor, from_oldest: false, reading: false };
+    }
+}

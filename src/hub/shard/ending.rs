@@ -1,0 +1,86 @@
+//! The end of a stream: what was begun is sent, then the last chunk, then the socket closes.
+
+use super::{Ahead, Closed, Shard, State};
+use crate::hub::Now;
+use crate::hub::outbox::Framing;
+use crate::limits::WHEEL_TICK_MS;
+use crate::protocol::frame::LAST_CHUNK;
+
+/// A stop, spread over time so that clients do not come back as one storm.
+pub(super) struct Drain {
+    began_ms: u64,
+    duration_ms: u64,
+    slots: Vec<u32>,
+    ended: usize,
+}
+
+impl Drain {
+    pub(super) fn next_deadline_ms(&self) -> Option<u64> {
+        let left = self.slots.len() - self.ended;
+        (left > 0).then(|| self.began_ms + self.duration_ms * self.ended as u64 / self.slots.len() as u64 + WHEEL_TICK_MS)
+    }
+}
+
+impl Shard {
+    /// Ends every stream, evenly over `duration_ms`, each after what it is owed.
+    pub fn begin_drain(&mut self, duration_ms: u64, now: Now) {
+        let slots = self.subscribers.iter().map(|(slot, _)| slot as u32).collect();
+        self.drain = Some(Drain { began_ms: now.ms, duration_ms, slots, ended: 0 });
+        self.advance_drain(now);
+    }
+
+    /// Closes every stream at once, whatever it is owed: the time of the stop is over.
+    pub fn close_all(&mut self) {
+        let slots: Vec<u32> = self.subscribers.iter().map(|(slot, _)| slot as u32).collect();
+        for slot in slots {
+            self.close(slot, Closed::Drained);
+        }
+    }
+
+    pub(super) fn advance_drain(&mut self, now: Now) {
+        let Some(drain) = &mut self.drain else { return };
+        let elapsed_ms = now.ms.saturating_sub(drain.began_ms);
+        let count = drain.slots.len();
+        let target = match drain.duration_ms {
+            0 => count,
+            duration_ms => count.min((count as u64 * elapsed_ms).div_ceil(duration_ms) as usize),
+        };
+        let slots: Vec<u32> = drain.slots[drain.ended..target].to_vec();
+        drain.ended = target;
+        for slot in slots {
+            self.end(slot, Closed::Drained);
+        }
+    }
+
+    /// Gives a subscriber nothing more, and closes it when what it is owed is sent.
+    pub(super) fn end(&mut self, slot: u32, reason: Closed) {
+        let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { return };
+        subscriber.state = State::Ending(reason);
+        if subscriber.pending.is_none() && subscriber.ahead.is_none() {
+            self.finish(slot, reason);
+        }
+    }
+
+    /// A token expired: nothing that was not begun is sent any more, and nobody waits for a full socket.
+    pub(super) fn expire(&mut self, slot: u32) {
+        let subscriber = &mut self.subscribers[slot as usize];
+        if subscriber.blocked {
+            return self.close(slot, Closed::Expired);
+        }
+        let (sent, _) = self.outboxes.cut(&mut subscriber.pending, subscriber.sent);
+        subscriber.sent = sent;
+        self.end(slot, Closed::Expired);
+    }
+
+    /// Everything is sent: the last chunk, or the end.
+    pub(super) fn finish(&mut self, slot: u32, reason: Closed) {
+        let subscriber = &mut self.subscribers[slot as usize];
+        if subscriber.framing == Framing::Plain {
+            return self.close(slot, reason);
+        }
+        // The stream of bytes that follows has no end of its own: the socket closes behind the last chunk.
+        subscriber.framing = Framing::Plain;
+        subscriber.ahead = Some(Box::new(Ahead { bytes: LAST_CHUNK.into(), sent: 0 }));
+        self.mark_dirty(slot);
+    }
+}

@@ -1,0 +1,93 @@
+//! What time does to subscribers: heartbeats, expiry, the dispatch timeout.
+//!
+//! A subscriber has one entry in the wheel, at the earliest of its deadlines. A delivery does not touch the wheel: when the
+//! entry fires, the deadline is computed anew from when the socket last took a byte.
+
+use super::{Ahead, Closed, Sent, Shard, State, Subscriber, Wire};
+use crate::hub::Now;
+use crate::hub::outbox::Framing;
+use crate::protocol::frame::{COMMENT, COMMENT_CHUNK};
+
+impl Shard {
+    /// Does what is due: heartbeats, expiries, stalled sockets, the drain.
+    pub fn advance(&mut self, now: Now, wire: &mut impl Wire) {
+        let mut due = Vec::new();
+        self.wheel.advance(now.ms, |key| due.push(key));
+        for (slot, generation) in due {
+            let is_it = |subscriber: &&mut Subscriber| {
+                subscriber.generation == generation && subscriber.armed_ms <= now.ms
+            };
+            if let Some(subscriber) = self.subscribers.get_mut(slot as usize).filter(is_it) {
+                subscriber.armed_ms = u64::MAX;
+                self.look_at(slot, now, wire);
+            }
+        }
+        self.advance_drain(now);
+    }
+
+    /// When [`Shard::advance`] has to be called next, in [`Now::ms`].
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        let drain = self.drain.as_ref().and_then(|drain| drain.next_deadline_ms());
+        match (self.wheel.next_deadline_ms(), drain) {
+            (Some(timer), Some(drain)) => Some(timer.min(drain)),
+            (timer, drain) => timer.or(drain),
+        }
+    }
+
+    pub(super) fn arm(&mut self, slot: u32) {
+        let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { return };
+        let deadline_ms = subscriber.deadline_ms(&self.settings);
+        if deadline_ms < subscriber.armed_ms {
+            subscriber.armed_ms = self.wheel.arm(deadline_ms, (slot, subscriber.generation));
+        }
+    }
+
+    fn look_at(&mut self, slot: u32, now: Now, wire: &mut impl Wire) {
+        let subscriber = &mut self.subscribers[slot as usize];
+        if subscriber.expires_ms <= now.ms {
+            return self.expire(slot);
+        }
+        if subscriber.deadline_ms(&self.settings) <= now.ms {
+            if subscriber.blocked {
+                return self.close(slot, Closed::Stalled);
+            }
+            if subscriber.is_idle() && !subscriber.beat(slot, now, wire) {
+                return self.close(slot, Closed::Gone);
+            }
+        }
+        self.arm(slot);
+    }
+}
+
+impl Subscriber {
+    /// Nothing is owed, so a comment may go out.
+    fn is_idle(&self) -> bool {
+        self.pending.is_none() && self.ahead.is_none() && !matches!(self.state, State::Ending(_))
+    }
+
+    /// Sends a heartbeat; false when the peer is gone.
+    fn beat(&mut self, slot: u32, now: Now, wire: &mut impl Wire) -> bool {
+        let comment = match self.framing {
+            Framing::Chunked => COMMENT_CHUNK,
+            Framing::Plain => COMMENT,
+        };
+        let taken = match wire.send(slot, comment) {
+            Sent::Bytes(taken) => taken,
+            Sent::Full => 0,
+            Sent::Gone => return false,
+        };
+        self.wrote_ms = now.ms;
+        if taken < comment.len() {
+            self.ahead = Some(Box::new(Ahead { bytes: comment[taken..].into(), sent: 0 }));
+            self.blocked = true;
+        }
+        true
+    }
+
+    /// The earliest of what time can do to it; `u64::MAX` when nothing can.
+    fn deadline_ms(&self, settings: &super::ShardSettings) -> u64 {
+        let period_ms = if self.blocked { settings.dispatch_timeout_ms } else { settings.heartbeat_ms };
+        let deadline_ms = if period_ms == 0 { u64::MAX } else { self.wrote_ms.saturating_add(period_ms) };
+        deadline_ms.min(self.expires_ms)
+    }
+}

@@ -1,0 +1,109 @@
+//! The timer wheel: one for each shard, whatever the number of connections.
+//!
+//! Deadlines are rounded up to a tick, so nothing fires early; a deadline beyond the horizon is handed back at the horizon,
+//! and the owner arms it again. Nothing is ever cancelled: the owner compares what fires with the deadline it has now,
+//! and lets stale ones pass. An entry is the size of its key.
+
+use crate::limits::{WHEEL_TICK_MS, WHEEL_TICKS};
+
+/// Deadlines of keys `K`.
+pub struct Wheel<K> {
+    buckets: Box<[Vec<K>]>,
+    /// The tick that has not fired yet and comes first.
+    next_tick: u64,
+    armed: usize,
+}
+
+impl<K> Wheel<K> {
+    /// A wheel whose time starts at `now_ms`.
+    pub fn new(now_ms: u64) -> Self {
+        Self {
+            buckets: (0..WHEEL_TICKS).map(|_| Vec::new()).collect(),
+            next_tick: now_ms / WHEEL_TICK_MS,
+            armed: 0,
+        }
+    }
+
+    /// Fires `key` at `deadline_ms` or up to one tick later; at the horizon when that is sooner. Answers when it will.
+    pub fn arm(&mut self, deadline_ms: u64, key: K) -> u64 {
+        let horizon = self.next_tick + WHEEL_TICKS - 1;
+        let tick = deadline_ms.div_ceil(WHEEL_TICK_MS).clamp(self.next_tick, horizon);
+        self.bucket(tick).push(key);
+        self.armed += 1;
+        tick * WHEEL_TICK_MS
+    }
+
+    /// Hands every key whose tick has come to `due`.
+    pub fn advance(&mut self, now_ms: u64, mut due: impl FnMut(K)) {
+        let now_tick = now_ms / WHEEL_TICK_MS;
+        while self.next_tick <= now_tick {
+            if self.armed == 0 {
+                self.next_tick = now_tick + 1;
+                return;
+            }
+            let keys = std::mem::take(self.bucket(self.next_tick));
+            self.next_tick += 1;
+            self.armed -= keys.len();
+            keys.into_iter().for_each(&mut due);
+        }
+    }
+
+    /// When [`Wheel::advance`] has to be called next, in the time of `now_ms`; `None` when nothing is armed.
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        if self.armed == 0 {
+            return None;
+        }
+        (self.next_tick..self.next_tick + WHEEL_TICKS)
+            .find(|tick| !self.buckets[Self::place(*tick)].is_empty())
+            .map(|tick| tick * WHEEL_TICK_MS)
+    }
+
+    fn bucket(&mut self, tick: u64) -> &mut Vec<K> {
+        &mut self.buckets[Self::place(tick)]
+    }
+
+    fn place(tick: u64) -> usize {
+        usize::try_from(tick % WHEEL_TICKS).expect("the wheel has fewer buckets than a usize can count")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(wheel: &mut Wheel<u32>, now_ms: u64) -> Vec<u32> {
+        let mut keys = Vec::new();
+        wheel.advance(now_ms, |key| keys.push(key));
+        keys
+    }
+
+    #[test]
+    fn nothing_fires_early_and_everything_within_a_tick() {
+        let mut wheel = Wheel::new(1_000);
+        wheel.arm(1_001, 1);
+        wheel.arm(1_000 + 5 * WHEEL_TICK_MS, 2);
+        assert!(due(&mut wheel, 1_000).is_empty());
+        assert_eq!(due(&mut wheel, 1_000 + WHEEL_TICK_MS), [1]);
+        assert_eq!(wheel.next_deadline_ms(), Some(1_000 + 5 * WHEEL_TICK_MS));
+        assert!(due(&mut wheel, 1_000 + 5 * WHEEL_TICK_MS - 1).is_empty());
+        assert_eq!(due(&mut wheel, 1_000 + 5 * WHEEL_TICK_MS), [2]);
+        assert_eq!(wheel.next_deadline_ms(), None);
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_horizon_comes_back_at_the_horizon() {
+        let mut wheel = Wheel::new(0);
+        wheel.arm(u64::MAX / 2, 1);
+        assert!(due(&mut wheel, (WHEEL_TICKS - 2) * WHEEL_TICK_MS).is_empty());
+        assert_eq!(due(&mut wheel, (WHEEL_TICKS - 1) * WHEEL_TICK_MS), [1]);
+    }
+
+    #[test]
+    fn a_past_deadline_fires_at_the_next_advance_and_a_long_sleep_skips_nothing() {
+        let mut wheel = Wheel::new(0);
+        assert!(due(&mut wheel, 10 * WHEEL_TICK_MS).is_empty());
+        wheel.arm(3, 1);
+        wheel.arm(11 * WHEEL_TICK_MS, 2);
+        assert_eq!(due(&mut wheel, 1_000 * WHEEL_TICKS * WHEEL_TICK_MS), [1, 2]);
+    }
+}

@@ -1,0 +1,161 @@
+//! The encoded update: what every subscriber of it is sent, made once.
+//!
+//! The bytes are the SSE event (WHATWG HTML, section 9.2.5) framed as one HTTP/1.1 chunk (RFC 9112, section 7.1); the bare
+//! event is a slice of the same buffer. Beside them a frame carries what decides who gets it: topics, audience, id.
+//! Invariant: a frame holds exactly one event, since an [`Update`] cannot hold a line break outside its data.
+
+use std::io::Write as _;
+
+use memchr::memchr2;
+
+use crate::protocol::event_id::EventId;
+use crate::protocol::topic::Topic;
+use crate::protocol::update::{Audience, Update};
+
+/// The comment that opens every stream and serves as heartbeat.
+pub const COMMENT: &[u8] = b":\n";
+/// [`COMMENT`] as an HTTP/1.1 chunk.
+pub const COMMENT_CHUNK: &[u8] = b"2\r\n:\n\r\n";
+/// The end of a chunked stream.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// Room for the longest chunk-size line: sixteen hexadecimal digits, CR, LF.
+const CHUNK_HEAD_BYTES_MAX: usize = 18;
+const CHUNK_TAIL: &[u8] = b"\r\n";
+
+/// One update, encoded, with what decides who receives it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Frame {
+    chunk: Box<[u8]>,
+    head_bytes: u8,
+    id: EventId,
+    topics: Box<[Topic]>,
+    audience: Audience,
+}
+
+impl Frame {
+    /// Encodes an update: `event`, `retry`, `id`, `data`, in this order (PROTOCOL section 2).
+    pub fn encode(update: &Update<'_>) -> Self {
+        let event = encode_event(update);
+        Self::from_event(&event, update.id().clone(), update.topics().into(), update.audience().clone())
+    }
+
+    /// Frames an event that was encoded before, as a stored record keeps it.
+    pub fn from_event(event: &[u8], id: EventId, topics: Box<[Topic]>, audience: Audience) -> Self {
+        let mut chunk = Vec::with_capacity(CHUNK_HEAD_BYTES_MAX + event.len() + CHUNK_TAIL.len());
+        write!(chunk, "{:x}\r\n", event.len()).expect("writing to a Vec cannot fail");
+        let head_bytes = u8::try_from(chunk.len()).expect("a usize has at most sixteen hexadecimal digits");
+        chunk.extend_from_slice(event);
+        chunk.extend_from_slice(CHUNK_TAIL);
+        Self { chunk: chunk.into(), head_bytes, id, topics, audience }
+    }
+
+    /// The event as one HTTP/1.1 chunk.
+    pub fn chunk(&self) -> &[u8] {
+        &self.chunk
+    }
+
+    /// The event alone, as HTTP/1.0 and HTTP/2 send it.
+    pub fn event(&self) -> &[u8] {
+        &self.chunk[usize::from(self.head_bytes)..self.chunk.len() - CHUNK_TAIL.len()]
+    }
+
+    /// Its event id.
+    pub fn id(&self) -> &EventId {
+        &self.id
+    }
+
+    /// Its topics, the canonical one first; never empty.
+    pub fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
+    /// Its topics as text.
+    pub fn topic_texts(&self) -> impl Iterator<Item = &str> {
+        self.topics.iter().map(Topic::as_str)
+    }
+
+    /// Who it is for.
+    pub fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    /// About how many bytes of memory it holds, for the bounds on queues and tails.
+    pub fn bytes_held(&self) -> usize {
+        let topics: usize = self.topics.iter().map(|topic| topic.as_str().len() + size_of::<Topic>()).sum();
+        let targets: usize = match &self.audience {
+            Audience::Targets(targets) => targets.iter().map(|target| target.len() + size_of::<Box<str>>()).sum(),
+            Audience::Public | Audience::Private => 0,
+        };
+        size_of::<Self>() + self.chunk.len() + self.id.as_str().len() + topics + targets
+    }
+}
+
+fn encode_event(update: &Update<'_>) -> Vec<u8> {
+    let data = update.data().as_bytes();
+    // Enough for one line of data; more lines grow it.
+    let mut event = Vec::with_capacity(data.len() + update.id().as_str().len() + 96);
+    if let Some(event_type) = update.event_type() {
+        push_field(&mut event, b"event: ", event_type.as_bytes());
+    }
+    if let Some(retry_ms) = update.retry_ms() {
+        push_field(&mut event, b"retry: ", retry_ms.to_string().as_bytes());
+    }
+    push_field(&mut event, b"id: ", update.id().as_str().as_bytes());
+    let mut rest = data;
+    while let Some(end) = memchr2(b'\r', b'\n', rest) {
+        push_field(&mut event, b"data: ", &rest[..end]);
+        let line_end = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        rest = &rest[end + line_end..];
+    }
+    push_field(&mut event, b"data: ", rest);
+    event.push(b'\n');
+    event
+}
+
+fn push_field(event: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    event.extend_from_slice(name);
+    event.extend_from_slice(value);
+    event.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::grant::Authorization;
+
+    fn event_of(body: &str) -> String {
+        let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("valid body");
+        let frame = Frame::encode(&update);
+        let text = String::from_utf8(frame.event().to_vec()).expect("UTF-8");
+        assert_eq!(frame.chunk(), format!("{:x}\r\n{text}\r\n", text.len()).as_bytes());
+        text
+    }
+
+    #[test]
+    fn fields_come_in_the_order_of_the_protocol_and_only_when_given() {
+        assert_eq!(
+            event_of("data=d&retry=12&topic=t&type=e&id=i"),
+            "event: e\nretry: 12\nid: i\ndata: d\n\n"
+        );
+        assert_eq!(event_of("topic=t&id=i"), "id: i\ndata: \n\n");
+    }
+
+    #[test]
+    fn every_line_ending_starts_a_new_data_line() {
+        assert_eq!(
+            event_of("topic=t&id=i&data=a%0Db%0Ac%0D%0Ad%0A%0De"),
+            "id: i\ndata: a\ndata: b\ndata: c\ndata: d\ndata: \ndata: e\n\n"
+        );
+        assert_eq!(event_of("topic=t&id=i&data=a%0A"), "id: i\ndata: a\ndata: \n\n");
+        assert_eq!(event_of("topic=t&id=i&data=%0D%0A"), "id: i\ndata: \ndata: \n\n");
+    }
+
+    #[test]
+    fn data_cannot_introduce_another_field() {
+        assert_eq!(
+            event_of("topic=t&id=i&data=x%0Aid:%20evil%0D%0Aevent:%20y"),
+            "id: i\ndata: x\ndata: id: evil\ndata: event: y\n\n"
+        );
+    }
+}

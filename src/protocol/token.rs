@@ -1,0 +1,180 @@
+//! Tokens: JWTs in compact form (RFC 7519, RFC 7515 section 7.1), verified before anything in them is believed.
+//!
+//! Invariants: the algorithm is the key's, never the token's; no part of the claims is read before the signature holds;
+//! `exp` and `nbf` are enforced without leeway against a time that is an argument; an error never holds a byte of the
+//! token. What is deliberately not looked at: `aud`, `iss`, `sub`, `jti`, `kid` and every other claim or header.
+
+mod cache;
+mod key;
+
+use std::fmt;
+
+use jsonwebtoken::dangerous::insecure_decode_claims;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+pub use cache::TokenCache;
+pub use key::{Algorithm, KeyError, SignError, VerificationKey, sign};
+
+use crate::limits::TOKEN_BYTES_MAX;
+use crate::protocol::names::{CLAIM, CLAIM_NAMESPACED};
+
+/// What a verified token says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Claims {
+    /// What it may publish and receive. Empty when the token has no such claim: it is valid, and grants nothing.
+    pub mercure: MercureClaim,
+    /// The first second, in Unix time, in which the token is no longer valid.
+    pub exp: Option<u64>,
+}
+
+/// The `mercure` claim (draft-07, section "Authorization"). A list that is `null` counts as absent.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct MercureClaim {
+    /// Selectors, or targets, it may publish to. Absent and empty differ: see [`crate::protocol::grant`].
+    pub publish: Option<Vec<String>>,
+    /// Selectors, or targets, whose updates it may receive.
+    pub subscribe: Option<Vec<String>>,
+    /// Any JSON, shown in subscription documents.
+    pub payload: Option<Value>,
+}
+
+/// Why a token is refused: the text for the log. The client is told nothing but 401.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenError {
+    /// Longer than [`TOKEN_BYTES_MAX`].
+    TooLong,
+    /// Not three parts in base64url with JSON objects in the first two, or a claim occurs twice.
+    Malformed,
+    /// The header cannot be read; an algorithm that does not exist, such as `none`, is such a header.
+    Header,
+    /// The header names another algorithm than the configuration.
+    WrongAlgorithm,
+    /// The header asks to fetch or to trust another key, or to understand an extension (RFC 7515, section 4.1).
+    ForbiddenHeader(&'static str),
+    /// The signature is not the key's.
+    BadSignature,
+    /// `exp` or `nbf` is not a number (RFC 7519, section 2, NumericDate).
+    NotADate(&'static str),
+    /// `exp` has passed.
+    Expired,
+    /// `nbf` is in the future.
+    NotYetValid,
+    /// The claim of that name is not an object whose `publish` and `subscribe` are lists of strings.
+    WrongShape(&'static str),
+}
+
+impl VerificationKey {
+    /// Verifies `token` at `now`, in seconds of Unix time, and reads its claims.
+    ///
+    /// # Errors
+    /// [`TokenError`] names the check that failed.
+    pub fn verify(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::TooLong);
+        }
+        let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
+        if message.matches('.').count() != 1 {
+            return Err(TokenError::Malformed);
+        }
+        self.check_header(token)?;
+        if !self.verifies(message.as_bytes(), signature) {
+            return Err(TokenError::BadSignature);
+        }
+        // The function is called insecure because it checks no signature. That was done in the line above.
+        let raw: RawClaims = insecure_decode_claims(token).map_err(|_| TokenError::Malformed)?;
+        let exp = numeric_date("exp", raw.exp.as_ref())?;
+        let nbf = numeric_date("nbf", raw.nbf.as_ref())?;
+        if exp.is_some_and(|exp| now >= exp) {
+            return Err(TokenError::Expired);
+        }
+        if nbf.is_some_and(|nbf| now < nbf) {
+            return Err(TokenError::NotYetValid);
+        }
+        Ok(Claims { mercure: raw.into_mercure()?, exp })
+    }
+
+    fn check_header(&self, token: &str) -> Result<(), TokenError> {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Header)?;
+        if header.alg != self.algorithm() {
+            return Err(TokenError::WrongAlgorithm);
+        }
+        let forbidden = [
+            ("jwk", header.jwk.is_some()),
+            ("jku", header.jku.is_some()),
+            ("x5u", header.x5u.is_some()),
+            ("crit", header.crit.is_some()),
+        ];
+        match forbidden.iter().find(|(_, present)| *present) {
+            Some((name, _)) => Err(TokenError::ForbiddenHeader(name)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => write!(f, "the token is longer than {TOKEN_BYTES_MAX} bytes"),
+            Self::Malformed => f.write_str("the token is malformed"),
+            Self::Header => f.write_str("the token's header is malformed or names no known algorithm"),
+            Self::WrongAlgorithm => f.write_str("wrong algorithm"),
+            Self::ForbiddenHeader(name) => write!(f, "the token's header has \"{name}\", which is refused"),
+            Self::BadSignature => f.write_str("bad signature"),
+            Self::NotADate(name) => write!(f, "the claim \"{name}\" is not a number"),
+            Self::Expired => f.write_str("expired"),
+            Self::NotYetValid => f.write_str("not valid yet"),
+            Self::WrongShape(name) => {
+                write!(f, "the claim \"{name}\" is not an object with lists of strings")
+            }
+        }
+    }
+}
+
+impl std::error::Error for TokenError {}
+
+/// The claims as they come: each value unread, so that a wrong one is named, and `null` is told from absent.
+#[derive(Deserialize)]
+struct RawClaims {
+    #[serde(default, deserialize_with = "present")]
+    exp: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    nbf: Option<Value>,
+    mercure: Option<Value>,
+    #[serde(rename = "https://mercure.rocks/")]
+    namespaced: Option<Value>,
+}
+
+impl RawClaims {
+    fn into_mercure(self) -> Result<MercureClaim, TokenError> {
+        let (name, value) = match (self.namespaced, self.mercure) {
+            (Some(value), _) => (CLAIM_NAMESPACED, value),
+            (None, Some(value)) => (CLAIM, value),
+            (None, None) => return Ok(MercureClaim::default()),
+        };
+        // A sequence would be read into the struct's fields in their order: only an object is a claim.
+        if !value.is_object() {
+            return Err(TokenError::WrongShape(name));
+        }
+        serde_json::from_value(value).map_err(|_| TokenError::WrongShape(name))
+    }
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// Reads a NumericDate, which may have a fraction, and rounds it up: for a clock of whole seconds, `now < exp` and
+/// `now >= nbf` then answer as they would for the exact value. A negative date is before every `now`.
+fn numeric_date(name: &'static str, value: Option<&Value>) -> Result<Option<u64>, TokenError> {
+    let Some(value) = value else { return Ok(None) };
+    let seconds = match value.as_u64() {
+        Some(seconds) => seconds,
+        // The cast saturates: a date beyond the range of u64 is as far away as its end.
+        None => value.as_f64().ok_or(TokenError::NotADate(name))?.ceil() as u64,
+    };
+    Ok(Some(seconds))
+}
+
+#[cfg(test)]
+mod tests;

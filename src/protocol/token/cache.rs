@@ -1,0 +1,124 @@
+//! Tokens that were verified already, so that a publisher with one token and thousands of posts pays for one signature.
+//!
+//! Invariants: a hit compares every byte of the token, so a collision of hashes can never lend one token's grant to
+//! another; an entry is not served once its token has expired; at most [`TOKEN_CACHE_MAX`] tokens are kept. A cache
+//! belongs to one [`VerificationKey`](super::VerificationKey): publisher and subscriber keys need one each.
+//!
+//! It is two generations of a map: the young one takes every insertion and every hit; when it is half of the bound, it
+//! becomes the old one and what nobody asked for since the last turn is forgotten. So no order is kept per hit.
+
+use std::collections::HashMap;
+
+use crate::limits::TOKEN_CACHE_MAX;
+
+const GENERATION_MAX: usize = TOKEN_CACHE_MAX / 2;
+const _: () = assert!(GENERATION_MAX > 0);
+
+/// A bounded map from a verified token to what it was found to grant; one per shard and key.
+#[derive(Debug)]
+pub struct TokenCache<T> {
+    young: HashMap<Box<str>, Entry<T>>,
+    old: HashMap<Box<str>, Entry<T>>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    value: T,
+    expires_at: Option<u64>,
+}
+
+impl<T> Default for TokenCache<T> {
+    fn default() -> Self {
+        Self { young: HashMap::new(), old: HashMap::new() }
+    }
+}
+
+impl<T> TokenCache<T> {
+    /// A cache without tokens, which takes no memory before the first one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What `token` was found to grant, unless it is unknown or has expired at `now` (Unix time in seconds).
+    pub fn get(&mut self, token: &str, now: u64) -> Option<&T> {
+        if !self.young.contains_key(token) {
+            let (token, entry) = self.old.remove_entry(token)?;
+            self.put(token, entry);
+        }
+        if self.young.get(token)?.has_expired(now) {
+            self.young.remove(token);
+        }
+        self.young.get(token).map(|entry| &entry.value)
+    }
+
+    /// Remembers a token that was verified with this cache's key. `expires_at` is the token's `exp` in Unix seconds.
+    pub fn insert(&mut self, token: &str, value: T, expires_at: Option<u64>) {
+        self.old.remove(token);
+        self.put(token.into(), Entry { value, expires_at });
+    }
+
+    /// How many tokens are kept, at most [`TOKEN_CACHE_MAX`].
+    pub fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    /// Whether no token is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn put(&mut self, token: Box<str>, entry: Entry<T>) {
+        if self.young.len() >= GENERATION_MAX {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(token, entry);
+    }
+}
+
+impl<T> Entry<T> {
+    fn has_expired(&self, now: u64) -> bool {
+        self.expires_at.is_some_and(|expires_at| now >= expires_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cached_token_dies_with_its_exp() {
+        let mut cache = TokenCache::new();
+        cache.insert("a.b.c", 1, Some(100));
+        cache.insert("d.e.f", 2, None);
+        assert_eq!(cache.get("a.b.c", 99), Some(&1));
+        assert_eq!(cache.get("a.b.c", 100), None);
+        assert_eq!(cache.get("a.b.c", 0), None, "an expired entry is gone for good");
+        assert_eq!(cache.get("d.e.f", u64::MAX), Some(&2));
+        assert_eq!(cache.get("d.e.g", 0), None);
+        assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn a_flood_of_tokens_neither_grows_the_cache_nor_drops_the_one_in_use() {
+        let mut cache = TokenCache::new();
+        cache.insert("busy", 0, None);
+        for number in 1..=10 * TOKEN_CACHE_MAX {
+            cache.insert(&format!("token {number}"), number, None);
+            assert_eq!(cache.get("busy", 0), Some(&0), "after {number} others");
+            assert!(cache.len() <= TOKEN_CACHE_MAX);
+        }
+        assert_eq!(cache.get("token 1", 0), None);
+    }
+
+    #[test]
+    fn a_token_is_kept_once_whatever_generation_it_was_in() {
+        let mut cache = TokenCache::new();
+        for number in 0..GENERATION_MAX {
+            cache.insert(&number.to_string(), number, None);
+        }
+        cache.insert("x", 0, None);
+        cache.insert("0", 7, None);
+        assert_eq!(cache.get("0", 0), Some(&7));
+        assert_eq!(cache.len(), GENERATION_MAX + 1);
+    }
+}

@@ -1,0 +1,232 @@
+//! The keys that tokens are verified with, and the means to sign one.
+//!
+//! A key is bound to one algorithm, which the configuration names. So a token cannot choose how it is verified: neither
+//! `none`, nor a public key used as a shared secret (RFC 8725, section 3.1).
+
+use std::fmt;
+
+use jsonwebtoken::crypto::aws_lc;
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{AlgorithmFamily, DecodingKey, EncodingKey, Header};
+
+pub use jsonwebtoken::Algorithm;
+
+/// How every PEM document starts (RFC 7468, section 2).
+const PEM_START: &str = "-----BEGIN ";
+/// Bits of the smallest and of the largest RSA modulus the cryptographic library verifies with.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
+
+/// A key together with the one algorithm that it verifies.
+#[derive(Clone)]
+pub struct VerificationKey {
+    algorithm: Algorithm,
+    key: DecodingKey,
+    short: bool,
+}
+
+/// Why a text is not a key for the algorithm that the configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyError {
+    /// There is no byte in it.
+    Empty,
+    /// The algorithm takes a shared secret, and this is a PEM document: whoever knows a public key could sign with it.
+    PemAsSecret(Algorithm),
+    /// The algorithm takes a public key, and this is none in PEM form.
+    NotAPublicKey(Algorithm),
+    /// A private key where a public one is expected: it has no business on the verifying side.
+    Private,
+    /// A public key of another family or another curve than the algorithm takes.
+    WrongKind(Algorithm),
+    /// An RSA key with a modulus outside 2,048 to 8,192 bits.
+    RsaSize(usize),
+}
+
+impl VerificationKey {
+    /// Reads a key as the algorithm takes it: a shared secret for HS256, HS384 and HS512, else a public key in PEM form.
+    ///
+    /// # Errors
+    /// [`KeyError`] names what is wrong with the key; it never holds the key.
+    pub fn new(algorithm: Algorithm, key: &[u8]) -> Result<Self, KeyError> {
+        match (algorithm.family(), std::str::from_utf8(key)) {
+            (AlgorithmFamily::Hmac, _) => Self::from_secret(algorithm, key),
+            (_, Ok(text)) => Self::from_pem(algorithm, text),
+            (_, Err(_)) => Err(KeyError::NotAPublicKey(algorithm)),
+        }
+    }
+
+    /// A shared secret for HS256, HS384 or HS512 (RFC 7518, section 3.2).
+    ///
+    /// # Errors
+    /// The secret is empty, is a PEM document, or the algorithm takes no secret.
+    pub fn from_secret(algorithm: Algorithm, secret: &[u8]) -> Result<Self, KeyError> {
+        if secret.is_empty() {
+            return Err(KeyError::Empty);
+        }
+        let Some(digest_bytes) = digest_bytes(algorithm) else {
+            return Err(KeyError::NotAPublicKey(algorithm));
+        };
+        if secret.trim_ascii_start().starts_with(PEM_START.as_bytes()) {
+            return Err(KeyError::PemAsSecret(algorithm));
+        }
+        Ok(Self::checked(algorithm, DecodingKey::from_secret(secret), secret.len() < digest_bytes))
+    }
+
+    /// A public key in PEM form, `PUBLIC KEY` (RFC 7468, section 13) or `RSA PUBLIC KEY`, for RS*, PS*, ES256, ES384 and
+    /// EdDSA with Ed25519.
+    ///
+    /// # Errors
+    /// The text is not such a key, or its kind, curve or size is not what the algorithm takes.
+    pub fn from_pem(algorithm: Algorithm, text: &str) -> Result<Self, KeyError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(KeyError::Empty);
+        }
+        let label = text.strip_prefix(PEM_START).and_then(|rest| rest.split("-----").next());
+        match label {
+            Some("PUBLIC KEY" | "RSA PUBLIC KEY") => {}
+            Some(label) if label.ends_with("PRIVATE KEY") => return Err(KeyError::Private),
+            _ => return Err(KeyError::NotAPublicKey(algorithm)),
+        }
+        let pem = text.as_bytes();
+        let key = match algorithm.family() {
+            AlgorithmFamily::Hmac => return Err(KeyError::PemAsSecret(algorithm)),
+            AlgorithmFamily::Rsa => DecodingKey::from_rsa_pem(pem),
+            AlgorithmFamily::Ec => DecodingKey::from_ec_pem(pem),
+            AlgorithmFamily::Ed => DecodingKey::from_ed_pem(pem),
+        };
+        let key = key.map_err(|_| KeyError::WrongKind(algorithm))?;
+        check_public_key(algorithm, &key)?;
+        Ok(Self::checked(algorithm, key, false))
+    }
+
+    /// The only algorithm of tokens that this key accepts.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Whether a shared secret has fewer bytes than its hash puts out, which RFC 7518, section 3.2 forbids.
+    pub fn is_short(&self) -> bool {
+        self.short
+    }
+
+    /// Whether `signature`, in base64url, is this key's signature of `message`. What is not base64url is no signature.
+    pub(super) fn verifies(&self, message: &[u8], signature: &str) -> bool {
+        jsonwebtoken::crypto::verify(signature, message, &self.key, self.algorithm).unwrap_or(false)
+    }
+
+    fn checked(algorithm: Algorithm, key: DecodingKey, short: bool) -> Self {
+        install_provider();
+        Self { algorithm, key, short }
+    }
+}
+
+impl fmt::Debug for VerificationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerificationKey({:?})", self.algorithm)
+    }
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("a key that is not empty"),
+            Self::PemAsSecret(algorithm) => write!(
+                f,
+                "a shared secret for {algorithm:?}, not a PEM document: set the algorithm of that public key"
+            ),
+            Self::NotAPublicKey(algorithm) => write!(f, "a public key in PEM form for {algorithm:?}"),
+            Self::Private => f.write_str("the public key, not the private one"),
+            Self::WrongKind(algorithm) => {
+                write!(f, "a public key of the kind and curve that {algorithm:?} takes")
+            }
+            Self::RsaSize(bits) => {
+                write!(f, "an RSA key of {} to {} bits, not {bits}", RSA_BITS.start(), RSA_BITS.end())
+            }
+        }
+    }
+}
+
+impl std::error::Error for KeyError {}
+
+/// Why a token could not be signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignError {
+    /// The key is empty.
+    Empty,
+    /// The algorithm signs with a private key in PEM form (PKCS #8), and this is none of its kind.
+    NotAPrivateKey(Algorithm),
+    /// The library refused, with its reason.
+    Refused(String),
+}
+
+impl fmt::Display for SignError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the key is empty"),
+            Self::NotAPrivateKey(algorithm) => {
+                write!(f, "{algorithm:?} signs with a private key in PEM form (PKCS #8), which this key is not")
+            }
+            Self::Refused(reason) => write!(f, "the token could not be signed: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for SignError {}
+
+/// Signs `claims` as a compact JWT (RFC 7519): with a shared secret for HS*, else with a private key in PEM form.
+///
+/// # Errors
+/// The key is not one that the algorithm signs with.
+pub fn sign(claims: &serde_json::Value, key: &[u8], algorithm: Algorithm) -> Result<String, SignError> {
+    if key.is_empty() {
+        return Err(SignError::Empty);
+    }
+    install_provider();
+    let key = match algorithm.family() {
+        AlgorithmFamily::Hmac => Ok(EncodingKey::from_secret(key)),
+        AlgorithmFamily::Rsa => EncodingKey::from_rsa_pem(key),
+        AlgorithmFamily::Ec => EncodingKey::from_ec_pem(key),
+        AlgorithmFamily::Ed => EncodingKey::from_ed_pem(key),
+    };
+    let key = key.map_err(|_| SignError::NotAPrivateKey(algorithm))?;
+    jsonwebtoken::encode(&Header::new(algorithm), claims, &key).map_err(|error| match error.kind() {
+        ErrorKind::InvalidEcdsaKey | ErrorKind::InvalidEddsaKey | ErrorKind::Provider(_) => {
+            SignError::NotAPrivateKey(algorithm)
+        }
+        _ => SignError::Refused(error.to_string()),
+    })
+}
+
+/// The bytes of the hash behind an HMAC algorithm; none for the others.
+fn digest_bytes(algorithm: Algorithm) -> Option<usize> {
+    match algorithm {
+        Algorithm::HS256 => Some(32),
+        Algorithm::HS384 => Some(48),
+        Algorithm::HS512 => Some(64),
+        _ => None,
+    }
+}
+
+/// A key that could never verify a token must stop the start, not turn every client away: the curve shows in the length
+/// of the point, the size of an RSA key in its modulus.
+fn check_public_key(algorithm: Algorithm, key: &DecodingKey) -> Result<(), KeyError> {
+    let bytes = key.try_get_as_bytes().map_err(|_| KeyError::WrongKind(algorithm))?;
+    let length_expected = match algorithm {
+        Algorithm::ES256 => 65,
+        Algorithm::ES384 => 97,
+        Algorithm::EdDSA => 32,
+        _ => {
+            let components = aws_lc::DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key;
+            let (modulus, _) = components(bytes).map_err(|_| KeyError::WrongKind(algorithm))?;
+            let bits = modulus.len() * 8;
+            return if RSA_BITS.contains(&bits) { Ok(()) } else { Err(KeyError::RsaSize(bits)) };
+        }
+    };
+    if bytes.len() == length_expected { Ok(()) } else { Err(KeyError::WrongKind(algorithm)) }
+}
+
+/// jsonwebtoken picks its cryptography from its own features, and panics on first use when another crate of the build
+/// switched on a second one. Naming it rules that out; only the first call matters, so its answer does not.
+fn install_provider() {
+    let _ = aws_lc::DEFAULT_PROVIDER.install_default();
+}

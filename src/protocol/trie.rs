@@ -1,0 +1,344 @@
+//! The topic index: which subscriber slots does a publication concern?
+//!
+//! The answer takes time that grows with the topic's length and the number of answers, not with the number of selectors:
+//! one hash lookup for every selector that is the topic's text, one walk of the template trie for all templates together.
+//! The walk is bounded by the topic's length times the states of the templates, with equal beginnings counted once;
+//! expressions are compared without their variables' names unless the names are sent.
+//!
+//! Invariants worth naming: a distinct selector is one entry, however many slots share it; a slot's membership and the
+//! entry's member name each other's place, so that leaving is O(1) per selector; a slot is answered once per publication
+//! (a stamp per slot, and one per entry so that a long list is read once). Freed places are reused, not given back.
+//!
+//! It is not a filter: what a subscriber may read is the grant's business.
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use slab::Slab;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use crate::protocol::selector::Selector;
+use crate::protocol::uri_template::Template;
+use templates::TemplateTrie;
+
+mod templates;
+
+#[cfg(test)]
+mod tests;
+
+/// The selectors of all subscribers of a shard, and who holds them. Slots are small numbers that the caller reuses: memory
+/// grows with the largest one.
+#[derive(Default)]
+pub struct TopicIndex {
+    hasher: DefaultHashBuilder,
+    /// Every distinct selector by its text: a template matches itself as a string, so one lookup serves all kinds.
+    by_text: HashTable<Key>,
+    entries: Slab<Entry>,
+    /// The members of entries that have several.
+    shared: Slab<Vec<Member>>,
+    slots: Vec<Slot>,
+    /// The memberships of slots that have several.
+    memberships: Slab<Box<[Membership]>>,
+    templates: TemplateTrie,
+    /// The entry of `*`.
+    any: Option<u32>,
+    epoch: u32,
+    /// The trie's nodes where a topic ended; kept to spare its allocation.
+    reached: Vec<u32>,
+}
+
+/// An entry's place in the hash table, with enough of its hash that growing the table reads no text.
+struct Key {
+    hash: u32,
+    entry: u32,
+}
+
+/// One distinct selector.
+struct Entry {
+    text: Box<str>,
+    members: Members,
+    /// The publication it was last answered for.
+    stamp: u32,
+    template: Option<Box<TemplatePlace>>,
+}
+
+/// Where a template's entry is in the trie.
+struct TemplatePlace {
+    template: Arc<Template>,
+    node: u32,
+    /// Its index among the entries of the node.
+    index: u32,
+}
+
+/// The slots that hold a selector, at least one.
+enum Members {
+    One(Member),
+    /// A key of [`TopicIndex::shared`].
+    Shared(u32),
+}
+
+#[derive(Clone, Copy)]
+struct Member {
+    slot: u32,
+    /// The index among the slot's memberships that names this member.
+    membership: u32,
+}
+
+/// The selectors a slot holds.
+enum Held {
+    None,
+    One(Membership),
+    /// A key of [`TopicIndex::memberships`].
+    Many(u32),
+}
+
+#[derive(Clone, Copy)]
+struct Membership {
+    entry: u32,
+    /// The index among the entry's members that names this slot.
+    member: u32,
+}
+
+struct Slot {
+    held: Held,
+    /// The publication it was last answered for.
+    stamp: u32,
+}
+
+// A million subscribers of a selector each are the measure of these.
+const _: () = assert!(size_of::<Entry>() <= 40 && size_of::<Slot>() <= 16 && size_of::<Key>() <= 8);
+
+impl TopicIndex {
+    /// An index that holds nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many distinct selectors are held.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no selector is held.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Lets `slot` hold `selectors`, and nothing else; a selector given twice counts once.
+    pub fn insert(&mut self, slot: u32, selectors: &[Selector]) {
+        self.remove(slot);
+        if self.slots.len() <= slot as usize {
+            self.slots.resize_with(slot as usize + 1, || Slot { held: Held::None, stamp: 0 });
+        }
+        let held = match selectors {
+            [] => Held::None,
+            [selector] => self.join(selector, Member { slot, membership: 0 }).map_or(Held::None, Held::One),
+            _ => {
+                let mut memberships = Vec::with_capacity(selectors.len());
+                for selector in selectors {
+                    memberships
+                        .extend(self.join(selector, Member { slot, membership: memberships.len() as u32 }));
+                }
+                match memberships[..] {
+                    [only] => Held::One(only),
+                    _ => Held::Many(self.memberships.insert(memberships.into()) as u32),
+                }
+            }
+        };
+        self.slots[slot as usize].held = held;
+    }
+
+    /// Takes `slot` out, with the selectors that nobody else holds. No-op when it is not there.
+    pub fn remove(&mut self, slot: u32) {
+        let Some(held) =
+            self.slots.get_mut(slot as usize).map(|slot| std::mem::replace(&mut slot.held, Held::None))
+        else {
+            return;
+        };
+        match held {
+            Held::None => {}
+            Held::One(membership) => self.leave(membership),
+            Held::Many(key) => {
+                // A slot's entries are distinct, so leaving one moves no other membership of this slot.
+                for membership in self.memberships.remove(key as usize) {
+                    self.leave(membership);
+                }
+            }
+        }
+    }
+
+    /// Calls `hit` once for each slot of which a selector matches one of `topics`, in no particular order.
+    pub fn for_each_match<'t>(&mut self, topics: impl Iterator<Item = &'t str>, mut hit: impl FnMut(u32)) {
+        self.next_epoch();
+        if let Some(any) = self.any {
+            self.answer(any, &mut hit);
+        }
+        for topic in topics {
+            if let Some(entry) = self.find(self.hash(topic), topic) {
+                self.answer(entry, &mut hit);
+            }
+            let mut reached = std::mem::take(&mut self.reached);
+            self.templates.walk(topic, &mut reached);
+            for node in reached.drain(..) {
+                for index in 0..self.templates.entries(node).len() {
+                    self.answer(self.templates.entries(node)[index], &mut hit);
+                }
+            }
+            self.reached = reached;
+        }
+    }
+
+    /// The selectors that `slot` holds, as they were inserted.
+    pub fn selectors_of(&self, slot: u32) -> impl Iterator<Item = &str> {
+        self.held_by(slot).iter().map(|membership| &*self.entries[membership.entry as usize].text)
+    }
+
+    /// Whether a selector of `slot` matches one of `topics`: what [`Self::for_each_match`] says, for one slot.
+    pub fn slot_matches<'t>(&self, slot: u32, mut topics: impl Iterator<Item = &'t str>) -> bool {
+        let held = self.held_by(slot);
+        let matches = |membership: &Membership, topic: &str| {
+            let entry = &self.entries[membership.entry as usize];
+            *entry.text == *topic
+                || self.any == Some(membership.entry)
+                || entry.template.as_ref().is_some_and(|place| place.template.matches(topic))
+        };
+        topics.any(|topic| held.iter().any(|membership| matches(membership, topic)))
+    }
+
+    fn held_by(&self, slot: u32) -> &[Membership] {
+        match self.slots.get(slot as usize).map(|slot| &slot.held) {
+            None | Some(Held::None) => &[],
+            Some(Held::One(membership)) => std::slice::from_ref(membership),
+            Some(Held::Many(key)) => &self.memberships[*key as usize],
+        }
+    }
+
+    fn hash(&self, text: &str) -> u32 {
+        (self.hasher.hash_one(text) >> 32) as u32
+    }
+
+    fn find(&self, hash: u32, text: &str) -> Option<u32> {
+        let same = |key: &Key| key.hash == hash && *self.entries[key.entry as usize].text == *text;
+        self.by_text.find(widen(hash), same).map(|key| key.entry)
+    }
+
+    /// Makes `member` one of the selector's; none when its slot is one already.
+    fn join(&mut self, selector: &Selector, member: Member) -> Option<Membership> {
+        let hash = self.hash(selector.as_str());
+        let Some(entry) = self.find(hash, selector.as_str()) else {
+            return Some(Membership { entry: self.create(selector, hash, member), member: 0 });
+        };
+        let members = &mut self.entries[entry as usize].members;
+        // Only the slot that is being inserted can be a member twice, and then it is the last one.
+        let member_index = match *members {
+            Members::One(first) if first.slot == member.slot => return None,
+            Members::One(first) => {
+                *members = Members::Shared(self.shared.insert(vec![first, member]) as u32);
+                1
+            }
+            Members::Shared(key) => {
+                let shared = &mut self.shared[key as usize];
+                if shared.last().is_some_and(|last| last.slot == member.slot) {
+                    return None;
+                }
+                shared.push(member);
+                shared.len() as u32 - 1
+            }
+        };
+        Some(Membership { entry, member: member_index })
+    }
+
+    fn create(&mut self, selector: &Selector, hash: u32, member: Member) -> u32 {
+        let vacant = self.entries.vacant_entry();
+        let entry = vacant.key() as u32;
+        let template = match selector {
+            Selector::Any | Selector::Exact(_) => None,
+            Selector::Template(template) => {
+                let (node, index) = self.templates.insert(template, entry);
+                Some(Box::new(TemplatePlace { template: Arc::clone(template), node, index }))
+            }
+        };
+        let text = selector.as_str().into();
+        vacant.insert(Entry { text, members: Members::One(member), stamp: 0, template });
+        self.by_text.insert_unique(widen(hash), Key { hash, entry }, |key| widen(key.hash));
+        if *selector == Selector::Any {
+            self.any = Some(entry);
+        }
+        entry
+    }
+
+    fn leave(&mut self, membership: Membership) {
+        let members = &mut self.entries[membership.entry as usize].members;
+        let Members::Shared(key) = *members else {
+            self.delete(membership.entry);
+            return;
+        };
+        let shared = &mut self.shared[key as usize];
+        shared.swap_remove(membership.member as usize);
+        let moved = shared.get(membership.member as usize).copied();
+        if let [last] = shared[..] {
+            *members = Members::One(last);
+            self.shared.remove(key as usize);
+        } else if shared.len() < shared.capacity() / 4 {
+            // A crowd that has gone leaves no room behind.
+            shared.shrink_to(shared.len() * 2);
+        }
+        if let Some(moved) = moved {
+            let membership_of_moved = match &mut self.slots[moved.slot as usize].held {
+                Held::One(only) => only,
+                Held::Many(key) => &mut self.memberships[*key as usize][moved.membership as usize],
+                Held::None => return,
+            };
+            membership_of_moved.member = membership.member;
+        }
+    }
+
+    fn delete(&mut self, entry: u32) {
+        let removed = self.entries.remove(entry as usize);
+        let hash = self.hash(&removed.text);
+        if let Ok(occupied) = self.by_text.find_entry(widen(hash), |key| key.entry == entry) {
+            occupied.remove();
+        }
+        if let Some(place) = removed.template
+            && let Some(moved) = self.templates.remove(place.node, place.index)
+            && let Some(moved_place) = &mut self.entries[moved as usize].template
+        {
+            moved_place.index = place.index;
+        }
+        if self.any == Some(entry) {
+            self.any = None;
+        }
+    }
+
+    fn next_epoch(&mut self) {
+        if self.epoch == u32::MAX {
+            // Once in four billion publications, the stamps of the last round are wiped.
+            self.epoch = 0;
+            self.slots.iter_mut().for_each(|slot| slot.stamp = 0);
+            self.entries.iter_mut().for_each(|(_, entry)| entry.stamp = 0);
+        }
+        self.epoch += 1;
+    }
+
+    /// Calls `hit` for the members of `entry` that it was not called for in this epoch.
+    fn answer(&mut self, entry: u32, hit: &mut impl FnMut(u32)) {
+        let entry = &mut self.entries[entry as usize];
+        if std::mem::replace(&mut entry.stamp, self.epoch) == self.epoch {
+            return;
+        }
+        let members = match &entry.members {
+            Members::One(member) => std::slice::from_ref(member),
+            Members::Shared(key) => &self.shared[*key as usize],
+        };
+        for member in members {
+            let stamp = &mut self.slots[member.slot as usize].stamp;
+            if std::mem::replace(stamp, self.epoch) != self.epoch {
+                hit(member.slot);
+            }
+        }
+    }
+}
+
+/// A hash for the table: it takes its place from the low bits and its tag from the high ones.
+fn widen(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}

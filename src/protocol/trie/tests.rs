@@ -1,0 +1,104 @@
+//! What the property test of `tests/selectors.rs` cannot see: steps, nodes, and histories it would rarely make.
+
+use super::*;
+
+fn selectors(texts: &[&str]) -> Vec<Selector> {
+    texts.iter().map(|text| Selector::parse(text).expect("a selector")).collect()
+}
+
+fn answer(index: &mut TopicIndex, topics: &[&str]) -> Vec<u32> {
+    let mut slots = Vec::new();
+    index.for_each_match(topics.iter().copied(), |slot| slots.push(slot));
+    slots.sort_unstable();
+    slots
+}
+
+/// The steps that one topic takes.
+fn steps(index: &mut TopicIndex, topic: &str) -> u64 {
+    let before = index.templates.figures().0;
+    answer(index, &[topic]);
+    index.templates.figures().0 - before
+}
+
+#[test]
+fn a_slot_that_several_selectors_and_topics_name_is_answered_once() {
+    let mut index = TopicIndex::new();
+    index.insert(3, &selectors(&["*", "/a/1", "/a/{x}", "/a/{y}", "/a/1", "{+all}"]));
+    index.insert(0, &selectors(&["/a/{x}"]));
+    assert_eq!(answer(&mut index, &["/a/1", "/a/2", "/a/1"]), [0, 3]);
+    assert_eq!(answer(&mut index, &["/b"]), [3]);
+    assert_eq!(index.selectors_of(3).collect::<Vec<_>>(), ["*", "/a/1", "/a/{x}", "/a/{y}", "{+all}"]);
+    assert_eq!(index.len(), 5);
+}
+
+#[test]
+fn a_template_matches_itself_as_a_string() {
+    let mut index = TopicIndex::new();
+    index.insert(1, &selectors(&["/a/{x}"]));
+    assert_eq!(answer(&mut index, &["/a/{x}"]), [1]);
+    assert_eq!(answer(&mut index, &["/a/{y}"]), [0_u32; 0]);
+    assert!(index.slot_matches(1, ["/a/{x}"].into_iter()));
+}
+
+#[test]
+fn leaving_frees_every_node_and_spares_the_others() {
+    let mut index = TopicIndex::new();
+    let texts =
+        ["/books/{id}", "/boats/{id}", "/bo{x}/1", "/bo{x}/2", "/books{?page}", "/b", "*", "/books/{id}/x"];
+    for (slot, text) in (0..).zip(texts) {
+        index.insert(slot, &selectors(&[text, "/books/{id}"]));
+    }
+    assert_eq!(answer(&mut index, &["/bo/2"]), [3, 6]);
+    assert_eq!(answer(&mut index, &["/books/7"]), [0, 1, 2, 3, 4, 5, 6, 7]);
+    for slot in 0..texts.len() as u32 {
+        index.remove(slot);
+        index.remove(slot);
+    }
+    assert!(index.is_empty());
+    assert_eq!(index.templates.figures().1, 1, "only the root is left");
+    assert_eq!(answer(&mut index, &["/books/7"]), [0_u32; 0]);
+    index.remove(1_000);
+}
+
+#[test]
+fn the_last_stamps_are_wiped_when_the_epoch_starts_anew() {
+    let mut index = TopicIndex::new();
+    index.insert(0, &selectors(&["/a", "/{x}"]));
+    assert_eq!(answer(&mut index, &["/a"]), [0]);
+    index.epoch = u32::MAX;
+    assert_eq!(answer(&mut index, &["/a"]), [0]);
+    assert_eq!(answer(&mut index, &["/a"]), [0]);
+}
+
+#[test]
+fn the_steps_do_not_grow_with_the_selectors() {
+    let mut index = TopicIndex::new();
+    let template = |n: u32| format!("https://example.com/books-{n}/{{id}}");
+    let suffixed = |n: u32| format!("https://example.org/{{id}}/{n}");
+    index.insert(0, &selectors(&[&template(7), &suffixed(7), "https://example.com/exact"]));
+    let topics = ["https://example.com/books-7/1", "https://example.org/1/7", "https://example.com/exact"];
+    let few = topics.map(|topic| steps(&mut index, topic));
+    for n in 1..20_000 {
+        index.insert(n, &selectors(&[&template(n), &suffixed(n)]));
+    }
+    let many = topics.map(|topic| steps(&mut index, topic));
+    for (few, many) in few.into_iter().zip(many) {
+        // A literal is cut at most once per digit.
+        assert!(many <= few + 2 * 6, "{few} {many}");
+    }
+    assert_eq!(answer(&mut index, &topics), [0, 7]);
+}
+
+#[test]
+fn templates_made_to_be_slow_share_their_states() {
+    let mut index = TopicIndex::new();
+    for n in 0..800 {
+        let simple: String = (0..=n % 500).map(|variable| format!("{{v{variable}}}")).collect();
+        let reserved = "{+a}x".repeat(n as usize + 1);
+        index.insert(n, &selectors(&[&simple, &reserved]));
+    }
+    let topic = "x".repeat(1_000);
+    let most = topic.len() as u64 * 4 * index.templates.figures().1 as u64;
+    assert!(index.templates.figures().1 < 2_000);
+    assert!(steps(&mut index, &topic) < most);
+}

@@ -1,0 +1,260 @@
+//! An update as its publisher sent it.
+//!
+//! [`Update::parse`] is the only constructor: every rule of PROTOCOL section 3 that does not need a token is checked here,
+//! so an `Update` can be encoded and dispatched without a second look. It does not decide who may publish it: that is
+//! [`crate::protocol::grant::Grant`].
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::limits::{EVENT_ID_BYTES_MAX, TARGETS_MAX, TOPICS_MAX};
+use crate::protocol::event_id::{EventId, EventIdError};
+use crate::protocol::form::{self, FormError};
+use crate::protocol::grant::Authorization;
+use crate::protocol::names::{
+    PARAM_DATA, PARAM_ID, PARAM_PRIVATE, PARAM_RETRY, PARAM_TARGET, PARAM_TOPIC, PARAM_TYPE,
+};
+use crate::protocol::topic::{Topic, TopicError};
+
+/// Who an update is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Everyone who selected one of its topics.
+    Public,
+    /// Draft-07: subscribers whose token grants one of its topics.
+    Private,
+    /// Draft-04: subscribers whose token lists one of these targets; never empty.
+    Targets(Box<[Box<str>]>),
+}
+
+/// A valid publication (draft-07, section "Publication").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update<'a> {
+    topics: Box<[Topic]>,
+    audience: Audience,
+    id: EventId,
+    event_type: Option<Cow<'a, str>>,
+    retry_ms: Option<u64>,
+    data: Cow<'a, str>,
+}
+
+/// Why a body is not a publication. The text is for the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpdateError {
+    /// The body is not a strict urlencoded form.
+    Form(FormError),
+    /// No `topic` field.
+    MissingTopic,
+    /// No `data` field although the hub authorizes by targets (draft-04).
+    MissingData,
+    /// A field that may be given once was given again.
+    Repeated(&'static str),
+    /// More than [`TOPICS_MAX`] topics.
+    TooManyTopics,
+    /// More than [`TARGETS_MAX`] targets.
+    TooManyTargets,
+    /// A `topic` that is not a topic.
+    Topic(TopicError),
+    /// A `topic` inside the hub's own namespace: the one error that is a 403.
+    ReservedTopic,
+    /// An `id` that is not an event id.
+    Id(EventIdError),
+    /// A `type` with a control character, or longer than [`EVENT_ID_BYTES_MAX`].
+    Type,
+    /// A `retry` that is not a number of milliseconds.
+    Retry,
+    /// `target` on a hub that authorizes by selectors: ignoring it would publish to everyone.
+    TargetNotSupported,
+    /// `private` on a hub that authorizes by targets: ignoring it would publish to everyone.
+    PrivateNotSupported,
+    /// An empty `target`.
+    EmptyTarget,
+}
+
+impl<'a> Update<'a> {
+    /// Reads the body of a publication. `authorization` is the hub's setting, `random` becomes the id when the publisher
+    /// gave none.
+    ///
+    /// An empty `id`, `type` or `retry` counts as not given, as an HTML form sends it.
+    ///
+    /// # Errors
+    /// [`UpdateError`] names the first rule that the body breaks.
+    pub fn parse(body: &'a [u8], authorization: Authorization, random: [u8; 16]) -> Result<Self, UpdateError> {
+        let fields = Fields::collect(body)?;
+        if fields.topics.is_empty() {
+            return Err(UpdateError::MissingTopic);
+        }
+        let audience = fields.audience(authorization)?;
+        if authorization == Authorization::Targets && fields.data.is_none() {
+            return Err(UpdateError::MissingData);
+        }
+        let id = match fields.id.filter(|id| !id.is_empty()) {
+            Some(id) => EventId::parse(&id).map_err(UpdateError::Id)?,
+            None => EventId::from_random_bytes(random),
+        };
+        let event_type = fields.event_type.filter(|text| !text.is_empty());
+        if event_type
+            .as_ref()
+            .is_some_and(|text| text.len() > EVENT_ID_BYTES_MAX || text.chars().any(char::is_control))
+        {
+            return Err(UpdateError::Type);
+        }
+        Ok(Self {
+            topics: fields.topics.into(),
+            audience,
+            id,
+            event_type,
+            retry_ms: fields.retry.filter(|text| !text.is_empty()).map(|text| parse_retry(&text)).transpose()?,
+            data: fields.data.unwrap_or_default(),
+        })
+    }
+
+    /// The canonical topic first, then the alternates; never empty.
+    pub fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
+    /// Who it is for.
+    pub fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    /// Its event id, chosen by the publisher or made here.
+    pub fn id(&self) -> &EventId {
+        &self.id
+    }
+
+    /// The SSE event type.
+    pub fn event_type(&self) -> Option<&str> {
+        self.event_type.as_deref()
+    }
+
+    /// The SSE reconnection time, in milliseconds.
+    pub fn retry_ms(&self) -> Option<u64> {
+        self.retry_ms
+    }
+
+    /// The content; empty when none was given.
+    pub fn data(&self) -> &str {
+        &self.data
+    }
+}
+
+/// The fields of a body, each in its place and counted, before they are understood.
+#[derive(Default)]
+struct Fields<'a> {
+    topics: Vec<Topic>,
+    targets: Vec<Box<str>>,
+    private: Option<Cow<'a, str>>,
+    id: Option<Cow<'a, str>>,
+    event_type: Option<Cow<'a, str>>,
+    retry: Option<Cow<'a, str>>,
+    data: Option<Cow<'a, str>>,
+}
+
+impl<'a> Fields<'a> {
+    fn collect(body: &'a [u8]) -> Result<Self, UpdateError> {
+        let mut fields = Self::default();
+        for field in form::fields(body) {
+            let (name, value) = field.map_err(UpdateError::Form)?;
+            match &*name {
+                PARAM_TOPIC => fields.add_topic(&value)?,
+                PARAM_TARGET => fields.add_target(&value)?,
+                PARAM_PRIVATE => once(&mut fields.private, PARAM_PRIVATE, value)?,
+                PARAM_ID => once(&mut fields.id, PARAM_ID, value)?,
+                PARAM_TYPE => once(&mut fields.event_type, PARAM_TYPE, value)?,
+                PARAM_RETRY => once(&mut fields.retry, PARAM_RETRY, value)?,
+                PARAM_DATA => once(&mut fields.data, PARAM_DATA, value)?,
+                _ => {}
+            }
+        }
+        Ok(fields)
+    }
+
+    fn add_topic(&mut self, text: &str) -> Result<(), UpdateError> {
+        if self.topics.len() == TOPICS_MAX {
+            return Err(UpdateError::TooManyTopics);
+        }
+        let topic = Topic::parse(text).map_err(UpdateError::Topic)?;
+        if topic.in_hub_namespace() {
+            return Err(UpdateError::ReservedTopic);
+        }
+        self.topics.push(topic);
+        Ok(())
+    }
+
+    fn add_target(&mut self, text: &str) -> Result<(), UpdateError> {
+        if self.targets.len() == TARGETS_MAX {
+            return Err(UpdateError::TooManyTargets);
+        }
+        if text.is_empty() {
+            return Err(UpdateError::EmptyTarget);
+        }
+        self.targets.push(text.into());
+        Ok(())
+    }
+
+    fn audience(&self, authorization: Authorization) -> Result<Audience, UpdateError> {
+        match authorization {
+            Authorization::Selectors if !self.targets.is_empty() => Err(UpdateError::TargetNotSupported),
+            Authorization::Targets if self.private.is_some() => Err(UpdateError::PrivateNotSupported),
+            _ if self.private.is_some() => Ok(Audience::Private),
+            _ if !self.targets.is_empty() => Ok(Audience::Targets(self.targets.as_slice().into())),
+            _ => Ok(Audience::Public),
+        }
+    }
+}
+
+fn once<'a>(
+    place: &mut Option<Cow<'a, str>>,
+    name: &'static str,
+    value: Cow<'a, str>,
+) -> Result<(), UpdateError> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(UpdateError::Repeated(name)),
+    }
+}
+
+fn parse_retry(text: &str) -> Result<u64, UpdateError> {
+    // `u64::from_str` would accept a leading `+`.
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().map_err(|_| UpdateError::Retry)
+    } else {
+        Err(UpdateError::Retry)
+    }
+}
+
+impl fmt::Display for UpdateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Form(error) => error.fmt(f),
+            Self::MissingTopic => f.write_str("Missing \"topic\" parameter"),
+            Self::MissingData => f.write_str("Missing \"data\" parameter"),
+            Self::Repeated(name) => write!(f, "Invalid \"{name}\" parameter: it must be given once at most"),
+            Self::TooManyTopics => write!(f, "Invalid \"topic\" parameter: more than {TOPICS_MAX} of them"),
+            Self::TooManyTargets => write!(f, "Invalid \"target\" parameter: more than {TARGETS_MAX} of them"),
+            Self::Topic(error) => write!(f, "Invalid \"topic\" parameter: {error}"),
+            Self::ReservedTopic => f.write_str("Forbidden \"topic\" parameter: it is in the hub's own namespace"),
+            Self::Id(error) => write!(f, "Invalid \"id\" parameter: {error}"),
+            Self::Type => write!(
+                f,
+                "Invalid \"type\" parameter: it must hold no control character and at most {EVENT_ID_BYTES_MAX} bytes"
+            ),
+            Self::Retry => f.write_str("Invalid \"retry\" parameter"),
+            Self::TargetNotSupported => f.write_str(
+                "Unsupported \"target\" parameter: this hub authorizes by topic selectors (AUTHORIZATION=selectors)",
+            ),
+            Self::PrivateNotSupported => f.write_str(
+                "Unsupported \"private\" parameter: this hub authorizes by targets (AUTHORIZATION=targets)",
+            ),
+            Self::EmptyTarget => f.write_str("Invalid \"target\" parameter: it must not be empty"),
+        }
+    }
+}
+
+impl std::error::Error for UpdateError {}
+
+#[cfg(test)]
+#[path = "update_tests.rs"]
+mod tests;

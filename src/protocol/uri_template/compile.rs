@@ -1,0 +1,313 @@
+//! An expression as an automaton over units (bytes and percent-encoded triplets).
+//!
+//! States lie in a row; a state leads to the one behind it unless it names another, and past the last one the expression is
+//! complete. Variable names are forgotten unless the operator sends them, so `{a}` and `{b}` are one expression: that is
+//! what lets a million templates share their nodes.
+//!
+//! Two shapes exist. Without a named operator and without a prefix length the language is the reference's, quirks
+//! included: `{x,y*}` takes no `=` before its first separator, `{/x*}` takes `,` in a segment. All others are RFC 6570 to
+//! the letter, but for the keys of maps, which are unreserved and not empty.
+
+use super::charset::Charset;
+use crate::limits::SELECTOR_BYTES_MAX;
+
+// No byte of a template makes more than 15 states, so that a state is named by 16 bits.
+const _: () = assert!(SELECTOR_BYTES_MAX * 15 <= u16::MAX as usize);
+
+/// One state of an [`Expression`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::protocol) enum State {
+    /// Takes this byte.
+    Byte(u8),
+    /// Takes one unit.
+    One(Charset),
+    /// Takes any number of units.
+    Any(Charset),
+    /// Takes at most so many units.
+    AtMost(Charset, u16),
+    /// Takes nothing: goes on behind it, or at the state named.
+    Or(u16),
+    /// Takes nothing: goes on at the state named.
+    Goto(u16),
+}
+
+/// A compiled expression; equal when the automata are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::protocol) struct Expression {
+    states: Box<[State]>,
+}
+
+/// RFC 6570, section 2.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operator {
+    Simple,
+    Plus,
+    Hash,
+    Dot,
+    Slash,
+    Semicolon,
+    Question,
+    Ampersand,
+}
+
+/// RFC 6570, section 2.3.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Variable<'t> {
+    pub(super) name: &'t str,
+    pub(super) modifier: Modifier,
+}
+
+/// RFC 6570, section 2.4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Modifier {
+    None,
+    Prefix(u16),
+    Explode,
+}
+
+impl Operator {
+    /// The operator a byte stands for. A reserved operator reads as `Simple`, and its byte is then no variable name.
+    pub(super) fn read(byte: u8) -> Self {
+        match byte {
+            b'+' => Self::Plus,
+            b'#' => Self::Hash,
+            b'.' => Self::Dot,
+            b'/' => Self::Slash,
+            b';' => Self::Semicolon,
+            b'?' => Self::Question,
+            b'&' => Self::Ampersand,
+            _ => Self::Simple,
+        }
+    }
+
+    /// What precedes the first value (RFC 6570, appendix A).
+    fn first(self) -> Option<u8> {
+        match self {
+            Self::Simple | Self::Plus => None,
+            Self::Hash => Some(b'#'),
+            Self::Dot => Some(b'.'),
+            Self::Slash => Some(b'/'),
+            Self::Semicolon => Some(b';'),
+            Self::Question => Some(b'?'),
+            Self::Ampersand => Some(b'&'),
+        }
+    }
+
+    fn separator(self) -> u8 {
+        match self {
+            Self::Simple | Self::Plus | Self::Hash => b',',
+            Self::Dot => b'.',
+            Self::Slash => b'/',
+            Self::Semicolon => b';',
+            Self::Question | Self::Ampersand => b'&',
+        }
+    }
+
+    fn is_named(self) -> bool {
+        matches!(self, Self::Semicolon | Self::Question | Self::Ampersand)
+    }
+
+    fn allows_reserved(self) -> bool {
+        matches!(self, Self::Plus | Self::Hash)
+    }
+}
+
+impl Expression {
+    /// Compiles `{operator variables}`; `variables` is not empty.
+    pub(super) fn compile(operator: Operator, variables: &[Variable<'_>]) -> Self {
+        let mut builder = Builder { operator, states: Vec::new(), to_end: Vec::new() };
+        let has_prefix = variables.iter().any(|variable| matches!(variable.modifier, Modifier::Prefix(_)));
+        if operator.is_named() || has_prefix {
+            builder.by_the_letter(variables);
+        } else {
+            builder.as_the_reference(variables);
+        }
+        builder.finish()
+    }
+
+    pub(in crate::protocol) fn states(&self) -> &[State] {
+        &self.states
+    }
+
+    /// The expression that stands for this one followed by `next`, when one of the two alone does.
+    pub(super) fn merged_with(&self, next: &Self) -> Option<Self> {
+        match (&*self.states, &*next.states) {
+            ([State::Any(one)], [State::Any(other)]) => {
+                Some(Self { states: Box::new([State::Any(*one.max(other))]) })
+            }
+            _ => None,
+        }
+    }
+}
+
+struct Builder {
+    operator: Operator,
+    states: Vec<State>,
+    /// `Or` states whose other way is the end of the expression.
+    to_end: Vec<usize>,
+}
+
+impl Builder {
+    fn finish(mut self) -> Expression {
+        let end = self.here();
+        for at in self.to_end {
+            self.states[at] = State::Or(end);
+        }
+        Expression { states: self.states.into() }
+    }
+
+    fn here(&self) -> u16 {
+        self.states.len() as u16
+    }
+
+    fn push(&mut self, state: State) {
+        self.states.push(state);
+    }
+
+    fn push_or_end(&mut self) {
+        self.to_end.push(self.states.len());
+        self.push(State::Or(0));
+    }
+
+    /// Leaves room for an `Or` whose other way is set by [`Self::set_or`].
+    fn hole(&mut self) -> usize {
+        self.push(State::Or(0));
+        self.states.len() - 1
+    }
+
+    /// Lets the `Or` at `hole` lead here.
+    fn set_or(&mut self, hole: usize) {
+        self.states[hole] = State::Or(self.here());
+    }
+
+    /// The language of the reference. Values hold the separator of most operators, which collapses the repetition.
+    fn as_the_reference(&mut self, variables: &[Variable<'_>]) {
+        let exploded = |variable: &Variable<'_>| variable.modifier == Modifier::Explode;
+        let later_exploded = variables.iter().any(exploded);
+        let first_exploded = exploded(&variables[0]);
+        let repeated = if self.operator == Operator::Slash { Charset::Path } else { Charset::Pairs };
+        if let Some(first) = self.operator.first() {
+            self.push_or_end();
+            self.push(State::Byte(first));
+        }
+        if self.operator.allows_reserved() {
+            self.push(State::Any(Charset::Reserved));
+        } else if first_exploded {
+            self.push(State::Any(repeated));
+        } else {
+            self.push(State::Any(Charset::List));
+            if later_exploded {
+                self.push_or_end();
+                self.push(State::Byte(self.operator.separator()));
+                self.push(State::Any(repeated));
+            } else if self.operator == Operator::Slash {
+                for _ in 1..variables.len() {
+                    self.push_or_end();
+                    self.push(State::Byte(b'/'));
+                    self.push(State::Any(Charset::List));
+                }
+            }
+        }
+    }
+
+    /// RFC 6570 section 3.2: each variable may be undefined; those that are not are joined by the separator.
+    fn by_the_letter(&mut self, variables: &[Variable<'_>]) {
+        self.push_or_end();
+        if let Some(first) = self.operator.first() {
+            self.push(State::Byte(first));
+        }
+        for (index, variable) in variables.iter().enumerate() {
+            let last = index + 1 == variables.len();
+            let undefined = if last { None } else { Some(self.hole()) };
+            match (self.operator.is_named(), variable.modifier) {
+                (true, Modifier::Explode) => self.named_pairs(),
+                (true, modifier) => self.named_value(variable.name, modifier),
+                (false, Modifier::Explode) => self.exploded(),
+                (false, Modifier::Prefix(length)) => self.push(State::AtMost(self.character(), length)),
+                (false, Modifier::None) => self.push(State::Any(self.list())),
+            }
+            if let Some(hole) = undefined {
+                self.push_or_end();
+                self.push(State::Byte(self.operator.separator()));
+                self.set_or(hole);
+            }
+        }
+    }
+
+    /// One character of a string.
+    fn character(&self) -> Charset {
+        if self.operator.allows_reserved() { Charset::Reserved } else { Charset::Unreserved }
+    }
+
+    /// One character of a string, a list or a map that is not exploded.
+    fn list(&self) -> Charset {
+        if self.operator.allows_reserved() { Charset::Reserved } else { Charset::List }
+    }
+
+    /// `{var*}` without a name: the members of a list, or the pairs of a map, but not some of each.
+    fn exploded(&mut self) {
+        if self.operator.allows_reserved() {
+            self.push(State::Any(Charset::Reserved));
+            return;
+        }
+        let map = self.hole();
+        let member = self.here();
+        self.push(State::Any(Charset::Unreserved));
+        let list_end = self.hole();
+        self.push(State::Byte(self.operator.separator()));
+        self.push(State::Goto(member));
+        self.set_or(map);
+        let pair = self.key();
+        self.push(State::Byte(b'='));
+        self.push(State::Any(Charset::Unreserved));
+        let map_end = self.hole();
+        self.push(State::Byte(self.operator.separator()));
+        self.push(State::Goto(pair));
+        self.set_or(list_end);
+        self.set_or(map_end);
+    }
+
+    /// `{;var*}`: the pairs of a map. A list's `name=value` pairs are among them.
+    fn named_pairs(&mut self) {
+        let pair = self.key();
+        self.equals(Charset::Unreserved, None);
+        let end = self.hole();
+        self.push(State::Byte(self.operator.separator()));
+        self.push(State::Goto(pair));
+        self.set_or(end);
+    }
+
+    /// The key of a map: not empty and, unlike RFC 6570 section 3.2.1 for the named operators, without reserved characters,
+    /// which would let it pass for separators. Answers where it starts.
+    fn key(&mut self) -> u16 {
+        let start = self.here();
+        self.push(State::One(Charset::Unreserved));
+        self.push(State::Any(Charset::Unreserved));
+        start
+    }
+
+    fn named_value(&mut self, name: &str, modifier: Modifier) {
+        self.states.extend(name.bytes().map(State::Byte));
+        match modifier {
+            Modifier::Prefix(length) => self.equals(Charset::Unreserved, Some(length)),
+            Modifier::None | Modifier::Explode => self.equals(Charset::List, None),
+        }
+    }
+
+    /// `=` and the value. With `;` an empty value has no `=` (RFC 6570, section 3.2.7).
+    fn equals(&mut self, charset: Charset, length: Option<u16>) {
+        let bare = self.operator == Operator::Semicolon;
+        let empty = if bare { Some(self.hole()) } else { None };
+        self.push(State::Byte(b'='));
+        if bare {
+            self.push(State::One(charset));
+        }
+        match length {
+            None => self.push(State::Any(charset)),
+            Some(length) => self.push(State::AtMost(charset, length - u16::from(bare))),
+        }
+        if let Some(hole) = empty {
+            self.set_or(hole);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The simulation: one pass over a topic through a graph of literals and expressions.
+//!
+//! Invariants worth naming: at each byte a node is arrived at once and a state is entered once, so a pass takes at most
+//! (bytes of the topic) × (states of the graph) steps; of two ways into [`State::AtMost`] the one that has taken less stays,
+//! since it can do all that the other can.
+
+use super::charset;
+use super::compile::State;
+
+/// What the simulation walks: nodes that are reached by a literal or by an expression, and what it remembers of each.
+pub(in crate::protocol) trait Graph {
+    /// The literal that leads to `node`; asked only of a node that [`Self::literal_child`] answered.
+    fn literal(&self, node: u32) -> &[u8];
+    /// The node behind the literal that follows `node` and begins with `first`: at most one does.
+    fn literal_child(&self, node: u32, first: u8) -> Option<u32>;
+    /// The nodes behind the expressions that follow `node`, by index.
+    fn expression_child(&self, node: u32, index: usize) -> Option<u32>;
+    /// A state of the expression that leads to `node`; none past its last.
+    fn state(&self, node: u32, pc: u16) -> Option<State>;
+    /// When `node` was last arrived at. Ticks only grow.
+    fn visit(&mut self, node: u32) -> &mut u64;
+    /// What is remembered of a state of the expression that leads to `node`.
+    fn cell(&mut self, node: u32, pc: u16) -> &mut Cell;
+    /// The topic ends at `node`.
+    fn finish(&mut self, node: u32);
+}
+
+/// When a state was last entered, and how many units it had taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::protocol) struct Cell {
+    tick: u64,
+    taken: u16,
+}
+
+/// Buffers of the simulation, kept between passes, and its clock: a graph that outlives a pass needs the same scratch for
+/// the next one.
+#[derive(Debug, Default)]
+pub(in crate::protocol) struct Scratch {
+    tick: u64,
+    steps: u64,
+    /// What is to be entered at this byte.
+    todo: Vec<Place>,
+    /// Who looks at this byte.
+    current: Vec<Place>,
+    /// Who looks at the next one.
+    next: Vec<Place>,
+    /// What is to be entered behind the triplet that starts at this byte or shortly before.
+    parked: Vec<Place>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Node(u32),
+    Literal { node: u32, offset: u32 },
+    State { node: u32, pc: u16, taken: u16 },
+}
+
+impl Scratch {
+    /// The steps of all passes so far.
+    pub(in crate::protocol) fn steps(&self) -> u64 {
+        self.steps
+    }
+}
+
+/// Walks `graph` from `start` over the whole of `topic` and calls [`Graph::finish`] for each node where it ends.
+pub(in crate::protocol) fn run<G: Graph>(graph: &mut G, start: u32, topic: &[u8], scratch: &mut Scratch) {
+    scratch.todo.clear();
+    scratch.current.clear();
+    scratch.parked.clear();
+    let mut at = 0;
+    let mut wake_at = 0;
+    match descend(graph, start, topic, &mut at, scratch) {
+        Some(node) => scratch.todo.push(Place::Node(node)),
+        None => return,
+    }
+    loop {
+        enter(graph, topic, at, scratch);
+        if at == topic.len() {
+            return;
+        }
+        if let [Place::Literal { node, offset: 0 }] = scratch.current[..]
+            && scratch.parked.is_empty()
+        {
+            scratch.current.clear();
+            let literal = graph.literal(node);
+            if !topic[at..].starts_with(literal) {
+                return;
+            }
+            at += literal.len();
+            match descend(graph, node, topic, &mut at, scratch) {
+                Some(node) => scratch.todo.push(Place::Node(node)),
+                None => return,
+            }
+            continue;
+        }
+        let is_triplet = charset::is_triplet(topic, at);
+        if is_triplet {
+            wake_at = at + 3;
+        }
+        step(graph, topic[at], is_triplet, scratch);
+        at += 1;
+        std::mem::swap(&mut scratch.current, &mut scratch.next);
+        if !scratch.parked.is_empty() {
+            if at == wake_at {
+                scratch.todo.append(&mut scratch.parked);
+            }
+        } else if scratch.current.is_empty() && scratch.todo.is_empty() {
+            return;
+        }
+    }
+}
+
+/// Follows the literals from `node` as long as nothing else can be followed, which is the common case and needs no books:
+/// the first node that needs them, or none when the topic leaves the graph.
+fn descend<G: Graph>(
+    graph: &G,
+    mut node: u32,
+    topic: &[u8],
+    at: &mut usize,
+    scratch: &mut Scratch,
+) -> Option<u32> {
+    while *at < topic.len() && graph.expression_child(node, 0).is_none() {
+        scratch.steps += 1;
+        node = graph.literal_child(node, topic[*at])?;
+        // The first byte is known to be equal: a literal of one byte, the common case deep in a large trie, is not read.
+        let literal = graph.literal(node);
+        if !topic[*at + 1..].starts_with(&literal[1..]) {
+            return None;
+        }
+        *at += literal.len();
+    }
+    Some(node)
+}
+
+/// Enters all that is to be entered at this byte, and all that can be reached from there without taking one.
+fn enter<G: Graph>(graph: &mut G, topic: &[u8], at: usize, scratch: &mut Scratch) {
+    scratch.tick += 1;
+    let tick = scratch.tick;
+    while let Some(place) = scratch.todo.pop() {
+        scratch.steps += 1;
+        match place {
+            Place::Node(node) => {
+                if std::mem::replace(graph.visit(node), tick) == tick {
+                    continue;
+                }
+                match topic.get(at) {
+                    None => graph.finish(node),
+                    Some(&byte) => {
+                        let child = graph.literal_child(node, byte);
+                        scratch.current.extend(child.map(|node| Place::Literal { node, offset: 0 }));
+                    }
+                }
+                let children = (0..).map_while(|index| graph.expression_child(node, index));
+                scratch.todo.extend(children.map(|node| Place::State { node, pc: 0, taken: 0 }));
+            }
+            Place::State { node, pc, taken } => {
+                let Some(state) = graph.state(node, pc) else {
+                    scratch.todo.push(Place::Node(node));
+                    continue;
+                };
+                let cell = graph.cell(node, pc);
+                if cell.tick == tick {
+                    cell.taken = cell.taken.min(taken);
+                    continue;
+                }
+                *cell = Cell { tick, taken };
+                let to = |pc| Place::State { node, pc, taken: 0 };
+                match state {
+                    State::Byte(_) | State::One(_) => scratch.current.push(place),
+                    State::Any(_) | State::AtMost(..) => {
+                        scratch.current.push(place);
+                        scratch.todo.push(to(pc + 1));
+                    }
+                    State::Or(other) => scratch.todo.extend([to(pc + 1), to(other)]),
+                    State::Goto(other) => scratch.todo.push(to(other)),
+                }
+            }
+            // Literals in progress go from byte to byte without passing here.
+            Place::Literal { .. } => {}
+        }
+    }
+}
+
+/// Takes one byte, or starts on one triplet.
+fn step<G: Graph>(graph: &mut G, byte: u8, is_triplet: bool, scratch: &mut Scratch) {
+    scratch.next.clear();
+    scratch.steps += scratch.current.len() as u64;
+    for &place in &scratch.current {
+        match place {
+            Place::Literal { node, offset } => {
+                let literal = graph.literal(node);
+                if literal[offset as usize] != byte {
+                    continue;
+                }
+                if offset as usize + 1 == literal.len() {
+                    scratch.todo.push(Place::Node(node));
+                } else {
+                    scratch.next.push(Place::Literal { node, offset: offset + 1 });
+                }
+            }
+            Place::State { node, pc, .. } => {
+                let taken = graph.cell(node, pc).taken;
+                let after = match graph.state(node, pc) {
+                    Some(State::Byte(wanted)) if wanted == byte => {
+                        scratch.todo.push(Place::State { node, pc: pc + 1, taken: 0 });
+                        continue;
+                    }
+                    Some(State::One(set)) if is_triplet || set.holds(byte) => {
+                        Place::State { node, pc: pc + 1, taken: 0 }
+                    }
+                    Some(State::Any(set)) if is_triplet || set.holds(byte) => place,
+                    Some(State::AtMost(set, most)) if taken < most && (is_triplet || set.holds(byte)) => {
+                        Place::State { node, pc, taken: taken + 1 }
+                    }
+                    _ => continue,
+                };
+                if is_triplet { scratch.parked.push(after) } else { scratch.todo.push(after) }
+            }
+            // A node is entered, never waited in.
+            Place::Node(_) => {}
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The cross-core broadcast ring: one producer, N consumers, lock-free, gated by the slowest.
+//!
+//! Every consumer sees every entry, in the order it was pushed, and reads it in place: nothing is copied, nothing is
+//! allocated after [`ring`]. A push into a full ring is refused, never an overwrite of what someone has not read.
+//!
+//! Invariants worth naming:
+//! - `published` counts the entries pushed; only the producer writes it.
+//! - `read[i]` counts the entries consumer `i` is done with; only that consumer writes it, and never past `published`.
+//! - The producer touches slot `n` only while `n` is unpublished, or after every consumer is done with it.
+//! - Entries are dropped by the producer, in [`Producer::push`] and [`Producer::reclaim`], so a consumer never frees memory
+//!   of another core's allocator.
+//!
+//! It deliberately does not wait: [`doze::Doze`] says when a sleeper has to be woken, and the caller does it.
+
+#![expect(unsafe_code, reason = "slots are shared without a lock; loom models check the protocol")]
+
+pub mod doze;
+mod shim;
+
+use std::cmp::min;
+
+use shim::{Arc, AtomicU64, Ordering, UnsafeCell};
+
+/// A consumer that is gone: it gates nobody.
+const GONE: u64 = u64::MAX;
+
+/// Keeps two counters that different cores write off each other's cache lines (a pair of lines is fetched at once).
+#[repr(align(128))]
+struct Line<T>(T);
+
+struct Shared<T> {
+    slots: Box<[UnsafeCell<Option<T>>]>,
+    published: Line<AtomicU64>,
+    read: Box<[Line<AtomicU64>]>,
+}
+
+// SAFETY: a slot is written by the one producer while no consumer may read it, and only read (through `&T`) while several
+// may; the counters order the two. So sharing needs `T: Sync`, and dropping on the producer's thread needs `T: Send`.
+unsafe impl<T: Send + Sync> Sync for Shared<T> {}
+// SAFETY: as above; the slots are owned.
+unsafe impl<T: Send + Sync> Send for Shared<T> {}
+
+impl<T> Shared<T> {
+    fn slot(&self, place: u64) -> &UnsafeCell<Option<T>> {
+        let mask = self.slots.len() - 1;
+        // The truncation is harmless: the mask keeps the low bits only.
+        &self.slots[place as usize & mask]
+    }
+}
+
+/// Makes a ring of `capacity` entries, a power of two, for `consumers` readers.
+///
+/// # Panics
+/// When `capacity` is not a power of two: it is a constant of the program, not an input.
+pub fn ring<T: Send + Sync>(capacity: usize, consumers: usize) -> (Producer<T>, Vec<Consumer<T>>) {
+    assert!(capacity.is_power_of_two(), "the capacity of a ring is a power of two");
+    let shared = Arc::new(Shared {
+        slots: (0..capacity).map(|_| UnsafeCell::new(None)).collect(),
+        published: Line(AtomicU64::new(0)),
+        read: (0..consumers).map(|_| Line(AtomicU64::new(0))).collect(),
+    });
+    let readers = (0..consumers)
+        .map(|index| Consumer { shared: Arc::clone(&shared), index, next: 0, published: 0 })
+        .collect();
+    (Producer { shared, next: 0, reclaimed: 0 }, readers)
+}
+
+/// The writing end; there is one.
+pub struct Producer<T> {
+    shared: Arc<Shared<T>>,
+    /// The place of the next entry.
+    next: u64,
+    /// Every entry before this place has been dropped.
+    reclaimed: u64,
+}
+
+impl<T: Send + Sync> Producer<T> {
+    /// Appends an entry and publishes it to every consumer.
+    ///
+    /// # Errors
+    /// Gives the entry back when the slowest consumer has not read the one a whole ring earlier.
+    pub fn push(&mut self, entry: T) -> Result<(), T> {
+        let capacity = self.shared.slots.len() as u64;
+        if self.next - self.reclaimed == capacity && self.reclaim() == 0 {
+            return Err(entry);
+        }
+        self.shared.slot(self.next).with_mut(|slot| {
+            // SAFETY: the slot of `next` is unpublished and reclaimed, so no consumer reads it, and there is one producer.
+            unsafe { *slot = Some(entry) }
+        });
+        self.next += 1;
+        self.shared.published.0.store(self.next, Ordering::Release);
+        Ok(())
+    }
+
+    /// Drops the entries that every consumer is done with; answers how many.
+    pub fn reclaim(&mut self) -> u64 {
+        let slowest = self.shared.read.iter().map(|read| read.0.load(Ordering::Acquire)).fold(self.next, min);
+        let dropped = slowest - self.reclaimed;
+        while self.reclaimed < slowest {
+            self.shared.slot(self.reclaimed).with_mut(|slot| {
+                // SAFETY: every consumer's counter, loaded with Acquire, is past this slot: none reads it any more.
+                unsafe { *slot = None }
+            });
+            self.reclaimed += 1;
+        }
+        dropped
+    }
+
+    /// Entries that are held: pushed and not yet reclaimed.
+    pub fn held(&self) -> u64 {
+        self.next - self.reclaimed
+    }
+}
+
+/// One reading end. Dropping it stops it from gating the ring.
+pub struct Consumer<T> {
+    shared: Arc<Shared<T>>,
+    index: usize,
+    /// The place of the next entry to read.
+    next: u64,
+    /// `published` as it was last seen.
+    published: u64,
+}
+
+impl<T: Send + Sync> Consumer<T> {
+    /// Hands up to `max` entries to `read`, in order, until it answers false; answers how many it was given.
+    ///
+    /// The slots are given back to the producer once, after the last of them.
+    pub fn drain(&mut self, max: usize, mut read: impl FnMut(&T) -> bool) -> usize {
+        if self.next == self.published && self.is_empty() {
+            return 0;
+        }
+        self.published = self.shared.published.0.load(Ordering::Acquire);
+        let first = self.next;
+        let end = min(self.published, first.saturating_add(max as u64));
+        while self.next < end {
+            let goes_on = self.shared.slot(self.next).with(|slot| {
+                // SAFETY: `next` is below `published`, loaded with Acquire, so the write of the entry happened before; and
+                // the counter that the producer looks at is still at or before it, so the producer does not touch it.
+                let entry = unsafe { &*slot };
+                read(entry.as_ref().expect("a published slot holds an entry until all have read it"))
+            });
+            self.next += 1;
+            if !goes_on {
+                break;
+            }
+        }
+        self.shared.read[self.index].0.store(self.next, Ordering::Release);
+        usize::try_from(self.next - first).expect("at most the capacity of the ring")
+    }
+
+    /// Whether nothing is waiting to be read.
+    pub fn is_empty(&self) -> bool {
+        self.next == self.shared.published.0.load(Ordering::Acquire)
+    }
+
+    /// How many entries are waiting to be read.
+    pub fn lag(&self) -> u64 {
+        self.shared.published.0.load(Ordering::Acquire) - self.next
+    }
+}
+
+impl<T> Drop for Consumer<T> {
+    fn drop(&mut self) {
+        self.shared.read[self.index].0.store(GONE, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,293 @@
+//! The shell: the only room that touches sockets, clocks and threads, and the only one that knows glommio.
+//!
+//! [`run`] starts one executor for each shard, pinned to its core, and the sequencer's thread; the calling thread then
+//! waits for signals and for the end of either. Invariant: half a hub is worse than none. When a shard or the sequencer
+//! panics, [`run`] returns at once, and the process ends.
+
+mod clock;
+mod connection;
+mod listener;
+mod probe;
+mod readiness;
+mod sequencer;
+mod shard;
+mod wake;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tracing::info;
+
+pub use connection::Timeouts;
+pub use probe::HostError;
+
+use crate::history::{History, Position};
+use crate::hub::gate::{Gate, GateSettings};
+use crate::hub::sequencer::Sequencer;
+use crate::hub::shard::{Shard, ShardSettings};
+use crate::limits::RING_ENTRIES;
+use crate::ring::ring;
+use clock::Clock;
+use probe::IO_MEMORY_BYTES;
+use sequencer::SequencerThread;
+use shard::{Parts, ShardLoop};
+use wake::Bell;
+
+/// A busy executor looks at its wake-ups this often.
+const PREEMPT_TIMER: Duration = Duration::from_millis(1);
+
+/// Everything that [`run`] needs to know.
+pub struct Settings {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// The core of each shard; not empty.
+    pub cpus: Vec<usize>,
+    /// Who may do what.
+    pub gate: GateSettings,
+    /// How subscribers are served.
+    pub shard: ShardSettings,
+    /// How long requests may take.
+    pub timeouts: Timeouts,
+    /// `DRAIN_TIMEOUT`, in milliseconds.
+    pub drain_ms: u64,
+    /// `MAX_CONNECTIONS`; `None` leaves it to the limit of open files.
+    pub connections_max: Option<usize>,
+}
+
+/// Why the hub did not start, or ended before it was told to.
+#[derive(Debug)]
+pub enum RunError {
+    /// The host lacks something.
+    Host(HostError),
+    /// The address cannot be listened on.
+    Listen(SocketAddr, std::io::Error),
+    /// A thread could not be started; its name.
+    Start(String, String),
+    /// A thread ended while the hub was running; its name. The panic is in the log.
+    Ended(String),
+    /// A second signal came while the hub was stopping.
+    Interrupted,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(error) => error.fmt(f),
+            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Start(name, error) => write!(f, "cannot start the thread {name}: {error}"),
+            Self::Ended(name) => write!(f, "the thread {name} ended unexpectedly; the hub stops"),
+            Self::Interrupted => f.write_str("stopped at once by a second signal"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// What the waiting thread hears of.
+enum Happened {
+    Signal(i32),
+    Ended { name: String, panicked: bool },
+}
+
+/// Reports the end of a thread, also when it ends by a panic.
+struct EndReport {
+    name: String,
+    reports: Sender<Happened>,
+}
+
+impl Drop for EndReport {
+    fn drop(&mut self) {
+        let happened = Happened::Ended { name: std::mem::take(&mut self.name), panicked: std::thread::panicking() };
+        // Nobody listens any more when the hub ends at once.
+        let _ = self.reports.send(happened);
+    }
+}
+
+/// Runs a hub until SIGTERM or SIGINT, and then until its streams have ended. `started` is called with the address once
+/// connections are accepted.
+///
+/// # Errors
+/// [`RunError`]: the hub did not start, or one of its threads failed.
+pub fn run(
+    settings: Settings,
+    history: Box<dyn History>,
+    started: impl FnOnce(SocketAddr),
+) -> Result<(), RunError> {
+    probe::check_host(settings.cpus.len()).map_err(RunError::Host)?;
+    let (reports, happened) = unbounded();
+    watch_signals(reports.clone())?;
+    let hub = Hub::start(&settings, history, &reports)?;
+    started(hub.address);
+    hub.wait(&happened)
+}
+
+fn watch_signals(reports: Sender<Happened>) -> Result<(), RunError> {
+    let failed = |error: std::io::Error| RunError::Start("signals".to_owned(), error.to_string());
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
+    let watch = move || {
+        for signal in &mut signals {
+            if reports.send(Happened::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(watch).map(|_| ()).map_err(failed)
+}
+
+/// A hub that runs.
+struct Hub {
+    address: SocketAddr,
+    executors: Vec<ExecutorJoinHandle<()>>,
+    bells: Vec<Arc<Bell>>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Hub {
+    fn start(
+        settings: &Settings,
+        history: Box<dyn History>,
+        reports: &Sender<Happened>,
+    ) -> Result<Self, RunError> {
+        let shards = settings.cpus.len();
+        let allowed = probe::connections_allowed().map_err(RunError::Host)?;
+        let connections_max = settings.connections_max.unwrap_or(allowed).min(allowed).div_ceil(shards);
+        let (address, listeners) = listener::bind_all(settings.address, shards)
+            .map_err(|error| RunError::Listen(settings.address, error))?;
+        let (producer, consumers) = ring(RING_ENTRIES, shards);
+        let bells: Vec<Arc<Bell>> = (0..shards).map(|_| Arc::default()).collect();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let reader = history.reader();
+        let position = reader.extent().map_or(Position::START, |extent| extent.newest);
+        let (sequencer, queue) = SequencerThread::new(Sequencer::new(history), producer, bells.clone());
+        let clock = Clock::start();
+        let mut executors = Vec::with_capacity(shards);
+        for (number, (listener, ring)) in listeners.into_iter().zip(consumers).enumerate() {
+            let gate = settings.gate.clone();
+            let shard_settings = settings.shard;
+            let parts = PartsSeed {
+                number: number as u16,
+                listener,
+                ring,
+                queue: queue.clone(),
+                history: Arc::clone(&reader),
+                bell: Arc::clone(&bells[number]),
+                stopping: Arc::clone(&stopping),
+                clock,
+                timeouts: settings.timeouts,
+                drain_ms: settings.drain_ms,
+                connections_max,
+            };
+            let make = move || parts.grow(gate, shard_settings, position);
+            executors.push(start_shard(number, settings.cpus[number], make, reports)?);
+        }
+        drop(queue);
+        start_sequencer(sequencer, reports)?;
+        Ok(Self { address, executors, bells, stopping })
+    }
+
+    fn wait(self, happened: &Receiver<Happened>) -> Result<(), RunError> {
+        let mut running = self.executors.len() + 1;
+        while running > 0 {
+            match happened.recv() {
+                Ok(Happened::Signal(signal)) => {
+                    if self.stopping.swap(true, Ordering::SeqCst) {
+                        return Err(RunError::Interrupted);
+                    }
+                    info!(signal, "stopping");
+                    self.bells.iter().for_each(|bell| bell.ring());
+                }
+                Ok(Happened::Ended { name, panicked }) => {
+                    if panicked || !self.stopping.load(Ordering::SeqCst) {
+                        return Err(RunError::Ended(name));
+                    }
+                    running -= 1;
+                }
+                Err(_) => return Err(RunError::Ended("signals".to_owned())),
+            }
+        }
+        for executor in self.executors {
+            let name = executor.thread().name().unwrap_or("shard").to_owned();
+            executor.join().map_err(|error| RunError::Start(name, error.to_string()))?;
+        }
+        info!("stopped");
+        Ok(())
+    }
+}
+
+/// What crosses to a shard's thread; the rest is made there, since grants and outboxes never leave it.
+struct PartsSeed {
+    number: u16,
+    listener: OwnedFd,
+    ring: crate::ring::Consumer<crate::hub::sequencer::Entry>,
+    queue: sequencer::Queue,
+    history: Arc<dyn crate::history::HistoryReader>,
+    bell: Arc<Bell>,
+    stopping: Arc<AtomicBool>,
+    clock: Clock,
+    timeouts: Timeouts,
+    drain_ms: u64,
+    connections_max: usize,
+}
+
+impl PartsSeed {
+    fn grow(self, gate: GateSettings, shard: ShardSettings, position: Position) -> Parts {
+        Parts {
+            number: self.number,
+            listener: Some(self.listener),
+            shard: Shard::new(shard, position, self.clock.now()),
+            gate: Gate::new(gate),
+            ring: self.ring,
+            queue: Some(self.queue),
+            history: self.history,
+            bell: self.bell,
+            stopping: self.stopping,
+            clock: self.clock,
+            timeouts: self.timeouts,
+            drain_ms: self.drain_ms,
+            connections_max: self.connections_max,
+            // Half a buffer: then a subscriber that reads what it is sent never falls behind by one batch.
+            batch_bytes_max: (shard.subscriber_buffer_bytes / 2).max(1),
+        }
+    }
+}
+
+fn start_shard(
+    number: usize,
+    cpu: usize,
+    make: impl FnOnce() -> Parts + Send + 'static,
+    reports: &Sender<Happened>,
+) -> Result<ExecutorJoinHandle<()>, RunError> {
+    let name = format!("shard-{number}");
+    let report = EndReport { name: name.clone(), reports: reports.clone() };
+    LocalExecutorBuilder::new(Placement::Fixed(cpu))
+        .name(&name)
+        .preempt_timer(PREEMPT_TIMER)
+        .io_memory(IO_MEMORY_BYTES)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
+        .spawn(move || async move {
+            let _report = report;
+            match ShardLoop::new(make()) {
+                Ok(shard) => shard.run().await,
+                Err(error) => panic!("a shard cannot start: {error}"),
+            }
+        })
+        .map_err(|error| RunError::Start(name, error.to_string()))
+}
+
+fn start_sequencer(sequencer: SequencerThread, reports: &Sender<Happened>) -> Result<(), RunError> {
+    let name = "sequencer".to_owned();
+    let report = EndReport { name: name.clone(), reports: reports.clone() };
+    let run = move || {
+        let _report = report;
+        sequencer.run();
+    };
+    let spawned = std::thread::Builder::new().name(name.clone()).spawn(run);
+    spawned.map(|_| ()).map_err(|error| RunError::Start(name, error.to_string()))
+}

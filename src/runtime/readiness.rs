@@ -1,0 +1,118 @@
+//! The epoll set of a shard, and how a glommio task waits for it.
+//!
+//! glommio has no way to wait for a file descriptor of one's own. This leans on internals of 0.9.0, which is pinned: a
+//! `TcpStream` made from any descriptor asks for its readability at once (`POLL_ADD`, in `NonBufferedStream::init`), and the
+//! first `poll_read` waits for that; only then does it read, and fails with `ENOTSOCK` because an epoll descriptor is no
+//! socket. So "ready, with whatever result" means that the set has events. A test in this file holds it to that.
+
+#![expect(unsafe_code, reason = "glommio takes a descriptor only through FromRawFd")]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_io::AsyncRead as _;
+use glommio::net::TcpStream;
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+
+/// Edge-triggered events of every socket of one shard.
+pub(crate) struct Readiness {
+    epoll: OwnedFd,
+    /// A wait that is under way.
+    wait: Option<TcpStream>,
+}
+
+impl Readiness {
+    /// An empty set.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, wait: None })
+    }
+
+    /// Adds a socket, for reading, writing and the end of either; closing it takes it out.
+    ///
+    /// # Errors
+    /// What the kernel says: out of memory, or of `fs.epoll.max_user_watches`.
+    pub(crate) fn add(&self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        let flags = epoll::EventFlags::IN
+            | epoll::EventFlags::OUT
+            | epoll::EventFlags::RDHUP
+            | epoll::EventFlags::ET;
+        epoll::add(&self.epoll, socket, epoll::EventData::new_u64(key), flags)?;
+        Ok(())
+    }
+
+    /// Fills `events` with what has happened, without waiting; answers how many.
+    pub(crate) fn take(&self, events: &mut Vec<epoll::Event>) -> usize {
+        events.clear();
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // An interrupted or failed look finds nothing; the next one finds it.
+        epoll::wait(&self.epoll, spare_capacity(events), Some(&now)).unwrap_or(0)
+    }
+
+    /// Ready when [`Readiness::take`] would find something.
+    pub(crate) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let wait = match &mut self.wait {
+            Some(wait) => wait,
+            empty => match watch(self.epoll.as_fd()) {
+                Ok(wait) => empty.insert(wait),
+                // No descriptor to wait with: look again at once rather than sleep through events.
+                Err(_) => return Poll::Ready(()),
+            },
+        };
+        match Pin::new(wait).poll_read(context, &mut [0]) {
+            Poll::Ready(_) => {
+                self.wait = None;
+                Poll::Ready(())
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+fn watch(epoll: BorrowedFd<'_>) -> io::Result<TcpStream> {
+    let duplicate = epoll.try_clone_to_owned()?;
+    debug_assert!(duplicate.as_raw_fd() >= 0);
+    // SAFETY: the descriptor is open and owned by nobody else: it was made in the line above, and is given away here.
+    Ok(unsafe { TcpStream::from_raw_fd(duplicate.into_raw_fd()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use glommio::{LocalExecutorBuilder, Placement};
+    use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
+
+    use super::*;
+
+    #[test]
+    fn a_task_waits_for_the_set_and_no_longer() {
+        let run = LocalExecutorBuilder::new(Placement::Unbound).io_memory(65_536).spawn(|| async {
+            let mut set = Readiness::new().expect("an epoll set");
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let (ours, theirs) =
+                socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a pair");
+            set.add(ours.as_fd(), 7).expect("added");
+            let mut events = Vec::with_capacity(8);
+            // The first edge: the socket can be written.
+            poll_fn(|context| set.poll_ready(context)).await;
+            assert_eq!(set.take(&mut events), 1);
+            for _ in 0..3 {
+                let waits = poll_fn(|context| Poll::Ready(set.poll_ready(context).is_pending())).await;
+                assert!(waits, "ready without an event");
+                glommio::timer::sleep(Duration::from_millis(5)).await;
+                send(&theirs, b"x", SendFlags::empty()).expect("sent");
+                poll_fn(|context| set.poll_ready(context)).await;
+                assert_eq!(set.take(&mut events), 1, "ready, and no event");
+                assert_eq!({ events[0].data }.u64(), 7);
+            }
+        });
+        run.expect("an executor").join().expect("the task ran to its end");
+    }
+}

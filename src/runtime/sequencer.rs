@@ -1,0 +1,131 @@
+//! The sequencer's thread: the one producer of the ring.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use tracing::warn;
+
+use super::wake::Bell;
+use crate::hub::sequencer::{Entry, Publication, Sequencer};
+use crate::limits::{COMMIT_BATCH_MAX, PUBLISH_QUEUE_BYTES_MAX, PUBLISH_QUEUE_MAX};
+use crate::ring::Producer;
+
+/// How often a full ring is looked at again; the shards behind it are at work on what it holds.
+const FULL_RING_PAUSE: Duration = Duration::from_micros(200);
+/// How long entries that all have read may keep their memory when nothing follows.
+const RECLAIM_AFTER: Duration = Duration::from_millis(50);
+/// How often a failing store is logged.
+const WARN_EVERY: Duration = Duration::from_secs(1);
+
+/// The way to the sequencer, bounded in number and bytes; each shard has one. When all are gone, the sequencer ends.
+#[derive(Clone)]
+pub(crate) struct Queue {
+    sender: Sender<Publication>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    /// Hands a publication over; false when there is no room for it.
+    pub(crate) fn offer(&self, publication: Publication) -> bool {
+        let bytes = publication.frame.bytes_held();
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before == 0 || before + bytes <= PUBLISH_QUEUE_BYTES_MAX;
+        let taken = fits && !matches!(self.sender.try_send(publication), Err(TrySendError::Full(_)));
+        if !taken {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        taken
+    }
+}
+
+/// What the thread owns.
+pub(crate) struct SequencerThread {
+    sequencer: Sequencer,
+    ring: Producer<Entry>,
+    bells: Vec<Arc<Bell>>,
+    receiver: Receiver<Publication>,
+    queue_bytes: Arc<AtomicUsize>,
+    /// Bytes of the entries that the ring holds, oldest first.
+    held: VecDeque<usize>,
+    warned: Option<Instant>,
+}
+
+impl SequencerThread {
+    /// The thread's state, and the way to it.
+    pub(crate) fn new(sequencer: Sequencer, ring: Producer<Entry>, bells: Vec<Arc<Bell>>) -> (Self, Queue) {
+        let (sender, receiver) = bounded(PUBLISH_QUEUE_MAX);
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let queue = Queue { sender, bytes: Arc::clone(&bytes) };
+        let thread =
+            Self { sequencer, ring, bells, receiver, queue_bytes: bytes, held: VecDeque::new(), warned: None };
+        (thread, queue)
+    }
+
+    /// Runs until every [`Queue`] is gone and what they held is on the ring.
+    pub(crate) fn run(mut self) {
+        let mut batch = Vec::new();
+        while let Some(first) = self.wait() {
+            batch.push(first);
+            batch.extend(self.receiver.try_iter().take(COMMIT_BATCH_MAX - 1));
+            self.commit(&batch);
+            batch.clear();
+            self.reclaim();
+        }
+        self.push(Entry::End, 0);
+        self.wake_all();
+    }
+
+    fn wait(&mut self) -> Option<Publication> {
+        loop {
+            if self.ring.held() == 0 {
+                return self.receiver.recv().ok();
+            }
+            match self.receiver.recv_timeout(RECLAIM_AFTER) {
+                Ok(publication) => return Some(publication),
+                Err(RecvTimeoutError::Timeout) => self.reclaim(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: &[Publication]) {
+        let (entries, error) = self.sequencer.commit(batch);
+        if let Some(error) = error
+            && self.warned.is_none_or(|at| at.elapsed() >= WARN_EVERY)
+        {
+            self.warned = Some(Instant::now());
+            warn!(%error, updates = batch.len(), "the history refused updates; their publishers get 503");
+        }
+        for (entry, publication) in entries.into_iter().zip(batch) {
+            self.push(entry, publication.frame.bytes_held());
+        }
+        self.wake_all();
+    }
+
+    fn push(&mut self, entry: Entry, bytes: usize) {
+        let mut waiting = entry;
+        while let Err(back) = self.ring.push(waiting) {
+            waiting = back;
+            self.wake_all();
+            std::thread::sleep(FULL_RING_PAUSE);
+            self.reclaim();
+        }
+        self.held.push_back(bytes);
+    }
+
+    /// Frees what every shard has read. A push may have done so itself, so the count is taken from the ring.
+    fn reclaim(&mut self) {
+        self.ring.reclaim();
+        while self.held.len() as u64 > self.ring.held() {
+            let bytes = self.held.pop_front().unwrap_or(0);
+            self.queue_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn wake_all(&self) {
+        self.bells.iter().for_each(|bell| bell.ring());
+    }
+}

@@ -1,0 +1,377 @@
+//! The loop of one shard: sockets, ring, timers, and the pure [`Shard`] between them.
+//!
+//! One task does all of it, in rounds: socket events, what the ring brought, reads that came back, catching up, a slice of
+//! sends, timers. A round is short, so nothing waits long for anything else; when a round finds nothing to do, the task
+//! sleeps until a socket, the bell or a deadline wakes it. Entries are taken from the ring only when everybody has been
+//! written to, so each send carries all that came meanwhile.
+
+mod accept;
+mod serve;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::{Future as _, poll_fn};
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use glommio::timer::Timer;
+use rustix::event::epoll;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+use slab::Slab;
+use tracing::debug;
+
+use super::clock::Clock;
+use super::connection::{Requesting, Timeouts};
+use super::readiness::Readiness;
+use super::sequencer::Queue;
+use super::wake::Bell;
+use crate::history::{HistoryError, HistoryReader, Origin, Resume, Stretch, resolve};
+use crate::http::date::HttpDate;
+use crate::hub::Now;
+use crate::hub::gate::Gate;
+use crate::hub::sequencer::{Entry, Ticket};
+use crate::hub::shard::{Closed, Read, Sent, Shard, Wire};
+use crate::hub::wheel::Wheel;
+use crate::limits::{
+    CATCH_UP_BYTES, CATCH_UP_UPDATES, EVENTS_MAX, FLUSH_BATCH_MAX, READ_BYTES_MAX, RING_BATCH_MAX,
+};
+use crate::ring::Consumer;
+
+/// What a shard's thread is made of.
+pub(super) struct Parts {
+    pub(super) number: u16,
+    /// Until the hub stops.
+    pub(super) listener: Option<OwnedFd>,
+    pub(super) shard: Shard,
+    pub(super) gate: Gate,
+    pub(super) ring: Consumer<Entry>,
+    /// Until this shard's last publication is acknowledged.
+    pub(super) queue: Option<Queue>,
+    pub(super) history: Arc<dyn HistoryReader>,
+    pub(super) bell: Arc<Bell>,
+    pub(super) stopping: Arc<AtomicBool>,
+    pub(super) clock: Clock,
+    pub(super) timeouts: Timeouts,
+    pub(super) drain_ms: u64,
+    pub(super) connections_max: usize,
+    /// Bytes of updates taken from the ring in one go.
+    pub(super) batch_bytes_max: usize,
+}
+
+/// What the history answered.
+enum Answered {
+    Read(Read, Result<Stretch, HistoryError>),
+    Resolved { connection: u32, serial: u32, origin: Result<Origin, HistoryError> },
+}
+
+enum Stage {
+    Requesting(Box<Requesting>),
+    /// It is a stream: the subscriber of this slot.
+    Streaming(u32),
+    /// Being worked on.
+    Taken,
+}
+
+struct Connected {
+    stage: Stage,
+    /// Tells apart connections that had the same number.
+    serial: u32,
+}
+
+/// The sockets of the subscribers, by slot.
+#[derive(Default)]
+struct Sockets(Vec<Option<Socket>>);
+
+struct Socket {
+    fd: OwnedFd,
+    connection: u32,
+}
+
+impl Wire for Sockets {
+    fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
+        let Some(Some(socket)) = self.0.get(slot as usize) else { return Sent::Gone };
+        loop {
+            match send(&socket.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(taken) => return Sent::Bytes(taken),
+                Err(Errno::AGAIN) => return Sent::Full,
+                Err(Errno::INTR) => {}
+                Err(_) => return Sent::Gone,
+            }
+        }
+    }
+}
+
+impl Sockets {
+    fn attach(&mut self, slot: u32, socket: Socket) {
+        let place = slot as usize;
+        if self.0.len() <= place {
+            self.0.resize_with(place + 1, || None);
+        }
+        self.0[place] = Some(socket);
+    }
+}
+
+/// The stop of a shard, step by step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// It serves.
+    No,
+    /// Nothing new begins; publications under way are finished. Until this moment at the latest.
+    Finishing { until_ms: u64 },
+    /// No update comes any more; streams end. Until this moment at the latest.
+    Draining { until_ms: u64 },
+}
+
+pub(super) struct ShardLoop {
+    parts: Parts,
+    readiness: Readiness,
+    events: Vec<epoll::Event>,
+    connections: Slab<Connected>,
+    sockets: Sockets,
+    wheel: Wheel<(u32, u32)>,
+    answered: Rc<RefCell<VecDeque<Answered>>>,
+    commits_under_way: usize,
+    next_serial: u32,
+    accept: accept::Accept,
+    read_buffer: Box<[u8]>,
+    now: Now,
+    date: (u64, HttpDate),
+    stop: Stop,
+}
+
+impl ShardLoop {
+    /// Prepares the loop. To be called on the shard's own thread.
+    ///
+    /// # Errors
+    /// No descriptor is left for the epoll set.
+    pub(super) fn new(parts: Parts) -> std::io::Result<Self> {
+        let now = parts.clock.now();
+        let mut this = Self {
+            parts,
+            readiness: Readiness::new()?,
+            events: Vec::with_capacity(EVENTS_MAX),
+            connections: Slab::new(),
+            sockets: Sockets::default(),
+            wheel: Wheel::new(now.ms),
+            answered: Rc::default(),
+            commits_under_way: 0,
+            next_serial: 0,
+            accept: accept::Accept::default(),
+            read_buffer: vec![0; READ_BYTES_MAX].into(),
+            now,
+            date: (0, HttpDate::from_unix_s(0)),
+            stop: Stop::No,
+        };
+        this.listen()?;
+        Ok(this)
+    }
+
+    /// Runs until the hub stops.
+    pub(super) async fn run(mut self) {
+        loop {
+            self.now = self.parts.clock.now();
+            let mut busy = self.take_events();
+            busy |= self.accept_some();
+            busy |= self.take_answers();
+            busy |= self.take_entries();
+            busy |= self.write_some();
+            self.advance_timers();
+            self.close_ended();
+            if self.advance_stop() {
+                debug!(shard = self.parts.number, "the shard has stopped");
+                return;
+            }
+            if busy {
+                glommio::yield_if_needed().await;
+            } else {
+                self.sleep().await;
+            }
+        }
+    }
+
+    fn take_events(&mut self) -> bool {
+        let mut events = std::mem::take(&mut self.events);
+        let count = self.readiness.take(&mut events);
+        for event in &events {
+            // The event is packed: its fields are copied, not borrowed.
+            let (data, flags) = (event.data, event.flags);
+            self.socket_event(data.u64(), flags);
+        }
+        self.events = events;
+        count > 0
+    }
+
+    fn socket_event(&mut self, key: u64, flags: epoll::EventFlags) {
+        if key == accept::LISTENER_KEY {
+            return self.accept.is_ready();
+        }
+        let (number, serial) = (key as u32, (key >> 32) as u32);
+        let Some(connected) = self.connections.get(number as usize).filter(|it| it.serial == serial) else {
+            return;
+        };
+        match connected.stage {
+            Stage::Streaming(slot) => {
+                let ended = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
+                if flags.intersects(ended) {
+                    self.parts.shard.leave(slot);
+                } else if flags.contains(epoll::EventFlags::OUT) {
+                    self.parts.shard.writable(slot);
+                }
+            }
+            Stage::Requesting(_) => self.drive(number),
+            Stage::Taken => {}
+        }
+    }
+
+    /// Takes entries from the ring when everybody has been written to: answers our publishers, queues the updates.
+    fn take_entries(&mut self) -> bool {
+        if self.parts.shard.has_unflushed() {
+            return false;
+        }
+        let Parts { ring, shard, number, batch_bytes_max, .. } = &mut self.parts;
+        let mut ours: Vec<(Ticket, bool)> = Vec::new();
+        let mut bytes = 0;
+        let mut is_last = false;
+        let count = ring.drain(RING_BATCH_MAX, |entry| {
+            match entry {
+                Entry::Published { placed, ticket } => {
+                    shard.take(placed);
+                    bytes += placed.frame.chunk().len();
+                    ours.extend((ticket.shard == *number).then_some((*ticket, true)));
+                }
+                Entry::Rejected { ticket } => {
+                    ours.extend((ticket.shard == *number).then_some((*ticket, false)));
+                }
+                Entry::End => is_last = true,
+            }
+            bytes < *batch_bytes_max
+        });
+        if count > 0 {
+            shard.moved();
+        }
+        for (ticket, is_stored) in ours {
+            self.committed(ticket, is_stored);
+        }
+        if is_last {
+            self.begin_drain();
+        }
+        count > 0
+    }
+
+    fn write_some(&mut self) -> bool {
+        let Self { parts: Parts { shard, .. }, sockets, now, .. } = self;
+        let catches_up = shard.catch_up(FLUSH_BATCH_MAX);
+        let writes = shard.flush(FLUSH_BATCH_MAX, *now, sockets);
+        while let Some(read) = self.parts.shard.next_read() {
+            self.read_history(read);
+        }
+        catches_up || writes
+    }
+
+    fn advance_timers(&mut self) {
+        let Self { parts: Parts { shard, .. }, sockets, now, wheel, .. } = self;
+        shard.advance(*now, sockets);
+        let mut due = Vec::new();
+        wheel.advance(now.ms, |key| due.push(key));
+        for (number, serial) in due {
+            self.look_at(number, serial);
+        }
+    }
+
+    fn close_ended(&mut self) {
+        while let Some((slot, reason)) = self.parts.shard.next_closed() {
+            let Some(socket) = self.sockets.0.get_mut(slot as usize).and_then(Option::take) else { continue };
+            self.connections.try_remove(socket.connection as usize);
+            if reason == Closed::HistoryUnreadable {
+                tracing::error!(slot, "a stream was ended: the history cannot be read");
+            }
+            debug!(shard = self.parts.number, slot, ?reason, "subscription ended");
+        }
+    }
+
+    fn read_history(&self, read: Read) {
+        self.ask_history(move |history| {
+            let answer = history.read(read.after, CATCH_UP_UPDATES, CATCH_UP_BYTES);
+            Answered::Read(read, answer)
+        });
+    }
+
+    fn resolve_in_history(&self, connection: u32, serial: u32, resume: Resume) {
+        self.ask_history(move |history| {
+            Answered::Resolved { connection, serial, origin: resolve(history, &resume) }
+        });
+    }
+
+    /// Runs a question on a blocking thread; the answer waits in `answered` for the next round.
+    fn ask_history(&self, question: impl FnOnce(&dyn HistoryReader) -> Answered + Send + 'static) {
+        let history = Arc::clone(&self.parts.history);
+        let answered = Rc::clone(&self.answered);
+        let bell = Arc::clone(&self.parts.bell);
+        glommio::spawn_local(async move {
+            let asked = glommio::executor().spawn_blocking(move || {
+                // A panic on that thread would vanish, and its subscriber would wait for ever.
+                catch_unwind(AssertUnwindSafe(|| question(&*history)))
+            });
+            match asked.await {
+                Ok(answer) => answered.borrow_mut().push_back(answer),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+            bell.ring();
+        })
+        .detach();
+    }
+
+    fn take_answers(&mut self) -> bool {
+        let mut any = false;
+        loop {
+            let answer = self.answered.borrow_mut().pop_front();
+            match answer {
+                None => return any,
+                Some(Answered::Read(read, stretch)) => {
+                    if let Err(error) = &stretch {
+                        tracing::error!(%error, "the history cannot be read");
+                    }
+                    self.parts.shard.history_read(read, stretch);
+                }
+                Some(Answered::Resolved { connection, serial, origin }) => {
+                    self.resolved(connection, serial, origin);
+                }
+            }
+            any = true;
+        }
+    }
+
+    /// Sleeps until a socket, the bell or a deadline.
+    async fn sleep(&mut self) {
+        let deadlines =
+            [self.parts.shard.next_deadline_ms(), self.wheel.next_deadline_ms(), self.accept.paused_until_ms(), self.stop.until_ms()];
+        let timeout = deadlines.into_iter().flatten().min().map(|deadline_ms| {
+            Timer::new(Duration::from_millis(deadline_ms.saturating_sub(self.parts.clock.now().ms)))
+        });
+        let mut timeout = pin!(timeout);
+        let Self { parts: Parts { bell, ring, stopping, .. }, readiness, answered, stop, .. } = self;
+        poll_fn(|context| {
+            bell.announce(context.waker());
+            let stop_is_new = *stop == Stop::No && stopping.load(Ordering::SeqCst);
+            if !ring.is_empty()
+                || stop_is_new
+                || !answered.borrow().is_empty()
+                || readiness.poll_ready(context).is_ready()
+                || timeout.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(context).is_ready())
+            {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        bell.awake();
+    }
+}

@@ -1,0 +1,332 @@
+//! Requests: from bytes to a decision, from an outcome to an answer.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tracing::{debug, error, info};
+
+use super::{ShardLoop, Socket, Stage, Stop};
+use crate::history::{HistoryError, Origin};
+use crate::http::connection::{CONTINUE, Event};
+use crate::http::date::HttpDate;
+use crate::http::request::{Method, Version};
+use crate::http::response::{Http1, Precedes, Response};
+use crate::http::status::Status;
+use crate::hub::gate::{Answer, Decision, Publisher, Subscription};
+use crate::hub::outbox::Framing;
+use crate::hub::sequencer::{Publication, Ticket};
+use crate::hub::shard::Joining;
+use crate::protocol::frame::{COMMENT, COMMENT_CHUNK};
+use crate::runtime::connection::{Flushed, Overdue, Received, Requesting, Waiting};
+
+/// What becomes of a connection for now.
+enum Fate {
+    /// It waits for its client, for the ring or for the history.
+    Waits,
+    /// It is a stream from here: the subscriber of this slot.
+    Streams(u32),
+    Closes,
+}
+
+/// One step of a request.
+enum Step {
+    NeedMore,
+    Decided(Decision),
+    Body(Vec<u8>),
+    Answer(Response),
+}
+
+impl ShardLoop {
+    /// Lets a connection go as far as it can.
+    pub(super) fn drive(&mut self, number: u32) {
+        self.with(number, |this, connection| this.serve(number, connection));
+    }
+
+    /// A deadline of a connection fired.
+    pub(super) fn look_at(&mut self, number: u32, serial: u32) {
+        let now_ms = self.now.ms;
+        let Some(connected) = self.connections.get_mut(number as usize).filter(|it| it.serial == serial) else {
+            return;
+        };
+        let Stage::Requesting(connection) = &mut connected.stage else { return };
+        if connection.armed_ms > now_ms {
+            return;
+        }
+        connection.armed_ms = u64::MAX;
+        match connection.overdue(&self.parts.timeouts, now_ms) {
+            Overdue::Nothing => self.drive(number),
+            Overdue::Close => {
+                self.connections.remove(number as usize);
+            }
+            Overdue::Timeout => self.with(number, |this, connection| {
+                let text = "Request Timeout: the request did not arrive in time";
+                this.answer(connection, &Response::text(Status::RequestTimeout, text), Some("timeout"));
+                this.serve(number, connection)
+            }),
+        }
+    }
+
+    /// A publication came round the ring.
+    pub(super) fn committed(&mut self, ticket: Ticket, is_stored: bool) {
+        self.commits_under_way -= 1;
+        self.with(ticket.connection, |this, connection| {
+            let waiting = std::mem::replace(&mut connection.waiting, Waiting::Client);
+            let Waiting::Commit { frame, passage, .. } = waiting.expecting(ticket.serial, connection) else {
+                return Fate::Waits;
+            };
+            let answer = match is_stored {
+                true => this.parts.gate.published(&frame, passage),
+                false => this.parts.gate.unavailable("the history refused the update", passage),
+            };
+            this.give(connection, &answer);
+            this.serve(ticket.connection, connection)
+        });
+    }
+
+    /// The history said where a subscription begins.
+    pub(super) fn resolved(&mut self, number: u32, serial: u32, origin: Result<Origin, HistoryError>) {
+        self.with(number, |this, connection| {
+            let waiting = std::mem::replace(&mut connection.waiting, Waiting::Client);
+            let Waiting::Resolve { subscription, .. } = waiting.expecting(serial, connection) else {
+                return Fate::Waits;
+            };
+            match origin {
+                Ok(origin) => this.begin_stream(number, connection, *subscription, Some(origin)),
+                Err(error) => {
+                    error!(%error, "the history cannot be read");
+                    let answer =
+                        this.parts.gate.unavailable("the history cannot be read", subscription.passage);
+                    this.give(connection, &answer);
+                    this.serve(number, connection)
+                }
+            }
+        });
+    }
+
+    /// Works on a connection that makes requests, and does with it what comes out.
+    fn with(&mut self, number: u32, work: impl FnOnce(&mut Self, &mut Requesting) -> Fate) {
+        let Some(connected) = self.connections.get_mut(number as usize) else { return };
+        let serial = connected.serial;
+        let mut connection = match std::mem::replace(&mut connected.stage, Stage::Taken) {
+            Stage::Requesting(connection) => connection,
+            other => {
+                connected.stage = other;
+                return;
+            }
+        };
+        let stage = match work(self, &mut connection) {
+            Fate::Closes => {
+                self.connections.remove(number as usize);
+                return;
+            }
+            Fate::Streams(slot) => {
+                self.sockets.attach(slot, Socket { fd: connection.socket, connection: number });
+                Stage::Streaming(slot)
+            }
+            Fate::Waits => {
+                let deadline_ms = connection.deadline_ms(&self.parts.timeouts);
+                if deadline_ms < connection.armed_ms {
+                    connection.armed_ms = self.wheel.arm(deadline_ms, (number, serial));
+                }
+                Stage::Requesting(connection)
+            }
+        };
+        self.connections[number as usize].stage = stage;
+    }
+
+    fn serve(&mut self, number: u32, connection: &mut Requesting) -> Fate {
+        loop {
+            match connection.flush(self.now.ms) {
+                Flushed::All => connection.written(self.now.ms),
+                Flushed::Blocked => return Fate::Waits,
+                Flushed::Gone => return Fate::Closes,
+            }
+            if matches!(connection.waiting, Waiting::Commit { .. } | Waiting::Resolve { .. }) {
+                return Fate::Waits;
+            }
+            if self.stop != Stop::No && connection.is_idle() {
+                return Fate::Closes;
+            }
+            let step = if connection.is_lingering() { Step::NeedMore } else { self.step(connection) };
+            match step {
+                Step::NeedMore => match connection.receive(&mut self.read_buffer, self.now.ms) {
+                    Received::Some => {}
+                    Received::Nothing => return Fate::Waits,
+                    Received::End => return Fate::Closes,
+                },
+                Step::Answer(response) => self.answer(connection, &response, None),
+                Step::Decided(Decision::Answer(answer)) => self.give(connection, &answer),
+                Step::Decided(Decision::ReadBody(publisher)) => self.read_body(connection, publisher),
+                Step::Decided(Decision::Subscribe(subscription)) => {
+                    if let Some(fate) = self.subscribe(number, connection, *subscription) {
+                        return fate;
+                    }
+                }
+                Step::Body(body) => self.publish(number, connection, &body),
+            }
+        }
+    }
+
+    /// Reads the next event of the HTTP machine and decides. A panic in here is a defect that one client has met; it must
+    /// not end the streams of all others.
+    fn step(&mut self, connection: &mut Requesting) -> Step {
+        let (gate, now) = (&mut self.parts.gate, self.now);
+        let step = catch_unwind(AssertUnwindSafe(|| match connection.http.poll() {
+            Event::NeedMore => Step::NeedMore,
+            Event::Head(request) => {
+                connection.version = request.version;
+                connection.head_only = request.method == Method::Head;
+                debug!(peer = ?connection.peer, method = ?request.method, path = request.path, "request");
+                Step::Decided(gate.decide(&request, now))
+            }
+            Event::Body(body) => Step::Body(body),
+            Event::Refused(refusal) => {
+                info!(peer = ?connection.peer, status = refusal.status().code(), reason = %refusal, "refused");
+                let mut answer = Answer { response: Response::refusal(refusal), reason: None };
+                if let Some(passage) = connection.passage {
+                    answer = gate.complete(answer, passage);
+                }
+                Step::Answer(answer.response)
+            }
+        }));
+        step.unwrap_or_else(|_| {
+            error!(peer = ?connection.peer, "a request made the hub panic; it got 500");
+            Step::Answer(Response::status_only(Status::InternalServerError))
+        })
+    }
+
+    fn read_body(&mut self, connection: &mut Requesting, publisher: Publisher) {
+        connection.passage = Some(publisher.passage);
+        if connection.http.accept_body(self.parts.gate.body_bytes_max()) {
+            connection.queue(CONTINUE, None, self.now.ms);
+        }
+        connection.waiting = Waiting::Body(publisher);
+    }
+
+    fn publish(&mut self, number: u32, connection: &mut Requesting, body: &[u8]) {
+        let waiting = std::mem::replace(&mut connection.waiting, Waiting::Client);
+        let Waiting::Body(publisher) = waiting else {
+            return self.answer(connection, &Response::status_only(Status::InternalServerError), None);
+        };
+        let random = uuid::Uuid::new_v4().into_bytes();
+        let frame = match self.parts.gate.publish(&publisher, body, random) {
+            Ok(frame) => frame,
+            Err(answer) => return self.give(connection, &answer),
+        };
+        self.next_serial = self.next_serial.wrapping_add(1);
+        let serial = self.next_serial;
+        let ticket = Ticket { shard: self.parts.number, connection: number, serial };
+        let publication = Publication { frame: std::sync::Arc::clone(&frame), ticket };
+        if self.parts.queue.as_ref().is_some_and(|queue| queue.offer(publication)) {
+            self.commits_under_way += 1;
+            connection.waiting = Waiting::Commit { serial, frame, passage: publisher.passage };
+        } else {
+            let answer = self.parts.gate.unavailable("the publication queue is full", publisher.passage);
+            self.give(connection, &answer);
+        }
+    }
+
+    /// Begins a stream, when it is known where; else asks the history first, since the answer's head carries it.
+    fn subscribe(
+        &mut self,
+        number: u32,
+        connection: &mut Requesting,
+        subscription: Subscription,
+    ) -> Option<Fate> {
+        let origin = match &subscription.resume {
+            None => None,
+            Some(resume) => match self.parts.shard.resolve(resume) {
+                Some(origin) => Some(origin),
+                None => {
+                    self.next_serial = self.next_serial.wrapping_add(1);
+                    let serial = self.next_serial;
+                    self.resolve_in_history(number, serial, resume.clone());
+                    connection.waiting = Waiting::Resolve { serial, subscription: Box::new(subscription) };
+                    return None;
+                }
+            },
+        };
+        Some(self.begin_stream(number, connection, subscription, origin))
+    }
+
+    fn begin_stream(
+        &mut self,
+        number: u32,
+        connection: &mut Requesting,
+        subscription: Subscription,
+        origin: Option<Origin>,
+    ) -> Fate {
+        let precedes = origin.as_ref().map(|origin| match &origin.known {
+            Some(id) => Precedes::Event(id),
+            None => Precedes::Earliest,
+        });
+        let answer = Answer { response: Response::stream(precedes), reason: None };
+        let response = self.parts.gate.complete(answer, subscription.passage).response;
+        if subscription.head_only {
+            self.answer(connection, &response, None);
+            return self.serve(number, connection);
+        }
+        let mut opening = Vec::with_capacity(512);
+        let date = self.date();
+        let http1 = Http1 { version: connection.version, head_only: false, keep_alive: true, date: Some(&date) };
+        response.encode(&http1, &mut opening);
+        opening.extend_from_slice(match subscription.framing {
+            Framing::Chunked => COMMENT_CHUNK,
+            Framing::Plain => COMMENT,
+        });
+        debug!(peer = ?connection.peer, selectors = subscription.selectors.len(), ?origin, "subscribed");
+        let Subscription { selectors, grant, expires_ms, framing, .. } = subscription;
+        let opening = opening.into();
+        let joining = Joining { selectors, grant, expires_ms, framing, origin, opening };
+        Fate::Streams(self.parts.shard.join(joining, self.now))
+    }
+
+    /// Queues an answer, and logs why when it is a refusal.
+    fn give(&mut self, connection: &mut Requesting, answer: &Answer) {
+        self.answer(connection, &answer.response, answer.reason.as_deref());
+    }
+
+    fn answer(&mut self, connection: &mut Requesting, response: &Response, reason: Option<&str>) {
+        if let Some(reason) = reason {
+            info!(peer = ?connection.peer, status = response.status().code(), reason, "refused");
+        }
+        let goes_on = connection.http.begin_answer()
+            && self.stop == Stop::No
+            && connection.version == Version::Http11;
+        let date = self.date();
+        let http1 = Http1 {
+            version: connection.version,
+            head_only: connection.head_only,
+            keep_alive: goes_on,
+            date: Some(&date),
+        };
+        let mut bytes = Vec::with_capacity(512);
+        response.encode(&http1, &mut bytes);
+        connection.queue(&bytes, Some(goes_on), self.now.ms);
+        connection.waiting = Waiting::Client;
+    }
+
+    fn date(&mut self) -> HttpDate {
+        let unix_s = self.now.unix_s();
+        if self.date.0 != unix_s {
+            self.date = (unix_s, HttpDate::from_unix_s(unix_s));
+        }
+        self.date.1
+    }
+}
+
+impl Waiting {
+    /// What was waited for, when it is what `serial` names; else it is put back, and nothing was.
+    fn expecting(self, serial: u32, connection: &mut Requesting) -> Self {
+        match self {
+            Self::Commit { serial: expected, .. } | Self::Resolve { serial: expected, .. }
+                if expected == serial =>
+            {
+                self
+            }
+            other => {
+                connection.waiting = other;
+                Self::Client
+            }
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Goal: a selector matches what RFC 6570 and the reference say, and the topic index says what the selectors say.
+//!
+//! Method: vectors made with the regular expressions of yosida95/uritemplate v3.0.2, the reference's matcher; expansions by
+//! `uritemplate-next`, random ones and, for small alphabets, all of them; random histories of the index against a linear
+//! scan. proptest prints the failing case and keeps its seed.
+
+use std::collections::{BTreeMap, HashSet};
+
+use petasos::protocol::selector::Selector;
+use petasos::protocol::trie::TopicIndex;
+use proptest::prelude::*;
+use uritemplate::UriTemplate;
+
+fn selector(text: &str) -> Selector {
+    Selector::parse(text).expect("a selector")
+}
+
+/// One line is `selector TAB topic TAB 0|1`, without named operators and prefix lengths, where the reference is followed.
+#[test]
+fn the_answers_are_those_of_the_reference() {
+    let vectors = include_str!("data/template_vectors.tsv");
+    for line in vectors.lines() {
+        let [template, topic, expected] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("not a vector: {line}");
+        };
+        assert_eq!(selector(template).matches(topic), expected == "1", "{line}");
+    }
+}
+
+/// What a variable may be (RFC 6570, section 2.3).
+#[derive(Clone, Debug)]
+enum Value {
+    Undefined,
+    Text(String),
+    List(Vec<String>),
+    Map(Vec<(String, String)>),
+}
+
+fn expand(template: &str, values: &[(&str, &Value)]) -> String {
+    let mut expansion = UriTemplate::new(template);
+    for &(name, value) in values {
+        match value {
+            Value::Undefined => &mut expansion,
+            Value::Text(text) => expansion.set(name, text.as_str()),
+            Value::List(list) => expansion.set(name, list.as_slice()),
+            Value::Map(map) => expansion.set(name, map.as_slice()),
+        };
+    }
+    expansion.build()
+}
+
+/// A string, a list, a map, or undefined. Keys are unreserved and not empty: RFC 6570 section 3.2.1 treats those of
+/// `{?map*}` like literals, and the hub narrows them.
+fn value() -> impl Strategy<Value = Value> {
+    let text = "[a-c/?#=,;&.%é ~]{0,4}";
+    prop_oneof![
+        Just(Value::Undefined),
+        text.prop_map(Value::Text),
+        prop::collection::vec(text, 0..3).prop_map(Value::List),
+        prop::collection::vec(("[a-c_.]{1,3}", text), 0..3).prop_map(Value::Map),
+    ]
+}
+
+/// What a prefix length applies to (RFC 6570, section 2.4.1), in ASCII: the oracle cuts characters in two.
+fn string() -> impl Strategy<Value = Value> {
+    prop_oneof![1 => Just(Value::Undefined), 3 => "[a-c/ ,=]{0,5}".prop_map(Value::Text)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn every_expansion_is_matched(
+        parts in prop::collection::vec(("[+#./;?&]?", "[xyz][*]?(,[xyz][*]?)?", "[a-c/,;=?&]{0,3}"), 1..4),
+        x in value(), y in value(), z in value(),
+    ) {
+        let template: String = parts.iter().map(|(operator, variables, tail)| {
+            // The reference takes no `=` in the first place of `{x,y*}`, and is followed: explode both or none.
+            let uneven = variables.contains(',') && !matches!(operator.as_str(), ";" | "?" | "&");
+            let variables = if uneven { variables.replace('*', "") } else { variables.clone() };
+            format!("{{{operator}{variables}}}{tail}")
+        }).collect();
+        let topic = expand(&template, &[("x", &x), ("y", &y), ("z", &z)]);
+        prop_assert!(selector(&template).matches(&topic), "{template} {topic}");
+    }
+
+    #[test]
+    fn every_expansion_of_a_prefix_is_matched(
+        operator in "[+#./;?&]?", tail in "[a-c/]{0,2}", length in 1..5_u16, x in string(), y in value(), z in string(),
+    ) {
+        for modifier in ["", "*"] {
+            let template = format!("{{{operator}x:{length},y{modifier},z:2}}{tail}{{z:1}}");
+            let topic = expand(&template, &[("x", &x), ("y", &y), ("z", &z)]);
+            prop_assert!(selector(&template).matches(&topic), "{template} {topic}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_any_kind_is_a_selector_or_an_error(text in "[{}a-b,:*+1é% \\\\]{0,12}") {
+        if let Ok(selector) = Selector::parse(&text) {
+            prop_assert!(selector.matches(&text));
+            selector.matches("/a%41é");
+        }
+    }
+}
+
+/// Every text of at most `length` characters of `alphabet`.
+fn texts(alphabet: &str, length: usize) -> Vec<String> {
+    let mut texts = vec![String::new()];
+    let mut from = 0;
+    for _ in 0..length {
+        let to = texts.len();
+        for at in from..to {
+            texts.extend(alphabet.chars().map(|c| format!("{}{c}", texts[at])).collect::<Vec<_>>());
+        }
+        from = to;
+    }
+    texts
+}
+
+/// Every value whose strings are of the letters `ax` and which is written, joined by commas, in at most `length`
+/// characters. Keys are not empty.
+fn values(length: usize) -> Vec<Value> {
+    let mut values = vec![Value::Undefined];
+    for text in texts("ax,", length) {
+        let list: Vec<String> = text.split(',').map(str::to_owned).collect();
+        if list.len() == 1 {
+            values.push(Value::Text(text.clone()));
+        }
+        if let (pairs, []) = list.as_chunks::<2>()
+            && pairs.iter().all(|[key, _]| !key.is_empty())
+        {
+            let map = pairs.iter().map(|[key, value]| (key.clone(), value.clone())).collect();
+            values.push(Value::Map(map));
+        }
+        values.push(Value::List(list));
+    }
+    values
+}
+
+#[test]
+fn a_template_with_names_or_prefixes_matches_its_expansions_and_nothing_else() {
+    const LENGTH: usize = 4;
+    let few = values(LENGTH);
+    let values = values(LENGTH + 1); // `{;x*}` drops the comma before an empty value.
+    let undefined = vec![Value::Undefined];
+    let is_string = |value: &&Value| matches!(value, Value::Undefined | Value::Text(_));
+    let strings: Vec<Value> = values.iter().filter(is_string).cloned().collect();
+    for (template, alphabet, x_is_string) in [
+        ("{;x}", ";xa=,", false),
+        ("{?x}", "?xa=,&", false),
+        ("{&x}", "&xa=,", false),
+        ("{;x*}", ";xa=,", false),
+        ("{?x*}", "?xa=&", false),
+        ("{;x,a}", ";xa=", false),
+        ("{&x,a}", "&xa=", false),
+        ("{;x:1}", ";xa=,", true),
+        ("{?x:2,a}", "?xa=&", true),
+        ("{x:2}", "xa,=", true),
+        ("{x:1,a}", "xa,=", true),
+        ("{x:1,a*}", "xa,=", true),
+        ("{/x:1,a*}", "/xa,=", true),
+        ("{/x:1,a}", "/xa,", true),
+        ("a{x:1}x", "xa,", true),
+    ] {
+        let matcher = selector(template);
+        let mut expansions = HashSet::new();
+        let (firsts, others) = match (x_is_string, template.contains(",a")) {
+            (true, false) => (&strings, &undefined),
+            (true, true) => (&strings, &few),
+            (false, false) => (&values, &undefined),
+            (false, true) => (&few, &few),
+        };
+        for x in firsts {
+            expansions.extend(others.iter().map(|a| expand(template, &[("x", x), ("a", a)])));
+        }
+        for topic in texts(alphabet, LENGTH) {
+            // The oracle takes a list of empty strings for an empty one.
+            let beyond_oracle = topic.ends_with(',') && topic.trim_end_matches(',').ends_with('=');
+            let expected = expansions.contains(&topic);
+            assert!(beyond_oracle || matcher.matches(&topic) == expected, "{template} {topic} {expected}");
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Action {
+    Insert(u32, Vec<String>),
+    Remove(u32),
+    Publish(Vec<String>),
+}
+
+/// Selectors of few characters, so that they overlap, split each other's literals and end where others begin.
+fn overlapping_selector() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        6 => "[ab/]{1,3}",
+        2 => "\\{[+#./;?&]?[xyab][*]?\\}",
+        1 => "\\{[+#./;?&]?[ab]:[12]\\}",
+        1 => "\\{[+#./;?&]?[ab],[xy][*]?\\}",
+        1 => Just("%41".to_owned()),
+        1 => Just("%42".to_owned()),
+    ];
+    prop_oneof![
+        12 => prop::collection::vec(piece, 1..5).prop_map(|pieces| pieces.concat()),
+        1 => Just("*".to_owned()),
+    ]
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let topic = prop_oneof![
+        4 => "([ab/]|%41|%42|[a,;?&=#.]|%4){1,8}",
+        1 => overlapping_selector(),
+    ];
+    prop_oneof![
+        3 => (0..12_u32, prop::collection::vec(overlapping_selector(), 0..5)).prop_map(|(slot, texts)| Action::Insert(slot, texts)),
+        1 => (0..12_u32).prop_map(Action::Remove),
+        3 => prop::collection::vec(topic, 1..4).prop_map(Action::Publish),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn the_index_answers_what_a_linear_scan_answers(actions in prop::collection::vec(action(), 1..80)) {
+        let mut index = TopicIndex::new();
+        let mut held: BTreeMap<u32, Vec<Selector>> = BTreeMap::new();
+        for action in actions {
+            match action {
+                Action::Insert(slot, texts) => {
+                    let selectors: Vec<_> = texts.iter().map(|text| selector(text)).collect();
+                    index.remove(slot);
+                    index.insert(slot, &selectors);
+                    held.insert(slot, selectors);
+                }
+                Action::Remove(slot) => {
+                    index.remove(slot);
+                    held.remove(&slot);
+                }
+                Action::Publish(topics) => {
+                    let mut answer = Vec::new();
+                    index.for_each_match(topics.iter().map(String::as_str), |slot| answer.push(slot));
+                    answer.sort_unstable();
+                    let selects = |selectors: &[Selector]| {
+                        selectors.iter().any(|selector| topics.iter().any(|topic| selector.matches(topic)))
+                    };
+                    let scan: Vec<u32> =
+                        held.iter().filter(|(_, selectors)| selects(selectors)).map(|(&slot, _)| slot).collect();
+                    prop_assert_eq!(&answer, &scan, "{:?}", topics);
+                    for slot in 0..12 {
+                        let matches = index.slot_matches(slot, topics.iter().map(String::as_str));
+                        prop_assert_eq!(matches, scan.contains(&slot));
+                    }
+                }
+            }
+            let distinct: HashSet<&str> = held.values().flatten().map(Selector::as_str).collect();
+            prop_assert_eq!(index.len(), distinct.len());
+            for (&slot, selectors) in &held {
+                let mut seen = HashSet::new();
+                let texts: Vec<&str> =
+                    selectors.iter().map(Selector::as_str).filter(|text| seen.insert(*text)).collect();
+                prop_assert_eq!(index.selectors_of(slot).collect::<Vec<_>>(), texts);
+            }
+        }
+        for slot in 0..12 {
+            index.remove(slot);
+        }
+        prop_assert!(index.is_empty());
+    }
+}
