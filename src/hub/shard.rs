@@ -30,7 +30,7 @@ use std::rc::Rc;
 
 use slab::Slab;
 
-use crate::history::{Origin, Placed, Position, Retention};
+use crate::history::{Origin, Placed, Position, Resume, Retention};
 use crate::hub::Now;
 use crate::hub::outbox::{Framing, Outboxes, Pending};
 use crate::hub::tail::Tail;
@@ -219,14 +219,19 @@ impl Shard {
         self.subscribers.is_empty()
     }
 
+    /// The last update that was taken from the ring.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
     /// The shard's own answer to where a subscriber resumes; `None` means: ask the history.
-    pub fn resolve(&self, resume: &crate::history::Resume) -> Option<Origin> {
-        let crate::history::Resume::After(id) = resume else { return None };
+    pub fn resolve(&self, resume: &Resume) -> Option<Origin> {
+        let Resume::After(id) = resume else { return None };
         self.tail.locate(id.as_str()).map(|cursor| Origin { cursor, known: Some(id.clone()) })
     }
 
