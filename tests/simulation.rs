@@ -108,6 +108,7 @@ struct Core {
 struct World {
     rng: Rng,
     now: Now,
+    retention: Retention,
     sequencer: Sequencer,
     refuses: Arc<AtomicBool>,
     reader: Arc<dyn HistoryReader>,
@@ -146,6 +147,7 @@ impl World {
         Self {
             rng,
             now,
+            retention,
             sequencer: Sequencer::new(Box::new(history)),
             refuses,
             reader,
@@ -404,6 +406,9 @@ impl World {
             "received {received:?}\nexpected {all:?}\nclosed {:?} from oldest {}",
             session.closed, session.from_oldest
         );
+        if self.retention.updates_max == 0 {
+            assert_ne!(session.closed, Some(Closed::HistoryGap), "nothing was discarded");
+        }
         if let Some(bytes) = session.received_at_expiry {
             let late = decode_bytes(&session.received, session.framing).len();
             let on_time = decode_bytes(&session.received[..bytes], session.framing).len();
