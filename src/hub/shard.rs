@@ -116,10 +116,18 @@ enum State {
         /// It was told that it gets everything that is held, and has had nothing yet: what is discarded before it is read
         /// is no loss.
         from_oldest: bool,
-        /// A read of the history is under way.
-        reading: bool,
+        /// Whether it waits for a read of the history.
+        reading: Reading,
     },
     Ending(Closed),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    No,
+    /// It waits for its turn.
+    Wanted,
+    UnderWay,
 }
 
 /// One subscriber; what is touched for every delivery comes first.
@@ -241,7 +249,7 @@ impl Shard {
         let state = match origin {
             None => State::Live,
             Some(Origin { cursor, known }) => {
-                State::CatchingUp { cursor, from_oldest: known.is_none(), reading: false }
+                State::CatchingUp { cursor, from_oldest: known.is_none(), reading: Reading::No }
             }
         };
         self.next_generation = self.next_generation.wrapping_add(1);
@@ -443,6 +451,6 @@ impl Subscriber {
         let (sent, begun) = outboxes.cut(&mut self.pending, self.sent);
         self.sent = sent;
         let cursor = begun.unwrap_or(first.previous());
-        self.state = State::CatchingUp { cursor, from_oldest: false, reading: false };
+        self.state = State::CatchingUp { cursor, from_oldest: false, reading: Reading::No };
     }
 }

@@ -4,7 +4,7 @@
 //! socket has taken that. Stretches come from the tail, or from reads of the history that the caller runs; the number
 //! of those under way is bounded, whatever the number of subscribers.
 
-use super::{Closed, Shard, State, Subscriber};
+use super::{Closed, Reading, Shard, State, Subscriber};
 use crate::history::{HistoryError, Placed, Position, Stretch};
 use crate::hub::outbox::Outboxes;
 use crate::limits::{CATCH_UP_BYTES, CATCH_UP_UPDATES, HISTORY_READS_MAX};
@@ -41,9 +41,11 @@ impl Shard {
     pub fn next_read(&mut self) -> Option<Read> {
         while self.reads_under_way < HISTORY_READS_MAX {
             let slot = self.reads_wanted.pop_front()?;
-            if let Some(subscriber) = self.subscribers.get(slot as usize)
-                && let State::CatchingUp { cursor, reading: true, .. } = subscriber.state
+            // A slot is in the queue twice when it was reused: only who waits for its turn gets a read, and one.
+            if let Some(subscriber) = self.subscribers.get_mut(slot as usize)
+                && let State::CatchingUp { cursor, reading: Reading::Wanted, .. } = subscriber.state
             {
+                subscriber.state = subscriber.state.reading(Reading::UnderWay);
                 self.reads_under_way += 1;
                 return Some(Read { slot, generation: subscriber.generation, after: cursor });
             }
@@ -55,7 +57,7 @@ impl Shard {
     pub fn history_read(&mut self, read: Read, answer: Result<Stretch, HistoryError>) {
         self.reads_under_way -= 1;
         let Some(subscriber) = self.subscribers.get_mut(read.slot as usize) else { return };
-        let State::CatchingUp { cursor, from_oldest, reading: true } = subscriber.state else { return };
+        let State::CatchingUp { cursor, from_oldest, reading: Reading::UnderWay } = subscriber.state else { return };
         if subscriber.generation != read.generation {
             return;
         }
@@ -74,7 +76,7 @@ impl Shard {
     fn step(&mut self, slot: u32) {
         let Self { subscribers, index, outboxes, tail, position, counters, .. } = self;
         let Some(subscriber) = subscribers.get_mut(slot as usize) else { return };
-        let State::CatchingUp { cursor, reading: false, .. } = subscriber.state else { return };
+        let State::CatchingUp { cursor, reading: Reading::No, .. } = subscriber.state else { return };
         // Who is owed something comes here again when it is sent; a slot may be queued twice.
         if !subscriber.pending.is_none() || subscriber.ahead.is_some() {
             return;
@@ -96,7 +98,7 @@ impl Shard {
                 self.after_offer(slot);
             }
             None => {
-                subscriber.state = subscriber.state.reading(true);
+                subscriber.state = subscriber.state.reading(Reading::Wanted);
                 self.reads_wanted.push_back(slot);
             }
         }
@@ -128,7 +130,7 @@ impl Subscriber {
     ) -> u64 {
         let mut given = 0;
         for placed in updates {
-            self.state = State::CatchingUp { cursor: placed.position, from_oldest: false, reading: false };
+            self.state = State::CatchingUp { cursor: placed.position, from_oldest: false, reading: Reading::No };
             let frame = &*placed.frame;
             if index.slot_matches(slot, frame.topic_texts())
                 && self.grant.may_receive(frame.topic_texts(), frame.audience())
@@ -145,7 +147,7 @@ impl Subscriber {
 }
 
 impl State {
-    fn reading(self, reading: bool) -> Self {
+    fn reading(self, reading: Reading) -> Self {
         match self {
             Self::CatchingUp { cursor, from_oldest, .. } => Self::CatchingUp { cursor, from_oldest, reading },
             other => other,
