@@ -4,6 +4,7 @@
 //! `history` knows the frame and the event id. Nothing points back, and only `runtime` touches a socket, a clock or a
 //! thread. `tests/tidy.rs` checks it; `docs/ARCHITECTURE.md` draws it.
 
+pub mod config;
 pub mod history;
 pub mod http;
 pub mod hub;

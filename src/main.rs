@@ -1,2 +1,44 @@
-//! The `petasos` binary.
-fn main() {}
+//! The `petasos` binary: command line → [`Config`] → [`petasos::runtime::run`].
+
+mod cli;
+mod logging;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use petasos::config::Options;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A hub for the Mercure protocol: publishers POST updates, subscribers hold Server-Sent-Events streams.
+///
+/// Every setting is a flag and an environment variable.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true, max_term_width = 110)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the hub (as without a command)
+    Serve(Box<Options>),
+    /// Print a token
+    Token(cli::token::Arguments),
+    /// Tell which topics a selector matches
+    Match(cli::matching::Arguments),
+}
+
+fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    match line.command {
+        None => cli::serve::run(&line.options),
+        Some(Command::Serve(options)) => cli::serve::run(&options),
+        Some(Command::Token(arguments)) => cli::token::run(&arguments),
+        Some(Command::Match(arguments)) => cli::matching::run(&arguments),
+    }
+}

@@ -248,7 +248,8 @@ impl World {
             known.unwrap_or_else(|| resolve(&*self.reader, &resume).expect("memory can be read"))
         });
         if let Some(Origin { cursor, known: Some(id) }) = &origin {
-            let before_oldest = self.reader.extent().expect("memory can be read").before_oldest.get() as usize;
+            let before_oldest =
+                self.reader.extent().expect("memory can be read").before_oldest.get() as usize;
             let first = self.committed[before_oldest..].iter().position(|frame| frame.id() == id);
             let first = first.map_or(0, |first| before_oldest + first + 1);
             let is_held = cursor.get() as usize > before_oldest;
@@ -289,7 +290,8 @@ impl World {
             return;
         }
         let nth = self.rng.usize(..core.sockets.by_slot.len());
-        let (slot, session) = core.sockets.by_slot.iter().nth(nth).map(|(a, b)| (*a, *b)).expect("one of them");
+        let (slot, session) =
+            core.sockets.by_slot.iter().nth(nth).map(|(a, b)| (*a, *b)).expect("one of them");
         if self.rng.bool() {
             core.shard.leave(slot);
         } else {
@@ -412,7 +414,10 @@ impl World {
         if let Some(bytes) = session.received_at_expiry {
             let late = decode_bytes(&session.received, session.framing).len();
             let on_time = decode_bytes(&session.received[..bytes], session.framing).len();
-            assert!(late <= on_time + 1, "more than the event that was begun came after the token had expired");
+            assert!(
+                late <= on_time + 1,
+                "more than the event that was begun came after the token had expired"
+            );
             assert!(session.closed.is_some(), "a stream outlived its token");
         }
     }

@@ -1,1 +1,64 @@
-fn main() {}
+//! `petasos-loadtest`: loads a Mercure hub and judges what it delivers, how fast, and at what cost.
+//!
+//! One process, one thread, one epoll set. It shares no code with the hub, so that it can judge any.
+//!
+//! `args` → `scenario` (what is done) → `engine` (sockets) → `book` and `ledger` (who got what, when) → `report`, `bars`.
+
+mod args;
+mod bars;
+mod book;
+mod engine;
+mod ledger;
+mod limit_server;
+mod meter;
+mod net;
+mod publisher;
+mod report;
+mod rounds;
+mod scenario;
+mod server;
+mod token;
+mod wire;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+use scenario::Scenario;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Rounds of the canonical run.
+const CANONICAL_ROUNDS: usize = 5;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// True when everything was sound and every bar was met.
+fn run(cli: Cli) -> Result<bool, String> {
+    let mut common = cli.common;
+    match cli.command {
+        Some(Command::LimitServer(args)) => {
+            limit_server::run(args.listen, common.fault)?;
+            Ok(true)
+        }
+        Some(Command::Bars(args)) => bars::run(&common, args.only.as_deref()),
+        Some(Command::Scenario(scenario)) => report::run(&common, &scenario),
+        None => {
+            common.limit = true;
+            common.rounds = common.rounds.or(Some(CANONICAL_ROUNDS));
+            report::run(&common, &Scenario::canonical())
+        }
+    }
+}

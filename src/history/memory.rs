@@ -46,11 +46,8 @@ impl MemoryHistory {
     fn insert(&mut self, frame: &Arc<Frame>) -> Placed {
         let position = self.newest.next();
         let id = frame.id().as_str();
-        let placed = Placed {
-            position,
-            frame: Arc::clone(frame),
-            first_of_id: self.held.first_with_id(id).is_none(),
-        };
+        let placed =
+            Placed { position, frame: Arc::clone(frame), first_of_id: self.held.first_with_id(id).is_none() };
         self.held.by_position.insert(position, placed.clone());
         self.held.by_id.insert((id.into(), position));
         self.newest = position;

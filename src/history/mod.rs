@@ -13,7 +13,6 @@ pub mod memory;
 use std::fmt;
 use std::sync::Arc;
 
-
 use crate::protocol::event_id::EventId;
 use crate::protocol::frame::Frame;
 

@@ -110,7 +110,9 @@ impl Body {
     /// The state after one byte that is not content.
     fn step(&mut self, byte: u8) -> Result<State, Refusal> {
         match (self.state, byte) {
-            (State::Size { digits: 1.., size }, b'\r') => self.size_known(size).map(|()| State::SizeLf { size }),
+            (State::Size { digits: 1.., size }, b'\r') => {
+                self.size_known(size).map(|()| State::SizeLf { size })
+            }
             (State::Size { digits: 1.., size }, b';') => {
                 self.size_known(size)?;
                 count(&mut self.extension_bytes_left)?;

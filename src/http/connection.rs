@@ -44,7 +44,7 @@ pub enum Event<'a> {
     /// Nothing: it takes more bytes, a decision or an answer to go on.
     NeedMore,
     /// A request, once: decide what to do with it.
-    Head(Request<'a>),
+    Head(Box<Request<'a>>),
     /// The body of the request that was accepted.
     Body(Vec<u8>),
     /// The request cannot be read. Answer this, then close.
@@ -227,7 +227,7 @@ impl Connection {
             Ok(Head { request, body_length, keep_alive }) => {
                 let expect_continue = request.expect_continue;
                 self.state = State::Deciding { head_bytes, body_length, expect_continue, keep_alive };
-                Event::Head(request)
+                Event::Head(Box::new(request))
             }
             Err(refusal) => {
                 self.state = State::Answering { keep_alive: false };

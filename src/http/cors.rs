@@ -153,10 +153,7 @@ impl Cors {
         if matches!(decision, CorsDecision::Any { .. } | CorsDecision::Listed(_)) {
             for (name, value) in [
                 ("Access-Control-Allow-Methods", "GET, HEAD, POST"),
-                (
-                    "Access-Control-Allow-Headers",
-                    "authorization, cache-control, last-event-id, content-type",
-                ),
+                ("Access-Control-Allow-Headers", "authorization, cache-control, last-event-id, content-type"),
                 ("Access-Control-Max-Age", "86400"),
             ] {
                 response.append(name, HeaderValue::from_static(value));
@@ -184,19 +181,34 @@ mod tests {
 
     #[test]
     fn origins_are_written_as_browsers_send_them() {
-        let list = OriginList::parse("HTTPS://Example.COM:443, http://b:8080\thttps://é.example/\ncapacitor://localhost")
-            .expect("a list");
-        for origin in ["https://example.com", "http://b:8080", "https://xn--9ca.example", "capacitor://localhost"] {
+        let list = OriginList::parse(
+            "HTTPS://Example.COM:443, http://b:8080\thttps://é.example/\ncapacitor://localhost",
+        )
+        .expect("a list");
+        for origin in
+            ["https://example.com", "http://b:8080", "https://xn--9ca.example", "capacitor://localhost"]
+        {
             assert!(list.allows(origin.as_bytes()), "{origin}");
         }
-        for origin in ["", "null", "http://example.com", "https://example.com.evil", "https://example.com:8443", "*"] {
+        for origin in
+            ["", "null", "http://example.com", "https://example.com.evil", "https://example.com:8443", "*"]
+        {
             assert!(!list.allows(origin.as_bytes()), "{origin}");
         }
     }
 
     #[test]
     fn what_is_not_an_origin_is_named() {
-        for part in ["example.com", "https://a/path", "https://a?q", "https://u@a", "null", "**", "https://", "data:x"] {
+        for part in [
+            "example.com",
+            "https://a/path",
+            "https://a?q",
+            "https://u@a",
+            "null",
+            "**",
+            "https://",
+            "data:x",
+        ] {
             let error = OriginList::parse(&format!("https://ok.example {part}")).expect_err(part);
             assert!(error.to_string().contains(part), "{error}");
         }
@@ -207,9 +219,13 @@ mod tests {
         let list = OriginList::parse("https://a.example").expect("a list");
         assert!(list.allows_origin_of(b"https://a.example/page?x#y"));
         assert!(list.allows_origin_of(b"https://a.example:443"));
-        for referer in
-            ["https://b.example/?https://a.example", "https://a.example@b.example/", "a.example", "", "about:blank"]
-        {
+        for referer in [
+            "https://b.example/?https://a.example",
+            "https://a.example@b.example/",
+            "a.example",
+            "",
+            "about:blank",
+        ] {
             assert!(!list.allows_origin_of(referer.as_bytes()), "{referer}");
         }
         assert!(!list.allows_origin_of(b"https://a.example\xff/"));

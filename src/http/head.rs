@@ -142,7 +142,9 @@ fn transfer_coding(codings: &[u8]) -> Result<BodyLength, Refusal> {
     match (last_is_chunked, list.next()) {
         (false, _) => Err(Refusal::TransferEncoding),
         (true, None) => Ok(BodyLength::Chunked),
-        (true, Some(first)) if is_not_another(first) || list.any(is_not_another) => Err(Refusal::TransferEncoding),
+        (true, Some(first)) if is_not_another(first) || list.any(is_not_another) => {
+            Err(Refusal::TransferEncoding)
+        }
         (true, Some(_)) => Err(Refusal::UnknownCoding),
     }
 }

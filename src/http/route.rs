@@ -98,7 +98,8 @@ mod tests {
             ("get", "/hub", Command::NotImplemented),
             ("PURGE", "/nothing", Command::NotImplemented),
         ] {
-            let request = Request::new(Method::parse(method.as_bytes()), Version::Http11, path, Some("topic=a"));
+            let request =
+                Request::new(Method::parse(method.as_bytes()), Version::Http11, path, Some("topic=a"));
             assert_eq!(route(&request), command, "{method} {path}");
         }
     }

@@ -22,7 +22,10 @@ impl Scanner {
     /// given the same bytes with more behind them.
     pub(crate) fn find_end(&mut self, head: &[u8]) -> Result<Option<usize>, Refusal> {
         // What does not start like a method is not HTTP: a TLS client on a plain port is told so at its first byte.
-        if head.first().is_some_and(|&byte| !byte.is_ascii_alphanumeric() && !b"!#$%&'*+-.^_`|~".contains(&byte)) {
+        if head
+            .first()
+            .is_some_and(|&byte| !byte.is_ascii_alphanumeric() && !b"!#$%&'*+-.^_`|~".contains(&byte))
+        {
             return Err(Refusal::RequestLine);
         }
         let bounded = &head[..head.len().min(HEAD_BYTES_MAX)];

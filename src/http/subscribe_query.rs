@@ -43,7 +43,9 @@ impl<'a> SubscribeQuery<'a> {
         for field in form::fields(request.query.unwrap_or_default().as_bytes()) {
             let (name, value) = field.map_err(SubscribeQueryError::Form)?;
             match name.as_ref() {
-                PARAM_TOPIC if value.len() > SELECTOR_BYTES_MAX => return Err(SubscribeQueryError::TopicTooLong),
+                PARAM_TOPIC if value.len() > SELECTOR_BYTES_MAX => {
+                    return Err(SubscribeQueryError::TopicTooLong);
+                }
                 PARAM_TOPIC if topics.len() == selectors_max => {
                     return Err(SubscribeQueryError::TooManyTopics(selectors_max));
                 }
@@ -87,7 +89,10 @@ mod tests {
     use super::*;
     use crate::http::request::{Method, Version};
 
-    fn parse<'a>(query: Option<&'a str>, header: Option<&'a str>) -> Result<SubscribeQuery<'a>, SubscribeQueryError> {
+    fn parse<'a>(
+        query: Option<&'a str>,
+        header: Option<&'a str>,
+    ) -> Result<SubscribeQuery<'a>, SubscribeQueryError> {
         let mut request = Request::new(Method::Get, Version::Http11, "/hub", query);
         request.last_event_id = header;
         SubscribeQuery::parse(&request, 3)
@@ -95,7 +100,8 @@ mod tests {
 
     #[test]
     fn topics_keep_their_order_and_unknown_parameters_are_ignored() {
-        let query = parse(Some("topic=https://e.x/%7Bid%7D&x=y&topic=a+b&topic=*&Topic=no"), None).expect("a query");
+        let query =
+            parse(Some("topic=https://e.x/%7Bid%7D&x=y&topic=a+b&topic=*&Topic=no"), None).expect("a query");
         assert_eq!(query.topics, ["https://e.x/{id}", "a b", "*"]);
         assert_eq!(query.last_event_id, None);
     }
@@ -110,7 +116,10 @@ mod tests {
 
     #[test]
     fn bounds_are_named() {
-        assert_eq!(parse(Some("topic=a&topic=b&topic=c&topic=d"), None), Err(SubscribeQueryError::TooManyTopics(3)));
+        assert_eq!(
+            parse(Some("topic=a&topic=b&topic=c&topic=d"), None),
+            Err(SubscribeQueryError::TooManyTopics(3))
+        );
         let long = format!("topic={}", "a".repeat(SELECTOR_BYTES_MAX + 1));
         assert_eq!(parse(Some(&long), None), Err(SubscribeQueryError::TopicTooLong));
         assert!(parse(Some(&long[..long.len() - 1]), None).is_ok());

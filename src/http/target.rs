@@ -34,8 +34,9 @@ impl<'a> Target<'a> {
         let (authority, origin) = if target.starts_with('/') {
             (None, target)
         } else {
-            let behind_scheme =
-                strip_prefix(target, "http://").or_else(|| strip_prefix(target, "https://")).ok_or(Refusal::Target)?;
+            let behind_scheme = strip_prefix(target, "http://")
+                .or_else(|| strip_prefix(target, "https://"))
+                .ok_or(Refusal::Target)?;
             let end = behind_scheme.find(['/', '?']).unwrap_or(behind_scheme.len());
             let (authority, origin) = behind_scheme.split_at(end);
             (Some(valid_host(authority.as_bytes()).ok_or(Refusal::Target)?), origin)
@@ -75,7 +76,8 @@ pub(crate) fn valid_host(value: &[u8]) -> Option<&str> {
             None => (Some(text), ""),
         },
     };
-    let port_is_valid = port.is_empty() || (port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()));
+    let port_is_valid =
+        port.is_empty() || (port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()));
     (port_is_valid && host.is_none_or(is_registered_name)).then_some(text)
 }
 
@@ -119,9 +121,18 @@ mod tests {
 
     #[test]
     fn other_forms_are_refused() {
-        for target in
-            ["", "*", "hub", "a.example:443", "ftp://a/b", "http:///hub", "http://u@a/", "/a#b", "http://a b/", "é"]
-        {
+        for target in [
+            "",
+            "*",
+            "hub",
+            "a.example:443",
+            "ftp://a/b",
+            "http:///hub",
+            "http://u@a/",
+            "/a#b",
+            "http://a b/",
+            "é",
+        ] {
             assert_eq!(parts(target), Err(Refusal::Target), "{target:?}");
         }
         assert!(Target::parse(Method::Options, "*").is_ok());
@@ -137,12 +148,21 @@ mod tests {
 
     #[test]
     fn hosts_are_checked() {
-        for host in ["a", "a.example", "A-b_c.example:3000", "127.0.0.1:80", "[::1]", "[2001:db8::1]:443", "a:", "%41"] {
+        for host in [
+            "a",
+            "a.example",
+            "A-b_c.example:3000",
+            "127.0.0.1:80",
+            "[::1]",
+            "[2001:db8::1]:443",
+            "a:",
+            "%41",
+        ] {
             assert_eq!(valid_host(host.as_bytes()), Some(host));
         }
         for host in [
-            "", ":80", "a b", "a/b", "a@b", "a:b", "a:80:80", "a:123456", "[::1", "[::1]x", "[a]", "::1", "a,b c", "%4",
-            "%zz", "é", "a\tb", "a?b", "a#b", "<a>",
+            "", ":80", "a b", "a/b", "a@b", "a:b", "a:80:80", "a:123456", "[::1", "[::1]x", "[a]", "::1",
+            "a,b c", "%4", "%zz", "é", "a\tb", "a?b", "a#b", "<a>",
         ] {
             assert_eq!(valid_host(host.as_bytes()), None, "{host:?}");
         }

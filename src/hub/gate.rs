@@ -23,6 +23,7 @@ use crate::protocol::grant::{Authorization, Grant};
 use crate::protocol::names::HUB_PATH;
 use crate::protocol::selector::Selector;
 use crate::protocol::token::{TokenCache, VerificationKey};
+use crate::protocol::topic::Topic;
 use crate::protocol::update::{Update, UpdateError};
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
@@ -208,7 +209,12 @@ impl Gate {
     ///
     /// # Errors
     /// The answer to a body that is no publication, or to one that is not granted.
-    pub fn publish(&self, publisher: &Publisher, body: &[u8], random: [u8; 16]) -> Result<Arc<Frame>, Answer> {
+    pub fn publish(
+        &self,
+        publisher: &Publisher,
+        body: &[u8],
+        random: [u8; 16],
+    ) -> Result<Arc<Frame>, Answer> {
         self.encode(publisher, body, random).map_err(|refused| self.refuse(refused, publisher.passage))
     }
 
@@ -260,13 +266,14 @@ impl Gate {
     }
 
     fn encode(&self, publisher: &Publisher, body: &[u8], random: [u8; 16]) -> Result<Arc<Frame>, Refused> {
-        let update = Update::parse(body, self.settings.authorization, random).map_err(|error| match error {
-            UpdateError::ReservedTopic => {
-                Refused::new(Response::text(Status::Forbidden, error.to_string()), &error)
-            }
-            error => Refused::bad_request(&error),
-        })?;
-        let topics = update.topics().iter().map(|topic| topic.as_str());
+        let update =
+            Update::parse(body, self.settings.authorization, random).map_err(|error| match error {
+                UpdateError::ReservedTopic => {
+                    Refused::new(Response::text(Status::Forbidden, error.to_string()), &error)
+                }
+                error => Refused::bad_request(&error),
+            })?;
+        let topics = update.topics().iter().map(Topic::as_str);
         publisher.grant.may_publish(topics, update.audience()).map_err(Refused::forbidden)?;
         Ok(Arc::new(Frame::encode(&update)))
     }
@@ -329,9 +336,8 @@ impl Gate {
         if let Some(grant) = cache.get(&credential.token, now.unix_s()) {
             return Ok(Some(Rc::clone(grant)));
         }
-        let invalid = |reason: &dyn fmt::Display| {
-            Refused::new(Response::unauthorized(Challenge::InvalidToken), reason)
-        };
+        let invalid =
+            |reason: &dyn fmt::Display| Refused::new(Response::unauthorized(Challenge::InvalidToken), reason);
         let claims = key.verify(&credential.token, now.unix_s()).map_err(|error| invalid(&error))?;
         let grant = Grant::from_claims(&claims, settings.authorization).map_err(|error| invalid(&error))?;
         let grant = Rc::new(grant);

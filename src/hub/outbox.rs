@@ -244,7 +244,9 @@ impl Outboxes {
             held.gathered = None;
         }
         let mut at = node;
-        while let Some(node) = self.nodes.get(at as usize).filter(|node| node.holders == 0 && node.followers == 0) {
+        while let Some(node) =
+            self.nodes.get(at as usize).filter(|node| node.holders == 0 && node.followers == 0)
+        {
             let (above, framing) = (node.above, node.framing);
             self.nodes.remove(at as usize);
             if self.latest_of(above, framing) == at {

@@ -54,7 +54,8 @@ impl Tail {
                 hasher.hash_one(placed.frame.id().as_str())
             });
         }
-        while self.updates.len() > 1 && (self.bytes > self.bytes_max || self.updates.len() > self.updates_max) {
+        while self.updates.len() > 1 && (self.bytes > self.bytes_max || self.updates.len() > self.updates_max)
+        {
             self.forget_oldest();
         }
     }

@@ -84,7 +84,9 @@ impl Frame {
     pub fn bytes_held(&self) -> usize {
         let topics: usize = self.topics.iter().map(|topic| topic.as_str().len() + size_of::<Topic>()).sum();
         let targets: usize = match &self.audience {
-            Audience::Targets(targets) => targets.iter().map(|target| target.len() + size_of::<Box<str>>()).sum(),
+            Audience::Targets(targets) => {
+                targets.iter().map(|target| target.len() + size_of::<Box<str>>()).sum()
+            }
             Audience::Public | Audience::Private => 0,
         };
         size_of::<Self>() + self.chunk.len() + self.id.as_str().len() + topics + targets

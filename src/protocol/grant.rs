@@ -163,7 +163,9 @@ impl Rule {
             return Ok(Self::Everything);
         }
         match authorization {
-            Authorization::Targets => Ok(Self::Targets(list.iter().map(|target| target.as_str().into()).collect())),
+            Authorization::Targets => {
+                Ok(Self::Targets(list.iter().map(|target| target.as_str().into()).collect()))
+            }
             Authorization::Selectors => {
                 let selectors: Result<Box<[_]>, _> =
                     list.iter().map(|member| Selector::parse(member)).collect();
@@ -177,7 +179,9 @@ impl fmt::Display for GrantError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooMany(name) => write!(f, "the claim \"{name}\" lists more than {GRANTS_MAX}"),
-            Self::Selector(name, error) => write!(f, "the claim \"{name}\" lists an invalid selector: {error}"),
+            Self::Selector(name, error) => {
+                write!(f, "the claim \"{name}\" lists an invalid selector: {error}")
+            }
         }
     }
 }
@@ -261,9 +265,13 @@ mod tests {
 
     #[test]
     fn private_updates_reach_those_whose_selectors_match_one_topic() {
-        for (members, allowed) in
-            [(None, false), (Some(&[][..]), false), (Some(&["b"]), true), (Some(&["*"]), true), (Some(&["c"]), false)]
-        {
+        for (members, allowed) in [
+            (None, false),
+            (Some(&[][..]), false),
+            (Some(&["b"]), true),
+            (Some(&["*"]), true),
+            (Some(&["c"]), false),
+        ] {
             let grant = subscriber(Authorization::Selectors, members);
             assert_eq!(grant.may_receive(["a", "b"].into_iter(), &Audience::Private), allowed, "{members:?}");
             assert!(grant.may_receive(["a"].into_iter(), &Audience::Public), "{members:?}");
@@ -274,9 +282,13 @@ mod tests {
 
     #[test]
     fn targeted_updates_reach_those_with_one_of_the_targets() {
-        for (members, allowed) in
-            [(None, false), (Some(&[][..]), false), (Some(&["y"]), true), (Some(&["*"]), true), (Some(&["z"]), false)]
-        {
+        for (members, allowed) in [
+            (None, false),
+            (Some(&[][..]), false),
+            (Some(&["y"]), true),
+            (Some(&["*"]), true),
+            (Some(&["z"]), false),
+        ] {
             let grant = subscriber(Authorization::Targets, members);
             assert_eq!(grant.may_receive(["t"].into_iter(), &targets(&["x", "y"])), allowed, "{members:?}");
         }

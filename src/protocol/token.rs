@@ -10,8 +10,8 @@ mod key;
 use std::fmt;
 
 use jsonwebtoken::dangerous::insecure_decode_claims;
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
 pub use cache::TokenCache;
 pub use key::{Algorithm, KeyError, SignError, VerificationKey, sign};
@@ -44,7 +44,7 @@ pub struct MercureClaim {
 pub enum TokenError {
     /// Longer than [`TOKEN_BYTES_MAX`].
     TooLong,
-    /// Not three parts in base64url with JSON objects in the first two, or a claim occurs twice.
+    /// Not three parts in base64url, or its claims are not a JSON object.
     Malformed,
     /// The header cannot be read; an algorithm that does not exist, such as `none`, is such a header.
     Header,
@@ -82,16 +82,17 @@ impl VerificationKey {
             return Err(TokenError::BadSignature);
         }
         // The function is called insecure because it checks no signature. That was done in the line above.
-        let raw: RawClaims = insecure_decode_claims(token).map_err(|_| TokenError::Malformed)?;
-        let exp = numeric_date("exp", raw.exp.as_ref())?;
-        let nbf = numeric_date("nbf", raw.nbf.as_ref())?;
+        let mut claims: Map<String, Value> =
+            insecure_decode_claims(token).map_err(|_| TokenError::Malformed)?;
+        let exp = numeric_date(&claims, "exp")?;
+        let nbf = numeric_date(&claims, "nbf")?;
         if exp.is_some_and(|exp| now >= exp) {
             return Err(TokenError::Expired);
         }
         if nbf.is_some_and(|nbf| now < nbf) {
             return Err(TokenError::NotYetValid);
         }
-        Ok(Claims { mercure: raw.into_mercure()?, exp })
+        Ok(Claims { mercure: mercure_claim(&mut claims)?, exp })
     }
 
     fn check_header(&self, token: &str) -> Result<(), TokenError> {
@@ -133,41 +134,25 @@ impl fmt::Display for TokenError {
 
 impl std::error::Error for TokenError {}
 
-/// The claims as they come: each value unread, so that a wrong one is named, and `null` is told from absent.
-#[derive(Deserialize)]
-struct RawClaims {
-    #[serde(default, deserialize_with = "present")]
-    exp: Option<Value>,
-    #[serde(default, deserialize_with = "present")]
-    nbf: Option<Value>,
-    mercure: Option<Value>,
-    #[serde(rename = "https://mercure.rocks/")]
-    namespaced: Option<Value>,
-}
-
-impl RawClaims {
-    fn into_mercure(self) -> Result<MercureClaim, TokenError> {
-        let (name, value) = match (self.namespaced, self.mercure) {
-            (Some(value), _) => (CLAIM_NAMESPACED, value),
-            (None, Some(value)) => (CLAIM, value),
-            (None, None) => return Ok(MercureClaim::default()),
-        };
-        // A sequence would be read into the struct's fields in their order: only an object is a claim.
-        if !value.is_object() {
-            return Err(TokenError::WrongShape(name));
+/// Takes the claim out of the others; the namespaced one wins, and `null` counts as absent.
+fn mercure_claim(claims: &mut Map<String, Value>) -> Result<MercureClaim, TokenError> {
+    for name in [CLAIM_NAMESPACED, CLAIM] {
+        match claims.remove(name) {
+            None | Some(Value::Null) => {}
+            // Only an object is a claim: serde would read a list into the fields in their order.
+            Some(claim @ Value::Object(_)) => {
+                return serde_json::from_value(claim).map_err(|_| TokenError::WrongShape(name));
+            }
+            Some(_) => return Err(TokenError::WrongShape(name)),
         }
-        serde_json::from_value(value).map_err(|_| TokenError::WrongShape(name))
     }
-}
-
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
+    Ok(MercureClaim::default())
 }
 
 /// Reads a NumericDate, which may have a fraction, and rounds it up: for a clock of whole seconds, `now < exp` and
 /// `now >= nbf` then answer as they would for the exact value. A negative date is before every `now`.
-fn numeric_date(name: &'static str, value: Option<&Value>) -> Result<Option<u64>, TokenError> {
-    let Some(value) = value else { return Ok(None) };
+fn numeric_date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<u64>, TokenError> {
+    let Some(value) = claims.get(name) else { return Ok(None) };
     let seconds = match value.as_u64() {
         Some(seconds) => seconds,
         // The cast saturates: a date beyond the range of u64 is as far away as its end.

@@ -79,7 +79,11 @@ impl<'a> Update<'a> {
     ///
     /// # Errors
     /// [`UpdateError`] names the first rule that the body breaks.
-    pub fn parse(body: &'a [u8], authorization: Authorization, random: [u8; 16]) -> Result<Self, UpdateError> {
+    pub fn parse(
+        body: &'a [u8],
+        authorization: Authorization,
+        random: [u8; 16],
+    ) -> Result<Self, UpdateError> {
         let fields = Fields::collect(body)?;
         if fields.topics.is_empty() {
             return Err(UpdateError::MissingTopic);
@@ -104,7 +108,11 @@ impl<'a> Update<'a> {
             audience,
             id,
             event_type,
-            retry_ms: fields.retry.filter(|text| !text.is_empty()).map(|text| parse_retry(&text)).transpose()?,
+            retry_ms: fields
+                .retry
+                .filter(|text| !text.is_empty())
+                .map(|text| parse_retry(&text))
+                .transpose()?,
             data: fields.data.unwrap_or_default(),
         })
     }

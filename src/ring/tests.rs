@@ -79,7 +79,7 @@ mod threads {
                 std::thread::spawn(move || {
                     let mut next = 0;
                     while next < ENTRIES {
-                        consumer.drain(17, |entry: &Box<u64>| {
+                        consumer.drain(17, |entry: &Arc<u64>| {
                             assert_eq!(**entry, next);
                             next += 1;
                             true
@@ -90,7 +90,7 @@ mod threads {
             })
             .collect();
         for n in 0..ENTRIES {
-            let mut entry = Box::new(n);
+            let mut entry = Arc::new(n);
             while let Err(back) = producer.push(entry) {
                 entry = back;
                 std::thread::yield_now();

@@ -57,16 +57,9 @@ pub(super) enum Waiting {
     /// For the client's body.
     Body(Publisher),
     /// For its publication to come round the ring.
-    Commit {
-        serial: u32,
-        frame: Arc<Frame>,
-        passage: Passage,
-    },
+    Commit { serial: u32, frame: Arc<Frame>, passage: Passage },
     /// For the history to say where the subscription begins.
-    Resolve {
-        serial: u32,
-        subscription: Box<Subscription>,
-    },
+    Resolve { serial: u32, subscription: Box<Subscription> },
 }
 
 /// What a read of the socket found.

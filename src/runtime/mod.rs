@@ -104,7 +104,8 @@ struct EndReport {
 
 impl Drop for EndReport {
     fn drop(&mut self) {
-        let happened = Happened::Ended { name: std::mem::take(&mut self.name), panicked: std::thread::panicking() };
+        let happened =
+            Happened::Ended { name: std::mem::take(&mut self.name), panicked: std::thread::panicking() };
         // Nobody listens any more when the hub ends at once.
         let _ = self.reports.send(happened);
     }
@@ -116,14 +117,14 @@ impl Drop for EndReport {
 /// # Errors
 /// [`RunError`]: the hub did not start, or one of its threads failed.
 pub fn run(
-    settings: Settings,
+    settings: &Settings,
     history: Box<dyn History>,
     started: impl FnOnce(SocketAddr),
 ) -> Result<(), RunError> {
     probe::check_host(settings.cpus.len()).map_err(RunError::Host)?;
     let (reports, happened) = unbounded();
     watch_signals(reports.clone())?;
-    let hub = Hub::start(&settings, history, &reports)?;
+    let hub = Hub::start(settings, history, &reports)?;
     started(hub.address);
     hub.wait(&happened)
 }

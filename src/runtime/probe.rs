@@ -44,7 +44,10 @@ impl fmt::Display for HostError {
                  allows io_uring_setup"
             ),
             Self::Descriptors(limit) => {
-                write!(f, "the limit of open files is {limit}: raise it (LimitNOFILE= of the systemd unit, or ulimit -n)")
+                write!(
+                    f,
+                    "the limit of open files is {limit}: raise it (LimitNOFILE= of the systemd unit, or ulimit -n)"
+                )
             }
         }
     }
@@ -77,7 +80,8 @@ fn check_io_uring_switch() -> Result<(), HostError> {
 /// Starts an executor that does nothing, on a thread of its own, where a panic can be caught.
 fn check_ring() -> Result<(), HostError> {
     let tried = std::thread::Builder::new().name("probe".to_owned()).spawn(|| {
-        let made = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound).io_memory(IO_MEMORY_BYTES).make();
+        let made =
+            glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound).io_memory(IO_MEMORY_BYTES).make();
         made.map(|_| ()).map_err(|error| error.to_string())
     });
     match tried.map(std::thread::JoinHandle::join) {

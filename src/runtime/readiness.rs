@@ -38,10 +38,8 @@ impl Readiness {
     /// # Errors
     /// What the kernel says: out of memory, or of `fs.epoll.max_user_watches`.
     pub(crate) fn add(&self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()> {
-        let flags = epoll::EventFlags::IN
-            | epoll::EventFlags::OUT
-            | epoll::EventFlags::RDHUP
-            | epoll::EventFlags::ET;
+        let flags =
+            epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
         epoll::add(&self.epoll, socket, epoll::EventData::new_u64(key), flags)?;
         Ok(())
     }

@@ -59,8 +59,15 @@ impl SequencerThread {
         let (sender, receiver) = bounded(PUBLISH_QUEUE_MAX);
         let bytes = Arc::new(AtomicUsize::new(0));
         let queue = Queue { sender, bytes: Arc::clone(&bytes) };
-        let thread =
-            Self { sequencer, ring, bells, receiver, queue_bytes: bytes, held: VecDeque::new(), warned: None };
+        let thread = Self {
+            sequencer,
+            ring,
+            bells,
+            receiver,
+            queue_bytes: bytes,
+            held: VecDeque::new(),
+            warned: None,
+        };
         (thread, queue)
     }
 

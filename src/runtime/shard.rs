@@ -304,8 +304,10 @@ impl ShardLoop {
     }
 
     fn resolve_in_history(&self, connection: u32, serial: u32, resume: Resume) {
-        self.ask_history(move |history| {
-            Answered::Resolved { connection, serial, origin: resolve(history, &resume) }
+        self.ask_history(move |history| Answered::Resolved {
+            connection,
+            serial,
+            origin: resolve(history, &resume),
         });
     }
 
@@ -350,8 +352,12 @@ impl ShardLoop {
 
     /// Sleeps until a socket, the bell or a deadline.
     async fn sleep(&mut self) {
-        let deadlines =
-            [self.parts.shard.next_deadline_ms(), self.wheel.next_deadline_ms(), self.accept.paused_until_ms(), self.stop.until_ms()];
+        let deadlines = [
+            self.parts.shard.next_deadline_ms(),
+            self.wheel.next_deadline_ms(),
+            self.accept.paused_until_ms(),
+            self.stop.until_ms(),
+        ];
         let timeout = deadlines.into_iter().flatten().min().map(|deadline_ms| {
             Timer::new(Duration::from_millis(deadline_ms.saturating_sub(self.parts.clock.now().ms)))
         });

@@ -57,7 +57,9 @@ impl Shard {
     pub fn history_read(&mut self, read: Read, answer: Result<Stretch, HistoryError>) {
         self.reads_under_way -= 1;
         let Some(subscriber) = self.subscribers.get_mut(read.slot as usize) else { return };
-        let State::CatchingUp { cursor, from_oldest, reading: Reading::UnderWay } = subscriber.state else { return };
+        let State::CatchingUp { cursor, from_oldest, reading: Reading::UnderWay } = subscriber.state else {
+            return;
+        };
         if subscriber.generation != read.generation {
             return;
         }
@@ -130,7 +132,8 @@ impl Subscriber {
     ) -> u64 {
         let mut given = 0;
         for placed in updates {
-            self.state = State::CatchingUp { cursor: placed.position, from_oldest: false, reading: Reading::No };
+            self.state =
+                State::CatchingUp { cursor: placed.position, from_oldest: false, reading: Reading::No };
             let frame = &*placed.frame;
             if index.slot_matches(slot, frame.topic_texts())
                 && self.grant.may_receive(frame.topic_texts(), frame.audience())

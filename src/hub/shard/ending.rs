@@ -17,7 +17,9 @@ pub(super) struct Drain {
 impl Drain {
     pub(super) fn next_deadline_ms(&self) -> Option<u64> {
         let left = self.slots.len() - self.ended;
-        (left > 0).then(|| self.began_ms + self.duration_ms * self.ended as u64 / self.slots.len() as u64 + WHEEL_TICK_MS)
+        (left > 0).then(|| {
+            self.began_ms + self.duration_ms * self.ended as u64 / self.slots.len() as u64 + WHEEL_TICK_MS
+        })
     }
 }
 

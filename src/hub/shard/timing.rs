@@ -3,6 +3,7 @@
 //! A subscriber has one entry in the wheel, at the earliest of its deadlines. A delivery does not touch the wheel: when the
 //! entry fires, the deadline is computed anew from when the socket last took a byte.
 
+use super::ending::Drain;
 use super::{Ahead, Closed, Sent, Shard, State, Subscriber, Wire};
 use crate::hub::Now;
 use crate::hub::outbox::Framing;
@@ -27,7 +28,7 @@ impl Shard {
 
     /// When [`Shard::advance`] has to be called next, in [`Now::ms`].
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        let drain = self.drain.as_ref().and_then(|drain| drain.next_deadline_ms());
+        let drain = self.drain.as_ref().and_then(Drain::next_deadline_ms);
         match (self.wheel.next_deadline_ms(), drain) {
             (Some(timer), Some(drain)) => Some(timer.min(drain)),
             (timer, drain) => timer.or(drain),

@@ -164,7 +164,10 @@ impl fmt::Display for SignError {
         match self {
             Self::Empty => f.write_str("the key is empty"),
             Self::NotAPrivateKey(algorithm) => {
-                write!(f, "{algorithm:?} signs with a private key in PEM form (PKCS #8), which this key is not")
+                write!(
+                    f,
+                    "{algorithm:?} signs with a private key in PEM form (PKCS #8), which this key is not"
+                )
             }
             Self::Refused(reason) => write!(f, "the token could not be signed: {reason}"),
         }

@@ -44,7 +44,8 @@ impl ShardLoop {
     /// A deadline of a connection fired.
     pub(super) fn look_at(&mut self, number: u32, serial: u32) {
         let now_ms = self.now.ms;
-        let Some(connected) = self.connections.get_mut(number as usize).filter(|it| it.serial == serial) else {
+        let Some(connected) = self.connections.get_mut(number as usize).filter(|it| it.serial == serial)
+        else {
             return;
         };
         let Stage::Requesting(connection) = &mut connected.stage else { return };
@@ -267,7 +268,8 @@ impl ShardLoop {
         }
         let mut opening = Vec::with_capacity(512);
         let date = self.date();
-        let http1 = Http1 { version: connection.version, head_only: false, keep_alive: true, date: Some(&date) };
+        let http1 =
+            Http1 { version: connection.version, head_only: false, keep_alive: true, date: Some(&date) };
         response.encode(&http1, &mut opening);
         opening.extend_from_slice(match subscription.framing {
             Framing::Chunked => COMMENT_CHUNK,
@@ -289,9 +291,8 @@ impl ShardLoop {
         if let Some(reason) = reason {
             info!(peer = ?connection.peer, status = response.status().code(), reason, "refused");
         }
-        let goes_on = connection.http.begin_answer()
-            && self.stop == Stop::No
-            && connection.version == Version::Http11;
+        let goes_on =
+            connection.http.begin_answer() && self.stop == Stop::No && connection.version == Version::Http11;
         let date = self.date();
         let http1 = Http1 {
             version: connection.version,

@@ -1,0 +1,130 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::scenario::Scenario;
+use crate::server::Subject;
+
+/// Load generator and judge for Mercure hubs.
+///
+/// Without a scenario: the canonical run, which starts the hub and compares a closed fan-out to 1,000 subscribers with
+/// the limit of this machine.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    after_help = "Exit status: 0 sound, 1 lost, duplicated, disordered or misdelivered updates or a \
+    missed bar, 2 the run could not be made."
+)]
+pub(crate) struct Cli {
+    /// What to run.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    /// What every scenario takes.
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What to run.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// One scenario.
+    #[command(flatten)]
+    Scenario(Scenario),
+    /// Every figure that the hub promises, against its bar.
+    Bars(BarsArgs),
+    /// The limit server.
+    #[command(hide = true)]
+    LimitServer(LimitArgs),
+}
+
+/// The bars to run.
+#[derive(Debug, Args)]
+pub(crate) struct BarsArgs {
+    /// Only the figures whose name contains this.
+    #[arg(long)]
+    pub(crate) only: Option<String>,
+}
+
+/// The limit server's own arguments.
+#[derive(Debug, Args)]
+pub(crate) struct LimitArgs {
+    /// Address to listen on.
+    #[arg(long)]
+    pub(crate) listen: SocketAddr,
+}
+
+/// What every scenario takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Measurement")]
+pub(crate) struct Common {
+    /// Measure the hub at this URL instead of starting one.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// The process of the hub at --url: without it, no processor time and no memory.
+    #[arg(long, global = true, requires = "url")]
+    pub(crate) pid: Option<u32>,
+    /// The hub's binary.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) server: Option<PathBuf>,
+    /// A further environment variable of the hub.
+    #[arg(long, global = true, value_name = "NAME=VALUE")]
+    pub(crate) server_env: Vec<String>,
+    /// The processor the server runs on.
+    #[arg(long, global = true, default_value_t = 0, value_name = "CPU")]
+    pub(crate) server_cpu: usize,
+    /// The processor the generator runs on.
+    #[arg(long, global = true, default_value_t = 1, value_name = "CPU")]
+    pub(crate) client_cpu: usize,
+    /// The HS256 key of the tokens.
+    #[arg(
+        long,
+        global = true,
+        default_value = "!ChangeThisMercureHubJWTSecretKey!",
+        hide_default_value = true
+    )]
+    pub(crate) key: String,
+    /// Measure the limit server in turn with the hub and print ratios.
+    #[arg(long, global = true)]
+    pub(crate) limit: bool,
+    /// Rounds of each server; the figures are medians.
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) rounds: Option<usize>,
+    /// Measure this server.
+    #[arg(long, global = true, value_enum, default_value_t = Subject::Hub)]
+    pub(crate) subject: Subject,
+    /// Write the figures to this file as JSON.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// What the limit server does wrong.
+    #[arg(long, global = true, value_enum, default_value_t = Fault::None, hide = true)]
+    pub(crate) fault: Fault,
+}
+
+/// A fault of the limit server, to test the judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fault {
+    /// None.
+    None,
+    /// One update in ten does not reach the first subscriber.
+    Lose,
+    /// One in ten reaches it twice.
+    Duplicate,
+    /// One in ten reaches it after the next.
+    Reorder,
+}
+
+impl Fault {
+    /// As it is written on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Lose => "lose",
+            Self::Duplicate => "duplicate",
+            Self::Reorder => "reorder",
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What the generator knows of the updates under way: counts, latencies, and which update still lacks deliveries.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use hdrhistogram::Histogram;
+
+use crate::ledger::{Delivery, Ledger, Tally};
+use crate::wire::stamp::Stamp;
+
+/// Longest latency told apart, in nanoseconds.
+const LATENCY_NS_MAX: u64 = 600_000_000_000;
+
+/// Latencies in nanoseconds, counted from when a publication was due, not from when it was sent.
+#[derive(Debug)]
+pub(crate) struct Times {
+    /// Publication to each delivery.
+    pub(crate) receive: Histogram<u64>,
+    /// Publication to the first delivery of an update.
+    pub(crate) first: Histogram<u64>,
+    /// Publication to the last delivery of an update.
+    pub(crate) last: Histogram<u64>,
+    /// Publication to the hub's answer.
+    pub(crate) answer: Histogram<u64>,
+    /// How late the generator itself was.
+    pub(crate) lag: Histogram<u64>,
+}
+
+impl Times {
+    fn new() -> Self {
+        let histogram =
+            || Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("bounds that are constant and valid");
+        Self {
+            receive: histogram(),
+            first: histogram(),
+            last: histogram(),
+            answer: histogram(),
+            lag: histogram(),
+        }
+    }
+}
+
+/// One subscriber as the book sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader {
+    /// Its first cursor; it has one for each of `streams`.
+    pub(crate) cursor: usize,
+    /// The streams it has a claim to; anything else is misdelivered.
+    pub(crate) streams: Range<u32>,
+    /// It is checked, but its latencies are not measured and nobody waits for it.
+    pub(crate) background: bool,
+}
+
+/// An update that was published.
+#[derive(Debug)]
+struct Flight {
+    due_ns: u64,
+    /// When its first delivery came; 0 before.
+    first_ns: u64,
+    /// Deliveries to come from the measured readers.
+    left: u32,
+    refused: bool,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    published: u64,
+    /// The sequence of the first of `flights`.
+    base: u64,
+    flights: VecDeque<Flight>,
+    readers: u64,
+    measured: u32,
+}
+
+/// The book of one run.
+#[derive(Debug)]
+pub(crate) struct Book {
+    run: u32,
+    ledger: Ledger,
+    streams: Vec<Stream>,
+    open: u64,
+    tally: Tally,
+    pub(crate) times: Times,
+}
+
+impl Book {
+    /// A book of `streams` streams; `run` marks its updates.
+    pub(crate) fn new(run: u32, streams: u32) -> Self {
+        Self {
+            run: run % 100_000_000,
+            ledger: Ledger::default(),
+            streams: (0..streams).map(|_| Stream::default()).collect(),
+            open: 0,
+            tally: Tally::default(),
+            times: Times::new(),
+        }
+    }
+
+    /// A reader of `streams`, which expects whatever is published from now on.
+    pub(crate) fn join(&mut self, streams: Range<u32>, background: bool) -> Reader {
+        let mut first = 0;
+        for number in streams.clone().rev() {
+            let stream = &mut self.streams[number as usize];
+            stream.readers += 1;
+            stream.measured += u32::from(!background);
+        }
+        for number in streams.clone() {
+            let cursor = self.ledger.join(self.streams[number as usize].published);
+            if number == streams.start {
+                first = cursor;
+            }
+        }
+        Reader { cursor: first, streams, background }
+    }
+
+    /// Books a publication on `stream` that is due at `due_ns` and answers its stamp.
+    pub(crate) fn publish(&mut self, stream: u32, due_ns: u64) -> Stamp {
+        let entry = &mut self.streams[stream as usize];
+        let sequence = entry.published;
+        entry.published += 1;
+        entry.flights.push_back(Flight { due_ns, first_ns: 0, left: entry.measured, refused: false });
+        self.open += u64::from(entry.measured > 0);
+        self.tally.published += 1;
+        self.tally.expected += entry.readers;
+        Stamp { run: self.run, stream, sequence, due_ns }
+    }
+
+    /// Books that the hub refused a publication: no delivery of it is expected.
+    pub(crate) fn refuse(&mut self, stream: u32, sequence: u64) {
+        let entry = &mut self.streams[stream as usize];
+        self.tally.published -= 1;
+        self.tally.refused += 1;
+        self.tally.expected -= entry.readers;
+        if let Some(flight) =
+            sequence.checked_sub(entry.base).and_then(|at| entry.flights.get_mut(at as usize))
+        {
+            self.open -= u64::from(flight.left > 0);
+            flight.left = 0;
+            flight.refused = true;
+        }
+    }
+
+    /// Books a stream that ended while the generator wanted it open.
+    pub(crate) fn disconnect(&mut self) {
+        self.tally.disconnected += 1;
+    }
+
+    /// Books what a reader got at `now_ns`.
+    pub(crate) fn deliver(&mut self, reader: &Reader, data: &[u8], now_ns: u64) {
+        let Some(stamp) = Stamp::read(data).filter(|stamp| stamp.run == self.run) else { return };
+        if !reader.streams.contains(&stamp.stream) {
+            self.tally.misdelivered += 1;
+            return;
+        }
+        let stream = &mut self.streams[stamp.stream as usize];
+        let flight =
+            stamp.sequence.checked_sub(stream.base).and_then(|at| stream.flights.get_mut(at as usize));
+        if stamp.sequence >= stream.published || flight.as_ref().is_some_and(|flight| flight.refused) {
+            self.tally.misdelivered += 1;
+            return;
+        }
+        let cursor = reader.cursor + (stamp.stream - reader.streams.start) as usize;
+        match self.ledger.record(cursor, stamp.sequence) {
+            Delivery::InOrder => {}
+            Delivery::Late => self.tally.out_of_order += 1,
+            Delivery::Duplicate => {
+                self.tally.duplicated += 1;
+                return;
+            }
+        }
+        self.tally.received += 1;
+        if reader.background {
+            return;
+        }
+        self.times.receive.saturating_record(now_ns.saturating_sub(stamp.due_ns));
+        let Some(flight) = flight else { return };
+        if flight.first_ns == 0 {
+            flight.first_ns = now_ns;
+            self.times.first.saturating_record(now_ns.saturating_sub(flight.due_ns));
+        }
+        flight.left = flight.left.saturating_sub(1);
+        if flight.left == 0 {
+            self.open -= 1;
+            self.times.last.saturating_record(now_ns.saturating_sub(flight.due_ns));
+            stream.close_finished();
+        }
+    }
+
+    /// Updates that some measured reader still lacks.
+    pub(crate) fn open(&self) -> u64 {
+        self.open
+    }
+
+    /// Gives up waiting for the updates under way; their missing deliveries stay lost.
+    pub(crate) fn give_up(&mut self) {
+        self.open = 0;
+        for stream in &mut self.streams {
+            stream.base = stream.published;
+            stream.flights.clear();
+        }
+    }
+
+    /// The counts so far: whatever is expected and has not come counts as lost.
+    pub(crate) fn tally(&self) -> Tally {
+        Tally { lost: self.tally.expected.saturating_sub(self.tally.received), ..self.tally }
+    }
+
+    /// Forgets the latencies so far: the end of a warm-up.
+    pub(crate) fn forget_times(&mut self) {
+        self.times = Times::new();
+    }
+}
+
+impl Stream {
+    fn close_finished(&mut self) {
+        while self.flights.front().is_some_and(|flight| flight.left == 0 && !flight.refused) {
+            self.flights.pop_front();
+            self.base += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(stamp: Stamp) -> Vec<u8> {
+        let mut data = Vec::new();
+        stamp.write(64, &mut data);
+        data
+    }
+
+    #[test]
+    fn first_and_last_are_counted_from_when_the_update_was_due() {
+        let mut book = Book::new(7, 1);
+        let (one, two) = (book.join(0..1, false), book.join(0..1, false));
+        let update = data(book.publish(0, 1_000));
+        book.deliver(&one, &update, 3_000);
+        assert_eq!((book.open(), book.times.first.max(), book.times.last.len()), (1, 2_000, 0));
+        book.deliver(&two, &update, 5_000);
+        assert_eq!((book.open(), book.times.receive.len(), book.times.last.len()), (0, 2, 1));
+        assert!(book.tally().is_sound());
+    }
+
+    #[test]
+    fn what_did_not_come_is_lost_and_what_came_to_others_is_misdelivered() {
+        let mut book = Book::new(7, 2);
+        let (one, two) = (book.join(0..1, false), book.join(1..2, true));
+        let update = data(book.publish(0, 0));
+        book.deliver(&two, &update, 1);
+        let tally = book.tally();
+        assert_eq!((tally.expected, tally.received, tally.lost, tally.misdelivered), (1, 0, 1, 1));
+        book.deliver(&one, &update, 1);
+        book.deliver(&one, &update, 1);
+        assert_eq!((book.tally().lost, book.tally().duplicated), (0, 1));
+    }
+
+    #[test]
+    fn nobody_may_receive_a_refused_update_and_nobody_waits_for_it() {
+        let mut book = Book::new(7, 1);
+        let one = book.join(0..1, false);
+        let stamp = book.publish(0, 0);
+        book.refuse(0, stamp.sequence);
+        assert_eq!((book.open(), book.tally().expected, book.tally().lost), (0, 0, 0));
+        book.deliver(&one, &data(stamp), 1);
+        assert_eq!(book.tally().misdelivered, 1);
+    }
+
+    #[test]
+    fn a_reader_that_joins_later_lacks_nothing_of_before() {
+        let mut book = Book::new(7, 1);
+        let early = book.join(0..1, false);
+        let first = data(book.publish(0, 0));
+        book.deliver(&early, &first, 1);
+        let late = book.join(0..1, false);
+        let second = data(book.publish(0, 0));
+        book.deliver(&early, &second, 2);
+        book.deliver(&late, &second, 2);
+        assert!(book.tally().is_sound());
+        assert_eq!(book.open(), 0);
+    }
+
+    #[test]
+    fn updates_of_another_run_are_not_ours() {
+        let mut book = Book::new(7, 1);
+        let one = book.join(0..1, false);
+        book.deliver(&one, &data(Stamp { run: 8, stream: 0, sequence: 0, due_ns: 0 }), 1);
+        assert_eq!(book.tally(), Tally::default());
+    }
+}

@@ -1,0 +1,368 @@
+//! The generator: one thread, one epoll set, thousands of subscribers and a few publishers.
+//!
+//! A scenario drives it: it subscribes, publishes when it likes, and calls [`Engine::poll`] in between. Nothing here knows
+//! what is being measured.
+
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::book::{Book, Reader};
+use crate::net::{self, Interest, Poll};
+use crate::publisher::{Answer, Publisher};
+use crate::wire::chunked::Chunked;
+use crate::wire::http::{AnswerHead, Target};
+use crate::wire::sse::Decoder;
+
+/// Bytes read at once from a socket.
+const READ_BYTES: usize = 64 << 10;
+/// Connections being established at the same time.
+const CONNECTING_MAX: usize = 128;
+/// How long nothing may happen before a wait is given up.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Marks the key of a publisher in the epoll set.
+const PUBLISHER: u64 = 1 << 32;
+
+/// What to subscribe to, and what the book should expect of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscription {
+    /// The topic selectors.
+    pub(crate) selectors: Vec<String>,
+    /// The token; `None`: anonymous.
+    pub(crate) token: Option<Rc<str>>,
+    /// The streams of the book that it has a claim to.
+    pub(crate) streams: Range<u32>,
+    /// Checked, but not measured.
+    pub(crate) background: bool,
+    /// `SO_RCVBUF`; `None`: the system's.
+    pub(crate) receive_bytes: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Connecting,
+    Head,
+    Live { chunked: bool },
+    Closed,
+}
+
+struct Subscriber {
+    socket: Option<OwnedFd>,
+    phase: Phase,
+    request: Vec<u8>,
+    head: Vec<u8>,
+    chunks: Chunked,
+    events: Decoder,
+    reader: Reader,
+    subscription: Subscription,
+}
+
+/// The generator and its book.
+pub(crate) struct Engine {
+    poll: Poll,
+    target: Target,
+    subscribers: Vec<Subscriber>,
+    publishers: Vec<Publisher>,
+    /// Publishers whose last publication was answered.
+    idle: Vec<usize>,
+    pending: usize,
+    started: Instant,
+    buffer: Vec<u8>,
+    keys: Vec<u64>,
+    pub(crate) book: Book,
+}
+
+impl Engine {
+    /// A generator against `target` with a book of `streams` streams.
+    pub(crate) fn new(target: Target, streams: u32) -> Result<Self, String> {
+        let run = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(1, |since| since.subsec_nanos() ^ std::process::id());
+        Ok(Self {
+            poll: Poll::new().map_err(|error| format!("epoll: {error}"))?,
+            target,
+            subscribers: Vec::new(),
+            publishers: Vec::new(),
+            idle: Vec::new(),
+            pending: 0,
+            started: Instant::now(),
+            buffer: vec![0; READ_BYTES],
+            keys: Vec::with_capacity(net::EVENTS_MAX),
+            book: Book::new(run, streams),
+        })
+    }
+
+    /// Nanoseconds of the run's clock.
+    pub(crate) fn now_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Subscribes them all and waits until every stream is open.
+    pub(crate) fn subscribe(
+        &mut self,
+        subscriptions: impl Iterator<Item = Subscription>,
+    ) -> Result<(), String> {
+        for subscription in subscriptions {
+            while self.pending >= CONNECTING_MAX {
+                self.await_progress()?;
+            }
+            let reader = self.book.join(subscription.streams.clone(), subscription.background);
+            self.subscribers.push(Subscriber {
+                socket: None,
+                phase: Phase::Closed,
+                request: Vec::new(),
+                head: Vec::new(),
+                chunks: Chunked::new(),
+                events: Decoder::default(),
+                reader,
+                subscription,
+            });
+            self.open(self.subscribers.len() - 1)?;
+        }
+        self.await_open()
+    }
+
+    /// Waits until every stream that is being opened is open.
+    pub(crate) fn await_open(&mut self) -> Result<(), String> {
+        while self.pending > 0 {
+            self.await_progress()?;
+        }
+        Ok(())
+    }
+
+    /// Drops the connection of a subscriber, if it has one, and comes back with its last event id.
+    pub(crate) fn reconnect(&mut self, number: usize) -> Result<(), String> {
+        self.close(number);
+        self.open(number)
+    }
+
+    /// Drops the connection of a subscriber.
+    pub(crate) fn close(&mut self, number: usize) {
+        let subscriber = &mut self.subscribers[number];
+        if matches!(subscriber.phase, Phase::Connecting | Phase::Head) {
+            self.pending -= 1;
+        }
+        subscriber.phase = Phase::Closed;
+        subscriber.socket = None;
+    }
+
+    /// Stops reading a subscriber's socket.
+    pub(crate) fn stall(&mut self, number: usize) -> Result<(), String> {
+        match &self.subscribers[number].socket {
+            Some(socket) => self.poll.remove(socket).map_err(|error| format!("epoll: {error}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads a stalled subscriber's socket again.
+    pub(crate) fn resume(&mut self, number: usize) -> Result<(), String> {
+        match &self.subscribers[number].socket {
+            Some(socket) => self
+                .poll
+                .add(socket, number as u64, Interest::Read)
+                .map_err(|error| format!("epoll: {error}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds a publisher on a connection of its own; the answer is its number. `prefix` is its request up to the data.
+    pub(crate) fn add_publisher(&mut self, prefix: Vec<u8>, data_bytes: usize) -> Result<usize, String> {
+        let number = self.publishers.len();
+        let publisher = Publisher::connect(&self.target, prefix, data_bytes)?;
+        self.poll
+            .add(publisher.socket(), PUBLISHER | number as u64, Interest::Read)
+            .map_err(|error| format!("epoll: {error}"))?;
+        self.publishers.push(publisher);
+        self.idle.push(number);
+        Ok(number)
+    }
+
+    /// Takes a publisher whose last publication was answered.
+    pub(crate) fn take_idle(&mut self) -> Option<usize> {
+        self.idle.pop()
+    }
+
+    /// Whether any publication awaits its answer.
+    pub(crate) fn is_publishing(&self) -> bool {
+        self.idle.len() < self.publishers.len()
+    }
+
+    /// The publication request up to its data, for this hub.
+    pub(crate) fn publication(&self, topic: &str, private: bool, token: &str, data_bytes: usize) -> Vec<u8> {
+        self.target.publish(topic, private, token, data_bytes)
+    }
+
+    /// Publishes on `stream` through a publisher that was taken; it was due at `due_ns`.
+    pub(crate) fn publish(&mut self, publisher: usize, stream: u32, due_ns: u64) -> Result<(), String> {
+        let stamp = self.book.publish(stream, due_ns);
+        let lag = self.now_ns().saturating_sub(due_ns);
+        self.book.times.lag.saturating_record(lag);
+        self.publishers[publisher].send(&stamp)
+    }
+
+    /// Handles what is ready, waiting for it until `deadline_ns` of the run's clock at most.
+    pub(crate) fn poll(&mut self, deadline_ns: u64) -> Result<(), String> {
+        let timeout = Duration::from_nanos(deadline_ns.saturating_sub(self.now_ns()));
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.clear();
+        self.poll.wait(Some(timeout), &mut keys).map_err(|error| format!("epoll: {error}"))?;
+        for &key in &keys {
+            if key & PUBLISHER != 0 {
+                self.publisher_ready((key ^ PUBLISHER) as usize)?;
+            } else {
+                self.subscriber_ready(key as usize)?;
+            }
+        }
+        self.keys = keys;
+        Ok(())
+    }
+
+    /// Polls until `deadline_ns`.
+    pub(crate) fn poll_until(&mut self, deadline_ns: u64) -> Result<(), String> {
+        while self.now_ns() < deadline_ns {
+            self.poll(deadline_ns)?;
+        }
+        Ok(())
+    }
+
+    /// Polls until every publication is answered and every expected delivery has come; gives up when nothing has come
+    /// for a while. Deliveries that still lack afterwards are lost.
+    pub(crate) fn settle(&mut self) -> Result<(), String> {
+        let patience = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
+        let mut received = self.book.tally().received;
+        let mut deadline = self.now_ns() + patience;
+        while self.is_publishing() || self.book.tally().lost > 0 {
+            self.poll(self.now_ns() + 10_000_000)?;
+            let now = self.book.tally().received;
+            if now != received {
+                received = now;
+                deadline = self.now_ns() + patience;
+            } else if self.now_ns() > deadline {
+                break;
+            }
+        }
+        if self.is_publishing() {
+            return Err("the hub left a publication unanswered".to_owned());
+        }
+        self.book.give_up();
+        Ok(())
+    }
+
+    fn await_progress(&mut self) -> Result<(), String> {
+        let before = self.pending;
+        let deadline = self.now_ns() + u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
+        while self.pending == before {
+            if self.now_ns() > deadline {
+                return Err(format!("{before} subscriptions were not answered within {PATIENCE:?}"));
+            }
+            self.poll(deadline)?;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, number: usize) -> Result<(), String> {
+        let subscriber = &mut self.subscribers[number];
+        let Subscription { selectors, token, receive_bytes, .. } = &subscriber.subscription;
+        let socket = net::connect(self.target.address, number, *receive_bytes)
+            .map_err(|error| format!("connection {number} to {}: {error}", self.target.address))?;
+        self.poll.add(&socket, number as u64, Interest::Write).map_err(|error| format!("epoll: {error}"))?;
+        subscriber.request = self.target.subscribe(selectors, token.as_deref(), subscriber.events.id());
+        subscriber.events.restart();
+        subscriber.chunks = Chunked::new();
+        subscriber.head.clear();
+        subscriber.socket = Some(socket);
+        subscriber.phase = Phase::Connecting;
+        self.pending += 1;
+        Ok(())
+    }
+
+    fn publisher_ready(&mut self, number: usize) -> Result<(), String> {
+        let publisher = &mut self.publishers[number];
+        let Some(answer) = publisher.ready()? else { return Ok(()) };
+        let stamp = publisher.answered();
+        if answer == Answer::Refused {
+            self.book.refuse(stamp.stream, stamp.sequence);
+        }
+        let now = self.now_ns();
+        self.book.times.answer.saturating_record(now.saturating_sub(stamp.due_ns));
+        self.idle.push(number);
+        Ok(())
+    }
+
+    fn subscriber_ready(&mut self, number: usize) -> Result<(), String> {
+        // An event of a connection that was replaced within the same batch finds its successor or nothing.
+        let subscriber = &mut self.subscribers[number];
+        let Some(socket) = &subscriber.socket else { return Ok(()) };
+        if subscriber.phase == Phase::Connecting {
+            net::established(socket).map_err(|error| format!("connection {number}: {error}"))?;
+            // A request head fits any fresh socket buffer.
+            if net::send(socket, &subscriber.request).ok() != Some(subscriber.request.len()) {
+                return Err(format!("connection {number}: the request was not taken"));
+            }
+            subscriber.request = Vec::new();
+            subscriber.phase = Phase::Head;
+            return self
+                .poll
+                .change(socket, number as u64, Interest::Read)
+                .map_err(|error| format!("epoll: {error}"));
+        }
+        let bytes = match net::receive(socket, &mut self.buffer) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(()),
+            Err(_) => 0,
+        };
+        if bytes == 0 {
+            return self.ended(number);
+        }
+        let now_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let body = match subscriber.phase {
+            Phase::Head => {
+                subscriber.head.extend_from_slice(&self.buffer[..bytes]);
+                let Some(head) = AnswerHead::parse(&subscriber.head)? else { return Ok(()) };
+                if head.status != 200 {
+                    return Err(format!("a subscription was answered with status {}", head.status));
+                }
+                self.pending -= 1;
+                subscriber.phase = Phase::Live { chunked: head.chunked };
+                let mut bytes = std::mem::take(&mut subscriber.head);
+                bytes.drain(..head.bytes);
+                subscriber.read(&bytes, now_ns, &mut self.book)
+            }
+            _ => subscriber.read(&self.buffer[..bytes], now_ns, &mut self.book),
+        };
+        body.map_err(|fault| format!("subscriber {number}: {fault}"))?;
+        if subscriber.chunks.is_done() { self.ended(number) } else { Ok(()) }
+    }
+
+    /// The hub ended a stream, or it broke.
+    fn ended(&mut self, number: usize) -> Result<(), String> {
+        let subscriber = &self.subscribers[number];
+        if subscriber.phase == Phase::Head {
+            return Err(format!("connection {number} was closed instead of answered"));
+        }
+        self.book.disconnect();
+        self.close(number);
+        Ok(())
+    }
+}
+
+impl Subscriber {
+    fn read(&mut self, bytes: &[u8], now_ns: u64, book: &mut Book) -> Result<(), &'static str> {
+        let mut input = bytes;
+        if self.phase == (Phase::Live { chunked: false }) {
+            return self.read_events(input, now_ns, book);
+        }
+        while let Some(data) = self.chunks.next(&mut input).map_err(|_| "the chunks are malformed")? {
+            self.read_events(data, now_ns, book)?;
+        }
+        Ok(())
+    }
+
+    fn read_events(&mut self, mut data: &[u8], now_ns: u64, book: &mut Book) -> Result<(), &'static str> {
+        while self.events.next(&mut data).map_err(|_| "an event is too long")? {
+            book.deliver(&self.reader, self.events.data(), now_ns);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,218 @@
+//! The limit: what this machine's kernel can do when nothing stands between a publication and its sends.
+//!
+//! One thread; a `GET` is answered with a fixed head and its socket is kept in a list; a `POST` is answered, framed once,
+//! and sent to every socket of the list in a plain loop. No parsing beyond the end of the head, no matching, no
+//! authorization, no history, no heartbeat. No hub that sends one frame at a time can be faster on one thread.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+
+use crate::args::Fault;
+use crate::net::{self, Interest, Poll};
+
+const LISTENER: u64 = u64::MAX;
+const ACCEPT_BATCH: usize = 64;
+const BACKLOG: i32 = 4_096;
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+    Cache-Control: private, no-cache, no-store, must-revalidate, max-age=0\r\nPragma: no-cache\r\nExpires: 0\r\n\
+    X-Accel-Buffering: no\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n:\n\r\n";
+/// Every how many updates a faulty server fails.
+const FAULT_PERIOD: u64 = 10;
+
+/// A connection whose request is being read, or that publishes.
+struct Connection {
+    socket: OwnedFd,
+    input: Vec<u8>,
+}
+
+struct Limit {
+    poll: Poll,
+    listener: OwnedFd,
+    connections: Vec<Option<Connection>>,
+    free: Vec<usize>,
+    subscribers: Vec<OwnedFd>,
+    published: u64,
+    frame: Vec<u8>,
+    fault: Fault,
+    held: Option<Vec<u8>>,
+}
+
+/// Serves until it is killed, or until its parent ends.
+pub(crate) fn run(address: SocketAddr, fault: Fault) -> Result<(), String> {
+    net::raise_descriptor_limit();
+    let parent_death = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
+    parent_death.map_err(|error| format!("prctl: {error}"))?;
+    serve(address, fault).map_err(|error| format!("limit server on {address}: {error}"))
+}
+
+fn serve(address: SocketAddr, fault: Fault) -> Result<(), Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let listener =
+        rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    sockopt::set_socket_reuseaddr(&listener, true)?;
+    rustix::net::bind(&listener, &address)?;
+    rustix::net::listen(&listener, BACKLOG)?;
+    let poll = Poll::new()?;
+    poll.add(&listener, LISTENER, Interest::Read)?;
+    let mut limit = Limit {
+        poll,
+        listener,
+        connections: Vec::new(),
+        free: Vec::new(),
+        subscribers: Vec::new(),
+        published: 0,
+        frame: Vec::new(),
+        fault,
+        held: None,
+    };
+    let mut keys = Vec::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        keys.clear();
+        limit.poll.wait(None, &mut keys)?;
+        for &key in &keys {
+            if key == LISTENER {
+                limit.accept()?;
+            } else {
+                limit.read(key as usize, &mut buffer)?;
+            }
+        }
+    }
+}
+
+impl Limit {
+    fn accept(&mut self) -> Result<(), Errno> {
+        for _ in 0..ACCEPT_BATCH {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let socket = match rustix::net::accept_with(&self.listener, flags) {
+                Ok(socket) => socket,
+                Err(Errno::AGAIN) => break,
+                Err(Errno::CONNABORTED | Errno::INTR) => continue,
+                Err(error) => return Err(error),
+            };
+            sockopt::set_tcp_nodelay(&socket, true)?;
+            let slot = self.free.pop().unwrap_or(self.connections.len());
+            self.poll.add(&socket, slot as u64, Interest::Read)?;
+            let connection = Some(Connection { socket, input: Vec::new() });
+            match self.connections.get_mut(slot) {
+                Some(entry) => *entry = connection,
+                None => self.connections.push(connection),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, slot: usize, buffer: &mut [u8]) -> Result<(), Errno> {
+        let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { return Ok(()) };
+        match net::receive(&connection.socket, buffer) {
+            Ok(None) => return Ok(()),
+            Ok(Some(0)) | Err(_) => {
+                self.release(slot);
+                return Ok(());
+            }
+            Ok(Some(bytes)) => connection.input.extend_from_slice(&buffer[..bytes]),
+        }
+        let Some(head_bytes) = memchr::memmem::find(&connection.input, b"\r\n\r\n").map(|at| at + 4) else {
+            return Ok(());
+        };
+        if connection.input.starts_with(b"GET") {
+            return self.subscribe(slot);
+        }
+        let length = content_bytes(&connection.input[..head_bytes]);
+        if connection.input.len() < head_bytes + length {
+            return Ok(());
+        }
+        let body = &connection.input[head_bytes..head_bytes + length];
+        let data = memchr::memmem::rfind(body, b"data=").map_or(&body[..0], |at| &body[at + 5..]);
+        let id = format!("urn:uuid:00000000-0000-4000-8000-{:012x}", self.published);
+        let event_bytes = b"id: ".len() + id.len() + b"\ndata: ".len() + data.len() + b"\n\n".len();
+        self.frame.clear();
+        self.frame.extend_from_slice(format!("{event_bytes:x}\r\nid: {id}\ndata: ").as_bytes());
+        self.frame.extend_from_slice(data);
+        self.frame.extend_from_slice(b"\n\n\r\n");
+        connection.input.clear();
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{id}", id.len());
+        net::send(&connection.socket, answer.as_bytes())?;
+        self.published += 1;
+        self.fan_out();
+        Ok(())
+    }
+
+    fn subscribe(&mut self, slot: usize) -> Result<(), Errno> {
+        if let Some(connection) = self.release(slot) {
+            self.poll.remove(&connection.socket)?;
+            if net::send(&connection.socket, HEAD).is_ok() {
+                self.subscribers.push(connection.socket);
+            }
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, slot: usize) -> Option<Connection> {
+        self.free.push(slot);
+        self.connections[slot].take()
+    }
+
+    fn fan_out(&mut self) {
+        let mut at = 0;
+        if self.fault != Fault::None && !self.subscribers.is_empty() {
+            self.send_faulty();
+            at = 1;
+        }
+        while at < self.subscribers.len() {
+            if send_all(&self.subscribers[at], &self.frame) {
+                at += 1;
+            } else {
+                self.subscribers.swap_remove(at);
+            }
+        }
+    }
+
+    /// What the first subscriber gets from a server with a fault: the judge must notice.
+    fn send_faulty(&mut self) {
+        let socket = &self.subscribers[0];
+        let due = self.published.is_multiple_of(FAULT_PERIOD);
+        match self.fault {
+            Fault::Lose if due => return,
+            Fault::Reorder if due => {
+                self.held = Some(self.frame.clone());
+                return;
+            }
+            Fault::Duplicate if due => {
+                send_all(socket, &self.frame);
+            }
+            _ => {}
+        }
+        send_all(socket, &self.frame);
+        if let Some(held) = self.held.take() {
+            send_all(socket, &held);
+        }
+    }
+}
+
+/// Sends a frame, waiting up to a second for a full socket; false when the subscriber is gone.
+fn send_all(socket: &OwnedFd, frame: &[u8]) -> bool {
+    let mut rest = frame;
+    loop {
+        match net::send(socket, rest) {
+            Ok(sent) if sent == rest.len() => return true,
+            Ok(sent) => rest = &rest[sent..],
+            Err(_) => return false,
+        }
+        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+        if !matches!(poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&second)), Ok(1)) {
+            return false;
+        }
+    }
+}
+
+fn content_bytes(head: &[u8]) -> usize {
+    let name = b"Content-Length: ";
+    let Some(at) = memchr::memmem::find(head, name) else { return 0 };
+    let digits = head[at + name.len()..].iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |value, byte| value * 10 + usize::from(byte - b'0'))
+}

@@ -1,0 +1,113 @@
+//! What processes cost, read from `/proc`: processor time, context switches, memory.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// The counters of one process at one moment.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counters {
+    cpu_ns: u64,
+    switches: u64,
+}
+
+/// What was used between two moments.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    /// How long it was.
+    pub(crate) elapsed: Duration,
+    /// Processor time of the server, in nanoseconds; `None` when its process is not known.
+    pub(crate) server_cpu_ns: Option<u64>,
+    /// Context switches of the server.
+    pub(crate) server_switches: Option<u64>,
+    /// Processor time of the generator, in nanoseconds.
+    pub(crate) own_cpu_ns: u64,
+}
+
+impl Usage {
+    /// The share of one processor that the generator used, 0 to 1.
+    pub(crate) fn own_share(&self) -> f64 {
+        self.own_cpu_ns as f64 / self.elapsed.as_nanos() as f64
+    }
+
+    /// The share of one processor that the server used; more than 1 with several threads.
+    pub(crate) fn server_share(&self) -> Option<f64> {
+        self.server_cpu_ns.map(|cpu_ns| cpu_ns as f64 / self.elapsed.as_nanos() as f64)
+    }
+}
+
+/// A measurement that has begun.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    server: Option<u32>,
+    started: Instant,
+    server_before: Option<Counters>,
+    own_before: Counters,
+}
+
+impl Meter {
+    /// Starts measuring the generator and, when its process is known, the server.
+    pub(crate) fn start(server: Option<u32>) -> Self {
+        Self {
+            server,
+            server_before: server.and_then(counters),
+            own_before: counters(std::process::id()).unwrap_or_default(),
+            started: Instant::now(),
+        }
+    }
+
+    /// What was used since the start.
+    pub(crate) fn stop(&self) -> Usage {
+        let elapsed = self.started.elapsed();
+        let server = self.server.and_then(counters).zip(self.server_before);
+        let own = counters(std::process::id()).unwrap_or_default();
+        Usage {
+            elapsed,
+            server_cpu_ns: server.map(|(after, before)| after.cpu_ns.saturating_sub(before.cpu_ns)),
+            server_switches: server.map(|(after, before)| after.switches.saturating_sub(before.switches)),
+            own_cpu_ns: own.cpu_ns.saturating_sub(self.own_before.cpu_ns),
+        }
+    }
+}
+
+/// The sum over the threads that live; a thread that ended takes its time with it.
+fn counters(process: u32) -> Option<Counters> {
+    let mut sum = Counters::default();
+    for task in fs::read_dir(format!("/proc/{process}/task")).ok()?.flatten() {
+        let path = task.path();
+        let schedstat = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+        sum.cpu_ns += schedstat.split(' ').next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+        let status = fs::read_to_string(path.join("status")).unwrap_or_default();
+        sum.switches += status
+            .lines()
+            .filter(|line| line.contains("ctxt_switches"))
+            .filter_map(|line| line.rsplit('\t').next()?.parse::<u64>().ok())
+            .sum::<u64>();
+    }
+    Some(sum)
+}
+
+/// The memory of a process in bytes: its proportional set size. Socket buffers are the kernel's and not in it.
+pub(crate) fn memory_bytes(process: u32) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    let kib = line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_memory_and_uses_time() {
+        let meter = Meter::start(Some(std::process::id()));
+        let mut sum = 0_u64;
+        while meter.started.elapsed() < Duration::from_millis(50) {
+            sum = std::hint::black_box(sum + 1);
+        }
+        let usage = meter.stop();
+        assert!(usage.own_cpu_ns > 0 && usage.server_cpu_ns > Some(0));
+        assert!(memory_bytes(std::process::id()).is_some_and(|bytes| bytes > 4_096));
+        assert_eq!(memory_bytes(u32::MAX), None);
+    }
+}

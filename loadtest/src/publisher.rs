@@ -1,0 +1,123 @@
+//! One publisher: a connection that is kept, one publication at a time.
+
+use std::os::fd::OwnedFd;
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::net;
+use crate::wire::chunked::Chunked;
+use crate::wire::http::{AnswerHead, Target};
+use crate::wire::stamp::Stamp;
+
+/// Bytes of an answer beyond which it is given up.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// What the hub said to a publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// 200 or 201.
+    Accepted,
+    /// 429 or 503: it could not take it now.
+    Refused,
+}
+
+/// A publisher and its connection.
+pub(crate) struct Publisher {
+    socket: OwnedFd,
+    /// The request up to the stamp, and room for it behind.
+    request: Vec<u8>,
+    prefix_bytes: usize,
+    data_bytes: usize,
+    answer: Vec<u8>,
+    under_way: Stamp,
+}
+
+impl Publisher {
+    /// Connects to `target`; `prefix` is the request up to the data, which will be `data_bytes` long.
+    pub(crate) fn connect(target: &Target, prefix: Vec<u8>, data_bytes: usize) -> Result<Self, String> {
+        let socket = net::connect(target.address, 0, None).map_err(|error| format!("publisher: {error}"))?;
+        wait_writable(&socket)?;
+        net::established(&socket).map_err(|error| format!("publisher: {error}"))?;
+        let under_way = Stamp { run: 0, stream: 0, sequence: 0, due_ns: 0 };
+        Ok(Self {
+            socket,
+            prefix_bytes: prefix.len(),
+            request: prefix,
+            data_bytes,
+            answer: Vec::new(),
+            under_way,
+        })
+    }
+
+    /// Its socket, to be watched for reading.
+    pub(crate) fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+
+    /// Sends an update. It waits for room when the socket is full, which one publication at a time never makes it.
+    pub(crate) fn send(&mut self, stamp: &Stamp) -> Result<(), String> {
+        self.under_way = *stamp;
+        self.request.truncate(self.prefix_bytes);
+        stamp.write(self.data_bytes, &mut self.request);
+        let mut rest = &self.request[..];
+        while !rest.is_empty() {
+            match net::send(&self.socket, rest).map_err(|error| format!("publisher: {error}"))? {
+                0 => wait_writable(&self.socket)?,
+                sent => rest = &rest[sent..],
+            }
+        }
+        Ok(())
+    }
+
+    /// The publication that was answered last, or awaits its answer.
+    pub(crate) fn answered(&self) -> Stamp {
+        self.under_way
+    }
+
+    /// Reads what has come; the answer when it is complete.
+    pub(crate) fn ready(&mut self) -> Result<Option<Answer>, String> {
+        let mut buffer = [0; 4_096];
+        match net::receive(&self.socket, &mut buffer) {
+            Ok(None) => return Ok(None),
+            Ok(Some(0)) => return Err("the hub closed a publisher's connection".to_owned()),
+            Ok(Some(bytes)) => self.answer.extend_from_slice(&buffer[..bytes]),
+            Err(error) => return Err(format!("publisher: {error}")),
+        }
+        let Some(head) = AnswerHead::parse(&self.answer)? else { return Ok(None) };
+        if !is_complete(&head, &self.answer[head.bytes..])? {
+            return Ok(None);
+        }
+        let answer = match head.status {
+            200 | 201 => Answer::Accepted,
+            429 | 503 => Answer::Refused,
+            status => {
+                let body = String::from_utf8_lossy(&self.answer[head.bytes..]).into_owned();
+                return Err(format!("a publication was answered with status {status}: {}", body.trim()));
+            }
+        };
+        self.answer.clear();
+        Ok(Some(answer))
+    }
+}
+
+fn is_complete(head: &AnswerHead, body: &[u8]) -> Result<bool, String> {
+    if body.len() > ANSWER_BYTES_MAX {
+        return Err("a publication was answered with an endless body".to_owned());
+    }
+    if head.chunked {
+        let mut chunks = Chunked::new();
+        let mut input = body;
+        while chunks.next(&mut input).map_err(|_| "a publication's answer has malformed chunks")?.is_some() {}
+        return Ok(chunks.is_done());
+    }
+    Ok(body.len() as u64 >= head.content_bytes.unwrap_or(0))
+}
+
+fn wait_writable(socket: &OwnedFd) -> Result<(), String> {
+    let timeout = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
+    match poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&timeout)) {
+        Ok(0) => Err("a publisher's connection takes no bytes".to_owned()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("publisher: {error}")),
+    }
+}

@@ -1,0 +1,102 @@
+//! One topic, many subscribers.
+
+use clap::Args;
+
+use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, publish_at_rate, subscription};
+use crate::engine::Engine;
+
+/// The topic of the fan-out.
+pub(super) const TOPIC: &str = "https://example.com/fanout";
+/// Updates before the measurement.
+const WARM_UP: u64 = 20;
+/// Publications that may be unanswered at a fixed rate: as many connections.
+const PUBLISHERS_AT_RATE: usize = 16;
+/// How long one update may lack deliveries before it is given up.
+const PATIENCE_NS: u64 = 5 * SECOND_NS;
+
+/// Arguments of `fanout`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Fanout {
+    /// Subscribers.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) subscribers: usize,
+    /// Updates of a closed run: each is published when everyone has the one before.
+    #[arg(long, default_value_t = 500)]
+    pub(crate) updates: u64,
+    /// Closed: one update at a time. The default without --rate.
+    #[arg(long, conflicts_with = "rate")]
+    pub(crate) closed: bool,
+    /// Open: updates a second, each counted from when it was due.
+    #[arg(long)]
+    pub(crate) rate: Option<f64>,
+    /// Seconds of an open run.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) seconds: f64,
+    /// Bytes of data of one update.
+    #[arg(long, default_value_t = DATA_BYTES)]
+    pub(crate) data_bytes: usize,
+}
+
+impl Fanout {
+    /// A closed run.
+    pub(crate) fn closed(subscribers: usize, updates: u64) -> Self {
+        Self { subscribers, updates, closed: true, rate: None, seconds: 0.0, data_bytes: DATA_BYTES }
+    }
+
+    /// A run at a fixed rate.
+    pub(crate) fn at_rate(subscribers: usize, rate: f64, seconds: f64) -> Self {
+        Self { subscribers, updates: 0, closed: false, rate: Some(rate), seconds, data_bytes: DATA_BYTES }
+    }
+}
+
+pub(super) fn run(args: &Fanout, bench: &Bench<'_>) -> Result<Outcome, String> {
+    let mut engine = bench.engine(1)?;
+    engine.subscribe((0..args.subscribers).map(|_| subscription(TOPIC, 0..1)))?;
+    let publishers = if args.rate.is_some() { PUBLISHERS_AT_RATE } else { 1 };
+    for _ in 0..publishers {
+        bench.add_publisher(&mut engine, TOPIC, args.data_bytes)?;
+    }
+    engine.poll_until(engine.now_ns() + REST_NS)?;
+    one_at_a_time(&mut engine, WARM_UP)?;
+    engine.poll_until(engine.now_ns() + REST_NS / 4)?;
+    engine.book.forget_times();
+
+    let before = engine.book.tally().received;
+    let meter = bench.meter();
+    let updates = match args.rate {
+        Some(rate) => publish_at_rate(&mut engine, rate, args.seconds, |_, _| Ok(()))?,
+        None => one_at_a_time(&mut engine, args.updates)?,
+    };
+    engine.settle()?;
+    let usage = meter.stop();
+    let tally = engine.book.tally();
+    let mut outcome = Outcome { tally, ..Outcome::default() };
+    outcome.push_usage(&usage, tally.received - before, updates);
+    outcome.push_times(&engine.book.times);
+    if let Some(rate) = args.rate {
+        outcome.judge_generator(&usage);
+        outcome.judge_schedule(&engine.book.times, (SECOND_NS as f64 / rate) as u64);
+    }
+    Ok(outcome)
+}
+
+/// Publishes `updates`, each when all measured readers have the one before.
+pub(super) fn one_at_a_time(engine: &mut Engine, updates: u64) -> Result<u64, String> {
+    for _ in 0..updates {
+        let now = engine.now_ns();
+        let publisher = engine.take_idle().ok_or("a publication was not answered")?;
+        engine.publish(publisher, 0, now)?;
+        let deadline = now + PATIENCE_NS;
+        while engine.book.open() > 0 || engine.is_publishing() {
+            engine.poll(deadline)?;
+            if engine.now_ns() >= deadline {
+                // What lacks is lost, unless it comes before the end; the run goes on to see whether more is.
+                break;
+            }
+        }
+        if engine.book.open() > 0 {
+            engine.book.give_up();
+        }
+    }
+    Ok(updates)
+}

@@ -1,0 +1,72 @@
+//! Publishers at full speed: what the hub can move when there is always more to send.
+
+use clap::Args;
+
+use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, subscription};
+use crate::engine::Engine;
+
+const TOPIC: &str = "https://example.com/firehose";
+
+/// Arguments of `firehose`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Firehose {
+    /// Subscribers.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) subscribers: usize,
+    /// Publishers; each publishes when its last publication is answered.
+    #[arg(long, default_value_t = 32)]
+    pub(crate) publishers: usize,
+    /// Seconds of the measurement.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) seconds: f64,
+    /// Bytes of data of one update.
+    #[arg(long, default_value_t = DATA_BYTES)]
+    pub(crate) data_bytes: usize,
+}
+
+impl Firehose {
+    /// The run of the bars.
+    pub(crate) fn of(subscribers: usize, publishers: usize, seconds: f64) -> Self {
+        Self { subscribers, publishers, seconds, data_bytes: DATA_BYTES }
+    }
+}
+
+pub(super) fn run(args: &Firehose, bench: &Bench<'_>) -> Result<Outcome, String> {
+    let streams = u32::try_from(args.publishers).map_err(|_| "too many publishers")?;
+    let mut engine = bench.engine(streams)?;
+    engine.subscribe((0..args.subscribers).map(|_| subscription(TOPIC, 0..streams)))?;
+    for _ in 0..args.publishers {
+        bench.add_publisher(&mut engine, TOPIC, args.data_bytes)?;
+    }
+    engine.poll_until(engine.now_ns() + REST_NS)?;
+    flood(&mut engine, SECOND_NS / 2)?;
+    engine.book.forget_times();
+
+    let before = engine.book.tally();
+    let meter = bench.meter();
+    flood(&mut engine, (args.seconds * SECOND_NS as f64) as u64)?;
+    let usage = meter.stop();
+    let after = engine.book.tally();
+    engine.settle()?;
+
+    let mut outcome = Outcome { tally: engine.book.tally(), ..Outcome::default() };
+    outcome.push_usage(&usage, after.received - before.received, after.published - before.published);
+    let published = (after.published - before.published) as f64;
+    outcome.push("publications_per_s", "publications/s", published / usage.elapsed.as_secs_f64());
+    outcome.push_times(&engine.book.times);
+    outcome.judge_generator(&usage);
+    Ok(outcome)
+}
+
+/// Every publisher publishes whenever it is idle, for `nanoseconds`.
+fn flood(engine: &mut Engine, nanoseconds: u64) -> Result<(), String> {
+    let end = engine.now_ns() + nanoseconds;
+    while engine.now_ns() < end {
+        while let Some(publisher) = engine.take_idle() {
+            let now = engine.now_ns();
+            engine.publish(publisher, u32::try_from(publisher).map_err(|_| "too many publishers")?, now)?;
+        }
+        engine.poll(end)?;
+    }
+    Ok(())
+}

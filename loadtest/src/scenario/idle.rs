@@ -1,0 +1,51 @@
+//! What an idle subscriber costs: each has one exact selector of its own, and nothing is published.
+
+use clap::Args;
+
+use super::{Bench, Outcome, REST_NS, SECOND_NS, subscription};
+use crate::meter::memory_bytes;
+
+/// Subscribers before the first look, so that one-off allocations are not charged to the others.
+const WARM_UP: usize = 16;
+
+/// Arguments of `idle`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Idle {
+    /// Subscribers.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) subscribers: usize,
+    /// Seconds during which the idle hub is watched.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) seconds: f64,
+}
+
+pub(super) fn run(args: &Idle, bench: &Bench<'_>) -> Result<Outcome, String> {
+    let process =
+        bench.server.process().ok_or("idle needs the hub's process: start it here, or give --pid")?;
+    let memory =
+        || memory_bytes(process).ok_or_else(|| format!("the memory of process {process} cannot be read"));
+    let mut engine = bench.engine(0)?;
+    let own = |number: usize| subscription(&format!("https://example.com/users/{number}/inbox"), 0..0);
+    engine.subscribe((0..WARM_UP).map(own))?;
+    engine.poll_until(engine.now_ns() + REST_NS)?;
+    let before = memory()?;
+    engine.subscribe((WARM_UP..WARM_UP + args.subscribers).map(own))?;
+    engine.poll_until(engine.now_ns() + 3 * REST_NS)?;
+    let after = memory()?;
+    let meter = bench.meter();
+    engine.poll_until(engine.now_ns() + (args.seconds * SECOND_NS as f64) as u64)?;
+    let usage = meter.stop();
+
+    let mut outcome = Outcome { tally: engine.book.tally(), ..Outcome::default() };
+    let per_connection = (after as f64 - before as f64) / args.subscribers as f64;
+    outcome.push("memory_per_connection_b", "bytes (user space)", per_connection);
+    outcome.push("memory_empty_kib", "KiB before", before as f64 / 1024.0);
+    outcome.push("memory_full_kib", "KiB after", after as f64 / 1024.0);
+    if let Some(share) = usage.server_share() {
+        outcome.push("idle_cpu_percent", "% of one CPU", share * 100.0);
+    }
+    if outcome.tally.disconnected > 0 {
+        outcome.invalid = Some(format!("{} idle streams were ended", outcome.tally.disconnected));
+    }
+    Ok(outcome)
+}

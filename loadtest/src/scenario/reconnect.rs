@@ -1,0 +1,69 @@
+//! Everyone loses the connection and comes back with a last event id, while updates are published.
+
+use clap::Args;
+
+use super::fanout::{TOPIC, one_at_a_time};
+use super::{Bench, DATA_BYTES, Outcome, REST_NS, publish_at_rate, subscription};
+use crate::engine::{Engine, Subscription};
+
+const PUBLISHERS: usize = 16;
+
+/// Arguments of `reconnect`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Reconnect {
+    /// Subscribers; half of them reconnect, each several times, the others are measured.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) subscribers: usize,
+    /// Updates a second.
+    #[arg(long, default_value_t = 50.0)]
+    pub(crate) rate: f64,
+    /// Seconds.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) seconds: f64,
+    /// Reconnections between two updates.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) burst: usize,
+    /// Bytes of data of one update.
+    #[arg(long, default_value_t = DATA_BYTES)]
+    pub(crate) data_bytes: usize,
+}
+
+pub(super) fn run(args: &Reconnect, bench: &Bench<'_>) -> Result<Outcome, String> {
+    let restless = (args.subscribers / 2).max(1);
+    let mut engine = bench.engine(1)?;
+    engine.subscribe(
+        (0..args.subscribers)
+            .map(|number| Subscription { background: number < restless, ..subscription(TOPIC, 0..1) }),
+    )?;
+    for _ in 0..PUBLISHERS {
+        bench.add_publisher(&mut engine, TOPIC, args.data_bytes)?;
+    }
+    engine.poll_until(engine.now_ns() + REST_NS)?;
+    // Everyone needs a last event id before it may lose its connection.
+    one_at_a_time(&mut engine, 1)?;
+    engine.settle()?;
+    engine.book.forget_times();
+
+    let before = engine.book.tally().received;
+    let mut turn = 0;
+    let mut reconnections = 0_u64;
+    let meter = bench.meter();
+    let updates = publish_at_rate(&mut engine, args.rate, args.seconds, |engine: &mut Engine, _| {
+        for _ in 0..args.burst {
+            engine.reconnect(turn)?;
+            turn = (turn + 1) % restless;
+            reconnections += 1;
+        }
+        Ok(())
+    })?;
+    engine.await_open()?;
+    engine.settle()?;
+    let usage = meter.stop();
+    let tally = engine.book.tally();
+    let mut outcome = Outcome { tally, ..Outcome::default() };
+    outcome.push("reconnections", "streams resumed", reconnections as f64);
+    outcome.push_usage(&usage, tally.received - before, updates);
+    outcome.push_times(&engine.book.times);
+    outcome.judge_generator(&usage);
+    Ok(outcome)
+}

@@ -1,0 +1,121 @@
+//! Stalled readers: the others must not notice, and the stalled ones get everything once they read again.
+//!
+//! Both halves of a round have the same number of reading subscribers; the second has the stalled ones besides.
+
+use clap::Args;
+
+use super::fanout::TOPIC;
+use super::{Bench, Outcome, REST_NS, SECOND_NS, publish_at_rate, subscription};
+use crate::engine::{Engine, Subscription};
+
+const PUBLISHERS: usize = 16;
+/// `SO_RCVBUF` of a stalled reader: small, so that the hub soon notices.
+const STALLED_RECEIVE_BYTES: usize = 4_096;
+/// The rate at which the warm-up publishes.
+const WARM_UP_SECONDS: f64 = 0.5;
+
+/// Arguments of `slow`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Slow {
+    /// Subscribers, the stalled ones included.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) subscribers: usize,
+    /// The share of them that stalls, in percent.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) stalled_percent: usize,
+    /// Updates a second.
+    #[arg(long, default_value_t = 50.0)]
+    pub(crate) rate: f64,
+    /// Seconds of each half.
+    #[arg(long, default_value_t = 6.0)]
+    pub(crate) seconds: f64,
+    /// Bytes of data of one update: enough that the sockets of the stalled fill up.
+    #[arg(long, default_value_t = 2_000)]
+    pub(crate) data_bytes: usize,
+    /// Leave the stalled ones stalled, for hubs that drop them.
+    #[arg(long)]
+    pub(crate) no_resume: bool,
+}
+
+impl Default for Slow {
+    fn default() -> Self {
+        Self {
+            subscribers: 1_000,
+            stalled_percent: 20,
+            rate: 50.0,
+            seconds: 6.0,
+            data_bytes: 2_000,
+            no_resume: false,
+        }
+    }
+}
+
+pub(super) fn run(args: &Slow, bench: &Bench<'_>) -> Result<Outcome, String> {
+    let stalled = args.subscribers * args.stalled_percent.min(100) / 100;
+    let readers = args.subscribers - stalled;
+    let mut alone = half(args, bench, readers, 0)?;
+    let beside = half(args, bench, readers, stalled)?;
+    let p99 = |outcome: &Outcome, name| outcome.get(name).unwrap_or(f64::NAN);
+    let mut outcome = Outcome {
+        tally: alone.tally.plus(beside.tally),
+        invalid: alone.invalid.take().or(beside.invalid.clone()),
+        ..Outcome::default()
+    };
+    for (name, figure, unit) in [
+        ("p99_ratio", "receive_p99_us", "others' p99, with stalled readers / without"),
+        ("last_p99_ratio", "last_p99_us", "last"),
+    ] {
+        outcome.push(name, unit, p99(&beside, figure) / p99(&alone, figure));
+    }
+    outcome.push("alone_p99_us", "µs, nobody stalled", p99(&alone, "receive_p99_us"));
+    outcome.push("alone_cpu_per_delivery_ns", "ns of server CPU", p99(&alone, "cpu_per_delivery_ns"));
+    outcome.figures.extend(beside.figures);
+    Ok(outcome)
+}
+
+fn half(args: &Slow, bench: &Bench<'_>, readers: usize, stalled: usize) -> Result<Outcome, String> {
+    let mut engine = bench.engine(1)?;
+    let sluggish = || Subscription {
+        background: true,
+        receive_bytes: Some(STALLED_RECEIVE_BYTES),
+        ..subscription(TOPIC, 0..1)
+    };
+    // The stalled come first: they are also first in any list the hub keeps.
+    engine.subscribe(
+        (0..stalled + readers).map(
+            |number| {
+                if number < stalled { sluggish() } else { subscription(TOPIC, 0..1) }
+            },
+        ),
+    )?;
+    for _ in 0..PUBLISHERS {
+        bench.add_publisher(&mut engine, TOPIC, args.data_bytes)?;
+    }
+    engine.poll_until(engine.now_ns() + REST_NS)?;
+    for number in 0..stalled {
+        engine.stall(number)?;
+    }
+    publish_at_rate(&mut engine, args.rate, WARM_UP_SECONDS, |_, _| Ok(()))?;
+    engine.book.forget_times();
+    let outcome = measure(args, bench, &mut engine)?;
+    if !args.no_resume {
+        for number in 0..stalled {
+            engine.resume(number)?;
+        }
+        engine.settle()?;
+    }
+    Ok(Outcome { tally: engine.book.tally(), ..outcome })
+}
+
+fn measure(args: &Slow, bench: &Bench<'_>, engine: &mut Engine) -> Result<Outcome, String> {
+    let before = engine.book.tally().received;
+    let meter = bench.meter();
+    let updates = publish_at_rate(engine, args.rate, args.seconds, |_, _| Ok(()))?;
+    let usage = meter.stop();
+    let mut outcome = Outcome::default();
+    outcome.push_usage(&usage, engine.book.tally().received - before, updates);
+    outcome.push_times(&engine.book.times);
+    outcome.judge_generator(&usage);
+    outcome.judge_schedule(&engine.book.times, (SECOND_NS as f64 / args.rate) as u64);
+    Ok(outcome)
+}

@@ -1,0 +1,184 @@
+//! An event stream decoder (HTML Living Standard, section 9.2.6), one event at a time.
+//!
+//! Lines end in LF, CR or CR LF; an event is dispatched by an empty line when it has a `data` field; the id persists from
+//! one event to the next. `event` and `retry` are read over: the judge needs neither.
+
+/// Bytes of one line or one event's data beyond which a stream is given up.
+pub(crate) const EVENT_BYTES_MAX: usize = 16 << 20;
+
+/// A line or an event beyond [`EVENT_BYTES_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooLong;
+
+/// A decoder of one stream.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    /// The beginning of a line whose end has not come yet.
+    partial: Vec<u8>,
+    data: Vec<u8>,
+    id: Vec<u8>,
+    has_data: bool,
+    /// The last event was handed out: its data goes away with the next byte.
+    dispatched: bool,
+    /// The last line ended in CR: a LF that follows belongs to it.
+    after_return: bool,
+    /// No byte of the stream was read: a byte order mark may come.
+    started: bool,
+}
+
+impl Decoder {
+    /// Takes from `input` up to the end of the next event; true when there is one, false when `input` is used up.
+    pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<bool, TooLong> {
+        if self.dispatched {
+            self.data.clear();
+            self.has_data = false;
+            self.dispatched = false;
+        }
+        while !input.is_empty() {
+            if self.after_return {
+                self.after_return = false;
+                if input[0] == b'\n' {
+                    *input = &input[1..];
+                    continue;
+                }
+            }
+            let Some(end) = memchr::memchr2(b'\n', b'\r', input) else {
+                self.keep(input)?;
+                *input = &[];
+                return Ok(false);
+            };
+            self.after_return = input[end] == b'\r';
+            let line = &input[..end];
+            *input = &input[end + 1..];
+            if self.partial.is_empty() {
+                self.line(line)?;
+            } else {
+                self.keep(line)?;
+                let whole = std::mem::take(&mut self.partial);
+                let outcome = self.line(&whole);
+                self.partial = whole;
+                self.partial.clear();
+                outcome?;
+            }
+            if self.dispatched {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The data of the event that [`Self::next`] found; its lines joined by LF.
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// The last event id of the stream so far; empty when none was given.
+    pub(crate) fn id(&self) -> &[u8] {
+        &self.id
+    }
+
+    /// Forgets an unfinished event, as a client that lost its connection does, but keeps the last event id.
+    pub(crate) fn restart(&mut self) {
+        let id = std::mem::take(&mut self.id);
+        *self = Self { id, ..Self::default() };
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
+        if self.partial.len() + bytes.len() > EVENT_BYTES_MAX {
+            return Err(TooLong);
+        }
+        self.partial.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<(), TooLong> {
+        let line = if self.started { line } else { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) };
+        self.started = true;
+        if line.is_empty() {
+            self.dispatched = self.has_data;
+            return Ok(());
+        }
+        let colon = memchr::memchr(b':', line).unwrap_or(line.len());
+        let value = line.get(colon + 1..).unwrap_or_default();
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match &line[..colon] {
+            b"data" => {
+                if self.data.len() + value.len() >= EVENT_BYTES_MAX {
+                    return Err(TooLong);
+                }
+                if self.has_data {
+                    self.data.push(b'\n');
+                }
+                self.data.extend_from_slice(value);
+                self.has_data = true;
+            }
+            b"id" if !value.contains(&0) => {
+                self.id.clear();
+                self.id.extend_from_slice(value);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every event of `wire` as (id, data), fed in pieces of `step` bytes.
+    fn decode(wire: &[u8], step: usize) -> Vec<(String, String)> {
+        let mut decoder = Decoder::default();
+        let mut events = Vec::new();
+        for piece in wire.chunks(step) {
+            let mut input = piece;
+            while decoder.next(&mut input).expect("short") {
+                let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+                events.push((text(decoder.id()), text(decoder.data())));
+            }
+        }
+        events
+    }
+
+    fn events(of: &[(&str, &str)]) -> Vec<(String, String)> {
+        of.iter().map(|(id, data)| ((*id).to_owned(), (*data).to_owned())).collect()
+    }
+
+    #[test]
+    fn decodes_the_same_however_the_bytes_are_cut() {
+        let wire = b"\xef\xbb\xbf:\n\nid: 1\ndata: a\ndata:b\n\nevent: x\r\nid: 2\r\ndata:  c\r\n\r\ndata\r\rid\ndata: d\n\n";
+        let expected = events(&[("1", "a\nb"), ("2", " c"), ("2", ""), ("", "d")]);
+        for step in 1..=wire.len() {
+            assert_eq!(decode(wire, step), expected, "cut every {step}");
+        }
+    }
+
+    #[test]
+    fn an_event_without_data_is_not_dispatched_and_an_unfinished_one_neither() {
+        assert_eq!(decode(b"id: 1\n\n: comment\n\ndata: x\n\ndata: lost\n", 7), events(&[("1", "x")]));
+    }
+
+    #[test]
+    fn an_id_with_a_null_is_ignored() {
+        assert_eq!(decode(b"id: 1\nid: a\0b\ndata: x\n\n", 64), events(&[("1", "x")]));
+    }
+
+    #[test]
+    fn a_lost_connection_keeps_the_last_event_id_alone() {
+        let mut decoder = Decoder::default();
+        let mut input: &[u8] = b"id: 7\ndata: x\n\nid: 7\ndata: unfin";
+        while decoder.next(&mut input).expect("short") {}
+        decoder.restart();
+        let mut input: &[u8] = b"data: y\n\n";
+        assert!(decoder.next(&mut input).expect("short"));
+        assert_eq!((decoder.id(), decoder.data()), (&b"7"[..], &b"y"[..]));
+    }
+
+    #[test]
+    fn a_line_without_end_is_given_up() {
+        let mut decoder = Decoder::default();
+        let block = vec![b'x'; 1 << 20];
+        let outcome = (0..=16).try_for_each(|_| decoder.next(&mut &block[..]).map(|_| ()));
+        assert_eq!(outcome, Err(TooLong));
+    }
+}

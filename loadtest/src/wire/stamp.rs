@@ -1,0 +1,82 @@
+//! The stamp at the head of every update's data: which run, which stream, which place in it, and when it was due.
+//!
+//! `rrrrrrrr.sssss.nnnnnnnnnn.tttttttttttttttt.` and then padding: fixed widths, and no byte that a form must escape.
+
+/// Length of a stamp, its last dot included.
+pub(crate) const STAMP_BYTES: usize = 8 + 1 + 5 + 1 + 10 + 1 + 16 + 1;
+
+/// What one update carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// The run that published it: an update of another run is not ours to judge.
+    pub(crate) run: u32,
+    /// The stream (a topic or a publisher) that it belongs to; at most 99,999.
+    pub(crate) stream: u32,
+    /// Its place in the stream, from 0.
+    pub(crate) sequence: u64,
+    /// When it was due to be sent, in nanoseconds of the run's clock.
+    pub(crate) due_ns: u64,
+}
+
+impl Stamp {
+    /// Appends the stamp and the padding that makes it `data_bytes` long.
+    pub(crate) fn write(&self, data_bytes: usize, out: &mut Vec<u8>) {
+        let end = out.len() + data_bytes.max(STAMP_BYTES);
+        let Self { run, stream, sequence, due_ns } = self;
+        out.extend_from_slice(format!("{run:08}.{stream:05}.{sequence:010}.{due_ns:016}.").as_bytes());
+        out.resize(end, b'x');
+    }
+
+    /// The stamp at the head of `data`; `None` when there is none.
+    pub(crate) fn read(data: &[u8]) -> Option<Self> {
+        let head: &[u8; STAMP_BYTES] = data.first_chunk()?;
+        if [head[8], head[14], head[25], head[42]] != [b'.'; 4] {
+            return None;
+        }
+        Some(Self {
+            run: u32::try_from(number(&head[..8])?).ok()?,
+            stream: u32::try_from(number(&head[9..14])?).ok()?,
+            sequence: number(&head[15..25])?,
+            due_ns: number(&head[26..42])?,
+        })
+    }
+}
+
+/// The value of at most 16 ASCII digits.
+fn number(digits: &[u8]) -> Option<u64> {
+    let mut bad = false;
+    let value = digits.iter().fold(0_u64, |value, byte| {
+        bad |= !byte.is_ascii_digit();
+        value * 10 + u64::from(byte & 0x0f)
+    });
+    (!bad).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_back_what_it_wrote_at_any_size() {
+        let stamp =
+            Stamp { run: 12_345_678, stream: 99_999, sequence: 9_876_543_210, due_ns: 1_234_567_890_123_456 };
+        for bytes in [0, STAMP_BYTES, 142, 5_000] {
+            let mut data = Vec::new();
+            stamp.write(bytes, &mut data);
+            assert_eq!(data.len(), bytes.max(STAMP_BYTES));
+            assert_eq!(Stamp::read(&data), Some(stamp));
+        }
+    }
+
+    #[test]
+    fn does_not_take_other_data_for_a_stamp() {
+        let mut data = Vec::new();
+        Stamp { run: 1, stream: 2, sequence: 3, due_ns: 4 }.write(64, &mut data);
+        assert_eq!(Stamp::read(&data[..STAMP_BYTES - 1]), None);
+        for at in 0..STAMP_BYTES {
+            let mut spoilt = data.clone();
+            spoilt[at] = b'a';
+            assert_eq!(Stamp::read(&spoilt), None, "byte {at}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! `petasos match`: the hub's own matcher, for scripts and for doubts.
+
+use std::io::{self, BufRead as _, Write as _};
+use std::process::ExitCode;
+
+use clap::Args;
+use petasos::protocol::selector::Selector;
+
+use super::{USAGE, complain, written};
+
+/// Prints the topics that the selector matches; exits 1 when it matches none.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// A topic selector: a topic, a URI Template (RFC 6570) or `*`. With `-`, lines `selector<TAB>topic` are read from
+    /// standard input and each is answered with `1` or `0`
+    selector: String,
+    /// Topics to try
+    topics: Vec<String>,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    match (arguments.selector.as_str(), arguments.topics.as_slice()) {
+        ("-", []) => written(match_lines()),
+        (_, []) => {
+            complain("match: expected at least one topic after the selector");
+            ExitCode::from(USAGE)
+        }
+        (selector, topics) => match Selector::parse(selector) {
+            Ok(selector) => written(match_topics(&selector, topics)),
+            Err(error) => {
+                complain(format_args!("match: {selector:?} is refused as a selector: {error}"));
+                ExitCode::from(USAGE)
+            }
+        },
+    }
+}
+
+fn match_topics(selector: &Selector, topics: &[String]) -> io::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    let mut code = ExitCode::FAILURE;
+    for topic in topics.iter().filter(|topic| selector.matches(topic)) {
+        writeln!(out, "{topic}")?;
+        code = ExitCode::SUCCESS;
+    }
+    out.flush()?;
+    Ok(code)
+}
+
+fn match_lines() -> io::Result<ExitCode> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for (number, line) in io::stdin().lock().lines().enumerate() {
+        let line = line?;
+        let wrong = |what: String| {
+            complain(format_args!("match: line {}: {what}", number + 1));
+            ExitCode::from(USAGE)
+        };
+        let Some((selector, topic)) = line.split_once('\t') else {
+            out.flush()?;
+            return Ok(wrong("expected selector<TAB>topic".to_owned()));
+        };
+        match Selector::parse(selector) {
+            Ok(selector) => writeln!(out, "{}", u8::from(selector.matches(topic)))?,
+            Err(error) => {
+                out.flush()?;
+                return Ok(wrong(format!("{selector:?} is refused as a selector: {error}")));
+            }
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}

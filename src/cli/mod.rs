@@ -1,0 +1,30 @@
+//! The commands. Exit statuses: 0 done, 1 it failed or nothing matched, 2 the call or the settings are wrong.
+
+pub(crate) mod matching;
+pub(crate) mod serve;
+pub(crate) mod token;
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// The call, or the settings, are wrong.
+pub(crate) const USAGE: u8 = 2;
+
+/// Says what is wrong, on standard error.
+pub(crate) fn complain(message: impl Display) {
+    // There is nowhere left to say that standard error is closed.
+    let _ = writeln!(io::stderr().lock(), "petasos: {message}");
+}
+
+/// The status of a command that wrote to standard output: a reader that has gone away is no failure.
+pub(crate) fn written(result: io::Result<ExitCode>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `petasos serve`: reads the settings, starts the logs, runs the hub.
+
+use std::process::ExitCode;
+
+use petasos::config::{Config, Options, Surroundings};
+use petasos::history::memory::MemoryHistory;
+use petasos::runtime;
+use tracing::{error, info, warn};
+
+use super::{USAGE, complain};
+use crate::logging;
+
+/// Runs the hub until a signal ends it.
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let cpus = match own_cpus() {
+        Ok(cpus) => cpus,
+        Err(error) => {
+            complain(format_args!("cannot tell which cores this process may run on: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let environment: Vec<_> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let read_file = |path: &str| std::fs::read_to_string(path);
+    let surroundings = Surroundings { read_file: &read_file, cpus: &cpus, environment: &environment };
+    match Config::read(options, &surroundings) {
+        Ok(config) => serve(config),
+        Err(mistakes) => {
+            complain(format_args!("{} in the settings:", count(mistakes.len(), "mistake")));
+            mistakes.iter().for_each(|mistake| complain(format_args!("  {mistake}")));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn serve(config: Config) -> ExitCode {
+    let _guard = logging::start(config.log_level, config.log_format);
+    let shards = config.settings.cpus.len();
+    let cpus = format!("{:?}", config.settings.cpus);
+    let authorization = config.settings.gate.authorization;
+    let retention = config.retention;
+    let warnings = config.warnings;
+    let history = Box::new(MemoryHistory::new(retention));
+    let result = runtime::run(&config.settings, history, |address| {
+        info!(
+            version = env!("CARGO_PKG_VERSION"),
+            %address,
+            shards,
+            cpus,
+            ?authorization,
+            history = ":memory:",
+            history_size = retention.updates_max,
+            history_max_bytes = retention.bytes_max,
+            "petasos serves"
+        );
+        warnings.iter().for_each(|warning| warn!("{warning}"));
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(cause) => {
+            error!("{cause}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The cores of the process's affinity mask.
+fn own_cpus() -> rustix::io::Result<Vec<usize>> {
+    let mask = rustix::thread::sched_getaffinity(None)?;
+    Ok((0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| mask.is_set(*cpu)).collect())
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,81 @@
+//! `petasos token`: a token for trying the hub, and for scripts.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use petasos::config::DEMO_KEY;
+use petasos::protocol::names::CLAIM;
+use petasos::protocol::token::{Algorithm, sign};
+use serde_json::{Map, Value, json};
+
+use super::{USAGE, complain, written};
+
+/// Prints a JWT.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// A selector (or target) it may publish to; may be given several times
+    #[arg(long, value_name = "SELECTOR")]
+    publish: Vec<String>,
+    /// A selector (or target) whose private updates it may receive; may be given several times
+    #[arg(long, value_name = "SELECTOR")]
+    subscribe: Vec<String>,
+    /// JSON shown in subscription documents
+    #[arg(long, value_name = "JSON")]
+    payload: Option<String>,
+    /// How long it is valid (`1h`); without it, for ever
+    #[arg(long, value_name = "DURATION")]
+    ttl: Option<humantime::Duration>,
+    /// Key to sign with: a secret, or a private key in PEM form. The demo key with DEMO=1
+    #[arg(long, env = "JWT_KEY", value_name = "KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// Algorithm to sign with
+    #[arg(long, env = "JWT_ALGORITHM", value_name = "NAME", default_value = "HS256")]
+    algorithm: Algorithm,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    match make(arguments) {
+        Ok(token) => {
+            let mut out = io::stdout().lock();
+            written(writeln!(out, "{token}").and_then(|()| out.flush()).map(|()| ExitCode::SUCCESS))
+        }
+        Err(message) => {
+            complain(format_args!("token: {message}"));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn make(arguments: &Arguments) -> Result<String, String> {
+    let demo = std::env::var("DEMO").is_ok_and(|value| value == "1" || value == "true");
+    let key = match arguments.key.as_deref().filter(|key| !key.is_empty()) {
+        Some(key) => key,
+        None if demo => DEMO_KEY,
+        None => return Err("expected a key: --key, JWT_KEY, or DEMO=1 for the demo key".to_owned()),
+    };
+    let mut claim = Map::new();
+    for (name, list) in [("publish", &arguments.publish), ("subscribe", &arguments.subscribe)] {
+        if !list.is_empty() {
+            claim.insert(name.to_owned(), json!(list));
+        }
+    }
+    if let Some(payload) = &arguments.payload {
+        let payload: Value =
+            serde_json::from_str(payload).map_err(|error| format!("--payload is not JSON: {error}"))?;
+        claim.insert("payload".to_owned(), payload);
+    }
+    let mut claims = json!({ CLAIM: claim });
+    if let Some(ttl) = arguments.ttl {
+        claims["exp"] = json!(expiry(*ttl)?);
+    }
+    sign(&claims, key.as_bytes(), arguments.algorithm).map_err(|error| error.to_string())
+}
+
+fn expiry(ttl: Duration) -> Result<u64, String> {
+    let now =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "the clock is before 1970".to_owned())?;
+    now.checked_add(ttl).map(|expiry| expiry.as_secs()).ok_or_else(|| "--ttl is too long".to_owned())
+}

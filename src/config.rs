@@ -1,0 +1,376 @@
+//! Flags and environment variables, read into a [`Config`] that is valid as a whole.
+//!
+//! Every mistake is found before anything starts, and all of them are listed. Invariants: units are converted here, once;
+//! a secret is never part of a message; a setting that this version does not have is refused, not ignored.
+
+mod names;
+mod options;
+mod values;
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use jsonwebtoken::Algorithm;
+
+pub use options::Options;
+
+use crate::history::Retention;
+use crate::http::cors::{Cors, OriginList};
+use crate::hub::gate::GateSettings;
+use crate::hub::shard::ShardSettings;
+use crate::limits::{BODY_BYTES_MAX_DEFAULT, SELECTORS_MAX_DEFAULT, SUBSCRIBER_BUFFER_DEFAULT};
+use crate::protocol::grant::Authorization;
+use crate::protocol::names::COOKIE_NAME;
+use crate::protocol::token::VerificationKey;
+use crate::runtime::{Settings, Timeouts};
+
+/// The key of demo mode. Everybody knows it.
+pub const DEMO_KEY: &str = "!ChangeThisMercureHubJWTSecretKey!";
+/// The history in memory.
+const MEMORY: &str = ":memory:";
+/// Largest `MAX_BODY_SIZE`: frames are counted with it in mind.
+const BODY_BYTES_LIMIT: u64 = 256 << 20;
+const SUBSCRIBER_BUFFER_RANGE: (u64, u64) = (4 << 10, 1 << 30);
+const SELECTORS_LIMIT: u64 = crate::limits::FORM_FIELDS_MAX as u64;
+
+/// What the settings are read in.
+pub struct Surroundings<'w> {
+    /// Reads a file of a `*_FILE` setting.
+    pub read_file: &'w dyn Fn(&str) -> std::io::Result<String>,
+    /// The cores this process may run on.
+    pub cpus: &'w [usize],
+    /// The environment, for the settings of other versions and for misspelled names.
+    pub environment: &'w [(String, String)],
+}
+
+/// A valid configuration.
+pub struct Config {
+    /// What the hub runs with.
+    pub settings: Settings,
+    /// What the history keeps.
+    pub retention: Retention,
+    /// `LOG_LEVEL`.
+    pub log_level: tracing::Level,
+    /// `LOG_FORMAT`.
+    pub log_format: LogFormat,
+    /// What the operator should know, for the log.
+    pub warnings: Vec<String>,
+}
+
+/// `LOG_FORMAT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object on each line.
+    Json,
+}
+
+/// One mistake in the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The variable's name.
+    pub name: &'static str,
+    /// What it was set to; secrets are left out.
+    pub value: Option<String>,
+    /// What is expected.
+    pub expected: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{} is {value:?}; expected {}", self.name, self.expected),
+            None => write!(f, "{}: expected {}", self.name, self.expected),
+        }
+    }
+}
+
+impl Config {
+    /// Reads every setting.
+    ///
+    /// # Errors
+    /// Every [`Mistake`] there is.
+    pub fn read(options: &Options, surroundings: &Surroundings<'_>) -> Result<Self, Vec<Mistake>> {
+        let mut reader = Reader { surroundings, mistakes: Vec::new(), warnings: Vec::new() };
+        reader.refuse_other_versions();
+        let config = reader.read(options);
+        let Reader { mistakes, mut warnings, .. } = reader;
+        warnings.extend(names::misspelled(surroundings.environment));
+        match config {
+            Some(config) if mistakes.is_empty() => Ok(Self { warnings, ..config }),
+            _ => Err(mistakes),
+        }
+    }
+}
+
+struct Reader<'w> {
+    surroundings: &'w Surroundings<'w>,
+    mistakes: Vec<Mistake>,
+    warnings: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, options: &Options) -> Option<Config> {
+        let o = options;
+        let debug = self.value("DEBUG", &o.debug, values::switch).unwrap_or(false);
+        let demo = self.value("DEMO", &o.demo, values::switch).unwrap_or(false) || debug;
+        if demo {
+            self.warnings.push("demo mode: never in production".to_owned());
+        }
+        let gate = self.gate(o, demo);
+        let settings = self.settings(o, demo);
+        let log_level = self.value("LOG_LEVEL", &o.log_level, |text| {
+            let known = ["error", "warn", "info", "debug", "trace"].contains(&text);
+            text.parse().ok().filter(|_| known).ok_or("error, warn, info, debug or trace".to_owned())
+        });
+        let log_format = self.value("LOG_FORMAT", &o.log_format, |text| match text {
+            "TEXT" => Ok(LogFormat::Text),
+            "JSON" => Ok(LogFormat::Json),
+            _ => Err("TEXT or JSON".to_owned()),
+        });
+        let default_level = if debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
+        let settings = settings(gate?)?;
+        Some(Config {
+            retention: settings.shard.retention,
+            settings,
+            log_level: log_level.unwrap_or(default_level),
+            log_format: log_format.unwrap_or(LogFormat::Text),
+            warnings: Vec::new(),
+        })
+    }
+
+    /// Everything but the gate, which the answer takes.
+    fn settings(&mut self, o: &Options, demo: bool) -> impl FnOnce(GateSettings) -> Option<Settings> + use<> {
+        let default_address =
+            SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, if demo { 3_000 } else { 80 }));
+        let address = self.value("ADDR", &o.addr, values::address).unwrap_or(default_address);
+        let mut duration_ms = |name, given: &Option<String>, default_ms| {
+            self.value(name, given, values::duration_ms).unwrap_or(default_ms)
+        };
+        let heartbeat_ms = duration_ms("HEARTBEAT_INTERVAL", &o.heartbeat_interval, 15_000);
+        let header_ms = duration_ms("HEADER_TIMEOUT", &o.header_timeout, 10_000);
+        let read_ms = duration_ms("READ_TIMEOUT", &o.read_timeout, 0);
+        let write_ms = duration_ms("DISPATCH_TIMEOUT", &o.dispatch_timeout, 30_000);
+        let drain_ms = duration_ms("DRAIN_TIMEOUT", &o.drain_timeout, 10_000);
+        let (buffer_min, buffer_max) = SUBSCRIBER_BUFFER_RANGE;
+        let buffer = self.value("SUBSCRIBER_BUFFER", &o.subscriber_buffer, |text| {
+            values::bytes(text, buffer_min, buffer_max)
+        });
+        let connections_max =
+            self.value("MAX_CONNECTIONS", &o.max_connections, |text| values::number(text, 1, u64::MAX));
+        let retention = self.retention(o);
+        let cpus = self.cpus(o);
+        move |gate| {
+            Some(Settings {
+                address,
+                cpus: cpus?,
+                gate,
+                shard: ShardSettings {
+                    heartbeat_ms,
+                    dispatch_timeout_ms: write_ms,
+                    subscriber_buffer_bytes: buffer.map_or(SUBSCRIBER_BUFFER_DEFAULT, |bytes| bytes as usize),
+                    retention,
+                },
+                timeouts: Timeouts { header_ms, read_ms, write_ms },
+                drain_ms,
+                connections_max: connections_max.map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
+            })
+        }
+    }
+
+    fn gate(&mut self, o: &Options, demo: bool) -> Option<GateSettings> {
+        let authorization = self.value("AUTHORIZATION", &o.authorization, |text| match text {
+            "selectors" => Ok(Authorization::Selectors),
+            "targets" => Ok(Authorization::Targets),
+            _ => Err("selectors or targets".to_owned()),
+        });
+        let anonymous = self.value("ALLOW_ANONYMOUS", &o.allow_anonymous, values::switch);
+        let allow_anonymous = anonymous.unwrap_or(demo);
+        if demo && allow_anonymous {
+            self.warnings.push("subscribers without a token are allowed (demo mode)".to_owned());
+        }
+        let cors = self.value("CORS_ALLOWED_ORIGINS", &o.cors_allowed_origins, |text| {
+            Cors::parse(text).map_err(|error| error.to_string())
+        });
+        let publish_origins = self.value("PUBLISH_ALLOWED_ORIGINS", &o.publish_allowed_origins, |text| {
+            OriginList::parse(text).map_err(|error| error.to_string())
+        });
+        let cookie_name = self.value("COOKIE_NAME", &o.cookie_name, values::cookie_name);
+        let body_bytes_max =
+            self.value("MAX_BODY_SIZE", &o.max_body_size, |text| values::bytes(text, 1, BODY_BYTES_LIMIT));
+        let selectors_max =
+            self.value("MAX_SELECTORS", &o.max_selectors, |text| values::number(text, 1, SELECTORS_LIMIT));
+        let (publisher_key, subscriber_key) = self.keys(o, demo);
+        Some(GateSettings {
+            authorization: authorization.unwrap_or_default(),
+            allow_anonymous,
+            publisher_key: publisher_key?,
+            subscriber_key: subscriber_key?,
+            cors: cors.unwrap_or_default(),
+            publish_origins: publish_origins.unwrap_or_default(),
+            cookie_name: cookie_name.unwrap_or_else(|| COOKIE_NAME.to_owned()),
+            selectors_max: selectors_max.map_or(SELECTORS_MAX_DEFAULT, |count| count as usize),
+            body_bytes_max: body_bytes_max.unwrap_or(BODY_BYTES_MAX_DEFAULT as u64),
+        })
+    }
+
+    fn keys(&mut self, o: &Options, demo: bool) -> (Option<VerificationKey>, Option<VerificationKey>) {
+        let common = self.value("JWT_ALGORITHM", &o.jwt_algorithm, algorithm).unwrap_or(Algorithm::HS256);
+        let both = self.secret("JWT_KEY", &o.jwt_key, "JWT_KEY_FILE", &o.jwt_key_file);
+        let publisher = self.secret(
+            "PUBLISHER_JWT_KEY",
+            &o.publisher_jwt_key,
+            "PUBLISHER_JWT_KEY_FILE",
+            &o.publisher_jwt_key_file,
+        );
+        let subscriber = self.secret(
+            "SUBSCRIBER_JWT_KEY",
+            &o.subscriber_jwt_key,
+            "SUBSCRIBER_JWT_KEY_FILE",
+            &o.subscriber_jwt_key_file,
+        );
+        let publisher_algorithm =
+            self.value("PUBLISHER_JWT_ALGORITHM", &o.publisher_jwt_algorithm, algorithm).unwrap_or(common);
+        let subscriber_algorithm =
+            self.value("SUBSCRIBER_JWT_ALGORITHM", &o.subscriber_jwt_algorithm, algorithm).unwrap_or(common);
+        let is_demo_key = demo && both.is_none() && (publisher.is_none() || subscriber.is_none());
+        let both = if is_demo_key {
+            self.warnings.push("tokens are verified with the demo key, which everybody knows".to_owned());
+            Some(("JWT_KEY", DEMO_KEY.to_owned()))
+        } else {
+            both
+        };
+        let publisher = publisher.or_else(|| both.clone());
+        let subscriber = subscriber.or(both);
+        (
+            self.key("PUBLISHER_JWT_KEY", publisher, publisher_algorithm),
+            self.key("SUBSCRIBER_JWT_KEY", subscriber, subscriber_algorithm),
+        )
+    }
+
+    fn key(
+        &mut self,
+        name: &'static str,
+        given: Option<(&'static str, String)>,
+        algorithm: Algorithm,
+    ) -> Option<VerificationKey> {
+        let Some((source, text)) = given else {
+            let expected = "a key in JWT_KEY (for both roles) or here; `openssl rand -base64 48` makes one. \
+                            To try the hub, start it with DEMO=1";
+            self.mistake(name, None, expected.to_owned());
+            return None;
+        };
+        match VerificationKey::new(algorithm, text.as_bytes()) {
+            Ok(key) => {
+                let warning =
+                    format!("{source} is shorter than the output of {algorithm:?}'s hash: use a longer one");
+                if key.is_short() && !self.warnings.contains(&warning) {
+                    self.warnings.push(warning);
+                }
+                Some(key)
+            }
+            Err(error) => {
+                let expected = format!("a key for {algorithm:?}: {error}");
+                if !self.mistakes.iter().any(|mistake| mistake.name == source && mistake.expected == expected)
+                {
+                    self.mistake(source, None, expected);
+                }
+                None
+            }
+        }
+    }
+
+    /// A secret, from its variable or from its file; with the name of where it was.
+    fn secret(
+        &mut self,
+        name: &'static str,
+        given: &Option<String>,
+        file_name: &'static str,
+        file: &Option<String>,
+    ) -> Option<(&'static str, String)> {
+        let given = given.as_deref().filter(|text| !text.is_empty());
+        let file = file.as_deref().filter(|text| !text.is_empty());
+        match (given, file) {
+            (Some(_), Some(path)) => {
+                self.mistake(file_name, Some(path.to_owned()), format!("{name} or {file_name}, not both"));
+                None
+            }
+            (Some(text), None) => Some((name, text.to_owned())),
+            (None, Some(path)) => match (self.surroundings.read_file)(path) {
+                Ok(text) => Some((file_name, text.trim_end_matches(['\r', '\n']).to_owned())),
+                Err(error) => {
+                    self.mistake(
+                        file_name,
+                        Some(path.to_owned()),
+                        format!("a file that can be read: {error}"),
+                    );
+                    None
+                }
+            },
+            (None, None) => None,
+        }
+    }
+
+    fn retention(&mut self, o: &Options) -> Retention {
+        self.value("DB_PATH", &o.db_path, |text| match text {
+            MEMORY => Ok(()),
+            _ => Err(format!("{MEMORY}: this version keeps the history in memory")),
+        });
+        self.warnings.push("the history is kept in memory: it does not survive a restart".to_owned());
+        let unbounded = |text: &str| values::number(text, 0, u64::MAX);
+        Retention {
+            updates_max: self.value("HISTORY_SIZE", &o.history_size, unbounded).unwrap_or(0),
+            bytes_max: self
+                .value("HISTORY_MAX_BYTES", &o.history_max_bytes, |text| values::bytes(text, 0, u64::MAX))
+                .unwrap_or(0),
+        }
+    }
+
+    fn cpus(&mut self, o: &Options) -> Option<Vec<usize>> {
+        let available = self.surroundings.cpus;
+        let listed = self.value("CPUS", &o.cpus, |text| values::cpus(text, available));
+        let mut cpus = listed.unwrap_or_else(|| available.to_vec());
+        let most = cpus.len() as u64;
+        if let Some(shards) = self.value("SHARDS", &o.shards, |text| values::number(text, 1, most)) {
+            cpus.truncate(shards as usize);
+        }
+        (!cpus.is_empty()).then_some(cpus)
+    }
+
+    fn refuse_other_versions(&mut self) {
+        for (name, value) in names::set_but_unsupported(self.surroundings.environment) {
+            self.mistake(name, Some(value), "nothing: this version does not support it".to_owned());
+        }
+    }
+
+    /// Reads one value; nothing when it is not given, and when it is wrong. An empty one counts as not given.
+    fn value<T>(
+        &mut self,
+        name: &'static str,
+        given: &Option<String>,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = given.as_deref().filter(|text| !text.is_empty())?;
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(expected) => {
+                self.mistake(name, Some(text.to_owned()), expected);
+                None
+            }
+        }
+    }
+
+    fn mistake(&mut self, name: &'static str, value: Option<String>, expected: String) {
+        self.mistakes.push(Mistake { name, value, expected });
+    }
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, String> {
+    let expected = "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA";
+    text.parse().map_err(|_| expected.to_owned())
+}
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;

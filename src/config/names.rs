@@ -1,0 +1,66 @@
+//! The names of settings: those of other versions, and those that were misspelled.
+
+use clap::Args as _;
+
+use super::Options;
+
+/// Settings that the protocol document lists and this version does not have, with the values that switch them off.
+/// Setting one to anything else is refused: it would be silently ignored.
+const UNSUPPORTED: [(&str, &[&str]); 18] = [
+    ("ACCESS_LOG", &["0", "false"]),
+    ("ACME_CERT_DIR", &[]),
+    ("ACME_DIRECTORY_URL", &[]),
+    ("ACME_EMAIL", &[]),
+    ("ACME_HOSTS", &[]),
+    ("CERT_FILE", &[]),
+    ("COMPRESS", &["0", "false"]),
+    ("HISTORY_CLEANUP_FREQUENCY", &["0.3"]),
+    ("HISTORY_MAX_AGE", &["0", "0s"]),
+    ("HISTORY_SYNC", &["never"]),
+    ("JWKS_URL", &[]),
+    ("KEY_FILE", &[]),
+    ("METRICS_ADDR", &[]),
+    ("PUBLISHER_JWKS_URL", &[]),
+    ("SUBSCRIBER_JWKS_URL", &[]),
+    ("SUBSCRIPTIONS", &["0", "false"]),
+    ("USE_FORWARDED_HEADERS", &["0", "false"]),
+    ("WRITE_TIMEOUT", &["0", "0s"]),
+];
+
+/// The settings of other versions that are switched on.
+pub(super) fn set_but_unsupported(environment: &[(String, String)]) -> Vec<(&'static str, String)> {
+    let set = environment.iter().filter(|(_, value)| !value.is_empty());
+    set.filter_map(|(name, value)| {
+        let (name, off) = UNSUPPORTED.iter().find(|(known, _)| known == name)?;
+        (!off.contains(&value.as_str())).then(|| (*name, value.clone()))
+    })
+    .collect()
+}
+
+/// One warning for each variable that looks like a misspelled setting.
+pub(super) fn misspelled(environment: &[(String, String)]) -> Vec<String> {
+    /// A shorter name is near too many others.
+    const LENGTH_MIN: usize = 6;
+    const DISTANCE_MAX: usize = 2;
+    let command = Options::augment_args(clap::Command::new("petasos"));
+    let ours: Vec<String> = command
+        .get_arguments()
+        .filter_map(|argument| argument.get_env())
+        .map(|name| name.to_string_lossy().into_owned())
+        .chain(UNSUPPORTED.iter().map(|(name, _)| (*name).to_owned()))
+        .collect();
+    let nearest = |name: &str| {
+        let distances = ours.iter().map(|known| (strsim::damerau_levenshtein(name, known), known));
+        distances.min().map(|(distance, known)| (distance, known.clone()))
+    };
+    let mut warnings = Vec::new();
+    for (name, _) in environment.iter().filter(|(name, _)| !ours.contains(name)) {
+        let prefixed = name.strip_prefix("MERCURE_");
+        let Some((distance, known)) = nearest(prefixed.unwrap_or(name)) else { continue };
+        let is_near = name.len() >= LENGTH_MIN && known.len() >= LENGTH_MIN && distance <= DISTANCE_MAX;
+        if prefixed.is_some() || is_near {
+            warnings.push(format!("unknown variable {name}; did you mean {known}?"));
+        }
+    }
+    warnings
+}

@@ -1,0 +1,119 @@
+//! The settings as they are given: flags and environment variables, unread.
+
+use clap::Args;
+
+const LISTENING: &str = "Listening";
+const AUTHORIZATION: &str = "Authorization";
+const HISTORY: &str = "History";
+const LIMITS: &str = "Limits and timeouts";
+const CORES: &str = "Cores";
+const LOGS: &str = "Logs";
+
+/// Every setting of this version, as text: [`super::Config::read`] reads them all and lists every mistake at once.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Options {
+    /// Address to listen on: `:3000` (all addresses), `127.0.0.1:3000`, `[::1]:3000` [default: :80; :3000 in demo mode]
+    #[arg(long, env = "ADDR", value_name = "ADDRESS", help_heading = LISTENING)]
+    pub addr: Option<String>,
+    /// Demo mode: port 3000, a development key that everybody knows, anonymous subscribers. Never in production
+    #[arg(long, env = "DEMO", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LISTENING)]
+    pub demo: Option<String>,
+    /// As DEMO, and logs at the level debug
+    #[arg(long, env = "DEBUG", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LISTENING)]
+    pub debug: Option<String>,
+    /// Origins whose pages may read answers, separated by commas or spaces; `*` for all
+    #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_name = "ORIGINS", help_heading = LISTENING)]
+    pub cors_allowed_origins: Option<String>,
+
+    /// Key that verifies the tokens of publishers and subscribers: a secret, or a public key in PEM form
+    #[arg(long, env = "JWT_KEY", value_name = "KEY", hide_env_values = true, help_heading = AUTHORIZATION)]
+    pub jwt_key: Option<String>,
+    /// File that holds JWT_KEY
+    #[arg(long, env = "JWT_KEY_FILE", value_name = "PATH", help_heading = AUTHORIZATION)]
+    pub jwt_key_file: Option<String>,
+    /// Algorithm of the tokens: HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA [default: HS256]
+    #[arg(long, env = "JWT_ALGORITHM", value_name = "NAME", help_heading = AUTHORIZATION)]
+    pub jwt_algorithm: Option<String>,
+    /// Key for publishers alone, instead of JWT_KEY
+    #[arg(long, env = "PUBLISHER_JWT_KEY", value_name = "KEY", hide_env_values = true, help_heading = AUTHORIZATION)]
+    pub publisher_jwt_key: Option<String>,
+    /// File that holds PUBLISHER_JWT_KEY
+    #[arg(long, env = "PUBLISHER_JWT_KEY_FILE", value_name = "PATH", help_heading = AUTHORIZATION)]
+    pub publisher_jwt_key_file: Option<String>,
+    /// Algorithm of publishers' tokens [default: JWT_ALGORITHM]
+    #[arg(long, env = "PUBLISHER_JWT_ALGORITHM", value_name = "NAME", help_heading = AUTHORIZATION)]
+    pub publisher_jwt_algorithm: Option<String>,
+    /// Key for subscribers alone, instead of JWT_KEY
+    #[arg(long, env = "SUBSCRIBER_JWT_KEY", value_name = "KEY", hide_env_values = true, help_heading = AUTHORIZATION)]
+    pub subscriber_jwt_key: Option<String>,
+    /// File that holds SUBSCRIBER_JWT_KEY
+    #[arg(long, env = "SUBSCRIBER_JWT_KEY_FILE", value_name = "PATH", help_heading = AUTHORIZATION)]
+    pub subscriber_jwt_key_file: Option<String>,
+    /// Algorithm of subscribers' tokens [default: JWT_ALGORITHM]
+    #[arg(long, env = "SUBSCRIBER_JWT_ALGORITHM", value_name = "NAME", help_heading = AUTHORIZATION)]
+    pub subscriber_jwt_algorithm: Option<String>,
+    /// What the lists in tokens mean: `selectors` (draft-07), or `targets` (draft-04) [default: selectors]
+    #[arg(long, env = "AUTHORIZATION", value_name = "RULE", help_heading = AUTHORIZATION)]
+    pub authorization: Option<String>,
+    /// Subscribers without a token receive public updates [default: 0; 1 in demo mode]
+    #[arg(long, env = "ALLOW_ANONYMOUS", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = AUTHORIZATION)]
+    pub allow_anonymous: Option<String>,
+    /// Origins whose pages may publish with a cookie, separated by commas or spaces
+    #[arg(long, env = "PUBLISH_ALLOWED_ORIGINS", value_name = "ORIGINS", help_heading = AUTHORIZATION)]
+    pub publish_allowed_origins: Option<String>,
+    /// Name of the cookie that carries a token [default: mercureAuthorization]
+    #[arg(long, env = "COOKIE_NAME", value_name = "NAME", help_heading = AUTHORIZATION)]
+    pub cookie_name: Option<String>,
+
+    /// Where the history is kept; this version keeps it in memory [default: :memory:]
+    #[arg(long, env = "DB_PATH", value_name = "PATH", help_heading = HISTORY)]
+    pub db_path: Option<String>,
+    /// Updates the history keeps; 0: all [default: 0]
+    #[arg(long, env = "HISTORY_SIZE", value_name = "COUNT", help_heading = HISTORY)]
+    pub history_size: Option<String>,
+    /// Bytes the history keeps (`512MiB`); 0: all [default: 0]
+    #[arg(long, env = "HISTORY_MAX_BYTES", value_name = "SIZE", help_heading = HISTORY)]
+    pub history_max_bytes: Option<String>,
+
+    /// A comment is sent when nothing else was for so long; 0s: never [default: 15s]
+    #[arg(long, env = "HEARTBEAT_INTERVAL", value_name = "DURATION", help_heading = LIMITS)]
+    pub heartbeat_interval: Option<String>,
+    /// How long a request's head may take; 0s: no limit [default: 10s]
+    #[arg(long, env = "HEADER_TIMEOUT", value_name = "DURATION", help_heading = LIMITS)]
+    pub header_timeout: Option<String>,
+    /// How long a whole request may take; 0s: no limit [default: 0s]
+    #[arg(long, env = "READ_TIMEOUT", value_name = "DURATION", help_heading = LIMITS)]
+    pub read_timeout: Option<String>,
+    /// A socket that takes no byte for so long, though some are owed, is closed; 0s: never [default: 30s]
+    #[arg(long, env = "DISPATCH_TIMEOUT", value_name = "DURATION", help_heading = LIMITS)]
+    pub dispatch_timeout: Option<String>,
+    /// Over how long a stop spreads the end of streams [default: 10s]
+    #[arg(long, env = "DRAIN_TIMEOUT", value_name = "DURATION", help_heading = LIMITS)]
+    pub drain_timeout: Option<String>,
+    /// Largest body of a publication (`1MiB`) [default: 1MiB]
+    #[arg(long, env = "MAX_BODY_SIZE", value_name = "SIZE", help_heading = LIMITS)]
+    pub max_body_size: Option<String>,
+    /// Most selectors of one subscription [default: 1000]
+    #[arg(long, env = "MAX_SELECTORS", value_name = "COUNT", help_heading = LIMITS)]
+    pub max_selectors: Option<String>,
+    /// Most connections [default: what the limit of open files leaves]
+    #[arg(long, env = "MAX_CONNECTIONS", value_name = "COUNT", help_heading = LIMITS)]
+    pub max_connections: Option<String>,
+    /// Bytes a slow subscriber may owe before it is served from the history [default: 256KiB]
+    #[arg(long, env = "SUBSCRIBER_BUFFER", value_name = "SIZE", help_heading = LIMITS)]
+    pub subscriber_buffer: Option<String>,
+
+    /// How many shards; each has a core of its own [default: one for each core]
+    #[arg(long, env = "SHARDS", value_name = "COUNT", help_heading = CORES)]
+    pub shards: Option<String>,
+    /// Cores to use, `0,2-3` [default: those the process may run on]
+    #[arg(long, env = "CPUS", value_name = "LIST", help_heading = CORES)]
+    pub cpus: Option<String>,
+
+    /// `error`, `warn`, `info`, `debug` or `trace` [default: info]
+    #[arg(long, env = "LOG_LEVEL", value_name = "LEVEL", help_heading = LOGS)]
+    pub log_level: Option<String>,
+    /// `TEXT` or `JSON` [default: TEXT]
+    #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", help_heading = LOGS)]
+    pub log_format: Option<String>,
+}

@@ -1,0 +1,141 @@
+//! How single values are written: durations, sizes, switches, lists of cores.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+/// What is expected of a value, in words for whoever wrote another.
+pub(super) type Expected = String;
+
+pub(super) fn switch(text: &str) -> Result<bool, Expected> {
+    match text {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err("0, 1, true or false".to_owned()),
+    }
+}
+
+/// Milliseconds; at most a year, which no timeout of a server exceeds.
+pub(super) fn duration_ms(text: &str) -> Result<u64, Expected> {
+    const MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration <= MAX => Ok(duration.as_millis() as u64),
+        _ => Err("a duration such as 15s, 2m or 0s, at most 365d".to_owned()),
+    }
+}
+
+/// Bytes: a number, alone or with one of the units of the field.
+pub(super) fn bytes(text: &str, min: u64, max: u64) -> Result<u64, Expected> {
+    const UNITS: [(&str, u64); 7] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("kB", 1_000),
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+    ];
+    let (digits, unit) = UNITS
+        .iter()
+        .find_map(|(name, unit)| text.strip_suffix(name).map(|digits| (digits.trim_end(), *unit)))
+        .unwrap_or((text.strip_suffix('B').unwrap_or(text), 1));
+    let count = number(digits, 0, u64::MAX).ok().and_then(|count| count.checked_mul(unit));
+    count
+        .filter(|count| (min..=max).contains(count))
+        .ok_or_else(|| format!("a size such as 1048576, 512KiB or 1MiB, from {min} to {max} bytes"))
+}
+
+pub(super) fn number(text: &str, min: u64, max: u64) -> Result<u64, Expected> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = is_number.then(|| text.parse().ok()).flatten();
+    number.filter(|number| (min..=max).contains(number)).ok_or_else(|| match max {
+        u64::MAX => format!("a whole number, {min} or more"),
+        max => format!("a whole number from {min} to {max}"),
+    })
+}
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, Expected> {
+    let parsed = match text.strip_prefix(':') {
+        Some(port) => port.parse().ok().map(|port: u16| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
+        None => text.parse().ok(),
+    };
+    parsed.ok_or_else(|| "an address such as :3000, 127.0.0.1:3000 or [::1]:3000".to_owned())
+}
+
+/// The cores of a list such as `0,2-3`, in its order, each once, all of them among `available`.
+pub(super) fn cpus(text: &str, available: &[usize]) -> Result<Vec<usize>, Expected> {
+    let expected =
+        || format!("a list of cores such as 0,2-3, of those this process may run on: {available:?}");
+    let mut cpus = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let first: usize = first.trim().parse().map_err(|_| expected())?;
+        let last: usize = last.trim().parse().map_err(|_| expected())?;
+        let known = available.iter().copied().filter(|cpu| (first..=last).contains(cpu));
+        let before = cpus.len();
+        cpus.extend(known);
+        if first > last || cpus.len() - before != last - first + 1 {
+            return Err(expected());
+        }
+    }
+    let mut sorted = cpus.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    if sorted.len() == cpus.len() { Ok(cpus) } else { Err(expected()) }
+}
+
+/// A cookie's name is a token (RFC 6265, section 4.1.1; RFC 9110, section 5.6.2).
+pub(super) fn cookie_name(text: &str) -> Result<String, Expected> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_token) {
+        Ok(text.to_owned())
+    } else {
+        Err("letters, digits and !#$%&'*+-.^_`|~".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration_ms("15s"), Ok(15_000));
+        assert_eq!(duration_ms("2m"), Ok(120_000));
+        assert_eq!(duration_ms("0s"), Ok(0));
+        assert_eq!(duration_ms("1m 500ms"), Ok(60_500));
+        for text in ["15", "s", "-1s", "366d", ""] {
+            assert!(duration_ms(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_have_units() {
+        for (text, count) in
+            [("0", 0), ("1048576", 1 << 20), ("1MiB", 1 << 20), ("2 KiB", 2_048), ("3kB", 3_000)]
+        {
+            assert_eq!(bytes(text, 0, u64::MAX), Ok(count), "{text}");
+        }
+        for text in ["", "x", "-1", "+1", "1.5MiB", "1TiB", "99999999999GiB"] {
+            assert!(bytes(text, 0, u64::MAX).is_err(), "{text}");
+        }
+        assert!(bytes("1", 2, 3).is_err() && bytes("4", 2, 3).is_err());
+    }
+
+    #[test]
+    fn addresses_may_leave_out_the_host() {
+        assert_eq!(address(":3000").map(|a| a.to_string()), Ok("[::]:3000".to_owned()));
+        assert_eq!(address("127.0.0.1:0").map(|a| a.to_string()), Ok("127.0.0.1:0".to_owned()));
+        assert_eq!(address("[::1]:80").map(|a| a.to_string()), Ok("[::1]:80".to_owned()));
+        for text in ["", "3000", ":", ":65536", "localhost:3000", "1.2.3:1"] {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn cores_are_listed_once_and_exist() {
+        assert_eq!(cpus("3,0-1", &[0, 1, 2, 3]), Ok(vec![3, 0, 1]));
+        for text in ["", "4", "1-0", "0,0", "0-", "a", "0-9", "0,1-18446744073709551615"] {
+            assert!(cpus(text, &[0, 1, 2, 3]).is_err(), "{text}");
+        }
+    }
+}
