@@ -364,13 +364,14 @@ impl World {
             let mut moved = !self.queue.is_empty() || !self.unpushed.is_empty();
             for core in &mut self.cores {
                 moved |= core.take(usize::MAX) > 0;
-                moved |= core.shard.catch_up(100);
+                moved |= core.shard.has_work();
+                core.shard.catch_up(100);
                 while let Some(read) = core.shard.next_read() {
                     core.reads.push_back(read);
                 }
                 moved |= !core.reads.is_empty();
                 core.answer_read(&*self.reader);
-                moved |= core.shard.flush(100, self.now, &mut core.sockets);
+                core.shard.flush(100, self.now, &mut core.sockets);
                 core.settle();
             }
             quiet = if moved { 0 } else { quiet + 1 };

@@ -20,7 +20,7 @@ const READ_BYTES: usize = 64 << 10;
 /// Connections being established at the same time.
 const CONNECTING_MAX: usize = 128;
 /// How long nothing may happen before a wait is given up.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE_NS: u64 = 5_000_000_000;
 /// Marks the key of a publisher in the epoll set.
 const PUBLISHER: u64 = 1 << 32;
 
@@ -183,6 +183,36 @@ impl Engine {
         self.idle.pop()
     }
 
+    /// Takes a publisher as soon as one has its answer.
+    pub(crate) fn await_idle(&mut self) -> Result<usize, String> {
+        let deadline = self.now_ns() + PATIENCE_NS;
+        loop {
+            if let Some(publisher) = self.idle.pop() {
+                return Ok(publisher);
+            }
+            self.poll_before(deadline)?;
+        }
+    }
+
+    /// Polls until every publication is answered.
+    pub(crate) fn await_answers(&mut self) -> Result<(), String> {
+        let deadline = self.now_ns() + PATIENCE_NS;
+        while self.is_publishing() {
+            self.poll_before(deadline)?;
+        }
+        Ok(())
+    }
+
+    fn poll_before(&mut self, deadline_ns: u64) -> Result<(), String> {
+        if self.now_ns() > deadline_ns {
+            return Err(format!(
+                "the hub left a publication unanswered for {} s",
+                PATIENCE_NS / 1_000_000_000
+            ));
+        }
+        self.poll(deadline_ns)
+    }
+
     /// Whether any publication awaits its answer.
     pub(crate) fn is_publishing(&self) -> bool {
         self.idle.len() < self.publishers.len()
@@ -229,32 +259,32 @@ impl Engine {
     /// Polls until every publication is answered and every expected delivery has come; gives up when nothing has come
     /// for a while. Deliveries that still lack afterwards are lost.
     pub(crate) fn settle(&mut self) -> Result<(), String> {
-        let patience = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
         let mut received = self.book.tally().received;
-        let mut deadline = self.now_ns() + patience;
+        let mut deadline = self.now_ns() + PATIENCE_NS;
         while self.is_publishing() || self.book.tally().lost > 0 {
             self.poll(self.now_ns() + 10_000_000)?;
             let now = self.book.tally().received;
             if now != received {
                 received = now;
-                deadline = self.now_ns() + patience;
+                deadline = self.now_ns() + PATIENCE_NS;
             } else if self.now_ns() > deadline {
                 break;
             }
         }
-        if self.is_publishing() {
-            return Err("the hub left a publication unanswered".to_owned());
-        }
+        self.await_answers()?;
         self.book.give_up();
         Ok(())
     }
 
     fn await_progress(&mut self) -> Result<(), String> {
         let before = self.pending;
-        let deadline = self.now_ns() + u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
+        let deadline = self.now_ns() + PATIENCE_NS;
         while self.pending == before {
             if self.now_ns() > deadline {
-                return Err(format!("{before} subscriptions were not answered within {PATIENCE:?}"));
+                return Err(format!(
+                    "{before} subscriptions were not answered within {} s",
+                    PATIENCE_NS / 1_000_000_000
+                ));
             }
             self.poll(deadline)?;
         }

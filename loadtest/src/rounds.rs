@@ -62,7 +62,8 @@ pub(crate) fn run(
 
 fn once(common: &Common, scenario: &Scenario, subject: Subject) -> Result<Outcome, String> {
     let server = Server::start(common, subject)?;
-    scenario.run(&Bench { common, server: &server })
+    let outcome = scenario.run(&Bench { common, server: &server });
+    outcome.map_err(|error| format!("{} against the {}: {error}", scenario.name(), subject.name()))
 }
 
 /// The median of a figure over rounds; `None` when no round has it.

@@ -25,6 +25,16 @@ pub(crate) enum Subject {
     Limit,
 }
 
+impl Subject {
+    /// What it is called in messages.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Hub => "hub",
+            Self::Limit => "limit server",
+        }
+    }
+}
+
 /// A server under measurement.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -129,7 +139,7 @@ fn hub_command(common: &Common, address: SocketAddr) -> Result<Command, String> 
         .env("ADDR", address.to_string())
         .env("SHARDS", "1")
         .env("CPUS", common.server_cpu.to_string())
-        .env("LOG_LEVEL", "warn")
+        .env("LOG_LEVEL", "error")
         .env("DB_PATH", ":memory:");
     for pair in &common.server_env {
         let (name, value) = pair.split_once('=').ok_or_else(|| format!("{pair}: expected NAME=VALUE"))?;

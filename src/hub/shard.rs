@@ -331,13 +331,17 @@ impl Shard {
         !self.dirty.is_empty()
     }
 
-    /// Writes to up to `sockets_max` subscribers; answers whether any was left to write to.
-    pub fn flush(&mut self, sockets_max: usize, now: Now, wire: &mut impl Wire) -> bool {
+    /// Whether [`Shard::flush`] or [`Shard::catch_up`] would do something: then the caller must not sleep.
+    pub fn has_work(&self) -> bool {
+        !self.dirty.is_empty() || !self.catching_up.is_empty()
+    }
+
+    /// Writes to up to `sockets_max` subscribers.
+    pub fn flush(&mut self, sockets_max: usize, now: Now, wire: &mut impl Wire) {
         for _ in 0..sockets_max {
-            let Some(slot) = self.dirty.pop_front() else { return false };
+            let Some(slot) = self.dirty.pop_front() else { return };
             self.flush_one(slot, now, wire);
         }
-        !self.dirty.is_empty()
     }
 
     /// The next subscription that ended. The slot is free: the caller closes its socket.

@@ -181,14 +181,15 @@ impl ShardLoop {
             busy |= self.accept_some();
             busy |= self.take_answers();
             busy |= self.take_entries();
-            busy |= self.write_some();
+            self.write_some();
             self.advance_timers();
             self.close_ended();
             if self.advance_stop() {
                 debug!(shard = self.parts.number, "the shard has stopped");
                 return;
             }
-            if busy {
+            // Timers and the stop leave bytes to write, too.
+            if busy || self.parts.shard.has_work() {
                 glommio::yield_if_needed().await;
             } else {
                 self.sleep().await;
@@ -265,14 +266,13 @@ impl ShardLoop {
         count > 0
     }
 
-    fn write_some(&mut self) -> bool {
+    fn write_some(&mut self) {
         let Self { parts: Parts { shard, .. }, sockets, now, .. } = self;
-        let catches_up = shard.catch_up(FLUSH_BATCH_MAX);
-        let writes = shard.flush(FLUSH_BATCH_MAX, *now, sockets);
+        shard.catch_up(FLUSH_BATCH_MAX);
+        shard.flush(FLUSH_BATCH_MAX, *now, sockets);
         while let Some(read) = self.parts.shard.next_read() {
             self.read_history(read);
         }
-        catches_up || writes
     }
 
     fn advance_timers(&mut self) {

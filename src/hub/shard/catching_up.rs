@@ -22,14 +22,13 @@ pub struct Read {
 }
 
 impl Shard {
-    /// Goes on with up to `subscribers_max` subscribers that catch up; answers whether any is left.
-    pub fn catch_up(&mut self, subscribers_max: usize) -> bool {
+    /// Goes on with up to `subscribers_max` subscribers that catch up.
+    pub fn catch_up(&mut self, subscribers_max: usize) {
         for _ in 0..subscribers_max.min(self.catching_up.len()) {
             if let Some(slot) = self.catching_up.pop_front() {
                 self.step(slot);
             }
         }
-        !self.catching_up.is_empty()
     }
 
     /// Tells the subscribers that are ahead of the shard that it has moved. To be called after entries were taken.

@@ -1,0 +1,335 @@
+//! A hub started as a user starts it, and clients on real sockets. Everything waits for events with a deadline.
+
+// Each test binary uses its own part of this.
+#![allow(dead_code, reason = "shared by several test binaries")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, unbounded};
+use petasos::protocol::token::{Algorithm, sign};
+use serde_json::{Value, json};
+
+/// How long anything may take.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// A running hub; killed when dropped.
+pub struct Hub {
+    child: Child,
+    pub address: SocketAddr,
+    lines: Receiver<String>,
+    /// The log so far.
+    pub log: Vec<String>,
+}
+
+impl Hub {
+    /// Starts a hub on a free port with a key, anonymous subscribers, and these settings on top.
+    pub fn start(settings: &[(&str, &str)]) -> Self {
+        let mut command = command();
+        command.env("ADDR", "127.0.0.1:0").env("JWT_KEY", KEY).env("ALLOW_ANONYMOUS", "1");
+        command.envs(settings.iter().copied());
+        Self::run(command)
+    }
+
+    /// Runs a prepared command, and waits until it serves.
+    pub fn run(mut command: Command) -> Self {
+        command.env("LOG_FORMAT", "JSON").stderr(Stdio::piped()).stdin(Stdio::null());
+        let mut child = command.spawn().expect("the binary starts");
+        let stderr = child.stderr.take().expect("a pipe");
+        let (sender, lines) = unbounded();
+        std::thread::spawn(move || {
+            BufReader::new(stderr).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
+        });
+        let mut hub = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), lines, log: Vec::new() };
+        let line = hub.wait_for_log("petasos serves");
+        let line: Value = serde_json::from_str(&line).expect("a JSON line");
+        hub.address = line["address"].as_str().and_then(|text| text.parse().ok()).expect("an address");
+        hub
+    }
+
+    /// Waits for a log line that holds this text.
+    pub fn wait_for_log(&mut self, text: &str) -> String {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.log.push(line.clone());
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(error) => panic!("{text:?} is not in the log ({error}): {:#?}", self.log),
+            }
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("the hub runs");
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(Instant::now() < until, "the hub does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::new(TcpStream::connect(self.address).expect("the hub accepts"))
+    }
+
+    /// Sends a request on a connection of its own and reads the whole answer.
+    pub fn request(&self, request: &str) -> Answer {
+        let mut client = self.connect();
+        client.send(request);
+        client.answer()
+    }
+
+    /// Publishes a form body; answers the id.
+    pub fn publish(&self, body: &str) -> String {
+        let answer = self.request(&post(body, Some(&publisher())));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body
+    }
+
+    /// Subscribes with this query, and reads the head of the stream.
+    pub fn subscribe(&self, query: &str) -> Stream {
+        self.subscribe_with(query, "")
+    }
+
+    /// Subscribes with more header lines, each with its CR LF.
+    pub fn subscribe_with(&self, query: &str, headers: &str) -> Stream {
+        let mut client = self.connect();
+        client.send(&get(query, headers));
+        Stream::open(client)
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The binary, without any setting of the surroundings.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_petasos"));
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+pub fn token(claim: &Value, exp: Option<u64>) -> String {
+    let mut claims = json!({ "mercure": claim });
+    if let Some(exp) = exp {
+        claims["exp"] = json!(exp);
+    }
+    sign(&claims, KEY.as_bytes(), Algorithm::HS256).expect("signed")
+}
+
+pub fn publisher() -> String {
+    token(&json!({ "publish": ["*"] }), None)
+}
+
+pub fn post(body: &str, token: Option<&str>) -> String {
+    let authorization = token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
+    format!(
+        "POST /.well-known/mercure HTTP/1.1\r\nHost: hub\r\n{authorization}Content-Type: \
+         application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+pub fn get(query: &str, headers: &str) -> String {
+    format!("GET /.well-known/mercure?{query} HTTP/1.1\r\nHost: hub\r\n{headers}\r\n")
+}
+
+/// One connection.
+pub struct Client {
+    pub socket: TcpStream,
+    pub received: Vec<u8>,
+}
+
+/// A complete answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.head, name)
+    }
+}
+
+fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    head.lines().find_map(|line| {
+        let (key, value) = line.split_once(": ")?;
+        key.eq_ignore_ascii_case(name).then_some(value)
+    })
+}
+
+impl Client {
+    pub fn new(socket: TcpStream) -> Self {
+        socket.set_nodelay(true).expect("a socket");
+        Self { socket, received: Vec::new() }
+    }
+
+    pub fn send(&mut self, text: &str) {
+        // A hub that has refused the beginning may have closed before the end.
+        let _ = self.socket.write_all(text.as_bytes());
+    }
+
+    /// Reads once; false at the end of the stream.
+    pub fn read_some(&mut self, until: Instant) -> bool {
+        let left = until.saturating_duration_since(Instant::now());
+        assert!(!left.is_zero(), "nothing more came: {:?}", String::from_utf8_lossy(&self.received));
+        self.socket.set_read_timeout(Some(left)).expect("a socket");
+        let mut buffer = [0; 65_536];
+        match self.socket.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.received.extend_from_slice(&buffer[..count]);
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) => {
+                panic!("{error}; received so far: {:?}", String::from_utf8_lossy(&self.received))
+            }
+        }
+    }
+
+    fn head(&mut self) -> String {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            if let Some(end) = self.received.windows(4).position(|window| window == b"\r\n\r\n") {
+                let head = self.received.drain(..end + 4).collect();
+                return String::from_utf8(head).expect("UTF-8");
+            }
+            assert!(self.read_some(until), "closed: {:?}", String::from_utf8_lossy(&self.received));
+        }
+    }
+
+    /// Reads the next answer.
+    pub fn answer(&mut self) -> Answer {
+        let head = self.head();
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        let length: usize = header(&head, "Content-Length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let until = Instant::now() + DEADLINE;
+        while self.received.len() < length {
+            assert!(self.read_some(until), "closed within the body of {head}");
+        }
+        let body = String::from_utf8(self.received.drain(..length).collect()).expect("UTF-8");
+        Answer { status, head, body }
+    }
+
+    /// Whether the hub closes the connection without another byte.
+    pub fn is_closed(&mut self) -> bool {
+        let until = Instant::now() + DEADLINE;
+        self.received.is_empty() && !self.read_some(until)
+    }
+}
+
+/// One event as it arrived, field by field, without the dispatching empty line.
+pub type Event = String;
+
+/// An open stream.
+pub struct Stream {
+    pub client: Client,
+    pub status: u16,
+    pub head: String,
+    chunked: bool,
+    text: String,
+    pub ended: bool,
+}
+
+impl Stream {
+    pub fn open(mut client: Client) -> Self {
+        let head = client.head();
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        let chunked = header(&head, "Transfer-Encoding") == Some("chunked");
+        Self { client, status, head, chunked, text: String::new(), ended: false }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.head, name)
+    }
+
+    /// The next event that is not a comment; `None` at the end of the stream.
+    pub fn next(&mut self) -> Option<Event> {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            while let Some(rest) = self.text.strip_prefix(":\n") {
+                self.text = rest.to_owned();
+            }
+            if let Some(end) = self.text.find("\n\n") {
+                let event = self.text[..end + 1].to_owned();
+                self.text.drain(..end + 2);
+                return Some(event);
+            }
+            if self.ended {
+                assert!(self.text.is_empty(), "the stream ends within an event: {:?}", self.text);
+                return None;
+            }
+            let open = self.client.read_some(until);
+            self.decode(open);
+        }
+    }
+
+    /// The ids of the next events.
+    pub fn ids(&mut self, count: usize) -> Vec<String> {
+        (0..count).map(|_| id(&self.next().expect("an event"))).collect()
+    }
+
+    fn decode(&mut self, open: bool) {
+        if !self.chunked {
+            let bytes = std::mem::take(&mut self.client.received);
+            self.text.push_str(std::str::from_utf8(&bytes).expect("UTF-8"));
+            self.ended = !open;
+            return;
+        }
+        while let Some(line) = self.client.received.windows(2).position(|window| window == b"\r\n") {
+            let size = std::str::from_utf8(&self.client.received[..line]).expect("UTF-8");
+            let size = usize::from_str_radix(size, 16).expect("a chunk size");
+            let end = line + 2 + size + 2;
+            if self.client.received.len() < end {
+                break;
+            }
+            assert_eq!(&self.client.received[end - 2..end], b"\r\n");
+            self.text.push_str(std::str::from_utf8(&self.client.received[line + 2..end - 2]).expect("UTF-8"));
+            self.client.received.drain(..end);
+            self.ended |= size == 0;
+        }
+        assert!(open || self.ended, "the stream was cut");
+    }
+}
+
+/// The id of an event.
+pub fn id(event: &str) -> String {
+    event.lines().find_map(|line| line.strip_prefix("id: ")).expect("an id").to_owned()
+}
+
+/// Waits until something holds.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
