@@ -317,14 +317,19 @@ impl Reader<'_> {
             MEMORY => Ok(()),
             _ => Err(format!("{MEMORY}: this version keeps the history in memory")),
         });
-        self.warnings.push("the history is kept in memory: it does not survive a restart".to_owned());
         let unbounded = |text: &str| values::number(text, 0, u64::MAX);
-        Retention {
+        let retention = Retention {
             updates_max: self.value("HISTORY_SIZE", &o.history_size, unbounded).unwrap_or(0),
             bytes_max: self
                 .value("HISTORY_MAX_BYTES", &o.history_max_bytes, |text| values::bytes(text, 0, u64::MAX))
                 .unwrap_or(0),
+        };
+        self.warnings.push("the history is kept in memory: it does not survive a restart".to_owned());
+        if retention == Retention::default() {
+            let text = "the history in memory has no bound: set HISTORY_SIZE or HISTORY_MAX_BYTES";
+            self.warnings.push(text.to_owned());
         }
+        retention
     }
 
     fn cpus(&mut self, o: &Options) -> Option<Vec<usize>> {

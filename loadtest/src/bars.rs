@@ -81,7 +81,12 @@ pub(crate) fn run(common: &Common, only: Option<&str>) -> Result<bool, String> {
             continue;
         }
         let with_limit = run.bars.iter().any(|bar| !matches!(bar.rule, Rule::AtMost(_)));
-        let rounds = rounds::run(common, &run.scenario, common.rounds.unwrap_or(run.rounds), with_limit)?;
+        let count = common.rounds.unwrap_or(run.rounds);
+        let rounds = match rounds::run(common, &run.scenario, count, with_limit) {
+            Ok(rounds) => rounds,
+            // One scenario that cannot be run hides nothing of the others.
+            Err(error) => Rounds { failure: Some(error), ..Rounds::default() },
+        };
         for bar in &run.bars {
             let line = judge(bar, &rounds);
             write(&line.text())?;

@@ -3,6 +3,7 @@
 //! A scenario drives it: it subscribes, publishes when it likes, and calls [`Engine::poll`] in between. Nothing here knows
 //! what is being measured.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -65,7 +66,7 @@ pub(crate) struct Engine {
     subscribers: Vec<Subscriber>,
     publishers: Vec<Publisher>,
     /// Publishers whose last publication was answered.
-    idle: Vec<usize>,
+    idle: VecDeque<usize>,
     pending: usize,
     started: Instant,
     buffer: Vec<u8>,
@@ -84,7 +85,7 @@ impl Engine {
             target,
             subscribers: Vec::new(),
             publishers: Vec::new(),
-            idle: Vec::new(),
+            idle: VecDeque::new(),
             pending: 0,
             started: Instant::now(),
             buffer: vec![0; READ_BYTES],
@@ -169,25 +170,22 @@ impl Engine {
     /// Adds a publisher on a connection of its own; the answer is its number. `prefix` is its request up to the data.
     pub(crate) fn add_publisher(&mut self, prefix: Vec<u8>, data_bytes: usize) -> Result<usize, String> {
         let number = self.publishers.len();
-        let publisher = Publisher::connect(&self.target, prefix, data_bytes)?;
-        self.poll
-            .add(publisher.socket(), PUBLISHER | number as u64, Interest::Read)
-            .map_err(|error| format!("epoll: {error}"))?;
-        self.publishers.push(publisher);
-        self.idle.push(number);
+        self.publishers.push(Publisher::new(&self.target, prefix, data_bytes));
+        self.connect_publisher(number)?;
+        self.idle.push_back(number);
         Ok(number)
     }
 
-    /// Takes a publisher whose last publication was answered.
+    /// Takes the publisher that has been idle for longest, so that all connections are used.
     pub(crate) fn take_idle(&mut self) -> Option<usize> {
-        self.idle.pop()
+        self.idle.pop_front()
     }
 
     /// Takes a publisher as soon as one has its answer.
     pub(crate) fn await_idle(&mut self) -> Result<usize, String> {
         let deadline = self.now_ns() + PATIENCE_NS;
         loop {
-            if let Some(publisher) = self.idle.pop() {
+            if let Some(publisher) = self.idle.pop_front() {
                 return Ok(publisher);
             }
             self.poll_before(deadline)?;
@@ -225,6 +223,7 @@ impl Engine {
 
     /// Publishes on `stream` through a publisher that was taken; it was due at `due_ns`.
     pub(crate) fn publish(&mut self, publisher: usize, stream: u32, due_ns: u64) -> Result<(), String> {
+        self.connect_publisher(publisher)?;
         let stamp = self.book.publish(stream, due_ns);
         let lag = self.now_ns().saturating_sub(due_ns);
         self.book.times.lag.saturating_record(lag);
@@ -307,6 +306,16 @@ impl Engine {
         Ok(())
     }
 
+    fn connect_publisher(&mut self, number: usize) -> Result<(), String> {
+        match self.publishers[number].connect()? {
+            Some(socket) => self
+                .poll
+                .add(socket, PUBLISHER | number as u64, Interest::Read)
+                .map_err(|error| format!("epoll: {error}")),
+            None => Ok(()),
+        }
+    }
+
     fn publisher_ready(&mut self, number: usize) -> Result<(), String> {
         let publisher = &mut self.publishers[number];
         let Some(answer) = publisher.ready()? else { return Ok(()) };
@@ -316,7 +325,7 @@ impl Engine {
         }
         let now = self.now_ns();
         self.book.times.answer.saturating_record(now.saturating_sub(stamp.due_ns));
-        self.idle.push(number);
+        self.idle.push_back(number);
         Ok(())
     }
 

@@ -1,4 +1,6 @@
 //! One publisher: a connection that is kept, one publication at a time.
+//!
+//! A hub may close a connection that has been idle for long; the next publication opens another.
 
 use std::os::fd::OwnedFd;
 
@@ -23,7 +25,11 @@ pub(crate) enum Answer {
 
 /// A publisher and its connection.
 pub(crate) struct Publisher {
-    socket: OwnedFd,
+    target: Target,
+    /// `None` after the hub has closed it between two publications.
+    socket: Option<OwnedFd>,
+    /// A publication awaits its answer.
+    is_busy: bool,
     /// The request up to the stamp, and room for it behind.
     request: Vec<u8>,
     prefix_bytes: usize,
@@ -33,36 +39,43 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    /// Connects to `target`; `prefix` is the request up to the data, which will be `data_bytes` long.
-    pub(crate) fn connect(target: &Target, prefix: Vec<u8>, data_bytes: usize) -> Result<Self, String> {
-        let socket = net::connect(target.address, 0, None).map_err(|error| format!("publisher: {error}"))?;
-        wait_writable(&socket)?;
-        net::established(&socket).map_err(|error| format!("publisher: {error}"))?;
-        let under_way = Stamp { run: 0, stream: 0, sequence: 0, due_ns: 0 };
-        Ok(Self {
-            socket,
+    /// A publisher that is not connected yet; `prefix` is the request up to the data, which will be `data_bytes` long.
+    pub(crate) fn new(target: &Target, prefix: Vec<u8>, data_bytes: usize) -> Self {
+        Self {
+            target: target.clone(),
+            socket: None,
+            is_busy: false,
             prefix_bytes: prefix.len(),
             request: prefix,
             data_bytes,
             answer: Vec::new(),
-            under_way,
-        })
+            under_way: Stamp { run: 0, stream: 0, sequence: 0, due_ns: 0 },
+        }
     }
 
-    /// Its socket, to be watched for reading.
-    pub(crate) fn socket(&self) -> &OwnedFd {
-        &self.socket
+    /// Connects, if it is not connected; answers the socket when it is new and has to be watched for reading.
+    pub(crate) fn connect(&mut self) -> Result<Option<&OwnedFd>, String> {
+        if self.socket.is_some() {
+            return Ok(None);
+        }
+        let socket =
+            net::connect(self.target.address, 0, None).map_err(|error| format!("publisher: {error}"))?;
+        wait_writable(&socket)?;
+        net::established(&socket).map_err(|error| format!("publisher: {error}"))?;
+        Ok(Some(self.socket.insert(socket)))
     }
 
-    /// Sends an update. It waits for room when the socket is full, which one publication at a time never makes it.
+    /// Sends an update; it must be connected. It waits for room when the socket is full.
     pub(crate) fn send(&mut self, stamp: &Stamp) -> Result<(), String> {
+        let socket = self.socket.as_ref().ok_or("publisher: not connected")?;
         self.under_way = *stamp;
+        self.is_busy = true;
         self.request.truncate(self.prefix_bytes);
         stamp.write(self.data_bytes, &mut self.request);
         let mut rest = &self.request[..];
         while !rest.is_empty() {
-            match net::send(&self.socket, rest).map_err(|error| format!("publisher: {error}"))? {
-                0 => wait_writable(&self.socket)?,
+            match net::send(socket, rest).map_err(|error| format!("publisher: {error}"))? {
+                0 => wait_writable(socket)?,
                 sent => rest = &rest[sent..],
             }
         }
@@ -77,9 +90,17 @@ impl Publisher {
     /// Reads what has come; the answer when it is complete.
     pub(crate) fn ready(&mut self) -> Result<Option<Answer>, String> {
         let mut buffer = [0; 4_096];
-        match net::receive(&self.socket, &mut buffer) {
+        let Some(socket) = &self.socket else { return Ok(None) };
+        match net::receive(socket, &mut buffer) {
             Ok(None) => return Ok(None),
-            Ok(Some(0)) => return Err("the hub closed a publisher's connection".to_owned()),
+            Ok(Some(0)) | Err(_) if !self.is_busy => {
+                self.socket = None;
+                return Ok(None);
+            }
+            Ok(Some(_)) if !self.is_busy => return Err("the hub sent an answer to no publication".to_owned()),
+            Ok(Some(0)) => {
+                return Err("the hub closed a connection instead of answering a publication".to_owned());
+            }
             Ok(Some(bytes)) => self.answer.extend_from_slice(&buffer[..bytes]),
             Err(error) => return Err(format!("publisher: {error}")),
         }
@@ -96,6 +117,7 @@ impl Publisher {
             }
         };
         self.answer.clear();
+        self.is_busy = false;
         Ok(Some(answer))
     }
 }

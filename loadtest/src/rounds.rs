@@ -15,6 +15,8 @@ pub(crate) struct Rounds {
     pub(crate) subject: Vec<Outcome>,
     /// Of the limit server; empty when it was not asked for.
     pub(crate) limit: Vec<Outcome>,
+    /// Why no round could be made.
+    pub(crate) failure: Option<String>,
 }
 
 impl Rounds {
@@ -25,6 +27,9 @@ impl Rounds {
 
     /// Why the figures cannot be trusted, if so.
     pub(crate) fn invalid(&self) -> Option<String> {
+        if self.failure.is_some() {
+            return self.failure.clone();
+        }
         let limit_fault = self.limit.iter().find(|outcome| !outcome.tally.is_sound());
         if let Some(outcome) = limit_fault {
             return Some(format!("the limit server was not sound: {:?}", outcome.tally));

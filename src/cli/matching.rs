@@ -50,10 +50,16 @@ fn match_topics(selector: &Selector, topics: &[String]) -> io::Result<ExitCode> 
 fn match_lines() -> io::Result<ExitCode> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     for (number, line) in io::stdin().lock().lines().enumerate() {
-        let line = line?;
         let wrong = |what: String| {
             complain(format_args!("match: line {}: {what}", number + 1));
             ExitCode::from(USAGE)
+        };
+        let line = match line {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                out.flush()?;
+                return Ok(wrong("expected UTF-8".to_owned()));
+            }
+            line => line?,
         };
         let Some((selector, topic)) = line.split_once('\t') else {
             out.flush()?;

@@ -39,9 +39,10 @@ pub(super) fn set_but_unsupported(environment: &[(String, String)]) -> Vec<(&'st
 
 /// One warning for each variable that looks like a misspelled setting.
 pub(super) fn misspelled(environment: &[(String, String)]) -> Vec<String> {
-    /// A shorter name is near too many others.
+    /// A shorter name is near too many others, and of two mistakes in a name only a long one is left recognizable:
+    /// DB_PASS is not a DB_PATH.
     const LENGTH_MIN: usize = 6;
-    const DISTANCE_MAX: usize = 2;
+    const LENGTH_FOR_TWO: usize = 10;
     let command = Options::augment_args(clap::Command::new("petasos"));
     let ours: Vec<String> = command
         .get_arguments()
@@ -57,7 +58,8 @@ pub(super) fn misspelled(environment: &[(String, String)]) -> Vec<String> {
     for (name, _) in environment.iter().filter(|(name, _)| !ours.contains(name)) {
         let prefixed = name.strip_prefix("MERCURE_");
         let Some((distance, known)) = nearest(prefixed.unwrap_or(name)) else { continue };
-        let is_near = name.len() >= LENGTH_MIN && known.len() >= LENGTH_MIN && distance <= DISTANCE_MAX;
+        let length = name.len().min(known.len());
+        let is_near = length >= LENGTH_MIN && distance <= if length < LENGTH_FOR_TWO { 1 } else { 2 };
         if prefixed.is_some() || is_near {
             warnings.push(format!("unknown variable {name}; did you mean {known}?"));
         }

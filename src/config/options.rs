@@ -10,7 +10,8 @@ const CORES: &str = "Cores";
 const LOGS: &str = "Logs";
 
 /// Every setting of this version, as text: [`super::Config::read`] reads them all and lists every mistake at once.
-#[derive(Args, Clone, Debug, Default)]
+/// It holds secrets, so it cannot be printed.
+#[derive(Args, Clone, Default)]
 pub struct Options {
     /// Address to listen on: `:3000` (all addresses), `127.0.0.1:3000`, `[::1]:3000` [default: :80; :3000 in demo mode]
     #[arg(long, env = "ADDR", value_name = "ADDRESS", help_heading = LISTENING)]

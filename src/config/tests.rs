@@ -39,7 +39,15 @@ fn the_defaults_are_those_of_the_protocol_document() {
     assert_eq!(settings.gate.cookie_name, "mercureAuthorization");
     assert!(!settings.gate.allow_anonymous);
     assert_eq!(config.log_level, tracing::Level::INFO);
-    assert_eq!(config.warnings, ["the history is kept in memory: it does not survive a restart"]);
+    assert_eq!(
+        config.warnings,
+        [
+            "the history is kept in memory: it does not survive a restart",
+            "the history in memory has no bound: set HISTORY_SIZE or HISTORY_MAX_BYTES",
+        ]
+    );
+    let bounded = valid(&Options { history_size: some("10"), ..with_key() }, &[]);
+    assert_eq!(bounded.warnings.len(), 1, "{:?}", bounded.warnings);
 }
 
 #[test]
@@ -96,11 +104,11 @@ fn demo_mode_is_loud() {
     let config = valid(&Options { demo: some("1"), ..Options::default() }, &[]);
     assert_eq!(config.settings.address.port(), 3_000);
     assert!(config.settings.gate.allow_anonymous);
-    assert_eq!(config.warnings.len(), 4, "{:?}", config.warnings);
+    assert_eq!(config.warnings.len(), 5, "{:?}", config.warnings);
     let strict = Options { demo: some("1"), allow_anonymous: some("0"), ..with_key() };
     let config = valid(&strict, &[]);
     assert!(!config.settings.gate.allow_anonymous, "what is set wins over the demo's default");
-    assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
+    assert_eq!(config.warnings.len(), 3, "{:?}", config.warnings);
 }
 
 #[test]
@@ -137,6 +145,8 @@ fn a_misspelled_variable_is_told_of_and_a_foreign_one_is_not() {
         ("PATH", "/bin"),
         ("HOME", "/root"),
         ("ADDRESS", "x"),
+        ("DB_PASS", "x"),
+        ("CDPATH", "x"),
         ("COMPRESS", "0"),
         ("LOGNAME", "x"),
         ("SHARD", "x"),
@@ -147,5 +157,5 @@ fn a_misspelled_variable_is_told_of_and_a_foreign_one_is_not() {
             .contains(&"unknown variable HEARTBEAT_INTERVALL; did you mean HEARTBEAT_INTERVAL?".to_owned())
     );
     assert!(warnings.contains(&"unknown variable MERCURE_JWT_KEY; did you mean JWT_KEY?".to_owned()));
-    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert_eq!(warnings.len(), 4, "{warnings:?}");
 }

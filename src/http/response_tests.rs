@@ -1,1 +1,259 @@
-//! Tests.
+//! Answers, byte by byte where the bytes are the protocol, through httparse where they are HTTP.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const KEPT: Http1<'static> =
+    Http1 { version: Version::Http11, head_only: false, keep_alive: true, date: None };
+
+fn encode(response: &Response, http1: &Http1<'_>) -> String {
+    let mut out = Vec::new();
+    response.encode(http1, &mut out);
+    String::from_utf8(out).expect("UTF-8")
+}
+
+fn value<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    response.fields().find(|(other, _)| *other == name).map(|(_, value)| value)
+}
+
+fn event_id(text: &str) -> EventId {
+    EventId::parse(text).expect("an event id")
+}
+
+/// One of each way to make an answer.
+fn all() -> Vec<Response> {
+    vec![
+        Response::published(&event_id("a")),
+        Response::stream(None),
+        Response::text(Status::Ok, "text"),
+        Response::empty(Status::NoContent),
+        Response::empty(Status::NotModified),
+        Response::status_only(Status::NotFound),
+        Response::refusal(Refusal::Chunk),
+        Response::bad_request(&"why"),
+        Response::unauthorized(Challenge::Missing),
+        Response::unauthorized(Challenge::InvalidToken),
+        Response::method_not_allowed("GET"),
+        Response::unavailable(1),
+        Response::healthy(),
+        Response::page("<p>"),
+    ]
+}
+
+#[test]
+fn the_head_of_a_stream_is_that_of_protocol_section_2() {
+    let common = "HTTP/1.1 200 OK\r\n\
+        X-Content-Type-Options: nosniff\r\n\
+        X-Frame-Options: DENY\r\n\
+        Content-Security-Policy: default-src 'self'\r\n\
+        Content-Type: text/event-stream\r\n\
+        Cache-Control: private, no-cache, no-store, must-revalidate, max-age=0\r\n\
+        Pragma: no-cache\r\n\
+        Expires: 0\r\n\
+        X-Accel-Buffering: no\r\n";
+    let stream = Response::stream(None);
+    let kept = format!("{common}Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n");
+    assert_eq!(encode(&stream, &KEPT), kept);
+    assert_eq!(encode(&stream, &Http1 { head_only: true, ..KEPT }), kept, "a HEAD is told the same");
+    let old = Http1 { version: Version::Http10, keep_alive: false, ..KEPT };
+    assert_eq!(encode(&stream, &old), format!("{common}Connection: close\r\n\r\n"));
+    let asked = Http1 { keep_alive: false, ..KEPT };
+    assert_eq!(
+        encode(&stream, &asked),
+        format!("{common}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
+    );
+}
+
+#[test]
+fn a_stream_tells_from_where_it_starts_only_when_it_was_asked() {
+    let id = event_id("urn:é");
+    for (precedes, expected) in [
+        (None, None),
+        (Some(Precedes::Earliest), Some("earliest")),
+        (Some(Precedes::Event(&id)), Some("urn:é")),
+    ] {
+        assert_eq!(value(&Response::stream(precedes), "Last-Event-ID"), expected);
+    }
+}
+
+#[test]
+fn every_answer_carries_the_security_headers_once() {
+    for response in all() {
+        for (name, expected) in [
+            ("X-Content-Type-Options", "nosniff"),
+            ("X-Frame-Options", "DENY"),
+            ("Content-Security-Policy", "default-src 'self'"),
+        ] {
+            let values: Vec<_> = response.fields().filter(|(other, _)| *other == name).collect();
+            assert_eq!(values, [(name, expected)], "{response:?}");
+        }
+    }
+    let mut debugger = Response::page("<p>");
+    debugger.set("Content-Security-Policy", HeaderValue::from_static("default-src 'unsafe-inline'"));
+    let policies = debugger.fields().filter(|(name, _)| *name == "Content-Security-Policy");
+    assert_eq!(policies.count(), 1, "a page's own policy stands alone: two would both be enforced");
+    assert_eq!(debugger.fields().filter(|(name, _)| name.starts_with("X-")).count(), 2);
+}
+
+#[test]
+fn a_head_request_is_told_the_length_and_sent_no_body() {
+    let response = Response::text(Status::Ok, "hello");
+    let full = encode(&response, &KEPT);
+    assert!(full.ends_with("Content-Length: 5\r\n\r\nhello"), "{full}");
+    let head = encode(&response, &Http1 { head_only: true, ..KEPT });
+    assert_eq!(head, full.strip_suffix("hello").expect("the body"));
+}
+
+#[test]
+fn an_answer_that_cannot_have_a_body_has_neither_length_nor_body() {
+    for status in [Status::NoContent, Status::NotModified] {
+        for response in [Response::empty(status), Response::text(status, "not sent")] {
+            let text = encode(&response, &KEPT);
+            assert!(!text.contains("Content-Length") && !text.contains("Transfer-Encoding"), "{text}");
+            assert!(text.ends_with("\r\n\r\n"), "{text}");
+        }
+    }
+    let empty = encode(&Response::empty(Status::Ok), &KEPT);
+    assert!(empty.contains("\r\nContent-Length: 0\r\n"), "{empty}");
+}
+
+#[test]
+fn the_connection_is_told_closed_or_left_to_the_default() {
+    let response = Response::text(Status::Ok, "ok");
+    for (version, keep_alive, closes) in [
+        (Version::Http11, true, false),
+        (Version::Http11, false, true),
+        (Version::Http10, false, true),
+        // Were it kept, a client of 1.0 would still wait for the end of the connection.
+        (Version::Http10, true, true),
+    ] {
+        let text = encode(&response, &Http1 { version, keep_alive, ..KEPT });
+        assert_eq!(text.contains("\r\nConnection: close\r\n"), closes, "{text}");
+        assert_eq!(text.matches("Connection:").count(), usize::from(closes), "{text}");
+    }
+}
+
+#[test]
+fn the_date_is_the_callers() {
+    let date = HttpDate::from_unix_s(784_111_777);
+    let text = encode(&Response::healthy(), &Http1 { date: Some(&date), ..KEPT });
+    assert!(text.contains("\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), "{text}");
+    assert!(!encode(&Response::healthy(), &KEPT).contains("Date:"));
+}
+
+#[test]
+fn a_value_with_a_control_character_cannot_be_made() {
+    for byte in (0..0x20_u8).filter(|&byte| byte != b'\t').chain([0x7f]) {
+        let text = format!("a{}b", char::from(byte));
+        assert_eq!(HeaderValue::parse(text), Err(HeaderValueError), "{byte:#x}");
+    }
+    for text in ["", "a", "a\tb", "é", "a: b"] {
+        assert_eq!(HeaderValue::parse(text.to_owned()).expect("a value").as_str(), text);
+    }
+}
+
+#[test]
+fn a_published_update_is_answered_with_its_id_alone() {
+    let response = Response::published(&event_id("urn:uuid:1"));
+    assert_eq!(response.status(), Status::Ok);
+    assert_eq!(response.body(), Some(&b"urn:uuid:1"[..]));
+    assert_eq!(value(&response, "Content-Type"), Some("text/plain; charset=utf-8"));
+}
+
+#[test]
+fn a_401_challenges_and_never_says_why() {
+    for (challenge, expected) in [
+        (Challenge::Missing, "Bearer"),
+        (Challenge::InvalidToken, "Bearer error=\"invalid_token\""),
+    ] {
+        let response = Response::unauthorized(challenge);
+        assert_eq!(response.status(), Status::Unauthorized);
+        assert_eq!(value(&response, "WWW-Authenticate"), Some(expected));
+        assert_eq!(response.body(), Some(&b"Unauthorized"[..]));
+    }
+}
+
+#[test]
+fn errors_name_what_a_client_can_do() {
+    assert_eq!(value(&Response::unavailable(7), "Retry-After"), Some("7"));
+    assert_eq!(value(&Response::method_not_allowed("GET, HEAD"), "Allow"), Some("GET, HEAD"));
+    assert_eq!(value(&Response::healthy(), "Cache-Control"), Some("no-store"));
+    let refused = Response::refusal(Refusal::BodyTooLarge);
+    assert_eq!(refused.status(), Status::ContentTooLarge);
+    assert_eq!(refused.body(), Some(&b"The request body is too large."[..]));
+}
+
+#[test]
+fn a_successful_answer_to_a_url_with_a_token_is_private() {
+    let mut published = Response::published(&event_id("a"));
+    published.mark_private();
+    assert_eq!(value(&published, "Cache-Control"), Some("private"));
+    let mut healthy = Response::healthy();
+    healthy.mark_private();
+    assert_eq!(healthy.fields().filter(|(name, _)| *name == "Cache-Control").count(), 1);
+    let mut stream = Response::stream(None);
+    let before = stream.clone();
+    stream.mark_private();
+    assert_eq!(stream, before, "a stream says so already, and more");
+    let mut error = Response::status_only(Status::Forbidden);
+    error.mark_private();
+    assert_eq!(value(&error, "Cache-Control"), None);
+}
+
+#[test]
+fn a_field_is_added_or_replaced() {
+    let mut response = Response::empty(Status::Ok);
+    response.append("Vary", HeaderValue::from_static("Origin"));
+    response.append("Vary", HeaderValue::from_static("Accept"));
+    assert_eq!(response.fields().filter(|(name, _)| *name == "Vary").count(), 2);
+    response.set("vary", HeaderValue::from_static("*"));
+    let left: Vec<_> = response.fields().filter(|(name, _)| name.eq_ignore_ascii_case("Vary")).collect();
+    assert_eq!(left, [("vary", "*")]);
+}
+
+#[test]
+fn every_answer_reads_as_http() {
+    for response in all() {
+        assert_reads_back(&response, &KEPT);
+    }
+}
+
+/// Reads the encoded answer with httparse, and finds the status, every field, and a body of the length it was told.
+fn assert_reads_back(response: &Response, http1: &Http1<'_>) {
+    let mut out = b"before".to_vec();
+    response.encode(http1, &mut out);
+    let encoded = out.strip_prefix(b"before").expect("what was there stays");
+    let mut fields = [httparse::EMPTY_HEADER; 24];
+    let mut parsed = httparse::Response::new(&mut fields);
+    let httparse::Status::Complete(head_bytes) = parsed.parse(encoded).expect("HTTP") else {
+        panic!("an incomplete head");
+    };
+    assert_eq!(parsed.version, Some(1));
+    assert_eq!(parsed.code, Some(response.status().code()));
+    assert_eq!(parsed.reason, Some(response.status().reason()));
+    let read: Vec<_> = parsed.headers.iter().map(|field| (field.name, field.value)).collect();
+    for (name, value) in response.fields() {
+        let trimmed = value.trim_matches([' ', '\t']).as_bytes();
+        assert!(read.contains(&(name, trimmed)), "{name}: {value:?} in {}", encoded.escape_ascii());
+    }
+    let of_the_message = ["Content-Length", "Transfer-Encoding", "Connection", "Date"];
+    let others = read.iter().filter(|(name, _)| !of_the_message.contains(name)).count();
+    assert_eq!(others, response.fields().count(), "no field came from a value");
+    let sent = encoded.len() - head_bytes;
+    assert_eq!(sent, response.content_length().filter(|_| !http1.head_only).unwrap_or_default());
+}
+
+proptest! {
+    #[test]
+    fn no_value_starts_a_line_of_its_own(text in any::<String>(), id in any::<String>(), head_only: bool) {
+        let mut response = match EventId::parse(&id) {
+            Ok(id) => Response::stream(Some(Precedes::Event(&id))),
+            Err(_) => Response::text(Status::Ok, id),
+        };
+        if let Ok(value) = HeaderValue::parse(text) {
+            response.append("Link", value);
+        }
+        assert_reads_back(&response, &Http1 { head_only, ..KEPT });
+    }
+}

@@ -13,21 +13,21 @@ use petasos::protocol::token::{Algorithm, sign};
 use serde_json::{Value, json};
 
 /// How long anything may take.
-pub const DEADLINE: Duration = Duration::from_secs(20);
-pub const KEY: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// A running hub; killed when dropped.
-pub struct Hub {
+pub(crate) struct Hub {
     child: Child,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     lines: Receiver<String>,
     /// The log so far.
-    pub log: Vec<String>,
+    pub(crate) log: Vec<String>,
 }
 
 impl Hub {
     /// Starts a hub on a free port with a key, anonymous subscribers, and these settings on top.
-    pub fn start(settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
         let mut command = command();
         command.env("ADDR", "127.0.0.1:0").env("JWT_KEY", KEY).env("ALLOW_ANONYMOUS", "1");
         command.envs(settings.iter().copied());
@@ -35,7 +35,7 @@ impl Hub {
     }
 
     /// Runs a prepared command, and waits until it serves.
-    pub fn run(mut command: Command) -> Self {
+    pub(crate) fn run(mut command: Command) -> Self {
         command.env("LOG_FORMAT", "JSON").stderr(Stdio::piped()).stdin(Stdio::null());
         let mut child = command.spawn().expect("the binary starts");
         let stderr = child.stderr.take().expect("a pipe");
@@ -51,7 +51,7 @@ impl Hub {
     }
 
     /// Waits for a log line that holds this text.
-    pub fn wait_for_log(&mut self, text: &str) -> String {
+    pub(crate) fn wait_for_log(&mut self, text: &str) -> String {
         let until = Instant::now() + DEADLINE;
         loop {
             match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -66,17 +66,17 @@ impl Hub {
         }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("the hub runs");
     }
 
     /// Waits for its end.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let until = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
@@ -87,31 +87,31 @@ impl Hub {
         }
     }
 
-    pub fn connect(&self) -> Client {
+    pub(crate) fn connect(&self) -> Client {
         Client::new(TcpStream::connect(self.address).expect("the hub accepts"))
     }
 
     /// Sends a request on a connection of its own and reads the whole answer.
-    pub fn request(&self, request: &str) -> Answer {
+    pub(crate) fn request(&self, request: &str) -> Answer {
         let mut client = self.connect();
         client.send(request);
         client.answer()
     }
 
     /// Publishes a form body; answers the id.
-    pub fn publish(&self, body: &str) -> String {
+    pub(crate) fn publish(&self, body: &str) -> String {
         let answer = self.request(&post(body, Some(&publisher())));
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.body
     }
 
     /// Subscribes with this query, and reads the head of the stream.
-    pub fn subscribe(&self, query: &str) -> Stream {
+    pub(crate) fn subscribe(&self, query: &str) -> Stream {
         self.subscribe_with(query, "")
     }
 
     /// Subscribes with more header lines, each with its CR LF.
-    pub fn subscribe_with(&self, query: &str, headers: &str) -> Stream {
+    pub(crate) fn subscribe_with(&self, query: &str, headers: &str) -> Stream {
         let mut client = self.connect();
         client.send(&get(query, headers));
         Stream::open(client)
@@ -127,13 +127,13 @@ impl Drop for Hub {
 }
 
 /// The binary, without any setting of the surroundings.
-pub fn command() -> Command {
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_petasos"));
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command
 }
 
-pub fn token(claim: &Value, exp: Option<u64>) -> String {
+pub(crate) fn token(claim: &Value, exp: Option<u64>) -> String {
     let mut claims = json!({ "mercure": claim });
     if let Some(exp) = exp {
         claims["exp"] = json!(exp);
@@ -141,11 +141,11 @@ pub fn token(claim: &Value, exp: Option<u64>) -> String {
     sign(&claims, KEY.as_bytes(), Algorithm::HS256).expect("signed")
 }
 
-pub fn publisher() -> String {
+pub(crate) fn publisher() -> String {
     token(&json!({ "publish": ["*"] }), None)
 }
 
-pub fn post(body: &str, token: Option<&str>) -> String {
+pub(crate) fn post(body: &str, token: Option<&str>) -> String {
     let authorization = token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
     format!(
         "POST /.well-known/mercure HTTP/1.1\r\nHost: hub\r\n{authorization}Content-Type: \
@@ -154,26 +154,26 @@ pub fn post(body: &str, token: Option<&str>) -> String {
     )
 }
 
-pub fn get(query: &str, headers: &str) -> String {
+pub(crate) fn get(query: &str, headers: &str) -> String {
     format!("GET /.well-known/mercure?{query} HTTP/1.1\r\nHost: hub\r\n{headers}\r\n")
 }
 
 /// One connection.
-pub struct Client {
-    pub socket: TcpStream,
-    pub received: Vec<u8>,
+pub(crate) struct Client {
+    pub(crate) socket: TcpStream,
+    pub(crate) received: Vec<u8>,
 }
 
 /// A complete answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)
     }
 }
@@ -186,18 +186,18 @@ fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
 }
 
 impl Client {
-    pub fn new(socket: TcpStream) -> Self {
+    pub(crate) fn new(socket: TcpStream) -> Self {
         socket.set_nodelay(true).expect("a socket");
         Self { socket, received: Vec::new() }
     }
 
-    pub fn send(&mut self, text: &str) {
+    pub(crate) fn send(&mut self, text: &str) {
         // A hub that has refused the beginning may have closed before the end.
         let _ = self.socket.write_all(text.as_bytes());
     }
 
     /// Reads once; false at the end of the stream.
-    pub fn read_some(&mut self, until: Instant) -> bool {
+    pub(crate) fn read_some(&mut self, until: Instant) -> bool {
         let left = until.saturating_duration_since(Instant::now());
         assert!(!left.is_zero(), "nothing more came: {:?}", String::from_utf8_lossy(&self.received));
         self.socket.set_read_timeout(Some(left)).expect("a socket");
@@ -227,7 +227,7 @@ impl Client {
     }
 
     /// Reads the next answer.
-    pub fn answer(&mut self) -> Answer {
+    pub(crate) fn answer(&mut self) -> Answer {
         let head = self.head();
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
         let length: usize = header(&head, "Content-Length").and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -240,39 +240,39 @@ impl Client {
     }
 
     /// Whether the hub closes the connection without another byte.
-    pub fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         let until = Instant::now() + DEADLINE;
         self.received.is_empty() && !self.read_some(until)
     }
 }
 
 /// One event as it arrived, field by field, without the dispatching empty line.
-pub type Event = String;
+pub(crate) type Event = String;
 
 /// An open stream.
-pub struct Stream {
-    pub client: Client,
-    pub status: u16,
-    pub head: String,
+pub(crate) struct Stream {
+    pub(crate) client: Client,
+    pub(crate) status: u16,
+    pub(crate) head: String,
     chunked: bool,
     text: String,
-    pub ended: bool,
+    pub(crate) ended: bool,
 }
 
 impl Stream {
-    pub fn open(mut client: Client) -> Self {
+    pub(crate) fn open(mut client: Client) -> Self {
         let head = client.head();
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
         let chunked = header(&head, "Transfer-Encoding") == Some("chunked");
         Self { client, status, head, chunked, text: String::new(), ended: false }
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)
     }
 
     /// The next event that is not a comment; `None` at the end of the stream.
-    pub fn next(&mut self) -> Option<Event> {
+    pub(crate) fn next(&mut self) -> Option<Event> {
         let until = Instant::now() + DEADLINE;
         loop {
             while let Some(rest) = self.text.strip_prefix(":\n") {
@@ -293,7 +293,7 @@ impl Stream {
     }
 
     /// The ids of the next events.
-    pub fn ids(&mut self, count: usize) -> Vec<String> {
+    pub(crate) fn ids(&mut self, count: usize) -> Vec<String> {
         (0..count).map(|_| id(&self.next().expect("an event"))).collect()
     }
 
@@ -321,12 +321,12 @@ impl Stream {
 }
 
 /// The id of an event.
-pub fn id(event: &str) -> String {
+pub(crate) fn id(event: &str) -> String {
     event.lines().find_map(|line| line.strip_prefix("id: ")).expect("an id").to_owned()
 }
 
 /// Waits until something holds.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + DEADLINE;
     while !holds() {
         assert!(Instant::now() < until, "{what}");

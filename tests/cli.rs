@@ -1,0 +1,194 @@
+//! Goal: the commands answer scripts as documented: standard output for results, standard error for complaints, and
+//! 0, 1 or 2 as exit status. Method: the built binary, with an environment that holds nothing but what the test sets.
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use petasos::protocol::token::{Algorithm, Claims, VerificationKey};
+use serde_json::json;
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+const DEMO_KEY: &str = "!ChangeThisMercureHubJWTSecretKey!";
+const PRIVATE_KEY: &str = include_str!("data/keys/ec256-private.pem");
+const PUBLIC_KEY: &str = include_str!("data/keys/ec256-public.pem");
+
+fn petasos(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_petasos"));
+    command.env_clear().envs(environment.iter().copied()).args(arguments);
+    command
+}
+
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    petasos(arguments, environment).stdin(Stdio::null()).output().expect("the binary runs")
+}
+
+fn run_with_input(arguments: &[&str], input: &[u8]) -> Output {
+    let mut command = petasos(arguments, &[]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary runs");
+    child.stdin.take().expect("a pipe").write_all(input).expect("it reads");
+    child.wait_with_output().expect("it ends")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("UTF-8")
+}
+
+fn verified(output: &Output, algorithm: Algorithm, key: &str) -> Claims {
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let token = text(&output.stdout).strip_suffix('\n').expect("one line");
+    let key = VerificationKey::new(algorithm, key.as_bytes()).expect("a key");
+    key.verify(token, unix_s()).expect("a valid token")
+}
+
+fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+#[test]
+fn version_and_help_are_told() {
+    let output = run(&["--version"], &[]);
+    assert_eq!(text(&output.stdout), concat!("petasos ", env!("CARGO_PKG_VERSION"), "\n"));
+    let help = run(&["--help"], &[("JWT_KEY", "not-to-be-shown")]);
+    let help = text(&help.stdout);
+    for part in
+        ["Listening:", "Authorization:", "History:", "--heartbeat-interval", "HEARTBEAT_INTERVAL", "match"]
+    {
+        assert!(help.contains(part), "{part} is not in {help}");
+    }
+    assert!(!help.contains("not-to-be-shown"), "{help}");
+    assert_eq!(run(&["--no-such-flag"], &[]).status.code(), Some(2));
+}
+
+#[test]
+fn a_token_says_what_was_asked_for() {
+    let arguments =
+        ["token", "--publish", "a", "--publish", "/b/{c}", "--subscribe", "*", "--payload", r#"{"n":1}"#];
+    let claims = verified(&run(&arguments, &[("JWT_KEY", KEY)]), Algorithm::HS256, KEY);
+    assert_eq!(claims.mercure.publish, Some(vec!["a".to_owned(), "/b/{c}".to_owned()]));
+    assert_eq!(claims.mercure.subscribe, Some(vec!["*".to_owned()]));
+    assert_eq!(claims.mercure.payload, Some(json!({"n": 1})));
+    assert_eq!(claims.exp, None);
+
+    let before = unix_s();
+    let claims = verified(&run(&["token", "--ttl", "1h"], &[("JWT_KEY", KEY)]), Algorithm::HS256, KEY);
+    assert_eq!((claims.mercure.publish, claims.mercure.subscribe), (None, None));
+    let exp = claims.exp.expect("an exp");
+    assert!((before + 3_600..=unix_s() + 3_600).contains(&exp), "{exp}");
+}
+
+#[test]
+fn a_token_is_signed_with_the_key_at_hand() {
+    let flag = ["token", "--key", KEY, "--algorithm", "HS512"];
+    verified(&run(&flag, &[("JWT_KEY", "another")]), Algorithm::HS512, KEY);
+    verified(&run(&["token"], &[("DEMO", "1")]), Algorithm::HS256, DEMO_KEY);
+    verified(&run(&["token"], &[("DEMO", "1"), ("JWT_KEY", KEY)]), Algorithm::HS256, KEY);
+    let es256 = [("JWT_ALGORITHM", "ES256"), ("JWT_KEY", PRIVATE_KEY)];
+    verified(&run(&["token"], &es256), Algorithm::ES256, PUBLIC_KEY);
+}
+
+#[test]
+fn without_a_good_key_or_payload_there_is_no_token() {
+    for (arguments, environment, complaint) in [
+        (&["token"][..], &[][..], "JWT_KEY"),
+        (&["token"], &[("DEMO", "0")], "JWT_KEY"),
+        (&["token", "--payload", "{"], &[("JWT_KEY", KEY)], "--payload"),
+        (&["token", "--ttl", "soon"], &[("JWT_KEY", KEY)], "--ttl"),
+        (&["token", "--algorithm", "none"], &[("JWT_KEY", KEY)], "--algorithm"),
+        (&["token"], &[("JWT_KEY", PUBLIC_KEY), ("JWT_ALGORITHM", "ES256")], "private key"),
+    ] {
+        let output = run(arguments, environment);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(text(&output.stdout), "", "{arguments:?}");
+        let complaints = text(&output.stderr);
+        assert!(complaints.contains(complaint) && !complaints.contains(KEY), "{arguments:?}: {complaints}");
+    }
+}
+
+#[test]
+fn match_prints_the_topics_that_match() {
+    let output = run(&["match", "/books/{id}", "/books/1", "/authors/1", "/books/{id}", "/books/1/2"], &[]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "/books/1\n/books/{id}\n"));
+    let output = run(&["match", "a", "b"], &[]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
+    let too_long = "x".repeat(4_097);
+    for arguments in [&["match"][..], &["match", "a"], &["match", "", "a"], &["match", &too_long, "a"]] {
+        let output = run(arguments, &[]);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(!output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn match_answers_every_line() {
+    let lines = b"*\ta\na\ta\na\tb\n/{x}\t/1\r\n{\t{\na\t\n";
+    let output = run_with_input(&["match", "-"], lines);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "1\n1\n0\n1\n1\n0\n"));
+    assert_eq!(run_with_input(&["match", "-"], b"").status.code(), Some(0));
+}
+
+#[test]
+fn a_line_that_is_no_question_is_named() {
+    for (lines, complaint) in [
+        (&b"a\ta\nno tab\nb\tb\n"[..], "line 2: expected selector<TAB>topic"),
+        (b"a\ta\n\ta\n", "line 2"),
+        (b"a\ta\n\xff\ta\n", "line 2: expected UTF-8"),
+    ] {
+        let output = run_with_input(&["match", "-"], lines);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), "1\n"), "{complaint}");
+        assert!(text(&output.stderr).contains(complaint), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let mut command = petasos(&["match", "-"], &[]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    drop(child.stdout.take());
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // It may end before it has read everything: that is the point.
+    let _ = stdin.write_all("a\ta\n".repeat(100_000).as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+}
+
+#[test]
+fn every_mistake_in_the_settings_is_listed_and_no_secret() {
+    let environment = [
+        ("ADDR", "nowhere"),
+        ("HEARTBEAT_INTERVAL", "15"),
+        ("JWT_KEY", "the-secret"),
+        ("JWT_ALGORITHM", "RS256"),
+        ("CERT_FILE", "/cert.pem"),
+        ("DB_PATH", "updates.db"),
+    ];
+    for arguments in [&["--max-body-size", "lots"][..], &["serve", "--max-body-size", "lots"]] {
+        let output = run(arguments, &environment);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
+        let complaints = text(&output.stderr);
+        for part in [
+            "ADDR",
+            "nowhere",
+            "HEARTBEAT_INTERVAL",
+            "15s",
+            "JWT_KEY",
+            "CERT_FILE",
+            "DB_PATH",
+            "MAX_BODY_SIZE",
+            "1MiB",
+        ] {
+            assert!(complaints.contains(part), "{part} is not in {complaints}");
+        }
+        assert!(!complaints.contains("the-secret"), "{complaints}");
+    }
+    let output = run(&[], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("JWT_KEY"), "{}", text(&output.stderr));
+}

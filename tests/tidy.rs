@@ -1,0 +1,138 @@
+//! The house rules that a test can hold: the law of dependencies, who touches the world, sizes, `unsafe`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FILE_LINES_MAX: usize = 500;
+const FUNCTION_LINES_MAX: usize = 70;
+
+fn files(under: &str) -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            if entry.is_dir() {
+                walk(&entry, found);
+            } else if entry.extension().is_some_and(|extension| extension == "rs") {
+                found.push(entry);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    walk(&root.join(under), &mut found);
+    assert!(!found.is_empty(), "no file under {under}");
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).expect("UTF-8");
+        (path.strip_prefix(root).expect("below the root").to_owned(), text)
+    };
+    found.into_iter().map(read).collect()
+}
+
+fn is_test(path: &Path) -> bool {
+    let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    name == "tests" || name.ends_with("_tests")
+}
+
+/// The lines before the tests, without comments.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
+    lines.enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+/// What no line of code in these rooms may hold.
+fn forbid(rooms: &[&str], words: &[&str]) {
+    for room in rooms {
+        for (path, text) in files(room).iter().filter(|(path, _)| !is_test(path)) {
+            for (number, line) in code(text) {
+                let found = words.iter().find(|word| line.contains(*word));
+                assert!(found.is_none(), "{}:{}: {found:?} has no place here", path.display(), number + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_points_back() {
+    let (http, hub, history) = ("crate::http", "crate::hub", "crate::history");
+    let (ring, runtime, config) = ("crate::ring", "crate::runtime", "crate::config");
+    forbid(&["src/protocol"], &[http, hub, history, ring, runtime, config]);
+    forbid(&["src/http"], &[hub, history, ring, runtime, config]);
+    forbid(&["src/history"], &[http, hub, ring, runtime, config]);
+    forbid(&["src/ring"], &["crate::"]);
+    forbid(&["src/hub"], &[ring, runtime, config]);
+    forbid(&["src/runtime"], &[config]);
+}
+
+#[test]
+fn only_the_runtime_touches_the_world() {
+    let world = [
+        "glommio",
+        "rustix",
+        "std::net::Tcp",
+        "std::fs",
+        "std::thread",
+        "Instant::",
+        "SystemTime",
+        "std::env",
+        "tokio",
+    ];
+    forbid(&["src/protocol", "src/http", "src/hub", "src/history", "src/ring"], &world);
+}
+
+#[test]
+fn unsafe_stays_where_it_is_explained() {
+    for (path, text) in files("src") {
+        let allowed = path.starts_with("src/ring") || path.ends_with("runtime/readiness.rs");
+        let unsafe_lines =
+            code(&text).filter(|(_, line)| line.contains("unsafe {") || line.contains("unsafe impl"));
+        for (number, _) in unsafe_lines {
+            assert!(allowed, "{}:{}: unsafe", path.display(), number + 1);
+            let before: Vec<_> = text.lines().skip(number.saturating_sub(3)).take(3).collect();
+            let explained = before.iter().any(|line| line.contains("// "));
+            assert!(explained, "{}:{}: no SAFETY line", path.display(), number + 1);
+        }
+    }
+}
+
+#[test]
+fn files_and_functions_stay_small() {
+    for (path, text) in files("src").into_iter().chain(files("loadtest/src")) {
+        if is_test(&path) {
+            continue;
+        }
+        let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
+        assert!(lines <= FILE_LINES_MAX, "{} has {lines} lines", path.display());
+        let mut open: Option<(usize, usize, String)> = None;
+        for (number, line) in text.lines().enumerate() {
+            let indent = line.len() - line.trim_start().len();
+            let words = line.trim_start();
+            let starts = words.contains("fn ")
+                && !words.starts_with("//")
+                && words.contains('(')
+                && !words.ends_with(';');
+            match &open {
+                None if starts && !words.ends_with('}') => open = Some((number, indent, words.to_owned())),
+                Some((first, own, name)) if indent == *own && words.starts_with('}') => {
+                    let length = number - first + 1;
+                    assert!(
+                        length <= FUNCTION_LINES_MAX,
+                        "{}:{}: {name} has {length} lines",
+                        path.display(),
+                        first + 1
+                    );
+                    open = None;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn modules_say_what_they_are_for_and_nothing_is_left_undone() {
+    for (path, text) in files("src").into_iter().chain(files("loadtest/src")) {
+        assert!(text.starts_with("//!"), "{} does not say what it is for", path.display());
+        for mark in ["todo!", "unimplemented!", "FIXME", "#[ignore", "allow(clippy"] {
+            assert!(!text.contains(mark), "{}: {mark}", path.display());
+        }
+    }
+}
