@@ -3,14 +3,13 @@
 //! Every mistake is found before anything starts, and all of them are listed. Invariants: units are converted here, once;
 //! a secret is never part of a message; a setting that this version does not have is refused, not ignored.
 
+mod keys;
 mod names;
 mod options;
 mod values;
 
 use std::fmt;
 use std::net::SocketAddr;
-
-use jsonwebtoken::Algorithm;
 
 pub use options::Options;
 
@@ -21,7 +20,6 @@ use crate::hub::shard::ShardSettings;
 use crate::limits::{BODY_BYTES_MAX_DEFAULT, SELECTORS_MAX_DEFAULT, SUBSCRIBER_BUFFER_DEFAULT};
 use crate::protocol::grant::Authorization;
 use crate::protocol::names::COOKIE_NAME;
-use crate::protocol::token::VerificationKey;
 use crate::runtime::{Settings, Timeouts};
 
 /// The key of demo mode. Everybody knows it.
@@ -127,6 +125,7 @@ impl Reader<'_> {
         let log_format = self.value("LOG_FORMAT", &o.log_format, |text| match text {
             "TEXT" => Ok(LogFormat::Text),
             "JSON" => Ok(LogFormat::Json),
+            "FLUENTD" => Err("TEXT or JSON: FLUENTD is not supported by this version".to_owned()),
             _ => Err("TEXT or JSON".to_owned()),
         });
         let default_level = if debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
@@ -215,103 +214,6 @@ impl Reader<'_> {
         })
     }
 
-    fn keys(&mut self, o: &Options, demo: bool) -> (Option<VerificationKey>, Option<VerificationKey>) {
-        let common = self.value("JWT_ALGORITHM", &o.jwt_algorithm, algorithm).unwrap_or(Algorithm::HS256);
-        let both = self.secret("JWT_KEY", &o.jwt_key, "JWT_KEY_FILE", &o.jwt_key_file);
-        let publisher = self.secret(
-            "PUBLISHER_JWT_KEY",
-            &o.publisher_jwt_key,
-            "PUBLISHER_JWT_KEY_FILE",
-            &o.publisher_jwt_key_file,
-        );
-        let subscriber = self.secret(
-            "SUBSCRIBER_JWT_KEY",
-            &o.subscriber_jwt_key,
-            "SUBSCRIBER_JWT_KEY_FILE",
-            &o.subscriber_jwt_key_file,
-        );
-        let publisher_algorithm =
-            self.value("PUBLISHER_JWT_ALGORITHM", &o.publisher_jwt_algorithm, algorithm).unwrap_or(common);
-        let subscriber_algorithm =
-            self.value("SUBSCRIBER_JWT_ALGORITHM", &o.subscriber_jwt_algorithm, algorithm).unwrap_or(common);
-        let is_demo_key = demo && both.is_none() && (publisher.is_none() || subscriber.is_none());
-        let both = if is_demo_key {
-            self.warnings.push("tokens are verified with the demo key, which everybody knows".to_owned());
-            Some(("JWT_KEY", DEMO_KEY.to_owned()))
-        } else {
-            both
-        };
-        let publisher = publisher.or_else(|| both.clone());
-        let subscriber = subscriber.or(both);
-        (
-            self.key("PUBLISHER_JWT_KEY", publisher, publisher_algorithm),
-            self.key("SUBSCRIBER_JWT_KEY", subscriber, subscriber_algorithm),
-        )
-    }
-
-    fn key(
-        &mut self,
-        name: &'static str,
-        given: Option<(&'static str, String)>,
-        algorithm: Algorithm,
-    ) -> Option<VerificationKey> {
-        let Some((source, text)) = given else {
-            let expected = "a key in JWT_KEY (for both roles) or here; `openssl rand -base64 48` makes one. \
-                            To try the hub, start it with DEMO=1";
-            self.mistake(name, None, expected.to_owned());
-            return None;
-        };
-        match VerificationKey::new(algorithm, text.as_bytes()) {
-            Ok(key) => {
-                let warning =
-                    format!("{source} is shorter than the output of {algorithm:?}'s hash: use a longer one");
-                if key.is_short() && !self.warnings.contains(&warning) {
-                    self.warnings.push(warning);
-                }
-                Some(key)
-            }
-            Err(error) => {
-                let expected = format!("a key for {algorithm:?}: {error}");
-                if !self.mistakes.iter().any(|mistake| mistake.name == source && mistake.expected == expected)
-                {
-                    self.mistake(source, None, expected);
-                }
-                None
-            }
-        }
-    }
-
-    /// A secret, from its variable or from its file; with the name of where it was.
-    fn secret(
-        &mut self,
-        name: &'static str,
-        given: &Option<String>,
-        file_name: &'static str,
-        file: &Option<String>,
-    ) -> Option<(&'static str, String)> {
-        let given = given.as_deref().filter(|text| !text.is_empty());
-        let file = file.as_deref().filter(|text| !text.is_empty());
-        match (given, file) {
-            (Some(_), Some(path)) => {
-                self.mistake(file_name, Some(path.to_owned()), format!("{name} or {file_name}, not both"));
-                None
-            }
-            (Some(text), None) => Some((name, text.to_owned())),
-            (None, Some(path)) => match (self.surroundings.read_file)(path) {
-                Ok(text) => Some((file_name, text.trim_end_matches(['\r', '\n']).to_owned())),
-                Err(error) => {
-                    self.mistake(
-                        file_name,
-                        Some(path.to_owned()),
-                        format!("a file that can be read: {error}"),
-                    );
-                    None
-                }
-            },
-            (None, None) => None,
-        }
-    }
-
     fn retention(&mut self, o: &Options) -> Retention {
         self.value("DB_PATH", &o.db_path, |text| match text {
             MEMORY => Ok(()),
@@ -344,8 +246,8 @@ impl Reader<'_> {
     }
 
     fn refuse_other_versions(&mut self) {
-        for (name, value) in names::set_but_unsupported(self.surroundings.environment) {
-            self.mistake(name, Some(value), "nothing: this version does not support it".to_owned());
+        for (name, value, expected) in names::set_but_unsupported(self.surroundings.environment) {
+            self.mistake(name, Some(value), expected);
         }
     }
 
@@ -369,11 +271,6 @@ impl Reader<'_> {
     fn mistake(&mut self, name: &'static str, value: Option<String>, expected: String) {
         self.mistakes.push(Mistake { name, value, expected });
     }
-}
-
-fn algorithm(text: &str) -> Result<Algorithm, String> {
-    let expected = "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA";
-    text.parse().map_err(|_| expected.to_owned())
 }
 
 #[cfg(test)]

@@ -192,3 +192,16 @@ fn every_mistake_in_the_settings_is_listed_and_no_secret() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("JWT_KEY"), "{}", text(&output.stderr));
 }
+
+/// Whatever keeps a hub from starting, its log says it before the process ends, in both formats.
+#[test]
+fn a_hub_that_cannot_listen_says_why_and_exits_with_1() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address").to_string();
+    for format in ["TEXT", "JSON"] {
+        let output = run(&["serve"], &[("DEMO", "1"), ("ADDR", &address), ("LOG_FORMAT", format)]);
+        let log = text(&output.stderr);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""), "{log}");
+        assert!(log.contains("ERROR") && log.contains(&address), "{log}");
+    }
+}

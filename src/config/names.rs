@@ -27,12 +27,17 @@ const UNSUPPORTED: [(&str, &[&str]); 18] = [
     ("WRITE_TIMEOUT", &["0", "0s"]),
 ];
 
-/// The settings of other versions that are switched on.
-pub(super) fn set_but_unsupported(environment: &[(String, String)]) -> Vec<(&'static str, String)> {
+/// The settings of other versions that are switched on: name, value and what is expected instead.
+pub(super) fn set_but_unsupported(environment: &[(String, String)]) -> Vec<(&'static str, String, String)> {
     let set = environment.iter().filter(|(_, value)| !value.is_empty());
     set.filter_map(|(name, value)| {
         let (name, off) = UNSUPPORTED.iter().find(|(known, _)| known == name)?;
-        (!off.contains(&value.as_str())).then(|| (*name, value.clone()))
+        let values = match off {
+            [] => "nothing".to_owned(),
+            off => format!("nothing or {}", off.join(" or ")),
+        };
+        let expected = format!("{values}: {name} is not supported by this version");
+        (!off.contains(&value.as_str())).then(|| (*name, value.clone(), expected))
     })
     .collect()
 }

@@ -124,6 +124,91 @@ fn keys_come_from_files_and_short_ones_are_warned_of() {
 }
 
 #[test]
+fn a_key_that_is_wrong_is_not_said_to_be_missing_too() {
+    let missing = Options { jwt_key_file: some("/missing"), ..Options::default() };
+    let twice = Options { jwt_key_file: some("/key"), ..with_key() };
+    let wrong = Options { jwt_algorithm: some("RS256"), ..with_key() };
+    for (options, name) in [(missing, "JWT_KEY_FILE"), (twice, "JWT_KEY_FILE"), (wrong, "JWT_KEY")] {
+        for demo in [None, some("1")] {
+            let mistakes = read(&Options { demo, ..options.clone() }, &[]).err().expect("a mistake");
+            assert_eq!(mistakes.len(), 1, "{mistakes:#?}");
+            assert!(mistakes[0].starts_with(name), "{mistakes:#?}");
+        }
+    }
+}
+
+#[test]
+fn the_demo_key_stands_in_only_for_a_key_that_is_missing() {
+    let is_told =
+        |options: &Options| valid(options, &[]).warnings.iter().any(|line| line.contains("demo key"));
+    let secret = || some("0123456789abcdef0123456789abcdef");
+    let demo = || Options { demo: some("1"), ..Options::default() };
+    assert!(is_told(&Options { publisher_jwt_key: secret(), ..demo() }), "subscribers have none");
+    assert!(!is_told(&Options { jwt_key: secret(), ..demo() }));
+    let each = Options { publisher_jwt_key: secret(), subscriber_jwt_key: secret(), ..demo() };
+    assert!(!is_told(&each));
+    assert!(read(&Options { demo: None, subscriber_jwt_key: None, ..each }, &[]).is_err());
+}
+
+/// A setting that would be ignored silently is refused, unless it asks for what this version does anyway.
+#[test]
+fn settings_of_other_versions_are_refused_unless_they_are_off() {
+    let off = [
+        ("ACCESS_LOG", "0"),
+        ("CERT_FILE", ""),
+        ("COMPRESS", "false"),
+        ("HISTORY_MAX_AGE", "0s"),
+        ("SUBSCRIPTIONS", "0"),
+        ("USE_FORWARDED_HEADERS", "0"),
+        ("WRITE_TIMEOUT", "0s"),
+    ];
+    assert!(read(&with_key(), &off).is_ok());
+    let on = [
+        ("ACCESS_LOG", "1"),
+        ("ACME_HOSTS", "example.com"),
+        ("CERT_FILE", "/cert.pem"),
+        ("COMPRESS", "1"),
+        ("HISTORY_CLEANUP_FREQUENCY", "0"),
+        ("HISTORY_MAX_AGE", "1h"),
+        ("HISTORY_SYNC", "always"),
+        ("KEY_FILE", "/key.pem"),
+        ("METRICS_ADDR", ":9090"),
+        ("PUBLISHER_JWKS_URL", "https://example.com/keys"),
+        ("SUBSCRIPTIONS", "true"),
+        ("USE_FORWARDED_HEADERS", "1"),
+        ("WRITE_TIMEOUT", "60s"),
+    ];
+    let mistakes = read(&with_key(), &on).err().expect("mistakes");
+    assert_eq!(mistakes.len(), on.len(), "{mistakes:#?}");
+    for (line, (name, _)) in mistakes.iter().zip(on) {
+        assert!(line.starts_with(name) && line.contains("not supported by this version"), "{line}");
+    }
+    let fluentd = Options { log_format: some("FLUENTD"), ..with_key() };
+    let mistakes = read(&fluentd, &[]).err().expect("a mistake");
+    assert!(mistakes[0].contains("not supported by this version"), "{mistakes:?}");
+}
+
+/// The suffixes and the bounds of sizes, through to the settings they end in.
+#[test]
+fn sizes_reach_the_settings_within_their_bounds() {
+    let body = |text: &str| {
+        read(&Options { max_body_size: some(text), ..with_key() }, &[])
+            .map(|c| c.settings.gate.body_bytes_max)
+    };
+    for (text, bytes) in [("1048576", 1 << 20), ("1MiB", 1 << 20), ("512KiB", 512 << 10), ("1MB", 1_000_000)]
+    {
+        assert_eq!(body(text), Ok(bytes), "{text}");
+    }
+    assert!(body("256MiB").is_ok() && body("257MiB").is_err());
+    let buffer = |text: &str| {
+        let options = Options { subscriber_buffer: some(text), ..with_key() };
+        read(&options, &[]).map(|config| config.settings.shard.subscriber_buffer_bytes)
+    };
+    assert_eq!((buffer("4KiB"), buffer("1GiB")), (Ok(4 << 10), Ok(1 << 30)));
+    assert!(buffer("4095").is_err() && buffer("2GiB").is_err());
+}
+
+#[test]
 fn cores_are_chosen() {
     let cpus = |shards: Option<&str>, cpus: Option<&str>| {
         let options =

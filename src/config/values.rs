@@ -14,12 +14,16 @@ pub(super) fn switch(text: &str) -> Result<bool, Expected> {
     }
 }
 
-/// Milliseconds; at most a year, which no timeout of a server exceeds.
+/// Milliseconds; at most a year, which no timeout of a server exceeds. Less than one is refused rather than rounded: zero
+/// switches a timeout off.
 pub(super) fn duration_ms(text: &str) -> Result<u64, Expected> {
+    const MIN: Duration = Duration::from_millis(1);
     const MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
     match humantime::parse_duration(text) {
-        Ok(duration) if duration <= MAX => Ok(duration.as_millis() as u64),
-        _ => Err("a duration such as 15s, 2m or 0s, at most 365d".to_owned()),
+        Ok(duration) if duration.is_zero() || (MIN..=MAX).contains(&duration) => {
+            Ok(duration.as_millis() as u64)
+        }
+        _ => Err("a duration such as 15s, 2m or 0s, from 1ms to 365d".to_owned()),
     }
 }
 
@@ -103,7 +107,7 @@ mod tests {
         assert_eq!(duration_ms("2m"), Ok(120_000));
         assert_eq!(duration_ms("0s"), Ok(0));
         assert_eq!(duration_ms("1m 500ms"), Ok(60_500));
-        for text in ["15", "s", "-1s", "366d", ""] {
+        for text in ["15", "s", "-1s", "366d", "999us", "1ns", ""] {
             assert!(duration_ms(text).is_err(), "{text}");
         }
     }

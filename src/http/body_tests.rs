@@ -10,11 +10,7 @@ const BOUND: u64 = 32;
 type Outcome = Result<(Vec<u8>, usize), Refusal>;
 
 /// Feeds pieces until the body is complete, fails, or the input ends; none when it is not complete then.
-fn feed<'a>(
-    length: BodyLength,
-    bound: u64,
-    pieces: impl Iterator<Item = &'a [u8]>,
-) -> Option<Outcome> {
+fn feed<'a>(length: BodyLength, bound: u64, pieces: impl Iterator<Item = &'a [u8]>) -> Option<Outcome> {
     let mut body = match Body::new(length, bound) {
         Ok(body) => body,
         Err(refusal) => return Some(Err(refusal)),
@@ -96,8 +92,22 @@ fn chunks_are_joined_and_what_follows_is_left() {
 #[test]
 fn a_chunk_size_is_hexadecimal_digits_and_nothing_else() {
     for size in [
-        "", "+1", "-1", "0x1", "1 ", " 1", "1\t", "g", "1g", "1_0", "\0", "\u{ff11}", "1,1", "00000000000000001",
-        "ffffffffffffffff0", "\r",
+        "",
+        "+1",
+        "-1",
+        "0x1",
+        "1 ",
+        " 1",
+        "1\t",
+        "g",
+        "1g",
+        "1_0",
+        "\0",
+        "\u{ff11}",
+        "1,1",
+        "00000000000000001",
+        "ffffffffffffffff0",
+        "\r",
     ] {
         assert_refused(format!("{size}\r\na\r\n0\r\n\r\n"), Refusal::Chunk);
     }
@@ -116,6 +126,13 @@ fn a_line_of_the_chunked_coding_ends_with_cr_lf() {
         "1\r\na\r0\r\n\r\n",
         "1\r\nab\r\n0\r\n\r\n",
         "1\r\na0\r\n\r\n",
+        // One byte that is not the one which belongs there, all the others right.
+        "1\rxa\r\n0\r\n\r\n",
+        "1\r\nax\n0\r\n\r\n",
+        "1\r\na\rx0\r\n\r\n",
+        "0\rx\r\n",
+        "0\r\nx\rx\r\n",
+        "0\r\n\rx",
         "0\n\r\n",
         "0\r\n\n",
         "0\r\n\r\r",

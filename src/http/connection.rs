@@ -29,7 +29,7 @@ use crate::http::body::{Body, BodyLength};
 use crate::http::head::{Head, parse_complete};
 use crate::http::refusal::Refusal;
 use crate::http::request::Request;
-use crate::http::scan::{Scanner, skip_empty_lines};
+use crate::http::scan::{Scanner, skip_empty_lines, starts_empty_line};
 use crate::limits::{EMPTY_LINES_MAX, HEAD_BYTES_MAX, PIPELINED_BYTES_MAX, READ_BUFFER_BYTES_MAX};
 
 /// The interim answer that asks for the body (RFC 9110, section 15.2.1).
@@ -123,6 +123,7 @@ impl Connection {
                 self.buffer.drain(..self.start);
                 self.start = 0;
             }
+            self.reserve(taken);
             self.buffer.extend_from_slice(&bytes[..taken]);
             debug_assert!(self.buffer.len() <= READ_BUFFER_BYTES_MAX);
         }
@@ -208,12 +209,11 @@ impl Connection {
     fn poll_head(&mut self) -> Event<'_> {
         let State::Head { mut scanner, mut empty_lines_left } = self.state else { return Event::NeedMore };
         let skipped = skip_empty_lines(self.held(), &mut empty_lines_left);
-        if let Some(skipped) = skipped {
-            self.consume(skipped);
-        }
-        let found = match skipped {
-            Some(_) if !self.held().is_empty() => scanner.find_end(self.held()),
-            _ => Ok(None),
+        self.consume(skipped);
+        let found = if self.held().is_empty() || starts_empty_line(self.held(), empty_lines_left) {
+            Ok(None)
+        } else {
+            scanner.find_end(self.held())
         };
         let head_bytes = match found {
             Ok(Some(head_bytes)) => head_bytes,
@@ -278,6 +278,15 @@ impl Connection {
         if self.start == self.buffer.len() {
             self.buffer.clear();
             self.start = 0;
+        }
+    }
+
+    /// Makes room like a `Vec` does, but not beyond what may ever be held.
+    fn reserve(&mut self, more_bytes: usize) {
+        let needed = self.buffer.len() + more_bytes;
+        if needed > self.buffer.capacity() {
+            let capacity = needed.max((2 * self.buffer.capacity()).min(READ_BUFFER_BYTES_MAX));
+            self.buffer.reserve_exact(capacity - self.buffer.len());
         }
     }
 

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use crate::http::body::BodyLength;
 use crate::http::refusal::Refusal;
 use crate::http::request::{Method, Request, Single, Version};
-use crate::http::scan::{Scanner, skip_empty_lines};
+use crate::http::scan::{Scanner, skip_empty_lines, starts_empty_line};
 use crate::http::target::{Target, valid_host};
 use crate::limits::{EMPTY_LINES_MAX, HEADERS_MAX};
 
@@ -31,7 +31,10 @@ pub struct Head<'a> {
 /// The [`Refusal`] to answer before the connection is closed; it is found as soon as a bound is passed, complete or not.
 pub fn parse_head(buf: &[u8]) -> Result<Option<(Head<'_>, usize)>, Refusal> {
     let mut empty_lines_left = EMPTY_LINES_MAX;
-    let Some(start) = skip_empty_lines(buf, &mut empty_lines_left) else { return Ok(None) };
+    let start = skip_empty_lines(buf, &mut empty_lines_left);
+    if starts_empty_line(&buf[start..], empty_lines_left) {
+        return Ok(None);
+    }
     let Some(length) = Scanner::default().find_end(&buf[start..])? else { return Ok(None) };
     let end = start + length;
     Ok(Some((parse_complete(&buf[start..end])?, end)))
@@ -160,10 +163,13 @@ fn refusal_of(error: httparse::Error, head: &[u8]) -> Refusal {
     }
 }
 
-/// Whether the request line ends with a well-formed version (RFC 9112, section 2.3), which then is not one of ours.
+/// Whether the request line has its three parts and the last is a well-formed version (RFC 9112, section 2.3), which
+/// then is not one of ours. With a space too many it is no request line, whatever it ends with.
 fn names_another_version(head: &[u8]) -> bool {
     let line = &head[..memchr::memchr(b'\r', head).unwrap_or(head.len())];
-    matches!(line, [.., b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+    let mut parts = line.split(|&byte| byte == b' ').skip(2);
+    let version = parts.next().filter(|_| parts.next().is_none());
+    matches!(version, Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
         if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 

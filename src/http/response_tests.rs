@@ -163,10 +163,9 @@ fn a_published_update_is_answered_with_its_id_alone() {
 
 #[test]
 fn a_401_challenges_and_never_says_why() {
-    for (challenge, expected) in [
-        (Challenge::Missing, "Bearer"),
-        (Challenge::InvalidToken, "Bearer error=\"invalid_token\""),
-    ] {
+    for (challenge, expected) in
+        [(Challenge::Missing, "Bearer"), (Challenge::InvalidToken, "Bearer error=\"invalid_token\"")]
+    {
         let response = Response::unauthorized(challenge);
         assert_eq!(response.status(), Status::Unauthorized);
         assert_eq!(value(&response, "WWW-Authenticate"), Some(expected));

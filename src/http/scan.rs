@@ -56,18 +56,76 @@ impl Scanner {
 }
 
 /// The length of the empty lines at the start of `input`, of which `lines_left` are tolerated (RFC 9112, section 2.2:
-/// old clients end a body with one). None when `input` is a CR whose LF may follow.
-pub(crate) fn skip_empty_lines(input: &[u8], lines_left: &mut usize) -> Option<usize> {
+/// old clients end a body with one). They are counted, so the caller must not show them again.
+pub(crate) fn skip_empty_lines(input: &[u8], lines_left: &mut usize) -> usize {
     let mut rest = input;
-    while *lines_left > 0 {
-        match rest {
-            [b'\r', b'\n', behind @ ..] => {
-                *lines_left -= 1;
-                rest = behind;
-            }
-            [b'\r'] => return None,
-            _ => break,
+    while *lines_left > 0
+        && let [b'\r', b'\n', behind @ ..] = rest
+    {
+        *lines_left -= 1;
+        rest = behind;
+    }
+    input.len() - rest.len()
+}
+
+/// Whether `input` is a CR whose LF may still make it an empty line that is tolerated.
+pub(crate) fn starts_empty_line(input: &[u8], lines_left: usize) -> bool {
+    lines_left > 0 && input == b"\r"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &[u8] = b"GET /hub HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n";
+
+    #[test]
+    fn a_byte_that_was_looked_at_is_not_looked_at_again() {
+        let mut scanner = Scanner::default();
+        for end in 0..HEAD.len() {
+            assert_eq!(scanner.find_end(&HEAD[..end]), Ok(None));
+            assert_eq!(scanner.scanned_bytes, end, "the next call starts where this one ended");
+        }
+        assert_eq!(scanner.find_end(HEAD), Ok(Some(HEAD.len())));
+
+        // Line ends that were not there before would be an error, were they seen. The CR before an LF may be an old byte.
+        for cut in 2..HEAD.len() {
+            let mut scanner = Scanner::default();
+            assert_eq!(scanner.find_end(&HEAD[..cut]), Ok(None));
+            let mut altered = HEAD.to_vec();
+            altered[1..cut - 1].fill(b'\n');
+            assert_eq!(scanner.find_end(&altered), Ok(Some(HEAD.len())), "{cut}");
         }
     }
-    Some(input.len() - rest.len())
+
+    #[test]
+    fn the_bounds_hold_at_the_byte_that_passes_them() {
+        let (mut scanner, mut refused_at) = (Scanner::default(), None);
+        let line = [b'a'; REQUEST_LINE_BYTES_MAX + 2];
+        for end in 0..line.len() {
+            if let Err(refusal) = scanner.find_end(&line[..end]) {
+                refused_at = Some((end, refusal));
+                break;
+            }
+        }
+        assert_eq!(refused_at, Some((REQUEST_LINE_BYTES_MAX + 1, Refusal::TargetTooLong)));
+
+        let mut head = b"a\r\n".to_vec();
+        head.resize(HEAD_BYTES_MAX, b'b');
+        let mut scanner = Scanner::default();
+        assert_eq!(scanner.find_end(&head[..HEAD_BYTES_MAX - 1]), Ok(None));
+        assert_eq!(scanner.find_end(&head), Err(Refusal::HeadTooLong));
+    }
+
+    #[test]
+    fn empty_lines_are_counted_once() {
+        let mut lines_left = 2;
+        assert_eq!(skip_empty_lines(b"\r\n\r", &mut lines_left), 2);
+        assert_eq!(lines_left, 1);
+        assert!(starts_empty_line(b"\r", lines_left));
+        assert_eq!(skip_empty_lines(b"\r\n\r\nGET", &mut lines_left), 2);
+        assert_eq!(lines_left, 0);
+        assert!(!starts_empty_line(b"\r", lines_left));
+        assert!(!starts_empty_line(b"\rX", 1));
+    }
 }

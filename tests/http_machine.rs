@@ -1,0 +1,259 @@
+//! Goal: what the HTTP/1 machine tells depends on the bytes of a connection, never on how the network cut them.
+//!
+//! Method: every pipeline, valid or not, is fed whole, byte by byte, and cut in two and in three at every place; random
+//! valid pipelines are also compared with what they were made of. Only public items are used, as `runtime` uses them.
+
+use petasos::http::connection::{Connection, Event, Phase};
+use petasos::http::refusal::Refusal;
+use petasos::http::request::{Method, Version};
+use petasos::limits::EMPTY_LINES_MAX;
+use proptest::prelude::*;
+
+const BODY_BYTES_MAX: u64 = 40;
+
+/// What the machine told, owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Told {
+    Head { method: Method, version: Version, path: String, query: Option<String>, host: Option<String> },
+    Body(Vec<u8>),
+    Refused(Refusal),
+    Answered { keep_alive: bool },
+}
+
+/// Feeds the pieces, accepts every body, answers everything, and stops when the machine closes.
+fn drive<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Told> {
+    let mut connection = Connection::new();
+    let mut told = Vec::new();
+    for mut piece in pieces {
+        while !piece.is_empty() && connection.phase() != Phase::Closed {
+            let taken = connection.receive(piece);
+            assert!(taken > 0, "stuck in {:?} after {told:?}", connection.phase());
+            piece = &piece[taken..];
+            drain(&mut connection, &mut told);
+        }
+    }
+    told
+}
+
+fn drain(connection: &mut Connection, told: &mut Vec<Told>) {
+    loop {
+        match connection.poll() {
+            Event::NeedMore => return,
+            Event::Head(request) => {
+                told.push(Told::Head {
+                    method: request.method,
+                    version: request.version,
+                    path: request.path.to_owned(),
+                    query: request.query.map(str::to_owned),
+                    host: request.host.map(str::to_owned),
+                });
+                // Whether 100 (Continue) is owed does depend on how much of the body has come along.
+                let _owes_continue = connection.accept_body(BODY_BYTES_MAX);
+                continue;
+            }
+            Event::Body(content) => told.push(Told::Body(content)),
+            Event::Refused(refusal) => told.push(Told::Refused(refusal)),
+        }
+        told.push(Told::Answered { keep_alive: connection.begin_answer() });
+        connection.answered();
+    }
+}
+
+fn whole(bytes: &[u8]) -> Vec<Told> {
+    drive(std::iter::once(bytes))
+}
+
+/// Checks every cut in two, a sample of those in three, and single bytes; returns what is told each time.
+fn however_cut(bytes: &[u8]) -> Vec<Told> {
+    let expected = whole(bytes);
+    assert_eq!(drive(bytes.chunks(1)), expected, "byte by byte: {}", bytes.escape_ascii());
+    for first in 0..=bytes.len() {
+        let (start, rest) = bytes.split_at(first);
+        assert_eq!(drive([start, rest].into_iter()), expected, "cut at {first}: {}", bytes.escape_ascii());
+        for second in [1, 2, 3, rest.len() / 2] {
+            let (middle, end) = rest.split_at(second.min(rest.len()));
+            let told = drive([start, middle, end].into_iter());
+            assert_eq!(told, expected, "cut at {first} and {second} behind: {}", bytes.escape_ascii());
+        }
+    }
+    expected
+}
+
+#[test]
+fn a_pipeline_is_told_alike_however_it_is_cut() {
+    let told = however_cut(
+        b"\r\n\r\n\r\n\r\nGET /1?a=b HTTP/1.1\r\nHost: a\r\n\r\n\
+        POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello\r\n\
+        POST /3 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n1\r\n!\r\n0\r\nX: y\r\n\r\n\
+        HEAD http://b/4 HTTP/1.1\r\nHost: a\r\nX:  \t \r\n\r\n\
+        OPTIONS * HTTP/1.0\r\n\r\nGET /ignored HTTP/1.1\r\nHost: a\r\n\r\n",
+    );
+    let paths: Vec<_> = told
+        .iter()
+        .filter_map(|told| match told {
+            Told::Head { path, .. } => Some(path.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(paths, ["/1", "/2", "/3", "/4", "*"], "in order, and none behind the end");
+    assert_eq!(told.last(), Some(&Told::Answered { keep_alive: false }));
+    let bodies: Vec<_> = told.iter().filter(|told| matches!(told, Told::Body(_))).cloned().collect();
+    assert_eq!(bodies, ["", "hello", "hello!", "", ""].map(|body| Told::Body(body.into())));
+}
+
+#[test]
+fn a_refusal_is_told_alike_however_it_is_cut() {
+    for (bytes, refusal) in [
+        ("GET / HTTP/1.1\nHost: a\n\n", Refusal::LineEnding),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\n", Refusal::LineEnding),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", Refusal::FieldValue),
+        ("GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", Refusal::FieldName),
+        ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", Refusal::FieldName),
+        ("GET / HTTP/1.1\r\n\r\n", Refusal::Host),
+        ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::RequestLine),
+        ("GET /#a HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Target),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Refusal::Version),
+        ("\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::RequestLine),
+        ("\r\n\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::RequestLine),
+        ("\u{16}\u{3}\u{1}", Refusal::RequestLine),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
+            Refusal::ContentLength,
+        ),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 41\r\n\r\na", Refusal::BodyTooLarge),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n28\r\n",
+            Refusal::BodyTooLarge,
+        ),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", Refusal::Chunk),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\n\n", Refusal::Chunk),
+    ] {
+        for before in ["", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+            let told = however_cut(format!("{before}{bytes}").as_bytes());
+            let end = [Told::Refused(refusal), Told::Answered { keep_alive: false }];
+            assert!(told.ends_with(&end), "{bytes:?}: {told:?}");
+        }
+    }
+}
+
+#[test]
+fn a_request_smuggled_into_a_body_is_a_body() {
+    let inner = "GET /x HTTP/1.1\r\nHost: b\r\n\r\n";
+    let fixed = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{inner}", inner.len());
+    let chunk = format!("{:x}\r\n{inner}\r\n0\r\n\r\n", inner.len());
+    let chunked = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}");
+    for bytes in [fixed, chunked] {
+        let told = however_cut(bytes.as_bytes());
+        assert_eq!(told[1..], [Told::Body(inner.into()), Told::Answered { keep_alive: true }]);
+    }
+}
+
+/// One valid request: its bytes, and what is to be told of it.
+#[derive(Clone, Debug)]
+struct Sample {
+    bytes: Vec<u8>,
+    told: Vec<Told>,
+}
+
+#[derive(Clone, Debug)]
+enum Framing {
+    None,
+    Fixed,
+    Chunks { bytes_each: usize, extension: String, trailers: String },
+}
+
+fn framing() -> impl Strategy<Value = Framing> {
+    prop_oneof![
+        Just(Framing::None),
+        Just(Framing::Fixed),
+        (1_usize..20, "(;[a-z]{1,4}(=[a-z]{1,4})?)?", "(X-[a-z]{1,4}: [a-z ]{0,4}\r\n){0,2}").prop_map(
+            |(bytes_each, extension, trailers)| Framing::Chunks { bytes_each, extension, trailers }
+        ),
+    ]
+}
+
+prop_compose! {
+    fn sample()(
+        (name, method) in prop::sample::select(vec![
+            ("GET", Method::Get), ("POST", Method::Post), ("PUT", Method::NotAllowed), ("PURGE", Method::Unknown),
+        ]),
+        empty_lines in 0..=EMPTY_LINES_MAX,
+        path in "/[a-z%~{}é]{0,8}",
+        query in prop::option::of("[a-z=&?/%]{0,8}"),
+        fields in "(X-[A-Za-z]{1,6}:[ \t]{0,2}[!-~é]{0,6}[ \t]{0,2}\r\n){0,4}",
+        framing in framing(),
+        content in prop::collection::vec(any::<u8>(), 0..=BODY_BYTES_MAX as usize),
+        closes in prop::bool::weighted(0.1),
+    ) -> Sample {
+        let target = query.as_ref().map_or(path.clone(), |query| format!("{path}?{query}"));
+        let close = if closes { "Connection: close\r\n" } else { "" };
+        let start = format!("{}{name} {target} HTTP/1.1\r\n{fields}Host: a\r\n{close}", "\r\n".repeat(empty_lines));
+        let mut bytes = start.into_bytes();
+        let content = match framing {
+            Framing::None => {
+                bytes.extend_from_slice(b"\r\n");
+                Vec::new()
+            }
+            Framing::Fixed => {
+                bytes.extend_from_slice(format!("Content-Length: {}\r\n\r\n", content.len()).as_bytes());
+                bytes.extend_from_slice(&content);
+                content
+            }
+            Framing::Chunks { bytes_each, extension, trailers } => {
+                bytes.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
+                for chunk in content.chunks(bytes_each) {
+                    bytes.extend_from_slice(format!("{:x}{extension}\r\n", chunk.len()).as_bytes());
+                    bytes.extend_from_slice(chunk);
+                    bytes.extend_from_slice(b"\r\n");
+                }
+                bytes.extend_from_slice(format!("0\r\n{trailers}\r\n").as_bytes());
+                content
+            }
+        };
+        let head = Told::Head { method, version: Version::Http11, path, query, host: Some("a".to_owned()) };
+        Sample { bytes, told: vec![head, Told::Body(content), Told::Answered { keep_alive: !closes }] }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_valid_pipeline_is_told_as_it_was_made(
+        samples in prop::collection::vec(sample(), 1..6),
+        cuts in prop::collection::vec(1_usize..64, 1..32),
+    ) {
+        let bytes = samples.iter().flat_map(|sample| sample.bytes.iter().copied()).collect::<Vec<_>>();
+        let mut expected = Vec::new();
+        for sample in samples {
+            expected.extend(sample.told);
+            if expected.last() == Some(&Told::Answered { keep_alive: false }) {
+                break;
+            }
+        }
+        prop_assert_eq!(whole(&bytes), expected.clone());
+        let mut cuts = cuts.into_iter().cycle();
+        let mut rest = &bytes[..];
+        let pieces = std::iter::from_fn(|| {
+            let (piece, behind) = rest.split_at(cuts.next()?.min(rest.len()));
+            rest = behind;
+            (!piece.is_empty()).then_some(piece)
+        });
+        prop_assert_eq!(drive(pieces), expected);
+    }
+
+    #[test]
+    fn any_bytes_are_told_alike_whole_and_byte_by_byte(
+        pieces in prop::collection::vec(
+            prop_oneof![
+                8 => prop::sample::select(vec![
+                    "GET / HTTP/1.1\r\n", "POST / HTTP/1.1\r\n", "Host: a\r\n", "\r\n", "Content-Length: 3\r\n",
+                    "Transfer-Encoding: chunked\r\n", "3\r\nabc\r\n", "0\r\n\r\n", "abc", "\r", "\n", " ", "HTTP/2.0\r\n",
+                ]).prop_map(|text| text.as_bytes().to_vec()),
+                1 => prop::collection::vec(any::<u8>(), 0..4),
+            ],
+            0..12,
+        ),
+    ) {
+        let bytes = pieces.concat();
+        prop_assert_eq!(drive(bytes.chunks(1)), whole(&bytes));
+    }
+}
