@@ -80,6 +80,8 @@ pub const CATCH_UP_BYTES: usize = 64 << 10;
 pub const CATCH_UP_UPDATES: usize = 1_024;
 /// Reads of the history one shard has under way.
 pub const HISTORY_READS_MAX: usize = 16;
+/// Questions that wait for the history, for each shard: reads and lookups of last event ids (503 beyond).
+pub const HISTORY_QUESTIONS_MAX: usize = 16_384;
 /// Sockets a shard writes to before it looks at its other work.
 pub const FLUSH_BATCH_MAX: usize = 64;
 
@@ -110,3 +112,4 @@ pub const READ_BYTES_MAX: usize = 64 << 10;
 pub const DRAIN_GRACE_MS: u64 = 5_000;
 /// Locked memory that the rings of one executor need.
 pub const MEMLOCK_BYTES_PER_SHARD: u64 = 512 << 10;
+const _: () = assert!(HISTORY_READS_MAX < HISTORY_QUESTIONS_MAX);

@@ -120,6 +120,8 @@ enum State {
         reading: Reading,
     },
     Ending(Closed),
+    /// Gone; its slot is kept until the caller has heard of it, so that nobody else is closed in its place.
+    Closed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -344,9 +346,11 @@ impl Shard {
         }
     }
 
-    /// The next subscription that ended. The slot is free: the caller closes its socket.
+    /// The next subscription that ended: the caller closes its socket. The slot is free from here on.
     pub fn next_closed(&mut self) -> Option<(u32, Closed)> {
-        self.closed.pop_front()
+        let (slot, reason) = self.closed.pop_front()?;
+        self.subscribers.remove(slot as usize);
+        Some((slot, reason))
     }
 
     fn flush_one(&mut self, slot: u32, now: Now, wire: &mut impl Wire) {
@@ -371,7 +375,7 @@ impl Shard {
     /// Nothing is owed at the moment: what next?
     fn all_sent(&mut self, slot: u32) {
         match self.subscribers[slot as usize].state {
-            State::Live => {}
+            State::Live | State::Closed => {}
             State::CatchingUp { .. } => self.catching_up.push_back(slot),
             State::Ending(reason) => self.finish(slot, reason),
         }
@@ -380,6 +384,7 @@ impl Shard {
     fn mark_dirty(&mut self, slot: u32) {
         if let Some(subscriber) = self.subscribers.get_mut(slot as usize)
             && !subscriber.blocked
+            && subscriber.state != State::Closed
             && !std::mem::replace(&mut subscriber.dirty, true)
         {
             self.dirty.push_back(slot);
@@ -387,11 +392,16 @@ impl Shard {
     }
 
     fn close(&mut self, slot: u32, reason: Closed) {
-        if let Some(mut subscriber) = self.subscribers.try_remove(slot as usize) {
-            self.outboxes.release(&mut subscriber.pending);
-            self.index.remove(slot);
-            self.closed.push_back((slot, reason));
+        let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { return };
+        if std::mem::replace(&mut subscriber.state, State::Closed) == State::Closed {
+            return;
         }
+        subscriber.dirty = false;
+        subscriber.ahead = None;
+        subscriber.expires_ms = u64::MAX;
+        self.outboxes.release(&mut subscriber.pending);
+        self.index.remove(slot);
+        self.closed.push_back((slot, reason));
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod clock;
 mod connection;
+mod librarian;
 mod listener;
 mod probe;
 mod readiness;
@@ -40,8 +41,12 @@ use sequencer::SequencerThread;
 use shard::{Parts, ShardLoop};
 use wake::Bell;
 
-/// A busy executor looks at its wake-ups this often.
-const PREEMPT_TIMER: Duration = Duration::from_millis(1);
+/// glommio's preemption is kept out of the way. A shard looks at its sockets, its ring and its bell in every round, so it
+/// needs none; and glommio 0.9.0 forgets tasks that are ready when the timer has fired before it ran any of them: the
+/// executor then sleeps for ever. With 1 ms that took a thread that was off its core for so long.
+const PREEMPT_TIMER: Duration = Duration::from_secs(3_600);
+/// A task that does nothing wakes each executor this often: should a wake-up get lost all the same, it is found.
+const SAFETY_WAKE: Duration = Duration::from_millis(500);
 
 /// Everything that [`run`] needs to know.
 pub struct Settings {
@@ -171,13 +176,15 @@ impl Hub {
         let mut executors = Vec::with_capacity(shards);
         for (number, (listener, ring)) in listeners.into_iter().zip(consumers).enumerate() {
             let gate = settings.gate.clone();
+            let (librarian, desk) = librarian::open(Arc::clone(&reader), Arc::clone(&bells[number]));
+            start_thread(&format!("librarian-{number}"), reports, move || desk.run())?;
             let shard_settings = settings.shard;
             let parts = PartsSeed {
                 number: number as u16,
                 listener,
                 ring,
                 queue: queue.clone(),
-                history: Arc::clone(&reader),
+                librarian,
                 bell: Arc::clone(&bells[number]),
                 stopping: Arc::clone(&stopping),
                 clock,
@@ -189,12 +196,13 @@ impl Hub {
             executors.push(start_shard(number, settings.cpus[number], make, reports)?);
         }
         drop(queue);
-        start_sequencer(sequencer, reports)?;
+        start_thread("sequencer", reports, move || sequencer.run())?;
         Ok(Self { address, executors, bells, stopping })
     }
 
     fn wait(self, happened: &Receiver<Happened>) -> Result<(), RunError> {
-        let mut running = self.executors.len() + 1;
+        // Each shard has its librarian; the sequencer is alone.
+        let mut running = 2 * self.executors.len() + 1;
         while running > 0 {
             match happened.recv() {
                 Ok(Happened::Signal(signal)) => {
@@ -228,7 +236,7 @@ struct PartsSeed {
     listener: OwnedFd,
     ring: crate::ring::Consumer<crate::hub::sequencer::Entry>,
     queue: sequencer::Queue,
-    history: Arc<dyn crate::history::HistoryReader>,
+    librarian: librarian::Librarian,
     bell: Arc<Bell>,
     stopping: Arc<AtomicBool>,
     clock: Clock,
@@ -246,7 +254,7 @@ impl PartsSeed {
             gate: Gate::new(gate),
             ring: self.ring,
             queue: Some(self.queue),
-            history: self.history,
+            librarian: self.librarian,
             bell: self.bell,
             stopping: self.stopping,
             clock: self.clock,
@@ -274,6 +282,12 @@ fn start_shard(
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
         .spawn(move || async move {
             let _report = report;
+            glommio::spawn_local(async {
+                loop {
+                    glommio::timer::sleep(SAFETY_WAKE).await;
+                }
+            })
+            .detach();
             match ShardLoop::new(make()) {
                 Ok(shard) => shard.run().await,
                 Err(error) => panic!("a shard cannot start: {error}"),
@@ -282,13 +296,16 @@ fn start_shard(
         .map_err(|error| RunError::Start(name, error.to_string()))
 }
 
-fn start_sequencer(sequencer: SequencerThread, reports: &Sender<Happened>) -> Result<(), RunError> {
-    let name = "sequencer".to_owned();
-    let report = EndReport { name: name.clone(), reports: reports.clone() };
+fn start_thread(
+    name: &str,
+    reports: &Sender<Happened>,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<(), RunError> {
+    let report = EndReport { name: name.to_owned(), reports: reports.clone() };
     let run = move || {
         let _report = report;
-        sequencer.run();
+        run();
     };
-    let spawned = std::thread::Builder::new().name(name.clone()).spawn(run);
-    spawned.map(|_| ()).map_err(|error| RunError::Start(name, error.to_string()))
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    spawned.map(|_| ()).map_err(|error| RunError::Start(name.to_owned(), error.to_string()))
 }

@@ -8,13 +8,9 @@
 mod accept;
 mod serve;
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
 use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -25,23 +21,21 @@ use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use slab::Slab;
-use tracing::debug;
+use tracing::{debug, error};
 
 use super::clock::Clock;
 use super::connection::{Requesting, Timeouts};
+use super::librarian::{Answer, Librarian, Question};
 use super::readiness::Readiness;
 use super::sequencer::Queue;
 use super::wake::Bell;
-use crate::history::{HistoryError, HistoryReader, Origin, Resume, Stretch, resolve};
 use crate::http::date::HttpDate;
 use crate::hub::Now;
 use crate::hub::gate::Gate;
 use crate::hub::sequencer::{Entry, Ticket};
-use crate::hub::shard::{Closed, Read, Sent, Shard, Wire};
+use crate::hub::shard::{Closed, Sent, Shard, Wire};
 use crate::hub::wheel::Wheel;
-use crate::limits::{
-    CATCH_UP_BYTES, CATCH_UP_UPDATES, EVENTS_MAX, FLUSH_BATCH_MAX, READ_BYTES_MAX, RING_BATCH_MAX,
-};
+use crate::limits::{EVENTS_MAX, FLUSH_BATCH_MAX, READ_BYTES_MAX, RING_BATCH_MAX};
 use crate::ring::Consumer;
 
 /// What a shard's thread is made of.
@@ -54,7 +48,7 @@ pub(super) struct Parts {
     pub(super) ring: Consumer<Entry>,
     /// Until this shard's last publication is acknowledged.
     pub(super) queue: Option<Queue>,
-    pub(super) history: Arc<dyn HistoryReader>,
+    pub(super) librarian: Librarian,
     pub(super) bell: Arc<Bell>,
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) clock: Clock,
@@ -63,12 +57,6 @@ pub(super) struct Parts {
     pub(super) connections_max: usize,
     /// Bytes of updates taken from the ring in one go.
     pub(super) batch_bytes_max: usize,
-}
-
-/// What the history answered.
-enum Answered {
-    Read(Read, Result<Stretch, HistoryError>),
-    Resolved { connection: u32, serial: u32, origin: Result<Origin, HistoryError> },
 }
 
 enum Stage {
@@ -136,7 +124,6 @@ pub(super) struct ShardLoop {
     connections: Slab<Connected>,
     sockets: Sockets,
     wheel: Wheel<(u32, u32)>,
-    answered: Rc<RefCell<VecDeque<Answered>>>,
     commits_under_way: usize,
     next_serial: u32,
     accept: accept::Accept,
@@ -160,7 +147,6 @@ impl ShardLoop {
             connections: Slab::new(),
             sockets: Sockets::default(),
             wheel: Wheel::new(now.ms),
-            answered: Rc::default(),
             commits_under_way: 0,
             next_serial: 0,
             accept: accept::Accept::default(),
@@ -271,7 +257,9 @@ impl ShardLoop {
         shard.catch_up(FLUSH_BATCH_MAX);
         shard.flush(FLUSH_BATCH_MAX, *now, sockets);
         while let Some(read) = self.parts.shard.next_read() {
-            self.read_history(read);
+            if let Err(error) = self.parts.librarian.ask(Question::Read(read)) {
+                self.parts.shard.history_read(read, Err(error));
+            }
         }
     }
 
@@ -290,64 +278,27 @@ impl ShardLoop {
             let Some(socket) = self.sockets.0.get_mut(slot as usize).and_then(Option::take) else { continue };
             self.connections.try_remove(socket.connection as usize);
             if reason == Closed::HistoryUnreadable {
-                tracing::error!(slot, "a stream was ended: the history cannot be read");
+                error!(slot, "a stream was ended: the history cannot be read");
             }
             debug!(shard = self.parts.number, slot, ?reason, "subscription ended");
         }
     }
 
-    fn read_history(&self, read: Read) {
-        self.ask_history(move |history| {
-            let answer = history.read(read.after, CATCH_UP_UPDATES, CATCH_UP_BYTES);
-            Answered::Read(read, answer)
-        });
-    }
-
-    fn resolve_in_history(&self, connection: u32, serial: u32, resume: Resume) {
-        self.ask_history(move |history| Answered::Resolved {
-            connection,
-            serial,
-            origin: resolve(history, &resume),
-        });
-    }
-
-    /// Runs a question on a blocking thread; the answer waits in `answered` for the next round.
-    fn ask_history(&self, question: impl FnOnce(&dyn HistoryReader) -> Answered + Send + 'static) {
-        let history = Arc::clone(&self.parts.history);
-        let answered = Rc::clone(&self.answered);
-        let bell = Arc::clone(&self.parts.bell);
-        glommio::spawn_local(async move {
-            let asked = glommio::executor().spawn_blocking(move || {
-                // A panic on that thread would vanish, and its subscriber would wait for ever.
-                catch_unwind(AssertUnwindSafe(|| question(&*history)))
-            });
-            match asked.await {
-                Ok(answer) => answered.borrow_mut().push_back(answer),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-            bell.ring();
-        })
-        .detach();
-    }
-
     fn take_answers(&mut self) -> bool {
         let mut any = false;
-        loop {
-            let answer = self.answered.borrow_mut().pop_front();
+        while let Some(answer) = self.parts.librarian.answer() {
+            any = true;
             match answer {
-                None => return any,
-                Some(Answered::Read(read, stretch)) => {
+                Answer::Read(read, stretch) => {
                     if let Err(error) = &stretch {
-                        tracing::error!(%error, "the history cannot be read");
+                        error!(%error, "the history cannot be read");
                     }
                     self.parts.shard.history_read(read, stretch);
                 }
-                Some(Answered::Resolved { connection, serial, origin }) => {
-                    self.resolved(connection, serial, origin);
-                }
+                Answer::Resolved { connection, serial, origin } => self.resolved(connection, serial, origin),
             }
-            any = true;
         }
+        any
     }
 
     /// Sleeps until a socket, the bell or a deadline.
@@ -362,13 +313,13 @@ impl ShardLoop {
             Timer::new(Duration::from_millis(deadline_ms.saturating_sub(self.parts.clock.now().ms)))
         });
         let mut timeout = pin!(timeout);
-        let Self { parts: Parts { bell, ring, stopping, .. }, readiness, answered, stop, .. } = self;
+        let Self { parts: Parts { bell, ring, stopping, librarian, .. }, readiness, stop, .. } = self;
         poll_fn(|context| {
             bell.announce(context.waker());
             let stop_is_new = *stop == Stop::No && stopping.load(Ordering::SeqCst);
             if !ring.is_empty()
                 || stop_is_new
-                || !answered.borrow().is_empty()
+                || librarian.has_answer()
                 || readiness.poll_ready(context).is_ready()
                 || timeout.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(context).is_ready())
             {

@@ -57,6 +57,9 @@ impl Shard {
     /// Gives a subscriber nothing more, and closes it when what it is owed is sent.
     pub(super) fn end(&mut self, slot: u32, reason: Closed) {
         let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { return };
+        if subscriber.state == State::Closed {
+            return;
+        }
         subscriber.state = State::Ending(reason);
         if subscriber.pending.is_none() && subscriber.ahead.is_none() {
             self.finish(slot, reason);

@@ -45,6 +45,9 @@ impl Shard {
 
     fn look_at(&mut self, slot: u32, now: Now, wire: &mut impl Wire) {
         let subscriber = &mut self.subscribers[slot as usize];
+        if subscriber.state == State::Closed {
+            return;
+        }
         if subscriber.expires_ms <= now.ms {
             return self.expire(slot);
         }

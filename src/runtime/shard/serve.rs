@@ -17,6 +17,7 @@ use crate::hub::sequencer::{Publication, Ticket};
 use crate::hub::shard::Joining;
 use crate::protocol::frame::{COMMENT, COMMENT_CHUNK};
 use crate::runtime::connection::{Flushed, Overdue, Received, Requesting, Waiting};
+use crate::runtime::librarian::Question;
 
 /// What becomes of a connection for now.
 enum Fate {
@@ -240,7 +241,12 @@ impl ShardLoop {
                 None => {
                     self.next_serial = self.next_serial.wrapping_add(1);
                     let serial = self.next_serial;
-                    self.resolve_in_history(number, serial, resume.clone());
+                    let question = Question::Resolve { connection: number, serial, resume: resume.clone() };
+                    if let Err(error) = self.parts.librarian.ask(question) {
+                        let answer = self.parts.gate.unavailable(&error.to_string(), subscription.passage);
+                        self.give(connection, &answer);
+                        return None;
+                    }
                     connection.waiting = Waiting::Resolve { serial, subscription: Box::new(subscription) };
                     return None;
                 }
