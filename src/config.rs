@@ -116,8 +116,11 @@ impl Reader<'_> {
         if demo {
             self.warnings.push("demo mode: never in production".to_owned());
         }
+        if debug {
+            self.warnings.push("the contents of updates are logged (DEBUG)".to_owned());
+        }
         let gate = self.gate(o, demo);
-        let settings = self.settings(o, demo);
+        let settings = self.settings(o, demo, debug);
         let log_level = self.value("LOG_LEVEL", &o.log_level, |text| {
             let known = ["error", "warn", "info", "debug", "trace"].contains(&text);
             text.parse().ok().filter(|_| known).ok_or("error, warn, info, debug or trace".to_owned())
@@ -140,7 +143,12 @@ impl Reader<'_> {
     }
 
     /// Everything but the gate, which the answer takes.
-    fn settings(&mut self, o: &Options, demo: bool) -> impl FnOnce(GateSettings) -> Option<Settings> + use<> {
+    fn settings(
+        &mut self,
+        o: &Options,
+        demo: bool,
+        debug: bool,
+    ) -> impl FnOnce(GateSettings) -> Option<Settings> + use<> {
         let default_address =
             SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, if demo { 3_000 } else { 80 }));
         let address = self.value("ADDR", &o.addr, values::address).unwrap_or(default_address);
@@ -173,6 +181,7 @@ impl Reader<'_> {
                 },
                 timeouts: Timeouts { header_ms, read_ms, write_ms },
                 drain_ms,
+                log_updates: debug,
                 connections_max: connections_max.map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
             })
         }

@@ -19,7 +19,7 @@ pub struct Options {
     /// Demo mode: port 3000, a development key that everybody knows, anonymous subscribers. Never in production
     #[arg(long, env = "DEMO", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LISTENING)]
     pub demo: Option<String>,
-    /// As DEMO, and logs at the level debug
+    /// As DEMO, and logs at the level debug, the contents of updates included
     #[arg(long, env = "DEBUG", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LISTENING)]
     pub debug: Option<String>,
     /// Origins whose pages may read answers, separated by commas or spaces; `*` for all

@@ -112,6 +112,14 @@ fn demo_mode_is_loud() {
 }
 
 #[test]
+fn debug_is_demo_and_warns_that_it_logs_contents() {
+    let config = valid(&Options { debug: some("1"), ..Options::default() }, &[]);
+    assert!(config.settings.log_updates && config.settings.gate.allow_anonymous);
+    assert_eq!(config.log_level, tracing::Level::DEBUG);
+    assert!(config.warnings.iter().any(|line| line.contains("contents")), "{:?}", config.warnings);
+}
+
+#[test]
 fn keys_come_from_files_and_short_ones_are_warned_of() {
     let options = Options { jwt_key_file: some("/key"), ..Options::default() };
     assert!(read(&options, &[]).is_ok());

@@ -62,6 +62,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// `DRAIN_TIMEOUT`, in milliseconds.
     pub drain_ms: u64,
+    /// `DEBUG`: the contents of updates are logged.
+    pub log_updates: bool,
     /// `MAX_CONNECTIONS`; `None` leaves it to the limit of open files.
     pub connections_max: Option<usize>,
 }
@@ -190,6 +192,7 @@ impl Hub {
                 clock,
                 timeouts: settings.timeouts,
                 drain_ms: settings.drain_ms,
+                log_updates: settings.log_updates,
                 connections_max,
             };
             let make = move || parts.grow(gate, shard_settings, position);
@@ -242,6 +245,7 @@ struct PartsSeed {
     clock: Clock,
     timeouts: Timeouts,
     drain_ms: u64,
+    log_updates: bool,
     connections_max: usize,
 }
 
@@ -260,6 +264,7 @@ impl PartsSeed {
             clock: self.clock,
             timeouts: self.timeouts,
             drain_ms: self.drain_ms,
+            log_updates: self.log_updates,
             connections_max: self.connections_max,
             // Half a buffer: then a subscriber that reads what it is sent never falls behind by one batch.
             batch_bytes_max: (shard.subscriber_buffer_bytes / 2).max(1),

@@ -54,6 +54,7 @@ pub(super) struct Parts {
     pub(super) clock: Clock,
     pub(super) timeouts: Timeouts,
     pub(super) drain_ms: u64,
+    pub(super) log_updates: bool,
     pub(super) connections_max: usize,
     /// Bytes of updates taken from the ring in one go.
     pub(super) batch_bytes_max: usize,

@@ -214,6 +214,9 @@ impl ShardLoop {
             Ok(frame) => frame,
             Err(answer) => return self.give(connection, &answer),
         };
+        if self.parts.log_updates {
+            debug!(event = %String::from_utf8_lossy(frame.event()), "update");
+        }
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
         let ticket = Ticket { shard: self.parts.number, connection: number, serial };
