@@ -25,6 +25,8 @@
 //! [`READ_BUFFER_BYTES_MAX`], and is freed while the connection idles; the events do not depend on how the bytes were
 //! cut. Every call is legal in every state: one that makes no sense there changes nothing, or closes.
 
+use std::fmt;
+
 use crate::http::body::{Body, BodyLength};
 use crate::http::head::{Head, parse_complete};
 use crate::http::refusal::Refusal;
@@ -66,8 +68,8 @@ pub enum Phase {
     Closed,
 }
 
-/// One HTTP/1 connection, from the server's side.
-#[derive(Debug, Default)]
+/// One HTTP/1 connection, from the server's side. `Debug` does not show the bytes: they hold tokens.
+#[derive(Default)]
 pub struct Connection {
     state: State,
     /// Bytes received; those before `start` are done with.
@@ -294,6 +296,13 @@ impl Connection {
     fn release(&mut self) {
         self.buffer = Vec::new();
         self.start = 0;
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Connection");
+        shown.field("phase", &self.phase()).field("held_bytes", &self.held().len()).finish_non_exhaustive()
     }
 }
 
