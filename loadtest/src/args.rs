@@ -7,8 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::scenario::Scenario;
 use crate::server::Subject;
+use crate::wire::request::Templates;
 
-/// Load generator and judge for Mercure hubs.
+/// Load generator and judge for Mercure hubs and other SSE servers.
 ///
 /// Without a scenario: the canonical run, which starts the hub and compares a closed fan-out to 1,000 subscribers with
 /// the limit of this machine.
@@ -16,8 +17,8 @@ use crate::server::Subject;
 #[command(
     version,
     about,
-    after_help = "Exit status: 0 sound, 1 lost, duplicated, disordered or misdelivered updates or a \
-    missed bar, 2 the run could not be made."
+    after_help = "Exit status: 0 sound, 1 lost, duplicated, disordered, corrupted or misdelivered updates or a \
+    missed bar, 2 the run could not be made or says nothing."
 )]
 pub(crate) struct Cli {
     /// What to run.
@@ -64,9 +65,12 @@ pub(crate) struct Common {
     /// Measure the hub at this URL instead of starting one.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) url: Option<String>,
-    /// The process of the hub at --url: without it, no processor time and no memory.
-    #[arg(long, global = true, requires = "url")]
+    /// The process of the server at --url: without it, no processor time and no memory.
+    #[arg(long, global = true)]
     pub(crate) pid: Option<u32>,
+    /// Measure these running hubs in turn with the first one; PID as for --pid.
+    #[arg(long, global = true, num_args = 1.., value_name = "URL[,PID]")]
+    pub(crate) compare: Vec<String>,
     /// The hub's binary.
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) server: Option<PathBuf>,
@@ -90,7 +94,7 @@ pub(crate) struct Common {
     /// Measure the limit server in turn with the hub and print ratios.
     #[arg(long, global = true)]
     pub(crate) limit: bool,
-    /// Rounds of each server; the figures are medians.
+    /// Rounds of each server in turn; the figures are medians.
     #[arg(long, global = true, value_name = "N")]
     pub(crate) rounds: Option<usize>,
     /// Measure this server.
@@ -99,6 +103,12 @@ pub(crate) struct Common {
     /// Write the figures to this file as JSON.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write the figures and their plots to this file as one HTML page.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// How another server is spoken to.
+    #[command(flatten)]
+    pub(crate) templates: Templates,
     /// What the limit server does wrong.
     #[arg(long, global = true, value_enum, default_value_t = Fault::None, hide = true)]
     pub(crate) fault: Fault,
@@ -115,6 +125,8 @@ pub(crate) enum Fault {
     Duplicate,
     /// One in ten reaches it after the next.
     Reorder,
+    /// One in ten reaches it with another byte in its data.
+    Corrupt,
 }
 
 impl Fault {
@@ -125,6 +137,7 @@ impl Fault {
             Self::Lose => "lose",
             Self::Duplicate => "duplicate",
             Self::Reorder => "reorder",
+            Self::Corrupt => "corrupt",
         }
     }
 }

@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::args::Common;
-use crate::report::{number, tally_text, write, write_json};
-use crate::rounds::{self, Rounds, median};
+use crate::report::{Page, json_of, shown, tally_text, write, write_file, write_json};
+use crate::rounds::{self, Ratio, Rounds};
 use crate::scenario::{Connect, Fanout, Firehose, Idle, Scenario, Slow};
+
+const HEAD: [&str; 6] = ["figure", "value", "limit", "ratio (least-most)", "bar", "verdict"];
 
 /// What a figure must be.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +67,7 @@ struct Line {
     figure: &'static str,
     value: Option<f64>,
     limit: Option<f64>,
-    ratio: Option<f64>,
+    ratio: Option<Ratio>,
     rule: String,
     verdict: Verdict,
     note: Option<String>,
@@ -72,9 +75,15 @@ struct Line {
 
 /// Runs the bars whose name contains `only`; true when all are met and every delivery was sound.
 pub(crate) fn run(common: &Common, only: Option<&str>) -> Result<bool, String> {
-    let mut lines = Vec::new();
+    if !common.compare.is_empty() {
+        return Err("the bars judge one hub: --compare goes with a scenario".to_owned());
+    }
+    let mut lines: Vec<Line> = Vec::new();
     let mut sound = true;
-    write(&format!("{:<34}{:>12}{:>12}{:>8}  {:<22}verdict\n", "figure", "value", "limit", "ratio", "bar"))?;
+    let mut details = Page::new("bars");
+    let mut documents: Vec<Value> = Vec::new();
+    let [figure, value, limit, ratio, rule, verdict] = HEAD;
+    write(&format!("{figure:<34}{value:>12}{limit:>12}{ratio:>21}  {rule:<26}{verdict}\n"))?;
     for mut run in runs() {
         run.bars.retain(|bar| only.is_none_or(|only| bar.name.contains(only)));
         if run.bars.is_empty() {
@@ -85,20 +94,31 @@ pub(crate) fn run(common: &Common, only: Option<&str>) -> Result<bool, String> {
         let rounds = match rounds::run(common, &run.scenario, count, with_limit) {
             Ok(rounds) => rounds,
             // One scenario that cannot be run hides nothing of the others.
-            Err(error) => Rounds { failure: Some(error), ..Rounds::default() },
+            Err(error) => Rounds::failed(error),
         };
+        documents.push(json_of(run.scenario.name(), &rounds));
         for bar in &run.bars {
             let line = judge(bar, &rounds);
             write(&line.text())?;
             lines.push(line);
         }
-        let tally = rounds.tally();
+        let tally = rounds.subject().tally();
         if !tally.is_sound() {
             sound = false;
             write(&format!("  UNSOUND {}", tally_text(&tally)))?;
         }
+        let title: Vec<&str> = run.bars.iter().map(|bar| bar.name).collect();
+        details.section(&title.join("; "), &rounds);
     }
-    write_json(common, &lines)?;
+    if let Some(path) = &common.json {
+        write_json(path, &json!({ "bars": lines, "runs": documents }))?;
+    }
+    if let Some(path) = &common.html {
+        let mut page = Page::new("bars");
+        page.table(&HEAD, &lines.iter().map(|line| line.cells().to_vec()).collect::<Vec<_>>());
+        page.append(&details);
+        write_file(path, &page.finish())?;
+    }
     Ok(sound
         && !lines.is_empty()
         && lines.iter().all(|line| matches!(line.verdict, Verdict::Goal | Verdict::Pass)))
@@ -169,18 +189,18 @@ fn runs() -> Vec<Run> {
 }
 
 fn judge(bar: &Bar, rounds: &Rounds) -> Line {
-    let value = median(&rounds.subject, bar.figure);
-    let limit = median(&rounds.limit, bar.figure);
-    let ratio = value.zip(limit).map(|(value, limit)| value / limit);
+    let value = rounds.subject().median(bar.figure);
+    let limit = rounds.limit().and_then(|limit| limit.median(bar.figure));
+    let ratio = rounds.ratio(rounds.subject(), bar.figure);
     let (measured, met): (_, fn(f64, f64) -> bool) = match bar.rule {
-        Rule::RatioAtMost(_) => (ratio, |measured, bound| measured <= bound),
-        Rule::RatioAtLeast(_) => (ratio, |measured, bound| measured >= bound),
+        Rule::RatioAtMost(_) => (ratio.map(|ratio| ratio.median), |measured, bound| measured <= bound),
+        Rule::RatioAtLeast(_) => (ratio.map(|ratio| ratio.median), |measured, bound| measured >= bound),
         Rule::AtMost(_) => (value, |measured, bound| measured <= bound),
     };
     let (Rule::RatioAtMost(bound) | Rule::RatioAtLeast(bound) | Rule::AtMost(bound)) = bar.rule;
-    let note = rounds.invalid();
+    let invalid = rounds.invalid();
     let verdict = match measured {
-        Some(measured) if note.is_none() || (bar.understated_is_fine && met(measured, bound)) => {
+        Some(measured) if invalid.is_none() || (bar.understated_is_fine && met(measured, bound)) => {
             match (met(measured, bound), bar.goal) {
                 (true, Some(goal)) if met(measured, goal) => Verdict::Goal,
                 (true, _) => Verdict::Pass,
@@ -189,6 +209,7 @@ fn judge(bar: &Bar, rounds: &Rounds) -> Line {
         }
         _ => Verdict::Invalid,
     };
+    let note = invalid.or_else(|| rounds.disturbed().map(str::to_owned));
     Line { bar: bar.name, figure: bar.figure, value, limit, ratio, rule: rule_text(bar), verdict, note }
 }
 
@@ -202,12 +223,20 @@ fn rule_text(bar: &Bar) -> String {
 }
 
 impl Line {
+    /// Figure, value, limit, ratio, bar, verdict.
+    fn cells(&self) -> [String; 6] {
+        let ratio = self.ratio.map_or_else(
+            || "-".to_owned(),
+            |ratio| format!("{:.2} ({:.2}-{:.2})", ratio.median, ratio.least, ratio.most),
+        );
+        let verdict = self.verdict.word().to_owned();
+        [self.bar.to_owned(), shown(self.value), shown(self.limit), ratio, self.rule.clone(), verdict]
+    }
+
     fn text(&self) -> String {
-        let shown = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), number);
-        let ratio = self.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
-        let mut out =
-            format!("{:<34}{:>12}{:>12}{ratio:>8}  ", self.bar, shown(self.value), shown(self.limit));
-        let _ = writeln!(out, "{:<22}{}", self.rule, self.verdict.word());
+        let cells = self.cells();
+        let [bar, value, limit, ratio, rule, verdict] = cells.each_ref();
+        let mut out = format!("{bar:<34}{value:>12}{limit:>12}{ratio:>21}  {rule:<26}{verdict}\n");
         if let Some(note) = &self.note {
             let _ = writeln!(out, "  note: {note}");
         }

@@ -6,13 +6,18 @@ use std::ops::Range;
 use hdrhistogram::Histogram;
 
 use crate::ledger::{Delivery, Ledger, Tally};
-use crate::wire::stamp::Stamp;
+use crate::wire::stamp::{PADDING, STAMP_BYTES, Stamp};
 
 /// Longest latency told apart, in nanoseconds.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
 
+/// How long one step of [`Times::per_step`] is.
+pub(crate) const STEP_NS: u64 = 100_000_000;
+/// Steps that are told apart: ten minutes. What comes later counts in the last one.
+const STEPS_MAX: u64 = 6_000;
+
 /// Latencies in nanoseconds, counted from when a publication was due, not from when it was sent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Times {
     /// Publication to each delivery.
     pub(crate) receive: Histogram<u64>,
@@ -24,10 +29,14 @@ pub(crate) struct Times {
     pub(crate) answer: Histogram<u64>,
     /// How late the generator itself was.
     pub(crate) lag: Histogram<u64>,
+    /// When they began, on the run's clock.
+    started_ns: u64,
+    /// Deliveries in each [`STEP_NS`] since then.
+    pub(crate) per_step: Vec<u64>,
 }
 
 impl Times {
-    fn new() -> Self {
+    fn new(started_ns: u64) -> Self {
         let histogram =
             || Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("bounds that are constant and valid");
         Self {
@@ -36,7 +45,31 @@ impl Times {
             last: histogram(),
             answer: histogram(),
             lag: histogram(),
+            started_ns,
+            per_step: Vec::new(),
         }
+    }
+
+    /// Adds the latencies of another round; the steps stay those of the first.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (mine, others) in [
+            (&mut self.receive, &other.receive),
+            (&mut self.first, &other.first),
+            (&mut self.last, &other.last),
+            (&mut self.answer, &other.answer),
+            (&mut self.lag, &other.lag),
+        ] {
+            mine.add(others).expect("histograms of the same bounds");
+        }
+    }
+
+    fn received(&mut self, now_ns: u64, due_ns: u64) {
+        self.receive.saturating_record(now_ns.saturating_sub(due_ns));
+        let step = (now_ns.saturating_sub(self.started_ns) / STEP_NS).min(STEPS_MAX - 1) as usize;
+        if step >= self.per_step.len() {
+            self.per_step.resize(step + 1, 0);
+        }
+        self.per_step[step] += 1;
     }
 }
 
@@ -70,12 +103,17 @@ struct Stream {
     flights: VecDeque<Flight>,
     readers: u64,
     measured: u32,
+    /// Length of the data of each update.
+    data_bytes: usize,
 }
 
 /// The book of one run.
 #[derive(Debug)]
 pub(crate) struct Book {
     run: u32,
+    /// The stamp may stand anywhere in the data, and what surrounds it is not checked.
+    wraps_data: bool,
+    padding: Vec<u8>,
     ledger: Ledger,
     streams: Vec<Stream>,
     open: u64,
@@ -84,16 +122,25 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    /// A book of `streams` streams; `run` marks its updates.
-    pub(crate) fn new(run: u32, streams: u32) -> Self {
+    /// A book of `streams` streams; `run` marks its updates. `wraps_data`: the stamp may stand anywhere in what comes.
+    pub(crate) fn new(run: u32, streams: u32, wraps_data: bool) -> Self {
         Self {
             run: run % 100_000_000,
+            wraps_data,
+            padding: Vec::new(),
             ledger: Ledger::default(),
             streams: (0..streams).map(|_| Stream::default()).collect(),
             open: 0,
             tally: Tally::default(),
-            times: Times::new(),
+            times: Times::new(0),
         }
+    }
+
+    /// Books that the data of each update of `stream` are `data_bytes` long.
+    pub(crate) fn set_data_bytes(&mut self, stream: u32, data_bytes: usize) {
+        self.streams[stream as usize].data_bytes = data_bytes;
+        let padding = self.padding.len().max(data_bytes.saturating_sub(STAMP_BYTES));
+        self.padding.resize(padding, PADDING);
     }
 
     /// A reader of `streams`, which expects whatever is published from now on.
@@ -147,7 +194,9 @@ impl Book {
 
     /// Books what a reader got at `now_ns`.
     pub(crate) fn deliver(&mut self, reader: &Reader, data: &[u8], now_ns: u64) {
-        let Some(stamp) = Stamp::read(data).filter(|stamp| stamp.run == self.run) else { return };
+        let stamp = Stamp::read(data).filter(|stamp| stamp.run == self.run);
+        let stamp = stamp.or_else(|| self.wraps_data.then(|| Stamp::find(data, self.run)).flatten());
+        let Some(stamp) = stamp else { return };
         if !reader.streams.contains(&stamp.stream) {
             self.tally.misdelivered += 1;
             return;
@@ -157,6 +206,11 @@ impl Book {
             stamp.sequence.checked_sub(stream.base).and_then(|at| stream.flights.get_mut(at as usize));
         if stamp.sequence >= stream.published || flight.as_ref().is_some_and(|flight| flight.refused) {
             self.tally.misdelivered += 1;
+            return;
+        }
+        let padding = &self.padding[..stream.data_bytes.saturating_sub(STAMP_BYTES)];
+        if !self.wraps_data && data[STAMP_BYTES..] != *padding {
+            self.tally.corrupted += 1;
             return;
         }
         let cursor = reader.cursor + (stamp.stream - reader.streams.start) as usize;
@@ -172,7 +226,7 @@ impl Book {
         if reader.background {
             return;
         }
-        self.times.receive.saturating_record(now_ns.saturating_sub(stamp.due_ns));
+        self.times.received(now_ns, stamp.due_ns);
         let Some(flight) = flight else { return };
         if flight.first_ns == 0 {
             flight.first_ns = now_ns;
@@ -205,9 +259,9 @@ impl Book {
         Tally { lost: self.tally.expected.saturating_sub(self.tally.received), ..self.tally }
     }
 
-    /// Forgets the latencies so far: the end of a warm-up.
-    pub(crate) fn forget_times(&mut self) {
-        self.times = Times::new();
+    /// Forgets the latencies so far: the end of a warm-up at `now_ns`.
+    pub(crate) fn forget_times(&mut self, now_ns: u64) {
+        self.times = Times::new(now_ns);
     }
 }
 
@@ -226,13 +280,19 @@ mod tests {
 
     fn data(stamp: Stamp) -> Vec<u8> {
         let mut data = Vec::new();
-        stamp.write(64, &mut data);
+        stamp.append(64, &mut data);
         data
+    }
+
+    fn book(streams: u32) -> Book {
+        let mut book = Book::new(7, streams, false);
+        (0..streams).for_each(|stream| book.set_data_bytes(stream, 64));
+        book
     }
 
     #[test]
     fn first_and_last_are_counted_from_when_the_update_was_due() {
-        let mut book = Book::new(7, 1);
+        let mut book = book(1);
         let (one, two) = (book.join(0..1, false), book.join(0..1, false));
         let update = data(book.publish(0, 1_000));
         book.deliver(&one, &update, 3_000);
@@ -244,7 +304,7 @@ mod tests {
 
     #[test]
     fn what_did_not_come_is_lost_and_what_came_to_others_is_misdelivered() {
-        let mut book = Book::new(7, 2);
+        let mut book = book(2);
         let (one, two) = (book.join(0..1, false), book.join(1..2, true));
         let update = data(book.publish(0, 0));
         book.deliver(&two, &update, 1);
@@ -257,7 +317,7 @@ mod tests {
 
     #[test]
     fn nobody_may_receive_a_refused_update_and_nobody_waits_for_it() {
-        let mut book = Book::new(7, 1);
+        let mut book = book(1);
         let one = book.join(0..1, false);
         let stamp = book.publish(0, 0);
         book.refuse(0, stamp.sequence);
@@ -268,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_joins_later_lacks_nothing_of_before() {
-        let mut book = Book::new(7, 1);
+        let mut book = book(1);
         let early = book.join(0..1, false);
         let first = data(book.publish(0, 0));
         book.deliver(&early, &first, 1);
@@ -282,9 +342,49 @@ mod tests {
 
     #[test]
     fn updates_of_another_run_are_not_ours() {
-        let mut book = Book::new(7, 1);
+        let mut book = book(1);
         let one = book.join(0..1, false);
         book.deliver(&one, &data(Stamp { run: 8, stream: 0, sequence: 0, due_ns: 0 }), 1);
         assert_eq!(book.tally(), Tally::default());
+    }
+
+    #[test]
+    fn data_that_are_not_what_was_published_are_corrupted_and_lost() {
+        let mut book = book(1);
+        let one = book.join(0..1, false);
+        let update = data(book.publish(0, 0));
+        let mut spoilt = update.clone();
+        spoilt[63] = b'y';
+        for wrong in [&spoilt[..], &update[..63], &[&update[..], b"x"].concat()] {
+            book.deliver(&one, wrong, 1);
+        }
+        assert_eq!((book.tally().corrupted, book.tally().lost), (3, 1));
+    }
+
+    #[test]
+    fn wrapped_data_are_found_where_wrapping_is_allowed_alone() {
+        for wraps_data in [false, true] {
+            let mut book = Book::new(7, 1, wraps_data);
+            let one = book.join(0..1, false);
+            let wrapped = [br#"{"data":""#.to_vec(), data(book.publish(0, 0)), b"\"}".to_vec()].concat();
+            book.deliver(&one, &wrapped, 1);
+            assert_eq!(book.tally().is_sound(), wraps_data);
+        }
+    }
+
+    #[test]
+    fn deliveries_are_counted_over_time_from_the_end_of_the_warm_up() {
+        let mut book = book(1);
+        let one = book.join(0..1, false);
+        for _ in 0..3 {
+            let update = data(book.publish(0, 0));
+            book.deliver(&one, &update, 1);
+        }
+        book.forget_times(STEP_NS);
+        for at_ns in [STEP_NS, STEP_NS + 1, 3 * STEP_NS] {
+            let update = data(book.publish(0, 0));
+            book.deliver(&one, &update, at_ns);
+        }
+        assert_eq!(book.times.per_step, [2, 0, 1]);
     }
 }

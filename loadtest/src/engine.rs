@@ -5,15 +5,15 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::book::{Book, Reader};
-use crate::net::{self, Interest, Poll};
+use crate::net::{self, Connection, Interest, Poll};
+use crate::progress::Progress;
 use crate::publisher::{Answer, Publisher};
 use crate::wire::chunked::Chunked;
-use crate::wire::http::{AnswerHead, Target};
+use crate::wire::http::AnswerHead;
+use crate::wire::request::{Publication, Wire};
 use crate::wire::sse::Decoder;
 
 /// Bytes read at once from a socket.
@@ -28,10 +28,10 @@ const PUBLISHER: u64 = 1 << 32;
 /// What to subscribe to, and what the book should expect of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Subscription {
-    /// The topic selectors.
-    pub(crate) selectors: Vec<String>,
+    /// The topic selector.
+    pub(crate) selector: String,
     /// The token; `None`: anonymous.
-    pub(crate) token: Option<Rc<str>>,
+    pub(crate) token: Option<String>,
     /// The streams of the book that it has a claim to.
     pub(crate) streams: Range<u32>,
     /// Checked, but not measured.
@@ -49,7 +49,7 @@ enum Phase {
 }
 
 struct Subscriber {
-    socket: Option<OwnedFd>,
+    socket: Option<Connection>,
     phase: Phase,
     request: Vec<u8>,
     head: Vec<u8>,
@@ -62,9 +62,12 @@ struct Subscriber {
 /// The generator and its book.
 pub(crate) struct Engine {
     poll: Poll,
-    target: Target,
+    wire: Wire,
+    progress: Progress,
     subscribers: Vec<Subscriber>,
     publishers: Vec<Publisher>,
+    /// What is published on each stream, ready but for the stamp.
+    publications: Vec<Publication>,
     /// Publishers whose last publication was answered.
     idle: VecDeque<usize>,
     pending: usize,
@@ -75,14 +78,17 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// A generator against `target` with a book of `streams` streams.
-    pub(crate) fn new(target: Target, streams: u32) -> Result<Self, String> {
+    /// A generator that speaks as `wire` says, with a book of `streams` streams.
+    pub(crate) fn new(wire: Wire, streams: u32, progress: Progress) -> Result<Self, String> {
         let run = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(1, |since| since.subsec_nanos() ^ std::process::id());
         Ok(Self {
             poll: Poll::new().map_err(|error| format!("epoll: {error}"))?,
-            target,
+            book: Book::new(run, streams, wire.wraps_data),
+            wire,
+            progress,
+            publications: Vec::new(),
             subscribers: Vec::new(),
             publishers: Vec::new(),
             idle: VecDeque::new(),
@@ -90,7 +96,6 @@ impl Engine {
             started: Instant::now(),
             buffer: vec![0; READ_BYTES],
             keys: Vec::with_capacity(net::EVENTS_MAX),
-            book: Book::new(run, streams),
         })
     }
 
@@ -99,12 +104,19 @@ impl Engine {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
+    /// What the run says of itself while it lasts.
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
     /// Subscribes them all and waits until every stream is open.
     pub(crate) fn subscribe(
         &mut self,
-        subscriptions: impl Iterator<Item = Subscription>,
+        subscriptions: impl ExactSizeIterator<Item = Subscription>,
     ) -> Result<(), String> {
-        for subscription in subscriptions {
+        self.progress.begin("subscribing", subscriptions.len() as u64);
+        for (number, subscription) in subscriptions.enumerate() {
+            self.progress.set(number as u64);
             while self.pending >= CONNECTING_MAX {
                 self.await_progress()?;
             }
@@ -167,13 +179,21 @@ impl Engine {
         }
     }
 
-    /// Adds a publisher on a connection of its own; the answer is its number. `prefix` is its request up to the data.
-    pub(crate) fn add_publisher(&mut self, prefix: Vec<u8>, data_bytes: usize) -> Result<usize, String> {
+    /// Says what is published on the next stream of the book.
+    pub(crate) fn add_stream(&mut self, topic: &str, private: bool, token: &str, data_bytes: usize) {
+        let publication = self.wire.publication(topic, private, token, data_bytes);
+        let stream = u32::try_from(self.publications.len()).unwrap_or(u32::MAX);
+        self.book.set_data_bytes(stream, publication.data_bytes());
+        self.publications.push(publication);
+    }
+
+    /// Adds a publisher on a connection of its own.
+    pub(crate) fn add_publisher(&mut self) -> Result<(), String> {
         let number = self.publishers.len();
-        self.publishers.push(Publisher::new(&self.target, prefix, data_bytes));
+        self.publishers.push(Publisher::new(self.wire.publishers()));
         self.connect_publisher(number)?;
         self.idle.push_back(number);
-        Ok(number)
+        Ok(())
     }
 
     /// Takes the publisher that has been idle for longest, so that all connections are used.
@@ -216,18 +236,14 @@ impl Engine {
         self.idle.len() < self.publishers.len()
     }
 
-    /// The publication request up to its data, for this hub.
-    pub(crate) fn publication(&self, topic: &str, private: bool, token: &str, data_bytes: usize) -> Vec<u8> {
-        self.target.publish(topic, private, token, data_bytes)
-    }
-
     /// Publishes on `stream` through a publisher that was taken; it was due at `due_ns`.
+    ///
+    /// The order of a stream is promised to nobody unless each of its updates waits for the answer to the one before: a
+    /// stream belongs to one publisher.
     pub(crate) fn publish(&mut self, publisher: usize, stream: u32, due_ns: u64) -> Result<(), String> {
         self.connect_publisher(publisher)?;
         let stamp = self.book.publish(stream, due_ns);
-        let lag = self.now_ns().saturating_sub(due_ns);
-        self.book.times.lag.saturating_record(lag);
-        self.publishers[publisher].send(&stamp)
+        self.publishers[publisher].send(self.publications[stream as usize].stamped(&stamp), stamp)
     }
 
     /// Handles what is ready, waiting for it until `deadline_ns` of the run's clock at most.
@@ -292,11 +308,12 @@ impl Engine {
 
     fn open(&mut self, number: usize) -> Result<(), String> {
         let subscriber = &mut self.subscribers[number];
-        let Subscription { selectors, token, receive_bytes, .. } = &subscriber.subscription;
-        let socket = net::connect(self.target.address, number, *receive_bytes)
-            .map_err(|error| format!("connection {number} to {}: {error}", self.target.address))?;
+        let Subscription { selector, token, receive_bytes, .. } = &subscriber.subscription;
+        let address = self.wire.subscribers();
+        let socket = Connection::start(address, number, *receive_bytes)
+            .map_err(|error| format!("connection {number} to {address}: {error}"))?;
         self.poll.add(&socket, number as u64, Interest::Write).map_err(|error| format!("epoll: {error}"))?;
-        subscriber.request = self.target.subscribe(selectors, token.as_deref(), subscriber.events.id());
+        subscriber.request = self.wire.subscription(selector, token.as_deref(), subscriber.events.id());
         subscriber.events.restart();
         subscriber.chunks = Chunked::new();
         subscriber.head.clear();
@@ -334,9 +351,9 @@ impl Engine {
         let subscriber = &mut self.subscribers[number];
         let Some(socket) = &subscriber.socket else { return Ok(()) };
         if subscriber.phase == Phase::Connecting {
-            net::established(socket).map_err(|error| format!("connection {number}: {error}"))?;
+            socket.established().map_err(|error| format!("connection {number}: {error}"))?;
             // A request head fits any fresh socket buffer.
-            if net::send(socket, &subscriber.request).ok() != Some(subscriber.request.len()) {
+            if socket.send(&subscriber.request).ok() != Some(subscriber.request.len()) {
                 return Err(format!("connection {number}: the request was not taken"));
             }
             subscriber.request = Vec::new();
@@ -346,7 +363,7 @@ impl Engine {
                 .change(socket, number as u64, Interest::Read)
                 .map_err(|error| format!("epoll: {error}"));
         }
-        let bytes = match net::receive(socket, &mut self.buffer) {
+        let bytes = match socket.receive(&mut self.buffer) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Ok(()),
             Err(_) => 0,
@@ -361,6 +378,11 @@ impl Engine {
                 let Some(head) = AnswerHead::parse(&subscriber.head)? else { return Ok(()) };
                 if head.status != 200 {
                     return Err(format!("a subscription was answered with status {}", head.status));
+                }
+                if !head.is_event_stream {
+                    return Err(
+                        "a subscription was answered with something else than text/event-stream".into()
+                    );
                 }
                 self.pending -= 1;
                 subscriber.phase = Phase::Live { chunked: head.chunked };

@@ -34,6 +34,8 @@ pub(crate) struct Tally {
     pub(crate) out_of_order: u64,
     /// Deliveries to a subscriber that had no claim to them.
     pub(crate) misdelivered: u64,
+    /// Deliveries whose data were not what was published; they count as lost, too.
+    pub(crate) corrupted: u64,
     /// Streams that the hub ended, or that broke.
     pub(crate) disconnected: u64,
 }
@@ -41,7 +43,11 @@ pub(crate) struct Tally {
 impl Tally {
     /// Whether everything arrived that should, once, in order, and nothing else.
     pub(crate) fn is_sound(&self) -> bool {
-        self.lost == 0 && self.duplicated == 0 && self.out_of_order == 0 && self.misdelivered == 0
+        self.lost == 0
+            && self.duplicated == 0
+            && self.out_of_order == 0
+            && self.misdelivered == 0
+            && self.corrupted == 0
     }
 
     /// The sum of two runs.
@@ -55,6 +61,7 @@ impl Tally {
             duplicated: self.duplicated + other.duplicated,
             out_of_order: self.out_of_order + other.out_of_order,
             misdelivered: self.misdelivered + other.misdelivered,
+            corrupted: self.corrupted + other.corrupted,
             disconnected: self.disconnected + other.disconnected,
         }
     }
@@ -135,6 +142,7 @@ mod tests {
             Tally { duplicated: 1, ..sound },
             Tally { out_of_order: 1, ..sound },
             Tally { misdelivered: 1, ..sound },
+            Tally { corrupted: 1, ..sound },
         ] {
             assert!(!fault.is_sound() && !sound.plus(fault).is_sound());
         }

@@ -1,9 +1,11 @@
 //! The limit: what this machine's kernel can do when nothing stands between a publication and its sends.
 //!
-//! One thread; a `GET` is answered with a fixed head and its socket is kept in a list; a `POST` is answered, framed once,
-//! and sent to every socket of the list in a plain loop. No parsing beyond the end of the head, no matching, no
-//! authorization, no history, no heartbeat. No hub that sends one frame at a time can be faster on one thread.
+//! One thread; a `GET` is answered with a fixed head and its socket is kept in the list of its topic; a `POST` is answered,
+//! framed once, and sent to every socket of the list in a plain loop. No parsing beyond the end of the head and the text
+//! behind `topic=`, no templates, no authorization, no history, no heartbeat. No hub that sends one frame at a time can be
+//! faster on one thread.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
@@ -23,18 +25,25 @@ const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
 /// Every how many updates a faulty server fails.
 const FAULT_PERIOD: u64 = 10;
 
-/// A connection whose request is being read, or that publishes.
-struct Connection {
-    socket: OwnedFd,
-    input: Vec<u8>,
+/// A connection.
+enum Connection {
+    /// Its request is being read, or it publishes.
+    Talking { socket: OwnedFd, input: Vec<u8> },
+    /// It subscribed: its socket is in this list.
+    Listening { list: usize },
 }
+
+/// A subscriber: its slot and its socket.
+type Subscriber = (usize, OwnedFd);
 
 struct Limit {
     poll: Poll,
     listener: OwnedFd,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
-    subscribers: Vec<OwnedFd>,
+    /// The number of each topic's list; topics stay as they are escaped.
+    topics: HashMap<Vec<u8>, usize>,
+    lists: Vec<Vec<Subscriber>>,
     published: u64,
     frame: Vec<u8>,
     fault: Fault,
@@ -63,7 +72,8 @@ fn serve(address: SocketAddr, fault: Fault) -> Result<(), Errno> {
         listener,
         connections: Vec::new(),
         free: Vec::new(),
-        subscribers: Vec::new(),
+        topics: HashMap::new(),
+        lists: Vec::new(),
         published: 0,
         frame: Vec::new(),
         fault,
@@ -97,7 +107,7 @@ impl Limit {
             sockopt::set_tcp_nodelay(&socket, true)?;
             let slot = self.free.pop().unwrap_or(self.connections.len());
             self.poll.add(&socket, slot as u64, Interest::Read)?;
-            let connection = Some(Connection { socket, input: Vec::new() });
+            let connection = Some(Connection::Talking { socket, input: Vec::new() });
             match self.connections.get_mut(slot) {
                 Some(entry) => *entry = connection,
                 None => self.connections.push(connection),
@@ -107,74 +117,96 @@ impl Limit {
     }
 
     fn read(&mut self, slot: usize, buffer: &mut [u8]) -> Result<(), Errno> {
-        let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { return Ok(()) };
-        match net::receive(&connection.socket, buffer) {
+        let (socket, input) = match self.connections.get_mut(slot) {
+            Some(Some(Connection::Talking { socket, input })) => (socket, input),
+            Some(Some(Connection::Listening { list })) => {
+                // A subscriber has nothing to say: it is gone.
+                self.lists[*list].retain(|(listener, _)| *listener != slot);
+                self.release(slot);
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        match net::receive(&*socket, buffer) {
             Ok(None) => return Ok(()),
             Ok(Some(0)) | Err(_) => {
                 self.release(slot);
                 return Ok(());
             }
-            Ok(Some(bytes)) => connection.input.extend_from_slice(&buffer[..bytes]),
+            Ok(Some(bytes)) => input.extend_from_slice(&buffer[..bytes]),
         }
-        let Some(head_bytes) = memchr::memmem::find(&connection.input, b"\r\n\r\n").map(|at| at + 4) else {
+        let Some(head_bytes) = memchr::memmem::find(input, b"\r\n\r\n").map(|at| at + 4) else {
             return Ok(());
         };
-        if connection.input.starts_with(b"GET") {
-            return self.subscribe(slot);
-        }
-        let length = content_bytes(&connection.input[..head_bytes]);
-        if connection.input.len() < head_bytes + length {
+        if input.starts_with(b"GET") {
+            let topic = after(&input[..head_bytes], b"topic=", b" &").to_vec();
+            self.subscribe(slot, topic);
             return Ok(());
         }
-        let body = &connection.input[head_bytes..head_bytes + length];
-        let data = memchr::memmem::rfind(body, b"data=").map_or(&body[..0], |at| &body[at + 5..]);
+        let length = content_bytes(&input[..head_bytes]);
+        if input.len() < head_bytes + length {
+            return Ok(());
+        }
+        let body = &input[head_bytes..head_bytes + length];
+        let list = self.topics.get(after(body, b"topic=", b"&")).copied();
+        let data = after(body, b"data=", b"");
         let id = format!("urn:uuid:00000000-0000-4000-8000-{:012x}", self.published);
         let event_bytes = b"id: ".len() + id.len() + b"\ndata: ".len() + data.len() + b"\n\n".len();
         self.frame.clear();
         self.frame.extend_from_slice(format!("{event_bytes:x}\r\nid: {id}\ndata: ").as_bytes());
         self.frame.extend_from_slice(data);
         self.frame.extend_from_slice(b"\n\n\r\n");
-        connection.input.clear();
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{id}", id.len());
-        net::send(&connection.socket, answer.as_bytes())?;
+        net::send(&*socket, answer.as_bytes())?;
+        input.clear();
         self.published += 1;
-        self.fan_out();
-        Ok(())
-    }
-
-    fn subscribe(&mut self, slot: usize) -> Result<(), Errno> {
-        if let Some(connection) = self.release(slot) {
-            self.poll.remove(&connection.socket)?;
-            if net::send(&connection.socket, HEAD).is_ok() {
-                self.subscribers.push(connection.socket);
-            }
+        if let Some(list) = list {
+            self.fan_out(list);
         }
         Ok(())
     }
 
-    fn release(&mut self, slot: usize) -> Option<Connection> {
-        self.free.push(slot);
-        self.connections[slot].take()
+    fn subscribe(&mut self, slot: usize, topic: Vec<u8>) {
+        let list = *self.topics.entry(topic).or_insert(self.lists.len());
+        if list == self.lists.len() {
+            self.lists.push(Vec::new());
+        }
+        let talking = self.connections[slot].replace(Connection::Listening { list });
+        match talking {
+            Some(Connection::Talking { socket, .. }) if net::send(&socket, HEAD).is_ok() => {
+                self.lists[list].push((slot, socket));
+            }
+            _ => self.release(slot),
+        }
     }
 
-    fn fan_out(&mut self) {
+    fn release(&mut self, slot: usize) {
+        self.connections[slot] = None;
+        self.free.push(slot);
+    }
+
+    fn fan_out(&mut self, list: usize) {
+        let mut subscribers = std::mem::take(&mut self.lists[list]);
         let mut at = 0;
-        if self.fault != Fault::None && !self.subscribers.is_empty() {
-            self.send_faulty();
+        if self.fault != Fault::None
+            && let Some((_, first)) = subscribers.first()
+        {
+            self.send_faulty(first);
             at = 1;
         }
-        while at < self.subscribers.len() {
-            if send_all(&self.subscribers[at], &self.frame) {
+        while at < subscribers.len() {
+            if send_all(&subscribers[at].1, &self.frame) {
                 at += 1;
             } else {
-                self.subscribers.swap_remove(at);
+                let (slot, _) = subscribers.swap_remove(at);
+                self.release(slot);
             }
         }
+        self.lists[list] = subscribers;
     }
 
     /// What the first subscriber gets from a server with a fault: the judge must notice.
-    fn send_faulty(&mut self) {
-        let socket = &self.subscribers[0];
+    fn send_faulty(&mut self, socket: &OwnedFd) {
         let due = self.published.is_multiple_of(FAULT_PERIOD);
         match self.fault {
             Fault::Lose if due => return,
@@ -185,6 +217,14 @@ impl Limit {
             Fault::Duplicate if due => {
                 send_all(socket, &self.frame);
             }
+            Fault::Corrupt if due => {
+                // The last byte of the data: behind it are the end of the event and of the chunk.
+                let mut spoilt = self.frame.clone();
+                let at = spoilt.len() - b"x\n\n\r\n".len();
+                spoilt[at] ^= 1;
+                send_all(socket, &spoilt);
+                return;
+            }
             _ => {}
         }
         send_all(socket, &self.frame);
@@ -192,6 +232,13 @@ impl Limit {
             send_all(socket, &held);
         }
     }
+}
+
+/// What stands behind `name` up to one of `ends`; nothing when `name` does not occur.
+fn after<'a>(text: &'a [u8], name: &[u8], ends: &[u8]) -> &'a [u8] {
+    let Some(at) = memchr::memmem::find(text, name) else { return &[] };
+    let rest = &text[at + name.len()..];
+    &rest[..rest.iter().position(|byte| ends.contains(byte)).unwrap_or(rest.len())]
 }
 
 /// Sends a frame, waiting up to a second for a full socket; false when the subscriber is gone.

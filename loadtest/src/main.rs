@@ -12,6 +12,7 @@ mod ledger;
 mod limit_server;
 mod meter;
 mod net;
+mod progress;
 mod publisher;
 mod report;
 mod rounds;

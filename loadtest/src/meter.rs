@@ -1,12 +1,16 @@
-//! What processes cost, read from `/proc`: processor time, context switches, memory.
+//! What processes cost, read from `/proc`: processor time, waiting for a processor, context switches, memory.
 
 use std::fs;
 use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// The counters of one process at one moment.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counters {
     cpu_ns: u64,
+    /// Ready to run, but something else ran.
+    wait_ns: u64,
     switches: u64,
 }
 
@@ -19,14 +23,28 @@ pub(crate) struct Usage {
     pub(crate) server_cpu_ns: Option<u64>,
     /// Context switches of the server.
     pub(crate) server_switches: Option<u64>,
+    /// How long the server's threads waited for a processor, in nanoseconds.
+    pub(crate) server_wait_ns: Option<u64>,
     /// Processor time of the generator, in nanoseconds.
     pub(crate) own_cpu_ns: u64,
+    /// How long the generator waited for a processor, in nanoseconds: somebody else was on it.
+    pub(crate) own_wait_ns: u64,
 }
 
 impl Usage {
     /// The share of one processor that the generator used, 0 to 1.
     pub(crate) fn own_share(&self) -> f64 {
         self.own_cpu_ns as f64 / self.elapsed.as_nanos() as f64
+    }
+
+    /// The share of the time that the generator waited for its processor, 0 to 1.
+    pub(crate) fn own_wait_share(&self) -> f64 {
+        self.own_wait_ns as f64 / self.elapsed.as_nanos() as f64
+    }
+
+    /// The share of the time that the server's threads waited for a processor; more than 1 with several threads.
+    pub(crate) fn server_wait_share(&self) -> Option<f64> {
+        self.server_wait_ns.map(|wait_ns| wait_ns as f64 / self.elapsed.as_nanos() as f64)
     }
 
     /// The share of one processor that the server used; more than 1 with several threads.
@@ -41,7 +59,8 @@ pub(crate) struct Meter {
     server: Option<u32>,
     started: Instant,
     server_before: Option<Counters>,
-    own_before: Counters,
+    own_wait_before_ns: u64,
+    own_cpu_before_ns: u64,
 }
 
 impl Meter {
@@ -50,23 +69,36 @@ impl Meter {
         Self {
             server,
             server_before: server.and_then(counters),
-            own_before: counters(std::process::id()).unwrap_or_default(),
+            own_wait_before_ns: own_wait_ns(),
+            own_cpu_before_ns: own_cpu_ns(),
             started: Instant::now(),
         }
     }
 
     /// What was used since the start.
     pub(crate) fn stop(&self) -> Usage {
+        // First what belongs together: reading `/proc` takes a while, too.
         let elapsed = self.started.elapsed();
+        let own_cpu_ns = own_cpu_ns().saturating_sub(self.own_cpu_before_ns);
         let server = self.server.and_then(counters).zip(self.server_before);
-        let own = counters(std::process::id()).unwrap_or_default();
         Usage {
             elapsed,
             server_cpu_ns: server.map(|(after, before)| after.cpu_ns.saturating_sub(before.cpu_ns)),
             server_switches: server.map(|(after, before)| after.switches.saturating_sub(before.switches)),
-            own_cpu_ns: own.cpu_ns.saturating_sub(self.own_before.cpu_ns),
+            server_wait_ns: server.map(|(after, before)| after.wait_ns.saturating_sub(before.wait_ns)),
+            own_cpu_ns,
+            own_wait_ns: own_wait_ns().saturating_sub(self.own_wait_before_ns),
         }
     }
+}
+
+fn own_cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    u64::try_from(time.tv_sec * 1_000_000_000 + time.tv_nsec).unwrap_or(0)
+}
+
+fn own_wait_ns() -> u64 {
+    counters(std::process::id()).map_or(0, |counters| counters.wait_ns)
 }
 
 /// The sum over the threads that live; a thread that ended takes its time with it.
@@ -75,7 +107,9 @@ fn counters(process: u32) -> Option<Counters> {
     for task in fs::read_dir(format!("/proc/{process}/task")).ok()?.flatten() {
         let path = task.path();
         let schedstat = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
-        sum.cpu_ns += schedstat.split(' ').next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+        let mut numbers = schedstat.split_ascii_whitespace().map_while(|word| word.parse::<u64>().ok());
+        sum.cpu_ns += numbers.next().unwrap_or(0);
+        sum.wait_ns += numbers.next().unwrap_or(0);
         let status = fs::read_to_string(path.join("status")).unwrap_or_default();
         sum.switches += status
             .lines()
@@ -94,6 +128,13 @@ pub(crate) fn memory_bytes(process: u32) -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// How many descriptors a process may open; `None` when that is not known, or unbounded.
+pub(crate) fn descriptors_max(process: u32) -> Option<u64> {
+    let limits = fs::read_to_string(format!("/proc/{process}/limits")).ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +150,7 @@ mod tests {
         assert!(usage.own_cpu_ns > 0 && usage.server_cpu_ns > Some(0));
         assert!(memory_bytes(std::process::id()).is_some_and(|bytes| bytes > 4_096));
         assert_eq!(memory_bytes(u32::MAX), None);
+        assert!(descriptors_max(std::process::id()).is_some_and(|files| files > 3));
+        assert!(usage.own_wait_share() <= 1.0 && usage.server_wait_share().is_some());
     }
 }

@@ -1,7 +1,7 @@
 //! Sockets and limits: thin, safe wrappers over the system calls of the generator and of the limit server.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
@@ -25,12 +25,46 @@ pub(crate) fn raise_descriptor_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).saturating_sub(SPARE_FDS)
 }
 
-/// Starts a connection to `address` that does not block. `number` spreads loopback connections over source addresses.
-pub(crate) fn connect(
-    address: SocketAddr,
-    number: usize,
-    receive_bytes: Option<usize>,
-) -> Result<OwnedFd, Errno> {
+/// A connection in clear text: whatever else a connection may become (TLS, a compressed stream) keeps these calls.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    socket: OwnedFd,
+}
+
+impl Connection {
+    /// Starts a connection to `address` that does not block. `number` spreads loopback connections over source
+    /// addresses. `receive_bytes` is its `SO_RCVBUF`; `None`: the system's.
+    pub(crate) fn start(
+        address: SocketAddr,
+        number: usize,
+        receive_bytes: Option<usize>,
+    ) -> Result<Self, Errno> {
+        connect(address, number, receive_bytes).map(|socket| Self { socket })
+    }
+
+    /// Whether a connection that has become writable was established.
+    pub(crate) fn established(&self) -> Result<(), Errno> {
+        sockopt::socket_error(&self.socket)?
+    }
+
+    /// Reads what is there. `Ok(None)`: nothing now; `Ok(Some(0))`: the peer has closed.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
+        receive(&self.socket, buffer)
+    }
+
+    /// Writes what the socket takes; 0 when it takes nothing now.
+    pub(crate) fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        send(&self.socket, bytes)
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn connect(address: SocketAddr, number: usize, receive_bytes: Option<usize>) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
@@ -40,6 +74,8 @@ pub(crate) fn connect(
     if let IpAddr::V4(ip) = address.ip()
         && ip.is_loopback()
     {
+        // The kernel chooses the port here, not in connect(), so one source address has as many ports as there are
+        // ephemeral ones, whatever it connects to; hence the small share that each address gets.
         let block = u8::try_from(number / CONNECTIONS_PER_ADDRESS % 250).unwrap_or(0);
         rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::new(127, 0, 1 + block, 1), 0)))?;
     }
@@ -50,11 +86,6 @@ pub(crate) fn connect(
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error),
     }
-}
-
-/// Whether a connection that has become writable was established.
-pub(crate) fn established(socket: &OwnedFd) -> Result<(), Errno> {
-    sockopt::socket_error(socket)?
 }
 
 /// Reads what is there. `Ok(None)`: nothing now.
@@ -105,17 +136,17 @@ impl Poll {
     }
 
     /// Watches `socket`; its events carry `key`.
-    pub(crate) fn add(&self, socket: &OwnedFd, key: u64, interest: Interest) -> Result<(), Errno> {
+    pub(crate) fn add(&self, socket: impl AsFd, key: u64, interest: Interest) -> Result<(), Errno> {
         epoll::add(&self.set, socket, epoll::EventData::new_u64(key), interest.flags())
     }
 
     /// Watches `socket` for something else.
-    pub(crate) fn change(&self, socket: &OwnedFd, key: u64, interest: Interest) -> Result<(), Errno> {
+    pub(crate) fn change(&self, socket: impl AsFd, key: u64, interest: Interest) -> Result<(), Errno> {
         epoll::modify(&self.set, socket, epoll::EventData::new_u64(key), interest.flags())
     }
 
     /// Watches `socket` no longer.
-    pub(crate) fn remove(&self, socket: &OwnedFd) -> Result<(), Errno> {
+    pub(crate) fn remove(&self, socket: impl AsFd) -> Result<(), Errno> {
         epoll::delete(&self.set, socket)
     }
 

@@ -2,13 +2,13 @@
 //!
 //! A hub may close a connection that has been idle for long; the next publication opens another.
 
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::net;
+use crate::net::Connection;
 use crate::wire::chunked::Chunked;
-use crate::wire::http::{AnswerHead, Target};
+use crate::wire::http::AnswerHead;
 use crate::wire::stamp::Stamp;
 
 /// Bytes of an answer beyond which it is given up.
@@ -17,7 +17,7 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// What the hub said to a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// 200 or 201.
+    /// 2xx.
     Accepted,
     /// 429 or 503: it could not take it now.
     Refused,
@@ -25,56 +25,47 @@ pub(crate) enum Answer {
 
 /// A publisher and its connection.
 pub(crate) struct Publisher {
-    target: Target,
+    address: SocketAddr,
     /// `None` after the hub has closed it between two publications.
-    socket: Option<OwnedFd>,
+    socket: Option<Connection>,
     /// A publication awaits its answer.
     is_busy: bool,
-    /// The request up to the stamp, and room for it behind.
-    request: Vec<u8>,
-    prefix_bytes: usize,
-    data_bytes: usize,
     answer: Vec<u8>,
     under_way: Stamp,
 }
 
 impl Publisher {
-    /// A publisher that is not connected yet; `prefix` is the request up to the data, which will be `data_bytes` long.
-    pub(crate) fn new(target: &Target, prefix: Vec<u8>, data_bytes: usize) -> Self {
+    /// A publisher that is not connected yet.
+    pub(crate) fn new(address: SocketAddr) -> Self {
         Self {
-            target: target.clone(),
+            address,
             socket: None,
             is_busy: false,
-            prefix_bytes: prefix.len(),
-            request: prefix,
-            data_bytes,
             answer: Vec::new(),
             under_way: Stamp { run: 0, stream: 0, sequence: 0, due_ns: 0 },
         }
     }
 
     /// Connects, if it is not connected; answers the socket when it is new and has to be watched for reading.
-    pub(crate) fn connect(&mut self) -> Result<Option<&OwnedFd>, String> {
+    pub(crate) fn connect(&mut self) -> Result<Option<&Connection>, String> {
         if self.socket.is_some() {
             return Ok(None);
         }
-        let socket =
-            net::connect(self.target.address, 0, None).map_err(|error| format!("publisher: {error}"))?;
+        let fault = |error| format!("a publisher's connection to {}: {error}", self.address);
+        let socket = Connection::start(self.address, 0, None).map_err(fault)?;
         wait_writable(&socket)?;
-        net::established(&socket).map_err(|error| format!("publisher: {error}"))?;
+        socket.established().map_err(fault)?;
         Ok(Some(self.socket.insert(socket)))
     }
 
-    /// Sends an update; it must be connected. It waits for room when the socket is full.
-    pub(crate) fn send(&mut self, stamp: &Stamp) -> Result<(), String> {
+    /// Sends the publication that carries `stamp`; it must be connected. It waits for room when the socket is full.
+    pub(crate) fn send(&mut self, request: &[u8], stamp: Stamp) -> Result<(), String> {
         let socket = self.socket.as_ref().ok_or("publisher: not connected")?;
-        self.under_way = *stamp;
+        self.under_way = stamp;
         self.is_busy = true;
-        self.request.truncate(self.prefix_bytes);
-        stamp.write(self.data_bytes, &mut self.request);
-        let mut rest = &self.request[..];
+        let mut rest = request;
         while !rest.is_empty() {
-            match net::send(socket, rest).map_err(|error| format!("publisher: {error}"))? {
+            match socket.send(rest).map_err(|error| format!("publisher: {error}"))? {
                 0 => wait_writable(socket)?,
                 sent => rest = &rest[sent..],
             }
@@ -91,7 +82,8 @@ impl Publisher {
     pub(crate) fn ready(&mut self) -> Result<Option<Answer>, String> {
         let mut buffer = [0; 4_096];
         let Some(socket) = &self.socket else { return Ok(None) };
-        match net::receive(socket, &mut buffer) {
+        let mut closed = false;
+        match socket.receive(&mut buffer) {
             Ok(None) => return Ok(None),
             Ok(Some(0)) | Err(_) if !self.is_busy => {
                 self.socket = None;
@@ -99,17 +91,22 @@ impl Publisher {
             }
             Ok(Some(_)) if !self.is_busy => return Err("the hub sent an answer to no publication".to_owned()),
             Ok(Some(0)) => {
-                return Err("the hub closed a connection instead of answering a publication".to_owned());
+                closed = true;
+                self.socket = None;
             }
             Ok(Some(bytes)) => self.answer.extend_from_slice(&buffer[..bytes]),
             Err(error) => return Err(format!("publisher: {error}")),
         }
-        let Some(head) = AnswerHead::parse(&self.answer)? else { return Ok(None) };
-        if !is_complete(&head, &self.answer[head.bytes..])? {
-            return Ok(None);
-        }
+        let complete = match AnswerHead::parse(&self.answer)? {
+            Some(head) if is_complete(&head, &self.answer[head.bytes..], closed)? => Some(head),
+            _ => None,
+        };
+        let Some(head) = complete else {
+            let cut = "the hub closed a connection instead of answering a publication";
+            return if closed { Err(cut.to_owned()) } else { Ok(None) };
+        };
         let answer = match head.status {
-            200 | 201 => Answer::Accepted,
+            200..=299 => Answer::Accepted,
             429 | 503 => Answer::Refused,
             status => {
                 let body = String::from_utf8_lossy(&self.answer[head.bytes..]).into_owned();
@@ -122,7 +119,8 @@ impl Publisher {
     }
 }
 
-fn is_complete(head: &AnswerHead, body: &[u8]) -> Result<bool, String> {
+/// Whether the body of an answer is all there (RFC 9112, section 6.3).
+fn is_complete(head: &AnswerHead, body: &[u8], closed: bool) -> Result<bool, String> {
     if body.len() > ANSWER_BYTES_MAX {
         return Err("a publication was answered with an endless body".to_owned());
     }
@@ -132,10 +130,13 @@ fn is_complete(head: &AnswerHead, body: &[u8]) -> Result<bool, String> {
         while chunks.next(&mut input).map_err(|_| "a publication's answer has malformed chunks")?.is_some() {}
         return Ok(chunks.is_done());
     }
-    Ok(body.len() as u64 >= head.content_bytes.unwrap_or(0))
+    Ok(match head.content_bytes {
+        Some(bytes) => body.len() as u64 >= bytes,
+        None => head.status == 204 || closed,
+    })
 }
 
-fn wait_writable(socket: &OwnedFd) -> Result<(), String> {
+fn wait_writable(socket: &Connection) -> Result<(), String> {
     let timeout = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
     match poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&timeout)) {
         Ok(0) => Err("a publisher's connection takes no bytes".to_owned()),

@@ -1,80 +1,167 @@
-//! Rounds: the same scenario again and again, the hub and the limit in turn, so that both see the same machine.
+//! Rounds: the same scenario again and again, all servers in turn, so that all see the same machine.
 
 use std::io::Write as _;
 
 use crate::args::Common;
+use crate::book::Times;
 use crate::ledger::Tally;
-use crate::net;
 use crate::scenario::{Bench, Outcome, Scenario};
-use crate::server::{self, Server, Subject};
+use crate::server::{self, Contestant, Server};
+use crate::{meter, net, progress::Progress};
 
-/// The outcomes of all rounds.
-#[derive(Debug, Default)]
-pub(crate) struct Rounds {
-    /// Of the server under measurement.
-    pub(crate) subject: Vec<Outcome>,
-    /// Of the limit server; empty when it was not asked for.
-    pub(crate) limit: Vec<Outcome>,
-    /// Why no round could be made.
+/// What the rounds of one server found.
+#[derive(Debug)]
+pub(crate) struct Column {
+    /// The server's name.
+    pub(crate) name: String,
+    /// Whether it is the limit server, which everything else is compared with.
+    pub(crate) is_limit: bool,
+    /// A round each.
+    pub(crate) outcomes: Vec<Outcome>,
+    /// Why there are no more of them.
     pub(crate) failure: Option<String>,
 }
 
-impl Rounds {
-    /// The sum of the counts of the server under measurement.
+/// The rounds of all servers; the first is the one under measurement.
+#[derive(Debug)]
+pub(crate) struct Rounds {
+    /// A column for each server.
+    pub(crate) columns: Vec<Column>,
+}
+
+/// A figure over the limit's.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub(crate) struct Ratio {
+    /// The median over the rounds.
+    pub(crate) median: f64,
+    /// The least of any round.
+    pub(crate) least: f64,
+    /// The most of any round.
+    pub(crate) most: f64,
+}
+
+impl Column {
+    /// The sum of the counts.
     pub(crate) fn tally(&self) -> Tally {
-        self.subject.iter().fold(Tally::default(), |sum, outcome| sum.plus(outcome.tally))
+        self.outcomes.iter().fold(Tally::default(), |sum, outcome| sum.plus(outcome.tally))
+    }
+
+    /// The median of a figure; `None` when no round has it.
+    pub(crate) fn median(&self, figure: &str) -> Option<f64> {
+        let mut values: Vec<f64> = self.outcomes.iter().filter_map(|outcome| outcome.get(figure)).collect();
+        values.sort_by(f64::total_cmp);
+        median(&values)
+    }
+
+    /// The latencies of all rounds together.
+    pub(crate) fn times(&self) -> Option<Times> {
+        let mut rounds = self.outcomes.iter().filter_map(|outcome| outcome.times.as_ref());
+        let mut sum = rounds.next()?.clone();
+        rounds.for_each(|times| sum.merge(times));
+        Some(sum)
+    }
+
+    /// Why its figures cannot be trusted, if so.
+    pub(crate) fn invalid(&self) -> Option<String> {
+        let unsound_limit =
+            || Some(format!("it was not sound: {:?}", self.tally())).filter(|_| !self.tally().is_sound());
+        self.failure
+            .clone()
+            .or_else(|| self.is_limit.then(unsound_limit).flatten())
+            .or_else(|| self.outcomes.iter().find_map(|outcome| outcome.invalid.clone()))
+            .map(|reason| format!("{}: {reason}", self.name))
+    }
+}
+
+impl Rounds {
+    /// Rounds that could not be made.
+    pub(crate) fn failed(reason: String) -> Self {
+        let name = "hub".to_owned();
+        Self { columns: vec![Column { name, is_limit: false, outcomes: Vec::new(), failure: Some(reason) }] }
+    }
+
+    /// The server under measurement.
+    pub(crate) fn subject(&self) -> &Column {
+        &self.columns[0]
+    }
+
+    /// The limit server, when it was measured beside the subject.
+    pub(crate) fn limit(&self) -> Option<&Column> {
+        self.columns[1..].iter().find(|column| column.is_limit)
+    }
+
+    /// A figure over the limit's, round by round. Neighbours in time saw the same machine, so their ratios scatter less
+    /// than the figures do.
+    pub(crate) fn ratio(&self, column: &Column, figure: &str) -> Option<Ratio> {
+        let limits = self.limit()?.outcomes.iter().map(|outcome| outcome.get(figure));
+        let values = column.outcomes.iter().map(|outcome| outcome.get(figure));
+        let mut ratios: Vec<f64> = values
+            .zip(limits)
+            .filter_map(|(value, limit)| Some(value? / limit.filter(|limit| *limit > 0.0)?))
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        Some(Ratio { median: median(&ratios)?, least: *ratios.first()?, most: *ratios.last()? })
+    }
+
+    /// Whether every server but the limit delivered everything, once, in order, and nothing else.
+    pub(crate) fn are_sound(&self) -> bool {
+        self.columns.iter().all(|column| column.is_limit || column.tally().is_sound())
     }
 
     /// Why the figures cannot be trusted, if so.
     pub(crate) fn invalid(&self) -> Option<String> {
-        if self.failure.is_some() {
-            return self.failure.clone();
-        }
-        let limit_fault = self.limit.iter().find(|outcome| !outcome.tally.is_sound());
-        if let Some(outcome) = limit_fault {
-            return Some(format!("the limit server was not sound: {:?}", outcome.tally));
-        }
-        self.subject.iter().chain(&self.limit).find_map(|outcome| outcome.invalid.clone())
+        self.columns.iter().find_map(Column::invalid)
+    }
+
+    /// What may have spoilt times and rates, if anything.
+    pub(crate) fn disturbed(&self) -> Option<&str> {
+        let mut outcomes = self.columns.iter().flat_map(|column| &column.outcomes);
+        outcomes.find_map(|outcome| outcome.disturbed.as_deref())
     }
 }
 
-/// Runs `scenario` `count` times, each time against a server of its own, in turn with the limit when asked for.
+/// Runs `scenario` `count` times against every server in turn; with the limit when it is asked for and can do it.
 pub(crate) fn run(
     common: &Common,
     scenario: &Scenario,
     count: usize,
     with_limit: bool,
 ) -> Result<Rounds, String> {
-    let connections = scenario.connections();
-    let allowed = net::raise_descriptor_limit();
-    if connections as u64 > allowed {
-        return Err(format!(
-            "{connections} connections need more open files than the {allowed} that the hard limit of this process \
-             leaves: raise it (ulimit -Hn, or LimitNOFILE) for generator and server"
-        ));
+    let mut contestants = vec![Contestant::subject(common)?];
+    if with_limit && scenario.has_limit() {
+        contestants.push(Contestant::limit());
+    } else if with_limit {
+        let _ =
+            writeln!(std::io::stderr(), "{}: not something that the limit server can do", scenario.name());
     }
+    for text in &common.compare {
+        contestants.push(Contestant::compared(text)?);
+    }
+    check_descriptors(scenario.connections(), &contestants)?;
     server::pin_to(common.client_cpu)?;
-    let mut rounds = Rounds::default();
-    for round in 1..=count {
+    let mut columns: Vec<Column> = contestants.iter().enumerate().map(column).collect();
+    for round in 1..=count.max(1) {
         let _ = writeln!(std::io::stderr(), "{} round {round}/{count}", scenario.name());
-        rounds.subject.push(once(common, scenario, common.subject)?);
-        if with_limit {
-            rounds.limit.push(once(common, scenario, Subject::Limit)?);
+        let mut turn: Vec<_> = contestants.iter().zip(&mut columns).collect();
+        // Every other round goes backwards, so that nobody always has the machine as the same neighbour left it.
+        if round % 2 == 0 {
+            turn.reverse();
+        }
+        for (contestant, column) in turn {
+            if column.failure.is_some() {
+                continue;
+            }
+            match once(common, scenario, contestant) {
+                Ok(outcome) => column.outcomes.push(outcome),
+                Err(error) => column.failure = Some(format!("{}: {error}", scenario.name())),
+            }
         }
     }
-    Ok(rounds)
+    Ok(Rounds { columns })
 }
 
-fn once(common: &Common, scenario: &Scenario, subject: Subject) -> Result<Outcome, String> {
-    let server = Server::start(common, subject)?;
-    let outcome = scenario.run(&Bench { common, server: &server });
-    outcome.map_err(|error| format!("{} against the {}: {error}", scenario.name(), subject.name()))
-}
-
-/// The median of a figure over rounds; `None` when no round has it.
-pub(crate) fn median(outcomes: &[Outcome], figure: &str) -> Option<f64> {
-    let mut values: Vec<f64> = outcomes.iter().filter_map(|outcome| outcome.get(figure)).collect();
-    values.sort_by(f64::total_cmp);
+/// The median of values in order.
+fn median(values: &[f64]) -> Option<f64> {
     match values.len() {
         0 => None,
         length if length % 2 == 1 => Some(values[length / 2]),
@@ -82,24 +169,90 @@ pub(crate) fn median(outcomes: &[Outcome], figure: &str) -> Option<f64> {
     }
 }
 
+fn column((at, contestant): (usize, &Contestant)) -> Column {
+    Column {
+        name: contestant.name.clone(),
+        // A limit server that is itself under measurement is judged as a hub is.
+        is_limit: at > 0 && contestant.is_limit(),
+        outcomes: Vec::new(),
+        failure: None,
+    }
+}
+
+fn once(common: &Common, scenario: &Scenario, contestant: &Contestant) -> Result<Outcome, String> {
+    let server = Server::start(common, contestant)?;
+    let progress = Progress::new(&contestant.name);
+    scenario.run(&Bench { common, server: &server, progress })
+}
+
+/// Whether generator and servers may open so many connections.
+fn check_descriptors(connections: usize, contestants: &[Contestant]) -> Result<(), String> {
+    let allowed = net::raise_descriptor_limit();
+    if connections as u64 > allowed {
+        return Err(format!(
+            "{connections} connections need more open files than the {allowed} that the hard limit of this process \
+             leaves: raise it (ulimit -Hn, or LimitNOFILE) for generator and server"
+        ));
+    }
+    for contestant in contestants {
+        let Some(process) = contestant.process() else { continue };
+        if let Some(files) = meter::descriptors_max(process)
+            && connections as u64 > files
+        {
+            return Err(format!(
+                "{connections} connections need more open files than the {files} that the limit of process {process} \
+                 ({}) allows: raise it there (ulimit -n, or LimitNOFILE)",
+                contestant.name
+            ));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn outcomes(values: &[f64]) -> Vec<Outcome> {
+    /// A column whose rounds found these values of `x`.
+    fn column(is_limit: bool, values: &[f64]) -> Column {
         let outcome = |&value: &f64| {
             let mut outcome = Outcome::default();
             outcome.push("x", "ns", value);
             outcome
         };
-        values.iter().map(outcome).collect()
+        let outcomes = values.iter().map(outcome).collect();
+        Column { name: "a".to_owned(), is_limit, outcomes, failure: None }
     }
 
     #[test]
     fn the_median_ignores_one_disturbed_round() {
-        assert_eq!(median(&outcomes(&[1.0, 900.0, 3.0]), "x"), Some(3.0));
-        assert_eq!(median(&outcomes(&[1.0, 2.0, 4.0, 900.0]), "x"), Some(3.0));
-        assert_eq!(median(&outcomes(&[]), "x"), None);
-        assert_eq!(median(&outcomes(&[1.0]), "y"), None);
+        assert_eq!(column(false, &[1.0, 900.0, 3.0]).median("x"), Some(3.0));
+        assert_eq!(column(false, &[1.0, 2.0, 4.0, 900.0]).median("x"), Some(3.0));
+        assert_eq!(column(false, &[]).median("x"), None);
+        assert_eq!(column(false, &[1.0]).median("y"), None);
+    }
+
+    #[test]
+    fn a_ratio_needs_a_limit() {
+        // The machine was twice as slow in the second round, for both.
+        let rounds =
+            Rounds { columns: vec![column(false, &[3.0, 6.0, 4.0]), column(true, &[2.0, 4.0, 2.0])] };
+        let ratio = Ratio { median: 1.5, least: 1.5, most: 2.0 };
+        assert_eq!(rounds.ratio(rounds.subject(), "x"), Some(ratio));
+        let rounds = Rounds { columns: vec![column(false, &[3.0])] };
+        assert_eq!(rounds.ratio(rounds.subject(), "x"), None);
+    }
+
+    #[test]
+    fn an_unsound_limit_makes_the_figures_invalid_and_an_unsound_hub_the_run_unsound() {
+        let unsound = |is_limit| {
+            let mut column = column(is_limit, &[1.0]);
+            column.outcomes[0].tally.lost = 1;
+            column
+        };
+        let rounds = Rounds { columns: vec![column(false, &[1.0]), unsound(true)] };
+        assert!(rounds.are_sound() && rounds.invalid().is_some());
+        let rounds = Rounds { columns: vec![column(false, &[1.0]), column(true, &[1.0]), unsound(false)] };
+        assert!(!rounds.are_sound() && rounds.invalid().is_none());
     }
 }

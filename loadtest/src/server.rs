@@ -9,14 +9,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::args::{Common, Fault};
-use crate::wire::http::Target;
+use crate::wire::request::Wire;
 
 /// How long a server may take to listen.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How long it may take to stop before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Which server a round measures.
+/// What `--subject` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Subject {
     /// The hub.
@@ -25,12 +25,70 @@ pub(crate) enum Subject {
     Limit,
 }
 
-impl Subject {
-    /// What it is called in messages.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Hub => "hub",
-            Self::Limit => "limit server",
+/// One server that rounds measure.
+#[derive(Debug, Clone)]
+pub(crate) struct Contestant {
+    /// What it is called in tables.
+    pub(crate) name: String,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    /// A hub that each round starts afresh.
+    Start,
+    /// A server that runs already.
+    Running { wire: Box<Wire>, process: Option<u32> },
+    /// The limit server, started afresh, too.
+    Limit,
+}
+
+impl Contestant {
+    /// What the command line names first.
+    pub(crate) fn subject(common: &Common) -> Result<Self, String> {
+        if common.subject == Subject::Limit {
+            return Ok(Self::limit());
+        }
+        let runs = common.url.is_some() || common.templates.is_given();
+        let kind = if runs {
+            let wire = Box::new(Wire::parse(common.url.as_deref(), &common.templates)?);
+            Kind::Running { wire, process: common.pid }
+        } else if common.pid.is_some() {
+            return Err("--pid names the process of a running server: give its --url, too".to_owned());
+        } else {
+            Kind::Start
+        };
+        Ok(Self { name: "hub".to_owned(), kind })
+    }
+
+    /// A hub of `--compare`, as `URL` or `URL,PID`.
+    pub(crate) fn compared(text: &str) -> Result<Self, String> {
+        let (url, process) = match text.rsplit_once(',') {
+            Some((url, pid)) => {
+                (url, Some(pid.parse().map_err(|_| format!("{text}: expected URL or URL,PID"))?))
+            }
+            None => (text, None),
+        };
+        let wire = Box::new(Wire::mercure(url)?);
+        let name = url.trim_start_matches("http://").split('/').next().unwrap_or(url).to_owned();
+        Ok(Self { name, kind: Kind::Running { wire, process } })
+    }
+
+    /// The limit server.
+    pub(crate) fn limit() -> Self {
+        Self { name: "limit".to_owned(), kind: Kind::Limit }
+    }
+
+    /// Whether it is the limit server.
+    pub(crate) fn is_limit(&self) -> bool {
+        matches!(self.kind, Kind::Limit)
+    }
+
+    /// Its process, when it runs already and is known.
+    pub(crate) fn process(&self) -> Option<u32> {
+        match self.kind {
+            Kind::Running { process, .. } => process,
+            Kind::Start | Kind::Limit => None,
         }
     }
 }
@@ -40,32 +98,32 @@ impl Subject {
 pub(crate) struct Server {
     child: Option<Child>,
     process: Option<u32>,
-    target: Target,
+    wire: Wire,
 }
 
 impl Server {
-    /// Starts the subject, or finds the hub that `--url` names.
-    pub(crate) fn start(common: &Common, subject: Subject) -> Result<Self, String> {
-        if let (Subject::Hub, Some(url)) = (subject, &common.url) {
-            return Ok(Self { child: None, process: common.pid, target: Target::parse(url)? });
-        }
+    /// Starts the contestant, unless it runs already.
+    pub(crate) fn start(common: &Common, contestant: &Contestant) -> Result<Self, String> {
         let address = free_address()?;
-        let mut command = match subject {
-            Subject::Hub => hub_command(common, address)?,
-            Subject::Limit => limit_command(common, address)?,
+        let mut command = match &contestant.kind {
+            Kind::Running { wire, process } => {
+                return Ok(Self { child: None, process: *process, wire: Wire::clone(wire) });
+            }
+            Kind::Start => hub_command(common, address)?,
+            Kind::Limit => limit_command(common, address)?,
         };
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = pinned(common.server_cpu, || command.spawn())?
             .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
         let process = Some(child.id());
-        let mut server = Self { child: Some(child), process, target: Target::local(address) };
+        let mut server = Self { child: Some(child), process, wire: Wire::local(address)? };
         server.await_listening()?;
         Ok(server)
     }
 
-    /// Where it listens.
-    pub(crate) fn target(&self) -> &Target {
-        &self.target
+    /// How it is spoken to.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
     }
 
     /// Its process, when it is known.
@@ -75,15 +133,13 @@ impl Server {
 
     fn await_listening(&mut self) -> Result<(), String> {
         let started = Instant::now();
-        while TcpStream::connect(self.target.address).is_err() {
+        let address = self.wire.subscribers();
+        while TcpStream::connect(address).is_err() {
             if let Some(Ok(Some(status))) = self.child.as_mut().map(Child::try_wait) {
                 return Err(format!("the server ended before it listened: {status}"));
             }
             if started.elapsed() > START_PATIENCE {
-                return Err(format!(
-                    "the server does not listen on {} after {START_PATIENCE:?}",
-                    self.target.address
-                ));
+                return Err(format!("the server does not listen on {address} after {START_PATIENCE:?}"));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -179,4 +235,19 @@ fn free_address() -> Result<SocketAddr, String> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .map_err(|error| format!("no free port: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compared_hub_may_name_its_process() {
+        let hub = Contestant::compared("http://127.0.0.1:3001/hub,42").expect("valid");
+        assert_eq!((hub.name.as_str(), hub.process()), ("127.0.0.1:3001", Some(42)));
+        let hub = Contestant::compared("http://127.0.0.1:3001").expect("valid");
+        assert_eq!((hub.name.as_str(), hub.process()), ("127.0.0.1:3001", None));
+        assert!(Contestant::compared("http://127.0.0.1:3001,hub").is_err());
+        assert!(Contestant::compared("127.0.0.1:3001").is_err());
+    }
 }

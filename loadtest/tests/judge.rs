@@ -2,7 +2,10 @@
 //!
 //! Method: the real binary, its scenarios made small, against its own limit server, which is told what to do wrong.
 
-use std::process::{Command, Output};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_petasos-loadtest"))
@@ -84,10 +87,138 @@ fn an_update_for_others_fails_the_run() {
 }
 
 #[test]
+fn a_changed_byte_fails_the_run() {
+    assert_unsound("corrupt", "lost 6, duplicated 0, out of order 0, misdelivered 0, corrupted 6");
+}
+
+#[test]
+fn topics_get_their_own_updates_alone() {
+    assert_sound(
+        &["topics", "--subscribers", "60", "--topics", "20", "--updates", "200"],
+        "expected 660, received 660, lost 0",
+    );
+}
+
+#[test]
+fn subscribers_that_come_and_go_disturb_no_count() {
+    let sizes = ["--subscribers", "50", "--churners", "30", "--rate", "20", "--seconds", "1"];
+    assert_sound(&[&["churn"], &sizes[..]].concat(), "expected 1500, received 1500, lost 0");
+}
+
+#[test]
 fn a_run_that_cannot_be_made_is_told_apart_from_an_unsound_one() {
     let output = Command::new(env!("CARGO_BIN_EXE_petasos-loadtest"))
         .args(["fanout", "--url", "https://127.0.0.1:1/"])
         .output()
         .expect("the binary runs");
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+}
+
+/// A limit server that runs by itself, as a hub of somebody else's does.
+struct Running {
+    child: Child,
+    url: String,
+}
+
+impl Running {
+    fn start(fault: &str) -> Self {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port")
+            .port();
+        let child = Command::new(env!("CARGO_BIN_EXE_petasos-loadtest"))
+            .args(["limit-server", "--listen", &format!("127.0.0.1:{port}"), "--fault", fault])
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the binary runs");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(Instant::now() < deadline, "the limit server does not listen");
+            std::thread::yield_now();
+        }
+        Self { child, url: format!("http://127.0.0.1:{port}") }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn generate(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_petasos-loadtest"))
+        .args(arguments)
+        .args(["--server-cpu", "0", "--client-cpu", "0"])
+        .output()
+        .expect("the binary runs")
+}
+
+const SMALL: [&str; 5] = ["fanout", "--subscribers", "10", "--updates", "20"];
+
+#[test]
+fn servers_that_run_already_are_compared_and_each_is_judged() {
+    let (sound, lossy) = (Running::start("none"), Running::start("lose"));
+    let with_process = format!("{},{}", sound.url, sound.child.id());
+    let compared = ["--url", &sound.url, "--compare", &with_process, &sound.url, "--rounds", "1", "--limit"];
+    let output = generate(&[&SMALL[..], &compared].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let output =
+        generate(&[&SMALL[..], &["--url", &sound.url, "--compare", &lossy.url, "--rounds", "1"]].concat());
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let name = lossy.url.trim_start_matches("http://");
+    assert!(text.contains(&format!("UNSOUND: {name} ")), "{text}");
+}
+
+#[test]
+fn templates_reach_a_server_that_is_no_hub() {
+    let server = Running::start("none");
+    let (subscribe, publish) = (format!("{}/sub?topic={{topic}}", server.url), format!("{}/pub", server.url));
+    let templates = [
+        "--subscribe-url",
+        &subscribe,
+        "--publish-url",
+        &publish,
+        "--publish-header",
+        "Content-Type: text/plain",
+        "--publish-body",
+        r#"topic={topic}&data={"wrapped":"{data}"}"#,
+    ];
+    let output = generate(&[&SMALL[..], &templates].concat());
+    let whole = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{whole}");
+    assert!(whole.contains("expected 400, received 400, lost 0"), "{whole}");
+}
+
+#[test]
+fn the_figures_are_written_as_json_and_as_a_page_of_its_own() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let (json, html) = (folder.join("judge.json"), folder.join("judge.html"));
+    let files = ["--json", json.to_str().expect("UTF-8"), "--html", html.to_str().expect("UTF-8")];
+    let output = run(&[&SMALL[..], &files, &["--rounds", "2"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let document: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&json).expect("a file")).expect("JSON");
+    assert_eq!(document["sound"], true);
+    let cost = &document["servers"][0]["figures"]["cpu_per_delivery_ns"];
+    assert!(cost["median"].as_f64().is_some_and(|value| value > 0.0), "{cost}");
+    assert_eq!(cost["rounds"].as_array().map(Vec::len), Some(2), "{cost}");
+    let page = std::fs::read_to_string(&html).expect("a file");
+    assert!(page.contains("<svg") && !page.contains("<script"), "{page}");
+}
+
+#[test]
+fn bars_that_judged_nothing_are_not_met() {
+    let output = run(&["bars", "--only", "no such bar"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+}
+
+#[test]
+fn a_scenario_with_more_connections_than_descriptors_says_so() {
+    let output = run(&["idle", "--subscribers", "90000000"]);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("LimitNOFILE"), "{text}");
 }

@@ -3,10 +3,10 @@
 use clap::Args;
 
 use super::fanout::TOPIC;
-use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, publish_at_rate, subscription};
+use super::{Bench, DATA_BYTES, Outcome, REST_NS, publish_at_rate, subscription};
 use crate::engine::Engine;
 
-const PUBLISHERS: usize = 16;
+const PUBLISHERS: u32 = 16;
 const WARM_UP_SECONDS: f64 = 0.5;
 
 /// Arguments of `churn`.
@@ -34,20 +34,18 @@ pub(crate) struct Churn {
 
 pub(super) fn run(args: &Churn, bench: &Bench<'_>) -> Result<Outcome, String> {
     let churners = args.churners.max(1);
-    let mut engine = bench.engine(1)?;
+    let mut engine = bench.engine(PUBLISHERS)?;
     engine.subscribe((0..churners + args.subscribers).map(|number| {
         if number < churners {
             subscription(&format!("https://example.com/users/{number}/inbox"), 0..0)
         } else {
-            subscription(TOPIC, 0..1)
+            subscription(TOPIC, 0..PUBLISHERS)
         }
     }))?;
-    for _ in 0..PUBLISHERS {
-        bench.add_publisher(&mut engine, TOPIC, args.data_bytes)?;
-    }
+    bench.add_publishers(&mut engine, PUBLISHERS, TOPIC, args.data_bytes)?;
     engine.poll_until(engine.now_ns() + REST_NS)?;
     publish_at_rate(&mut engine, args.rate, WARM_UP_SECONDS, |_, _| Ok(()))?;
-    engine.book.forget_times();
+    engine.book.forget_times(engine.now_ns());
     let before = engine.book.tally().received;
     let mut turn = 0;
     let meter = bench.meter();
@@ -62,10 +60,9 @@ pub(super) fn run(args: &Churn, bench: &Bench<'_>) -> Result<Outcome, String> {
     engine.settle()?;
     let usage = meter.stop();
     let tally = engine.book.tally();
-    let mut outcome = Outcome { tally, ..Outcome::default() };
+    let mut outcome = Outcome::of(tally);
     outcome.push_usage(&usage, tally.received - before, updates);
     outcome.push_times(&engine.book.times);
-    outcome.judge_generator(&usage);
-    outcome.judge_schedule(&engine.book.times, (SECOND_NS as f64 / args.rate) as u64);
+    outcome.judge_schedule(&engine.book.times, args.rate);
     Ok(outcome)
 }

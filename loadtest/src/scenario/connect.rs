@@ -26,7 +26,7 @@ pub(super) fn run(args: &Connect, bench: &Bench<'_>) -> Result<Outcome, String> 
     engine.poll_until(engine.now_ns() + REST_NS)?;
     let usage = meter.stop();
 
-    let mut outcome = Outcome { tally: engine.book.tally(), ..Outcome::default() };
+    let mut outcome = Outcome::of(engine.book.tally());
     if let Some(cpu_ns) = usage.server_cpu_ns {
         outcome.push(
             "cpu_per_connection_us",
@@ -35,6 +35,6 @@ pub(super) fn run(args: &Connect, bench: &Bench<'_>) -> Result<Outcome, String> 
         );
     }
     outcome.push("connections_per_s", "connections/s", args.subscribers as f64 / elapsed.as_secs_f64());
-    outcome.push("generator_cpu_percent", "% of one CPU", usage.own_share() * 100.0);
+    outcome.push_shares(&usage);
     Ok(outcome)
 }

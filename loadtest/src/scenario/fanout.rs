@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, publish_at_rate, subscription};
+use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, publish_at_rate, stream_of, subscription};
 use crate::engine::Engine;
 
 /// The topic of the fan-out.
@@ -10,7 +10,7 @@ pub(super) const TOPIC: &str = "https://example.com/fanout";
 /// Updates before the measurement.
 const WARM_UP: u64 = 20;
 /// Publications that may be unanswered at a fixed rate: as many connections.
-const PUBLISHERS_AT_RATE: usize = 16;
+const PUBLISHERS_AT_RATE: u32 = 16;
 /// How long the first update that lacks deliveries is waited for.
 const PATIENCE_NS: u64 = 2 * SECOND_NS;
 /// How long the last one: a hub that loses updates need not take all day.
@@ -52,16 +52,14 @@ impl Fanout {
 }
 
 pub(super) fn run(args: &Fanout, bench: &Bench<'_>) -> Result<Outcome, String> {
-    let mut engine = bench.engine(1)?;
-    engine.subscribe((0..args.subscribers).map(|_| subscription(TOPIC, 0..1)))?;
     let publishers = if args.rate.is_some() { PUBLISHERS_AT_RATE } else { 1 };
-    for _ in 0..publishers {
-        bench.add_publisher(&mut engine, TOPIC, args.data_bytes)?;
-    }
+    let mut engine = bench.engine(publishers)?;
+    engine.subscribe((0..args.subscribers).map(|_| subscription(TOPIC, 0..publishers)))?;
+    bench.add_publishers(&mut engine, publishers, TOPIC, args.data_bytes)?;
     engine.poll_until(engine.now_ns() + REST_NS)?;
     one_at_a_time(&mut engine, WARM_UP)?;
     engine.poll_until(engine.now_ns() + REST_NS / 4)?;
-    engine.book.forget_times();
+    engine.book.forget_times(engine.now_ns());
 
     let before = engine.book.tally().received;
     let meter = bench.meter();
@@ -72,12 +70,11 @@ pub(super) fn run(args: &Fanout, bench: &Bench<'_>) -> Result<Outcome, String> {
     engine.settle()?;
     let usage = meter.stop();
     let tally = engine.book.tally();
-    let mut outcome = Outcome { tally, ..Outcome::default() };
+    let mut outcome = Outcome::of(tally);
     outcome.push_usage(&usage, tally.received - before, updates);
     outcome.push_times(&engine.book.times);
     if let Some(rate) = args.rate {
-        outcome.judge_generator(&usage);
-        outcome.judge_schedule(&engine.book.times, (SECOND_NS as f64 / rate) as u64);
+        outcome.judge_schedule(&engine.book.times, rate);
     }
     Ok(outcome)
 }
@@ -85,10 +82,12 @@ pub(super) fn run(args: &Fanout, bench: &Bench<'_>) -> Result<Outcome, String> {
 /// Publishes `updates`, each when all measured readers have the one before.
 pub(super) fn one_at_a_time(engine: &mut Engine, updates: u64) -> Result<u64, String> {
     let mut patience_ns = PATIENCE_NS;
-    for _ in 0..updates {
+    engine.progress().begin("publishing", updates);
+    for number in 0..updates {
+        engine.progress().set(number);
         let now = engine.now_ns();
         let publisher = engine.await_idle()?;
-        engine.publish(publisher, 0, now)?;
+        engine.publish(publisher, stream_of(publisher), now)?;
         let deadline = now + patience_ns;
         while engine.book.open() > 0 && engine.now_ns() < deadline {
             engine.poll(deadline)?;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, subscription};
+use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, stream_of, subscription};
 use crate::engine::Engine;
 
 const TOPIC: &str = "https://example.com/firehose";
@@ -35,38 +35,39 @@ pub(super) fn run(args: &Firehose, bench: &Bench<'_>) -> Result<Outcome, String>
     let streams = u32::try_from(args.publishers).map_err(|_| "too many publishers")?;
     let mut engine = bench.engine(streams)?;
     engine.subscribe((0..args.subscribers).map(|_| subscription(TOPIC, 0..streams)))?;
-    for _ in 0..args.publishers {
-        bench.add_publisher(&mut engine, TOPIC, args.data_bytes)?;
-    }
+    bench.add_publishers(&mut engine, streams, TOPIC, args.data_bytes)?;
     engine.poll_until(engine.now_ns() + REST_NS)?;
     flood(&mut engine, SECOND_NS / 2)?;
-    engine.book.forget_times();
+    engine.book.forget_times(engine.now_ns());
 
     let before = engine.book.tally();
     let meter = bench.meter();
     flood(&mut engine, (args.seconds * SECOND_NS as f64) as u64)?;
     let usage = meter.stop();
     let after = engine.book.tally();
+    let times = engine.book.times.clone();
     engine.settle()?;
 
-    let mut outcome = Outcome { tally: engine.book.tally(), ..Outcome::default() };
+    let mut outcome = Outcome::of(engine.book.tally());
     outcome.push_usage(&usage, after.received - before.received, after.published - before.published);
     let published = (after.published - before.published) as f64;
     outcome.push("publications_per_s", "publications/s", published / usage.elapsed.as_secs_f64());
-    outcome.push_times(&engine.book.times);
-    outcome.judge_generator(&usage);
+    outcome.push_times(&times);
     Ok(outcome)
 }
 
 /// Every publisher publishes whenever it is idle, for `nanoseconds`.
 fn flood(engine: &mut Engine, nanoseconds: u64) -> Result<(), String> {
-    let end = engine.now_ns() + nanoseconds;
+    let start = engine.now_ns();
+    let end = start + nanoseconds;
+    engine.progress().begin("publishing", nanoseconds / 1_000_000);
     while engine.now_ns() < end {
         while let Some(publisher) = engine.take_idle() {
             let now = engine.now_ns();
-            engine.publish(publisher, u32::try_from(publisher).map_err(|_| "too many publishers")?, now)?;
+            engine.publish(publisher, stream_of(publisher), now)?;
         }
         engine.poll(end)?;
+        engine.progress().set((engine.now_ns() - start) / 1_000_000);
     }
     Ok(())
 }

@@ -33,10 +33,16 @@ pub(super) fn run(args: &Idle, bench: &Bench<'_>) -> Result<Outcome, String> {
     engine.poll_until(engine.now_ns() + 3 * REST_NS)?;
     let after = memory()?;
     let meter = bench.meter();
-    engine.poll_until(engine.now_ns() + (args.seconds * SECOND_NS as f64) as u64)?;
+    engine.progress().begin("watching", args.seconds.ceil() as u64);
+    let start = engine.now_ns();
+    let end = start + (args.seconds * SECOND_NS as f64) as u64;
+    while engine.now_ns() < end {
+        engine.poll_until(end.min(engine.now_ns() + SECOND_NS))?;
+        engine.progress().set((engine.now_ns() - start) / SECOND_NS);
+    }
     let usage = meter.stop();
 
-    let mut outcome = Outcome { tally: engine.book.tally(), ..Outcome::default() };
+    let mut outcome = Outcome::of(engine.book.tally());
     let per_connection = (after as f64 - before as f64) / args.subscribers as f64;
     outcome.push("memory_per_connection_b", "bytes (user space)", per_connection);
     outcome.push("memory_empty_kib", "KiB before", before as f64 / 1024.0);

@@ -5,31 +5,29 @@ mod connect;
 mod fanout;
 mod firehose;
 mod idle;
+mod outcome;
 mod private;
 mod reconnect;
 mod slow;
 mod topics;
 
-use std::rc::Rc;
-
 use clap::Subcommand;
-use hdrhistogram::Histogram;
 
 pub(crate) use churn::Churn;
 pub(crate) use connect::Connect;
 pub(crate) use fanout::Fanout;
 pub(crate) use firehose::Firehose;
 pub(crate) use idle::Idle;
+pub(crate) use outcome::{Outcome, micros};
 pub(crate) use private::Private;
 pub(crate) use reconnect::Reconnect;
 pub(crate) use slow::Slow;
 pub(crate) use topics::Topics;
 
 use crate::args::Common;
-use crate::book::Times;
 use crate::engine::{Engine, Subscription};
-use crate::ledger::Tally;
-use crate::meter::{Meter, Usage};
+use crate::meter::Meter;
+use crate::progress::Progress;
 use crate::server::Server;
 use crate::token;
 
@@ -39,10 +37,6 @@ pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 const REST_NS: u64 = SECOND_NS / 5;
 /// Data of an update that makes an event of 200 bytes with an id of the form `urn:uuid:…`.
 pub(crate) const DATA_BYTES: usize = 142;
-/// The share of its processor beyond which the generator may be what limits.
-const OWN_SHARE_MAX: f64 = 0.95;
-/// The share of its processor below which the server is surely not what limits.
-const SERVER_SHARE_MIN: f64 = 0.90;
 /// Room for publishers and the like among the connections.
 const OTHER_CONNECTIONS: usize = 128;
 
@@ -106,6 +100,15 @@ impl Scenario {
         subscribers + OTHER_CONNECTIONS
     }
 
+    /// Whether the limit server can do it: it has neither templates, nor authorization, nor a history, nor patience.
+    pub(crate) fn has_limit(&self) -> bool {
+        match self {
+            Self::Fanout(_) | Self::Firehose(_) | Self::Idle(_) | Self::Connect(_) | Self::Churn(_) => true,
+            Self::Topics(args) => !args.templates,
+            Self::Slow(_) | Self::Private(_) | Self::Reconnect(_) => false,
+        }
+    }
+
     /// Runs it once.
     pub(crate) fn run(&self, bench: &Bench<'_>) -> Result<Outcome, String> {
         match self {
@@ -128,12 +131,14 @@ pub(crate) struct Bench<'a> {
     pub(crate) common: &'a Common,
     /// The server.
     pub(crate) server: &'a Server,
+    /// What is said while it lasts.
+    pub(crate) progress: Progress,
 }
 
 impl Bench<'_> {
     /// A generator against the server, with a book of `streams` streams.
     fn engine(&self, streams: u32) -> Result<Engine, String> {
-        Engine::new(self.server.target().clone(), streams)
+        Engine::new(self.server.wire().clone(), streams, self.progress.clone())
     }
 
     /// Starts measuring.
@@ -146,122 +151,35 @@ impl Bench<'_> {
         token::sign(&self.common.key, &["*"], &["*"])
     }
 
-    /// Adds a publisher on `topic`.
-    fn add_publisher(&self, engine: &mut Engine, topic: &str, data_bytes: usize) -> Result<usize, String> {
-        let prefix = engine.publication(topic, false, &self.token()?, data_bytes);
-        engine.add_publisher(prefix, data_bytes)
-    }
-}
-
-/// One figure of one round.
-#[derive(Debug, Clone)]
-pub(crate) struct Figure {
-    /// What it is, with its unit last.
-    pub(crate) name: &'static str,
-    /// The unit, for people.
-    pub(crate) unit: &'static str,
-    /// The value.
-    pub(crate) value: f64,
-}
-
-/// What one round found.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    /// The figures, in the order in which they are printed.
-    pub(crate) figures: Vec<Figure>,
-    /// Who got what.
-    pub(crate) tally: Tally,
-    /// Why the figures cannot be trusted, if so.
-    pub(crate) invalid: Option<String>,
-}
-
-impl Outcome {
-    /// Adds a figure.
-    pub(crate) fn push(&mut self, name: &'static str, unit: &'static str, value: f64) {
-        self.figures.push(Figure { name, unit, value });
-    }
-
-    /// The value of a figure.
-    pub(crate) fn get(&self, name: &str) -> Option<f64> {
-        self.figures.iter().find(|figure| figure.name == name).map(|figure| figure.value)
-    }
-
-    /// Adds what the deliveries cost.
-    fn push_usage(&mut self, usage: &Usage, deliveries: u64, updates: u64) {
-        if let (Some(cpu_ns), true) = (usage.server_cpu_ns, deliveries > 0) {
-            self.push(
-                "cpu_per_delivery_ns",
-                "ns of server CPU per delivery",
-                cpu_ns as f64 / deliveries as f64,
-            );
+    /// Adds `count` publishers on `topic`, each with a stream and a connection of its own.
+    fn add_publishers(
+        &self,
+        engine: &mut Engine,
+        count: u32,
+        topic: &str,
+        data_bytes: usize,
+    ) -> Result<(), String> {
+        let token = self.token()?;
+        for _ in 0..count {
+            engine.add_stream(topic, false, &token, data_bytes);
+            engine.add_publisher()?;
         }
-        self.push("deliveries_per_s", "deliveries/s", deliveries as f64 / usage.elapsed.as_secs_f64());
-        if let (Some(switches), true) = (usage.server_switches, updates > 0) {
-            self.push("switches_per_update", "server context switches", switches as f64 / updates as f64);
-        }
-        if let Some(share) = usage.server_share() {
-            self.push("server_cpu_percent", "% of one CPU", share * 100.0);
-        }
-        self.push("generator_cpu_percent", "% of one CPU", usage.own_share() * 100.0);
-    }
-
-    /// Adds the latencies.
-    fn push_times(&mut self, times: &Times) {
-        let micro =
-            |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
-        self.push("receive_p50_us", "µs, publish → any subscriber", micro(&times.receive, 0.5));
-        self.push("receive_p99_us", "µs", micro(&times.receive, 0.99));
-        self.push("receive_p999_us", "µs", micro(&times.receive, 0.999));
-        self.push("receive_max_us", "µs", micro(&times.receive, 1.0));
-        self.push("first_p50_us", "µs, publish → first subscriber", micro(&times.first, 0.5));
-        self.push("first_p99_us", "µs", micro(&times.first, 0.99));
-        self.push("last_p50_us", "µs, publish → last subscriber", micro(&times.last, 0.5));
-        self.push("last_p99_us", "µs", micro(&times.last, 0.99));
-        self.push("answer_p50_us", "µs, publish → answer", micro(&times.answer, 0.5));
-        self.push("answer_p99_us", "µs", micro(&times.answer, 0.99));
-        self.push("lag_p99_us", "µs the generator was late", micro(&times.lag, 0.99));
-    }
-
-    /// Declares the round invalid when the generator, not the server, was what limited.
-    fn judge_generator(&mut self, usage: &Usage) {
-        let server = usage.server_share().unwrap_or(1.0);
-        if usage.own_share() > OWN_SHARE_MAX && server < SERVER_SHARE_MIN {
-            self.invalid = Some(format!(
-                "the generator was the bottleneck (it used {:.0} % of its processor, the server {:.0} %)",
-                usage.own_share() * 100.0,
-                server * 100.0
-            ));
-        }
-    }
-
-    /// Declares the round invalid when the generator could not keep its schedule of one update each `interval_ns`.
-    fn judge_schedule(&mut self, times: &Times, interval_ns: u64) {
-        let lag_ns = times.lag.value_at_quantile(0.99);
-        if lag_ns > (interval_ns / 10).max(SECOND_NS / 100) {
-            self.invalid =
-                Some(format!("the generator was late: its lag has a p99 of {} µs", lag_ns / 1_000));
-        }
+        Ok(())
     }
 }
 
 /// A subscription of an anonymous client to one topic.
 fn subscription(topic: &str, streams: std::ops::Range<u32>) -> Subscription {
-    Subscription {
-        selectors: vec![topic.to_owned()],
-        token: None,
-        streams,
-        background: false,
-        receive_bytes: None,
-    }
+    Subscription { selector: topic.to_owned(), token: None, streams, background: false, receive_bytes: None }
 }
 
-/// The same with a token.
-fn with_token(subscription: Subscription, token: &Rc<str>) -> Subscription {
-    Subscription { token: Some(Rc::clone(token)), ..subscription }
+/// The stream of a publisher where each has one of its own.
+fn stream_of(publisher: usize) -> u32 {
+    u32::try_from(publisher).unwrap_or(u32::MAX)
 }
 
-/// Publishes on stream 0 at `rate` a second from now on for `seconds`, and answers how many. Latencies count from when an
-/// update was due, so a hub (or a generator) that is late is measured, not waited for. After each, `meanwhile` is called.
+/// Publishes at `rate` a second from now on for `seconds`, and answers how many. Latencies count from when an update was
+/// due, so a hub (or a generator) that is late is measured, not waited for. After each, `meanwhile` is called.
 fn publish_at_rate(
     engine: &mut Engine,
     rate: f64,
@@ -271,12 +189,25 @@ fn publish_at_rate(
     let start = engine.now_ns();
     let interval = SECOND_NS as f64 / rate;
     let count = (rate * seconds).ceil().max(1.0) as u64;
+    // Waiting for a hub that owes answers to all publishers is the hub's lateness, not the generator's.
+    let mut hub_late_until = start;
+    engine.progress().begin("publishing", count);
     for number in 0..count {
         let due = start + (interval * number as f64) as u64;
         engine.poll_until(due)?;
-        let publisher = engine.await_idle()?;
-        engine.publish(publisher, 0, due)?;
+        let lag = engine.now_ns().saturating_sub(due.max(hub_late_until));
+        engine.book.times.lag.saturating_record(lag);
+        let publisher = match engine.take_idle() {
+            Some(publisher) => publisher,
+            None => {
+                let publisher = engine.await_idle()?;
+                hub_late_until = engine.now_ns();
+                publisher
+            }
+        };
+        engine.publish(publisher, stream_of(publisher), due)?;
         meanwhile(engine, number)?;
+        engine.progress().set(number);
     }
     engine.poll_until(start + (interval * count as f64) as u64)?;
     Ok(count)

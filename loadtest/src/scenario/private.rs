@@ -1,11 +1,12 @@
 //! Private updates: half of the subscribers may receive them, the other half has the same selector and must not.
-
-use std::rc::Rc;
+//!
+//! Every subscriber has a token of its own, as real ones do, so that no cache of tokens or grants serves them all.
 
 use clap::Args;
 
 use super::fanout::one_at_a_time;
-use super::{Bench, DATA_BYTES, Outcome, REST_NS, subscription, with_token};
+use super::{Bench, DATA_BYTES, Outcome, REST_NS, subscription};
+use crate::engine::Subscription;
 use crate::token;
 
 const TOPIC: &str = "https://example.com/private";
@@ -27,19 +28,14 @@ pub(crate) struct Private {
 
 pub(super) fn run(args: &Private, bench: &Bench<'_>) -> Result<Outcome, String> {
     let mut engine = bench.engine(1)?;
-    let may: Rc<str> = token::sign(&bench.common.key, &[], &[TOPIC])?.into();
-    let may_other: Rc<str> =
-        token::sign(&bench.common.key, &[], &["https://example.com/private/{id}"])?.into();
-    engine.subscribe((0..args.subscribers).map(|number| match number % 4 {
-        0 | 2 => with_token(subscription(TOPIC, 0..1), &may),
-        1 => with_token(subscription(TOPIC, 0..0), &may_other),
-        _ => subscription(TOPIC, 0..0),
-    }))?;
-    let prefix = engine.publication(TOPIC, true, &bench.token()?, args.data_bytes);
-    engine.add_publisher(prefix, args.data_bytes)?;
+    let subscriptions = (0..args.subscribers).map(|number| subscriber(bench, number));
+    let subscriptions = subscriptions.collect::<Result<Vec<_>, _>>()?;
+    engine.subscribe(subscriptions.into_iter())?;
+    engine.add_stream(TOPIC, true, &bench.token()?, args.data_bytes);
+    engine.add_publisher()?;
     engine.poll_until(engine.now_ns() + REST_NS)?;
     one_at_a_time(&mut engine, WARM_UP)?;
-    engine.book.forget_times();
+    engine.book.forget_times(engine.now_ns());
     let before = engine.book.tally().received;
     let meter = bench.meter();
     let updates = one_at_a_time(&mut engine, args.updates)?;
@@ -48,8 +44,21 @@ pub(super) fn run(args: &Private, bench: &Bench<'_>) -> Result<Outcome, String> 
     // Whoever must receive nothing gets the time to receive it wrongly.
     engine.poll_until(engine.now_ns() + REST_NS)?;
     let tally = engine.book.tally();
-    let mut outcome = Outcome { tally, ..Outcome::default() };
+    let mut outcome = Outcome::of(tally);
     outcome.push_usage(&usage, tally.received - before, updates);
     outcome.push_times(&engine.book.times);
     Ok(outcome)
+}
+
+/// Two of four may receive; one may receive something else, one has no token.
+fn subscriber(bench: &Bench<'_>, number: usize) -> Result<Subscription, String> {
+    let own = format!("https://example.com/users/{number}/{{any}}");
+    let grant = match number % 4 {
+        0 | 2 => Some(TOPIC),
+        1 => Some("https://example.com/private/{id}"),
+        _ => None,
+    };
+    let streams = if number.is_multiple_of(2) { 0..1 } else { 0..0 };
+    let token = grant.map(|grant| token::sign(&bench.common.key, &[], &[grant, &own])).transpose()?;
+    Ok(Subscription { token, ..subscription(TOPIC, streams) })
 }

@@ -6,7 +6,7 @@ use super::fanout::{TOPIC, one_at_a_time};
 use super::{Bench, DATA_BYTES, Outcome, REST_NS, publish_at_rate, subscription};
 use crate::engine::{Engine, Subscription};
 
-const PUBLISHERS: usize = 16;
+const PUBLISHERS: u32 = 16;
 
 /// Arguments of `reconnect`.
 #[derive(Debug, Clone, Args)]
@@ -30,19 +30,17 @@ pub(crate) struct Reconnect {
 
 pub(super) fn run(args: &Reconnect, bench: &Bench<'_>) -> Result<Outcome, String> {
     let restless = (args.subscribers / 2).max(1);
-    let mut engine = bench.engine(1)?;
-    engine.subscribe(
-        (0..args.subscribers)
-            .map(|number| Subscription { background: number < restless, ..subscription(TOPIC, 0..1) }),
-    )?;
-    for _ in 0..PUBLISHERS {
-        bench.add_publisher(&mut engine, TOPIC, args.data_bytes)?;
-    }
+    let mut engine = bench.engine(PUBLISHERS)?;
+    engine.subscribe((0..args.subscribers).map(|number| Subscription {
+        background: number < restless,
+        ..subscription(TOPIC, 0..PUBLISHERS)
+    }))?;
+    bench.add_publishers(&mut engine, PUBLISHERS, TOPIC, args.data_bytes)?;
     engine.poll_until(engine.now_ns() + REST_NS)?;
     // Everyone needs a last event id before it may lose its connection.
     one_at_a_time(&mut engine, 1)?;
     engine.settle()?;
-    engine.book.forget_times();
+    engine.book.forget_times(engine.now_ns());
 
     let before = engine.book.tally().received;
     let mut turn = 0;
@@ -60,10 +58,9 @@ pub(super) fn run(args: &Reconnect, bench: &Bench<'_>) -> Result<Outcome, String
     engine.settle()?;
     let usage = meter.stop();
     let tally = engine.book.tally();
-    let mut outcome = Outcome { tally, ..Outcome::default() };
+    let mut outcome = Outcome::of(tally);
     outcome.push("reconnections", "streams resumed", reconnections as f64);
     outcome.push_usage(&usage, tally.received - before, updates);
     outcome.push_times(&engine.book.times);
-    outcome.judge_generator(&usage);
     Ok(outcome)
 }

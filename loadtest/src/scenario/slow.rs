@@ -5,10 +5,10 @@
 use clap::Args;
 
 use super::fanout::TOPIC;
-use super::{Bench, Outcome, REST_NS, SECOND_NS, publish_at_rate, subscription};
+use super::{Bench, Outcome, REST_NS, publish_at_rate, subscription};
 use crate::engine::{Engine, Subscription};
 
-const PUBLISHERS: usize = 16;
+const PUBLISHERS: u32 = 16;
 /// `SO_RCVBUF` of a stalled reader: small, so that the hub soon notices.
 const STALLED_RECEIVE_BYTES: usize = 4_096;
 /// The rate at which the warm-up publishes.
@@ -59,6 +59,8 @@ pub(super) fn run(args: &Slow, bench: &Bench<'_>) -> Result<Outcome, String> {
     let mut outcome = Outcome {
         tally: alone.tally.plus(beside.tally),
         invalid: alone.invalid.take().or(beside.invalid.clone()),
+        disturbed: alone.disturbed.take().or(beside.disturbed.clone()),
+        times: beside.times.clone(),
         ..Outcome::default()
     };
     for (name, figure, unit) in [
@@ -74,29 +76,24 @@ pub(super) fn run(args: &Slow, bench: &Bench<'_>) -> Result<Outcome, String> {
 }
 
 fn half(args: &Slow, bench: &Bench<'_>, readers: usize, stalled: usize) -> Result<Outcome, String> {
-    let mut engine = bench.engine(1)?;
+    let mut engine = bench.engine(PUBLISHERS)?;
     let sluggish = || Subscription {
         background: true,
         receive_bytes: Some(STALLED_RECEIVE_BYTES),
-        ..subscription(TOPIC, 0..1)
+        ..subscription(TOPIC, 0..PUBLISHERS)
     };
     // The stalled come first: they are also first in any list the hub keeps.
     engine.subscribe(
-        (0..stalled + readers).map(
-            |number| {
-                if number < stalled { sluggish() } else { subscription(TOPIC, 0..1) }
-            },
-        ),
+        (0..stalled + readers)
+            .map(|number| if number < stalled { sluggish() } else { subscription(TOPIC, 0..PUBLISHERS) }),
     )?;
-    for _ in 0..PUBLISHERS {
-        bench.add_publisher(&mut engine, TOPIC, args.data_bytes)?;
-    }
+    bench.add_publishers(&mut engine, PUBLISHERS, TOPIC, args.data_bytes)?;
     engine.poll_until(engine.now_ns() + REST_NS)?;
     for number in 0..stalled {
         engine.stall(number)?;
     }
     publish_at_rate(&mut engine, args.rate, WARM_UP_SECONDS, |_, _| Ok(()))?;
-    engine.book.forget_times();
+    engine.book.forget_times(engine.now_ns());
     let outcome = measure(args, bench, &mut engine)?;
     if !args.no_resume {
         for number in 0..stalled {
@@ -115,7 +112,6 @@ fn measure(args: &Slow, bench: &Bench<'_>, engine: &mut Engine) -> Result<Outcom
     let mut outcome = Outcome::default();
     outcome.push_usage(&usage, engine.book.tally().received - before, updates);
     outcome.push_times(&engine.book.times);
-    outcome.judge_generator(&usage);
-    outcome.judge_schedule(&engine.book.times, (SECOND_NS as f64 / args.rate) as u64);
+    outcome.judge_schedule(&engine.book.times, args.rate);
     Ok(outcome)
 }

@@ -5,20 +5,25 @@ use clap::Args;
 use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, subscription};
 use crate::engine::Engine;
 
+/// Connections that publish, at most.
+const PUBLISHERS_MAX: u32 = 64;
+/// Topics at most: as many as a stamp tells apart.
+const TOPICS_MAX: u32 = 99_999;
+
 /// Arguments of `topics`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Topics {
     /// Subscribers, spread over the topics.
     #[arg(long, default_value_t = 5_000)]
     pub(crate) subscribers: usize,
-    /// Topics; each has a publisher of its own among at most 100 connections.
-    #[arg(long, default_value_t = 100)]
+    /// Topics, published on in turn.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=i64::from(TOPICS_MAX)))]
     pub(crate) topics: u32,
     /// Subscribe with a URI Template for each topic instead of the topic itself.
     #[arg(long)]
     pub(crate) templates: bool,
     /// Updates.
-    #[arg(long, default_value_t = 5_000)]
+    #[arg(long, default_value_t = 20_000)]
     pub(crate) updates: u64,
     /// Bytes of data of one update.
     #[arg(long, default_value_t = DATA_BYTES)]
@@ -26,51 +31,96 @@ pub(crate) struct Topics {
 }
 
 pub(super) fn run(args: &Topics, bench: &Bench<'_>) -> Result<Outcome, String> {
-    let topics = args.topics.clamp(1, 100);
+    let topics = args.topics;
     let mut engine = bench.engine(topics)?;
     engine.subscribe((0..args.subscribers).map(|number| {
         let topic = u32::try_from(number).unwrap_or(u32::MAX) % topics;
-        let selector = if args.templates {
-            format!("https://example.com/rooms/{topic}/messages/{{id}}")
-        } else {
-            format!("https://example.com/rooms/{topic}/messages/1")
-        };
+        let last = if args.templates { "{id}" } else { "1" };
+        let selector = format!("https://example.com/rooms/{topic}/messages/{last}");
         subscription(&selector, topic..topic + 1)
     }))?;
+    let token = bench.token()?;
     for topic in 0..topics {
-        bench.add_publisher(
-            &mut engine,
-            &format!("https://example.com/rooms/{topic}/messages/1"),
-            args.data_bytes,
-        )?;
+        let name = format!("https://example.com/rooms/{topic}/messages/1");
+        engine.add_stream(&name, false, &token, args.data_bytes);
+    }
+    let mut turns = Turns::new(topics);
+    for _ in 0..turns.publishers {
+        engine.add_publisher()?;
     }
     engine.poll_until(engine.now_ns() + REST_NS)?;
-    publish(&mut engine, u64::from(topics))?;
-    engine.book.forget_times();
+    turns.publish(&mut engine, u64::from(topics.min(1_000)))?;
+    engine.book.forget_times(engine.now_ns());
     let before = engine.book.tally().received;
     let meter = bench.meter();
-    publish(&mut engine, args.updates)?;
+    turns.publish(&mut engine, args.updates)?;
     let usage = meter.stop();
     let tally = engine.book.tally();
-    let mut outcome = Outcome { tally, ..Outcome::default() };
+    let mut outcome = Outcome::of(tally);
     outcome.push_usage(&usage, tally.received - before, args.updates);
     outcome.push_times(&engine.book.times);
-    outcome.judge_generator(&usage);
     Ok(outcome)
 }
 
-/// Publishes `updates` through whichever publisher is idle, and waits for their deliveries.
-fn publish(engine: &mut Engine, updates: u64) -> Result<(), String> {
-    let mut left = updates;
-    while left > 0 {
-        while left > 0
-            && let Some(publisher) = engine.take_idle()
-        {
-            let now = engine.now_ns();
-            engine.publish(publisher, u32::try_from(publisher).map_err(|_| "too many publishers")?, now)?;
-            left -= 1;
-        }
-        engine.poll(engine.now_ns() + SECOND_NS)?;
+/// Whose turn it is: publisher `p` of `n` has the topics `p`, `p + n`, `p + 2n`… to itself, so that the order within a
+/// topic is certain.
+struct Turns {
+    topics: u32,
+    publishers: u32,
+    next: Vec<u32>,
+}
+
+impl Turns {
+    fn new(topics: u32) -> Self {
+        let publishers = topics.min(PUBLISHERS_MAX);
+        Self { topics, publishers, next: (0..publishers).collect() }
     }
-    engine.settle()
+
+    /// The topic that `publisher` is to publish on now.
+    fn take(&mut self, publisher: usize) -> u32 {
+        let topic = self.next[publisher];
+        let following = topic + self.publishers;
+        self.next[publisher] = if following < self.topics { following } else { topic % self.publishers };
+        topic
+    }
+
+    /// Publishes `updates` through whichever publisher is idle, and waits for their deliveries.
+    fn publish(&mut self, engine: &mut Engine, updates: u64) -> Result<(), String> {
+        engine.progress().begin("publishing", updates);
+        let mut published = 0;
+        while published < updates {
+            while published < updates
+                && let Some(publisher) = engine.take_idle()
+            {
+                let now = engine.now_ns();
+                engine.publish(publisher, self.take(publisher), now)?;
+                published += 1;
+            }
+            engine.progress().set(published);
+            engine.poll(engine.now_ns() + SECOND_NS)?;
+        }
+        engine.settle()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_topic_has_its_turn_and_one_publisher() {
+        for topics in [1, 2, 63, 64, 65, 200] {
+            let mut turns = Turns::new(topics);
+            let mut taken = vec![Vec::new(); topics as usize];
+            for publisher in 0..turns.publishers as usize {
+                for _ in 0..topics {
+                    taken[turns.take(publisher) as usize].push(publisher);
+                }
+            }
+            for publishers in taken {
+                let first = publishers.first();
+                assert!(first.is_some() && publishers.iter().all(|publisher| Some(publisher) == first));
+            }
+        }
+    }
 }

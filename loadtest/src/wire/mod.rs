@@ -1,6 +1,8 @@
-//! The bytes on the wire, judged independently of any hub: chunks, events, heads and the stamp inside the data.
+//! The bytes on the wire, judged independently of any hub: requests, heads, chunks, events and the stamp inside the data.
 
 pub(crate) mod chunked;
 pub(crate) mod http;
+pub(crate) mod request;
 pub(crate) mod sse;
 pub(crate) mod stamp;
+pub(crate) mod template;

@@ -5,6 +5,9 @@
 /// Length of a stamp, its last dot included.
 pub(crate) const STAMP_BYTES: usize = 8 + 1 + 5 + 1 + 10 + 1 + 16 + 1;
 
+/// What stands behind the stamp.
+pub(crate) const PADDING: u8 = b'x';
+
 /// What one update carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
@@ -19,12 +22,28 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// Appends the stamp and the padding that makes it `data_bytes` long.
-    pub(crate) fn write(&self, data_bytes: usize, out: &mut Vec<u8>) {
-        let end = out.len() + data_bytes.max(STAMP_BYTES);
+    /// Writes the stamp at the head of `data`; what follows is the caller's padding.
+    ///
+    /// # Panics
+    /// When `data` is shorter than [`STAMP_BYTES`].
+    pub(crate) fn write(&self, data: &mut [u8]) {
         let Self { run, stream, sequence, due_ns } = self;
-        out.extend_from_slice(format!("{run:08}.{stream:05}.{sequence:010}.{due_ns:016}.").as_bytes());
-        out.resize(end, b'x');
+        let text = format!("{run:08}.{stream:05}.{sequence:010}.{due_ns:016}.");
+        data[..STAMP_BYTES].copy_from_slice(text.as_bytes());
+    }
+
+    /// Appends the stamp and the padding that makes it `data_bytes` long.
+    #[cfg(test)]
+    pub(crate) fn append(&self, data_bytes: usize, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.resize(start + data_bytes.max(STAMP_BYTES), PADDING);
+        self.write(&mut out[start..]);
+    }
+
+    /// The first stamp of `run` anywhere in `data`, for servers that wrap what was published.
+    pub(crate) fn find(data: &[u8], run: u32) -> Option<Self> {
+        let mark = format!("{run:08}.");
+        memchr::memmem::find_iter(data, &mark).find_map(|at| Self::read(&data[at..]))
     }
 
     /// The stamp at the head of `data`; `None` when there is none.
@@ -62,7 +81,7 @@ mod tests {
             Stamp { run: 12_345_678, stream: 99_999, sequence: 9_876_543_210, due_ns: 1_234_567_890_123_456 };
         for bytes in [0, STAMP_BYTES, 142, 5_000] {
             let mut data = Vec::new();
-            stamp.write(bytes, &mut data);
+            stamp.append(bytes, &mut data);
             assert_eq!(data.len(), bytes.max(STAMP_BYTES));
             assert_eq!(Stamp::read(&data), Some(stamp));
         }
@@ -71,12 +90,22 @@ mod tests {
     #[test]
     fn does_not_take_other_data_for_a_stamp() {
         let mut data = Vec::new();
-        Stamp { run: 1, stream: 2, sequence: 3, due_ns: 4 }.write(64, &mut data);
+        Stamp { run: 1, stream: 2, sequence: 3, due_ns: 4 }.append(64, &mut data);
         assert_eq!(Stamp::read(&data[..STAMP_BYTES - 1]), None);
         for at in 0..STAMP_BYTES {
             let mut spoilt = data.clone();
             spoilt[at] = b'a';
             assert_eq!(Stamp::read(&spoilt), None, "byte {at}");
         }
+    }
+
+    #[test]
+    fn finds_a_stamp_inside_a_wrapping() {
+        let stamp = Stamp { run: 7, stream: 2, sequence: 3, due_ns: 4 };
+        let mut data = br#"{"run":"00000007.","data":""#.to_vec();
+        stamp.append(60, &mut data);
+        data.extend_from_slice(b"\"}");
+        assert_eq!((Stamp::read(&data), Stamp::find(&data, 7)), (None, Some(stamp)));
+        assert_eq!(Stamp::find(&data, 8), None);
     }
 }

@@ -1,0 +1,186 @@
+//! What is said of the rounds: on the standard output, as JSON and as an HTML page.
+
+mod html;
+mod json;
+mod svg;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::args::Common;
+use crate::ledger::Tally;
+use crate::rounds::{self, Column, Ratio, Rounds};
+use crate::scenario::Scenario;
+
+pub(crate) use html::Page;
+pub(crate) use json::of as json_of;
+
+/// Rounds when servers are compared and nothing else was said.
+const COMPARING_ROUNDS: usize = 5;
+
+/// Runs one scenario and prints its figures; true when the deliveries were sound.
+pub(crate) fn run(common: &Common, scenario: &Scenario) -> Result<bool, String> {
+    let compares = common.limit || !common.compare.is_empty();
+    let count = common.rounds.unwrap_or(if compares { COMPARING_ROUNDS } else { 1 });
+    let rounds = rounds::run(common, scenario, count, common.limit)?;
+    write(&text(scenario.name(), &rounds))?;
+    if let Some(path) = &common.json {
+        write_json(path, &json_of(scenario.name(), &rounds))?;
+    }
+    if let Some(path) = &common.html {
+        let mut page = Page::new(scenario.name());
+        page.section(scenario.name(), &rounds);
+        write_file(path, &page.finish())?;
+    }
+    match rounds.invalid() {
+        Some(reason) if rounds.are_sound() => Err(format!("INVALID run: {reason}")),
+        _ => Ok(rounds.are_sound()),
+    }
+}
+
+/// A figure of all columns.
+struct Line {
+    name: &'static str,
+    unit: &'static str,
+    /// The median and its ratio to the limit, for each column.
+    values: Vec<(Option<f64>, Option<Ratio>)>,
+}
+
+/// The figures in the order in which the subject's first round found them.
+fn lines(rounds: &Rounds) -> Vec<Line> {
+    let figures =
+        rounds.columns.iter().find_map(|column| column.outcomes.first()).map(|outcome| &outcome.figures);
+    figures
+        .into_iter()
+        .flatten()
+        .map(|figure| {
+            // Who waited for a processor says how the machine was, not how good a server is.
+            let comparable = !figure.name.ends_with("_wait_percent");
+            let value = |column: &Column| {
+                let ratio = rounds.ratio(column, figure.name).filter(|_| !column.is_limit && comparable);
+                (column.median(figure.name), ratio)
+            };
+            let values = rounds.columns.iter().map(value).collect();
+            Line { name: figure.name, unit: figure.unit, values }
+        })
+        .collect()
+}
+
+fn text(scenario: &str, rounds: &Rounds) -> String {
+    let count = rounds.columns.iter().map(|column| column.outcomes.len()).max().unwrap_or(0);
+    let mut out = format!("{scenario}, median of {count} round(s)\n  {:<24}", "figure");
+    let has_limit = rounds.limit().is_some();
+    for column in &rounds.columns {
+        let _ = write!(out, "{:>1$}", column.name, width(column));
+        if has_limit && !column.is_limit {
+            let _ = write!(out, "{:>7}", "ratio");
+        }
+    }
+    out.push('\n');
+    for line in lines(rounds) {
+        let _ = write!(out, "  {:<24}", line.name);
+        for (column, (value, ratio)) in rounds.columns.iter().zip(&line.values) {
+            let _ = write!(out, "{:>1$}", shown(*value), width(column));
+            if has_limit && !column.is_limit {
+                let _ = write!(out, "{:>7}", ratio_text(*ratio));
+            }
+        }
+        let _ = writeln!(out, "  {}", line.unit);
+    }
+    for column in rounds.columns.iter().filter(|column| !column.is_limit) {
+        let _ = write!(out, "  {}: {}", column.name, tally_text(&column.tally()));
+    }
+    if let Some(note) = rounds.disturbed() {
+        let _ = writeln!(out, "  disturbed: {note}; trust counts and processor time alone");
+    }
+    let _ = writeln!(out, "{}", verdict(rounds));
+    out
+}
+
+/// One line that says what to make of it.
+fn verdict(rounds: &Rounds) -> String {
+    let unsound: Vec<&str> = rounds
+        .columns
+        .iter()
+        .filter(|column| !column.is_limit && !column.tally().is_sound())
+        .map(|column| column.name.as_str())
+        .collect();
+    match rounds.invalid() {
+        _ if !unsound.is_empty() => {
+            format!(
+                "UNSOUND: {} did not deliver what was accepted, once, in order and to none else",
+                unsound.join(", ")
+            )
+        }
+        Some(reason) => format!("INVALID: {reason}"),
+        None => "sound: nothing lost, duplicated, out of order, corrupted or misdelivered".to_owned(),
+    }
+}
+
+/// The counts in words.
+pub(crate) fn tally_text(tally: &Tally) -> String {
+    let Tally {
+        published,
+        refused,
+        expected,
+        received,
+        lost,
+        duplicated,
+        out_of_order,
+        misdelivered,
+        corrupted,
+        disconnected,
+    } = tally;
+    format!(
+        "published {published}, refused {refused}; deliveries: expected {expected}, received {received}, lost {lost}, \
+         duplicated {duplicated}, out of order {out_of_order}, misdelivered {misdelivered}, corrupted {corrupted}; \
+         disconnected {disconnected}\n"
+    )
+}
+
+/// A figure with as many digits as it deserves.
+pub(crate) fn number(value: f64) -> String {
+    match value.abs() {
+        small if small < 10.0 => format!("{value:.3}"),
+        small if small < 1_000.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// The same, or a dash.
+pub(crate) fn shown(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), number)
+}
+
+/// The median of a ratio, or a dash.
+fn ratio_text(ratio: Option<Ratio>) -> String {
+    ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{:.2}", ratio.median))
+}
+
+/// Letters of a column of the table.
+fn width(column: &Column) -> usize {
+    column.name.chars().count().max(10) + 2
+}
+
+/// Writes to the standard output; a closed pipe is no error of the run.
+pub(crate) fn write(text: &str) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(format!("standard output: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a JSON file.
+pub(crate) fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), String> {
+    write_file(path, &format!("{value:#}\n"))
+}
+
+/// Writes a file.
+pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}

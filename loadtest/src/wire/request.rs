@@ -1,0 +1,256 @@
+//! The requests of a run: a Mercure hub's unless templates say otherwise.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use super::stamp::{STAMP_BYTES, Stamp};
+use super::template::{Template, Values};
+
+/// The path of a hub URL that has none.
+const HUB_PATH: &str = "/.well-known/mercure";
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// The address that is connected to.
+    pub(crate) address: SocketAddr,
+    /// The `Host` header.
+    host: String,
+}
+
+/// The templates of another server, as they stand on the command line.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(
+    next_help_heading = "Another SSE server (places: {topic}, {topic_raw}, {data}, {token}, {last_event_id})"
+)]
+pub(crate) struct Templates {
+    /// URL of a subscription, for instance http://127.0.0.1:8080/sub/{topic}.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) subscribe_url: Option<String>,
+    /// A header of subscriptions instead of Authorization and Last-Event-ID; left out while a place in it has no value.
+    #[arg(long, global = true, value_name = "NAME: VALUE")]
+    pub(crate) subscribe_header: Vec<String>,
+    /// URL of a publication.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) publish_url: Option<String>,
+    /// Method of a publication.
+    #[arg(long, global = true, value_name = "METHOD")]
+    pub(crate) publish_method: Option<String>,
+    /// A header of publications instead of Authorization and Content-Type.
+    #[arg(long, global = true, value_name = "NAME: VALUE")]
+    pub(crate) publish_header: Vec<String>,
+    /// Body of a publication; {data} must stand in it or in the URL, once.
+    #[arg(long, global = true, value_name = "BODY")]
+    pub(crate) publish_body: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Request {
+    endpoint: Endpoint,
+    method: String,
+    target: Template,
+    headers: Vec<Template>,
+    body: Option<Template>,
+}
+
+/// How a server is spoken to.
+#[derive(Debug, Clone)]
+pub(crate) struct Wire {
+    subscribe: Request,
+    publish: Request,
+    /// The stamp may stand anywhere in the data: the server wraps what was published.
+    pub(crate) wraps_data: bool,
+}
+
+/// A publication, ready but for its stamp.
+#[derive(Debug, Clone)]
+pub(crate) struct Publication {
+    request: Vec<u8>,
+    data_at: usize,
+    data_bytes: usize,
+}
+
+impl Endpoint {
+    /// The endpoint and the rest of an `http` URL. TLS is refused: it would measure the generator's cryptography.
+    fn parse(url: &str) -> Result<(Self, &str), String> {
+        let Some(rest) = url.strip_prefix("http://") else {
+            return Err(format!(
+                "{url}: only http:// URLs can be measured; put no TLS between generator and hub"
+            ));
+        };
+        let (host, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        // The colon of a port stands behind the bracket that closes an IPv6 address.
+        let has_port = host.rfind(':') > host.rfind(']');
+        let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };
+        let address = with_port
+            .to_socket_addrs()
+            .map_err(|error| format!("{host}: {error}"))?
+            .next()
+            .ok_or_else(|| format!("{host}: no address"))?;
+        Ok((Self { address, host: host.to_owned() }, target))
+    }
+}
+
+impl Templates {
+    /// Whether any was given.
+    pub(crate) fn is_given(&self) -> bool {
+        self.subscribe_url.is_some()
+            || self.publish_url.is_some()
+            || self.publish_method.is_some()
+            || self.publish_body.is_some()
+            || !self.subscribe_header.is_empty()
+            || !self.publish_header.is_empty()
+    }
+}
+
+impl Wire {
+    /// How the hub at `url` is spoken to.
+    pub(crate) fn mercure(url: &str) -> Result<Self, String> {
+        Self::parse(Some(url), &Templates::default())
+    }
+
+    /// The hub at the default path of `address`.
+    pub(crate) fn local(address: SocketAddr) -> Result<Self, String> {
+        Self::mercure(&format!("http://{address}"))
+    }
+
+    /// How a server is spoken to: as the hub at `url`, where the templates do not say otherwise.
+    pub(crate) fn parse(url: Option<&str>, templates: &Templates) -> Result<Self, String> {
+        let missing = "a server without --url needs --subscribe-url and --publish-url";
+        let subscribe = match (&templates.subscribe_url, url) {
+            (Some(url), _) => Request::new("GET", url, "")?,
+            (None, Some(url)) => Request::new("GET", url, "topic={topic}")?,
+            (None, None) => return Err(missing.to_owned()),
+        };
+        let headers = ["Authorization: Bearer {token}", "Last-Event-ID: {last_event_id}"];
+        let mut subscribe = subscribe.with_headers(&templates.subscribe_header, &headers)?;
+        subscribe.headers.push(Template::parse("Accept: text/event-stream")?);
+        let method = templates.publish_method.as_deref().unwrap_or("POST");
+        let publish_url = templates.publish_url.as_deref().or(url).ok_or(missing)?;
+        let mut publish = Request::new(method, publish_url, "")?.with_headers(
+            &templates.publish_header,
+            &["Authorization: Bearer {token}", "Content-Type: application/x-www-form-urlencoded"],
+        )?;
+        let in_url = publish.target.data_places() > 0;
+        publish.body = match &templates.publish_body {
+            Some(body) => Some(Template::parse(body)?),
+            None if in_url => None,
+            None => Some(Template::parse("topic={topic}&{private}data={data}")?),
+        };
+        let wire = Self { subscribe, publish, wraps_data: templates.is_given() };
+        if wire.publish.data_places() != 1 || wire.subscribe.data_places() != 0 {
+            return Err(
+                "{data} must stand once in the publication, and nowhere in the subscription".to_owned()
+            );
+        }
+        Ok(wire)
+    }
+
+    /// Where subscribers connect.
+    pub(crate) fn subscribers(&self) -> SocketAddr {
+        self.subscribe.endpoint.address
+    }
+
+    /// Where publishers connect.
+    pub(crate) fn publishers(&self) -> SocketAddr {
+        self.publish.endpoint.address
+    }
+
+    /// The request of a subscription.
+    pub(crate) fn subscription(&self, selector: &str, token: Option<&str>, last_event_id: &[u8]) -> Vec<u8> {
+        let values = Values { topic: selector, token, private: false, last_event_id, data_bytes: 0 };
+        self.subscribe.render(&values).0
+    }
+
+    /// A publication; its data is `data_bytes` long, but at least as long as a stamp.
+    pub(crate) fn publication(
+        &self,
+        topic: &str,
+        private: bool,
+        token: &str,
+        data_bytes: usize,
+    ) -> Publication {
+        let data_bytes = data_bytes.max(STAMP_BYTES);
+        let values = Values { topic, token: Some(token), private, last_event_id: b"", data_bytes };
+        let (request, data_at) = self.publish.render(&values);
+        Publication { request, data_at, data_bytes }
+    }
+}
+
+impl Request {
+    /// A request to `url`, whose query gets `parameter`.
+    fn new(method: &str, url: &str, parameter: &str) -> Result<Self, String> {
+        let (endpoint, target) = Endpoint::parse(url)?;
+        let mut target = if target.is_empty() { HUB_PATH.to_owned() } else { target.to_owned() };
+        if !parameter.is_empty() {
+            target.push(if target.contains('?') { '&' } else { '?' });
+            target.push_str(parameter);
+        }
+        if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+            return Err(format!("{method:?} is no method"));
+        }
+        Ok(Self {
+            endpoint,
+            method: method.to_owned(),
+            target: Template::parse_line(&target)?,
+            headers: Vec::new(),
+            body: None,
+        })
+    }
+
+    fn with_headers(mut self, given: &[String], default: &[&str]) -> Result<Self, String> {
+        let texts: Vec<&str> =
+            if given.is_empty() { default.to_vec() } else { given.iter().map(String::as_str).collect() };
+        for text in texts {
+            if !text.contains(':') {
+                return Err(format!("{text:?}: a header is NAME: VALUE"));
+            }
+            self.headers.push(Template::parse_line(text)?);
+        }
+        Ok(self)
+    }
+
+    fn data_places(&self) -> usize {
+        let templates = self.headers.iter().chain(&self.body).chain([&self.target]);
+        templates.map(Template::data_places).sum()
+    }
+
+    /// The request, and where the data is to be written.
+    fn render(&self, values: &Values<'_>) -> (Vec<u8>, usize) {
+        let mut out = format!("{} ", self.method).into_bytes();
+        let mut data_at = None;
+        let target = self.target.render(values);
+        data_at = data_at.or(target.data_at.map(|at| at + out.len()));
+        out.extend_from_slice(&target.bytes);
+        out.extend_from_slice(format!(" HTTP/1.1\r\nHost: {}\r\n", self.endpoint.host).as_bytes());
+        for header in self.headers.iter().map(|header| header.render(values)).filter(|header| !header.lacks) {
+            data_at = data_at.or(header.data_at.map(|at| at + out.len()));
+            out.extend_from_slice(&header.bytes);
+            out.extend_from_slice(b"\r\n");
+        }
+        let body = self.body.as_ref().map(|body| body.render(values)).unwrap_or_default();
+        if self.body.is_some() || self.method == "POST" {
+            out.extend_from_slice(format!("Content-Length: {}\r\n", body.bytes.len()).as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+        data_at = data_at.or(body.data_at.map(|at| at + out.len()));
+        out.extend_from_slice(&body.bytes);
+        (out, data_at.unwrap_or(0))
+    }
+}
+
+impl Publication {
+    /// Writes a stamp into the data and answers the whole request.
+    pub(crate) fn stamped(&mut self, stamp: &Stamp) -> &[u8] {
+        stamp.write(&mut self.request[self.data_at..self.data_at + self.data_bytes]);
+        &self.request
+    }
+
+    /// The length of its data.
+    pub(crate) fn data_bytes(&self) -> usize {
+        self.data_bytes
+    }
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -1,0 +1,213 @@
+//! Texts with places for a topic, a token or the data: what makes a request fit another server.
+//!
+//! `{topic}` and its kin are places; any other brace is itself, so that a JSON body needs no escaping. A name in braces that
+//! is no place is an error, because it is more likely a slip than a text.
+
+use std::fmt::Write as _;
+
+use super::stamp::PADDING;
+
+/// What a place stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The topic or the selector, percent-encoded.
+    Topic,
+    /// The same as it is.
+    TopicRaw,
+    /// The data of the update: room for a stamp and its padding.
+    Data,
+    /// The token.
+    Token,
+    /// `private=on&` or nothing.
+    Private,
+    /// The last event id.
+    LastEventId,
+}
+
+const PLACES: [(&str, Place); 6] = [
+    ("topic", Place::Topic),
+    ("topic_raw", Place::TopicRaw),
+    ("data", Place::Data),
+    ("token", Place::Token),
+    ("private", Place::Private),
+    ("last_event_id", Place::LastEventId),
+];
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Place(Place),
+}
+
+/// What is put into the places.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Values<'a> {
+    /// The topic of a publication, or the selector of a subscription.
+    pub(crate) topic: &'a str,
+    /// The token; `None`: anonymous.
+    pub(crate) token: Option<&'a str>,
+    /// Whether the update is private.
+    pub(crate) private: bool,
+    /// The last event id; empty: none.
+    pub(crate) last_event_id: &'a [u8],
+    /// The length of the data.
+    pub(crate) data_bytes: usize,
+}
+
+/// A text with places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Template {
+    pieces: Vec<Piece>,
+}
+
+/// What became of a template.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Rendered {
+    /// The bytes.
+    pub(crate) bytes: Vec<u8>,
+    /// Where the data is to be written, if it has a place here.
+    pub(crate) data_at: Option<usize>,
+    /// A place had no value: no token, or no last event id.
+    pub(crate) lacks: bool,
+}
+
+impl Template {
+    /// Reads a text with places.
+    ///
+    /// # Errors
+    /// A name in braces that is no place.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut pieces = Vec::new();
+        let mut plain = String::new();
+        let mut rest = text;
+        while let Some(open) = rest.find('{') {
+            plain.push_str(&rest[..open]);
+            let inside = &rest[open + 1..];
+            let name_bytes = inside
+                .find(|letter: char| !letter.is_ascii_lowercase() && letter != '_')
+                .unwrap_or(inside.len());
+            if name_bytes == 0 || !inside[name_bytes..].starts_with('}') {
+                plain.push('{');
+                rest = inside;
+                continue;
+            }
+            let name = &inside[..name_bytes];
+            let (_, place) =
+                PLACES.iter().find(|(known, _)| *known == name).ok_or_else(|| unknown_place(name))?;
+            if !plain.is_empty() {
+                pieces.push(Piece::Text(std::mem::take(&mut plain)));
+            }
+            pieces.push(Piece::Place(*place));
+            rest = &inside[name_bytes + 1..];
+        }
+        plain.push_str(rest);
+        if !plain.is_empty() {
+            pieces.push(Piece::Text(plain));
+        }
+        Ok(Self { pieces })
+    }
+
+    /// Reads a part of a request head, which no line end may break.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and a control character.
+    pub(crate) fn parse_line(text: &str) -> Result<Self, String> {
+        if text.chars().any(char::is_control) {
+            return Err(format!("{text:?}: a request line or header must not hold control characters"));
+        }
+        Self::parse(text)
+    }
+
+    /// How many places the data has here.
+    pub(crate) fn data_places(&self) -> usize {
+        self.pieces.iter().filter(|piece| **piece == Piece::Place(Place::Data)).count()
+    }
+
+    /// The text with the values in their places.
+    pub(crate) fn render(&self, values: &Values<'_>) -> Rendered {
+        let mut out = Rendered::default();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => out.bytes.extend_from_slice(text.as_bytes()),
+                Piece::Place(Place::Topic) => out.bytes.extend_from_slice(encode(values.topic).as_bytes()),
+                Piece::Place(Place::TopicRaw) => out.bytes.extend_from_slice(values.topic.as_bytes()),
+                Piece::Place(Place::Data) => {
+                    out.data_at = Some(out.bytes.len());
+                    out.bytes.resize(out.bytes.len() + values.data_bytes, PADDING);
+                }
+                Piece::Place(Place::Token) => match values.token {
+                    Some(token) => out.bytes.extend_from_slice(token.as_bytes()),
+                    None => out.lacks = true,
+                },
+                Piece::Place(Place::Private) if values.private => {
+                    out.bytes.extend_from_slice(b"private=on&");
+                }
+                Piece::Place(Place::Private) => {}
+                Piece::Place(Place::LastEventId) => {
+                    out.lacks |= values.last_event_id.is_empty();
+                    out.bytes.extend_from_slice(values.last_event_id);
+                }
+            }
+        }
+        out
+    }
+}
+
+fn unknown_place(name: &str) -> String {
+    let known: Vec<String> = PLACES.iter().map(|(known, _)| format!("{{{known}}}")).collect();
+    format!("{{{name}}} is no place of a template; there are {}", known.join(", "))
+}
+
+/// Percent-encodes everything but the unreserved characters (RFC 3986, section 2.3).
+fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte as char);
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALUES: Values<'_> =
+        Values { topic: "http://a/ü", token: Some("t"), private: false, last_event_id: b"7", data_bytes: 3 };
+
+    fn render(text: &str, values: &Values<'_>) -> Rendered {
+        Template::parse(text).expect("valid").render(values)
+    }
+
+    #[test]
+    fn braces_that_name_no_place_are_themselves() {
+        let rendered = render(r#"{"channel":"{topic_raw}","data":"{data}","x":{}}"#, &VALUES);
+        let text = r#"{"channel":"http://a/ü","data":"xxx","x":{}}"#;
+        assert_eq!(String::from_utf8(rendered.bytes), Ok(text.to_owned()));
+        assert_eq!(rendered.data_at, text.find("xxx"));
+    }
+
+    #[test]
+    fn a_slip_in_a_name_is_told() {
+        assert!(Template::parse("/{topik}").expect_err("a slip").contains("{topic}"));
+        assert!(Template::parse("/{").is_ok() && Template::parse("{}").is_ok());
+        assert!(Template::parse_line("a\r\nb").is_err());
+    }
+
+    #[test]
+    fn a_place_without_value_is_noticed() {
+        assert!(!render("{token}{last_event_id}{private}", &VALUES).lacks);
+        assert!(render("{token}", &Values { token: None, ..VALUES }).lacks);
+        assert!(render("{last_event_id}", &Values { last_event_id: b"", ..VALUES }).lacks);
+        assert_eq!(render("{private}", &Values { private: true, ..VALUES }).bytes, b"private=on&");
+    }
+
+    #[test]
+    fn a_topic_is_escaped_as_a_whole() {
+        let values = Values { topic: "http://a/{b}?c=ü&d+e", ..VALUES };
+        assert_eq!(render("?t={topic}", &values).bytes, b"?t=http%3A%2F%2Fa%2F%7Bb%7D%3Fc%3D%C3%BC%26d%2Be");
+    }
+}
