@@ -74,6 +74,10 @@ pub const TAIL_BYTES_MAX: usize = 16 << 20;
 pub const TAIL_UPDATES_MAX: usize = 65_536;
 /// Bytes a subscriber may owe before it is served from the history, by default (`SUBSCRIBER_BUFFER`).
 pub const SUBSCRIBER_BUFFER_DEFAULT: usize = 256 << 10;
+/// Pages of the history file that the store keeps in memory.
+pub const STORE_CACHE_BYTES: usize = 16 << 20;
+/// Bytes of updates that the history file may lack before a commit waits for the disk (`HISTORY_SYNC=interval`).
+pub const UNSYNCED_BYTES_MAX: usize = 16 << 20;
 /// Bytes given at once to a subscriber that catches up.
 pub const CATCH_UP_BYTES: usize = 64 << 10;
 /// Updates looked at in one go for a subscriber that catches up.

@@ -9,6 +9,7 @@
 //! - the oldest updates go first, so what is held is always one unbroken range.
 
 pub mod memory;
+pub mod redb;
 
 use std::fmt;
 use std::sync::Arc;
@@ -102,6 +103,14 @@ pub trait History: Send {
     /// # Errors
     /// The store refused: nothing of the batch is held, and the next call may succeed.
     fn append(&mut self, batch: &[Arc<Frame>]) -> Result<Vec<Placed>, HistoryError>;
+
+    /// Makes what was acknowledged durable, where an append did not; to be called about once a second.
+    ///
+    /// # Errors
+    /// The store refused: a crash may lose what came since the last call that succeeded.
+    fn sync(&mut self) -> Result<(), HistoryError> {
+        Ok(())
+    }
 
     /// A reading end for other threads.
     fn reader(&self) -> Arc<dyn HistoryReader>;
