@@ -10,10 +10,12 @@ mod values;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 pub use options::Options;
 
 use crate::history::Retention;
+use crate::history::redb::HistorySync;
 use crate::http::cors::{Cors, OriginList};
 use crate::hub::gate::GateSettings;
 use crate::hub::shard::ShardSettings;
@@ -26,6 +28,8 @@ use crate::runtime::{Settings, Timeouts};
 pub const DEMO_KEY: &str = "!ChangeThisMercureHubJWTSecretKey!";
 /// The history in memory.
 const MEMORY: &str = ":memory:";
+/// The history's file where none is named.
+const DB_PATH_DEFAULT: &str = "updates.db";
 /// Largest `MAX_BODY_SIZE`: frames are counted with it in mind.
 const BODY_BYTES_LIMIT: u64 = 256 << 20;
 const SUBSCRIBER_BUFFER_RANGE: (u64, u64) = (4 << 10, 1 << 30);
@@ -45,6 +49,10 @@ pub struct Surroundings<'w> {
 pub struct Config {
     /// What the hub runs with.
     pub settings: Settings,
+    /// Where the history is kept; in memory when there is no file (`DB_PATH=:memory:`).
+    pub history_file: Option<PathBuf>,
+    /// `HISTORY_SYNC`.
+    pub history_sync: HistorySync,
     /// What the history keeps.
     pub retention: Retention,
     /// `LOG_LEVEL`.
@@ -131,9 +139,18 @@ impl Reader<'_> {
             "FLUENTD" => Err("TEXT or JSON: FLUENTD is not supported by this version".to_owned()),
             _ => Err("TEXT or JSON".to_owned()),
         });
+        let history_sync = self.value("HISTORY_SYNC", &o.history_sync, |text| match text {
+            "always" => Ok(HistorySync::Always),
+            "interval" => Ok(HistorySync::Interval),
+            "never" => Ok(HistorySync::Never),
+            _ => Err("always, interval or never".to_owned()),
+        });
         let default_level = if debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
         let settings = settings(gate?)?;
+        let path = o.db_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(DB_PATH_DEFAULT);
         Some(Config {
+            history_file: (path != MEMORY).then(|| path.into()),
+            history_sync: history_sync.unwrap_or_default(),
             retention: settings.shard.retention,
             settings,
             log_level: log_level.unwrap_or(default_level),
@@ -224,10 +241,6 @@ impl Reader<'_> {
     }
 
     fn retention(&mut self, o: &Options) -> Retention {
-        self.value("DB_PATH", &o.db_path, |text| match text {
-            MEMORY => Ok(()),
-            _ => Err(format!("{MEMORY}: this version keeps the history in memory")),
-        });
         let unbounded = |text: &str| values::number(text, 0, u64::MAX);
         let retention = Retention {
             updates_max: self.value("HISTORY_SIZE", &o.history_size, unbounded).unwrap_or(0),
@@ -235,10 +248,15 @@ impl Reader<'_> {
                 .value("HISTORY_MAX_BYTES", &o.history_max_bytes, |text| values::bytes(text, 0, u64::MAX))
                 .unwrap_or(0),
         };
-        self.warnings.push("the history is kept in memory: it does not survive a restart".to_owned());
+        let in_memory = o.db_path.as_deref() == Some(MEMORY);
+        if in_memory {
+            self.warnings.push("the history is kept in memory: it does not survive a restart".to_owned());
+        }
         if retention == Retention::default() {
-            let text = "the history in memory has no bound: set HISTORY_SIZE or HISTORY_MAX_BYTES";
-            self.warnings.push(text.to_owned());
+            let place = if in_memory { "memory" } else { "the disk" };
+            self.warnings.push(format!(
+                "nothing bounds the history, it grows until {place} is full: set HISTORY_SIZE or HISTORY_MAX_BYTES"
+            ));
         }
         retention
     }

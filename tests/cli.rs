@@ -167,7 +167,7 @@ fn every_mistake_in_the_settings_is_listed_and_no_secret() {
         ("JWT_KEY", "the-secret"),
         ("JWT_ALGORITHM", "RS256"),
         ("CERT_FILE", "/cert.pem"),
-        ("DB_PATH", "updates.db"),
+        ("HISTORY_SYNC", "sometimes"),
     ];
     for arguments in [&["--max-body-size", "lots"][..], &["serve", "--max-body-size", "lots"]] {
         let output = run(arguments, &environment);
@@ -180,7 +180,7 @@ fn every_mistake_in_the_settings_is_listed_and_no_secret() {
             "15s",
             "JWT_KEY",
             "CERT_FILE",
-            "DB_PATH",
+            "HISTORY_SYNC",
             "MAX_BODY_SIZE",
             "1MiB",
         ] {
@@ -199,7 +199,10 @@ fn a_hub_that_cannot_listen_says_why_and_exits_with_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("an address").to_string();
     for format in ["TEXT", "JSON"] {
-        let output = run(&["serve"], &[("DEMO", "1"), ("ADDR", &address), ("LOG_FORMAT", format)]);
+        let output = run(
+            &["serve"],
+            &[("DEMO", "1"), ("DB_PATH", ":memory:"), ("ADDR", &address), ("LOG_FORMAT", format)],
+        );
         let log = text(&output.stderr);
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""), "{log}");
         assert!(log.contains("ERROR") && log.contains(&address), "{log}");

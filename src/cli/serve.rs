@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use petasos::config::{Config, Options, Surroundings};
+use petasos::history::History;
 use petasos::history::memory::MemoryHistory;
+use petasos::history::redb::RedbHistory;
 use petasos::runtime;
 use tracing::{error, info, warn};
 
@@ -44,7 +46,18 @@ fn serve(config: Config) -> ExitCode {
     let authorization = config.settings.gate.authorization;
     let retention = config.retention;
     let warnings = config.warnings;
-    let history = Box::new(MemoryHistory::new(retention));
+    let history: Box<dyn History> = match &config.history_file {
+        None => Box::new(MemoryHistory::new(retention)),
+        Some(path) => match RedbHistory::open(path, retention, config.history_sync) {
+            Ok(history) => Box::new(history),
+            Err(cause) => {
+                error!("{cause}");
+                return ExitCode::FAILURE;
+            }
+        },
+    };
+    let place =
+        config.history_file.as_ref().map_or_else(|| ":memory:".into(), |path| path.display().to_string());
     let result = runtime::run(&config.settings, history, |address| {
         info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -52,7 +65,8 @@ fn serve(config: Config) -> ExitCode {
             shards,
             cpus,
             ?authorization,
-            history = ":memory:",
+            history = place,
+            history_sync = ?config.history_sync,
             history_size = retention.updates_max,
             history_max_bytes = retention.bytes_max,
             "petasos serves"

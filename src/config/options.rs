@@ -66,9 +66,14 @@ pub struct Options {
     #[arg(long, env = "COOKIE_NAME", value_name = "NAME", help_heading = AUTHORIZATION)]
     pub cookie_name: Option<String>,
 
-    /// Where the history is kept; this version keeps it in memory [default: :memory:]
+    /// The file of the history; `:memory:` keeps it in memory [default: updates.db]
     #[arg(long, env = "DB_PATH", value_name = "PATH", help_heading = HISTORY)]
     pub db_path: Option<String>,
+    /// When an acknowledged update is on the disk. `always`: before the 200; `interval`: within a second, so a crash of
+    /// the hub or of the host loses that second; `never`: when the kernel likes, so a crash of the hub loses nothing,
+    /// but a power cut may lose the whole file [default: always]
+    #[arg(long, env = "HISTORY_SYNC", value_name = "WHEN", help_heading = HISTORY)]
+    pub history_sync: Option<String>,
     /// Updates the history keeps; 0: all [default: 0]
     #[arg(long, env = "HISTORY_SIZE", value_name = "COUNT", help_heading = HISTORY)]
     pub history_size: Option<String>,

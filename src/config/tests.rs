@@ -42,12 +42,16 @@ fn the_defaults_are_those_of_the_protocol_document() {
     assert_eq!(
         config.warnings,
         [
-            "the history is kept in memory: it does not survive a restart",
-            "the history in memory has no bound: set HISTORY_SIZE or HISTORY_MAX_BYTES",
+            "nothing bounds the history, it grows until the disk is full: set HISTORY_SIZE or HISTORY_MAX_BYTES"
         ]
     );
+    assert_eq!(config.history_file, Some("updates.db".into()));
+    assert_eq!(config.history_sync, HistorySync::Always);
     let bounded = valid(&Options { history_size: some("10"), ..with_key() }, &[]);
-    assert_eq!(bounded.warnings.len(), 1, "{:?}", bounded.warnings);
+    assert_eq!(bounded.warnings, [""; 0]);
+    let in_memory = valid(&Options { db_path: some(":memory:"), ..with_key() }, &[]);
+    assert_eq!(in_memory.history_file, None);
+    assert_eq!(in_memory.warnings.len(), 2, "{:?}", in_memory.warnings);
 }
 
 #[test]
@@ -62,7 +66,7 @@ fn every_mistake_is_listed_at_once_and_no_secret_is() {
         publisher_jwt_key: some("secret-one"),
         publisher_jwt_key_file: some("/key"),
         cors_allowed_origins: some("example.com"),
-        db_path: some("updates.db"),
+        history_sync: some("sometimes"),
         shards: some("4"),
         cpus: some("0,7"),
         log_format: some("XML"),
@@ -81,7 +85,7 @@ fn every_mistake_is_listed_at_once_and_no_secret_is() {
         "PUBLISHER_JWT_KEY_FILE",
         "SUBSCRIBER_JWT_KEY",
         "CORS_ALLOWED_ORIGINS",
-        "DB_PATH",
+        "HISTORY_SYNC",
         "SHARDS",
         "CPUS",
         "LOG_FORMAT",
@@ -104,11 +108,11 @@ fn demo_mode_is_loud() {
     let config = valid(&Options { demo: some("1"), ..Options::default() }, &[]);
     assert_eq!(config.settings.address.port(), 3_000);
     assert!(config.settings.gate.allow_anonymous);
-    assert_eq!(config.warnings.len(), 5, "{:?}", config.warnings);
+    assert_eq!(config.warnings.len(), 4, "{:?}", config.warnings);
     let strict = Options { demo: some("1"), allow_anonymous: some("0"), ..with_key() };
     let config = valid(&strict, &[]);
     assert!(!config.settings.gate.allow_anonymous, "what is set wins over the demo's default");
-    assert_eq!(config.warnings.len(), 3, "{:?}", config.warnings);
+    assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
 }
 
 #[test]
@@ -178,7 +182,6 @@ fn settings_of_other_versions_are_refused_unless_they_are_off() {
         ("COMPRESS", "1"),
         ("HISTORY_CLEANUP_FREQUENCY", "0"),
         ("HISTORY_MAX_AGE", "1h"),
-        ("HISTORY_SYNC", "always"),
         ("KEY_FILE", "/key.pem"),
         ("METRICS_ADDR", ":9090"),
         ("PUBLISHER_JWKS_URL", "https://example.com/keys"),
@@ -250,5 +253,5 @@ fn a_misspelled_variable_is_told_of_and_a_foreign_one_is_not() {
             .contains(&"unknown variable HEARTBEAT_INTERVALL; did you mean HEARTBEAT_INTERVAL?".to_owned())
     );
     assert!(warnings.contains(&"unknown variable MERCURE_JWT_KEY; did you mean JWT_KEY?".to_owned()));
-    assert_eq!(warnings.len(), 4, "{warnings:?}");
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
 }

@@ -78,4 +78,12 @@ impl Sequencer {
             }
         }
     }
+
+    /// Makes what was acknowledged durable, where the commits did not (`HISTORY_SYNC=interval`).
+    ///
+    /// # Errors
+    /// The store refused.
+    pub fn sync(&mut self) -> Result<(), HistoryError> {
+        self.history.sync()
+    }
 }

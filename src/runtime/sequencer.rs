@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use tracing::warn;
 
 use super::wake::Bell;
+use crate::history::HistoryError;
 use crate::hub::sequencer::{Entry, Publication, Sequencer};
 use crate::limits::{COMMIT_BATCH_MAX, PUBLISH_QUEUE_BYTES_MAX, PUBLISH_QUEUE_MAX};
 use crate::ring::Producer;
@@ -17,6 +18,8 @@ use crate::ring::Producer;
 const FULL_RING_PAUSE: Duration = Duration::from_micros(200);
 /// How long entries that all have read may keep their memory when nothing follows.
 const RECLAIM_AFTER: Duration = Duration::from_millis(50);
+/// How often what was acknowledged is made durable, where a commit does not wait for the disk.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// How often a failing store is logged.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
@@ -51,6 +54,8 @@ pub(crate) struct SequencerThread {
     /// Bytes of the entries that the ring holds, oldest first.
     held: VecDeque<usize>,
     warned: Option<Instant>,
+    /// When the oldest commit since the last sync was made.
+    unsynced_since: Option<Instant>,
 }
 
 impl SequencerThread {
@@ -67,6 +72,7 @@ impl SequencerThread {
             queue_bytes: bytes,
             held: VecDeque::new(),
             warned: None,
+            unsynced_since: None,
         };
         (thread, queue)
     }
@@ -81,16 +87,23 @@ impl SequencerThread {
             batch.clear();
             self.reclaim();
         }
+        self.sync();
         self.push(Entry::End, 0);
         self.wake_all();
     }
 
     fn wait(&mut self) -> Option<Publication> {
         loop {
-            if self.ring.held() == 0 {
-                return self.receiver.recv().ok();
+            let sync_in = self.unsynced_since.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
+            if sync_in == Some(Duration::ZERO) {
+                self.sync();
+                continue;
             }
-            match self.receiver.recv_timeout(RECLAIM_AFTER) {
+            let reclaim_in = (self.ring.held() > 0).then_some(RECLAIM_AFTER);
+            let Some(timeout) = sync_in.into_iter().chain(reclaim_in).min() else {
+                return self.receiver.recv().ok();
+            };
+            match self.receiver.recv_timeout(timeout) {
                 Ok(publication) => return Some(publication),
                 Err(RecvTimeoutError::Timeout) => self.reclaim(),
                 Err(RecvTimeoutError::Disconnected) => return None,
@@ -98,13 +111,27 @@ impl SequencerThread {
         }
     }
 
+    fn sync(&mut self) {
+        self.unsynced_since = None;
+        if let Err(error) = self.sequencer.sync() {
+            // It is tried again: what was acknowledged is kept for it.
+            self.unsynced_since = Some(Instant::now());
+            self.warn(&error, "the history could not be written to the disk; it is tried again");
+        }
+    }
+
+    fn warn(&mut self, error: &HistoryError, what: &'static str) {
+        if self.warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+            self.warned = Some(Instant::now());
+            warn!(%error, "{what}");
+        }
+    }
+
     fn commit(&mut self, batch: &[Publication]) {
         let (entries, error) = self.sequencer.commit(batch);
-        if let Some(error) = error
-            && self.warned.is_none_or(|at| at.elapsed() >= WARN_EVERY)
-        {
-            self.warned = Some(Instant::now());
-            warn!(%error, updates = batch.len(), "the history refused updates; their publishers get 503");
+        match error {
+            Some(error) => self.warn(&error, "the history refused updates; their publishers get 503"),
+            None => _ = self.unsynced_since.get_or_insert_with(Instant::now),
         }
         for (entry, publication) in entries.into_iter().zip(batch) {
             self.push(entry, publication.frame.bytes_held());

@@ -30,7 +30,7 @@ impl Hub {
     pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
         let mut command = command();
         command.env("ADDR", "127.0.0.1:0").env("JWT_KEY", KEY).env("ALLOW_ANONYMOUS", "1");
-        command.envs(settings.iter().copied());
+        command.env("DB_PATH", ":memory:").envs(settings.iter().copied());
         Self::run(command)
     }
 
