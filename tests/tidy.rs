@@ -75,7 +75,10 @@ fn only_the_runtime_touches_the_world() {
         "std::env",
         "tokio",
     ];
-    forbid(&["src/protocol", "src/http", "src/hub", "src/history", "src/ring"], &world);
+    forbid(&["src/protocol", "src/http", "src/hub", "src/ring"], &world);
+    // A history may be a file, and touches nothing else.
+    let without_files: Vec<_> = world.into_iter().filter(|word| *word != "std::fs").collect();
+    forbid(&["src/history"], &without_files);
 }
 
 #[test]

@@ -18,9 +18,6 @@ mod file;
 mod open;
 mod record;
 
-#[cfg(test)]
-mod tests;
-
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -354,3 +351,6 @@ impl HistoryReader for Store {
         self.with(Self::meta).map(Meta::extent)
     }
 }
+
+#[cfg(test)]
+mod tests;

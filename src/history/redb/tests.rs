@@ -1,3 +1,5 @@
+//! The store against real files, and against storage whose n-th operation fails.
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;

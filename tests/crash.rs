@@ -1,0 +1,155 @@
+//! What was acknowledged survives SIGKILL.
+//!
+//! Goal: an id that got a 200 is in the history after a crash, once, in order; a subscriber that comes back with its last
+//! event id has seen each exactly once. Method: a publisher journals every 200; the hub is killed at a random moment and
+//! started again on the same file and port, for `CRASH_ROUNDS` rounds (default 30); `CRASH_SEED` replays the moments.
+
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use common::{Hub, get, id, post, publisher};
+use rustix::process::Signal;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Longer than a start of the hub, so that a silent socket is one of a hub that is gone.
+const QUIET: Duration = Duration::from_millis(500);
+
+fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+fn start(database: &Path, address: &str) -> Hub {
+    Hub::start(&[("DB_PATH", database.to_str().expect("UTF-8")), ("ADDR", address)])
+}
+
+/// Sends a request, and gives the answer to `hear` as it comes, until that has enough or the hub is gone.
+fn exchange(address: SocketAddr, request: &str, mut hear: impl FnMut(&str) -> bool) {
+    let Ok(mut socket) = TcpStream::connect(address) else {
+        // The hub is being started: a refused connection costs nothing, so it is not hammered.
+        std::thread::yield_now();
+        return;
+    };
+    socket.set_read_timeout(Some(QUIET)).expect("a timeout");
+    if socket.write_all(request.as_bytes()).is_err() {
+        return;
+    }
+    let mut text = String::new();
+    let mut buffer = [0; 4096];
+    while let Ok(count) = socket.read(&mut buffer) {
+        text.push_str(std::str::from_utf8(&buffer[..count]).expect("ASCII"));
+        if count == 0 || hear(&text) {
+            return;
+        }
+    }
+}
+
+/// Publishes one id after the other. An id without a 200 may be stored or not, so it is never used again.
+fn publish(address: SocketAddr, stop: &AtomicBool, journal: &Sender<String>) {
+    let token = publisher();
+    let mut number = 0_u64;
+    while !stop.load(Ordering::SeqCst) {
+        number += 1;
+        let id = format!("update-{number}");
+        let request = post(&format!("topic=t&data=x&id={id}"), Some(&token));
+        let mut acknowledged = false;
+        exchange(address, &request, |text| {
+            acknowledged = text.starts_with("HTTP/1.1 200 ") && text.ends_with(&id);
+            acknowledged
+        });
+        if acknowledged {
+            journal.send(id).expect("the test listens");
+        }
+    }
+}
+
+/// Stays subscribed through every crash; tells each id that it was sent.
+fn follow(address: SocketAddr, stop: &AtomicBool, seen: &Sender<String>) {
+    let mut last = "earliest".to_owned();
+    while !stop.load(Ordering::SeqCst) {
+        let request = get("topic=t", &format!("Last-Event-ID: {last}\r\n"));
+        let mut done = 0;
+        exchange(address, &request, |text| {
+            // An event is complete with its empty line, and only then is it the last one that was seen.
+            while let Some(end) = text[done..].find("\ndata: x\n\n") {
+                let event = &text[done..done + end];
+                last = event.rsplit("id: ").next().expect("an id").to_owned();
+                seen.send(last.clone()).expect("the test listens");
+                done += end + "\ndata: x\n\n".len();
+            }
+            stop.load(Ordering::SeqCst)
+        });
+    }
+}
+
+fn wait_for(ids: &Receiver<String>, wanted: &str, into: &mut Vec<String>) {
+    let until = Instant::now() + DEADLINE;
+    while into.last().is_none_or(|last| last != wanted) {
+        let left = until.saturating_duration_since(Instant::now());
+        into.push(
+            ids.recv_timeout(left).unwrap_or_else(|_| panic!("{wanted} never came: {:?}", into.last())),
+        );
+    }
+}
+
+#[test]
+fn what_was_acknowledged_survives_sigkill_and_reaches_a_returning_subscriber_exactly_once() {
+    let rounds = from_environment("CRASH_ROUNDS").unwrap_or(30);
+    let seed = from_environment("CRASH_SEED").unwrap_or_else(|| fastrand::u64(..));
+    println!("CRASH_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let directory = std::env::temp_dir().join(format!("petasos-crash-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&directory);
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let database = directory.join("updates.db");
+
+    let mut hub = start(&database, "127.0.0.1:0");
+    let address = hub.address;
+    let (stop, follower_stop) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (journal, acknowledged) = channel();
+    let (tell, seen) = channel();
+    let (mut journalled, mut received) = (Vec::new(), Vec::new());
+    std::thread::scope(|scope| {
+        let publisher = scope.spawn(|| publish(address, &stop, &journal));
+        let follower = scope.spawn(|| follow(address, &follower_stop, &tell));
+        for _ in 0..rounds {
+            // Each round gets some updates through, then is killed at a moment of its own.
+            journalled.push(acknowledged.recv_timeout(DEADLINE).expect("the hub serves again"));
+            std::thread::sleep(Duration::from_micros(random.u64(0..60_000)));
+            hub.signal(Signal::KILL);
+            hub.wait();
+            hub = start(&database, &address.to_string());
+        }
+        journalled.push(acknowledged.recv_timeout(DEADLINE).expect("the hub serves again"));
+        stop.store(true, Ordering::SeqCst);
+        publisher.join().expect("the publisher ends");
+        journalled.extend(acknowledged.try_iter());
+        wait_for(&seen, journalled.last().expect("at least one"), &mut received);
+        follower_stop.store(true, Ordering::SeqCst);
+        follower.join().expect("the follower ends");
+    });
+
+    let count = journalled.len();
+    assert!(count > rounds, "{count} updates in {rounds} rounds");
+    // One more than the last: a replay is over when it comes.
+    hub.publish("topic=t&data=x&id=end");
+    let mut replay = hub.subscribe_with("topic=t", "Last-Event-ID: earliest\r\n");
+    let mut stored = Vec::new();
+    while stored.last().is_none_or(|last| last != "end") {
+        stored.push(id(&replay.next().expect("an event")));
+    }
+    stored.pop();
+    let number = |id: &String| id["update-".len()..].parse::<u64>().expect("a number");
+    assert!(stored.is_sorted_by_key(number), "out of order: {stored:?}");
+    assert!(stored.windows(2).all(|pair| pair[0] != pair[1]), "twice in the history: {stored:?}");
+    let lost: Vec<_> = journalled.iter().filter(|id| !stored.contains(id)).collect();
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    let until = received.len().min(stored.len());
+    assert_eq!(received[..until], stored[..until], "the subscriber saw something else than what is stored");
+    let _ = std::fs::remove_dir_all(&directory);
+}
