@@ -101,7 +101,8 @@ fn wait_for(ids: &Receiver<String>, wanted: &str, into: &mut Vec<String>) {
 fn what_was_acknowledged_survives_sigkill_and_reaches_a_returning_subscriber_exactly_once() {
     let rounds = from_environment("CRASH_ROUNDS").unwrap_or(30);
     let seed = from_environment("CRASH_SEED").unwrap_or_else(|| fastrand::u64(..));
-    println!("CRASH_SEED={seed}");
+    // A test that fails is replayed from the seed it named.
+    let _ = writeln!(std::io::stderr(), "CRASH_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let directory = std::env::temp_dir().join(format!("petasos-crash-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&directory);
