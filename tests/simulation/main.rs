@@ -8,6 +8,8 @@
 //!
 //! `SIMULATION_SEED=n cargo test --test simulation` replays one seed; `SIMULATION_SEEDS=n` runs that many.
 
+mod stream;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -415,8 +417,8 @@ impl World {
             assert_ne!(session.closed, Some(Closed::HistoryGap), "nothing was discarded");
         }
         if let Some(bytes) = session.received_at_expiry {
-            let late = decode_bytes(&session.received, session.framing).len();
-            let on_time = decode_bytes(&session.received[..bytes], session.framing).len();
+            let late = stream::ids(&session.received, session.framing).len();
+            let on_time = stream::ids(&session.received[..bytes], session.framing).len();
             assert!(
                 late <= on_time + 1,
                 "more than the event that was begun came after the token had expired"
@@ -469,45 +471,7 @@ impl Core {
 
 /// The ids of the events that arrived as a whole.
 fn decode(session: &Session) -> Vec<&str> {
-    decode_bytes(&session.received, session.framing)
-}
-
-fn decode_bytes(received: &[u8], framing: Framing) -> Vec<&str> {
-    let mut text = std::str::from_utf8(received).expect("UTF-8");
-    text = match text.strip_prefix("HEAD\n") {
-        Some(rest) => rest,
-        None => return Vec::new(),
-    };
-    let mut ids = Vec::new();
-    let event = |event: &'_ str| match event.strip_prefix("id: ") {
-        Some(rest) => rest.lines().next().map(str::len),
-        None => {
-            assert_eq!(event, ":\n", "neither an event nor a heartbeat");
-            None
-        }
-    };
-    match framing {
-        Framing::Chunked => {
-            while let Some((size, rest)) = text.split_once("\r\n") {
-                let size = usize::from_str_radix(size, 16).expect("a chunk size");
-                let Some(chunk) = rest.get(..size).filter(|_| rest.len() >= size + 2) else { break };
-                assert_eq!(&rest[size..size + 2], "\r\n");
-                if size > 0 {
-                    ids.extend(event(chunk).map(|id| &chunk[4..4 + id]));
-                }
-                text = &rest[size + 2..];
-            }
-        }
-        Framing::Plain => {
-            while !text.is_empty() {
-                let end = if text.starts_with(':') { Some(2) } else { text.find("\n\n").map(|at| at + 2) };
-                let Some(whole) = end.and_then(|end| text.get(..end)) else { break };
-                ids.extend(event(whole).map(|id| &whole[4..4 + id]));
-                text = &text[whole.len()..];
-            }
-        }
-    }
-    ids
+    stream::ids(&session.received, session.framing)
 }
 
 #[test]
