@@ -9,6 +9,7 @@ mod common;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -153,4 +154,30 @@ fn what_was_acknowledged_survives_sigkill_and_reaches_a_returning_subscriber_exa
     let until = received.len().min(stored.len());
     assert_eq!(received[..until], stored[..until], "the subscriber saw something else than what is stored");
     let _ = std::fs::remove_dir_all(&directory);
+}
+
+#[test]
+fn a_hub_that_was_killed_while_it_made_its_file_starts_again() {
+    let directory = std::env::temp_dir().join(format!("petasos-first-start-{}", std::process::id()));
+    for round in 0..20 {
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let database = directory.join("updates.db");
+        let mut first = common::command();
+        first.env("ADDR", "127.0.0.1:0").env("JWT_KEY", common::KEY).env("DB_PATH", &database);
+        let mut first = first.stderr(Stdio::null()).spawn().expect("the binary starts");
+        // From the moment that there is any file, a little later each round.
+        let until = Instant::now() + DEADLINE;
+        while std::fs::read_dir(&directory).expect("a directory").next().is_none() {
+            assert!(Instant::now() < until, "the hub makes no file");
+        }
+        let kill_at = Instant::now() + Duration::from_micros(round * 500);
+        while Instant::now() < kill_at {
+            std::hint::spin_loop();
+        }
+        first.kill().expect("a child");
+        first.wait().expect("a child");
+        drop(start(&database, "127.0.0.1:0"));
+    }
+    std::fs::remove_dir_all(&directory).expect("a directory");
 }

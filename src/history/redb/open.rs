@@ -97,6 +97,7 @@ impl RedbHistory {
     /// [`OpenError`]: the file cannot be used, and was not changed.
     pub fn open(path: &Path, retention: Retention, sync: HistorySync) -> Result<Self, OpenError> {
         let fail = |cause| OpenError { path: path.to_owned(), cause };
+        make_if_missing(path).map_err(fail)?;
         let file = Arc::new(lock(path).map_err(fail)?);
         let storage = SharedFile { file, syncs: sync != HistorySync::Never };
         let database = open_store(&storage).map_err(fail)?;
@@ -109,6 +110,39 @@ fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(STORE_CACHE_BYTES);
     builder
+}
+
+/// Makes an empty history where there is no file: beside its place, and moved there once it is whole. So a crash never
+/// leaves half a file under the name; what it leaves beside is begun afresh.
+fn make_if_missing(path: &Path) -> Result<(), Cause> {
+    if exists(path)? {
+        return Ok(());
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = Path::new(&beside);
+    let file = Arc::new(lock(beside)?);
+    // Another hub may have been faster. From here on none can: it would need the lock.
+    if exists(path)? {
+        let _ = std::fs::remove_file(beside);
+        return Ok(());
+    }
+    file.set_len(0)?;
+    drop(open_store(&SharedFile { file: Arc::clone(&file), syncs: true })?);
+    file.sync_all()?;
+    std::fs::rename(beside, path)?;
+    // The name has to be on the disk too.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all().map_err(Cause::from)
+}
+
+/// Whether there is anything of this name, a dangling link included.
+fn exists(path: &Path) -> io::Result<bool> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn lock(path: &Path) -> Result<File, Cause> {
