@@ -19,6 +19,7 @@ use crate::history::redb::HistorySync;
 use crate::http::cors::{Cors, OriginList};
 use crate::hub::gate::GateSettings;
 use crate::hub::shard::ShardSettings;
+use crate::hub::tail::TailBounds;
 use crate::limits::{BODY_BYTES_MAX_DEFAULT, SELECTORS_MAX_DEFAULT, SUBSCRIBER_BUFFER_DEFAULT};
 use crate::protocol::grant::Authorization;
 use crate::protocol::names::COOKIE_NAME;
@@ -128,6 +129,7 @@ impl Reader<'_> {
             self.warnings.push("the contents of updates are logged (DEBUG)".to_owned());
         }
         let gate = self.gate(o, demo);
+        let retention = self.retention(o);
         let settings = self.settings(o, demo, debug);
         let log_level = self.value("LOG_LEVEL", &o.log_level, |text| {
             let known = ["error", "warn", "info", "debug", "trace"].contains(&text);
@@ -151,7 +153,7 @@ impl Reader<'_> {
         Some(Config {
             history_file: (path != MEMORY).then(|| path.into()),
             history_sync: history_sync.unwrap_or_default(),
-            retention: settings.shard.retention,
+            retention,
             settings,
             log_level: log_level.unwrap_or(default_level),
             log_format: log_format.unwrap_or(LogFormat::Text),
@@ -183,7 +185,6 @@ impl Reader<'_> {
         });
         let connections_max =
             self.value("MAX_CONNECTIONS", &o.max_connections, |text| values::number(text, 1, u64::MAX));
-        let retention = self.retention(o);
         let cpus = self.cpus(o);
         move |gate| {
             Some(Settings {
@@ -194,7 +195,7 @@ impl Reader<'_> {
                     heartbeat_ms,
                     dispatch_timeout_ms: write_ms,
                     subscriber_buffer_bytes: buffer.map_or(SUBSCRIBER_BUFFER_DEFAULT, |bytes| bytes as usize),
-                    retention,
+                    tail: TailBounds::default(),
                 },
                 timeouts: Timeouts { header_ms, read_ms, write_ms },
                 drain_ms,
@@ -247,16 +248,25 @@ impl Reader<'_> {
             bytes_max: self
                 .value("HISTORY_MAX_BYTES", &o.history_max_bytes, |text| values::bytes(text, 0, u64::MAX))
                 .unwrap_or(0),
+            age_max_ms: self.value("HISTORY_MAX_AGE", &o.history_max_age, values::age_ms).unwrap_or(0),
         };
+        let frequency =
+            self.value("HISTORY_CLEANUP_FREQUENCY", &o.history_cleanup_frequency, values::frequency);
         let in_memory = o.db_path.as_deref() == Some(MEMORY);
         if in_memory {
             self.warnings.push("the history is kept in memory: it does not survive a restart".to_owned());
         }
-        if retention == Retention::default() {
-            let place = if in_memory { "memory" } else { "the disk" };
+        let place = if in_memory { "memory" } else { "the disk" };
+        if retention.is_unbounded() {
             self.warnings.push(format!(
-                "nothing bounds the history, it grows until {place} is full: set HISTORY_SIZE or HISTORY_MAX_BYTES"
+                "nothing bounds the history, it grows until {place} is full: set HISTORY_SIZE, HISTORY_MAX_BYTES or \
+                 HISTORY_MAX_AGE"
             ));
+        } else if frequency == Some(0.0) {
+            self.warnings.push(format!(
+                "the history is never cleaned up (HISTORY_CLEANUP_FREQUENCY=0), it grows until {place} is full"
+            ));
+            return Retention::default();
         }
         retention
     }

@@ -78,6 +78,13 @@ pub const SUBSCRIBER_BUFFER_DEFAULT: usize = 256 << 10;
 pub const STORE_CACHE_BYTES: usize = 16 << 20;
 /// Bytes of updates that the history file may lack before a commit waits for the disk (`HISTORY_SYNC=interval`).
 pub const UNSYNCED_BYTES_MAX: usize = 16 << 20;
+/// Discarded updates that the history file frees with an append, beyond twice as many as are appended: a bound that was
+/// lowered is caught up with, and no commit takes much longer than another.
+pub const TRIM_UPDATES_MAX: usize = 256;
+/// Discarded updates that the history file frees at once when nothing is published.
+pub const TRIM_IDLE_UPDATES_MAX: usize = 4_096;
+/// What the tables of the history file add to an update, in bytes, about: keys, lengths and half-filled pages.
+pub const RECORD_OVERHEAD_BYTES: u64 = 128;
 /// Bytes given at once to a subscriber that catches up.
 pub const CATCH_UP_BYTES: usize = 64 << 10;
 /// Updates looked at in one go for a subscriber that catches up.

@@ -69,6 +69,7 @@ fn serve(config: Config) -> ExitCode {
             history_sync = ?config.history_sync,
             history_size = retention.updates_max,
             history_max_bytes = retention.bytes_max,
+            history_max_age_s = retention.age_max_ms / 1_000,
             "petasos serves"
         );
         warnings.iter().for_each(|warning| warn!("{warning}"));

@@ -6,7 +6,7 @@ use super::Options;
 
 /// Settings that the protocol document lists and this version does not have, with the values that switch them off.
 /// Setting one to anything else is refused: it would be silently ignored.
-const UNSUPPORTED: [(&str, &[&str]); 17] = [
+const UNSUPPORTED: [(&str, &[&str]); 15] = [
     ("ACCESS_LOG", &["0", "false"]),
     ("ACME_CERT_DIR", &[]),
     ("ACME_DIRECTORY_URL", &[]),
@@ -14,8 +14,6 @@ const UNSUPPORTED: [(&str, &[&str]); 17] = [
     ("ACME_HOSTS", &[]),
     ("CERT_FILE", &[]),
     ("COMPRESS", &["0", "false"]),
-    ("HISTORY_CLEANUP_FREQUENCY", &["0.3"]),
-    ("HISTORY_MAX_AGE", &["0", "0s"]),
     ("JWKS_URL", &[]),
     ("KEY_FILE", &[]),
     ("METRICS_ADDR", &[]),

@@ -14,17 +14,32 @@ pub(super) fn switch(text: &str) -> Result<bool, Expected> {
     }
 }
 
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
 /// Milliseconds; at most a year, which no timeout of a server exceeds. Less than one is refused rather than rounded: zero
 /// switches a timeout off.
 pub(super) fn duration_ms(text: &str) -> Result<u64, Expected> {
-    const MIN: Duration = Duration::from_millis(1);
-    const MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() || (MIN..=MAX).contains(&duration) => {
-            Ok(duration.as_millis() as u64)
-        }
-        _ => Err("a duration such as 15s, 2m or 0s, from 1ms to 365d".to_owned()),
-    }
+    milliseconds(text, 365).ok_or_else(|| "a duration such as 15s, 2m or 0s, from 1ms to 365d".to_owned())
+}
+
+/// Milliseconds; at most a hundred years. Zero is no bound.
+pub(super) fn age_ms(text: &str) -> Result<u64, Expected> {
+    milliseconds(text, 36_500)
+        .ok_or_else(|| "a duration such as 12h, 30d or 0s, from 1ms to 36500d".to_owned())
+}
+
+fn milliseconds(text: &str, days_max: u32) -> Option<u64> {
+    let range = Duration::from_millis(1)..=DAY * days_max;
+    let duration = humantime::parse_duration(text).ok();
+    duration
+        .filter(|duration| duration.is_zero() || range.contains(duration))
+        .map(|duration| duration.as_millis() as u64)
+}
+
+/// A share of one.
+pub(super) fn frequency(text: &str) -> Result<f64, Expected> {
+    let number: Option<f64> = text.parse().ok();
+    number.filter(|number| (0.0..=1.0).contains(number)).ok_or_else(|| "a number from 0 to 1".to_owned())
 }
 
 /// Bytes: a number, alone or with one of the units of the field.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_skiplist::{SkipMap, SkipSet};
 
-use super::{Extent, History, HistoryError, HistoryReader, Placed, Position, Retention, Stretch};
+use super::{Appended, Extent, History, HistoryError, HistoryReader, Placed, Position, Retention, Stretch};
 use crate::protocol::frame::Frame;
 
 /// The writing end.
@@ -18,12 +18,18 @@ pub struct MemoryHistory {
     held: Arc<Held>,
     retention: Retention,
     newest: Position,
+    newest_unix_ms: u64,
     updates: u64,
     bytes: u64,
 }
 
+struct Stamped {
+    placed: Placed,
+    unix_ms: u64,
+}
+
 struct Held {
-    by_position: SkipMap<Position, Placed>,
+    by_position: SkipMap<Position, Stamped>,
     /// Every occurrence of every id, so that the first that is left can be found when an older one is removed.
     by_id: SkipSet<(Box<str>, Position)>,
     /// The two ends of [`Extent`], written by the sequencer alone.
@@ -40,7 +46,8 @@ impl MemoryHistory {
             before_oldest: AtomicU64::new(0),
             newest: AtomicU64::new(0),
         };
-        Self { held: Arc::new(held), retention, newest: Position::START, updates: 0, bytes: 0 }
+        let newest = Position::START;
+        Self { held: Arc::new(held), retention, newest, newest_unix_ms: 0, updates: 0, bytes: 0 }
     }
 
     fn insert(&mut self, frame: &Arc<Frame>) -> Placed {
@@ -48,7 +55,8 @@ impl MemoryHistory {
         let id = frame.id().as_str();
         let placed =
             Placed { position, frame: Arc::clone(frame), first_of_id: self.held.first_with_id(id).is_none() };
-        self.held.by_position.insert(position, placed.clone());
+        let stamped = Stamped { placed: placed.clone(), unix_ms: self.newest_unix_ms };
+        self.held.by_position.insert(position, stamped);
         self.held.by_id.insert((id.into(), position));
         self.newest = position;
         self.updates += 1;
@@ -56,14 +64,18 @@ impl MemoryHistory {
         placed
     }
 
-    /// Removes the oldest updates until the bounds hold; the newest always stays.
-    fn retain(&mut self) {
-        let Retention { updates_max, bytes_max } = self.retention;
-        while self.updates > 1
-            && ((updates_max > 0 && self.updates > updates_max) || (bytes_max > 0 && self.bytes > bytes_max))
-        {
-            let Some(oldest) = self.held.by_position.front() else { break };
-            let Placed { position, frame, .. } = oldest.value();
+    /// Removes the oldest updates until the bounds hold.
+    fn retain(&mut self, unix_ms: u64) -> Position {
+        let Retention { updates_max, bytes_max, age_max_ms } = self.retention;
+        let oldest_unix_ms = if age_max_ms == 0 { 0 } else { unix_ms.saturating_sub(age_max_ms) };
+        while let Some(oldest) = self.held.by_position.front() {
+            let Stamped { placed: Placed { position, frame, .. }, unix_ms } = oldest.value();
+            let is_too_much = self.updates > 1
+                && ((updates_max > 0 && self.updates > updates_max)
+                    || (bytes_max > 0 && self.bytes > bytes_max));
+            if !is_too_much && *unix_ms >= oldest_unix_ms {
+                break;
+            }
             // Readers are told first, so that a hole is never taken for the end of the history.
             self.held.before_oldest.store(position.get(), Ordering::Release);
             self.held.by_id.remove(&(frame.id().as_str().into(), *position));
@@ -71,15 +83,25 @@ impl MemoryHistory {
             self.bytes -= frame.bytes_held() as u64;
             oldest.remove();
         }
+        Position::new(self.held.before_oldest.load(Ordering::Relaxed))
     }
 }
 
 impl History for MemoryHistory {
-    fn append(&mut self, batch: &[Arc<Frame>]) -> Result<Vec<Placed>, HistoryError> {
+    fn append(&mut self, batch: &[Arc<Frame>], unix_ms: u64) -> Result<Appended, HistoryError> {
+        self.newest_unix_ms = self.newest_unix_ms.max(unix_ms);
         let placed = batch.iter().map(|frame| self.insert(frame)).collect();
-        self.retain();
+        let before_oldest = self.retain(self.newest_unix_ms);
         self.held.newest.store(self.newest.get(), Ordering::Release);
-        Ok(placed)
+        Ok(Appended { placed, before_oldest })
+    }
+
+    fn needs_upkeep(&self) -> bool {
+        self.retention.age_max_ms > 0 && self.updates > 0
+    }
+
+    fn maintain(&mut self, unix_ms: u64) -> Result<Position, HistoryError> {
+        Ok(self.retain(unix_ms))
     }
 
     fn reader(&self) -> Arc<dyn HistoryReader> {
@@ -109,26 +131,45 @@ impl HistoryReader for Held {
     }
 
     fn read(&self, after: Position, updates_max: usize, bytes_max: usize) -> Result<Stretch, HistoryError> {
-        let mut bytes = 0;
-        let mut updates = Vec::new();
         let newest = self.extent_now().newest;
-        let mut expected = None;
-        for entry in self.by_position.range(after.next()..=newest.max(after.next())) {
-            let placed = entry.value();
-            // The oldest may be removed while this reads: what follows a hole is left to the next read.
-            let hole = expected.is_some_and(|position| position != placed.position);
-            if hole || updates.len() >= updates_max || bytes >= bytes_max {
-                break;
-            }
-            bytes += placed.frame.bytes_held();
-            expected = Some(placed.position.next());
-            updates.push(placed.clone());
-        }
+        let entries = self.by_position.range(after.next()..=newest.max(after.next()));
+        let mut updates = Vec::new();
+        collect(entries.map(|entry| entry.value().placed.clone()), updates_max, bytes_max, &mut updates);
+        Ok(Stretch { updates, extent: self.extent_now() })
+    }
+
+    fn newest(&self, updates_max: usize, bytes_max: usize) -> Result<Stretch, HistoryError> {
+        let newest = self.extent_now().newest;
+        let entries = self.by_position.range(..=newest).rev();
+        let mut updates = Vec::new();
+        collect(entries.map(|entry| entry.value().placed.clone()), updates_max, bytes_max, &mut updates);
+        updates.reverse();
         Ok(Stretch { updates, extent: self.extent_now() })
     }
 
     fn extent(&self) -> Result<Extent, HistoryError> {
         Ok(self.extent_now())
+    }
+}
+
+/// Takes neighbours until there are enough. The oldest may be removed meanwhile: what follows a hole is left to the next
+/// read.
+fn collect(
+    entries: impl Iterator<Item = Placed>,
+    updates_max: usize,
+    bytes_max: usize,
+    into: &mut Vec<Placed>,
+) {
+    let mut bytes = 0;
+    for placed in entries {
+        let hole = into.last().is_some_and(|last: &Placed| {
+            last.position.next() != placed.position && last.position.previous() != placed.position
+        });
+        if hole || into.len() >= updates_max || bytes >= bytes_max {
+            break;
+        }
+        bytes += placed.frame.bytes_held();
+        into.push(placed);
     }
 }
 
@@ -147,9 +188,9 @@ mod tests {
     }
 
     fn history(updates_max: u64, ids: &[&str]) -> MemoryHistory {
-        let mut history = MemoryHistory::new(Retention { updates_max, bytes_max: 0 });
+        let mut history = MemoryHistory::new(Retention { updates_max, ..Retention::default() });
         for id in ids {
-            history.append(&[frame(id)]).expect("memory takes everything");
+            history.append(&[frame(id)], 0).expect("memory takes everything");
         }
         history
     }
@@ -163,7 +204,7 @@ mod tests {
         let mut history = history(3, &["a", "b", "a"]);
         let reader = history.reader();
         assert_eq!(reader.locate("a"), Ok(Some(Position::new(1))));
-        let placed = history.append(&[frame("a")]).expect("room");
+        let placed = history.append(&[frame("a")], 0).expect("room").placed;
         assert!(!placed[0].first_of_id);
         assert_eq!(reader.locate("a"), Ok(Some(Position::new(3))));
         assert_eq!(reader.locate("ab"), Ok(None));
@@ -194,8 +235,38 @@ mod tests {
 
     #[test]
     fn bytes_bound_the_history_but_the_newest_stays() {
-        let mut history = MemoryHistory::new(Retention { updates_max: 0, bytes_max: 1 });
-        history.append(&[frame("a"), frame("b")]).expect("memory takes everything");
+        let mut history = MemoryHistory::new(Retention { bytes_max: 1, ..Retention::default() });
+        history.append(&[frame("a"), frame("b")], 0).expect("memory takes everything");
         assert_eq!(ids(&history.reader().read(Position::START, 9, usize::MAX).expect("readable")), ["b"]);
+    }
+
+    #[test]
+    fn age_takes_the_newest_too_and_the_extent_tells() {
+        let retention = Retention { age_max_ms: 1_000, ..Retention::default() };
+        let mut history = MemoryHistory::new(retention);
+        let reader = history.reader();
+        assert!(!history.needs_upkeep());
+        history.append(&[frame("a")], 10_000).expect("memory takes everything");
+        history.append(&[frame("b")], 10_500).expect("memory takes everything");
+        assert!(history.needs_upkeep());
+        assert_eq!(history.maintain(11_000), Ok(Position::START));
+        assert_eq!(history.maintain(11_001), Ok(Position::new(1)));
+        assert_eq!(ids(&reader.read(Position::START, 9, usize::MAX).expect("readable")), ["b"]);
+        assert_eq!(history.maintain(20_000), Ok(Position::new(2)));
+        let empty = Extent { before_oldest: Position::new(2), newest: Position::new(2) };
+        assert_eq!(reader.extent(), Ok(empty));
+        assert_eq!(reader.locate("b"), Ok(None));
+        assert!(!history.needs_upkeep());
+        let appended = history.append(&[frame("c")], 5_000).expect("memory takes everything");
+        assert_eq!(appended.placed[0].position, Position::new(3), "a clock that jumps back harms nothing");
+        assert_eq!(appended.before_oldest, Position::new(2));
+    }
+
+    #[test]
+    fn the_newest_updates_are_read_from_the_end() {
+        let reader = history(0, &["a", "b", "c", "d"]).reader();
+        assert_eq!(ids(&reader.newest(2, usize::MAX).expect("readable")), ["c", "d"]);
+        assert_eq!(ids(&reader.newest(9, 1).expect("readable")), ["d"]);
+        assert_eq!(ids(&reader.newest(9, usize::MAX).expect("readable")), ["a", "b", "c", "d"]);
     }
 }

@@ -57,13 +57,22 @@ pub struct Placed {
     pub first_of_id: bool,
 }
 
-/// What a history keeps; zero is no bound (`HISTORY_SIZE`, `HISTORY_MAX_BYTES`).
+/// What a history keeps; zero is no bound (`HISTORY_SIZE`, `HISTORY_MAX_BYTES`, `HISTORY_MAX_AGE`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// Updates.
+    /// Updates; the newest always stays.
     pub updates_max: u64,
-    /// Bytes of events with their topics and ids.
+    /// Bytes of updates, as the store counts them; the newest always stays.
     pub bytes_max: u64,
+    /// Milliseconds since an update was appended; the newest goes, too.
+    pub age_max_ms: u64,
+}
+
+impl Retention {
+    /// Whether the history grows for ever.
+    pub fn is_unbounded(self) -> bool {
+        self == Self::default()
+    }
 }
 
 /// The range that a history holds.
@@ -73,6 +82,15 @@ pub struct Extent {
     pub before_oldest: Position,
     /// The newest update, or [`Extent::before_oldest`] when none is held.
     pub newest: Position,
+}
+
+/// What an append did.
+#[derive(Debug)]
+pub struct Appended {
+    /// The batch in its places.
+    pub placed: Vec<Placed>,
+    /// The place before the oldest update that is still held.
+    pub before_oldest: Position,
 }
 
 /// A stretch of the history.
@@ -98,19 +116,23 @@ impl std::error::Error for HistoryError {}
 
 /// The writing end; the sequencer owns it.
 pub trait History: Send {
-    /// Appends a batch, in one transaction, and answers it in its places.
+    /// Appends a batch at this time (Unix, in milliseconds), in one transaction, and discards what retention does not keep.
+    /// A clock that jumps back does not make an update older than the one before it.
     ///
     /// # Errors
     /// The store refused: nothing of the batch is held, and the next call may succeed.
-    fn append(&mut self, batch: &[Arc<Frame>]) -> Result<Vec<Placed>, HistoryError>;
+    fn append(&mut self, batch: &[Arc<Frame>], unix_ms: u64) -> Result<Appended, HistoryError>;
 
-    /// Makes what was acknowledged durable, where an append did not; to be called about once a second.
+    /// Whether [`History::maintain`] has something to do, or will have without another append.
+    fn needs_upkeep(&self) -> bool;
+
+    /// Makes what was acknowledged durable, where an append did not; discards what has become too old; frees a bounded
+    /// share of what was discarded. To be called about once a second while [`History::needs_upkeep`]. Answers the place
+    /// before the oldest update that is still held.
     ///
     /// # Errors
     /// The store refused: a crash may lose what came since the last call that succeeded.
-    fn sync(&mut self) -> Result<(), HistoryError> {
-        Ok(())
-    }
+    fn maintain(&mut self, unix_ms: u64) -> Result<Position, HistoryError>;
 
     /// A reading end for other threads.
     fn reader(&self) -> Arc<dyn HistoryReader>;
@@ -131,6 +153,12 @@ pub trait HistoryReader: Send + Sync {
     /// # Errors
     /// The store could not be read.
     fn read(&self, after: Position, updates_max: usize, bytes_max: usize) -> Result<Stretch, HistoryError>;
+
+    /// The newest updates: at most `updates_max`, and no older one once `bytes_max` is reached.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    fn newest(&self, updates_max: usize, bytes_max: usize) -> Result<Stretch, HistoryError>;
 
     /// What is held now.
     ///

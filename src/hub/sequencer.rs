@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::history::{History, HistoryError, Placed};
+use crate::history::{Appended, History, HistoryError, Placed, Position};
 use crate::protocol::frame::Frame;
 
 /// Whom to answer: a request of one connection of one shard.
@@ -44,6 +44,11 @@ pub enum Entry {
         /// Who waits for the answer.
         ticket: Ticket,
     },
+    /// The history holds nothing up to this position any more: tails forget it, too.
+    Discarded {
+        /// The place before the oldest update that is held.
+        before_oldest: Position,
+    },
     /// Nothing comes after this: the hub stops.
     End,
 }
@@ -51,26 +56,28 @@ pub enum Entry {
 /// The sequencer; it owns the writing end of the history.
 pub struct Sequencer {
     history: Box<dyn History>,
+    /// What the ring was told last.
+    before_oldest: Position,
 }
 
 impl Sequencer {
-    /// A sequencer that appends to this history.
-    pub fn new(history: Box<dyn History>) -> Self {
-        Self { history }
+    /// A sequencer that appends to this history, which holds nothing up to `before_oldest`.
+    pub fn new(history: Box<dyn History>, before_oldest: Position) -> Self {
+        Self { history, before_oldest }
     }
 
-    /// Commits a batch, and answers its ring entries in order; with the store's error when it refused, which is then
-    /// the fate of the whole batch.
-    pub fn commit(&mut self, batch: &[Publication]) -> (Vec<Entry>, Option<HistoryError>) {
+    /// Commits a batch, and answers its ring entries in order, with one more when the history discarded something; with the
+    /// store's error when it refused, which is then the fate of the whole batch.
+    pub fn commit(&mut self, batch: &[Publication], unix_ms: u64) -> (Vec<Entry>, Option<HistoryError>) {
         let frames: Vec<_> = batch.iter().map(|publication| Arc::clone(&publication.frame)).collect();
-        match self.history.append(&frames) {
-            Ok(placed) => {
+        match self.history.append(&frames, unix_ms) {
+            Ok(Appended { placed, before_oldest }) => {
                 debug_assert_eq!(placed.len(), batch.len());
                 let entries = placed
                     .into_iter()
                     .zip(batch)
                     .map(|(placed, publication)| Entry::Published { placed, ticket: publication.ticket });
-                (entries.collect(), None)
+                (entries.chain(self.discarded(before_oldest)).collect(), None)
             }
             Err(error) => {
                 let rejected = batch.iter().map(|publication| Entry::Rejected { ticket: publication.ticket });
@@ -79,11 +86,24 @@ impl Sequencer {
         }
     }
 
-    /// Makes what was acknowledged durable, where the commits did not (`HISTORY_SYNC=interval`).
+    /// Whether [`Sequencer::maintain`] is to be called in a second.
+    pub fn needs_upkeep(&self) -> bool {
+        self.history.needs_upkeep()
+    }
+
+    /// Does what the history does beside appending: see [`History::maintain`]. Answers an entry for the ring when it
+    /// discarded something.
     ///
     /// # Errors
     /// The store refused.
-    pub fn sync(&mut self) -> Result<(), HistoryError> {
-        self.history.sync()
+    pub fn maintain(&mut self, unix_ms: u64) -> Result<Option<Entry>, HistoryError> {
+        let before_oldest = self.history.maintain(unix_ms)?;
+        Ok(self.discarded(before_oldest))
+    }
+
+    fn discarded(&mut self, before_oldest: Position) -> Option<Entry> {
+        let is_news = before_oldest > self.before_oldest;
+        self.before_oldest = self.before_oldest.max(before_oldest);
+        is_news.then_some(Entry::Discarded { before_oldest })
     }
 }

@@ -30,10 +30,10 @@ use std::rc::Rc;
 
 use slab::Slab;
 
-use crate::history::{Origin, Placed, Position, Resume, Retention};
+use crate::history::{Origin, Placed, Position, Resume, Stretch};
 use crate::hub::Now;
 use crate::hub::outbox::{Framing, Outboxes, Pending};
-use crate::hub::tail::Tail;
+use crate::hub::tail::{Tail, TailBounds};
 use crate::hub::wheel::Wheel;
 use crate::protocol::grant::Grant;
 use crate::protocol::selector::Selector;
@@ -52,8 +52,8 @@ pub struct ShardSettings {
     pub dispatch_timeout_ms: u64,
     /// `SUBSCRIBER_BUFFER`: bytes that may wait for one subscriber before it is served from the history.
     pub subscriber_buffer_bytes: usize,
-    /// What the history keeps; the tail keeps no more.
-    pub retention: Retention,
+    /// What is kept in memory for those who resume.
+    pub tail: TailBounds,
 }
 
 /// Where a shard writes: the sockets, or a simulation of them.
@@ -197,15 +197,16 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// A shard without subscribers, which has taken everything up to `position` from the ring.
-    pub fn new(settings: ShardSettings, position: Position, now: Now) -> Self {
+    /// A shard without subscribers, which begins behind the newest update of the history. `newest` is as much of the
+    /// history's end as its tail is to hold.
+    pub fn new(settings: ShardSettings, newest: &Stretch, now: Now) -> Self {
         Self {
             settings,
-            position,
+            position: newest.extent.newest,
             subscribers: Slab::new(),
             index: TopicIndex::new(),
             outboxes: Outboxes::default(),
-            tail: Tail::new(settings.retention),
+            tail: Tail::new(settings.tail, &newest.updates),
             wheel: Wheel::new(now.ms),
             dirty: VecDeque::new(),
             catching_up: VecDeque::new(),
@@ -325,6 +326,11 @@ impl Shard {
         });
         self.position = placed.position;
         self.tail.push(placed.clone());
+    }
+
+    /// The history holds nothing up to this position any more.
+    pub fn forget_until(&mut self, before_oldest: Position) {
+        self.tail.forget_until(before_oldest);
     }
 
     /// Whether a subscriber waits to be written to. Entries are best taken while none does: then each round of sends

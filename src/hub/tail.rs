@@ -1,43 +1,55 @@
 //! The tail: the newest updates, kept by each shard beside its ring, so that most reconnects never touch the history.
 //!
 //! It is filled as the ring is drained, so it ends where the shard is, and a subscriber that has read it to its end is
-//! live. The frames are shared with everyone else; the tail holds pointers. It forgets under the same bounds as the
-//! history, so that it never knows an update which the history has discarded.
+//! live. The frames are shared with everyone else; the tail holds pointers. What the history discards it forgets when the
+//! ring says so.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher as _;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use crate::history::{Placed, Position, Retention};
+use crate::history::{Placed, Position};
 use crate::limits::{TAIL_BYTES_MAX, TAIL_UPDATES_MAX};
+
+/// What a tail may hold; the newest update always stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TailBounds {
+    /// Updates.
+    pub updates_max: usize,
+    /// Bytes of updates in memory; the frames are shared with the other shards.
+    pub bytes_max: usize,
+}
+
+impl Default for TailBounds {
+    /// [`TAIL_UPDATES_MAX`] and [`TAIL_BYTES_MAX`].
+    fn default() -> Self {
+        Self { updates_max: TAIL_UPDATES_MAX, bytes_max: TAIL_BYTES_MAX }
+    }
+}
 
 /// The newest updates of one shard, in order and without a hole.
 pub struct Tail {
     updates: VecDeque<Placed>,
     bytes: usize,
-    bytes_max: usize,
-    updates_max: usize,
+    bounds: TailBounds,
     /// Positions of the updates whose id no older one has, by the hash of the id.
     by_id: HashTable<Position>,
     hasher: DefaultHashBuilder,
 }
 
 impl Tail {
-    /// An empty tail, bounded by [`TAIL_BYTES_MAX`], [`TAIL_UPDATES_MAX`] and what the history keeps.
-    pub fn new(retention: Retention) -> Self {
-        let bound = |max: u64, own: usize| match usize::try_from(max) {
-            Ok(max) if max > 0 => own.min(max),
-            _ => own,
-        };
-        Self {
+    /// A tail that begins with these updates, the newest there are.
+    pub fn new(bounds: TailBounds, updates: &[Placed]) -> Self {
+        let mut tail = Self {
             updates: VecDeque::new(),
             bytes: 0,
-            bytes_max: bound(retention.bytes_max, TAIL_BYTES_MAX),
-            updates_max: bound(retention.updates_max, TAIL_UPDATES_MAX),
+            bounds,
             by_id: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
-        }
+        };
+        updates.iter().for_each(|placed| tail.push(placed.clone()));
+        tail
     }
 
     /// Appends the next update, and forgets the oldest beyond the bounds. The newest always stays.
@@ -54,8 +66,15 @@ impl Tail {
                 hasher.hash_one(placed.frame.id().as_str())
             });
         }
-        while self.updates.len() > 1 && (self.bytes > self.bytes_max || self.updates.len() > self.updates_max)
-        {
+        let TailBounds { updates_max, bytes_max } = self.bounds;
+        while self.updates.len() > 1 && (self.bytes > bytes_max || self.updates.len() > updates_max) {
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets what the history has discarded.
+    pub fn forget_until(&mut self, before_oldest: Position) {
+        while self.updates.front().is_some_and(|oldest| oldest.position <= before_oldest) {
             self.forget_oldest();
         }
     }

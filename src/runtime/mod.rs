@@ -29,10 +29,11 @@ use tracing::info;
 pub use connection::Timeouts;
 pub use probe::HostError;
 
-use crate::history::{History, Position};
+use crate::history::{History, HistoryError, HistoryReader, Stretch};
 use crate::hub::gate::{Gate, GateSettings};
 use crate::hub::sequencer::Sequencer;
 use crate::hub::shard::{Shard, ShardSettings};
+use crate::hub::tail::TailBounds;
 use crate::limits::RING_ENTRIES;
 use crate::ring::ring;
 use clock::Clock;
@@ -75,6 +76,8 @@ pub enum RunError {
     Host(HostError),
     /// The address cannot be listened on.
     Listen(SocketAddr, std::io::Error),
+    /// The history cannot be used.
+    History(HistoryError),
     /// A thread could not be started; its name.
     Start(String, String),
     /// A thread ended while the hub was running; its name. The panic is in the log.
@@ -88,6 +91,7 @@ impl fmt::Display for RunError {
         match self {
             Self::Host(error) => error.fmt(f),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::History(error) => write!(f, "the history cannot be used: {error}"),
             Self::Start(name, error) => write!(f, "cannot start the thread {name}: {error}"),
             Self::Ended(name) => write!(f, "the thread {name} ended unexpectedly; the hub stops"),
             Self::Interrupted => f.write_str("stopped at once by a second signal"),
@@ -171,10 +175,10 @@ impl Hub {
         let (producer, consumers) = ring(RING_ENTRIES, shards);
         let bells: Vec<Arc<Bell>> = (0..shards).map(|_| Arc::default()).collect();
         let stopping = Arc::new(AtomicBool::new(false));
-        let reader = history.reader();
-        let position = reader.extent().map_or(Position::START, |extent| extent.newest);
-        let (sequencer, queue) = SequencerThread::new(Sequencer::new(history), producer, bells.clone());
         let clock = Clock::start();
+        let (history, reader, newest) = begin_history(history, settings.shard.tail, clock)?;
+        let sequencer = Sequencer::new(history, newest.extent.before_oldest);
+        let (sequencer, queue) = SequencerThread::new(sequencer, producer, bells.clone(), clock);
         let mut executors = Vec::with_capacity(shards);
         for (number, (listener, ring)) in listeners.into_iter().zip(consumers).enumerate() {
             let gate = settings.gate.clone();
@@ -195,7 +199,8 @@ impl Hub {
                 log_updates: settings.log_updates,
                 connections_max,
             };
-            let make = move || parts.grow(gate, shard_settings, position);
+            let newest = Arc::clone(&newest);
+            let make = move || parts.grow(gate, shard_settings, &newest);
             executors.push(start_shard(number, settings.cpus[number], make, reports)?);
         }
         drop(queue);
@@ -233,6 +238,21 @@ impl Hub {
     }
 }
 
+/// A history as every shard begins with it: what is too old is discarded, and its end is in memory, so that those who come
+/// back after a restart do not all go to the disk.
+fn begin_history(
+    mut history: Box<dyn History>,
+    tail: TailBounds,
+    clock: Clock,
+) -> Result<(Box<dyn History>, Arc<dyn HistoryReader>, Arc<Stretch>), RunError> {
+    if history.needs_upkeep() {
+        history.maintain(clock.now().unix_ms).map_err(RunError::History)?;
+    }
+    let reader = history.reader();
+    let newest = reader.newest(tail.updates_max, tail.bytes_max).map_err(RunError::History)?;
+    Ok((history, reader, Arc::new(newest)))
+}
+
 /// What crosses to a shard's thread; the rest is made there, since grants and outboxes never leave it.
 struct PartsSeed {
     number: u16,
@@ -250,11 +270,11 @@ struct PartsSeed {
 }
 
 impl PartsSeed {
-    fn grow(self, gate: GateSettings, shard: ShardSettings, position: Position) -> Parts {
+    fn grow(self, gate: GateSettings, shard: ShardSettings, newest: &Stretch) -> Parts {
         Parts {
             number: self.number,
             listener: Some(self.listener),
-            shard: Shard::new(shard, position, self.clock.now()),
+            shard: Shard::new(shard, newest, self.clock.now()),
             gate: Gate::new(gate),
             ring: self.ring,
             queue: Some(self.queue),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use tracing::warn;
 
+use super::clock::Clock;
 use super::wake::Bell;
 use crate::history::HistoryError;
 use crate::hub::sequencer::{Entry, Publication, Sequencer};
@@ -18,8 +19,9 @@ use crate::ring::Producer;
 const FULL_RING_PAUSE: Duration = Duration::from_micros(200);
 /// How long entries that all have read may keep their memory when nothing follows.
 const RECLAIM_AFTER: Duration = Duration::from_millis(50);
-/// How often what was acknowledged is made durable, where a commit does not wait for the disk.
-const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// How often the history is maintained while it needs it: what was acknowledged is made durable, where a commit does not
+/// wait for the disk; what is too old is discarded.
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 /// How often a failing store is logged.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
@@ -54,13 +56,18 @@ pub(crate) struct SequencerThread {
     /// Bytes of the entries that the ring holds, oldest first.
     held: VecDeque<usize>,
     warned: Option<Instant>,
-    /// When the oldest commit since the last sync was made.
-    unsynced_since: Option<Instant>,
+    clock: Clock,
+    maintained: Instant,
 }
 
 impl SequencerThread {
     /// The thread's state, and the way to it.
-    pub(crate) fn new(sequencer: Sequencer, ring: Producer<Entry>, bells: Vec<Arc<Bell>>) -> (Self, Queue) {
+    pub(crate) fn new(
+        sequencer: Sequencer,
+        ring: Producer<Entry>,
+        bells: Vec<Arc<Bell>>,
+        clock: Clock,
+    ) -> (Self, Queue) {
         let (sender, receiver) = bounded(PUBLISH_QUEUE_MAX);
         let bytes = Arc::new(AtomicUsize::new(0));
         let queue = Queue { sender, bytes: Arc::clone(&bytes) };
@@ -72,7 +79,8 @@ impl SequencerThread {
             queue_bytes: bytes,
             held: VecDeque::new(),
             warned: None,
-            unsynced_since: None,
+            clock,
+            maintained: Instant::now(),
         };
         (thread, queue)
     }
@@ -87,20 +95,23 @@ impl SequencerThread {
             batch.clear();
             self.reclaim();
         }
-        self.sync();
+        if self.sequencer.needs_upkeep() {
+            self.maintain();
+        }
         self.push(Entry::End, 0);
         self.wake_all();
     }
 
     fn wait(&mut self) -> Option<Publication> {
         loop {
-            let sync_in = self.unsynced_since.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
-            if sync_in == Some(Duration::ZERO) {
-                self.sync();
+            let needs_upkeep = self.sequencer.needs_upkeep();
+            let upkeep_in = needs_upkeep.then(|| UPKEEP_EVERY.saturating_sub(self.maintained.elapsed()));
+            if upkeep_in == Some(Duration::ZERO) {
+                self.maintain();
                 continue;
             }
             let reclaim_in = (self.ring.held() > 0).then_some(RECLAIM_AFTER);
-            let Some(timeout) = sync_in.into_iter().chain(reclaim_in).min() else {
+            let Some(timeout) = upkeep_in.into_iter().chain(reclaim_in).min() else {
                 return self.receiver.recv().ok();
             };
             match self.receiver.recv_timeout(timeout) {
@@ -111,12 +122,18 @@ impl SequencerThread {
         }
     }
 
-    fn sync(&mut self) {
-        self.unsynced_since = None;
-        if let Err(error) = self.sequencer.sync() {
+    fn maintain(&mut self) {
+        self.maintained = Instant::now();
+        match self.sequencer.maintain(self.clock.now().unix_ms) {
+            Ok(None) => {}
+            Ok(Some(discarded)) => {
+                self.push(discarded, 0);
+                self.wake_all();
+            }
             // It is tried again: what was acknowledged is kept for it.
-            self.unsynced_since = Some(Instant::now());
-            self.warn(&error, "the history could not be written to the disk; it is tried again");
+            Err(error) => {
+                self.warn(&error, "the history could not be written to the disk; it is tried again");
+            }
         }
     }
 
@@ -128,13 +145,15 @@ impl SequencerThread {
     }
 
     fn commit(&mut self, batch: &[Publication]) {
-        let (entries, error) = self.sequencer.commit(batch);
-        match error {
-            Some(error) => self.warn(&error, "the history refused updates; their publishers get 503"),
-            None => _ = self.unsynced_since.get_or_insert_with(Instant::now),
+        let (entries, error) = self.sequencer.commit(batch, self.clock.now().unix_ms);
+        if let Some(error) = error {
+            self.warn(&error, "the history refused updates; their publishers get 503");
         }
-        for (entry, publication) in entries.into_iter().zip(batch) {
-            self.push(entry, publication.frame.bytes_held());
+        // What is discarded comes last, and holds no bytes.
+        let bytes =
+            batch.iter().map(|publication| publication.frame.bytes_held()).chain(std::iter::repeat(0));
+        for (entry, bytes) in entries.into_iter().zip(bytes) {
+            self.push(entry, bytes);
         }
         self.wake_all();
     }

@@ -237,6 +237,7 @@ impl ShardLoop {
                 Entry::Rejected { ticket } => {
                     ours.extend((ticket.shard == *number).then_some((*ticket, false)));
                 }
+                Entry::Discarded { before_oldest } => shard.forget_until(*before_oldest),
                 Entry::End => is_last = true,
             }
             bytes < *batch_bytes_max

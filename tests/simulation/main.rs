@@ -18,12 +18,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fastrand::Rng;
 use petasos::history::memory::MemoryHistory;
 use petasos::history::{
-    History, HistoryError, HistoryReader, Origin, Placed, Position, Resume, Retention, resolve,
+    Appended, History, HistoryError, HistoryReader, Origin, Position, Resume, Retention, resolve,
 };
 use petasos::hub::Now;
 use petasos::hub::outbox::Framing;
 use petasos::hub::sequencer::{Entry, Publication, Sequencer, Ticket};
 use petasos::hub::shard::{Closed, Joining, Read, Sent, Shard, ShardSettings, Wire};
+use petasos::hub::tail::TailBounds;
 use petasos::protocol::frame::Frame;
 use petasos::protocol::grant::{Authorization, Grant};
 use petasos::protocol::selector::Selector;
@@ -48,11 +49,19 @@ struct Flaky {
 }
 
 impl History for Flaky {
-    fn append(&mut self, batch: &[Arc<Frame>]) -> Result<Vec<Placed>, HistoryError> {
+    fn append(&mut self, batch: &[Arc<Frame>], unix_ms: u64) -> Result<Appended, HistoryError> {
         if self.refuses.load(Ordering::Relaxed) {
             return Err(HistoryError("simulated".to_owned()));
         }
-        self.inner.append(batch)
+        self.inner.append(batch, unix_ms)
+    }
+
+    fn needs_upkeep(&self) -> bool {
+        self.inner.needs_upkeep()
+    }
+
+    fn maintain(&mut self, unix_ms: u64) -> Result<Position, HistoryError> {
+        self.inner.maintain(unix_ms)
     }
 
     fn reader(&self) -> Arc<dyn HistoryReader> {
@@ -127,7 +136,11 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let retention = Retention { updates_max: [0, 0, 3, 20][rng.usize(..4)], bytes_max: 0 };
+        let retention = Retention {
+            updates_max: [0, 0, 3, 20][rng.usize(..4)],
+            bytes_max: 0,
+            age_max_ms: [0, 0, 0, 30_000][rng.usize(..4)],
+        };
         let refuses = Arc::new(AtomicBool::new(false));
         let history = Flaky { inner: MemoryHistory::new(retention), refuses: Arc::clone(&refuses) };
         let reader = history.reader();
@@ -135,13 +148,14 @@ impl World {
             heartbeat_ms: HEARTBEAT_MS,
             dispatch_timeout_ms: STALL_MS,
             subscriber_buffer_bytes: [1, 200, 2_000][rng.usize(..3)],
-            retention: Retention { updates_max: [1, 4, 1_000][rng.usize(..3)], bytes_max: 0 },
+            tail: TailBounds { updates_max: [1, 4, 1_000][rng.usize(..3)], bytes_max: usize::MAX },
         };
         let count = rng.usize(1..=3);
         let (producer, consumers) = ring(RING_ENTRIES, count);
         let now = Now { ms: 0, unix_ms: 1_700_000_000_000 };
+        let newest = reader.newest(0, 0).expect("memory can be read");
         let core = |ring| Core {
-            shard: Shard::new(settings, Position::START, now),
+            shard: Shard::new(settings, &newest, now),
             ring,
             sockets: Sockets::default(),
             reads: VecDeque::new(),
@@ -150,7 +164,7 @@ impl World {
             rng,
             now,
             retention,
-            sequencer: Sequencer::new(Box::new(history)),
+            sequencer: Sequencer::new(Box::new(history), Position::START),
             refuses,
             reader,
             producer,
@@ -204,8 +218,9 @@ impl World {
         if batch.is_empty() {
             return;
         }
-        let (entries, error) = self.sequencer.commit(&batch);
-        assert_eq!(entries.len(), batch.len());
+        let (entries, error) = self.sequencer.commit(&batch, self.now.unix_ms);
+        let discarded = entries.iter().filter(|entry| matches!(entry, Entry::Discarded { .. })).count();
+        assert_eq!(entries.len() - discarded, batch.len());
         assert_eq!(error.is_some(), self.refuses.load(Ordering::Relaxed));
         for entry in &entries {
             if let Entry::Published { placed, .. } = entry {
@@ -321,6 +336,11 @@ impl World {
         let passed_ms = self.rng.u64(1..20_000);
         self.now.ms += passed_ms;
         self.now.unix_ms += passed_ms;
+        if self.sequencer.needs_upkeep() && self.unpushed.is_empty() {
+            let discarded = self.sequencer.maintain(self.now.unix_ms).expect("memory can be maintained");
+            self.unpushed.extend(discarded);
+            self.push();
+        }
         for core in &mut self.cores {
             core.advance(self.now);
         }
@@ -413,7 +433,7 @@ impl World {
             "received {received:?}\nexpected {all:?}\nclosed {:?} from oldest {}",
             session.closed, session.from_oldest
         );
-        if self.retention.updates_max == 0 {
+        if self.retention.is_unbounded() {
             assert_ne!(session.closed, Some(Closed::HistoryGap), "nothing was discarded");
         }
         if let Some(bytes) = session.received_at_expiry {
@@ -432,8 +452,10 @@ impl Core {
     fn take(&mut self, max: usize) -> usize {
         let shard = &mut self.shard;
         let count = self.ring.drain(max, |entry| {
-            if let Entry::Published { placed, .. } = entry {
-                shard.take(placed);
+            match entry {
+                Entry::Published { placed, .. } => shard.take(placed),
+                Entry::Discarded { before_oldest } => shard.forget_until(*before_oldest),
+                Entry::Rejected { .. } | Entry::End => {}
             }
             true
         });

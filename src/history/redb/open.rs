@@ -10,7 +10,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError, TableHandle as _};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError, TableHandle as _,
+};
 
 use super::file::SharedFile;
 use super::record::UPDATES;
@@ -104,9 +106,28 @@ impl RedbHistory {
         let open = Box::new(move || builder().create_with_backend(storage.clone()));
         Self::on(database, open, retention, sync).map_err(|error| fail(Cause::Corrupt(error.to_string())))
     }
+
+    /// A history on storage of one's own, for instance one that fails on purpose; errors call it `name`. It holds nothing
+    /// yet, or a history of this format. `storage` is called again after a failure, and has to answer the same bytes.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the storage failed, or holds something else.
+    pub fn on_storage<S: StorageBackend>(
+        name: &str,
+        storage: impl Fn() -> S + Send + Sync + 'static,
+        retention: Retention,
+        sync: HistorySync,
+    ) -> Result<Self, OpenError> {
+        let fail = |cause| OpenError { path: name.into(), cause };
+        let open = move || builder().create_with_backend(storage());
+        let database = open().map_err(|error| fail(error.into()))?;
+        guarded(|| begin_if_empty(&database)).flatten().map_err(fail)?;
+        Self::on(database, Box::new(open), retention, sync)
+            .map_err(|error| fail(Cause::Corrupt(error.to_string())))
+    }
 }
 
-fn builder() -> Builder {
+pub(super) fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(STORE_CACHE_BYTES);
     builder
@@ -175,13 +196,8 @@ fn open_store(storage: &SharedFile) -> Result<Database, Cause> {
         }
     }
     let database = guarded(|| builder().create_with_backend(storage.clone()))??;
-    match guarded(|| content(&database))?? {
-        Content::Ours => Ok(database),
-        Content::Empty => {
-            begin(&database).map_err(|error| Cause::Corrupt(error.to_string()))?;
-            Ok(database)
-        }
-    }
+    guarded(|| begin_if_empty(&database))??;
+    Ok(database)
 }
 
 /// redb trusts a file that it opens, and may panic on one that was altered.
@@ -205,6 +221,14 @@ fn content(database: &impl ReadableDatabase) -> Result<Content, Cause> {
         Some(FORMAT) => Ok(Content::Ours),
         Some(found) => Err(Cause::Format(found)),
         None => Err(Cause::Foreign),
+    }
+}
+
+/// Begins a history in a store that holds nothing.
+fn begin_if_empty(database: &Database) -> Result<(), Cause> {
+    match content(database)? {
+        Content::Ours => Ok(()),
+        Content::Empty => begin(database).map_err(|error| Cause::Corrupt(error.to_string())),
     }
 }
 

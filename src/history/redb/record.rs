@@ -1,4 +1,5 @@
-//! The record of one update: `(kind, topics, targets, id, event)`.
+//! The record of one update:
+//! `(published in Unix milliseconds, bytes of all updates before it, kind, first of its id, topics, targets, id, event)`.
 //!
 //! `kind` is 0 for a public update, 1 for a private one, 2 for one with targets; `event` is the SSE event as it is sent.
 //! Everything is parsed again when it is read: a file is input like any other.
@@ -7,13 +8,14 @@ use redb::{Table, TableDefinition};
 
 use super::failed;
 use crate::history::HistoryError;
+use crate::limits::RECORD_OVERHEAD_BYTES;
 use crate::protocol::event_id::EventId;
 use crate::protocol::frame::Frame;
 use crate::protocol::topic::Topic;
 use crate::protocol::update::Audience;
 
 /// What a record is made of, as redb encodes it.
-pub(super) type Fields<'a> = (u8, Vec<&'a str>, Vec<&'a str>, &'a str, &'a [u8]);
+pub(super) type Fields<'a> = (u64, u64, u8, bool, Vec<&'a str>, Vec<&'a str>, &'a str, &'a [u8]);
 
 /// The updates by position.
 pub(super) const UPDATES: TableDefinition<'_, u64, Fields<'static>> = TableDefinition::new("updates");
@@ -22,9 +24,33 @@ const PUBLIC: u8 = 0;
 const PRIVATE: u8 = 1;
 const TARGETS: u8 = 2;
 
+/// What a record says beside the update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// When the update was published.
+    pub(super) unix_ms: u64,
+    /// [`bytes`] of every update before it, those that are gone included.
+    pub(super) bytes_before: u64,
+    /// No update that the file had when it was appended had its id.
+    pub(super) first_of_id: bool,
+}
+
+/// What an update counts for `HISTORY_MAX_BYTES`: about what the file grows by.
+pub(super) fn bytes(frame: &Frame) -> u64 {
+    let topics: usize = frame.topic_texts().map(str::len).sum();
+    let targets: usize = match frame.audience() {
+        Audience::Targets(targets) => targets.iter().map(|target| target.len()).sum(),
+        Audience::Public | Audience::Private => 0,
+    };
+    // The id is in the record and in the index.
+    let texts = frame.event().len() + 2 * frame.id().as_str().len() + topics + targets;
+    texts as u64 + RECORD_OVERHEAD_BYTES
+}
+
 pub(super) fn insert(
     table: &mut Table<'_, u64, Fields<'static>>,
     position: u64,
+    head: Head,
     frame: &Frame,
 ) -> Result<(), HistoryError> {
     let topics: Vec<&str> = frame.topic_texts().collect();
@@ -33,35 +59,29 @@ pub(super) fn insert(
         Audience::Private => (PRIVATE, Vec::new()),
         Audience::Targets(targets) => (TARGETS, targets.iter().map(|target| &**target).collect()),
     };
-    let fields: Fields<'_> = (kind, topics, targets, frame.id().as_str(), frame.event());
+    let Head { unix_ms, bytes_before, first_of_id } = head;
+    let id = frame.id().as_str();
+    let fields: Fields<'_> = (unix_ms, bytes_before, kind, first_of_id, topics, targets, id, frame.event());
     table.insert(position, fields).map(|_| ()).map_err(failed)
 }
 
-/// Removes the oldest update.
-pub(super) fn take_first(
-    table: &mut Table<'_, u64, Fields<'static>>,
-) -> Result<Option<(u64, Frame)>, HistoryError> {
-    let Some((position, value)) = table.pop_first().map_err(failed)? else { return Ok(None) };
-    let position = position.value();
-    Ok(Some((position, read(position, value.value())?)))
+/// What a record says beside the update.
+pub(super) fn head(fields: &Fields<'_>) -> Head {
+    Head { unix_ms: fields.0, bytes_before: fields.1, first_of_id: fields.3 }
 }
 
-/// Removes one update, if it is there.
-pub(super) fn take(
-    table: &mut Table<'_, u64, Fields<'static>>,
-    position: u64,
-) -> Result<Option<Frame>, HistoryError> {
-    let value = table.remove(position).map_err(failed)?;
-    value.map(|value| read(position, value.value())).transpose()
+/// The event id, unparsed.
+pub(super) fn id<'a>(fields: &Fields<'a>) -> &'a str {
+    fields.6
 }
 
-/// Reads a record back.
+/// Reads the update back.
 ///
 /// # Errors
 /// It is none that this hub wrote; the text names the position and the field.
 pub(super) fn read(position: u64, fields: Fields<'_>) -> Result<Frame, HistoryError> {
     let wrong = |field: &str| HistoryError(format!("update {position} of the history has a corrupt {field}"));
-    let (kind, topics, targets, id, event) = fields;
+    let (_, _, kind, _, topics, targets, id, event) = fields;
     let topics: Box<[Topic]> =
         topics.into_iter().map(Topic::parse).collect::<Result<_, _>>().map_err(|_| wrong("topic"))?;
     if topics.is_empty() {

@@ -8,8 +8,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use ::redb::StorageBackend;
 
 use super::*;
+use crate::history::Extent;
 use crate::protocol::grant::Authorization;
 use crate::protocol::update::Update;
+
+const NOW_MS: u64 = 1_700_000_000_000;
 
 /// A directory of its own for one test, removed at the end.
 struct Directory(PathBuf);
@@ -59,7 +62,7 @@ fn updates_are_there_after_the_file_was_closed_with_everything_that_decides_who_
         frame_of("topic=a&private=on&id=2", Authorization::Selectors),
         frame_of("topic=a&target=u&target=v&data=d&id=3", Authorization::Targets),
     ];
-    let placed = open(&directory).append(&frames).expect("room");
+    let placed = open(&directory).append(&frames, NOW_MS).expect("room").placed;
     let reader = open(&directory).reader();
     let stretch = reader.read(Position::START, 10, usize::MAX).expect("readable");
     assert_eq!(stretch.updates.len(), frames.len());
@@ -74,13 +77,13 @@ fn updates_are_there_after_the_file_was_closed_with_everything_that_decides_who_
 #[test]
 fn the_first_occurrence_counts_and_the_next_takes_over_when_it_is_removed() {
     let directory = Directory::new("first");
-    let retention = Retention { updates_max: 3, bytes_max: 0 };
+    let retention = Retention { updates_max: 3, ..Retention::default() };
     let mut history =
         RedbHistory::open(&directory.file(), retention, HistorySync::Always).expect("a usable file");
     let reader = history.reader();
-    history.append(&[frame("a"), frame("b"), frame("a")]).expect("room");
+    history.append(&[frame("a"), frame("b"), frame("a")], NOW_MS).expect("room");
     assert_eq!(reader.locate("a"), Ok(Some(Position::new(1))));
-    history.append(&[frame("c")]).expect("room");
+    history.append(&[frame("c")], NOW_MS).expect("room");
     assert_eq!(reader.locate("a"), Ok(Some(Position::new(3))));
     assert_eq!(held(&*reader), ["b", "a", "c"]);
     let extent = Extent { before_oldest: Position::new(1), newest: Position::new(4) };
@@ -90,10 +93,10 @@ fn the_first_occurrence_counts_and_the_next_takes_over_when_it_is_removed() {
 #[test]
 fn bytes_bound_the_history_but_the_newest_stays() {
     let directory = Directory::new("bytes");
-    let retention = Retention { updates_max: 0, bytes_max: 1 };
+    let retention = Retention { bytes_max: 1, ..Retention::default() };
     let mut history =
         RedbHistory::open(&directory.file(), retention, HistorySync::Always).expect("a usable file");
-    history.append(&[frame("a"), frame("b")]).expect("room");
+    history.append(&[frame("a"), frame("b")], NOW_MS).expect("room");
     assert_eq!(held(&*history.reader()), ["b"]);
 }
 
@@ -220,34 +223,30 @@ fn survives_fault(
     let path = directory.file();
     let _ = std::fs::remove_file(&path);
     let mut history = open(directory);
-    history.append(&[frame("a")]).expect("room");
+    history.append(&[frame("a")], NOW_MS).expect("room");
     drop(history);
     let file = std::fs::File::options().read(true).write(true).open(&path).expect("ours");
     let faults = Arc::new(Faults { writes_left: (-1).into(), syncs_left: (-1).into(), short });
     let inner = file::SharedFile { file: Arc::new(file), syncs: true };
     let storage = Faulty { inner, faults: Arc::clone(&faults) };
-    let reopen = {
-        let storage = storage.clone();
-        move || ::redb::Builder::new().create_with_backend(storage.clone())
-    };
-    let database = reopen().expect("ours");
     let mut history =
-        RedbHistory::on(database, Box::new(reopen), Retention::default(), sync).expect("readable");
+        RedbHistory::on_storage("a faulty disk", move || storage.clone(), Retention::default(), sync)
+            .expect("ours");
     let reader = history.reader();
 
-    history.append(&[frame("b")]).expect("room");
+    history.append(&[frame("b")], NOW_MS).expect("room");
     faults.writes_left.store(writes_left, Ordering::SeqCst);
     faults.syncs_left.store(syncs_left, Ordering::SeqCst);
-    let appended = history.append(&[frame("c"), frame("d")]).is_ok();
-    let synced = history.sync().is_ok();
+    let appended = history.append(&[frame("c"), frame("d")], NOW_MS).is_ok();
+    let synced = history.maintain(NOW_MS).is_ok();
     faults.writes_left.store(-1, Ordering::SeqCst);
     faults.syncs_left.store(-1, Ordering::SeqCst);
 
-    let placed = history.append(&[frame("e")]).expect("the fault is gone");
+    let placed = history.append(&[frame("e")], NOW_MS).expect("the fault is gone").placed;
     let expected: &[&str] = if appended { &["a", "b", "c", "d", "e"] } else { &["a", "b", "e"] };
     assert_eq!(held(&*reader), expected, "{writes_left} {syncs_left} {short} {sync:?}");
     assert_eq!(placed[0].position, Position::new(expected.len() as u64));
-    history.sync().expect("the fault is gone");
+    history.maintain(NOW_MS).expect("the fault is gone");
     drop((history, reader));
     assert_eq!(held(&*open(directory).reader()), expected, "{writes_left} {syncs_left} {short}, reopened");
     !(appended && synced)

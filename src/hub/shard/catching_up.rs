@@ -64,6 +64,12 @@ impl Shard {
         }
         let Ok(stretch) = answer else { return self.end(read.slot, Closed::HistoryUnreadable) };
         let first = stretch.updates.first().map(|placed| placed.position);
+        let before_oldest = stretch.extent.before_oldest;
+        if first.is_none() && from_oldest && before_oldest > cursor {
+            // Everything that is held was promised, and nothing is held any more.
+            subscriber.state = State::CatchingUp { cursor: before_oldest, from_oldest, reading: Reading::No };
+            return self.after_offer(read.slot);
+        }
         if first != Some(cursor.next()) && !(from_oldest && first.is_some()) {
             // Also when nothing came although the shard is further on: the history was discarded as a whole.
             return self.end(read.slot, Closed::HistoryGap);

@@ -1,0 +1,163 @@
+//! The store and its readers. A reader sees one moment of it: what was committed when its transaction began.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase as _};
+
+use super::record::{self, Fields, UPDATES};
+use super::write::{Meta, first_with_id};
+use super::{IDS, META, OpenStore, failed};
+use crate::history::{Extent, HistoryError, HistoryReader, Placed, Position, Stretch};
+
+/// The store, shared with the readers. The lock is taken for writing only while a failed store is reopened.
+pub(super) struct Store {
+    database: RwLock<Option<Database>>,
+    open: Box<OpenStore>,
+    /// Updates up to this position are out of reach, whether the file still has them or not. Written by the sequencer
+    /// alone, after the commit that made them too many.
+    discarded: AtomicU64,
+}
+
+impl Store {
+    pub(super) fn new(database: Database, open: Box<OpenStore>, discarded: u64) -> Self {
+        Self { database: RwLock::new(Some(database)), open, discarded: AtomicU64::new(discarded) }
+    }
+
+    pub(super) fn discarded(&self) -> u64 {
+        self.discarded.load(Ordering::Acquire)
+    }
+
+    pub(super) fn discard_until(&self, position: u64) {
+        self.discarded.store(position, Ordering::Release);
+    }
+
+    pub(super) fn with<T>(
+        &self,
+        use_it: impl FnOnce(&Database) -> Result<T, HistoryError>,
+    ) -> Result<T, HistoryError> {
+        match &*self.database() {
+            Some(database) => use_it(database),
+            None => Err(HistoryError("the store is closed after a failure".to_owned())),
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.database().is_none()
+    }
+
+    pub(super) fn close(&self) {
+        *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Opens a store that was closed, and lets `restore` make it right before anybody can read it.
+    pub(super) fn reopen_if_closed<T>(
+        &self,
+        restore: impl FnOnce(&Database) -> Result<T, HistoryError>,
+    ) -> Result<Option<T>, HistoryError> {
+        if !self.is_closed() {
+            return Ok(None);
+        }
+        let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let database = (self.open)().map_err(failed)?;
+        let restored = restore(&database)?;
+        *place = Some(database);
+        Ok(Some(restored))
+    }
+
+    pub(super) fn meta(database: &Database) -> Result<Meta, HistoryError> {
+        let transaction = database.begin_read().map_err(failed)?;
+        Meta::read(&transaction.open_table(META).map_err(failed)?)
+    }
+
+    fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
+        // Whoever panicked held a database, not half of one.
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at one moment of the store.
+    fn look<T>(&self, look: impl FnOnce(&Moment) -> Result<T, HistoryError>) -> Result<T, HistoryError> {
+        self.with(|database| {
+            // Before the transaction begins: so nothing that it cannot see is taken for discarded.
+            let discarded = self.discarded();
+            let transaction = database.begin_read().map_err(failed)?;
+            let meta = Meta::read(&transaction.open_table(META).map_err(failed)?)?;
+            look(&Moment { transaction, before_oldest: discarded.max(meta.trimmed), newest: meta.newest })
+        })
+    }
+}
+
+/// What a reader sees.
+struct Moment {
+    transaction: ReadTransaction,
+    before_oldest: u64,
+    newest: u64,
+}
+
+impl Moment {
+    fn updates(&self) -> Result<ReadOnlyTable<u64, Fields<'static>>, HistoryError> {
+        self.transaction.open_table(UPDATES).map_err(failed)
+    }
+
+    fn extent(&self) -> Extent {
+        let before_oldest = Position::new(self.before_oldest);
+        Extent { before_oldest, newest: Position::new(self.newest).max(before_oldest) }
+    }
+
+    /// Takes updates until there are enough of them.
+    fn stretch(
+        &self,
+        entries: redb::Range<'_, u64, Fields<'static>>,
+        from_the_end: bool,
+        updates_max: usize,
+        bytes_max: usize,
+    ) -> Result<Stretch, HistoryError> {
+        let mut entries = entries;
+        let mut next = || if from_the_end { entries.next_back() } else { entries.next() };
+        let mut bytes = 0;
+        let mut updates = Vec::new();
+        while updates.len() < updates_max && bytes < bytes_max {
+            let Some(entry) = next() else { break };
+            let (position, value) = entry.map_err(failed)?;
+            let position = position.value();
+            let fields = value.value();
+            let first_of_id = record::head(&fields).first_of_id;
+            let frame = record::read(position, fields)?;
+            bytes += frame.bytes_held();
+            updates.push(Placed { position: Position::new(position), frame: Arc::new(frame), first_of_id });
+        }
+        if from_the_end {
+            updates.reverse();
+        }
+        Ok(Stretch { updates, extent: self.extent() })
+    }
+}
+
+impl HistoryReader for Store {
+    fn locate(&self, id: &str) -> Result<Option<Position>, HistoryError> {
+        self.look(|moment| {
+            let ids = moment.transaction.open_table(IDS).map_err(failed)?;
+            Ok(first_with_id(&ids, id, moment.before_oldest)?.map(Position::new))
+        })
+    }
+
+    fn read(&self, after: Position, updates_max: usize, bytes_max: usize) -> Result<Stretch, HistoryError> {
+        self.look(|moment| {
+            let first = after.get().max(moment.before_oldest) + 1;
+            let updates = moment.updates()?;
+            moment.stretch(updates.range(first..).map_err(failed)?, false, updates_max, bytes_max)
+        })
+    }
+
+    fn newest(&self, updates_max: usize, bytes_max: usize) -> Result<Stretch, HistoryError> {
+        self.look(|moment| {
+            let updates = moment.updates()?;
+            let held = updates.range(moment.before_oldest + 1..).map_err(failed)?;
+            moment.stretch(held, true, updates_max, bytes_max)
+        })
+    }
+
+    fn extent(&self) -> Result<Extent, HistoryError> {
+        self.look(|moment| Ok(moment.extent()))
+    }
+}

@@ -1,0 +1,192 @@
+//! What is written to the file: the steps of which transactions are made, and what retention does not keep.
+
+use std::sync::Arc;
+
+use redb::{ReadableTable, Table, WriteTransaction};
+
+use super::record::{self, Fields, UPDATES};
+use super::{IDS, META, failed};
+use crate::history::{HistoryError, Placed, Position, Retention};
+use crate::protocol::frame::Frame;
+
+/// An update and when it was published (Unix, in milliseconds).
+#[derive(Clone, Debug)]
+pub(super) struct Stamped {
+    pub(super) frame: Arc<Frame>,
+    pub(super) unix_ms: u64,
+}
+
+/// The numbers of the `meta` table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Meta {
+    /// The file has no update up to this position.
+    pub(super) trimmed: u64,
+    /// The newest update; without one in the file, as `trimmed`.
+    pub(super) newest: u64,
+    /// When it was published. No later update is older.
+    pub(super) newest_unix_ms: u64,
+    /// Bytes of all updates that were ever appended, as [`record::bytes`] counts them.
+    pub(super) bytes: u64,
+}
+
+impl Meta {
+    pub(super) fn read(table: &impl ReadableTable<&'static str, u64>) -> Result<Self, HistoryError> {
+        let number = |name: &str| {
+            let value = table.get(name).map_err(failed)?;
+            Ok::<_, HistoryError>(value.map_or(0, |value| value.value()))
+        };
+        Ok(Self {
+            trimmed: number("trimmed")?,
+            newest: number("newest")?,
+            newest_unix_ms: number("newest_unix_ms")?,
+            bytes: number("bytes")?,
+        })
+    }
+
+    fn write(self, table: &mut Table<'_, &'static str, u64>) -> Result<(), HistoryError> {
+        for (name, value) in [
+            ("trimmed", self.trimmed),
+            ("newest", self.newest),
+            ("newest_unix_ms", self.newest_unix_ms),
+            ("bytes", self.bytes),
+        ] {
+            table.insert(name, value).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// The tables of one transaction.
+struct Tables<'t> {
+    meta: Table<'t, &'static str, u64>,
+    updates: Table<'t, u64, Fields<'static>>,
+    ids: Table<'t, (&'static str, u64), ()>,
+}
+
+impl<'t> Tables<'t> {
+    fn open(transaction: &'t WriteTransaction) -> Result<Self, HistoryError> {
+        Ok(Self {
+            meta: transaction.open_table(META).map_err(failed)?,
+            updates: transaction.open_table(UPDATES).map_err(failed)?,
+            ids: transaction.open_table(IDS).map_err(failed)?,
+        })
+    }
+
+    /// Removes one update; answers what came before it, in bytes.
+    fn remove(&mut self, position: u64) -> Result<Option<u64>, HistoryError> {
+        let Some(value) = self.updates.remove(position).map_err(failed)? else { return Ok(None) };
+        let fields = value.value();
+        self.ids.remove((record::id(&fields), position)).map_err(failed)?;
+        Ok(Some(record::head(&fields).bytes_before))
+    }
+}
+
+/// Appends a batch in the places after the newest.
+pub(super) fn append(
+    transaction: &WriteTransaction,
+    batch: &[Stamped],
+) -> Result<(Vec<Placed>, Meta), HistoryError> {
+    let mut tables = Tables::open(transaction)?;
+    let mut meta = Meta::read(&tables.meta)?;
+    let mut placed = Vec::with_capacity(batch.len());
+    for Stamped { frame, unix_ms } in batch {
+        meta.newest += 1;
+        meta.newest_unix_ms = *unix_ms;
+        let id = frame.id().as_str();
+        // What is discarded and not trimmed yet counts as held: then the tail does not know the id, and asks the history.
+        let first_of_id = first_with_id(&tables.ids, id, 0)?.is_none();
+        let head = record::Head { unix_ms: *unix_ms, bytes_before: meta.bytes, first_of_id };
+        record::insert(&mut tables.updates, meta.newest, head, frame)?;
+        tables.ids.insert((id, meta.newest), ()).map_err(failed)?;
+        meta.bytes += record::bytes(frame);
+        placed.push(Placed { position: Position::new(meta.newest), frame: Arc::clone(frame), first_of_id });
+    }
+    meta.write(&mut tables.meta)?;
+    Ok((placed, meta))
+}
+
+/// Frees the oldest updates up to `discarded`, but no more than `updates_max`.
+pub(super) fn trim(
+    transaction: &WriteTransaction,
+    discarded: u64,
+    updates_max: usize,
+) -> Result<Meta, HistoryError> {
+    let mut tables = Tables::open(transaction)?;
+    let mut meta = Meta::read(&tables.meta)?;
+    let until = discarded.min(meta.newest).min(meta.trimmed.saturating_add(updates_max as u64));
+    if until > meta.trimmed {
+        for position in meta.trimmed + 1..=until {
+            tables.remove(position)?;
+        }
+        meta.trimmed = until;
+        meta.write(&mut tables.meta)?;
+    }
+    Ok(meta)
+}
+
+/// Removes every update after this one.
+pub(super) fn truncate(transaction: &WriteTransaction, newest: u64) -> Result<(), HistoryError> {
+    let mut tables = Tables::open(transaction)?;
+    let mut meta = Meta::read(&tables.meta)?;
+    while meta.newest > newest {
+        if let Some(bytes_before) = tables.remove(meta.newest)? {
+            meta.bytes = bytes_before;
+        }
+        meta.newest -= 1;
+    }
+    meta.trimmed = meta.trimmed.min(newest);
+    if let Some(value) = tables.updates.get(newest).map_err(failed)? {
+        meta.newest_unix_ms = record::head(&value.value()).unix_ms;
+    }
+    meta.write(&mut tables.meta)
+}
+
+/// The first occurrence of an id after `discarded`.
+pub(super) fn first_with_id(
+    ids: &impl ReadableTable<(&'static str, u64), ()>,
+    id: &str,
+    discarded: u64,
+) -> Result<Option<u64>, HistoryError> {
+    let mut occurrences = ids.range((id, discarded + 1)..=(id, u64::MAX)).map_err(failed)?;
+    let Some(first) = occurrences.next() else { return Ok(None) };
+    let (key, ()) = first.map(|(key, _)| (key, ())).map_err(failed)?;
+    Ok(Some(key.value().1))
+}
+
+/// The place before the oldest update that retention keeps; at least `discarded`. The updates that have to go are the
+/// oldest ones, so the last of them is searched for in growing steps, and then by halves.
+pub(super) fn before_oldest(
+    updates: &impl ReadableTable<u64, Fields<'static>>,
+    meta: &Meta,
+    discarded: u64,
+    retention: Retention,
+    unix_ms: u64,
+) -> Result<u64, HistoryError> {
+    let Retention { updates_max, bytes_max, age_max_ms } = retention;
+    let oldest_unix_ms = if age_max_ms == 0 { 0 } else { unix_ms.saturating_sub(age_max_ms) };
+    let has_to_go = |position: u64| {
+        let is_newest = position == meta.newest;
+        if updates_max > 0 && !is_newest && meta.newest - position >= updates_max {
+            return Ok(true);
+        }
+        let Some(value) = updates.get(position).map_err(failed)? else { return Ok(true) };
+        let head = record::head(&value.value());
+        let is_too_much = bytes_max > 0 && !is_newest && meta.bytes - head.bytes_before > bytes_max;
+        Ok(is_too_much || head.unix_ms < oldest_unix_ms)
+    };
+    let (mut gone, mut kept) = (discarded, meta.newest + 1);
+    let mut step = 1;
+    while gone + step < kept {
+        if !has_to_go(gone + step)? {
+            kept = gone + step;
+            break;
+        }
+        gone += step;
+        step *= 2;
+    }
+    while kept - gone > 1 {
+        let middle = gone + (kept - gone) / 2;
+        if has_to_go(middle)? { gone = middle } else { kept = middle }
+    }
+    Ok(gone)
+}
