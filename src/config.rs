@@ -27,10 +27,10 @@ use crate::runtime::{Settings, Timeouts};
 
 /// The key of demo mode. Everybody knows it.
 pub const DEMO_KEY: &str = "!ChangeThisMercureHubJWTSecretKey!";
-/// The history in memory.
-const MEMORY: &str = ":memory:";
+/// The value of `DB_PATH` that keeps the history in memory.
+pub const MEMORY: &str = ":memory:";
 /// The history's file where none is named.
-const DB_PATH_DEFAULT: &str = "updates.db";
+pub const DB_PATH_DEFAULT: &str = "updates.db";
 /// Largest `MAX_BODY_SIZE`: frames are counted with it in mind.
 const BODY_BYTES_LIMIT: u64 = 256 << 20;
 const SUBSCRIBER_BUFFER_RANGE: (u64, u64) = (4 << 10, 1 << 30);

@@ -85,6 +85,8 @@ pub const TRIM_UPDATES_MAX: usize = 256;
 pub const TRIM_IDLE_UPDATES_MAX: usize = 4_096;
 /// What the tables of the history file add to an update, in bytes, about: keys, lengths and half-filled pages.
 pub const RECORD_OVERHEAD_BYTES: u64 = 128;
+/// Problems of a history file that a check lists; it counts the others.
+pub const PROBLEMS_MAX: usize = 20;
 /// Bytes given at once to a subscriber that catches up.
 pub const CATCH_UP_BYTES: usize = 64 << 10;
 /// Updates looked at in one go for a subscriber that catches up.

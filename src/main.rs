@@ -29,6 +29,8 @@ enum Command {
     Serve(Box<Options>),
     /// Print a token
     Token(cli::token::Arguments),
+    /// Look at the file of a history, check it, write it out, make it smaller
+    History(cli::history::Arguments),
     /// Tell which topics a selector matches
     Match(cli::matching::Arguments),
 }
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         None => cli::serve::run(&line.options),
         Some(Command::Serve(options)) => cli::serve::run(&options),
         Some(Command::Token(arguments)) => cli::token::run(&arguments),
+        Some(Command::History(arguments)) => cli::history::run(&arguments),
         Some(Command::Match(arguments)) => cli::matching::run(&arguments),
     }
 }

@@ -15,6 +15,7 @@
 //! | `updates` | position | [`record`] |
 //! | `ids` | event id, position | nothing: the first entry of an id is its first occurrence |
 
+pub mod archive;
 mod file;
 mod open;
 mod record;

@@ -33,6 +33,19 @@ pub struct Frame {
     audience: Audience,
 }
 
+/// The fields of an event, read back from its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventFields<'f> {
+    /// The event type, when there is one.
+    pub event_type: Option<&'f str>,
+    /// The reconnection time in milliseconds, when there is one, in digits.
+    pub retry: Option<&'f str>,
+    /// The event id.
+    pub id: &'f str,
+    /// The data; each of its line ends has become a line feed.
+    pub data: String,
+}
+
 impl Frame {
     /// Encodes an update: `event`, `retry`, `id`, `data`, in this order (PROTOCOL section 2).
     pub fn encode(update: &Update<'_>) -> Self {
@@ -58,6 +71,25 @@ impl Frame {
     /// The event alone, as HTTP/1.0 and HTTP/2 send it.
     pub fn event(&self) -> &[u8] {
         &self.chunk[usize::from(self.head_bytes)..self.chunk.len() - CHUNK_TAIL.len()]
+    }
+
+    /// The fields of the event, for whoever wants to publish it again; `None` when [`Frame::encode`] has not made it.
+    pub fn fields(&self) -> Option<EventFields<'_>> {
+        let mut lines = std::str::from_utf8(self.event()).ok()?.strip_suffix("\n\n")?.split('\n').peekable();
+        let mut field = |name: &str| {
+            let value = lines.peek()?.strip_prefix(name)?;
+            lines.next();
+            Some(value)
+        };
+        let event_type = field("event: ");
+        let retry = field("retry: ");
+        let id = field("id: ")?;
+        let mut data = field("data: ")?.to_owned();
+        for line in lines {
+            data.push('\n');
+            data.push_str(line.strip_prefix("data: ")?);
+        }
+        Some(EventFields { event_type, retry, id, data })
     }
 
     /// Its event id.
@@ -151,6 +183,27 @@ mod tests {
         );
         assert_eq!(event_of("topic=t&id=i&data=a%0A"), "id: i\ndata: a\ndata: \n\n");
         assert_eq!(event_of("topic=t&id=i&data=%0D%0A"), "id: i\ndata: \ndata: \n\n");
+    }
+
+    #[test]
+    fn the_fields_are_read_back_from_the_event() {
+        let frame = |body: &str| {
+            let update =
+                Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("valid body");
+            Frame::encode(&update)
+        };
+        let full = frame("topic=t&id=i&type=e&retry=5&data=a%0Db%0A%0D%0Ac");
+        let expected =
+            EventFields { event_type: Some("e"), retry: Some("5"), id: "i", data: "a\nb\n\nc".to_owned() };
+        assert_eq!(full.fields(), Some(expected));
+        let bare = frame("topic=t&id=data:%20x");
+        let expected = EventFields { event_type: None, retry: None, id: "data: x", data: String::new() };
+        assert_eq!(bare.fields(), Some(expected));
+        for foreign in ["id: i\n\n", "data: x\n\n", "id: i\ndata: x\n", "id: i\ndata: x\nid: j\n\n", ""] {
+            let topics = full.topics().into();
+            let frame = Frame::from_event(foreign.as_bytes(), full.id().clone(), topics, Audience::Public);
+            assert_eq!(frame.fields(), None, "{foreign:?}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ use tracing::info;
 pub use connection::Timeouts;
 pub use probe::HostError;
 
-use crate::history::{History, HistoryError, HistoryReader, Stretch};
+use crate::history::{History, HistoryError, Stretch};
 use crate::hub::gate::{Gate, GateSettings};
 use crate::hub::sequencer::Sequencer;
 use crate::hub::shard::{Shard, ShardSettings};
@@ -164,7 +164,7 @@ struct Hub {
 impl Hub {
     fn start(
         settings: &Settings,
-        history: Box<dyn History>,
+        mut history: Box<dyn History>,
         reports: &Sender<Happened>,
     ) -> Result<Self, RunError> {
         let shards = settings.cpus.len();
@@ -176,7 +176,8 @@ impl Hub {
         let bells: Vec<Arc<Bell>> = (0..shards).map(|_| Arc::default()).collect();
         let stopping = Arc::new(AtomicBool::new(false));
         let clock = Clock::start();
-        let (history, reader, newest) = begin_history(history, settings.shard.tail, clock)?;
+        let newest = end_of(&mut *history, settings.shard.tail, clock)?;
+        let reader = history.reader();
         let sequencer = Sequencer::new(history, newest.extent.before_oldest);
         let (sequencer, queue) = SequencerThread::new(sequencer, producer, bells.clone(), clock);
         let mut executors = Vec::with_capacity(shards);
@@ -238,19 +239,14 @@ impl Hub {
     }
 }
 
-/// A history as every shard begins with it: what is too old is discarded, and its end is in memory, so that those who come
-/// back after a restart do not all go to the disk.
-fn begin_history(
-    mut history: Box<dyn History>,
-    tail: TailBounds,
-    clock: Clock,
-) -> Result<(Box<dyn History>, Arc<dyn HistoryReader>, Arc<Stretch>), RunError> {
+/// What every shard begins with: what is too old is discarded, and the end of the history is in memory, so that those who
+/// come back after a restart do not all go to the disk.
+fn end_of(history: &mut dyn History, tail: TailBounds, clock: Clock) -> Result<Arc<Stretch>, RunError> {
     if history.needs_upkeep() {
         history.maintain(clock.now().unix_ms).map_err(RunError::History)?;
     }
-    let reader = history.reader();
-    let newest = reader.newest(tail.updates_max, tail.bytes_max).map_err(RunError::History)?;
-    Ok((history, reader, Arc::new(newest)))
+    let newest = history.reader().newest(tail.updates_max, tail.bytes_max);
+    newest.map(Arc::new).map_err(RunError::History)
 }
 
 /// What crosses to a shard's thread; the rest is made there, since grants and outboxes never leave it.

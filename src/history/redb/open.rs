@@ -33,7 +33,8 @@ pub struct OpenError {
 }
 
 #[derive(Debug)]
-enum Cause {
+pub(super) enum Cause {
+    Missing,
     NotAFile,
     Denied,
     Held,
@@ -47,6 +48,7 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.cause {
+            Cause::Missing => write!(f, "there is no history {path}"),
             Cause::NotAFile => write!(f, "the history {path} is a directory or a device; expected a file"),
             Cause::Denied => write!(f, "no permission to read and write the history {path}"),
             Cause::Held => {
@@ -127,7 +129,24 @@ impl RedbHistory {
     }
 }
 
-pub(super) fn builder() -> Builder {
+/// Opens a history that is there, for whoever does not run a hub.
+pub(super) fn open_existing(path: &Path) -> Result<(Database, SharedFile), OpenError> {
+    let fail = |cause| OpenError { path: path.to_owned(), cause };
+    let open = || {
+        let metadata = path.metadata().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Cause::Missing,
+            _ => error.into(),
+        })?;
+        if metadata.is_file() && metadata.len() == 0 {
+            return Err(Cause::Foreign);
+        }
+        let storage = SharedFile { file: Arc::new(lock(path)?), syncs: true };
+        Ok((open_store(&storage)?, storage))
+    };
+    open().map_err(fail)
+}
+
+fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(STORE_CACHE_BYTES);
     builder
@@ -201,7 +220,7 @@ fn open_store(storage: &SharedFile) -> Result<Database, Cause> {
 }
 
 /// redb trusts a file that it opens, and may panic on one that was altered.
-fn guarded<T>(open: impl FnOnce() -> T) -> Result<T, Cause> {
+pub(super) fn guarded<T>(open: impl FnOnce() -> T) -> Result<T, Cause> {
     catch_unwind(AssertUnwindSafe(open))
         .map_err(|_| Cause::Corrupt("it was altered, or the disk has lost a part of it".to_owned()))
 }

@@ -1,11 +1,8 @@
-//! The store against real files, and against storage whose n-th operation fails.
+//! The store against real files; storage that fails is in `tests/faults.rs`.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-
-use ::redb::StorageBackend;
 
 use super::*;
 use crate::history::Extent;
@@ -154,113 +151,205 @@ fn a_format_of_another_version_is_refused_with_both_versions_named() {
     assert!(text.contains("version 77") && text.contains(&format!("version {FORMAT}")), "{text}");
 }
 
-/// A file whose n-th write or sync fails, and everything after it until the fault is lifted.
-#[derive(Debug, Clone)]
-struct Faulty {
-    inner: file::SharedFile,
-    faults: Arc<Faults>,
-}
-
-/// How many operations still succeed; negative is no fault.
-#[derive(Debug)]
-struct Faults {
-    writes_left: AtomicI64,
-    syncs_left: AtomicI64,
-    /// Whether a failing write leaves its first half behind.
-    short: bool,
-}
-
-fn spend(left: &AtomicI64) -> bool {
-    match left.load(Ordering::SeqCst) {
-        0 => true,
-        count if count < 0 => false,
-        _ => {
-            left.fetch_sub(1, Ordering::SeqCst);
-            false
-        }
-    }
-}
-
-impl StorageBackend for Faulty {
-    fn len(&self) -> io::Result<u64> {
-        self.inner.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.inner.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.inner.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        if spend(&self.faults.syncs_left) {
-            return Err(io::Error::other("the disk is gone"));
-        }
-        self.inner.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        if spend(&self.faults.writes_left) {
-            if self.faults.short {
-                self.inner.write(offset, &data[..data.len() / 2])?;
-            }
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.inner.write(offset, data)
-    }
-}
-
-/// Breaks the n-th operation of a second batch, and looks at what is left. Answers whether the fault was reached.
-fn survives_fault(
-    directory: &Directory,
-    writes_left: i64,
-    syncs_left: i64,
-    short: bool,
-    sync: HistorySync,
-) -> bool {
-    let path = directory.file();
-    let _ = std::fs::remove_file(&path);
-    let mut history = open(directory);
-    history.append(&[frame("a")], NOW_MS).expect("room");
-    drop(history);
-    let file = std::fs::File::options().read(true).write(true).open(&path).expect("ours");
-    let faults = Arc::new(Faults { writes_left: (-1).into(), syncs_left: (-1).into(), short });
-    let inner = file::SharedFile { file: Arc::new(file), syncs: true };
-    let storage = Faulty { inner, faults: Arc::clone(&faults) };
-    let mut history =
-        RedbHistory::on_storage("a faulty disk", move || storage.clone(), Retention::default(), sync)
-            .expect("ours");
-    let reader = history.reader();
-
-    history.append(&[frame("b")], NOW_MS).expect("room");
-    faults.writes_left.store(writes_left, Ordering::SeqCst);
-    faults.syncs_left.store(syncs_left, Ordering::SeqCst);
-    let appended = history.append(&[frame("c"), frame("d")], NOW_MS).is_ok();
-    let synced = history.maintain(NOW_MS).is_ok();
-    faults.writes_left.store(-1, Ordering::SeqCst);
-    faults.syncs_left.store(-1, Ordering::SeqCst);
-
-    let placed = history.append(&[frame("e")], NOW_MS).expect("the fault is gone").placed;
-    let expected: &[&str] = if appended { &["a", "b", "c", "d", "e"] } else { &["a", "b", "e"] };
-    assert_eq!(held(&*reader), expected, "{writes_left} {syncs_left} {short} {sync:?}");
-    assert_eq!(placed[0].position, Position::new(expected.len() as u64));
-    history.maintain(NOW_MS).expect("the fault is gone");
-    drop((history, reader));
-    assert_eq!(held(&*open(directory).reader()), expected, "{writes_left} {syncs_left} {short}, reopened");
-    !(appended && synced)
+fn open_with(directory: &Directory, retention: Retention) -> RedbHistory {
+    RedbHistory::open(&directory.file(), retention, HistorySync::Never).expect("a usable file")
 }
 
 #[test]
-fn a_batch_that_failed_leaves_nothing_and_the_next_succeeds_whichever_operation_failed() {
-    let directory = Directory::new("faults");
-    for sync in [HistorySync::Always, HistorySync::Interval] {
-        for short in [false, true] {
-            let reached = (0..40).take_while(|n| survives_fault(&directory, *n, -1, short, sync)).count();
-            assert!((2..40).contains(&reached), "{reached} writes of one commit were broken");
+fn age_takes_the_newest_too_and_what_it_took_stays_away() {
+    let directory = Directory::new("age");
+    let retention = Retention { age_max_ms: 1_000, ..Retention::default() };
+    let mut history = open_with(&directory, retention);
+    let reader = history.reader();
+    assert!(!history.needs_upkeep());
+    history.append(&[frame("a")], NOW_MS).expect("room");
+    history.append(&[frame("b")], NOW_MS + 500).expect("room");
+    assert!(history.needs_upkeep());
+    assert_eq!(history.maintain(NOW_MS + 1_000), Ok(Position::START));
+    assert_eq!(history.maintain(NOW_MS + 1_001), Ok(Position::new(1)));
+    assert_eq!(held(&*reader), ["b"]);
+    assert_eq!(reader.locate("a"), Ok(None));
+    assert_eq!(history.maintain(NOW_MS + 2_000), Ok(Position::new(2)));
+    assert!(!history.needs_upkeep());
+    let empty = Extent { before_oldest: Position::new(2), newest: Position::new(2) };
+    assert_eq!(reader.extent(), Ok(empty));
+    let appended = history.append(&[frame("c")], NOW_MS).expect("room");
+    assert_eq!(appended.placed[0].position, Position::new(3), "no position is given twice");
+    assert_eq!(appended.before_oldest, Position::new(2));
+    drop((history, reader));
+    let mut history = open_with(&directory, retention);
+    assert_eq!(history.maintain(NOW_MS + 10_000), Ok(Position::new(3)));
+    assert_eq!(held(&*history.reader()), [""; 0]);
+}
+
+#[test]
+fn a_bound_that_was_lowered_holds_at_once_and_is_freed_a_little_at_a_time() {
+    const UPDATES: usize = 3 * TRIM_IDLE_UPDATES_MAX;
+    let directory = Directory::new("lowered");
+    let ids: Vec<_> = (0..UPDATES).map(|number| format!("u{number}")).collect();
+    let frames: Vec<_> = ids.iter().map(|id| frame(id)).collect();
+    open_with(&directory, Retention::default()).append(&frames, NOW_MS).expect("room");
+    let kept_bytes = 5 * record::bytes(&frames[UPDATES - 1]);
+    for retention in [
+        Retention { updates_max: 5, ..Retention::default() },
+        Retention { bytes_max: kept_bytes, ..Retention::default() },
+    ] {
+        let copy = Directory::new("lowered-copy");
+        std::fs::copy(directory.file(), copy.file()).expect("copied");
+        let mut history = open_with(&copy, retention);
+        let reader = history.reader();
+        assert_eq!(held(&*reader), ids[UPDATES - 5..], "at once");
+        assert_eq!(reader.locate(&ids[0]), Ok(None));
+        let mut steps = 0;
+        while history.needs_upkeep() {
+            let trimmed = history.meta.trimmed;
+            history.maintain(NOW_MS).expect("room");
+            assert!(history.meta.trimmed - trimmed <= TRIM_IDLE_UPDATES_MAX as u64);
+            steps += 1;
         }
-        let reached = (0..10).take_while(|n| survives_fault(&directory, -1, *n, false, sync)).count();
-        assert!((1..10).contains(&reached), "{reached} syncs of one commit were broken");
+        assert!(steps >= 3, "{steps}");
+        let trimmed = history.meta.trimmed;
+        let appended = history.append(&[frame("x"), frame("y")], NOW_MS).expect("room");
+        assert_eq!(appended.before_oldest, Position::new(trimmed + 2));
+        assert_eq!(held(&*reader).len(), 5);
+        drop((history, reader));
+        let mut archive = archive::Archive::open(&copy.file()).expect("ours");
+        assert_eq!(archive.verify().expect("readable").problems, 0);
     }
+}
+
+#[test]
+fn retention_agrees_with_a_scan_whatever_the_bounds_and_the_times() {
+    for seed in 0..60 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let directory = Directory::new("scan");
+        let retention = Retention {
+            updates_max: [0, 1, 7][random.usize(..3)],
+            bytes_max: [0, 1, 1_500][random.usize(..3)],
+            age_max_ms: [0, 1, 40][random.usize(..3)],
+        };
+        let mut history = open_with(&directory, retention);
+        let reader = history.reader();
+        let mut all: Vec<(String, u64, u64)> = Vec::new();
+        let mut now_ms = NOW_MS;
+        for _ in 0..20 {
+            let batch: Vec<_> = (0..random.usize(1..6))
+                .map(|nth| {
+                    frame_of(
+                        &format!("topic=t&id=i{}&data={}", all.len() + nth, "d".repeat(random.usize(..300))),
+                        Authorization::Selectors,
+                    )
+                })
+                .collect();
+            now_ms += random.u64(..30);
+            all.extend(batch.iter().map(|frame| (frame.id().to_string(), now_ms, record::bytes(frame))));
+            history.append(&batch, now_ms).expect("room");
+            if random.bool() {
+                now_ms += random.u64(..60);
+                history.maintain(now_ms).expect("room");
+            }
+            // From the newest back, until one has to go.
+            let mut bytes = 0;
+            let kept = all.iter().rev().enumerate().take_while(|(nth, (_, unix_ms, size))| {
+                bytes += size;
+                let Retention { updates_max, bytes_max, age_max_ms } = retention;
+                let fits = (updates_max == 0 || (*nth as u64) < updates_max)
+                    && (bytes_max == 0 || bytes <= bytes_max);
+                (fits || *nth == 0) && (age_max_ms == 0 || now_ms - unix_ms <= age_max_ms)
+            });
+            let mut kept: Vec<_> = kept.map(|(_, (id, ..))| id.clone()).collect();
+            kept.reverse();
+            assert_eq!(held(&*reader), kept, "seed {seed}, {retention:?}");
+        }
+    }
+}
+
+#[test]
+fn freed_pages_are_used_again_and_compaction_gives_the_rest_back() {
+    let directory = Directory::new("reuse");
+    let retention = Retention { updates_max: 200, ..Retention::default() };
+    let mut history = open_with(&directory, retention);
+    let mut number = 0;
+    let mut fill = |history: &mut RedbHistory, batches: usize| {
+        for _ in 0..batches {
+            let batch: Vec<_> = (0..20)
+                .map(|_| {
+                    number += 1;
+                    let body = format!("topic=t&id=u{number}&data={}", "x".repeat(2_000));
+                    frame_of(&body, Authorization::Selectors)
+                })
+                .collect();
+            history.append(&batch, NOW_MS).expect("room");
+        }
+    };
+    let size = || std::fs::metadata(directory.file()).expect("a file").len();
+    fill(&mut history, 40);
+    let settled = size();
+    fill(&mut history, 400);
+    assert!(size() <= settled * 3 / 2, "{settled} bytes have grown to {}", size());
+    drop(history);
+    let mut archive = archive::Archive::open(&directory.file()).expect("ours");
+    let (before, after) = archive.compact().expect("room");
+    assert!(after <= before && after < 2 * 200 * 2_500, "{before} bytes became {after}");
+    assert_eq!(archive.verify().expect("readable"), archive::Findings { updates: 220, ..Default::default() });
+}
+
+#[test]
+fn an_archive_tells_what_the_hub_wrote_and_finds_what_it_did_not() {
+    let directory = Directory::new("archive");
+    let missing = archive::Archive::open(&directory.file()).err().expect("none there").to_string();
+    assert!(missing.contains("there is no history"), "{missing}");
+    assert!(!directory.file().exists(), "looking makes no file");
+    let mut history = open(&directory);
+    history.append(&[frame("a")], NOW_MS).expect("room");
+    history.append(&[frame("b"), frame("c")], NOW_MS + 5).expect("room");
+    let held = archive::Archive::open(&directory.file()).err().expect("held").to_string();
+    assert!(held.contains("held by another process"), "{held}");
+    drop(history);
+
+    let archive = archive::Archive::open(&directory.file()).expect("ours");
+    let summary = archive.summary().expect("readable");
+    assert_eq!((summary.format, summary.updates), (FORMAT, 3));
+    assert_eq!(summary.bytes, 3 * record::bytes(&frame("a")));
+    let first = archive::Archived { unix_ms: NOW_MS, frame: Arc::into_inner(frame("a")).expect("one") };
+    assert_eq!(summary.first, Some(first));
+    assert_eq!(summary.last.expect("an update").unix_ms, NOW_MS + 5);
+    let mut seen = Vec::new();
+    let done = archive.for_each(|archived| {
+        seen.push(archived.frame.id().to_string());
+        if seen.len() < 2 { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    });
+    assert_eq!(done.expect("readable").expect_err("the pipe broke").kind(), io::ErrorKind::BrokenPipe);
+    assert_eq!(seen, ["a", "b"]);
+    drop(archive);
+
+    // An id that the index has lost, and a hole.
+    let database = Database::create(directory.file()).expect("ours");
+    let transaction = database.begin_write().expect("writable");
+    transaction.open_table(IDS).expect("ours").remove(("a", 1)).expect("there");
+    transaction.open_table(record::UPDATES).expect("ours").remove(2).expect("there");
+    transaction.commit().expect("room");
+    drop(database);
+    let findings = archive::Archive::open(&directory.file()).expect("ours").verify().expect("readable");
+    assert_eq!(findings.updates, 2);
+    assert_eq!(
+        findings.texts,
+        ["the id of update 1 is not in the index", "update 3 follows 1"],
+        "and nothing else"
+    );
+}
+
+#[test]
+fn a_flipped_bit_is_found() {
+    let directory = Directory::new("flipped");
+    let mut history = open(&directory);
+    let data = format!("topic=t&id=i&data={}", "x".repeat(20_000));
+    history.append(&[frame_of(&data, Authorization::Selectors)], NOW_MS).expect("room");
+    drop(history);
+    let mut bytes = std::fs::read(directory.file()).expect("readable");
+    let at = bytes.windows(100).position(|window| window == [b'x'; 100]).expect("the data");
+    bytes[at + 50] ^= 1;
+    std::fs::write(directory.file(), &bytes).expect("writable");
+    let findings = archive::Archive::open(&directory.file()).expect("ours").verify().expect("readable");
+    assert!(findings.problems > 0);
 }

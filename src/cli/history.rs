@@ -1,0 +1,185 @@
+//! `petasos history`: looks at the file of a history, checks it, writes it out, makes it smaller. The hub must not run.
+
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, UNIX_EPOCH};
+
+use clap::{Args, Subcommand};
+use petasos::config::{DB_PATH_DEFAULT, MEMORY};
+use petasos::history::HistoryError;
+use petasos::history::redb::archive::{Archive, Archived, Findings, Summary};
+use petasos::protocol::frame::{EventFields, Frame};
+use petasos::protocol::names;
+use petasos::protocol::update::Audience;
+use serde_json::{Map, Value, json};
+use url::form_urlencoded::Serializer;
+
+use super::{USAGE, complain, written};
+
+/// Works on the file of a history. The hub that uses it must not run.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+    /// The file of the history
+    #[arg(long, env = "DB_PATH", value_name = "PATH", default_value = DB_PATH_DEFAULT, global = true)]
+    db_path: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Print how many updates there are, the first and the last of them, and what they take
+    Info {
+        /// As a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every page and every update; exits 1 when something is wrong
+    Verify,
+    /// Print every update as a JSON object on a line of its own, with the fields of a publication
+    Export {
+        /// As bodies of publications instead, URL-encoded, ready for `curl --data-raw`
+        #[arg(long)]
+        form: bool,
+    },
+    /// Give the space of discarded updates back to the file system
+    Compact,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    if arguments.db_path.as_os_str() == MEMORY {
+        complain(format_args!("history: DB_PATH is {MEMORY}; expected a file"));
+        return ExitCode::from(USAGE);
+    }
+    let mut archive = match Archive::open(&arguments.db_path) {
+        Ok(archive) => archive,
+        Err(error) => return fail(error),
+    };
+    let done = match arguments.action {
+        Action::Info { json } => archive.summary().map(|summary| written(info(arguments, &summary, json))),
+        Action::Verify => archive.verify().map(|findings| written(verified(&findings))),
+        Action::Export { form } => export(&archive, form),
+        Action::Compact => archive.compact().map(|sizes| written(compacted(sizes))),
+    };
+    done.unwrap_or_else(|error| fail(format_args!("{}: {error}", arguments.db_path.display())))
+}
+
+fn fail(error: impl std::fmt::Display) -> ExitCode {
+    complain(format_args!("history: {error}"));
+    ExitCode::FAILURE
+}
+
+fn info(arguments: &Arguments, summary: &Summary, as_json: bool) -> io::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    let Summary { format, updates, bytes, file_bytes, first, last } = summary;
+    if as_json {
+        let end = |end: &Option<Archived>| {
+            end.as_ref().map(|end| json!({ "id": end.frame.id().as_str(), "time": time(end.unix_ms) }))
+        };
+        let path = arguments.db_path.display().to_string();
+        let object = json!({
+            "path": path, "format": format, "updates": updates, "bytes": bytes, "file_bytes": file_bytes,
+            "first": end(first), "last": end(last),
+        });
+        writeln!(out, "{object}")?;
+    } else {
+        writeln!(out, "path:       {}", arguments.db_path.display())?;
+        writeln!(out, "format:     {format}")?;
+        writeln!(out, "updates:    {updates}")?;
+        writeln!(out, "bytes:      {bytes}")?;
+        writeln!(out, "file bytes: {file_bytes}")?;
+        for (name, end) in [("first", first), ("last", last)] {
+            let Some(end) = end else { continue };
+            writeln!(out, "{:<11} {} {}", format!("{name}:"), time(end.unix_ms), end.frame.id())?;
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn verified(findings: &Findings) -> io::Result<ExitCode> {
+    let Findings { updates, problems, texts } = findings;
+    let mut out = io::stdout().lock();
+    for text in texts {
+        writeln!(out, "{text}")?;
+    }
+    let unlisted = problems - texts.len() as u64;
+    if unlisted > 0 {
+        writeln!(out, "and {unlisted} more")?;
+    }
+    let verdict = if *problems == 0 { "sound" } else { "DAMAGED" };
+    writeln!(out, "{verdict}: {updates} updates checked, {problems} problems")?;
+    out.flush()?;
+    Ok(if *problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn export(archive: &Archive, form: bool) -> Result<ExitCode, HistoryError> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut unreadable = None;
+    let result = archive.for_each(|Archived { frame, .. }| {
+        let Some(fields) = frame.fields() else {
+            unreadable = Some(HistoryError(format!("the event of {} is corrupt", frame.id())));
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        match form {
+            true => writeln!(out, "{}", body_of(&frame, &fields)),
+            false => writeln!(out, "{}", object_of(&frame, &fields)),
+        }
+    })?;
+    if let Some(error) = unreadable {
+        return Err(error);
+    }
+    Ok(written(result.and_then(|()| out.flush()).map(|()| ExitCode::SUCCESS)))
+}
+
+/// The fields of a publication, with their values.
+fn publication<'f>(frame: &'f Frame, fields: &'f EventFields<'_>) -> Vec<(&'static str, Vec<&'f str>)> {
+    let mut publication = vec![
+        (names::PARAM_TOPIC, frame.topic_texts().collect()),
+        (names::PARAM_DATA, vec![fields.data.as_str()]),
+    ];
+    match frame.audience() {
+        Audience::Public => {}
+        Audience::Private => publication.push((names::PARAM_PRIVATE, vec!["on"])),
+        Audience::Targets(targets) => {
+            publication.push((names::PARAM_TARGET, targets.iter().map(|target| &**target).collect()));
+        }
+    }
+    publication.push((names::PARAM_ID, vec![fields.id]));
+    publication.extend(fields.event_type.map(|event_type| (names::PARAM_TYPE, vec![event_type])));
+    publication.extend(fields.retry.map(|retry| (names::PARAM_RETRY, vec![retry])));
+    publication
+}
+
+fn object_of(frame: &Frame, fields: &EventFields<'_>) -> Value {
+    let object: Map<String, Value> = publication(frame, fields)
+        .into_iter()
+        .map(|(name, values)| match name {
+            names::PARAM_TOPIC | names::PARAM_TARGET => (name.to_owned(), json!(values)),
+            _ => (name.to_owned(), json!(values.concat())),
+        })
+        .collect();
+    Value::Object(object)
+}
+
+fn body_of(frame: &Frame, fields: &EventFields<'_>) -> String {
+    let mut body = Serializer::new(String::new());
+    for (name, values) in publication(frame, fields) {
+        body.extend_pairs(values.into_iter().map(|value| (name, value)));
+    }
+    body.finish()
+}
+
+fn compacted((before, after): (u64, u64)) -> io::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "file bytes: {before} before, {after} after")?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A time as RFC 3339 writes it, in UTC.
+fn time(unix_ms: u64) -> String {
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
+}

@@ -1,0 +1,219 @@
+//! A history file without a hub: what `petasos history` works on. A hub that runs holds its file, so no archive opens it.
+
+use std::io;
+use std::path::Path;
+
+use redb::{
+    Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
+};
+
+use super::file::SharedFile;
+use super::open::{guarded, open_existing};
+use super::record::{self, Fields, UPDATES};
+use super::write::Meta;
+use super::{FORMAT, IDS, META, OpenError, failed};
+use crate::history::HistoryError;
+use crate::limits::PROBLEMS_MAX;
+use crate::protocol::frame::Frame;
+
+/// A history file that nobody else has.
+pub struct Archive {
+    database: Database,
+    storage: SharedFile,
+}
+
+/// One update of an archive.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Archived {
+    /// When it was published, in Unix milliseconds.
+    pub unix_ms: u64,
+    /// The update.
+    pub frame: Frame,
+}
+
+/// What an archive holds.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The version of the file's format.
+    pub format: u64,
+    /// How many updates.
+    pub updates: u64,
+    /// What they count for `HISTORY_MAX_BYTES`.
+    pub bytes: u64,
+    /// Bytes of the file, those that are free for new updates included.
+    pub file_bytes: u64,
+    /// The oldest update.
+    pub first: Option<Archived>,
+    /// The newest update.
+    pub last: Option<Archived>,
+}
+
+/// What a check found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Updates that were looked at.
+    pub updates: u64,
+    /// How many things are wrong.
+    pub problems: u64,
+    /// The first [`PROBLEMS_MAX`] of them, in words.
+    pub texts: Vec<String>,
+}
+
+impl Archive {
+    /// Opens a history. After a crash it is repaired first, as by a hub that starts.
+    ///
+    /// # Errors
+    /// [`OpenError`]: there is none, a hub has it, or it cannot be used.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let (database, storage) = open_existing(path)?;
+        Ok(Self { database, storage })
+    }
+
+    /// What it holds. Updates that a hub has discarded and not freed yet are counted.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn summary(&self) -> Result<Summary, HistoryError> {
+        let transaction = self.database.begin_read().map_err(failed)?;
+        let meta = read_meta(&transaction)?;
+        let updates = transaction.open_table(UPDATES).map_err(failed)?;
+        let first = updates.first().map_err(failed)?;
+        let bytes_before =
+            first.as_ref().map_or(meta.bytes, |(_, value)| record::head(&value.value()).bytes_before);
+        let archive =
+            |(position, value): (redb::AccessGuard<'_, u64>, redb::AccessGuard<'_, Fields<'static>>)| {
+                archived(position.value(), value.value())
+            };
+        Ok(Summary {
+            format: FORMAT,
+            updates: updates.len().map_err(failed)?,
+            bytes: meta.bytes.saturating_sub(bytes_before),
+            file_bytes: self.file_bytes()?,
+            first: first.map(archive).transpose()?,
+            last: updates.last().map_err(failed)?.map(archive).transpose()?,
+        })
+    }
+
+    /// Gives every update to `take`, in order, as long as that succeeds. The outer error is the store's, the inner one that
+    /// of `take`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has an update that no hub wrote.
+    pub fn for_each(
+        &self,
+        mut take: impl FnMut(Archived) -> io::Result<()>,
+    ) -> Result<io::Result<()>, HistoryError> {
+        let transaction = self.database.begin_read().map_err(failed)?;
+        let updates = transaction.open_table(UPDATES).map_err(failed)?;
+        for entry in updates.range::<u64>(..).map_err(failed)? {
+            let (position, value) = entry.map_err(failed)?;
+            if let Err(error) = take(archived(position.value(), value.value())?) {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Checks everything: the store's checksums, every update, the order, the index of the ids.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn verify(&mut self) -> Result<Findings, HistoryError> {
+        let mut findings = Findings::default();
+        let database = &mut self.database;
+        // What redb trusts may panic where a page was altered.
+        match guarded(|| database.check_integrity()) {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => findings.add(|| "the store was damaged, and was repaired".to_owned()),
+            Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))) => {
+                return Err(failed(error));
+            }
+            Ok(Err(error)) => findings.add(|| format!("the store is damaged: {error}")),
+            Err(_) => findings.add(|| "the store is damaged".to_owned()),
+        }
+        if findings.problems == 0 {
+            let database = &self.database;
+            guarded(|| check_content(database, &mut findings))
+                .unwrap_or_else(|_| Err(failed("it is corrupt")))?;
+        }
+        Ok(findings)
+    }
+
+    /// Gives the space of what was discarded back to the file system; answers the bytes of the file before and after. It
+    /// takes as long as copying the file.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn compact(&mut self) -> Result<(u64, u64), HistoryError> {
+        let before = self.file_bytes()?;
+        while self.database.compact().map_err(failed)? {}
+        Ok((before, self.file_bytes()?))
+    }
+
+    fn file_bytes(&self) -> Result<u64, HistoryError> {
+        self.storage.file.metadata().map(|metadata| metadata.len()).map_err(failed)
+    }
+}
+
+impl Findings {
+    fn add(&mut self, text: impl FnOnce() -> String) {
+        self.problems += 1;
+        if self.texts.len() < PROBLEMS_MAX {
+            self.texts.push(text());
+        }
+    }
+}
+
+fn archived(position: u64, fields: Fields<'_>) -> Result<Archived, HistoryError> {
+    let unix_ms = record::head(&fields).unix_ms;
+    Ok(Archived { unix_ms, frame: record::read(position, fields)? })
+}
+
+fn read_meta(transaction: &ReadTransaction) -> Result<Meta, HistoryError> {
+    Meta::read(&transaction.open_table(META).map_err(failed)?)
+}
+
+fn check_content(database: &Database, findings: &mut Findings) -> Result<(), HistoryError> {
+    let transaction = database.begin_read().map_err(failed)?;
+    let meta = read_meta(&transaction)?;
+    let ids = transaction.open_table(IDS).map_err(failed)?;
+    let updates = transaction.open_table(UPDATES).map_err(failed)?;
+    let mut expected = meta.trimmed + 1;
+    let (mut unix_ms, mut bytes) = (0, 0);
+    for entry in updates.range::<u64>(..).map_err(failed)? {
+        let (position, value) = entry.map_err(failed)?;
+        let (position, fields) = (position.value(), value.value());
+        let head = record::head(&fields);
+        findings.updates += 1;
+        if position != expected {
+            findings.add(|| format!("update {position} follows {}", expected - 1));
+        }
+        if head.unix_ms < unix_ms || head.bytes_before < bytes {
+            findings
+                .add(|| format!("update {position} has a time or a size before that of the one before it"));
+        }
+        match record::read(position, fields) {
+            Err(error) => findings.add(|| error.to_string()),
+            Ok(frame) => {
+                bytes = head.bytes_before + record::bytes(&frame);
+                let id = frame.id().as_str();
+                if frame.fields().is_none_or(|fields| fields.id != id) {
+                    findings.add(|| format!("the event of update {position} is not one of this hub"));
+                }
+                if ids.get((id, position)).map_err(failed)?.is_none() {
+                    findings.add(|| format!("the id of update {position} is not in the index"));
+                }
+            }
+        }
+        (expected, unix_ms) = (position + 1, head.unix_ms);
+    }
+    if expected != meta.newest + 1 || unix_ms > meta.newest_unix_ms || bytes > meta.bytes {
+        findings.add(|| format!("the updates end at {}, not at {}", expected - 1, meta.newest));
+    }
+    let indexed = ids.len().map_err(failed)?;
+    if indexed != findings.updates {
+        let updates = findings.updates;
+        findings.add(|| format!("the index has {indexed} ids, not {updates}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! Goal: whatever the disk does, an update that was acknowledged is in the history, once, in its place; one that was refused
+//! is nowhere; and service resumes when the fault goes.
+//!
+//! Method: the store on storage whose n-th write or sync fails, for every n of a commit; on a disk that loses its power with
+//! any part of what was not synced written, in any order; and a whole hub, in this process, on storage that fails while
+//! publishers and subscribers are at work over real sockets.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod hub;
+mod storage;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use petasos::history::redb::{HistorySync, RedbHistory};
+use petasos::history::{History, HistoryReader, Position, Retention};
+use petasos::protocol::frame::Frame;
+use petasos::protocol::grant::Authorization;
+use petasos::protocol::update::Update;
+use storage::{Disk, Faults, FaultyFile};
+
+const NOW_MS: u64 = 1_700_000_000_000;
+
+/// A directory of its own for one test, removed at the end.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("petasos-faults-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("a directory for the test");
+        Self(path)
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.0.join("updates.db")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn frame(id: &str) -> Arc<Frame> {
+    let body = format!("topic=t&data=x&id={id}");
+    let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("valid body");
+    Arc::new(Frame::encode(&update))
+}
+
+fn held(reader: &dyn HistoryReader) -> Vec<String> {
+    let stretch = reader.read(Position::START, usize::MAX, usize::MAX).expect("readable");
+    stretch.updates.iter().map(|placed| placed.frame.id().to_string()).collect()
+}
+
+pub(crate) fn faulty(path: &std::path::Path, faults: &Arc<Faults>) -> FaultyFile {
+    let mut options = std::fs::File::options();
+    let file = options.read(true).write(true).create(true).truncate(false).open(path).expect("a file");
+    FaultyFile { file: Arc::new(file), faults: Arc::clone(faults) }
+}
+
+/// Breaks the n-th operation of a second batch, and looks at what is left. Answers whether the fault was reached.
+fn survives_fault(writes_left: i64, syncs_left: i64, short: bool, sync: HistorySync) -> bool {
+    let directory = Directory::new("store");
+    // Retention is at work, too: half of a failed commit must not take anything with it.
+    let retention = Retention { updates_max: 3, ..Retention::default() };
+    let faults = Faults::none(short);
+    let file = faulty(&directory.file(), &faults);
+    let mut history =
+        RedbHistory::on_storage("a faulty disk", move || file.clone(), retention, sync).expect("new");
+    let reader = history.reader();
+    let append = |history: &mut RedbHistory, ids: &[&str]| {
+        let frames: Vec<_> = ids.iter().map(|id| frame(id)).collect();
+        history.append(&frames, NOW_MS).map(|appended| appended.placed)
+    };
+
+    append(&mut history, &["0", "a"]).expect("room");
+    append(&mut history, &["b"]).expect("room");
+    faults.set(writes_left, syncs_left);
+    let appended = append(&mut history, &["c", "d"]).is_ok();
+    let maintained = history.maintain(NOW_MS).is_ok();
+    faults.lift();
+
+    let placed = append(&mut history, &["e"]).expect("the fault is gone");
+    let expected: &[&str] = if appended { &["c", "d", "e"] } else { &["a", "b", "e"] };
+    assert_eq!(held(&*reader), expected, "{writes_left} {syncs_left} {short} {sync:?}");
+    assert_eq!(placed[0].position.get(), if appended { 6 } else { 4 });
+    history.maintain(NOW_MS).expect("the fault is gone");
+    drop((history, reader));
+    let reopened = RedbHistory::open(&directory.file(), retention, sync).expect("ours");
+    assert_eq!(held(&*reopened.reader()), expected, "{writes_left} {syncs_left} {short}, reopened");
+    assert_eq!(appended && maintained, faults.failed.load(Ordering::SeqCst) == 0);
+    !(appended && maintained)
+}
+
+#[test]
+fn a_batch_that_failed_leaves_nothing_and_the_next_succeeds_whichever_operation_failed() {
+    for sync in [HistorySync::Always, HistorySync::Interval] {
+        for short in [false, true] {
+            let reached = (0..40).take_while(|n| survives_fault(*n, -1, short, sync)).count();
+            assert!((2..40).contains(&reached), "{reached} writes of one commit were broken");
+        }
+        let reached = (0..10).take_while(|n| survives_fault(-1, *n, false, sync)).count();
+        assert!((1..10).contains(&reached), "{reached} syncs of one commit were broken");
+    }
+}
+
+/// Works on a history until its power is cut. Answers how many operations of the disk that took, how many updates are safe
+/// at the cut, and the most that may be there.
+fn work(disk: &Disk, seed: u64, retention: Retention, sync: HistorySync, cut_before: u64) -> (u64, u64, u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let storage = disk.clone();
+    let mut history =
+        RedbHistory::on_storage("a disk", move || storage.clone(), retention, sync).expect("a sound disk");
+    let (mut appended, mut safe, mut safe_at_cut, mut most_at_cut) = (0_u64, 0, 0, 0);
+    for _ in 0..12 {
+        if random.u32(..4) == 0 {
+            history.maintain(NOW_MS).expect("a sound disk");
+            safe = appended;
+        } else {
+            let count = random.u64(1..4);
+            let batch: Vec<_> = (0..count).map(|nth| frame(&format!("u{}", appended + nth + 1))).collect();
+            if disk.operations() <= cut_before {
+                most_at_cut = appended + count;
+            }
+            history.append(&batch, NOW_MS).expect("a sound disk");
+            appended += count;
+            if sync == HistorySync::Always {
+                safe = appended;
+            }
+        }
+        if disk.operations() <= cut_before {
+            safe_at_cut = safe;
+        }
+    }
+    (disk.operations(), safe_at_cut, most_at_cut)
+}
+
+fn survives_power_cut(seed: u64, sync: HistorySync) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let retention = Retention { updates_max: [0, 8][random.usize(..2)], ..Retention::default() };
+    let (operations, ..) = work(&Disk::with_cut(u64::MAX), seed, retention, sync, u64::MAX);
+    let cut_before = random.u64(..operations);
+    let disk = Disk::with_cut(cut_before);
+    let (_, safe, most) = work(&disk, seed, retention, sync, cut_before);
+    let after = disk.after_cut(&mut random);
+    let history = RedbHistory::on_storage("a disk", move || after.clone(), retention, sync);
+    let found = match history {
+        Ok(history) => held(&*history.reader()),
+        // The file of a hub is made beside its place and moved there when it is safe: half of one is never opened.
+        Err(_) if safe == 0 => return,
+        Err(error) => panic!("seed {seed} {sync:?}: {error}"),
+    };
+    let last = found.last().map_or(0, |id| id[1..].parse().expect("a number"));
+    assert!((safe..=most).contains(&last), "seed {seed} {sync:?}: {safe} were safe, {last} is left");
+    let kept = if retention.updates_max == 0 { last } else { last.min(retention.updates_max) };
+    let expected: Vec<_> = (last - kept + 1..=last).map(|number| format!("u{number}")).collect();
+    assert_eq!(found, expected, "seed {seed} {sync:?}");
+}
+
+#[test]
+fn a_power_cut_takes_nothing_that_was_promised_to_be_on_the_disk() {
+    for seed in 0..300 {
+        survives_power_cut(seed, HistorySync::Always);
+        survives_power_cut(seed, HistorySync::Interval);
+    }
+}
