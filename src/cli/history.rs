@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
     /// The file of the history
-    #[arg(long, env = "DB_PATH", value_name = "PATH", default_value = DB_PATH_DEFAULT, global = true)]
+    #[arg(long, id = "history_file", env = "DB_PATH", value_name = "PATH", default_value = DB_PATH_DEFAULT, global = true)]
     db_path: PathBuf,
 }
 
