@@ -6,8 +6,14 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 
 use common::{Hub, KEY, get, id, post, publisher};
+use petasos::history::redb::{HistorySync, RedbHistory};
+use petasos::history::{History as _, Retention};
+use petasos::protocol::frame::Frame;
+use petasos::protocol::grant::Authorization;
+use petasos::protocol::update::Update;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -250,6 +256,48 @@ fn a_damaged_update_is_found() {
     let verify = petasos(&["history", "verify"], &file);
     assert_eq!(verify.status.code(), Some(1));
     assert!(text(&verify.stdout).contains("DAMAGED"), "{verify:?}");
+}
+
+/// `HISTORY_REPLAY` says how many updates, 100,000 by default.
+#[test]
+fn a_client_that_missed_everything_gets_it_in_order_with_flat_memory() {
+    const GROWTH_BYTES_MAX: u64 = 32 << 20;
+    const BATCH: usize = 10_000;
+    let updates = std::env::var("HISTORY_REPLAY").map_or(100_000, |text| text.parse().expect("a number"));
+    let directory = Directory::new("replay");
+    let file = directory.file();
+    let mut history = RedbHistory::open(&file, Retention::default(), HistorySync::Never).expect("a new file");
+    let numbers: Vec<usize> = (1..=updates).collect();
+    for batch in numbers.chunks(BATCH) {
+        let frames: Vec<_> = batch
+            .iter()
+            .map(|number| {
+                let body = format!("topic=t&id={number}&data={}", "x".repeat(150));
+                let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]);
+                Arc::new(Frame::encode(&update.expect("a valid body")))
+            })
+            .collect();
+        history.append(&frames, 1).expect("room");
+    }
+    drop(history);
+    let hub = start(&file, &[]);
+    let resident = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", hub.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+    };
+    let before = resident();
+    let mut stream = hub.subscribe("topic=t&lastEventID=earliest");
+    let mut most = before;
+    for number in numbers {
+        assert_eq!(id(&stream.next().expect("an event")), number.to_string());
+        if number % 1_000 == 0 {
+            most = most.max(resident());
+        }
+    }
+    assert!(most - before < GROWTH_BYTES_MAX, "{before} bytes grew to {most}");
+    hub.publish("topic=t&id=live");
+    assert_eq!(stream.ids(1), ["live"], "and then live");
 }
 
 /// A small file system of its own, unmounted at the end.

@@ -77,6 +77,10 @@ pub(crate) struct Common {
     /// A further environment variable of the hub.
     #[arg(long, global = true, value_name = "NAME=VALUE")]
     pub(crate) server_env: Vec<String>,
+    /// Where a hub that is started here keeps a history in a file, for the scenarios that need one; a disk, if the disk is
+    /// to be measured [default: the system's folder for temporary files].
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(crate) scratch: Option<PathBuf>,
     /// The processor the server runs on.
     #[arg(long, global = true, default_value_t = 0, value_name = "CPU")]
     pub(crate) server_cpu: usize,

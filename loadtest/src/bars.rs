@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::args::Common;
 use crate::report::{Page, json_of, shown, tally_text, write, write_file, write_json};
 use crate::rounds::{self, Ratio, Rounds};
-use crate::scenario::{Connect, Fanout, Firehose, Idle, Scenario, Slow};
+use crate::scenario::{Commit, Connect, Fanout, Firehose, Idle, Replay, Scenario, Slow};
 
 const HEAD: [&str; 6] = ["figure", "value", "limit", "ratio (least-most)", "bar", "verdict"];
 
@@ -21,6 +21,8 @@ enum Rule {
     RatioAtLeast(f64),
     /// The figure itself is at most this.
     AtMost(f64),
+    /// The figure itself is at least this.
+    AtLeast(f64),
 }
 
 /// One promise.
@@ -89,7 +91,7 @@ pub(crate) fn run(common: &Common, only: Option<&str>) -> Result<bool, String> {
         if run.bars.is_empty() {
             continue;
         }
-        let with_limit = run.bars.iter().any(|bar| !matches!(bar.rule, Rule::AtMost(_)));
+        let with_limit = run.bars.iter().any(|bar| !matches!(bar.rule, Rule::AtMost(_) | Rule::AtLeast(_)));
         let count = common.rounds.unwrap_or(run.rounds);
         let rounds = match rounds::run(common, &run.scenario, count, with_limit) {
             Ok(rounds) => rounds,
@@ -129,7 +131,7 @@ fn bar(name: &'static str, figure: &'static str, rule: Rule, goal: Option<f64>) 
 }
 
 fn runs() -> Vec<Run> {
-    use Rule::{AtMost, RatioAtLeast, RatioAtMost};
+    use Rule::{AtLeast, AtMost, RatioAtLeast, RatioAtMost};
     let memory = |name, subscribers| Run {
         // One heartbeat, which comes every 15 s, belongs to what idling costs.
         scenario: Scenario::Idle(Idle { subscribers, seconds: 16.0 }),
@@ -185,6 +187,21 @@ fn runs() -> Vec<Run> {
             rounds: 3,
             bars: vec![bar("p99 beside stalled readers, ratio", "p99_ratio", AtMost(1.2), None)],
         },
+        Run {
+            scenario: Scenario::Commit(Commit::default()),
+            rounds: 1,
+            bars: vec![bar("group commit, 64 to 1", "group_commit_ratio", AtLeast(20.0), None)],
+        },
+        Run {
+            scenario: Scenario::Replay(Replay::of(1_000, 1_000)),
+            rounds: 3,
+            bars: vec![bar("replay, 1,000 x 1,000, to live", "replay_to_live", AtLeast(0.5), None)],
+        },
+        Run {
+            scenario: Scenario::Replay(Replay::of(1, 1_000_000)),
+            rounds: 1,
+            bars: vec![bar("replay of 1,000,000, MiB", "memory_growth_mib", AtMost(32.0), None)],
+        },
     ]
 }
 
@@ -196,8 +213,10 @@ fn judge(bar: &Bar, rounds: &Rounds) -> Line {
         Rule::RatioAtMost(_) => (ratio.map(|ratio| ratio.median), |measured, bound| measured <= bound),
         Rule::RatioAtLeast(_) => (ratio.map(|ratio| ratio.median), |measured, bound| measured >= bound),
         Rule::AtMost(_) => (value, |measured, bound| measured <= bound),
+        Rule::AtLeast(_) => (value, |measured, bound| measured >= bound),
     };
-    let (Rule::RatioAtMost(bound) | Rule::RatioAtLeast(bound) | Rule::AtMost(bound)) = bar.rule;
+    let (Rule::RatioAtMost(bound) | Rule::RatioAtLeast(bound) | Rule::AtMost(bound) | Rule::AtLeast(bound)) =
+        bar.rule;
     let invalid = rounds.invalid();
     let verdict = match measured {
         Some(measured) if invalid.is_none() || (bar.understated_is_fine && met(measured, bound)) => {
@@ -218,6 +237,7 @@ fn rule_text(bar: &Bar) -> String {
         Rule::RatioAtMost(bound) => format!("ratio <= {bound}"),
         Rule::RatioAtLeast(bound) => format!("ratio >= {bound}"),
         Rule::AtMost(bound) => format!("<= {bound}"),
+        Rule::AtLeast(bound) => format!(">= {bound}"),
     };
     bar.goal.map_or(text.clone(), |goal| format!("{text} (goal {goal})"))
 }

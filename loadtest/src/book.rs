@@ -160,6 +160,17 @@ impl Book {
         Reader { cursor: first, streams, background }
     }
 
+    /// A reader of `streams`, which expects whatever was and will be published on them, none of which may have been refused.
+    /// Nobody waits for it to have what was published before.
+    pub(crate) fn join_from_start(&mut self, streams: Range<u32>, background: bool) -> Reader {
+        let reader = self.join(streams.clone(), background);
+        for (at, number) in streams.enumerate() {
+            self.ledger.rewind(reader.cursor + at);
+            self.tally.expected += self.streams[number as usize].published;
+        }
+        reader
+    }
+
     /// Books a publication on `stream` that is due at `due_ns` and answers its stamp.
     pub(crate) fn publish(&mut self, stream: u32, due_ns: u64) -> Stamp {
         let entry = &mut self.streams[stream as usize];
@@ -338,6 +349,21 @@ mod tests {
         book.deliver(&late, &second, 2);
         assert!(book.tally().is_sound());
         assert_eq!(book.open(), 0);
+    }
+
+    #[test]
+    fn a_reader_from_the_start_lacks_everything_of_before() {
+        let mut book = book(2);
+        let (first, second) = (data(book.publish(0, 0)), data(book.publish(1, 0)));
+        book.give_up();
+        let reader = book.join_from_start(0..2, false);
+        assert_eq!((book.tally().expected, book.open()), (2, 0));
+        book.deliver(&reader, &first, 1);
+        assert_eq!(book.tally().lost, 1);
+        book.deliver(&reader, &second, 1);
+        book.deliver(&reader, &second, 1);
+        let tally = book.tally();
+        assert_eq!((tally.lost, tally.duplicated, tally.out_of_order), (0, 1, 0));
     }
 
     #[test]

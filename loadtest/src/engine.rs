@@ -36,8 +36,19 @@ pub(crate) struct Subscription {
     pub(crate) streams: Range<u32>,
     /// Checked, but not measured.
     pub(crate) background: bool,
+    /// What it begins with.
+    pub(crate) start: Start,
     /// `SO_RCVBUF`; `None`: the system's.
     pub(crate) receive_bytes: Option<usize>,
+}
+
+/// What a subscriber begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// What is published from now on.
+    Live,
+    /// Everything that the hub has, which is all that was published on its streams: its last event id is `earliest`.
+    Earliest,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,14 +131,20 @@ impl Engine {
             while self.pending >= CONNECTING_MAX {
                 self.await_progress()?;
             }
-            let reader = self.book.join(subscription.streams.clone(), subscription.background);
+            let (streams, background) = (subscription.streams.clone(), subscription.background);
+            let (reader, events) = match subscription.start {
+                Start::Live => (self.book.join(streams, background), Decoder::default()),
+                Start::Earliest => {
+                    (self.book.join_from_start(streams, background), Decoder::after(b"earliest"))
+                }
+            };
             self.subscribers.push(Subscriber {
                 socket: None,
                 phase: Phase::Closed,
                 request: Vec::new(),
                 head: Vec::new(),
                 chunks: Chunked::new(),
-                events: Decoder::default(),
+                events,
                 reader,
                 subscription,
             });
@@ -231,9 +248,14 @@ impl Engine {
         self.poll(deadline_ns)
     }
 
+    /// Publications that await their answer.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.publishers.len() - self.idle.len()
+    }
+
     /// Whether any publication awaits its answer.
     pub(crate) fn is_publishing(&self) -> bool {
-        self.idle.len() < self.publishers.len()
+        self.unanswered() > 0
     }
 
     /// Publishes on `stream` through a publisher that was taken; it was due at `due_ns`.

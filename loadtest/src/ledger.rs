@@ -82,6 +82,11 @@ impl Ledger {
         self.next.len() - 1
     }
 
+    /// Lets a cursor that has nothing yet expect its stream from the start.
+    pub(crate) fn rewind(&mut self, cursor: usize) {
+        self.next[cursor] = 0;
+    }
+
     /// Records that the subscriber of `cursor` got `sequence`.
     pub(crate) fn record(&mut self, cursor: usize, sequence: u64) -> Delivery {
         let next = &mut self.next[cursor];

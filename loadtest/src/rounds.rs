@@ -180,7 +180,7 @@ fn column((at, contestant): (usize, &Contestant)) -> Column {
 }
 
 fn once(common: &Common, scenario: &Scenario, contestant: &Contestant) -> Result<Outcome, String> {
-    let server = Server::start(common, contestant)?;
+    let server = Server::start(common, contestant, scenario.history_sync())?;
     let progress = Progress::new(&contestant.name);
     scenario.run(&Bench { common, server: &server, progress })
 }

@@ -99,24 +99,34 @@ pub(crate) struct Server {
     child: Option<Child>,
     process: Option<u32>,
     wire: Wire,
+    /// Where it keeps its history, removed with it.
+    scratch: Option<PathBuf>,
 }
 
 impl Server {
-    /// Starts the contestant, unless it runs already.
-    pub(crate) fn start(common: &Common, contestant: &Contestant) -> Result<Self, String> {
+    /// Starts the contestant, unless it runs already; a hub with its history in a file when `history_sync` says how.
+    pub(crate) fn start(
+        common: &Common,
+        contestant: &Contestant,
+        history_sync: Option<&str>,
+    ) -> Result<Self, String> {
+        let mut scratch = None;
         let address = free_address()?;
         let mut command = match &contestant.kind {
             Kind::Running { wire, process } => {
-                return Ok(Self { child: None, process: *process, wire: Wire::clone(wire) });
+                return Ok(Self { child: None, process: *process, wire: Wire::clone(wire), scratch });
             }
-            Kind::Start => hub_command(common, address)?,
+            Kind::Start => {
+                scratch = history_sync.map(|_| scratch_folder(common)).transpose()?;
+                hub_command(common, address, scratch.as_deref().zip(history_sync))?
+            }
             Kind::Limit => limit_command(common, address)?,
         };
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = pinned(common.server_cpu, || command.spawn())?
             .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
         let process = Some(child.id());
-        let mut server = Self { child: Some(child), process, wire: Wire::local(address)? };
+        let mut server = Self { child: Some(child), process, wire: Wire::local(address)?, scratch };
         server.await_listening()?;
         Ok(server)
     }
@@ -149,6 +159,15 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.stop();
+        if let Some(scratch) = &self.scratch {
+            let _ = std::fs::remove_dir_all(scratch);
+        }
+    }
+}
+
+impl Server {
+    fn stop(&mut self) {
         let Some(child) = &mut self.child else { return };
         // The child has not been waited for, so its id is still its own.
         if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
@@ -184,7 +203,19 @@ fn pinned<T>(cpu: usize, spawn: impl FnOnce() -> T) -> Result<T, String> {
     Ok(outcome)
 }
 
-fn hub_command(common: &Common, address: SocketAddr) -> Result<Command, String> {
+/// A new folder for the history of one hub.
+fn scratch_folder(common: &Common) -> Result<PathBuf, String> {
+    let folder = common.scratch.clone().unwrap_or_else(std::env::temp_dir);
+    let folder = folder.join(format!("petasos-loadtest-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    Ok(folder)
+}
+
+fn hub_command(
+    common: &Common,
+    address: SocketAddr,
+    history: Option<(&Path, &str)>,
+) -> Result<Command, String> {
     let program = match &common.server {
         Some(path) => path.clone(),
         None => find_hub()?,
@@ -197,6 +228,9 @@ fn hub_command(common: &Common, address: SocketAddr) -> Result<Command, String> 
         .env("CPUS", common.server_cpu.to_string())
         .env("LOG_LEVEL", "error")
         .env("DB_PATH", ":memory:");
+    if let Some((folder, sync)) = history {
+        command.env("DB_PATH", folder.join("updates.db")).env("HISTORY_SYNC", sync);
+    }
     for pair in &common.server_env {
         let (name, value) = pair.split_once('=').ok_or_else(|| format!("{pair}: expected NAME=VALUE"))?;
         command.env(name, value);

@@ -57,17 +57,46 @@ pub(super) fn run(args: &Firehose, bench: &Bench<'_>) -> Result<Outcome, String>
 }
 
 /// Every publisher publishes whenever it is idle, for `nanoseconds`.
-fn flood(engine: &mut Engine, nanoseconds: u64) -> Result<(), String> {
+pub(super) fn flood(engine: &mut Engine, nanoseconds: u64) -> Result<(), String> {
+    flood_through(engine, usize::MAX, nanoseconds)
+}
+
+/// As [`flood`], with no more than `publishers` publications unanswered at any time.
+pub(super) fn flood_through(engine: &mut Engine, publishers: usize, nanoseconds: u64) -> Result<(), String> {
     let start = engine.now_ns();
     let end = start + nanoseconds;
     engine.progress().begin("publishing", nanoseconds / 1_000_000);
     while engine.now_ns() < end {
-        while let Some(publisher) = engine.take_idle() {
-            let now = engine.now_ns();
-            engine.publish(publisher, stream_of(publisher), now)?;
-        }
+        publish_while(engine, |engine| engine.unanswered() < publishers)?;
         engine.poll(end)?;
         engine.progress().set((engine.now_ns() - start) / 1_000_000);
+    }
+    Ok(())
+}
+
+/// Every publisher publishes whenever it is idle, until there are `updates`, all of them answered.
+pub(super) fn publish_all(engine: &mut Engine, updates: u64) -> Result<(), String> {
+    engine.progress().begin("publishing", updates);
+    loop {
+        publish_while(engine, |engine| engine.book.tally().published < updates)?;
+        if engine.book.tally().published >= updates {
+            engine.await_answers()?;
+            // What was refused meanwhile is published again.
+            if engine.book.tally().published >= updates {
+                return Ok(());
+            }
+        }
+        let deadline = engine.now_ns() + SECOND_NS;
+        engine.poll(deadline)?;
+        engine.progress().set(engine.book.tally().published);
+    }
+}
+
+fn publish_while(engine: &mut Engine, goes_on: impl Fn(&Engine) -> bool) -> Result<(), String> {
+    while goes_on(engine) {
+        let Some(publisher) = engine.take_idle() else { return Ok(()) };
+        let now = engine.now_ns();
+        engine.publish(publisher, stream_of(publisher), now)?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The scenarios: each drives an engine against one server and answers figures.
 
 mod churn;
+mod commit;
 mod connect;
 mod fanout;
 mod firehose;
@@ -8,12 +9,14 @@ mod idle;
 mod outcome;
 mod private;
 mod reconnect;
+mod replay;
 mod slow;
 mod topics;
 
 use clap::Subcommand;
 
 pub(crate) use churn::Churn;
+pub(crate) use commit::Commit;
 pub(crate) use connect::Connect;
 pub(crate) use fanout::Fanout;
 pub(crate) use firehose::Firehose;
@@ -21,11 +24,12 @@ pub(crate) use idle::Idle;
 pub(crate) use outcome::{Outcome, micros};
 pub(crate) use private::Private;
 pub(crate) use reconnect::Reconnect;
+pub(crate) use replay::Replay;
 pub(crate) use slow::Slow;
 pub(crate) use topics::Topics;
 
 use crate::args::Common;
-use crate::engine::{Engine, Subscription};
+use crate::engine::{Engine, Start, Subscription};
 use crate::meter::Meter;
 use crate::progress::Progress;
 use crate::server::Server;
@@ -59,6 +63,10 @@ pub(crate) enum Scenario {
     Private(Private),
     /// Everyone reconnects with a last event id while updates are published.
     Reconnect(Reconnect),
+    /// Clients that ask for the whole history at once.
+    Replay(Replay),
+    /// Publications that wait for the disk: one publisher beside many.
+    Commit(Commit),
     /// Subscribers come and go while others are measured.
     Churn(Churn),
 }
@@ -80,6 +88,8 @@ impl Scenario {
             Self::Topics(_) => "topics",
             Self::Private(_) => "private",
             Self::Reconnect(_) => "reconnect",
+            Self::Replay(_) => "replay",
+            Self::Commit(_) => "commit",
             Self::Churn(_) => "churn",
         }
     }
@@ -95,6 +105,8 @@ impl Scenario {
             Self::Topics(args) => args.subscribers,
             Self::Private(args) => args.subscribers,
             Self::Reconnect(args) => args.subscribers,
+            Self::Replay(args) => args.clients,
+            Self::Commit(args) => args.publishers as usize,
             Self::Churn(args) => args.subscribers + args.churners,
         };
         subscribers + OTHER_CONNECTIONS
@@ -105,7 +117,19 @@ impl Scenario {
         match self {
             Self::Fanout(_) | Self::Firehose(_) | Self::Idle(_) | Self::Connect(_) | Self::Churn(_) => true,
             Self::Topics(args) => !args.templates,
-            Self::Slow(_) | Self::Private(_) | Self::Reconnect(_) => false,
+            Self::Slow(_) | Self::Private(_) | Self::Reconnect(_) | Self::Replay(_) | Self::Commit(_) => {
+                false
+            }
+        }
+    }
+
+    /// How the history of a hub that is started for it is kept in a file (`HISTORY_SYNC`); `None`: it is in memory.
+    pub(crate) fn history_sync(&self) -> Option<&'static str> {
+        match self {
+            // Filled fast; it is the reading that counts.
+            Self::Replay(_) => Some("never"),
+            Self::Commit(_) => Some("always"),
+            _ => None,
         }
     }
 
@@ -120,6 +144,8 @@ impl Scenario {
             Self::Topics(args) => topics::run(args, bench),
             Self::Private(args) => private::run(args, bench),
             Self::Reconnect(args) => reconnect::run(args, bench),
+            Self::Replay(args) => replay::run(args, bench),
+            Self::Commit(args) => commit::run(args, bench),
             Self::Churn(args) => churn::run(args, bench),
         }
     }
@@ -170,7 +196,14 @@ impl Bench<'_> {
 
 /// A subscription of an anonymous client to one topic.
 fn subscription(topic: &str, streams: std::ops::Range<u32>) -> Subscription {
-    Subscription { selector: topic.to_owned(), token: None, streams, background: false, receive_bytes: None }
+    Subscription {
+        selector: topic.to_owned(),
+        token: None,
+        streams,
+        background: false,
+        start: Start::Live,
+        receive_bytes: None,
+    }
 }
 
 /// The stream of a publisher where each has one of its own.

@@ -72,6 +72,11 @@ impl Decoder {
         &self.data
     }
 
+    /// A stream that goes on after this event id.
+    pub(crate) fn after(id: &[u8]) -> Self {
+        Self { id: id.to_vec(), ..Self::default() }
+    }
+
     /// The last event id of the stream so far; empty when none was given.
     pub(crate) fn id(&self) -> &[u8] {
         &self.id
