@@ -85,6 +85,11 @@ pub const TRIM_UPDATES_MAX: usize = 256;
 pub const TRIM_IDLE_UPDATES_MAX: usize = 4_096;
 /// What the tables of the history file add to an update, in bytes, about: keys, lengths and half-filled pages.
 pub const RECORD_OVERHEAD_BYTES: u64 = 128;
+/// Event ids that wait in memory for their place in the index of the history file: about 1 MiB. When a file is opened, the ids of
+/// its last updates, up to four times as many, are read again.
+pub const INDEX_WAITING_MAX: usize = 32_768;
+/// How many of them are moved at once, or twice as many as come.
+pub const INDEX_SLICE: usize = 512;
 /// Problems of a history file that a check lists; it counts the others.
 pub const PROBLEMS_MAX: usize = 20;
 /// Bytes given at once to a subscriber that catches up.
@@ -126,3 +131,4 @@ pub const DRAIN_GRACE_MS: u64 = 5_000;
 /// Locked memory that the rings of one executor need.
 pub const MEMLOCK_BYTES_PER_SHARD: u64 = 512 << 10;
 const _: () = assert!(HISTORY_READS_MAX < HISTORY_QUESTIONS_MAX);
+const _: () = assert!(INDEX_SLICE + 2 * COMMIT_BATCH_MAX < INDEX_WAITING_MAX);

@@ -11,12 +11,13 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta` | name | a number: `format`, `trimmed`, `newest`, `newest_unix_ms`, `bytes` |
+//! | `meta` | name | a number: `format`, the two halves of the hash key, and those of `Meta` |
 //! | `updates` | position | [`record`] |
-//! | `ids` | event id, position | nothing: the first entry of an id is its first occurrence |
+//! | `ids` | hash of an event id, position | nothing: see [`index`] |
 
 pub mod archive;
 mod file;
+mod index;
 mod open;
 mod record;
 mod store;
@@ -30,15 +31,17 @@ use redb::{Database, DatabaseError, Durability, ReadableDatabase as _, TableDefi
 use super::{Appended, History, HistoryError, HistoryReader, Position, Retention};
 use crate::limits::{TRIM_IDLE_UPDATES_MAX, TRIM_UPDATES_MAX, UNSYNCED_BYTES_MAX};
 use crate::protocol::frame::Frame;
+use index::Waiting;
 pub use open::OpenError;
 use store::Store;
-use write::{Meta, Stamped};
+use write::{Meta, Stamped, Written};
 
 /// The version of the file's format that this hub reads and writes.
 pub const FORMAT: u64 = 2;
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-const IDS: TableDefinition<'_, (&str, u64), ()> = TableDefinition::new("ids");
+/// The names of the two halves of the key with which ids are hashed.
+const HASH_KEY: [&str; 2] = ["hash_key_0", "hash_key_1"];
 
 /// When an update that was acknowledged is on the disk (`HISTORY_SYNC`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,7 +85,7 @@ impl RedbHistory {
         sync: HistorySync,
     ) -> Result<Self, HistoryError> {
         let meta = Store::meta(&database)?;
-        let store = Arc::new(Store::new(database, open, meta.trimmed));
+        let store = Arc::new(Store::new(database, open)?);
         let mut history = Self { store, retention, sync, meta, unsynced: Vec::new(), unsynced_bytes: 0 };
         // Age is for the first call that knows the time.
         history.discard(0)?;
@@ -115,7 +118,9 @@ impl RedbHistory {
             }
             transact(database, Durability::Immediate, |transaction| {
                 write::truncate(transaction, synced)?;
-                write::append(transaction, unsynced).map(|(_, meta)| meta)
+                // What is read of the file next finds the ids again.
+                let nothing = Waiting::new(std::iter::empty(), 0);
+                write::append(transaction, unsynced, store.hasher, &nothing, None).map(|written| written.meta)
             })
         })?;
         if let Some(found) = reopened {
@@ -189,11 +194,14 @@ impl History for RedbHistory {
         // Only what was discarded before goes with this transaction: should it fail halfway, nothing else is missing.
         let discarded = self.store.discarded();
         let trim_max = TRIM_UPDATES_MAX + 2 * batch.len();
-        let (placed, meta) = self.commit(durability, |transaction| {
+        let store = Arc::clone(&self.store);
+        let slice = store.waiting().next_slice(batch.len());
+        let Written { placed, entries, meta } = self.commit(durability, |transaction| {
             write::trim(transaction, discarded, trim_max)?;
-            write::append(transaction, &stamped)
+            write::append(transaction, &stamped, store.hasher, &store.waiting(), slice.as_ref())
         })?;
         self.meta = meta;
+        store.change_waiting(|waiting| waiting.committed(slice, entries.into_iter(), meta.newest));
         if matches!(durability, Durability::None) {
             self.unsynced_bytes += batch.iter().map(|frame| frame.bytes_held()).sum::<usize>();
             self.unsynced.extend(stamped);

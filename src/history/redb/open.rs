@@ -15,8 +15,9 @@ use redb::{
 };
 
 use super::file::SharedFile;
+use super::index::IDS;
 use super::record::UPDATES;
-use super::{FORMAT, HistorySync, IDS, META, RedbHistory};
+use super::{FORMAT, HASH_KEY, HistorySync, META, RedbHistory};
 use crate::history::Retention;
 use crate::limits::STORE_CACHE_BYTES;
 
@@ -253,7 +254,13 @@ fn begin_if_empty(database: &Database) -> Result<(), Cause> {
 
 fn begin(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
-    transaction.open_table(META)?.insert("format", FORMAT)?;
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    let mut meta = transaction.open_table(META)?;
+    meta.insert("format", FORMAT)?;
+    for (name, half) in HASH_KEY.into_iter().zip([high, low]) {
+        meta.insert(name, half)?;
+    }
+    drop(meta);
     transaction.open_table(UPDATES)?;
     transaction.open_table(IDS)?;
     transaction.commit()?;

@@ -5,9 +5,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase as _};
 
+use super::index::{IDS, IdHasher, Waiting, first_with_id};
 use super::record::{self, Fields, UPDATES};
-use super::write::{Meta, first_with_id};
-use super::{IDS, META, OpenStore, failed};
+use super::write::Meta;
+use super::{HASH_KEY, META, OpenStore, failed};
 use crate::history::{Extent, HistoryError, HistoryReader, Placed, Position, Stretch};
 
 /// The store, shared with the readers. The lock is taken for writing only while a failed store is reopened.
@@ -17,11 +18,25 @@ pub(super) struct Store {
     /// Updates up to this position are out of reach, whether the file still has them or not. Written by the sequencer
     /// alone, after the commit that made them too many.
     discarded: AtomicU64,
+    pub(super) hasher: IdHasher,
+    /// Ids that the file's index does not have yet. Written by the sequencer alone, after the commit.
+    waiting: RwLock<Waiting>,
 }
 
 impl Store {
-    pub(super) fn new(database: Database, open: Box<OpenStore>, discarded: u64) -> Self {
-        Self { database: RwLock::new(Some(database)), open, discarded: AtomicU64::new(discarded) }
+    pub(super) fn new(database: Database, open: Box<OpenStore>) -> Result<Self, HistoryError> {
+        let discarded = AtomicU64::new(Self::meta(&database)?.trimmed);
+        let hasher = read_hasher(&database)?;
+        let waiting = RwLock::new(read_waiting(&database, hasher)?);
+        Ok(Self { database: RwLock::new(Some(database)), open, discarded, hasher, waiting })
+    }
+
+    pub(super) fn waiting(&self) -> RwLockReadGuard<'_, Waiting> {
+        self.waiting.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn change_waiting(&self, change: impl FnOnce(&mut Waiting)) {
+        change(&mut self.waiting.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     pub(super) fn discarded(&self) -> u64 {
@@ -61,6 +76,8 @@ impl Store {
         let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
         let database = (self.open)().map_err(failed)?;
         let restored = restore(&database)?;
+        let waiting = read_waiting(&database, self.hasher)?;
+        self.change_waiting(|place| *place = waiting);
         *place = Some(database);
         Ok(Some(restored))
     }
@@ -85,6 +102,29 @@ impl Store {
             look(&Moment { transaction, before_oldest: discarded.max(meta.trimmed), newest: meta.newest })
         })
     }
+}
+
+pub(super) fn read_hasher(database: &Database) -> Result<IdHasher, HistoryError> {
+    let transaction = database.begin_read().map_err(failed)?;
+    let meta = transaction.open_table(META).map_err(failed)?;
+    let mut key = [0; 2];
+    for (half, name) in key.iter_mut().zip(HASH_KEY) {
+        *half = meta.get(name).map_err(failed)?.ok_or_else(|| failed("its hash key is missing"))?.value();
+    }
+    Ok(IdHasher(key))
+}
+
+/// The ids of the updates that the file's index may lack.
+fn read_waiting(database: &Database, hasher: IdHasher) -> Result<Waiting, HistoryError> {
+    let meta = Store::meta(database)?;
+    let transaction = database.begin_read().map_err(failed)?;
+    let updates = transaction.open_table(UPDATES).map_err(failed)?;
+    let mut entries = Vec::new();
+    for entry in updates.range(meta.indexed + 1..).map_err(failed)? {
+        let (position, value) = entry.map_err(failed)?;
+        entries.push((hasher.hash(record::id(&value.value())), position.value()));
+    }
+    Ok(Waiting::new(entries.into_iter(), meta.newest))
 }
 
 /// What a reader sees.
@@ -135,9 +175,14 @@ impl Moment {
 
 impl HistoryReader for Store {
     fn locate(&self, id: &str) -> Result<Option<Position>, HistoryError> {
+        let hash = self.hasher.hash(id);
+        // Before the transaction begins: what does not wait any more is in the file that it sees.
+        let waiting = self.waiting().positions(hash);
         self.look(|moment| {
             let ids = moment.transaction.open_table(IDS).map_err(failed)?;
-            Ok(first_with_id(&ids, id, moment.before_oldest)?.map(Position::new))
+            let updates = moment.updates()?;
+            let first = first_with_id(&ids, &updates, (id, hash), waiting, moment.before_oldest)?;
+            Ok(first.map(Position::new))
         })
     }
 

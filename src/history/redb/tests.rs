@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::history::Extent;
+use crate::limits::INDEX_WAITING_MAX;
 use crate::protocol::grant::Authorization;
 use crate::protocol::update::Update;
 
@@ -326,7 +327,12 @@ fn an_archive_tells_what_the_hub_wrote_and_finds_what_it_did_not() {
     // An id that the index has lost, and a hole.
     let database = Database::create(directory.file()).expect("ours");
     let transaction = database.begin_write().expect("writable");
-    transaction.open_table(IDS).expect("ours").remove(("a", 1)).expect("there");
+    let mut ids = transaction.open_table(index::IDS).expect("ours");
+    let hasher = store::read_hasher(&database).expect("ours");
+    ids.insert((hasher.hash("b"), 2), ()).expect("room");
+    ids.insert((hasher.hash("c"), 3), ()).expect("room");
+    drop(ids);
+    transaction.open_table(META).expect("ours").insert("indexed", 3).expect("room");
     transaction.open_table(record::UPDATES).expect("ours").remove(2).expect("there");
     transaction.commit().expect("room");
     drop(database);
@@ -337,6 +343,40 @@ fn an_archive_tells_what_the_hub_wrote_and_finds_what_it_did_not() {
         ["the id of update 1 is not in the index", "update 3 follows 1"],
         "and nothing else"
     );
+}
+
+/// More updates than may wait, so that the index in the file, what waits and what is read at the next start all have their part.
+#[test]
+fn every_id_is_found_whether_it_waits_or_is_in_the_file_and_none_that_is_gone() {
+    const HELD: u64 = 4 * INDEX_WAITING_MAX as u64;
+    let directory = Directory::new("index");
+    let retention = Retention { updates_max: HELD, ..Retention::default() };
+    let mut history = open_with(&directory, retention);
+    let mut newest = 0;
+    // Until a sweep has ended, and something is gone.
+    while history.meta.indexed == 0 || newest < HELD + 5_000 {
+        let frames: Vec<_> = (1..=1_000).map(|nth| frame(&format!("u{}", newest + nth))).collect();
+        let appended = history.append(&frames, NOW_MS).expect("room");
+        assert!(appended.placed.iter().all(|placed| placed.first_of_id));
+        newest += 1_000;
+        assert!(newest < 2 * HELD, "no sweep ends");
+    }
+    let twice = history.append(&[frame(&format!("u{}", newest - 500))], NOW_MS).expect("room");
+    assert!(!twice.placed[0].first_of_id);
+    let check = |history: &RedbHistory| {
+        let reader = history.reader();
+        let oldest = reader.extent().expect("readable").before_oldest.get() + 1;
+        for number in (1..=newest).step_by(13).chain([oldest - 1, oldest, newest]) {
+            let expected = (number >= oldest).then_some(Position::new(number));
+            assert_eq!(reader.locate(&format!("u{number}")), Ok(expected), "{number}");
+        }
+        assert_eq!(reader.locate("never"), Ok(None));
+    };
+    check(&history);
+    drop(history);
+    check(&open_with(&directory, retention));
+    let mut archive = archive::Archive::open(&directory.file()).expect("ours");
+    assert_eq!(archive.verify().expect("readable").texts, [""; 0]);
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! What is written to the file: the steps of which transactions are made, and what retention does not keep.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
+use super::index::{Entry, IDS, IdHasher, Slice, Waiting, first_with_id};
 use super::record::{self, Fields, UPDATES};
-use super::{IDS, META, failed};
+use super::{META, failed};
 use crate::history::{HistoryError, Placed, Position, Retention};
 use crate::protocol::frame::Frame;
 
@@ -25,6 +27,8 @@ pub(super) struct Meta {
     pub(super) newest: u64,
     /// When it was published. No later update is older.
     pub(super) newest_unix_ms: u64,
+    /// The file's index of ids has every update up to this one.
+    pub(super) indexed: u64,
     /// Bytes of all updates that were ever appended, as [`record::bytes`] counts them.
     pub(super) bytes: u64,
 }
@@ -39,6 +43,7 @@ impl Meta {
             trimmed: number("trimmed")?,
             newest: number("newest")?,
             newest_unix_ms: number("newest_unix_ms")?,
+            indexed: number("indexed")?,
             bytes: number("bytes")?,
         })
     }
@@ -48,6 +53,7 @@ impl Meta {
             ("trimmed", self.trimmed),
             ("newest", self.newest),
             ("newest_unix_ms", self.newest_unix_ms),
+            ("indexed", self.indexed),
             ("bytes", self.bytes),
         ] {
             table.insert(name, value).map_err(failed)?;
@@ -56,11 +62,19 @@ impl Meta {
     }
 }
 
+/// What an append wrote.
+pub(super) struct Written {
+    pub(super) placed: Vec<Placed>,
+    /// Entries for the index of the ids.
+    pub(super) entries: BTreeSet<Entry>,
+    pub(super) meta: Meta,
+}
+
 /// The tables of one transaction.
 struct Tables<'t> {
     meta: Table<'t, &'static str, u64>,
     updates: Table<'t, u64, Fields<'static>>,
-    ids: Table<'t, (&'static str, u64), ()>,
+    ids: Table<'t, Entry, ()>,
 }
 
 impl<'t> Tables<'t> {
@@ -75,34 +89,45 @@ impl<'t> Tables<'t> {
     /// Removes one update; answers what came before it, in bytes.
     fn remove(&mut self, position: u64) -> Result<Option<u64>, HistoryError> {
         let Some(value) = self.updates.remove(position).map_err(failed)? else { return Ok(None) };
-        let fields = value.value();
-        self.ids.remove((record::id(&fields), position)).map_err(failed)?;
-        Ok(Some(record::head(&fields).bytes_before))
+        Ok(Some(record::head(&value.value()).bytes_before))
     }
 }
 
-/// Appends a batch in the places after the newest.
+/// Appends a batch in the places after the newest, and moves a slice of what waits to the index of the ids. Answers the batch
+/// in its places, the entries of its ids, which wait from now on, and the file's new numbers.
 pub(super) fn append(
     transaction: &WriteTransaction,
     batch: &[Stamped],
-) -> Result<(Vec<Placed>, Meta), HistoryError> {
+    hasher: IdHasher,
+    waiting: &Waiting,
+    slice: Option<&Slice>,
+) -> Result<Written, HistoryError> {
     let mut tables = Tables::open(transaction)?;
     let mut meta = Meta::read(&tables.meta)?;
-    let mut placed = Vec::with_capacity(batch.len());
+    let mut written = Written { placed: Vec::new(), entries: BTreeSet::new(), meta };
     for Stamped { frame, unix_ms } in batch {
         meta.newest += 1;
         meta.newest_unix_ms = *unix_ms;
         let id = frame.id().as_str();
+        let hash = hasher.hash(id);
         // What is discarded and not trimmed yet counts as held: then the tail does not know the id, and asks the history.
-        let first_of_id = first_with_id(&tables.ids, id, 0)?.is_none();
+        let mut others = waiting.positions(hash);
+        others.extend(written.entries.range((hash, 0)..=(hash, u64::MAX)).map(|(_, position)| *position));
+        let Tables { updates, ids, .. } = &mut tables;
+        let first_of_id = first_with_id(ids, updates, (id, hash), others, meta.trimmed)?.is_none();
         let head = record::Head { unix_ms: *unix_ms, bytes_before: meta.bytes, first_of_id };
-        record::insert(&mut tables.updates, meta.newest, head, frame)?;
-        tables.ids.insert((id, meta.newest), ()).map_err(failed)?;
+        record::insert(updates, meta.newest, head, frame)?;
         meta.bytes += record::bytes(frame);
-        placed.push(Placed { position: Position::new(meta.newest), frame: Arc::clone(frame), first_of_id });
+        written.entries.insert((hash, meta.newest));
+        let position = Position::new(meta.newest);
+        written.placed.push(Placed { position, frame: Arc::clone(frame), first_of_id });
+    }
+    if let Some(slice) = slice {
+        slice.write(&mut tables.ids, meta.trimmed)?;
+        meta.indexed = slice.indexed.unwrap_or(meta.indexed);
     }
     meta.write(&mut tables.meta)?;
-    Ok((placed, meta))
+    Ok(Written { meta, ..written })
 }
 
 /// Frees the oldest updates up to `discarded`, but no more than `updates_max`.
@@ -135,22 +160,11 @@ pub(super) fn truncate(transaction: &WriteTransaction, newest: u64) -> Result<()
         meta.newest -= 1;
     }
     meta.trimmed = meta.trimmed.min(newest);
+    meta.indexed = meta.indexed.min(newest);
     if let Some(value) = tables.updates.get(newest).map_err(failed)? {
         meta.newest_unix_ms = record::head(&value.value()).unix_ms;
     }
     meta.write(&mut tables.meta)
-}
-
-/// The first occurrence of an id after `discarded`.
-pub(super) fn first_with_id(
-    ids: &impl ReadableTable<(&'static str, u64), ()>,
-    id: &str,
-    discarded: u64,
-) -> Result<Option<u64>, HistoryError> {
-    let mut occurrences = ids.range((id, discarded + 1)..=(id, u64::MAX)).map_err(failed)?;
-    let Some(first) = occurrences.next() else { return Ok(None) };
-    let (key, ()) = first.map(|(key, _)| (key, ())).map_err(failed)?;
-    Ok(Some(key.value().1))
 }
 
 /// The place before the oldest update that retention keeps; at least `discarded`. The updates that have to go are the

@@ -1,0 +1,95 @@
+//! The history in its file: what a commit of one update and of 64 costs, with and without waiting for the disk; what it costs
+//! to find an id, known or not, and to read a stretch.
+
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use petasos::history::redb::{HistorySync, RedbHistory};
+use petasos::history::{History as _, Position, Retention};
+use petasos::limits::{CATCH_UP_BYTES, CATCH_UP_UPDATES};
+use petasos::protocol::frame::Frame;
+use petasos::protocol::grant::Authorization;
+use petasos::protocol::update::Update;
+
+/// Updates that are in the file before anything is measured.
+const HELD: usize = 100_000;
+const BATCH: usize = 64;
+const NOW_MS: u64 = 1_700_000_000_000;
+
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn folder(name: &str) -> Folder {
+    let path = std::env::temp_dir().join(format!("petasos-bench-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&path).expect("a folder");
+    Folder(path)
+}
+
+/// An update of 200 bytes with an id as the hub makes them.
+fn frame(random: &mut fastrand::Rng) -> Arc<Frame> {
+    let body = format!("topic=https://example.com/books/1&data={}", "x".repeat(142));
+    let id = random.u128(..).to_ne_bytes();
+    let update = Update::parse(body.as_bytes(), Authorization::Selectors, id).expect("a valid body");
+    Arc::new(Frame::encode(&update))
+}
+
+fn frames(random: &mut fastrand::Rng, count: usize) -> Vec<Arc<Frame>> {
+    (0..count).map(|_| frame(random)).collect()
+}
+
+fn history(folder: &Folder, sync: HistorySync, random: &mut fastrand::Rng) -> RedbHistory {
+    let file = folder.0.join("updates.db");
+    let mut filled = RedbHistory::open(&file, Retention::default(), HistorySync::Never).expect("a new file");
+    for _ in 0..HELD / 10_000 {
+        filled.append(&frames(random, 10_000), NOW_MS).expect("room");
+    }
+    drop(filled);
+    RedbHistory::open(&file, Retention::default(), sync).expect("ours")
+}
+
+fn commits(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("commit");
+    group.sample_size(20).measurement_time(Duration::from_secs(3));
+    for (name, sync) in [("never", HistorySync::Never), ("always", HistorySync::Always)] {
+        let mut random = fastrand::Rng::with_seed(1);
+        let folder = folder(name);
+        let mut history = history(&folder, sync, &mut random);
+        for count in [1, BATCH] {
+            group.throughput(Throughput::Elements(count as u64));
+            group.bench_function(BenchmarkId::new(name, count), |bencher| {
+                bencher.iter_batched(
+                    || frames(&mut random, count),
+                    |batch| history.append(&batch, NOW_MS).expect("room"),
+                    criterion::BatchSize::SmallInput,
+                );
+            });
+        }
+    }
+    group.finish();
+}
+
+fn reads(criterion: &mut Criterion) {
+    let mut random = fastrand::Rng::with_seed(1);
+    let folder = folder("reads");
+    let history = history(&folder, HistorySync::Never, &mut random);
+    let reader = history.reader();
+    let known = reader.newest(1, 1).expect("readable").updates[0].frame.id().clone();
+    let mut group = criterion.benchmark_group("read");
+    group.bench_function("a known id", |bencher| bencher.iter(|| black_box(reader.locate(known.as_str()))));
+    group.bench_function("an unknown id", |bencher| bencher.iter(|| black_box(reader.locate("urn:uuid:no"))));
+    group.bench_function("a stretch", |bencher| {
+        bencher.iter(|| black_box(reader.read(Position::new(1_000), CATCH_UP_UPDATES, CATCH_UP_BYTES)));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, commits, reads);
+criterion_main!(benches);
