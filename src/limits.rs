@@ -125,8 +125,12 @@ pub const LINGER_MS: u64 = 2_000;
 pub const LINGER_BYTES_MAX: usize = 8 << 20;
 /// Steps of one connection (a read, a request) before the others get their turn.
 pub const SERVE_STEPS_MAX: usize = 16;
-/// Connections with steps left to do that a shard goes on with before it looks at its other work.
-pub const SERVE_TURNS_MAX: usize = 64;
+/// Bytes read from one connection before the others get their turn: heads of many selectors are few steps and much work.
+pub const SERVE_BYTES_MAX: usize = 64 << 10;
+/// Connections that make requests and get their turn before a shard looks at its other work.
+pub const SERVE_TURNS_MAX: usize = 128;
+/// Bytes of a client's text that go into one line of the log.
+pub const LOGGED_TEXT_BYTES_MAX: usize = 256;
 /// Bytes read at once from a socket.
 pub const READ_BYTES_MAX: usize = 64 << 10;
 /// How long a stop may take beyond `DRAIN_TIMEOUT`, in milliseconds.

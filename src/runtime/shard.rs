@@ -136,6 +136,8 @@ pub(super) struct ShardLoop {
     due: VecDeque<(u32, u32)>,
     /// Connections that ran out of steps, by number and serial; each is in here once. No event will tell of them.
     turns: VecDeque<(u32, u32)>,
+    /// Turns that this round has left.
+    turns_left: usize,
     commits_under_way: usize,
     next_serial: u32,
     accept: accept::Accept,
@@ -161,6 +163,7 @@ impl ShardLoop {
             wheel: Wheel::new(now.ms),
             due: VecDeque::new(),
             turns: VecDeque::new(),
+            turns_left: 0,
             commits_under_way: 0,
             next_serial: 0,
             accept: accept::Accept::default(),
@@ -177,9 +180,10 @@ impl ShardLoop {
     pub(super) async fn run(mut self) {
         loop {
             self.now = self.parts.clock.now();
-            let mut busy = self.take_events();
+            // Who waits for a turn goes before who has just sent something.
+            let mut busy = self.take_turns();
+            busy |= self.take_events();
             busy |= self.accept_some();
-            busy |= self.take_turns();
             busy |= self.take_answers();
             busy |= self.take_entries();
             self.write_some();

@@ -16,7 +16,7 @@ use crate::hub::gate::{Answer, Decision, Publisher, Subscription};
 use crate::hub::outbox::Framing;
 use crate::hub::sequencer::{Publication, Ticket};
 use crate::hub::shard::Joining;
-use crate::limits::{SERVE_STEPS_MAX, SERVE_TURNS_MAX};
+use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURNS_MAX};
 use crate::protocol::frame::{COMMENT, COMMENT_CHUNK};
 use crate::runtime::connection::{Flushed, Overdue, Received, Requesting, Waiting};
 use crate::runtime::librarian::Question;
@@ -42,14 +42,21 @@ enum Step {
 }
 
 impl ShardLoop {
-    /// Lets a connection go as far as it can.
+    /// Lets a connection go as far as it may in one turn; when this round has no turn left, in a later one.
     pub(super) fn drive(&mut self, number: u32) {
-        self.with(number, |this, connection| this.serve(number, connection));
+        match self.turns_left.checked_sub(1) {
+            Some(left) => {
+                self.turns_left = left;
+                self.with(number, |this, connection| this.serve(number, connection));
+            }
+            None => self.with(number, |_, _| Fate::Yields),
+        }
     }
 
-    /// Goes on with connections that ran out of steps; answers whether there were any.
+    /// Begins a round of turns with the connections that wait for one; answers whether there were any.
     pub(super) fn take_turns(&mut self) -> bool {
         let count = self.turns.len().min(SERVE_TURNS_MAX);
+        self.turns_left = SERVE_TURNS_MAX - count;
         for _ in 0..count {
             let Some((number, serial)) = self.turns.pop_front() else { break };
             if self.connections.get(number as usize).is_some_and(|connected| connected.serial == serial) {
@@ -162,6 +169,7 @@ impl ShardLoop {
 
     /// Goes as far as the bytes allow, and no further than a client may go that never stops sending.
     fn serve(&mut self, number: u32, connection: &mut Requesting) -> Fate {
+        let mut bytes = 0;
         for _ in 0..SERVE_STEPS_MAX {
             match connection.flush(self.now.ms) {
                 Flushed::All => connection.written(self.now.ms),
@@ -174,10 +182,13 @@ impl ShardLoop {
             if self.stop != Stop::No && connection.is_idle() {
                 return Fate::Closes;
             }
+            if bytes >= SERVE_BYTES_MAX {
+                return Fate::Yields;
+            }
             let step = if connection.is_lingering() { Step::NeedMore } else { self.step(connection) };
             match step {
                 Step::NeedMore => match connection.receive(&mut self.read_buffer, self.now.ms) {
-                    Received::Some => {}
+                    Received::Some(count) => bytes += count,
                     Received::Nothing => return Fate::Waits,
                     Received::End => return Fate::Closes,
                 },
