@@ -9,6 +9,7 @@ mod common;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use common::{Client, DEADLINE, Hub, Stream, get, post, publisher};
 use petasos::limits::{LINGER_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURNS_MAX};
@@ -82,6 +83,23 @@ fn a_crowd_of_pipelines_is_answered_to_the_last_request() {
         }
     }
     others_are_served(&hub);
+}
+
+/// The end of a client's bytes is told once. It was forgotten when it came before its stream began, and the stream then
+/// stayed for as long as the client left its other half open.
+#[test]
+fn who_has_left_before_its_stream_begins_gets_none() {
+    let hub = Hub::start(&[ONE_SHARD]);
+    hub.publish("topic=b");
+    for query in ["topic=a", "topic=a&lastEventID=never"] {
+        for _ in 0..50 {
+            let mut client = hub.connect();
+            client.send(&get(query, ""));
+            client.socket.shutdown(Shutdown::Write).expect("a socket");
+            let until = Instant::now() + DEADLINE;
+            while client.read_some(until) {}
+        }
+    }
 }
 
 #[test]

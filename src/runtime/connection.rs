@@ -48,6 +48,8 @@ pub(super) struct Requesting {
     /// Bytes that may still be thrown away, when it lingers.
     lingering: Option<usize>,
     served: bool,
+    /// The client sends nothing more. Told by the epoll set, once, and perhaps before the connection becomes a stream.
+    pub(super) has_ended: bool,
     /// It has steps left to do and stands in the queue of those that do.
     pub(super) has_turn: bool,
     pub(super) armed_ms: u64,
@@ -106,6 +108,7 @@ impl Requesting {
             wrote_ms: now_ms,
             lingering: None,
             served: false,
+            has_ended: false,
             has_turn: false,
             armed_ms: u64::MAX,
         }

@@ -219,21 +219,28 @@ impl ShardLoop {
             return self.accept.is_ready();
         }
         let (number, serial) = (key as u32, (key >> 32) as u32);
-        let Some(connected) = self.connections.get(number as usize).filter(|it| it.serial == serial) else {
+        let Some(connected) = self.connections.get_mut(number as usize).filter(|it| it.serial == serial)
+        else {
             return;
         };
-        match connected.stage {
+        let ended = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
+        let has_ended = flags.intersects(ended);
+        match &mut connected.stage {
             Stage::Streaming(slot) => {
-                let ended = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
-                if flags.intersects(ended) {
+                let slot = *slot;
+                if has_ended {
                     self.parts.shard.leave(slot);
                 } else if flags.contains(epoll::EventFlags::OUT) {
                     self.parts.shard.writable(slot);
                 }
             }
-            // Who has a turn will see in it what happened.
-            Stage::Requesting(ref requesting) if requesting.has_turn => {}
-            Stage::Requesting(_) => self.drive(number),
+            Stage::Requesting(requesting) => {
+                requesting.has_ended |= has_ended;
+                // Who has a turn will see in it what happened.
+                if !requesting.has_turn {
+                    self.drive(number);
+                }
+            }
             Stage::Taken => {}
         }
     }

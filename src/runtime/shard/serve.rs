@@ -327,6 +327,10 @@ impl ShardLoop {
             self.answer(connection, &response, None);
             return None;
         }
+        if connection.has_ended {
+            // A stream ends when its client does, and no other event will tell of it.
+            return Some(Fate::Closes);
+        }
         let mut opening = Vec::with_capacity(512);
         let date = self.date();
         let http1 =
