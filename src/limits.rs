@@ -8,6 +8,9 @@ pub const SELECTOR_BYTES_MAX: usize = 4_096;
 pub const SELECTORS_MAX_DEFAULT: usize = 1_000;
 /// Compiled size of one URI Template, in states.
 pub const TEMPLATE_STATES_MAX: usize = 4_096;
+/// The same for all selectors of one subscription, each counting as one at least: what an update may cost per byte of its
+/// topic, and what a subscriber may cost in memory.
+pub const SUBSCRIPTION_STATES_MAX: u32 = 16_384;
 /// Topics of one publication.
 pub const TOPICS_MAX: usize = 1_000;
 /// Targets of one publication.
@@ -32,6 +35,7 @@ pub const GRANTS_MAX: usize = 10_000;
 pub const TOKEN_CACHE_MAX: usize = 1_024;
 
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
+const _: () = assert!(TEMPLATE_STATES_MAX < SUBSCRIPTION_STATES_MAX as usize);
 const _: () = assert!(TOKEN_BYTES_MAX < TARGET_BYTES_MAX);
 const _: () = assert!(SELECTOR_BYTES_MAX < TARGET_BYTES_MAX);
 const _: () = assert!(EVENT_ID_BYTES_MAX < TARGET_BYTES_MAX);
@@ -96,6 +100,13 @@ pub const PROBLEMS_MAX: usize = 20;
 pub const CATCH_UP_BYTES: usize = 64 << 10;
 /// Updates looked at in one go for a subscriber that catches up.
 pub const CATCH_UP_UPDATES: usize = 1_024;
+/// Work on subscribers in one go, be it entries of the ring or a round of catching up: subscribers that an update was
+/// offered to, and states of selectors that one was compared with. What is begun, one update, is finished.
+pub const MATCHING_WORK_MAX: u64 = 64 << 10;
+/// Answers of the history a shard takes before it looks at its other work.
+pub const HISTORY_ANSWERS_MAX: usize = 64;
+/// Timers a shard attends to before it looks at its other work.
+pub const TIMERS_MAX: usize = 256;
 /// Reads of the history one shard has under way.
 pub const HISTORY_READS_MAX: usize = 16;
 /// Questions that wait for the history, for each shard: reads and lookups of last event ids (503 beyond).
@@ -124,11 +135,23 @@ pub const RESERVED_FDS: u64 = 64;
 pub const KEEP_ALIVE_IDLE_MS: u64 = 60_000;
 /// How long a closing connection is read and not answered, so that its client can read the answer, in milliseconds.
 pub const LINGER_MS: u64 = 2_000;
+/// Bytes that a closing connection is read for at most; then it is closed with what is left.
+pub const LINGER_BYTES_MAX: usize = 8 << 20;
+/// Steps of one connection (a read, a request) before the others get their turn.
+pub const SERVE_STEPS_MAX: usize = 16;
+/// Bytes read from one connection before the others get their turn: heads of many selectors are few steps and much work.
+pub const SERVE_BYTES_MAX: usize = 64 << 10;
+/// Connections that make requests and get their turn before a shard looks at its other work.
+pub const SERVE_TURNS_MAX: usize = 128;
+/// Bytes of a client's text that go into one line of the log.
+pub const LOGGED_TEXT_BYTES_MAX: usize = 256;
 /// Bytes read at once from a socket.
 pub const READ_BYTES_MAX: usize = 64 << 10;
 /// How long a stop may take beyond `DRAIN_TIMEOUT`, in milliseconds.
 pub const DRAIN_GRACE_MS: u64 = 5_000;
 /// Locked memory that the rings of one executor need.
 pub const MEMLOCK_BYTES_PER_SHARD: u64 = 512 << 10;
+
 const _: () = assert!(HISTORY_READS_MAX < HISTORY_QUESTIONS_MAX);
 const _: () = assert!(INDEX_SLICE + 2 * COMMIT_BATCH_MAX < INDEX_WAITING_MAX);
+const _: () = assert!(BODY_BYTES_MAX_DEFAULT < LINGER_BYTES_MAX);

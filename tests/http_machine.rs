@@ -14,10 +14,23 @@ const BODY_BYTES_MAX: u64 = 40;
 /// What the machine told, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Told {
-    Head { method: Method, version: Version, path: String, query: Option<String>, host: Option<String> },
+    Head {
+        method: Method,
+        version: Version,
+        path: String,
+        query: Option<String>,
+        host: Option<String>,
+    },
     Body(Vec<u8>),
+    /// What comes before every refusal.
+    Salvaged {
+        is_head: bool,
+        origin: Option<Vec<u8>>,
+    },
     Refused(Refusal),
-    Answered { keep_alive: bool },
+    Answered {
+        keep_alive: bool,
+    },
 }
 
 /// Feeds the pieces, accepts every body, answers everything, and stops when the machine closes.
@@ -52,7 +65,12 @@ fn drain(connection: &mut Connection, told: &mut Vec<Told>) {
                 continue;
             }
             Event::Body(content) => told.push(Told::Body(content)),
-            Event::Refused(refusal) => told.push(Told::Refused(refusal)),
+            Event::Refused(refusal) => {
+                let salvaged = connection.salvaged();
+                let origin = salvaged.origin.map(<[u8]>::to_vec);
+                told.push(Told::Salvaged { is_head: salvaged.is_head, origin });
+                told.push(Told::Refused(refusal));
+            }
         }
         told.push(Told::Answered { keep_alive: connection.begin_answer() });
         connection.answered();
@@ -133,6 +151,25 @@ fn a_refusal_is_told_alike_however_it_is_cut() {
             let end = [Told::Refused(refusal), Told::Answered { keep_alive: false }];
             assert!(told.ends_with(&end), "{bytes:?}: {told:?}");
         }
+    }
+}
+
+/// PROTOCOL section 8: cross-origin headers belong on errors, too, and so the origin must be had from a bad head.
+#[test]
+fn what_is_salvaged_from_a_refused_head_does_not_depend_on_its_cuts() {
+    let origin = "Origin: https://a.example\r\n";
+    for (bytes, is_head, found) in [
+        (format!("GET / HTTP/1.1\r\n{origin}\r\n"), false, true),
+        (format!("HEAD / HTTP/2.0\r\nHost: a\r\n{origin}\r\n"), true, true),
+        (format!("GET / HTTP/1.1\r\n{origin}X: y\n{origin}\r\n"), false, true),
+        (format!("GET / HTTP/1.1\r\nX: y\n{origin}\r\n"), false, false),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\n{origin}{origin}\r\n"), false, false),
+        (format!("HEAD / HTTP/1.1\n{origin}\r\n"), true, false),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\n{origin}{}\r\n", "X: y\r\n".repeat(100)), false, true),
+    ] {
+        let told = however_cut(format!("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n{bytes}").as_bytes());
+        let origin = found.then(|| b"https://a.example".to_vec());
+        assert_eq!(told[told.len() - 3], Told::Salvaged { is_head, origin }, "{bytes:?}");
     }
 }
 

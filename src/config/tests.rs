@@ -42,13 +42,20 @@ fn the_defaults_are_those_of_the_protocol_document() {
     assert_eq!(
         config.warnings,
         [
-            "nothing bounds the history, it grows until the disk is full: set HISTORY_SIZE or HISTORY_MAX_BYTES"
+            "nothing bounds the history, it grows until the disk is full: set HISTORY_SIZE, HISTORY_MAX_BYTES or \
+             HISTORY_MAX_AGE"
         ]
     );
     assert_eq!(config.history_file, Some("updates.db".into()));
     assert_eq!(config.history_sync, HistorySync::Always);
     let bounded = valid(&Options { history_size: some("10"), ..with_key() }, &[]);
     assert_eq!(bounded.warnings, [""; 0]);
+    assert!(bounded.retention.age_max_ms == 0 && bounded.retention.updates_max == 10);
+    let old = valid(&Options { history_max_age: some("30d"), ..with_key() }, &[]);
+    assert_eq!((old.retention.age_max_ms, old.warnings.len()), (30 * 24 * 3_600_000, 0));
+    let kept = Options { history_size: some("10"), history_cleanup_frequency: some("0"), ..with_key() };
+    let kept = valid(&kept, &[]);
+    assert!(kept.retention.is_unbounded() && kept.warnings[0].contains("HISTORY_CLEANUP_FREQUENCY=0"));
     let in_memory = valid(&Options { db_path: some(":memory:"), ..with_key() }, &[]);
     assert_eq!(in_memory.history_file, None);
     assert_eq!(in_memory.warnings.len(), 2, "{:?}", in_memory.warnings);
@@ -67,6 +74,8 @@ fn every_mistake_is_listed_at_once_and_no_secret_is() {
         publisher_jwt_key_file: some("/key"),
         cors_allowed_origins: some("example.com"),
         history_sync: some("sometimes"),
+        history_max_age: some("old"),
+        history_cleanup_frequency: some("2"),
         shards: some("4"),
         cpus: some("0,7"),
         log_format: some("XML"),
@@ -86,6 +95,8 @@ fn every_mistake_is_listed_at_once_and_no_secret_is() {
         "SUBSCRIBER_JWT_KEY",
         "CORS_ALLOWED_ORIGINS",
         "HISTORY_SYNC",
+        "HISTORY_MAX_AGE",
+        "HISTORY_CLEANUP_FREQUENCY",
         "SHARDS",
         "CPUS",
         "LOG_FORMAT",
@@ -169,7 +180,6 @@ fn settings_of_other_versions_are_refused_unless_they_are_off() {
         ("ACCESS_LOG", "0"),
         ("CERT_FILE", ""),
         ("COMPRESS", "false"),
-        ("HISTORY_MAX_AGE", "0s"),
         ("SUBSCRIPTIONS", "0"),
         ("USE_FORWARDED_HEADERS", "0"),
         ("WRITE_TIMEOUT", "0s"),
@@ -180,8 +190,6 @@ fn settings_of_other_versions_are_refused_unless_they_are_off() {
         ("ACME_HOSTS", "example.com"),
         ("CERT_FILE", "/cert.pem"),
         ("COMPRESS", "1"),
-        ("HISTORY_CLEANUP_FREQUENCY", "0"),
-        ("HISTORY_MAX_AGE", "1h"),
         ("KEY_FILE", "/key.pem"),
         ("METRICS_ADDR", ":9090"),
         ("PUBLISHER_JWKS_URL", "https://example.com/keys"),

@@ -17,6 +17,8 @@
 //! - [`Event::Head`]: either [`Connection::accept_body`], or answer at once;
 //! - [`Event::Body`], [`Event::Refused`]: answer.
 //!
+//! A head that cannot be read still tells some of what its refusal needs: [`Connection::salvaged`].
+//!
 //! To answer: [`Connection::begin_answer`] says whether the connection will go on, which the answer's head must tell;
 //! when the answer is written, [`Connection::answered`]. A subscription never ends here: the caller drops the machine,
 //! and with it every byte behind the request.
@@ -31,6 +33,7 @@ use crate::http::body::{Body, BodyLength};
 use crate::http::head::{Head, parse_complete};
 use crate::http::refusal::Refusal;
 use crate::http::request::Request;
+use crate::http::salvage::{Salvaged, salvage};
 use crate::http::scan::{Scanner, skip_empty_lines, starts_empty_line};
 use crate::limits::{EMPTY_LINES_MAX, HEAD_BYTES_MAX, PIPELINED_BYTES_MAX, READ_BUFFER_BYTES_MAX};
 
@@ -79,11 +82,29 @@ pub struct Connection {
 
 #[derive(Debug)]
 enum State {
-    Head { scanner: Scanner, empty_lines_left: usize },
-    Deciding { head_bytes: usize, body_length: BodyLength, expect_continue: bool, keep_alive: bool },
-    Body { body: Body, content: Vec<u8>, keep_alive: bool },
+    Head {
+        scanner: Scanner,
+        empty_lines_left: usize,
+    },
+    Deciding {
+        head_bytes: usize,
+        body_length: BodyLength,
+        expect_continue: bool,
+        keep_alive: bool,
+    },
+    Body {
+        body: Body,
+        content: Vec<u8>,
+        keep_alive: bool,
+    },
     RefusedBody(Refusal),
-    Answering { keep_alive: bool },
+    /// A head was refused. Its first lines, which were read before what is wrong, take so many bytes of the buffer.
+    RefusedHead {
+        sound_bytes: usize,
+    },
+    Answering {
+        keep_alive: bool,
+    },
     Closed,
 }
 
@@ -108,7 +129,10 @@ impl Connection {
             State::Head { .. } | State::Body { .. } => HEAD_BYTES_MAX.saturating_sub(held),
             State::Deciding { head_bytes, .. } => PIPELINED_BYTES_MAX.saturating_sub(held - head_bytes),
             State::Answering { keep_alive: true } => PIPELINED_BYTES_MAX.saturating_sub(held),
-            State::Answering { keep_alive: false } | State::RefusedBody(_) | State::Closed => 0,
+            State::Answering { keep_alive: false }
+            | State::RefusedBody(_)
+            | State::RefusedHead { .. }
+            | State::Closed => 0,
         }
     }
 
@@ -138,7 +162,9 @@ impl Connection {
             State::Head { .. } => self.poll_head(),
             State::Body { .. } => self.poll_body(),
             State::RefusedBody(refusal) => self.refuse(refusal),
-            State::Deciding { .. } | State::Answering { .. } | State::Closed => Event::NeedMore,
+            State::Deciding { .. } | State::RefusedHead { .. } | State::Answering { .. } | State::Closed => {
+                Event::NeedMore
+            }
         }
     }
 
@@ -179,7 +205,9 @@ impl Connection {
             }
             State::Answering { keep_alive } => keep_alive,
             State::Closed => return false,
-            State::Head { .. } | State::Body { .. } | State::RefusedBody(_) => false,
+            State::Head { .. } | State::Body { .. } | State::RefusedBody(_) | State::RefusedHead { .. } => {
+                false
+            }
         };
         self.state = State::Answering { keep_alive };
         if !keep_alive {
@@ -203,8 +231,21 @@ impl Connection {
             State::Head { .. } if self.held().is_empty() => Phase::Idle,
             State::Head { .. } => Phase::Head,
             State::Body { .. } => Phase::Body,
-            State::Deciding { .. } | State::RefusedBody(_) | State::Answering { .. } => Phase::Answering,
+            State::Deciding { .. }
+            | State::RefusedBody(_)
+            | State::RefusedHead { .. }
+            | State::Answering { .. } => Phase::Answering,
             State::Closed => Phase::Closed,
+        }
+    }
+
+    /// What can be had of the head that is being read, or that was refused, until its answer begins. It depends on the
+    /// bytes before what is wrong and not on how they were cut.
+    pub fn salvaged(&self) -> Salvaged<'_> {
+        match &self.state {
+            State::Head { scanner, .. } => salvage(self.held(), scanner.complete_lines_bytes()),
+            State::RefusedHead { sound_bytes } => salvage(self.held(), *sound_bytes),
+            _ => Salvaged::default(),
         }
     }
 
@@ -223,7 +264,10 @@ impl Connection {
                 self.state = State::Head { scanner, empty_lines_left };
                 return Event::NeedMore;
             }
-            Err(refusal) => return self.refuse(refusal),
+            Err(refusal) => {
+                self.state = State::RefusedHead { sound_bytes: scanner.complete_lines_bytes() };
+                return Event::Refused(refusal);
+            }
         };
         match parse_complete(&self.buffer[self.start..self.start + head_bytes]) {
             Ok(Head { request, body_length, keep_alive }) => {
@@ -232,7 +276,7 @@ impl Connection {
                 Event::Head(Box::new(request))
             }
             Err(refusal) => {
-                self.state = State::Answering { keep_alive: false };
+                self.state = State::RefusedHead { sound_bytes: head_bytes };
                 Event::Refused(refusal)
             }
         }

@@ -15,6 +15,7 @@ pub mod refusal;
 pub mod request;
 pub mod response;
 pub mod route;
+pub mod salvage;
 mod scan;
 pub mod status;
 pub mod subscribe_query;

@@ -41,8 +41,6 @@ pub enum Refusal {
     Expectation,
     /// A field that may be given once is given several times; the name of the field.
     Repeated(&'static str),
-    /// The value of `Last-Event-ID` is not UTF-8 (WHATWG HTML, section 9.2.4).
-    LastEventId,
     /// The chunked coding is broken (RFC 9112, section 7.1).
     Chunk,
     /// Chunk extensions or trailers are larger than allowed.
@@ -71,7 +69,6 @@ impl Refusal {
             | Self::LengthAndCoding
             | Self::TransferEncoding
             | Self::Repeated(_)
-            | Self::LastEventId
             | Self::Chunk
             | Self::ChunkOverhead => Status::BadRequest,
         }
@@ -97,7 +94,6 @@ impl fmt::Display for Refusal {
             Self::UnknownCoding => f.write_str("Only the chunked transfer coding is implemented."),
             Self::Expectation => f.write_str("Only the expectation 100-continue is known."),
             Self::Repeated(name) => write!(f, "Repeated {name}."),
-            Self::LastEventId => f.write_str("Last-Event-ID must be valid UTF-8."),
             Self::Chunk => f.write_str("Malformed chunked body."),
             Self::ChunkOverhead => f.write_str("Too many bytes of chunk extensions or trailers."),
             Self::BodyTooLarge => f.write_str("The request body is too large."),

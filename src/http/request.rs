@@ -4,6 +4,7 @@
 //! versions; `Authorization` alone keeps the difference, because the protocol answers 401 to it.
 
 use crate::http::refusal::Refusal;
+use crate::protocol::names::EARLIEST;
 
 /// The method (RFC 9110, section 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,7 +111,7 @@ pub struct Request<'a> {
     pub referer: Option<&'a [u8]>,
     /// `Content-Type`.
     pub content_type: Option<&'a [u8]>,
-    /// `Last-Event-ID`, valid UTF-8.
+    /// `Last-Event-ID`; `earliest` when it is not UTF-8.
     pub last_event_id: Option<&'a str>,
     /// `Accept`.
     pub accept: Lines<'a>,
@@ -154,7 +155,7 @@ impl<'a> Request<'a> {
     /// HTTP/1 message is the business of [`crate::http::head`].
     ///
     /// # Errors
-    /// [`Refusal::Repeated`], [`Refusal::LastEventId`] and [`Refusal::Expectation`].
+    /// [`Refusal::Repeated`] and [`Refusal::Expectation`].
     pub fn field(&mut self, name: &str, value: &'a [u8]) -> Result<(), Refusal> {
         // The length alone tells most names apart, so that a field costs one comparison, not thirteen.
         let is = |known: &str| name.eq_ignore_ascii_case(known);
@@ -172,7 +173,9 @@ impl<'a> Request<'a> {
                 }
             }
             13 if is("last-event-id") => {
-                let id = std::str::from_utf8(value).map_err(|_| Refusal::LastEventId)?;
+                // Every event id is UTF-8, so this names none that is held: as good as `earliest` (PROTOCOL section 6). Read
+                // leniently, it could name another event, and the client would miss updates unawares.
+                let id = std::str::from_utf8(value).unwrap_or(EARLIEST);
                 once(&mut self.last_event_id, id, "Last-Event-ID")?;
             }
             13 if is("if-none-match") => self.if_none_match.push(value),
@@ -260,9 +263,14 @@ mod tests {
     }
 
     #[test]
-    fn a_last_event_id_that_is_not_utf8_is_refused() {
-        assert_eq!(get().field("Last-Event-ID", b"\xff"), Err(Refusal::LastEventId));
-        assert_eq!(get().field("Last-Event-ID", "é".as_bytes()), Ok(()));
+    fn a_last_event_id_that_is_not_utf8_is_unknown_and_never_another_id() {
+        for (value, read) in
+            [("é".as_bytes(), "é"), (b"\xff", EARLIEST), (b"\xe9", EARLIEST), (b"a\xff", EARLIEST)]
+        {
+            let mut request = get();
+            assert_eq!(request.field("Last-Event-ID", value), Ok(()));
+            assert_eq!(request.last_event_id, Some(read), "{value:?}");
+        }
     }
 
     #[test]

@@ -18,6 +18,11 @@ pub(crate) struct Scanner {
 }
 
 impl Scanner {
+    /// Bytes of the lines that were found complete and well ended.
+    pub(crate) fn complete_lines_bytes(&self) -> usize {
+        self.line_start
+    }
+
     /// The length of the head including its empty line, once that is in `head`; else none, and the next call must be
     /// given the same bytes with more behind them.
     pub(crate) fn find_end(&mut self, head: &[u8]) -> Result<Option<usize>, Refusal> {

@@ -18,6 +18,7 @@ use crate::http::status::Status;
 use crate::http::subscribe_query::SubscribeQuery;
 use crate::hub::Now;
 use crate::hub::outbox::Framing;
+use crate::limits::SUBSCRIPTION_STATES_MAX;
 use crate::protocol::frame::Frame;
 use crate::protocol::grant::{Authorization, Grant};
 use crate::protocol::names::HUB_PATH;
@@ -168,10 +169,18 @@ impl Gate {
         self.settings.body_bytes_max
     }
 
+    /// What any answer to a request of this origin is [completed](Gate::complete) with, when nothing more is known of it.
+    ///
+    /// Where the origin of a request could not be read (it is asked for with `None`), the answer says what holds for every
+    /// origin: `*` when all are allowed, else no more than `Vary`. A page of a listed origin then sees a network error, as
+    /// Fetch has it for any answer that does not name it; to echo an origin that nobody has read would be a guess.
+    pub fn passage(&self, origin: Option<&[u8]>) -> Passage {
+        Passage { cors: self.settings.cors.decide(origin), has_token_in_url: false }
+    }
+
     /// Decides about a request, before its body is read.
     pub fn decide(&mut self, request: &Request<'_>, now: Now) -> Decision {
-        let mut passage =
-            Passage { cors: self.settings.cors.decide(request.origin), has_token_in_url: false };
+        let mut passage = self.passage(request.origin);
         let command = route(request);
         let decision = match command {
             Command::Publish => self.admit_publisher(request, &mut passage, now).map(Decision::ReadBody),
@@ -296,10 +305,17 @@ impl Gate {
         let query = SubscribeQuery::parse(request, self.settings.selectors_max)
             .map_err(|error| Refused::bad_request(&error))?;
         let selectors: Result<Vec<_>, _> = query.topics.iter().map(|text| Selector::parse(text)).collect();
-        let selectors = selectors.map_err(|error| {
+        let invalid = |error: &dyn fmt::Display| {
             let text = format!("Invalid \"topic\" parameter: {error}");
             Refused::new(Response::bad_request(&text), text)
-        })?;
+        };
+        let selectors = selectors.map_err(|error| invalid(&error))?;
+        if selectors.iter().map(Selector::weight).fold(0, u32::saturating_add) > SUBSCRIPTION_STATES_MAX {
+            let error = format!(
+                "together, the URI Templates must not have more than {SUBSCRIPTION_STATES_MAX} states"
+            );
+            return Err(invalid(&error));
+        }
         Ok(Subscription {
             head_only,
             selectors,

@@ -148,6 +148,8 @@ struct Subscriber {
     /// When the socket last took a byte.
     wrote_ms: u64,
     grant: Rc<Grant>,
+    /// What it costs to compare a topic with its selectors.
+    weight: u32,
     expires_ms: u64,
     /// When the wheel will look at it.
     armed_ms: u64,
@@ -170,6 +172,8 @@ pub struct Counters {
     pub fell_behind: u64,
     /// Subscriptions that began.
     pub joined: u64,
+    /// Work on subscribers, in the unit of [`MATCHING_WORK_MAX`](crate::limits::MATCHING_WORK_MAX).
+    pub work: u64,
 }
 
 /// The subscribers of one core.
@@ -182,8 +186,12 @@ pub struct Shard {
     outboxes: Outboxes,
     tail: Tail,
     wheel: Wheel<(u32, u32)>,
+    /// What the wheel has fired and nobody has attended to.
+    due: VecDeque<(u32, u32)>,
     /// Subscribers to write to.
     dirty: VecDeque<u32>,
+    /// How many of these were there when entries were last taken; they are the first.
+    dirty_since_take: usize,
     /// Subscribers that catch up and are owed nothing at the moment.
     catching_up: VecDeque<u32>,
     /// Subscribers that have read further than this shard has.
@@ -208,7 +216,9 @@ impl Shard {
             outboxes: Outboxes::default(),
             tail: Tail::new(settings.tail, &newest.updates),
             wheel: Wheel::new(now.ms),
+            due: VecDeque::new(),
             dirty: VecDeque::new(),
+            dirty_since_take: 0,
             catching_up: VecDeque::new(),
             ahead_of_shard: Vec::new(),
             reads_wanted: VecDeque::new(),
@@ -266,6 +276,7 @@ impl Shard {
             ahead: Some(Box::new(Ahead { bytes: opening, sent: 0 })),
             wrote_ms: now.ms,
             grant,
+            weight: selectors.iter().map(Selector::weight).fold(0, u32::saturating_add),
             expires_ms,
             armed_ms: u64::MAX,
             generation: self.next_generation,
@@ -301,6 +312,7 @@ impl Shard {
         let frame = &*placed.frame;
         let is_public = *frame.audience() == Audience::Public;
         index.for_each_match(frame.topic_texts(), |slot| {
+            counters.work += 1;
             let subscriber = &mut subscribers[slot as usize];
             if subscriber.state != State::Live
                 || !(is_public || subscriber.grant.may_receive(frame.topic_texts(), frame.audience()))
@@ -333,21 +345,24 @@ impl Shard {
         self.tail.forget_until(before_oldest);
     }
 
-    /// Whether a subscriber waits to be written to. Entries are best taken while none does: then each round of sends
-    /// carries everything that came since the last.
+    /// Whether a subscriber that was owed something when entries were last taken waits to be written to. Entries are best
+    /// taken while none does: then each round of sends carries everything that came since the last. Who came to be owed
+    /// something later does not count: those that catch up always are, and live updates and answers never wait for them.
     pub fn has_unflushed(&self) -> bool {
-        !self.dirty.is_empty()
+        self.dirty_since_take > 0
     }
 
-    /// Whether [`Shard::flush`] or [`Shard::catch_up`] would do something: then the caller must not sleep.
+    /// Whether [`Shard::flush`], [`Shard::catch_up`] or [`Shard::advance`] would do something: then the caller must not
+    /// sleep.
     pub fn has_work(&self) -> bool {
-        !self.dirty.is_empty() || !self.catching_up.is_empty()
+        !self.dirty.is_empty() || !self.catching_up.is_empty() || !self.due.is_empty()
     }
 
     /// Writes to up to `sockets_max` subscribers.
     pub fn flush(&mut self, sockets_max: usize, now: Now, wire: &mut impl Wire) {
         for _ in 0..sockets_max {
             let Some(slot) = self.dirty.pop_front() else { return };
+            self.dirty_since_take = self.dirty_since_take.saturating_sub(1);
             self.flush_one(slot, now, wire);
         }
     }
@@ -474,3 +489,6 @@ impl Subscriber {
         self.state = State::CatchingUp { cursor, from_oldest: false, reading: Reading::No };
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,12 +25,21 @@ impl<K> Wheel<K> {
     }
 
     /// Fires `key` at `deadline_ms` or up to one tick later; at the horizon when that is sooner. Answers when it will.
-    pub fn arm(&mut self, deadline_ms: u64, key: K) -> u64 {
+    /// `armed_ms` is what the last call answered, until that has fired; `u64::MAX` otherwise. A key that fires in time
+    /// anyhow is not put in again, so that asking for one deadline however often costs one entry.
+    pub fn arm(&mut self, deadline_ms: u64, armed_ms: u64, key: K) -> u64 {
+        if deadline_ms >= armed_ms {
+            return armed_ms;
+        }
         let horizon = self.next_tick + WHEEL_TICKS - 1;
         let tick = deadline_ms.div_ceil(WHEEL_TICK_MS).clamp(self.next_tick, horizon);
+        let fires_ms = tick * WHEEL_TICK_MS;
+        if fires_ms >= armed_ms {
+            return armed_ms;
+        }
         self.bucket(tick).push(key);
         self.armed += 1;
-        tick * WHEEL_TICK_MS
+        fires_ms
     }
 
     /// Hands every key whose tick has come to `due`.
@@ -80,8 +89,8 @@ mod tests {
     #[test]
     fn nothing_fires_early_and_everything_within_a_tick() {
         let mut wheel = Wheel::new(1_000);
-        wheel.arm(1_001, 1);
-        wheel.arm(1_000 + 5 * WHEEL_TICK_MS, 2);
+        wheel.arm(1_001, u64::MAX, 1);
+        wheel.arm(1_000 + 5 * WHEEL_TICK_MS, u64::MAX, 2);
         assert!(due(&mut wheel, 1_000).is_empty());
         assert_eq!(due(&mut wheel, 1_000 + WHEEL_TICK_MS), [1]);
         assert_eq!(wheel.next_deadline_ms(), Some(1_000 + 5 * WHEEL_TICK_MS));
@@ -93,17 +102,32 @@ mod tests {
     #[test]
     fn a_deadline_beyond_the_horizon_comes_back_at_the_horizon() {
         let mut wheel = Wheel::new(0);
-        wheel.arm(u64::MAX / 2, 1);
+        wheel.arm(u64::MAX / 2, u64::MAX, 1);
         assert!(due(&mut wheel, (WHEEL_TICKS - 2) * WHEEL_TICK_MS).is_empty());
         assert_eq!(due(&mut wheel, (WHEEL_TICKS - 1) * WHEEL_TICK_MS), [1]);
+    }
+
+    #[test]
+    fn a_deadline_that_is_asked_for_again_and_again_is_one_entry() {
+        let mut wheel = Wheel::new(0);
+        let mut armed_ms = u64::MAX;
+        for _ in 0..1_000 {
+            armed_ms = wheel.arm(WHEEL_TICK_MS + 1, armed_ms, 1);
+        }
+        assert_eq!(wheel.armed, 1);
+        assert_eq!(wheel.arm(u64::MAX, armed_ms, 1), armed_ms, "a later one neither");
+        assert_eq!(wheel.arm(1, armed_ms, 1), WHEEL_TICK_MS, "a sooner one does");
+        assert_eq!(wheel.armed, 2);
+        assert_eq!(wheel.arm(u64::MAX, u64::MAX, 1), u64::MAX);
+        assert_eq!(wheel.armed, 2, "never is no deadline");
     }
 
     #[test]
     fn a_past_deadline_fires_at_the_next_advance_and_a_long_sleep_skips_nothing() {
         let mut wheel = Wheel::new(0);
         assert!(due(&mut wheel, 10 * WHEEL_TICK_MS).is_empty());
-        wheel.arm(3, 1);
-        wheel.arm(11 * WHEEL_TICK_MS, 2);
+        wheel.arm(3, u64::MAX, 1);
+        wheel.arm(11 * WHEEL_TICK_MS, u64::MAX, 2);
         assert_eq!(due(&mut wheel, 1_000 * WHEEL_TICKS * WHEEL_TICK_MS), [1, 2]);
     }
 }

@@ -9,7 +9,8 @@ use crate::limits::EVENT_ID_BYTES_MAX;
 use crate::protocol::names::EARLIEST;
 
 /// The id of one update (draft-07, section "Publication"): not empty, no control character, at most
-/// [`EVENT_ID_BYTES_MAX`] bytes, not starting with `#`, not `earliest`.
+/// [`EVENT_ID_BYTES_MAX`] bytes, not starting with `#`, not `earliest`, and no space at either end: white space around the
+/// value of a header is not part of it (RFC 9110, section 5.5), so `Last-Event-ID` could never name such an id.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(Box<str>);
 
@@ -22,6 +23,8 @@ pub enum EventIdError {
     TooLong,
     /// Holds a control character, which could end the line it is sent in.
     ControlCharacter,
+    /// Starts or ends with a space, which `Last-Event-ID` would lose.
+    SurroundingSpace,
     /// Starts with `#`, or is `earliest`: the protocol keeps both for itself.
     Reserved,
 }
@@ -38,6 +41,9 @@ impl EventId {
             Err(EventIdError::TooLong)
         } else if text.chars().any(char::is_control) {
             Err(EventIdError::ControlCharacter)
+        } else if text.starts_with(' ') || text.ends_with(' ') {
+            // A tab is a control character.
+            Err(EventIdError::SurroundingSpace)
         } else if text.starts_with('#') || text == EARLIEST {
             Err(EventIdError::Reserved)
         } else {
@@ -75,6 +81,7 @@ impl fmt::Display for EventIdError {
             Self::Empty => f.write_str("it must not be empty"),
             Self::TooLong => write!(f, "it must not be longer than {EVENT_ID_BYTES_MAX} bytes"),
             Self::ControlCharacter => f.write_str("it must not hold a control character"),
+            Self::SurroundingSpace => f.write_str("it must neither start nor end with a space"),
             Self::Reserved => write!(f, "it must neither start with \"#\" nor be \"{EARLIEST}\""),
         }
     }
@@ -95,11 +102,15 @@ mod tests {
             ("a\0b", EventIdError::ControlCharacter),
             ("#a", EventIdError::Reserved),
             ("earliest", EventIdError::Reserved),
+            (" a", EventIdError::SurroundingSpace),
+            ("a ", EventIdError::SurroundingSpace),
+            (" ", EventIdError::SurroundingSpace),
+            ("a\t", EventIdError::ControlCharacter),
         ] {
             assert_eq!(EventId::parse(text), Err(error), "{text:?}");
         }
         assert_eq!(EventId::parse(&"x".repeat(EVENT_ID_BYTES_MAX + 1)), Err(EventIdError::TooLong));
-        for text in ["a", "Earliest", "a#", "é", " a ", "urn:uuid:0"] {
+        for text in ["a", "Earliest", "a#", "é", "a b", "\u{a0}a\u{a0}", "urn:uuid:0"] {
             assert_eq!(EventId::parse(text).map(|id| id.to_string()), Ok(text.to_owned()));
         }
     }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::limits::GRANTS_MAX;
+use crate::limits::{GRANTS_MAX, LOGGED_TEXT_BYTES_MAX};
 use crate::protocol::names::ANY;
 use crate::protocol::selector::{Selector, SelectorError};
 use crate::protocol::token::Claims;
@@ -192,13 +192,20 @@ impl fmt::Display for PublishDenial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoClaim => f.write_str("no publish claim"),
-            Self::Topic(topic) => write!(f, "topic not granted: {topic:?}"),
-            Self::Target(target) => write!(f, "target not granted: {target:?}"),
+            Self::Topic(topic) => write!(f, "topic not granted: {:?}", beginning(topic)),
+            Self::Target(target) => write!(f, "target not granted: {:?}", beginning(target)),
         }
     }
 }
 
 impl std::error::Error for PublishDenial {}
+
+/// As much of a text that a client chose as a line of the log may hold: a topic can be as long as a body.
+fn beginning(text: &str) -> &str {
+    let longest = text.len().min(LOGGED_TEXT_BYTES_MAX);
+    let end = (0..=longest).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    &text[..end]
+}
 
 #[cfg(test)]
 mod tests {
@@ -291,6 +298,18 @@ mod tests {
         ] {
             let grant = subscriber(Authorization::Targets, members);
             assert_eq!(grant.may_receive(["t"].into_iter(), &targets(&["x", "y"])), allowed, "{members:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_topic_that_is_not_granted_does_not_fill_the_log() {
+        let grant = publisher(Authorization::Selectors, Some(&["x"]));
+        for length in [LOGGED_TEXT_BYTES_MAX / 2, 1 << 20] {
+            let topic = "\u{e9}".repeat(length);
+            let denial =
+                grant.may_publish([&*topic].into_iter(), &Audience::Public).expect_err("not granted");
+            let text = denial.to_string();
+            assert!(text.contains('\u{e9}') && text.len() <= LOGGED_TEXT_BYTES_MAX + 32, "{}", text.len());
         }
     }
 

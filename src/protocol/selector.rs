@@ -62,6 +62,15 @@ impl Selector {
         }
     }
 
+    /// What it costs to compare a topic with it, in states that each byte may pass; 1 at least.
+    pub fn weight(&self) -> u32 {
+        match self {
+            Self::Any | Self::Exact(_) => 1,
+            // The bound on states fits by far.
+            Self::Template(template) => 1 + template.expression_states() as u32,
+        }
+    }
+
     /// The selector as it was written.
     pub fn as_str(&self) -> &str {
         match self {

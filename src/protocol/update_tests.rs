@@ -55,6 +55,11 @@ fn a_field_cannot_break_its_line() {
 
 #[test]
 fn reserved_ids_and_topics_are_refused() {
+    for id in ["+x", "x+", "%20x%20", "+%20"] {
+        let error = parse(&format!("topic=a&id={id}")).expect_err(id);
+        assert_eq!(error, UpdateError::Id(EventIdError::SurroundingSpace), "{id:?}");
+        assert!(error.to_string().starts_with("Invalid \"id\" parameter: "), "{error}");
+    }
     assert_eq!(parse("topic=a&id=%23x"), Err(UpdateError::Id(EventIdError::Reserved)));
     assert_eq!(parse("topic=a&id=earliest"), Err(UpdateError::Id(EventIdError::Reserved)));
     assert_eq!(parse("topic=/.well-known/mercure/subscriptions/x"), Err(UpdateError::ReservedTopic));

@@ -90,6 +90,15 @@ impl Template {
         self.has_its_ends(topic.as_bytes()) && self.simulate(topic.as_bytes()).0
     }
 
+    /// States of its expressions: what a topic that passes its literal ends may cost at each byte.
+    pub(in crate::protocol) fn expression_states(&self) -> usize {
+        let size = |piece: &Piece| match piece {
+            Piece::Literal { .. } => 0,
+            Piece::Expression(expression) => expression.states().len(),
+        };
+        self.pieces.iter().map(size).sum()
+    }
+
     pub(super) fn pieces(&self) -> &[Piece] {
         &self.pieces
     }

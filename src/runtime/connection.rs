@@ -10,7 +10,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use crate::http::connection::{Connection, Phase};
 use crate::http::request::Version;
 use crate::hub::gate::{Passage, Publisher, Subscription};
-use crate::limits::{KEEP_ALIVE_IDLE_MS, LINGER_MS};
+use crate::limits::{KEEP_ALIVE_IDLE_MS, LINGER_BYTES_MAX, LINGER_MS};
 use crate::protocol::frame::Frame;
 
 /// The timeouts of requests, in milliseconds; 0 is none.
@@ -45,8 +45,13 @@ pub(super) struct Requesting {
     request_since_ms: Option<u64>,
     /// When the socket last took a byte, or the connection began to linger.
     wrote_ms: u64,
-    lingering: bool,
+    /// Bytes that may still be thrown away, when it lingers.
+    lingering: Option<usize>,
     served: bool,
+    /// The client sends nothing more. Told by the epoll set, once, and perhaps before the connection becomes a stream.
+    pub(super) has_ended: bool,
+    /// It has steps left to do and stands in the queue of those that do.
+    pub(super) has_turn: bool,
     pub(super) armed_ms: u64,
 }
 
@@ -64,7 +69,8 @@ pub(super) enum Waiting {
 
 /// What a read of the socket found.
 pub(super) enum Received {
-    Some,
+    /// So many bytes; none when the call was interrupted and has to be made again.
+    Some(usize),
     Nothing,
     End,
 }
@@ -100,8 +106,10 @@ impl Requesting {
             idle_since_ms: now_ms,
             request_since_ms: None,
             wrote_ms: now_ms,
-            lingering: false,
+            lingering: None,
             served: false,
+            has_ended: false,
+            has_turn: false,
             armed_ms: u64::MAX,
         }
     }
@@ -140,39 +148,50 @@ impl Requesting {
         self.served = true;
         self.idle_since_ms = now_ms;
         self.request_since_ms = None;
+        // Nothing of this request may colour the answer to the next, whose head may not be readable.
         self.passage = None;
+        self.version = Version::Http11;
+        self.head_only = false;
         if !goes_on || self.http.phase() == Phase::Closed {
             // Closed at once with unread bytes, the kernel would reset the connection and the answer could be lost.
-            self.lingering = true;
+            self.lingering = Some(LINGER_BYTES_MAX);
             self.wrote_ms = now_ms;
             // A socket that cannot be shut down is gone already, which the next read tells.
             let _ = shutdown(&self.socket, Shutdown::Write);
         }
     }
 
-    /// Reads what the HTTP machine has room for.
+    /// Reads what the HTTP machine has room for; when it lingers, what may still be thrown away.
     pub(super) fn receive(&mut self, buffer: &mut [u8], now_ms: u64) -> Received {
-        let room = if self.lingering { buffer.len() } else { self.http.room().min(buffer.len()) };
+        if self.lingering == Some(0) {
+            return Received::End;
+        }
+        let room = self.lingering.unwrap_or_else(|| self.http.room()).min(buffer.len());
         if room == 0 {
             return Received::Nothing;
         }
         match recv(&self.socket, &mut buffer[..room], RecvFlags::DONTWAIT) {
             Ok((0, _)) => Received::End,
             Ok((count, _)) => {
-                if !self.lingering {
-                    self.request_since_ms.get_or_insert(now_ms);
+                if let Some(left) = &mut self.lingering {
+                    *left -= count;
+                } else {
+                    // Empty lines before a request begin none: they must not start its clock.
+                    if self.request_since_ms.is_none() || self.http.phase() == Phase::Idle {
+                        self.request_since_ms = Some(now_ms);
+                    }
                     self.http.receive(&buffer[..count]);
                 }
-                Received::Some
+                Received::Some(count)
             }
             Err(Errno::AGAIN) => Received::Nothing,
-            Err(Errno::INTR) => Received::Some,
+            Err(Errno::INTR) => Received::Some(0),
             Err(_) => Received::End,
         }
     }
 
     pub(super) fn is_lingering(&self) -> bool {
-        self.lingering
+        self.lingering.is_some()
     }
 
     /// Nothing is owed either way: it can be closed without anybody noticing.
@@ -186,7 +205,7 @@ impl Requesting {
             0 => u64::MAX,
             period_ms => since_ms.saturating_add(period_ms),
         };
-        if self.lingering {
+        if self.is_lingering() {
             return after(self.wrote_ms, LINGER_MS);
         }
         if !self.out.is_empty() {
@@ -208,10 +227,73 @@ impl Requesting {
     pub(super) fn overdue(&self, timeouts: &Timeouts, now_ms: u64) -> Overdue {
         if self.deadline_ms(timeouts) > now_ms {
             Overdue::Nothing
-        } else if self.lingering || !self.out.is_empty() || self.http.phase() == Phase::Idle {
+        } else if self.is_lingering() || !self.out.is_empty() || self.http.phase() == Phase::Idle {
             Overdue::Close
         } else {
             Overdue::Timeout
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    const TIMEOUTS: Timeouts = Timeouts { header_ms: 1_000, read_ms: 0, write_ms: 1_000 };
+
+    fn connected(now_ms: u64) -> (Requesting, OwnedFd) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a pair");
+        (Requesting::new(ours, None, now_ms), theirs)
+    }
+
+    fn receive(requesting: &mut Requesting, theirs: &OwnedFd, bytes: &[u8], now_ms: u64) {
+        send(theirs, bytes, SendFlags::empty()).expect("sent");
+        assert!(matches!(requesting.receive(&mut [0; 1_024], now_ms), Received::Some(_)));
+    }
+
+    /// RFC 9112, section 2.2: old clients end a body with an empty line, which belongs to no request.
+    #[test]
+    fn an_empty_line_long_before_a_request_does_not_let_its_time_run_out() {
+        let (mut requesting, theirs) = connected(0);
+        receive(&mut requesting, &theirs, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1);
+        assert!(matches!(requesting.http.poll(), crate::http::connection::Event::Head(_)));
+        let goes_on = requesting.http.begin_answer();
+        requesting.queue(b"answer", Some(goes_on), 2);
+        assert!(matches!(requesting.flush(2), Flushed::All));
+        requesting.written(2);
+        receive(&mut requesting, &theirs, b"\r\n", 3);
+        assert!(matches!(requesting.http.poll(), crate::http::connection::Event::NeedMore));
+        receive(&mut requesting, &theirs, b"GET / HT", 30_000);
+        assert!(matches!(requesting.http.poll(), crate::http::connection::Event::NeedMore));
+        assert!(matches!(requesting.overdue(&TIMEOUTS, 30_500), Overdue::Nothing));
+        assert!(matches!(requesting.overdue(&TIMEOUTS, 31_000), Overdue::Timeout));
+        receive(&mut requesting, &theirs, b"TP", 30_999);
+        assert_eq!(requesting.deadline_ms(&TIMEOUTS), 31_000, "more of the request gives no more time");
+    }
+
+    #[test]
+    fn a_closing_connection_is_read_up_to_a_bound_of_bytes_and_of_time() {
+        let (mut requesting, theirs) = connected(0);
+        let goes_on = requesting.http.begin_answer();
+        requesting.queue(b"answer", Some(goes_on), 10);
+        assert!(matches!(requesting.flush(10), Flushed::All));
+        requesting.written(10);
+        assert!(requesting.is_lingering());
+        let (chunk, mut buffer) = (vec![b'x'; 64 << 10], vec![0; 64 << 10]);
+        let mut thrown_away = 0;
+        loop {
+            let sent = send(&theirs, &chunk, SendFlags::empty()).expect("sent");
+            match requesting.receive(&mut buffer, 20) {
+                Received::Some(count) => thrown_away += count.min(sent),
+                Received::End => break,
+                Received::Nothing => panic!("bytes that are there are not seen"),
+            }
+            assert_eq!(requesting.deadline_ms(&TIMEOUTS), 10 + LINGER_MS);
+        }
+        assert!(thrown_away <= LINGER_BYTES_MAX + chunk.len(), "{thrown_away}");
     }
 }

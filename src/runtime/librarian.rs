@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::wake::Bell;
 use crate::history::{HistoryError, HistoryReader, Origin, Resume, Stretch, resolve};
 use crate::hub::shard::Read;
-use crate::limits::{CATCH_UP_BYTES, CATCH_UP_UPDATES, HISTORY_QUESTIONS_MAX};
+use crate::limits::{CATCH_UP_BYTES, CATCH_UP_UPDATES, HISTORY_QUESTIONS_MAX, HISTORY_READS_MAX};
 
 /// What a shard asks.
 pub(super) enum Question {
@@ -54,13 +54,17 @@ impl Librarian {
     /// # Errors
     /// Too many questions wait already.
     pub(super) fn ask(&self, question: Question) -> Result<(), HistoryError> {
-        // Answers that are not taken count too, so that their queue keeps its bound.
-        if self.answers.len() >= HISTORY_QUESTIONS_MAX {
-            return Err(HistoryError("too many answers of the history wait".to_owned()));
+        // Lookups leave room for the reads, of which a shard has a bounded number under way: a crowd that comes back must
+        // not end the streams of those that catch up. Answers that are not taken count too, so that their queue keeps its
+        // bound.
+        let lookups_max = HISTORY_QUESTIONS_MAX - HISTORY_READS_MAX;
+        let waiting = self.questions.len().max(self.answers.len());
+        if matches!(question, Question::Resolve { .. }) && waiting >= lookups_max {
+            return Err(HistoryError("too many lookups in the history wait".to_owned()));
         }
         self.questions
             .try_send(question)
-            .map_err(|_| HistoryError("too many reads of the history wait".to_owned()))
+            .map_err(|_| HistoryError("too many questions for the history wait".to_owned()))
     }
 
     /// The next answer, if there is one.
@@ -90,5 +94,29 @@ impl Desk {
             }
             self.bell.ring();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::memory::MemoryHistory;
+    use crate::history::{History as _, Position, Retention};
+
+    #[test]
+    fn a_crowd_that_comes_back_leaves_room_for_those_that_catch_up() {
+        let history = MemoryHistory::new(Retention::default());
+        let (librarian, desk) = open(history.reader(), Arc::default());
+        let lookup = || Question::Resolve { connection: 0, serial: 0, resume: Resume::Earliest };
+        let mut lookups = 0;
+        while librarian.ask(lookup()).is_ok() {
+            lookups += 1;
+            assert!(lookups <= HISTORY_QUESTIONS_MAX);
+        }
+        for slot in 0..HISTORY_READS_MAX as u32 {
+            let read = Read { slot, generation: 0, after: Position::START };
+            assert_eq!(librarian.ask(Question::Read(read)), Ok(()), "the {slot}th");
+        }
+        drop(desk);
     }
 }

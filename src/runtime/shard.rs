@@ -4,10 +4,14 @@
 //! sends, timers. A round is short, so nothing waits long for anything else; when a round finds nothing to do, the task
 //! sleeps until a socket, the bell or a deadline wakes it. Entries are taken from the ring only when everybody has been
 //! written to, so each send carries all that came meanwhile.
+//!
+//! A round is short because all of its work is bounded, whoever asks for it: what is left over waits in a queue of its own,
+//! and while one of these holds something the task does not sleep, since the sockets' edges are past.
 
 mod accept;
 mod serve;
 
+use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
@@ -35,7 +39,10 @@ use crate::hub::gate::Gate;
 use crate::hub::sequencer::{Entry, Ticket};
 use crate::hub::shard::{Closed, Sent, Shard, Wire};
 use crate::hub::wheel::Wheel;
-use crate::limits::{EVENTS_MAX, FLUSH_BATCH_MAX, READ_BYTES_MAX, RING_BATCH_MAX};
+use crate::limits::{
+    EVENTS_MAX, FLUSH_BATCH_MAX, HISTORY_ANSWERS_MAX, MATCHING_WORK_MAX, READ_BYTES_MAX, RING_BATCH_MAX,
+    TIMERS_MAX,
+};
 use crate::ring::Consumer;
 
 /// What a shard's thread is made of.
@@ -125,6 +132,12 @@ pub(super) struct ShardLoop {
     connections: Slab<Connected>,
     sockets: Sockets,
     wheel: Wheel<(u32, u32)>,
+    /// What the wheel has fired and nobody has attended to.
+    due: VecDeque<(u32, u32)>,
+    /// Connections that ran out of steps, by number and serial; each is in here once. No event will tell of them.
+    turns: VecDeque<(u32, u32)>,
+    /// Turns that this round has left.
+    turns_left: usize,
     commits_under_way: usize,
     next_serial: u32,
     accept: accept::Accept,
@@ -148,6 +161,9 @@ impl ShardLoop {
             connections: Slab::new(),
             sockets: Sockets::default(),
             wheel: Wheel::new(now.ms),
+            due: VecDeque::new(),
+            turns: VecDeque::new(),
+            turns_left: 0,
             commits_under_way: 0,
             next_serial: 0,
             accept: accept::Accept::default(),
@@ -164,7 +180,9 @@ impl ShardLoop {
     pub(super) async fn run(mut self) {
         loop {
             self.now = self.parts.clock.now();
-            let mut busy = self.take_events();
+            // Who waits for a turn goes before who has just sent something.
+            let mut busy = self.take_turns();
+            busy |= self.take_events();
             busy |= self.accept_some();
             busy |= self.take_answers();
             busy |= self.take_entries();
@@ -175,8 +193,8 @@ impl ShardLoop {
                 debug!(shard = self.parts.number, "the shard has stopped");
                 return;
             }
-            // Timers and the stop leave bytes to write, too.
-            if busy || self.parts.shard.has_work() {
+            // Timers and the stop leave bytes to write, too, and everything above may leave a connection with a turn.
+            if busy || self.parts.shard.has_work() || !self.turns.is_empty() || !self.due.is_empty() {
                 glommio::yield_if_needed().await;
             } else {
                 self.sleep().await;
@@ -201,19 +219,28 @@ impl ShardLoop {
             return self.accept.is_ready();
         }
         let (number, serial) = (key as u32, (key >> 32) as u32);
-        let Some(connected) = self.connections.get(number as usize).filter(|it| it.serial == serial) else {
+        let Some(connected) = self.connections.get_mut(number as usize).filter(|it| it.serial == serial)
+        else {
             return;
         };
-        match connected.stage {
+        let ended = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
+        let has_ended = flags.intersects(ended);
+        match &mut connected.stage {
             Stage::Streaming(slot) => {
-                let ended = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
-                if flags.intersects(ended) {
+                let slot = *slot;
+                if has_ended {
                     self.parts.shard.leave(slot);
                 } else if flags.contains(epoll::EventFlags::OUT) {
                     self.parts.shard.writable(slot);
                 }
             }
-            Stage::Requesting(_) => self.drive(number),
+            Stage::Requesting(requesting) => {
+                requesting.has_ended |= has_ended;
+                // Who has a turn will see in it what happened.
+                if !requesting.has_turn {
+                    self.drive(number);
+                }
+            }
             Stage::Taken => {}
         }
     }
@@ -227,6 +254,7 @@ impl ShardLoop {
         let mut ours: Vec<(Ticket, bool)> = Vec::new();
         let mut bytes = 0;
         let mut is_last = false;
+        let until = shard.counters().work + MATCHING_WORK_MAX;
         let count = ring.drain(RING_BATCH_MAX, |entry| {
             match entry {
                 Entry::Published { placed, ticket } => {
@@ -240,7 +268,7 @@ impl ShardLoop {
                 Entry::Discarded { before_oldest } => shard.forget_until(*before_oldest),
                 Entry::End => is_last = true,
             }
-            bytes < *batch_bytes_max
+            bytes < *batch_bytes_max && shard.counters().work < until
         });
         if count > 0 {
             shard.moved();
@@ -266,11 +294,11 @@ impl ShardLoop {
     }
 
     fn advance_timers(&mut self) {
-        let Self { parts: Parts { shard, .. }, sockets, now, wheel, .. } = self;
+        let Self { parts: Parts { shard, .. }, sockets, now, wheel, due, .. } = self;
         shard.advance(*now, sockets);
-        let mut due = Vec::new();
-        wheel.advance(now.ms, |key| due.push(key));
-        for (number, serial) in due {
+        wheel.advance(now.ms, |key| due.push_back(key));
+        for _ in 0..TIMERS_MAX {
+            let Some((number, serial)) = self.due.pop_front() else { return };
             self.look_at(number, serial);
         }
     }
@@ -288,7 +316,12 @@ impl ShardLoop {
 
     fn take_answers(&mut self) -> bool {
         let mut any = false;
-        while let Some(answer) = self.parts.librarian.answer() {
+        let until = self.parts.shard.counters().work + MATCHING_WORK_MAX;
+        for _ in 0..HISTORY_ANSWERS_MAX {
+            if self.parts.shard.counters().work >= until {
+                break;
+            }
+            let Some(answer) = self.parts.librarian.answer() else { break };
             any = true;
             match answer {
                 Answer::Read(read, stretch) => {

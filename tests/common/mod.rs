@@ -265,7 +265,7 @@ impl Stream {
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
         let chunked = header(&head, "Transfer-Encoding") == Some("chunked");
         let mut stream = Self { client, status, head, chunked, text: String::new(), ended: false };
-        // The first events may have come with the head.
+        // Events may have come with the head: whoever waited for more before looking at them would wait for a heartbeat.
         stream.decode(true);
         stream
     }

@@ -4,10 +4,10 @@
 //! socket has taken that. Stretches come from the tail, or from reads of the history that the caller runs; the number
 //! of those under way is bounded, whatever the number of subscribers.
 
-use super::{Closed, Reading, Shard, State, Subscriber};
+use super::{Closed, Counters, Reading, Shard, State, Subscriber};
 use crate::history::{HistoryError, Placed, Position, Stretch};
 use crate::hub::outbox::Outboxes;
-use crate::limits::{CATCH_UP_BYTES, CATCH_UP_UPDATES, HISTORY_READS_MAX};
+use crate::limits::{CATCH_UP_BYTES, CATCH_UP_UPDATES, HISTORY_READS_MAX, MATCHING_WORK_MAX};
 use crate::protocol::trie::TopicIndex;
 
 /// A read of the history that a shard asks for.
@@ -22,17 +22,24 @@ pub struct Read {
 }
 
 impl Shard {
-    /// Goes on with up to `subscribers_max` subscribers that catch up.
+    /// Goes on with up to `subscribers_max` subscribers that catch up, and stops early when that was work enough: a long
+    /// history of which they get little is as much work as one of which they get all.
     pub fn catch_up(&mut self, subscribers_max: usize) {
+        let until = self.counters.work + MATCHING_WORK_MAX;
         for _ in 0..subscribers_max.min(self.catching_up.len()) {
+            if self.counters.work >= until {
+                return;
+            }
             if let Some(slot) = self.catching_up.pop_front() {
-                self.step(slot);
+                self.step(slot, until);
             }
         }
     }
 
-    /// Tells the subscribers that are ahead of the shard that it has moved. To be called after entries were taken.
+    /// Entries were taken: tells the subscribers that are ahead of the shard, and notes who is to be written to before more
+    /// are taken.
     pub fn moved(&mut self) {
+        self.dirty_since_take = self.dirty.len();
         self.catching_up.extend(self.ahead_of_shard.drain(..));
     }
 
@@ -74,13 +81,14 @@ impl Shard {
             // Also when nothing came although the shard is further on: the history was discarded as a whole.
             return self.end(read.slot, Closed::HistoryGap);
         }
+        let until = self.counters.work + MATCHING_WORK_MAX;
         let Self { subscribers, index, outboxes, counters, .. } = self;
         let subscriber = &mut subscribers[read.slot as usize];
-        counters.deliveries += subscriber.offer(read.slot, index, outboxes, stretch.updates.iter());
+        subscriber.offer(read.slot, index, outboxes, stretch.updates.iter(), counters, until);
         self.after_offer(read.slot);
     }
 
-    fn step(&mut self, slot: u32) {
+    fn step(&mut self, slot: u32, until: u64) {
         let Self { subscribers, index, outboxes, tail, position, counters, .. } = self;
         let Some(subscriber) = subscribers.get_mut(slot as usize) else { return };
         let State::CatchingUp { cursor, reading: Reading::No, .. } = subscriber.state else { return };
@@ -96,19 +104,14 @@ impl Shard {
             subscriber.state = State::Live;
             return;
         }
-        let given = tail
-            .after(cursor)
-            .map(|updates| subscriber.offer(slot, index, outboxes, updates.take(CATCH_UP_UPDATES)));
-        match given {
-            Some(given) => {
-                counters.deliveries += given;
-                self.after_offer(slot);
-            }
-            None => {
-                subscriber.state = subscriber.state.reading(Reading::Wanted);
-                self.reads_wanted.push_back(slot);
-            }
-        }
+        let Some(updates) = tail.after(cursor) else {
+            subscriber.state = subscriber.state.reading(Reading::Wanted);
+            self.reads_wanted.push_back(slot);
+            return;
+        };
+        let updates = updates.take(CATCH_UP_UPDATES);
+        subscriber.offer(slot, index, outboxes, updates, counters, until);
+        self.after_offer(slot);
     }
 
     fn after_offer(&mut self, slot: u32) {
@@ -127,30 +130,34 @@ impl Shard {
 
 impl Subscriber {
     /// Queues those of the updates that it selected and may receive now, and moves its cursor behind the last it was
-    /// offered; answers how many it was given. Stops when enough is pending.
+    /// offered. Stops when enough is pending, or when the counter of work has come to `until`.
     fn offer<'u>(
         &mut self,
         slot: u32,
         index: &TopicIndex,
         outboxes: &mut Outboxes,
         updates: impl Iterator<Item = &'u Placed>,
-    ) -> u64 {
-        let mut given = 0;
+        counters: &mut Counters,
+        until: u64,
+    ) {
         for placed in updates {
             self.state =
                 State::CatchingUp { cursor: placed.position, from_oldest: false, reading: Reading::No };
             let frame = &*placed.frame;
+            counters.work += frame.topics().len() as u64 * u64::from(self.weight);
             if index.slot_matches(slot, frame.topic_texts())
                 && self.grant.may_receive(frame.topic_texts(), frame.audience())
             {
                 outboxes.append(&mut self.pending, self.framing, placed);
-                given += 1;
+                counters.deliveries += 1;
                 if outboxes.bytes(&self.pending) >= CATCH_UP_BYTES {
-                    break;
+                    return;
                 }
             }
+            if counters.work >= until {
+                return;
+            }
         }
-        given
     }
 }
 

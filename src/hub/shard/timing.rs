@@ -7,14 +7,17 @@ use super::ending::Drain;
 use super::{Ahead, Closed, Sent, Shard, State, Subscriber, Wire};
 use crate::hub::Now;
 use crate::hub::outbox::Framing;
+use crate::limits::TIMERS_MAX;
 use crate::protocol::frame::{COMMENT, COMMENT_CHUNK};
 
 impl Shard {
-    /// Does what is due: heartbeats, expiries, stalled sockets, the drain.
+    /// Does what is due: heartbeats, expiries, stalled sockets, the drain. Of what fires at once, as heartbeats after a
+    /// broadcast do, up to [`TIMERS_MAX`]; the rest is work for the next call.
     pub fn advance(&mut self, now: Now, wire: &mut impl Wire) {
-        let mut due = Vec::new();
-        self.wheel.advance(now.ms, |key| due.push(key));
-        for (slot, generation) in due {
+        let Self { wheel, due, .. } = self;
+        wheel.advance(now.ms, |key| due.push_back(key));
+        for _ in 0..TIMERS_MAX {
+            let Some((slot, generation)) = self.due.pop_front() else { break };
             let is_it = |subscriber: &&mut Subscriber| {
                 subscriber.generation == generation && subscriber.armed_ms <= now.ms
             };
@@ -38,9 +41,7 @@ impl Shard {
     pub(super) fn arm(&mut self, slot: u32) {
         let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { return };
         let deadline_ms = subscriber.deadline_ms(&self.settings);
-        if deadline_ms < subscriber.armed_ms {
-            subscriber.armed_ms = self.wheel.arm(deadline_ms, (slot, subscriber.generation));
-        }
+        subscriber.armed_ms = self.wheel.arm(deadline_ms, subscriber.armed_ms, (slot, subscriber.generation));
     }
 
     fn look_at(&mut self, slot: u32, now: Now, wire: &mut impl Wire) {

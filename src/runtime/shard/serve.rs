@@ -8,6 +8,7 @@ use super::{ShardLoop, Socket, Stage, Stop};
 use crate::history::{HistoryError, Origin};
 use crate::http::connection::{CONTINUE, Event};
 use crate::http::date::HttpDate;
+use crate::http::refusal::Refusal;
 use crate::http::request::{Method, Version};
 use crate::http::response::{Http1, Precedes, Response};
 use crate::http::status::Status;
@@ -15,6 +16,7 @@ use crate::hub::gate::{Answer, Decision, Publisher, Subscription};
 use crate::hub::outbox::Framing;
 use crate::hub::sequencer::{Publication, Ticket};
 use crate::hub::shard::Joining;
+use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURNS_MAX};
 use crate::protocol::frame::{COMMENT, COMMENT_CHUNK};
 use crate::runtime::connection::{Flushed, Overdue, Received, Requesting, Waiting};
 use crate::runtime::librarian::Question;
@@ -23,6 +25,8 @@ use crate::runtime::librarian::Question;
 enum Fate {
     /// It waits for its client, for the ring or for the history.
     Waits,
+    /// It could go on, and has to let others go first.
+    Yields,
     /// It is a stream from here: the subscriber of this slot.
     Streams(u32),
     Closes,
@@ -33,13 +37,36 @@ enum Step {
     NeedMore,
     Decided(Decision),
     Body(Vec<u8>),
-    Answer(Response),
+    Refused(Refusal),
+    Panicked,
 }
 
 impl ShardLoop {
-    /// Lets a connection go as far as it can.
+    /// Lets a connection go as far as it may in one turn; when this round has no turn left, in a later one.
     pub(super) fn drive(&mut self, number: u32) {
-        self.with(number, |this, connection| this.serve(number, connection));
+        match self.turns_left.checked_sub(1) {
+            Some(left) => {
+                self.turns_left = left;
+                self.with(number, |this, connection| this.serve(number, connection));
+            }
+            None => self.with(number, |_, _| Fate::Yields),
+        }
+    }
+
+    /// Begins a round of turns with the connections that wait for one; answers whether there were any.
+    pub(super) fn take_turns(&mut self) -> bool {
+        let count = self.turns.len().min(SERVE_TURNS_MAX);
+        self.turns_left = SERVE_TURNS_MAX - count;
+        for _ in 0..count {
+            let Some((number, serial)) = self.turns.pop_front() else { break };
+            if self.connections.get(number as usize).is_some_and(|connected| connected.serial == serial) {
+                self.with(number, |this, connection| {
+                    connection.has_turn = false;
+                    this.serve(number, connection)
+                });
+            }
+        }
+        count > 0
     }
 
     /// A deadline of a connection fired.
@@ -61,7 +88,9 @@ impl ShardLoop {
             }
             Overdue::Timeout => self.with(number, |this, connection| {
                 let text = "Request Timeout: the request did not arrive in time";
-                this.answer(connection, &Response::text(Status::RequestTimeout, text), Some("timeout"));
+                let response = Response::text(Status::RequestTimeout, text);
+                let answer = this.refusal(connection, response, "timeout");
+                this.give(connection, &answer);
                 this.serve(number, connection)
             }),
         }
@@ -92,7 +121,9 @@ impl ShardLoop {
                 return Fate::Waits;
             };
             match origin {
-                Ok(origin) => this.begin_stream(number, connection, *subscription, Some(origin)),
+                Ok(origin) => this
+                    .begin_stream(connection, *subscription, Some(origin))
+                    .unwrap_or_else(|| this.serve(number, connection)),
                 Err(error) => {
                     error!(%error, "the history cannot be read");
                     let answer =
@@ -124,19 +155,22 @@ impl ShardLoop {
                 self.sockets.attach(slot, Socket { fd: connection.socket, connection: number });
                 Stage::Streaming(slot)
             }
-            Fate::Waits => {
-                let deadline_ms = connection.deadline_ms(&self.parts.timeouts);
-                if deadline_ms < connection.armed_ms {
-                    connection.armed_ms = self.wheel.arm(deadline_ms, (number, serial));
+            fate @ (Fate::Waits | Fate::Yields) => {
+                if matches!(fate, Fate::Yields) && !std::mem::replace(&mut connection.has_turn, true) {
+                    self.turns.push_back((number, serial));
                 }
+                let deadline_ms = connection.deadline_ms(&self.parts.timeouts);
+                connection.armed_ms = self.wheel.arm(deadline_ms, connection.armed_ms, (number, serial));
                 Stage::Requesting(connection)
             }
         };
         self.connections[number as usize].stage = stage;
     }
 
+    /// Goes as far as the bytes allow, and no further than a client may go that never stops sending.
     fn serve(&mut self, number: u32, connection: &mut Requesting) -> Fate {
-        loop {
+        let mut bytes = 0;
+        for _ in 0..SERVE_STEPS_MAX {
             match connection.flush(self.now.ms) {
                 Flushed::All => connection.written(self.now.ms),
                 Flushed::Blocked => return Fate::Waits,
@@ -148,14 +182,24 @@ impl ShardLoop {
             if self.stop != Stop::No && connection.is_idle() {
                 return Fate::Closes;
             }
+            if bytes >= SERVE_BYTES_MAX {
+                return Fate::Yields;
+            }
             let step = if connection.is_lingering() { Step::NeedMore } else { self.step(connection) };
             match step {
                 Step::NeedMore => match connection.receive(&mut self.read_buffer, self.now.ms) {
-                    Received::Some => {}
+                    Received::Some(count) => bytes += count,
                     Received::Nothing => return Fate::Waits,
                     Received::End => return Fate::Closes,
                 },
-                Step::Answer(response) => self.answer(connection, &response, None),
+                Step::Refused(refusal) => {
+                    let answer = self.refusal(connection, Response::refusal(refusal), &refusal.to_string());
+                    self.give(connection, &answer);
+                }
+                Step::Panicked => {
+                    error!(peer = ?connection.peer, "a request made the hub panic; it got 500");
+                    self.fail(connection);
+                }
                 Step::Decided(Decision::Answer(answer)) => self.give(connection, &answer),
                 Step::Decided(Decision::ReadBody(publisher)) => self.read_body(connection, publisher),
                 Step::Decided(Decision::Subscribe(subscription)) => {
@@ -166,6 +210,7 @@ impl ShardLoop {
                 Step::Body(body) => self.publish(number, connection, &body),
             }
         }
+        Fate::Yields
     }
 
     /// Reads the next event of the HTTP machine and decides. A panic in here is a defect that one client has met; it must
@@ -177,23 +222,32 @@ impl ShardLoop {
             Event::Head(request) => {
                 connection.version = request.version;
                 connection.head_only = request.method == Method::Head;
+                connection.passage = Some(gate.passage(request.origin));
                 debug!(peer = ?connection.peer, method = ?request.method, path = request.path, "request");
                 Step::Decided(gate.decide(&request, now))
             }
             Event::Body(body) => Step::Body(body),
-            Event::Refused(refusal) => {
-                info!(peer = ?connection.peer, status = refusal.status().code(), reason = %refusal, "refused");
-                let mut answer = Answer { response: Response::refusal(refusal), reason: None };
-                if let Some(passage) = connection.passage {
-                    answer = gate.complete(answer, passage);
-                }
-                Step::Answer(answer.response)
-            }
+            Event::Refused(refusal) => Step::Refused(refusal),
         }));
-        step.unwrap_or_else(|_| {
-            error!(peer = ?connection.peer, "a request made the hub panic; it got 500");
-            Step::Answer(Response::status_only(Status::InternalServerError))
-        })
+        step.unwrap_or(Step::Panicked)
+    }
+
+    /// The answer to a request that is not carried out, with the headers that belong on every answer to its origin. When its
+    /// head could not be read, the origin is what the lines before the defect say (PROTOCOL section 8: errors included).
+    fn refusal(&self, connection: &mut Requesting, response: Response, reason: &str) -> Answer {
+        let gate = &self.parts.gate;
+        let passage = connection.passage.unwrap_or_else(|| {
+            let salvaged = connection.http.salvaged();
+            connection.head_only = salvaged.is_head;
+            gate.passage(salvaged.origin)
+        });
+        gate.complete(Answer { response, reason: Some(reason.to_owned()) }, passage)
+    }
+
+    fn fail(&mut self, connection: &mut Requesting) {
+        let response = Response::status_only(Status::InternalServerError);
+        let answer = self.refusal(connection, response, "a defect of the hub");
+        self.give(connection, &answer);
     }
 
     fn read_body(&mut self, connection: &mut Requesting, publisher: Publisher) {
@@ -206,9 +260,7 @@ impl ShardLoop {
 
     fn publish(&mut self, number: u32, connection: &mut Requesting, body: &[u8]) {
         let waiting = std::mem::replace(&mut connection.waiting, Waiting::Client);
-        let Waiting::Body(publisher) = waiting else {
-            return self.answer(connection, &Response::status_only(Status::InternalServerError), None);
-        };
+        let Waiting::Body(publisher) = waiting else { return self.fail(connection) };
         let random = uuid::Uuid::new_v4().into_bytes();
         let frame = match self.parts.gate.publish(&publisher, body, random) {
             Ok(frame) => frame,
@@ -255,16 +307,16 @@ impl ShardLoop {
                 }
             },
         };
-        Some(self.begin_stream(number, connection, subscription, origin))
+        self.begin_stream(connection, subscription, origin)
     }
 
+    /// Makes a stream of the connection; not when the request is a `HEAD`, which is answered as any other.
     fn begin_stream(
         &mut self,
-        number: u32,
         connection: &mut Requesting,
         subscription: Subscription,
         origin: Option<Origin>,
-    ) -> Fate {
+    ) -> Option<Fate> {
         let precedes = origin.as_ref().map(|origin| match &origin.known {
             Some(id) => Precedes::Event(id),
             None => Precedes::Earliest,
@@ -273,7 +325,11 @@ impl ShardLoop {
         let response = self.parts.gate.complete(answer, subscription.passage).response;
         if subscription.head_only {
             self.answer(connection, &response, None);
-            return self.serve(number, connection);
+            return None;
+        }
+        if connection.has_ended {
+            // A stream ends when its client does, and no other event will tell of it.
+            return Some(Fate::Closes);
         }
         let mut opening = Vec::with_capacity(512);
         let date = self.date();
@@ -288,7 +344,7 @@ impl ShardLoop {
         let Subscription { selectors, grant, expires_ms, framing, .. } = subscription;
         let opening = opening.into();
         let joining = Joining { selectors, grant, expires_ms, framing, origin, opening };
-        Fate::Streams(self.parts.shard.join(joining, self.now))
+        Some(Fate::Streams(self.parts.shard.join(joining, self.now)))
     }
 
     /// Queues an answer, and logs why when it is a refusal.

@@ -1,0 +1,179 @@
+//! What one round of a shard may take, whoever asks for the work. That streams are right is `tests/simulation`.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::history::Extent;
+use crate::limits::{CATCH_UP_UPDATES, MATCHING_WORK_MAX, TIMERS_MAX};
+use crate::protocol::frame::Frame;
+use crate::protocol::grant::Authorization;
+use crate::protocol::update::Update;
+
+const HEARTBEAT_MS: u64 = 1_000;
+
+/// Sockets that take everything, and count the sends.
+#[derive(Default)]
+struct Sends(usize);
+
+impl Wire for Sends {
+    fn send(&mut self, _slot: u32, bytes: &[u8]) -> Sent {
+        self.0 += 1;
+        Sent::Bytes(bytes.len())
+    }
+}
+
+fn shard() -> Shard {
+    let settings = ShardSettings {
+        heartbeat_ms: HEARTBEAT_MS,
+        dispatch_timeout_ms: 0,
+        subscriber_buffer_bytes: 1 << 20,
+        tail: TailBounds::default(),
+    };
+    let extent = Extent { before_oldest: Position::START, newest: Position::START };
+    Shard::new(settings, &Stretch { updates: Vec::new(), extent }, Now::default())
+}
+
+fn joining(selectors: &[&str], origin: Option<Origin>) -> Joining {
+    let selectors = selectors.iter().map(|text| Selector::parse(text).expect("a selector")).collect();
+    Joining {
+        selectors,
+        grant: Rc::new(Grant::anonymous()),
+        expires_ms: u64::MAX,
+        framing: Framing::Chunked,
+        origin,
+        opening: b"HEAD".as_slice().into(),
+    }
+}
+
+fn earliest() -> Option<Origin> {
+    Some(Origin { cursor: Position::START, known: None })
+}
+
+fn take(shard: &mut Shard, topic: &str) {
+    let body = format!("topic={topic}");
+    let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("a valid body");
+    let position = shard.position().next();
+    shard.take(&Placed { position, frame: Arc::new(Frame::encode(&update)), first_of_id: false });
+    shard.moved();
+}
+
+/// One round of the runtime, but for entries and timers; answers what was done in it.
+fn round(shard: &mut Shard, sends: &mut Sends) -> u64 {
+    let before = shard.counters().work;
+    shard.catch_up(64);
+    shard.flush(64, Now::default(), sends);
+    shard.counters().work - before
+}
+
+#[test]
+fn a_long_history_of_which_a_crowd_gets_nothing_takes_no_longer_a_round_than_one_of_which_it_gets_all() {
+    let mut shard = shard();
+    for _ in 0..2 * CATCH_UP_UPDATES {
+        take(&mut shard, "a");
+    }
+    let selectors: Vec<_> = (0..100).map(|number| format!("/nothing/{number}")).collect();
+    let selectors: Vec<_> = selectors.iter().map(String::as_str).collect();
+    for _ in 0..8 {
+        shard.join(joining(&selectors, earliest()), Now::default());
+    }
+    let (mut sends, mut rounds, mut total) = (Sends::default(), 0, 0);
+    while shard.has_work() {
+        let work = round(&mut shard, &mut sends);
+        assert!(work <= MATCHING_WORK_MAX + selectors.len() as u64, "{work} in one round");
+        (rounds, total) = (rounds + 1, total + work);
+    }
+    assert_eq!(total, 8 * 100 * 2 * CATCH_UP_UPDATES as u64, "everything was looked at once");
+    assert!(rounds >= total / MATCHING_WORK_MAX, "{rounds}");
+}
+
+#[test]
+fn a_stretch_of_the_history_that_is_much_work_is_read_in_parts() {
+    let mut shard = shard();
+    let body = "topic=a".as_bytes();
+    let update = Update::parse(body, Authorization::Selectors, [0; 16]).expect("a valid body");
+    let frame = Arc::new(Frame::encode(&update));
+    let placed =
+        |number| Placed { position: Position::new(number), frame: Arc::clone(&frame), first_of_id: false };
+    shard.position = Position::new(5_000);
+    let selectors: Vec<_> = (0..1_000).map(|number| format!("/nothing/{number}")).collect();
+    let selectors: Vec<_> = selectors.iter().map(String::as_str).collect();
+    shard.join(joining(&selectors, earliest()), Now::default());
+    let mut sends = Sends::default();
+    let mut after = Position::START;
+    for _ in 0..3 {
+        while shard.has_work() {
+            round(&mut shard, &mut sends);
+        }
+        let read = shard.next_read().expect("a read");
+        assert!(read.after >= after, "it goes on where it was");
+        let extent = Extent { before_oldest: Position::START, newest: shard.position() };
+        let first = read.after.next().get();
+        let updates = (first..first + CATCH_UP_UPDATES as u64).map(placed).collect();
+        let before = shard.counters().work;
+        shard.history_read(read, Ok(Stretch { updates, extent }));
+        assert!(shard.counters().work - before <= MATCHING_WORK_MAX + 1_000);
+        after = Position::new(first + MATCHING_WORK_MAX.div_ceil(1_000) - 1);
+    }
+}
+
+/// Those that catch up are owed something in every round. Waiting for them, the shard took no entry, and so neither delivered
+/// nor answered a publisher, for as long as a crowd read the history.
+#[test]
+fn live_updates_do_not_wait_for_a_crowd_that_catches_up() {
+    let mut shard = shard();
+    let mut sends = Sends::default();
+    let long = format!("a&data={}", "x".repeat(2_000));
+    for _ in 0..4_000 {
+        take(&mut shard, &long);
+    }
+    shard.join(joining(&["a"], None), Now::default());
+    while shard.has_work() {
+        round(&mut shard, &mut sends);
+    }
+    for _ in 0..400 {
+        shard.join(joining(&["a"], earliest()), Now::default());
+    }
+    for _ in 0..10 {
+        take(&mut shard, "a");
+        let mut rounds = 0;
+        while shard.has_unflushed() {
+            round(&mut shard, &mut sends);
+            rounds += 1;
+            assert!(rounds <= 400 / 64 + 2, "entries wait for the crowd");
+        }
+    }
+    let behind =
+        shard.subscribers.iter().filter(|(_, it)| matches!(it.state, State::CatchingUp { .. })).count();
+    assert!(behind > 300, "the crowd was done too soon to be a test: {behind}");
+}
+
+#[test]
+fn heartbeats_that_are_due_together_are_sent_in_parts() {
+    let mut shard = shard();
+    let mut sends = Sends::default();
+    for _ in 0..2 * TIMERS_MAX {
+        shard.join(joining(&["a"], None), Now::default());
+    }
+    while shard.has_work() {
+        round(&mut shard, &mut sends);
+    }
+    let later = Now { ms: HEARTBEAT_MS, unix_ms: 0 };
+    for _ in 0..2 {
+        let before = sends.0;
+        shard.advance(later, &mut sends);
+        assert_eq!(sends.0 - before, TIMERS_MAX);
+        assert_eq!(shard.has_work(), sends.0 < 4 * TIMERS_MAX, "the rest is work for the next round");
+    }
+}
+
+#[test]
+fn an_entry_counts_as_much_as_it_concerns_subscribers() {
+    let mut shard = shard();
+    for _ in 0..30 {
+        shard.join(joining(&["a"], None), Now::default());
+    }
+    let before = shard.counters().work;
+    take(&mut shard, "a");
+    take(&mut shard, "b");
+    assert_eq!(shard.counters().work - before, 30);
+}
