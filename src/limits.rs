@@ -114,6 +114,10 @@ pub const LINGER_MS: u64 = 2_000;
 pub const READ_BYTES_MAX: usize = 64 << 10;
 /// How long a stop may take beyond `DRAIN_TIMEOUT`, in milliseconds.
 pub const DRAIN_GRACE_MS: u64 = 5_000;
+/// How often the shards are looked at while the service manager waits for one heartbeat (`WatchdogSec=`).
+pub const HEARTBEATS_PER_WATCHDOG: u32 = 4;
+/// The shortest time between two such looks, in milliseconds: each wakes every shard.
+pub const WATCHDOG_LOOK_MS_MIN: u64 = 10;
 /// Locked memory that the rings of one executor need.
 pub const MEMLOCK_BYTES_PER_SHARD: u64 = 512 << 10;
 const _: () = assert!(HISTORY_READS_MAX < HISTORY_QUESTIONS_MAX);

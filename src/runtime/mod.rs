@@ -9,9 +9,11 @@ mod connection;
 mod librarian;
 mod listener;
 mod probe;
+mod pulse;
 mod readiness;
 mod sequencer;
 mod shard;
+mod systemd;
 mod wake;
 
 use std::fmt;
@@ -19,7 +21,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
@@ -37,8 +39,10 @@ use crate::limits::RING_ENTRIES;
 use crate::ring::ring;
 use clock::Clock;
 use probe::IO_MEMORY_BYTES;
+use pulse::Watch;
 use sequencer::SequencerThread;
 use shard::{Parts, ShardLoop};
+use systemd::Manager;
 use wake::Bell;
 
 /// glommio's preemption is kept out of the way. A shard looks at its sockets, its ring and its bell in every round, so it
@@ -132,8 +136,10 @@ pub fn run(
     let (reports, happened) = unbounded();
     watch_signals(reports.clone())?;
     let hub = Hub::start(settings, history, &reports)?;
+    let mut manager = Manager::new(Watch::new(&hub.bells));
     started(hub.address);
-    hub.wait(&happened)
+    manager.serves();
+    hub.wait(&happened, &mut manager)
 }
 
 fn watch_signals(reports: Sender<Happened>) -> Result<(), RunError> {
@@ -174,7 +180,7 @@ impl Hub {
         let reader = history.reader();
         let position = reader.extent().map_or(Position::START, |extent| extent.newest);
         let (sequencer, queue) = SequencerThread::new(Sequencer::new(history), producer, bells.clone());
-        let clock = Clock::start();
+        let started = Instant::now();
         let mut executors = Vec::with_capacity(shards);
         for (number, (listener, ring)) in listeners.into_iter().zip(consumers).enumerate() {
             let gate = settings.gate.clone();
@@ -189,7 +195,7 @@ impl Hub {
                 librarian,
                 bell: Arc::clone(&bells[number]),
                 stopping: Arc::clone(&stopping),
-                clock,
+                clock: Clock::new(started, Arc::clone(bells[number].pulse())),
                 timeouts: settings.timeouts,
                 drain_ms: settings.drain_ms,
                 log_updates: settings.log_updates,
@@ -203,25 +209,26 @@ impl Hub {
         Ok(Self { address, executors, bells, stopping })
     }
 
-    fn wait(self, happened: &Receiver<Happened>) -> Result<(), RunError> {
+    fn wait(self, happened: &Receiver<Happened>, manager: &mut Manager) -> Result<(), RunError> {
         // Each shard has its librarian; the sequencer is alone.
         let mut running = 2 * self.executors.len() + 1;
         while running > 0 {
-            match happened.recv() {
-                Ok(Happened::Signal(signal)) => {
+            match manager.next(happened) {
+                Some(Happened::Signal(signal)) => {
                     if self.stopping.swap(true, Ordering::SeqCst) {
                         return Err(RunError::Interrupted);
                     }
                     info!(signal, "stopping");
+                    manager.stops();
                     self.bells.iter().for_each(|bell| bell.ring());
                 }
-                Ok(Happened::Ended { name, panicked }) => {
+                Some(Happened::Ended { name, panicked }) => {
                     if panicked || !self.stopping.load(Ordering::SeqCst) {
                         return Err(RunError::Ended(name));
                     }
                     running -= 1;
                 }
-                Err(_) => return Err(RunError::Ended("signals".to_owned())),
+                None => return Err(RunError::Ended("signals".to_owned())),
             }
         }
         for executor in self.executors {
