@@ -120,4 +120,8 @@ pub const HEARTBEATS_PER_WATCHDOG: u32 = 4;
 pub const WATCHDOG_LOOK_MS_MIN: u64 = 10;
 /// Locked memory that the rings of one executor need.
 pub const MEMLOCK_BYTES_PER_SHARD: u64 = 512 << 10;
+/// Connections that `petasos check` takes for granted when nobody says how many.
+pub const CONNECTIONS_CHECKED_DEFAULT: u64 = 10_000;
+/// Kernel memory of one small update on its way to one subscriber: TCP accounts by the page.
+pub const TCP_BYTES_PER_CONNECTION: u64 = 4 << 10;
 const _: () = assert!(HISTORY_READS_MAX < HISTORY_QUESTIONS_MAX);

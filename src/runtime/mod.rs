@@ -6,6 +6,7 @@
 
 mod clock;
 mod connection;
+pub mod host;
 mod librarian;
 mod listener;
 mod probe;
