@@ -16,7 +16,7 @@ use petasos::history::{Placed, Position, Retention};
 use petasos::hub::Now;
 use petasos::hub::outbox::Framing;
 use petasos::hub::shard::{Joining, Sent, Shard, ShardSettings, Wire};
-use petasos::limits::{FLUSH_BATCH_MAX, SUBSCRIBER_BUFFER_DEFAULT};
+use petasos::limits::{FLUSH_BATCH_MAX, SUBSCRIBER_BUFFER_DEFAULT, TAIL_UPDATES_MAX};
 use petasos::protocol::frame::{COMMENT_CHUNK, Frame};
 use petasos::protocol::grant::{Authorization, Grant};
 use petasos::protocol::selector::Selector;
@@ -42,10 +42,15 @@ impl Wire for Memory {
     }
 }
 
-fn frame(private: &str) -> Arc<Frame> {
+/// Updates with ids of their own, as many as a shard's tail holds: when they are used again, it has forgotten them.
+fn frames(private: &str) -> Vec<Arc<Frame>> {
     let body = format!("topic={TOPIC}&data={}{private}", "x".repeat(200));
-    let update = Update::parse(body.as_bytes(), Authorization::Selectors, [7; 16]).expect("a publication");
-    Arc::new(Frame::encode(&update))
+    let frame = |number: usize| {
+        let random = (number as u128).to_be_bytes();
+        let update = Update::parse(body.as_bytes(), Authorization::Selectors, random).expect("a publication");
+        Arc::new(Frame::encode(&update))
+    };
+    (0..TAIL_UPDATES_MAX).map(frame).collect()
 }
 
 /// One who may receive private updates of its topic.
@@ -54,16 +59,16 @@ fn grant() -> Grant {
     Grant::from_claims(&Claims { mercure, exp: None }, Authorization::Selectors).expect("a grant")
 }
 
-struct Fanout {
+struct Fanout<'f> {
     shard: Shard,
     wire: Memory,
-    frame: Arc<Frame>,
+    frames: &'f [Arc<Frame>],
     position: Position,
 }
 
-impl Fanout {
+impl<'f> Fanout<'f> {
     /// Every `share`th of the subscribers selects the topic, the others a topic of their own.
-    fn new(subscribers: usize, share: usize, private: &str) -> Self {
+    fn new(subscribers: usize, share: usize, frames: &'f [Arc<Frame>]) -> Self {
         let settings = ShardSettings {
             heartbeat_ms: 15_000,
             dispatch_timeout_ms: 30_000,
@@ -85,14 +90,14 @@ impl Fanout {
             shard.join(joining, NOW);
         }
         let wire = Memory::default();
-        let mut this = Self { shard, wire, frame: frame(private), position: Position::START };
+        let mut this = Self { shard, wire, frames, position: Position::START };
         this.flush();
         this
     }
 
     fn take(&mut self) {
         self.position = self.position.next();
-        let frame = Arc::clone(&self.frame);
+        let frame = Arc::clone(&self.frames[self.position.get() as usize % self.frames.len()]);
         self.shard.take(&Placed { position: self.position, frame, first_of_id: true });
     }
 
@@ -112,7 +117,7 @@ impl Fanout {
     fn check(&mut self, updates: usize, sends: u64) {
         let (sent, bytes) = (self.wire.sends, self.wire.bytes);
         self.deliver(updates);
-        let chunk = self.frame.chunk().len() as u64;
+        let chunk = self.frames[0].chunk().len() as u64;
         assert_eq!(
             (self.wire.sends - sent, self.wire.bytes - bytes),
             (sends, sends * chunk * updates as u64)
@@ -121,22 +126,23 @@ impl Fanout {
 }
 
 fn fanout(c: &mut Criterion) {
+    let (public, private) = (frames(""), frames("&private=on"));
     let mut group = c.benchmark_group("fan-out, per delivery");
     for subscribers in SUBSCRIBERS {
         let rounds = [
-            ("one update", 1, 1, ""),
-            ("four updates in a send", 4, 1, ""),
-            ("private", 1, 1, "&private=on"),
-            ("to one in a hundred", 1, 100, ""),
+            ("one update", 1, 1, &public),
+            ("four updates in a send", 4, 1, &public),
+            ("private", 1, 1, &private),
+            ("to one in a hundred", 1, 100, &public),
         ];
-        for (name, updates, share, private) in rounds {
-            let mut fanout = Fanout::new(subscribers, share, private);
+        for (name, updates, share, frames) in rounds {
+            let mut fanout = Fanout::new(subscribers, share, frames);
             let receivers = (subscribers / share) as u64;
             fanout.check(updates, receivers);
             group.throughput(Throughput::Elements(receivers * updates as u64));
             group.bench_function(BenchmarkId::new(name, subscribers), |b| b.iter(|| fanout.deliver(updates)));
         }
-        let frame = frame("");
+        let frame = &public[0];
         let mut places: Vec<Box<[u8]>> = vec![vec![0; frame.chunk().len()].into(); subscribers];
         group.throughput(Throughput::Elements(subscribers as u64));
         group.bench_function(BenchmarkId::new("the bytes copied", subscribers), |b| {

@@ -4,8 +4,11 @@
 //! - `stream`: a producer at full speed and a consumer on another thread that drains batches: what one entry costs.
 //! - `batch`: a full batch pushed and drained by one thread: the same without any traffic between cores.
 //!
+//! The two sides are pinned to cores of their own. On a machine with fewer idle cores than threads the figures of `hop` and
+//! `stream` are those of its scheduler: a thread that waits long yields, so that they end, but they tell little.
+//!
 //! A channel with more than one reader would need one copy of the entry, and one channel, for each shard; the ring needs
-//! neither. `stream` with two consumers shows that: the channel's figure is then two channels.
+//! neither. `stream` with several consumers, which runs where there are cores for them, shows that.
 
 mod common;
 
@@ -22,6 +25,7 @@ use petasos::protocol::frame::Frame;
 use petasos::protocol::grant::Authorization;
 use petasos::protocol::update::Update;
 use petasos::ring::{Consumer, Producer, ring};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 const TICKET: Ticket = Ticket { shard: 0, connection: 0, serial: 0 };
 
@@ -65,10 +69,11 @@ impl Way for Producer<Entry> {
     }
 
     fn put(&mut self, number: u64, frame: &Arc<Frame>) {
+        let mut patience = Patience::default();
         let mut waiting = entry(number, frame);
         while let Err(back) = self.push(waiting) {
             waiting = back;
-            spin_loop();
+            patience.wait();
         }
     }
 }
@@ -93,10 +98,11 @@ impl Way for Vec<Sender<Entry>> {
 
     fn put(&mut self, number: u64, frame: &Arc<Frame>) {
         for sender in self {
+            let mut patience = Patience::default();
             let mut waiting = entry(number, frame);
             while let Err(back) = sender.try_send(waiting) {
                 waiting = back.into_inner();
-                spin_loop();
+                patience.wait();
             }
         }
     }
@@ -108,20 +114,57 @@ impl Outlet for Receiver<Entry> {
     }
 }
 
+/// Waits a moment: by spinning, and after many times in a row by letting others run.
+#[derive(Default)]
+struct Patience(u32);
+
+impl Patience {
+    fn wait(&mut self) {
+        self.0 += 1;
+        if self.0.is_multiple_of(4_096) {
+            std::thread::yield_now();
+        } else {
+            spin_loop();
+        }
+    }
+}
+
+/// Pins this thread to the `n`th core that this process may run on, counted round.
+fn pin(n: usize) {
+    let Ok(all) = sched_getaffinity(None) else { return };
+    let cpus: Vec<_> = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).collect();
+    let mut one = CpuSet::new();
+    one.set(cpus[n % cpus.len()]);
+    // Not allowed to, it runs where the kernel likes.
+    let _ = sched_setaffinity(None, &one);
+}
+
 /// Takes entries until it has the one of this position.
 fn take_until(outlet: &mut impl Outlet, number: u64) {
-    while outlet.take().1 < number {
-        spin_loop();
+    let mut patience = Patience::default();
+    loop {
+        match outlet.take() {
+            (_, last) if last >= number => return,
+            (0, _) => patience.wait(),
+            _ => patience = Patience::default(),
+        }
     }
+}
+
+/// Runs on a thread of its own, as the hub's shards do, so that this thread's place is not changed.
+fn apart(run: impl FnOnce() -> Duration + Send) -> Duration {
+    std::thread::scope(|scope| scope.spawn(run).join().expect("it ends"))
 }
 
 fn hop<W: Way + Send + 'static>(count: u64) -> Duration {
     let frame = frame();
+    pin(0);
     let (mut there, mut arrivals) = W::open(1);
     let (mut back, mut answers) = W::open(1);
     let (mut arrival, mut answer) = (arrivals.remove(0), answers.remove(0));
     let echoed = Arc::clone(&frame);
     let echo = std::thread::spawn(move || {
+        pin(1);
         for number in 1..=count {
             take_until(&mut arrival, number);
             back.put(number, &echoed);
@@ -140,11 +183,15 @@ fn hop<W: Way + Send + 'static>(count: u64) -> Duration {
 fn stream<W: Way>(readers: usize, count: u64) -> Duration {
     let frame = frame();
     let (mut way, outlets) = W::open(readers);
+    pin(0);
     let began = Instant::now();
-    let readers: Vec<_> = outlets
-        .into_iter()
-        .map(|mut outlet| std::thread::spawn(move || take_until(&mut outlet, count)))
-        .collect();
+    let read = |(n, mut outlet): (usize, W::Out)| {
+        std::thread::spawn(move || {
+            pin(n + 1);
+            take_until(&mut outlet, count);
+        })
+    };
+    let readers: Vec<_> = outlets.into_iter().enumerate().map(read).collect();
     (1..=count).for_each(|number| way.put(number, &frame));
     for reader in readers {
         reader.join().expect("the reader ends");
@@ -169,14 +216,17 @@ fn batch<W: Way>(count: u64) -> Duration {
 
 fn ways(c: &mut Criterion) {
     let mut group = c.benchmark_group("cross-core");
-    group.bench_function("hop/ring", |b| b.iter_custom(hop::<Producer<Entry>>));
-    group.bench_function("hop/channel", |b| b.iter_custom(hop::<Vec<Sender<Entry>>>));
-    for readers in [1, 2] {
+    group.bench_function("hop/ring", |b| b.iter_custom(|count| apart(|| hop::<Producer<Entry>>(count))));
+    group
+        .bench_function("hop/channel", |b| b.iter_custom(|count| apart(|| hop::<Vec<Sender<Entry>>>(count))));
+    // The producer has a core, too.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    for readers in (1..=3).take_while(|readers| *readers == 1 || *readers < cores) {
         group.bench_function(format!("stream to {readers}/ring"), |b| {
-            b.iter_custom(|count| stream::<Producer<Entry>>(readers, count));
+            b.iter_custom(|count| apart(|| stream::<Producer<Entry>>(readers, count)));
         });
         group.bench_function(format!("stream to {readers}/channel"), |b| {
-            b.iter_custom(|count| stream::<Vec<Sender<Entry>>>(readers, count));
+            b.iter_custom(|count| apart(|| stream::<Vec<Sender<Entry>>>(readers, count)));
         });
     }
     group.bench_function("batch/ring", |b| b.iter_custom(batch::<Producer<Entry>>));
