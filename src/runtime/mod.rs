@@ -40,7 +40,6 @@ use crate::limits::RING_ENTRIES;
 use crate::ring::ring;
 use clock::Clock;
 use probe::IO_MEMORY_BYTES;
-use pulse::Watch;
 use sequencer::SequencerThread;
 use shard::{Parts, ShardLoop};
 use systemd::Manager;
@@ -137,7 +136,7 @@ pub fn run(
     let (reports, happened) = unbounded();
     watch_signals(reports.clone())?;
     let hub = Hub::start(settings, history, &reports)?;
-    let mut manager = Manager::new(Watch::new(&hub.bells));
+    let mut manager = Manager::new(&hub.bells);
     started(hub.address);
     manager.serves();
     hub.wait(&happened, &mut manager)

@@ -8,6 +8,7 @@
 //! Without a manager (`NOTIFY_SOCKET`, `WATCHDOG_USEC`) nothing is sent and nobody is woken. During a stop the heartbeats go
 //! on whatever the shards do, since they end one after the other: `DRAIN_TIMEOUT` and `TimeoutStopSec=` bound a stop.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -15,28 +16,35 @@ use sd_notify::NotifyState;
 use tracing::warn;
 
 use super::pulse::Watch;
+use super::wake::Bell;
 use crate::limits::{HEARTBEATS_PER_WATCHDOG, WATCHDOG_LOOK_MS_MIN};
 
 /// The way to the service manager.
 pub(super) struct Manager {
-    watch: Watch,
-    /// When the shards are looked at next, and how long after that again; `None` when nobody asked for heartbeats.
-    looks: Option<(Instant, Duration)>,
+    /// `None` when nobody asked for heartbeats.
+    looks: Option<Looks>,
     stopping: bool,
-    /// The shard that is stalled, as it was logged.
-    stalled: Option<usize>,
     /// That the manager cannot be reached was logged.
     unreachable: bool,
 }
 
+/// How the shards are looked at.
+struct Looks {
+    watch: Watch,
+    next: Instant,
+    between: Duration,
+    /// The shard that is stalled, as it was logged.
+    stalled: Option<usize>,
+}
+
 impl Manager {
-    /// The manager of this process, if there is one.
-    pub(super) fn new(watch: Watch) -> Self {
-        let looks = sd_notify::watchdog_enabled().map(|period| {
-            let between = look_every(period);
-            (Instant::now() + between, between)
+    /// The manager of this process, if there is one, and of the shards with these bells.
+    pub(super) fn new(bells: &[Arc<Bell>]) -> Self {
+        let looks = sd_notify::watchdog_enabled().map(|watchdog| {
+            let between = look_every(watchdog);
+            Looks { watch: Watch::new(bells), next: Instant::now() + between, between, stalled: None }
         });
-        Self { watch, looks, stopping: false, stalled: None, unreachable: false }
+        Self { looks, stopping: false, unreachable: false }
     }
 
     /// Connections are accepted.
@@ -53,26 +61,18 @@ impl Manager {
     /// The next event, with the heartbeats that are due meanwhile; `None` when no event can come any more.
     pub(super) fn next<T>(&mut self, events: &Receiver<T>) -> Option<T> {
         loop {
-            let Some((at, between)) = self.looks else { return events.recv().ok() };
-            match events.recv_deadline(at) {
+            let Some(looks) = &mut self.looks else { return events.recv().ok() };
+            match events.recv_deadline(looks.next) {
                 Ok(event) => return Some(event),
                 Err(RecvTimeoutError::Timeout) => {
-                    self.looks = Some((Instant::now() + between, between));
-                    self.look();
+                    looks.next = Instant::now() + looks.between;
+                    if self.stopping || looks.all_live() {
+                        self.tell(NotifyState::Watchdog);
+                    }
                 }
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
-    }
-
-    fn look(&mut self) {
-        let stalled = self.watch.stalled().filter(|_| !self.stopping);
-        if stalled.is_none() {
-            self.tell(NotifyState::Watchdog);
-        } else if stalled != self.stalled {
-            warn!(shard = stalled, "a shard makes no progress; the service manager gets no heartbeat");
-        }
-        self.stalled = stalled;
     }
 
     fn tell(&mut self, state: NotifyState<'_>) {
@@ -81,6 +81,18 @@ impl Manager {
         {
             warn!(%error, "the service manager cannot be reached (NOTIFY_SOCKET)");
         }
+    }
+}
+
+impl Looks {
+    /// Whether every shard made progress since the last look. The first one that did not is logged, once.
+    fn all_live(&mut self) -> bool {
+        let stalled = self.watch.stalled();
+        if stalled.is_some() && stalled != self.stalled {
+            warn!(shard = stalled, "a shard makes no progress; the service manager gets no heartbeat");
+        }
+        self.stalled = stalled;
+        stalled.is_none()
     }
 }
 
