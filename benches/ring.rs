@@ -129,14 +129,24 @@ impl Patience {
     }
 }
 
-/// Pins this thread to the `n`th core that this process may run on, counted round.
-fn pin(n: usize) {
-    let Ok(all) = sched_getaffinity(None) else { return };
-    let cpus: Vec<_> = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).collect();
-    let mut one = CpuSet::new();
-    one.set(cpus[n % cpus.len()]);
-    // Not allowed to, it runs where the kernel likes.
-    let _ = sched_setaffinity(None, &one);
+/// The cores that this process may run on. To be listed before a thread is pinned: those that it starts inherit its core.
+#[derive(Clone)]
+struct Cores(Vec<usize>);
+
+impl Cores {
+    fn all() -> Self {
+        let Ok(all) = sched_getaffinity(None) else { return Self(Vec::new()) };
+        Self((0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).collect())
+    }
+
+    /// Pins this thread to the `n`th core, counted round.
+    fn pin(&self, n: usize) {
+        let Some(cpu) = self.0.get(n % self.0.len().max(1)) else { return };
+        let mut one = CpuSet::new();
+        one.set(*cpu);
+        // Not allowed to, it runs where the kernel likes.
+        let _ = sched_setaffinity(None, &one);
+    }
 }
 
 /// Takes entries until it has the one of this position.
@@ -158,13 +168,14 @@ fn apart(run: impl FnOnce() -> Duration + Send) -> Duration {
 
 fn hop<W: Way + Send + 'static>(count: u64) -> Duration {
     let frame = frame();
-    pin(0);
+    let cores = Cores::all();
+    cores.pin(0);
     let (mut there, mut arrivals) = W::open(1);
     let (mut back, mut answers) = W::open(1);
     let (mut arrival, mut answer) = (arrivals.remove(0), answers.remove(0));
     let echoed = Arc::clone(&frame);
     let echo = std::thread::spawn(move || {
-        pin(1);
+        cores.pin(1);
         for number in 1..=count {
             take_until(&mut arrival, number);
             back.put(number, &echoed);
@@ -183,11 +194,13 @@ fn hop<W: Way + Send + 'static>(count: u64) -> Duration {
 fn stream<W: Way>(readers: usize, count: u64) -> Duration {
     let frame = frame();
     let (mut way, outlets) = W::open(readers);
-    pin(0);
+    let cores = Cores::all();
+    cores.pin(0);
     let began = Instant::now();
     let read = |(n, mut outlet): (usize, W::Out)| {
+        let cores = cores.clone();
         std::thread::spawn(move || {
-            pin(n + 1);
+            cores.pin(n + 1);
             take_until(&mut outlet, count);
         })
     };
@@ -220,7 +233,7 @@ fn ways(c: &mut Criterion) {
     group
         .bench_function("hop/channel", |b| b.iter_custom(|count| apart(|| hop::<Vec<Sender<Entry>>>(count))));
     // The producer has a core, too.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = Cores::all().0.len();
     for readers in (1..=3).take_while(|readers| *readers == 1 || *readers < cores) {
         group.bench_function(format!("stream to {readers}/ring"), |b| {
             b.iter_custom(|count| apart(|| stream::<Producer<Entry>>(readers, count)));
