@@ -1,12 +1,17 @@
 //! The history in its file: what a commit of one update and of 64 costs, with and without waiting for the disk; what it costs
-//! to find an id, known or not, and to read a stretch.
+//! to find an id, known or not, and to read a stretch. The time of a commit is that of one update (`Throughput::Elements`).
+//!
+//! Beside it: the same bytes appended to a plain file, with and without waiting for the disk, which is the least that a history
+//! could do.
+
+mod common;
 
 use std::hint::black_box;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use petasos::history::redb::{HistorySync, RedbHistory};
 use petasos::history::{History as _, Position, Retention};
 use petasos::limits::{CATCH_UP_BYTES, CATCH_UP_UPDATES};
@@ -57,7 +62,6 @@ fn history(folder: &Folder, sync: HistorySync, random: &mut fastrand::Rng) -> Re
 
 fn commits(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("commit");
-    group.sample_size(20).measurement_time(Duration::from_secs(3));
     for (name, sync) in [("never", HistorySync::Never), ("always", HistorySync::Always)] {
         let mut random = fastrand::Rng::with_seed(1);
         let folder = folder(name);
@@ -68,8 +72,26 @@ fn commits(criterion: &mut Criterion) {
                 bencher.iter_batched(
                     || frames(&mut random, count),
                     |batch| history.append(&batch, NOW_MS).expect("room"),
-                    criterion::BatchSize::SmallInput,
+                    BatchSize::SmallInput,
                 );
+            });
+        }
+    }
+    for (name, waits) in [("a plain file, never", false), ("a plain file, always", true)] {
+        let mut random = fastrand::Rng::with_seed(1);
+        let folder = folder("plain");
+        let mut file = std::fs::File::create(folder.0.join("plain")).expect("a new file");
+        for count in [1, BATCH] {
+            let frames = frames(&mut random, count);
+            group.throughput(Throughput::Elements(count as u64));
+            group.bench_function(BenchmarkId::new(name, count), |bencher| {
+                bencher.iter(|| {
+                    let batch: Vec<u8> = frames.iter().flat_map(|frame| frame.event()).copied().collect();
+                    file.write_all(&batch).expect("room");
+                    if waits {
+                        file.sync_data().expect("a disk");
+                    }
+                });
             });
         }
     }
@@ -91,5 +113,9 @@ fn reads(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, commits, reads);
+criterion_group! {
+    name = benches;
+    config = common::brief();
+    targets = commits, reads
+}
 criterion_main!(benches);

@@ -64,6 +64,15 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+/// How large a hub is to be: what its host has to provide for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// The core of each shard; not empty.
+    pub cpus: Vec<usize>,
+    /// `MAX_CONNECTIONS`, when it is given.
+    pub connections_max: Option<usize>,
+}
+
 /// `LOG_FORMAT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -108,6 +117,16 @@ impl Config {
             Some(config) if mistakes.is_empty() => Ok(Self { warnings, ..config }),
             _ => Err(mistakes),
         }
+    }
+
+    /// Reads the settings of the size alone: whoever looks at a host need not have a key.
+    ///
+    /// # Errors
+    /// Every [`Mistake`] in them.
+    pub fn size(options: &Options, surroundings: &Surroundings<'_>) -> Result<Size, Vec<Mistake>> {
+        let mut reader = Reader { surroundings, mistakes: Vec::new(), warnings: Vec::new() };
+        let size = reader.size(options);
+        size.filter(|_| reader.mistakes.is_empty()).ok_or(reader.mistakes)
     }
 }
 
@@ -183,13 +202,12 @@ impl Reader<'_> {
         let buffer = self.value("SUBSCRIBER_BUFFER", &o.subscriber_buffer, |text| {
             values::bytes(text, buffer_min, buffer_max)
         });
-        let connections_max =
-            self.value("MAX_CONNECTIONS", &o.max_connections, |text| values::number(text, 1, u64::MAX));
-        let cpus = self.cpus(o);
+        let size = self.size(o);
         move |gate| {
+            let Size { cpus, connections_max } = size?;
             Some(Settings {
                 address,
-                cpus: cpus?,
+                cpus,
                 gate,
                 shard: ShardSettings {
                     heartbeat_ms,
@@ -200,9 +218,16 @@ impl Reader<'_> {
                 timeouts: Timeouts { header_ms, read_ms, write_ms },
                 drain_ms,
                 log_updates: debug,
-                connections_max: connections_max.map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
+                connections_max,
             })
         }
+    }
+
+    fn size(&mut self, o: &Options) -> Option<Size> {
+        let connections_max =
+            self.value("MAX_CONNECTIONS", &o.max_connections, |text| values::number(text, 1, u64::MAX));
+        let connections_max = connections_max.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+        Some(Size { cpus: self.cpus(o)?, connections_max })
     }
 
     fn gate(&mut self, o: &Options, demo: bool) -> Option<GateSettings> {

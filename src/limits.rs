@@ -149,9 +149,16 @@ pub const LOGGED_TEXT_BYTES_MAX: usize = 256;
 pub const READ_BYTES_MAX: usize = 64 << 10;
 /// How long a stop may take beyond `DRAIN_TIMEOUT`, in milliseconds.
 pub const DRAIN_GRACE_MS: u64 = 5_000;
+/// How often the shards are looked at while the service manager waits for one heartbeat (`WatchdogSec=`).
+pub const HEARTBEATS_PER_WATCHDOG: u32 = 4;
+/// The shortest time between two such looks, in milliseconds: each wakes every shard.
+pub const WATCHDOG_LOOK_MS_MIN: u64 = 10;
 /// Locked memory that the rings of one executor need.
 pub const MEMLOCK_BYTES_PER_SHARD: u64 = 512 << 10;
-
+/// Connections that `petasos check` takes for granted when nobody says how many.
+pub const CONNECTIONS_CHECKED_DEFAULT: u64 = 10_000;
+/// Kernel memory of one small update on its way to one subscriber: TCP accounts by the page.
+pub const TCP_BYTES_PER_CONNECTION: u64 = 4 << 10;
 const _: () = assert!(HISTORY_READS_MAX < HISTORY_QUESTIONS_MAX);
 const _: () = assert!(INDEX_SLICE + 2 * COMMIT_BATCH_MAX < INDEX_WAITING_MAX);
 const _: () = assert!(BODY_BYTES_MAX_DEFAULT < LINGER_BYTES_MAX);

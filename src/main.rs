@@ -27,6 +27,8 @@ struct CommandLine {
 enum Command {
     /// Run the hub (as without a command)
     Serve(Box<Options>),
+    /// Look at this host: what the hub needs of it, and what to change
+    Check(Box<cli::check::Arguments>),
     /// Print a token
     Token(cli::token::Arguments),
     /// Look at the file of a history, check it, write it out, make it smaller
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     match line.command {
         None => cli::serve::run(&line.options),
         Some(Command::Serve(options)) => cli::serve::run(&options),
+        Some(Command::Check(arguments)) => cli::check::run(&arguments),
         Some(Command::Token(arguments)) => cli::token::run(&arguments),
         Some(Command::History(arguments)) => cli::history::run(&arguments),
         Some(Command::Match(arguments)) => cli::matching::run(&arguments),

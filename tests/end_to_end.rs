@@ -422,6 +422,7 @@ fn without_descriptors_new_connections_wait_and_old_ones_never_notice() {
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "ulimit -n 120 && exec \"$0\"", env!("CARGO_BIN_EXE_petasos")]);
     command.env("ADDR", "127.0.0.1:0").env("JWT_KEY", common::KEY).env("ALLOW_ANONYMOUS", "1");
+    command.env("DB_PATH", ":memory:");
     let mut hub = Hub::run(command);
     let mut publishing = hub.connect();
     let mut first = hub.subscribe("topic=a");
@@ -442,6 +443,7 @@ fn a_second_hub_on_the_port_stops_with_a_sentence() {
     let output = common::command()
         .env("ADDR", hub.address.to_string())
         .env("JWT_KEY", common::KEY)
+        .env("DB_PATH", ":memory:")
         .output()
         .expect("the binary runs");
     let text = String::from_utf8_lossy(&output.stderr);

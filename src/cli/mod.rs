@@ -1,5 +1,6 @@
 //! The commands. Exit statuses: 0 done, 1 it failed or nothing matched, 2 the call or the settings are wrong.
 
+pub(crate) mod check;
 pub(crate) mod history;
 pub(crate) mod matching;
 pub(crate) mod serve;

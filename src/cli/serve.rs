@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use petasos::config::{Config, Options, Surroundings};
+use petasos::config::{Config, Mistake, Options, Surroundings};
 use petasos::history::History;
 use petasos::history::memory::MemoryHistory;
 use petasos::history::redb::RedbHistory;
@@ -17,26 +17,31 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     // The allocator asks for huge pages, and a few connections would then dirty megabytes. Refused on old kernels, which
     // costs memory and nothing else.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
-    let cpus = match own_cpus() {
-        Ok(cpus) => cpus,
-        Err(error) => {
-            complain(format_args!("cannot tell which cores this process may run on: {error}"));
-            return ExitCode::FAILURE;
-        }
-    };
+    match with_surroundings(options, Config::read) {
+        Ok(config) => serve(config),
+        Err(code) => code,
+    }
+}
+
+/// Reads settings in the surroundings of this process; says what is wrong with them, or with those.
+pub(super) fn with_surroundings<T>(
+    options: &Options,
+    read: impl FnOnce(&Options, &Surroundings<'_>) -> Result<T, Vec<Mistake>>,
+) -> Result<T, ExitCode> {
+    let cpus = own_cpus().map_err(|error| {
+        complain(format_args!("cannot tell which cores this process may run on: {error}"));
+        ExitCode::FAILURE
+    })?;
     let environment: Vec<_> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let read_file = |path: &str| std::fs::read_to_string(path);
     let surroundings = Surroundings { read_file: &read_file, cpus: &cpus, environment: &environment };
-    match Config::read(options, &surroundings) {
-        Ok(config) => serve(config),
-        Err(mistakes) => {
-            complain(format_args!("{} in the settings:", count(mistakes.len(), "mistake")));
-            mistakes.iter().for_each(|mistake| complain(format_args!("  {mistake}")));
-            ExitCode::from(USAGE)
-        }
-    }
+    read(options, &surroundings).map_err(|mistakes| {
+        complain(format_args!("{} in the settings:", count(mistakes.len(), "mistake")));
+        mistakes.iter().for_each(|mistake| complain(format_args!("  {mistake}")));
+        ExitCode::from(USAGE)
+    })
 }
 
 fn serve(config: Config) -> ExitCode {

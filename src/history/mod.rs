@@ -102,6 +102,14 @@ pub struct Stretch {
     pub extent: Extent,
 }
 
+impl Stretch {
+    /// That of a history that has never held anything.
+    pub fn empty() -> Self {
+        let extent = Extent { before_oldest: Position::START, newest: Position::START };
+        Self { updates: Vec::new(), extent }
+    }
+}
+
 /// Why a store did not do as it was asked; the text is for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryError(pub String);

@@ -6,12 +6,15 @@
 
 mod clock;
 mod connection;
+pub mod host;
 mod librarian;
 mod listener;
 mod probe;
+mod pulse;
 mod readiness;
 mod sequencer;
 mod shard;
+mod systemd;
 mod wake;
 
 use std::fmt;
@@ -19,7 +22,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
@@ -40,6 +43,7 @@ use clock::Clock;
 use probe::IO_MEMORY_BYTES;
 use sequencer::SequencerThread;
 use shard::{Parts, ShardLoop};
+use systemd::Manager;
 use wake::Bell;
 
 /// glommio's preemption is kept out of the way. A shard looks at its sockets, its ring and its bell in every round, so it
@@ -136,8 +140,10 @@ pub fn run(
     let (reports, happened) = unbounded();
     watch_signals(reports.clone())?;
     let hub = Hub::start(settings, history, &reports)?;
+    let mut manager = Manager::new(&hub.bells);
     started(hub.address);
-    hub.wait(&happened)
+    manager.serves();
+    hub.wait(&happened, &mut manager)
 }
 
 fn watch_signals(reports: Sender<Happened>) -> Result<(), RunError> {
@@ -175,11 +181,11 @@ impl Hub {
         let (producer, consumers) = ring(RING_ENTRIES, shards);
         let bells: Vec<Arc<Bell>> = (0..shards).map(|_| Arc::default()).collect();
         let stopping = Arc::new(AtomicBool::new(false));
-        let clock = Clock::start();
-        let newest = end_of(&mut *history, settings.shard.tail, clock)?;
+        let started = Instant::now();
+        let newest = end_of(&mut *history, settings.shard.tail)?;
         let reader = history.reader();
         let sequencer = Sequencer::new(history, newest.extent.before_oldest);
-        let (sequencer, queue) = SequencerThread::new(sequencer, producer, bells.clone(), clock);
+        let (sequencer, queue) = SequencerThread::new(sequencer, producer, bells.clone());
         let mut executors = Vec::with_capacity(shards);
         for (number, (listener, ring)) in listeners.into_iter().zip(consumers).enumerate() {
             let gate = settings.gate.clone();
@@ -194,7 +200,7 @@ impl Hub {
                 librarian,
                 bell: Arc::clone(&bells[number]),
                 stopping: Arc::clone(&stopping),
-                clock,
+                clock: Clock::new(started, Arc::clone(bells[number].pulse())),
                 timeouts: settings.timeouts,
                 drain_ms: settings.drain_ms,
                 log_updates: settings.log_updates,
@@ -209,25 +215,26 @@ impl Hub {
         Ok(Self { address, executors, bells, stopping })
     }
 
-    fn wait(self, happened: &Receiver<Happened>) -> Result<(), RunError> {
+    fn wait(self, happened: &Receiver<Happened>, manager: &mut Manager) -> Result<(), RunError> {
         // Each shard has its librarian; the sequencer is alone.
         let mut running = 2 * self.executors.len() + 1;
         while running > 0 {
-            match happened.recv() {
-                Ok(Happened::Signal(signal)) => {
+            match manager.next(happened) {
+                Some(Happened::Signal(signal)) => {
                     if self.stopping.swap(true, Ordering::SeqCst) {
                         return Err(RunError::Interrupted);
                     }
                     info!(signal, "stopping");
+                    manager.stops();
                     self.bells.iter().for_each(|bell| bell.ring());
                 }
-                Ok(Happened::Ended { name, panicked }) => {
+                Some(Happened::Ended { name, panicked }) => {
                     if panicked || !self.stopping.load(Ordering::SeqCst) {
                         return Err(RunError::Ended(name));
                     }
                     running -= 1;
                 }
-                Err(_) => return Err(RunError::Ended("signals".to_owned())),
+                None => return Err(RunError::Ended("signals".to_owned())),
             }
         }
         for executor in self.executors {
@@ -241,9 +248,9 @@ impl Hub {
 
 /// What every shard begins with: what is too old is discarded, and the end of the history is in memory, so that those who
 /// come back after a restart do not all go to the disk.
-fn end_of(history: &mut dyn History, tail: TailBounds, clock: Clock) -> Result<Arc<Stretch>, RunError> {
+fn end_of(history: &mut dyn History, tail: TailBounds) -> Result<Arc<Stretch>, RunError> {
     if history.needs_upkeep() {
-        history.maintain(clock.now().unix_ms).map_err(RunError::History)?;
+        history.maintain(clock::unix_ms()).map_err(RunError::History)?;
     }
     let newest = history.reader().newest(tail.updates_max, tail.bytes_max);
     newest.map(Arc::new).map_err(RunError::History)

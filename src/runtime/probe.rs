@@ -78,7 +78,10 @@ fn check_io_uring_switch() -> Result<(), HostError> {
 }
 
 /// Starts an executor that does nothing, on a thread of its own, where a panic can be caught.
-fn check_ring() -> Result<(), HostError> {
+///
+/// # Errors
+/// [`HostError::IoUring`] with the cause.
+pub(crate) fn check_ring() -> Result<(), HostError> {
     let tried = std::thread::Builder::new().name("probe".to_owned()).spawn(|| {
         let made =
             glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound).io_memory(IO_MEMORY_BYTES).make();

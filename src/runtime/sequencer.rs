@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use tracing::warn;
 
-use super::clock::Clock;
+use super::clock;
 use super::wake::Bell;
 use crate::history::HistoryError;
 use crate::hub::sequencer::{Entry, Publication, Sequencer};
@@ -61,7 +61,6 @@ pub(crate) struct SequencerThread {
     /// Bytes of the entries that the ring holds, oldest first.
     held: VecDeque<usize>,
     warned: Option<Instant>,
-    clock: Clock,
     maintained: Instant,
     /// Publications of the last commit, and how long it took.
     last_batch: usize,
@@ -70,12 +69,7 @@ pub(crate) struct SequencerThread {
 
 impl SequencerThread {
     /// The thread's state, and the way to it.
-    pub(crate) fn new(
-        sequencer: Sequencer,
-        ring: Producer<Entry>,
-        bells: Vec<Arc<Bell>>,
-        clock: Clock,
-    ) -> (Self, Queue) {
+    pub(crate) fn new(sequencer: Sequencer, ring: Producer<Entry>, bells: Vec<Arc<Bell>>) -> (Self, Queue) {
         let (sender, receiver) = bounded(PUBLISH_QUEUE_MAX);
         let bytes = Arc::new(AtomicUsize::new(0));
         let queue = Queue { sender, bytes: Arc::clone(&bytes) };
@@ -87,7 +81,6 @@ impl SequencerThread {
             queue_bytes: bytes,
             held: VecDeque::new(),
             warned: None,
-            clock,
             maintained: Instant::now(),
             last_batch: 0,
             commit_took: Duration::ZERO,
@@ -149,7 +142,7 @@ impl SequencerThread {
 
     fn maintain(&mut self) {
         self.maintained = Instant::now();
-        match self.sequencer.maintain(self.clock.now().unix_ms) {
+        match self.sequencer.maintain(clock::unix_ms()) {
             Ok(None) => {}
             Ok(Some(discarded)) => {
                 self.push(discarded, 0);
@@ -171,7 +164,7 @@ impl SequencerThread {
 
     fn commit(&mut self, batch: &[Publication]) {
         let began = Instant::now();
-        let (entries, error) = self.sequencer.commit(batch, self.clock.now().unix_ms);
+        let (entries, error) = self.sequencer.commit(batch, clock::unix_ms());
         self.commit_took = began.elapsed();
         if let Some(error) = error {
             self.warn(&error, "the history refused updates; their publishers get 503");

@@ -1,9 +1,11 @@
 //! Waking a shard that sleeps, from another thread or from a task beside it.
 
+use std::sync::Arc;
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
 
+use super::pulse::Pulse;
 use crate::ring::doze::Doze;
 
 /// The bell of one shard.
@@ -11,11 +13,13 @@ use crate::ring::doze::Doze;
 pub(crate) struct Bell {
     doze: Doze,
     waker: AtomicWaker,
+    pulse: Arc<Pulse>,
 }
 
 impl Bell {
     /// The shard is about to sleep; it must look for work once more after this.
     pub(crate) fn announce(&self, waker: &Waker) {
+        self.pulse.beat();
         self.waker.register(waker);
         self.doze.announce();
     }
@@ -30,5 +34,10 @@ impl Bell {
         if self.doze.must_wake() {
             self.waker.wake();
         }
+    }
+
+    /// The shard's sign of life.
+    pub(crate) fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
     }
 }

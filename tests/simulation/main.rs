@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fastrand::Rng;
 use petasos::history::memory::MemoryHistory;
 use petasos::history::{
-    Appended, History, HistoryError, HistoryReader, Origin, Position, Resume, Retention, resolve,
+    Appended, History, HistoryError, HistoryReader, Origin, Position, Resume, Retention, Stretch, resolve,
 };
 use petasos::hub::Now;
 use petasos::hub::outbox::Framing;
@@ -153,9 +153,8 @@ impl World {
         let count = rng.usize(1..=3);
         let (producer, consumers) = ring(RING_ENTRIES, count);
         let now = Now { ms: 0, unix_ms: 1_700_000_000_000 };
-        let newest = reader.newest(0, 0).expect("memory can be read");
         let core = |ring| Core {
-            shard: Shard::new(settings, &newest, now),
+            shard: Shard::new(settings, &Stretch::empty(), now),
             ring,
             sockets: Sockets::default(),
             reads: VecDeque::new(),

@@ -29,8 +29,7 @@ fn shard() -> Shard {
         subscriber_buffer_bytes: 1 << 20,
         tail: TailBounds::default(),
     };
-    let extent = Extent { before_oldest: Position::START, newest: Position::START };
-    Shard::new(settings, &Stretch { updates: Vec::new(), extent }, Now::default())
+    Shard::new(settings, &Stretch::empty(), Now::default())
 }
 
 fn joining(selectors: &[&str], origin: Option<Origin>) -> Joining {

@@ -1,0 +1,80 @@
+//! `petasos check`: the running system against what the hub needs, and what to change.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::Args;
+use petasos::config::{Config, Options, Size};
+use petasos::limits::CONNECTIONS_CHECKED_DEFAULT;
+use petasos::runtime::host::{Facts, Finding, Verdict, Wanted, judge};
+use serde_json::json;
+
+use super::serve::with_surroundings;
+use super::written;
+
+/// Looks at this host and prints a line for each thing: `ok`, `warn` or `fail`, what was found, what is expected and what
+/// to change. Exits 1 when something does not allow the hub to run as it is configured; warnings do not count.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    /// How many connections the host should hold [default: MAX_CONNECTIONS, else 10000, which then is no reason to fail]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    connections: Option<u64>,
+    /// Print one JSON document instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    match with_surroundings(&arguments.options, Config::size) {
+        Ok(size) => {
+            let wanted = wanted(&size, arguments.connections);
+            let findings = judge(&Facts::read(), wanted);
+            written(print(wanted, &findings, arguments.json))
+        }
+        Err(code) => code,
+    }
+}
+
+fn wanted(size: &Size, connections: Option<u64>) -> Wanted {
+    let configured = size.connections_max.and_then(|count| u64::try_from(count).ok());
+    let asked = connections.or(configured);
+    Wanted {
+        shards: size.cpus.len() as u64,
+        connections: asked.unwrap_or(CONNECTIONS_CHECKED_DEFAULT),
+        is_asked_for: asked.is_some(),
+    }
+}
+
+fn print(wanted: Wanted, findings: &[Finding], as_json: bool) -> io::Result<ExitCode> {
+    let fails = findings.iter().any(|finding| finding.verdict == Verdict::Fail);
+    let mut out = io::stdout().lock();
+    if as_json {
+        let document = json!({
+            "shards": wanted.shards,
+            "connections": wanted.connections,
+            "allows_the_hub": !fails,
+            "findings": findings.iter().map(as_value).collect::<Vec<_>>(),
+        });
+        writeln!(out, "{document:#}")?;
+    } else {
+        for finding in findings {
+            writeln!(out, "{finding}")?;
+        }
+    }
+    out.flush()?;
+    Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn as_value(finding: &Finding) -> serde_json::Value {
+    let Finding { name, verdict, found, expected, change } = finding;
+    json!({
+        "name": name,
+        "verdict": verdict.to_string(),
+        "found": found,
+        "expected": expected,
+        "change": change,
+    })
+}
