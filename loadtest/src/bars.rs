@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::args::Common;
 use crate::report::{Page, json_of, shown, tally_text, write, write_file, write_json};
 use crate::rounds::{self, Ratio, Rounds};
-use crate::scenario::{Connect, Fanout, Firehose, Idle, Scenario, Slow};
+use crate::scenario::{Connect, Fanout, Firehose, Idle, Scenario, Selectors, Slow};
 
 const HEAD: [&str; 6] = ["figure", "value", "limit", "ratio (least-most)", "bar", "verdict"];
 
@@ -174,6 +174,23 @@ fn runs() -> Vec<Run> {
             scenario: Scenario::Connect(Connect { subscribers: 5_000 }),
             rounds: 5,
             bars: vec![bar("CPU per connection, us", "cpu_per_connection_us", RatioAtMost(1.5), None)],
+        },
+        Run {
+            scenario: Scenario::Selectors(Selectors::million(1)),
+            rounds: 3,
+            bars: vec![
+                bar("publish beside 1M to beside 10", "hot_ratio", AtMost(1.2), None),
+                bar("the same, topics differ", "varied_ratio", AtMost(1.2), None),
+            ],
+        },
+        Run {
+            // A hub that never sleeps spends less on a publication: then the index weighs most.
+            scenario: Scenario::Selectors(Selectors::million(10)),
+            rounds: 3,
+            bars: vec![
+                bar("publish beside 1M, hub busy", "hot_ratio", AtMost(1.2), None),
+                bar("the same, topics differ, hub busy", "varied_ratio", AtMost(1.2), None),
+            ],
         },
         Run {
             scenario: Scenario::Fanout(Fanout::at_rate(10_000, 5.0, 10.0)),

@@ -8,6 +8,7 @@ mod idle;
 mod outcome;
 mod private;
 mod reconnect;
+mod selectors;
 mod slow;
 mod topics;
 
@@ -21,6 +22,7 @@ pub(crate) use idle::Idle;
 pub(crate) use outcome::{Outcome, micros};
 pub(crate) use private::Private;
 pub(crate) use reconnect::Reconnect;
+pub(crate) use selectors::Selectors;
 pub(crate) use slow::Slow;
 pub(crate) use topics::Topics;
 
@@ -55,6 +57,8 @@ pub(crate) enum Scenario {
     Slow(Slow),
     /// Many topics with a few subscribers each.
     Topics(Topics),
+    /// A million selectors: what a publication costs beside the same with ten.
+    Selectors(Selectors),
     /// Private updates: who may, receives; who may not, must not.
     Private(Private),
     /// Everyone reconnects with a last event id while updates are published.
@@ -78,6 +82,7 @@ impl Scenario {
             Self::Connect(_) => "connect",
             Self::Slow(_) => "slow",
             Self::Topics(_) => "topics",
+            Self::Selectors(_) => "selectors",
             Self::Private(_) => "private",
             Self::Reconnect(_) => "reconnect",
             Self::Churn(_) => "churn",
@@ -93,6 +98,7 @@ impl Scenario {
             Self::Connect(args) => args.subscribers,
             Self::Slow(args) => args.subscribers,
             Self::Topics(args) => args.subscribers,
+            Self::Selectors(args) => args.connections,
             Self::Private(args) => args.subscribers,
             Self::Reconnect(args) => args.subscribers,
             Self::Churn(args) => args.subscribers + args.churners,
@@ -105,7 +111,7 @@ impl Scenario {
         match self {
             Self::Fanout(_) | Self::Firehose(_) | Self::Idle(_) | Self::Connect(_) | Self::Churn(_) => true,
             Self::Topics(args) => !args.templates,
-            Self::Slow(_) | Self::Private(_) | Self::Reconnect(_) => false,
+            Self::Slow(_) | Self::Selectors(_) | Self::Private(_) | Self::Reconnect(_) => false,
         }
     }
 
@@ -118,6 +124,7 @@ impl Scenario {
             Self::Connect(args) => connect::run(args, bench),
             Self::Slow(args) => slow::run(args, bench),
             Self::Topics(args) => topics::run(args, bench),
+            Self::Selectors(args) => selectors::run(args, bench),
             Self::Private(args) => private::run(args, bench),
             Self::Reconnect(args) => reconnect::run(args, bench),
             Self::Churn(args) => churn::run(args, bench),
@@ -170,7 +177,14 @@ impl Bench<'_> {
 
 /// A subscription of an anonymous client to one topic.
 fn subscription(topic: &str, streams: std::ops::Range<u32>) -> Subscription {
-    Subscription { selector: topic.to_owned(), token: None, streams, background: false, receive_bytes: None }
+    Subscription {
+        selector: topic.to_owned(),
+        further: Vec::new(),
+        token: None,
+        streams,
+        background: false,
+        receive_bytes: None,
+    }
 }
 
 /// The stream of a publisher where each has one of its own.
