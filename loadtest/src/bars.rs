@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::args::Common;
 use crate::report::{Page, json_of, shown, tally_text, write, write_file, write_json};
 use crate::rounds::{self, Ratio, Rounds};
-use crate::scenario::{Commit, Connect, Fanout, Firehose, Idle, Replay, Scenario, Slow};
+use crate::scenario::{Commit, Connect, Fanout, Firehose, Idle, Replay, Scenario, Selectors, Slow};
 
 const HEAD: [&str; 6] = ["figure", "value", "limit", "ratio (least-most)", "bar", "verdict"];
 
@@ -177,6 +177,9 @@ fn runs() -> Vec<Run> {
             rounds: 5,
             bars: vec![bar("CPU per connection, us", "cpu_per_connection_us", RatioAtMost(1.5), None)],
         },
+        selectors(1, ["publish beside 1M to beside 10", "the same, topics differ"]),
+        // A hub that never sleeps spends less on a publication: then the index weighs most.
+        selectors(10, ["publish beside 1M, hub busy", "the same, topics differ, hub busy"]),
         Run {
             scenario: Scenario::Fanout(Fanout::at_rate(10_000, 5.0, 10.0)),
             rounds: 3,
@@ -188,6 +191,16 @@ fn runs() -> Vec<Run> {
             bars: vec![bar("p99 beside stalled readers, ratio", "p99_ratio", AtMost(1.2), None)],
         },
     ]
+}
+
+/// Publications that concern one subscriber, while a million selectors are held.
+fn selectors(publishers: u32, [hot, varied]: [&'static str; 2]) -> Run {
+    let at_most = |name, figure| bar(name, figure, Rule::AtMost(1.2), None);
+    Run {
+        scenario: Scenario::Selectors(Selectors::million(publishers)),
+        rounds: 3,
+        bars: vec![at_most(hot, "hot_ratio"), at_most(varied, "varied_ratio")],
+    }
 }
 
 /// What the history promises.

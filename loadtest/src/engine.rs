@@ -30,6 +30,8 @@ const PUBLISHER: u64 = 1 << 32;
 pub(crate) struct Subscription {
     /// The topic selector.
     pub(crate) selector: String,
+    /// Further selectors, which only a Mercure hub takes.
+    pub(crate) further: Vec<String>,
     /// The token; `None`: anonymous.
     pub(crate) token: Option<String>,
     /// The streams of the book that it has a claim to.
@@ -330,12 +332,13 @@ impl Engine {
 
     fn open(&mut self, number: usize) -> Result<(), String> {
         let subscriber = &mut self.subscribers[number];
-        let Subscription { selector, token, receive_bytes, .. } = &subscriber.subscription;
+        let Subscription { selector, further, token, receive_bytes, .. } = &subscriber.subscription;
         let address = self.wire.subscribers();
         let socket = Connection::start(address, number, *receive_bytes)
             .map_err(|error| format!("connection {number} to {address}: {error}"))?;
         self.poll.add(&socket, number as u64, Interest::Write).map_err(|error| format!("epoll: {error}"))?;
-        subscriber.request = self.wire.subscription(selector, token.as_deref(), subscriber.events.id());
+        subscriber.request =
+            self.wire.subscription(selector, further, token.as_deref(), subscriber.events.id());
         subscriber.events.restart();
         subscriber.chunks = Chunked::new();
         subscriber.head.clear();

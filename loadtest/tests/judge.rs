@@ -100,6 +100,15 @@ fn topics_get_their_own_updates_alone() {
 }
 
 #[test]
+fn many_selectors_are_beyond_a_server_that_matches_one() {
+    // The limit server knows one topic of each connection: what is published to the others is lost.
+    let sizes = ["--connections", "10", "--selectors", "1", "--templates-percent", "0", "--updates", "50"];
+    assert_sound(&[&["selectors"], &sizes[..]].concat(), "expected 240, received 240, lost 0");
+    let output = run(&["selectors", "--connections", "10", "--selectors", "2", "--updates", "50"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+}
+
+#[test]
 fn subscribers_that_come_and_go_disturb_no_count() {
     let sizes = ["--subscribers", "50", "--churners", "30", "--rate", "20", "--seconds", "1"];
     assert_sound(&[&["churn"], &sizes[..]].concat(), "expected 1500, received 1500, lost 0");

@@ -1,9 +1,11 @@
 //! The topic index: which subscriber slots does a publication concern?
 //!
 //! The answer takes time that grows with the topic's length and the number of answers, not with the number of selectors:
-//! one hash lookup for every selector that is the topic's text, one walk of the template trie for all templates together.
-//! The walk is bounded by the topic's length times the states of the templates, with equal beginnings counted once;
-//! expressions are compared without their variables' names unless the names are sent.
+//! one hash lookup for every selector that is the topic's text, and one for each beginning of the topic that may be the
+//! literal before a template's first expression (`heads`). What follows there is decided by the only template with that
+//! head (`tails`), or by a trie of those that share it (`groups`). That is bounded by the topic's length times the states of
+//! the templates, with equal beginnings counted once; expressions are compared without their variables' names unless the
+//! names are sent. With a million selectors a lookup is cache misses and little else, so what it reads is packed (`entry`).
 //!
 //! Invariants worth naming: a distinct selector is one entry, however many slots share it; a slot's membership and the
 //! entry's member name each other's place, so that leaving is O(1) per selector; a slot is answered once per publication
@@ -14,12 +16,15 @@
 use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
 use std::hash::BuildHasher;
-use std::sync::Arc;
 
 use crate::protocol::selector::Selector;
-use crate::protocol::uri_template::Template;
-use templates::TemplateTrie;
+use entry::{Entry, Holders, Member, Members, Place};
+use templates::Templates;
 
+mod entry;
+mod groups;
+mod heads;
+mod tails;
 mod templates;
 
 #[cfg(test)]
@@ -38,49 +43,18 @@ pub struct TopicIndex {
     slots: Vec<Slot>,
     /// The memberships of slots that have several.
     memberships: Slab<Box<[Membership]>>,
-    templates: TemplateTrie,
+    templates: Templates,
     /// The entry of `*`.
     any: Option<u32>,
     epoch: u32,
-    /// The trie's nodes where a topic ended; kept to spare its allocation.
-    reached: Vec<u32>,
+    /// Entries that match; kept to spare its allocation.
+    found: Vec<u32>,
 }
 
 /// An entry's place in the hash table, with enough of its hash that growing the table reads no text.
 struct Key {
     hash: u32,
     entry: u32,
-}
-
-/// One distinct selector.
-struct Entry {
-    text: Box<str>,
-    members: Members,
-    /// The publication it was last answered for.
-    stamp: u32,
-    template: Option<Box<TemplatePlace>>,
-}
-
-/// Where a template's entry is in the trie.
-struct TemplatePlace {
-    template: Arc<Template>,
-    node: u32,
-    /// Its index among the entries of the node.
-    index: u32,
-}
-
-/// The slots that hold a selector, at least one.
-enum Members {
-    One(Member),
-    /// A key of [`TopicIndex::shared`].
-    Shared(u32),
-}
-
-#[derive(Clone, Copy)]
-struct Member {
-    slot: u32,
-    /// The index among the slot's memberships that names this member.
-    membership: u32,
 }
 
 /// The selectors a slot holds.
@@ -105,7 +79,7 @@ struct Slot {
 }
 
 // A million subscribers of a selector each are the measure of these.
-const _: () = assert!(size_of::<Entry>() <= 40 && size_of::<Slot>() <= 16 && size_of::<Key>() <= 8);
+const _: () = assert!(size_of::<Slot>() <= 16 && size_of::<Key>() <= 8);
 
 impl TopicIndex {
     /// An index that holds nothing.
@@ -169,22 +143,22 @@ impl TopicIndex {
     /// Calls `hit` once for each slot of which a selector matches one of `topics`, in no particular order.
     pub fn for_each_match<'t>(&mut self, topics: impl Iterator<Item = &'t str>, mut hit: impl FnMut(u32)) {
         self.next_epoch();
-        if let Some(any) = self.any {
-            self.answer(any, &mut hit);
-        }
+        let mut found = std::mem::take(&mut self.found);
+        found.extend(self.any);
+        let mut are_several = false;
         for topic in topics {
-            if let Some(entry) = self.find(self.hash(topic), topic) {
-                self.answer(entry, &mut hit);
+            found.extend(self.find(self.hash(topic), topic));
+            self.templates.find(topic, &self.entries, &mut found);
+            if are_several || found.len() > 1 {
+                are_several = true;
+                found.drain(..).for_each(|entry| self.answer(entry, &mut hit));
             }
-            let mut reached = std::mem::take(&mut self.reached);
-            self.templates.walk(topic, &mut reached);
-            for node in reached.drain(..) {
-                for index in 0..self.templates.entries(node).len() {
-                    self.answer(self.templates.entries(node)[index], &mut hit);
-                }
-            }
-            self.reached = reached;
         }
+        // A single entry is the common case. It names no slot twice, so the slots' stamps need not be read.
+        if let Some(only) = found.pop() {
+            members(&self.entries, &self.shared, only).for_each(|member| hit(member.slot));
+        }
+        self.found = found;
     }
 
     /// The selectors that `slot` holds, as they were inserted.
@@ -199,7 +173,7 @@ impl TopicIndex {
             let entry = &self.entries[membership.entry as usize];
             *entry.text == *topic
                 || self.any == Some(membership.entry)
-                || entry.template.as_ref().is_some_and(|place| place.template.matches(topic))
+                || self.templates.matches(&entry.text, entry.place, topic)
         };
         topics.any(|topic| held.iter().any(|membership| matches(membership, topic)))
     }
@@ -229,13 +203,13 @@ impl TopicIndex {
         };
         let members = &mut self.entries[entry as usize].members;
         // Only the slot that is being inserted can be a member twice, and then it is the last one.
-        let member_index = match *members {
-            Members::One(first) if first.slot == member.slot => return None,
-            Members::One(first) => {
-                *members = Members::Shared(self.shared.insert(vec![first, member]) as u32);
+        let member_index = match members.holders() {
+            Holders::One(first) if first.slot == member.slot => return None,
+            Holders::One(first) => {
+                *members = Members::shared(self.shared.insert(vec![first, member]) as u32);
                 1
             }
-            Members::Shared(key) => {
+            Holders::Shared(key) => {
                 let shared = &mut self.shared[key as usize];
                 if shared.last().is_some_and(|last| last.slot == member.slot) {
                     return None;
@@ -248,17 +222,13 @@ impl TopicIndex {
     }
 
     fn create(&mut self, selector: &Selector, hash: u32, member: Member) -> u32 {
-        let vacant = self.entries.vacant_entry();
-        let entry = vacant.key() as u32;
-        let template = match selector {
-            Selector::Any | Selector::Exact(_) => None,
-            Selector::Template(template) => {
-                let (node, index) = self.templates.insert(template, entry);
-                Some(Box::new(TemplatePlace { template: Arc::clone(template), node, index }))
-            }
+        let entry = self.entries.vacant_key() as u32;
+        let place = match selector {
+            Selector::Any | Selector::Exact(_) => Place::NOWHERE,
+            Selector::Template(template) => self.templates.insert(template, entry, &mut self.entries),
         };
         let text = selector.as_str().into();
-        vacant.insert(Entry { text, members: Members::One(member), stamp: 0, template });
+        self.entries.insert(Entry { text, members: Members::one(member), stamp: 0, place });
         self.by_text.insert_unique(widen(hash), Key { hash, entry }, |key| widen(key.hash));
         if *selector == Selector::Any {
             self.any = Some(entry);
@@ -268,7 +238,7 @@ impl TopicIndex {
 
     fn leave(&mut self, membership: Membership) {
         let members = &mut self.entries[membership.entry as usize].members;
-        let Members::Shared(key) = *members else {
+        let Holders::Shared(key) = members.holders() else {
             self.delete(membership.entry);
             return;
         };
@@ -276,7 +246,7 @@ impl TopicIndex {
         shared.swap_remove(membership.member as usize);
         let moved = shared.get(membership.member as usize).copied();
         if let [last] = shared[..] {
-            *members = Members::One(last);
+            *members = Members::one(last);
             self.shared.remove(key as usize);
         } else if shared.len() < shared.capacity() / 4 {
             // A crowd that has gone leaves no room behind.
@@ -298,12 +268,7 @@ impl TopicIndex {
         if let Ok(occupied) = self.by_text.find_entry(widen(hash), |key| key.entry == entry) {
             occupied.remove();
         }
-        if let Some(place) = removed.template
-            && let Some(moved) = self.templates.remove(place.node, place.index)
-            && let Some(moved_place) = &mut self.entries[moved as usize].template
-        {
-            moved_place.index = place.index;
-        }
+        self.templates.remove(entry, &removed.text, removed.place, &mut self.entries);
         if self.any == Some(entry) {
             self.any = None;
         }
@@ -321,21 +286,31 @@ impl TopicIndex {
 
     /// Calls `hit` for the members of `entry` that it was not called for in this epoch.
     fn answer(&mut self, entry: u32, hit: &mut impl FnMut(u32)) {
-        let entry = &mut self.entries[entry as usize];
-        if std::mem::replace(&mut entry.stamp, self.epoch) == self.epoch {
+        let stamp = &mut self.entries[entry as usize].stamp;
+        if std::mem::replace(stamp, self.epoch) == self.epoch {
             return;
         }
-        let members = match &entry.members {
-            Members::One(member) => std::slice::from_ref(member),
-            Members::Shared(key) => &self.shared[*key as usize],
-        };
-        for member in members {
-            let stamp = &mut self.slots[member.slot as usize].stamp;
-            if std::mem::replace(stamp, self.epoch) != self.epoch {
+        let Self { entries, shared, slots, epoch, .. } = self;
+        for member in members(entries, shared, entry) {
+            let stamp = &mut slots[member.slot as usize].stamp;
+            if std::mem::replace(stamp, *epoch) != *epoch {
                 hit(member.slot);
             }
         }
     }
+}
+
+/// The members of an entry.
+fn members<'i>(
+    entries: &Slab<Entry>,
+    shared: &'i Slab<Vec<Member>>,
+    entry: u32,
+) -> impl Iterator<Item = Member> + use<'i> {
+    let (one, several) = match entries[entry as usize].members.holders() {
+        Holders::One(member) => (Some(member), &[][..]),
+        Holders::Shared(key) => (None, &shared[key as usize][..]),
+    };
+    one.into_iter().chain(several.iter().copied())
 }
 
 /// A hash for the table: it takes its place from the low bits and its tag from the high ones.

@@ -1,8 +1,9 @@
 //! URI Templates (RFC 6570) read backwards: can this template produce this topic?
 //!
 //! PROTOCOL section 5 is the contract. A template is parsed into pieces, literals and expressions; each expression becomes a
-//! small automaton (`compile`); one simulation (`run`) serves both a template alone and the shared trie of the topic
-//! index. It takes one pass over the topic and at most [`TEMPLATE_STATES_MAX`] steps per byte: nothing backtracks.
+//! small automaton (`compile`); one simulation (`run`) serves both a template alone and the tries of the topic index. It
+//! takes one pass over the topic and at most [`TEMPLATE_STATES_MAX`] steps per byte: nothing backtracks. Most templates
+//! leave nothing to choose, and need no simulation (`plain`).
 //!
 //! Literals are compared byte by byte, as the reference does: RFC 6570 section 3.1 would percent-encode a literal `é` on
 //! expansion, but topics are IRIs here and nothing is normalized, so `/é{id}` matches `/é1` and not `/%C3%A91`. Values are
@@ -10,7 +11,6 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
 use crate::limits::{SELECTOR_BYTES_MAX, TEMPLATE_STATES_MAX};
 use run::{Cell, Graph, Scratch};
@@ -18,6 +18,7 @@ use run::{Cell, Graph, Scratch};
 mod charset;
 mod compile;
 mod parse;
+mod plain;
 pub(super) mod run;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ const _: () = assert!(SELECTOR_BYTES_MAX <= u16::MAX as usize);
 pub struct Template {
     text: Box<str>,
     pieces: Box<[Piece]>,
+    is_plain: bool,
 }
 
 /// A part of a template. Two literals are never neighbours.
@@ -42,7 +44,7 @@ pub(super) enum Piece {
         start: u16,
         end: u16,
     },
-    Expression(Arc<Expression>),
+    Expression(Expression),
 }
 
 /// Why a text is not a template that this hub matches.
@@ -69,13 +71,14 @@ impl Template {
             return Err(TemplateError::TooComplex);
         }
         let pieces = parse::pieces(text)?;
-        let template = Self { text: text.into(), pieces: pieces.into() };
+        let mut template = Self { text: text.into(), pieces: pieces.into(), is_plain: false };
         if !template.pieces.iter().any(|piece| matches!(piece, Piece::Expression(_))) {
             return Err(TemplateError::NoExpression);
         }
         if template.states() > TEMPLATE_STATES_MAX {
             return Err(TemplateError::TooComplex);
         }
+        template.is_plain = plain::is_plain(&template);
         Ok(template)
     }
 
@@ -87,7 +90,9 @@ impl Template {
     /// Whether the template can produce `topic` (PROTOCOL section 5, rule 3). One pass, at most [`TEMPLATE_STATES_MAX`]
     /// steps per byte.
     pub fn matches(&self, topic: &str) -> bool {
-        self.has_its_ends(topic.as_bytes()) && self.simulate(topic.as_bytes()).0
+        let head = self.head().as_bytes();
+        topic.as_bytes().starts_with(head)
+            && self.tail_matches(&topic.as_bytes()[head.len()..], &mut Simulator::default())
     }
 
     /// States of its expressions: what a topic that passes its literal ends may cost at each byte.
@@ -99,29 +104,29 @@ impl Template {
         self.pieces.iter().map(size).sum()
     }
 
-    pub(super) fn pieces(&self) -> &[Piece] {
-        &self.pieces
+    /// The literal before the first expression; it may be empty.
+    pub(super) fn head(&self) -> &str {
+        match self.pieces.first() {
+            Some(&Piece::Literal { end, .. }) => &self.text[..usize::from(end)],
+            _ => "",
+        }
+    }
+
+    /// The pieces behind the head.
+    pub(super) fn tail(&self) -> &[Piece] {
+        match &*self.pieces {
+            [Piece::Literal { .. }, tail @ ..] => tail,
+            pieces => pieces,
+        }
+    }
+
+    /// Whether the tail can produce `rest`, which is what follows the head in a topic.
+    pub(super) fn tail_matches(&self, rest: &[u8], simulator: &mut Simulator) -> bool {
+        if self.is_plain { plain::matches(self, rest) } else { simulator.matches(self, rest) }
     }
 
     pub(super) fn literal(&self, start: u16, end: u16) -> &[u8] {
         &self.text.as_bytes()[usize::from(start)..usize::from(end)]
-    }
-
-    /// Literal ends decide most comparisons without any set-up.
-    fn has_its_ends(&self, topic: &[u8]) -> bool {
-        let literal = |piece: Option<&Piece>| match piece {
-            Some(&Piece::Literal { start, end }) => self.literal(start, end),
-            _ => &[],
-        };
-        topic.starts_with(literal(self.pieces.first())) && topic.ends_with(literal(self.pieces.last()))
-    }
-
-    /// The answer, and the steps it took.
-    fn simulate(&self, topic: &[u8]) -> (bool, u64) {
-        let mut chain = Chain::new(self);
-        let mut scratch = Scratch::default();
-        run::run(&mut chain, 0, topic, &mut scratch);
-        (chain.finished, scratch.steps())
     }
 
     fn states(&self) -> usize {
@@ -133,38 +138,64 @@ impl Template {
     }
 }
 
-/// One template as a graph: node `i` stands before piece `i`, and piece `i` leads to node `i + 1`.
-struct Chain<'t> {
-    template: &'t Template,
-    visits: Box<[u64]>,
-    /// For each piece, where its states begin in `cells`.
-    bases: Box<[usize]>,
-    cells: Box<[Cell]>,
-    finished: bool,
+/// Runs the simulation for one template after the other; keeps its buffers in between.
+#[derive(Debug, Default)]
+pub(super) struct Simulator {
+    visits: Vec<u64>,
+    bases: Vec<usize>,
+    cells: Vec<Cell>,
+    scratch: Scratch,
 }
 
-impl<'t> Chain<'t> {
-    fn new(template: &'t Template) -> Self {
+impl Simulator {
+    fn matches(&mut self, template: &Template, rest: &[u8]) -> bool {
+        // A literal end decides most comparisons without any set-up.
+        let tail = template.tail();
+        if let Some(&Piece::Literal { start, end }) = tail.last()
+            && !rest.ends_with(template.literal(start, end))
+        {
+            return false;
+        }
+        self.bases.clear();
         let mut states = 0;
-        let mut bases = Vec::with_capacity(template.pieces.len());
-        for piece in &template.pieces {
-            bases.push(states);
+        for piece in tail {
+            self.bases.push(states);
             if let Piece::Expression(expression) = piece {
                 states += expression.states().len();
             }
         }
-        Self {
-            template,
-            visits: vec![0; template.pieces.len() + 1].into(),
-            bases: bases.into(),
-            cells: vec![Cell::default(); states].into(),
-            finished: false,
-        }
+        self.visits.clear();
+        self.visits.resize(tail.len() + 1, 0);
+        self.cells.clear();
+        self.cells.resize(states, Cell::default());
+        let Self { visits, bases, cells, scratch } = self;
+        let mut chain = Chain { template, pieces: tail, visits, bases, cells, finished: false };
+        run::run(&mut chain, 0, rest, scratch);
+        chain.finished
     }
 
+    /// The steps so far.
+    #[cfg(test)]
+    pub(super) fn steps(&self) -> u64 {
+        self.scratch.steps()
+    }
+}
+
+/// The tail of a template as a graph: node `i` stands before piece `i`, and piece `i` leads to node `i + 1`.
+struct Chain<'t> {
+    template: &'t Template,
+    pieces: &'t [Piece],
+    visits: &'t mut [u64],
+    /// For each piece, where its states begin in `cells`.
+    bases: &'t [usize],
+    cells: &'t mut [Cell],
+    finished: bool,
+}
+
+impl<'t> Chain<'t> {
     /// The piece that leads to `node`, which is never the first node.
     fn piece(&self, node: u32) -> &'t Piece {
-        &self.template.pieces[node as usize - 1]
+        &self.pieces[node as usize - 1]
     }
 }
 
@@ -177,7 +208,7 @@ impl Graph for Chain<'_> {
     }
 
     fn literal_child(&self, node: u32, first: u8) -> Option<u32> {
-        match self.template.pieces.get(node as usize) {
+        match self.pieces.get(node as usize) {
             Some(&Piece::Literal { start, end }) if self.template.literal(start, end)[0] == first => {
                 Some(node + 1)
             }
@@ -186,7 +217,7 @@ impl Graph for Chain<'_> {
     }
 
     fn expression_child(&self, node: u32, index: usize) -> Option<u32> {
-        match self.template.pieces.get(node as usize) {
+        match self.pieces.get(node as usize) {
             Some(Piece::Expression(_)) if index == 0 => Some(node + 1),
             _ => None,
         }
@@ -208,7 +239,7 @@ impl Graph for Chain<'_> {
     }
 
     fn finish(&mut self, node: u32) {
-        self.finished |= node as usize == self.template.pieces.len();
+        self.finished |= node as usize == self.pieces.len();
     }
 }
 

@@ -190,6 +190,11 @@ impl Requesting {
         }
     }
 
+    /// The socket has not taken all that it is owed.
+    pub(super) fn is_blocked(&self) -> bool {
+        !self.out.is_empty()
+    }
+
     pub(super) fn is_lingering(&self) -> bool {
         self.lingering.is_some()
     }

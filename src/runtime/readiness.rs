@@ -17,6 +17,9 @@ use glommio::net::TcpStream;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
+const READING: epoll::EventFlags =
+    epoll::EventFlags::IN.union(epoll::EventFlags::RDHUP).union(epoll::EventFlags::ET);
+
 /// Edge-triggered events of every socket of one shard.
 pub(crate) struct Readiness {
     epoll: OwnedFd,
@@ -33,14 +36,23 @@ impl Readiness {
         Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, wait: None })
     }
 
-    /// Adds a socket, for reading, writing and the end of either; closing it takes it out.
+    /// Adds a socket, for reading and its end; closing it takes it out. What is there already is an event. A fresh socket
+    /// can be written, which would be an event of no use: [`Self::await_writable`] asks for it when it is one.
     ///
     /// # Errors
     /// What the kernel says: out of memory, or of `fs.epoll.max_user_watches`.
     pub(crate) fn add(&self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()> {
-        let flags =
-            epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
-        epoll::add(&self.epoll, socket, epoll::EventData::new_u64(key), flags)?;
+        epoll::add(&self.epoll, socket, epoll::EventData::new_u64(key), READING)?;
+        Ok(())
+    }
+
+    /// From now on, that a socket of the set can be written is an event, too; that it can be by now is the first.
+    ///
+    /// # Errors
+    /// What the kernel says: out of memory.
+    pub(crate) fn await_writable(&self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        let flags = READING | epoll::EventFlags::OUT;
+        epoll::modify(&self.epoll, socket, epoll::EventData::new_u64(key), flags)?;
         Ok(())
     }
 
@@ -98,9 +110,6 @@ mod tests {
                 socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a pair");
             set.add(ours.as_fd(), 7).expect("added");
             let mut events = Vec::with_capacity(8);
-            // The first edge: the socket can be written.
-            poll_fn(|context| set.poll_ready(context)).await;
-            assert_eq!(set.take(&mut events), 1);
             for _ in 0..3 {
                 let waits = poll_fn(|context| Poll::Ready(set.poll_ready(context).is_pending())).await;
                 assert!(waits, "ready without an event");
@@ -110,6 +119,10 @@ mod tests {
                 assert_eq!(set.take(&mut events), 1, "ready, and no event");
                 assert_eq!({ events[0].data }.u64(), 7);
             }
+            // It can be written all the time, and now that is told.
+            set.await_writable(ours.as_fd(), 7).expect("modified");
+            poll_fn(|context| set.poll_ready(context)).await;
+            assert_eq!(set.take(&mut events), 1);
         });
         run.expect("an executor").join().expect("the task ran to its end");
     }

@@ -13,7 +13,7 @@ mod serve;
 
 use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,38 +79,53 @@ struct Connected {
     stage: Stage,
     /// Tells apart connections that had the same number.
     serial: u32,
+    /// Events tell when its socket can be written: it was full once.
+    awaits_writable: bool,
 }
 
-/// The sockets of the subscribers, by slot.
+/// The sockets of the subscribers.
 #[derive(Default)]
-struct Sockets(Vec<Option<Socket>>);
+struct Sockets {
+    by_slot: Vec<Option<Socket>>,
+    /// Connections whose sockets were found full.
+    full: Vec<u32>,
+}
 
 struct Socket {
     fd: OwnedFd,
     connection: u32,
 }
 
+/// The key of a connection in the epoll set.
+fn key_of(number: u32, serial: u32) -> u64 {
+    u64::from(number) | u64::from(serial) << 32
+}
+
 impl Wire for Sockets {
     fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
-        let Some(Some(socket)) = self.0.get(slot as usize) else { return Sent::Gone };
-        loop {
+        let Some(Some(socket)) = self.by_slot.get(slot as usize) else { return Sent::Gone };
+        let sent = loop {
             match send(&socket.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-                Ok(taken) => return Sent::Bytes(taken),
-                Err(Errno::AGAIN) => return Sent::Full,
+                Ok(taken) => break Sent::Bytes(taken),
+                Err(Errno::AGAIN) => break Sent::Full,
                 Err(Errno::INTR) => {}
                 Err(_) => return Sent::Gone,
             }
+        };
+        if sent != Sent::Bytes(bytes.len()) {
+            self.full.push(socket.connection);
         }
+        sent
     }
 }
 
 impl Sockets {
     fn attach(&mut self, slot: u32, socket: Socket) {
         let place = slot as usize;
-        if self.0.len() <= place {
-            self.0.resize_with(place + 1, || None);
+        if self.by_slot.len() <= place {
+            self.by_slot.resize_with(place + 1, || None);
         }
-        self.0[place] = Some(socket);
+        self.by_slot[place] = Some(socket);
     }
 }
 
@@ -188,6 +203,7 @@ impl ShardLoop {
             busy |= self.take_entries();
             self.write_some();
             self.advance_timers();
+            self.watch_full();
             self.close_ended();
             if self.advance_stop() {
                 debug!(shard = self.parts.number, "the shard has stopped");
@@ -293,6 +309,24 @@ impl ShardLoop {
         }
     }
 
+    /// Asks for the events of the sockets that were found full. A socket that takes bytes again by now is told at once.
+    fn watch_full(&mut self) {
+        while let Some(number) = self.sockets.full.pop() {
+            let Some(Connected { stage: Stage::Streaming(slot), serial, awaits_writable }) =
+                self.connections.get_mut(number as usize)
+            else {
+                continue;
+            };
+            let Some(Some(socket)) = self.sockets.by_slot.get(*slot as usize) else { continue };
+            if !std::mem::replace(awaits_writable, true)
+                && let Err(error) = self.readiness.await_writable(socket.fd.as_fd(), key_of(number, *serial))
+            {
+                error!(%error, "a stream was ended: its socket cannot be watched");
+                self.parts.shard.leave(*slot);
+            }
+        }
+    }
+
     fn advance_timers(&mut self) {
         let Self { parts: Parts { shard, .. }, sockets, now, wheel, due, .. } = self;
         shard.advance(*now, sockets);
@@ -305,7 +339,9 @@ impl ShardLoop {
 
     fn close_ended(&mut self) {
         while let Some((slot, reason)) = self.parts.shard.next_closed() {
-            let Some(socket) = self.sockets.0.get_mut(slot as usize).and_then(Option::take) else { continue };
+            let Some(socket) = self.sockets.by_slot.get_mut(slot as usize).and_then(Option::take) else {
+                continue;
+            };
             self.connections.try_remove(socket.connection as usize);
             if reason == Closed::HistoryUnreadable {
                 error!(slot, "a stream was ended: the history cannot be read");

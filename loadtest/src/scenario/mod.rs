@@ -10,6 +10,7 @@ mod outcome;
 mod private;
 mod reconnect;
 mod replay;
+mod selectors;
 mod slow;
 mod topics;
 
@@ -25,6 +26,7 @@ pub(crate) use outcome::{Outcome, micros};
 pub(crate) use private::Private;
 pub(crate) use reconnect::Reconnect;
 pub(crate) use replay::Replay;
+pub(crate) use selectors::Selectors;
 pub(crate) use slow::Slow;
 pub(crate) use topics::Topics;
 
@@ -59,6 +61,8 @@ pub(crate) enum Scenario {
     Slow(Slow),
     /// Many topics with a few subscribers each.
     Topics(Topics),
+    /// A million selectors: what a publication costs beside the same with ten.
+    Selectors(Selectors),
     /// Private updates: who may, receives; who may not, must not.
     Private(Private),
     /// Everyone reconnects with a last event id while updates are published.
@@ -86,6 +90,7 @@ impl Scenario {
             Self::Connect(_) => "connect",
             Self::Slow(_) => "slow",
             Self::Topics(_) => "topics",
+            Self::Selectors(_) => "selectors",
             Self::Private(_) => "private",
             Self::Reconnect(_) => "reconnect",
             Self::Replay(_) => "replay",
@@ -103,6 +108,7 @@ impl Scenario {
             Self::Connect(args) => args.subscribers,
             Self::Slow(args) => args.subscribers,
             Self::Topics(args) => args.subscribers,
+            Self::Selectors(args) => args.connections,
             Self::Private(args) => args.subscribers,
             Self::Reconnect(args) => args.subscribers,
             Self::Replay(args) => args.clients,
@@ -117,9 +123,12 @@ impl Scenario {
         match self {
             Self::Fanout(_) | Self::Firehose(_) | Self::Idle(_) | Self::Connect(_) | Self::Churn(_) => true,
             Self::Topics(args) => !args.templates,
-            Self::Slow(_) | Self::Private(_) | Self::Reconnect(_) | Self::Replay(_) | Self::Commit(_) => {
-                false
-            }
+            Self::Slow(_)
+            | Self::Selectors(_)
+            | Self::Private(_)
+            | Self::Reconnect(_)
+            | Self::Replay(_)
+            | Self::Commit(_) => false,
         }
     }
 
@@ -142,6 +151,7 @@ impl Scenario {
             Self::Connect(args) => connect::run(args, bench),
             Self::Slow(args) => slow::run(args, bench),
             Self::Topics(args) => topics::run(args, bench),
+            Self::Selectors(args) => selectors::run(args, bench),
             Self::Private(args) => private::run(args, bench),
             Self::Reconnect(args) => reconnect::run(args, bench),
             Self::Replay(args) => replay::run(args, bench),
@@ -198,6 +208,7 @@ impl Bench<'_> {
 fn subscription(topic: &str, streams: std::ops::Range<u32>) -> Subscription {
     Subscription {
         selector: topic.to_owned(),
+        further: Vec::new(),
         token: None,
         streams,
         background: false,

@@ -1,5 +1,6 @@
 //! The requests of a run: a Mercure hub's unless templates say otherwise.
 
+use std::fmt::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use super::stamp::{STAMP_BYTES, Stamp};
@@ -155,10 +156,16 @@ impl Wire {
         self.publish.endpoint.address
     }
 
-    /// The request of a subscription.
-    pub(crate) fn subscription(&self, selector: &str, token: Option<&str>, last_event_id: &[u8]) -> Vec<u8> {
+    /// The request of a subscription. A Mercure hub takes `further` selectors in the same query.
+    pub(crate) fn subscription(
+        &self,
+        selector: &str,
+        further: &[String],
+        token: Option<&str>,
+        last_event_id: &[u8],
+    ) -> Vec<u8> {
         let values = Values { topic: selector, token, private: false, last_event_id, data_bytes: 0 };
-        self.subscribe.render(&values).0
+        self.subscribe.render(&values, &further_topics(further)).0
     }
 
     /// A publication; its data is `data_bytes` long, but at least as long as a stamp.
@@ -171,7 +178,7 @@ impl Wire {
     ) -> Publication {
         let data_bytes = data_bytes.max(STAMP_BYTES);
         let values = Values { topic, token: Some(token), private, last_event_id: b"", data_bytes };
-        let (request, data_at) = self.publish.render(&values);
+        let (request, data_at) = self.publish.render(&values, "");
         Publication { request, data_at, data_bytes }
     }
 }
@@ -214,13 +221,14 @@ impl Request {
         templates.map(Template::data_places).sum()
     }
 
-    /// The request, and where the data is to be written.
-    fn render(&self, values: &Values<'_>) -> (Vec<u8>, usize) {
+    /// The request, and where the data is to be written. `further` goes behind the target.
+    fn render(&self, values: &Values<'_>, further: &str) -> (Vec<u8>, usize) {
         let mut out = format!("{} ", self.method).into_bytes();
         let mut data_at = None;
         let target = self.target.render(values);
         data_at = data_at.or(target.data_at.map(|at| at + out.len()));
         out.extend_from_slice(&target.bytes);
+        out.extend_from_slice(further.as_bytes());
         out.extend_from_slice(format!(" HTTP/1.1\r\nHost: {}\r\n", self.endpoint.host).as_bytes());
         for header in self.headers.iter().map(|header| header.render(values)).filter(|header| !header.lacks) {
             data_at = data_at.or(header.data_at.map(|at| at + out.len()));
@@ -236,6 +244,33 @@ impl Request {
         out.extend_from_slice(&body.bytes);
         (out, data_at.unwrap_or(0))
     }
+}
+
+/// More of the query of a subscription. Only what a query must not hold is escaped: hubs bound the length of a target.
+fn further_topics(selectors: &[String]) -> String {
+    let mut out = String::new();
+    for selector in selectors {
+        out.push_str("&topic=");
+        for byte in selector.bytes() {
+            match byte {
+                b'!'
+                | b'$'
+                | b'\''..=b'*'
+                | b','..=b';'
+                | b'='
+                | b'?'
+                | b'@'
+                | b'A'..=b'Z'
+                | b'_'
+                | b'a'..=b'z'
+                | b'~' => out.push(char::from(byte)),
+                _ => {
+                    let _ = write!(out, "%{byte:02X}");
+                }
+            }
+        }
+    }
+    out
 }
 
 impl Publication {

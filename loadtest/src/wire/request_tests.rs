@@ -25,7 +25,7 @@ fn reads_hub_urls_with_and_without_port_path_and_query() {
     ] {
         let wire = Wire::mercure(url).expect(url);
         assert_eq!((wire.subscribers().port(), wire.publishers().port()), (port, port), "{url}");
-        assert!(text(&wire.subscription("a", None, b"")).starts_with(request), "{url}");
+        assert!(text(&wire.subscription("a", &[], None, b"")).starts_with(request), "{url}");
     }
     assert!(Wire::mercure("https://127.0.0.1/").is_err());
 }
@@ -34,10 +34,10 @@ fn reads_hub_urls_with_and_without_port_path_and_query() {
 fn a_subscription_names_token_and_last_event_id_only_when_it_has_them() {
     let wire = Wire::mercure("http://127.0.0.1:3000").expect("valid");
     assert_eq!(
-        text(&wire.subscription("t/1", None, b"")),
+        text(&wire.subscription("t/1", &[], None, b"")),
         "GET /.well-known/mercure?topic=t%2F1 HTTP/1.1\r\nHost: 127.0.0.1:3000\r\nAccept: text/event-stream\r\n\r\n"
     );
-    let whole = text(&wire.subscription("t", Some("j.w.t"), b"urn:7"));
+    let whole = text(&wire.subscription("t", &[], Some("j.w.t"), b"urn:7"));
     assert!(whole.contains("\r\nAuthorization: Bearer j.w.t\r\nLast-Event-ID: urn:7\r\n"), "{whole}");
 }
 
@@ -68,7 +68,7 @@ fn templates_make_the_requests_of_another_server() {
     )
     .expect("valid");
     assert_eq!((wire.subscribers().port(), wire.publishers().port()), (1, 2));
-    let subscription = text(&wire.subscription("a b", Some("k"), b""));
+    let subscription = text(&wire.subscription("a b", &[], Some("k"), b""));
     assert!(subscription.starts_with("GET /sub/a%20b HTTP/1.1\r\n"), "{subscription}");
     assert!(subscription.contains("X-Key: k\r\n") && !subscription.contains("X-Last"), "{subscription}");
     let mut publication = wire.publication("a b", false, "k", 0);
@@ -97,4 +97,13 @@ fn the_data_may_stand_in_the_url_but_must_stand_somewhere_and_only_once() {
     assert!(request.ends_with("Content-Length: 0\r\n\r\n"), "{request}");
     assert!(wire("http://127.0.0.1:1/pub", Some("{topic}")).is_err());
     assert!(wire("http://127.0.0.1:1/pub?d={data}", Some("{data}")).is_err());
+}
+
+#[test]
+fn further_selectors_go_into_the_query_and_escape_what_would_end_them() {
+    let wire = Wire::mercure("http://127.0.0.1:1").expect("valid");
+    let further = ["https://a/{b}?c=d&e+f".to_owned(), "é%#".to_owned()];
+    let request = text(&wire.subscription("x", &further, None, b""));
+    let target = "?topic=x&topic=https://a/%7Bb%7D?c=d%26e%2Bf&topic=%C3%A9%25%23 HTTP/1.1\r\n";
+    assert!(request.contains(target), "{request}");
 }

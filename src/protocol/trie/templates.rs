@@ -1,312 +1,155 @@
-//! The template trie: every template of a shard, with equal beginnings merged.
+//! The templates of an index: found by their head, then by their tail.
 //!
-//! A node stands behind a literal (a radix tree over bytes: at most one literal child begins with a given byte) or behind an
-//! expression. Templates that end at the same node have the same language. A node keeps its number as long as a template
-//! ends there or below, whatever splits and joins around it; the root is number 0.
+//! A head that one template has, as most of a million do, leads to its entry, and the tail decides; one that several have
+//! leads to a trie of their tails. A head that was once shared keeps its trie until the last of its templates leaves.
 
-use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use crate::protocol::uri_template::run::{self, Cell, Graph, Scratch};
-use crate::protocol::uri_template::{Expression, Piece, State, Template};
+use super::entry::{Either, Entry, Found, Kind, Place};
+use super::groups::{Groups, Removed};
+use super::heads::Heads;
+use super::tails::Tails;
+use crate::protocol::uri_template::{Simulator, Template};
 
-const ROOT: u32 = 0;
-
-pub(super) struct TemplateTrie {
-    nodes: Slab<Node>,
-    /// Expression children by parent and expression: a node may have very many.
-    expressions: HashTable<u32>,
-    hasher: DefaultHashBuilder,
-    scratch: Scratch,
+#[derive(Default)]
+pub(super) struct Templates {
+    /// Each head leads to the only entry that has it, or to the root of a group.
+    heads: Heads<Either>,
+    tails: Tails,
+    groups: Groups,
+    /// The places of entries that share their head.
+    places: Slab<Shared>,
+    /// The heads a topic begins with, and their lengths; kept to spare its allocation.
+    hits: Vec<(usize, Either)>,
+    /// Heads that were looked up so far.
+    looked_up: u64,
 }
 
-/// What a walk down literals reads comes first and is one cache line.
-#[repr(C, align(64))]
-struct Node {
-    way: Way,
-    /// Literal children by first byte, sorted.
-    literals: Box<[(u8, u32)]>,
-    expressions: Vec<u32>,
-    /// The entries whose templates end here.
-    entries: Vec<u32>,
-    /// When the simulation last arrived here.
-    visit: u64,
-    parent: u32,
-    /// For a node behind an expression, its index among its parent's.
+/// Where an entry is that shares its head.
+struct Shared {
+    tail: u32,
+    root: u32,
+    node: u32,
+    /// Its index among the entries of the node.
     index: u32,
 }
 
-const _: () = assert!(size_of::<Node>() == 128);
-const _: () = assert!(std::mem::offset_of!(Node, entries) <= 64);
+impl Templates {
+    /// Lets `template` be found as `entry`, which is about to be one of `entries`; answers its place.
+    pub(super) fn insert(
+        &mut self,
+        template: &Arc<Template>,
+        entry: u32,
+        entries: &mut Slab<Entry>,
+    ) -> Place {
+        let tail = self.tails.hold(template);
+        let head = template.head();
+        let Self { heads, groups, .. } = self;
+        let Some(value) =
+            heads.get_mut(head.as_bytes(), |value| has_head(value, head.as_bytes(), entries, groups))
+        else {
+            heads.insert(head.as_bytes(), Either::one(entry));
+            return Place::alone(tail);
+        };
+        let root = match value.kind() {
+            Kind::Other(root) => root,
+            Kind::One(first) => {
+                let root = groups.open(head);
+                *value = Either::other(root);
+                let first_entry = &mut entries[first as usize];
+                if let Found::Alone(first_tail) = first_entry.place.found() {
+                    first_entry.place = self.share(root, first_tail, first);
+                }
+                root
+            }
+        };
+        self.share(root, tail, entry)
+    }
 
-/// What leads from the parent to a node.
-enum Way {
-    Literal(Box<[u8]>),
-    Expression { expression: Arc<Expression>, cells: Box<[Cell]> },
-}
-
-impl Default for TemplateTrie {
-    fn default() -> Self {
-        let mut nodes = Slab::new();
-        nodes.insert(Node::new(ROOT, Way::Literal(Box::default())));
-        Self {
-            nodes,
-            expressions: HashTable::new(),
-            hasher: DefaultHashBuilder::default(),
-            scratch: Scratch::default(),
+    /// Forgets `entry`, whose text and place these are.
+    pub(super) fn remove(&mut self, entry: u32, text: &str, place: Place, entries: &mut Slab<Entry>) {
+        let head = head_of(text).as_bytes();
+        match place.found() {
+            Found::Nowhere => {}
+            Found::Alone(tail) => {
+                self.tails.let_go(tail);
+                self.heads.remove(head, |value| value == Either::one(entry));
+            }
+            Found::Grouped(key) => {
+                let Shared { tail, root, node, index } = self.places.remove(key as usize);
+                self.tails.let_go(tail);
+                let Removed { moved, ended } = self.groups.remove(node, index);
+                if let Some(moved) = moved
+                    && let Found::Grouped(key) = entries[moved as usize].place.found()
+                {
+                    self.places[key as usize].index = index;
+                }
+                if ended {
+                    self.heads.remove(head, |value| value == Either::other(root));
+                }
+            }
         }
     }
-}
 
-impl Node {
-    fn new(parent: u32, way: Way) -> Self {
-        Self {
-            parent,
-            index: 0,
-            visit: 0,
-            way,
-            literals: Box::default(),
-            expressions: Vec::new(),
-            entries: Vec::new(),
+    /// Adds to `found` the entries of the templates that can produce `topic`.
+    pub(super) fn find(&mut self, topic: &str, entries: &Slab<Entry>, found: &mut Vec<u32>) {
+        let Self { heads, tails, groups, hits, looked_up, .. } = self;
+        let topic = topic.as_bytes();
+        let is = |bytes: usize, value| has_head(value, &topic[..bytes], entries, groups);
+        *looked_up += heads.probe(topic, is, hits);
+        for (bytes, value) in hits.drain(..) {
+            let rest = &topic[bytes..];
+            match value.kind() {
+                Kind::Other(root) => groups.walk(root, rest, found),
+                Kind::One(entry) => {
+                    if let Found::Alone(tail) = entries[entry as usize].place.found()
+                        && tails.matches(tail, rest)
+                    {
+                        found.push(entry);
+                    }
+                }
+            }
         }
     }
 
-    fn literal_child(&self, first: u8) -> Result<usize, usize> {
-        self.literals.binary_search_by_key(&first, |&(byte, _)| byte)
+    /// Whether the template of this text and place can produce `topic`.
+    pub(super) fn matches(&self, text: &str, place: Place, topic: &str) -> bool {
+        let tail = match place.found() {
+            Found::Nowhere => return false,
+            Found::Alone(tail) => tail,
+            Found::Grouped(key) => self.places[key as usize].tail,
+        };
+        topic.strip_prefix(head_of(text)).is_some_and(|rest| {
+            self.tails.template(tail).tail_matches(rest.as_bytes(), &mut Simulator::default())
+        })
     }
 
-    /// There are at most 256, and they change far less often than they are read: no room is kept.
-    fn edit_literals(&mut self, edit: impl FnOnce(&mut Vec<(u8, u32)>)) {
-        let mut literals = std::mem::take(&mut self.literals).into_vec();
-        edit(&mut literals);
-        self.literals = literals.into();
-    }
-}
-
-impl TemplateTrie {
-    /// Lets `template` end with `entry`: at which node, and at which index among the node's entries.
-    pub(super) fn insert(&mut self, template: &Template, entry: u32) -> (u32, u32) {
-        let mut node = ROOT;
-        for piece in template.pieces() {
-            node = match piece {
-                Piece::Literal { start, end } => self.behind_literal(node, template.literal(*start, *end)),
-                Piece::Expression(expression) => self.behind_expression(node, expression),
-            };
-        }
-        let entries = &mut self.nodes[node as usize].entries;
-        entries.push(entry);
-        (node, entries.len() as u32 - 1)
-    }
-
-    /// Takes the entry at `index` from `node`, and the nodes that nobody needs any more. Answers the entry that now has
-    /// that index, if one had to move.
-    pub(super) fn remove(&mut self, node: u32, index: u32) -> Option<u32> {
-        let entries = &mut self.nodes[node as usize].entries;
-        entries.swap_remove(index as usize);
-        let moved = entries.get(index as usize).copied();
-        self.prune(node);
-        moved
-    }
-
-    pub(super) fn entries(&self, node: u32) -> &[u32] {
-        &self.nodes[node as usize].entries
-    }
-
-    /// Adds to `reached` each node whose templates can produce `topic`.
-    pub(super) fn walk(&mut self, topic: &str, reached: &mut Vec<u32>) {
-        let mut walk = Walk { nodes: &mut self.nodes, reached };
-        run::run(&mut walk, ROOT, topic.as_bytes(), &mut self.scratch);
-    }
-
-    /// The steps of all walks so far, and the nodes there are.
+    /// The steps of all searches so far, and the heads, tails and nodes there are.
     #[cfg(test)]
     pub(super) fn figures(&self) -> (u64, usize) {
-        (self.scratch.steps(), self.nodes.len())
+        let ((tail_steps, tails), (group_steps, nodes)) = (self.tails.figures(), self.groups.figures());
+        (self.looked_up + tail_steps + group_steps, self.heads.len() + tails + nodes)
     }
 
-    fn behind_literal(&mut self, mut node: u32, mut literal: &[u8]) -> u32 {
-        while let Some(&first) = literal.first() {
-            let at = match self.nodes[node as usize].literal_child(first) {
-                Ok(at) => at,
-                Err(at) => {
-                    let child = self.nodes.insert(Node::new(node, Way::Literal(literal.into()))) as u32;
-                    self.nodes[node as usize].edit_literals(|literals| literals.insert(at, (first, child)));
-                    return child;
-                }
-            };
-            let child = self.nodes[node as usize].literals[at].1;
-            let way = self.nodes[child as usize].way.literal();
-            let shared = way.iter().zip(literal).take_while(|(one, other)| one == other).count();
-            node = if shared == way.len() { child } else { self.split(child, shared) };
-            literal = &literal[shared..];
-        }
-        node
-    }
-
-    fn behind_expression(&mut self, node: u32, expression: &Arc<Expression>) -> u32 {
-        let hash = self.hasher.hash_one((node, expression));
-        let nodes = &self.nodes;
-        let same = |&child: &u32| nodes[child as usize].is_behind(node, expression);
-        if let Some(&child) = self.expressions.find(hash, same) {
-            return child;
-        }
-        let cells = vec![Cell::default(); expression.states().len()].into();
-        let way = Way::Expression { expression: Arc::clone(expression), cells };
-        let index = self.nodes[node as usize].expressions.len() as u32;
-        let child = self.nodes.insert(Node { index, ..Node::new(node, way) }) as u32;
-        self.nodes[node as usize].expressions.push(child);
-        let (nodes, hasher) = (&self.nodes, &self.hasher);
-        self.expressions.insert_unique(hash, child, |&child| nodes[child as usize].hash(hasher));
-        child
-    }
-
-    /// Puts a node into the literal before `child`, behind its first `length` bytes.
-    fn split(&mut self, child: u32, length: usize) -> u32 {
-        let Node { parent, ref way, .. } = self.nodes[child as usize];
-        let (head, tail): (Box<[u8]>, Box<[u8]>) =
-            (way.literal()[..length].into(), way.literal()[length..].into());
-        let (first, second) = (head[0], tail[0]);
-        let middle = self.nodes.insert(Node::new(parent, Way::Literal(head))) as u32;
-        self.nodes[middle as usize].literals = Box::new([(second, child)]);
-        self.replace_literal(parent, first, middle);
-        let child = &mut self.nodes[child as usize];
-        child.way = Way::Literal(tail);
-        child.parent = middle;
-        middle
-    }
-
-    /// Removes `node` and its ancestors as far as nothing ends there or below, and joins the literals that then meet.
-    fn prune(&mut self, mut node: u32) {
-        while node != ROOT {
-            let Node { parent, ref entries, ref expressions, ref literals, .. } = self.nodes[node as usize];
-            if !entries.is_empty() || !expressions.is_empty() {
-                return;
-            }
-            match literals[..] {
-                [] => self.detach(node),
-                [(_, child)] => return self.join(node, child),
-                _ => return,
-            }
-            node = parent;
-        }
-    }
-
-    /// Removes a leaf.
-    fn detach(&mut self, node: u32) {
-        let hash = self.nodes[node as usize].hash(&self.hasher);
-        let removed = self.nodes.remove(node as usize);
-        let parent = &mut self.nodes[removed.parent as usize];
-        match removed.way {
-            Way::Literal(literal) => {
-                if let Ok(at) = parent.literal_child(literal[0]) {
-                    parent.edit_literals(|literals| {
-                        literals.remove(at);
-                    });
-                }
-            }
-            Way::Expression { .. } => {
-                parent.expressions.swap_remove(removed.index as usize);
-                if let Some(&moved) = parent.expressions.get(removed.index as usize) {
-                    self.nodes[moved as usize].index = removed.index;
-                }
-                if let Ok(occupied) = self.expressions.find_entry(hash, |&child| child == node) {
-                    occupied.remove();
-                }
-            }
-        }
-    }
-
-    /// Removes `node`, which only leads to `child`, when both are behind literals.
-    fn join(&mut self, node: u32, child: u32) {
-        let Way::Literal(head) = &self.nodes[node as usize].way else {
-            return;
-        };
-        let joined = [head, self.nodes[child as usize].way.literal()].concat();
-        let (parent, first) = (self.nodes[node as usize].parent, joined[0]);
-        self.nodes.remove(node as usize);
-        self.replace_literal(parent, first, child);
-        let child = &mut self.nodes[child as usize];
-        child.way = Way::Literal(joined.into());
-        child.parent = parent;
-    }
-
-    fn replace_literal(&mut self, parent: u32, first: u8, child: u32) {
-        let parent = &mut self.nodes[parent as usize];
-        if let Ok(at) = parent.literal_child(first) {
-            parent.literals[at].1 = child;
-        }
+    fn share(&mut self, root: u32, tail: u32, entry: u32) -> Place {
+        let (node, index) = self.groups.insert(root, self.tails.template(tail), entry);
+        Place::grouped(self.places.insert(Shared { tail, root, node, index }) as u32)
     }
 }
 
-impl Node {
-    fn is_behind(&self, parent: u32, wanted: &Expression) -> bool {
-        let Way::Expression { expression, .. } = &self.way else {
-            return false;
-        };
-        self.parent == parent && **expression == *wanted
-    }
-
-    /// The hash of a node behind an expression among [`TemplateTrie::expressions`].
-    fn hash(&self, hasher: &DefaultHashBuilder) -> u64 {
-        match &self.way {
-            Way::Expression { expression, .. } => hasher.hash_one((self.parent, expression)),
-            Way::Literal(_) => 0,
-        }
-    }
+/// The head of a template's text: no literal holds a brace.
+fn head_of(text: &str) -> &str {
+    &text[..memchr::memchr(b'{', text.as_bytes()).unwrap_or(text.len())]
 }
 
-impl Way {
-    fn literal(&self) -> &[u8] {
-        match self {
-            Self::Literal(literal) => literal,
-            Self::Expression { .. } => &[],
-        }
-    }
-}
-
-struct Walk<'w> {
-    nodes: &'w mut Slab<Node>,
-    reached: &'w mut Vec<u32>,
-}
-
-impl Graph for Walk<'_> {
-    fn literal(&self, node: u32) -> &[u8] {
-        self.nodes[node as usize].way.literal()
-    }
-
-    fn literal_child(&self, node: u32, first: u8) -> Option<u32> {
-        let node = &self.nodes[node as usize];
-        node.literal_child(first).ok().map(|at| node.literals[at].1)
-    }
-
-    fn expression_child(&self, node: u32, index: usize) -> Option<u32> {
-        self.nodes[node as usize].expressions.get(index).copied()
-    }
-
-    fn state(&self, node: u32, pc: u16) -> Option<State> {
-        match &self.nodes[node as usize].way {
-            Way::Expression { expression, .. } => expression.states().get(usize::from(pc)).copied(),
-            Way::Literal(_) => None,
-        }
-    }
-
-    fn visit(&mut self, node: u32) -> &mut u64 {
-        &mut self.nodes[node as usize].visit
-    }
-
-    fn cell(&mut self, node: u32, pc: u16) -> &mut Cell {
-        match &mut self.nodes[node as usize].way {
-            Way::Expression { cells, .. } => &mut cells[usize::from(pc)],
-            // A state is asked for before its cell, and a literal has none.
-            Way::Literal(_) => unreachable!("a literal has no states"),
-        }
-    }
-
-    fn finish(&mut self, node: u32) {
-        if !self.nodes[node as usize].entries.is_empty() {
-            self.reached.push(node);
+/// Whether `value` is what `head` leads to.
+fn has_head(value: Either, head: &[u8], entries: &Slab<Entry>, groups: &Groups) -> bool {
+    match value.kind() {
+        Kind::Other(root) => groups.head(root) == head,
+        Kind::One(entry) => {
+            let text = entries[entry as usize].text.as_bytes();
+            text.starts_with(head) && text.get(head.len()) == Some(&b'{')
         }
     }
 }

@@ -8,6 +8,8 @@
 //! included: `{x,y*}` takes no `=` before its first separator, `{/x*}` takes `,` in a segment. All others are RFC 6570 to
 //! the letter, but for the keys of maps, which are unreserved and not empty.
 
+use std::sync::Arc;
+
 use super::charset::Charset;
 use crate::limits::SELECTOR_BYTES_MAX;
 
@@ -33,9 +35,21 @@ pub(in crate::protocol) enum State {
 
 /// A compiled expression; equal when the automata are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::protocol) struct Expression {
-    states: Box<[State]>,
+pub(in crate::protocol) enum Expression {
+    /// [`State::Any`] alone, which most expressions are: it needs no memory of its own.
+    Run(Charset),
+    /// Anything else.
+    Compiled(Arc<Box<[State]>>),
 }
+
+/// The states of each [`Expression::Run`].
+static RUNS: [[State; 1]; 5] = [
+    [State::Any(Charset::Unreserved)],
+    [State::Any(Charset::List)],
+    [State::Any(Charset::Pairs)],
+    [State::Any(Charset::Path)],
+    [State::Any(Charset::Reserved)],
+];
 
 /// RFC 6570, section 2.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,15 +140,16 @@ impl Expression {
     }
 
     pub(in crate::protocol) fn states(&self) -> &[State] {
-        &self.states
+        match self {
+            Self::Run(set) => &RUNS[*set as usize],
+            Self::Compiled(states) => states,
+        }
     }
 
     /// The expression that stands for this one followed by `next`, when one of the two alone does.
     pub(super) fn merged_with(&self, next: &Self) -> Option<Self> {
-        match (&*self.states, &*next.states) {
-            ([State::Any(one)], [State::Any(other)]) => {
-                Some(Self { states: Box::new([State::Any(*one.max(other))]) })
-            }
+        match (self, next) {
+            (Self::Run(one), Self::Run(other)) => Some(Self::Run(*one.max(other))),
             _ => None,
         }
     }
@@ -153,7 +168,10 @@ impl Builder {
         for at in self.to_end {
             self.states[at] = State::Or(end);
         }
-        Expression { states: self.states.into() }
+        match self.states[..] {
+            [State::Any(set)] => Expression::Run(set),
+            _ => Expression::Compiled(Arc::new(self.states.into())),
+        }
     }
 
     fn here(&self) -> u16 {

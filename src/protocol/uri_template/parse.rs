@@ -1,8 +1,6 @@
 //! The grammar of RFC 6570 section 2: text in, pieces out. What does not parse is an error here and a plain string to
 //! [`Selector`](crate::protocol::selector::Selector).
 
-use std::sync::Arc;
-
 use super::compile::{Expression, Modifier, Operator, Variable};
 use super::{Piece, TemplateError, charset};
 
@@ -34,10 +32,10 @@ fn push_expression(pieces: &mut Vec<Piece>, new: Expression) {
     if let Some(Piece::Expression(last)) = pieces.last_mut()
         && let Some(merged) = last.merged_with(&new)
     {
-        *last = Arc::new(merged);
+        *last = merged;
         return;
     }
-    pieces.push(Piece::Expression(Arc::new(new)));
+    pieces.push(Piece::Expression(new));
 }
 
 fn literal(text: &str, start: usize, end: usize) -> Result<(), TemplateError> {

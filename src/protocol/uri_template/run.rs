@@ -57,6 +57,7 @@ enum Place {
 
 impl Scratch {
     /// The steps of all passes so far.
+    #[cfg(test)]
     pub(in crate::protocol) fn steps(&self) -> u64 {
         self.steps
     }

@@ -182,9 +182,46 @@ fn the_steps_are_linear_in_the_topic_whatever_the_template() {
         for topic in ["x", "xy", "/", "a.", "%41", "?a=b&"] {
             for length in [500, 4_000] {
                 let topic = topic.repeat(length);
-                let (_, steps) = template.simulate(topic.as_bytes());
+                let mut simulator = Simulator::default();
+                simulator.matches(&template, topic.as_bytes());
+                let steps = simulator.steps();
                 assert!(steps <= most * (topic.len() as u64 + 1), "{text} {steps}");
             }
         }
+    }
+}
+
+#[test]
+fn a_plain_scan_answers_what_the_simulation_answers() {
+    let units = ["a", "b", "/", "%41", "%", "4", "1", ",", "="];
+    let mut topics = vec![String::new()];
+    for start in 0..units.len().pow(3) + units.len().pow(2) + units.len() + 1 {
+        topics.extend(units.map(|unit| format!("{}{unit}", topics[start])));
+    }
+    for text in [
+        "{x}",
+        "{+x}",
+        "{x*}",
+        "{x}a",
+        "{x}/",
+        "{x}/b",
+        "{x}%41",
+        "{x}41",
+        "{x}1",
+        "{x}/{y}",
+        "{x}/a{y}b",
+        "{x}={y}",
+        "{x}/{+y}a",
+    ] {
+        let template = template(text);
+        assert!(template.is_plain, "{text}");
+        let mut simulator = Simulator::default();
+        for topic in &topics {
+            let rest = topic.as_bytes();
+            assert_eq!(plain::matches(&template, rest), simulator.matches(&template, rest), "{text} {topic}");
+        }
+    }
+    for text in ["{x}a{y}", "{x}%41{y}", "{+x}/{y}", "{/x}", "{x:2}", "{x*}={y}", "{x}{+y}{?z}"] {
+        assert!(!template(text).is_plain, "{text}");
     }
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use tracing::{info, warn};
 
-use super::{Connected, ShardLoop, Stage, Stop};
+use super::{Connected, ShardLoop, Stage, Stop, key_of};
 use crate::limits::{ACCEPT_BATCH_MAX, ACCEPT_PAUSE_MS, DRAIN_GRACE_MS};
 use crate::runtime::connection::Requesting;
 
@@ -52,7 +52,7 @@ impl ShardLoop {
         }
     }
 
-    /// Accepts what is waiting, up to a bound; answers whether more may be.
+    /// Accepts what is waiting, up to a bound; answers whether anything was, whose requests are then looked for.
     pub(super) fn accept_some(&mut self) -> bool {
         if self.accept.paused_until_ms.is_some_and(|until| self.now.ms >= until) {
             self.accept.paused_until_ms = None;
@@ -60,6 +60,7 @@ impl ShardLoop {
         if !self.accept.ready || self.accept.paused_until_ms.is_some() {
             return false;
         }
+        let before = self.connections.len();
         for _ in 0..ACCEPT_BATCH_MAX {
             let Some(listener) = &self.parts.listener else { return false };
             if self.connections.len() >= self.parts.connections_max {
@@ -73,7 +74,7 @@ impl ShardLoop {
                 }
                 Err(Errno::AGAIN) => {
                     self.accept.ready = false;
-                    return false;
+                    return self.connections.len() > before;
                 }
                 // The client left before it was accepted, or the call was interrupted.
                 Err(Errno::CONNABORTED | Errno::INTR) => {}
@@ -87,18 +88,19 @@ impl ShardLoop {
         true
     }
 
-    fn open(&mut self, requesting: Requesting) {
+    fn open(&mut self, mut requesting: Requesting) {
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
         let entry = self.connections.vacant_entry();
-        let number = entry.key();
-        let key = number as u64 | u64::from(serial) << 32;
-        if let Err(error) = self.readiness.add(requesting.socket.as_fd(), key) {
+        let number = entry.key() as u32;
+        if let Err(error) = self.readiness.add(requesting.socket.as_fd(), key_of(number, serial)) {
             return self.accept.pause(self.now.ms, &format!("epoll refuses a socket: {error}"));
         }
-        entry.insert(Connected { stage: Stage::Requesting(Box::new(requesting)), serial });
-        // The request is often here already: then nobody waits for an event.
-        self.drive(number as u32);
+        // A request that is here already is an event of the next round, which is cheaper than to look in vain.
+        let deadline_ms = requesting.deadline_ms(&self.parts.timeouts);
+        requesting.armed_ms = self.wheel.arm(deadline_ms, requesting.armed_ms, (number, serial));
+        let stage = Stage::Requesting(Box::new(requesting));
+        entry.insert(Connected { stage, serial, awaits_writable: false });
     }
 
     /// The stop, step by step; true when the shard has nothing left to do.

@@ -1,10 +1,11 @@
 //! Requests: from bytes to a decision, from an outcome to an answer.
 
+use std::os::fd::AsFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tracing::{debug, error, info};
 
-use super::{ShardLoop, Socket, Stage, Stop};
+use super::{ShardLoop, Socket, Stage, Stop, key_of};
 use crate::history::{HistoryError, Origin};
 use crate::http::connection::{CONTINUE, Event};
 use crate::http::date::HttpDate;
@@ -156,6 +157,10 @@ impl ShardLoop {
                 Stage::Streaming(slot)
             }
             fate @ (Fate::Waits | Fate::Yields) => {
+                if connection.is_blocked() && !self.await_writable(number, &connection) {
+                    self.connections.remove(number as usize);
+                    return;
+                }
                 if matches!(fate, Fate::Yields) && !std::mem::replace(&mut connection.has_turn, true) {
                     self.turns.push_back((number, serial));
                 }
@@ -165,6 +170,16 @@ impl ShardLoop {
             }
         };
         self.connections[number as usize].stage = stage;
+    }
+
+    /// Asks for the event that the connection can be written; false when that is not possible.
+    fn await_writable(&mut self, number: u32, connection: &Requesting) -> bool {
+        let connected = &mut self.connections[number as usize];
+        std::mem::replace(&mut connected.awaits_writable, true)
+            || self
+                .readiness
+                .await_writable(connection.socket.as_fd(), key_of(number, connected.serial))
+                .is_ok()
     }
 
     /// Goes as far as the bytes allow, and no further than a client may go that never stops sending.

@@ -1,0 +1,318 @@
+//! Tries of templates: one for each head that several templates share, over their tails, with equal beginnings merged.
+//!
+//! A node stands behind a literal (a radix tree over bytes: at most one literal child begins with a given byte) or behind an
+//! expression; a root stands behind its head. Templates that end at the same node have the same language. A node keeps its
+//! number as long as a template ends there or below, whatever splits and joins around it.
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use slab::Slab;
+use std::hash::BuildHasher;
+
+use crate::protocol::uri_template::run::{self, Cell, Graph, Scratch};
+use crate::protocol::uri_template::{Expression, Piece, State, Template};
+
+/// The parent of a root.
+const NOBODY: u32 = u32::MAX;
+
+#[derive(Default)]
+pub(super) struct Groups {
+    nodes: Slab<Node>,
+    /// Expression children by parent and expression: a node may have very many.
+    expressions: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    scratch: Scratch,
+}
+
+#[repr(align(64))]
+struct Node {
+    way: Way,
+    /// Literal children by first byte, sorted.
+    literals: Box<[(u8, u32)]>,
+    expressions: Vec<u32>,
+    /// The entries whose templates end here.
+    entries: Vec<u32>,
+    /// When the simulation last arrived here.
+    visit: u64,
+    parent: u32,
+    /// For a node behind an expression, its index among its parent's.
+    index: u32,
+}
+
+const _: () = assert!(size_of::<Node>() == 128);
+
+/// What became of a removal.
+pub(super) struct Removed {
+    /// The entry that now has the index, if one had to move.
+    pub(super) moved: Option<u32>,
+    /// Nobody is left in the group.
+    pub(super) ended: bool,
+}
+
+/// What leads from the parent to a node.
+enum Way {
+    Literal(Box<[u8]>),
+    Expression { expression: Expression, cells: Box<[Cell]> },
+}
+
+impl Node {
+    fn new(parent: u32, way: Way) -> Self {
+        Self {
+            parent,
+            index: 0,
+            visit: 0,
+            way,
+            literals: Box::default(),
+            expressions: Vec::new(),
+            entries: Vec::new(),
+        }
+    }
+
+    fn literal_child(&self, first: u8) -> Result<usize, usize> {
+        self.literals.binary_search_by_key(&first, |&(byte, _)| byte)
+    }
+
+    /// There are at most 256, and they change far less often than they are read: no room is kept.
+    fn edit_literals(&mut self, edit: impl FnOnce(&mut Vec<(u8, u32)>)) {
+        let mut literals = std::mem::take(&mut self.literals).into_vec();
+        edit(&mut literals);
+        self.literals = literals.into();
+    }
+}
+
+impl Groups {
+    /// A new group behind `head`: its root.
+    pub(super) fn open(&mut self, head: &str) -> u32 {
+        self.nodes.insert(Node::new(NOBODY, Way::Literal(head.as_bytes().into()))) as u32
+    }
+
+    /// The head that a root stands behind.
+    pub(super) fn head(&self, root: u32) -> &[u8] {
+        self.nodes[root as usize].way.literal()
+    }
+
+    /// Lets the tail of `template` end with `entry`, in the group of `root`: at which node, and at which index among the
+    /// node's entries.
+    pub(super) fn insert(&mut self, root: u32, template: &Template, entry: u32) -> (u32, u32) {
+        let mut node = root;
+        for piece in template.tail() {
+            node = match piece {
+                Piece::Literal { start, end } => self.behind_literal(node, template.literal(*start, *end)),
+                Piece::Expression(expression) => self.behind_expression(node, expression),
+            };
+        }
+        let entries = &mut self.nodes[node as usize].entries;
+        entries.push(entry);
+        (node, entries.len() as u32 - 1)
+    }
+
+    /// Takes the entry at `index` from `node`, and the nodes that nobody needs any more.
+    pub(super) fn remove(&mut self, node: u32, index: u32) -> Removed {
+        let entries = &mut self.nodes[node as usize].entries;
+        entries.swap_remove(index as usize);
+        let moved = entries.get(index as usize).copied();
+        let ended = self.prune(node);
+        Removed { moved, ended }
+    }
+
+    /// Adds to `found` the entries of the group whose tails can produce `rest`, which is what follows the head in a topic.
+    pub(super) fn walk(&mut self, root: u32, rest: &[u8], found: &mut Vec<u32>) {
+        let mut walk = Walk { nodes: &mut self.nodes, found };
+        run::run(&mut walk, root, rest, &mut self.scratch);
+    }
+
+    /// The steps of all walks so far, and the nodes there are.
+    #[cfg(test)]
+    pub(super) fn figures(&self) -> (u64, usize) {
+        (self.scratch.steps(), self.nodes.len())
+    }
+
+    fn behind_literal(&mut self, mut node: u32, mut literal: &[u8]) -> u32 {
+        while let Some(&first) = literal.first() {
+            let at = match self.nodes[node as usize].literal_child(first) {
+                Ok(at) => at,
+                Err(at) => {
+                    let child = self.nodes.insert(Node::new(node, Way::Literal(literal.into()))) as u32;
+                    self.nodes[node as usize].edit_literals(|literals| literals.insert(at, (first, child)));
+                    return child;
+                }
+            };
+            let child = self.nodes[node as usize].literals[at].1;
+            let way = self.nodes[child as usize].way.literal();
+            let shared = way.iter().zip(literal).take_while(|(one, other)| one == other).count();
+            node = if shared == way.len() { child } else { self.split(child, shared) };
+            literal = &literal[shared..];
+        }
+        node
+    }
+
+    fn behind_expression(&mut self, node: u32, expression: &Expression) -> u32 {
+        let hash = self.hasher.hash_one((node, expression));
+        let nodes = &self.nodes;
+        let same = |&child: &u32| nodes[child as usize].is_behind(node, expression);
+        if let Some(&child) = self.expressions.find(hash, same) {
+            return child;
+        }
+        let cells = vec![Cell::default(); expression.states().len()].into();
+        let way = Way::Expression { expression: expression.clone(), cells };
+        let index = self.nodes[node as usize].expressions.len() as u32;
+        let child = self.nodes.insert(Node { index, ..Node::new(node, way) }) as u32;
+        self.nodes[node as usize].expressions.push(child);
+        let (nodes, hasher) = (&self.nodes, &self.hasher);
+        self.expressions.insert_unique(hash, child, |&child| nodes[child as usize].hash(hasher));
+        child
+    }
+
+    /// Puts a node into the literal before `child`, behind its first `length` bytes.
+    fn split(&mut self, child: u32, length: usize) -> u32 {
+        let Node { parent, ref way, .. } = self.nodes[child as usize];
+        let (head, tail): (Box<[u8]>, Box<[u8]>) =
+            (way.literal()[..length].into(), way.literal()[length..].into());
+        let (first, second) = (head[0], tail[0]);
+        let middle = self.nodes.insert(Node::new(parent, Way::Literal(head))) as u32;
+        self.nodes[middle as usize].literals = Box::new([(second, child)]);
+        self.replace_literal(parent, first, middle);
+        let child = &mut self.nodes[child as usize];
+        child.way = Way::Literal(tail);
+        child.parent = middle;
+        middle
+    }
+
+    /// Removes `node` and its ancestors as far as nothing ends there or below, and joins the literals that then meet.
+    /// Answers whether the group has ended with that: its root is removed, too.
+    fn prune(&mut self, mut node: u32) -> bool {
+        loop {
+            let Node { parent, ref entries, ref expressions, ref literals, .. } = self.nodes[node as usize];
+            if !entries.is_empty() || !expressions.is_empty() {
+                return false;
+            }
+            match literals[..] {
+                [] if parent == NOBODY => {
+                    self.nodes.remove(node as usize);
+                    return true;
+                }
+                [] => self.detach(node),
+                [(_, child)] => {
+                    self.join(node, child);
+                    return false;
+                }
+                _ => return false,
+            }
+            node = parent;
+        }
+    }
+
+    /// Removes a leaf.
+    fn detach(&mut self, node: u32) {
+        let hash = self.nodes[node as usize].hash(&self.hasher);
+        let removed = self.nodes.remove(node as usize);
+        let parent = &mut self.nodes[removed.parent as usize];
+        match removed.way {
+            Way::Literal(literal) => {
+                if let Ok(at) = parent.literal_child(literal[0]) {
+                    parent.edit_literals(|literals| {
+                        literals.remove(at);
+                    });
+                }
+            }
+            Way::Expression { .. } => {
+                parent.expressions.swap_remove(removed.index as usize);
+                if let Some(&moved) = parent.expressions.get(removed.index as usize) {
+                    self.nodes[moved as usize].index = removed.index;
+                }
+                if let Ok(occupied) = self.expressions.find_entry(hash, |&child| child == node) {
+                    occupied.remove();
+                }
+            }
+        }
+    }
+
+    /// Removes `node`, which only leads to `child`, when both are behind literals.
+    fn join(&mut self, node: u32, child: u32) {
+        let Way::Literal(head) = &self.nodes[node as usize].way else {
+            return;
+        };
+        let joined = [head, self.nodes[child as usize].way.literal()].concat();
+        let (parent, first) = (self.nodes[node as usize].parent, joined[0]);
+        self.nodes.remove(node as usize);
+        self.replace_literal(parent, first, child);
+        let child = &mut self.nodes[child as usize];
+        child.way = Way::Literal(joined.into());
+        child.parent = parent;
+    }
+
+    fn replace_literal(&mut self, parent: u32, first: u8, child: u32) {
+        let parent = &mut self.nodes[parent as usize];
+        if let Ok(at) = parent.literal_child(first) {
+            parent.literals[at].1 = child;
+        }
+    }
+}
+
+impl Node {
+    fn is_behind(&self, parent: u32, wanted: &Expression) -> bool {
+        let Way::Expression { expression, .. } = &self.way else {
+            return false;
+        };
+        self.parent == parent && expression == wanted
+    }
+
+    /// The hash of a node behind an expression among [`Groups::expressions`].
+    fn hash(&self, hasher: &DefaultHashBuilder) -> u64 {
+        match &self.way {
+            Way::Expression { expression, .. } => hasher.hash_one((self.parent, expression)),
+            Way::Literal(_) => 0,
+        }
+    }
+}
+
+impl Way {
+    fn literal(&self) -> &[u8] {
+        match self {
+            Self::Literal(literal) => literal,
+            Self::Expression { .. } => &[],
+        }
+    }
+}
+
+struct Walk<'w> {
+    nodes: &'w mut Slab<Node>,
+    found: &'w mut Vec<u32>,
+}
+
+impl Graph for Walk<'_> {
+    fn literal(&self, node: u32) -> &[u8] {
+        self.nodes[node as usize].way.literal()
+    }
+
+    fn literal_child(&self, node: u32, first: u8) -> Option<u32> {
+        let node = &self.nodes[node as usize];
+        node.literal_child(first).ok().map(|at| node.literals[at].1)
+    }
+
+    fn expression_child(&self, node: u32, index: usize) -> Option<u32> {
+        self.nodes[node as usize].expressions.get(index).copied()
+    }
+
+    fn state(&self, node: u32, pc: u16) -> Option<State> {
+        match &self.nodes[node as usize].way {
+            Way::Expression { expression, .. } => expression.states().get(usize::from(pc)).copied(),
+            Way::Literal(_) => None,
+        }
+    }
+
+    fn visit(&mut self, node: u32) -> &mut u64 {
+        &mut self.nodes[node as usize].visit
+    }
+
+    fn cell(&mut self, node: u32, pc: u16) -> &mut Cell {
+        match &mut self.nodes[node as usize].way {
+            Way::Expression { cells, .. } => &mut cells[usize::from(pc)],
+            // A state is asked for before its cell, and a literal has none.
+            Way::Literal(_) => unreachable!("a literal has no states"),
+        }
+    }
+
+    fn finish(&mut self, node: u32) {
+        self.found.extend_from_slice(&self.nodes[node as usize].entries);
+    }
+}

@@ -1,0 +1,91 @@
+//! Tails: what follows the head of a template, each kind once. A million templates have a handful of tails.
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use slab::Slab;
+use std::hash::{BuildHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+
+use crate::protocol::uri_template::{Piece, Simulator, Template};
+
+#[derive(Default)]
+pub(super) struct Tails {
+    tails: Slab<Tail>,
+    /// The tails by their pieces.
+    by_pieces: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    simulator: Simulator,
+}
+
+struct Tail {
+    /// One of the templates that have, or had, this tail.
+    template: Arc<Template>,
+    holders: u32,
+}
+
+impl Tails {
+    /// The tail of `template`, with one more holder.
+    pub(super) fn hold(&mut self, template: &Arc<Template>) -> u32 {
+        let Self { tails, by_pieces, hasher, .. } = self;
+        let hash = hash(hasher, template);
+        if let Some(&tail) = by_pieces.find(hash, |&tail| is_same(&tails[tail as usize].template, template)) {
+            tails[tail as usize].holders += 1;
+            return tail;
+        }
+        let tail = tails.insert(Tail { template: Arc::clone(template), holders: 1 }) as u32;
+        by_pieces.insert_unique(hash, tail, |&tail| self::hash(hasher, &tails[tail as usize].template));
+        tail
+    }
+
+    /// One holder less.
+    pub(super) fn let_go(&mut self, tail: u32) {
+        let held = &mut self.tails[tail as usize];
+        held.holders -= 1;
+        if held.holders > 0 {
+            return;
+        }
+        let hash = hash(&self.hasher, &held.template);
+        if let Ok(occupied) = self.by_pieces.find_entry(hash, |&other| other == tail) {
+            occupied.remove();
+        }
+        self.tails.remove(tail as usize);
+    }
+
+    /// A template with this tail.
+    pub(super) fn template(&self, tail: u32) -> &Arc<Template> {
+        &self.tails[tail as usize].template
+    }
+
+    /// Whether the tail can produce `rest`, which is what follows the head in a topic.
+    pub(super) fn matches(&mut self, tail: u32, rest: &[u8]) -> bool {
+        self.tails[tail as usize].template.tail_matches(rest, &mut self.simulator)
+    }
+
+    /// The steps of the simulation so far, and how many tails there are.
+    #[cfg(test)]
+    pub(super) fn figures(&self) -> (u64, usize) {
+        (self.simulator.steps(), self.tails.len())
+    }
+}
+
+fn hash(hasher: &DefaultHashBuilder, template: &Template) -> u64 {
+    let mut state = hasher.build_hasher();
+    for piece in template.tail() {
+        match piece {
+            Piece::Literal { start, end } => template.literal(*start, *end).hash(&mut state),
+            Piece::Expression(expression) => expression.hash(&mut state),
+        }
+    }
+    state.finish()
+}
+
+fn is_same(one: &Template, other: &Template) -> bool {
+    let same = |(mine, theirs): (&Piece, &Piece)| match (mine, theirs) {
+        (Piece::Literal { start, end }, Piece::Literal { start: other_start, end: other_end }) => {
+            one.literal(*start, *end) == other.literal(*other_start, *other_end)
+        }
+        (Piece::Expression(mine), Piece::Expression(theirs)) => mine == theirs,
+        _ => false,
+    };
+    let (mine, theirs) = (one.tail(), other.tail());
+    mine.len() == theirs.len() && mine.iter().zip(theirs).all(same)
+}
