@@ -87,10 +87,12 @@ pub const UNSYNCED_BYTES_MAX: usize = 16 << 20;
 pub const TRIM_UPDATES_MAX: usize = 256;
 /// Discarded updates that the history file frees at once when nothing is published.
 pub const TRIM_IDLE_UPDATES_MAX: usize = 4_096;
+/// A page of the history file.
+pub const STORE_PAGE_BYTES: u64 = 4_096;
 /// What the tables of the history file add to an update, in bytes, about: keys, lengths and half-filled pages.
 pub const RECORD_OVERHEAD_BYTES: u64 = 128;
-/// Event ids that wait in memory for their place in the index of the history file: about 1 MiB. When a file is opened, the ids of
-/// its last updates, up to four times as many, are read again.
+/// Event ids that wait in memory for their place in the index of the history file: about 1 MiB. When a file is opened, the hashes
+/// of its last updates, up to four times as many, are read again.
 pub const INDEX_WAITING_MAX: usize = 32_768;
 /// How many of them are moved at once, or twice as many as come.
 pub const INDEX_SLICE: usize = 512;

@@ -368,7 +368,9 @@ fn a_full_file_system_refuses_publications_and_nothing_else() {
     assert_eq!(client.answer().status, 200, "subscribers are welcome");
 
     fs::remove_file(&filler).expect("there");
-    assert_eq!(publish(&mut client, 1_000), 200, "service resumes");
+    // A store that has failed is left alone for a moment.
+    let resumed = (1_000..1_000_000).any(|number| publish(&mut client, number) == 200);
+    assert!(resumed, "service resumes");
     assert!(acknowledged.len() > 5, "{acknowledged:?}");
     let streamed: Vec<_> = acknowledged.iter().map(|_| id(&stream.next().expect("an event"))).collect();
     assert_eq!(streamed, acknowledged, "what was stored was delivered, and nothing else");

@@ -1,7 +1,7 @@
 //! `petasos history`: looks at the file of a history, checks it, writes it out, makes it smaller. The hub must not run.
 
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -22,9 +22,17 @@ use super::{USAGE, complain, written};
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
-    /// The file of the history
+    /// The file of the history, which this command must be allowed to write
     #[arg(long, id = "history_file", env = "DB_PATH", value_name = "PATH", default_value = DB_PATH_DEFAULT, global = true)]
     db_path: PathBuf,
+}
+
+impl Arguments {
+    /// An empty variable is one that is not set.
+    fn path(&self) -> &Path {
+        let path = self.db_path.as_path();
+        if path.as_os_str().is_empty() { Path::new(DB_PATH_DEFAULT) } else { path }
+    }
 }
 
 #[derive(Subcommand)]
@@ -35,7 +43,8 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Check every page and every update; exits 1 when something is wrong
+    /// Check every page and every update; exits 1 when something is wrong. After a crash of the hub the file is repaired
+    /// first, as by a start
     Verify,
     /// Print every update as a JSON object on a line of its own, with the fields of a publication
     Export {
@@ -49,21 +58,22 @@ enum Action {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    if arguments.db_path.as_os_str() == MEMORY {
+    let path = arguments.path();
+    if path.as_os_str() == MEMORY {
         complain(format_args!("history: DB_PATH is {MEMORY}; expected a file"));
         return ExitCode::from(USAGE);
     }
-    let mut archive = match Archive::open(&arguments.db_path) {
+    let mut archive = match Archive::open(path) {
         Ok(archive) => archive,
         Err(error) => return fail(error),
     };
     let done = match arguments.action {
-        Action::Info { json } => archive.summary().map(|summary| written(info(arguments, &summary, json))),
+        Action::Info { json } => archive.summary().map(|summary| written(info(path, &summary, json))),
         Action::Verify => archive.verify().map(|findings| written(verified(&findings))),
         Action::Export { form } => export(&archive, form),
         Action::Compact => archive.compact().map(|sizes| written(compacted(sizes))),
     };
-    done.unwrap_or_else(|error| fail(format_args!("{}: {error}", arguments.db_path.display())))
+    done.unwrap_or_else(|error| fail(format_args!("{}: {error}", path.display())))
 }
 
 fn fail(error: impl std::fmt::Display) -> ExitCode {
@@ -71,25 +81,26 @@ fn fail(error: impl std::fmt::Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn info(arguments: &Arguments, summary: &Summary, as_json: bool) -> io::Result<ExitCode> {
+fn info(path: &Path, summary: &Summary, as_json: bool) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    let Summary { format, updates, bytes, file_bytes, first, last } = summary;
+    let Summary { format, updates, bytes, file_bytes, allocated_bytes, first, last } = summary;
     if as_json {
         let end = |end: &Option<Archived>| {
             end.as_ref().map(|end| json!({ "id": end.frame.id().as_str(), "time": time(end.unix_ms) }))
         };
-        let path = arguments.db_path.display().to_string();
+        let path = path.display().to_string();
         let object = json!({
             "path": path, "format": format, "updates": updates, "bytes": bytes, "file_bytes": file_bytes,
+            "allocated_bytes": allocated_bytes,
             "first": end(first), "last": end(last),
         });
         writeln!(out, "{object}")?;
     } else {
-        writeln!(out, "path:       {}", arguments.db_path.display())?;
+        writeln!(out, "path:       {}", path.display())?;
         writeln!(out, "format:     {format}")?;
         writeln!(out, "updates:    {updates}")?;
         writeln!(out, "bytes:      {bytes}")?;
-        writeln!(out, "file bytes: {file_bytes}")?;
+        writeln!(out, "file bytes: {file_bytes}, {allocated_bytes} of them on the disk")?;
         for (name, end) in [("first", first), ("last", last)] {
             let Some(end) = end else { continue };
             writeln!(out, "{:<11} {} {}", format!("{name}:"), time(end.unix_ms), end.frame.id())?;

@@ -77,14 +77,15 @@ pub struct Options {
     /// Updates the history keeps; 0: all [default: 0]
     #[arg(long, env = "HISTORY_SIZE", value_name = "COUNT", help_heading = HISTORY)]
     pub history_size: Option<String>,
-    /// Bytes the history keeps (`512MiB`), about what its file takes; 0: all [default: 0]
+    /// Bytes the history keeps (`512MiB`, `1000GB`), about what its file takes of the disk; leave room for half as much again;
+    /// 0: all [default: 0]
     #[arg(long, env = "HISTORY_MAX_BYTES", value_name = "SIZE", help_heading = HISTORY)]
     pub history_max_bytes: Option<String>,
     /// How long the history keeps an update (`30d`); 0s: for ever [default: 0s]
     #[arg(long, env = "HISTORY_MAX_AGE", value_name = "DURATION", help_heading = HISTORY)]
     pub history_max_age: Option<String>,
-    /// 0: never remove anything, whatever the three bounds say; any other value up to 1: what exceeds them is removed with
-    /// the next update, exactly [default: 0.3]
+    /// 0: never remove anything, whatever the three bounds say; any other value up to 1: they hold, exactly, at any time
+    /// [default: 0.3]
     #[arg(long, env = "HISTORY_CLEANUP_FREQUENCY", value_name = "0..1", help_heading = HISTORY)]
     pub history_cleanup_frequency: Option<String>,
 

@@ -18,7 +18,6 @@ pub struct MemoryHistory {
     held: Arc<Held>,
     retention: Retention,
     newest: Position,
-    newest_unix_ms: u64,
     updates: u64,
     bytes: u64,
 }
@@ -46,16 +45,15 @@ impl MemoryHistory {
             before_oldest: AtomicU64::new(0),
             newest: AtomicU64::new(0),
         };
-        let newest = Position::START;
-        Self { held: Arc::new(held), retention, newest, newest_unix_ms: 0, updates: 0, bytes: 0 }
+        Self { held: Arc::new(held), retention, newest: Position::START, updates: 0, bytes: 0 }
     }
 
-    fn insert(&mut self, frame: &Arc<Frame>) -> Placed {
+    fn insert(&mut self, frame: &Arc<Frame>, unix_ms: u64) -> Placed {
         let position = self.newest.next();
         let id = frame.id().as_str();
         let placed =
             Placed { position, frame: Arc::clone(frame), first_of_id: self.held.first_with_id(id).is_none() };
-        let stamped = Stamped { placed: placed.clone(), unix_ms: self.newest_unix_ms };
+        let stamped = Stamped { placed: placed.clone(), unix_ms };
         self.held.by_position.insert(position, stamped);
         self.held.by_id.insert((id.into(), position));
         self.newest = position;
@@ -69,11 +67,11 @@ impl MemoryHistory {
         let Retention { updates_max, bytes_max, age_max_ms } = self.retention;
         let oldest_unix_ms = if age_max_ms == 0 { 0 } else { unix_ms.saturating_sub(age_max_ms) };
         while let Some(oldest) = self.held.by_position.front() {
-            let Stamped { placed: Placed { position, frame, .. }, unix_ms } = oldest.value();
+            let Placed { position, frame, .. } = &oldest.value().placed;
             let is_too_much = self.updates > 1
                 && ((updates_max > 0 && self.updates > updates_max)
                     || (bytes_max > 0 && self.bytes > bytes_max));
-            if !is_too_much && *unix_ms >= oldest_unix_ms {
+            if !is_too_much && self.held.oldest_unix_ms(unix_ms) >= oldest_unix_ms {
                 break;
             }
             // Readers are told first, so that a hole is never taken for the end of the history.
@@ -89,9 +87,8 @@ impl MemoryHistory {
 
 impl History for MemoryHistory {
     fn append(&mut self, batch: &[Arc<Frame>], unix_ms: u64) -> Result<Appended, HistoryError> {
-        self.newest_unix_ms = self.newest_unix_ms.max(unix_ms);
-        let placed = batch.iter().map(|frame| self.insert(frame)).collect();
-        let before_oldest = self.retain(self.newest_unix_ms);
+        let placed = batch.iter().map(|frame| self.insert(frame, unix_ms)).collect();
+        let before_oldest = self.retain(unix_ms);
         self.held.newest.store(self.newest.get(), Ordering::Release);
         Ok(Appended { placed, before_oldest })
     }
@@ -115,6 +112,13 @@ impl Held {
         let entry = self.by_id.lower_bound(Bound::Included(&from))?;
         let (found, position) = entry.value();
         (&**found == id).then_some(*position)
+    }
+
+    /// When the oldest update was published, at the latest. The system's clock may have been set back: what seems to be of the
+    /// future is as old as the first one behind it that does not.
+    fn oldest_unix_ms(&self, unix_ms: u64) -> u64 {
+        let mut stamps = self.by_position.iter().map(|entry| entry.value().unix_ms);
+        stamps.find(|stamp| *stamp <= unix_ms).unwrap_or(u64::MAX)
     }
 
     fn extent_now(&self) -> Extent {
@@ -257,9 +261,19 @@ mod tests {
         assert_eq!(reader.extent(), Ok(empty));
         assert_eq!(reader.locate("b"), Ok(None));
         assert!(!history.needs_upkeep());
-        let appended = history.append(&[frame("c")], 5_000).expect("memory takes everything");
-        assert_eq!(appended.placed[0].position, Position::new(3), "a clock that jumps back harms nothing");
+        let appended = history.append(&[frame("c")], 20_000).expect("memory takes everything");
+        assert_eq!(appended.placed[0].position, Position::new(3), "no position is given twice");
         assert_eq!(appended.before_oldest, Position::new(2));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_once_does_not_keep_updates_for_ever() {
+        let retention = Retention { age_max_ms: 1_000, ..Retention::default() };
+        let mut history = MemoryHistory::new(retention);
+        history.append(&[frame("a"), frame("b")], 9_000_000).expect("memory takes everything");
+        history.append(&[frame("c")], 10_000).expect("memory takes everything");
+        assert_eq!(history.maintain(11_000), Ok(Position::START));
+        assert_eq!(history.maintain(11_001), Ok(Position::new(3)));
     }
 
     #[test]

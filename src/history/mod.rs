@@ -125,7 +125,6 @@ impl std::error::Error for HistoryError {}
 /// The writing end; the sequencer owns it.
 pub trait History: Send {
     /// Appends a batch at this time (Unix, in milliseconds), in one transaction, and discards what retention does not keep.
-    /// A clock that jumps back does not make an update older than the one before it.
     ///
     /// # Errors
     /// The store refused: nothing of the batch is held, and the next call may succeed.

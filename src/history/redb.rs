@@ -7,16 +7,18 @@
 //! - an update that retention does not keep is out of reach as soon as the commit that made it one too many is done; its
 //!   pages are freed by later transactions, a bounded number in each, so no bound makes a commit much longer.
 //!
-//! The file has three tables:
+//! The file has four tables:
 //!
 //! | table | key | value |
 //! |---|---|---|
 //! | `meta` | name | a number: `format`, the two halves of the hash key, and those of `Meta` |
 //! | `updates` | position | [`record`] |
 //! | `ids` | hash of an event id, position | nothing: see [`index`] |
+//! | `recent` | position | hash of its event id, until `ids` has it |
 
 pub mod archive;
 mod file;
+mod guard;
 mod index;
 mod open;
 mod record;
@@ -33,7 +35,7 @@ use crate::limits::{TRIM_IDLE_UPDATES_MAX, TRIM_UPDATES_MAX, UNSYNCED_BYTES_MAX}
 use crate::protocol::frame::Frame;
 use index::Waiting;
 pub use open::OpenError;
-use store::Store;
+use store::{Store, read_meta};
 use write::{Meta, Stamped, Written};
 
 /// The version of the file's format that this hub reads and writes.
@@ -84,7 +86,7 @@ impl RedbHistory {
         retention: Retention,
         sync: HistorySync,
     ) -> Result<Self, HistoryError> {
-        let meta = Store::meta(&database)?;
+        let meta = read_meta(&database)?;
         let store = Arc::new(Store::new(database, open)?);
         let mut history = Self { store, retention, sync, meta, unsynced: Vec::new(), unsynced_bytes: 0 };
         // Age is for the first call that knows the time.
@@ -106,7 +108,7 @@ impl RedbHistory {
         let Self { store, meta, unsynced, .. } = self;
         let synced = meta.newest - unsynced.len() as u64;
         let reopened = store.reopen_if_closed(|database| {
-            let found = Store::meta(database)?;
+            let found = read_meta(database)?;
             if found.newest < synced {
                 let newest = found.newest;
                 return Err(HistoryError(format!(
@@ -187,7 +189,6 @@ fn transact<T>(
 impl History for RedbHistory {
     fn append(&mut self, batch: &[Arc<Frame>], unix_ms: u64) -> Result<Appended, HistoryError> {
         self.reopen_if_closed()?;
-        let unix_ms = unix_ms.max(self.meta.newest_unix_ms);
         let stamped: Vec<Stamped> =
             batch.iter().map(|frame| Stamped { frame: Arc::clone(frame), unix_ms }).collect();
         let durability = self.durability();
@@ -218,15 +219,17 @@ impl History for RedbHistory {
         !self.unsynced.is_empty()
             || self.store.is_closed()
             || self.meta.trimmed < discarded
+            || self.meta.discarded < discarded
             || (self.retention.age_max_ms > 0 && discarded < self.meta.newest)
     }
 
     fn maintain(&mut self, unix_ms: u64) -> Result<Position, HistoryError> {
         self.reopen_if_closed()?;
         let before_oldest = self.discard(unix_ms)?;
-        if !self.unsynced.is_empty() || self.meta.trimmed < before_oldest.get() {
+        let discarded = before_oldest.get();
+        if !self.unsynced.is_empty() || self.meta.trimmed < discarded || self.meta.discarded < discarded {
             self.meta = self.commit(Durability::Immediate, |transaction| {
-                write::trim(transaction, before_oldest.get(), TRIM_IDLE_UPDATES_MAX)
+                write::trim(transaction, discarded, TRIM_IDLE_UPDATES_MAX)
             })?;
             self.all_synced();
         }

@@ -79,11 +79,13 @@ impl Sequencer {
                     .map(|(placed, publication)| Entry::Published { placed, ticket: publication.ticket });
                 (entries.chain(self.discarded(before_oldest)).collect(), None)
             }
-            Err(error) => {
-                let rejected = batch.iter().map(|publication| Entry::Rejected { ticket: publication.ticket });
-                (rejected.collect(), Some(error))
-            }
+            Err(error) => (Self::reject(batch), Some(error)),
         }
+    }
+
+    /// The ring entries of a batch that is not stored.
+    pub fn reject(batch: &[Publication]) -> Vec<Entry> {
+        batch.iter().map(|publication| Entry::Rejected { ticket: publication.ticket }).collect()
     }
 
     /// Whether [`Sequencer::maintain`] is to be called in a second.

@@ -27,6 +27,10 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 const GATHER_SHARE: u32 = 4;
 const GATHER_MAX: Duration = Duration::from_millis(2);
 const GATHER_STEP: Duration = Duration::from_micros(100);
+/// How long a store that failed is left alone, in times of how long it took to fail: it was opened afresh, which takes long
+/// when the history is. Updates are refused meanwhile. At most [`PATIENCE_MAX`].
+const PATIENCE_SHARE: u32 = 4;
+const PATIENCE_MAX: Duration = Duration::from_secs(30);
 /// How often a failing store is logged.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
@@ -62,6 +66,8 @@ pub(crate) struct SequencerThread {
     held: VecDeque<usize>,
     warned: Option<Instant>,
     maintained: Instant,
+    /// The store has failed; updates are refused until then.
+    left_alone_until: Option<Instant>,
     /// Publications of the last commit, and how long it took.
     last_batch: usize,
     commit_took: Duration,
@@ -82,6 +88,7 @@ impl SequencerThread {
             held: VecDeque::new(),
             warned: None,
             maintained: Instant::now(),
+            left_alone_until: None,
             last_batch: 0,
             commit_took: Duration::ZERO,
         };
@@ -164,11 +171,17 @@ impl SequencerThread {
 
     fn commit(&mut self, batch: &[Publication]) {
         let began = Instant::now();
-        let (entries, error) = self.sequencer.commit(batch, clock::unix_ms());
-        self.commit_took = began.elapsed();
-        if let Some(error) = error {
-            self.warn(&error, "the history refused updates; their publishers get 503");
-        }
+        let entries = if self.left_alone_until.is_some_and(|until| began < until) {
+            Sequencer::reject(batch)
+        } else {
+            let (entries, error) = self.sequencer.commit(batch, clock::unix_ms());
+            self.commit_took = began.elapsed();
+            self.left_alone_until = error.map(|error| {
+                self.warn(&error, "the history refused updates; their publishers get 503");
+                Instant::now() + (self.commit_took * PATIENCE_SHARE).min(PATIENCE_MAX)
+            });
+            entries
+        };
         // What is discarded comes last, and holds no bytes.
         let bytes =
             batch.iter().map(|publication| publication.frame.bytes_held()).chain(std::iter::repeat(0));

@@ -19,7 +19,7 @@ use petasos::history::{History, HistoryReader, Position, Retention};
 use petasos::protocol::frame::Frame;
 use petasos::protocol::grant::Authorization;
 use petasos::protocol::update::Update;
-use storage::{Disk, Faults, FaultyFile};
+use storage::{Disk, Faults, FaultyFile, PageCache};
 
 const NOW_MS: u64 = 1_700_000_000_000;
 
@@ -166,5 +166,38 @@ fn a_power_cut_takes_nothing_that_was_promised_to_be_on_the_disk() {
     for seed in 0..300 {
         survives_power_cut(seed, HistorySync::Always);
         survives_power_cut(seed, HistorySync::Interval);
+    }
+}
+
+/// Linux tells of a failed sync once, and takes the pages for written. A store that is opened afresh would build on them.
+#[test]
+fn a_failed_sync_before_a_power_cut_takes_nothing_with_it() {
+    for (updates_max, batches) in [(0, 1), (0, 20), (100, 20), (1_000, 40)] {
+        for failing in [0, 1, 3] {
+            let disk = PageCache::default();
+            let on = |disk: &PageCache| {
+                let disk = disk.clone();
+                let retention = Retention { updates_max, ..Retention::default() };
+                RedbHistory::on_storage("a disk", move || disk.clone(), retention, HistorySync::Always)
+                    .expect("a history")
+            };
+            let mut history = on(&disk);
+            for batch in 0..batches {
+                let frames: Vec<_> = (0..50).map(|nth| frame(&format!("u{}", batch * 50 + nth))).collect();
+                history.append(&frames, NOW_MS).expect("a sound disk");
+            }
+            disk.fail_syncs(failing);
+            // Opening the store afresh may fail, too: then more than one is refused, but none for ever.
+            let attempts = (0..10).map(|attempt| format!("attempt{attempt}"));
+            let refused: Vec<_> =
+                attempts.take_while(|id| history.append(&[frame(id)], NOW_MS).is_err()).collect();
+            assert_eq!(refused.is_empty(), failing == 0, "{updates_max} {batches} {failing}");
+            assert!(refused.len() <= failing as usize);
+            let expected = held(&*history.reader());
+            assert_eq!(expected.last(), Some(&format!("attempt{}", refused.len())));
+            assert!(refused.iter().all(|id| !expected.contains(id)), "what was refused is nowhere");
+            let found = held(&*on(&disk.after_cut()).reader());
+            assert_eq!(found, expected, "{updates_max} {batches} {failing}");
+        }
     }
 }

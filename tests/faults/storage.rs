@@ -1,5 +1,7 @@
-//! Storage that fails on purpose: a file whose n-th write or sync fails, and a disk that loses its power.
+//! Storage that fails on purpose: a file whose n-th write or sync fails, a disk that loses its power, and one behind Linux's page
+//! cache, which forgets what a failed sync did not write.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -209,5 +211,89 @@ impl StorageBackend for Disk {
             }
         });
         Ok(())
+    }
+}
+
+const PAGE_BYTES: usize = 4_096;
+
+#[derive(Debug, Default)]
+struct Cached {
+    seen: Vec<u8>,
+    disk: Vec<u8>,
+    dirty: BTreeSet<usize>,
+    /// Syncs that fail from now on.
+    failing: u32,
+}
+
+/// A disk behind a page cache as Linux has it: a sync that fails says so once, and takes the pages for clean. They are still
+/// seen, and never written again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PageCache(Arc<Mutex<Cached>>);
+
+impl PageCache {
+    fn with<T>(&self, work: impl FnOnce(&mut Cached) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn fail_syncs(&self, count: u32) {
+        self.with(|cached| cached.failing = count);
+    }
+
+    /// What is found when the power comes back.
+    pub(crate) fn after_cut(&self) -> Self {
+        let disk = self.with(|cached| cached.disk.clone());
+        Self(Arc::new(Mutex::new(Cached { seen: disk.clone(), disk, ..Cached::default() })))
+    }
+}
+
+impl StorageBackend for PageCache {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.with(|cached| cached.seen.len() as u64))
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.with(|cached| {
+            let from = offset as usize;
+            let bytes = cached.seen.get(from..from + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+            out.copy_from_slice(bytes);
+            Ok(())
+        })
+    }
+
+    /// The length is in the file system's journal, which is not what fails here.
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.with(|cached| {
+            cached.seen.resize(len as usize, 0);
+            cached.disk.resize(len as usize, 0);
+        });
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.with(|cached| {
+            let dirty = std::mem::take(&mut cached.dirty);
+            if cached.failing > 0 {
+                cached.failing -= 1;
+                return Err(io::Error::other("the disk did not take it"));
+            }
+            for page in dirty {
+                let from = page * PAGE_BYTES;
+                let to = (from + PAGE_BYTES).min(cached.seen.len());
+                let Cached { seen, disk, .. } = &mut *cached;
+                if let (Some(seen), Some(disk)) = (seen.get(from..to), disk.get_mut(from..to)) {
+                    disk.copy_from_slice(seen);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.with(|cached| {
+            let (from, to) = (offset as usize, offset as usize + data.len());
+            cached.seen.get_mut(from..to).ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(data);
+            cached.dirty.extend(from / PAGE_BYTES..to.div_ceil(PAGE_BYTES));
+            Ok(())
+        })
     }
 }

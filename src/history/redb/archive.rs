@@ -1,21 +1,21 @@
 //! A history file without a hub: what `petasos history` works on. A hub that runs holds its file, so no archive opens it.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use redb::{
-    Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
-};
+use redb::{Database, Durability, ReadableDatabase as _};
 
 use super::file::SharedFile;
-use super::index::{IDS, IdHasher};
-use super::open::{guarded, open_existing};
+use super::guard::guarded;
+use super::index::{IDS, RECENT};
+use super::open::open_existing;
 use super::record::{self, Fields, UPDATES};
-use super::store::read_hasher;
-use super::write::Meta;
-use super::{FORMAT, META, OpenError, failed};
+use super::store::{read_hasher, read_meta};
+use super::write::trim;
+use super::{FORMAT, OpenError, failed, transact};
 use crate::history::HistoryError;
-use crate::limits::PROBLEMS_MAX;
+use crate::limits::{PROBLEMS_MAX, TRIM_IDLE_UPDATES_MAX};
 use crate::protocol::frame::Frame;
 
 /// A history file that nobody else has.
@@ -42,8 +42,10 @@ pub struct Summary {
     pub updates: u64,
     /// What they count for `HISTORY_MAX_BYTES`.
     pub bytes: u64,
-    /// Bytes of the file, those that are free for new updates included.
+    /// Length of the file, the space that is free for new updates included.
     pub file_bytes: u64,
+    /// What it takes of the disk: a file may be longer than what was written to it.
+    pub allocated_bytes: u64,
     /// The oldest update.
     pub first: Option<Archived>,
     /// The newest update.
@@ -71,28 +73,27 @@ impl Archive {
         Ok(Self { database, storage })
     }
 
-    /// What it holds. Updates that a hub has discarded and not freed yet are counted.
+    /// What it holds.
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn summary(&self) -> Result<Summary, HistoryError> {
         let transaction = self.database.begin_read().map_err(failed)?;
-        let meta = read_meta(&transaction)?;
+        let meta = read_meta(&self.database)?;
         let updates = transaction.open_table(UPDATES).map_err(failed)?;
-        let first = updates.first().map_err(failed)?;
+        let mut held = updates.range(meta.discarded + 1..=meta.newest).map_err(failed)?;
+        let first = held.next().transpose().map_err(failed)?;
+        let last = updates.get(meta.newest).map_err(failed)?.filter(|_| first.is_some());
         let bytes_before =
             first.as_ref().map_or(meta.bytes, |(_, value)| record::head(&value.value()).bytes_before);
-        let archive =
-            |(position, value): (redb::AccessGuard<'_, u64>, redb::AccessGuard<'_, Fields<'static>>)| {
-                archived(position.value(), value.value())
-            };
         Ok(Summary {
             format: FORMAT,
-            updates: updates.len().map_err(failed)?,
+            updates: meta.newest.saturating_sub(meta.discarded),
             bytes: meta.bytes.saturating_sub(bytes_before),
             file_bytes: self.file_bytes()?,
-            first: first.map(archive).transpose()?,
-            last: updates.last().map_err(failed)?.map(archive).transpose()?,
+            allocated_bytes: self.allocated_bytes()?,
+            first: first.map(|(position, value)| archived(position.value(), value.value())).transpose()?,
+            last: last.map(|value| archived(meta.newest, value.value())).transpose()?,
         })
     }
 
@@ -107,7 +108,8 @@ impl Archive {
     ) -> Result<io::Result<()>, HistoryError> {
         let transaction = self.database.begin_read().map_err(failed)?;
         let updates = transaction.open_table(UPDATES).map_err(failed)?;
-        for entry in updates.range::<u64>(..).map_err(failed)? {
+        let discarded = read_meta(&self.database)?.discarded;
+        for entry in updates.range(discarded + 1..).map_err(failed)? {
             let (position, value) = entry.map_err(failed)?;
             if let Err(error) = take(archived(position.value(), value.value())?) {
                 return Ok(Err(error));
@@ -148,8 +150,19 @@ impl Archive {
     /// The file cannot be written.
     pub fn compact(&mut self) -> Result<(u64, u64), HistoryError> {
         let before = self.file_bytes()?;
+        let mut meta = read_meta(&self.database)?;
+        while meta.trimmed < meta.discarded {
+            meta = transact(&self.database, Durability::Immediate, |transaction| {
+                trim(transaction, meta.discarded, TRIM_IDLE_UPDATES_MAX)
+            })?;
+        }
         while self.database.compact().map_err(failed)? {}
         Ok((before, self.file_bytes()?))
+    }
+
+    fn allocated_bytes(&self) -> Result<u64, HistoryError> {
+        // In units of 512 bytes, whatever the block size of the file system (stat(2)).
+        self.storage.file.metadata().map(|metadata| metadata.blocks() * 512).map_err(failed)
     }
 
     fn file_bytes(&self) -> Result<u64, HistoryError> {
@@ -171,18 +184,15 @@ fn archived(position: u64, fields: Fields<'_>) -> Result<Archived, HistoryError>
     Ok(Archived { unix_ms, frame: record::read(position, fields)? })
 }
 
-fn read_meta(transaction: &ReadTransaction) -> Result<Meta, HistoryError> {
-    Meta::read(&transaction.open_table(META).map_err(failed)?)
-}
-
 fn check_content(database: &Database, findings: &mut Findings) -> Result<(), HistoryError> {
     let transaction = database.begin_read().map_err(failed)?;
-    let meta = read_meta(&transaction)?;
+    let meta = read_meta(database)?;
     let ids = transaction.open_table(IDS).map_err(failed)?;
-    let hasher: IdHasher = read_hasher(database)?;
+    let recent = transaction.open_table(RECENT).map_err(failed)?;
+    let hasher = read_hasher(database)?;
     let updates = transaction.open_table(UPDATES).map_err(failed)?;
     let mut expected = meta.trimmed + 1;
-    let (mut unix_ms, mut bytes) = (0, 0);
+    let mut bytes = 0;
     for entry in updates.range::<u64>(..).map_err(failed)? {
         let (position, value) = entry.map_err(failed)?;
         let (position, fields) = (position.value(), value.value());
@@ -191,9 +201,8 @@ fn check_content(database: &Database, findings: &mut Findings) -> Result<(), His
         if position != expected {
             findings.add(|| format!("update {position} follows {}", expected - 1));
         }
-        if head.unix_ms < unix_ms || head.bytes_before < bytes {
-            findings
-                .add(|| format!("update {position} has a time or a size before that of the one before it"));
+        if head.bytes_before < bytes {
+            findings.add(|| format!("update {position} overlaps the one before it"));
         }
         match record::read(position, fields) {
             Err(error) => findings.add(|| error.to_string()),
@@ -203,16 +212,18 @@ fn check_content(database: &Database, findings: &mut Findings) -> Result<(), His
                 if frame.fields().is_none_or(|fields| fields.id != id) {
                     findings.add(|| format!("the event of update {position} is not one of this hub"));
                 }
-                let is_indexed = position > meta.indexed
-                    || ids.get((hasher.hash(id), position)).map_err(failed)?.is_some();
+                let hash = hasher.hash(id);
+                let is_recent = recent.get(position).map_err(failed)?.is_some_and(|it| it.value() == hash);
+                let is_indexed = (position > meta.indexed && is_recent)
+                    || ids.get((hash, position)).map_err(failed)?.is_some();
                 if !is_indexed {
                     findings.add(|| format!("the id of update {position} is not in the index"));
                 }
             }
         }
-        (expected, unix_ms) = (position + 1, head.unix_ms);
+        expected = position + 1;
     }
-    if expected != meta.newest + 1 || unix_ms > meta.newest_unix_ms || bytes > meta.bytes {
+    if expected != meta.newest + 1 || bytes > meta.bytes {
         findings.add(|| format!("the updates end at {}, not at {}", expected - 1, meta.newest));
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
@@ -34,5 +34,68 @@ impl StorageBackend for SharedFile {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.file.write_all_at(data, offset)
+    }
+}
+
+/// What was written since the disk last said that it has everything.
+///
+/// A sync that fails says so once: the kernel then takes the pages for clean, shows them still, and never writes them again. A
+/// store that is opened afresh would build on pages that the next power cut takes away. So they are written again before it is
+/// opened, and again until a sync succeeds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unsynced(Arc<Mutex<Vec<Write>>>);
+
+/// Where, and what.
+type Write = (u64, Box<[u8]>);
+
+impl Unsynced {
+    /// The storage of a store that is opened now.
+    ///
+    /// # Errors
+    /// What was not synced could not be written again.
+    pub(super) fn on<S: StorageBackend>(&self, storage: S) -> io::Result<Remembering<S>> {
+        for (offset, data) in &*self.writes() {
+            storage.write(*offset, data)?;
+        }
+        Ok(Remembering { storage, unsynced: self.clone() })
+    }
+
+    fn writes(&self) -> MutexGuard<'_, Vec<Write>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Storage that remembers what it has not synced: one commit at most, and those that failed.
+#[derive(Debug)]
+pub(super) struct Remembering<S> {
+    storage: S,
+    unsynced: Unsynced,
+}
+
+impl<S: StorageBackend> StorageBackend for Remembering<S> {
+    fn len(&self) -> io::Result<u64> {
+        self.storage.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.storage.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.storage.set_len(len)?;
+        self.unsynced.writes().retain(|(offset, data)| offset + data.len() as u64 <= len);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.storage.sync_data()?;
+        self.unsynced.writes().clear();
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.storage.write(offset, data)?;
+        self.unsynced.writes().push((offset, data.into()));
+        Ok(())
     }
 }

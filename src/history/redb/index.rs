@@ -2,11 +2,12 @@
 //!
 //! Ids are random, so an index of them in a tree costs a page for each new one: far more than the update itself. New entries
 //! therefore wait in memory, sorted by the hash of the id, and go to the file in slices: a sweep goes round the hashes, and
-//! each slice is dense, so its entries share pages. What waits is made again from the updates when the file is opened; `meta`
-//! says from where on.
+//! each slice is dense, so its entries share pages. Until then the file has them in the order of the updates, where they share
+//! pages too, and from there they are read when it is opened.
 //!
 //! Invariants worth naming:
-//! - every update after `Meta::indexed` waits or is in the file's index, and every one up to it that is held is in the file's;
+//! - every update after `Meta::indexed` is among the recent ones of the file, and waits or is in the index; every one up to it
+//!   that is held is in the index;
 //! - an entry is a hint: the record at its position is compared before it counts. So entries of updates that are gone do
 //!   no harm, and a sweep takes them out as it passes.
 
@@ -23,6 +24,9 @@ use crate::limits::{INDEX_SLICE, INDEX_WAITING_MAX};
 
 /// The index in the file: nothing for each (hash of an id, position).
 pub(super) const IDS: TableDefinition<'_, Entry, ()> = TableDefinition::new("ids");
+
+/// The hashes of the ids that the index may not have yet, by position.
+pub(super) const RECENT: TableDefinition<'_, u64, u64> = TableDefinition::new("recent");
 
 /// The hash of an event id, and the position of an update that has it.
 pub(super) type Entry = (u64, u64);

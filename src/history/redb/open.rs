@@ -6,7 +6,6 @@ use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,9 +13,11 @@ use redb::{
     Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError, TableHandle as _,
 };
 
-use super::file::SharedFile;
-use super::index::IDS;
+use super::file::{SharedFile, Unsynced};
+use super::guard::{Panicked, guarded};
+use super::index::{IDS, RECENT};
 use super::record::UPDATES;
+use super::store::check;
 use super::{FORMAT, HASH_KEY, HistorySync, META, RedbHistory};
 use crate::history::Retention;
 use crate::limits::STORE_CACHE_BYTES;
@@ -34,8 +35,9 @@ pub struct OpenError {
 }
 
 #[derive(Debug)]
-pub(super) enum Cause {
+enum Cause {
     Missing,
+    Empty,
     NotAFile,
     Denied,
     Held,
@@ -50,6 +52,7 @@ impl fmt::Display for OpenError {
         let path = self.path.display();
         match &self.cause {
             Cause::Missing => write!(f, "there is no history {path}"),
+            Cause::Empty => write!(f, "{path} is empty: no hub has begun a history there"),
             Cause::NotAFile => write!(f, "the history {path} is a directory or a device; expected a file"),
             Cause::Denied => write!(f, "no permission to read and write the history {path}"),
             Cause::Held => {
@@ -80,9 +83,20 @@ impl From<io::Error> for Cause {
 impl From<DatabaseError> for Cause {
     fn from(error: DatabaseError) -> Self {
         match error {
+            DatabaseError::Storage(StorageError::Io(error))
+                if error.kind() == io::ErrorKind::UnexpectedEof =>
+            {
+                Self::Corrupt("a part of it is missing".to_owned())
+            }
             DatabaseError::Storage(StorageError::Io(error)) => Self::Io(error),
             other => Self::Corrupt(other.to_string()),
         }
+    }
+}
+
+impl From<Panicked> for Cause {
+    fn from(_: Panicked) -> Self {
+        Self::Corrupt("it was altered, or the disk has lost a part of it".to_owned())
     }
 }
 
@@ -105,9 +119,8 @@ impl RedbHistory {
         make_if_missing(path).map_err(fail)?;
         let file = Arc::new(lock(path).map_err(fail)?);
         let storage = SharedFile { file, syncs: sync != HistorySync::Never };
-        let database = open_store(&storage).map_err(fail)?;
-        let open = Box::new(move || builder().create_with_backend(storage.clone()));
-        Self::on(database, open, retention, sync).map_err(|error| fail(Cause::Corrupt(error.to_string())))
+        look(&storage).map_err(fail)?;
+        Self::on_backend(move || storage.clone(), retention, sync).map_err(fail)
     }
 
     /// A history on storage of one's own, for instance one that fails on purpose; errors call it `name`. It holds nothing
@@ -121,12 +134,24 @@ impl RedbHistory {
         retention: Retention,
         sync: HistorySync,
     ) -> Result<Self, OpenError> {
-        let fail = |cause| OpenError { path: name.into(), cause };
-        let open = move || builder().create_with_backend(storage());
-        let database = open().map_err(|error| fail(error.into()))?;
-        guarded(|| begin_if_empty(&database)).flatten().map_err(fail)?;
-        Self::on(database, Box::new(open), retention, sync)
-            .map_err(|error| fail(Cause::Corrupt(error.to_string())))
+        let opened = Self::on_backend(storage, retention, sync);
+        opened.map_err(|cause| OpenError { path: name.into(), cause })
+    }
+
+    fn on_backend<S: StorageBackend>(
+        storage: impl Fn() -> S + Send + Sync + 'static,
+        retention: Retention,
+        sync: HistorySync,
+    ) -> Result<Self, Cause> {
+        let unsynced = Unsynced::default();
+        let open = move || {
+            let storage = unsynced.on(storage()).map_err(StorageError::Io)?;
+            builder().create_with_backend(storage)
+        };
+        let database = guarded(&open)??;
+        guarded(|| begin_if_empty(&database))??;
+        guarded(|| Self::on(database, Box::new(open), retention, sync))?
+            .map_err(|error| Cause::Corrupt(error.to_string()))
     }
 }
 
@@ -139,10 +164,13 @@ pub(super) fn open_existing(path: &Path) -> Result<(Database, SharedFile), OpenE
             _ => error.into(),
         })?;
         if metadata.is_file() && metadata.len() == 0 {
-            return Err(Cause::Foreign);
+            return Err(Cause::Empty);
         }
         let storage = SharedFile { file: Arc::new(lock(path)?), syncs: true };
-        Ok((open_store(&storage)?, storage))
+        look(&storage)?;
+        let database = guarded(|| builder().create_with_backend(storage.clone()))??;
+        guarded(|| content(&database))??;
+        Ok((database, storage))
     };
     open().map_err(fail)
 }
@@ -153,27 +181,40 @@ fn builder() -> Builder {
     builder
 }
 
-/// Makes an empty history where there is no file: beside its place, and moved there once it is whole. So a crash never
-/// leaves half a file under the name; what it leaves beside is begun afresh.
+/// Makes an empty history where there is no file: beside its place, under a name that nothing has, and moved there once it is
+/// whole. So a crash never leaves half a file in its place.
 fn make_if_missing(path: &Path) -> Result<(), Cause> {
     if exists(path)? {
         return Ok(());
     }
     let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
+    beside.push(format!(".{}.unfinished", uuid::Uuid::new_v4().simple()));
     let beside = Path::new(&beside);
-    let file = Arc::new(lock(beside)?);
-    // Another hub may have been faster. From here on none can: it would need the lock.
-    if exists(path)? {
-        let _ = std::fs::remove_file(beside);
-        return Ok(());
+    let made = make(beside).and_then(|()| move_if_missing(beside, path));
+    // What was moved is not there any more; what could not be made is of no use.
+    let _ = std::fs::remove_file(beside);
+    made
+}
+
+fn make(path: &Path) -> Result<(), Cause> {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(path)?;
+    let storage = SharedFile { file: Arc::new(file), syncs: true };
+    let database = guarded(|| builder().create_with_backend(storage.clone()))??;
+    begin_if_empty(&database)?;
+    drop(database);
+    storage.file.sync_all().map_err(Cause::from)
+}
+
+/// Gives a file its name, unless another hub was faster: its history is used then.
+fn move_if_missing(from: &Path, to: &Path) -> Result<(), Cause> {
+    match std::fs::hard_link(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        // A file system without links.
+        Err(_) => std::fs::rename(from, to)?,
+        Ok(()) => {}
     }
-    file.set_len(0)?;
-    drop(open_store(&SharedFile { file: Arc::clone(&file), syncs: true })?);
-    file.sync_all()?;
-    std::fs::rename(beside, path)?;
     // The name has to be on the disk too.
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all().map_err(Cause::from)
 }
 
@@ -199,31 +240,24 @@ fn lock(path: &Path) -> Result<File, Cause> {
     }
 }
 
-fn open_store(storage: &SharedFile) -> Result<Database, Cause> {
-    let is_new = storage.file.metadata()?.len() == 0;
-    if !is_new {
-        let mut magic = [0; MAGIC.len()];
-        if storage.file.read_exact_at(&mut magic, 0).is_err() || magic != MAGIC {
-            return Err(Cause::Foreign);
-        }
-        // Looked at without writing. After a crash the store has to be repaired first, which changes no content.
-        match guarded(|| builder().open_read_only_with_backend(storage.clone()))? {
-            Ok(database) => {
-                guarded(|| content(&database))??;
-            }
-            Err(DatabaseError::RepairAborted) => {}
-            Err(error) => return Err(error.into()),
-        }
+/// Looks at a file without writing: whether it is ours, and whether what a start reads can be read. After a crash the store has
+/// to be repaired before anyone can look, which changes no content.
+fn look(storage: &SharedFile) -> Result<(), Cause> {
+    if storage.file.metadata()?.len() == 0 {
+        return Ok(());
     }
-    let database = guarded(|| builder().create_with_backend(storage.clone()))??;
-    guarded(|| begin_if_empty(&database))??;
-    Ok(database)
-}
-
-/// redb trusts a file that it opens, and may panic on one that was altered.
-pub(super) fn guarded<T>(open: impl FnOnce() -> T) -> Result<T, Cause> {
-    catch_unwind(AssertUnwindSafe(open))
-        .map_err(|_| Cause::Corrupt("it was altered, or the disk has lost a part of it".to_owned()))
+    let mut magic = [0; MAGIC.len()];
+    if storage.file.read_exact_at(&mut magic, 0).is_err() || magic != MAGIC {
+        return Err(Cause::Foreign);
+    }
+    match guarded(|| builder().open_read_only_with_backend(storage.clone()))? {
+        Ok(database) => guarded(|| match content(&database)? {
+            Content::Empty => Ok(()),
+            Content::Ours => check(&database).map_err(|error| Cause::Corrupt(error.to_string())),
+        })?,
+        Err(DatabaseError::RepairAborted) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn content(database: &impl ReadableDatabase) -> Result<Content, Cause> {
@@ -263,6 +297,7 @@ fn begin(database: &Database) -> Result<(), redb::Error> {
     drop(meta);
     transaction.open_table(UPDATES)?;
     transaction.open_table(IDS)?;
+    transaction.open_table(RECENT)?;
     transaction.commit()?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use redb::{Table, TableDefinition};
 
 use super::failed;
 use crate::history::HistoryError;
-use crate::limits::RECORD_OVERHEAD_BYTES;
+use crate::limits::{RECORD_OVERHEAD_BYTES, STORE_PAGE_BYTES};
 use crate::protocol::event_id::EventId;
 use crate::protocol::frame::Frame;
 use crate::protocol::topic::Topic;
@@ -35,7 +35,8 @@ pub(super) struct Head {
     pub(super) first_of_id: bool,
 }
 
-/// What an update counts for `HISTORY_MAX_BYTES`: about what the file grows by.
+/// What an update counts for `HISTORY_MAX_BYTES`: about what the file grows by. Small updates share a page; of those that do not,
+/// each takes a power of two.
 pub(super) fn bytes(frame: &Frame) -> u64 {
     let topics: usize = frame.topic_texts().map(str::len).sum();
     let targets: usize = match frame.audience() {
@@ -44,7 +45,8 @@ pub(super) fn bytes(frame: &Frame) -> u64 {
     };
     // The id is in the record and in the index.
     let texts = frame.event().len() + 2 * frame.id().as_str().len() + topics + targets;
-    texts as u64 + RECORD_OVERHEAD_BYTES
+    let bytes = texts as u64 + RECORD_OVERHEAD_BYTES;
+    if bytes <= STORE_PAGE_BYTES / 3 { bytes } else { bytes.next_power_of_two() }
 }
 
 pub(super) fn insert(

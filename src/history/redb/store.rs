@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase as _};
+use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable as _};
 
-use super::index::{IDS, IdHasher, Waiting, first_with_id};
+use super::guard::guarded;
+use super::index::{IDS, IdHasher, RECENT, Waiting, first_with_id};
 use super::record::{self, Fields, UPDATES};
 use super::write::Meta;
 use super::{HASH_KEY, META, OpenStore, failed};
@@ -25,9 +26,10 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new(database: Database, open: Box<OpenStore>) -> Result<Self, HistoryError> {
-        let discarded = AtomicU64::new(Self::meta(&database)?.trimmed);
+        let meta = read_meta(&database)?;
+        let discarded = AtomicU64::new(meta.discarded.max(meta.trimmed));
         let hasher = read_hasher(&database)?;
-        let waiting = RwLock::new(read_waiting(&database, hasher)?);
+        let waiting = RwLock::new(read_waiting(&database)?);
         Ok(Self { database: RwLock::new(Some(database)), open, discarded, hasher, waiting })
     }
 
@@ -52,7 +54,9 @@ impl Store {
         use_it: impl FnOnce(&Database) -> Result<T, HistoryError>,
     ) -> Result<T, HistoryError> {
         match &*self.database() {
-            Some(database) => use_it(database),
+            Some(database) => guarded(|| use_it(database)).unwrap_or_else(|_| {
+                Err(failed("the file is corrupt: stop the hub and run `petasos history verify`"))
+            }),
             None => Err(HistoryError("the store is closed after a failure".to_owned())),
         }
     }
@@ -76,15 +80,10 @@ impl Store {
         let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
         let database = (self.open)().map_err(failed)?;
         let restored = restore(&database)?;
-        let waiting = read_waiting(&database, self.hasher)?;
+        let waiting = read_waiting(&database)?;
         self.change_waiting(|place| *place = waiting);
         *place = Some(database);
         Ok(Some(restored))
-    }
-
-    pub(super) fn meta(database: &Database) -> Result<Meta, HistoryError> {
-        let transaction = database.begin_read().map_err(failed)?;
-        Meta::read(&transaction.open_table(META).map_err(failed)?)
     }
 
     fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
@@ -104,7 +103,27 @@ impl Store {
     }
 }
 
-pub(super) fn read_hasher(database: &Database) -> Result<IdHasher, HistoryError> {
+/// Reads what a start reads.
+///
+/// # Errors
+/// A part of it cannot be read.
+pub(super) fn check(database: &impl ReadableDatabase) -> Result<(), HistoryError> {
+    read_hasher(database)?;
+    read_waiting(database)?;
+    let transaction = database.begin_read().map_err(failed)?;
+    let updates = transaction.open_table(UPDATES).map_err(failed)?;
+    for end in [updates.first().map_err(failed)?, updates.last().map_err(failed)?].into_iter().flatten() {
+        record::read(end.0.value(), end.1.value())?;
+    }
+    Ok(())
+}
+
+pub(super) fn read_meta(database: &impl ReadableDatabase) -> Result<Meta, HistoryError> {
+    let transaction = database.begin_read().map_err(failed)?;
+    Meta::read(&transaction.open_table(META).map_err(failed)?)
+}
+
+pub(super) fn read_hasher(database: &impl ReadableDatabase) -> Result<IdHasher, HistoryError> {
     let transaction = database.begin_read().map_err(failed)?;
     let meta = transaction.open_table(META).map_err(failed)?;
     let mut key = [0; 2];
@@ -115,14 +134,14 @@ pub(super) fn read_hasher(database: &Database) -> Result<IdHasher, HistoryError>
 }
 
 /// The ids of the updates that the file's index may lack.
-fn read_waiting(database: &Database, hasher: IdHasher) -> Result<Waiting, HistoryError> {
-    let meta = Store::meta(database)?;
+fn read_waiting(database: &impl ReadableDatabase) -> Result<Waiting, HistoryError> {
+    let meta = read_meta(database)?;
     let transaction = database.begin_read().map_err(failed)?;
-    let updates = transaction.open_table(UPDATES).map_err(failed)?;
+    let recent = transaction.open_table(RECENT).map_err(failed)?;
     let mut entries = Vec::new();
-    for entry in updates.range(meta.indexed + 1..).map_err(failed)? {
-        let (position, value) = entry.map_err(failed)?;
-        entries.push((hasher.hash(record::id(&value.value())), position.value()));
+    for entry in recent.range(meta.indexed + 1..).map_err(failed)? {
+        let (position, hash) = entry.map_err(failed)?;
+        entries.push((hash.value(), position.value()));
     }
     Ok(Waiting::new(entries.into_iter(), meta.newest))
 }

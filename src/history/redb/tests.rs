@@ -329,7 +329,6 @@ fn an_archive_tells_what_the_hub_wrote_and_finds_what_it_did_not() {
     let transaction = database.begin_write().expect("writable");
     let mut ids = transaction.open_table(index::IDS).expect("ours");
     let hasher = store::read_hasher(&database).expect("ours");
-    ids.insert((hasher.hash("b"), 2), ()).expect("room");
     ids.insert((hasher.hash("c"), 3), ()).expect("room");
     drop(ids);
     transaction.open_table(META).expect("ours").insert("indexed", 3).expect("room");
@@ -343,6 +342,127 @@ fn an_archive_tells_what_the_hub_wrote_and_finds_what_it_did_not() {
         ["the id of update 1 is not in the index", "update 3 follows 1"],
         "and nothing else"
     );
+}
+
+#[test]
+fn a_clock_that_was_ahead_once_does_not_keep_updates_for_ever() {
+    let directory = Directory::new("ahead");
+    let retention = Retention { age_max_ms: 1_000, ..Retention::default() };
+    let mut history = open_with(&directory, retention);
+    let ahead_ms = NOW_MS + 1_000_000_000;
+    history.append(&[frame("a"), frame("b")], ahead_ms).expect("room");
+    history.append(&[frame("c")], NOW_MS).expect("room");
+    history.append(&[frame("d")], NOW_MS + 500).expect("room");
+    assert_eq!(history.maintain(NOW_MS + 1_000), Ok(Position::START));
+    assert_eq!(history.maintain(NOW_MS + 1_001), Ok(Position::new(3)));
+    history.append(&[frame("e")], ahead_ms).expect("room");
+    history.append(&[frame("f")], ahead_ms + 1).expect("room");
+    assert_eq!(history.maintain(ahead_ms + 1), Ok(Position::new(4)), "the clock is ahead");
+    history.append(&[frame("g")], NOW_MS + 9_000).expect("room");
+    assert_eq!(history.maintain(NOW_MS + 9_500), Ok(Position::new(4)), "and is set back");
+    assert_eq!(history.maintain(NOW_MS + 20_000), Ok(Position::new(7)));
+}
+
+#[test]
+fn what_was_discarded_does_not_come_back_when_a_bound_is_raised() {
+    let directory = Directory::new("raised");
+    let frames: Vec<_> = (0..5_000).map(|number| frame(&format!("u{number}"))).collect();
+    open_with(&directory, Retention::default()).append(&frames, NOW_MS).expect("room");
+    let mut bounded = open_with(&directory, Retention { updates_max: 10, ..Retention::default() });
+    bounded.append(&[frame("x")], NOW_MS).expect("room");
+    bounded.maintain(NOW_MS).expect("room");
+    assert!(bounded.meta.trimmed < 4_991, "something is discarded and not freed yet");
+    drop(bounded);
+    let mut archive = archive::Archive::open(&directory.file()).expect("ours");
+    let summary = archive.summary().expect("readable");
+    assert_eq!((summary.updates, summary.first.expect("an update").frame.id().as_str()), (10, "u4991"));
+    let (before, after) = archive.compact().expect("room");
+    assert!(after < before / 4, "compaction frees what was discarded: {before} became {after}");
+    assert_eq!(archive.verify().expect("readable").texts, [""; 0]);
+    drop(archive);
+    let unbounded = open_with(&directory, Retention::default());
+    assert_eq!(held(&*unbounded.reader()).len(), 10);
+}
+
+#[test]
+fn a_file_beside_the_history_is_left_alone() {
+    let directory = Directory::new("beside");
+    let beside = directory.0.join("updates.db.new");
+    std::fs::write(&beside, "precious").expect("writable");
+    drop(open(&directory));
+    assert_eq!(std::fs::read(&beside).expect("readable"), b"precious");
+    let names: Vec<_> = std::fs::read_dir(&directory.0).expect("a directory").collect();
+    assert_eq!(names.len(), 2, "nothing else is left: {names:?}");
+}
+
+/// Whichever page is bad, a start ends with a sentence or serves; it never panics, and what is refused is as it was.
+#[test]
+fn a_bad_page_is_refused_or_read_around_and_never_a_panic() {
+    let directory = Directory::new("pages");
+    let mut history = open(&directory);
+    for number in 0..60 {
+        let body = format!("topic=t&id=u{number}&data={}", "x".repeat(3_000));
+        history.append(&[frame_of(&body, Authorization::Selectors)], NOW_MS).expect("room");
+    }
+    drop(history);
+    let sound = std::fs::read(directory.file()).expect("readable");
+    let (mut refused, mut served) = (0, 0);
+    for page in 0..sound.len() / 4_096 {
+        for filler in [0, 0xA5] {
+            let mut bytes = sound.clone();
+            bytes[page * 4_096..(page + 1) * 4_096].fill(filler);
+            std::fs::write(directory.file(), &bytes).expect("writable");
+            match RedbHistory::open(&directory.file(), Retention::default(), HistorySync::Never) {
+                Err(error) => {
+                    refused += 1;
+                    assert!(error.to_string().contains("updates.db"), "{error}");
+                    let after = std::fs::read(directory.file()).expect("readable");
+                    assert!(after == bytes, "page {page} with {filler}: the file was changed");
+                }
+                Ok(mut history) => {
+                    served += 1;
+                    // Whatever is read of it is an update or an error.
+                    let reader = history.reader();
+                    for after in 0..60 {
+                        let _ = reader.read(Position::new(after), 1, usize::MAX);
+                        let _ = reader.locate(&format!("u{after}"));
+                    }
+                    let _ = history.append(&[frame("more")], NOW_MS);
+                }
+            }
+        }
+    }
+    assert!(refused > 2 && served > 2, "{refused} refused, {served} served");
+}
+
+/// What `HISTORY_MAX_BYTES` says is about what the file takes of the disk, whatever the size of the updates.
+#[test]
+fn the_bound_on_bytes_bounds_the_disk() {
+    const BOUND: u64 = 4 << 20;
+    for data_bytes in [20, 600, 1_500, 2_200, 9_000, 140_000] {
+        let directory = Directory::new("disk");
+        let mut history = open_with(&directory, Retention { bytes_max: BOUND, ..Retention::default() });
+        let mut number = 0;
+        let mut written = 0;
+        while written < 4 * BOUND {
+            // What a commit frees is used again by the one after the next, so commits are small here.
+            let batch: Vec<_> = (0..(20_000_usize.div_ceil(data_bytes)).min(8))
+                .map(|_| {
+                    number += 1;
+                    let body = format!("topic=t&id=u{number}&data={}", "x".repeat(data_bytes));
+                    frame_of(&body, Authorization::Selectors)
+                })
+                .collect();
+            history.append(&batch, NOW_MS).expect("room");
+            written += batch.iter().map(|frame| record::bytes(frame)).sum::<u64>();
+        }
+        history.maintain(NOW_MS).expect("room");
+        drop(history);
+        let summary = archive::Archive::open(&directory.file()).expect("ours").summary().expect("readable");
+        let allocated = summary.allocated_bytes;
+        assert!(summary.bytes <= BOUND, "{data_bytes}: {}", summary.bytes);
+        assert!(allocated < BOUND * 3 / 2 + (1 << 20), "{data_bytes}: {allocated} of the disk for {BOUND}");
+    }
 }
 
 /// More updates than may wait, so that the index in the file, what waits and what is read at the next start all have their part.

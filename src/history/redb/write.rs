@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
-use super::index::{Entry, IDS, IdHasher, Slice, Waiting, first_with_id};
+use super::index::{Entry, IDS, IdHasher, RECENT, Slice, Waiting, first_with_id};
 use super::record::{self, Fields, UPDATES};
 use super::{META, failed};
 use crate::history::{HistoryError, Placed, Position, Retention};
@@ -25,8 +25,8 @@ pub(super) struct Meta {
     pub(super) trimmed: u64,
     /// The newest update; without one in the file, as `trimmed`.
     pub(super) newest: u64,
-    /// When it was published. No later update is older.
-    pub(super) newest_unix_ms: u64,
+    /// Updates up to this one were out of reach when the file was written last.
+    pub(super) discarded: u64,
     /// The file's index of ids has every update up to this one.
     pub(super) indexed: u64,
     /// Bytes of all updates that were ever appended, as [`record::bytes`] counts them.
@@ -42,7 +42,7 @@ impl Meta {
         Ok(Self {
             trimmed: number("trimmed")?,
             newest: number("newest")?,
-            newest_unix_ms: number("newest_unix_ms")?,
+            discarded: number("discarded")?,
             indexed: number("indexed")?,
             bytes: number("bytes")?,
         })
@@ -52,7 +52,7 @@ impl Meta {
         for (name, value) in [
             ("trimmed", self.trimmed),
             ("newest", self.newest),
-            ("newest_unix_ms", self.newest_unix_ms),
+            ("discarded", self.discarded),
             ("indexed", self.indexed),
             ("bytes", self.bytes),
         ] {
@@ -75,6 +75,7 @@ struct Tables<'t> {
     meta: Table<'t, &'static str, u64>,
     updates: Table<'t, u64, Fields<'static>>,
     ids: Table<'t, Entry, ()>,
+    recent: Table<'t, u64, u64>,
 }
 
 impl<'t> Tables<'t> {
@@ -83,11 +84,13 @@ impl<'t> Tables<'t> {
             meta: transaction.open_table(META).map_err(failed)?,
             updates: transaction.open_table(UPDATES).map_err(failed)?,
             ids: transaction.open_table(IDS).map_err(failed)?,
+            recent: transaction.open_table(RECENT).map_err(failed)?,
         })
     }
 
     /// Removes one update; answers what came before it, in bytes.
     fn remove(&mut self, position: u64) -> Result<Option<u64>, HistoryError> {
+        self.recent.remove(position).map_err(failed)?;
         let Some(value) = self.updates.remove(position).map_err(failed)? else { return Ok(None) };
         Ok(Some(record::head(&value.value()).bytes_before))
     }
@@ -107,7 +110,6 @@ pub(super) fn append(
     let mut written = Written { placed: Vec::new(), entries: BTreeSet::new(), meta };
     for Stamped { frame, unix_ms } in batch {
         meta.newest += 1;
-        meta.newest_unix_ms = *unix_ms;
         let id = frame.id().as_str();
         let hash = hasher.hash(id);
         // What is discarded and not trimmed yet counts as held: then the tail does not know the id, and asks the history.
@@ -118,6 +120,7 @@ pub(super) fn append(
         let head = record::Head { unix_ms: *unix_ms, bytes_before: meta.bytes, first_of_id };
         record::insert(updates, meta.newest, head, frame)?;
         meta.bytes += record::bytes(frame);
+        tables.recent.insert(meta.newest, hash).map_err(failed)?;
         written.entries.insert((hash, meta.newest));
         let position = Position::new(meta.newest);
         written.placed.push(Placed { position, frame: Arc::clone(frame), first_of_id });
@@ -139,13 +142,18 @@ pub(super) fn trim(
     let mut tables = Tables::open(transaction)?;
     let mut meta = Meta::read(&tables.meta)?;
     let until = discarded.min(meta.newest).min(meta.trimmed.saturating_add(updates_max as u64));
-    if until > meta.trimmed {
-        for position in meta.trimmed + 1..=until {
-            tables.remove(position)?;
-        }
-        meta.trimmed = until;
-        meta.write(&mut tables.meta)?;
+    for position in meta.trimmed + 1..=until {
+        tables.remove(position)?;
     }
+    // Those that the index has by now.
+    for _ in 0..updates_max {
+        let oldest = tables.recent.first().map_err(failed)?.map(|(position, _)| position.value());
+        let Some(oldest) = oldest.filter(|oldest| *oldest <= meta.indexed) else { break };
+        tables.recent.remove(oldest).map_err(failed)?;
+    }
+    meta.trimmed = meta.trimmed.max(until);
+    meta.discarded = meta.discarded.max(discarded);
+    meta.write(&mut tables.meta)?;
     Ok(meta)
 }
 
@@ -160,15 +168,15 @@ pub(super) fn truncate(transaction: &WriteTransaction, newest: u64) -> Result<()
         meta.newest -= 1;
     }
     meta.trimmed = meta.trimmed.min(newest);
+    meta.discarded = meta.discarded.min(newest);
     meta.indexed = meta.indexed.min(newest);
-    if let Some(value) = tables.updates.get(newest).map_err(failed)? {
-        meta.newest_unix_ms = record::head(&value.value()).unix_ms;
-    }
     meta.write(&mut tables.meta)
 }
 
-/// The place before the oldest update that retention keeps; at least `discarded`. The updates that have to go are the
-/// oldest ones, so the last of them is searched for in growing steps, and then by halves.
+/// The place before the oldest update that retention keeps; at least `discarded`.
+///
+/// Times come from the system's clock. Where it was set back, updates that seem to be of the future are as old as the first one
+/// behind them that does not, at least.
 pub(super) fn before_oldest(
     updates: &impl ReadableTable<u64, Fields<'static>>,
     meta: &Meta,
@@ -178,29 +186,51 @@ pub(super) fn before_oldest(
 ) -> Result<u64, HistoryError> {
     let Retention { updates_max, bytes_max, age_max_ms } = retention;
     let oldest_unix_ms = if age_max_ms == 0 { 0 } else { unix_ms.saturating_sub(age_max_ms) };
+    let head = |position: u64| {
+        let value = updates.get(position).map_err(failed)?;
+        Ok::<_, HistoryError>(value.map(|value| record::head(&value.value())))
+    };
     let has_to_go = |position: u64| {
         let is_newest = position == meta.newest;
         if updates_max > 0 && !is_newest && meta.newest - position >= updates_max {
             return Ok(true);
         }
-        let Some(value) = updates.get(position).map_err(failed)? else { return Ok(true) };
-        let head = record::head(&value.value());
+        let Some(head) = head(position)? else { return Ok(true) };
         let is_too_much = bytes_max > 0 && !is_newest && meta.bytes - head.bytes_before > bytes_max;
         Ok(is_too_much || head.unix_ms < oldest_unix_ms)
     };
-    let (mut gone, mut kept) = (discarded, meta.newest + 1);
+    let of_future = |position| Ok(head(position)?.is_some_and(|head| head.unix_ms > unix_ms));
+    let mut gone = last_where(discarded, meta.newest, has_to_go)?;
+    loop {
+        let until = last_where(gone, meta.newest, of_future)?;
+        let is_old = head(until + 1)?.is_some_and(|head| head.unix_ms < oldest_unix_ms);
+        if until == gone || !is_old {
+            return Ok(gone);
+        }
+        gone = last_where(until, meta.newest, has_to_go)?;
+    }
+}
+
+/// The last position of those after `from` that `holds` is true of, up to `newest`; `from` when there is none. It is true of the
+/// first ones alone, so it is searched for in growing steps, and then by halves.
+fn last_where(
+    from: u64,
+    newest: u64,
+    holds: impl Fn(u64) -> Result<bool, HistoryError>,
+) -> Result<u64, HistoryError> {
+    let (mut is, mut is_not) = (from, newest + 1);
     let mut step = 1;
-    while gone + step < kept {
-        if !has_to_go(gone + step)? {
-            kept = gone + step;
+    while is + step < is_not {
+        if !holds(is + step)? {
+            is_not = is + step;
             break;
         }
-        gone += step;
+        is += step;
         step *= 2;
     }
-    while kept - gone > 1 {
-        let middle = gone + (kept - gone) / 2;
-        if has_to_go(middle)? { gone = middle } else { kept = middle }
+    while is_not - is > 1 {
+        let middle = is + (is_not - is) / 2;
+        if holds(middle)? { is = middle } else { is_not = middle }
     }
-    Ok(gone)
+    Ok(is)
 }
