@@ -11,6 +11,7 @@ use super::record::{self, Fields, UPDATES};
 use super::write::Meta;
 use super::{HASH_KEY, META, OpenStore, failed};
 use crate::history::{Extent, HistoryError, HistoryReader, Placed, Position, Stretch};
+use crate::limits::{TAIL_BYTES_MAX, TAIL_UPDATES_MAX};
 
 /// The store, shared with the readers. The lock is taken for writing only while a failed store is reopened.
 pub(super) struct Store {
@@ -66,7 +67,9 @@ impl Store {
     }
 
     pub(super) fn close(&self) {
-        *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+        let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        // It has failed: what it says as it goes is no news.
+        let _ = guarded(|| drop(database));
     }
 
     /// Opens a store that was closed, and lets `restore` make it right before anybody can read it.
@@ -112,8 +115,17 @@ pub(super) fn check(database: &impl ReadableDatabase) -> Result<(), HistoryError
     read_waiting(database)?;
     let transaction = database.begin_read().map_err(failed)?;
     let updates = transaction.open_table(UPDATES).map_err(failed)?;
-    for end in [updates.first().map_err(failed)?, updates.last().map_err(failed)?].into_iter().flatten() {
-        record::read(end.0.value(), end.1.value())?;
+    if let Some((position, value)) = updates.first().map_err(failed)? {
+        record::read(position.value(), value.value())?;
+    }
+    // The tails of the shards.
+    let mut bytes = 0;
+    for entry in updates.range::<u64>(..).map_err(failed)?.rev().take(TAIL_UPDATES_MAX) {
+        let (position, value) = entry.map_err(failed)?;
+        bytes += record::read(position.value(), value.value())?.bytes_held();
+        if bytes >= TAIL_BYTES_MAX {
+            break;
+        }
     }
     Ok(())
 }
@@ -144,6 +156,14 @@ fn read_waiting(database: &impl ReadableDatabase) -> Result<Waiting, HistoryErro
         entries.push((hash.value(), position.value()));
     }
     Ok(Waiting::new(entries.into_iter(), meta.newest))
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let place = self.database.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // A store tidies up when it is closed, and reads for it. What it does not come to is done by the next start.
+        let _ = guarded(|| drop(place.take()));
+    }
 }
 
 /// What a reader sees.
