@@ -14,7 +14,7 @@ fn append(boxes: &mut Outboxes, pending: &mut Pending, numbers: &[u64]) -> Vec<u
     let mut bytes = Vec::new();
     for number in numbers {
         let placed = placed(*number);
-        boxes.append(pending, Framing::Chunked, &placed);
+        boxes.append(pending, Framing::CHUNKED, &placed);
         bytes.extend_from_slice(placed.frame.chunk());
     }
     bytes
@@ -45,8 +45,8 @@ fn subscribers_that_are_owed_the_same_share_one_path() {
 fn framings_do_not_mix() {
     let mut boxes = Outboxes::default();
     let (mut chunked, mut plain) = (Pending::NONE, Pending::NONE);
-    boxes.append(&mut chunked, Framing::Chunked, &placed(1));
-    boxes.append(&mut plain, Framing::Plain, &placed(1));
+    boxes.append(&mut chunked, Framing::CHUNKED, &placed(1));
+    boxes.append(&mut plain, Framing::PLAIN, &placed(1));
     assert_eq!(boxes.unsent(&plain, 0), placed(1).frame.event());
     assert_eq!(boxes.unsent(&chunked, 0), placed(1).frame.chunk());
 }
@@ -60,7 +60,7 @@ fn a_rebased_path_owes_the_same_bytes_and_keeps_no_sent_frame() {
         if offset == bytes.len() {
             break;
         }
-        let rest = boxes.rebase(&mut pending, offset);
+        let rest = boxes.rebase(&mut pending, offset).sent;
         assert_eq!(boxes.unsent(&pending, rest), &bytes[offset..], "offset {offset}");
         let first = boxes.first(&pending).map(Position::get).expect("a path");
         assert!(rest < placed(first).frame.chunk().len(), "offset {offset}");
@@ -76,7 +76,7 @@ fn a_cut_keeps_the_frame_that_was_begun_and_names_the_last_one_delivered() {
         let mut boxes = Outboxes::default();
         let mut pending = Pending::NONE;
         let bytes = append(&mut boxes, &mut pending, &[1, 2, 3]);
-        let (rest, last) = boxes.cut(&mut pending, offset);
+        let (Rest { sent: rest, .. }, last) = boxes.cut(&mut pending, offset);
         let mut end = 0;
         let begun = lengths.iter().take_while(|length| {
             let begins = end < offset;

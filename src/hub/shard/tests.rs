@@ -38,7 +38,7 @@ fn joining(selectors: &[&str], origin: Option<Origin>) -> Joining {
         selectors,
         grant: Rc::new(Grant::anonymous()),
         expires_ms: u64::MAX,
-        framing: Framing::Chunked,
+        framing: Framing::CHUNKED,
         origin,
         opening: b"HEAD".as_slice().into(),
     }
