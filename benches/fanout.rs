@@ -14,11 +14,11 @@ use std::sync::Arc;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use petasos::history::{Placed, Position, Stretch};
 use petasos::hub::Now;
-use petasos::hub::outbox::Framing;
+use petasos::hub::framing::Framing;
 use petasos::hub::shard::{Joining, Sent, Shard, ShardSettings, Wire};
 use petasos::hub::tail::TailBounds;
 use petasos::limits::{FLUSH_BATCH_MAX, SUBSCRIBER_BUFFER_DEFAULT, TAIL_UPDATES_MAX};
-use petasos::protocol::frame::{COMMENT_CHUNK, Frame};
+use petasos::protocol::frame::Frame;
 use petasos::protocol::grant::{Authorization, Grant};
 use petasos::protocol::selector::Selector;
 use petasos::protocol::token::{Claims, MercureClaim};
@@ -84,9 +84,9 @@ impl<'f> Fanout<'f> {
                 selectors: vec![Selector::parse(selector).expect("a selector")],
                 grant: Rc::new(grant()),
                 expires_ms: u64::MAX,
-                framing: Framing::Chunked,
+                framing: Framing::CHUNKED,
                 origin: None,
-                opening: COMMENT_CHUNK.into(),
+                opening: Framing::CHUNKED.opening().into(),
             };
             shard.join(joining, NOW);
         }

@@ -252,6 +252,7 @@ impl Reader<'_> {
             self.value("MAX_BODY_SIZE", &o.max_body_size, |text| values::bytes(text, 1, BODY_BYTES_LIMIT));
         let selectors_max =
             self.value("MAX_SELECTORS", &o.max_selectors, |text| values::number(text, 1, SELECTORS_LIMIT));
+        let compress = self.value("COMPRESS", &o.compress, values::switch);
         let (publisher_key, subscriber_key) = self.keys(o, demo);
         Some(GateSettings {
             authorization: authorization.unwrap_or_default(),
@@ -263,6 +264,7 @@ impl Reader<'_> {
             cookie_name: cookie_name.unwrap_or_else(|| COOKIE_NAME.to_owned()),
             selectors_max: selectors_max.map_or(SELECTORS_MAX_DEFAULT, |count| count as usize),
             body_bytes_max: body_bytes_max.unwrap_or(BODY_BYTES_MAX_DEFAULT as u64),
+            compress: compress.unwrap_or(true),
         })
     }
 

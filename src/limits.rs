@@ -76,6 +76,19 @@ pub const PUBLISH_QUEUE_BYTES_MAX: usize = 64 << 20;
 pub const TAIL_BYTES_MAX: usize = 16 << 20;
 /// The same, in updates.
 pub const TAIL_UPDATES_MAX: usize = 65_536;
+/// The shortest event that is compressed. Below, the headers of a packet are most of what is sent, and nothing is saved.
+pub const COMPRESSED_BYTES_MIN: usize = 128;
+/// The longest event that is compressed, about that of a body of the default size: it takes some milliseconds, in which its
+/// shard does nothing else. A longer one is stored.
+pub const COMPRESSED_BYTES_MAX: usize = BODY_BYTES_MAX_DEFAULT + (64 << 10);
+/// Bytes of an event that are compressed for one unit of [`MATCHING_WORK_MAX`]: what is compressed in one go is bounded as
+/// matching is, also when everybody catches up at another place.
+pub const COMPRESSED_BYTES_PER_WORK: usize = 4;
+/// How often an update can be in memory: plain, and as a piece for each coding that a subscriber asked for, none of them
+/// longer than the plain one by more than a few bytes. Tails count the pieces that are there when they take an update.
+/// Pieces made later, for those who catch up, are beyond [`TAIL_BYTES_MAX`] and beyond `HISTORY_MAX_BYTES` of a history in
+/// memory, and this is by how much at most.
+pub const COPIES_OF_AN_UPDATE_MAX: usize = 3;
 /// Bytes a subscriber may owe before it is served from the history, by default (`SUBSCRIBER_BUFFER`).
 pub const SUBSCRIBER_BUFFER_DEFAULT: usize = 256 << 10;
 /// Pages of the history file that the store keeps in memory.
@@ -120,6 +133,8 @@ const _: () = assert!(RING_ENTRIES.is_power_of_two());
 const _: () = assert!(RING_BATCH_MAX < RING_ENTRIES);
 const _: () = assert!(COMMIT_BATCH_MAX <= PUBLISH_QUEUE_MAX);
 const _: () = assert!(CATCH_UP_BYTES < SUBSCRIBER_BUFFER_DEFAULT);
+const _: () = assert!(COMPRESSED_BYTES_MIN < COMPRESSED_BYTES_MAX);
+const _: () = assert!(COPIES_OF_AN_UPDATE_MAX == 1 + crate::protocol::coding::Coding::ALL.len());
 
 /// Connections that wait to be accepted, for each shard; the kernel lowers it to `net.core.somaxconn`.
 pub const LISTEN_BACKLOG: i32 = 4_096;

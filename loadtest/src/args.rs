@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::scenario::Scenario;
 use crate::server::Subject;
+use crate::wire::coding::Coding;
 use crate::wire::request::Templates;
 
 /// Load generator and judge for Mercure hubs and other SSE servers.
@@ -87,6 +88,9 @@ pub(crate) struct Common {
     /// The processor the generator runs on.
     #[arg(long, global = true, default_value_t = 1, value_name = "CPU")]
     pub(crate) client_cpu: usize,
+    /// Subscribers ask for this coding; a server may send the stream plain all the same.
+    #[arg(long, global = true, value_enum, value_name = "CODING")]
+    pub(crate) compress: Option<Coding>,
     /// The HS256 key of the tokens.
     #[arg(
         long,

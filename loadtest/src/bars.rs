@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::args::Common;
 use crate::report::{Page, json_of, shown, tally_text, write, write_file, write_json};
 use crate::rounds::{self, Ratio, Rounds};
-use crate::scenario::{Commit, Connect, Fanout, Firehose, Idle, Replay, Scenario, Selectors, Slow};
+use crate::scenario::{Commit, Compress, Connect, Fanout, Firehose, Idle, Replay, Scenario, Selectors, Slow};
+use crate::wire::coding::Coding;
 
 const HEAD: [&str; 6] = ["figure", "value", "limit", "ratio (least-most)", "bar", "verdict"];
 
@@ -82,7 +83,7 @@ pub(crate) fn run(common: &Common, only: Option<&str>) -> Result<bool, String> {
     let mut documents: Vec<Value> = Vec::new();
     let [figure, value, limit, ratio, rule, verdict] = HEAD;
     write(&format!("{figure:<34}{value:>12}{limit:>12}{ratio:>21}  {rule:<16}{verdict}\n"))?;
-    for mut run in runs().into_iter().chain(history_runs()) {
+    for mut run in runs().into_iter().chain(history_runs()).chain(compression_runs()) {
         run.bars.retain(|bar| only.is_none_or(|only| bar.name.contains(only)));
         if run.bars.is_empty() {
             continue;
@@ -174,6 +175,22 @@ fn runs() -> Vec<Run> {
             rounds: 3,
             bars: vec![bar("p99 beside stalled readers, ratio", "p99_ratio", AtMost(1.2))],
         },
+    ]
+}
+
+/// What compression may cost, and has to save.
+fn compression_runs() -> Vec<Run> {
+    let run = |coding, [cpu, bytes]: [&'static str; 2]| Run {
+        scenario: Scenario::Compress(Compress::to(coding)),
+        rounds: 3,
+        bars: vec![
+            bar(cpu, "compressed_cpu_ratio", Rule::AtMost(1.2)),
+            bar(bytes, "compressed_bytes_ratio", Rule::AtMost(0.5)),
+        ],
+    };
+    vec![
+        run(Coding::Zstd, ["zstd to plain, CPU per delivery", "zstd to plain, bytes per delivery"]),
+        run(Coding::Gzip, ["gzip to plain, CPU per delivery", "gzip to plain, bytes per delivery"]),
     ]
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use hdrhistogram::Histogram;
 
 use crate::ledger::{Delivery, Ledger, Tally};
-use crate::wire::stamp::{PADDING, STAMP_BYTES, Stamp};
+use crate::wire::stamp::{PADDING, STAMP_BYTES, Stamp, json};
 
 /// Longest latency told apart, in nanoseconds.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
@@ -114,6 +114,7 @@ pub(crate) struct Book {
     /// The stamp may stand anywhere in the data, and what surrounds it is not checked.
     wraps_data: bool,
     padding: Vec<u8>,
+    is_json: bool,
     ledger: Ledger,
     streams: Vec<Stream>,
     open: u64,
@@ -128,6 +129,7 @@ impl Book {
             run: run % 100_000_000,
             wraps_data,
             padding: Vec::new(),
+            is_json: false,
             ledger: Ledger::default(),
             streams: (0..streams).map(|_| Stream::default()).collect(),
             open: 0,
@@ -140,7 +142,21 @@ impl Book {
     pub(crate) fn set_data_bytes(&mut self, stream: u32, data_bytes: usize) {
         self.streams[stream as usize].data_bytes = data_bytes;
         let padding = self.padding.len().max(data_bytes.saturating_sub(STAMP_BYTES));
-        self.padding.resize(padding, PADDING);
+        if self.is_json {
+            self.padding = json(padding);
+        } else {
+            self.padding.resize(padding, PADDING);
+        }
+    }
+
+    /// From now on the updates are to hold JSON behind their stamps.
+    pub(crate) fn publish_json(&mut self) {
+        self.is_json = true;
+    }
+
+    /// What is to stand behind the stamps, of the length of the longest update.
+    pub(crate) fn padding(&self) -> &[u8] {
+        &self.padding
     }
 
     /// A reader of `streams`, which expects whatever is published from now on.

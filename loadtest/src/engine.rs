@@ -12,6 +12,7 @@ use crate::net::{self, Connection, Interest, Poll};
 use crate::progress::Progress;
 use crate::publisher::{Answer, Publisher};
 use crate::wire::chunked::Chunked;
+use crate::wire::coding;
 use crate::wire::http::AnswerHead;
 use crate::wire::request::{Publication, Wire};
 use crate::wire::sse::Decoder;
@@ -67,6 +68,7 @@ struct Subscriber {
     request: Vec<u8>,
     head: Vec<u8>,
     chunks: Chunked,
+    coding: Option<Box<coding::Decoder>>,
     events: Decoder,
     reader: Reader,
     subscription: Subscription,
@@ -87,6 +89,8 @@ pub(crate) struct Engine {
     started: Instant,
     buffer: Vec<u8>,
     keys: Vec<u64>,
+    /// Bytes that subscribers read, but for the heads.
+    wire_bytes: u64,
     pub(crate) book: Book,
 }
 
@@ -109,12 +113,18 @@ impl Engine {
             started: Instant::now(),
             buffer: vec![0; READ_BYTES],
             keys: Vec::with_capacity(net::EVENTS_MAX),
+            wire_bytes: 0,
         })
     }
 
     /// Nanoseconds of the run's clock.
     pub(crate) fn now_ns(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Bytes of the streams, as they came over the wire.
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        self.wire_bytes
     }
 
     /// What the run says of itself while it lasts.
@@ -146,6 +156,7 @@ impl Engine {
                 request: Vec::new(),
                 head: Vec::new(),
                 chunks: Chunked::new(),
+                coding: None,
                 events,
                 reader,
                 subscription,
@@ -200,9 +211,10 @@ impl Engine {
 
     /// Says what is published on the next stream of the book.
     pub(crate) fn add_stream(&mut self, topic: &str, private: bool, token: &str, data_bytes: usize) {
-        let publication = self.wire.publication(topic, private, token, data_bytes);
+        let mut publication = self.wire.publication(topic, private, token, data_bytes);
         let stream = u32::try_from(self.publications.len()).unwrap_or(u32::MAX);
         self.book.set_data_bytes(stream, publication.data_bytes());
+        publication.fill(self.book.padding());
         self.publications.push(publication);
     }
 
@@ -341,6 +353,7 @@ impl Engine {
             self.wire.subscription(selector, further, token.as_deref(), subscriber.events.id());
         subscriber.events.restart();
         subscriber.chunks = Chunked::new();
+        subscriber.coding = None;
         subscriber.head.clear();
         subscriber.socket = Some(socket);
         subscriber.phase = Phase::Connecting;
@@ -411,11 +424,17 @@ impl Engine {
                 }
                 self.pending -= 1;
                 subscriber.phase = Phase::Live { chunked: head.chunked };
+                if let Some(coding) = head.coding {
+                    subscriber.coding = Some(Box::new(coding::Decoder::new(coding)?));
+                }
                 let mut bytes = std::mem::take(&mut subscriber.head);
                 bytes.drain(..head.bytes);
                 subscriber.read(&bytes, now_ns, &mut self.book)
             }
-            _ => subscriber.read(&self.buffer[..bytes], now_ns, &mut self.book),
+            _ => {
+                self.wire_bytes += bytes as u64;
+                subscriber.read(&self.buffer[..bytes], now_ns, &mut self.book)
+            }
         };
         body.map_err(|fault| format!("subscriber {number}: {fault}"))?;
         if subscriber.chunks.is_done() { self.ended(number) } else { Ok(()) }
@@ -445,7 +464,15 @@ impl Subscriber {
         Ok(())
     }
 
-    fn read_events(&mut self, mut data: &[u8], now_ns: u64, book: &mut Book) -> Result<(), &'static str> {
+    fn read_events(&mut self, data: &[u8], now_ns: u64, book: &mut Book) -> Result<(), &'static str> {
+        let decoded;
+        let mut data = match &mut self.coding {
+            None => data,
+            Some(decoder) => {
+                decoded = decoder.decode(data).map_err(|_| "the coding is malformed")?;
+                &decoded
+            }
+        };
         while self.events.next(&mut data).map_err(|_| "an event is too long")? {
             book.deliver(&self.reader, self.events.data(), now_ns);
         }

@@ -25,6 +25,9 @@ pub struct Options {
     /// Origins whose pages may read answers, separated by commas or spaces; `*` for all
     #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_name = "ORIGINS", help_heading = LISTENING)]
     pub cors_allowed_origins: Option<String>,
+    /// Streams and pages are compressed for clients that accept zstd or gzip, each update once for all of them [default: 1]
+    #[arg(long, env = "COMPRESS", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LISTENING)]
+    pub compress: Option<String>,
 
     /// Key that verifies the tokens of publishers and subscribers: a secret, or a public key in PEM form
     #[arg(long, env = "JWT_KEY", value_name = "KEY", hide_env_values = true, help_heading = AUTHORIZATION)]

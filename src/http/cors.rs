@@ -136,7 +136,7 @@ impl Cors {
             CorsDecision::Listed(place) => self.allowed.origins.get(place).cloned(),
         };
         if decision != (CorsDecision::Any { varies: false }) {
-            response.append("Vary", HeaderValue::from_static("Origin"));
+            response.vary("Origin");
         }
         let Some(origin) = allowed else { return };
         response.set("Access-Control-Allow-Origin", origin);

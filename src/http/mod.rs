@@ -5,12 +5,14 @@
 //! understand differently is refused, not repaired (request smuggling lives in repairs); every buffer is bounded in
 //! [`crate::limits`]; a header value that reaches the wire cannot hold a control character, by construction.
 
+pub mod accept_encoding;
 pub mod body;
 pub mod connection;
 pub mod cors;
 pub mod credentials;
 pub mod date;
 pub mod head;
+pub mod page;
 pub mod refusal;
 pub mod request;
 pub mod response;

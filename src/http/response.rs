@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::http::accept_encoding::Negotiated;
 use crate::http::date::HttpDate;
+use crate::http::page::Page;
 use crate::http::refusal::Refusal;
 use crate::http::request::Version;
 use crate::http::status::Status;
@@ -16,6 +18,7 @@ use crate::protocol::names::{EARLIEST, HEADER_LAST_EVENT_ID};
 const CACHE_CONTROL: &str = "Cache-Control";
 const CONTENT_TYPE: &str = "Content-Type";
 const CONTENT_SECURITY_POLICY: &str = "Content-Security-Policy";
+const VARY: &str = "Vary";
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// The value of a response field: no control character but the tab (RFC 9110, section 5.5).
@@ -166,11 +169,38 @@ impl Response {
     }
 
     /// A page that is part of this program.
-    pub fn page(html: &'static str) -> Self {
-        Self::with_body(Status::Ok, HeaderValue::from_static("text/html; charset=utf-8"), html.as_bytes())
+    pub fn page(page: &'static Page, negotiated: Negotiated) -> Self {
+        let html = HeaderValue::from_static("text/html; charset=utf-8");
+        let mut response = Self::with_body(Status::Ok, html, page.body(negotiated));
+        response.set_coding(negotiated);
+        response
     }
 
-    /// Adds a field. One of the same name stays: right for lists such as `Vary` and `Link`.
+    /// Says which coding the body has, and that another request may get another one. A stream follows in that coding.
+    pub fn set_coding(&mut self, negotiated: Negotiated) {
+        if let Some(coding) = negotiated.coding {
+            self.set("Content-Encoding", HeaderValue::from_static(coding.name()));
+        }
+        if negotiated.varies {
+            self.vary("Accept-Encoding");
+        }
+    }
+
+    /// Says that the answer depends on this field of the request (RFC 9110, section 12.5.5). There is one `Vary`, whoever
+    /// has a part in it: some caches read no second one.
+    pub fn vary(&mut self, field: &'static str) {
+        match self.fields.iter_mut().find(|(name, _)| *name == VARY) {
+            Some((_, value)) => value.0 = Cow::Owned(format!("{}, {field}", value.as_str())),
+            None => self.append(VARY, HeaderValue::from_static(field)),
+        }
+    }
+
+    /// Whether a stream follows.
+    pub fn is_stream(&self) -> bool {
+        self.body == Body::Stream
+    }
+
+    /// Adds a field. One of the same name stays: right for lists such as `Link`.
     pub fn append(&mut self, name: &'static str, value: HeaderValue) {
         self.fields.push((name, value));
     }

@@ -3,6 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::coding::Coding;
+
+static PAGE: Page = Page::new("<p>");
 
 const KEPT: Http1<'static> =
     Http1 { version: Version::Http11, head_only: false, keep_alive: true, date: None };
@@ -37,7 +40,7 @@ fn all() -> Vec<Response> {
         Response::method_not_allowed("GET"),
         Response::unavailable(1),
         Response::healthy(),
-        Response::page("<p>"),
+        Response::page(&PAGE, Negotiated::OFF),
     ]
 }
 
@@ -89,7 +92,7 @@ fn every_answer_carries_the_security_headers_once() {
             assert_eq!(values, [(name, expected)], "{response:?}");
         }
     }
-    let mut debugger = Response::page("<p>");
+    let mut debugger = Response::page(&PAGE, Negotiated::OFF);
     debugger.set("Content-Security-Policy", HeaderValue::from_static("default-src 'unsafe-inline'"));
     let policies = debugger.fields().filter(|(name, _)| *name == "Content-Security-Policy");
     assert_eq!(policies.count(), 1, "a page's own policy stands alone: two would both be enforced");
@@ -198,6 +201,38 @@ fn a_successful_answer_to_a_url_with_a_token_is_private() {
     let mut error = Response::status_only(Status::Forbidden);
     error.mark_private();
     assert_eq!(value(&error, "Cache-Control"), None);
+}
+
+/// A `HEAD` is told of the same bytes that a `GET` gets (RFC 9110, section 9.3.2).
+#[test]
+fn a_page_is_sent_in_the_coding_that_its_head_tells() {
+    static LONG: Page = Page::new(
+        "<p>The same, and the same, and the same, and the same, and the same, and the same, \
+                                   and the same, and the same, and the same, and the same, and the same.</p>",
+    );
+    let plain = Response::page(&LONG, Negotiated { varies: true, coding: None });
+    assert_eq!((value(&plain, "Content-Encoding"), value(&plain, "Vary")), (None, Some("Accept-Encoding")));
+    for coding in Coding::ALL {
+        let response = Response::page(&LONG, Negotiated { varies: true, coding: Some(coding) });
+        assert_eq!(value(&response, "Content-Encoding"), Some(coding.name()));
+        assert_eq!(value(&response, "Vary"), Some("Accept-Encoding"));
+        assert_eq!(response.body(), Some(&*coding.encode(plain.body().expect("a body"))));
+        assert!(response.content_length() < plain.content_length());
+        assert_reads_back(&response, &KEPT);
+        assert_reads_back(&response, &Http1 { head_only: true, ..KEPT });
+    }
+    let off = Response::page(&LONG, Negotiated::OFF);
+    assert_eq!((value(&off, "Content-Encoding"), value(&off, "Vary")), (None, None));
+}
+
+#[test]
+fn there_is_one_vary_with_everything_that_counts() {
+    let mut response = Response::stream(None);
+    response.set_coding(Negotiated { varies: true, coding: Some(Coding::Zstd) });
+    response.vary("Origin");
+    let fields: Vec<_> = response.fields().filter(|(name, _)| *name == "Vary").collect();
+    assert_eq!(fields, [("Vary", "Accept-Encoding, Origin")]);
+    assert_eq!(value(&response, "Content-Encoding"), Some("zstd"));
 }
 
 #[test]

@@ -9,15 +9,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::history::Resume;
+use crate::http::accept_encoding::Negotiated;
 use crate::http::cors::{Cors, CorsDecision, OriginList};
 use crate::http::credentials::{Credential, CredentialRules, Source};
+use crate::http::page::Page;
 use crate::http::request::{Request, Version};
 use crate::http::response::{Challenge, Response};
 use crate::http::route::{Command, route};
 use crate::http::status::Status;
 use crate::http::subscribe_query::SubscribeQuery;
 use crate::hub::Now;
-use crate::hub::outbox::Framing;
+use crate::hub::framing::{Framing, Transfer};
 use crate::limits::SUBSCRIPTION_STATES_MAX;
 use crate::protocol::frame::Frame;
 use crate::protocol::grant::{Authorization, Grant};
@@ -29,11 +31,11 @@ use crate::protocol::update::{Update, UpdateError};
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 const RETRY_AFTER_S: u32 = 1;
-const WELCOME: &str = concat!(
+static WELCOME: Page = Page::new(concat!(
     "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>petasos</title>",
     "<h1>petasos</h1><p>This is a hub for the Mercure protocol. Its URL is ",
     "<a href=\"/.well-known/mercure\"><code>/.well-known/mercure</code></a>.</p></html>\n"
-);
+));
 
 /// What a gate needs to know of the settings.
 #[derive(Clone)]
@@ -56,6 +58,8 @@ pub struct GateSettings {
     pub selectors_max: usize,
     /// `MAX_BODY_SIZE`.
     pub body_bytes_max: u64,
+    /// `COMPRESS`.
+    pub compress: bool,
 }
 
 /// What the gate knows of a request that it has let pass, or answered.
@@ -63,6 +67,8 @@ pub struct GateSettings {
 pub struct Passage {
     /// Which cross-origin headers its answer gets.
     cors: CorsDecision,
+    /// Which coding a stream or a page gets; every other answer is too short to have one.
+    negotiated: Negotiated,
     /// Its URL held the token.
     has_token_in_url: bool,
 }
@@ -175,12 +181,16 @@ impl Gate {
     /// origin: `*` when all are allowed, else no more than `Vary`. A page of a listed origin then sees a network error, as
     /// Fetch has it for any answer that does not name it; to echo an origin that nobody has read would be a guess.
     pub fn passage(&self, origin: Option<&[u8]>) -> Passage {
-        Passage { cors: self.settings.cors.decide(origin), has_token_in_url: false }
+        let negotiated = Negotiated::OFF;
+        Passage { cors: self.settings.cors.decide(origin), negotiated, has_token_in_url: false }
     }
 
     /// Decides about a request, before its body is read.
     pub fn decide(&mut self, request: &Request<'_>, now: Now) -> Decision {
         let mut passage = self.passage(request.origin);
+        if self.settings.compress {
+            passage.negotiated = Negotiated::new(&request.accept_encoding);
+        }
         let command = route(request);
         let decision = match command {
             Command::Publish => self.admit_publisher(request, &mut passage, now).map(Decision::ReadBody),
@@ -194,7 +204,7 @@ impl Gate {
             Command::Health => Ok(answer(Response::healthy())),
             Command::Ready if self.draining => Ok(answer(Response::unavailable(RETRY_AFTER_S))),
             Command::Ready => Ok(answer(Response::healthy())),
-            Command::Welcome => Ok(answer(Response::page(WELCOME))),
+            Command::Welcome => Ok(answer(Response::page(&WELCOME, passage.negotiated))),
             Command::NotFound => {
                 let text = format!("Not Found. The hub is at {HUB_PATH}.");
                 Err(Refused::new(Response::text(Status::NotFound, text), "no such path"))
@@ -237,8 +247,12 @@ impl Gate {
         self.refuse(Refused::new(Response::unavailable(RETRY_AFTER_S), reason), passage)
     }
 
-    /// Adds to any answer what belongs to its request: cross-origin headers, and privacy when the URL held the token.
+    /// Adds to any answer what belongs to its request: the coding of a stream, cross-origin headers, and privacy when the
+    /// URL held the token.
     pub fn complete(&self, mut answer: Answer, passage: Passage) -> Answer {
+        if answer.response.is_stream() {
+            answer.response.set_coding(passage.negotiated);
+        }
         self.settings.cors.apply(passage.cors, &mut answer.response);
         if passage.has_token_in_url {
             answer.response.mark_private();
@@ -316,13 +330,15 @@ impl Gate {
             );
             return Err(invalid(&error));
         }
+        let is_old = request.version == Version::Http10;
+        let transfer = if is_old { Transfer::Plain } else { Transfer::Chunked };
         Ok(Subscription {
             head_only,
             selectors,
             expires_ms: expires_ms(&grant, now),
             grant,
             resume: query.last_event_id.as_deref().map(Resume::parse),
-            framing: if request.version == Version::Http10 { Framing::Plain } else { Framing::Chunked },
+            framing: Framing { transfer, coding: passage.negotiated.coding },
             passage: *passage,
         })
     }

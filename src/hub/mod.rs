@@ -6,6 +6,7 @@
 //! - a subscriber is live, or it is catching up, never both: no gap, no duplicate between;
 //! - what one subscriber costs is bounded, and nobody waits for a slow one.
 
+pub mod framing;
 pub mod gate;
 pub mod outbox;
 pub mod sequencer;

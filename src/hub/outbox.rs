@@ -8,6 +8,7 @@
 //! Invariants worth naming:
 //! - a node lives while a subscriber holds it or a node follows it;
 //! - gathered bytes live while a subscriber holds the node;
+//! - paths never mix framings;
 //! - a node and the next one at the same place (`latest`) are matched by position, so a path never holds a frame twice.
 //!
 //! It does not bound itself: [`Outboxes::bytes`] is what its owner compares with the bound.
@@ -17,26 +18,9 @@ use std::sync::Arc;
 use slab::Slab;
 
 use crate::history::{Placed, Position};
+use crate::hub::framing::Framing;
+use crate::protocol::checksum::Span;
 use crate::protocol::frame::Frame;
-
-/// How a stream is framed; paths never mix framings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// HTTP/1.1: each event is a chunk.
-    Chunked,
-    /// HTTP/1.0: the bare events, until the connection closes.
-    Plain,
-}
-
-impl Framing {
-    /// The bytes of a frame as this framing sends them.
-    pub fn bytes(self, frame: &Frame) -> &[u8] {
-        match self {
-            Self::Chunked => frame.chunk(),
-            Self::Plain => frame.event(),
-        }
-    }
-}
 
 const NOBODY: u32 = u32::MAX;
 
@@ -69,21 +53,32 @@ struct Node {
     followers: u32,
     /// Bytes of the path from its start to here.
     path_bytes: usize,
+    /// What these add to the checksum of a stream, where the framing has one.
+    path_span: Span,
     gathered: Option<Box<[u8]>>,
+}
+
+/// What is left of a path when frames are taken from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// How many of the bytes of the new path were sent.
+    pub sent: usize,
+    /// The checksum of the frames that are gone, all of which were sent.
+    pub gone: Span,
 }
 
 /// All outboxes of one shard.
 pub struct Outboxes {
     nodes: Slab<Node>,
     /// The latest node without one above it, for each framing.
-    latest_roots: [u32; 2],
+    latest_roots: [u32; Framing::COUNT],
     /// For a path that only one subscriber holds.
     scratch: Vec<u8>,
 }
 
 impl Default for Outboxes {
     fn default() -> Self {
-        Self { nodes: Slab::new(), latest_roots: [NOBODY; 2], scratch: Vec::new() }
+        Self { nodes: Slab::new(), latest_roots: [NOBODY; Framing::COUNT], scratch: Vec::new() }
     }
 }
 
@@ -132,6 +127,11 @@ impl Outboxes {
         }
     }
 
+    /// What the whole path adds to the checksum of its stream.
+    pub fn span(&self, pending: &Pending) -> Span {
+        self.nodes.get(pending.0 as usize).map_or(Span::EMPTY, |node| node.path_span)
+    }
+
     /// Everything was sent, or nothing more will be.
     pub fn release(&mut self, pending: &mut Pending) {
         let node = pending.take();
@@ -140,45 +140,48 @@ impl Outboxes {
         }
     }
 
-    /// Starts the path anew at the frame in which `offset` lies, so that sent frames are not kept; answers the offset in the
-    /// new path.
-    pub fn rebase(&mut self, pending: &mut Pending, offset: usize) -> usize {
+    /// Starts the path anew at the frame in which `offset` lies, so that sent frames are not kept.
+    pub fn rebase(&mut self, pending: &mut Pending, offset: usize) -> Rest {
         let mut frames = Vec::new();
         let mut start = 0;
         let mut at = pending.0;
         while let Some(node) = self.nodes.get(at as usize) {
-            start = node.path_bytes - node.framing.bytes(&node.frame).len();
+            start = node.start();
             frames.push((self.placed(at), node.framing));
+            at = node.above;
             if start <= offset {
                 break;
             }
-            at = node.above;
         }
+        let gone = self.nodes.get(at as usize).map_or(Span::EMPTY, |node| node.path_span);
         self.release(pending);
         for (placed, framing) in frames.into_iter().rev() {
             self.append(pending, framing, &placed);
         }
-        offset - start
+        Rest { sent: offset - start, gone }
     }
 
-    /// Forgets every frame of the path of which no byte was sent. Answers the offset in what is left, and the position of
-    /// the last update that the subscriber has, or will have when the rest is sent; `None` when no update was begun.
-    pub fn cut(&mut self, pending: &mut Pending, offset: usize) -> (usize, Option<Position>) {
+    /// Forgets every frame of the path of which no byte was sent. Answers what is left, and the position of the last update
+    /// that the subscriber has, or will have when the rest is sent; `None` when no update was begun.
+    pub fn cut(&mut self, pending: &mut Pending, offset: usize) -> (Rest, Option<Position>) {
         let mut at = pending.0;
         while let Some(node) = self.nodes.get(at as usize) {
-            let start = node.path_bytes - node.framing.bytes(&node.frame).len();
-            if offset == node.path_bytes || start < offset {
-                let (placed, framing, whole) = (self.placed(at), node.framing, offset == node.path_bytes);
+            let is_whole = offset == node.path_bytes;
+            if is_whole || node.start() < offset {
+                let (placed, framing, start) = (self.placed(at), node.framing, node.start());
+                let above = self.nodes.get(node.above as usize).map_or(Span::EMPTY, |node| node.path_span);
+                let gone = if is_whole { node.path_span } else { above };
                 self.release(pending);
-                if !whole {
+                if !is_whole {
                     self.append(pending, framing, &placed);
                 }
-                return (if whole { 0 } else { offset - start }, Some(placed.position));
+                let sent = if is_whole { 0 } else { offset - start };
+                return (Rest { sent, gone }, Some(placed.position));
             }
             at = node.above;
         }
         self.release(pending);
-        (0, None)
+        (Rest { sent: 0, gone: Span::EMPTY }, None)
     }
 
     /// The position of the first update of the path.
@@ -206,21 +209,22 @@ impl Outboxes {
     }
 
     fn latest_of(&self, above: u32, framing: Framing) -> u32 {
-        self.nodes.get(above as usize).map_or(self.latest_roots[framing as usize], |node| node.latest)
+        self.nodes.get(above as usize).map_or(self.latest_roots[framing.index()], |node| node.latest)
     }
 
     fn set_latest(&mut self, above: u32, framing: Framing, latest: u32) {
         match self.nodes.get_mut(above as usize) {
             Some(node) => node.latest = latest,
-            None => self.latest_roots[framing as usize] = latest,
+            None => self.latest_roots[framing.index()] = latest,
         }
     }
 
     fn follow(&mut self, above: u32, framing: Framing, placed: &Placed) -> u32 {
-        let above_bytes = self.nodes.get_mut(above as usize).map_or(0, |node| {
+        let (above_bytes, above_span) = self.nodes.get_mut(above as usize).map_or((0, Span::EMPTY), |node| {
             node.followers += 1;
-            node.path_bytes
+            (node.path_bytes, node.path_span)
         });
+        let span = framing.span(&placed.frame);
         let node = Node {
             frame: Arc::clone(&placed.frame),
             position: placed.position,
@@ -230,6 +234,7 @@ impl Outboxes {
             holders: 0,
             followers: 0,
             path_bytes: above_bytes + framing.bytes(&placed.frame).len(),
+            path_span: if framing.is_summed() { above_span.then(span) } else { span },
             gathered: None,
         };
         let node = u32::try_from(self.nodes.insert(node)).expect("fewer nodes than bytes of memory");
@@ -257,6 +262,13 @@ impl Outboxes {
             }
             at = above;
         }
+    }
+}
+
+impl Node {
+    /// Bytes of the path before this frame.
+    fn start(&self) -> usize {
+        self.path_bytes - self.framing.bytes(&self.frame).len()
     }
 }
 

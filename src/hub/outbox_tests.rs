@@ -1,6 +1,9 @@
 //! Outboxes against the plain definition: a list of frames for each subscriber.
 
 use super::*;
+use crate::hub::framing::Transfer;
+use crate::protocol::checksum::Total;
+use crate::protocol::coding::Coding;
 use crate::protocol::grant::Authorization;
 use crate::protocol::update::Update;
 
@@ -14,7 +17,7 @@ fn append(boxes: &mut Outboxes, pending: &mut Pending, numbers: &[u64]) -> Vec<u
     let mut bytes = Vec::new();
     for number in numbers {
         let placed = placed(*number);
-        boxes.append(pending, Framing::Chunked, &placed);
+        boxes.append(pending, Framing::CHUNKED, &placed);
         bytes.extend_from_slice(placed.frame.chunk());
     }
     bytes
@@ -45,10 +48,18 @@ fn subscribers_that_are_owed_the_same_share_one_path() {
 fn framings_do_not_mix() {
     let mut boxes = Outboxes::default();
     let (mut chunked, mut plain) = (Pending::NONE, Pending::NONE);
-    boxes.append(&mut chunked, Framing::Chunked, &placed(1));
-    boxes.append(&mut plain, Framing::Plain, &placed(1));
+    let (mut gzip, mut zstd) = (Pending::NONE, Pending::NONE);
+    let coded = |coding| Framing { transfer: Transfer::Plain, coding: Some(coding) };
+    boxes.append(&mut chunked, Framing::CHUNKED, &placed(1));
+    boxes.append(&mut plain, Framing::PLAIN, &placed(1));
+    boxes.append(&mut gzip, coded(Coding::Gzip), &placed(1));
+    boxes.append(&mut zstd, coded(Coding::Zstd), &placed(1));
     assert_eq!(boxes.unsent(&plain, 0), placed(1).frame.event());
     assert_eq!(boxes.unsent(&chunked, 0), placed(1).frame.chunk());
+    for (pending, coding) in [(&gzip, Coding::Gzip), (&zstd, Coding::Zstd)] {
+        assert_eq!(boxes.unsent(pending, 0), placed(1).frame.piece(coding).chunk().content());
+        assert_eq!(boxes.bytes(pending), placed(1).frame.piece(coding).chunk().content().len());
+    }
 }
 
 #[test]
@@ -60,7 +71,7 @@ fn a_rebased_path_owes_the_same_bytes_and_keeps_no_sent_frame() {
         if offset == bytes.len() {
             break;
         }
-        let rest = boxes.rebase(&mut pending, offset);
+        let rest = boxes.rebase(&mut pending, offset).sent;
         assert_eq!(boxes.unsent(&pending, rest), &bytes[offset..], "offset {offset}");
         let first = boxes.first(&pending).map(Position::get).expect("a path");
         assert!(rest < placed(first).frame.chunk().len(), "offset {offset}");
@@ -76,7 +87,7 @@ fn a_cut_keeps_the_frame_that_was_begun_and_names_the_last_one_delivered() {
         let mut boxes = Outboxes::default();
         let mut pending = Pending::NONE;
         let bytes = append(&mut boxes, &mut pending, &[1, 2, 3]);
-        let (rest, last) = boxes.cut(&mut pending, offset);
+        let (Rest { sent: rest, .. }, last) = boxes.cut(&mut pending, offset);
         let mut end = 0;
         let begun = lengths.iter().take_while(|length| {
             let begins = end < offset;
@@ -89,4 +100,37 @@ fn a_cut_keeps_the_frame_that_was_begun_and_names_the_last_one_delivered() {
         boxes.release(&mut pending);
         assert!(boxes.is_empty());
     }
+}
+
+/// However a path is cut and rebased on its way, its stream ends with the checksum of what was sent.
+#[test]
+fn the_checksums_of_what_is_gone_and_what_is_left_are_those_of_the_whole() {
+    let framing = Framing { transfer: Transfer::Chunked, coding: Some(Coding::Gzip) };
+    let mut texts = vec![Vec::new()];
+    let mut boxes = Outboxes::default();
+    let mut whole = Pending::NONE;
+    for number in 1..=4 {
+        boxes.append(&mut whole, framing, &placed(number));
+        texts.push([&texts[texts.len() - 1], placed(number).frame.event()].concat());
+    }
+    let sum = |spans: &[Span]| {
+        let mut total = Total::default();
+        spans.iter().for_each(|span| total.add(*span));
+        total
+    };
+    let is_sum_of = |spans: &[Span], frames: usize| assert_eq!(sum(spans), sum(&[Span::of(&texts[frames])]));
+    is_sum_of(&[boxes.span(&whole)], 4);
+    for offset in 0..boxes.bytes(&whole) {
+        let mut pending = Pending::NONE;
+        (1..=4).for_each(|number| boxes.append(&mut pending, framing, &placed(number)));
+        let rest = boxes.rebase(&mut pending, offset);
+        is_sum_of(&[rest.gone, boxes.span(&pending)], 4);
+        boxes.release(&mut pending);
+        (1..=4).for_each(|number| boxes.append(&mut pending, framing, &placed(number)));
+        let (rest, last) = boxes.cut(&mut pending, offset);
+        is_sum_of(&[rest.gone, boxes.span(&pending)], last.map_or(0, Position::get) as usize);
+        boxes.release(&mut pending);
+    }
+    boxes.release(&mut whole);
+    assert!(boxes.is_empty());
 }

@@ -24,6 +24,7 @@
 mod catching_up;
 mod ending;
 mod timing;
+mod writing;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -32,9 +33,11 @@ use slab::Slab;
 
 use crate::history::{Origin, Placed, Position, Resume, Stretch};
 use crate::hub::Now;
-use crate::hub::outbox::{Framing, Outboxes, Pending};
+use crate::hub::framing::Framing;
+use crate::hub::outbox::{Outboxes, Pending};
 use crate::hub::tail::{Tail, TailBounds};
 use crate::hub::wheel::Wheel;
+use crate::protocol::checksum::Total;
 use crate::protocol::grant::Grant;
 use crate::protocol::selector::Selector;
 use crate::protocol::trie::TopicIndex;
@@ -42,6 +45,7 @@ use crate::protocol::update::Audience;
 
 pub use catching_up::Read;
 use ending::Drain;
+use writing::{Ahead, Written};
 
 /// What a shard needs to know of the settings.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +107,7 @@ pub struct Joining {
     pub framing: Framing,
     /// Where it resumes; `None` is live from here.
     pub origin: Option<Origin>,
-    /// The head of the answer and the first comment.
+    /// The head of the answer and [`Framing::opening`].
     pub opening: Box<[u8]>,
 }
 
@@ -154,11 +158,8 @@ struct Subscriber {
     /// When the wheel will look at it.
     armed_ms: u64,
     generation: u32,
-}
-
-struct Ahead {
-    bytes: Box<[u8]>,
-    sent: usize,
+    /// What the stream has carried, where its end tells.
+    carried: Total,
 }
 
 /// Counters of one shard, for the log and the metrics.
@@ -266,21 +267,23 @@ impl Shard {
             }
         };
         self.next_generation = self.next_generation.wrapping_add(1);
-        let subscriber = Subscriber {
+        let mut subscriber = Subscriber {
             pending: Pending::NONE,
             state,
             framing,
             dirty: false,
             blocked: false,
             sent: 0,
-            ahead: Some(Box::new(Ahead { bytes: opening, sent: 0 })),
+            ahead: Some(Ahead::new(opening)),
             wrote_ms: now.ms,
             grant,
             weight: selectors.iter().map(Selector::weight).fold(0, u32::saturating_add),
             expires_ms,
             armed_ms: u64::MAX,
             generation: self.next_generation,
+            carried: Total::default(),
         };
+        subscriber.carry(framing.comment_span());
         let slot = u32::try_from(self.subscribers.insert(subscriber)).expect("fewer subscribers than fds");
         self.index.insert(slot, &selectors);
         self.counters.joined += 1;
@@ -320,6 +323,7 @@ impl Shard {
                 return;
             }
             let waiting = outboxes.bytes(&subscriber.pending) - subscriber.sent;
+            counters.work += subscriber.framing.work(frame);
             let frame_bytes = subscriber.framing.bytes(frame).len();
             if waiting > 0 && waiting + frame_bytes > settings.subscriber_buffer_bytes {
                 subscriber.fall_behind(outboxes);
@@ -423,70 +427,6 @@ impl Shard {
         self.outboxes.release(&mut subscriber.pending);
         self.index.remove(slot);
         self.closed.push_back((slot, reason));
-    }
-}
-
-enum Written {
-    All(usize),
-    /// The socket is full.
-    Some(usize),
-    Gone,
-}
-
-impl Subscriber {
-    /// Writes what is owed, as far as the socket takes it.
-    fn write(&mut self, slot: u32, outboxes: &mut Outboxes, now: Now, wire: &mut impl Wire) -> Written {
-        let mut bytes_taken = 0;
-        loop {
-            let bytes = match &self.ahead {
-                Some(ahead) => &ahead.bytes[ahead.sent..],
-                None => outboxes.unsent(&self.pending, self.sent),
-            };
-            if bytes.is_empty() {
-                return Written::All(bytes_taken);
-            }
-            let offered = bytes.len();
-            let taken = match wire.send(slot, bytes) {
-                Sent::Bytes(taken) => taken,
-                Sent::Full => 0,
-                Sent::Gone => return Written::Gone,
-            };
-            if taken > 0 {
-                self.wrote_ms = now.ms;
-                bytes_taken += taken;
-            }
-            self.advance(taken, taken == offered, outboxes);
-            if taken < offered {
-                self.blocked = true;
-                return Written::Some(bytes_taken);
-            }
-        }
-    }
-
-    fn advance(&mut self, taken: usize, all: bool, outboxes: &mut Outboxes) {
-        if let Some(ahead) = &mut self.ahead {
-            ahead.sent += taken;
-            if all {
-                self.ahead = None;
-            }
-        } else if all {
-            outboxes.release(&mut self.pending);
-            self.sent = 0;
-        } else {
-            self.sent += taken;
-            if self.sent > outboxes.bytes(&self.pending) / 2 {
-                self.sent = outboxes.rebase(&mut self.pending, self.sent);
-            }
-        }
-    }
-
-    /// Drops what was not begun to be sent, to be read from the history later.
-    fn fall_behind(&mut self, outboxes: &mut Outboxes) {
-        let Some(first) = outboxes.first(&self.pending) else { return };
-        let (sent, begun) = outboxes.cut(&mut self.pending, self.sent);
-        self.sent = sent;
-        let cursor = begun.unwrap_or(first.previous());
-        self.state = State::CatchingUp { cursor, from_oldest: false, reading: Reading::No };
     }
 }
 

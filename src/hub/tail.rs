@@ -1,7 +1,7 @@
 //! The tail: the newest updates, kept by each shard beside its ring, so that most reconnects never touch the history.
 //!
 //! It is filled as the ring is drained, so it ends where the shard is, and a subscriber that has read it to its end is
-//! live. The frames are shared with everyone else; the tail holds pointers. What the history discards it forgets when the
+//! live. The frames are shared with everyone else; the tail holds pointers, and counts bytes as if they were its own. What the history discards it forgets when the
 //! ring says so.
 
 use std::collections::VecDeque;
@@ -30,12 +30,19 @@ impl Default for TailBounds {
 
 /// The newest updates of one shard, in order and without a hole.
 pub struct Tail {
-    updates: VecDeque<Placed>,
+    updates: VecDeque<Counted>,
     bytes: usize,
     bounds: TailBounds,
     /// Positions of the updates whose id no older one has, by the hash of the id.
     by_id: HashTable<Position>,
     hasher: DefaultHashBuilder,
+}
+
+/// An update with the bytes that were counted for it: its own, and those of the pieces that were made before it came here,
+/// which are those for who is live.
+struct Counted {
+    placed: Placed,
+    bytes: u32,
 }
 
 impl Tail {
@@ -54,11 +61,13 @@ impl Tail {
 
     /// Appends the next update, and forgets the oldest beyond the bounds. The newest always stays.
     pub fn push(&mut self, placed: Placed) {
-        debug_assert!(self.updates.back().is_none_or(|last| last.position.next() == placed.position));
-        self.bytes += placed.frame.bytes_held();
+        debug_assert!(self.updates.back().is_none_or(|last| last.placed.position.next() == placed.position));
+        let bytes = placed.frame.bytes_held() + placed.frame.pieces_bytes_held();
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.bytes += bytes as usize;
         let (position, first_of_id) = (placed.position, placed.first_of_id);
         let hash = self.hasher.hash_one(placed.frame.id().as_str());
-        self.updates.push_back(placed);
+        self.updates.push_back(Counted { placed, bytes });
         if first_of_id {
             let Self { updates, by_id, hasher, .. } = self;
             by_id.insert_unique(hash, position, |position| {
@@ -74,7 +83,7 @@ impl Tail {
 
     /// Forgets what the history has discarded.
     pub fn forget_until(&mut self, before_oldest: Position) {
-        while self.updates.front().is_some_and(|oldest| oldest.position <= before_oldest) {
+        while self.updates.front().is_some_and(|oldest| oldest.placed.position <= before_oldest) {
             self.forget_oldest();
         }
     }
@@ -89,14 +98,15 @@ impl Tail {
 
     /// The updates after `cursor`, when the tail reaches back that far.
     pub fn after(&self, cursor: Position) -> Option<impl Iterator<Item = &Placed>> {
-        let first = self.updates.front()?.position;
+        let first = self.updates.front()?.placed.position;
         let skip = cursor.next().get().checked_sub(first.get())?;
-        Some(self.updates.range(usize::try_from(skip).ok().filter(|skip| *skip <= self.updates.len())?..))
+        let skip = usize::try_from(skip).ok().filter(|skip| *skip <= self.updates.len())?;
+        Some(self.updates.range(skip..).map(|counted| &counted.placed))
     }
 
     fn forget_oldest(&mut self) {
-        let Some(oldest) = self.updates.front() else { return };
-        self.bytes -= oldest.frame.bytes_held();
+        let Some(Counted { placed: oldest, bytes }) = self.updates.front() else { return };
+        self.bytes -= *bytes as usize;
         if oldest.first_of_id {
             let hash = self.hasher.hash_one(oldest.frame.id().as_str());
             let position = oldest.position;
@@ -108,7 +118,8 @@ impl Tail {
     }
 }
 
-fn find(updates: &VecDeque<Placed>, position: Position) -> Option<&Placed> {
-    let first = updates.front()?.position;
-    updates.get(usize::try_from(position.get().checked_sub(first.get())?).ok()?)
+fn find(updates: &VecDeque<Counted>, position: Position) -> Option<&Placed> {
+    let first = updates.front()?.placed.position;
+    let counted = updates.get(usize::try_from(position.get().checked_sub(first.get())?).ok()?)?;
+    Some(&counted.placed)
 }

@@ -1,33 +1,26 @@
 //! The encoded update: what every subscriber of it is sent, made once.
 //!
 //! The bytes are the SSE event (WHATWG HTML, section 9.2.5) framed as one HTTP/1.1 chunk (RFC 9112, section 7.1); the bare
-//! event is a slice of the same buffer. Beside them a frame carries what decides who gets it: topics, audience, id.
+//! event is a slice of the same buffer. Those who take it compressed share one piece for each coding, made when the first
+//! of them is sent it. Beside them a frame carries what decides who gets it: topics, audience, id.
 //! Invariant: a frame holds exactly one event, since an [`Update`] cannot hold a line break outside its data.
-
-use std::io::Write as _;
 
 use memchr::memchr2;
 
+use crate::protocol::chunk::Chunk;
+use crate::protocol::coding::{Coding, Piece, Pieces};
 use crate::protocol::event_id::EventId;
 use crate::protocol::topic::Topic;
 use crate::protocol::update::{Audience, Update};
 
 /// The comment that opens every stream and serves as heartbeat.
 pub const COMMENT: &[u8] = b":\n";
-/// [`COMMENT`] as an HTTP/1.1 chunk.
-pub const COMMENT_CHUNK: &[u8] = b"2\r\n:\n\r\n";
-/// The end of a chunked stream.
-pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-
-/// Room for the longest chunk-size line: sixteen hexadecimal digits, CR, LF.
-const CHUNK_HEAD_BYTES_MAX: usize = 18;
-const CHUNK_TAIL: &[u8] = b"\r\n";
 
 /// One update, encoded, with what decides who receives it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Frame {
-    chunk: Box<[u8]>,
-    head_bytes: u8,
+    plain: Chunk,
+    pieces: Pieces,
     id: EventId,
     topics: Box<[Topic]>,
     audience: Audience,
@@ -55,22 +48,27 @@ impl Frame {
 
     /// Frames an event that was encoded before, as a stored record keeps it.
     pub fn from_event(event: &[u8], id: EventId, topics: Box<[Topic]>, audience: Audience) -> Self {
-        let mut chunk = Vec::with_capacity(CHUNK_HEAD_BYTES_MAX + event.len() + CHUNK_TAIL.len());
-        write!(chunk, "{:x}\r\n", event.len()).expect("writing to a Vec cannot fail");
-        let head_bytes = u8::try_from(chunk.len()).expect("a usize has at most sixteen hexadecimal digits");
-        chunk.extend_from_slice(event);
-        chunk.extend_from_slice(CHUNK_TAIL);
-        Self { chunk: chunk.into(), head_bytes, id, topics, audience }
+        Self { plain: Chunk::new(event), pieces: Pieces::default(), id, topics, audience }
     }
 
     /// The event as one HTTP/1.1 chunk.
     pub fn chunk(&self) -> &[u8] {
-        &self.chunk
+        self.plain.framed()
     }
 
     /// The event alone, as HTTP/1.0 and HTTP/2 send it.
     pub fn event(&self) -> &[u8] {
-        &self.chunk[usize::from(self.head_bytes)..self.chunk.len() - CHUNK_TAIL.len()]
+        self.plain.content()
+    }
+
+    /// The event in a coding; compressed now, when nobody was sent it so before.
+    pub fn piece(&self, coding: Coding) -> &Piece {
+        self.pieces.get_or_make(coding, self.event())
+    }
+
+    /// Whether [`Frame::piece`] is made already.
+    pub fn has_piece(&self, coding: Coding) -> bool {
+        self.pieces.has(coding)
     }
 
     /// The fields of the event, for whoever wants to publish it again; `None` when [`Frame::encode`] has not made it.
@@ -112,7 +110,13 @@ impl Frame {
         &self.audience
     }
 
-    /// About how many bytes of memory it holds, for the bounds on queues and tails.
+    /// About how many bytes of memory its pieces hold now. They come later, so they are not part of [`Frame::bytes_held`],
+    /// which has to be the same whenever it is asked.
+    pub fn pieces_bytes_held(&self) -> usize {
+        self.pieces.bytes_held()
+    }
+
+    /// About how many bytes of memory it holds without its pieces, for the bounds on queues and tails.
     pub fn bytes_held(&self) -> usize {
         let topics: usize = self.topics.iter().map(|topic| topic.as_str().len() + size_of::<Topic>()).sum();
         let targets: usize = match &self.audience {
@@ -121,9 +125,21 @@ impl Frame {
             }
             Audience::Public | Audience::Private => 0,
         };
-        size_of::<Self>() + self.chunk.len() + self.id.as_str().len() + topics + targets
+        size_of::<Self>() + self.plain.framed().len() + self.id.as_str().len() + topics + targets
     }
 }
+
+/// The pieces follow from the event: whether they are made already makes no difference.
+impl PartialEq for Frame {
+    fn eq(&self, other: &Self) -> bool {
+        self.plain == other.plain
+            && self.id == other.id
+            && self.topics == other.topics
+            && self.audience == other.audience
+    }
+}
+
+impl Eq for Frame {}
 
 fn encode_event(update: &Update<'_>) -> Vec<u8> {
     let data = update.data().as_bytes();

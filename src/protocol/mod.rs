@@ -4,6 +4,9 @@
 //! [`selector::Selector::parse`], [`event_id::EventId::parse`]); time is an argument; every size is bounded in
 //! [`crate::limits`].
 
+pub mod checksum;
+pub mod chunk;
+pub mod coding;
 pub mod event_id;
 pub mod form;
 pub mod frame;

@@ -255,8 +255,45 @@ pub(crate) struct Stream {
     pub(crate) status: u16,
     pub(crate) head: String,
     chunked: bool,
+    /// The body so far as it came, without its chunks.
+    pub(crate) body: Vec<u8>,
+    coding: Coding,
     text: String,
     pub(crate) ended: bool,
+}
+
+/// A decoder that is fed as the bytes arrive, and shows at once what it has.
+enum Coding {
+    Identity,
+    Gzip(flate2::write::GzDecoder<Vec<u8>>),
+    Zstd(zstd::stream::write::Decoder<'static, Vec<u8>>),
+}
+
+impl Coding {
+    fn of(name: Option<&str>) -> Self {
+        match name {
+            None => Self::Identity,
+            Some("gzip") => Self::Gzip(flate2::write::GzDecoder::new(Vec::new())),
+            Some("zstd") => Self::Zstd(zstd::stream::write::Decoder::new(Vec::new()).expect("a decoder")),
+            Some(other) => panic!("{other} was not asked for"),
+        }
+    }
+
+    fn decode(&mut self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Identity => bytes.to_vec(),
+            Self::Gzip(decoder) => {
+                decoder.write_all(bytes).expect("a member of gzip");
+                decoder.flush().expect("a member of gzip");
+                std::mem::take(decoder.get_mut())
+            }
+            Self::Zstd(decoder) => {
+                decoder.write_all(bytes).expect("frames of zstd");
+                decoder.flush().expect("frames of zstd");
+                std::mem::take(decoder.get_mut())
+            }
+        }
+    }
 }
 
 impl Stream {
@@ -264,7 +301,9 @@ impl Stream {
         let head = client.head();
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
         let chunked = header(&head, "Transfer-Encoding") == Some("chunked");
-        let mut stream = Self { client, status, head, chunked, text: String::new(), ended: false };
+        let coding = Coding::of(header(&head, "Content-Encoding"));
+        let (body, text) = (Vec::new(), String::new());
+        let mut stream = Self { client, status, head, chunked, body, coding, text, ended: false };
         // Events may have come with the head: whoever waited for more before looking at them would wait for a heartbeat.
         stream.decode(true);
         stream
@@ -303,7 +342,7 @@ impl Stream {
     fn decode(&mut self, open: bool) {
         if !self.chunked {
             let bytes = std::mem::take(&mut self.client.received);
-            self.text.push_str(std::str::from_utf8(&bytes).expect("UTF-8"));
+            self.take(&bytes);
             self.ended = !open;
             return;
         }
@@ -315,11 +354,42 @@ impl Stream {
                 break;
             }
             assert_eq!(&self.client.received[end - 2..end], b"\r\n");
-            self.text.push_str(std::str::from_utf8(&self.client.received[line + 2..end - 2]).expect("UTF-8"));
-            self.client.received.drain(..end);
+            let chunk: Vec<u8> = self.client.received.drain(..end).collect();
+            self.take(&chunk[line + 2..end - 2]);
             self.ended |= size == 0;
         }
         assert!(open || self.ended, "the stream was cut");
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.body.extend_from_slice(bytes);
+        let text = self.coding.decode(bytes);
+        self.text.push_str(std::str::from_utf8(&text).expect("UTF-8"));
+    }
+
+    /// Waits until this was received, and is not part of an event that was asked for.
+    pub(crate) fn wait_for(&mut self, text: &str) {
+        let until = Instant::now() + DEADLINE;
+        while !self.text.contains(text) {
+            let open = self.client.read_some(until);
+            self.decode(open);
+        }
+    }
+
+    /// The whole body of a stream that has ended, as a decoder has it that insists on a clean end.
+    pub(crate) fn whole(&self) -> String {
+        assert!(self.ended, "the stream goes on");
+        let mut text = Vec::new();
+        match &self.coding {
+            Coding::Identity => text.clone_from(&self.body),
+            Coding::Gzip(_) => {
+                let mut decoder = flate2::read::GzDecoder::new(&*self.body);
+                decoder.read_to_end(&mut text).expect("a whole member of gzip");
+                assert!(decoder.into_inner().is_empty(), "something follows the trailer");
+            }
+            Coding::Zstd(_) => text = zstd::decode_all(&*self.body).expect("whole frames of zstd"),
+        }
+        String::from_utf8(text).expect("UTF-8")
     }
 }
 

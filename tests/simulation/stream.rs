@@ -1,42 +1,99 @@
-//! Reads a stream back as its client would: chunks, events, heartbeats. It shares no code with the encoder.
+//! Reads a stream back as its client would: chunks, codings, events, heartbeats. It shares no code with the encoder: gzip
+//! and zstd are read by streaming decoders, fed with what has arrived.
 
-use petasos::hub::outbox::Framing;
+use std::io::{Read as _, Write as _};
+
+use petasos::hub::framing::{Framing, Transfer};
+use petasos::protocol::coding::Coding;
 
 /// The ids of the events that arrived as a whole; a part of one at the end is left out.
-pub(crate) fn ids(received: &[u8], framing: Framing) -> Vec<&str> {
-    let mut text = std::str::from_utf8(received).expect("UTF-8");
-    text = match text.strip_prefix("HEAD\n") {
-        Some(rest) => rest,
-        None => return Vec::new(),
+pub(crate) fn ids(received: &[u8], framing: Framing) -> Vec<String> {
+    let Some(body) = received.strip_prefix(b"HEAD\n") else { return Vec::new() };
+    let (parts, has_ended) = match framing.transfer {
+        Transfer::Chunked => chunks(body),
+        Transfer::Plain => (vec![body], false),
     };
-    let mut ids = Vec::new();
-    let event = |event: &'_ str| match event.strip_prefix("id: ") {
-        Some(rest) => rest.lines().next().map(str::len),
+    let text = match framing.coding {
         None => {
-            assert_eq!(event, ":\n", "neither an event nor a heartbeat");
-            None
+            // Each chunk is an event or a comment, so that a client which looks at chunks sees whole ones.
+            if framing.transfer == Transfer::Chunked {
+                assert!(parts.iter().all(|part| *part == b":\n" || part.ends_with(b"\n\n")));
+            }
+            parts.concat()
+        }
+        Some(coding) => {
+            let text = decode(coding, &parts);
+            if has_ended {
+                assert_eq!(decode_whole(coding, &parts.concat()), text, "the stream ends cleanly");
+            }
+            text
         }
     };
-    match framing {
-        Framing::Chunked => {
-            while let Some((size, rest)) = text.split_once("\r\n") {
-                let size = usize::from_str_radix(size, 16).expect("a chunk size");
-                let Some(chunk) = rest.get(..size).filter(|_| rest.len() >= size + 2) else { break };
-                assert_eq!(&rest[size..size + 2], "\r\n");
-                if size > 0 {
-                    ids.extend(event(chunk).map(|id| &chunk[4..4 + id]));
-                }
-                text = &rest[size + 2..];
-            }
+    events(std::str::from_utf8(&text).expect("UTF-8"))
+}
+
+/// The chunks that arrived as a whole, and whether the last one is among them.
+fn chunks(mut body: &[u8]) -> (Vec<&[u8]>, bool) {
+    let mut chunks = Vec::new();
+    while let Some(line) = body.windows(2).position(|window| window == b"\r\n") {
+        let size = std::str::from_utf8(&body[..line]).expect("a chunk size");
+        let size = usize::from_str_radix(size, 16).expect("a chunk size");
+        let Some(chunk) = body.get(line + 2..line + 2 + size + 2) else { break };
+        assert_eq!(&chunk[size..], b"\r\n");
+        body = &body[line + 2 + size + 2..];
+        if size == 0 {
+            assert!(body.is_empty(), "something follows the last chunk");
+            return (chunks, true);
         }
-        Framing::Plain => {
-            while !text.is_empty() {
-                let end = if text.starts_with(':') { Some(2) } else { text.find("\n\n").map(|at| at + 2) };
-                let Some(whole) = end.and_then(|end| text.get(..end)) else { break };
-                ids.extend(event(whole).map(|id| &whole[4..4 + id]));
-                text = &text[whole.len()..];
+        chunks.push(&chunk[..size]);
+    }
+    (chunks, false)
+}
+
+/// What a client sees of a stream that goes on.
+fn decode(coding: Coding, parts: &[&[u8]]) -> Vec<u8> {
+    match coding {
+        Coding::Zstd => {
+            let mut decoder = zstd::stream::write::Decoder::new(Vec::new()).expect("a decoder");
+            for part in parts {
+                decoder.write_all(part).expect("frames of zstd");
             }
+            decoder.flush().expect("frames of zstd");
+            decoder.into_inner()
         }
+        Coding::Gzip => {
+            let mut decoder = flate2::write::GzDecoder::new(Vec::new());
+            for part in parts {
+                decoder.write_all(part).expect("a member of gzip");
+                decoder.flush().expect("a member of gzip");
+            }
+            decoder.get_ref().clone()
+        }
+    }
+}
+
+/// What a client sees that insists on an end.
+fn decode_whole(coding: Coding, body: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    match coding {
+        Coding::Zstd => text = zstd::decode_all(body).expect("whole frames of zstd"),
+        Coding::Gzip => {
+            flate2::read::GzDecoder::new(body).read_to_end(&mut text).expect("a whole member of gzip");
+        }
+    }
+    text
+}
+
+fn events(mut text: &str) -> Vec<String> {
+    let mut ids = Vec::new();
+    while !text.is_empty() {
+        let end = if text.starts_with(':') { Some(2) } else { text.find("\n\n").map(|at| at + 2) };
+        let Some(whole) = end.and_then(|end| text.get(..end)) else { break };
+        match whole.strip_prefix("id: ") {
+            Some(event) => ids.extend(event.lines().next().map(str::to_owned)),
+            None => assert_eq!(whole, ":\n", "neither an event nor a heartbeat"),
+        }
+        text = &text[whole.len()..];
     }
     ids
 }

@@ -61,7 +61,7 @@ pub(super) fn run(args: &Fanout, bench: &Bench<'_>) -> Result<Outcome, String> {
     engine.poll_until(engine.now_ns() + REST_NS / 4)?;
     engine.book.forget_times(engine.now_ns());
 
-    let before = engine.book.tally().received;
+    let (before, wire_bytes) = (engine.book.tally().received, engine.wire_bytes());
     let meter = bench.meter();
     let updates = match args.rate {
         Some(rate) => publish_at_rate(&mut engine, rate, args.seconds, |_, _| Ok(()))?,
@@ -72,6 +72,8 @@ pub(super) fn run(args: &Fanout, bench: &Bench<'_>) -> Result<Outcome, String> {
     let tally = engine.book.tally();
     let mut outcome = Outcome::of(tally);
     outcome.push_usage(&usage, tally.received - before, updates);
+    let each = (engine.wire_bytes() - wire_bytes) as f64 / (tally.received - before) as f64;
+    outcome.push("wire_bytes_per_delivery", "bytes of the stream per delivery", each);
     outcome.push_times(&engine.book.times);
     if let Some(rate) = args.rate {
         outcome.judge_schedule(&engine.book.times, rate);

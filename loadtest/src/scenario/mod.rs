@@ -2,6 +2,7 @@
 
 mod churn;
 mod commit;
+mod compress;
 mod connect;
 mod fanout;
 mod firehose;
@@ -18,6 +19,7 @@ use clap::Subcommand;
 
 pub(crate) use churn::Churn;
 pub(crate) use commit::Commit;
+pub(crate) use compress::Compress;
 pub(crate) use connect::Connect;
 pub(crate) use fanout::Fanout;
 pub(crate) use firehose::Firehose;
@@ -36,6 +38,7 @@ use crate::meter::Meter;
 use crate::progress::Progress;
 use crate::server::Server;
 use crate::token;
+use crate::wire::coding::Coding;
 
 /// One second of the run's clock.
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
@@ -71,6 +74,8 @@ pub(crate) enum Scenario {
     Replay(Replay),
     /// Publications that wait for the disk: one publisher beside many.
     Commit(Commit),
+    /// What compression costs and saves: the same updates plain and compressed, in turn.
+    Compress(Compress),
     /// Subscribers come and go while others are measured.
     Churn(Churn),
 }
@@ -95,6 +100,7 @@ impl Scenario {
             Self::Reconnect(_) => "reconnect",
             Self::Replay(_) => "replay",
             Self::Commit(_) => "commit",
+            Self::Compress(_) => "compress",
             Self::Churn(_) => "churn",
         }
     }
@@ -113,6 +119,7 @@ impl Scenario {
             Self::Reconnect(args) => args.subscribers,
             Self::Replay(args) => args.clients,
             Self::Commit(args) => args.publishers as usize,
+            Self::Compress(args) => 2 * args.subscribers,
             Self::Churn(args) => args.subscribers + args.churners,
         };
         subscribers + OTHER_CONNECTIONS
@@ -128,6 +135,7 @@ impl Scenario {
             | Self::Private(_)
             | Self::Reconnect(_)
             | Self::Replay(_)
+            | Self::Compress(_)
             | Self::Commit(_) => false,
         }
     }
@@ -156,6 +164,7 @@ impl Scenario {
             Self::Reconnect(args) => reconnect::run(args, bench),
             Self::Replay(args) => replay::run(args, bench),
             Self::Commit(args) => commit::run(args, bench),
+            Self::Compress(args) => compress::run(args, bench),
             Self::Churn(args) => churn::run(args, bench),
         }
     }
@@ -174,7 +183,13 @@ pub(crate) struct Bench<'a> {
 impl Bench<'_> {
     /// A generator against the server, with a book of `streams` streams.
     fn engine(&self, streams: u32) -> Result<Engine, String> {
-        Engine::new(self.server.wire().clone(), streams, self.progress.clone())
+        self.engine_accepting(streams, self.common.compress)
+    }
+
+    /// The same, whose subscribers ask for a coding.
+    fn engine_accepting(&self, streams: u32, coding: Option<Coding>) -> Result<Engine, String> {
+        let wire = self.server.wire().clone().accepting(coding)?;
+        Engine::new(wire, streams, self.progress.clone())
     }
 
     /// Starts measuring.

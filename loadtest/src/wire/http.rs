@@ -1,5 +1,7 @@
 //! The heads of answers.
 
+use super::coding::Coding;
+
 /// Length of an answer's head beyond which it is given up.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Header fields of an answer.
@@ -16,6 +18,8 @@ pub(crate) struct AnswerHead {
     pub(crate) content_bytes: Option<u64>,
     /// Whether the body is an event stream; an `EventSource` refuses anything else.
     pub(crate) is_event_stream: bool,
+    /// The content coding of the body.
+    pub(crate) coding: Option<Coding>,
     /// The length of the head itself.
     pub(crate) bytes: usize,
 }
@@ -32,6 +36,7 @@ impl AnswerHead {
                     chunked: false,
                     content_bytes: None,
                     is_event_stream: false,
+                    coding: None,
                     bytes: length,
                 };
                 for header in response.headers.iter() {
@@ -39,6 +44,8 @@ impl AnswerHead {
                         head.chunked = header.value.eq_ignore_ascii_case(b"chunked");
                     } else if header.name.eq_ignore_ascii_case("content-type") {
                         head.is_event_stream = is_event_stream(header.value);
+                    } else if header.name.eq_ignore_ascii_case("content-encoding") {
+                        head.coding = Some(Coding::parse(header.value)?);
                     } else if header.name.eq_ignore_ascii_case("content-length") {
                         let text = std::str::from_utf8(header.value).unwrap_or_default();
                         head.content_bytes = Some(text.parse().map_err(|_| "an unreadable Content-Length")?);
@@ -67,7 +74,7 @@ mod tests {
 
     #[test]
     fn reads_a_head_only_when_it_is_complete() {
-        let wire = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\ncontent-length: 12\r\n\
+        let wire = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\ncontent-length: 12\r\nContent-Encoding: zstd\r\n\
             Content-type: Text/Event-Stream; charset=utf-8\r\n\r\nrest";
         let end = wire.len() - 4;
         for cut in 0..end {
@@ -78,6 +85,7 @@ mod tests {
             chunked: true,
             content_bytes: Some(12),
             is_event_stream: true,
+            coding: Some(Coding::Zstd),
             bytes: end,
         };
         assert_eq!(AnswerHead::parse(wire), Ok(Some(head)));

@@ -1,6 +1,7 @@
 //! The bytes on the wire, judged independently of any hub: requests, heads, chunks, events and the stamp inside the data.
 
 pub(crate) mod chunked;
+pub(crate) mod coding;
 pub(crate) mod http;
 pub(crate) mod request;
 pub(crate) mod sse;

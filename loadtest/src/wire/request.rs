@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use super::coding::Coding;
 use super::stamp::{STAMP_BYTES, Stamp};
 use super::template::{Template, Values};
 
@@ -107,6 +108,15 @@ impl Wire {
     /// How the hub at `url` is spoken to.
     pub(crate) fn mercure(url: &str) -> Result<Self, String> {
         Self::parse(Some(url), &Templates::default())
+    }
+
+    /// The same, for subscribers that ask for a coding.
+    pub(crate) fn accepting(mut self, coding: Option<Coding>) -> Result<Self, String> {
+        if let Some(coding) = coding {
+            let header = format!("Accept-Encoding: {}", coding.name());
+            self.subscribe.headers.push(Template::parse_line(&header)?);
+        }
+        Ok(self)
     }
 
     /// The hub at the default path of `address`.
@@ -278,6 +288,12 @@ impl Publication {
     pub(crate) fn stamped(&mut self, stamp: &Stamp) -> &[u8] {
         stamp.write(&mut self.request[self.data_at..self.data_at + self.data_bytes]);
         &self.request
+    }
+
+    /// Replaces what stands behind the stamp, byte by byte.
+    pub(crate) fn fill(&mut self, padding: &[u8]) {
+        let data = &mut self.request[self.data_at..self.data_at + self.data_bytes];
+        data[STAMP_BYTES..].copy_from_slice(&padding[..self.data_bytes - STAMP_BYTES]);
     }
 
     /// The length of its data.

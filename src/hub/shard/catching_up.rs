@@ -148,6 +148,7 @@ impl Subscriber {
             if index.slot_matches(slot, frame.topic_texts())
                 && self.grant.may_receive(frame.topic_texts(), frame.audience())
             {
+                counters.work += self.framing.work(frame);
                 outboxes.append(&mut self.pending, self.framing, placed);
                 counters.deliveries += 1;
                 if outboxes.bytes(&self.pending) >= CATCH_UP_BYTES {

@@ -1,10 +1,9 @@
-//! The end of a stream: what was begun is sent, then the last chunk, then the socket closes.
+//! The end of a stream: what was begun is sent, then the end of its framing, then the socket closes.
 
 use super::{Ahead, Closed, Shard, State};
 use crate::hub::Now;
-use crate::hub::outbox::Framing;
+use crate::hub::framing::Framing;
 use crate::limits::WHEEL_TICK_MS;
-use crate::protocol::frame::LAST_CHUNK;
 
 /// A stop, spread over time so that clients do not come back as one storm.
 pub(super) struct Drain {
@@ -72,20 +71,20 @@ impl Shard {
         if subscriber.blocked {
             return self.close(slot, Closed::Expired);
         }
-        let (sent, _) = self.outboxes.cut(&mut subscriber.pending, subscriber.sent);
-        subscriber.sent = sent;
+        subscriber.cut(&mut self.outboxes);
         self.end(slot, Closed::Expired);
     }
 
-    /// Everything is sent: the last chunk, or the end.
+    /// Everything is sent: the end of the coding and the last chunk, or the end.
     pub(super) fn finish(&mut self, slot: u32, reason: Closed) {
         let subscriber = &mut self.subscribers[slot as usize];
-        if subscriber.framing == Framing::Plain {
+        let ending = subscriber.framing.ending(subscriber.carried);
+        if ending.is_empty() {
             return self.close(slot, reason);
         }
-        // The stream of bytes that follows has no end of its own: the socket closes behind the last chunk.
-        subscriber.framing = Framing::Plain;
-        subscriber.ahead = Some(Box::new(Ahead { bytes: LAST_CHUNK.into(), sent: 0 }));
+        // The stream of bytes that follows has no end of its own: the socket closes behind it.
+        subscriber.framing = Framing::PLAIN;
+        subscriber.ahead = Some(Ahead::new(ending));
         self.mark_dirty(slot);
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::history::Extent;
-use crate::limits::{CATCH_UP_UPDATES, MATCHING_WORK_MAX, TIMERS_MAX};
+use crate::hub::framing::Transfer;
+use crate::limits::{CATCH_UP_UPDATES, COMPRESSED_BYTES_PER_WORK, MATCHING_WORK_MAX, TIMERS_MAX};
+use crate::protocol::coding::Coding;
 use crate::protocol::frame::Frame;
 use crate::protocol::grant::Authorization;
 use crate::protocol::update::Update;
@@ -38,7 +40,7 @@ fn joining(selectors: &[&str], origin: Option<Origin>) -> Joining {
         selectors,
         grant: Rc::new(Grant::anonymous()),
         expires_ms: u64::MAX,
-        framing: Framing::Chunked,
+        framing: Framing::CHUNKED,
         origin,
         opening: b"HEAD".as_slice().into(),
     }
@@ -144,6 +146,35 @@ fn live_updates_do_not_wait_for_a_crowd_that_catches_up() {
     let behind =
         shard.subscribers.iter().filter(|(_, it)| matches!(it.state, State::CatchingUp { .. })).count();
     assert!(behind > 300, "the crowd was done too soon to be a test: {behind}");
+}
+
+/// They read the history at places of their own, so nobody's piece is anybody else's: what is compressed in one round counts,
+/// or a crowd that comes back would hold up the others for as long as it takes.
+#[test]
+fn a_crowd_that_catches_up_compresses_a_bounded_part_in_each_round() {
+    let mut shard = shard();
+    let event_bytes = 40_000;
+    let long = format!("a&data={}", "x".repeat(event_bytes));
+    for _ in 0..200 {
+        take(&mut shard, &long);
+    }
+    let framing = Framing { transfer: Transfer::Chunked, coding: Some(Coding::Zstd) };
+    shard.join(Joining { framing, ..joining(&["a"], earliest()) }, Now::default());
+    let (mut sends, mut rounds, mut total) = (Sends::default(), 0, 0);
+    while shard.has_work() {
+        let work = round(&mut shard, &mut sends);
+        let one = (event_bytes / COMPRESSED_BYTES_PER_WORK) as u64;
+        assert!(work <= MATCHING_WORK_MAX + 2 * one, "{work} in one round");
+        (rounds, total) = (rounds + 1, total + work);
+    }
+    let all = (200 * event_bytes / COMPRESSED_BYTES_PER_WORK) as u64;
+    assert!(total >= all && rounds as u64 >= all / MATCHING_WORK_MAX, "{total} in {rounds}");
+    let before = shard.counters().work;
+    shard.join(Joining { framing, ..joining(&["a"], earliest()) }, Now::default());
+    while shard.has_work() {
+        round(&mut shard, &mut sends);
+    }
+    assert!(shard.counters().work - before < all / 10, "who comes second finds the pieces made");
 }
 
 #[test]

@@ -6,9 +6,7 @@
 use super::ending::Drain;
 use super::{Ahead, Closed, Sent, Shard, State, Subscriber, Wire};
 use crate::hub::Now;
-use crate::hub::outbox::Framing;
 use crate::limits::TIMERS_MAX;
-use crate::protocol::frame::{COMMENT, COMMENT_CHUNK};
 
 impl Shard {
     /// Does what is due: heartbeats, expiries, stalled sockets, the drain. Of what fires at once, as heartbeats after a
@@ -72,18 +70,16 @@ impl Subscriber {
 
     /// Sends a heartbeat; false when the peer is gone.
     fn beat(&mut self, slot: u32, now: Now, wire: &mut impl Wire) -> bool {
-        let comment = match self.framing {
-            Framing::Chunked => COMMENT_CHUNK,
-            Framing::Plain => COMMENT,
-        };
+        let comment = self.framing.comment();
         let taken = match wire.send(slot, comment) {
             Sent::Bytes(taken) => taken,
             Sent::Full => 0,
             Sent::Gone => return false,
         };
         self.wrote_ms = now.ms;
+        self.carry(self.framing.comment_span());
         if taken < comment.len() {
-            self.ahead = Some(Box::new(Ahead { bytes: comment[taken..].into(), sent: 0 }));
+            self.ahead = Some(Ahead::new(&comment[taken..]));
             self.blocked = true;
         }
         true

@@ -14,11 +14,9 @@ use crate::http::request::{Method, Version};
 use crate::http::response::{Http1, Precedes, Response};
 use crate::http::status::Status;
 use crate::hub::gate::{Answer, Decision, Publisher, Subscription};
-use crate::hub::outbox::Framing;
 use crate::hub::sequencer::{Publication, Ticket};
 use crate::hub::shard::Joining;
 use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURNS_MAX};
-use crate::protocol::frame::{COMMENT, COMMENT_CHUNK};
 use crate::runtime::connection::{Flushed, Overdue, Received, Requesting, Waiting};
 use crate::runtime::librarian::Question;
 
@@ -351,10 +349,7 @@ impl ShardLoop {
         let http1 =
             Http1 { version: connection.version, head_only: false, keep_alive: true, date: Some(&date) };
         response.encode(&http1, &mut opening);
-        opening.extend_from_slice(match subscription.framing {
-            Framing::Chunked => COMMENT_CHUNK,
-            Framing::Plain => COMMENT,
-        });
+        opening.extend_from_slice(subscription.framing.opening());
         debug!(peer = ?connection.peer, selectors = subscription.selectors.len(), ?origin, "subscribed");
         let Subscription { selectors, grant, expires_ms, framing, .. } = subscription;
         let opening = opening.into();

@@ -1,0 +1,92 @@
+//! The content codings of a stream, read by streaming decoders as the bytes arrive (RFC 1952, RFC 8878).
+
+use std::io::Write as _;
+
+/// What a subscription asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Coding {
+    /// `zstd`
+    Zstd,
+    /// `gzip`
+    Gzip,
+}
+
+/// The coding is not what was asked for, or its bytes are malformed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BadCoding;
+
+/// A decoder of one stream.
+pub(crate) enum Decoder {
+    Zstd(zstd::stream::write::Decoder<'static, Vec<u8>>),
+    Gzip(flate2::write::GzDecoder<Vec<u8>>),
+}
+
+impl Coding {
+    /// Its name in a header.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Gzip => "gzip",
+        }
+    }
+
+    /// The coding that a `Content-Encoding` names.
+    ///
+    /// # Errors
+    /// Another one, which nobody asked for.
+    pub(crate) fn parse(value: &[u8]) -> Result<Self, String> {
+        let known = [Self::Zstd, Self::Gzip];
+        let found = known.into_iter().find(|coding| value.eq_ignore_ascii_case(coding.name().as_bytes()));
+        found.ok_or_else(|| format!("an unknown Content-Encoding {:?}", String::from_utf8_lossy(value)))
+    }
+}
+
+impl Decoder {
+    /// A decoder at the first byte of a stream.
+    pub(crate) fn new(coding: Coding) -> Result<Self, String> {
+        Ok(match coding {
+            Coding::Zstd => {
+                let decoder = zstd::stream::write::Decoder::new(Vec::new());
+                Self::Zstd(decoder.map_err(|error| format!("a decoder of zstd: {error}"))?)
+            }
+            Coding::Gzip => Self::Gzip(flate2::write::GzDecoder::new(Vec::new())),
+        })
+    }
+
+    /// What these bytes are once decoded: everything that can be told by now.
+    pub(crate) fn decode(&mut self, bytes: &[u8]) -> Result<Vec<u8>, BadCoding> {
+        let (outcome, out) = match self {
+            Self::Zstd(decoder) => {
+                (decoder.write_all(bytes).and_then(|()| decoder.flush()), decoder.get_mut())
+            }
+            Self::Gzip(decoder) => {
+                (decoder.write_all(bytes).and_then(|()| decoder.flush()), decoder.get_mut())
+            }
+        };
+        outcome.map_err(|_| BadCoding)?;
+        Ok(std::mem::take(out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decodes_what_is_there_and_refuses_what_is_not_its_coding() {
+        // A frame, and a member that goes on, with the two bytes ":\n" each.
+        let zstd = b"\x28\xb5\x2f\xfd\x20\x02\x11\x00\x00:\n";
+        let gzip = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x00\x02\x00\xfd\xff:\n";
+        for (coding, bytes, other) in
+            [(Coding::Zstd, &zstd[..], &gzip[..]), (Coding::Gzip, &gzip[..], &zstd[..])]
+        {
+            let mut decoder = Decoder::new(coding).expect("a decoder");
+            let text: Vec<u8> =
+                bytes.chunks(1).flat_map(|byte| decoder.decode(byte).expect("valid")).collect();
+            assert_eq!(text, b":\n");
+            assert_eq!(Decoder::new(coding).expect("a decoder").decode(other), Err(BadCoding));
+            assert_eq!(Coding::parse(coding.name().to_uppercase().as_bytes()), Ok(coding));
+        }
+        assert!(Coding::parse(b"br").is_err());
+    }
+}

@@ -1,0 +1,185 @@
+//! How a stream goes over its connection: the transfer of HTTP/1 around the coding that was negotiated.
+//!
+//! Invariant: what a framing gives (opening, frames, comments, ending) is one well-formed stream in any order that begins
+//! with the opening and ends with the ending. Everything but a frame and the trailer of gzip is constant.
+
+use crate::limits::COMPRESSED_BYTES_PER_WORK;
+use crate::protocol::checksum::{Span, Total};
+use crate::protocol::chunk::{Chunk, LAST_CHUNK};
+use crate::protocol::coding::{Coding, gzip_end};
+use crate::protocol::frame::{COMMENT, Frame};
+
+/// How the end of a stream and its parts are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// HTTP/1.1: each part is a chunk.
+    Chunked,
+    /// HTTP/1.0: the bare bytes, until the connection closes.
+    Plain,
+}
+
+/// The framing of one stream; it never changes until the stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Framing {
+    /// Around the coding.
+    pub transfer: Transfer,
+    /// `Content-Encoding`; none sends the events as they are.
+    pub coding: Option<Coding>,
+}
+
+/// The comment in each coding, as a chunk: a stored block of deflate with the two bytes, or a frame of zstd with them.
+const COMMENT_CHUNK: &[u8] = b"2\r\n:\n\r\n";
+const COMMENT_CHUNK_GZIP: &[u8] = b"7\r\n\x00\x02\x00\xfd\xff:\n\r\n";
+const COMMENT_CHUNK_ZSTD: &[u8] = b"b\r\n\x28\xb5\x2f\xfd\x20\x02\x11\x00\x00:\n\r\n";
+/// The header of gzip and the comment.
+const OPENING_CHUNK_GZIP: &[u8] =
+    b"11\r\n\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x00\x02\x00\xfd\xff:\n\r\n";
+
+impl Framing {
+    /// How many framings there are.
+    pub const COUNT: usize = 6;
+    /// Chunks of events as they are.
+    pub const CHUNKED: Self = Self { transfer: Transfer::Chunked, coding: None };
+    /// The bare events.
+    pub const PLAIN: Self = Self { transfer: Transfer::Plain, coding: None };
+
+    /// A number for each framing, below [`Framing::COUNT`].
+    pub fn index(self) -> usize {
+        let coding = match self.coding {
+            None => 0,
+            Some(Coding::Gzip) => 1,
+            Some(Coding::Zstd) => 2,
+        };
+        2 * coding + usize::from(self.transfer == Transfer::Plain)
+    }
+
+    /// The bytes of a frame as this framing sends them.
+    pub fn bytes(self, frame: &Frame) -> &[u8] {
+        match (self.coding, self.transfer) {
+            (None, Transfer::Chunked) => frame.chunk(),
+            (None, Transfer::Plain) => frame.event(),
+            (Some(coding), Transfer::Chunked) => frame.piece(coding).chunk().framed(),
+            (Some(coding), Transfer::Plain) => frame.piece(coding).chunk().content(),
+        }
+    }
+
+    /// What [`Framing::bytes`] costs now, in the unit of [`MATCHING_WORK_MAX`](crate::limits::MATCHING_WORK_MAX): nothing,
+    /// unless the frame has to be compressed first.
+    pub fn work(self, frame: &Frame) -> u64 {
+        match self.coding {
+            Some(coding) if !frame.has_piece(coding) => {
+                (frame.event().len() / COMPRESSED_BYTES_PER_WORK) as u64 + 1
+            }
+            _ => 0,
+        }
+    }
+
+    /// The first bytes of every stream, which end with a comment: the client's `open` event fires at once.
+    pub fn opening(self) -> &'static [u8] {
+        match self.coding {
+            Some(Coding::Gzip) => self.part_of(OPENING_CHUNK_GZIP, 4),
+            None | Some(Coding::Zstd) => self.comment(),
+        }
+    }
+
+    /// The comment that is sent as a heartbeat.
+    pub fn comment(self) -> &'static [u8] {
+        let chunk = match self.coding {
+            None => COMMENT_CHUNK,
+            Some(Coding::Gzip) => COMMENT_CHUNK_GZIP,
+            Some(Coding::Zstd) => COMMENT_CHUNK_ZSTD,
+        };
+        self.part_of(chunk, 3)
+    }
+
+    /// The end of a stream that has carried this; empty when the connection's end is the stream's.
+    pub fn ending(self, carried: Total) -> Vec<u8> {
+        let mut ending = Vec::new();
+        if self.is_summed() {
+            let end = Chunk::new(&gzip_end(carried));
+            ending.extend_from_slice(match self.transfer {
+                Transfer::Chunked => end.framed(),
+                Transfer::Plain => end.content(),
+            });
+        }
+        if self.transfer == Transfer::Chunked {
+            ending.extend_from_slice(LAST_CHUNK);
+        }
+        ending
+    }
+
+    /// Whether the stream's end depends on what it has carried.
+    pub fn is_summed(self) -> bool {
+        self.coding == Some(Coding::Gzip)
+    }
+
+    /// What a frame adds to what the stream has carried; nothing where nobody asks.
+    pub fn span(self, frame: &Frame) -> Span {
+        match self.coding {
+            Some(coding) if self.is_summed() => frame.piece(coding).span(),
+            _ => Span::EMPTY,
+        }
+    }
+
+    /// The same for a comment.
+    pub fn comment_span(self) -> Span {
+        if self.is_summed() { Span::of(COMMENT) } else { Span::EMPTY }
+    }
+
+    fn part_of(self, chunk: &'static [u8], head_bytes: usize) -> &'static [u8] {
+        match self.transfer {
+            Transfer::Chunked => chunk,
+            Transfer::Plain => &chunk[head_bytes..chunk.len() - 2],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::coding::{GZIP_HEADER, Piece};
+
+    #[test]
+    fn the_constants_are_what_the_compressors_would_make() {
+        for (coding, comment) in [(Coding::Gzip, COMMENT_CHUNK_GZIP), (Coding::Zstd, COMMENT_CHUNK_ZSTD)] {
+            let chunked = Framing { transfer: Transfer::Chunked, coding: Some(coding) };
+            let plain = Framing { transfer: Transfer::Plain, coding: Some(coding) };
+            assert_eq!(chunked.comment(), comment);
+            assert_eq!(chunked.comment(), Chunk::new(plain.comment()).framed());
+            assert_eq!(chunked.opening(), Chunk::new(plain.opening()).framed());
+            if coding == Coding::Gzip {
+                assert_eq!(plain.comment(), Piece::new(coding, COMMENT).chunk().content());
+                assert_eq!(plain.opening(), [&GZIP_HEADER, plain.comment()].concat());
+            } else {
+                assert_eq!(zstd::bulk::decompress(plain.comment(), 2).expect("a frame"), COMMENT);
+            }
+        }
+        assert_eq!(Framing::CHUNKED.opening(), Chunk::new(COMMENT).framed());
+        assert_eq!(Framing::PLAIN.opening(), COMMENT);
+    }
+
+    #[test]
+    fn only_what_has_no_end_of_its_own_ends_with_the_connection() {
+        let mut carried = Total::default();
+        carried.add(Span::of(COMMENT));
+        for coding in [None, Some(Coding::Gzip), Some(Coding::Zstd)] {
+            let plain = Framing { transfer: Transfer::Plain, coding }.ending(carried);
+            let chunked = Framing { transfer: Transfer::Chunked, coding }.ending(carried);
+            assert_eq!(plain.is_empty(), coding != Some(Coding::Gzip));
+            assert!(chunked.ends_with(LAST_CHUNK));
+            assert_eq!(chunked.len() > LAST_CHUNK.len(), coding == Some(Coding::Gzip));
+        }
+    }
+
+    #[test]
+    fn every_framing_has_a_number_of_its_own() {
+        let mut seen = [false; Framing::COUNT];
+        for transfer in [Transfer::Chunked, Transfer::Plain] {
+            for coding in [None, Some(Coding::Gzip), Some(Coding::Zstd)] {
+                let framing = Framing { transfer, coding };
+                assert!(!std::mem::replace(&mut seen[framing.index()], true), "{framing:?}");
+            }
+        }
+        assert_eq!(seen, [true; Framing::COUNT]);
+    }
+}

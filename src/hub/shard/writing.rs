@@ -1,0 +1,113 @@
+//! Writing to one subscriber: what is owed goes out in the order it came, as far as the socket takes it.
+
+use super::{Reading, Sent, State, Subscriber, Wire};
+use crate::history::Position;
+use crate::hub::Now;
+use crate::hub::outbox::{Outboxes, Rest};
+use crate::protocol::checksum::Span;
+
+/// Bytes that go before everything else that is owed.
+pub(super) struct Ahead {
+    bytes: Box<[u8]>,
+    sent: usize,
+}
+
+impl Ahead {
+    pub(super) fn new(bytes: impl Into<Box<[u8]>>) -> Box<Self> {
+        Box::new(Self { bytes: bytes.into(), sent: 0 })
+    }
+}
+
+/// What became of a write; the bytes that were taken.
+pub(super) enum Written {
+    /// Nothing more is owed.
+    All(usize),
+    /// The socket is full.
+    Some(usize),
+    /// The peer is gone.
+    Gone,
+}
+
+impl Subscriber {
+    /// Writes what is owed, as far as the socket takes it.
+    pub(super) fn write(
+        &mut self,
+        slot: u32,
+        outboxes: &mut Outboxes,
+        now: Now,
+        wire: &mut impl Wire,
+    ) -> Written {
+        let mut bytes_taken = 0;
+        loop {
+            let bytes = match &self.ahead {
+                Some(ahead) => &ahead.bytes[ahead.sent..],
+                None => outboxes.unsent(&self.pending, self.sent),
+            };
+            if bytes.is_empty() {
+                return Written::All(bytes_taken);
+            }
+            let offered = bytes.len();
+            let taken = match wire.send(slot, bytes) {
+                Sent::Bytes(taken) => taken,
+                Sent::Full => 0,
+                Sent::Gone => return Written::Gone,
+            };
+            if taken > 0 {
+                self.wrote_ms = now.ms;
+                bytes_taken += taken;
+            }
+            self.advance(taken, taken == offered, outboxes);
+            if taken < offered {
+                self.blocked = true;
+                return Written::Some(bytes_taken);
+            }
+        }
+    }
+
+    fn advance(&mut self, taken: usize, all: bool, outboxes: &mut Outboxes) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.sent += taken;
+            if all {
+                self.ahead = None;
+            }
+        } else if all {
+            self.carry(outboxes.span(&self.pending));
+            outboxes.release(&mut self.pending);
+            self.sent = 0;
+        } else {
+            self.sent += taken;
+            if self.sent > outboxes.bytes(&self.pending) / 2 {
+                let rest = outboxes.rebase(&mut self.pending, self.sent);
+                self.begin_at(rest);
+            }
+        }
+    }
+
+    /// Drops what was not begun to be sent, to be read from the history later.
+    pub(super) fn fall_behind(&mut self, outboxes: &mut Outboxes) {
+        let Some(first) = outboxes.first(&self.pending) else { return };
+        let begun = self.cut(outboxes);
+        let cursor = begun.unwrap_or(first.previous());
+        self.state = State::CatchingUp { cursor, from_oldest: false, reading: Reading::No };
+    }
+
+    /// Drops what was not begun to be sent; answers the position of the last update that is, or was.
+    pub(super) fn cut(&mut self, outboxes: &mut Outboxes) -> Option<Position> {
+        let (rest, begun) = outboxes.cut(&mut self.pending, self.sent);
+        self.begin_at(rest);
+        begun
+    }
+
+    /// The path begins anew.
+    fn begin_at(&mut self, rest: Rest) {
+        self.sent = rest.sent;
+        self.carry(rest.gone);
+    }
+
+    /// The stream carries this, too.
+    pub(super) fn carry(&mut self, span: Span) {
+        if self.framing.is_summed() {
+            self.carried.add(span);
+        }
+    }
+}

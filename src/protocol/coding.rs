@@ -1,0 +1,236 @@
+//! Content codings: an event compressed by itself, once, for everybody who is sent it.
+//!
+//! Invariant: a [`Piece`] may follow any other and ends at a byte, so that streams of any updates are put together from
+//! shared pieces, and each update can be read as soon as its piece is there:
+//! - zstd: a piece is a frame, and frames in a row are one stream (RFC 8878, section 3.1);
+//! - gzip: a stream is one member (RFC 1952), since browsers read no second one. Its header opens the stream, a piece is
+//!   blocks of deflate (RFC 1951) that refer to nothing before them, and the stream ends with an empty block and the
+//!   trailer, for which [`checksum`](crate::protocol::checksum) keeps the sum of what each subscriber had.
+//!
+//! What compression would make longer is stored as it is: a piece never takes more than [`PIECE_OVERHEAD_BYTES`] beyond
+//! its event, and that for each block of at least 64 KiB. Brotli is not offered: its stream has a header and a state
+//! that goes on from one flush to the next, and the libraries at hand give no control over it.
+//!
+//! Secrets: attacks such as CRIME and BREACH guess a secret from how well it compresses together with text that the
+//! attacker chose. Here nothing compresses together but the fields of one update: no header, no token, no other update
+//! shares a window with it. So private updates are compressed as well. A publisher that puts a secret and text of
+//! somebody else into the same update gives its length away to whoever sees the traffic; for that `COMPRESS=0` is there.
+
+use std::cell::RefCell;
+use std::sync::OnceLock;
+
+use flate2::{Compress, Compression, FlushCompress};
+
+use crate::limits::{COMPRESSED_BYTES_MAX, COMPRESSED_BYTES_MIN};
+use crate::protocol::checksum::{Span, Total};
+use crate::protocol::chunk::Chunk;
+
+/// The header of gzip (RFC 1952, section 2.3): deflate, no flag, no time, an unknown system.
+pub const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+/// What a stored block of gzip, or a frame of zstd with one stored block, adds to its content.
+pub const PIECE_OVERHEAD_BYTES: usize = 9;
+
+/// The last block of deflate, empty (RFC 1951, section 3.2.6: the fixed codes, and the end of the block at once).
+const DEFLATE_END: [u8; 2] = [3, 0];
+/// What a stored block of deflate can hold, its length having sixteen bits (RFC 1951, section 3.2.4).
+const DEFLATE_STORED_MAX: usize = 0xffff;
+/// The levels: what shortens an update by half is what counts, and both of these do it in a few microseconds.
+const DEFLATE_LEVEL: u32 = 1;
+const ZSTD_LEVEL: i32 = 1;
+/// The start of a frame of zstd that is stored: the magic number, no flag, and a window of one block.
+const ZSTD_STORED_HEADER: [u8; 6] = [0x28, 0xb5, 0x2f, 0xfd, 0, 7 << 3];
+/// What a block of zstd can hold (RFC 8878, section 3.1.1.2.4).
+const ZSTD_BLOCK_MAX: usize = 128 << 10;
+
+/// A content coding (RFC 9110, section 8.4.1) that streams and pages are offered in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Coding {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878, with a window of 8 MiB at most as RFC 9659 asks.
+    Zstd,
+}
+
+/// One event in one coding.
+#[derive(Debug)]
+pub struct Piece {
+    chunk: Chunk,
+    span: Span,
+}
+
+/// The pieces of one event, each made when it is first asked for. Shards that ask at the same time may both make it: that
+/// costs a few microseconds, and nobody waits for another core.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    gzip: OnceLock<Box<Piece>>,
+    zstd: OnceLock<Box<Piece>>,
+}
+
+/// The contexts of the compressors: large, and used again for every update. One set for each thread that compresses.
+#[derive(Default)]
+struct Contexts {
+    deflate: Option<Compress>,
+    zstd: Option<zstd::bulk::Compressor<'static>>,
+}
+
+thread_local! {
+    static CONTEXTS: RefCell<Contexts> = RefCell::default();
+}
+
+impl Coding {
+    /// Every coding.
+    pub const ALL: [Self; 2] = [Self::Gzip, Self::Zstd];
+
+    /// Its name in `Content-Encoding`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// A whole body in this coding.
+    pub fn encode(self, body: &[u8]) -> Vec<u8> {
+        let piece = compress(self, body);
+        match self {
+            Self::Zstd => piece,
+            Self::Gzip => {
+                let mut total = Total::default();
+                total.add(Span::of(body));
+                [&GZIP_HEADER, &*piece, &gzip_end(total)].concat()
+            }
+        }
+    }
+}
+
+/// The end of a gzip stream that has carried this.
+pub fn gzip_end(total: Total) -> [u8; 10] {
+    let mut end = [0; 10];
+    end[..2].copy_from_slice(&DEFLATE_END);
+    end[2..].copy_from_slice(&total.trailer());
+    end
+}
+
+impl Piece {
+    /// Compresses an event, or stores it: when it is too small to gain, too large to be done in passing, or does not
+    /// become shorter.
+    pub fn new(coding: Coding, event: &[u8]) -> Self {
+        // Only gzip asks for the checksum in the end.
+        let span = if coding == Coding::Gzip { Span::of(event) } else { Span::EMPTY };
+        Self { chunk: Chunk::new(&compress(coding, event)), span }
+    }
+
+    /// The piece as one HTTP/1.1 chunk, and alone.
+    pub fn chunk(&self) -> &Chunk {
+        &self.chunk
+    }
+
+    /// What the piece adds to the checksum of a gzip stream.
+    pub fn span(&self) -> Span {
+        self.span
+    }
+}
+
+impl Pieces {
+    /// The piece of this event, which has to be the same each time.
+    pub fn get_or_make(&self, coding: Coding, event: &[u8]) -> &Piece {
+        let place = self.place(coding);
+        if let Some(piece) = place.get() {
+            return piece;
+        }
+        // Made outside of the lock, so that whoever comes second makes its own instead of waiting.
+        let made = Box::new(Piece::new(coding, event));
+        place.get_or_init(|| made)
+    }
+
+    /// Whether the piece is there.
+    pub fn has(&self, coding: Coding) -> bool {
+        self.place(coding).get().is_some()
+    }
+
+    /// Bytes that the pieces take now.
+    pub fn bytes_held(&self) -> usize {
+        let pieces = Coding::ALL.iter().filter_map(|coding| self.place(*coding).get());
+        pieces.map(|piece| size_of::<Piece>() + piece.chunk.framed().len()).sum()
+    }
+
+    fn place(&self, coding: Coding) -> &OnceLock<Box<Piece>> {
+        match coding {
+            Coding::Gzip => &self.gzip,
+            Coding::Zstd => &self.zstd,
+        }
+    }
+}
+
+fn compress(coding: Coding, text: &[u8]) -> Vec<u8> {
+    let compressed = match text.len() {
+        COMPRESSED_BYTES_MIN..=COMPRESSED_BYTES_MAX => CONTEXTS.with_borrow_mut(|contexts| match coding {
+            Coding::Gzip => contexts.deflate(text),
+            Coding::Zstd => contexts.zstd(text),
+        }),
+        _ => None,
+    };
+    compressed.unwrap_or_else(|| match coding {
+        Coding::Gzip => deflate_stored(text),
+        Coding::Zstd => zstd_stored(text),
+    })
+}
+
+impl Contexts {
+    /// Blocks of deflate, ended by a flush; `None` when they would not be shorter than the text.
+    fn deflate(&mut self, text: &[u8]) -> Option<Vec<u8>> {
+        let context =
+            self.deflate.get_or_insert_with(|| Compress::new(Compression::new(DEFLATE_LEVEL), false));
+        // Begun anew, it knows no text to refer to, so a flush that keeps the window is as good as one that clears it.
+        context.reset();
+        let mut out = Vec::with_capacity(text.len());
+        context.compress_vec(text, &mut out, FlushCompress::Sync).ok()?;
+        // The flush is complete only when it left room in the buffer.
+        (context.total_in() == text.len() as u64 && out.len() < out.capacity() && out.len() < text.len())
+            .then_some(out)
+    }
+
+    /// A frame of zstd; `None` when it would not be shorter than the text.
+    fn zstd(&mut self, text: &[u8]) -> Option<Vec<u8>> {
+        if self.zstd.is_none() {
+            self.zstd = Some(zstd::bulk::Compressor::new(ZSTD_LEVEL).ok()?);
+        }
+        let mut out = Vec::with_capacity(text.len());
+        let bytes = self.zstd.as_mut()?.compress_to_buffer(text, &mut out).ok()?;
+        (bytes < text.len()).then_some(out)
+    }
+}
+
+/// Stored blocks of deflate: they end at a byte by themselves.
+fn deflate_stored(text: &[u8]) -> Vec<u8> {
+    let blocks = text.len().div_ceil(DEFLATE_STORED_MAX);
+    let mut out = Vec::with_capacity(text.len() + blocks * 5);
+    for block in text.chunks(DEFLATE_STORED_MAX) {
+        let length = u16::try_from(block.len()).expect("a block has DEFLATE_STORED_MAX bytes at most");
+        out.push(0);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&(!length).to_le_bytes());
+        out.extend_from_slice(block);
+    }
+    out
+}
+
+/// A frame of zstd with raw blocks.
+fn zstd_stored(text: &[u8]) -> Vec<u8> {
+    // A frame has a last block, be it empty.
+    let blocks = text.len().div_ceil(ZSTD_BLOCK_MAX).max(1);
+    let mut out = Vec::with_capacity(ZSTD_STORED_HEADER.len() + text.len() + blocks * 3);
+    out.extend_from_slice(&ZSTD_STORED_HEADER);
+    for number in 0..blocks {
+        let block = &text[number * ZSTD_BLOCK_MAX..text.len().min((number + 1) * ZSTD_BLOCK_MAX)];
+        // Little-endian, in 24 bits: the length, two bits for the type (raw is 0), one for the last block.
+        let head = (block.len() as u32) << 3 | u32::from(number + 1 == blocks);
+        out.extend_from_slice(&head.to_le_bytes()[..3]);
+        out.extend_from_slice(block);
+    }
+    out
+}
+
+#[cfg(test)]
+#[path = "coding_tests.rs"]
+mod tests;
