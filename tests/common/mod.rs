@@ -264,7 +264,10 @@ impl Stream {
         let head = client.head();
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
         let chunked = header(&head, "Transfer-Encoding") == Some("chunked");
-        Self { client, status, head, chunked, text: String::new(), ended: false }
+        let mut stream = Self { client, status, head, chunked, text: String::new(), ended: false };
+        // The first events may have come in one piece with the head.
+        stream.decode(true);
+        stream
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
