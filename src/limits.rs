@@ -144,6 +144,9 @@ pub const SUBSCRIBER_SOCKET_BYTES: usize = 64 << 10;
 pub const EVENTS_MAX: usize = 512;
 /// Connections a shard accepts before it looks at its other work.
 pub const ACCEPT_BATCH_MAX: usize = 64;
+/// How long a shard waits in its epoll set before it leaves waiting to its executor, in milliseconds: longer than a tick of
+/// the wheel, so that a hub with timers stays in the set.
+pub const DOZE_MS_MAX: u64 = 2 * WHEEL_TICK_MS;
 /// How long accepting pauses when no descriptor is left, in milliseconds.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 /// Descriptors kept for everything that is not a connection: listeners, rings, the history, logs.

@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_crowd_that_comes_back_leaves_room_for_those_that_catch_up() {
         let history = MemoryHistory::new(Retention::default());
-        let (librarian, desk) = open(history.reader(), Arc::default());
+        let (librarian, desk) = open(history.reader(), Arc::new(Bell::new().expect("a bell")));
         let lookup = || Question::Resolve { connection: 0, serial: 0, resume: Resume::Earliest };
         let mut lookups = 0;
         while librarian.ask(lookup()).is_ok() {

@@ -179,7 +179,8 @@ impl Hub {
         let (address, listeners) = listener::bind_all(settings.address, shards)
             .map_err(|error| RunError::Listen(settings.address, error))?;
         let (producer, consumers) = ring(RING_ENTRIES, shards);
-        let bells: Vec<Arc<Bell>> = (0..shards).map(|_| Arc::default()).collect();
+        let bells: std::io::Result<Vec<_>> = (0..shards).map(|_| Bell::new().map(Arc::new)).collect();
+        let bells = bells.map_err(|error| RunError::Start("bells".to_owned(), error.to_string()))?;
         let stopping = Arc::new(AtomicBool::new(false));
         let started = Instant::now();
         let newest = end_of(&mut *history, settings.shard.tail)?;

@@ -63,36 +63,37 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-    use std::task::Poll;
+    use std::os::fd::AsFd as _;
+    use std::thread::JoinHandle;
     use std::time::{Duration, Instant};
 
     use crossbeam_channel::{Receiver, bounded};
-    use glommio::{LocalExecutorBuilder, Placement};
 
     use super::*;
+    use crate::runtime::readiness::Readiness;
 
     const DEADLINE: Duration = Duration::from_secs(20);
 
-    /// A task as that of a shard: it looks for work, sleeps until its bell rings, and may get stuck in its work.
-    fn shard(bell: Arc<Bell>, work: Receiver<Receiver<()>>) -> glommio::ExecutorJoinHandle<()> {
-        let task = move || async move {
+    /// A thread as that of a shard: it looks for work, sleeps until its bell rings, and may get stuck in its work.
+    fn shard(bell: Arc<Bell>, work: Receiver<Receiver<()>>) -> JoinHandle<()> {
+        std::thread::spawn(move || {
+            let set = Readiness::new().expect("an epoll set");
+            set.add(bell.as_fd(), 0).expect("added");
+            let mut events = Vec::with_capacity(1);
             loop {
-                poll_fn(|context| {
-                    bell.announce(context.waker());
-                    if work.is_empty() { Poll::Pending } else { Poll::Ready(()) }
-                })
-                .await;
+                bell.announce();
+                if work.is_empty() {
+                    set.take(&mut events, DEADLINE.as_millis() as u64);
+                }
                 bell.awake();
                 bell.pulse().beat();
                 let Ok(stuck) = work.try_recv() else { continue };
-                // Its executor, too, is stuck meanwhile. A sender that is gone without a word ends the task.
+                // A sender that is gone without a word ends the thread.
                 if stuck.recv().is_err() {
                     return;
                 }
             }
-        };
-        LocalExecutorBuilder::new(Placement::Unbound).io_memory(65_536).spawn(task).expect("an executor")
+        })
     }
 
     fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
@@ -113,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_shard_that_sleeps_lives_and_one_that_is_stuck_is_named() {
-        let bells: Vec<Arc<Bell>> = (0..2).map(|_| Arc::default()).collect();
+        let bells: Vec<Arc<Bell>> = (0..2).map(|_| Arc::new(Bell::new().expect("a bell"))).collect();
         let (works, shards): (Vec<_>, Vec<_>) = bells
             .iter()
             .map(|bell| {

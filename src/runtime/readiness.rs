@@ -56,12 +56,13 @@ impl Readiness {
         Ok(())
     }
 
-    /// Fills `events` with what has happened, without waiting; answers how many.
-    pub(crate) fn take(&self, events: &mut Vec<epoll::Event>) -> usize {
+    /// Fills `events` with what has happened, holding the thread for it up to `wait_ms` milliseconds; answers how many.
+    pub(crate) fn take(&self, events: &mut Vec<epoll::Event>, wait_ms: u64) -> usize {
         events.clear();
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let wait_ns = (wait_ms % 1_000 * 1_000_000) as i64;
+        let wait = Timespec { tv_sec: (wait_ms / 1_000) as i64, tv_nsec: wait_ns };
         // An interrupted or failed look finds nothing; the next one finds it.
-        epoll::wait(&self.epoll, spare_capacity(events), Some(&now)).unwrap_or(0)
+        epoll::wait(&self.epoll, spare_capacity(events), Some(&wait)).unwrap_or(0)
     }
 
     /// Ready when [`Readiness::take`] would find something.
@@ -100,6 +101,25 @@ mod tests {
     use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
 
     use super::*;
+    use crate::runtime::wake::Bell;
+
+    #[test]
+    fn every_ring_of_a_bell_that_is_announced_is_an_event() {
+        let set = Readiness::new().expect("an epoll set");
+        let bell = Bell::new().expect("a bell");
+        set.add(bell.as_fd(), 9).expect("added");
+        let mut events = Vec::with_capacity(8);
+        for _ in 0..3 {
+            bell.ring();
+            assert_eq!(set.take(&mut events, 1), 0, "nobody sleeps");
+            bell.announce();
+            bell.ring();
+            bell.ring();
+            assert_eq!(set.take(&mut events, 1_000), 1);
+            assert_eq!({ events[0].data }.u64(), 9);
+            bell.awake();
+        }
+    }
 
     #[test]
     fn a_task_waits_for_the_set_and_no_longer() {
@@ -116,13 +136,13 @@ mod tests {
                 glommio::timer::sleep(Duration::from_millis(5)).await;
                 send(&theirs, b"x", SendFlags::empty()).expect("sent");
                 poll_fn(|context| set.poll_ready(context)).await;
-                assert_eq!(set.take(&mut events), 1, "ready, and no event");
+                assert_eq!(set.take(&mut events, 0), 1, "ready, and no event");
                 assert_eq!({ events[0].data }.u64(), 7);
             }
             // It can be written all the time, and now that is told.
             set.await_writable(ours.as_fd(), 7).expect("modified");
             poll_fn(|context| set.poll_ready(context)).await;
-            assert_eq!(set.take(&mut events), 1);
+            assert_eq!(set.take(&mut events, 0), 1);
         });
         run.expect("an executor").join().expect("the task ran to its end");
     }

@@ -2,7 +2,7 @@
 //!
 //! One task does all of it, in rounds: socket events, what the ring brought, reads that came back, catching up, a slice of
 //! sends, timers. A round is short, so nothing waits long for anything else; when a round finds nothing to do, the task
-//! sleeps until a socket, the bell or a deadline wakes it. Entries are taken from the ring only when everybody has been
+//! sleeps until a socket, the bell or a deadline wakes it, all of them in one epoll set. Entries are taken from the ring only when everybody has been
 //! written to, so each send carries all that came meanwhile.
 //!
 //! A round is short because all of its work is bounded, whoever asks for it: what is left over waits in a queue of its own,
@@ -40,8 +40,8 @@ use crate::hub::sequencer::{Entry, Ticket};
 use crate::hub::shard::{Closed, Sent, Shard, Wire};
 use crate::hub::wheel::Wheel;
 use crate::limits::{
-    EVENTS_MAX, FLUSH_BATCH_MAX, HISTORY_ANSWERS_MAX, MATCHING_WORK_MAX, READ_BYTES_MAX, RING_BATCH_MAX,
-    TIMERS_MAX,
+    DOZE_MS_MAX, EVENTS_MAX, FLUSH_BATCH_MAX, HISTORY_ANSWERS_MAX, MATCHING_WORK_MAX, READ_BYTES_MAX,
+    RING_BATCH_MAX, TIMERS_MAX,
 };
 use crate::ring::Consumer;
 
@@ -220,8 +220,12 @@ impl ShardLoop {
 
     fn take_events(&mut self) -> bool {
         let mut events = std::mem::take(&mut self.events);
-        let count = self.readiness.take(&mut events);
-        for event in &events {
+        // What ended a doze is there already.
+        if events.is_empty() {
+            self.readiness.take(&mut events, 0);
+        }
+        let count = events.len();
+        for event in events.drain(..) {
             // The event is packed: its fields are copied, not borrowed.
             let (data, flags) = (event.data, event.flags);
             self.socket_event(data.u64(), flags);
@@ -231,8 +235,10 @@ impl ShardLoop {
     }
 
     fn socket_event(&mut self, key: u64, flags: epoll::EventFlags) {
-        if key == accept::LISTENER_KEY {
-            return self.accept.is_ready();
+        match key {
+            accept::LISTENER_KEY => return self.accept.is_ready(),
+            accept::BELL_KEY => return,
+            _ => {}
         }
         let (number, serial) = (key as u32, (key >> 32) as u32);
         let Some(connected) = self.connections.get_mut(number as usize).filter(|it| it.serial == serial)
@@ -372,7 +378,8 @@ impl ShardLoop {
         any
     }
 
-    /// Sleeps until a socket, the bell or a deadline.
+    /// Sleeps until a socket, the bell or a deadline: first in the epoll set itself, which takes one system call where
+    /// glommio takes a dozen; when that has lasted for a while, as a task of the executor.
     async fn sleep(&mut self) {
         let deadlines = [
             self.parts.shard.next_deadline_ms(),
@@ -380,18 +387,25 @@ impl ShardLoop {
             self.accept.paused_until_ms(),
             self.stop.until_ms(),
         ];
-        let timeout = deadlines.into_iter().flatten().min().map(|deadline_ms| {
-            Timer::new(Duration::from_millis(deadline_ms.saturating_sub(self.parts.clock.now().ms)))
-        });
-        let mut timeout = pin!(timeout);
-        let Self { parts: Parts { bell, ring, stopping, librarian, .. }, readiness, stop, .. } = self;
+        let now_ms = self.parts.clock.now().ms;
+        let left_ms = deadlines.into_iter().flatten().min().map(|at_ms| at_ms.saturating_sub(now_ms));
+        self.parts.bell.announce();
+        if !self.is_called() {
+            let doze_ms = left_ms.unwrap_or(DOZE_MS_MAX).min(DOZE_MS_MAX);
+            self.readiness.take(&mut self.events, doze_ms);
+            if self.events.is_empty() && left_ms.is_none_or(|left_ms| left_ms > doze_ms) {
+                self.park(left_ms.map(|left_ms| left_ms - doze_ms)).await;
+            }
+        }
+        self.parts.bell.awake();
+    }
+
+    /// Gives the thread back to the executor until the epoll set has an event or the time is over.
+    async fn park(&mut self, left_ms: Option<u64>) {
+        let mut timeout = pin!(left_ms.map(|left_ms| Timer::new(Duration::from_millis(left_ms))));
         poll_fn(|context| {
-            bell.announce(context.waker());
-            let stop_is_new = *stop == Stop::No && stopping.load(Ordering::SeqCst);
-            if !ring.is_empty()
-                || stop_is_new
-                || librarian.has_answer()
-                || readiness.poll_ready(context).is_ready()
+            if self.is_called()
+                || self.readiness.poll_ready(context).is_ready()
                 || timeout.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(context).is_ready())
             {
                 Poll::Ready(())
@@ -400,6 +414,12 @@ impl ShardLoop {
             }
         })
         .await;
-        bell.awake();
+    }
+
+    /// Whether another thread has work for this one.
+    fn is_called(&self) -> bool {
+        let Parts { ring, stopping, librarian, .. } = &self.parts;
+        let stop_is_new = self.stop == Stop::No && stopping.load(Ordering::SeqCst);
+        !ring.is_empty() || stop_is_new || librarian.has_answer()
     }
 }

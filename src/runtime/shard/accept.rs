@@ -13,6 +13,8 @@ use crate::runtime::connection::Requesting;
 
 /// The key of the listener in the epoll set; connections have smaller ones.
 pub(super) const LISTENER_KEY: u64 = u64::MAX;
+/// The key of the bell.
+pub(super) const BELL_KEY: u64 = u64::MAX - 1;
 /// How often the want of descriptors is logged, in milliseconds.
 const WARN_EVERY_MS: u64 = 1_000;
 
@@ -46,6 +48,7 @@ impl Accept {
 
 impl ShardLoop {
     pub(super) fn listen(&mut self) -> std::io::Result<()> {
+        self.readiness.add(self.parts.bell.as_fd(), BELL_KEY)?;
         match &self.parts.listener {
             Some(listener) => self.readiness.add(listener.as_fd(), LISTENER_KEY),
             None => Ok(()),
