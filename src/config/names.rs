@@ -6,16 +6,14 @@ use super::Options;
 
 /// Settings that the protocol document lists and this version does not have, with the values that switch them off.
 /// Setting one to anything else is refused: it would be silently ignored.
-const UNSUPPORTED: [(&str, &[&str]); 15] = [
+const UNSUPPORTED: [(&str, &[&str]); 13] = [
     ("ACCESS_LOG", &["0", "false"]),
     ("ACME_CERT_DIR", &[]),
     ("ACME_DIRECTORY_URL", &[]),
     ("ACME_EMAIL", &[]),
     ("ACME_HOSTS", &[]),
-    ("CERT_FILE", &[]),
     ("COMPRESS", &["0", "false"]),
     ("JWKS_URL", &[]),
-    ("KEY_FILE", &[]),
     ("METRICS_ADDR", &[]),
     ("PUBLISHER_JWKS_URL", &[]),
     ("SUBSCRIBER_JWKS_URL", &[]),

@@ -24,6 +24,7 @@
 mod catching_up;
 mod ending;
 mod timing;
+mod wire;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -42,6 +43,7 @@ use crate::protocol::update::Audience;
 
 pub use catching_up::Read;
 use ending::Drain;
+pub use wire::{Sent, Wire};
 
 /// What a shard needs to know of the settings.
 #[derive(Clone, Copy, Debug)]
@@ -54,24 +56,6 @@ pub struct ShardSettings {
     pub subscriber_buffer_bytes: usize,
     /// What is kept in memory for those who resume.
     pub tail: TailBounds,
-}
-
-/// Where a shard writes: the sockets, or a simulation of them.
-pub trait Wire {
-    /// Hands bytes to the subscriber's socket, without waiting.
-    fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent;
-}
-
-/// What became of a send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// So many bytes were taken. Fewer than offered means that it is full now, as [`Sent::Full`] does: in both cases
-    /// [`Shard::writable`] has to be called when it takes bytes again.
-    Bytes(usize),
-    /// None was taken.
-    Full,
-    /// The peer is gone.
-    Gone,
 }
 
 /// Why a subscription ended.
@@ -446,9 +430,10 @@ impl Subscriber {
                 return Written::All(bytes_taken);
             }
             let offered = bytes.len();
-            let taken = match wire.send(slot, bytes) {
-                Sent::Bytes(taken) => taken,
-                Sent::Full => 0,
+            let (taken, is_full) = match wire.send(slot, bytes) {
+                Sent::Bytes(taken) => (taken, taken < offered),
+                Sent::Held(taken) => (taken, true),
+                Sent::Full => (0, true),
                 Sent::Gone => return Written::Gone,
             };
             if taken > 0 {
@@ -456,7 +441,7 @@ impl Subscriber {
                 bytes_taken += taken;
             }
             self.advance(taken, taken == offered, outboxes);
-            if taken < offered {
+            if is_full {
                 self.blocked = true;
                 return Written::Some(bytes_taken);
             }

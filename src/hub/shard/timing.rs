@@ -38,6 +38,13 @@ impl Shard {
         }
     }
 
+    /// The socket of this slot took bytes that were held, not all of them: it is slow, not stalled.
+    pub fn progressed(&mut self, slot: u32, now: Now) {
+        if let Some(subscriber) = self.subscribers.get_mut(slot as usize) {
+            subscriber.wrote_ms = now.ms;
+        }
+    }
+
     pub(super) fn arm(&mut self, slot: u32) {
         let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { return };
         let deadline_ms = subscriber.deadline_ms(&self.settings);
@@ -76,16 +83,17 @@ impl Subscriber {
             Framing::Chunked => COMMENT_CHUNK,
             Framing::Plain => COMMENT,
         };
-        let taken = match wire.send(slot, comment) {
-            Sent::Bytes(taken) => taken,
-            Sent::Full => 0,
+        let (taken, is_held) = match wire.send(slot, comment) {
+            Sent::Bytes(taken) => (taken, false),
+            Sent::Held(taken) => (taken, true),
+            Sent::Full => (0, true),
             Sent::Gone => return false,
         };
         self.wrote_ms = now.ms;
         if taken < comment.len() {
             self.ahead = Some(Box::new(Ahead { bytes: comment[taken..].into(), sent: 0 }));
-            self.blocked = true;
         }
+        self.blocked = is_held || taken < comment.len();
         true
     }
 
