@@ -161,6 +161,23 @@ fn a_slow_reader_catches_up_and_nobody_else_notices() {
     assert_eq!((slow.ids(1), quick.ids(1)), (vec![last.clone()], vec![last]));
 }
 
+/// What was encrypted and waits is owed as well: nobody may hold it for ever by reading nothing.
+#[test]
+fn a_reader_that_takes_nothing_is_closed() {
+    let settings = [("DISPATCH_TIMEOUT", "300ms"), ("HEARTBEAT_INTERVAL", "0s"), ("LOG_LEVEL", "debug")];
+    let mut hub = hub("stalled", &settings);
+    let mut client = hub.connect();
+    set_socket_recv_buffer_size(&client.socket, 8 << 10).expect("a socket");
+    client.send(&get("topic=b", ""));
+    let _stalled = Stream::open(client);
+    for _ in 0..10 {
+        hub.publish(&format!("topic=b&data={}", "z".repeat(100_000)));
+    }
+    let line = hub.wait_for_log("subscription ended");
+    assert!(line.contains("Stalled"), "{line}");
+    others_are_served(&hub);
+}
+
 #[test]
 fn a_handshake_that_stalls_is_closed() {
     let hub = hub("stalls", &[("HEADER_TIMEOUT", "300ms")]);
@@ -294,6 +311,10 @@ fn keys_are_updated_on_a_stream_and_a_flood_on_it_is_ended() {
 fn a_stop_ends_streams_with_their_last_chunk_and_a_close_notify() {
     let mut hub = hub("stop", &[("DRAIN_TIMEOUT", "200ms")]);
     let mut streams: Vec<_> = (0..20).map(|_| hub.subscribe("topic=a")).collect();
+    // HTTP/1.0 knows no chunks: there the close_notify alone tells a whole stream from one that was cut.
+    let mut client = hub.connect();
+    client.send("GET /.well-known/mercure?topic=a HTTP/1.0\r\n\r\n");
+    streams.push(Stream::open(client));
     let (mut idle, _) = health(&hub);
     let id = hub.publish("topic=a");
     hub.signal(Signal::TERM);

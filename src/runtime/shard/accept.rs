@@ -72,11 +72,13 @@ impl ShardLoop {
             match acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok((socket, peer)) => {
                     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                    let Ok(session) = self.parts.tls.as_ref().map(Acceptor::session).transpose() else {
-                        // Out of randomness, or a defect: the next one may fare better.
-                        continue;
-                    };
-                    self.open(Requesting::new(Transport::new(socket, session), peer, self.now.ms));
+                    match self.parts.tls.as_ref().map(Acceptor::session).transpose() {
+                        Ok(session) => {
+                            self.open(Requesting::new(Transport::new(socket, session), peer, self.now.ms));
+                        }
+                        // It is closed; the next one may fare better.
+                        Err(error) => warn!(?peer, %error, "a TLS session cannot be made"),
+                    }
                 }
                 Err(Errno::AGAIN) => {
                     self.accept.ready = false;
