@@ -23,7 +23,7 @@ use crate::hub::tail::TailBounds;
 use crate::limits::{BODY_BYTES_MAX_DEFAULT, SELECTORS_MAX_DEFAULT, SUBSCRIBER_BUFFER_DEFAULT};
 use crate::protocol::grant::Authorization;
 use crate::protocol::names::COOKIE_NAME;
-use crate::runtime::{Settings, Timeouts};
+use crate::runtime::{Files, Settings, Timeouts};
 
 /// The key of demo mode. Everybody knows it.
 pub const DEMO_KEY: &str = "!ChangeThisMercureHubJWTSecretKey!";
@@ -187,8 +187,13 @@ impl Reader<'_> {
         demo: bool,
         debug: bool,
     ) -> impl FnOnce(GateSettings) -> Option<Settings> + use<> {
-        let default_address =
-            SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, if demo { 3_000 } else { 80 }));
+        let tls = self.tls(o);
+        let default_port = match &tls {
+            _ if demo => 3_000,
+            Some(_) => 443,
+            None => 80,
+        };
+        let default_address = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, default_port));
         let address = self.value("ADDR", &o.addr, values::address).unwrap_or(default_address);
         let mut duration_ms = |name, given: &Option<String>, default_ms| {
             self.value(name, given, values::duration_ms).unwrap_or(default_ms)
@@ -207,6 +212,7 @@ impl Reader<'_> {
             let Size { cpus, connections_max } = size?;
             Some(Settings {
                 address,
+                tls,
                 cpus,
                 gate,
                 shard: ShardSettings {
@@ -221,6 +227,22 @@ impl Reader<'_> {
                 connections_max,
             })
         }
+    }
+
+    /// The files of the certificate, which are read when the hub starts, and again later.
+    fn tls(&mut self, o: &Options) -> Option<Files> {
+        let given = |path: &Option<String>| path.as_ref().filter(|path| !path.is_empty()).map(Into::into);
+        match (given(&o.cert_file), given(&o.key_file)) {
+            (Some(certificate), Some(key)) => return Some(Files { certificate, key }),
+            (Some(_), None) => {
+                self.mistake("KEY_FILE", None, "the file of CERT_FILE's private key".to_owned());
+            }
+            (None, Some(_)) => {
+                self.mistake("CERT_FILE", None, "the file of KEY_FILE's certificate".to_owned());
+            }
+            (None, None) => {}
+        }
+        None
     }
 
     fn size(&mut self, o: &Options) -> Option<Size> {

@@ -179,6 +179,37 @@ pub const MEMLOCK_BYTES_PER_SHARD: u64 = 512 << 10;
 pub const CONNECTIONS_CHECKED_DEFAULT: u64 = 10_000;
 /// Kernel memory of one small update on its way to one subscriber: TCP accounts by the page.
 pub const TCP_BYTES_PER_CONNECTION: u64 = 4 << 10;
+/// Plaintext of one TLS record (RFC 8446, section 5.1).
+pub const TLS_RECORD_BYTES_MAX: usize = 16 << 10;
+/// What may be made of one such record, with whatever goes before it: a key update, an alert.
+pub const TLS_SEALED_BYTES_MAX: usize = TLS_RECORD_BYTES_MAX + (2 << 10);
+/// Bytes received on a TLS connection that are not a whole record, or not a whole handshake message: a record takes 18 KiB
+/// at most, and no handshake of a client comes near this.
+pub const TLS_INCOMING_BYTES_MAX: usize = 32 << 10;
+/// Encrypted bytes that wait for the socket of one TLS connection: our side of a handshake with a long chain of
+/// certificates, or one record. Beyond, the connection is closed.
+pub const TLS_OUTGOING_BYTES_MAX: usize = 128 << 10;
+/// Steps of rustls from one call to the next: records, handshake messages, what is to be encoded. More are a defect.
+pub const TLS_STEPS_MAX: usize = 1 << 17;
+/// How long a TLS handshake may take, in milliseconds, whatever `HEADER_TIMEOUT` says.
+pub const TLS_HANDSHAKE_MS: u64 = 10_000;
+/// A step of a handshake counts as so many turns: it may sign with an RSA key, which takes a millisecond.
+pub const TLS_HANDSHAKE_TURNS: usize = 8;
+/// Bytes that a client may send on a TLS stream, where nothing is expected but key updates and the end: every one of them has to
+/// be decrypted, while the kernel holds back what is sent on a plain stream.
+pub const TLS_STREAM_BYTES_MAX: usize = 64 << 10;
+/// `CERT_FILE` and `KEY_FILE`.
+pub const CERTIFICATE_FILE_BYTES_MAX: u64 = 1 << 20;
+/// How often these files are looked at, in milliseconds. What has changed is read when it is the same in two looks: two files
+/// are not replaced at once.
+pub const CERTIFICATE_LOOK_MS: u64 = 2_000;
+/// How long before it expires a certificate is warned of, in milliseconds.
+pub const CERTIFICATE_WARNING_MS: u64 = 7 * 24 * 3_600 * 1_000;
+/// How often it is warned of, in milliseconds.
+pub const CERTIFICATE_WARNING_EVERY_MS: u64 = 24 * 3_600 * 1_000;
 const _: () = assert!(HISTORY_READS_MAX < HISTORY_QUESTIONS_MAX);
+const _: () = assert!(TLS_SEALED_BYTES_MAX < TLS_INCOMING_BYTES_MAX);
+const _: () = assert!(TLS_SEALED_BYTES_MAX < TLS_OUTGOING_BYTES_MAX);
+const _: () = assert!(TLS_HANDSHAKE_TURNS < SERVE_TURNS_MAX);
 const _: () = assert!(INDEX_SLICE + 2 * COMMIT_BATCH_MAX < INDEX_WAITING_MAX);
 const _: () = assert!(BODY_BYTES_MAX_DEFAULT < LINGER_BYTES_MAX);

@@ -102,6 +102,9 @@ pub(crate) struct Common {
     /// Measure the limit server in turn with the hub and print ratios.
     #[arg(long, global = true)]
     pub(crate) limit: bool,
+    /// Start the hub with a certificate and measure it over TLS; what --limit measures in turn with it is then a hub without.
+    #[arg(long, global = true, conflicts_with_all = ["url", "subscribe_url", "publish_url"])]
+    pub(crate) tls: bool,
     /// Rounds of each server in turn; the figures are medians.
     #[arg(long, global = true, value_name = "N")]
     pub(crate) rounds: Option<usize>,

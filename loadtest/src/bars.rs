@@ -39,6 +39,8 @@ struct Bar {
 struct Run {
     scenario: Scenario,
     rounds: usize,
+    /// Over TLS, beside a hub in clear text.
+    tls: bool,
     bars: Vec<Bar>,
 }
 
@@ -83,13 +85,14 @@ pub(crate) fn run(common: &Common, only: Option<&str>) -> Result<bool, String> {
     let mut documents: Vec<Value> = Vec::new();
     let [figure, value, limit, ratio, rule, verdict] = HEAD;
     write(&format!("{figure:<34}{value:>12}{limit:>12}{ratio:>21}  {rule:<16}{verdict}\n"))?;
-    for mut run in runs().into_iter().chain(history_runs()).chain(compression_runs()) {
+    for mut run in runs().into_iter().chain(history_runs()).chain(compression_runs()).chain(tls_runs()) {
         run.bars.retain(|bar| only.is_none_or(|only| bar.name.contains(only)));
         if run.bars.is_empty() {
             continue;
         }
         let with_limit = run.bars.iter().any(|bar| !matches!(bar.rule, Rule::AtMost(_) | Rule::AtLeast(_)));
         let count = common.rounds.unwrap_or(run.rounds);
+        let common = &Common { tls: common.tls || run.tls, ..common.clone() };
         let rounds = match rounds::run(common, &run.scenario, count, with_limit) {
             Ok(rounds) => rounds,
             // One scenario that cannot be run hides nothing of the others.
@@ -131,6 +134,7 @@ fn runs() -> Vec<Run> {
         // One heartbeat, which comes every 15 s, belongs to what idling costs.
         scenario: Scenario::Idle(Idle { subscribers, seconds: 16.0 }),
         rounds: 1,
+        tls: false,
         bars: vec![
             bar(name, "memory_per_connection_b", AtMost(600.0)),
             bar("idle CPU, %", "idle_cpu_percent", AtMost(1.0)),
@@ -140,16 +144,19 @@ fn runs() -> Vec<Run> {
         Run {
             scenario: Scenario::Fanout(Fanout::closed(1_000, 500)),
             rounds: 5,
+            tls: false,
             bars: vec![bar("CPU per delivery, 1,000, ns", "cpu_per_delivery_ns", RatioAtMost(1.10))],
         },
         Run {
             scenario: Scenario::Fanout(Fanout::closed(10_000, 60)),
             rounds: 5,
+            tls: false,
             bars: vec![bar("CPU per delivery, 10,000, ns", "cpu_per_delivery_ns", RatioAtMost(1.10))],
         },
         Run {
             scenario: Scenario::Firehose(Firehose::of(1_000, 32, 3.0)),
             rounds: 5,
+            tls: false,
             bars: vec![Bar {
                 understated_is_fine: true,
                 ..bar("firehose, 1,000, deliveries/s", "deliveries_per_s", RatioAtLeast(3.0))
@@ -160,6 +167,7 @@ fn runs() -> Vec<Run> {
         Run {
             scenario: Scenario::Connect(Connect { subscribers: 5_000 }),
             rounds: 5,
+            tls: false,
             bars: vec![bar("CPU per connection, us", "cpu_per_connection_us", RatioAtMost(1.5))],
         },
         selectors(1, ["publish beside 1M to beside 10", "the same, topics differ"]),
@@ -168,11 +176,13 @@ fn runs() -> Vec<Run> {
         Run {
             scenario: Scenario::Fanout(Fanout::at_rate(10_000, 5.0, 10.0)),
             rounds: 3,
+            tls: false,
             bars: vec![bar("publish to last p99, 10,000, us", "last_p99_us", RatioAtMost(1.2))],
         },
         Run {
             scenario: Scenario::Slow(Slow::default()),
             rounds: 3,
+            tls: false,
             bars: vec![bar("p99 beside stalled readers, ratio", "p99_ratio", AtMost(1.2))],
         },
     ]
@@ -183,6 +193,7 @@ fn compression_runs() -> Vec<Run> {
     let run = |coding, [cpu, bytes]: [&'static str; 2]| Run {
         scenario: Scenario::Compress(Compress::to(coding)),
         rounds: 3,
+        tls: false,
         bars: vec![
             bar(cpu, "compressed_cpu_ratio", Rule::AtMost(1.2)),
             bar(bytes, "compressed_bytes_ratio", Rule::AtMost(0.5)),
@@ -200,6 +211,7 @@ fn selectors(publishers: u32, [hot, varied]: [&'static str; 2]) -> Run {
     Run {
         scenario: Scenario::Selectors(Selectors::million(publishers)),
         rounds: 3,
+        tls: false,
         bars: vec![at_most(hot, "hot_ratio"), at_most(varied, "varied_ratio")],
     }
 }
@@ -211,17 +223,39 @@ fn history_runs() -> Vec<Run> {
         Run {
             scenario: Scenario::Commit(Commit::default()),
             rounds: 1,
+            tls: false,
             bars: vec![bar("group commit, 64 to 1", "group_commit_ratio", AtLeast(20.0))],
         },
         Run {
             scenario: Scenario::Replay(Replay::of(1_000, 1_000)),
             rounds: 3,
+            tls: false,
             bars: vec![bar("replay, 1,000 x 1,000, to live", "replay_to_live", AtLeast(0.5))],
         },
         Run {
             scenario: Scenario::Replay(Replay::of(1, 1_000_000)),
             rounds: 1,
+            tls: false,
             bars: vec![bar("replay of 1,000,000, MiB", "memory_growth_mib", AtMost(32.0))],
+        },
+    ]
+}
+
+/// What TLS may cost.
+fn tls_runs() -> Vec<Run> {
+    use Rule::{AtMost, RatioAtMost};
+    vec![
+        Run {
+            scenario: Scenario::Fanout(Fanout::closed(1_000, 500)),
+            rounds: 5,
+            tls: true,
+            bars: vec![bar("CPU per delivery, TLS to plain", "cpu_per_delivery_ns", RatioAtMost(1.6))],
+        },
+        Run {
+            scenario: Scenario::Idle(Idle { subscribers: 2_000, seconds: 16.0 }),
+            rounds: 1,
+            tls: true,
+            bars: vec![bar("memory per TLS connection, B", "memory_per_connection_b", AtMost(12_288.0))],
         },
     ]
 }

@@ -221,7 +221,7 @@ impl Engine {
     /// Adds a publisher on a connection of its own.
     pub(crate) fn add_publisher(&mut self) -> Result<(), String> {
         let number = self.publishers.len();
-        self.publishers.push(Publisher::new(self.wire.publishers()));
+        self.publishers.push(Publisher::new(self.wire.publishers(), self.wire.tls.clone()));
         self.connect_publisher(number)?;
         self.idle.push_back(number);
         Ok(())
@@ -346,7 +346,7 @@ impl Engine {
         let subscriber = &mut self.subscribers[number];
         let Subscription { selector, further, token, receive_bytes, .. } = &subscriber.subscription;
         let address = self.wire.subscribers();
-        let socket = Connection::start(address, number, *receive_bytes)
+        let socket = Connection::start(address, number, *receive_bytes, self.wire.tls.as_ref())
             .map_err(|error| format!("connection {number} to {address}: {error}"))?;
         self.poll.add(&socket, number as u64, Interest::Write).map_err(|error| format!("epoll: {error}"))?;
         subscriber.request =
@@ -387,7 +387,7 @@ impl Engine {
     fn subscriber_ready(&mut self, number: usize) -> Result<(), String> {
         // An event of a connection that was replaced within the same batch finds its successor or nothing.
         let subscriber = &mut self.subscribers[number];
-        let Some(socket) = &subscriber.socket else { return Ok(()) };
+        let Some(socket) = &mut subscriber.socket else { return Ok(()) };
         if subscriber.phase == Phase::Connecting {
             socket.established().map_err(|error| format!("connection {number}: {error}"))?;
             // A request head fits any fresh socket buffer.
@@ -398,7 +398,7 @@ impl Engine {
             subscriber.phase = Phase::Head;
             return self
                 .poll
-                .change(socket, number as u64, Interest::Read)
+                .change(&*socket, number as u64, Interest::Read)
                 .map_err(|error| format!("epoll: {error}"));
         }
         let bytes = match socket.receive(&mut self.buffer) {

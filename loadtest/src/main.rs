@@ -18,6 +18,7 @@ mod report;
 mod rounds;
 mod scenario;
 mod server;
+mod tls;
 mod token;
 mod wire;
 

@@ -2,12 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustls::ClientConfig;
+
+use crate::tls::Session;
 
 /// Connections from one source address: well below the ephemeral ports one address has.
 const CONNECTIONS_PER_ADDRESS: usize = 4_096;
@@ -25,21 +29,24 @@ pub(crate) fn raise_descriptor_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).saturating_sub(SPARE_FDS)
 }
 
-/// A connection in clear text: whatever else a connection may become (TLS, a compressed stream) keeps these calls.
+/// A connection, in clear text or over TLS.
 #[derive(Debug)]
 pub(crate) struct Connection {
     socket: OwnedFd,
+    session: Option<Session>,
 }
 
 impl Connection {
     /// Starts a connection to `address` that does not block. `number` spreads loopback connections over source
-    /// addresses. `receive_bytes` is its `SO_RCVBUF`; `None`: the system's.
+    /// addresses. `receive_bytes` is its `SO_RCVBUF`; `None`: the system's. `tls`: over TLS.
     pub(crate) fn start(
         address: SocketAddr,
         number: usize,
         receive_bytes: Option<usize>,
+        tls: Option<&Arc<ClientConfig>>,
     ) -> Result<Self, Errno> {
-        connect(address, number, receive_bytes).map(|socket| Self { socket })
+        let session = tls.map(Session::new).transpose()?;
+        connect(address, number, receive_bytes).map(|socket| Self { socket, session })
     }
 
     /// Whether a connection that has become writable was established.
@@ -48,13 +55,29 @@ impl Connection {
     }
 
     /// Reads what is there. `Ok(None)`: nothing now; `Ok(Some(0))`: the peer has closed.
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
-        receive(&self.socket, buffer)
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
+        match &mut self.session {
+            None => receive(&self.socket, buffer),
+            Some(session) => session.receive(&self.socket, buffer),
+        }
     }
 
     /// Writes what the socket takes; 0 when it takes nothing now.
-    pub(crate) fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
-        send(&self.socket, bytes)
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        match &mut self.session {
+            None => send(&self.socket, bytes),
+            Some(session) => session.send(&self.socket, bytes),
+        }
+    }
+
+    /// Whether bytes that it took wait for the socket: sending none sends them.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::is_holding)
+    }
+
+    /// Whether a TLS handshake is under way, which goes on with sending none and receiving.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::is_handshaking)
     }
 }
 

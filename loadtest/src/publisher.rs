@@ -3,8 +3,10 @@
 //! A hub may close a connection that has been idle for long; the next publication opens another.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustls::ClientConfig;
 
 use crate::net::Connection;
 use crate::wire::chunked::Chunked;
@@ -26,6 +28,7 @@ pub(crate) enum Answer {
 /// A publisher and its connection.
 pub(crate) struct Publisher {
     address: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
     /// `None` after the hub has closed it between two publications.
     socket: Option<Connection>,
     /// A publication awaits its answer.
@@ -36,9 +39,10 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     /// A publisher that is not connected yet.
-    pub(crate) fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr, tls: Option<Arc<ClientConfig>>) -> Self {
         Self {
             address,
+            tls,
             socket: None,
             is_busy: false,
             answer: Vec::new(),
@@ -52,21 +56,26 @@ impl Publisher {
             return Ok(None);
         }
         let fault = |error| format!("a publisher's connection to {}: {error}", self.address);
-        let socket = Connection::start(self.address, 0, None).map_err(fault)?;
-        wait_writable(&socket)?;
+        let mut socket = Connection::start(self.address, 0, None, self.tls.as_ref()).map_err(fault)?;
+        wait(&socket, PollFlags::OUT)?;
         socket.established().map_err(fault)?;
+        while socket.is_handshaking() {
+            socket.send(&[]).map_err(fault)?;
+            wait(&socket, PollFlags::IN)?;
+            socket.receive(&mut []).map_err(fault)?;
+        }
         Ok(Some(self.socket.insert(socket)))
     }
 
     /// Sends the publication that carries `stamp`; it must be connected. It waits for room when the socket is full.
     pub(crate) fn send(&mut self, request: &[u8], stamp: Stamp) -> Result<(), String> {
-        let socket = self.socket.as_ref().ok_or("publisher: not connected")?;
+        let socket = self.socket.as_mut().ok_or("publisher: not connected")?;
         self.under_way = stamp;
         self.is_busy = true;
         let mut rest = request;
-        while !rest.is_empty() {
+        while !rest.is_empty() || socket.is_holding() {
             match socket.send(rest).map_err(|error| format!("publisher: {error}"))? {
-                0 => wait_writable(socket)?,
+                0 => wait(socket, PollFlags::OUT)?,
                 sent => rest = &rest[sent..],
             }
         }
@@ -81,7 +90,7 @@ impl Publisher {
     /// Reads what has come; the answer when it is complete.
     pub(crate) fn ready(&mut self) -> Result<Option<Answer>, String> {
         let mut buffer = [0; 4_096];
-        let Some(socket) = &self.socket else { return Ok(None) };
+        let Some(socket) = &mut self.socket else { return Ok(None) };
         let mut closed = false;
         match socket.receive(&mut buffer) {
             Ok(None) => return Ok(None),
@@ -136,10 +145,10 @@ fn is_complete(head: &AnswerHead, body: &[u8], closed: bool) -> Result<bool, Str
     })
 }
 
-fn wait_writable(socket: &Connection) -> Result<(), String> {
+fn wait(socket: &Connection, what: PollFlags) -> Result<(), String> {
     let timeout = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
-    match poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&timeout)) {
-        Ok(0) => Err("a publisher's connection takes no bytes".to_owned()),
+    match poll(&mut [PollFd::new(socket, what)], Some(&timeout)) {
+        Ok(0) => Err("a publisher's connection takes or brings no bytes".to_owned()),
         Ok(_) => Ok(()),
         Err(error) => Err(format!("publisher: {error}")),
     }

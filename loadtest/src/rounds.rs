@@ -14,7 +14,7 @@ use crate::{meter, net, progress::Progress};
 pub(crate) struct Column {
     /// The server's name.
     pub(crate) name: String,
-    /// Whether it is the limit server, which everything else is compared with.
+    /// Whether it is what everything else is compared with: the limit server, or a hub in clear text beside TLS.
     pub(crate) is_limit: bool,
     /// A round each.
     pub(crate) outcomes: Vec<Outcome>,
@@ -128,8 +128,9 @@ pub(crate) fn run(
     with_limit: bool,
 ) -> Result<Rounds, String> {
     let mut contestants = vec![Contestant::subject(common)?];
+    let has_reference = with_limit && scenario.has_limit();
     if with_limit && scenario.has_limit() {
-        contestants.push(Contestant::limit());
+        contestants.push(Contestant::reference(common));
     } else if with_limit {
         let _ =
             writeln!(std::io::stderr(), "{}: not something that the limit server can do", scenario.name());
@@ -139,7 +140,11 @@ pub(crate) fn run(
     }
     check_descriptors(scenario.connections(), &contestants)?;
     server::pin_to(common.client_cpu)?;
-    let mut columns: Vec<Column> = contestants.iter().enumerate().map(column).collect();
+    let mut columns: Vec<Column> = contestants.iter().map(column).collect();
+    // What is itself under measurement is judged as a hub is, whatever it is.
+    if has_reference {
+        columns[1].is_limit = true;
+    }
     for round in 1..=count.max(1) {
         let _ = writeln!(std::io::stderr(), "{} round {round}/{count}", scenario.name());
         let mut turn: Vec<_> = contestants.iter().zip(&mut columns).collect();
@@ -169,14 +174,8 @@ fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
-fn column((at, contestant): (usize, &Contestant)) -> Column {
-    Column {
-        name: contestant.name.clone(),
-        // A limit server that is itself under measurement is judged as a hub is.
-        is_limit: at > 0 && contestant.is_limit(),
-        outcomes: Vec::new(),
-        failure: None,
-    }
+fn column(contestant: &Contestant) -> Column {
+    Column { name: contestant.name.clone(), is_limit: false, outcomes: Vec::new(), failure: None }
 }
 
 fn once(common: &Common, scenario: &Scenario, contestant: &Contestant) -> Result<Outcome, String> {

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::args::{Common, Fault};
+use crate::tls::{CERTIFICATE_FILE, KEY_FILE};
 use crate::wire::request::Wire;
 
 /// How long a server may take to listen.
@@ -35,8 +36,8 @@ pub(crate) struct Contestant {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    /// A hub that each round starts afresh.
-    Start,
+    /// A hub that each round starts afresh, with TLS or without.
+    Start { tls: bool },
     /// A server that runs already.
     Running { wire: Box<Wire>, process: Option<u32> },
     /// The limit server, started afresh, too.
@@ -56,7 +57,7 @@ impl Contestant {
         } else if common.pid.is_some() {
             return Err("--pid names the process of a running server: give its --url, too".to_owned());
         } else {
-            Kind::Start
+            Kind::Start { tls: common.tls }
         };
         Ok(Self { name: "hub".to_owned(), kind })
     }
@@ -75,20 +76,23 @@ impl Contestant {
     }
 
     /// The limit server.
-    pub(crate) fn limit() -> Self {
+    fn limit() -> Self {
         Self { name: "limit".to_owned(), kind: Kind::Limit }
     }
 
-    /// Whether it is the limit server.
-    pub(crate) fn is_limit(&self) -> bool {
-        matches!(self.kind, Kind::Limit)
+    /// What ratios are over: the limit server, but a hub in clear text when TLS is measured.
+    pub(crate) fn reference(common: &Common) -> Self {
+        match common.tls {
+            true => Self { name: "plain".to_owned(), kind: Kind::Start { tls: false } },
+            false => Self::limit(),
+        }
     }
 
     /// Its process, when it runs already and is known.
     pub(crate) fn process(&self) -> Option<u32> {
         match self.kind {
             Kind::Running { process, .. } => process,
-            Kind::Start | Kind::Limit => None,
+            Kind::Start { .. } | Kind::Limit => None,
         }
     }
 }
@@ -110,15 +114,23 @@ impl Server {
         contestant: &Contestant,
         history_sync: Option<&str>,
     ) -> Result<Self, String> {
-        let mut scratch = None;
+        let (mut scratch, mut tls) = (None, None);
         let address = free_address()?;
         let mut command = match &contestant.kind {
             Kind::Running { wire, process } => {
                 return Ok(Self { child: None, process: *process, wire: Wire::clone(wire), scratch });
             }
-            Kind::Start => {
-                scratch = history_sync.map(|_| scratch_folder(common)).transpose()?;
-                hub_command(common, address, scratch.as_deref().zip(history_sync))?
+            Kind::Start { tls: is_tls } => {
+                let needs_folder = history_sync.is_some() || *is_tls;
+                scratch = needs_folder.then(|| scratch_folder(common)).transpose()?;
+                let mut command = hub_command(common, address, scratch.as_deref().zip(history_sync))?;
+                if let Some(folder) = scratch.as_deref().filter(|_| *is_tls) {
+                    tls = Some(crate::tls::prepare(folder)?);
+                    command
+                        .env("CERT_FILE", folder.join(CERTIFICATE_FILE))
+                        .env("KEY_FILE", folder.join(KEY_FILE));
+                }
+                command
             }
             Kind::Limit => limit_command(common, address)?,
         };
@@ -126,7 +138,9 @@ impl Server {
         let child = pinned(common.server_cpu, || command.spawn())?
             .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
         let process = Some(child.id());
-        let mut server = Self { child: Some(child), process, wire: Wire::local(address)?, scratch };
+        let mut wire = Wire::local(address)?;
+        wire.tls = tls;
+        let mut server = Self { child: Some(child), process, wire, scratch };
         server.await_listening()?;
         Ok(server)
     }

@@ -67,6 +67,7 @@ fn serve(config: Config) -> ExitCode {
         info!(
             version = env!("CARGO_PKG_VERSION"),
             %address,
+            tls = if config.settings.tls.is_some() { "yes" } else { "no" },
             shards,
             cpus,
             ?authorization,

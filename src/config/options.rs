@@ -13,9 +13,16 @@ const LOGS: &str = "Logs";
 /// It holds secrets, so it cannot be printed.
 #[derive(Args, Clone, Default)]
 pub struct Options {
-    /// Address to listen on: `:3000` (all addresses), `127.0.0.1:3000`, `[::1]:3000` [default: :80; :3000 in demo mode]
+    /// Address to listen on: `:3000` (all addresses), `127.0.0.1:3000`, `[::1]:3000` [default: :80;
+    /// :443 with TLS; :3000 in demo mode]
     #[arg(long, env = "ADDR", value_name = "ADDRESS", help_heading = LISTENING)]
     pub addr: Option<String>,
+    /// The certificate for TLS, and those that lead from it to an authority, in PEM form; read again when it changes, and at SIGHUP
+    #[arg(long, env = "CERT_FILE", value_name = "PATH", help_heading = LISTENING)]
+    pub cert_file: Option<String>,
+    /// The private key of CERT_FILE, in PEM form
+    #[arg(long, env = "KEY_FILE", value_name = "PATH", help_heading = LISTENING)]
+    pub key_file: Option<String>,
     /// Demo mode: port 3000, a development key that everybody knows, anonymous subscribers. Never in production
     #[arg(long, env = "DEMO", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LISTENING)]
     pub demo: Option<String>,

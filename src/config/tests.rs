@@ -182,7 +182,6 @@ fn the_demo_key_stands_in_only_for_a_key_that_is_missing() {
 fn settings_of_other_versions_are_refused_unless_they_are_off() {
     let off = [
         ("ACCESS_LOG", "0"),
-        ("CERT_FILE", ""),
         ("SUBSCRIPTIONS", "0"),
         ("USE_FORWARDED_HEADERS", "0"),
         ("WRITE_TIMEOUT", "0s"),
@@ -191,8 +190,6 @@ fn settings_of_other_versions_are_refused_unless_they_are_off() {
     let on = [
         ("ACCESS_LOG", "1"),
         ("ACME_HOSTS", "example.com"),
-        ("CERT_FILE", "/cert.pem"),
-        ("KEY_FILE", "/key.pem"),
         ("METRICS_ADDR", ":9090"),
         ("PUBLISHER_JWKS_URL", "https://example.com/keys"),
         ("SUBSCRIPTIONS", "true"),
@@ -207,6 +204,24 @@ fn settings_of_other_versions_are_refused_unless_they_are_off() {
     let fluentd = Options { log_format: some("FLUENTD"), ..with_key() };
     let mistakes = read(&fluentd, &[]).err().expect("a mistake");
     assert!(mistakes[0].contains("not supported by this version"), "{mistakes:?}");
+}
+
+#[test]
+fn a_certificate_and_its_key_come_together_and_move_the_port() {
+    let (cert, key) = (some("/cert.pem"), some("/key.pem"));
+    let both = Options { cert_file: cert.clone(), key_file: key.clone(), ..with_key() };
+    let settings = valid(&both, &[]).settings;
+    assert_eq!(settings.tls, Some(Files { certificate: "/cert.pem".into(), key: "/key.pem".into() }));
+    assert_eq!(settings.address.to_string(), "[::]:443");
+    let demo = valid(&Options { demo: some("1"), ..both.clone() }, &[]).settings;
+    assert_eq!((demo.address.port(), demo.tls.is_some()), (3_000, true));
+    let elsewhere = valid(&Options { addr: some(":8443"), ..both }, &[]).settings;
+    assert_eq!(elsewhere.address.port(), 8_443);
+    for (cert_file, key_file, missing) in [(cert, some(""), "KEY_FILE"), (None, key, "CERT_FILE")] {
+        let mistakes = read(&Options { cert_file, key_file, ..with_key() }, &[]).err().expect("a mistake");
+        assert!(mistakes.len() == 1 && mistakes[0].starts_with(missing), "{mistakes:?}");
+    }
+    assert_eq!(valid(&with_key(), &[]).settings.tls, None);
 }
 
 /// The suffixes and the bounds of sizes, through to the settings they end in.

@@ -24,6 +24,7 @@
 mod catching_up;
 mod ending;
 mod timing;
+mod wire;
 mod writing;
 
 use std::collections::VecDeque;
@@ -45,6 +46,7 @@ use crate::protocol::update::Audience;
 
 pub use catching_up::Read;
 use ending::Drain;
+pub use wire::{Sent, Wire};
 use writing::{Ahead, Written};
 
 /// What a shard needs to know of the settings.
@@ -58,24 +60,6 @@ pub struct ShardSettings {
     pub subscriber_buffer_bytes: usize,
     /// What is kept in memory for those who resume.
     pub tail: TailBounds,
-}
-
-/// Where a shard writes: the sockets, or a simulation of them.
-pub trait Wire {
-    /// Hands bytes to the subscriber's socket, without waiting.
-    fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent;
-}
-
-/// What became of a send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// So many bytes were taken. Fewer than offered means that it is full now, as [`Sent::Full`] does: in both cases
-    /// [`Shard::writable`] has to be called when it takes bytes again.
-    Bytes(usize),
-    /// None was taken.
-    Full,
-    /// The peer is gone.
-    Gone,
 }
 
 /// Why a subscription ended.

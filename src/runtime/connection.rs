@@ -1,16 +1,14 @@
 //! One connection before it becomes a stream: its socket, the HTTP machine, and what it waits for.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
-
+use super::transport::{self, Gone, Read, Transport};
 use crate::http::connection::{Connection, Phase};
 use crate::http::request::Version;
 use crate::hub::gate::{Passage, Publisher, Subscription};
-use crate::limits::{KEEP_ALIVE_IDLE_MS, LINGER_BYTES_MAX, LINGER_MS};
+use crate::hub::shard::Sent;
+use crate::limits::{KEEP_ALIVE_IDLE_MS, LINGER_BYTES_MAX, LINGER_MS, TLS_HANDSHAKE_MS};
 use crate::protocol::frame::Frame;
 
 /// The timeouts of requests, in milliseconds; 0 is none.
@@ -26,7 +24,7 @@ pub struct Timeouts {
 
 /// A connection that makes requests.
 pub(super) struct Requesting {
-    pub(super) socket: OwnedFd,
+    pub(super) transport: Transport,
     pub(super) peer: Option<SocketAddr>,
     pub(super) http: Connection,
     pub(super) waiting: Waiting,
@@ -91,9 +89,9 @@ pub(super) enum Overdue {
 }
 
 impl Requesting {
-    pub(super) fn new(socket: OwnedFd, peer: Option<SocketAddr>, now_ms: u64) -> Self {
+    pub(super) fn new(transport: Transport, peer: Option<SocketAddr>, now_ms: u64) -> Self {
         Self {
-            socket,
+            transport,
             peer,
             http: Connection::new(),
             waiting: Waiting::Client,
@@ -125,15 +123,28 @@ impl Requesting {
 
     /// Writes what is queued.
     pub(super) fn flush(&mut self, now_ms: u64) -> Flushed {
+        match self.transport.flush() {
+            Ok(transport::Flushed::All) => {}
+            Ok(transport::Flushed::Some) => {
+                self.wrote_ms = now_ms;
+                return Flushed::Blocked;
+            }
+            Ok(transport::Flushed::Nothing) => return Flushed::Blocked,
+            Err(Gone) => return Flushed::Gone,
+        }
         while self.out_sent < self.out.len() {
-            match send(&self.socket, &self.out[self.out_sent..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-                Ok(taken) => {
+            match self.transport.send(&self.out[self.out_sent..]) {
+                Sent::Bytes(taken) => {
                     self.out_sent += taken;
                     self.wrote_ms = now_ms;
                 }
-                Err(Errno::AGAIN) => return Flushed::Blocked,
-                Err(Errno::INTR) => {}
-                Err(_) => return Flushed::Gone,
+                Sent::Held(taken) => {
+                    self.out_sent += taken;
+                    self.wrote_ms = now_ms;
+                    return Flushed::Blocked;
+                }
+                Sent::Full => return Flushed::Blocked,
+                Sent::Gone => return Flushed::Gone,
             }
         }
         self.out = Vec::new();
@@ -154,11 +165,14 @@ impl Requesting {
         self.head_only = false;
         if !goes_on || self.http.phase() == Phase::Closed {
             // Closed at once with unread bytes, the kernel would reset the connection and the answer could be lost.
-            self.lingering = Some(LINGER_BYTES_MAX);
-            self.wrote_ms = now_ms;
-            // A socket that cannot be shut down is gone already, which the next read tells.
-            let _ = shutdown(&self.socket, Shutdown::Write);
+            self.transport.end();
+            self.linger(now_ms);
         }
+    }
+
+    fn linger(&mut self, now_ms: u64) {
+        self.lingering = Some(LINGER_BYTES_MAX);
+        self.wrote_ms = now_ms;
     }
 
     /// Reads what the HTTP machine has room for; when it lingers, what may still be thrown away.
@@ -170,9 +184,13 @@ impl Requesting {
         if room == 0 {
             return Received::Nothing;
         }
-        match recv(&self.socket, &mut buffer[..room], RecvFlags::DONTWAIT) {
-            Ok((0, _)) => Received::End,
-            Ok((count, _)) => {
+        let read = match self.lingering {
+            None => self.transport.receive(&mut buffer[..room]),
+            Some(_) => self.transport.discard(&mut buffer[..room]),
+        };
+        match read {
+            Read::Bytes(0) => Received::Some(0),
+            Read::Bytes(count) => {
                 if let Some(left) = &mut self.lingering {
                     *left -= count;
                 } else {
@@ -184,15 +202,19 @@ impl Requesting {
                 }
                 Received::Some(count)
             }
-            Err(Errno::AGAIN) => Received::Nothing,
-            Err(Errno::INTR) => Received::Some(0),
-            Err(_) => Received::End,
+            Read::Nothing => Received::Nothing,
+            Read::End => Received::End,
+            Read::Broken => {
+                // Its last word is on the way, and would be lost with unread bytes as an answer would.
+                self.linger(now_ms);
+                Received::Some(0)
+            }
         }
     }
 
     /// The socket has not taken all that it is owed.
     pub(super) fn is_blocked(&self) -> bool {
-        !self.out.is_empty()
+        !self.out.is_empty() || self.transport.is_held()
     }
 
     pub(super) fn is_lingering(&self) -> bool {
@@ -201,7 +223,7 @@ impl Requesting {
 
     /// Nothing is owed either way: it can be closed without anybody noticing.
     pub(super) fn is_idle(&self) -> bool {
-        self.http.phase() == Phase::Idle && self.out.is_empty() && matches!(self.waiting, Waiting::Client)
+        self.http.phase() == Phase::Idle && !self.is_blocked() && matches!(self.waiting, Waiting::Client)
     }
 
     /// The next moment at which time changes something; `u64::MAX` when it does not.
@@ -213,7 +235,11 @@ impl Requesting {
         if self.is_lingering() {
             return after(self.wrote_ms, LINGER_MS);
         }
-        if !self.out.is_empty() {
+        if self.transport.is_handshaking() {
+            let handshake_ms = after(self.idle_since_ms, TLS_HANDSHAKE_MS);
+            return handshake_ms.min(after(self.idle_since_ms, timeouts.header_ms));
+        }
+        if self.is_blocked() {
             return after(self.wrote_ms, timeouts.write_ms);
         }
         match self.http.phase() {
@@ -232,7 +258,7 @@ impl Requesting {
     pub(super) fn overdue(&self, timeouts: &Timeouts, now_ms: u64) -> Overdue {
         if self.deadline_ms(timeouts) > now_ms {
             Overdue::Nothing
-        } else if self.is_lingering() || !self.out.is_empty() || self.http.phase() == Phase::Idle {
+        } else if self.is_lingering() || self.is_blocked() || self.http.phase() == Phase::Idle {
             Overdue::Close
         } else {
             Overdue::Timeout
@@ -242,7 +268,9 @@ impl Requesting {
 
 #[cfg(test)]
 mod tests {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use std::os::fd::OwnedFd;
+
+    use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
 
     use super::*;
 
@@ -252,7 +280,7 @@ mod tests {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a pair");
-        (Requesting::new(ours, None, now_ms), theirs)
+        (Requesting::new(Transport::new(ours, None), None, now_ms), theirs)
     }
 
     fn receive(requesting: &mut Requesting, theirs: &OwnedFd, bytes: &[u8], now_ms: u64) {

@@ -15,6 +15,8 @@ mod readiness;
 mod sequencer;
 mod shard;
 mod systemd;
+mod tls;
+mod transport;
 mod wake;
 
 use std::fmt;
@@ -26,11 +28,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing::info;
 
 pub use connection::Timeouts;
 pub use probe::HostError;
+pub use tls::certificate::{CertificateError, Files};
 
 use crate::history::{History, HistoryError, Stretch};
 use crate::hub::gate::{Gate, GateSettings};
@@ -43,7 +46,9 @@ use clock::Clock;
 use probe::IO_MEMORY_BYTES;
 use sequencer::SequencerThread;
 use shard::{Parts, ShardLoop};
-use systemd::Manager;
+use systemd::{Manager, Next};
+use tls::Acceptor;
+use tls::watch::Keeper;
 use wake::Bell;
 
 /// glommio's preemption is kept out of the way. A shard looks at its sockets, its ring and its bell in every round, so it
@@ -57,6 +62,8 @@ const SAFETY_WAKE: Duration = Duration::from_millis(500);
 pub struct Settings {
     /// Where to listen.
     pub address: SocketAddr,
+    /// The certificate and its key, with which every connection is TLS; `None` for none.
+    pub tls: Option<Files>,
     /// The core of each shard; not empty.
     pub cpus: Vec<usize>,
     /// Who may do what.
@@ -78,6 +85,8 @@ pub struct Settings {
 pub enum RunError {
     /// The host lacks something.
     Host(HostError),
+    /// The certificate cannot be served with.
+    Certificate(CertificateError),
     /// The address cannot be listened on.
     Listen(SocketAddr, std::io::Error),
     /// The history cannot be used.
@@ -94,6 +103,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host(error) => error.fmt(f),
+            Self::Certificate(error) => error.fmt(f),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::History(error) => write!(f, "the history cannot be used: {error}"),
             Self::Start(name, error) => write!(f, "cannot start the thread {name}: {error}"),
@@ -138,17 +148,23 @@ pub fn run(
 ) -> Result<(), RunError> {
     probe::check_host(settings.cpus.len()).map_err(RunError::Host)?;
     let (reports, happened) = unbounded();
-    watch_signals(reports.clone())?;
-    let hub = Hub::start(settings, history, &reports)?;
+    let mut keeper = settings.tls.clone().map(Keeper::open).transpose().map_err(RunError::Certificate)?;
+    watch_signals(reports.clone(), keeper.is_some())?;
+    let hub = Hub::start(settings, keeper.as_ref(), history, &reports)?;
     let mut manager = Manager::new(&hub.bells);
     started(hub.address);
+    if let Some(keeper) = &mut keeper {
+        keeper.warn();
+    }
     manager.serves();
-    hub.wait(&happened, &mut manager)
+    hub.wait(&happened, &mut manager, keeper)
 }
 
-fn watch_signals(reports: Sender<Happened>) -> Result<(), RunError> {
+/// Without a certificate there is nothing to read again, and SIGHUP ends the process, as it does by default.
+fn watch_signals(reports: Sender<Happened>, has_certificate: bool) -> Result<(), RunError> {
     let failed = |error: std::io::Error| RunError::Start("signals".to_owned(), error.to_string());
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
+    let watched = [SIGTERM, SIGINT].into_iter().chain(has_certificate.then_some(SIGHUP));
+    let mut signals = signal_hook::iterator::Signals::new(watched).map_err(failed)?;
     let watch = move || {
         for signal in &mut signals {
             if reports.send(Happened::Signal(signal)).is_err() {
@@ -170,6 +186,7 @@ struct Hub {
 impl Hub {
     fn start(
         settings: &Settings,
+        keeper: Option<&Keeper>,
         mut history: Box<dyn History>,
         reports: &Sender<Happened>,
     ) -> Result<Self, RunError> {
@@ -196,6 +213,7 @@ impl Hub {
             let parts = PartsSeed {
                 number: number as u16,
                 listener,
+                tls: keeper.map(Keeper::config),
                 ring,
                 queue: queue.clone(),
                 librarian,
@@ -216,12 +234,19 @@ impl Hub {
         Ok(Self { address, executors, bells, stopping })
     }
 
-    fn wait(self, happened: &Receiver<Happened>, manager: &mut Manager) -> Result<(), RunError> {
+    fn wait(
+        self,
+        happened: &Receiver<Happened>,
+        manager: &mut Manager,
+        mut keeper: Option<Keeper>,
+    ) -> Result<(), RunError> {
         // Each shard has its librarian; the sequencer is alone.
         let mut running = 2 * self.executors.len() + 1;
         while running > 0 {
-            match manager.next(happened) {
-                Some(Happened::Signal(signal)) => {
+            match manager.next(happened, keeper.as_ref().map(Keeper::next_look)) {
+                Next::Due => keeper.iter_mut().for_each(Keeper::look),
+                Next::Event(Happened::Signal(SIGHUP)) => keeper.iter_mut().for_each(Keeper::reload),
+                Next::Event(Happened::Signal(signal)) => {
                     if self.stopping.swap(true, Ordering::SeqCst) {
                         return Err(RunError::Interrupted);
                     }
@@ -229,13 +254,13 @@ impl Hub {
                     manager.stops();
                     self.bells.iter().for_each(|bell| bell.ring());
                 }
-                Some(Happened::Ended { name, panicked }) => {
+                Next::Event(Happened::Ended { name, panicked }) => {
                     if panicked || !self.stopping.load(Ordering::SeqCst) {
                         return Err(RunError::Ended(name));
                     }
                     running -= 1;
                 }
-                None => return Err(RunError::Ended("signals".to_owned())),
+                Next::End => return Err(RunError::Ended("signals".to_owned())),
             }
         }
         for executor in self.executors {
@@ -261,6 +286,7 @@ fn end_of(history: &mut dyn History, tail: TailBounds) -> Result<Arc<Stretch>, R
 struct PartsSeed {
     number: u16,
     listener: OwnedFd,
+    tls: Option<Arc<rustls::ServerConfig>>,
     ring: crate::ring::Consumer<crate::hub::sequencer::Entry>,
     queue: sequencer::Queue,
     librarian: librarian::Librarian,
@@ -278,6 +304,7 @@ impl PartsSeed {
         Parts {
             number: self.number,
             listener: Some(self.listener),
+            tls: self.tls.map(Acceptor::new),
             shard: Shard::new(shard, newest, self.clock.now()),
             gate: Gate::new(gate),
             ring: self.ring,

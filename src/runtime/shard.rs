@@ -22,8 +22,6 @@ use std::time::Duration;
 
 use glommio::timer::Timer;
 use rustix::event::epoll;
-use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
 use slab::Slab;
 use tracing::{debug, error};
 
@@ -32,6 +30,8 @@ use super::connection::{Requesting, Timeouts};
 use super::librarian::{Answer, Librarian, Question};
 use super::readiness::Readiness;
 use super::sequencer::Queue;
+use super::tls::Acceptor;
+use super::transport::{Flushed, Gone, Transport};
 use super::wake::Bell;
 use crate::http::date::HttpDate;
 use crate::hub::Now;
@@ -50,6 +50,8 @@ pub(super) struct Parts {
     pub(super) number: u16,
     /// Until the hub stops.
     pub(super) listener: Option<OwnedFd>,
+    /// What a connection is accepted with, when the listener's are TLS.
+    pub(super) tls: Option<Acceptor>,
     pub(super) shard: Shard,
     pub(super) gate: Gate,
     pub(super) ring: Consumer<Entry>,
@@ -92,7 +94,7 @@ struct Sockets {
 }
 
 struct Socket {
-    fd: OwnedFd,
+    transport: Transport,
     connection: u32,
 }
 
@@ -103,16 +105,9 @@ fn key_of(number: u32, serial: u32) -> u64 {
 
 impl Wire for Sockets {
     fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
-        let Some(Some(socket)) = self.by_slot.get(slot as usize) else { return Sent::Gone };
-        let sent = loop {
-            match send(&socket.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-                Ok(taken) => break Sent::Bytes(taken),
-                Err(Errno::AGAIN) => break Sent::Full,
-                Err(Errno::INTR) => {}
-                Err(_) => return Sent::Gone,
-            }
-        };
-        if sent != Sent::Bytes(bytes.len()) {
+        let Some(Some(socket)) = self.by_slot.get_mut(slot as usize) else { return Sent::Gone };
+        let sent = socket.transport.send(bytes);
+        if sent != Sent::Bytes(bytes.len()) && sent != Sent::Gone {
             self.full.push(socket.connection);
         }
         sent
@@ -126,6 +121,10 @@ impl Sockets {
             self.by_slot.resize_with(place + 1, || None);
         }
         self.by_slot[place] = Some(socket);
+    }
+
+    fn transport(&mut self, slot: u32) -> Option<&mut Transport> {
+        self.by_slot.get_mut(slot as usize)?.as_mut().map(|socket| &mut socket.transport)
     }
 }
 
@@ -252,8 +251,8 @@ impl ShardLoop {
                 let slot = *slot;
                 if has_ended {
                     self.parts.shard.leave(slot);
-                } else if flags.contains(epoll::EventFlags::OUT) {
-                    self.parts.shard.writable(slot);
+                } else {
+                    self.stream_event(slot, flags);
                 }
             }
             Stage::Requesting(requesting) => {
@@ -264,6 +263,28 @@ impl ShardLoop {
                 }
             }
             Stage::Taken => {}
+        }
+    }
+
+    fn stream_event(&mut self, slot: u32, flags: epoll::EventFlags) {
+        if flags.contains(epoll::EventFlags::IN) {
+            self.attend(slot);
+        }
+        if flags.contains(epoll::EventFlags::OUT) {
+            match self.sockets.transport(slot).map(Transport::flush) {
+                Some(Ok(Flushed::All)) => self.parts.shard.writable(slot),
+                Some(Ok(Flushed::Some)) => self.parts.shard.progressed(slot, self.now),
+                Some(Err(Gone)) => self.parts.shard.leave(slot),
+                Some(Ok(Flushed::Nothing)) | None => {}
+            }
+        }
+    }
+
+    /// Reads what a client sends on its stream.
+    fn attend(&mut self, slot: u32) {
+        let Self { sockets, read_buffer, .. } = self;
+        if sockets.transport(slot).is_some_and(|transport| !transport.attend(read_buffer)) {
+            self.parts.shard.leave(slot);
         }
     }
 
@@ -325,7 +346,8 @@ impl ShardLoop {
             };
             let Some(Some(socket)) = self.sockets.by_slot.get(*slot as usize) else { continue };
             if !std::mem::replace(awaits_writable, true)
-                && let Err(error) = self.readiness.await_writable(socket.fd.as_fd(), key_of(number, *serial))
+                && let Err(error) =
+                    self.readiness.await_writable(socket.transport.as_fd(), key_of(number, *serial))
             {
                 error!(%error, "a stream was ended: its socket cannot be watched");
                 self.parts.shard.leave(*slot);
@@ -345,9 +367,10 @@ impl ShardLoop {
 
     fn close_ended(&mut self) {
         while let Some((slot, reason)) = self.parts.shard.next_closed() {
-            let Some(socket) = self.sockets.by_slot.get_mut(slot as usize).and_then(Option::take) else {
+            let Some(mut socket) = self.sockets.by_slot.get_mut(slot as usize).and_then(Option::take) else {
                 continue;
             };
+            socket.transport.part();
             self.connections.try_remove(socket.connection as usize);
             if reason == Closed::HistoryUnreadable {
                 error!(slot, "a stream was ended: the history cannot be read");

@@ -28,6 +28,15 @@ pub(super) struct Manager {
     unreachable: bool,
 }
 
+/// What [`Manager::next`] waited for.
+pub(super) enum Next<T> {
+    Event(T),
+    /// The moment has come.
+    Due,
+    /// No event can come any more.
+    End,
+}
+
 /// How the shards are looked at.
 struct Looks {
     watch: Watch,
@@ -58,19 +67,28 @@ impl Manager {
         self.tell(NotifyState::Stopping);
     }
 
-    /// The next event, with the heartbeats that are due meanwhile; `None` when no event can come any more.
-    pub(super) fn next<T>(&mut self, events: &Receiver<T>) -> Option<T> {
+    /// The next event, or that the moment has come, with the heartbeats that are due meanwhile.
+    pub(super) fn next<T>(&mut self, events: &Receiver<T>, moment: Option<Instant>) -> Next<T> {
         loop {
-            let Some(looks) = &mut self.looks else { return events.recv().ok() };
-            match events.recv_deadline(looks.next) {
-                Ok(event) => return Some(event),
-                Err(RecvTimeoutError::Timeout) => {
-                    looks.next = Instant::now() + looks.between;
-                    if self.stopping || looks.all_live() {
-                        self.tell(NotifyState::Watchdog);
-                    }
+            let deadline = self.looks.as_ref().map(|looks| looks.next).into_iter().chain(moment).min();
+            let received = match deadline {
+                None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(deadline) => events.recv_deadline(deadline),
+            };
+            match received {
+                Ok(event) => return Next::Event(event),
+                Err(RecvTimeoutError::Disconnected) => return Next::End,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = Instant::now();
+            if let Some(looks) = self.looks.as_mut().filter(|looks| now >= looks.next) {
+                looks.next = now + looks.between;
+                if self.stopping || looks.all_live() {
+                    self.tell(NotifyState::Watchdog);
                 }
-                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+            if moment.is_some_and(|moment| now >= moment) {
+                return Next::Due;
             }
         }
     }

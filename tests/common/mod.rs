@@ -3,13 +3,17 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code, reason = "shared by several test binaries")]
 
+pub(crate) mod tls;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
 use petasos::protocol::token::{Algorithm, sign};
+use rustls::{ClientConfig, ClientConnection};
 use serde_json::{Value, json};
 
 /// How long anything may take.
@@ -20,6 +24,8 @@ pub(crate) const KEY: &str = "0123456789abcdef0123456789abcdef";
 pub(crate) struct Hub {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// How clients connect, when the hub takes TLS.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
     lines: Receiver<String>,
     /// The log so far.
     pub(crate) log: Vec<String>,
@@ -43,7 +49,8 @@ impl Hub {
         std::thread::spawn(move || {
             BufReader::new(stderr).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
         });
-        let mut hub = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), lines, log: Vec::new() };
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut hub = Self { child, address, tls: None, lines, log: Vec::new() };
         let line = hub.wait_for_log("petasos serves");
         let line: Value = serde_json::from_str(&line).expect("a JSON line");
         hub.address = line["address"].as_str().and_then(|text| text.parse().ok()).expect("an address");
@@ -88,7 +95,11 @@ impl Hub {
     }
 
     pub(crate) fn connect(&self) -> Client {
-        Client::new(TcpStream::connect(self.address).expect("the hub accepts"))
+        let socket = TcpStream::connect(self.address).expect("the hub accepts");
+        match &self.tls {
+            None => Client::new(socket),
+            Some(config) => Client::tls(socket, config),
+        }
     }
 
     /// Sends a request on a connection of its own and reads the whole answer.
@@ -161,6 +172,7 @@ pub(crate) fn get(query: &str, headers: &str) -> String {
 /// One connection.
 pub(crate) struct Client {
     pub(crate) socket: TcpStream,
+    pub(crate) tls: Option<Box<ClientConnection>>,
     pub(crate) received: Vec<u8>,
 }
 
@@ -188,21 +200,38 @@ fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
 impl Client {
     pub(crate) fn new(socket: TcpStream) -> Self {
         socket.set_nodelay(true).expect("a socket");
-        Self { socket, received: Vec::new() }
+        Self { socket, tls: None, received: Vec::new() }
+    }
+
+    /// A client that knows the hub as `localhost`. The handshake comes with the first bytes.
+    pub(crate) fn tls(socket: TcpStream, config: &Arc<ClientConfig>) -> Self {
+        let name = "localhost".try_into().expect("a name");
+        let connection = ClientConnection::new(Arc::clone(config), name).expect("a configuration");
+        Self { tls: Some(Box::new(connection)), ..Self::new(socket) }
     }
 
     pub(crate) fn send(&mut self, text: &str) {
         // A hub that has refused the beginning may have closed before the end.
-        let _ = self.socket.write_all(text.as_bytes());
+        let _ = match &mut self.tls {
+            None => self.socket.write_all(text.as_bytes()),
+            Some(connection) => {
+                let mut stream = rustls::Stream::new(&mut **connection, &mut self.socket);
+                stream.write_all(text.as_bytes()).and_then(|()| stream.flush())
+            }
+        };
     }
 
-    /// Reads once; false at the end of the stream.
+    /// Reads once; false at the end of the stream, which TLS must tell.
     pub(crate) fn read_some(&mut self, until: Instant) -> bool {
         let left = until.saturating_duration_since(Instant::now());
         assert!(!left.is_zero(), "nothing more came: {:?}", String::from_utf8_lossy(&self.received));
         self.socket.set_read_timeout(Some(left)).expect("a socket");
         let mut buffer = [0; 65_536];
-        match self.socket.read(&mut buffer) {
+        let read = match &mut self.tls {
+            None => self.socket.read(&mut buffer),
+            Some(connection) => rustls::Stream::new(&mut **connection, &mut self.socket).read(&mut buffer),
+        };
+        match read {
             Ok(0) => false,
             Ok(count) => {
                 self.received.extend_from_slice(&buffer[..count]);

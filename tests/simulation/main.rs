@@ -3,7 +3,7 @@
 //!
 //! Method: the pure core (sequencer, ring, shards, history) runs under a seeded scheduler in virtual time, without a
 //! socket, a clock or a thread. Random publications, joins with and without a last event id, leaves, sockets that take 0 to n
-//! bytes, expiring tokens, full queues, refused commits and late history reads are interleaved at random. Then everything
+//! bytes or hold some of them as TLS does, expiring tokens, full queues, refused commits and late history reads are interleaved at random. Then everything
 //! comes to rest, and each stream, decoded from its bytes, is compared with the plain definition.
 //!
 //! `SIMULATION_SEED=n cargo test --test simulation` replays one seed; `SIMULATION_SEEDS=n` runs that many.
@@ -83,6 +83,9 @@ struct Session {
     /// How many bytes the socket takes before it is full; it is told when it takes some again.
     room: usize,
     full: bool,
+    /// With TLS, bytes that were encrypted and wait for the socket: so many at most.
+    held_max: usize,
+    held: Vec<u8>,
     gone: bool,
     /// What was received when the token expired.
     received_at_expiry: Option<usize>,
@@ -102,11 +105,30 @@ impl Wire for Sockets {
         if session.gone {
             return Sent::Gone;
         }
+        session.flush();
+        if !session.held.is_empty() {
+            session.full = true;
+            return Sent::Full;
+        }
         let taken = bytes.len().min(session.room);
         session.room -= taken;
         session.received.extend_from_slice(&bytes[..taken]);
         session.full = taken < bytes.len();
-        if taken == 0 { Sent::Full } else { Sent::Bytes(taken) }
+        let held = (bytes.len() - taken).min(session.held_max);
+        session.held.extend_from_slice(&bytes[taken..taken + held]);
+        match (taken, held) {
+            (0, 0) => Sent::Full,
+            (_, 0) => Sent::Bytes(taken),
+            _ => Sent::Held(taken + held),
+        }
+    }
+}
+
+impl Session {
+    fn flush(&mut self) {
+        let taken = self.held.len().min(self.room);
+        self.room -= taken;
+        self.received.extend(self.held.drain(..taken));
     }
 }
 
@@ -297,6 +319,8 @@ impl World {
             received: Vec::new(),
             room: if self.rng.bool() { usize::MAX } else { self.rng.usize(..300) },
             full: false,
+            held_max: if self.rng.bool() { 0 } else { self.rng.usize(1..200) },
+            held: Vec::new(),
             gone: false,
             received_at_expiry: None,
             closed: None,
@@ -329,6 +353,7 @@ impl World {
                 1 => session.room,
                 _ => self.rng.usize(..400),
             };
+            session.flush();
             if session.room > 0 && std::mem::take(&mut session.full) {
                 core.shard.writable(slot);
             }
@@ -382,6 +407,7 @@ impl World {
             for (slot, session) in core.sockets.by_slot.clone() {
                 core.sockets.sessions[session].room = usize::MAX;
                 core.sockets.sessions[session].full = false;
+                core.sockets.sessions[session].flush();
                 core.shard.writable(slot);
             }
         }

@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use rustls::ClientConfig;
 
 use super::coding::Coding;
 use super::stamp::{STAMP_BYTES, Stamp};
@@ -61,6 +64,8 @@ pub(crate) struct Wire {
     publish: Request,
     /// The stamp may stand anywhere in the data: the server wraps what was published.
     pub(crate) wraps_data: bool,
+    /// How it is connected to over TLS; `None`: in clear text.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 /// A publication, ready but for its stamp.
@@ -72,12 +77,10 @@ pub(crate) struct Publication {
 }
 
 impl Endpoint {
-    /// The endpoint and the rest of an `http` URL. TLS is refused: it would measure the generator's cryptography.
+    /// The endpoint and the rest of an `http` URL. TLS is for a hub that is started here (`--tls`), whose certificate is known.
     fn parse(url: &str) -> Result<(Self, &str), String> {
         let Some(rest) = url.strip_prefix("http://") else {
-            return Err(format!(
-                "{url}: only http:// URLs can be measured; put no TLS between generator and hub"
-            ));
+            return Err(format!("{url}: only http:// URLs can be measured; --tls starts a hub with TLS"));
         };
         let (host, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         // The colon of a port stands behind the bracket that closes an IPv6 address.
@@ -147,7 +150,7 @@ impl Wire {
             None if in_url => None,
             None => Some(Template::parse("topic={topic}&{private}data={data}")?),
         };
-        let wire = Self { subscribe, publish, wraps_data: templates.is_given() };
+        let wire = Self { subscribe, publish, wraps_data: templates.is_given(), tls: None };
         if wire.publish.data_places() != 1 || wire.subscribe.data_places() != 0 {
             return Err(
                 "{data} must stand once in the publication, and nowhere in the subscription".to_owned()

@@ -60,7 +60,8 @@ impl Shard {
             return;
         }
         subscriber.state = State::Ending(reason);
-        if subscriber.pending.is_none() && subscriber.ahead.is_none() {
+        // Who is blocked and owed nothing has its last bytes before the socket: they go first.
+        if subscriber.pending.is_none() && subscriber.ahead.is_none() && !subscriber.blocked {
             self.finish(slot, reason);
         }
     }

@@ -207,3 +207,53 @@ fn an_entry_counts_as_much_as_it_concerns_subscribers() {
     take(&mut shard, "b");
     assert_eq!(shard.counters().work - before, 30);
 }
+
+/// A wire that takes everything and passes nothing on, as TLS before a full socket.
+struct Holds;
+
+impl Wire for Holds {
+    fn send(&mut self, _slot: u32, bytes: &[u8]) -> Sent {
+        Sent::Held(bytes.len())
+    }
+}
+
+/// It is owed nothing any more, and yet its last bytes would be lost with the socket.
+#[test]
+fn a_stream_that_ends_is_not_closed_while_the_wire_holds_bytes_of_it() {
+    for framing in [Framing::PLAIN, Framing::CHUNKED] {
+        let mut shard = shard();
+        let slot = shard.join(Joining { framing, ..joining(&["a"], None) }, Now::default());
+        shard.flush(1, Now::default(), &mut Holds);
+        shard.begin_drain(0, Now::default());
+        assert_eq!(shard.next_closed(), None, "the opening is held");
+        assert!(!shard.has_work(), "there is nothing to do before the wire says so");
+        shard.writable(slot);
+        shard.flush(1, Now::default(), &mut Holds);
+        if framing == Framing::CHUNKED {
+            shard.flush(1, Now::default(), &mut Holds);
+            assert_eq!(shard.next_closed(), None, "the last chunk is held");
+            shard.writable(slot);
+            shard.flush(1, Now::default(), &mut Holds);
+        }
+        assert_eq!(shard.next_closed(), Some((slot, Closed::Drained)));
+    }
+}
+
+/// `DISPATCH_TIMEOUT` is about sockets that take nothing, not about slow ones.
+#[test]
+fn who_takes_held_bytes_slowly_is_not_stalled_and_who_takes_none_is() {
+    let at = |ms| Now { ms, ..Now::default() };
+    for (is_slow, expected) in [(true, None), (false, Some(Closed::Stalled))] {
+        let mut shard = shard();
+        shard.settings.dispatch_timeout_ms = 1_000;
+        let slot = shard.join(joining(&["a"], None), at(0));
+        shard.flush(1, at(0), &mut Holds);
+        for ms in (0..3_000).step_by(500) {
+            if is_slow {
+                shard.progressed(slot, at(ms));
+            }
+            shard.advance(at(ms), &mut Holds);
+        }
+        assert_eq!(shard.next_closed().map(|(_, reason)| reason), expected);
+    }
+}

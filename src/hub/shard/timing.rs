@@ -36,6 +36,13 @@ impl Shard {
         }
     }
 
+    /// The socket of this slot took bytes that were held, not all of them: it is slow, not stalled.
+    pub fn progressed(&mut self, slot: u32, now: Now) {
+        if let Some(subscriber) = self.subscribers.get_mut(slot as usize) {
+            subscriber.wrote_ms = now.ms;
+        }
+    }
+
     pub(super) fn arm(&mut self, slot: u32) {
         let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { return };
         let deadline_ms = subscriber.deadline_ms(&self.settings);
@@ -71,17 +78,18 @@ impl Subscriber {
     /// Sends a heartbeat; false when the peer is gone.
     fn beat(&mut self, slot: u32, now: Now, wire: &mut impl Wire) -> bool {
         let comment = self.framing.comment();
-        let taken = match wire.send(slot, comment) {
-            Sent::Bytes(taken) => taken,
-            Sent::Full => 0,
+        let (taken, is_held) = match wire.send(slot, comment) {
+            Sent::Bytes(taken) => (taken, false),
+            Sent::Held(taken) => (taken, true),
+            Sent::Full => (0, true),
             Sent::Gone => return false,
         };
         self.wrote_ms = now.ms;
         self.carry(self.framing.comment_span());
         if taken < comment.len() {
             self.ahead = Some(Ahead::new(&comment[taken..]));
-            self.blocked = true;
         }
+        self.blocked = is_held || taken < comment.len();
         true
     }
 

@@ -47,9 +47,10 @@ impl Subscriber {
                 return Written::All(bytes_taken);
             }
             let offered = bytes.len();
-            let taken = match wire.send(slot, bytes) {
-                Sent::Bytes(taken) => taken,
-                Sent::Full => 0,
+            let (taken, is_full) = match wire.send(slot, bytes) {
+                Sent::Bytes(taken) => (taken, taken < offered),
+                Sent::Held(taken) => (taken, true),
+                Sent::Full => (0, true),
                 Sent::Gone => return Written::Gone,
             };
             if taken > 0 {
@@ -57,7 +58,7 @@ impl Subscriber {
                 bytes_taken += taken;
             }
             self.advance(taken, taken == offered, outboxes);
-            if taken < offered {
+            if is_full {
                 self.blocked = true;
                 return Written::Some(bytes_taken);
             }

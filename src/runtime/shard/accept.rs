@@ -10,6 +10,8 @@ use tracing::{info, warn};
 use super::{Connected, ShardLoop, Stage, Stop, key_of};
 use crate::limits::{ACCEPT_BATCH_MAX, ACCEPT_PAUSE_MS, DRAIN_GRACE_MS};
 use crate::runtime::connection::Requesting;
+use crate::runtime::tls::Acceptor;
+use crate::runtime::transport::Transport;
 
 /// The key of the listener in the epoll set; connections have smaller ones.
 pub(super) const LISTENER_KEY: u64 = u64::MAX;
@@ -73,7 +75,13 @@ impl ShardLoop {
             match acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok((socket, peer)) => {
                     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                    self.open(Requesting::new(socket, peer, self.now.ms));
+                    match self.parts.tls.as_ref().map(Acceptor::session).transpose() {
+                        Ok(session) => {
+                            self.open(Requesting::new(Transport::new(socket, session), peer, self.now.ms));
+                        }
+                        // It is closed; the next one may fare better.
+                        Err(error) => warn!(?peer, %error, "a TLS session cannot be made"),
+                    }
                 }
                 Err(Errno::AGAIN) => {
                     self.accept.ready = false;
@@ -96,7 +104,7 @@ impl ShardLoop {
         let serial = self.next_serial;
         let entry = self.connections.vacant_entry();
         let number = entry.key() as u32;
-        if let Err(error) = self.readiness.add(requesting.socket.as_fd(), key_of(number, serial)) {
+        if let Err(error) = self.readiness.add(requesting.transport.as_fd(), key_of(number, serial)) {
             return self.accept.pause(self.now.ms, &format!("epoll refuses a socket: {error}"));
         }
         // A request that is here already is an event of the next round, which is cheaper than to look in vain.
@@ -158,9 +166,13 @@ impl ShardLoop {
     }
 
     fn close_idle(&mut self) {
-        self.connections.retain(
-            |_, connected| !matches!(&connected.stage, Stage::Requesting(requesting) if requesting.is_idle()),
-        );
+        self.connections.retain(|_, connected| match &mut connected.stage {
+            Stage::Requesting(requesting) if requesting.is_idle() => {
+                requesting.transport.part();
+                false
+            }
+            _ => true,
+        });
     }
 }
 

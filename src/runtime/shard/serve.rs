@@ -16,7 +16,7 @@ use crate::http::status::Status;
 use crate::hub::gate::{Answer, Decision, Publisher, Subscription};
 use crate::hub::sequencer::{Publication, Ticket};
 use crate::hub::shard::Joining;
-use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURNS_MAX};
+use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURNS_MAX, TLS_HANDSHAKE_TURNS};
 use crate::runtime::connection::{Flushed, Overdue, Received, Requesting, Waiting};
 use crate::runtime::librarian::Question;
 
@@ -54,10 +54,12 @@ impl ShardLoop {
 
     /// Begins a round of turns with the connections that wait for one; answers whether there were any.
     pub(super) fn take_turns(&mut self) -> bool {
-        let count = self.turns.len().min(SERVE_TURNS_MAX);
-        self.turns_left = SERVE_TURNS_MAX - count;
+        let count = self.turns.len();
+        self.turns_left = SERVE_TURNS_MAX;
         for _ in 0..count {
+            let Some(left) = self.turns_left.checked_sub(1) else { break };
             let Some((number, serial)) = self.turns.pop_front() else { break };
+            self.turns_left = left;
             if self.connections.get(number as usize).is_some_and(|connected| connected.serial == serial) {
                 self.with(number, |this, connection| {
                     connection.has_turn = false;
@@ -82,9 +84,7 @@ impl ShardLoop {
         connection.armed_ms = u64::MAX;
         match connection.overdue(&self.parts.timeouts, now_ms) {
             Overdue::Nothing => self.drive(number),
-            Overdue::Close => {
-                self.connections.remove(number as usize);
-            }
+            Overdue::Close => self.with(number, |_, _| Fate::Closes),
             Overdue::Timeout => self.with(number, |this, connection| {
                 let text = "Request Timeout: the request did not arrive in time";
                 let response = Response::text(Status::RequestTimeout, text);
@@ -147,11 +147,17 @@ impl ShardLoop {
         };
         let stage = match work(self, &mut connection) {
             Fate::Closes => {
+                connection.transport.part();
                 self.connections.remove(number as usize);
                 return;
             }
             Fate::Streams(slot) => {
-                self.sockets.attach(slot, Socket { fd: connection.socket, connection: number });
+                let is_tls = connection.transport.is_tls();
+                self.sockets.attach(slot, Socket { transport: connection.transport, connection: number });
+                if is_tls {
+                    // What came with the request is read already, or no event will tell of it.
+                    self.attend(slot);
+                }
                 Stage::Streaming(slot)
             }
             fate @ (Fate::Waits | Fate::Yields) => {
@@ -176,7 +182,7 @@ impl ShardLoop {
         std::mem::replace(&mut connected.awaits_writable, true)
             || self
                 .readiness
-                .await_writable(connection.socket.as_fd(), key_of(number, connected.serial))
+                .await_writable(connection.transport.as_fd(), key_of(number, connected.serial))
                 .is_ok()
     }
 
@@ -200,11 +206,17 @@ impl ShardLoop {
             }
             let step = if connection.is_lingering() { Step::NeedMore } else { self.step(connection) };
             match step {
-                Step::NeedMore => match connection.receive(&mut self.read_buffer, self.now.ms) {
-                    Received::Some(count) => bytes += count,
-                    Received::Nothing => return Fate::Waits,
-                    Received::End => return Fate::Closes,
-                },
+                Step::NeedMore => {
+                    let is_handshake = connection.transport.is_handshaking();
+                    match connection.receive(&mut self.read_buffer, self.now.ms) {
+                        Received::Some(count) => bytes += count,
+                        Received::Nothing => return Fate::Waits,
+                        Received::End => return Fate::Closes,
+                    }
+                    if is_handshake {
+                        self.turns_left = self.turns_left.saturating_sub(TLS_HANDSHAKE_TURNS);
+                    }
+                }
                 Step::Refused(refusal) => {
                     let answer = self.refusal(connection, Response::refusal(refusal), &refusal.to_string());
                     self.give(connection, &answer);

@@ -1,0 +1,130 @@
+//! TLS between generator and hub, for `--tls`: the certificate of a hub that is started here, and the client's side of a
+//! connection. Its cryptography is the generator's own time, which is no figure of the hub.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+use crate::net;
+
+/// The name in the certificate.
+const NAME: &str = "localhost";
+/// The files of the certificate and its key.
+pub(crate) const CERTIFICATE_FILE: &str = "cert.pem";
+/// See [`CERTIFICATE_FILE`].
+pub(crate) const KEY_FILE: &str = "key.pem";
+/// Plaintext given to rustls at once: what it makes of it waits for the socket.
+const RECORD_BYTES: usize = 16 << 10;
+
+/// Makes a certificate and its key, in two files of `folder`; answers clients that trust it.
+pub(crate) fn prepare(folder: &Path) -> Result<Arc<ClientConfig>, String> {
+    let made = rcgen::generate_simple_self_signed(vec![NAME.to_owned()]);
+    let made = made.map_err(|error| format!("a certificate cannot be made: {error}"))?;
+    let write = |name: &str, text: String| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    write(CERTIFICATE_FILE, made.cert.pem())?;
+    write(KEY_FILE, made.signing_key.serialize_pem())?;
+    let mut roots = RootCertStore::empty();
+    let fault = |error: rustls::Error| format!("TLS: {error}");
+    roots.add(made.cert.der().clone()).map_err(fault)?;
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(fault)?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Every connection is a whole handshake, as those of clients that come for the first time are.
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// The client's side of one connection.
+#[derive(Debug)]
+pub(crate) struct Session(Box<ClientConnection>);
+
+/// A socket that does not block, as rustls reads and writes it.
+struct Io<'s>(&'s OwnedFd);
+
+impl io::Read for Io<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        net::receive(self.0, buffer)?.ok_or_else(|| ErrorKind::WouldBlock.into())
+    }
+}
+
+impl io::Write for Io<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match net::send(self.0, bytes)? {
+            0 if !bytes.is_empty() => Err(ErrorKind::WouldBlock.into()),
+            sent => Ok(sent),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Session {
+    /// A session that has sent nothing.
+    pub(crate) fn new(config: &Arc<ClientConfig>) -> Result<Self, Errno> {
+        let name = NAME.try_into().map_err(|_| Errno::INVAL)?;
+        let connection = ClientConnection::new(Arc::clone(config), name).map_err(|_| Errno::INVAL)?;
+        Ok(Self(Box::new(connection)))
+    }
+
+    /// Reads what is there, as [`net::receive`] does.
+    pub(crate) fn receive(&mut self, socket: &OwnedFd, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
+        let read = self.0.read_tls(&mut Io(socket));
+        match read {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(_) => return Err(Errno::CONNRESET),
+        }
+        self.0.process_new_packets().map_err(|_| Errno::PROTO)?;
+        self.flush(socket)?;
+        match self.0.reader().read(buffer) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            // It was cut without a word.
+            Err(_) => Err(Errno::CONNRESET),
+        }
+    }
+
+    /// Takes bytes, unless some wait for the socket; 0 when it takes nothing now.
+    pub(crate) fn send(&mut self, socket: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
+        self.flush(socket)?;
+        if self.is_holding() {
+            return Ok(0);
+        }
+        let record = &bytes[..bytes.len().min(RECORD_BYTES)];
+        let taken = self.0.writer().write(record).map_err(|_| Errno::PROTO)?;
+        self.flush(socket)?;
+        Ok(taken)
+    }
+
+    /// Whether bytes that were taken wait for the socket.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.0.wants_write()
+    }
+
+    /// Whether the handshake is under way.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.0.is_handshaking()
+    }
+
+    fn flush(&mut self, socket: &OwnedFd) -> Result<(), Errno> {
+        while self.0.wants_write() {
+            match self.0.write_tls(&mut Io(socket)) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(_) => return Err(Errno::PIPE),
+            }
+        }
+        Ok(())
+    }
+}

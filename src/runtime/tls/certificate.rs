@@ -1,0 +1,160 @@
+//! The certificate and its key: two files in PEM form, read and checked before anything is served with them.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::{Error as PemError, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys};
+use x509_cert::der::Decode as _;
+
+use crate::limits::{CERTIFICATE_FILE_BYTES_MAX, CERTIFICATE_WARNING_MS};
+
+/// Where the certificate and its key are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// `CERT_FILE`: the certificate, then those that lead from it to an authority.
+    pub certificate: PathBuf,
+    /// `KEY_FILE`.
+    pub key: PathBuf,
+}
+
+/// Why the two files cannot be served with. The text names the file.
+#[derive(Debug)]
+pub enum CertificateError {
+    /// It cannot be opened or read.
+    Unreadable(PathBuf, io::Error),
+    /// It is larger than [`CERTIFICATE_FILE_BYTES_MAX`].
+    TooLarge(PathBuf),
+    /// It is no PEM.
+    NotPem(PathBuf, PemError),
+    /// It holds no certificate.
+    NoCertificate(PathBuf),
+    /// It holds no key that is not encrypted.
+    NoKey(PathBuf),
+    /// Its first certificate is no certificate of X.509.
+    Malformed(PathBuf, String),
+    /// rustls cannot sign with the key.
+    KeyUnusable(PathBuf, Error),
+    /// The key belongs to another certificate.
+    WrongPair(Files),
+    /// The certificate has expired; when, in milliseconds since the Unix epoch.
+    Expired(PathBuf, u64),
+    /// rustls refuses its own configuration.
+    Configuration(Error),
+}
+
+impl fmt::Display for CertificateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
+            Self::TooLarge(path) => {
+                write!(f, "{} has more than {CERTIFICATE_FILE_BYTES_MAX} bytes", path.display())
+            }
+            Self::NotPem(path, error) => write!(f, "{} is not in PEM form: {error}", path.display()),
+            Self::NoCertificate(path) => write!(f, "{} holds no certificate in PEM form", path.display()),
+            Self::NoKey(path) => {
+                write!(f, "{} holds no private key in PEM form without a passphrase", path.display())
+            }
+            Self::Malformed(path, error) => {
+                write!(f, "{} holds a certificate that cannot be understood: {error}", path.display())
+            }
+            Self::KeyUnusable(path, error) => {
+                write!(f, "{} holds a private key that cannot be used: {error}", path.display())
+            }
+            Self::WrongPair(files) => {
+                let (key, certificate) = (files.key.display(), files.certificate.display());
+                write!(f, "the private key in {key} is not that of the certificate in {certificate}")
+            }
+            Self::Expired(path, at_ms) => {
+                write!(f, "the certificate in {} expired at {}", path.display(), date(*at_ms))
+            }
+            Self::Configuration(error) => write!(f, "TLS cannot be set up: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for CertificateError {}
+
+/// A certificate with its key, fit to be served.
+#[derive(Debug)]
+pub(super) struct Certificate {
+    pub(super) key: Arc<CertifiedKey>,
+    /// Milliseconds since the Unix epoch.
+    pub(super) expires_ms: u64,
+}
+
+impl Certificate {
+    /// Reads both files.
+    ///
+    /// # Errors
+    /// What is wrong with them, [`CertificateError`].
+    pub(super) fn read(
+        files: &Files,
+        provider: &CryptoProvider,
+        unix_ms: u64,
+    ) -> Result<Self, CertificateError> {
+        let path = &files.certificate;
+        let pem = read_file(path)?;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        let chain = chain.map_err(|error| CertificateError::NotPem(path.clone(), error))?;
+        let first = chain.first().ok_or_else(|| CertificateError::NoCertificate(path.clone()))?;
+        let expires_ms =
+            expires_ms(first).map_err(|error| CertificateError::Malformed(path.clone(), error))?;
+        let key = PrivateKeyDer::from_pem_slice(&read_file(&files.key)?).map_err(|error| match error {
+            PemError::NoItemsFound => CertificateError::NoKey(files.key.clone()),
+            error => CertificateError::NotPem(files.key.clone(), error),
+        })?;
+        let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                CertificateError::WrongPair(files.clone())
+            }
+            Error::InvalidCertificate(error) => {
+                CertificateError::Malformed(path.clone(), format!("{error:?}"))
+            }
+            error => CertificateError::KeyUnusable(files.key.clone(), error),
+        })?;
+        if expires_ms <= unix_ms {
+            return Err(CertificateError::Expired(path.clone(), expires_ms));
+        }
+        Ok(Self { key: Arc::new(key), expires_ms })
+    }
+
+    /// What the operator should know of the time that is left.
+    pub(super) fn warning(&self, files: &Files, unix_ms: u64) -> Option<String> {
+        let path = files.certificate.display();
+        let at = date(self.expires_ms);
+        if self.expires_ms <= unix_ms {
+            return Some(format!("the certificate in {path} expired at {at}: clients refuse it; replace it"));
+        }
+        let is_near = self.expires_ms - unix_ms <= CERTIFICATE_WARNING_MS;
+        is_near.then(|| format!("the certificate in {path} expires at {at}: replace it before"))
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, CertificateError> {
+    let mut bytes = Vec::new();
+    let read =
+        File::open(path).and_then(|file| file.take(CERTIFICATE_FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    read.map_err(|error| CertificateError::Unreadable(path.to_owned(), error))?;
+    if bytes.len() as u64 > CERTIFICATE_FILE_BYTES_MAX {
+        return Err(CertificateError::TooLarge(path.to_owned()));
+    }
+    Ok(bytes)
+}
+
+fn expires_ms(der: &CertificateDer<'_>) -> Result<u64, String> {
+    let certificate = x509_cert::Certificate::from_der(der).map_err(|error| error.to_string())?;
+    let not_after = certificate.tbs_certificate.validity.not_after;
+    Ok(not_after.to_unix_duration().as_millis() as u64)
+}
+
+fn date(unix_ms: u64) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
+}

@@ -1,0 +1,83 @@
+//! TLS: the configuration that all shards share, the certificate in it, and the sessions.
+//!
+//! Invariants worth naming:
+//! - a certificate is checked as a whole before it is served, and one that is not fit never takes the place of one that is;
+//! - sessions that can be resumed are with the client (tickets), never here: memory does not grow with them;
+//! - a new certificate is for new handshakes; nobody who is connected notices.
+//!
+//! The protocols offered (ALPN) are one list, and the certificate is chosen in one place, which sees the names and the
+//! protocols that the client asks for.
+
+pub(super) mod certificate;
+pub(super) mod session;
+pub(super) mod watch;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+
+use certificate::CertificateError;
+use session::{Bench, Session};
+
+/// The application protocols that are spoken, the preferred one first (RFC 7301).
+const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+
+/// Tickets given with a TLS 1.3 handshake: a browser's next connection resumes with it, and gets another.
+const TICKETS: usize = 1;
+
+/// Makes sessions for the connections of one shard.
+pub(super) struct Acceptor {
+    config: Arc<ServerConfig>,
+    bench: Rc<RefCell<Bench>>,
+}
+
+impl Acceptor {
+    /// For the calling thread's shard.
+    pub(super) fn new(config: Arc<ServerConfig>) -> Self {
+        Self { config, bench: Rc::new(RefCell::new(Bench::new())) }
+    }
+
+    /// The session of a fresh connection.
+    ///
+    /// # Errors
+    /// What rustls finds wrong with the configuration.
+    pub(super) fn session(&self) -> Result<Box<Session>, rustls::Error> {
+        Session::new(Arc::clone(&self.config), Rc::clone(&self.bench)).map(Box::new)
+    }
+}
+
+/// The certificate that new handshakes are answered with.
+#[derive(Debug)]
+struct Served(RwLock<Arc<CertifiedKey>>);
+
+impl Served {
+    fn replace(&self, key: Arc<CertifiedKey>) {
+        // Nobody panics with the lock in hand; and if so, what it guards is one pointer, which is whole.
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+    }
+}
+
+impl ResolvesServerCert for Served {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// What all shards serve with.
+fn configure(served: Arc<Served>) -> Result<ServerConfig, CertificateError> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+    let builder =
+        builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(CertificateError::Configuration)?;
+    let mut config = builder.with_no_client_auth().with_cert_resolver(served);
+    config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
+    config.ticketer = Ticketer::new().map_err(CertificateError::Configuration)?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = TICKETS;
+    Ok(config)
+}

@@ -1,0 +1,374 @@
+//! TLS on one connection: rustls between the bytes of the socket and those of HTTP, without buffers of its own.
+//!
+//! rustls is driven through its unbuffered interface. What is received and what is encrypted passes through a bench that
+//! all sessions of a shard share; a session keeps only what is left over: the beginning of a record, plaintext that HTTP
+//! had no room for, encrypted bytes that the socket has not taken. An idle one keeps nothing but its keys.
+//!
+//! Invariants worth naming:
+//! - every whole record is deciphered when it is read, so what is left of the input is the beginning of one;
+//! - nothing is encrypted while encrypted bytes wait, so those are one record, or our side of a handshake;
+//! - after a failure nothing is deciphered, and nothing follows the alert.
+
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustix::net::{Shutdown, shutdown};
+use rustls::ServerConfig;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
+use tracing::{debug, error};
+
+use crate::hub::shard::Sent;
+use crate::limits::{
+    READ_BYTES_MAX, TLS_INCOMING_BYTES_MAX, TLS_OUTGOING_BYTES_MAX, TLS_RECORD_BYTES_MAX,
+    TLS_SEALED_BYTES_MAX, TLS_STEPS_MAX, TLS_STREAM_BYTES_MAX,
+};
+use crate::runtime::transport::{Flushed, Gone, Read, receive_raw, send_plain};
+
+/// The answer to a request that came without TLS: its client would be told nothing that people can read.
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 50\r\nConnection: close\r\n\r\nBad Request: this port takes HTTPS, not plain HTTP";
+
+/// Where the bytes of a shard's sessions pass through.
+pub(in crate::runtime) struct Bench {
+    /// What was received: what a session had left over, and what a read adds to it.
+    input: Box<[u8]>,
+    /// What is to be sent: one record, and what goes before it.
+    output: Box<[u8]>,
+}
+
+impl Bench {
+    /// The bench of one shard.
+    pub(in crate::runtime) fn new() -> Self {
+        Self {
+            input: vec![0; TLS_INCOMING_BYTES_MAX + READ_BYTES_MAX].into(),
+            output: vec![0; TLS_SEALED_BYTES_MAX].into(),
+        }
+    }
+}
+
+/// The server's side of one TLS connection.
+pub(in crate::runtime) struct Session {
+    tls: UnbufferedServerConnection,
+    bench: Rc<RefCell<Bench>>,
+    /// The beginning of a record.
+    incoming: Vec<u8>,
+    /// Deciphered, and not yet read.
+    plain: Vec<u8>,
+    /// Encrypted, and not taken by the socket.
+    outgoing: Vec<u8>,
+    outgoing_sent: usize,
+    /// Bytes received since the connection became a stream; `None` before.
+    attended_bytes: Option<usize>,
+    state: State,
+    /// The client has said that it sends nothing more.
+    peer_closed: bool,
+    /// The socket's own end follows the last byte of `outgoing`.
+    ends: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing was received.
+    Fresh,
+    Handshaking,
+    Open,
+    /// Nothing more is encrypted: the alert that says so was.
+    Closed,
+}
+
+impl Session {
+    /// A session of which no byte was received.
+    ///
+    /// # Errors
+    /// What rustls finds wrong with the configuration.
+    pub(in crate::runtime) fn new(
+        config: Arc<ServerConfig>,
+        bench: Rc<RefCell<Bench>>,
+    ) -> Result<Self, rustls::Error> {
+        Ok(Self {
+            tls: UnbufferedServerConnection::new(config)?,
+            bench,
+            incoming: Vec::new(),
+            plain: Vec::new(),
+            outgoing: Vec::new(),
+            outgoing_sent: 0,
+            attended_bytes: None,
+            state: State::Fresh,
+            peer_closed: false,
+            ends: false,
+        })
+    }
+
+    /// See [`Transport::is_handshaking`](super::super::transport::Transport::is_handshaking).
+    pub(in crate::runtime) fn is_handshaking(&self) -> bool {
+        matches!(self.state, State::Fresh | State::Handshaking)
+    }
+
+    /// Whether encrypted bytes wait.
+    pub(in crate::runtime) fn is_held(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Encrypts bytes, a record at a time, as long as the socket takes all of one.
+    pub(in crate::runtime) fn send(&mut self, socket: &OwnedFd, bytes: &[u8]) -> Sent {
+        match self.flush(socket) {
+            Ok(Flushed::All) => {}
+            Ok(Flushed::Some | Flushed::Nothing) => return Sent::Full,
+            Err(Gone) => return Sent::Gone,
+        }
+        if self.state != State::Open {
+            return Sent::Gone;
+        }
+        let bench = Rc::clone(&self.bench);
+        let output = &mut *bench.borrow_mut().output;
+        let mut taken = 0;
+        for record in bytes.chunks(TLS_RECORD_BYTES_MAX) {
+            let Some(sealed) = self.seal(Seal::Data(record), output) else { return Sent::Gone };
+            taken += record.len();
+            match self.write(socket, &output[..sealed]) {
+                Ok(true) => {}
+                Ok(false) => return Sent::Held(taken),
+                Err(Gone) => return Sent::Gone,
+            }
+        }
+        Sent::Bytes(taken)
+    }
+
+    /// See [`Transport::flush`](super::super::transport::Transport::flush).
+    pub(in crate::runtime) fn flush(&mut self, socket: &OwnedFd) -> Result<Flushed, Gone> {
+        let before = self.outgoing_sent;
+        while self.outgoing_sent < self.outgoing.len() {
+            match send_plain(socket, &self.outgoing[self.outgoing_sent..]) {
+                Sent::Bytes(taken) => self.outgoing_sent += taken,
+                Sent::Held(_) | Sent::Full if self.outgoing_sent > before => return Ok(Flushed::Some),
+                Sent::Held(_) | Sent::Full => return Ok(Flushed::Nothing),
+                Sent::Gone => return Err(Gone),
+            }
+        }
+        if self.outgoing_sent > 0 {
+            self.outgoing = Vec::new();
+            self.outgoing_sent = 0;
+        }
+        if std::mem::take(&mut self.ends) {
+            // A socket that cannot be shut down is gone already, which the next read tells.
+            let _ = shutdown(socket, Shutdown::Write);
+        }
+        Ok(Flushed::All)
+    }
+
+    /// Reads and deciphers what is there, into `into`; what it has no room for is kept, a record at most.
+    pub(in crate::runtime) fn receive(&mut self, socket: &OwnedFd, into: &mut [u8]) -> Read {
+        if !self.plain.is_empty() {
+            let count = self.plain.len().min(into.len());
+            into[..count].copy_from_slice(&self.plain[..count]);
+            self.plain.drain(..count);
+            if self.plain.is_empty() {
+                self.plain = Vec::new();
+            }
+            return Read::Bytes(count);
+        }
+        if self.peer_closed || self.state == State::Closed {
+            return Read::End;
+        }
+        let bench = Rc::clone(&self.bench);
+        let Bench { input, output } = &mut *bench.borrow_mut();
+        let kept = self.incoming.len();
+        let room = into.len().min(READ_BYTES_MAX);
+        let count = match receive_raw(socket, &mut input[kept..kept + room]) {
+            Read::Bytes(count) if count > 0 => count,
+            other => return other,
+        };
+        input[..kept].copy_from_slice(&self.incoming);
+        if let Some(bytes) = &mut self.attended_bytes {
+            *bytes += count;
+        }
+        if self.state == State::Fresh {
+            self.state = State::Handshaking;
+            if input[0].is_ascii_uppercase() {
+                self.outgoing = NOT_TLS.to_vec();
+                return self.fail(socket);
+            }
+        }
+        let opened = self.open(&mut input[..kept + count], output, into);
+        match (opened, self.flush(socket)) {
+            (_, Err(Gone)) => Read::End,
+            (Err(Failed), _) => self.fail(socket),
+            (Ok(0), _) if self.peer_closed => Read::End,
+            (Ok(count), _) => Read::Bytes(count),
+        }
+    }
+
+    /// See [`Transport::attend`](super::super::transport::Transport::attend).
+    pub(in crate::runtime) fn attend(&mut self, socket: &OwnedFd, buffer: &mut [u8]) -> bool {
+        self.plain = Vec::new();
+        while *self.attended_bytes.get_or_insert(0) <= TLS_STREAM_BYTES_MAX {
+            match self.receive(socket, buffer) {
+                Read::Bytes(_) => {}
+                Read::Nothing => return true,
+                Read::End | Read::Broken => return false,
+            }
+        }
+        false
+    }
+
+    /// See [`Transport::end`](super::super::transport::Transport::end).
+    pub(in crate::runtime) fn end(&mut self, socket: &OwnedFd) {
+        self.ends = true;
+        if self.state == State::Open {
+            self.state = State::Closed;
+            let bench = Rc::clone(&self.bench);
+            let output = &mut *bench.borrow_mut().output;
+            if let Some(sealed) = self.seal(Seal::CloseNotify, output) {
+                self.outgoing.extend_from_slice(&output[..sealed]);
+            }
+        }
+        // Who is gone is told by the next read.
+        let _ = self.flush(socket);
+    }
+
+    /// See [`Transport::part`](super::super::transport::Transport::part).
+    pub(in crate::runtime) fn part(&mut self, socket: &OwnedFd) {
+        // Behind a record that was cut there is no clean end.
+        if self.state == State::Open && !self.is_held() {
+            self.end(socket);
+        }
+    }
+
+    fn fail(&mut self, socket: &OwnedFd) -> Read {
+        self.state = State::Closed;
+        self.incoming = Vec::new();
+        self.ends = true;
+        match self.flush(socket) {
+            Ok(_) => Read::Broken,
+            Err(Gone) => Read::End,
+        }
+    }
+
+    /// Writes a record; keeps what the socket does not take, and answers whether it took all.
+    fn write(&mut self, socket: &OwnedFd, sealed: &[u8]) -> Result<bool, Gone> {
+        let taken = match send_plain(socket, sealed) {
+            Sent::Bytes(taken) => taken,
+            Sent::Held(_) | Sent::Full => 0,
+            Sent::Gone => return Err(Gone),
+        };
+        if taken < sealed.len() {
+            self.outgoing = sealed[taken..].to_vec();
+        }
+        Ok(taken == sealed.len())
+    }
+
+    /// Encrypts one record into `output`, behind what rustls has to say first; answers the bytes of it.
+    fn seal(&mut self, what: Seal<'_>, output: &mut [u8]) -> Option<usize> {
+        let mut written = 0;
+        for _ in 0..TLS_STEPS_MAX {
+            let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut self.incoming);
+            match state.ok()? {
+                ConnectionState::EncodeTlsData(mut data) => {
+                    written += data.encode(&mut output[written..]).ok()?;
+                }
+                ConnectionState::TransmitTlsData(data) => data.done(),
+                ConnectionState::WriteTraffic(mut traffic) => {
+                    let sealed = match what {
+                        Seal::Data(bytes) => traffic.encrypt(bytes, &mut output[written..]),
+                        Seal::CloseNotify => traffic.queue_close_notify(&mut output[written..]),
+                    };
+                    return Some(written + sealed.ok()?);
+                }
+                ConnectionState::PeerClosed => self.peer_closed = true,
+                _ => return None,
+            }
+            self.incoming.drain(..discard);
+        }
+        None
+    }
+
+    /// Deciphers `input`, of which every whole record is done with afterwards; answers the bytes put into `into`. What is to
+    /// be answered is in `outgoing`. A panic in here is a defect that one client has met; it must not end all others.
+    fn open(&mut self, input: &mut [u8], output: &mut [u8], into: &mut [u8]) -> Result<usize, Failed> {
+        let opened = catch_unwind(AssertUnwindSafe(|| self.decipher(input, output, into)));
+        opened.unwrap_or_else(|_| {
+            error!("a TLS connection made the hub panic; it was closed");
+            Err(Failed)
+        })
+    }
+
+    fn decipher(&mut self, input: &mut [u8], output: &mut [u8], into: &mut [u8]) -> Result<usize, Failed> {
+        let (mut start, mut filled) = (0, 0);
+        for _ in 0..TLS_STEPS_MAX {
+            let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut input[start..]);
+            match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        let payload = record.map_err(|_| Failed)?.payload;
+                        let fits = payload.len().min(into.len() - filled);
+                        into[filled..filled + fits].copy_from_slice(&payload[..fits]);
+                        filled += fits;
+                        self.plain.extend_from_slice(&payload[fits..]);
+                    }
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    let count = data.encode(output).map_err(|_| Failed)?;
+                    self.outgoing.extend_from_slice(&output[..count]);
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.peer_closed = true,
+                Ok(ConnectionState::WriteTraffic(_) | ConnectionState::BlockedHandshake) => {
+                    if self.is_handshaking() && !self.tls.is_handshaking() {
+                        self.state = State::Open;
+                        self.opened();
+                    }
+                    self.keep(&input[start + discard..])?;
+                    return Ok(filled);
+                }
+                Ok(_) => return Err(Failed),
+                Err(error) => {
+                    debug!(%error, "a TLS connection failed");
+                    self.alert(&mut input[start + discard..], output);
+                    return Err(Failed);
+                }
+            }
+            start += discard;
+        }
+        Err(Failed)
+    }
+
+    /// The alert behind a failure, if there is one, and what goes before it. The input is not looked at again, which
+    /// would fail once more.
+    fn alert(&mut self, input: &mut [u8], output: &mut [u8]) {
+        while self.tls.wants_write() && self.outgoing.len() <= TLS_OUTGOING_BYTES_MAX {
+            let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut data)), .. } =
+                self.tls.process_tls_records(input)
+            else {
+                return;
+            };
+            let Ok(count) = data.encode(output) else { return };
+            self.outgoing.extend_from_slice(&output[..count]);
+        }
+    }
+
+    fn keep(&mut self, rest: &[u8]) -> Result<(), Failed> {
+        self.incoming = rest.to_vec();
+        let is_bounded =
+            self.incoming.len() <= TLS_INCOMING_BYTES_MAX && self.outgoing.len() <= TLS_OUTGOING_BYTES_MAX;
+        if is_bounded { Ok(()) } else { Err(Failed) }
+    }
+
+    fn opened(&self) {
+        let protocol = self.tls.alpn_protocol().map(String::from_utf8_lossy);
+        debug!(version = ?self.tls.protocol_version(), ?protocol, kind = ?self.tls.handshake_kind(), "TLS handshake");
+    }
+}
+
+/// What is encrypted.
+#[derive(Clone, Copy)]
+enum Seal<'b> {
+    Data(&'b [u8]),
+    CloseNotify,
+}
+
+/// The bytes were no TLS that this side understands; the alert that says so is in `outgoing`.
+struct Failed;

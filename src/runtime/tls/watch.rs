@@ -1,0 +1,107 @@
+//! The certificate through the life of the hub: read at start, again when its files change or a signal says so, and
+//! warned of before it expires.
+//!
+//! Two files are not replaced at once, so a change is believed when two looks find the same. Files that cannot be served
+//! with leave the certificate as it is, and are told of once; the next change is looked at anew.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::default_provider;
+use tracing::{info, warn};
+
+use super::certificate::{Certificate, CertificateError, Files};
+use super::{Served, configure};
+use crate::limits::{CERTIFICATE_LOOK_MS, CERTIFICATE_WARNING_EVERY_MS};
+use crate::runtime::clock;
+
+/// The files, and what is served of them.
+pub(in crate::runtime) struct Keeper {
+    files: Files,
+    certificate: Certificate,
+    served: Arc<Served>,
+    config: Arc<ServerConfig>,
+    /// The files as they were when they were last read.
+    read: Stamps,
+    /// The files as the last look found them.
+    seen: Stamps,
+    next_look: Instant,
+    warned_ms: Option<u64>,
+}
+
+/// What changes when a file does: its place, its length and when it was written; `None` when it is not there.
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
+type Stamps = [Stamp; 2];
+
+impl Keeper {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(in crate::runtime) fn open(files: Files) -> Result<Self, CertificateError> {
+        let read = stamps(&files);
+        let certificate = Certificate::read(&files, &default_provider(), clock::unix_ms())?;
+        let served = Arc::new(Served(RwLock::new(Arc::clone(&certificate.key))));
+        let config = Arc::new(configure(Arc::clone(&served))?);
+        let next_look = Instant::now() + Duration::from_millis(CERTIFICATE_LOOK_MS);
+        Ok(Self { files, certificate, served, config, read, seen: read, next_look, warned_ms: None })
+    }
+
+    /// What the shards serve with.
+    pub(in crate::runtime) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// When [`Self::look`] has to be called next.
+    pub(in crate::runtime) fn next_look(&self) -> Instant {
+        self.next_look
+    }
+
+    /// Looks whether the files have changed, and how long the certificate is good for.
+    pub(in crate::runtime) fn look(&mut self) {
+        self.next_look = Instant::now() + Duration::from_millis(CERTIFICATE_LOOK_MS);
+        let found = stamps(&self.files);
+        if std::mem::replace(&mut self.seen, found) == found && found != self.read {
+            self.reload();
+        }
+        self.warn();
+    }
+
+    /// Reads the files again, whether they have changed or not.
+    pub(in crate::runtime) fn reload(&mut self) {
+        self.read = stamps(&self.files);
+        self.seen = self.read;
+        let path = self.files.certificate.display();
+        match Certificate::read(&self.files, &default_provider(), clock::unix_ms()) {
+            Ok(certificate) => {
+                self.served.replace(Arc::clone(&certificate.key));
+                self.certificate = certificate;
+                self.warned_ms = None;
+                info!(file = %path, "new connections get the certificate as it is now");
+            }
+            Err(error) => warn!("{error}; the certificate stays as it was"),
+        }
+    }
+
+    /// Warns of a certificate that expires soon, when it is time to.
+    pub(in crate::runtime) fn warn(&mut self) {
+        let now_ms = clock::unix_ms();
+        let is_time = self.warned_ms.is_none_or(|at_ms| now_ms >= at_ms + CERTIFICATE_WARNING_EVERY_MS);
+        if let Some(warning) = self.certificate.warning(&self.files, now_ms).filter(|_| is_time) {
+            self.warned_ms = Some(now_ms);
+            warn!("{warning}");
+        }
+    }
+}
+
+fn stamps(files: &Files) -> Stamps {
+    [stamp(&files.certificate), stamp(&files.key)]
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
+}
