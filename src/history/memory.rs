@@ -51,8 +51,8 @@ impl MemoryHistory {
     fn insert(&mut self, frame: &Arc<Frame>, unix_ms: u64) -> Placed {
         let position = self.newest.next();
         let id = frame.id().as_str();
-        let placed =
-            Placed { position, frame: Arc::clone(frame), first_of_id: self.held.first_with_id(id).is_none() };
+        let first_of_id = frame.has_made_id() || self.held.first_with_id(id).is_none();
+        let placed = Placed { position, frame: Arc::clone(frame), first_of_id };
         let stamped = Stamped { placed: placed.clone(), unix_ms };
         self.held.by_position.insert(position, stamped);
         self.held.by_id.insert((id.into(), position));

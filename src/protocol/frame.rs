@@ -22,6 +22,7 @@ pub struct Frame {
     plain: Chunk,
     pieces: Pieces,
     id: EventId,
+    has_made_id: bool,
     topics: Box<[Topic]>,
     audience: Audience,
 }
@@ -43,12 +44,14 @@ impl Frame {
     /// Encodes an update: `event`, `retry`, `id`, `data`, in this order (PROTOCOL section 2).
     pub fn encode(update: &Update<'_>) -> Self {
         let event = encode_event(update);
-        Self::from_event(&event, update.id().clone(), update.topics().into(), update.audience().clone())
+        let (topics, audience) = (update.topics().into(), update.audience().clone());
+        let frame = Self::from_event(&event, update.id().clone(), topics, audience);
+        Self { has_made_id: update.has_made_id(), ..frame }
     }
 
     /// Frames an event that was encoded before, as a stored record keeps it.
     pub fn from_event(event: &[u8], id: EventId, topics: Box<[Topic]>, audience: Audience) -> Self {
-        Self { plain: Chunk::new(event), pieces: Pieces::default(), id, topics, audience }
+        Self { plain: Chunk::new(event), pieces: Pieces::default(), id, has_made_id: false, topics, audience }
     }
 
     /// The event as one HTTP/1.1 chunk.
@@ -93,6 +96,11 @@ impl Frame {
     /// Its event id.
     pub fn id(&self) -> &EventId {
         &self.id
+    }
+
+    /// Whether its event id was made by the hub, just now: then no update before it has it, and nobody need look.
+    pub fn has_made_id(&self) -> bool {
+        self.has_made_id
     }
 
     /// Its topics, the canonical one first; never empty.

@@ -33,6 +33,7 @@ pub struct Update<'a> {
     topics: Box<[Topic]>,
     audience: Audience,
     id: EventId,
+    has_made_id: bool,
     event_type: Option<Cow<'a, str>>,
     retry_ms: Option<u64>,
     data: Cow<'a, str>,
@@ -92,9 +93,9 @@ impl<'a> Update<'a> {
         if authorization == Authorization::Targets && fields.data.is_none() {
             return Err(UpdateError::MissingData);
         }
-        let id = match fields.id.filter(|id| !id.is_empty()) {
-            Some(id) => EventId::parse(&id).map_err(UpdateError::Id)?,
-            None => EventId::from_random_bytes(random),
+        let (id, has_made_id) = match fields.id.filter(|id| !id.is_empty()) {
+            Some(id) => (EventId::parse(&id).map_err(UpdateError::Id)?, false),
+            None => (EventId::from_random_bytes(random), true),
         };
         let event_type = fields.event_type.filter(|text| !text.is_empty());
         if event_type
@@ -107,6 +108,7 @@ impl<'a> Update<'a> {
             topics: fields.topics.into(),
             audience,
             id,
+            has_made_id,
             event_type,
             retry_ms: fields
                 .retry
@@ -130,6 +132,11 @@ impl<'a> Update<'a> {
     /// Its event id, chosen by the publisher or made here.
     pub fn id(&self) -> &EventId {
         &self.id
+    }
+
+    /// Whether its event id was made here, of random bytes: then no update before it has it.
+    pub fn has_made_id(&self) -> bool {
+        self.has_made_id
     }
 
     /// The SSE event type.

@@ -112,11 +112,13 @@ pub(super) fn append(
         meta.newest += 1;
         let id = frame.id().as_str();
         let hash = hasher.hash(id);
-        // What is discarded and not trimmed yet counts as held: then the tail does not know the id, and asks the history.
-        let mut others = waiting.positions(hash);
-        others.extend(written.entries.range((hash, 0)..=(hash, u64::MAX)).map(|(_, position)| *position));
         let Tables { updates, ids, .. } = &mut tables;
-        let first_of_id = first_with_id(ids, updates, (id, hash), others, meta.trimmed)?.is_none();
+        let first_of_id = frame.has_made_id() || {
+            // What is discarded and not trimmed yet counts as held: then the tail does not know the id, and asks the history.
+            let mut others = waiting.positions(hash);
+            others.extend(written.entries.range((hash, 0)..=(hash, u64::MAX)).map(|(_, position)| *position));
+            first_with_id(ids, updates, (id, hash), others, meta.trimmed)?.is_none()
+        };
         let head = record::Head { unix_ms: *unix_ms, bytes_before: meta.bytes, first_of_id };
         record::insert(updates, meta.newest, head, frame)?;
         meta.bytes += record::bytes(frame);
