@@ -103,7 +103,7 @@ impl<'f> Fanout<'f> {
     }
 
     fn flush(&mut self) {
-        while self.shard.has_unflushed() {
+        while self.shard.has_work() {
             self.shard.flush(FLUSH_BATCH_MAX, NOW, &mut self.wire);
         }
     }
