@@ -98,6 +98,17 @@ fn each_file_that_cannot_be_used_stops_the_start_with_its_own_sentence_and_is_le
     }
     stop(running);
 
+    let newer = directory.0.join("newer.db");
+    fs::copy(&file, &newer).expect("copied");
+    let database = redb::Database::create(&newer).expect("a store");
+    let transaction = database.begin_write().expect("writable");
+    let meta = redb::TableDefinition::<&str, u64>::new("meta");
+    transaction.open_table(meta).expect("ours").insert("format", 77).expect("room");
+    transaction.commit().expect("room");
+    drop(database);
+    let other = refusal(hub(), &newer);
+    assert!(other.contains("has format version 77, this hub reads version 2"), "{other}");
+
     let whole = fs::read(&file).expect("readable");
     let torn = directory.0.join("torn.db");
     fs::write(&torn, &whole[..whole.len() / 2]).expect("writable");

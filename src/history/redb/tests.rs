@@ -1,5 +1,7 @@
 //! The store against real files; storage that fails is in `tests/faults.rs`.
 
+mod archive_tests;
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -266,85 +268,6 @@ fn retention_agrees_with_a_scan_whatever_the_bounds_and_the_times() {
 }
 
 #[test]
-fn freed_pages_are_used_again_and_compaction_gives_the_rest_back() {
-    let directory = Directory::new("reuse");
-    let retention = Retention { updates_max: 200, ..Retention::default() };
-    let mut history = open_with(&directory, retention);
-    let mut number = 0;
-    let mut fill = |history: &mut RedbHistory, batches: usize| {
-        for _ in 0..batches {
-            let batch: Vec<_> = (0..20)
-                .map(|_| {
-                    number += 1;
-                    let body = format!("topic=t&id=u{number}&data={}", "x".repeat(2_000));
-                    frame_of(&body, Authorization::Selectors)
-                })
-                .collect();
-            history.append(&batch, NOW_MS).expect("room");
-        }
-    };
-    let size = || std::fs::metadata(directory.file()).expect("a file").len();
-    fill(&mut history, 40);
-    let settled = size();
-    fill(&mut history, 400);
-    assert!(size() <= settled * 3 / 2, "{settled} bytes have grown to {}", size());
-    drop(history);
-    let mut archive = archive::Archive::open(&directory.file()).expect("ours");
-    let (before, after) = archive.compact().expect("room");
-    assert!(after <= before && after < 2 * 200 * 2_500, "{before} bytes became {after}");
-    assert_eq!(archive.verify().expect("readable"), archive::Findings { updates: 220, ..Default::default() });
-}
-
-#[test]
-fn an_archive_tells_what_the_hub_wrote_and_finds_what_it_did_not() {
-    let directory = Directory::new("archive");
-    let missing = archive::Archive::open(&directory.file()).err().expect("none there").to_string();
-    assert!(missing.contains("there is no history"), "{missing}");
-    assert!(!directory.file().exists(), "looking makes no file");
-    let mut history = open(&directory);
-    history.append(&[frame("a")], NOW_MS).expect("room");
-    history.append(&[frame("b"), frame("c")], NOW_MS + 5).expect("room");
-    let held = archive::Archive::open(&directory.file()).err().expect("held").to_string();
-    assert!(held.contains("held by another process"), "{held}");
-    drop(history);
-
-    let archive = archive::Archive::open(&directory.file()).expect("ours");
-    let summary = archive.summary().expect("readable");
-    assert_eq!((summary.format, summary.updates), (FORMAT, 3));
-    assert_eq!(summary.bytes, 3 * record::bytes(&frame("a")));
-    let first = archive::Archived { unix_ms: NOW_MS, frame: Arc::into_inner(frame("a")).expect("one") };
-    assert_eq!(summary.first, Some(first));
-    assert_eq!(summary.last.expect("an update").unix_ms, NOW_MS + 5);
-    let mut seen = Vec::new();
-    let done = archive.for_each(|archived| {
-        seen.push(archived.frame.id().to_string());
-        if seen.len() < 2 { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
-    });
-    assert_eq!(done.expect("readable").expect_err("the pipe broke").kind(), io::ErrorKind::BrokenPipe);
-    assert_eq!(seen, ["a", "b"]);
-    drop(archive);
-
-    // An id that the index has lost, and a hole.
-    let database = Database::create(directory.file()).expect("ours");
-    let transaction = database.begin_write().expect("writable");
-    let mut ids = transaction.open_table(index::IDS).expect("ours");
-    let hasher = store::read_hasher(&database).expect("ours");
-    ids.insert((hasher.hash("c"), 3), ()).expect("room");
-    drop(ids);
-    transaction.open_table(META).expect("ours").insert("indexed", 3).expect("room");
-    transaction.open_table(record::UPDATES).expect("ours").remove(2).expect("there");
-    transaction.commit().expect("room");
-    drop(database);
-    let findings = archive::Archive::open(&directory.file()).expect("ours").verify().expect("readable");
-    assert_eq!(findings.updates, 2);
-    assert_eq!(
-        findings.texts,
-        ["the id of update 1 is not in the index", "update 3 follows 1"],
-        "and nothing else"
-    );
-}
-
-#[test]
 fn a_clock_that_was_ahead_once_does_not_keep_updates_for_ever() {
     let directory = Directory::new("ahead");
     let retention = Retention { age_max_ms: 1_000, ..Retention::default() };
@@ -435,36 +358,6 @@ fn a_bad_page_is_refused_or_read_around_and_never_a_panic() {
     assert!(refused > 2 && served > 2, "{refused} refused, {served} served");
 }
 
-/// What `HISTORY_MAX_BYTES` says is about what the file takes of the disk, whatever the size of the updates.
-#[test]
-fn the_bound_on_bytes_bounds_the_disk() {
-    const BOUND: u64 = 4 << 20;
-    for data_bytes in [20, 600, 1_500, 2_200, 9_000, 140_000] {
-        let directory = Directory::new("disk");
-        let mut history = open_with(&directory, Retention { bytes_max: BOUND, ..Retention::default() });
-        let mut number = 0;
-        let mut written = 0;
-        while written < 4 * BOUND {
-            // What a commit frees is used again by the one after the next, so commits are small here.
-            let batch: Vec<_> = (0..(20_000_usize.div_ceil(data_bytes)).min(8))
-                .map(|_| {
-                    number += 1;
-                    let body = format!("topic=t&id=u{number}&data={}", "x".repeat(data_bytes));
-                    frame_of(&body, Authorization::Selectors)
-                })
-                .collect();
-            history.append(&batch, NOW_MS).expect("room");
-            written += batch.iter().map(|frame| record::bytes(frame)).sum::<u64>();
-        }
-        history.maintain(NOW_MS).expect("room");
-        drop(history);
-        let summary = archive::Archive::open(&directory.file()).expect("ours").summary().expect("readable");
-        let allocated = summary.allocated_bytes;
-        assert!(summary.bytes <= BOUND, "{data_bytes}: {}", summary.bytes);
-        assert!(allocated < BOUND * 3 / 2 + (1 << 20), "{data_bytes}: {allocated} of the disk for {BOUND}");
-    }
-}
-
 /// More updates than may wait, so that the index in the file, what waits and what is read at the next start all have their part.
 #[test]
 fn every_id_is_found_whether_it_waits_or_is_in_the_file_and_none_that_is_gone() {
@@ -497,19 +390,4 @@ fn every_id_is_found_whether_it_waits_or_is_in_the_file_and_none_that_is_gone() 
     check(&open_with(&directory, retention));
     let mut archive = archive::Archive::open(&directory.file()).expect("ours");
     assert_eq!(archive.verify().expect("readable").texts, [""; 0]);
-}
-
-#[test]
-fn a_flipped_bit_is_found() {
-    let directory = Directory::new("flipped");
-    let mut history = open(&directory);
-    let data = format!("topic=t&id=i&data={}", "x".repeat(20_000));
-    history.append(&[frame_of(&data, Authorization::Selectors)], NOW_MS).expect("room");
-    drop(history);
-    let mut bytes = std::fs::read(directory.file()).expect("readable");
-    let at = bytes.windows(100).position(|window| window == [b'x'; 100]).expect("the data");
-    bytes[at + 50] ^= 1;
-    std::fs::write(directory.file(), &bytes).expect("writable");
-    let findings = archive::Archive::open(&directory.file()).expect("ours").verify().expect("readable");
-    assert!(findings.problems > 0);
 }
