@@ -46,6 +46,8 @@ pub(super) struct Requesting {
     /// Bytes that may still be thrown away, when it lingers.
     lingering: Option<usize>,
     served: bool,
+    /// The socket was empty after the last read: nothing more is read until an event tells of it.
+    pub(super) is_drained: bool,
     /// The client sends nothing more. Told by the epoll set, once, and perhaps before the connection becomes a stream.
     pub(super) has_ended: bool,
     /// It has steps left to do and stands in the queue of those that do.
@@ -106,6 +108,7 @@ impl Requesting {
             wrote_ms: now_ms,
             lingering: None,
             served: false,
+            is_drained: false,
             has_ended: false,
             has_turn: false,
             armed_ms: u64::MAX,
@@ -184,13 +187,18 @@ impl Requesting {
         if room == 0 {
             return Received::Nothing;
         }
+        if self.is_drained {
+            return Received::Nothing;
+        }
         let read = match self.lingering {
             None => self.transport.receive(&mut buffer[..room]),
             Some(_) => self.transport.discard(&mut buffer[..room]),
         };
+        // The end of the client was told before this read, or is yet to be told: only in the latter case it can be waited for.
+        self.is_drained = matches!(read, Read::Last(_)) && !self.has_ended;
         match read {
             Read::Bytes(0) => Received::Some(0),
-            Read::Bytes(count) => {
+            Read::Bytes(count) | Read::Last(count) => {
                 if let Some(left) = &mut self.lingering {
                     *left -= count;
                 } else {

@@ -257,6 +257,7 @@ impl ShardLoop {
             }
             Stage::Requesting(requesting) => {
                 requesting.has_ended |= has_ended;
+                requesting.is_drained = false;
                 // Who has a turn will see in it what happened.
                 if !requesting.has_turn {
                     self.drive(number);

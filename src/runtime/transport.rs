@@ -25,6 +25,8 @@ pub(super) struct Transport {
 pub(super) enum Read {
     /// So many bytes; none when there may be more behind what was read, as after an interrupted call.
     Bytes(usize),
+    /// So many bytes, and the socket has no more: an event tells of those that follow.
+    Last(usize),
     Nothing,
     /// The client sends nothing more, or the socket is broken.
     End,
@@ -66,7 +68,11 @@ impl Transport {
     /// Reads what is there, as much as `into` has room for.
     pub(super) fn receive(&mut self, into: &mut [u8]) -> Read {
         match &mut self.session {
-            None => receive_raw(&self.socket, into),
+            // A read that comes back short has emptied the socket (epoll(7), on edge-triggered events).
+            None => match receive_raw(&self.socket, into) {
+                Read::Bytes(count) if (1..into.len()).contains(&count) => Read::Last(count),
+                read => read,
+            },
             Some(session) => session.receive(&self.socket, into),
         }
     }

@@ -207,7 +207,7 @@ impl Session {
         self.plain = Vec::new();
         while *self.attended_bytes.get_or_insert(0) <= TLS_STREAM_BYTES_MAX {
             match self.receive(socket, buffer) {
-                Read::Bytes(_) => {}
+                Read::Bytes(_) | Read::Last(_) => {}
                 Read::Nothing => return true,
                 Read::End | Read::Broken => return false,
             }
