@@ -6,12 +6,8 @@ use super::Options;
 
 /// Settings that the protocol document lists and this version does not have, with the values that switch them off.
 /// Setting one to anything else is refused: it would be silently ignored.
-const UNSUPPORTED: [(&str, &[&str]); 12] = [
+const UNSUPPORTED: [(&str, &[&str]); 8] = [
     ("ACCESS_LOG", &["0", "false"]),
-    ("ACME_CERT_DIR", &[]),
-    ("ACME_DIRECTORY_URL", &[]),
-    ("ACME_EMAIL", &[]),
-    ("ACME_HOSTS", &[]),
     ("JWKS_URL", &[]),
     ("METRICS_ADDR", &[]),
     ("PUBLISHER_JWKS_URL", &[]),
