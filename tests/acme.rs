@@ -362,7 +362,13 @@ fn while_the_authority_is_down_or_refuses_the_old_certificate_stays() {
     // One warning for each try, which says what is wrong, what is served, and when it goes on.
     let line = hub.wait_for_log(FAILED);
     let url = format!("no certificate for localhost from https://localhost:{}/dir: ", place.authority);
-    for part in [&url, "Connection refused", "the certificate stays, which expires at", "WARN"] {
+    for part in [
+        &url,
+        "it cannot be reached: ",
+        "Connection refused",
+        "the certificate stays, which expires at",
+        "WARN",
+    ] {
         assert!(line.contains(part), "{part}: {line}");
     }
     let pauses = |line: &str, seconds: std::ops::RangeInclusive<u64>| {
@@ -427,13 +433,22 @@ fn without_a_certificate_handshakes_fail_until_there_is_one() {
     let _authority = place.authority(place.hub, place.plain, 90 * 24 * 3_600);
     hub.signal(Signal::HUP);
     let line = hub.wait_for_log(FAILED);
-    assert!(line.contains("certificate") && line.contains("there is none"), "{line}");
+    assert!(line.contains("certificate") && line.contains("there is none yet"), "{line}");
     assert!(!place.account().exists());
     drop(hub);
     let mut hub = place.hub(&[]);
     hub.wait_for_log(OBTAINED);
     hub.tls = Some(place.clients(&["http/1.1"]));
-    served(&hub);
+    let first = served(&hub);
+    drop(hub);
+    // One more host: what is stored serves the others until there is a new one.
+    let mut hub = place.hub(&[("ACME_HOSTS", "localhost,push.example")]);
+    hub.wait_for_log(OBTAINED);
+    let line = hub.log.iter().find(|line| line.contains("is not for every host")).expect("it is told");
+    assert!(line.contains("push.example"), "{line}");
+    assert_eq!(count(&hub, "there is no certificate yet"), 0, "{:#?}", hub.log);
+    hub.tls = Some(place.clients(&["http/1.1"]));
+    assert_ne!(served(&hub), first);
     drop(taken);
 }
 

@@ -81,6 +81,17 @@ fn only_the_runtime_touches_the_world() {
     forbid(&["src/history"], &without_files);
 }
 
+/// The thread that orders certificates runs on it, and no shard ever meets it.
+#[test]
+fn tokio_stays_on_its_thread() {
+    for (path, text) in files("src").iter().filter(|(path, _)| !path.starts_with("src/runtime/acme")) {
+        for (number, line) in code(text) {
+            let found = ["tokio", "hyper", "instant_acme"].into_iter().find(|word| line.contains(word));
+            assert!(found.is_none(), "{}:{}: {found:?} has no place here", path.display(), number + 1);
+        }
+    }
+}
+
 #[test]
 fn unsafe_stays_where_it_is_explained() {
     for (path, text) in files("src") {

@@ -22,7 +22,7 @@ pub enum CertificateSource {
 /// The source, as the thread that waits for signals has it.
 pub(super) enum Certificates {
     Files(Box<Keeper>),
-    Acme(Acme),
+    Acme(Box<Acme>),
 }
 
 impl Certificates {
@@ -36,7 +36,9 @@ impl Certificates {
                 let keeper = Keeper::open(files.clone()).map_err(RunError::Certificate)?;
                 Ok(Self::Files(Box::new(keeper)))
             }
-            CertificateSource::Acme(settings) => Acme::open(settings).map(Self::Acme).map_err(RunError::Acme),
+            CertificateSource::Acme(settings) => {
+                Acme::open(settings).map(Box::new).map(Self::Acme).map_err(RunError::Acme)
+            }
         }
     }
 

@@ -120,7 +120,8 @@ impl HttpClient for HttpsClient {
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
         let answer = self.0.request(request);
         let read = async move {
-            let (parts, body) = answer.await.map_err(|error| Error::Other(error.into()))?.into_parts();
+            let (parts, body) =
+                answer.await.map_err(|error| Error::Other(Unspoken::Broken(error).into()))?.into_parts();
             let body = Limited::new(body, ACME_ANSWER_BYTES_MAX).collect().await.map_err(Error::Other)?;
             let is_json = parts.headers.get(CONTENT_TYPE).is_some_and(|media_type| {
                 media_type.to_str().is_ok_and(|media_type| media_type.contains("json"))
@@ -139,9 +140,10 @@ impl HttpClient for HttpsClient {
     }
 }
 
-/// An answer that is none of the protocol.
+/// What came was no answer of the protocol.
 #[derive(Debug)]
 enum Unspoken {
+    Broken(hyper_util::client::legacy::Error),
     Status(StatusCode),
     Silence,
 }
@@ -149,10 +151,19 @@ enum Unspoken {
 impl fmt::Display for Unspoken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Broken(error) if error.is_connect() => f.write_str("it cannot be reached"),
+            Self::Broken(_) => f.write_str("the connection to it broke"),
             Self::Status(status) => write!(f, "it answers {status}, and not in its protocol"),
             Self::Silence => write!(f, "it did not answer within {} s", ACME_REQUEST_MS / 1_000),
         }
     }
 }
 
-impl StdError for Unspoken {}
+impl StdError for Unspoken {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Broken(error) => error.source(),
+            Self::Status(_) | Self::Silence => None,
+        }
+    }
+}

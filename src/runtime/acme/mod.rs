@@ -114,8 +114,10 @@ pub(super) struct Desk {
     provider: CryptoProvider,
     served: Arc<Served>,
     wishes: Arc<Wishes>,
-    /// What is served, if it is for these hosts.
+    /// What is served.
     certificate: Option<Certificate>,
+    /// Whether it names every host.
+    is_for_all: bool,
     by_http: HashSet<String>,
 }
 
@@ -140,6 +142,7 @@ impl Acme {
             served,
             wishes: Arc::clone(&wishes),
             certificate: None,
+            is_for_all: false,
             by_http: HashSet::new(),
         };
         desk.read_stored().map_err(AcmeError::Store)?;
@@ -227,7 +230,7 @@ impl Desk {
                 "there is no certificate yet: until there is, handshakes fail"
             );
         }
-        let held = self.certificate.as_ref();
+        let held = self.certificate.as_ref().filter(|_| self.is_for_all);
         let mut due_ms = held.map_or(0, |held| renewal_ms(held.begins_ms, held.expires_ms, self.chance()));
         let mut failures = 0;
         loop {
@@ -278,6 +281,7 @@ impl Desk {
             error!("the new certificate is served, but not stored: {error}");
         }
         let expires_ms = certificate.expires_ms;
+        self.is_for_all = true;
         self.serve(certificate);
         Ok(expires_ms)
     }
@@ -286,14 +290,15 @@ impl Desk {
         let path = self.store.certificate();
         let Some(pem) = self.store.read(path)? else { return Ok(()) };
         match Certificate::parse(&self.files(), &pem, &pem, &self.provider, clock::unix_ms()) {
-            Ok(certificate) => match self.unnamed(&certificate) {
-                None => self.serve(certificate),
-                // It is right for the other hosts until there is a new one.
-                Some(host) => {
+            Ok(certificate) => {
+                let unnamed = self.unnamed(&certificate);
+                if let Some(host) = unnamed {
                     info!(host, "the stored certificate is not for every host; a new one is ordered");
-                    self.served.replace(certificate.key);
                 }
-            },
+                self.is_for_all = unnamed.is_none();
+                // It is right for the others until there is a new one.
+                self.serve(certificate);
+            }
             Err(error) => warn!("{error}; a new certificate is ordered"),
         }
         Ok(())
@@ -357,11 +362,12 @@ impl Desk {
     fn warn(&self, error: &TryError, pause_ms: u64) {
         let now_ms = clock::unix_ms();
         let state = match &self.certificate {
+            Some(_) if !self.is_for_all => "the certificate stays, which is not for every host".to_owned(),
             Some(held) if held.expires_ms > now_ms => {
                 format!("the certificate stays, which expires at {}", date(held.expires_ms))
             }
             Some(held) => format!("the certificate expired at {}: clients refuse it", date(held.expires_ms)),
-            None => "there is none for all of them".to_owned(),
+            None => "there is none yet, and handshakes fail".to_owned(),
         };
         let pause = humantime::format_duration(Duration::from_secs(pause_ms / 1_000));
         warn!(

@@ -102,8 +102,7 @@ pub(in crate::runtime) fn configure(served: Arc<Served>) -> Result<ServerConfig,
     // Last, so that whoever offers anything else as well gets that.
     let challenge_protocol = served.challenges.is_some().then_some(CHALLENGE_PROTOCOL);
     let mut config = builder.with_no_client_auth().with_cert_resolver(served);
-    config.alpn_protocols =
-        PROTOCOLS.into_iter().chain(challenge_protocol).map(|protocol| protocol.to_vec()).collect();
+    config.alpn_protocols = PROTOCOLS.into_iter().chain(challenge_protocol).map(<[u8]>::to_vec).collect();
     config.ticketer = Ticketer::new().map_err(CertificateError::Configuration)?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = TICKETS;
