@@ -14,11 +14,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
-use common::tls::{DAY, Pair, any, trusting};
+use common::tls::{DAY, Files, Pair, any, trusting};
 use common::{Client, Hub, command, eventually};
-use petasos::limits::ACME_HTTP_CONNECTIONS_MAX;
+use petasos::limits::{ACME_HTTP_CONNECTIONS_MAX, ACME_HTTP_MS};
 use rcgen::{CertificateParams, KeyPair};
 use rustix::process::Signal;
 use rustls::client::verify_server_name;
@@ -100,6 +100,11 @@ impl Place {
 
     /// An authority that looks at these ports, and whose certificates are good for so many seconds.
     fn authority(&self, tls_port: u16, http_port: u16, good_for_s: u64) -> Program {
+        self.authority_that_looks(tls_port, http_port, good_for_s, true)
+    }
+
+    /// One that looks at every order, or at the first of a host alone.
+    fn authority_that_looks(&self, tls_port: u16, http_port: u16, good_for_s: u64, always: bool) -> Program {
         let settings = json!({ "pebble": {
             "listenAddress": local(self.authority),
             "managementListenAddress": local(self.management),
@@ -112,8 +117,9 @@ impl Place {
         fs::write(self.folder.join("pebble.json"), settings.to_string()).expect("written");
         let mut pebble = Command::new("pebble");
         pebble.args(["-config", &self.path("pebble.json"), "-dnsserver", &local(self.dns)]);
-        // No pauses, no refusals at random, and every order is looked at.
-        pebble.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "0").env("PEBBLE_AUTHZREUSE", "0");
+        // No pauses, and nothing at random.
+        pebble.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "0");
+        pebble.env("PEBBLE_AUTHZREUSE", if always { "0" } else { "100" });
         Program::start(&mut pebble, self.authority)
     }
 
@@ -306,6 +312,7 @@ fn http_01_takes_over_and_everything_else_is_redirected() {
     assert_eq!(ask("GET / HTTP/1.1\r\n\r\n").status, 400);
     assert_eq!(ask("\u{16}\u{3}\u{1} nothing\r\n\r\n").status, 400);
     // Whoever says nothing takes no place from anybody.
+    let (began, limit) = (Instant::now(), Duration::from_millis(ACME_HTTP_MS));
     let idle: Vec<_> = (0..4 * ACME_HTTP_CONNECTIONS_MAX)
         .map(|_| {
             let mut socket = TcpStream::connect(&plain).expect("it listens");
@@ -314,8 +321,10 @@ fn http_01_takes_over_and_everything_else_is_redirected() {
         })
         .collect();
     assert_eq!(ask("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 308);
-    let mut oldest = Client::new(idle[0].try_clone().expect("a descriptor"));
-    assert!(oldest.is_closed());
+    let mut first = Client::new(idle[0].try_clone().expect("a descriptor"));
+    assert!(first.is_closed() && began.elapsed() < limit, "{:?}", began.elapsed());
+    let mut last = Client::new(idle[idle.len() - 2].try_clone().expect("a descriptor"));
+    assert!(last.is_closed() && began.elapsed() >= limit, "{:?}", began.elapsed());
     hub.signal(Signal::TERM);
     assert!(hub.wait().success());
 }
@@ -323,7 +332,7 @@ fn http_01_takes_over_and_everything_else_is_redirected() {
 #[test]
 fn a_certificate_is_renewed_in_time_with_the_same_account() {
     let place = Place::new("renewal");
-    let _authority = place.authority(place.hub, place.plain, 6);
+    let _authority = place.authority_that_looks(place.hub, place.plain, 6, false);
     let mut hub = place.hub(&[]);
     hub.wait_for_log(OBTAINED);
     hub.tls = Some(place.clients(&["http/1.1"]));
@@ -450,6 +459,17 @@ fn without_a_certificate_handshakes_fail_until_there_is_one() {
     hub.tls = Some(place.clients(&["http/1.1"]));
     assert_ne!(served(&hub), first);
     drop(taken);
+}
+
+/// A web server that is no authority: a hub.
+#[test]
+fn an_answer_that_is_none_of_the_protocol_is_told_as_it_is() {
+    let place = Place::new("web");
+    let web = Files::new("acme-web", &place.pair).start(&[], &any(&place.pair));
+    let url = format!("https://localhost:{}/dir", web.address.port());
+    let mut hub = place.hub(&[("ACME_DIRECTORY_URL", &url)]);
+    let line = hub.wait_for_log(FAILED);
+    assert!(line.contains("it answers 404 Not Found, and not in its protocol"), "{line}");
 }
 
 #[test]

@@ -336,6 +336,7 @@ impl Orders<'_> {
         let (account, credentials) =
             builder.create(&wanted, self.settings.directory_url.clone(), None).await?;
         self.keep(credentials)?;
+        info!(authority = %self.settings.directory_url, account = account.id(), "the authority has a new account");
         Ok(account)
     }
 
@@ -383,3 +384,7 @@ fn bounded(text: &str) -> String {
     let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
     text.chars().take(ACME_TEXT_CHARS_MAX).map(plain).collect()
 }
+
+#[cfg(test)]
+#[path = "order_tests.rs"]
+mod tests;
