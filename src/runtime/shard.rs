@@ -29,7 +29,7 @@ use tracing::{debug, error};
 
 use super::clock::Clock;
 use super::connection::{Requesting, Timeouts};
-use super::http2::{Multiplexed, SubscriberStream};
+use super::http2::{Flow, Multiplexed, SubscriberStream};
 use super::librarian::{Answer, Librarian, Question};
 use super::readiness::Readiness;
 use super::sequencer::Queue;
@@ -149,6 +149,13 @@ impl Sockets {
             self.by_slot.resize_with(place + 1, || None);
         }
         self.by_slot[place] = Some(socket);
+    }
+
+    /// A stream of this HTTP/2 connection was changed.
+    fn touch(&mut self, flow: &Flow, connection: u32) {
+        if flow.touch() {
+            self.touched.push(connection);
+        }
     }
 
     fn transport(&mut self, slot: u32) -> Option<&mut Transport> {
