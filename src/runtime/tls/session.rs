@@ -21,7 +21,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use tracing::{debug, error};
 
-use super::CHALLENGE_PROTOCOL;
+use super::{CHALLENGE_PROTOCOL, HTTP2};
 use crate::hub::shard::Sent;
 use crate::limits::{
     READ_BYTES_MAX, TLS_INCOMING_BYTES_MAX, TLS_OUTGOING_BYTES_MAX, TLS_RECORD_BYTES_MAX,
@@ -111,6 +111,11 @@ impl Session {
 
     fn is_challenge(&self) -> bool {
         self.state == State::Open && self.tls.alpn_protocol() == Some(CHALLENGE_PROTOCOL)
+    }
+
+    /// Whether HTTP/2 was negotiated.
+    pub(in crate::runtime) fn is_http2(&self) -> bool {
+        self.tls.alpn_protocol() == Some(HTTP2)
     }
 
     /// Whether encrypted bytes wait.
