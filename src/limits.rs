@@ -258,7 +258,7 @@ pub const ACME_LOOK_MS: u64 = 60_000;
 pub const ACME_HTTP_CONNECTIONS_MAX: usize = 16;
 /// How long one of them may take as a whole, in milliseconds.
 pub const ACME_HTTP_MS: u64 = 10_000;
-const _: () = assert!(ACME_REQUEST_MS < ACME_TRY_MS && 2 * ACME_ORDER_MS < ACME_TRY_MS);
+const _: () = assert!(ACME_REQUEST_MS < ACME_TRY_MS && 4 * ACME_ORDER_MS < ACME_TRY_MS);
 const _: () = assert!(ACME_PAUSE_MS < ACME_PAUSE_REFUSED_MS && ACME_PAUSE_LIMITED_MS < ACME_PAUSE_MS_MAX);
 const _: () = assert!(2 * ACME_HTTP_CONNECTIONS_MAX as u64 <= RESERVED_FDS);
 const _: () = assert!(LINGER_MS < ACME_HTTP_MS);

@@ -28,7 +28,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::server::ParsedCertificate;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const OBTAINED: &str = "new connections get a new certificate";
 const FAILED: &str = "no certificate for";
@@ -332,7 +332,7 @@ fn http_01_takes_over_and_everything_else_is_redirected() {
 #[test]
 fn a_certificate_is_renewed_in_time_with_the_same_account() {
     let place = Place::new("renewal");
-    let _authority = place.authority_that_looks(place.hub, place.plain, 6, false);
+    let _authority = place.authority_that_looks(place.hub, place.plain, 9, false);
     let mut hub = place.hub(&[]);
     hub.wait_for_log(OBTAINED);
     hub.tls = Some(place.clients(&["http/1.1"]));
@@ -449,10 +449,18 @@ fn without_a_certificate_handshakes_fail_until_there_is_one() {
     hub.wait_for_log(OBTAINED);
     hub.tls = Some(place.clients(&["http/1.1"]));
     let first = served(&hub);
+    let account = || -> Value {
+        serde_json::from_slice(&fs::read(place.account()).expect("an account")).expect("JSON")
+    };
+    let before = account();
     drop(hub);
-    // One more host: what is stored serves the others until there is a new one.
-    let mut hub = place.hub(&[("ACME_HOSTS", "localhost,push.example")]);
+    // One more host: what is stored serves the others until there is a new one. The authority is told of the new contact.
+    let settings = [("ACME_HOSTS", "localhost,push.example"), ("ACME_EMAIL", "admin@hub.example")];
+    let mut hub = place.hub(&settings);
     hub.wait_for_log(OBTAINED);
+    let after = account();
+    assert_eq!((&before["email"], &after["email"]), (&Value::Null, &json!("admin@hub.example")));
+    assert_eq!(before["credentials"], after["credentials"]);
     let line = hub.log.iter().find(|line| line.contains("is not for every host")).expect("it is told");
     assert!(line.contains("push.example"), "{line}");
     assert_eq!(count(&hub, "there is no certificate yet"), 0, "{:#?}", hub.log);

@@ -139,6 +139,10 @@ impl Way {
         }
     }
 
+    fn of(challenge: &ChallengeType) -> Option<Self> {
+        [Self::Tls, Self::Http].into_iter().find(|way| way.challenge() == *challenge)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Tls => "tls-alpn-01",
@@ -163,6 +167,7 @@ pub(super) struct Orders<'o> {
 /// The account as it is stored.
 #[derive(Serialize, Deserialize)]
 struct Stored {
+    directory: String,
     email: Option<String>,
     credentials: AccountCredentials,
 }
@@ -291,10 +296,12 @@ impl Orders<'_> {
                 continue;
             }
             let host = authorization.identifier().to_string();
-            let problem = authorization.challenges.iter().find_map(|challenge| challenge.error.as_ref());
-            let text = problem.map_or_else(|| "it does not say why".to_owned(), said);
-            let [way, _] = self.ways(&host);
-            refused.push(Refusal { host, challenge: way.map_or("no challenge", Way::name), text });
+            let failed = authorization.challenges.iter().find(|challenge| challenge.error.is_some());
+            let text = failed.and_then(|challenge| challenge.error.as_ref());
+            let text = text.map_or_else(|| "it does not say why".to_owned(), said);
+            let way = failed.and_then(|challenge| Way::of(&challenge.r#type));
+            let challenge = way.map_or("a challenge", Way::name);
+            refused.push(Refusal { host, challenge, text });
         }
         Ok(refused)
     }
@@ -312,8 +319,8 @@ impl Orders<'_> {
     async fn account(&self) -> Result<Account, TryError> {
         let path = self.store.account();
         let Some(bytes) = self.store.read(path)? else { return self.new_account().await };
-        let Ok(Stored { email, credentials }) = serde_json::from_slice(&bytes) else {
-            warn!("{} holds no account that can be understood; it is replaced by a new one", path.display());
+        let Some(Stored { email, credentials, .. }) = self.stored(&bytes) else {
+            warn!("{} holds no account with this authority; it is replaced by a new one", path.display());
             return self.new_account().await;
         };
         let builder = Account::builder_with_http(Box::new(self.client()?));
@@ -321,10 +328,16 @@ impl Orders<'_> {
         if email != self.settings.email {
             let contact = self.contact();
             account.update_contacts(&contact.iter().map(String::as_str).collect::<Vec<_>>()).await?;
-            let Stored { credentials, .. } = serde_json::from_slice(&bytes).map_err(Error::Json)?;
-            self.keep(credentials)?;
+            if let Some(Stored { credentials, .. }) = self.stored(&bytes) {
+                self.keep(credentials)?;
+            }
         }
         Ok(account)
+    }
+
+    fn stored(&self, bytes: &[u8]) -> Option<Stored> {
+        let stored: Option<Stored> = serde_json::from_slice(bytes).ok();
+        stored.filter(|stored| stored.directory == self.settings.directory_url)
     }
 
     async fn new_account(&self) -> Result<Account, TryError> {
@@ -349,7 +362,8 @@ impl Orders<'_> {
     }
 
     fn keep(&self, credentials: AccountCredentials) -> Result<(), TryError> {
-        let stored = serde_json::to_vec_pretty(&Stored { email: self.settings.email.clone(), credentials });
+        let (directory, email) = (self.settings.directory_url.clone(), self.settings.email.clone());
+        let stored = serde_json::to_vec_pretty(&Stored { directory, email, credentials });
         Ok(self.store.write(self.store.account(), &stored.map_err(Error::Json)?)?)
     }
 }
