@@ -3,6 +3,7 @@
 //! Every mistake is found before anything starts, and all of them are listed. Invariants: units are converted here, once;
 //! a secret is never part of a message; a setting that this version does not have is refused, not ignored.
 
+mod effective;
 mod keys;
 mod names;
 mod options;
@@ -12,6 +13,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use effective::{Effective, Source};
 pub use options::Options;
 
 use crate::history::Retention;
@@ -34,6 +36,8 @@ pub const DB_PATH_DEFAULT: &str = "updates.db";
 /// Largest `MAX_BODY_SIZE`: frames are counted with it in mind.
 const BODY_BYTES_LIMIT: u64 = 256 << 20;
 const SUBSCRIBER_BUFFER_RANGE: (u64, u64) = (4 << 10, 1 << 30);
+/// Elsewhere a probability; here any value but 0 means the same.
+const CLEANUP_FREQUENCY_DEFAULT: f64 = 0.3;
 const SELECTORS_LIMIT: u64 = crate::limits::FORM_FIELDS_MAX as u64;
 
 /// What the settings are read in.
@@ -56,6 +60,10 @@ pub struct Config {
     pub history_sync: HistorySync,
     /// What the history keeps.
     pub retention: Retention,
+    /// `HISTORY_CLEANUP_FREQUENCY`; 0 is the one value that makes a difference, and [`Self::retention`] has it already.
+    pub cleanup_frequency: f64,
+    /// `DEMO`, or `DEBUG`, which is that too.
+    pub demo: bool,
     /// `LOG_LEVEL`.
     pub log_level: tracing::Level,
     /// `LOG_FORMAT`.
@@ -148,7 +156,10 @@ impl Reader<'_> {
             self.warnings.push("the contents of updates are logged (DEBUG)".to_owned());
         }
         let gate = self.gate(o, demo);
-        let retention = self.retention(o);
+        let cleanup_frequency =
+            self.value("HISTORY_CLEANUP_FREQUENCY", &o.history_cleanup_frequency, values::frequency);
+        let cleanup_frequency = cleanup_frequency.unwrap_or(CLEANUP_FREQUENCY_DEFAULT);
+        let retention = self.retention(o, cleanup_frequency);
         let settings = self.settings(o, demo, debug);
         let log_level = self.value("LOG_LEVEL", &o.log_level, |text| {
             let known = ["error", "warn", "info", "debug", "trace"].contains(&text);
@@ -173,6 +184,8 @@ impl Reader<'_> {
             history_file: (path != MEMORY).then(|| path.into()),
             history_sync: history_sync.unwrap_or_default(),
             retention,
+            cleanup_frequency,
+            demo,
             settings,
             log_level: log_level.unwrap_or(default_level),
             log_format: log_format.unwrap_or(LogFormat::Text),
@@ -290,7 +303,7 @@ impl Reader<'_> {
         })
     }
 
-    fn retention(&mut self, o: &Options) -> Retention {
+    fn retention(&mut self, o: &Options, cleanup_frequency: f64) -> Retention {
         let unbounded = |text: &str| values::number(text, 0, u64::MAX);
         let retention = Retention {
             updates_max: self.value("HISTORY_SIZE", &o.history_size, unbounded).unwrap_or(0),
@@ -299,8 +312,6 @@ impl Reader<'_> {
                 .unwrap_or(0),
             age_max_ms: self.value("HISTORY_MAX_AGE", &o.history_max_age, values::age_ms).unwrap_or(0),
         };
-        let frequency =
-            self.value("HISTORY_CLEANUP_FREQUENCY", &o.history_cleanup_frequency, values::frequency);
         let in_memory = o.db_path.as_deref() == Some(MEMORY);
         if in_memory {
             self.warnings.push("the history is kept in memory: it does not survive a restart".to_owned());
@@ -311,7 +322,7 @@ impl Reader<'_> {
                 "nothing bounds the history, it grows until {place} is full: set HISTORY_SIZE, HISTORY_MAX_BYTES or \
                  HISTORY_MAX_AGE"
             ));
-        } else if frequency == Some(0.0) {
+        } else if cleanup_frequency == 0.0 {
             self.warnings.push(format!(
                 "the history is never cleaned up (HISTORY_CLEANUP_FREQUENCY=0), it grows until {place} is full"
             ));
