@@ -88,6 +88,8 @@ pub enum LogFormat {
     Text,
     /// A JSON object on each line.
     Json,
+    /// The same, with the fields that Fluentd expects.
+    Fluentd,
 }
 
 /// One mistake in the settings.
@@ -168,8 +170,8 @@ impl Reader<'_> {
         let log_format = self.value("LOG_FORMAT", &o.log_format, |text| match text {
             "TEXT" => Ok(LogFormat::Text),
             "JSON" => Ok(LogFormat::Json),
-            "FLUENTD" => Err("TEXT or JSON: FLUENTD is not supported by this version".to_owned()),
-            _ => Err("TEXT or JSON".to_owned()),
+            "FLUENTD" => Ok(LogFormat::Fluentd),
+            _ => Err("TEXT, JSON or FLUENTD".to_owned()),
         });
         let history_sync = self.value("HISTORY_SYNC", &o.history_sync, |text| match text {
             "always" => Ok(HistorySync::Always),
@@ -220,6 +222,7 @@ impl Reader<'_> {
         let buffer = self.value("SUBSCRIBER_BUFFER", &o.subscriber_buffer, |text| {
             values::bytes(text, buffer_min, buffer_max)
         });
+        let access_log = self.value("ACCESS_LOG", &o.access_log, values::switch).unwrap_or(false);
         let size = self.size(o);
         move |gate| {
             let Size { cpus, connections_max } = size?;
@@ -237,6 +240,7 @@ impl Reader<'_> {
                 timeouts: Timeouts { header_ms, read_ms, write_ms },
                 drain_ms,
                 log_updates: debug,
+                access_log,
                 connections_max,
             })
         }

@@ -165,6 +165,8 @@ pub const SERVE_BYTES_MAX: usize = 64 << 10;
 pub const SERVE_TURNS_MAX: usize = 128;
 /// Bytes of a client's text that go into one line of the log.
 pub const LOGGED_TEXT_BYTES_MAX: usize = 256;
+/// Lines of one kind that each shard writes to the log in a second; it counts the others.
+pub const SAMPLED_LINES_PER_S: u32 = 100;
 /// Bytes read at once from a socket.
 pub const READ_BYTES_MAX: usize = 64 << 10;
 /// How long a stop may take beyond `DRAIN_TIMEOUT`, in milliseconds.

@@ -235,12 +235,12 @@ fn config_lists_mistakes_as_a_start_does() {
     assert!(text(&output.stderr).contains("ADDR is \"nowhere\""), "{}", text(&output.stderr));
 }
 
-/// Whatever keeps a hub from starting, its log says it before the process ends, in both formats.
+/// Whatever keeps a hub from starting, its log says it before the process ends, in every format.
 #[test]
 fn a_hub_that_cannot_listen_says_why_and_exits_with_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("an address").to_string();
-    for format in ["TEXT", "JSON"] {
+    for format in ["TEXT", "JSON", "FLUENTD"] {
         let output = run(
             &["serve"],
             &[("DEMO", "1"), ("DB_PATH", ":memory:"), ("ADDR", &address), ("LOG_FORMAT", format)],

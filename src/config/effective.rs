@@ -151,12 +151,14 @@ impl Config {
         let format = match self.log_format {
             LogFormat::Text => "TEXT",
             LogFormat::Json => "JSON",
+            LogFormat::Fluentd => "FLUENTD",
         };
         vec![
             ("SHARDS", Some(cpus.len().to_string())),
             ("CPUS", Some(cpus.join(","))),
             ("LOG_LEVEL", Some(self.log_level.to_string().to_lowercase())),
             ("LOG_FORMAT", Some(format.to_owned())),
+            ("ACCESS_LOG", switch(self.settings.access_log)),
         ]
     }
 }

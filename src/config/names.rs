@@ -6,8 +6,7 @@ use super::Options;
 
 /// Settings that the protocol document lists and this version does not have, with the values that switch them off.
 /// Setting one to anything else is refused: it would be silently ignored.
-const UNSUPPORTED: [(&str, &[&str]); 12] = [
-    ("ACCESS_LOG", &["0", "false"]),
+const UNSUPPORTED: [(&str, &[&str]); 11] = [
     ("ACME_CERT_DIR", &[]),
     ("ACME_DIRECTORY_URL", &[]),
     ("ACME_EMAIL", &[]),

@@ -137,7 +137,12 @@ pub struct Options {
     /// `error`, `warn`, `info`, `debug` or `trace` [default: info]
     #[arg(long, env = "LOG_LEVEL", value_name = "LEVEL", help_heading = LOGS)]
     pub log_level: Option<String>,
-    /// `TEXT` or `JSON` [default: TEXT]
+    /// `TEXT`; `JSON`: an object on each line; `FLUENTD`: the same with the fields that Fluentd expects (`time` in seconds,
+    /// `severity`, `message`) [default: TEXT]
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", help_heading = LOGS)]
     pub log_format: Option<String>,
+    /// A line for each request, whatever LOG_LEVEL says, and for each stream one when it begins and one when it ends; tokens are
+    /// never in it [default: 0]
+    #[arg(long, env = "ACCESS_LOG", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LOGS)]
+    pub access_log: Option<String>,
 }

@@ -83,6 +83,7 @@ fn every_mistake_is_listed_at_once_and_no_secret_is() {
         log_format: some("XML"),
         cookie_name: some("a b"),
         compress: some("zstd"),
+        access_log: some("yes"),
         ..Options::default()
     };
     let mistakes = read(&options, &[("METRICS_ADDR", ":1")]).err().expect("mistakes");
@@ -105,6 +106,7 @@ fn every_mistake_is_listed_at_once_and_no_secret_is() {
         "LOG_FORMAT",
         "COOKIE_NAME",
         "COMPRESS",
+        "ACCESS_LOG",
         "METRICS_ADDR",
     ] {
         assert!(names.contains(&name), "{name} is not among {mistakes:#?}");
@@ -180,15 +182,9 @@ fn the_demo_key_stands_in_only_for_a_key_that_is_missing() {
 /// A setting that would be ignored silently is refused, unless it asks for what this version does anyway.
 #[test]
 fn settings_of_other_versions_are_refused_unless_they_are_off() {
-    let off = [
-        ("ACCESS_LOG", "0"),
-        ("SUBSCRIPTIONS", "0"),
-        ("USE_FORWARDED_HEADERS", "0"),
-        ("WRITE_TIMEOUT", "0s"),
-    ];
+    let off = [("SUBSCRIPTIONS", "0"), ("USE_FORWARDED_HEADERS", "0"), ("WRITE_TIMEOUT", "0s")];
     assert!(read(&with_key(), &off).is_ok());
     let on = [
-        ("ACCESS_LOG", "1"),
         ("ACME_HOSTS", "example.com"),
         ("METRICS_ADDR", ":9090"),
         ("PUBLISHER_JWKS_URL", "https://example.com/keys"),
@@ -201,9 +197,6 @@ fn settings_of_other_versions_are_refused_unless_they_are_off() {
     for (line, (name, _)) in mistakes.iter().zip(on) {
         assert!(line.starts_with(name) && line.contains("not supported by this version"), "{line}");
     }
-    let fluentd = Options { log_format: some("FLUENTD"), ..with_key() };
-    let mistakes = read(&fluentd, &[]).err().expect("a mistake");
-    assert!(mistakes[0].contains("not supported by this version"), "{mistakes:?}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub mod credentials;
 pub mod date;
 pub mod head;
 pub mod page;
+pub mod redact;
 pub mod refusal;
 pub mod request;
 pub mod response;

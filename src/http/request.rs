@@ -35,6 +35,17 @@ impl Method {
             _ => Self::Unknown,
         }
     }
+
+    /// The name, for the log; those that no resource has are not told apart.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Options => "OPTIONS",
+            Self::NotAllowed | Self::Unknown => "other",
+        }
+    }
 }
 
 /// The version of HTTP that the request came in.
@@ -111,6 +122,8 @@ pub struct Request<'a> {
     pub referer: Option<&'a [u8]>,
     /// `Content-Type`.
     pub content_type: Option<&'a [u8]>,
+    /// `User-Agent`, for the log; the last one, when there are several.
+    pub user_agent: Option<&'a [u8]>,
     /// `Last-Event-ID`; `earliest` when it is not UTF-8.
     pub last_event_id: Option<&'a str>,
     /// `Accept`.
@@ -141,6 +154,7 @@ impl<'a> Request<'a> {
             origin: None,
             referer: None,
             content_type: None,
+            user_agent: None,
             last_event_id: None,
             accept: Lines::default(),
             accept_encoding: Lines::default(),
@@ -165,6 +179,7 @@ impl<'a> Request<'a> {
             6 if is("accept") => self.accept.push(value),
             6 if is("expect") => self.expect(value)?,
             7 if is("referer") => once(&mut self.referer, value, "Referer")?,
+            10 if is("user-agent") => self.user_agent = Some(value),
             12 if is("content-type") => once(&mut self.content_type, value, "Content-Type")?,
             13 if is("authorization") => {
                 self.authorization = match self.authorization {

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::access::{Access, Client};
 use super::transport::{self, Gone, Read, Transport};
 use crate::http::connection::{Connection, Phase};
 use crate::http::request::Version;
+use crate::http::status::Status;
 use crate::hub::gate::{Passage, Publisher, Subscription};
 use crate::hub::shard::Sent;
 use crate::limits::{KEEP_ALIVE_IDLE_MS, LINGER_BYTES_MAX, LINGER_MS, TLS_HANDSHAKE_MS};
@@ -25,7 +27,11 @@ pub struct Timeouts {
 /// A connection that makes requests.
 pub(super) struct Requesting {
     pub(super) transport: Transport,
-    pub(super) peer: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
+    /// Who makes the current request.
+    pub(super) client: Client,
+    /// What the access log says of the current request.
+    pub(super) access: Option<Box<Access>>,
     pub(super) http: Connection,
     pub(super) waiting: Waiting,
     /// Bytes of answers that the socket has not taken.
@@ -40,7 +46,7 @@ pub(super) struct Requesting {
     /// When it was opened, or its last answer was written.
     idle_since_ms: u64,
     /// When the first byte of the current request came.
-    request_since_ms: Option<u64>,
+    pub(super) request_since_ms: Option<u64>,
     /// When the socket last took a byte, or the connection began to linger.
     wrote_ms: u64,
     /// Bytes that may still be thrown away, when it lingers.
@@ -95,6 +101,8 @@ impl Requesting {
         Self {
             transport,
             peer,
+            client: Client::peer(peer),
+            access: None,
             http: Connection::new(),
             waiting: Waiting::Client,
             out: Vec::new(),
@@ -164,6 +172,8 @@ impl Requesting {
         self.request_since_ms = None;
         // Nothing of this request may colour the answer to the next, whose head may not be readable.
         self.passage = None;
+        self.client = Client::peer(self.peer);
+        self.access = None;
         self.version = Version::Http11;
         self.head_only = false;
         if !goes_on || self.http.phase() == Phase::Closed {
@@ -232,6 +242,17 @@ impl Requesting {
     /// Nothing is owed either way: it can be closed without anybody noticing.
     pub(super) fn is_idle(&self) -> bool {
         self.http.phase() == Phase::Idle && !self.is_blocked() && matches!(self.waiting, Waiting::Client)
+    }
+
+    /// Tells the access log of the answer to the current request, whose head may have been unreadable.
+    pub(super) fn log_answer(&self, status: Status, bytes: usize, now_ms: u64) {
+        match &self.access {
+            Some(access) => access.answered(status, bytes, now_ms),
+            None => {
+                let began_ms = self.request_since_ms.unwrap_or(now_ms);
+                Access::unreadable(self.client, began_ms).answered(status, bytes, now_ms);
+            }
+        }
     }
 
     /// The next moment at which time changes something; `u64::MAX` when it does not.

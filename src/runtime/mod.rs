@@ -4,6 +4,7 @@
 //! waits for signals and for the end of either. Invariant: half a hub is worse than none. When a shard or the sequencer
 //! panics, [`run`] returns at once, and the process ends.
 
+mod access;
 mod clock;
 mod connection;
 pub mod host;
@@ -12,6 +13,7 @@ mod listener;
 mod probe;
 mod pulse;
 mod readiness;
+mod sample;
 mod sequencer;
 mod shard;
 mod systemd;
@@ -31,6 +33,7 @@ use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing::info;
 
+pub use access::ACCESS_TARGET;
 pub use connection::Timeouts;
 pub use probe::HostError;
 pub use tls::certificate::{CertificateError, Files};
@@ -76,6 +79,8 @@ pub struct Settings {
     pub drain_ms: u64,
     /// `DEBUG`: the contents of updates are logged.
     pub log_updates: bool,
+    /// `ACCESS_LOG`: a line for each request.
+    pub access_log: bool,
     /// `MAX_CONNECTIONS`; `None` leaves it to the limit of open files.
     pub connections_max: Option<usize>,
 }
@@ -223,6 +228,7 @@ impl Hub {
                 timeouts: settings.timeouts,
                 drain_ms: settings.drain_ms,
                 log_updates: settings.log_updates,
+                access_log: settings.access_log,
                 connections_max,
             };
             let newest = Arc::clone(&newest);
@@ -296,6 +302,7 @@ struct PartsSeed {
     timeouts: Timeouts,
     drain_ms: u64,
     log_updates: bool,
+    access_log: bool,
     connections_max: usize,
 }
 
@@ -316,6 +323,7 @@ impl PartsSeed {
             timeouts: self.timeouts,
             drain_ms: self.drain_ms,
             log_updates: self.log_updates,
+            access_log: self.access_log,
             connections_max: self.connections_max,
             // Half a buffer: then a subscriber that reads what it is sent never falls behind by one batch.
             batch_bytes_max: (shard.subscriber_buffer_bytes / 2).max(1),

@@ -25,10 +25,12 @@ use rustix::event::epoll;
 use slab::Slab;
 use tracing::{debug, error};
 
+use super::access::Access;
 use super::clock::Clock;
 use super::connection::{Requesting, Timeouts};
 use super::librarian::{Answer, Librarian, Question};
 use super::readiness::Readiness;
+use super::sample::{Admitted, Samplers};
 use super::sequencer::Queue;
 use super::tls::Acceptor;
 use super::transport::{Flushed, Gone, Transport};
@@ -64,6 +66,7 @@ pub(super) struct Parts {
     pub(super) timeouts: Timeouts,
     pub(super) drain_ms: u64,
     pub(super) log_updates: bool,
+    pub(super) access_log: bool,
     pub(super) connections_max: usize,
     /// Bytes of updates taken from the ring in one go.
     pub(super) batch_bytes_max: usize,
@@ -96,6 +99,8 @@ struct Sockets {
 struct Socket {
     transport: Transport,
     connection: u32,
+    /// What the access log says of the stream.
+    access: Option<Box<Access>>,
 }
 
 /// The key of a connection in the epoll set.
@@ -107,6 +112,9 @@ impl Wire for Sockets {
     fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
         let Some(Some(socket)) = self.by_slot.get_mut(slot as usize) else { return Sent::Gone };
         let sent = socket.transport.send(bytes);
+        if let (Some(access), Sent::Bytes(count) | Sent::Held(count)) = (&mut socket.access, sent) {
+            access.add(count);
+        }
         if sent != Sent::Bytes(bytes.len()) && sent != Sent::Gone {
             self.full.push(socket.connection);
         }
@@ -158,6 +166,7 @@ pub(super) struct ShardLoop {
     read_buffer: Box<[u8]>,
     now: Now,
     date: (u64, HttpDate),
+    samplers: Samplers,
     stop: Stop,
 }
 
@@ -184,6 +193,7 @@ impl ShardLoop {
             read_buffer: vec![0; READ_BYTES_MAX].into(),
             now,
             date: (0, HttpDate::from_unix_s(0)),
+            samplers: Samplers::default(),
             stop: Stop::No,
         };
         this.listen()?;
@@ -350,7 +360,9 @@ impl ShardLoop {
                 && let Err(error) =
                     self.readiness.await_writable(socket.transport.as_fd(), key_of(number, *serial))
             {
-                error!(%error, "a stream was ended: its socket cannot be watched");
+                if let Some(Admitted { left_out }) = self.samplers.sockets.admit(self.now.ms) {
+                    error!(%error, left_out, "a stream was ended: its socket cannot be watched");
+                }
                 self.parts.shard.leave(*slot);
             }
         }
@@ -373,8 +385,13 @@ impl ShardLoop {
             };
             socket.transport.part();
             self.connections.try_remove(socket.connection as usize);
-            if reason == Closed::HistoryUnreadable {
-                error!(slot, "a stream was ended: the history cannot be read");
+            if let Some(access) = &socket.access {
+                access.ended(reason, self.now.ms);
+            }
+            if reason == Closed::HistoryUnreadable
+                && let Some(Admitted { left_out }) = self.samplers.history.admit(self.now.ms)
+            {
+                error!(slot, left_out, "a stream was ended: the history cannot be read");
             }
             debug!(shard = self.parts.number, slot, ?reason, "subscription ended");
         }
@@ -391,8 +408,10 @@ impl ShardLoop {
             any = true;
             match answer {
                 Answer::Read(read, stretch) => {
-                    if let Err(error) = &stretch {
-                        error!(%error, "the history cannot be read");
+                    if let Err(error) = &stretch
+                        && let Some(Admitted { left_out }) = self.samplers.history.admit(self.now.ms)
+                    {
+                        error!(%error, left_out, "the history cannot be read");
                     }
                     self.parts.shard.history_read(read, stretch);
                 }

@@ -9,6 +9,7 @@ use super::{ShardLoop, Socket, Stage, Stop, key_of};
 use crate::history::{HistoryError, Origin};
 use crate::http::connection::{CONTINUE, Event};
 use crate::http::date::HttpDate;
+use crate::http::redact;
 use crate::http::refusal::Refusal;
 use crate::http::request::{Method, Version};
 use crate::http::response::{Http1, Precedes, Response};
@@ -17,8 +18,10 @@ use crate::hub::gate::{Answer, Decision, Publisher, Subscription};
 use crate::hub::sequencer::{Publication, Ticket};
 use crate::hub::shard::Joining;
 use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURNS_MAX, TLS_HANDSHAKE_TURNS};
+use crate::runtime::access::Access;
 use crate::runtime::connection::{Flushed, Overdue, Received, Requesting, Waiting};
 use crate::runtime::librarian::Question;
+use crate::runtime::sample::Admitted;
 
 /// What becomes of a connection for now.
 enum Fate {
@@ -124,7 +127,9 @@ impl ShardLoop {
                     .begin_stream(connection, *subscription, Some(origin))
                     .unwrap_or_else(|| this.serve(number, connection)),
                 Err(error) => {
-                    error!(%error, "the history cannot be read");
+                    if let Some(Admitted { left_out }) = this.samplers.history.admit(this.now.ms) {
+                        error!(%error, left_out, "the history cannot be read");
+                    }
                     let answer =
                         this.parts.gate.unavailable("the history cannot be read", subscription.passage);
                     this.give(connection, &answer);
@@ -153,7 +158,8 @@ impl ShardLoop {
             }
             Fate::Streams(slot) => {
                 let is_tls = connection.transport.is_tls();
-                self.sockets.attach(slot, Socket { transport: connection.transport, connection: number });
+                let Requesting { transport, access, .. } = *connection;
+                self.sockets.attach(slot, Socket { transport, connection: number, access });
                 if is_tls {
                     // What came with the request is read already, or no event will tell of it.
                     self.attend(slot);
@@ -222,7 +228,9 @@ impl ShardLoop {
                     self.give(connection, &answer);
                 }
                 Step::Panicked => {
-                    error!(peer = ?connection.peer, "a request made the hub panic; it got 500");
+                    if let Some(Admitted { left_out }) = self.samplers.defects.admit(self.now.ms) {
+                        error!(client = %connection.client, left_out, "a request made the hub panic; it got 500");
+                    }
                     self.fail(connection);
                 }
                 Step::Decided(Decision::Answer(answer)) => self.give(connection, &answer),
@@ -241,14 +249,18 @@ impl ShardLoop {
     /// Reads the next event of the HTTP machine and decides. A panic in here is a defect that one client has met; it must
     /// not end the streams of all others.
     fn step(&mut self, connection: &mut Requesting) -> Step {
-        let (gate, now) = (&mut self.parts.gate, self.now);
+        let (gate, now, access_log) = (&mut self.parts.gate, self.now, self.parts.access_log);
         let step = catch_unwind(AssertUnwindSafe(|| match connection.http.poll() {
             Event::NeedMore => Step::NeedMore,
             Event::Head(request) => {
                 connection.version = request.version;
                 connection.head_only = request.method == Method::Head;
                 connection.passage = Some(gate.passage(request.origin));
-                debug!(peer = ?connection.peer, method = ?request.method, path = request.path, "request");
+                if access_log {
+                    let began_ms = connection.request_since_ms.unwrap_or(now.ms);
+                    connection.access = Some(Box::new(Access::new(&request, connection.client, began_ms)));
+                }
+                debug!(client = %connection.client, method = request.method.as_str(), path = redact::target(request.path, None), "request");
                 Step::Decided(gate.decide(&request, now))
             }
             Event::Body(body) => Step::Body(body),
@@ -362,7 +374,10 @@ impl ShardLoop {
             Http1 { version: connection.version, head_only: false, keep_alive: true, date: Some(&date) };
         response.encode(&http1, &mut opening);
         opening.extend_from_slice(subscription.framing.opening());
-        debug!(peer = ?connection.peer, selectors = subscription.selectors.len(), ?origin, "subscribed");
+        if let Some(access) = &connection.access {
+            access.streams(self.now.ms);
+        }
+        debug!(client = %connection.client, selectors = subscription.selectors.len(), ?origin, "subscribed");
         let Subscription { selectors, grant, expires_ms, framing, .. } = subscription;
         let opening = opening.into();
         let joining = Joining { selectors, grant, expires_ms, framing, origin, opening };
@@ -375,8 +390,11 @@ impl ShardLoop {
     }
 
     fn answer(&mut self, connection: &mut Requesting, response: &Response, reason: Option<&str>) {
-        if let Some(reason) = reason {
-            info!(peer = ?connection.peer, status = response.status().code(), reason, "refused");
+        if let Some(reason) = reason
+            && let Some(Admitted { left_out }) = self.samplers.refused.admit(self.now.ms)
+        {
+            let status = response.status().code();
+            info!(client = %connection.client, status, reason, left_out, "refused");
         }
         let goes_on =
             connection.http.begin_answer() && self.stop == Stop::No && connection.version == Version::Http11;
@@ -389,6 +407,9 @@ impl ShardLoop {
         };
         let mut bytes = Vec::with_capacity(512);
         response.encode(&http1, &mut bytes);
+        if self.parts.access_log {
+            connection.log_answer(response.status(), bytes.len(), self.now.ms);
+        }
         connection.queue(&bytes, Some(goes_on), self.now.ms);
         connection.waiting = Waiting::Client;
     }
