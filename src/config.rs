@@ -25,7 +25,8 @@ use crate::hub::tail::TailBounds;
 use crate::limits::{BODY_BYTES_MAX_DEFAULT, SELECTORS_MAX_DEFAULT, SUBSCRIBER_BUFFER_DEFAULT};
 use crate::protocol::grant::Authorization;
 use crate::protocol::names::COOKIE_NAME;
-use crate::runtime::{Files, Settings, Timeouts};
+use crate::runtime::{Files, KeySetSource, Settings, Timeouts};
+use keys::Keys;
 
 /// The key of demo mode. Everybody knows it.
 pub const DEMO_KEY: &str = "!ChangeThisMercureHubJWTSecretKey!";
@@ -157,7 +158,7 @@ impl Reader<'_> {
         if debug {
             self.warnings.push("the contents of updates are logged (DEBUG)".to_owned());
         }
-        let gate = self.gate(o, demo);
+        let (gate, key_sets) = self.gate(o, demo);
         let cleanup_frequency =
             self.value("HISTORY_CLEANUP_FREQUENCY", &o.history_cleanup_frequency, values::frequency);
         let cleanup_frequency = cleanup_frequency.unwrap_or(CLEANUP_FREQUENCY_DEFAULT);
@@ -180,7 +181,7 @@ impl Reader<'_> {
             _ => Err("always, interval or never".to_owned()),
         });
         let default_level = if debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
-        let settings = settings(gate?)?;
+        let settings = settings(gate?, key_sets)?;
         let path = o.db_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(DB_PATH_DEFAULT);
         Some(Config {
             history_file: (path != MEMORY).then(|| path.into()),
@@ -201,7 +202,7 @@ impl Reader<'_> {
         o: &Options,
         demo: bool,
         debug: bool,
-    ) -> impl FnOnce(GateSettings) -> Option<Settings> + use<> {
+    ) -> impl FnOnce(GateSettings, Vec<KeySetSource>) -> Option<Settings> + use<> {
         let tls = self.tls(o);
         let default_port = match &tls {
             _ if demo => 3_000,
@@ -224,13 +225,14 @@ impl Reader<'_> {
         });
         let access_log = self.value("ACCESS_LOG", &o.access_log, values::switch).unwrap_or(false);
         let size = self.size(o);
-        move |gate| {
+        move |gate, key_sets| {
             let Size { cpus, connections_max } = size?;
             Some(Settings {
                 address,
                 tls,
                 cpus,
                 gate,
+                key_sets,
                 shard: ShardSettings {
                     heartbeat_ms,
                     dispatch_timeout_ms: write_ms,
@@ -269,7 +271,7 @@ impl Reader<'_> {
         Some(Size { cpus: self.cpus(o)?, connections_max })
     }
 
-    fn gate(&mut self, o: &Options, demo: bool) -> Option<GateSettings> {
+    fn gate(&mut self, o: &Options, demo: bool) -> (Option<GateSettings>, Vec<KeySetSource>) {
         let authorization = self.value("AUTHORIZATION", &o.authorization, |text| match text {
             "selectors" => Ok(Authorization::Selectors),
             "targets" => Ok(Authorization::Targets),
@@ -292,19 +294,20 @@ impl Reader<'_> {
         let selectors_max =
             self.value("MAX_SELECTORS", &o.max_selectors, |text| values::number(text, 1, SELECTORS_LIMIT));
         let compress = self.value("COMPRESS", &o.compress, values::switch);
-        let (publisher_key, subscriber_key) = self.keys(o, demo);
-        Some(GateSettings {
+        let Keys { publisher, subscriber, sets } = self.keys(o, demo);
+        let gate = publisher.zip(subscriber).map(|(publisher_key, subscriber_key)| GateSettings {
             authorization: authorization.unwrap_or_default(),
             allow_anonymous,
-            publisher_key: publisher_key?,
-            subscriber_key: subscriber_key?,
+            publisher_key,
+            subscriber_key,
             cors: cors.unwrap_or_default(),
             publish_origins: publish_origins.unwrap_or_default(),
             cookie_name: cookie_name.unwrap_or_else(|| COOKIE_NAME.to_owned()),
             selectors_max: selectors_max.map_or(SELECTORS_MAX_DEFAULT, |count| count as usize),
             body_bytes_max: body_bytes_max.unwrap_or(BODY_BYTES_MAX_DEFAULT as u64),
             compress: compress.unwrap_or(true),
-        })
+        });
+        (gate, sets)
     }
 
     fn retention(&mut self, o: &Options, cleanup_frequency: f64) -> Retention {

@@ -150,7 +150,7 @@ fn the_journal_gets_priorities_and_no_second_time() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("an address").to_string();
     let path = std::env::temp_dir().join(format!("petasos-journal-{}", std::process::id()));
-    let mut logged = |is_named: bool| {
+    let logged = |is_named: bool| {
         let file = File::create(&path).expect("a file");
         let stat = file.metadata().expect("a file");
         let named = format!("{}:{}", stat.dev(), stat.ino() + u64::from(!is_named));

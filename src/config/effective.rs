@@ -4,10 +4,12 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Config, LogFormat, MEMORY, Options};
 use crate::history::redb::HistorySync;
+use crate::hub::keys::KeySource;
 use crate::protocol::grant::Authorization;
 
 /// What stands for a secret.
@@ -94,18 +96,32 @@ impl Config {
             Authorization::Selectors => "selectors",
             Authorization::Targets => "targets",
         };
-        let common = text(&o.jwt_algorithm).unwrap_or_else(|| "HS256".to_owned());
-        let algorithm = |given: &Option<String>| Some(text(given).unwrap_or_else(|| common.clone()));
+        // With a key set, each key has an algorithm of its own, unless one is asked for.
+        let algorithm = |source: &KeySource| match source {
+            KeySource::Fixed(key) => Some(format!("{:?}", key.algorithm())),
+            KeySource::Fetched(keys) => {
+                let set = self.settings.key_sets.iter().find(|set| Arc::ptr_eq(&set.keys, keys))?;
+                set.only.map(|only| format!("{only:?}"))
+            }
+        };
+        let is_set = |url: &Option<String>| text(url).is_some();
+        let common = match is_set(&o.jwks_url) {
+            true => text(&o.jwt_algorithm),
+            false => Some(text(&o.jwt_algorithm).unwrap_or_else(|| "HS256".to_owned())),
+        };
         vec![
             ("JWT_KEY", secret(&o.jwt_key, &o.jwt_key_file)),
             ("JWT_KEY_FILE", text(&o.jwt_key_file)),
-            ("JWT_ALGORITHM", Some(common.clone())),
+            ("JWKS_URL", text(&o.jwks_url)),
+            ("JWT_ALGORITHM", common),
             ("PUBLISHER_JWT_KEY", secret(&o.publisher_jwt_key, &o.publisher_jwt_key_file)),
             ("PUBLISHER_JWT_KEY_FILE", text(&o.publisher_jwt_key_file)),
-            ("PUBLISHER_JWT_ALGORITHM", algorithm(&o.publisher_jwt_algorithm)),
+            ("PUBLISHER_JWKS_URL", text(&o.publisher_jwks_url)),
+            ("PUBLISHER_JWT_ALGORITHM", algorithm(&gate.publisher_key)),
             ("SUBSCRIBER_JWT_KEY", secret(&o.subscriber_jwt_key, &o.subscriber_jwt_key_file)),
             ("SUBSCRIBER_JWT_KEY_FILE", text(&o.subscriber_jwt_key_file)),
-            ("SUBSCRIBER_JWT_ALGORITHM", algorithm(&o.subscriber_jwt_algorithm)),
+            ("SUBSCRIBER_JWKS_URL", text(&o.subscriber_jwks_url)),
+            ("SUBSCRIBER_JWT_ALGORITHM", algorithm(&gate.subscriber_key)),
             ("AUTHORIZATION", Some(authorization.to_owned())),
             ("ALLOW_ANONYMOUS", switch(gate.allow_anonymous)),
             ("PUBLISH_ALLOWED_ORIGINS", text(&o.publish_allowed_origins)),
@@ -227,11 +243,12 @@ mod tests {
             heartbeat_interval: Some("1m 30s".to_owned()),
             max_body_size: Some("524288".to_owned()),
             cookie_name: Some(String::new()),
+            publisher_jwks_url: Some("https://a.example/keys".to_owned()),
             ..Options::default()
         };
         let given = |name: &str| match name {
             "DEMO" | "JWT_KEY_FILE" | "SUBSCRIBER_JWT_KEY" => Some(Source::Environment),
-            "HEARTBEAT_INTERVAL" | "MAX_BODY_SIZE" => Some(Source::Flag),
+            "HEARTBEAT_INTERVAL" | "PUBLISHER_JWKS_URL" | "MAX_BODY_SIZE" => Some(Source::Flag),
             _ => None,
         };
         let rows = config(&options).effective(&options, &given);
@@ -249,6 +266,9 @@ mod tests {
             ("PUBLISHER_JWT_KEY", None, Source::Default),
             ("SUBSCRIBER_JWT_KEY", Some(MASK), Source::Environment),
             ("READ_TIMEOUT", Some("0s"), Source::Default),
+            ("PUBLISHER_JWKS_URL", Some("https://a.example/keys"), Source::Flag),
+            ("PUBLISHER_JWT_ALGORITHM", None, Source::Default),
+            ("SUBSCRIBER_JWT_ALGORITHM", Some("HS256"), Source::Default),
         ] {
             assert_eq!(one(&rows, name), (value, source), "{name}");
         }

@@ -42,7 +42,12 @@ pub struct Options {
     /// File that holds JWT_KEY
     #[arg(long, env = "JWT_KEY_FILE", value_name = "PATH", help_heading = AUTHORIZATION)]
     pub jwt_key_file: Option<String>,
-    /// Algorithm of the tokens: HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA [default: HS256]
+    /// Address of a key set (JWKS), instead of JWT_KEY: its public keys verify tokens, chosen by `kid`. Fetched at start, every
+    /// five minutes, and when a token names an unknown key; until it is there, no token is valid
+    #[arg(long, env = "JWKS_URL", value_name = "URL", help_heading = AUTHORIZATION)]
+    pub jwks_url: Option<String>,
+    /// Algorithm of the tokens: HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA [default: HS256;
+    /// with a key set, that of each key]
     #[arg(long, env = "JWT_ALGORITHM", value_name = "NAME", help_heading = AUTHORIZATION)]
     pub jwt_algorithm: Option<String>,
     /// Key for publishers alone, instead of JWT_KEY
@@ -51,6 +56,9 @@ pub struct Options {
     /// File that holds PUBLISHER_JWT_KEY
     #[arg(long, env = "PUBLISHER_JWT_KEY_FILE", value_name = "PATH", help_heading = AUTHORIZATION)]
     pub publisher_jwt_key_file: Option<String>,
+    /// Key set for publishers alone
+    #[arg(long, env = "PUBLISHER_JWKS_URL", value_name = "URL", help_heading = AUTHORIZATION)]
+    pub publisher_jwks_url: Option<String>,
     /// Algorithm of publishers' tokens [default: JWT_ALGORITHM]
     #[arg(long, env = "PUBLISHER_JWT_ALGORITHM", value_name = "NAME", help_heading = AUTHORIZATION)]
     pub publisher_jwt_algorithm: Option<String>,
@@ -60,6 +68,9 @@ pub struct Options {
     /// File that holds SUBSCRIBER_JWT_KEY
     #[arg(long, env = "SUBSCRIBER_JWT_KEY_FILE", value_name = "PATH", help_heading = AUTHORIZATION)]
     pub subscriber_jwt_key_file: Option<String>,
+    /// Key set for subscribers alone
+    #[arg(long, env = "SUBSCRIBER_JWKS_URL", value_name = "URL", help_heading = AUTHORIZATION)]
+    pub subscriber_jwks_url: Option<String>,
     /// Algorithm of subscribers' tokens [default: JWT_ALGORITHM]
     #[arg(long, env = "SUBSCRIBER_JWT_ALGORITHM", value_name = "NAME", help_heading = AUTHORIZATION)]
     pub subscriber_jwt_algorithm: Option<String>,

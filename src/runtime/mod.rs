@@ -8,6 +8,7 @@ mod access;
 mod clock;
 mod connection;
 pub mod host;
+mod keys;
 mod librarian;
 mod listener;
 mod probe;
@@ -35,6 +36,7 @@ use tracing::info;
 
 pub use access::ACCESS_TARGET;
 pub use connection::Timeouts;
+pub use keys::KeySetSource;
 pub use probe::HostError;
 pub use tls::certificate::{CertificateError, Files};
 
@@ -46,6 +48,7 @@ use crate::hub::tail::TailBounds;
 use crate::limits::RING_ENTRIES;
 use crate::ring::ring;
 use clock::Clock;
+use keys::Fetcher;
 use probe::IO_MEMORY_BYTES;
 use sequencer::SequencerThread;
 use shard::{Parts, ShardLoop};
@@ -71,6 +74,8 @@ pub struct Settings {
     pub cpus: Vec<usize>,
     /// Who may do what.
     pub gate: GateSettings,
+    /// Key sets that the gate's keys are fetched from, by a thread each.
+    pub key_sets: Vec<KeySetSource>,
     /// How subscribers are served.
     pub shard: ShardSettings,
     /// How long requests may take.
@@ -235,6 +240,10 @@ impl Hub {
             let make = move || parts.grow(gate, shard_settings, &newest);
             executors.push(start_shard(number, settings.cpus[number], make, reports)?);
         }
+        for (number, source) in settings.key_sets.iter().enumerate() {
+            let fetcher = Fetcher::new(source.clone());
+            start_thread(&format!("keys-{number}"), reports, move || fetcher.run())?;
+        }
         drop(queue);
         start_thread("sequencer", reports, move || sequencer.run())?;
         Ok(Self { address, executors, bells, stopping })
@@ -246,7 +255,7 @@ impl Hub {
         manager: &mut Manager,
         mut keeper: Option<Keeper>,
     ) -> Result<(), RunError> {
-        // Each shard has its librarian; the sequencer is alone.
+        // Each shard has its librarian; the sequencer is alone. Who fetches key sets does not end.
         let mut running = 2 * self.executors.len() + 1;
         while running > 0 {
             match manager.next(happened, keeper.as_ref().map(Keeper::next_look)) {
