@@ -218,11 +218,14 @@ impl Reader<'_> {
         let header_ms = duration_ms("HEADER_TIMEOUT", &o.header_timeout, 10_000);
         let read_ms = duration_ms("READ_TIMEOUT", &o.read_timeout, 0);
         let write_ms = duration_ms("DISPATCH_TIMEOUT", &o.dispatch_timeout, 30_000);
+        let response_ms = duration_ms("WRITE_TIMEOUT", &o.write_timeout, 0);
         let drain_ms = duration_ms("DRAIN_TIMEOUT", &o.drain_timeout, 10_000);
         let (buffer_min, buffer_max) = SUBSCRIBER_BUFFER_RANGE;
         let buffer = self.value("SUBSCRIBER_BUFFER", &o.subscriber_buffer, |text| {
             values::bytes(text, buffer_min, buffer_max)
         });
+        let trusts_proxy =
+            self.value("USE_FORWARDED_HEADERS", &o.use_forwarded_headers, values::switch).unwrap_or(false);
         let access_log = self.value("ACCESS_LOG", &o.access_log, values::switch).unwrap_or(false);
         let size = self.size(o);
         move |gate, key_sets| {
@@ -239,10 +242,11 @@ impl Reader<'_> {
                     subscriber_buffer_bytes: buffer.map_or(SUBSCRIBER_BUFFER_DEFAULT, |bytes| bytes as usize),
                     tail: TailBounds::default(),
                 },
-                timeouts: Timeouts { header_ms, read_ms, write_ms },
+                timeouts: Timeouts { header_ms, read_ms, write_ms, response_ms },
                 drain_ms,
                 log_updates: debug,
                 access_log,
+                trusts_proxy,
                 connections_max,
             })
         }

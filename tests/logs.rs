@@ -50,11 +50,12 @@ fn every_request_has_a_line_and_every_stream_two() {
     );
     assert!(line["duration_ms"].is_u64() && line["bytes"].as_u64() > Some(100), "{line}");
 
-    let stream = hub.subscribe("topic=a");
+    let mut stream = hub.subscribe("topic=a");
     let line = access(&mut hub, "stream began").pop().expect("a line");
     assert_fields(&line, &[("path", json!("/.well-known/mercure?topic=a")), ("status", json!(200))]);
     let head_bytes = stream.head.len() as u64;
-    hub.publish("topic=a&data=0123456789");
+    hub.publish("topic=a&data=0123456789&id=one");
+    assert_eq!(stream.ids(1), ["one"]);
     drop(stream);
     let line = access(&mut hub, "stream ended").pop().expect("a line");
     assert_fields(&line, &[("path", json!("/.well-known/mercure?topic=a")), ("reason", json!("Gone"))]);
@@ -65,6 +66,38 @@ fn every_request_has_a_line_and_every_stream_two() {
     assert_eq!(client.answer().status, 400);
     let line = access(&mut hub, "\"status\":400").pop().expect("a line");
     assert_fields(&line, &[("method", json!("-")), ("path", json!("-")), ("status", json!(400))]);
+}
+
+/// A client can send these headers too: they are believed when the operator says that a proxy sets them.
+#[test]
+fn a_proxy_names_the_client_when_it_is_trusted_and_not_before() {
+    let request = |headers: &str| format!("GET /healthz HTTP/1.1\r\nHost: hub\r\n{headers}\r\n");
+    let by_proxy = "X-Forwarded-For: 198.51.100.7, 192.0.2.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: a.example\r\n";
+    let garbage = "X-Forwarded-For: garbage\r\nForwarded: \"\r\nX-Forwarded-Host: a/b\r\nX-Real-IP: \r\n";
+    for (is_trusted, client_of_proxy, scheme, host) in
+        [("0", None, "http", "hub"), ("1", Some("192.0.2.1"), "https", "a.example")]
+    {
+        let mut hub = Hub::start(&[("ACCESS_LOG", "1"), ("USE_FORWARDED_HEADERS", is_trusted)]);
+        let mut client = hub.connect();
+        let peer = client.socket.local_addr().expect("an address").to_string();
+        // On one connection, as a proxy has requests of many clients.
+        for headers in [by_proxy, "", garbage] {
+            client.send(&request(headers));
+            assert_eq!(client.answer().status, 200, "{headers}");
+        }
+        let lines: Vec<_> = (0..3).map(|_| access(&mut hub, "answered").pop().expect("a line")).collect();
+        let of_proxy = client_of_proxy.unwrap_or(&peer);
+        assert_fields(
+            &lines[0],
+            &[("client", json!(of_proxy)), ("scheme", json!(scheme)), ("host", json!(host))],
+        );
+        for line in &lines[1..] {
+            assert_fields(
+                line,
+                &[("client", json!(peer)), ("scheme", json!("http")), ("host", json!("hub"))],
+            );
+        }
+    }
 }
 
 /// `LOG_LEVEL` is for all other lines.

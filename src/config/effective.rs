@@ -83,6 +83,7 @@ impl Config {
             ("DEMO", switch(self.demo)),
             ("DEBUG", switch(self.settings.log_updates)),
             ("CORS_ALLOWED_ORIGINS", text(&o.cors_allowed_origins)),
+            ("USE_FORWARDED_HEADERS", switch(self.settings.trusts_proxy)),
             ("COMPRESS", switch(self.settings.gate.compress)),
         ]
     }
@@ -153,6 +154,7 @@ impl Config {
             ("HEARTBEAT_INTERVAL", duration(shard.heartbeat_ms)),
             ("HEADER_TIMEOUT", duration(timeouts.header_ms)),
             ("READ_TIMEOUT", duration(timeouts.read_ms)),
+            ("WRITE_TIMEOUT", duration(timeouts.response_ms)),
             ("DISPATCH_TIMEOUT", duration(timeouts.write_ms)),
             ("DRAIN_TIMEOUT", duration(settings.drain_ms)),
             ("MAX_BODY_SIZE", size(gate.body_bytes_max)),

@@ -32,6 +32,11 @@ pub struct Options {
     /// Origins whose pages may read answers, separated by commas or spaces; `*` for all
     #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_name = "ORIGINS", help_heading = LISTENING)]
     pub cors_allowed_origins: Option<String>,
+    /// Behind a proxy: believe what it says in Forwarded, X-Forwarded-For, -Proto, -Host and X-Real-IP of who the client is and which
+    /// URL it asked for. Of a list the last element counts. Without a proxy that sets or removes all of them, clients can pass for
+    /// anybody [default: 0]
+    #[arg(long, env = "USE_FORWARDED_HEADERS", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LISTENING)]
+    pub use_forwarded_headers: Option<String>,
     /// Streams and pages are compressed for clients that accept zstd or gzip, each update once for all of them [default: 1]
     #[arg(long, env = "COMPRESS", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LISTENING)]
     pub compress: Option<String>,
@@ -119,6 +124,10 @@ pub struct Options {
     /// How long a whole request may take; 0s: no limit [default: 0s]
     #[arg(long, env = "READ_TIMEOUT", value_name = "DURATION", help_heading = LIMITS)]
     pub read_timeout: Option<String>,
+    /// How long a whole response may take. A stream ends after 80 to 100 % of it, and its client comes back; 0s: no limit
+    /// [default: 0s]
+    #[arg(long, env = "WRITE_TIMEOUT", value_name = "DURATION", help_heading = LIMITS)]
+    pub write_timeout: Option<String>,
     /// A socket that takes no byte for so long, though some are owed, is closed; 0s: never [default: 30s]
     #[arg(long, env = "DISPATCH_TIMEOUT", value_name = "DURATION", help_heading = LIMITS)]
     pub dispatch_timeout: Option<String>,

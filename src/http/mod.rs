@@ -11,6 +11,7 @@ pub mod connection;
 pub mod cors;
 pub mod credentials;
 pub mod date;
+pub mod forwarded;
 pub mod head;
 pub mod page;
 pub mod redact;

@@ -75,7 +75,8 @@ fn decoded(text: &str) -> Cow<'_, str> {
 
 fn cut(mut text: String) -> String {
     if text.len() > LOGGED_TEXT_BYTES_MAX {
-        text.truncate(text.floor_char_boundary(LOGGED_TEXT_BYTES_MAX));
+        let end = (0..=LOGGED_TEXT_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
         text.push('…');
     }
     text

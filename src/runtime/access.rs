@@ -52,6 +52,7 @@ impl fmt::Display for Client {
 pub(super) struct Access {
     client: Client,
     method: &'static str,
+    scheme: &'static str,
     host: String,
     path: String,
     version: &'static str,
@@ -68,6 +69,7 @@ impl Access {
         Self {
             client,
             method: request.method.as_str(),
+            scheme: request.scheme.as_str(),
             host: or_unknown(request.host.map(str::as_bytes)),
             path: redact::target(request.path, request.query),
             version: match request.version {
@@ -85,28 +87,38 @@ impl Access {
     pub(super) fn unreadable(client: Client, began_ms: u64) -> Self {
         let unknown = || UNKNOWN.to_owned();
         let (host, path, user_agent) = (unknown(), unknown(), unknown());
-        Self { client, method: UNKNOWN, host, path, version: UNKNOWN, user_agent, began_ms, bytes: 0 }
+        Self {
+            client,
+            method: UNKNOWN,
+            scheme: UNKNOWN,
+            host,
+            path,
+            version: UNKNOWN,
+            user_agent,
+            began_ms,
+            bytes: 0,
+        }
     }
 
     /// It is answered, with an answer of so many bytes, its head included.
     pub(super) fn answered(&self, status: Status, bytes: usize, now_ms: u64) {
-        let Self { client, method, host, path, version, user_agent, .. } = self;
+        let Self { client, method, scheme, host, path, version, user_agent, .. } = self;
         let duration_ms = self.duration_ms(now_ms);
         let status = status.code();
         info!(
             target: ACCESS_TARGET,
-            %client, method, host, path, version, user_agent, status, bytes, duration_ms, "answered"
+            %client, method, scheme, host, path, version, user_agent, status, bytes, duration_ms, "answered"
         );
     }
 
     /// Its stream begins.
     pub(super) fn streams(&self, now_ms: u64) {
-        let Self { client, method, host, path, version, user_agent, .. } = self;
+        let Self { client, method, scheme, host, path, version, user_agent, .. } = self;
         let duration_ms = self.duration_ms(now_ms);
         let status = Status::Ok.code();
         info!(
             target: ACCESS_TARGET,
-            %client, method, host, path, version, user_agent, status, duration_ms, "stream began"
+            %client, method, scheme, host, path, version, user_agent, status, duration_ms, "stream began"
         );
     }
 
@@ -117,12 +129,12 @@ impl Access {
 
     /// Its stream has ended.
     pub(super) fn ended(&self, reason: Closed, now_ms: u64) {
-        let Self { client, method, host, path, version, user_agent, bytes, .. } = self;
+        let Self { client, method, scheme, host, path, version, user_agent, bytes, .. } = self;
         let duration_ms = self.duration_ms(now_ms);
         let status = Status::Ok.code();
         info!(
             target: ACCESS_TARGET,
-            %client, method, host, path, version, user_agent, status, bytes, duration_ms, ?reason, "stream ended"
+            %client, method, scheme, host, path, version, user_agent, status, bytes, duration_ms, ?reason, "stream ended"
         );
     }
 

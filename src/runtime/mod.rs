@@ -84,6 +84,8 @@ pub struct Settings {
     pub drain_ms: u64,
     /// `DEBUG`: the contents of updates are logged.
     pub log_updates: bool,
+    /// `USE_FORWARDED_HEADERS`: a proxy in front says who the clients are.
+    pub trusts_proxy: bool,
     /// `ACCESS_LOG`: a line for each request.
     pub access_log: bool,
     /// `MAX_CONNECTIONS`; `None` leaves it to the limit of open files.
@@ -234,6 +236,7 @@ impl Hub {
                 drain_ms: settings.drain_ms,
                 log_updates: settings.log_updates,
                 access_log: settings.access_log,
+                trusts_proxy: settings.trusts_proxy,
                 connections_max,
             };
             let newest = Arc::clone(&newest);
@@ -312,6 +315,7 @@ struct PartsSeed {
     drain_ms: u64,
     log_updates: bool,
     access_log: bool,
+    trusts_proxy: bool,
     connections_max: usize,
 }
 
@@ -333,6 +337,7 @@ impl PartsSeed {
             drain_ms: self.drain_ms,
             log_updates: self.log_updates,
             access_log: self.access_log,
+            trusts_proxy: self.trusts_proxy,
             connections_max: self.connections_max,
             // Half a buffer: then a subscriber that reads what it is sent never falls behind by one batch.
             batch_bytes_max: (shard.subscriber_buffer_bytes / 2).max(1),

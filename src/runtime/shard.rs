@@ -67,6 +67,7 @@ pub(super) struct Parts {
     pub(super) drain_ms: u64,
     pub(super) log_updates: bool,
     pub(super) access_log: bool,
+    pub(super) trusts_proxy: bool,
     pub(super) connections_max: usize,
     /// Bytes of updates taken from the ring in one go.
     pub(super) batch_bytes_max: usize,

@@ -11,14 +11,14 @@ use crate::http::connection::{CONTINUE, Event};
 use crate::http::date::HttpDate;
 use crate::http::redact;
 use crate::http::refusal::Refusal;
-use crate::http::request::{Method, Version};
+use crate::http::request::{Method, Scheme, Version};
 use crate::http::response::{Http1, Precedes, Response};
 use crate::http::status::Status;
 use crate::hub::gate::{Answer, Decision, Publisher, Subscription};
 use crate::hub::sequencer::{Publication, Ticket};
 use crate::hub::shard::Joining;
 use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURNS_MAX, TLS_HANDSHAKE_TURNS};
-use crate::runtime::access::Access;
+use crate::runtime::access::{Access, Client};
 use crate::runtime::connection::{Flushed, Overdue, Received, Requesting, Waiting};
 use crate::runtime::librarian::Question;
 use crate::runtime::sample::Admitted;
@@ -249,13 +249,20 @@ impl ShardLoop {
     /// Reads the next event of the HTTP machine and decides. A panic in here is a defect that one client has met; it must
     /// not end the streams of all others.
     fn step(&mut self, connection: &mut Requesting) -> Step {
-        let (gate, now, access_log) = (&mut self.parts.gate, self.now, self.parts.access_log);
+        let (gate, now) = (&mut self.parts.gate, self.now);
+        let (access_log, trusts_proxy) = (self.parts.access_log, self.parts.trusts_proxy);
         let step = catch_unwind(AssertUnwindSafe(|| match connection.http.poll() {
             Event::NeedMore => Step::NeedMore,
-            Event::Head(request) => {
+            Event::Head(mut request) => {
                 connection.version = request.version;
                 connection.head_only = request.method == Method::Head;
                 connection.passage = Some(gate.passage(request.origin));
+                if connection.transport.is_tls() {
+                    request.scheme = Scheme::Https;
+                }
+                if trusts_proxy && let Some(client) = request.trust_forwarded() {
+                    connection.client = Client::Forwarded(client);
+                }
                 if access_log {
                     let began_ms = connection.request_since_ms.unwrap_or(now.ms);
                     connection.access = Some(Box::new(Access::new(&request, connection.client, began_ms)));
@@ -379,6 +386,8 @@ impl ShardLoop {
         }
         debug!(client = %connection.client, selectors = subscription.selectors.len(), ?origin, "subscribed");
         let Subscription { selectors, grant, expires_ms, framing, .. } = subscription;
+        let expires_ms =
+            expires_ms.min(self.parts.timeouts.stream_ends_ms(self.now.ms, uuid::Uuid::new_v4().as_u128()));
         let opening = opening.into();
         let joining = Joining { selectors, grant, expires_ms, framing, origin, opening };
         Some(Fate::Streams(self.parts.shard.join(joining, self.now)))
