@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
-use std::process::Stdio;
-use std::time::Instant;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common::{Client, DEADLINE, Hub, KEY, command, eventually, get, post, publisher, token};
 use serde_json::{Value, json};
@@ -33,7 +33,8 @@ fn every_request_has_a_line_and_every_stream_two() {
     let mut hub = Hub::start(&[("ACCESS_LOG", "1")]);
     let mut client = hub.connect();
     client.send("GET /healthz?x=1 HTTP/1.1\r\nHost: hub.example\r\nUser-Agent: probe/1 \"x\"\r\n\r\n");
-    assert_eq!(client.answer().status, 200);
+    let answer = client.answer();
+    assert_eq!(answer.status, 200);
     let line = access(&mut hub, "answered").remove(0);
     let (method, path, version) = (json!("GET"), json!("/healthz?x=1"), json!("HTTP/1.1"));
     assert_fields(
@@ -48,24 +49,66 @@ fn every_request_has_a_line_and_every_stream_two() {
             ("client", json!(client.socket.local_addr().expect("an address").to_string())),
         ],
     );
-    assert!(line["duration_ms"].is_u64() && line["bytes"].as_u64() > Some(100), "{line}");
+    assert!(line["duration_ms"].is_u64() && line["bytes"] == answer.body.len(), "{line}");
 
     let mut stream = hub.subscribe("topic=a");
     let line = access(&mut hub, "stream began").pop().expect("a line");
     assert_fields(&line, &[("path", json!("/.well-known/mercure?topic=a")), ("status", json!(200))]);
-    let head_bytes = stream.head.len() as u64;
     hub.publish("topic=a&data=0123456789&id=one");
     assert_eq!(stream.ids(1), ["one"]);
+    let stream_bytes = stream.body.len();
     drop(stream);
     let line = access(&mut hub, "stream ended").pop().expect("a line");
     assert_fields(&line, &[("path", json!("/.well-known/mercure?topic=a")), ("reason", json!("Gone"))]);
-    assert!(line["bytes"].as_u64() > Some(head_bytes + 10), "{line}");
+    // The chunks that carry them are bytes too.
+    let bytes = stream_bytes as u64;
+    assert!(line["bytes"].as_u64().is_some_and(|all| (bytes..bytes + 32).contains(&all)), "{line}");
 
     let mut client = hub.connect();
     client.send("nonsense\r\n\r\n");
     assert_eq!(client.answer().status, 400);
     let line = access(&mut hub, "\"status\":400").pop().expect("a line");
     assert_fields(&line, &[("method", json!("-")), ("path", json!("-")), ("status", json!(400))]);
+}
+
+/// The same for streams of one HTTP/2 connection, which end with `WRITE_TIMEOUT` as others do.
+#[test]
+fn requests_and_streams_of_http_2_are_told_of_like_others() {
+    let settings = [("ACCESS_LOG", "1"), ("USE_FORWARDED_HEADERS", "1"), ("WRITE_TIMEOUT", "1s")];
+    let mut hub = Hub::start(&settings);
+    let curl = |path: &str| {
+        let url = format!("http://{}{path}", hub.address);
+        let mut command = Command::new("curl");
+        command.args([
+            "-sSN",
+            "--http2-prior-knowledge",
+            "-A",
+            "curl/x",
+            "-H",
+            "X-Forwarded-For: 192.0.2.1",
+            &url,
+        ]);
+        command.output().expect("curl runs")
+    };
+    assert_eq!(curl("/nothing?authorization=s3cret").status.code(), Some(0));
+    let began = Instant::now();
+    let output = curl("/.well-known/mercure?topic=a");
+    assert_eq!(output.status.code(), Some(0), "a clean end: {output:?}");
+    assert!(began.elapsed() >= Duration::from_millis(800), "{:?}", began.elapsed());
+    let lines = access(&mut hub, "stream ended");
+    let common = [
+        ("client", json!("192.0.2.1")),
+        ("version", json!("HTTP/2")),
+        ("method", json!("GET")),
+        ("scheme", json!("http")),
+        ("host", json!(hub.address.to_string())),
+        ("user_agent", json!("curl/x")),
+    ];
+    let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str()).collect();
+    assert_eq!(messages, [Some("answered"), Some("stream began"), Some("stream ended")]);
+    lines.iter().for_each(|line| assert_fields(line, &common));
+    assert_fields(&lines[0], &[("path", json!("/nothing?authorization=***")), ("status", json!(404))]);
+    assert_fields(&lines[2], &[("bytes", json!(output.stdout.len())), ("reason", json!("Expired"))]);
 }
 
 /// A client can send these headers too: they are believed when the operator says that a proxy sets them.

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use tracing::info;
 
 use crate::http::redact;
-use crate::http::request::{Request, Version};
+use crate::http::request::{Request, Scheme, Version};
 use crate::http::status::Status;
 use crate::hub::shard::Closed;
 
@@ -48,6 +48,54 @@ impl fmt::Display for Client {
     }
 }
 
+/// What the settings ask for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// `ACCESS_LOG`
+    pub(super) is_logged: bool,
+    /// `USE_FORWARDED_HEADERS`
+    pub(super) trusts_proxy: bool,
+}
+
+/// Who makes a request, and what the access log says of it.
+pub(super) struct Caller {
+    pub(super) client: Client,
+    /// Nothing when the log is off, or the request could not be read.
+    pub(super) access: Option<Box<Access>>,
+}
+
+impl Caller {
+    /// Nothing is known but the other end of the connection.
+    pub(super) fn peer(peer: Option<SocketAddr>) -> Self {
+        Self { client: Client::peer(peer), access: None }
+    }
+
+    /// Who makes this request, which began to arrive at this moment. The request itself learns what it was made with, and what
+    /// a proxy says.
+    pub(super) fn read(
+        rules: Rules,
+        request: &mut Request<'_>,
+        peer: Option<SocketAddr>,
+        is_tls: bool,
+        began_ms: u64,
+    ) -> Self {
+        if is_tls {
+            request.scheme = Scheme::Https;
+        }
+        let forwarded = rules.trusts_proxy.then(|| request.trust_forwarded()).flatten();
+        let client = forwarded.map_or_else(|| Client::peer(peer), Client::Forwarded);
+        let access = rules.is_logged.then(|| Box::new(Access::new(request, client, began_ms)));
+        Self { client, access }
+    }
+
+    /// The request becomes a stream, whose first bytes are so many of a head.
+    pub(super) fn streams(&mut self, head_bytes: usize, now_ms: u64) -> Option<Box<Access>> {
+        let mut access = self.access.take()?;
+        access.streams(head_bytes, now_ms);
+        Some(access)
+    }
+}
+
 /// What the lines of one request have in common.
 pub(super) struct Access {
     client: Client,
@@ -58,8 +106,9 @@ pub(super) struct Access {
     version: &'static str,
     user_agent: String,
     began_ms: u64,
-    /// Bytes of the stream so far, before TLS.
+    /// Bytes of the stream so far, before TLS, and how many of them are no part of its body.
     bytes: u64,
+    head_bytes: u64,
 }
 
 impl Access {
@@ -80,6 +129,7 @@ impl Access {
             user_agent: or_unknown(request.user_agent),
             began_ms,
             bytes: 0,
+            head_bytes: 0,
         }
     }
 
@@ -97,10 +147,11 @@ impl Access {
             user_agent,
             began_ms,
             bytes: 0,
+            head_bytes: 0,
         }
     }
 
-    /// It is answered, with an answer of so many bytes, its head included.
+    /// It is answered, with a body of so many bytes.
     pub(super) fn answered(&self, status: Status, bytes: usize, now_ms: u64) {
         let Self { client, method, scheme, host, path, version, user_agent, .. } = self;
         let duration_ms = self.duration_ms(now_ms);
@@ -112,9 +163,10 @@ impl Access {
     }
 
     /// Its stream begins.
-    pub(super) fn streams(&self, now_ms: u64) {
-        let Self { client, method, scheme, host, path, version, user_agent, .. } = self;
+    fn streams(&mut self, head_bytes: usize, now_ms: u64) {
+        self.head_bytes = head_bytes as u64;
         let duration_ms = self.duration_ms(now_ms);
+        let Self { client, method, scheme, host, path, version, user_agent, .. } = self;
         let status = Status::Ok.code();
         info!(
             target: ACCESS_TARGET,
@@ -129,7 +181,8 @@ impl Access {
 
     /// Its stream has ended.
     pub(super) fn ended(&self, reason: Closed, now_ms: u64) {
-        let Self { client, method, scheme, host, path, version, user_agent, bytes, .. } = self;
+        let Self { client, method, scheme, host, path, version, user_agent, .. } = self;
+        let bytes = self.bytes.saturating_sub(self.head_bytes);
         let duration_ms = self.duration_ms(now_ms);
         let status = Status::Ok.code();
         info!(

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::access::{Access, Client};
+use super::access::Caller;
 use super::transport::{self, Gone, Read, Transport};
 use crate::http::connection::{Connection, Phase};
+use crate::http::http2::Prior;
 use crate::http::request::Version;
-use crate::http::status::Status;
 use crate::hub::gate::{Passage, Publisher, Subscription};
 use crate::hub::shard::Sent;
 use crate::limits::{KEEP_ALIVE_IDLE_MS, LINGER_BYTES_MAX, LINGER_MS, TLS_HANDSHAKE_MS};
@@ -42,12 +42,12 @@ impl Timeouts {
 /// A connection that makes requests.
 pub(super) struct Requesting {
     pub(super) transport: Transport,
-    peer: Option<SocketAddr>,
+    pub(super) peer: Option<SocketAddr>,
     /// Who makes the current request.
-    pub(super) client: Client,
-    /// What the access log says of the current request.
-    pub(super) access: Option<Box<Access>>,
+    pub(super) caller: Caller,
     pub(super) http: Connection,
+    /// It is known to speak HTTP/1.
+    is_http1: bool,
     pub(super) waiting: Waiting,
     /// Bytes of answers that the socket has not taken.
     out: Vec<u8>,
@@ -63,7 +63,7 @@ pub(super) struct Requesting {
     /// When it was opened, or its last answer was written.
     idle_since_ms: u64,
     /// When the first byte of the current request came.
-    pub(super) request_since_ms: Option<u64>,
+    request_since_ms: Option<u64>,
     /// When the socket last took a byte, or the connection began to linger.
     wrote_ms: u64,
     /// Bytes that may still be thrown away, when it lingers.
@@ -73,8 +73,6 @@ pub(super) struct Requesting {
     pub(super) is_drained: bool,
     /// The client sends nothing more. Told by the epoll set, once, and perhaps before the connection becomes a stream.
     pub(super) has_ended: bool,
-    /// It has steps left to do and stands in the queue of those that do.
-    pub(super) has_turn: bool,
     pub(super) armed_ms: u64,
 }
 
@@ -118,9 +116,9 @@ impl Requesting {
         Self {
             transport,
             peer,
-            client: Client::peer(peer),
-            access: None,
+            caller: Caller::peer(peer),
             http: Connection::new(),
+            is_http1: false,
             waiting: Waiting::Client,
             out: Vec::new(),
             out_sent: 0,
@@ -136,9 +134,33 @@ impl Requesting {
             served: false,
             is_drained: false,
             has_ended: false,
-            has_turn: false,
             armed_ms: u64::MAX,
         }
+    }
+
+    /// Which version of HTTP it speaks: with TLS as was negotiated (RFC 9113, section 3.2), else as the first bytes say.
+    pub(super) fn prior(&mut self) -> Prior {
+        if self.is_http1 || self.is_lingering() || self.transport.is_handshaking() {
+            return Prior::Http1;
+        }
+        let prior = match self.transport.is_http2() {
+            Some(true) => Prior::Http2,
+            Some(false) => Prior::Http1,
+            None => Prior::of(self.http.received()),
+        };
+        self.is_http1 = prior == Prior::Http1;
+        prior
+    }
+
+    /// It speaks HTTP/2: the transport, and what was received.
+    pub(super) fn into_received(self) -> (Transport, Vec<u8>) {
+        (self.transport, self.http.into_received())
+    }
+
+    /// Nothing more is written; what the client still sends is read for a while.
+    pub(super) fn end(&mut self, now_ms: u64) {
+        self.transport.end();
+        self.linger(now_ms);
     }
 
     /// Queues bytes for the client; with `Some`, they are the answer, and say whether the connection goes on.
@@ -191,14 +213,12 @@ impl Requesting {
         self.request_since_ms = None;
         // Nothing of this request may colour the answer to the next, whose head may not be readable.
         self.passage = None;
-        self.client = Client::peer(self.peer);
-        self.access = None;
+        self.caller = Caller::peer(self.peer);
         self.version = Version::Http11;
         self.head_only = false;
         if !goes_on || self.http.phase() == Phase::Closed {
             // Closed at once with unread bytes, the kernel would reset the connection and the answer could be lost.
-            self.transport.end();
-            self.linger(now_ms);
+            self.end(now_ms);
         }
     }
 
@@ -263,15 +283,9 @@ impl Requesting {
         self.http.phase() == Phase::Idle && !self.is_blocked() && matches!(self.waiting, Waiting::Client)
     }
 
-    /// Tells the access log of the answer to the current request, whose head may have been unreadable.
-    pub(super) fn log_answer(&self, status: Status, bytes: usize, now_ms: u64) {
-        match &self.access {
-            Some(access) => access.answered(status, bytes, now_ms),
-            None => {
-                let began_ms = self.request_since_ms.unwrap_or(now_ms);
-                Access::unreadable(self.client, began_ms).answered(status, bytes, now_ms);
-            }
-        }
+    /// When the current request began to arrive; now, when it came with the one before.
+    pub(super) fn began_ms(&self, now_ms: u64) -> u64 {
+        self.request_since_ms.unwrap_or(now_ms)
     }
 
     /// The next moment at which time changes something; `u64::MAX` when it does not.

@@ -8,6 +8,7 @@ mod access;
 mod clock;
 mod connection;
 pub mod host;
+mod http2;
 mod keys;
 mod librarian;
 mod listener;
@@ -235,8 +236,7 @@ impl Hub {
                 timeouts: settings.timeouts,
                 drain_ms: settings.drain_ms,
                 log_updates: settings.log_updates,
-                access_log: settings.access_log,
-                trusts_proxy: settings.trusts_proxy,
+                access: access::Rules { is_logged: settings.access_log, trusts_proxy: settings.trusts_proxy },
                 connections_max,
             };
             let newest = Arc::clone(&newest);
@@ -314,8 +314,7 @@ struct PartsSeed {
     timeouts: Timeouts,
     drain_ms: u64,
     log_updates: bool,
-    access_log: bool,
-    trusts_proxy: bool,
+    access: access::Rules,
     connections_max: usize,
 }
 
@@ -336,8 +335,7 @@ impl PartsSeed {
             timeouts: self.timeouts,
             drain_ms: self.drain_ms,
             log_updates: self.log_updates,
-            access_log: self.access_log,
-            trusts_proxy: self.trusts_proxy,
+            access: self.access,
             connections_max: self.connections_max,
             // Half a buffer: then a subscriber that reads what it is sent never falls behind by one batch.
             batch_bytes_max: (shard.subscriber_buffer_bytes / 2).max(1),

@@ -9,7 +9,12 @@
 //! and while one of these holds something the task does not sleep, since the sockets' edges are past.
 
 mod accept;
+mod common;
+mod exchange;
+mod multiplex;
 mod serve;
+mod sockets;
+mod telling;
 
 use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
@@ -23,14 +28,15 @@ use std::time::Duration;
 use glommio::timer::Timer;
 use rustix::event::epoll;
 use slab::Slab;
-use tracing::{debug, error};
+use tracing::debug;
 
-use super::access::Access;
+use super::access;
 use super::clock::Clock;
 use super::connection::{Requesting, Timeouts};
+use super::http2::Multiplexed;
 use super::librarian::{Answer, Librarian, Question};
 use super::readiness::Readiness;
-use super::sample::{Admitted, Samplers};
+use super::sample::Samplers;
 use super::sequencer::Queue;
 use super::tls::Acceptor;
 use super::transport::{Flushed, Gone, Transport};
@@ -39,13 +45,14 @@ use crate::http::date::HttpDate;
 use crate::hub::Now;
 use crate::hub::gate::Gate;
 use crate::hub::sequencer::{Entry, Ticket};
-use crate::hub::shard::{Closed, Sent, Shard, Wire};
+use crate::hub::shard::Shard;
 use crate::hub::wheel::Wheel;
 use crate::limits::{
     DOZE_MS_MAX, EVENTS_MAX, FLUSH_BATCH_MAX, HISTORY_ANSWERS_MAX, MATCHING_WORK_MAX, READ_BYTES_MAX,
     RING_BATCH_MAX, TIMERS_MAX,
 };
 use crate::ring::Consumer;
+use sockets::{Carrier, Socket, Sockets};
 
 /// What a shard's thread is made of.
 pub(super) struct Parts {
@@ -66,8 +73,7 @@ pub(super) struct Parts {
     pub(super) timeouts: Timeouts,
     pub(super) drain_ms: u64,
     pub(super) log_updates: bool,
-    pub(super) access_log: bool,
-    pub(super) trusts_proxy: bool,
+    pub(super) access: access::Rules,
     pub(super) connections_max: usize,
     /// Bytes of updates taken from the ring in one go.
     pub(super) batch_bytes_max: usize,
@@ -75,6 +81,8 @@ pub(super) struct Parts {
 
 enum Stage {
     Requesting(Box<Requesting>),
+    /// It speaks HTTP/2: requests and subscribers on streams of their own.
+    Multiplexed(Box<Multiplexed>),
     /// It is a stream: the subscriber of this slot.
     Streaming(u32),
     /// Being worked on.
@@ -87,54 +95,13 @@ struct Connected {
     serial: u32,
     /// Events tell when its socket can be written: it was full once.
     awaits_writable: bool,
-}
-
-/// The sockets of the subscribers.
-#[derive(Default)]
-struct Sockets {
-    by_slot: Vec<Option<Socket>>,
-    /// Connections whose sockets were found full.
-    full: Vec<u32>,
-}
-
-struct Socket {
-    transport: Transport,
-    connection: u32,
-    /// What the access log says of the stream.
-    access: Option<Box<Access>>,
+    /// It has steps left to do and stands in the queue of those that do.
+    has_turn: bool,
 }
 
 /// The key of a connection in the epoll set.
 fn key_of(number: u32, serial: u32) -> u64 {
     u64::from(number) | u64::from(serial) << 32
-}
-
-impl Wire for Sockets {
-    fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
-        let Some(Some(socket)) = self.by_slot.get_mut(slot as usize) else { return Sent::Gone };
-        let sent = socket.transport.send(bytes);
-        if let (Some(access), Sent::Bytes(count) | Sent::Held(count)) = (&mut socket.access, sent) {
-            access.add(count);
-        }
-        if sent != Sent::Bytes(bytes.len()) && sent != Sent::Gone {
-            self.full.push(socket.connection);
-        }
-        sent
-    }
-}
-
-impl Sockets {
-    fn attach(&mut self, slot: u32, socket: Socket) {
-        let place = slot as usize;
-        if self.by_slot.len() <= place {
-            self.by_slot.resize_with(place + 1, || None);
-        }
-        self.by_slot[place] = Some(socket);
-    }
-
-    fn transport(&mut self, slot: u32) -> Option<&mut Transport> {
-        self.by_slot.get_mut(slot as usize)?.as_mut().map(|socket| &mut socket.transport)
-    }
 }
 
 /// The stop of a shard, step by step.
@@ -215,6 +182,7 @@ impl ShardLoop {
             self.advance_timers();
             self.watch_full();
             self.close_ended();
+            busy |= self.drive_touched();
             if self.advance_stop() {
                 debug!(shard = self.parts.number, "the shard has stopped");
                 return;
@@ -270,7 +238,13 @@ impl ShardLoop {
                 requesting.has_ended |= has_ended;
                 requesting.is_drained = false;
                 // Who has a turn will see in it what happened.
-                if !requesting.has_turn {
+                if !connected.has_turn {
+                    self.drive(number);
+                }
+            }
+            Stage::Multiplexed(multiplexed) => {
+                multiplexed.event(self.now.ms);
+                if !connected.has_turn {
                     self.drive(number);
                 }
             }
@@ -351,20 +325,17 @@ impl ShardLoop {
     /// Asks for the events of the sockets that were found full. A socket that takes bytes again by now is told at once.
     fn watch_full(&mut self) {
         while let Some(number) = self.sockets.full.pop() {
-            let Some(Connected { stage: Stage::Streaming(slot), serial, awaits_writable }) =
+            let Some(Connected { stage: Stage::Streaming(slot), serial, awaits_writable, .. }) =
                 self.connections.get_mut(number as usize)
             else {
                 continue;
             };
-            let Some(Some(socket)) = self.sockets.by_slot.get(*slot as usize) else { continue };
+            let Some(transport) = self.sockets.transport(*slot) else { continue };
             if !std::mem::replace(awaits_writable, true)
-                && let Err(error) =
-                    self.readiness.await_writable(socket.transport.as_fd(), key_of(number, *serial))
+                && let Err(error) = self.readiness.await_writable(transport.as_fd(), key_of(number, *serial))
             {
-                if let Some(Admitted { left_out }) = self.samplers.sockets.admit(self.now.ms) {
-                    error!(%error, left_out, "a stream was ended: its socket cannot be watched");
-                }
                 self.parts.shard.leave(*slot);
+                self.tell_unwatched(&error);
             }
         }
     }
@@ -381,20 +352,17 @@ impl ShardLoop {
 
     fn close_ended(&mut self) {
         while let Some((slot, reason)) = self.parts.shard.next_closed() {
-            let Some(mut socket) = self.sockets.by_slot.get_mut(slot as usize).and_then(Option::take) else {
+            let Some(socket) = self.sockets.by_slot.get_mut(slot as usize).and_then(Option::take) else {
                 continue;
             };
-            socket.transport.part();
-            self.connections.try_remove(socket.connection as usize);
-            if let Some(access) = &socket.access {
-                access.ended(reason, self.now.ms);
+            self.tell_end(slot, reason, socket.access.as_deref());
+            match socket.carrier {
+                Carrier::Own(mut transport) => {
+                    transport.part();
+                    self.connections.try_remove(socket.connection as usize);
+                }
+                Carrier::Shared(stream) => self.end_shared(slot, socket.connection, *stream, reason),
             }
-            if reason == Closed::HistoryUnreadable
-                && let Some(Admitted { left_out }) = self.samplers.history.admit(self.now.ms)
-            {
-                error!(slot, left_out, "a stream was ended: the history cannot be read");
-            }
-            debug!(shard = self.parts.number, slot, ?reason, "subscription ended");
         }
     }
 
@@ -409,10 +377,8 @@ impl ShardLoop {
             any = true;
             match answer {
                 Answer::Read(read, stretch) => {
-                    if let Err(error) = &stretch
-                        && let Some(Admitted { left_out }) = self.samplers.history.admit(self.now.ms)
-                    {
-                        error!(%error, left_out, "the history cannot be read");
+                    if let Err(error) = &stretch {
+                        self.tell_history(error);
                     }
                     self.parts.shard.history_read(read, stretch);
                 }

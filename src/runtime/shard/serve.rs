@@ -1,27 +1,26 @@
 //! Requests: from bytes to a decision, from an outcome to an answer.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tracing::{debug, error, info};
+use tracing::debug;
 
-use super::{ShardLoop, Socket, Stage, Stop, key_of};
+use super::common::Located;
+use super::{Carrier, Connected, ShardLoop, Socket, Stage, Stop, key_of};
 use crate::history::{HistoryError, Origin};
 use crate::http::connection::{CONTINUE, Event};
 use crate::http::date::HttpDate;
+use crate::http::http2::Prior;
 use crate::http::redact;
 use crate::http::refusal::Refusal;
-use crate::http::request::{Method, Scheme, Version};
-use crate::http::response::{Http1, Precedes, Response};
+use crate::http::request::{Method, Version};
+use crate::http::response::{Http1, Response};
 use crate::http::status::Status;
 use crate::hub::gate::{Answer, Decision, Publisher, Subscription};
-use crate::hub::sequencer::{Publication, Ticket};
-use crate::hub::shard::Joining;
+use crate::hub::sequencer::Ticket;
 use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURNS_MAX, TLS_HANDSHAKE_TURNS};
-use crate::runtime::access::{Access, Client};
+use crate::runtime::access::Caller;
 use crate::runtime::connection::{Flushed, Overdue, Received, Requesting, Waiting};
-use crate::runtime::librarian::Question;
-use crate::runtime::sample::Admitted;
 
 /// What becomes of a connection for now.
 enum Fate {
@@ -31,6 +30,8 @@ enum Fate {
     Yields,
     /// It is a stream from here: the subscriber of this slot.
     Streams(u32),
+    /// It speaks HTTP/2.
+    Multiplexes,
     Closes,
 }
 
@@ -49,10 +50,31 @@ impl ShardLoop {
         match self.turns_left.checked_sub(1) {
             Some(left) => {
                 self.turns_left = left;
-                self.with(number, |this, connection| this.serve(number, connection));
+                self.go_on(number);
             }
-            None => self.with(number, |_, _| Fate::Yields),
+            None => self.queue_turn(number),
         }
+    }
+
+    fn go_on(&mut self, number: u32) {
+        match self.connections.get(number as usize).map(|connected| &connected.stage) {
+            Some(Stage::Multiplexed(_)) => self.drive_multiplexed(number),
+            _ => self.with(number, |this, connection| this.serve(number, connection)),
+        }
+    }
+
+    /// Queues a connection for a turn.
+    pub(super) fn queue_turn(&mut self, number: u32) {
+        let connected = &mut self.connections[number as usize];
+        if !std::mem::replace(&mut connected.has_turn, true) {
+            self.turns.push_back((number, connected.serial));
+        }
+    }
+
+    /// A number for a connection, or for a request that waits for another thread.
+    pub(super) fn serial(&mut self) -> u32 {
+        self.next_serial = self.next_serial.wrapping_add(1);
+        self.next_serial
     }
 
     /// Begins a round of turns with the connections that wait for one; answers whether there were any.
@@ -63,11 +85,11 @@ impl ShardLoop {
             let Some(left) = self.turns_left.checked_sub(1) else { break };
             let Some((number, serial)) = self.turns.pop_front() else { break };
             self.turns_left = left;
-            if self.connections.get(number as usize).is_some_and(|connected| connected.serial == serial) {
-                self.with(number, |this, connection| {
-                    connection.has_turn = false;
-                    this.serve(number, connection)
-                });
+            if let Some(connected) = self.connections.get_mut(number as usize)
+                && connected.serial == serial
+            {
+                connected.has_turn = false;
+                self.go_on(number);
             }
         }
         count > 0
@@ -80,7 +102,11 @@ impl ShardLoop {
         else {
             return;
         };
-        let Stage::Requesting(connection) = &mut connected.stage else { return };
+        let connection = match &mut connected.stage {
+            Stage::Requesting(connection) => connection,
+            Stage::Multiplexed(_) => return self.look_at_multiplexed(number),
+            Stage::Streaming(_) | Stage::Taken => return,
+        };
         if connection.armed_ms > now_ms {
             return;
         }
@@ -101,6 +127,11 @@ impl ShardLoop {
     /// A publication came round the ring.
     pub(super) fn committed(&mut self, ticket: Ticket, is_stored: bool) {
         self.commits_under_way -= 1;
+        if self.is_multiplexed(ticket.connection) {
+            return self.with_exchanges(ticket.connection, |this, multiplexed| {
+                this.exchange_committed(multiplexed, ticket.serial, is_stored);
+            });
+        }
         self.with(ticket.connection, |this, connection| {
             let waiting = std::mem::replace(&mut connection.waiting, Waiting::Client);
             let Waiting::Commit { frame, passage, .. } = waiting.expecting(ticket.serial, connection) else {
@@ -117,6 +148,11 @@ impl ShardLoop {
 
     /// The history said where a subscription begins.
     pub(super) fn resolved(&mut self, number: u32, serial: u32, origin: Result<Origin, HistoryError>) {
+        if self.is_multiplexed(number) {
+            return self.with_exchanges(number, |this, multiplexed| {
+                this.exchange_resolved(number, multiplexed, serial, origin);
+            });
+        }
         self.with(number, |this, connection| {
             let waiting = std::mem::replace(&mut connection.waiting, Waiting::Client);
             let Waiting::Resolve { subscription, .. } = waiting.expecting(serial, connection) else {
@@ -127,9 +163,7 @@ impl ShardLoop {
                     .begin_stream(connection, *subscription, Some(origin))
                     .unwrap_or_else(|| this.serve(number, connection)),
                 Err(error) => {
-                    if let Some(Admitted { left_out }) = this.samplers.history.admit(this.now.ms) {
-                        error!(%error, left_out, "the history cannot be read");
-                    }
+                    this.tell_history(&error);
                     let answer =
                         this.parts.gate.unavailable("the history cannot be read", subscription.passage);
                     this.give(connection, &answer);
@@ -137,6 +171,10 @@ impl ShardLoop {
                 }
             }
         });
+    }
+
+    fn is_multiplexed(&self, number: u32) -> bool {
+        matches!(self.connections.get(number as usize), Some(Connected { stage: Stage::Multiplexed(_), .. }))
     }
 
     /// Works on a connection that makes requests, and does with it what comes out.
@@ -158,21 +196,26 @@ impl ShardLoop {
             }
             Fate::Streams(slot) => {
                 let is_tls = connection.transport.is_tls();
-                let Requesting { transport, access, .. } = *connection;
-                self.sockets.attach(slot, Socket { transport, connection: number, access });
+                let (carrier, access) = (Carrier::Own(connection.transport), connection.caller.access);
+                self.sockets.attach(slot, Socket { carrier, connection: number, access });
                 if is_tls {
                     // What came with the request is read already, or no event will tell of it.
                     self.attend(slot);
                 }
                 Stage::Streaming(slot)
             }
+            Fate::Multiplexes => {
+                let stage = self.multiplex(*connection);
+                self.connections[number as usize].stage = stage;
+                return self.drive_multiplexed(number);
+            }
             fate @ (Fate::Waits | Fate::Yields) => {
-                if connection.is_blocked() && !self.await_writable(number, &connection) {
+                if connection.is_blocked() && !self.await_writable(number, connection.transport.as_fd()) {
                     self.connections.remove(number as usize);
                     return;
                 }
-                if matches!(fate, Fate::Yields) && !std::mem::replace(&mut connection.has_turn, true) {
-                    self.turns.push_back((number, serial));
+                if matches!(fate, Fate::Yields) {
+                    self.queue_turn(number);
                 }
                 let deadline_ms = connection.deadline_ms(&self.parts.timeouts);
                 connection.armed_ms = self.wheel.arm(deadline_ms, connection.armed_ms, (number, serial));
@@ -183,13 +226,10 @@ impl ShardLoop {
     }
 
     /// Asks for the event that the connection can be written; false when that is not possible.
-    fn await_writable(&mut self, number: u32, connection: &Requesting) -> bool {
+    pub(super) fn await_writable(&mut self, number: u32, socket: BorrowedFd<'_>) -> bool {
         let connected = &mut self.connections[number as usize];
         std::mem::replace(&mut connected.awaits_writable, true)
-            || self
-                .readiness
-                .await_writable(connection.transport.as_fd(), key_of(number, connected.serial))
-                .is_ok()
+            || self.readiness.await_writable(socket, key_of(number, connected.serial)).is_ok()
     }
 
     /// Goes as far as the bytes allow, and no further than a client may go that never stops sending.
@@ -210,7 +250,12 @@ impl ShardLoop {
             if bytes >= SERVE_BYTES_MAX {
                 return Fate::Yields;
             }
-            let step = if connection.is_lingering() { Step::NeedMore } else { self.step(connection) };
+            let step = match connection.prior() {
+                Prior::Http2 => return Fate::Multiplexes,
+                Prior::Unknown => Step::NeedMore,
+                Prior::Http1 if connection.is_lingering() => Step::NeedMore,
+                Prior::Http1 => self.step(connection),
+            };
             match step {
                 Step::NeedMore => {
                     let is_handshake = connection.transport.is_handshaking();
@@ -228,9 +273,7 @@ impl ShardLoop {
                     self.give(connection, &answer);
                 }
                 Step::Panicked => {
-                    if let Some(Admitted { left_out }) = self.samplers.defects.admit(self.now.ms) {
-                        error!(client = %connection.client, left_out, "a request made the hub panic; it got 500");
-                    }
+                    self.tell_defect(connection.caller.client);
                     self.fail(connection);
                 }
                 Step::Decided(Decision::Answer(answer)) => self.give(connection, &answer),
@@ -249,25 +292,18 @@ impl ShardLoop {
     /// Reads the next event of the HTTP machine and decides. A panic in here is a defect that one client has met; it must
     /// not end the streams of all others.
     fn step(&mut self, connection: &mut Requesting) -> Step {
-        let (gate, now) = (&mut self.parts.gate, self.now);
-        let (access_log, trusts_proxy) = (self.parts.access_log, self.parts.trusts_proxy);
+        let (gate, now, rules) = (&mut self.parts.gate, self.now, self.parts.access);
+        let is_tls = connection.transport.is_tls();
+        let began_ms = connection.began_ms(now.ms);
         let step = catch_unwind(AssertUnwindSafe(|| match connection.http.poll() {
             Event::NeedMore => Step::NeedMore,
             Event::Head(mut request) => {
                 connection.version = request.version;
                 connection.head_only = request.method == Method::Head;
                 connection.passage = Some(gate.passage(request.origin));
-                if connection.transport.is_tls() {
-                    request.scheme = Scheme::Https;
-                }
-                if trusts_proxy && let Some(client) = request.trust_forwarded() {
-                    connection.client = Client::Forwarded(client);
-                }
-                if access_log {
-                    let began_ms = connection.request_since_ms.unwrap_or(now.ms);
-                    connection.access = Some(Box::new(Access::new(&request, connection.client, began_ms)));
-                }
-                debug!(client = %connection.client, method = request.method.as_str(), path = redact::target(request.path, None), "request");
+                connection.caller = Caller::read(rules, &mut request, connection.peer, is_tls, began_ms);
+                let client = connection.caller.client;
+                debug!(%client, method = request.method.as_str(), path = redact::target(request.path, None), "request");
                 Step::Decided(gate.decide(&request, now))
             }
             Event::Body(body) => Step::Body(body),
@@ -305,24 +341,10 @@ impl ShardLoop {
     fn publish(&mut self, number: u32, connection: &mut Requesting, body: &[u8]) {
         let waiting = std::mem::replace(&mut connection.waiting, Waiting::Client);
         let Waiting::Body(publisher) = waiting else { return self.fail(connection) };
-        let random = uuid::Uuid::new_v4().into_bytes();
-        let frame = match self.parts.gate.publish(&publisher, body, random) {
-            Ok(frame) => frame,
-            Err(answer) => return self.give(connection, &answer),
-        };
-        if self.parts.log_updates {
-            debug!(event = %String::from_utf8_lossy(frame.event()), "update");
-        }
-        self.next_serial = self.next_serial.wrapping_add(1);
-        let serial = self.next_serial;
-        let ticket = Ticket { shard: self.parts.number, connection: number, serial };
-        let publication = Publication { frame: std::sync::Arc::clone(&frame), ticket };
-        if self.parts.queue.as_ref().is_some_and(|queue| queue.offer(publication)) {
-            self.commits_under_way += 1;
-            connection.waiting = Waiting::Commit { serial, frame, passage: publisher.passage };
-        } else {
-            let answer = self.parts.gate.unavailable("the publication queue is full", publisher.passage);
-            self.give(connection, &answer);
+        let serial = self.serial();
+        match self.offer(number, serial, &publisher, body) {
+            Ok(frame) => connection.waiting = Waiting::Commit { serial, frame, passage: publisher.passage },
+            Err(answer) => self.give(connection, &answer),
         }
     }
 
@@ -333,25 +355,15 @@ impl ShardLoop {
         connection: &mut Requesting,
         subscription: Subscription,
     ) -> Option<Fate> {
-        let origin = match &subscription.resume {
-            None => None,
-            Some(resume) => match self.parts.shard.resolve(resume) {
-                Some(origin) => Some(origin),
-                None => {
-                    self.next_serial = self.next_serial.wrapping_add(1);
-                    let serial = self.next_serial;
-                    let question = Question::Resolve { connection: number, serial, resume: resume.clone() };
-                    if let Err(error) = self.parts.librarian.ask(question) {
-                        let answer = self.parts.gate.unavailable(&error.to_string(), subscription.passage);
-                        self.give(connection, &answer);
-                        return None;
-                    }
-                    connection.waiting = Waiting::Resolve { serial, subscription: Box::new(subscription) };
-                    return None;
-                }
-            },
-        };
-        self.begin_stream(connection, subscription, origin)
+        let serial = self.serial();
+        match self.locate(number, serial, &subscription) {
+            Located::At(origin) => return self.begin_stream(connection, subscription, origin),
+            Located::Asked => {
+                connection.waiting = Waiting::Resolve { serial, subscription: Box::new(subscription) };
+            }
+            Located::Refused(answer) => self.give(connection, &answer),
+        }
+        None
     }
 
     /// Makes a stream of the connection; not when the request is a `HEAD`, which is answered as any other.
@@ -361,12 +373,7 @@ impl ShardLoop {
         subscription: Subscription,
         origin: Option<Origin>,
     ) -> Option<Fate> {
-        let precedes = origin.as_ref().map(|origin| match &origin.known {
-            Some(id) => Precedes::Event(id),
-            None => Precedes::Earliest,
-        });
-        let answer = Answer { response: Response::stream(precedes), reason: None };
-        let response = self.parts.gate.complete(answer, subscription.passage).response;
+        let response = self.stream_response(&subscription, origin.as_ref());
         if subscription.head_only {
             self.answer(connection, &response, None);
             return None;
@@ -380,17 +387,10 @@ impl ShardLoop {
         let http1 =
             Http1 { version: connection.version, head_only: false, keep_alive: true, date: Some(&date) };
         response.encode(&http1, &mut opening);
+        connection.caller.access = connection.caller.streams(opening.len(), self.now.ms);
         opening.extend_from_slice(subscription.framing.opening());
-        if let Some(access) = &connection.access {
-            access.streams(self.now.ms);
-        }
-        debug!(client = %connection.client, selectors = subscription.selectors.len(), ?origin, "subscribed");
-        let Subscription { selectors, grant, expires_ms, framing, .. } = subscription;
-        let expires_ms =
-            expires_ms.min(self.parts.timeouts.stream_ends_ms(self.now.ms, uuid::Uuid::new_v4().as_u128()));
-        let opening = opening.into();
-        let joining = Joining { selectors, grant, expires_ms, framing, origin, opening };
-        Some(Fate::Streams(self.parts.shard.join(joining, self.now)))
+        debug!(client = %connection.caller.client, selectors = subscription.selectors.len(), ?origin, "subscribed");
+        Some(Fate::Streams(self.join(subscription, origin, opening.into())))
     }
 
     /// Queues an answer, and logs why when it is a refusal.
@@ -399,12 +399,6 @@ impl ShardLoop {
     }
 
     fn answer(&mut self, connection: &mut Requesting, response: &Response, reason: Option<&str>) {
-        if let Some(reason) = reason
-            && let Some(Admitted { left_out }) = self.samplers.refused.admit(self.now.ms)
-        {
-            let status = response.status().code();
-            info!(client = %connection.client, status, reason, left_out, "refused");
-        }
         let goes_on =
             connection.http.begin_answer() && self.stop == Stop::No && connection.version == Version::Http11;
         let date = self.date();
@@ -416,14 +410,13 @@ impl ShardLoop {
         };
         let mut bytes = Vec::with_capacity(512);
         response.encode(&http1, &mut bytes);
-        if self.parts.access_log {
-            connection.log_answer(response.status(), bytes.len(), self.now.ms);
-        }
+        let body_bytes = if connection.head_only { 0 } else { response.body().map_or(0, <[u8]>::len) };
+        self.tell_answer(&connection.caller, connection.began_ms(self.now.ms), response, body_bytes, reason);
         connection.queue(&bytes, Some(goes_on), self.now.ms);
         connection.waiting = Waiting::Client;
     }
 
-    fn date(&mut self) -> HttpDate {
+    pub(super) fn date(&mut self) -> HttpDate {
         let unix_s = self.now.unix_s();
         if self.date.0 != unix_s {
             self.date = (unix_s, HttpDate::from_unix_s(unix_s));
