@@ -36,7 +36,11 @@ pub(crate) fn start(level: Level, format: LogFormat, access_log: bool) -> Logs {
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).lossy(true).finish(io::stderr());
     let logs = Logs { writer: Some(guard), errors: writer.error_counter() };
-    let filter = Targets::new().with_target("petasos", level).with_default(level.min(Level::WARN));
+    // What clients do wrong in HTTP/2 is no warning: they could fill the log with it.
+    let filter = Targets::new()
+        .with_target("petasos", level)
+        .with_target("h2", level.min(Level::ERROR))
+        .with_default(level.min(Level::WARN));
     let filter = if access_log { filter.with_target(ACCESS_TARGET, level.max(Level::INFO)) } else { filter };
     let is_journal = journal::is_journal(std::env::var("JOURNAL_STREAM").ok().as_deref(), io::stderr());
     let lines = lines(format, is_journal, io::stderr().is_terminal(), writer);

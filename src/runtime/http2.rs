@@ -47,6 +47,8 @@ use stream::{Members, Woken};
 
 /// A connection with many streams.
 pub(super) struct Multiplexed {
+    /// Its number among the connections of its shard.
+    pub(super) number: u32,
     line: Line,
     state: State,
     pub(super) peer: Option<SocketAddr>,
@@ -95,6 +97,7 @@ pub(super) enum Overdue {
 impl Multiplexed {
     /// A connection of which these bytes were received.
     pub(super) fn new(
+        number: u32,
         transport: Transport,
         peer: Option<SocketAddr>,
         received: Vec<u8>,
@@ -112,6 +115,7 @@ impl Multiplexed {
             .max_pending_accept_reset_streams(HTTP2_RESET_STREAMS_MAX)
             .max_local_error_reset_streams(Some(HTTP2_ERRORS_MAX));
         Self {
+            number,
             state: State::Opening(builder.handshake(line.link())),
             line,
             peer,

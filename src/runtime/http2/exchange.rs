@@ -13,6 +13,7 @@ use super::reply::Reply;
 use crate::http::date::HttpDate;
 use crate::http::response::Response;
 use crate::hub::gate::{Passage, Publisher, Subscription};
+use crate::limits::{LINGER_BYTES_MAX, LINGER_MS};
 use crate::protocol::frame::Frame;
 use crate::runtime::connection::Timeouts;
 
@@ -35,6 +36,9 @@ pub(in crate::runtime) enum Stage {
     Resolve { respond: Reply, subscription: Box<Subscription> },
     /// For the client to take the rest of the answer.
     Answer { stream: SendStream<Bytes>, rest: Bytes },
+    /// For the end of a body that nobody wants. Its stream could be reset, which the answer allows (RFC 9113, section 8.1); but
+    /// some clients forget the answer over it.
+    Linger { body: RecvStream, bytes_left: usize },
 }
 
 /// What a look at a body found.
@@ -49,12 +53,12 @@ pub(in crate::runtime) enum Received {
     Gone,
 }
 
-/// What became of an answer.
+/// What became of an answer, or of a body that nobody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::runtime) enum Progress {
-    /// It is queued as a whole, or nobody wants it.
+    /// It is over.
     Done,
-    /// Its window is full.
+    /// The client has to do something first.
     Waits,
 }
 
@@ -63,11 +67,16 @@ impl Exchange {
         Self { stage, since_ms: now_ms, began_ms: now_ms, waker }
     }
 
+    /// An answer was given before the body was here.
+    pub(in crate::runtime) fn linger(body: RecvStream, waker: Waker, now_ms: u64) -> Self {
+        Self::new(Stage::Linger { body, bytes_left: LINGER_BYTES_MAX }, waker, now_ms)
+    }
+
     /// Bytes of its body that are here.
     pub(super) fn body_bytes(&self) -> usize {
         match &self.stage {
             Stage::Body { content, .. } => content.len(),
-            Stage::Commit { .. } | Stage::Resolve { .. } | Stage::Answer { .. } => 0,
+            _ => 0,
         }
     }
 
@@ -77,6 +86,7 @@ impl Exchange {
             Stage::Answer { .. } => {
                 after(self.since_ms, timeouts.write_ms).min(after(self.began_ms, timeouts.response_ms))
             }
+            Stage::Linger { .. } => after(self.since_ms, LINGER_MS),
             Stage::Commit { .. } | Stage::Resolve { .. } => u64::MAX,
         }
     }
@@ -99,6 +109,25 @@ impl Exchange {
                 Poll::Ready(Some(Err(_))) => return Received::Gone,
                 Poll::Ready(None) => return Received::All,
                 Poll::Pending => return Received::Some,
+            }
+        }
+    }
+
+    /// Reads what is here of a body that nobody wants.
+    pub(in crate::runtime) fn discard(&mut self) -> Progress {
+        let Stage::Linger { body, bytes_left } = &mut self.stage else { return Progress::Waits };
+        let mut context = Context::from_waker(&self.waker);
+        loop {
+            match body.poll_data(&mut context) {
+                Poll::Ready(Some(Ok(data))) => {
+                    let is_too_much = data.len() > *bytes_left;
+                    *bytes_left = bytes_left.saturating_sub(data.len());
+                    if is_too_much || body.flow_control().release_capacity(data.len()).is_err() {
+                        return Progress::Done;
+                    }
+                }
+                Poll::Ready(Some(Err(_)) | None) => return Progress::Done,
+                Poll::Pending => return Progress::Waits,
             }
         }
     }
@@ -130,6 +159,8 @@ impl Exchange {
                 respond.send_reset(Reason::CANCEL);
             }
             Stage::Answer { mut stream, .. } => stream.send_reset(Reason::CANCEL),
+            // It is reset without an error when its last handle goes.
+            Stage::Linger { .. } => {}
         }
     }
 }

@@ -25,6 +25,15 @@ struct Asking {
     serial: u32,
     respond: Reply,
     head_only: bool,
+    /// Its body, when it is not here as a whole and nobody wants it.
+    body: Option<RecvStream>,
+}
+
+impl Asking {
+    /// A stream of which everything is known but the answer.
+    fn new(serial: u32, respond: Reply) -> Self {
+        Self { serial, respond, head_only: false, body: None }
+    }
 }
 
 impl ShardLoop {
@@ -49,7 +58,8 @@ impl ShardLoop {
         let passage = gate.passage(parts.headers.get(http::header::ORIGIN).map(http::HeaderValue::as_bytes));
         let serial = self.serial();
         let respond = Reply::new(respond, caller);
-        let mut asking = Asking { serial, respond, head_only: parts.method == http::Method::HEAD };
+        let head_only = parts.method == http::Method::HEAD;
+        let mut asking = Asking { serial, respond, head_only, body: Some(body) };
         match decided {
             Err(_) => {
                 self.tell_defect(asking.respond.caller.client);
@@ -69,6 +79,7 @@ impl ShardLoop {
                         publisher.passage,
                     );
                 }
+                let Some(body) = asking.body.take() else { return };
                 if expects && !body.is_end_stream() {
                     let mut interim = http::Response::new(());
                     *interim.status_mut() = http::StatusCode::CONTINUE;
@@ -95,7 +106,7 @@ impl ShardLoop {
             true => self.parts.gate.published(&frame, passage),
             false => self.parts.gate.unavailable("the history refused the update", passage),
         };
-        self.respond(multiplexed, Asking { serial, respond, head_only: false }, &answer);
+        self.respond(multiplexed, Asking::new(serial, respond), &answer);
     }
 
     /// The history said where the subscription of an exchange begins.
@@ -109,7 +120,7 @@ impl ShardLoop {
         let Some(Stage::Resolve { respond, subscription }) = take(multiplexed, serial, is_resolve) else {
             return;
         };
-        let asking = Asking { serial, respond, head_only: subscription.head_only };
+        let asking = Asking { head_only: subscription.head_only, ..Asking::new(serial, respond) };
         match origin {
             Ok(origin) => self.begin_shared_stream(number, multiplexed, asking, *subscription, Some(origin)),
             Err(error) => {
@@ -125,21 +136,27 @@ impl ShardLoop {
         let body_bytes_max = self.parts.gate.body_bytes_max();
         let is_crowded = multiplexed.is_crowded(body_bytes_max);
         let Some(exchange) = multiplexed.exchanges.get_mut(&serial) else { return };
-        if matches!(exchange.stage, Stage::Answer { .. }) {
-            if exchange.send(self.now.ms) == Progress::Done {
+        let progress = match exchange.stage {
+            Stage::Answer { .. } => Some(exchange.send(self.now.ms)),
+            Stage::Linger { .. } => Some(exchange.discard()),
+            _ => None,
+        };
+        if let Some(progress) = progress {
+            if progress == Progress::Done {
                 multiplexed.exchanges.remove(&serial);
                 multiplexed.finished(self.now.ms);
             }
-            return self.touch(number, multiplexed);
+            return self.touch(multiplexed);
         }
         let received = exchange.receive(body_bytes_max);
         if matches!(received, Received::Some) && !is_crowded {
-            return self.touch(number, multiplexed);
+            return self.touch(multiplexed);
         }
-        let Some(Stage::Body { respond, publisher, content, .. }) = take(multiplexed, serial, is_body) else {
+        let Some(Stage::Body { respond, publisher, body, content }) = take(multiplexed, serial, is_body)
+        else {
             return;
         };
-        let asking = Asking { serial, respond, head_only: false };
+        let asking = Asking { body: Some(body), ..Asking::new(serial, respond) };
         match received {
             Received::All => self.publish_exchange(number, multiplexed, asking, publisher, &content),
             Received::TooMuch => {
@@ -161,7 +178,7 @@ impl ShardLoop {
             let response = Response::text(Status::RequestTimeout, text);
             let answer = Answer { response, reason: Some("timeout".to_owned()) };
             let answer = self.parts.gate.complete(answer, publisher.passage);
-            self.respond(multiplexed, Asking { serial, respond, head_only: false }, &answer);
+            self.respond(multiplexed, Asking::new(serial, respond), &answer);
         } else if let Some(exchange) = multiplexed.exchanges.remove(&serial) {
             exchange.cancel();
             multiplexed.finished(self.now.ms);
@@ -182,7 +199,7 @@ impl ShardLoop {
                 let stage = Stage::Commit { respond, frame, passage: publisher.passage };
                 self.await_stage(multiplexed, serial, stage);
             }
-            Err(answer) => self.respond(multiplexed, Asking { serial, respond, head_only: false }, &answer),
+            Err(answer) => self.respond(multiplexed, Asking::new(serial, respond), &answer),
         }
     }
 
@@ -250,12 +267,12 @@ impl ShardLoop {
 
     /// Gives an answer, as much of it as the client takes now.
     fn respond(&mut self, multiplexed: &mut Multiplexed, asking: Asking, answer: &Answer) {
-        let Asking { serial, mut respond, head_only } = asking;
+        let Asking { serial, mut respond, head_only, body: unwanted } = asking;
         let Answer { response, reason } = answer;
         let body = response.body().filter(|_| !head_only && response.status().has_body()).unwrap_or(&[]);
         self.tell_answer(&respond.caller, self.now.ms, response, body.len(), reason.as_deref());
         let head = head_of(response, &self.date());
-        multiplexed.flow.touch();
+        self.touch(multiplexed);
         // An answer to nobody is given.
         if let Ok(stream) = respond.send_response(head, body.is_empty())
             && !body.is_empty()
@@ -263,6 +280,13 @@ impl ShardLoop {
             let stage = Stage::Answer { stream, rest: Bytes::copy_from_slice(body) };
             let mut exchange = Exchange::new(stage, multiplexed.exchange_waker(serial), self.now.ms);
             if exchange.send(self.now.ms) == Progress::Waits {
+                multiplexed.exchanges.insert(serial, exchange);
+                return;
+            }
+        }
+        if let Some(unwanted) = unwanted.filter(|body| !body.is_end_stream()) {
+            let mut exchange = Exchange::linger(unwanted, multiplexed.exchange_waker(serial), self.now.ms);
+            if exchange.discard() == Progress::Waits {
                 multiplexed.exchanges.insert(serial, exchange);
                 return;
             }

@@ -25,10 +25,10 @@ enum Fate {
 
 impl ShardLoop {
     /// A connection turned out to speak HTTP/2.
-    pub(super) fn multiplex(&mut self, requesting: Requesting) -> Stage {
+    pub(super) fn multiplex(&mut self, number: u32, requesting: Requesting) -> Stage {
         let peer = requesting.peer;
         let (transport, received) = requesting.into_received();
-        let mut multiplexed = Multiplexed::new(transport, peer, received, self.now.ms);
+        let mut multiplexed = Multiplexed::new(number, transport, peer, received, self.now.ms);
         if self.stop != Stop::No {
             multiplexed.leave(self.now.ms);
         }
@@ -44,7 +44,11 @@ impl ShardLoop {
     pub(super) fn drive_touched(&mut self) -> bool {
         let touched = std::mem::take(&mut self.sockets.touched);
         for number in &touched {
-            self.drive_multiplexed(*number);
+            // It may have been polled since, in a turn of its own.
+            self.with_multiplexed(*number, |this, multiplexed| match multiplexed.flow.is_dirty() {
+                true => this.turn(*number, multiplexed),
+                false => Fate::Waits,
+            });
         }
         !touched.is_empty()
     }
@@ -86,7 +90,7 @@ impl ShardLoop {
     pub(super) fn with_exchanges(&mut self, number: u32, work: impl FnOnce(&mut Self, &mut Multiplexed)) {
         self.with_multiplexed(number, |this, multiplexed| {
             work(this, multiplexed);
-            this.touch(number, multiplexed);
+            this.touch(multiplexed);
             Fate::Waits
         });
     }
@@ -161,9 +165,7 @@ impl ShardLoop {
             && Rc::ptr_eq(&multiplexed.flow, &flow)
         {
             multiplexed.unsubscribe(slot, now_ms);
-            if flow.touch() {
-                self.sockets.touched.push(number);
-            }
+            self.sockets.touch(&flow, number);
         }
     }
 
@@ -197,11 +199,9 @@ impl ShardLoop {
         Fate::Yields
     }
 
-    /// A stream was changed outside of a turn: the connection is polled in this round.
-    pub(super) fn touch(&mut self, number: u32, multiplexed: &Multiplexed) {
-        if multiplexed.flow.touch() {
-            self.sockets.touched.push(number);
-        }
+    /// A stream was changed: the connection is polled in this round.
+    pub(super) fn touch(&mut self, multiplexed: &Multiplexed) {
+        self.sockets.touch(&multiplexed.flow, multiplexed.number);
     }
 
     /// Something happened to a subscriber's stream. The slot may be another connection's by now, for which it is no news.

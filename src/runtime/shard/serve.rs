@@ -205,7 +205,7 @@ impl ShardLoop {
                 Stage::Streaming(slot)
             }
             Fate::Multiplexes => {
-                let stage = self.multiplex(*connection);
+                let stage = self.multiplex(number, *connection);
                 self.connections[number as usize].stage = stage;
                 return self.drive_multiplexed(number);
             }

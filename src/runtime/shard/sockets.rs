@@ -2,7 +2,7 @@
 
 use crate::hub::shard::{Sent, Wire};
 use crate::runtime::access::Access;
-use crate::runtime::http2::SubscriberStream;
+use crate::runtime::http2::{Flow, SubscriberStream};
 use crate::runtime::transport::Transport;
 
 /// The sockets of the subscribers.
@@ -63,6 +63,13 @@ impl Sockets {
             self.by_slot.resize_with(place + 1, || None);
         }
         self.by_slot[place] = Some(socket);
+    }
+
+    /// A stream of this HTTP/2 connection was changed.
+    pub(super) fn touch(&mut self, flow: &Flow, connection: u32) {
+        if flow.touch() {
+            self.touched.push(connection);
+        }
     }
 
     pub(super) fn transport(&mut self, slot: u32) -> Option<&mut Transport> {
