@@ -313,7 +313,7 @@ impl Multiplexed {
 
     /// Whether there is TLS on the socket.
     pub(super) fn is_tls(&self) -> bool {
-        self.line.with_transport(|transport| transport.is_tls())
+        self.line.with_transport(Transport::is_tls)
     }
 
     /// The socket.

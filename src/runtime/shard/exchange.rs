@@ -158,7 +158,7 @@ impl ShardLoop {
         };
         let asking = Asking { body: Some(body), ..Asking::new(serial, respond) };
         match received {
-            Received::All => self.publish_exchange(number, multiplexed, asking, publisher, &content),
+            Received::All => self.publish_exchange(number, multiplexed, asking, &publisher, &content),
             Received::TooMuch => {
                 self.refuse_exchange(multiplexed, asking, Refusal::BodyTooLarge, publisher.passage);
             }
@@ -190,11 +190,11 @@ impl ShardLoop {
         number: u32,
         multiplexed: &mut Multiplexed,
         asking: Asking,
-        publisher: Publisher,
+        publisher: &Publisher,
         body: &[u8],
     ) {
         let Asking { serial, respond, .. } = asking;
-        match self.offer(number, serial, &publisher, body) {
+        match self.offer(number, serial, publisher, body) {
             Ok(frame) => {
                 let stage = Stage::Commit { respond, frame, passage: publisher.passage };
                 self.await_stage(multiplexed, serial, stage);
