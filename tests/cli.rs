@@ -57,6 +57,15 @@ fn version_and_help_are_told() {
     {
         assert!(help.contains(part), "{part} is not in {help}");
     }
+    for part in
+        ["Limits and timeouts:", "Cores:", "Logs:", "JWKS_URL", "USE_FORWARDED_HEADERS", "WRITE_TIMEOUT"]
+    {
+        assert!(help.contains(part), "{part} is not in {help}");
+    }
+    // What stands before the first heading is of the program, not of the hub: nothing else may be without one.
+    let ungrouped =
+        help.split("Options:").nth(1).and_then(|rest| rest.split("Listening:").next()).expect("headings");
+    assert_eq!(ungrouped.matches("--").count(), 2, "{ungrouped}");
     assert!(!help.contains("not-to-be-shown"), "{help}");
     assert_eq!(run(&["--no-such-flag"], &[]).status.code(), Some(2));
 }

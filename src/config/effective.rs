@@ -113,15 +113,15 @@ impl Config {
         vec![
             ("JWT_KEY", secret(&o.jwt_key, &o.jwt_key_file)),
             ("JWT_KEY_FILE", text(&o.jwt_key_file)),
-            ("JWKS_URL", text(&o.jwks_url)),
+            ("JWKS_URL", address(&o.jwks_url)),
             ("JWT_ALGORITHM", common),
             ("PUBLISHER_JWT_KEY", secret(&o.publisher_jwt_key, &o.publisher_jwt_key_file)),
             ("PUBLISHER_JWT_KEY_FILE", text(&o.publisher_jwt_key_file)),
-            ("PUBLISHER_JWKS_URL", text(&o.publisher_jwks_url)),
+            ("PUBLISHER_JWKS_URL", address(&o.publisher_jwks_url)),
             ("PUBLISHER_JWT_ALGORITHM", algorithm(&gate.publisher_key)),
             ("SUBSCRIBER_JWT_KEY", secret(&o.subscriber_jwt_key, &o.subscriber_jwt_key_file)),
             ("SUBSCRIBER_JWT_KEY_FILE", text(&o.subscriber_jwt_key_file)),
-            ("SUBSCRIBER_JWKS_URL", text(&o.subscriber_jwks_url)),
+            ("SUBSCRIBER_JWKS_URL", address(&o.subscriber_jwks_url)),
             ("SUBSCRIBER_JWT_ALGORITHM", algorithm(&gate.subscriber_key)),
             ("AUTHORIZATION", Some(authorization.to_owned())),
             ("ALLOW_ANONYMOUS", switch(gate.allow_anonymous)),
@@ -185,6 +185,15 @@ fn text(given: &Option<String>) -> Option<String> {
     given.clone().filter(|text| !text.is_empty())
 }
 
+/// The address of a key set; what is in its query may be a secret.
+fn address(given: &Option<String>) -> Option<String> {
+    let text = text(given)?;
+    Some(match text.split_once('?') {
+        Some((address, _)) => format!("{address}?{MASK}"),
+        None => text,
+    })
+}
+
 fn path(path: &Path) -> String {
     path.display().to_string()
 }
@@ -245,7 +254,7 @@ mod tests {
             heartbeat_interval: Some("1m 30s".to_owned()),
             max_body_size: Some("524288".to_owned()),
             cookie_name: Some(String::new()),
-            publisher_jwks_url: Some("https://a.example/keys".to_owned()),
+            publisher_jwks_url: Some(format!("https://a.example/keys?key={SECRET}")),
             ..Options::default()
         };
         let given = |name: &str| match name {
@@ -268,7 +277,7 @@ mod tests {
             ("PUBLISHER_JWT_KEY", None, Source::Default),
             ("SUBSCRIBER_JWT_KEY", Some(MASK), Source::Environment),
             ("READ_TIMEOUT", Some("0s"), Source::Default),
-            ("PUBLISHER_JWKS_URL", Some("https://a.example/keys"), Source::Flag),
+            ("PUBLISHER_JWKS_URL", Some("https://a.example/keys?********"), Source::Flag),
             ("PUBLISHER_JWT_ALGORITHM", None, Source::Default),
             ("SUBSCRIBER_JWT_ALGORITHM", Some("HS256"), Source::Default),
         ] {

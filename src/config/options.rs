@@ -49,7 +49,7 @@ pub struct Options {
     pub jwt_key_file: Option<String>,
     /// Address of a key set (JWKS), instead of JWT_KEY: its public keys verify tokens, chosen by `kid`. Fetched at start, every
     /// five minutes, and when a token names an unknown key; until it is there, no token is valid
-    #[arg(long, env = "JWKS_URL", value_name = "URL", help_heading = AUTHORIZATION)]
+    #[arg(long, env = "JWKS_URL", value_name = "URL", hide_env_values = true, help_heading = AUTHORIZATION)]
     pub jwks_url: Option<String>,
     /// Algorithm of the tokens: HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA [default: HS256;
     /// with a key set, that of each key]
@@ -62,7 +62,7 @@ pub struct Options {
     #[arg(long, env = "PUBLISHER_JWT_KEY_FILE", value_name = "PATH", help_heading = AUTHORIZATION)]
     pub publisher_jwt_key_file: Option<String>,
     /// Key set for publishers alone
-    #[arg(long, env = "PUBLISHER_JWKS_URL", value_name = "URL", help_heading = AUTHORIZATION)]
+    #[arg(long, env = "PUBLISHER_JWKS_URL", value_name = "URL", hide_env_values = true, help_heading = AUTHORIZATION)]
     pub publisher_jwks_url: Option<String>,
     /// Algorithm of publishers' tokens [default: JWT_ALGORITHM]
     #[arg(long, env = "PUBLISHER_JWT_ALGORITHM", value_name = "NAME", help_heading = AUTHORIZATION)]
@@ -74,7 +74,7 @@ pub struct Options {
     #[arg(long, env = "SUBSCRIBER_JWT_KEY_FILE", value_name = "PATH", help_heading = AUTHORIZATION)]
     pub subscriber_jwt_key_file: Option<String>,
     /// Key set for subscribers alone
-    #[arg(long, env = "SUBSCRIBER_JWKS_URL", value_name = "URL", help_heading = AUTHORIZATION)]
+    #[arg(long, env = "SUBSCRIBER_JWKS_URL", value_name = "URL", hide_env_values = true, help_heading = AUTHORIZATION)]
     pub subscriber_jwks_url: Option<String>,
     /// Algorithm of subscribers' tokens [default: JWT_ALGORITHM]
     #[arg(long, env = "SUBSCRIBER_JWT_ALGORITHM", value_name = "NAME", help_heading = AUTHORIZATION)]

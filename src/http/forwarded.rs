@@ -196,6 +196,23 @@ mod tests {
         assert_eq!(whole, Forwarded { client, scheme: Some(Scheme::Https), host: Some("a.example:8443") });
     }
 
+    proptest::proptest! {
+        /// Garbage is no error, and an address that is told is the one that the last proxy has added.
+        #[test]
+        fn what_a_client_sends_before_the_proxy_changes_nothing(garbage in "[^\"\\\\]{0,60}") {
+            let list = format!("{garbage}, for=192.0.2.1;proto=https");
+            let mut fields = ForwardedFields::default();
+            assert!(fields.take("forwarded", list.as_bytes()));
+            assert_eq!(fields.read().client, "192.0.2.1".parse().ok(), "{list}");
+            for name in ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"] {
+                let mut fields = ForwardedFields::default();
+                assert!(fields.take(name, garbage.as_bytes()));
+                let host = fields.read().host;
+                assert!(host.is_none_or(|host| valid_host(host.as_bytes()).is_some()), "{host:?}");
+            }
+        }
+    }
+
     #[test]
     fn scheme_and_host_are_valid_or_absent() {
         let fields = [("X-Forwarded-Proto", "http, https"), ("X-Forwarded-Host", "evil.example, a.example")];

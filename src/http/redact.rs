@@ -123,6 +123,18 @@ mod tests {
         assert_eq!(target("/hub/eyJs3cret.x.y/z", None), "/hub/***/z");
     }
 
+    proptest::proptest! {
+        /// Whatever stands around it.
+        #[test]
+        fn a_token_among_other_parameters_is_never_shown(before in "[ -~é%&=+?/]{0,40}", after in "\\PC{0,40}") {
+            for parameter in ["authorization=s3cret-s3cret", "x=eyJs3cret.s3cret.s3cret"] {
+                let query = format!("{before}&{parameter}&{after}");
+                let shown = target("/hub", Some(&query));
+                assert!(!shown.contains("s3cret"), "{shown}");
+            }
+        }
+    }
+
     #[test]
     fn what_is_shown_is_bounded_and_its_end_is_no_part_of_a_token() {
         let long = "é".repeat(LOGGED_TEXT_BYTES_MAX);
