@@ -6,6 +6,7 @@
 //! HTTPS to HTTP. The authorities are those of the host (`SSL_CERT_FILE`, `SSL_CERT_DIR`), read anew for each fetch.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ enum FetchError {
     /// The host has no certificates of authorities.
     NoAuthorities,
     Document(KeySetError),
+    /// Reading the answer panicked, which must not end the hub. The panic is in the log.
+    Defect,
 }
 
 impl fmt::Display for FetchError {
@@ -52,6 +55,7 @@ impl fmt::Display for FetchError {
                 "this host has no certificates of authorities (the package ca-certificates, or SSL_CERT_FILE)",
             ),
             Self::Document(error) => error.fmt(f),
+            Self::Defect => f.write_str("the answer met a defect of the hub"),
         }
     }
 }
@@ -83,7 +87,8 @@ impl Fetcher {
 
     fn update(&mut self) {
         let url = shown(&self.source.url);
-        match self.fetch() {
+        let fetched = catch_unwind(AssertUnwindSafe(|| self.fetch()));
+        match fetched.unwrap_or(Err(FetchError::Defect)) {
             Ok((document, set)) => {
                 self.failures_in_a_row = 0;
                 if let Some(set) = set {
