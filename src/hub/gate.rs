@@ -206,7 +206,9 @@ impl Gate {
                 Ok(answer(Response::unavailable(RETRY_AFTER_S)))
             }
             Command::Ready => Ok(answer(Response::healthy())),
-            Command::Welcome => Ok(answer(Response::page(&WELCOME, passage.negotiated))),
+            Command::Welcome => {
+                Ok(answer(Response::page(&WELCOME, page_coding(request, passage.negotiated))))
+            }
             Command::NotFound => {
                 let text = format!("Not Found. The hub is at {HUB_PATH}.");
                 Err(Refused::new(Response::text(Status::NotFound, text), "no such path"))
@@ -392,6 +394,16 @@ fn answer(response: Response) -> Decision {
 fn is_form(content_type: Option<&[u8]>) -> bool {
     let media_type = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
     media_type.is_some_and(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(FORM))
+}
+
+/// The coding of a page. Who comes from another site gets it uncompressed: an attack that learns a secret from the length of
+/// what is compressed (BREACH) has to send its victims from there.
+fn page_coding(request: &Request<'_>, negotiated: Negotiated) -> Negotiated {
+    let Some(referer) = request.referer else { return negotiated };
+    let url = std::str::from_utf8(referer).ok().and_then(|referer| url::Url::parse(referer).ok());
+    let site = url.as_ref().map(|url| &url[url::Position::BeforeHost..url::Position::AfterPort]);
+    let is_ours = site.zip(request.host).is_some_and(|(site, host)| site.eq_ignore_ascii_case(host));
+    if is_ours { negotiated } else { Negotiated { coding: None, ..negotiated } }
 }
 
 /// `exp` on the clock that never jumps: the subscriber is disconnected when it is reached.
