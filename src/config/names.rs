@@ -6,16 +6,7 @@ use super::Options;
 
 /// Settings that the protocol document lists and this version does not have, with the values that switch them off.
 /// Setting one to anything else is refused: it would be silently ignored.
-const UNSUPPORTED: [(&str, &[&str]); 8] = [
-    ("ACCESS_LOG", &["0", "false"]),
-    ("JWKS_URL", &[]),
-    ("METRICS_ADDR", &[]),
-    ("PUBLISHER_JWKS_URL", &[]),
-    ("SUBSCRIBER_JWKS_URL", &[]),
-    ("SUBSCRIPTIONS", &["0", "false"]),
-    ("USE_FORWARDED_HEADERS", &["0", "false"]),
-    ("WRITE_TIMEOUT", &["0", "0s"]),
-];
+const UNSUPPORTED: [(&str, &[&str]); 2] = [("METRICS_ADDR", &[]), ("SUBSCRIPTIONS", &["0", "false"])];
 
 /// The settings of other versions that are switched on: name, value and what is expected instead.
 pub(super) fn set_but_unsupported(environment: &[(String, String)]) -> Vec<(&'static str, String, String)> {
