@@ -198,6 +198,30 @@ pub const TLS_HANDSHAKE_TURNS: usize = 8;
 /// Bytes that a client may send on a TLS stream, where nothing is expected but key updates and the end: every one of them has to
 /// be decrypted, while the kernel holds back what is sent on a plain stream.
 pub const TLS_STREAM_BYTES_MAX: usize = 64 << 10;
+/// Streams that a client may have open on one HTTP/2 connection (`SETTINGS_MAX_CONCURRENT_STREAMS`).
+pub const HTTP2_STREAMS_MAX: u32 = 256;
+/// What a client may send on one HTTP/2 stream before it is read, and on all of them together: bodies of publications.
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 64 << 10;
+/// See [`HTTP2_STREAM_WINDOW_BYTES`].
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
+/// Bodies of largest size that one HTTP/2 connection may have under way (503 beyond); smaller ones count by their bytes.
+pub const HTTP2_BODIES_MAX: u64 = 2;
+/// Bytes queued in one stream of an HTTP/2 connection, which the connection has not written.
+pub const HTTP2_STREAM_QUEUE_BYTES_MAX: usize = 64 << 10;
+/// The same on all streams of a connection, beyond which nothing is queued; what is begun, one stream's, is finished.
+pub const HTTP2_QUEUE_BYTES_MAX: usize = 256 << 10;
+/// Streams that we reset, for which frames may still come; and streams that the client reset before we had a look at them.
+pub const HTTP2_RESET_STREAMS_MAX: usize = 32;
+/// Streams that we reset on one connection, because of what the client did, before it is closed.
+pub const HTTP2_ERRORS_MAX: usize = 256;
+/// Frames beside requests and data that a client may send on one HTTP/2 connection at once.
+pub const HTTP2_CREDIT_REFILLED_MAX: u64 = 2_000;
+/// How many of these it may send per second, for ever.
+pub const HTTP2_CREDIT_PER_S: u64 = 200;
+/// How many more for each frame that it was sent: a client may update two windows for each.
+pub const HTTP2_CREDIT_PER_FRAME_SENT: u64 = 4;
+/// How many all that may come to.
+pub const HTTP2_CREDIT_MAX: u64 = 1 << 16;
 /// `CERT_FILE` and `KEY_FILE`.
 pub const CERTIFICATE_FILE_BYTES_MAX: u64 = 1 << 20;
 /// How often these files are looked at, in milliseconds. What has changed is read when it is the same in two looks: two files
@@ -211,5 +235,9 @@ const _: () = assert!(HISTORY_READS_MAX < HISTORY_QUESTIONS_MAX);
 const _: () = assert!(TLS_SEALED_BYTES_MAX < TLS_INCOMING_BYTES_MAX);
 const _: () = assert!(TLS_SEALED_BYTES_MAX < TLS_OUTGOING_BYTES_MAX);
 const _: () = assert!(TLS_HANDSHAKE_TURNS < SERVE_TURNS_MAX);
+const _: () = assert!(HTTP2_STREAM_WINDOW_BYTES <= HTTP2_CONNECTION_WINDOW_BYTES);
+const _: () = assert!(HTTP2_STREAM_QUEUE_BYTES_MAX <= HTTP2_QUEUE_BYTES_MAX);
+const _: () =
+    assert!(HTTP2_CREDIT_PER_S < HTTP2_CREDIT_REFILLED_MAX && HTTP2_CREDIT_REFILLED_MAX < HTTP2_CREDIT_MAX);
 const _: () = assert!(INDEX_SLICE + 2 * COMMIT_BATCH_MAX < INDEX_WAITING_MAX);
 const _: () = assert!(BODY_BYTES_MAX_DEFAULT < LINGER_BYTES_MAX);

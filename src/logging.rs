@@ -19,7 +19,11 @@ const LINES_MAX: usize = 16_384;
 pub(crate) fn start(level: Level, format: LogFormat) -> WorkerGuard {
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).lossy(true).finish(io::stderr());
-    let filter = Targets::new().with_target("petasos", level).with_default(level.min(Level::WARN));
+    // What clients do wrong in HTTP/2 is no warning: they could fill the log with it.
+    let filter = Targets::new()
+        .with_target("petasos", level)
+        .with_target("h2", level.min(Level::ERROR))
+        .with_default(level.min(Level::WARN));
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Text => {

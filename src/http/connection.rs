@@ -156,6 +156,16 @@ impl Connection {
         taken
     }
 
+    /// What was received and is not done with. Before the first poll, that is all.
+    pub fn received(&self) -> &[u8] {
+        self.held()
+    }
+
+    /// The same, when the connection turns out to speak something else.
+    pub fn into_received(mut self) -> Vec<u8> {
+        self.buffer.split_off(self.start)
+    }
+
     /// Goes as far as the received bytes allow.
     pub fn poll(&mut self) -> Event<'_> {
         match self.state {

@@ -1,7 +1,8 @@
 //! HTTP, pure: bytes in, values out. No socket, no clock, no thread.
 //!
 //! [`connection::Connection`] is the HTTP/1.1 server machine; [`request::Request`], [`route::Command`] and
-//! [`response::Response`] know nothing of it and serve HTTP/2 as well. Invariants worth naming: what two readers could
+//! [`response::Response`] know nothing of it and serve HTTP/2 as well, of which [`http2`] and [`frame_meter`] have what is not a
+//! library's. Invariants worth naming: what two readers could
 //! understand differently is refused, not repaired (request smuggling lives in repairs); every buffer is bounded in
 //! [`crate::limits`]; a header value that reaches the wire cannot hold a control character, by construction.
 
@@ -11,7 +12,9 @@ pub mod connection;
 pub mod cors;
 pub mod credentials;
 pub mod date;
+pub mod frame_meter;
 pub mod head;
+pub mod http2;
 pub mod page;
 pub mod refusal;
 pub mod request;

@@ -14,7 +14,7 @@ use crate::protocol::frame::{COMMENT, Frame};
 pub enum Transfer {
     /// HTTP/1.1: each part is a chunk.
     Chunked,
-    /// HTTP/1.0: the bare bytes, until the connection closes.
+    /// HTTP/1.0: the bare bytes, until the connection closes. HTTP/2: the same, until the stream ends.
     Plain,
 }
 

@@ -330,8 +330,10 @@ impl Gate {
             );
             return Err(invalid(&error));
         }
-        let is_old = request.version == Version::Http10;
-        let transfer = if is_old { Transfer::Plain } else { Transfer::Chunked };
+        let transfer = match request.version {
+            Version::Http11 => Transfer::Chunked,
+            Version::Http10 | Version::Http2 => Transfer::Plain,
+        };
         Ok(Subscription {
             head_only,
             selectors,

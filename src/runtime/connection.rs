@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::transport::{self, Gone, Read, Transport};
 use crate::http::connection::{Connection, Phase};
+use crate::http::http2::Prior;
 use crate::http::request::Version;
 use crate::hub::gate::{Passage, Publisher, Subscription};
 use crate::hub::shard::Sent;
@@ -27,6 +28,8 @@ pub(super) struct Requesting {
     pub(super) transport: Transport,
     pub(super) peer: Option<SocketAddr>,
     pub(super) http: Connection,
+    /// It is known to speak HTTP/1.
+    is_http1: bool,
     pub(super) waiting: Waiting,
     /// Bytes of answers that the socket has not taken.
     out: Vec<u8>,
@@ -50,8 +53,6 @@ pub(super) struct Requesting {
     pub(super) is_drained: bool,
     /// The client sends nothing more. Told by the epoll set, once, and perhaps before the connection becomes a stream.
     pub(super) has_ended: bool,
-    /// It has steps left to do and stands in the queue of those that do.
-    pub(super) has_turn: bool,
     pub(super) armed_ms: u64,
 }
 
@@ -96,6 +97,7 @@ impl Requesting {
             transport,
             peer,
             http: Connection::new(),
+            is_http1: false,
             waiting: Waiting::Client,
             out: Vec::new(),
             out_sent: 0,
@@ -110,9 +112,33 @@ impl Requesting {
             served: false,
             is_drained: false,
             has_ended: false,
-            has_turn: false,
             armed_ms: u64::MAX,
         }
+    }
+
+    /// Which version of HTTP it speaks: with TLS as was negotiated (RFC 9113, section 3.2), else as the first bytes say.
+    pub(super) fn prior(&mut self) -> Prior {
+        if self.is_http1 || self.is_lingering() || self.transport.is_handshaking() {
+            return Prior::Http1;
+        }
+        let prior = match self.transport.is_http2() {
+            Some(true) => Prior::Http2,
+            Some(false) => Prior::Http1,
+            None => Prior::of(self.http.received()),
+        };
+        self.is_http1 = prior == Prior::Http1;
+        prior
+    }
+
+    /// It speaks HTTP/2: the transport, and what was received.
+    pub(super) fn into_received(self) -> (Transport, Vec<u8>) {
+        (self.transport, self.http.into_received())
+    }
+
+    /// Nothing more is written; what the client still sends is read for a while.
+    pub(super) fn end(&mut self, now_ms: u64) {
+        self.transport.end();
+        self.linger(now_ms);
     }
 
     /// Queues bytes for the client; with `Some`, they are the answer, and say whether the connection goes on.
@@ -168,8 +194,7 @@ impl Requesting {
         self.head_only = false;
         if !goes_on || self.http.phase() == Phase::Closed {
             // Closed at once with unread bytes, the kernel would reset the connection and the answer could be lost.
-            self.transport.end();
-            self.linger(now_ms);
+            self.end(now_ms);
         }
     }
 

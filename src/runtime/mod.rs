@@ -7,6 +7,7 @@
 mod clock;
 mod connection;
 pub mod host;
+mod http2;
 mod librarian;
 mod listener;
 mod probe;

@@ -9,6 +9,8 @@
 //! and while one of these holds something the task does not sleep, since the sockets' edges are past.
 
 mod accept;
+mod exchange;
+mod multiplex;
 mod serve;
 
 use std::collections::VecDeque;
@@ -27,6 +29,7 @@ use tracing::{debug, error};
 
 use super::clock::Clock;
 use super::connection::{Requesting, Timeouts};
+use super::http2::{Flow, Multiplexed, SubscriberStream};
 use super::librarian::{Answer, Librarian, Question};
 use super::readiness::Readiness;
 use super::sequencer::Queue;
@@ -71,6 +74,8 @@ pub(super) struct Parts {
 
 enum Stage {
     Requesting(Box<Requesting>),
+    /// It speaks HTTP/2: requests and subscribers on streams of their own.
+    Multiplexed(Box<Multiplexed>),
     /// It is a stream: the subscriber of this slot.
     Streaming(u32),
     /// Being worked on.
@@ -83,6 +88,8 @@ struct Connected {
     serial: u32,
     /// Events tell when its socket can be written: it was full once.
     awaits_writable: bool,
+    /// It has steps left to do and stands in the queue of those that do.
+    has_turn: bool,
 }
 
 /// The sockets of the subscribers.
@@ -91,11 +98,21 @@ struct Sockets {
     by_slot: Vec<Option<Socket>>,
     /// Connections whose sockets were found full.
     full: Vec<u32>,
+    /// HTTP/2 connections whose streams were given something.
+    touched: Vec<u32>,
 }
 
 struct Socket {
-    transport: Transport,
+    carrier: Carrier,
     connection: u32,
+}
+
+/// What carries the bytes of a subscriber.
+enum Carrier {
+    /// A socket of its own.
+    Own(Transport),
+    /// A stream of an HTTP/2 connection.
+    Shared(Box<SubscriberStream>),
 }
 
 /// The key of a connection in the epoll set.
@@ -106,11 +123,22 @@ fn key_of(number: u32, serial: u32) -> u64 {
 impl Wire for Sockets {
     fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
         let Some(Some(socket)) = self.by_slot.get_mut(slot as usize) else { return Sent::Gone };
-        let sent = socket.transport.send(bytes);
-        if sent != Sent::Bytes(bytes.len()) && sent != Sent::Gone {
-            self.full.push(socket.connection);
+        match &mut socket.carrier {
+            Carrier::Own(transport) => {
+                let sent = transport.send(bytes);
+                if sent != Sent::Bytes(bytes.len()) && sent != Sent::Gone {
+                    self.full.push(socket.connection);
+                }
+                sent
+            }
+            Carrier::Shared(stream) => {
+                let sent = stream.send(slot, bytes);
+                if stream.flow.touch() {
+                    self.touched.push(socket.connection);
+                }
+                sent
+            }
         }
-        sent
     }
 }
 
@@ -123,8 +151,18 @@ impl Sockets {
         self.by_slot[place] = Some(socket);
     }
 
+    /// A stream of this HTTP/2 connection was changed.
+    fn touch(&mut self, flow: &Flow, connection: u32) {
+        if flow.touch() {
+            self.touched.push(connection);
+        }
+    }
+
     fn transport(&mut self, slot: u32) -> Option<&mut Transport> {
-        self.by_slot.get_mut(slot as usize)?.as_mut().map(|socket| &mut socket.transport)
+        match &mut self.by_slot.get_mut(slot as usize)?.as_mut()?.carrier {
+            Carrier::Own(transport) => Some(transport),
+            Carrier::Shared(_) => None,
+        }
     }
 }
 
@@ -204,6 +242,7 @@ impl ShardLoop {
             self.advance_timers();
             self.watch_full();
             self.close_ended();
+            busy |= self.drive_touched();
             if self.advance_stop() {
                 debug!(shard = self.parts.number, "the shard has stopped");
                 return;
@@ -259,7 +298,13 @@ impl ShardLoop {
                 requesting.has_ended |= has_ended;
                 requesting.is_drained = false;
                 // Who has a turn will see in it what happened.
-                if !requesting.has_turn {
+                if !connected.has_turn {
+                    self.drive(number);
+                }
+            }
+            Stage::Multiplexed(multiplexed) => {
+                multiplexed.event(self.now.ms);
+                if !connected.has_turn {
                     self.drive(number);
                 }
             }
@@ -340,15 +385,14 @@ impl ShardLoop {
     /// Asks for the events of the sockets that were found full. A socket that takes bytes again by now is told at once.
     fn watch_full(&mut self) {
         while let Some(number) = self.sockets.full.pop() {
-            let Some(Connected { stage: Stage::Streaming(slot), serial, awaits_writable }) =
+            let Some(Connected { stage: Stage::Streaming(slot), serial, awaits_writable, .. }) =
                 self.connections.get_mut(number as usize)
             else {
                 continue;
             };
-            let Some(Some(socket)) = self.sockets.by_slot.get(*slot as usize) else { continue };
+            let Some(transport) = self.sockets.transport(*slot) else { continue };
             if !std::mem::replace(awaits_writable, true)
-                && let Err(error) =
-                    self.readiness.await_writable(socket.transport.as_fd(), key_of(number, *serial))
+                && let Err(error) = self.readiness.await_writable(transport.as_fd(), key_of(number, *serial))
             {
                 error!(%error, "a stream was ended: its socket cannot be watched");
                 self.parts.shard.leave(*slot);
@@ -368,11 +412,16 @@ impl ShardLoop {
 
     fn close_ended(&mut self) {
         while let Some((slot, reason)) = self.parts.shard.next_closed() {
-            let Some(mut socket) = self.sockets.by_slot.get_mut(slot as usize).and_then(Option::take) else {
+            let Some(socket) = self.sockets.by_slot.get_mut(slot as usize).and_then(Option::take) else {
                 continue;
             };
-            socket.transport.part();
-            self.connections.try_remove(socket.connection as usize);
+            match socket.carrier {
+                Carrier::Own(mut transport) => {
+                    transport.part();
+                    self.connections.try_remove(socket.connection as usize);
+                }
+                Carrier::Shared(stream) => self.end_shared(slot, socket.connection, *stream, reason),
+            }
             if reason == Closed::HistoryUnreadable {
                 error!(slot, "a stream was ended: the history cannot be read");
             }

@@ -114,6 +114,11 @@ impl Transport {
         self.session.as_ref().is_some_and(|session| session.is_handshaking())
     }
 
+    /// Whether HTTP/2 was negotiated; `None` without TLS, where nothing is.
+    pub(super) fn is_http2(&self) -> Option<bool> {
+        self.session.as_ref().map(|session| session.is_http2())
+    }
+
     /// Whether there is TLS on the socket.
     pub(super) fn is_tls(&self) -> bool {
         self.session.is_some()

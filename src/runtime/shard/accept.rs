@@ -100,8 +100,7 @@ impl ShardLoop {
     }
 
     fn open(&mut self, mut requesting: Requesting) {
-        self.next_serial = self.next_serial.wrapping_add(1);
-        let serial = self.next_serial;
+        let serial = self.serial();
         let entry = self.connections.vacant_entry();
         let number = entry.key() as u32;
         if let Err(error) = self.readiness.add(requesting.transport.as_fd(), key_of(number, serial)) {
@@ -111,7 +110,7 @@ impl ShardLoop {
         let deadline_ms = requesting.deadline_ms(&self.parts.timeouts);
         requesting.armed_ms = self.wheel.arm(deadline_ms, requesting.armed_ms, (number, serial));
         let stage = Stage::Requesting(Box::new(requesting));
-        entry.insert(Connected { stage, serial, awaits_writable: false });
+        entry.insert(Connected { stage, serial, awaits_writable: false, has_turn: false });
     }
 
     /// The stop, step by step; true when the shard has nothing left to do.
@@ -153,6 +152,7 @@ impl ShardLoop {
         let until_ms = self.now.ms + self.parts.drain_ms + DRAIN_GRACE_MS;
         self.stop = Stop::Finishing { until_ms };
         self.close_idle();
+        self.dismiss_multiplexed();
     }
 
     /// The ring has ended: every acknowledged update is in the outboxes.

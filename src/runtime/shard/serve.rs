@@ -1,14 +1,17 @@
 //! Requests: from bytes to a decision, from an outcome to an answer.
 
-use std::os::fd::AsFd as _;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use tracing::{debug, error, info};
 
-use super::{ShardLoop, Socket, Stage, Stop, key_of};
+use super::{Carrier, Connected, ShardLoop, Socket, Stage, Stop, key_of};
 use crate::history::{HistoryError, Origin};
 use crate::http::connection::{CONTINUE, Event};
 use crate::http::date::HttpDate;
+use crate::http::http2::Prior;
 use crate::http::refusal::Refusal;
 use crate::http::request::{Method, Version};
 use crate::http::response::{Http1, Precedes, Response};
@@ -17,6 +20,7 @@ use crate::hub::gate::{Answer, Decision, Publisher, Subscription};
 use crate::hub::sequencer::{Publication, Ticket};
 use crate::hub::shard::Joining;
 use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURNS_MAX, TLS_HANDSHAKE_TURNS};
+use crate::protocol::frame::Frame;
 use crate::runtime::connection::{Flushed, Overdue, Received, Requesting, Waiting};
 use crate::runtime::librarian::Question;
 
@@ -28,7 +32,19 @@ enum Fate {
     Yields,
     /// It is a stream from here: the subscriber of this slot.
     Streams(u32),
+    /// It speaks HTTP/2.
+    Multiplexes,
     Closes,
+}
+
+/// Where a subscription begins.
+pub(super) enum Located {
+    /// After this; `None` is live from here.
+    At(Option<Origin>),
+    /// The history was asked, and will say.
+    Asked,
+    /// It cannot be asked now.
+    Refused(Answer),
 }
 
 /// One step of a request.
@@ -46,10 +62,31 @@ impl ShardLoop {
         match self.turns_left.checked_sub(1) {
             Some(left) => {
                 self.turns_left = left;
-                self.with(number, |this, connection| this.serve(number, connection));
+                self.go_on(number);
             }
-            None => self.with(number, |_, _| Fate::Yields),
+            None => self.queue_turn(number),
         }
+    }
+
+    fn go_on(&mut self, number: u32) {
+        match self.connections.get(number as usize).map(|connected| &connected.stage) {
+            Some(Stage::Multiplexed(_)) => self.drive_multiplexed(number),
+            _ => self.with(number, |this, connection| this.serve(number, connection)),
+        }
+    }
+
+    /// Queues a connection for a turn.
+    pub(super) fn queue_turn(&mut self, number: u32) {
+        let connected = &mut self.connections[number as usize];
+        if !std::mem::replace(&mut connected.has_turn, true) {
+            self.turns.push_back((number, connected.serial));
+        }
+    }
+
+    /// A number for a connection, or for a request that waits for another thread.
+    pub(super) fn serial(&mut self) -> u32 {
+        self.next_serial = self.next_serial.wrapping_add(1);
+        self.next_serial
     }
 
     /// Begins a round of turns with the connections that wait for one; answers whether there were any.
@@ -60,11 +97,11 @@ impl ShardLoop {
             let Some(left) = self.turns_left.checked_sub(1) else { break };
             let Some((number, serial)) = self.turns.pop_front() else { break };
             self.turns_left = left;
-            if self.connections.get(number as usize).is_some_and(|connected| connected.serial == serial) {
-                self.with(number, |this, connection| {
-                    connection.has_turn = false;
-                    this.serve(number, connection)
-                });
+            if let Some(connected) = self.connections.get_mut(number as usize)
+                && connected.serial == serial
+            {
+                connected.has_turn = false;
+                self.go_on(number);
             }
         }
         count > 0
@@ -77,7 +114,11 @@ impl ShardLoop {
         else {
             return;
         };
-        let Stage::Requesting(connection) = &mut connected.stage else { return };
+        let connection = match &mut connected.stage {
+            Stage::Requesting(connection) => connection,
+            Stage::Multiplexed(_) => return self.look_at_multiplexed(number),
+            Stage::Streaming(_) | Stage::Taken => return,
+        };
         if connection.armed_ms > now_ms {
             return;
         }
@@ -98,6 +139,11 @@ impl ShardLoop {
     /// A publication came round the ring.
     pub(super) fn committed(&mut self, ticket: Ticket, is_stored: bool) {
         self.commits_under_way -= 1;
+        if self.is_multiplexed(ticket.connection) {
+            return self.with_exchanges(ticket.connection, |this, multiplexed| {
+                this.exchange_committed(multiplexed, ticket.serial, is_stored);
+            });
+        }
         self.with(ticket.connection, |this, connection| {
             let waiting = std::mem::replace(&mut connection.waiting, Waiting::Client);
             let Waiting::Commit { frame, passage, .. } = waiting.expecting(ticket.serial, connection) else {
@@ -114,6 +160,11 @@ impl ShardLoop {
 
     /// The history said where a subscription begins.
     pub(super) fn resolved(&mut self, number: u32, serial: u32, origin: Result<Origin, HistoryError>) {
+        if self.is_multiplexed(number) {
+            return self.with_exchanges(number, |this, multiplexed| {
+                this.exchange_resolved(number, multiplexed, serial, origin);
+            });
+        }
         self.with(number, |this, connection| {
             let waiting = std::mem::replace(&mut connection.waiting, Waiting::Client);
             let Waiting::Resolve { subscription, .. } = waiting.expecting(serial, connection) else {
@@ -132,6 +183,10 @@ impl ShardLoop {
                 }
             }
         });
+    }
+
+    fn is_multiplexed(&self, number: u32) -> bool {
+        matches!(self.connections.get(number as usize), Some(Connected { stage: Stage::Multiplexed(_), .. }))
     }
 
     /// Works on a connection that makes requests, and does with it what comes out.
@@ -153,20 +208,26 @@ impl ShardLoop {
             }
             Fate::Streams(slot) => {
                 let is_tls = connection.transport.is_tls();
-                self.sockets.attach(slot, Socket { transport: connection.transport, connection: number });
+                let carrier = Carrier::Own(connection.transport);
+                self.sockets.attach(slot, Socket { carrier, connection: number });
                 if is_tls {
                     // What came with the request is read already, or no event will tell of it.
                     self.attend(slot);
                 }
                 Stage::Streaming(slot)
             }
+            Fate::Multiplexes => {
+                let stage = self.multiplex(number, *connection);
+                self.connections[number as usize].stage = stage;
+                return self.drive_multiplexed(number);
+            }
             fate @ (Fate::Waits | Fate::Yields) => {
-                if connection.is_blocked() && !self.await_writable(number, &connection) {
+                if connection.is_blocked() && !self.await_writable(number, connection.transport.as_fd()) {
                     self.connections.remove(number as usize);
                     return;
                 }
-                if matches!(fate, Fate::Yields) && !std::mem::replace(&mut connection.has_turn, true) {
-                    self.turns.push_back((number, serial));
+                if matches!(fate, Fate::Yields) {
+                    self.queue_turn(number);
                 }
                 let deadline_ms = connection.deadline_ms(&self.parts.timeouts);
                 connection.armed_ms = self.wheel.arm(deadline_ms, connection.armed_ms, (number, serial));
@@ -177,13 +238,10 @@ impl ShardLoop {
     }
 
     /// Asks for the event that the connection can be written; false when that is not possible.
-    fn await_writable(&mut self, number: u32, connection: &Requesting) -> bool {
+    pub(super) fn await_writable(&mut self, number: u32, socket: BorrowedFd<'_>) -> bool {
         let connected = &mut self.connections[number as usize];
         std::mem::replace(&mut connected.awaits_writable, true)
-            || self
-                .readiness
-                .await_writable(connection.transport.as_fd(), key_of(number, connected.serial))
-                .is_ok()
+            || self.readiness.await_writable(socket, key_of(number, connected.serial)).is_ok()
     }
 
     /// Goes as far as the bytes allow, and no further than a client may go that never stops sending.
@@ -204,7 +262,12 @@ impl ShardLoop {
             if bytes >= SERVE_BYTES_MAX {
                 return Fate::Yields;
             }
-            let step = if connection.is_lingering() { Step::NeedMore } else { self.step(connection) };
+            let step = match connection.prior() {
+                Prior::Http2 => return Fate::Multiplexes,
+                Prior::Unknown => Step::NeedMore,
+                Prior::Http1 if connection.is_lingering() => Step::NeedMore,
+                Prior::Http1 => self.step(connection),
+            };
             match step {
                 Step::NeedMore => {
                     let is_handshake = connection.transport.is_handshaking();
@@ -286,25 +349,35 @@ impl ShardLoop {
     fn publish(&mut self, number: u32, connection: &mut Requesting, body: &[u8]) {
         let waiting = std::mem::replace(&mut connection.waiting, Waiting::Client);
         let Waiting::Body(publisher) = waiting else { return self.fail(connection) };
-        let random = uuid::Uuid::new_v4().into_bytes();
-        let frame = match self.parts.gate.publish(&publisher, body, random) {
-            Ok(frame) => frame,
-            Err(answer) => return self.give(connection, &answer),
-        };
+        let serial = self.serial();
+        match self.offer(number, serial, &publisher, body) {
+            Ok(frame) => connection.waiting = Waiting::Commit { serial, frame, passage: publisher.passage },
+            Err(answer) => self.give(connection, &answer),
+        }
+    }
+
+    /// Hands an update to the sequencer; the ring will say what became of it.
+    ///
+    /// # Errors
+    /// The answer, when there is nothing to wait for.
+    pub(super) fn offer(
+        &mut self,
+        connection: u32,
+        serial: u32,
+        publisher: &Publisher,
+        body: &[u8],
+    ) -> Result<Arc<Frame>, Answer> {
+        let frame = self.parts.gate.publish(publisher, body, uuid::Uuid::new_v4().into_bytes())?;
         if self.parts.log_updates {
             debug!(event = %String::from_utf8_lossy(frame.event()), "update");
         }
-        self.next_serial = self.next_serial.wrapping_add(1);
-        let serial = self.next_serial;
-        let ticket = Ticket { shard: self.parts.number, connection: number, serial };
-        let publication = Publication { frame: std::sync::Arc::clone(&frame), ticket };
-        if self.parts.queue.as_ref().is_some_and(|queue| queue.offer(publication)) {
-            self.commits_under_way += 1;
-            connection.waiting = Waiting::Commit { serial, frame, passage: publisher.passage };
-        } else {
-            let answer = self.parts.gate.unavailable("the publication queue is full", publisher.passage);
-            self.give(connection, &answer);
+        let ticket = Ticket { shard: self.parts.number, connection, serial };
+        let publication = Publication { frame: Arc::clone(&frame), ticket };
+        if !self.parts.queue.as_ref().is_some_and(|queue| queue.offer(publication)) {
+            return Err(self.parts.gate.unavailable("the publication queue is full", publisher.passage));
         }
+        self.commits_under_way += 1;
+        Ok(frame)
     }
 
     /// Begins a stream, when it is known where; else asks the history first, since the answer's head carries it.
@@ -314,25 +387,52 @@ impl ShardLoop {
         connection: &mut Requesting,
         subscription: Subscription,
     ) -> Option<Fate> {
-        let origin = match &subscription.resume {
-            None => None,
-            Some(resume) => match self.parts.shard.resolve(resume) {
-                Some(origin) => Some(origin),
-                None => {
-                    self.next_serial = self.next_serial.wrapping_add(1);
-                    let serial = self.next_serial;
-                    let question = Question::Resolve { connection: number, serial, resume: resume.clone() };
-                    if let Err(error) = self.parts.librarian.ask(question) {
-                        let answer = self.parts.gate.unavailable(&error.to_string(), subscription.passage);
-                        self.give(connection, &answer);
-                        return None;
-                    }
-                    connection.waiting = Waiting::Resolve { serial, subscription: Box::new(subscription) };
-                    return None;
-                }
-            },
-        };
-        self.begin_stream(connection, subscription, origin)
+        let serial = self.serial();
+        match self.locate(number, serial, &subscription) {
+            Located::At(origin) => return self.begin_stream(connection, subscription, origin),
+            Located::Asked => {
+                connection.waiting = Waiting::Resolve { serial, subscription: Box::new(subscription) };
+            }
+            Located::Refused(answer) => self.give(connection, &answer),
+        }
+        None
+    }
+
+    /// Where a subscription begins, if that is known here; else the history is asked.
+    pub(super) fn locate(&mut self, connection: u32, serial: u32, subscription: &Subscription) -> Located {
+        let Some(resume) = &subscription.resume else { return Located::At(None) };
+        if let Some(origin) = self.parts.shard.resolve(resume) {
+            return Located::At(Some(origin));
+        }
+        let question = Question::Resolve { connection, serial, resume: resume.clone() };
+        match self.parts.librarian.ask(question) {
+            Ok(()) => Located::Asked,
+            Err(error) => {
+                Located::Refused(self.parts.gate.unavailable(&error.to_string(), subscription.passage))
+            }
+        }
+    }
+
+    /// The answer that a stream begins with.
+    pub(super) fn stream_response(&self, subscription: &Subscription, origin: Option<&Origin>) -> Response {
+        let precedes = origin.map(|origin| match &origin.known {
+            Some(id) => Precedes::Event(id),
+            None => Precedes::Earliest,
+        });
+        let answer = Answer { response: Response::stream(precedes), reason: None };
+        self.parts.gate.complete(answer, subscription.passage).response
+    }
+
+    /// Takes a subscriber in; answers its slot.
+    pub(super) fn join(
+        &mut self,
+        subscription: Subscription,
+        origin: Option<Origin>,
+        opening: Box<[u8]>,
+    ) -> u32 {
+        let Subscription { selectors, grant, expires_ms, framing, .. } = subscription;
+        let joining = Joining { selectors, grant, expires_ms, framing, origin, opening };
+        self.parts.shard.join(joining, self.now)
     }
 
     /// Makes a stream of the connection; not when the request is a `HEAD`, which is answered as any other.
@@ -342,12 +442,7 @@ impl ShardLoop {
         subscription: Subscription,
         origin: Option<Origin>,
     ) -> Option<Fate> {
-        let precedes = origin.as_ref().map(|origin| match &origin.known {
-            Some(id) => Precedes::Event(id),
-            None => Precedes::Earliest,
-        });
-        let answer = Answer { response: Response::stream(precedes), reason: None };
-        let response = self.parts.gate.complete(answer, subscription.passage).response;
+        let response = self.stream_response(&subscription, origin.as_ref());
         if subscription.head_only {
             self.answer(connection, &response, None);
             return None;
@@ -363,10 +458,7 @@ impl ShardLoop {
         response.encode(&http1, &mut opening);
         opening.extend_from_slice(subscription.framing.opening());
         debug!(peer = ?connection.peer, selectors = subscription.selectors.len(), ?origin, "subscribed");
-        let Subscription { selectors, grant, expires_ms, framing, .. } = subscription;
-        let opening = opening.into();
-        let joining = Joining { selectors, grant, expires_ms, framing, origin, opening };
-        Some(Fate::Streams(self.parts.shard.join(joining, self.now)))
+        Some(Fate::Streams(self.join(subscription, origin, opening.into())))
     }
 
     /// Queues an answer, and logs why when it is a refusal.
@@ -376,7 +468,7 @@ impl ShardLoop {
 
     fn answer(&mut self, connection: &mut Requesting, response: &Response, reason: Option<&str>) {
         if let Some(reason) = reason {
-            info!(peer = ?connection.peer, status = response.status().code(), reason, "refused");
+            log_refusal(connection.peer, response, reason);
         }
         let goes_on =
             connection.http.begin_answer() && self.stop == Stop::No && connection.version == Version::Http11;
@@ -393,13 +485,18 @@ impl ShardLoop {
         connection.waiting = Waiting::Client;
     }
 
-    fn date(&mut self) -> HttpDate {
+    pub(super) fn date(&mut self) -> HttpDate {
         let unix_s = self.now.unix_s();
         if self.date.0 != unix_s {
             self.date = (unix_s, HttpDate::from_unix_s(unix_s));
         }
         self.date.1
     }
+}
+
+/// Says why a request is refused.
+pub(super) fn log_refusal(peer: Option<SocketAddr>, response: &Response, reason: &str) {
+    info!(?peer, status = response.status().code(), reason, "refused");
 }
 
 impl Waiting {

@@ -26,7 +26,8 @@ use certificate::CertificateError;
 use session::{Bench, Session};
 
 /// The application protocols that are spoken, the preferred one first (RFC 7301).
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
+const HTTP2: &[u8] = b"h2";
 
 /// Tickets given with a TLS 1.3 handshake: a browser's next connection resumes with it, and gets another.
 const TICKETS: usize = 1;

@@ -21,6 +21,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use tracing::{debug, error};
 
+use super::HTTP2;
 use crate::hub::shard::Sent;
 use crate::limits::{
     READ_BYTES_MAX, TLS_INCOMING_BYTES_MAX, TLS_OUTGOING_BYTES_MAX, TLS_RECORD_BYTES_MAX,
@@ -106,6 +107,11 @@ impl Session {
     /// See [`Transport::is_handshaking`](super::super::transport::Transport::is_handshaking).
     pub(in crate::runtime) fn is_handshaking(&self) -> bool {
         matches!(self.state, State::Fresh | State::Handshaking)
+    }
+
+    /// Whether HTTP/2 was negotiated.
+    pub(in crate::runtime) fn is_http2(&self) -> bool {
+        self.tls.alpn_protocol() == Some(HTTP2)
     }
 
     /// Whether encrypted bytes wait.

@@ -1,0 +1,181 @@
+//! Tells a flood of HTTP/2 frames from a client that has something to say.
+//!
+//! Most frames cost their sender nothing and the receiver some work: pings, settings, resets, priorities, window updates,
+//! empty data, continuations. A connection has a credit of them, which time refills and which every frame that is sent to
+//! it adds to, since a client answers those with window updates. Requests and data are not counted: they are bounded by
+//! the number of streams and by the windows.
+//!
+//! It reads the nine bytes before each frame (RFC 9113, section 4.1) as they pass, however they were cut, and nothing else.
+
+use crate::http::http2::PREFACE;
+use crate::limits::{
+    HTTP2_CREDIT_MAX, HTTP2_CREDIT_PER_FRAME_SENT, HTTP2_CREDIT_PER_S, HTTP2_CREDIT_REFILLED_MAX,
+};
+
+const HEADER_BYTES: usize = 9;
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const CONTINUATION: u8 = 9;
+
+/// The frames of one connection, counted as they arrive.
+#[derive(Debug)]
+pub struct FrameMeter {
+    header: [u8; HEADER_BYTES],
+    header_bytes: usize,
+    /// Bytes that are no header: of the preface at first, then of the payload that is passing.
+    skip_bytes: usize,
+    credit: u64,
+    refilled_ms: u64,
+    /// Parts of a second's credit that were not given yet, in thousandths.
+    rest: u64,
+    /// Frames that carry on the head of one request.
+    continuations: u32,
+}
+
+/// More frames came than a client with something to say would send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flood;
+
+impl FrameMeter {
+    /// A connection that has received nothing, its preface included.
+    pub fn new(now_ms: u64) -> Self {
+        Self {
+            header: [0; HEADER_BYTES],
+            header_bytes: 0,
+            skip_bytes: PREFACE.len(),
+            credit: HTTP2_CREDIT_REFILLED_MAX,
+            refilled_ms: now_ms,
+            rest: 0,
+            continuations: 0,
+        }
+    }
+
+    /// So many frames were sent.
+    pub fn sent(&mut self, frames: u64) {
+        self.credit =
+            (self.credit + frames.saturating_mul(HTTP2_CREDIT_PER_FRAME_SENT)).min(HTTP2_CREDIT_MAX);
+    }
+
+    /// Bytes were received.
+    ///
+    /// # Errors
+    /// The credit is used up.
+    pub fn received(&mut self, bytes: &[u8], now_ms: u64) -> Result<(), Flood> {
+        self.refill(now_ms);
+        let mut left = bytes;
+        while !left.is_empty() {
+            let skipped = self.skip_bytes.min(left.len());
+            self.skip_bytes -= skipped;
+            left = &left[skipped..];
+            let taken = (HEADER_BYTES - self.header_bytes).min(left.len());
+            self.header[self.header_bytes..self.header_bytes + taken].copy_from_slice(&left[..taken]);
+            self.header_bytes += taken;
+            left = &left[taken..];
+            if self.header_bytes == HEADER_BYTES {
+                self.header_bytes = 0;
+                self.frame()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A frame begins.
+    fn frame(&mut self) -> Result<(), Flood> {
+        let [high, middle, low, kind, flags, ..] = self.header;
+        let length = u32::from_be_bytes([0, high, middle, low]);
+        self.skip_bytes = length as usize;
+        let is_free = match kind {
+            DATA => length > 0 || flags & END_STREAM != 0,
+            HEADERS => flags & END_HEADERS != 0,
+            _ => false,
+        };
+        // A head in pieces is paid for piece by piece, and each is dearer than the last: none has many of them.
+        let price = if kind == CONTINUATION {
+            self.continuations += 1;
+            u64::from(self.continuations)
+        } else {
+            self.continuations = 0;
+            u64::from(!is_free)
+        };
+        self.credit = self.credit.checked_sub(price).ok_or(Flood)?;
+        Ok(())
+    }
+
+    fn refill(&mut self, now_ms: u64) {
+        let elapsed_ms = now_ms.saturating_sub(self.refilled_ms);
+        self.refilled_ms = now_ms;
+        let thousandths = self.rest + elapsed_ms.saturating_mul(HTTP2_CREDIT_PER_S);
+        self.rest = thousandths % 1_000;
+        let refilled = (self.credit + thousandths / 1_000).min(HTTP2_CREDIT_REFILLED_MAX);
+        self.credit = self.credit.max(refilled);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PING: u8 = 6;
+    const WINDOW_UPDATE: u8 = 8;
+
+    fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
+        let length = (payload as u32).to_be_bytes();
+        let mut bytes = vec![length[1], length[2], length[3], kind, flags, 0, 0, 0, 1];
+        bytes.resize(HEADER_BYTES + payload, 0xff);
+        bytes
+    }
+
+    fn begun() -> FrameMeter {
+        let mut meter = FrameMeter::new(0);
+        assert_eq!(meter.received(PREFACE, 0), Ok(()));
+        meter
+    }
+
+    /// How many such frames a fresh connection may send at once.
+    fn allowed(bytes: &[u8]) -> u64 {
+        let mut meter = begun();
+        (0..1_000_000).take_while(|_| meter.received(bytes, 0).is_ok()).count() as u64
+    }
+
+    #[test]
+    fn a_flood_is_told_however_the_bytes_are_cut() {
+        let mut meter = begun();
+        let flood = frame(PING, 0, 8).repeat(HTTP2_CREDIT_REFILLED_MAX as usize + 1);
+        for piece in flood[..flood.len() - 17].chunks(7) {
+            assert_eq!(meter.received(piece, 0), Ok(()));
+        }
+        assert_eq!(meter.received(&flood[flood.len() - 17..], 0), Err(Flood));
+        assert_eq!(allowed(&frame(PING, 0, 8)), HTTP2_CREDIT_REFILLED_MAX);
+    }
+
+    #[test]
+    fn requests_and_data_are_free_and_what_is_empty_is_not() {
+        assert_eq!(allowed(&frame(HEADERS, END_HEADERS, 30)), 1_000_000);
+        assert_eq!(allowed(&frame(DATA, 0, 1)), 1_000_000);
+        assert_eq!(allowed(&frame(DATA, END_STREAM, 0)), 1_000_000);
+        assert_eq!(allowed(&frame(DATA, 0, 0)), HTTP2_CREDIT_REFILLED_MAX);
+        assert!(allowed(&frame(CONTINUATION, 0, 1)) < 100);
+    }
+
+    #[test]
+    fn time_and_frames_sent_add_to_the_credit() {
+        let mut meter = begun();
+        let update = frame(WINDOW_UPDATE, 0, 4);
+        let mut spend = |meter: &mut FrameMeter, now_ms| {
+            (0..1_000_000).take_while(|_| meter.received(&update, now_ms).is_ok()).count() as u64
+        };
+        assert_eq!(spend(&mut meter, 0), HTTP2_CREDIT_REFILLED_MAX);
+        assert_eq!(spend(&mut meter, 1_000), HTTP2_CREDIT_PER_S);
+        assert_eq!(spend(&mut meter, 3_600_000), HTTP2_CREDIT_REFILLED_MAX);
+        meter.sent(1_000);
+        assert_eq!(spend(&mut meter, 3_600_000), 1_000 * HTTP2_CREDIT_PER_FRAME_SENT);
+        meter.sent(u64::MAX / 16);
+        assert_eq!(spend(&mut meter, 3_600_000), HTTP2_CREDIT_MAX);
+        for ms in 1..=1_000 {
+            meter.refill(3_600_000 + ms);
+        }
+        assert_eq!(spend(&mut meter, 3_601_000), HTTP2_CREDIT_PER_S, "small steps lose nothing");
+    }
+}

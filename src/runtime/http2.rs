@@ -1,0 +1,324 @@
+//! HTTP/2 on one connection: the `h2` crate between a [`Transport`](super::transport::Transport) and the streams of the hub.
+//!
+//! There is no task. The shard polls the connection when its socket has an event and when one of its streams was given
+//! something, always with [`Multiplexed::poll`]; the wakers that `h2` asks for put the stream's number on a list, which the
+//! shard reads after each poll.
+//!
+//! Invariants worth naming:
+//! - reading is bounded in each turn, and pauses while what the client is owed for it waits for the socket;
+//! - what is queued on all streams and not written is bounded: beyond, and while the socket is full, a stream takes nothing, and
+//!   its subscriber is a slow one;
+//! - a stream never queues more than its window allows, so what is queued goes out as soon as the socket takes it.
+
+mod exchange;
+mod link;
+mod stream;
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use h2::server::{Builder, Connection, Handshake, SendResponse};
+use h2::{Reason, RecvStream};
+use hashbrown::HashMap;
+use http::Request;
+use tracing::{debug, error};
+
+use super::connection::Timeouts;
+use super::transport::Transport;
+use crate::http::frame_meter::FrameMeter;
+use crate::limits::{
+    HEAD_BYTES_MAX, HTTP2_BODIES_MAX, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_ERRORS_MAX,
+    HTTP2_RESET_STREAMS_MAX, HTTP2_STREAM_QUEUE_BYTES_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX,
+    KEEP_ALIVE_IDLE_MS, LINGER_MS,
+};
+
+pub(super) use exchange::{Exchange, Progress, Received, Stage, head_of};
+use link::{Line, Link};
+pub(super) use stream::{Awake, Flow, Member, SubscriberStream};
+use stream::{Members, Woken};
+
+/// A connection with many streams.
+pub(super) struct Multiplexed {
+    /// Its number among the connections of its shard.
+    pub(super) number: u32,
+    line: Line,
+    state: State,
+    pub(super) peer: Option<SocketAddr>,
+    /// Requests that are not answered as a whole, by their serial.
+    pub(super) exchanges: HashMap<u32, Exchange>,
+    /// The slots of the subscribers.
+    slots: Vec<u32>,
+    pub(super) flow: Rc<Flow>,
+    members: Arc<Members>,
+    /// A request was answered, or became a stream.
+    served: bool,
+    /// Since when it has neither exchanges nor subscribers.
+    idle_since_ms: u64,
+    /// Since when it goes away.
+    leaving_since_ms: Option<u64>,
+    pub(super) armed_ms: u64,
+}
+
+enum State {
+    Opening(Handshake<Link, Bytes>),
+    Open(Connection<Link, Bytes>),
+    Closed,
+}
+
+/// What a poll found.
+pub(super) enum Polled {
+    /// A request: its head, what reads its body, and what answers it.
+    Request(Box<(Request<RecvStream>, SendResponse<Bytes>)>),
+    /// Nothing more for now.
+    Pending,
+    /// The connection is over. What it owes is on its way, or nobody is there to take it.
+    Closed,
+}
+
+/// What a deadline that has passed asks for.
+pub(super) enum Overdue {
+    Nothing,
+    /// The connection is closed with whatever it owes.
+    Close,
+    /// It is told to go.
+    Leave,
+    /// One exchange took too long.
+    Exchange(u32),
+}
+
+impl Multiplexed {
+    /// A connection of which these bytes were received.
+    pub(super) fn new(
+        number: u32,
+        transport: Transport,
+        peer: Option<SocketAddr>,
+        received: Vec<u8>,
+        now_ms: u64,
+    ) -> Self {
+        let line = Line::new(transport, received, FrameMeter::new(now_ms), now_ms);
+        let mut builder = Builder::new();
+        builder
+            .max_concurrent_streams(HTTP2_STREAMS_MAX)
+            .initial_window_size(HTTP2_STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
+            .max_header_list_size(HEAD_BYTES_MAX as u32)
+            .max_send_buffer_size(HTTP2_STREAM_QUEUE_BYTES_MAX)
+            .max_concurrent_reset_streams(HTTP2_RESET_STREAMS_MAX)
+            .max_pending_accept_reset_streams(HTTP2_RESET_STREAMS_MAX)
+            .max_local_error_reset_streams(Some(HTTP2_ERRORS_MAX));
+        Self {
+            number,
+            state: State::Opening(builder.handshake(line.link())),
+            line,
+            peer,
+            exchanges: HashMap::new(),
+            slots: Vec::new(),
+            flow: Rc::default(),
+            members: Arc::default(),
+            served: false,
+            idle_since_ms: now_ms,
+            leaving_since_ms: None,
+            armed_ms: u64::MAX,
+        }
+    }
+
+    /// The socket has an event.
+    pub(super) fn event(&mut self, now_ms: u64) {
+        self.line.event(now_ms);
+    }
+
+    /// Begins a turn: so many bytes may be read in it.
+    pub(super) fn begin_turn(&mut self, bytes_max: usize, now_ms: u64) {
+        self.line.begin_turn(bytes_max, self.flow.take_sent_frames(), now_ms);
+    }
+
+    /// Whether there was more to read than the turn allowed.
+    pub(super) fn has_more(&self) -> bool {
+        self.line.has_more()
+    }
+
+    /// Goes as far as it can without waiting. A panic in here is a defect that one client has met; it must not end the streams
+    /// of all others.
+    pub(super) fn poll(&mut self) -> Polled {
+        self.flow.begin_poll();
+        let polled = catch_unwind(AssertUnwindSafe(|| self.advance())).unwrap_or_else(|_| {
+            error!(peer = ?self.peer, "an HTTP/2 connection made the hub panic; it was closed");
+            Polled::Closed
+        });
+        if matches!(polled, Polled::Closed) {
+            self.state = State::Closed;
+        }
+        self.flow.end_poll(self.line.is_blocked());
+        polled
+    }
+
+    fn advance(&mut self) -> Polled {
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            match &mut self.state {
+                State::Opening(handshake) => match Pin::new(handshake).poll(&mut context) {
+                    Poll::Ready(Ok(connection)) => self.state = State::Open(connection),
+                    Poll::Ready(Err(error)) => return self.failed(&error),
+                    Poll::Pending if self.line.is_flooded() => return Polled::Closed,
+                    Poll::Pending => return Polled::Pending,
+                },
+                State::Open(connection) => match connection.poll_accept(&mut context) {
+                    Poll::Ready(Some(Ok(request))) => return Polled::Request(Box::new(request)),
+                    Poll::Ready(Some(Err(error))) => return self.failed(&error),
+                    Poll::Ready(None) => return Polled::Closed,
+                    Poll::Pending if self.line.is_flooded() && self.leaving_since_ms.is_none() => {
+                        debug!(peer = ?self.peer, "a flood of HTTP/2 frames; the connection is closed");
+                        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                        self.leaving_since_ms = Some(self.line.now_ms());
+                    }
+                    Poll::Pending => return Polled::Pending,
+                },
+                State::Closed => return Polled::Closed,
+            }
+        }
+    }
+
+    fn failed(&self, error: &h2::Error) -> Polled {
+        debug!(peer = ?self.peer, %error, "an HTTP/2 connection failed");
+        Polled::Closed
+    }
+
+    /// Takes no further request: the client is told, and the connection ends with its last stream.
+    pub(super) fn leave(&mut self, now_ms: u64) {
+        if self.leaving_since_ms.is_some() {
+            return;
+        }
+        match &mut self.state {
+            State::Opening(_) => self.state = State::Closed,
+            State::Open(connection) => connection.graceful_shutdown(),
+            State::Closed => {}
+        }
+        self.leaving_since_ms = Some(now_ms);
+    }
+
+    /// Says that this is the end, if the socket takes it, and gives the transport back.
+    pub(super) fn part(mut self) -> Option<Transport> {
+        if let State::Open(connection) = &mut self.state {
+            connection.abrupt_shutdown(Reason::NO_ERROR);
+            let _ = self.poll();
+        }
+        // Every stream has its share of the connection, but none has one of the line.
+        drop(self.state);
+        self.line.into_transport()
+    }
+
+    /// The waker of a request.
+    pub(super) fn exchange_waker(&self, serial: u32) -> Waker {
+        Woken::waker(&self.members, Member::Exchange(serial))
+    }
+
+    /// Makes a subscriber's stream of an answer that has begun.
+    pub(super) fn subscribe(&mut self, slot: u32, stream: h2::SendStream<Bytes>) -> SubscriberStream {
+        self.slots.push(slot);
+        self.served = true;
+        let waker = Woken::waker(&self.members, Member::Subscriber(slot));
+        SubscriberStream::new(stream, Rc::clone(&self.flow), waker)
+    }
+
+    /// A subscriber is gone.
+    pub(super) fn unsubscribe(&mut self, slot: u32, now_ms: u64) {
+        if let Some(at) = self.slots.iter().position(|other| *other == slot) {
+            self.slots.swap_remove(at);
+            self.rest(now_ms);
+        }
+    }
+
+    /// An exchange is over.
+    pub(super) fn finished(&mut self, now_ms: u64) {
+        self.served = true;
+        self.rest(now_ms);
+    }
+
+    fn rest(&mut self, now_ms: u64) {
+        if self.is_unused() {
+            self.idle_since_ms = now_ms;
+        }
+    }
+
+    /// The slots of the subscribers.
+    pub(super) fn slots(&self) -> &[u32] {
+        &self.slots
+    }
+
+    /// The streams that something happened to, each once or more often.
+    pub(super) fn take_woken(&mut self) -> Vec<Member> {
+        self.members.take()
+    }
+
+    /// Whether the bodies that are partly here are as much as they may be together, when each may have so many bytes.
+    pub(super) fn is_crowded(&self, body_bytes_max: u64) -> bool {
+        let bytes: u64 = self.exchanges.values().map(|exchange| exchange.body_bytes() as u64).sum();
+        bytes >= body_bytes_max.saturating_mul(HTTP2_BODIES_MAX)
+    }
+
+    /// The socket has not taken all that it is owed.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.line.is_blocked()
+    }
+
+    fn is_unused(&self) -> bool {
+        self.exchanges.is_empty() && self.slots.is_empty()
+    }
+
+    /// Nothing is owed either way: it can be closed without anybody noticing.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_unused() && !self.is_blocked()
+    }
+
+    /// The next moment at which time changes something; `u64::MAX` when it does not.
+    pub(super) fn deadline_ms(&self, timeouts: &Timeouts) -> u64 {
+        let exchanges = self.exchanges.values().map(|exchange| exchange.deadline_ms(timeouts));
+        exchanges.min().unwrap_or(u64::MAX).min(self.own_deadline_ms(timeouts))
+    }
+
+    fn own_deadline_ms(&self, timeouts: &Timeouts) -> u64 {
+        let blocked_ms =
+            if self.is_blocked() { after(self.line.wrote_ms(), timeouts.write_ms) } else { u64::MAX };
+        if !self.is_unused() {
+            return blocked_ms;
+        }
+        let idle_ms = match self.leaving_since_ms {
+            Some(since_ms) => after(since_ms.max(self.idle_since_ms), LINGER_MS),
+            None if self.served => after(self.idle_since_ms, KEEP_ALIVE_IDLE_MS),
+            None => after(self.idle_since_ms, timeouts.header_ms),
+        };
+        idle_ms.min(blocked_ms)
+    }
+
+    /// What has to be done about a deadline that may have passed.
+    pub(super) fn overdue(&self, timeouts: &Timeouts, now_ms: u64) -> Overdue {
+        if self.own_deadline_ms(timeouts) <= now_ms {
+            let is_over = self.is_blocked() || self.leaving_since_ms.is_some();
+            return if is_over { Overdue::Close } else { Overdue::Leave };
+        }
+        let mut exchanges = self.exchanges.iter();
+        match exchanges.find(|(_, exchange)| exchange.deadline_ms(timeouts) <= now_ms) {
+            Some((serial, _)) => Overdue::Exchange(*serial),
+            None => Overdue::Nothing,
+        }
+    }
+
+    /// The socket.
+    pub(super) fn with_fd<T>(&self, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
+        self.line.with_transport(|transport| use_it(transport.as_fd()))
+    }
+}
+
+/// A period after a moment; 0 is none.
+fn after(since_ms: u64, period_ms: u64) -> u64 {
+    match period_ms {
+        0 => u64::MAX,
+        period_ms => since_ms.saturating_add(period_ms),
+    }
+}

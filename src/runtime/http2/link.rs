@@ -1,0 +1,214 @@
+//! The line of a connection: its transport, as `h2` reads and writes it.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::http::frame_meter::FrameMeter;
+use crate::hub::shard::Sent;
+use crate::runtime::transport::{Flushed, Gone, Read, Transport};
+
+/// The end of the line that the shard holds.
+pub(super) struct Line(Rc<RefCell<State>>);
+
+/// The end that `h2` holds.
+pub(super) struct Link(Rc<RefCell<State>>);
+
+struct State {
+    transport: Transport,
+    /// What was received before it was known that this is HTTP/2.
+    received: Vec<u8>,
+    received_read: usize,
+    meter: FrameMeter,
+    flooded: bool,
+    /// The socket may have bytes.
+    readable: bool,
+    /// Bytes that may be read in this turn.
+    bytes_left: usize,
+    /// The turn was over before the bytes were.
+    has_more: bool,
+    /// The socket is full.
+    blocked: bool,
+    wrote_ms: u64,
+    now_ms: u64,
+}
+
+impl Line {
+    pub(super) fn new(transport: Transport, received: Vec<u8>, meter: FrameMeter, now_ms: u64) -> Self {
+        Self(Rc::new(RefCell::new(State {
+            transport,
+            received,
+            received_read: 0,
+            meter,
+            flooded: false,
+            readable: true,
+            bytes_left: 0,
+            has_more: false,
+            blocked: false,
+            wrote_ms: now_ms,
+            now_ms,
+        })))
+    }
+
+    pub(super) fn link(&self) -> Link {
+        Link(Rc::clone(&self.0))
+    }
+
+    pub(super) fn event(&self, now_ms: u64) {
+        let mut state = self.0.borrow_mut();
+        state.readable = true;
+        if state.blocked {
+            state.now_ms = now_ms;
+            state.flush();
+        }
+    }
+
+    pub(super) fn begin_turn(&self, bytes_max: usize, sent_frames: u64, now_ms: u64) {
+        let mut state = self.0.borrow_mut();
+        state.bytes_left = bytes_max;
+        state.has_more = false;
+        state.now_ms = now_ms;
+        state.meter.sent(sent_frames);
+    }
+
+    pub(super) fn has_more(&self) -> bool {
+        self.0.borrow().has_more
+    }
+
+    pub(super) fn is_flooded(&self) -> bool {
+        self.0.borrow().flooded
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.0.borrow().blocked
+    }
+
+    pub(super) fn wrote_ms(&self) -> u64 {
+        self.0.borrow().wrote_ms
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        self.0.borrow().now_ms
+    }
+
+    pub(super) fn with_transport<T>(&self, use_it: impl FnOnce(&Transport) -> T) -> T {
+        use_it(&self.0.borrow().transport)
+    }
+
+    /// The transport, when `h2` has let go of it.
+    pub(super) fn into_transport(self) -> Option<Transport> {
+        Rc::into_inner(self.0).map(|state| state.into_inner().transport)
+    }
+}
+
+impl State {
+    /// Reads into `into`; `None` when there is nothing now.
+    fn read(&mut self, into: &mut [u8]) -> Option<io::Result<usize>> {
+        if self.received_read < self.received.len() {
+            let left = &self.received[self.received_read..];
+            let count = left.len().min(into.len());
+            into[..count].copy_from_slice(&left[..count]);
+            self.received_read += count;
+            if self.received_read == self.received.len() {
+                self.received = Vec::new();
+                self.received_read = 0;
+            }
+            return Some(Ok(count));
+        }
+        while self.readable && !self.flooded {
+            let room = into.len().min(self.bytes_left);
+            if room == 0 {
+                self.has_more = true;
+                return None;
+            }
+            match self.transport.receive(&mut into[..room]) {
+                Read::Bytes(0) => {}
+                Read::Bytes(count) => return Some(Ok(count)),
+                Read::Last(count) => {
+                    self.readable = false;
+                    return Some(Ok(count));
+                }
+                Read::Nothing => self.readable = false,
+                Read::End => return Some(Ok(0)),
+                Read::Broken => return Some(Err(io::ErrorKind::InvalidData.into())),
+            }
+        }
+        None
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Option<io::Result<usize>> {
+        if self.blocked {
+            return None;
+        }
+        let (taken, is_full) = match self.transport.send(bytes) {
+            Sent::Bytes(taken) => (taken, taken < bytes.len()),
+            Sent::Held(taken) => (taken, true),
+            Sent::Full => (0, true),
+            Sent::Gone => return Some(Err(io::ErrorKind::BrokenPipe.into())),
+        };
+        self.begin_block(is_full);
+        if taken == 0 {
+            return None;
+        }
+        self.wrote_ms = self.now_ms;
+        Some(Ok(taken))
+    }
+
+    /// Writes what the transport holds, and learns whether the socket takes bytes again.
+    fn flush(&mut self) {
+        match self.transport.flush() {
+            Ok(Flushed::All) => self.blocked = false,
+            Ok(Flushed::Some) => self.wrote_ms = self.now_ms,
+            Ok(Flushed::Nothing) => {}
+            // The next write tells.
+            Err(Gone) => self.blocked = false,
+        }
+    }
+
+    fn begin_block(&mut self, is_full: bool) {
+        if is_full && !self.blocked {
+            self.blocked = true;
+            self.wrote_ms = self.now_ms;
+        }
+    }
+}
+
+impl AsyncRead for Link {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.0.borrow_mut();
+        let unfilled = into.initialize_unfilled();
+        let count = match state.read(unfilled) {
+            Some(Ok(count)) => count,
+            Some(Err(error)) => return Poll::Ready(Err(error)),
+            None => return Poll::Pending,
+        };
+        let now_ms = state.now_ms;
+        state.bytes_left = state.bytes_left.saturating_sub(count);
+        state.flooded = state.meter.received(&unfilled[..count], now_ms).is_err();
+        if state.flooded {
+            // What comes with a flood is part of it.
+            return Poll::Pending;
+        }
+        into.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Link {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.borrow_mut().write(bytes).map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.0.borrow().transport.is_held() { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().transport.end();
+        Poll::Ready(Ok(()))
+    }
+}

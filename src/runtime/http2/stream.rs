@@ -1,0 +1,173 @@
+//! Streams of one connection: what a subscriber's takes, and how `h2` tells of those that something happened to.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+
+use crate::hub::shard::Sent;
+use crate::limits::HTTP2_QUEUE_BYTES_MAX;
+
+/// What the streams of a connection share while their shard writes to them.
+#[derive(Default)]
+pub(in crate::runtime) struct Flow {
+    /// The socket is full.
+    blocked: Cell<bool>,
+    /// Bytes queued since the connection was last polled.
+    queued_bytes: Cell<usize>,
+    /// Something was queued, or a stream was changed, since then.
+    is_dirty: Cell<bool>,
+    sent_frames: Cell<u64>,
+    /// Subscribers that were told that all is full.
+    waiting: RefCell<Vec<u32>>,
+}
+
+impl Flow {
+    /// A stream was changed: the connection has to be polled. True when that is news.
+    pub(in crate::runtime) fn touch(&self) -> bool {
+        !self.is_dirty.replace(true)
+    }
+
+    pub(in crate::runtime) fn is_dirty(&self) -> bool {
+        self.is_dirty.get()
+    }
+
+    pub(super) fn begin_poll(&self) {
+        self.is_dirty.set(false);
+    }
+
+    pub(super) fn end_poll(&self, is_blocked: bool) {
+        self.blocked.set(is_blocked);
+        if !is_blocked {
+            self.queued_bytes.set(0);
+        }
+    }
+
+    pub(super) fn take_sent_frames(&self) -> u64 {
+        self.sent_frames.take()
+    }
+
+    /// The subscribers that may write again; none while the socket is full.
+    pub(in crate::runtime) fn take_waiting(&self) -> Vec<u32> {
+        if self.blocked.get() { Vec::new() } else { self.waiting.take() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.blocked.get() || self.queued_bytes.get() >= HTTP2_QUEUE_BYTES_MAX
+    }
+
+    fn queued(&self, bytes: usize) {
+        self.queued_bytes.set(self.queued_bytes.get() + bytes);
+        self.sent_frames.set(self.sent_frames.get() + 1);
+    }
+}
+
+/// The stream of a subscriber.
+pub(in crate::runtime) struct SubscriberStream {
+    stream: SendStream<Bytes>,
+    pub(in crate::runtime) flow: Rc<Flow>,
+    waker: Waker,
+    /// It was told that it is full, and takes nothing until it is woken.
+    is_full: bool,
+}
+
+/// What became of a stream that was woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::runtime) enum Awake {
+    /// It takes bytes again.
+    Writable,
+    /// It goes on as before.
+    Unchanged,
+    /// The client wants no more of it.
+    Gone,
+}
+
+impl SubscriberStream {
+    pub(super) fn new(stream: SendStream<Bytes>, flow: Rc<Flow>, waker: Waker) -> Self {
+        Self { stream, flow, waker, is_full: false }
+    }
+
+    /// Queues as much as the stream's window and the connection allow.
+    pub(in crate::runtime) fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
+        if self.flow.is_full() {
+            self.flow.waiting.borrow_mut().push(slot);
+            return Sent::Full;
+        }
+        self.stream.reserve_capacity(bytes.len());
+        let taken = self.stream.capacity().min(bytes.len());
+        self.is_full = taken < bytes.len();
+        if taken == 0 {
+            return Sent::Full;
+        }
+        match self.stream.send_data(Bytes::copy_from_slice(&bytes[..taken]), false) {
+            Ok(()) => {
+                self.flow.queued(taken);
+                Sent::Bytes(taken)
+            }
+            Err(_) => Sent::Gone,
+        }
+    }
+
+    /// What it was woken for. To be called once at the beginning, too: it asks to be woken.
+    pub(in crate::runtime) fn look(&mut self) -> Awake {
+        match self.stream.poll_reset(&mut Context::from_waker(&self.waker)) {
+            Poll::Ready(_) => Awake::Gone,
+            Poll::Pending if self.is_full && self.stream.capacity() > 0 => {
+                self.is_full = false;
+                Awake::Writable
+            }
+            Poll::Pending => Awake::Unchanged,
+        }
+    }
+
+    /// Ends the stream behind what is queued (RFC 9113, section 8.1); one that has more to send is cut.
+    pub(in crate::runtime) fn end(mut self, is_whole: bool) {
+        if !is_whole || self.stream.send_data(Bytes::new(), true).is_err() {
+            self.stream.send_reset(Reason::CANCEL);
+        }
+    }
+}
+
+/// Who is woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::runtime) enum Member {
+    /// The subscriber of this slot.
+    Subscriber(u32),
+    /// The request with this serial.
+    Exchange(u32),
+}
+
+/// The streams of a connection that were woken.
+#[derive(Default)]
+pub(super) struct Members(Mutex<Vec<Member>>);
+
+impl Members {
+    pub(super) fn take(&self) -> Vec<Member> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The waker of one stream.
+pub(super) struct Woken {
+    members: Arc<Members>,
+    member: Member,
+}
+
+impl Woken {
+    pub(super) fn waker(members: &Arc<Members>, member: Member) -> Waker {
+        Waker::from(Arc::new(Self { members: Arc::clone(members), member }))
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.members.0.lock().unwrap_or_else(PoisonError::into_inner).push(self.member);
+    }
+}
