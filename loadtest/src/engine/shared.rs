@@ -64,8 +64,8 @@ impl Engine {
         let asked = &subscriber.subscription;
         let token = asked.token.as_deref();
         let request = self.wire.subscription(&asked.selector, &asked.further, token, subscriber.events.id());
-        let is_sluggish = asked.receive_bytes.is_some();
-        let stream = self.shared[connection].session.request(number as u64, &request, is_sluggish)?;
+        let is_long = asked.receive_bytes.is_none();
+        let stream = self.shared[connection].session.request(number as u64, &request, is_long)?;
         subscriber.restart();
         subscriber.line = Line::Shared { connection, stream };
         subscriber.phase = Phase::Head;

@@ -131,8 +131,9 @@ impl Session {
         }
     }
 
-    /// Makes a request, which is written as for HTTP/1.1; answers its stream. `is_sluggish`: the window of its stream is small.
-    pub(crate) fn request(&mut self, key: u64, request: &[u8], is_sluggish: bool) -> Result<u32, String> {
+    /// Makes a request, which is written as for HTTP/1.1; answers its stream. `is_long`: much may come on it, and its window is
+    /// enlarged at once.
+    pub(crate) fn request(&mut self, key: u64, request: &[u8], is_long: bool) -> Result<u32, String> {
         let mut block = if self.streams.is_empty() { vec![hpack::NO_TABLE] } else { Vec::new() };
         let body = &request[request::encode_fields(request, self.scheme, &mut block)?..];
         let stream = u32::try_from(2 * self.streams.len() + 1).map_err(|_| "no streams are left")?;
@@ -145,8 +146,8 @@ impl Session {
             frame::append(kind, flags, stream, piece, &mut self.out);
             kind = kind::CONTINUATION;
         }
-        let window_max = if is_sluggish { WINDOW_BYTES } else { STREAM_WINDOW_BYTES };
-        if !is_sluggish {
+        let window_max = if is_long { STREAM_WINDOW_BYTES } else { WINDOW_BYTES };
+        if is_long {
             append_window_update(stream, window_max - WINDOW_BYTES, &mut self.out);
         }
         self.streams.push(Stream {

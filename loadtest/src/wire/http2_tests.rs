@@ -27,7 +27,7 @@ impl Client {
     fn asking(requests: u64) -> Self {
         let mut session = Session::new(false);
         for key in 0..requests {
-            session.request(key, GET, false).expect("a stream");
+            session.request(key, GET, true).expect("a stream");
         }
         let mut client = Self { session, events: Vec::new() };
         client.feed(&[(kind::SETTINGS, 0, 0, b"")]).expect("valid");
@@ -87,7 +87,7 @@ fn refused(of: &[(u8, u8, u32, &[u8])]) {
 #[test]
 fn a_connection_opens_with_preface_settings_and_window_and_its_first_request() {
     let mut session = Session::new(true);
-    assert_eq!(session.request(7, GET, false), Ok(1));
+    assert_eq!(session.request(7, GET, true), Ok(1));
     assert!(session.to_send().starts_with(PREFACE));
     let sent = Client { session, events: Vec::new() }.sent();
     let kinds: Vec<_> = sent.iter().map(|(kind, flags, stream, _)| (*kind, *flags, *stream)).collect();
@@ -208,7 +208,7 @@ fn a_body_waits_for_the_windows_of_the_connection_and_of_its_stream() {
     let mut client = Client::asking(0);
     client.feed(&[(kind::SETTINGS, 0, 0, b"\0\x04\0\0\0\0")]).expect("a window of nothing");
     client.sent();
-    client.session.request(0, request.as_bytes(), true).expect("a stream");
+    client.session.request(0, request.as_bytes(), false).expect("a stream");
     let mut sent = |of: &[(u8, u8, u32, &[u8])]| {
         client.feed(of).expect("valid");
         let data: Vec<_> = client.sent().into_iter().filter(|frame| frame.0 == kind::DATA).collect();
@@ -230,7 +230,7 @@ fn a_long_head_is_continued() {
     let target = "t".repeat(40_000);
     let request = format!("GET /{target} HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut client = Client::asking(0);
-    client.session.request(0, request.as_bytes(), true).expect("a stream");
+    client.session.request(0, request.as_bytes(), false).expect("a stream");
     let sent = client.sent();
     let kinds: Vec<_> = sent.iter().map(|frame| (frame.0, frame.1)).collect();
     let continued = kind::CONTINUATION;
@@ -261,10 +261,10 @@ fn more_streams_than_the_server_allows_are_told() {
     assert!(fault.expect_err("too many").contains("--streams-per-connection 1"));
     let mut client = Client::asking(0);
     client.feed(&[(kind::SETTINGS, 0, 0, b"\0\x03\0\0\0\x01")]).expect("valid");
-    client.session.request(0, GET, false).expect("the first");
+    client.session.request(0, GET, true).expect("the first");
     client.session.cancel(1);
-    client.session.request(1, GET, false).expect("another in its place");
-    assert!(client.session.request(2, GET, false).is_err());
+    client.session.request(1, GET, true).expect("another in its place");
+    assert!(client.session.request(2, GET, true).is_err());
 }
 
 #[test]
