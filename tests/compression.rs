@@ -119,6 +119,14 @@ fn a_page_is_compressed_whole() {
     };
     let (_, expected) = fetch("GET", "");
     assert!(expected.starts_with(b"<!doctype html>"));
+    // Who comes from another site gets it as it is.
+    for (referer, is_ours) in
+        [("http://h/other", true), ("http://h:81/", false), ("https://a.example/", false), ("garbage", false)]
+    {
+        let (head, body) = fetch("GET", &format!("Accept-Encoding: gzip\r\nReferer: {referer}\r\n"));
+        assert_eq!(head.contains("Content-Encoding: gzip"), is_ours, "{referer}: {head}");
+        assert!(head.contains("Vary: Accept-Encoding") && (is_ours || body == expected), "{referer}: {head}");
+    }
     for coding in CODINGS {
         // A part was asked for, and the whole is an answer to that (section 14.2).
         let (head, body) = fetch("GET", &format!("Accept-Encoding: {coding}\r\nRange: bytes=0-3\r\n"));

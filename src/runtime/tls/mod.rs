@@ -77,6 +77,8 @@ fn configure(served: Arc<Served>) -> Result<ServerConfig, CertificateError> {
         builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(CertificateError::Configuration)?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(served);
     config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
+    // All suites are good; that one of them is chosen here, and not by who asks, is what audits look for.
+    config.ignore_client_order = true;
     config.ticketer = Ticketer::new().map_err(CertificateError::Configuration)?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = TICKETS;

@@ -1,0 +1,22 @@
+#!/usr/bin/env python3
+"""Reads what testssl.sh found: nothing may be worse than low, and something must have been tested.
+
+usage: findings.py FILE
+"""
+
+import json
+import sys
+
+# The certificate is the test's own, and signed by nobody; that says nothing about the hub.
+OWN = ("cert_", "cert ", "DNS_CAArecord", "chain_of_trust", "OCSP", "security_headers", "overall_grade", "scanTime")
+
+findings = json.load(open(sys.argv[1]))
+bad = [
+    finding for finding in findings
+    if finding["severity"] in ("MEDIUM", "HIGH", "CRITICAL", "WARN", "FATAL") and not finding["id"].startswith(OWN)
+]
+for finding in bad:
+    print(finding["severity"], finding["id"], finding["finding"])
+if bad:
+    sys.exit(1)
+print(f"testssl.sh: nothing above low ({len(findings)} findings in its file)")
