@@ -33,6 +33,9 @@ struct State {
     has_more: bool,
     /// The socket is full.
     blocked: bool,
+    /// The socket was full, and has taken no byte since. It may be `blocked` no more, for another try.
+    starved: bool,
+    /// When the socket last took a byte, or was first found full.
     wrote_ms: u64,
     now_ms: u64,
 }
@@ -49,6 +52,7 @@ impl Line {
             bytes_left: 0,
             has_more: false,
             blocked: false,
+            starved: false,
             wrote_ms: now_ms,
             now_ms,
         })))
@@ -150,30 +154,40 @@ impl State {
             Sent::Full => (0, true),
             Sent::Gone => return Some(Err(io::ErrorKind::BrokenPipe.into())),
         };
-        self.begin_block(is_full);
-        if taken == 0 {
-            return None;
+        self.blocked = is_full;
+        if taken > 0 {
+            self.took();
+            return Some(Ok(taken));
         }
-        self.wrote_ms = self.now_ms;
-        Some(Ok(taken))
+        if !self.starved {
+            self.starved = true;
+            self.wrote_ms = self.now_ms;
+        }
+        None
     }
 
     /// Writes what the transport holds, and learns whether the socket takes bytes again.
     fn flush(&mut self) {
+        let was_held = self.transport.is_held();
         match self.transport.flush() {
-            Ok(Flushed::All) => self.blocked = false,
-            Ok(Flushed::Some) => self.wrote_ms = self.now_ms,
+            // Without TLS nothing was tried: the next write tells, and any event leads here, also that the client sends.
+            Ok(Flushed::All) => {
+                self.blocked = false;
+                if was_held {
+                    self.took();
+                }
+            }
+            Ok(Flushed::Some) => self.took(),
             Ok(Flushed::Nothing) => {}
             // The next write tells.
             Err(Gone) => self.blocked = false,
         }
     }
 
-    fn begin_block(&mut self, is_full: bool) {
-        if is_full && !self.blocked {
-            self.blocked = true;
-            self.wrote_ms = self.now_ms;
-        }
+    /// The socket took bytes.
+    fn took(&mut self) {
+        self.starved = false;
+        self.wrote_ms = self.now_ms;
     }
 }
 
