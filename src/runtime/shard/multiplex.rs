@@ -60,11 +60,17 @@ impl ShardLoop {
                 return Fate::Waits;
             }
             multiplexed.armed_ms = u64::MAX;
-            match multiplexed.overdue(&this.parts.timeouts, this.now.ms) {
-                Overdue::Nothing => {}
-                Overdue::Close => return Fate::Closes,
-                Overdue::Leave => multiplexed.leave(this.now.ms),
-                Overdue::Exchange(serial) => this.exchange_overdue(multiplexed, serial),
+            loop {
+                match multiplexed.overdue(&this.parts.timeouts, this.now.ms) {
+                    Overdue::Nothing => break,
+                    Overdue::Close => return Fate::Closes,
+                    Overdue::Leave => {
+                        multiplexed.leave(this.now.ms);
+                        break;
+                    }
+                    // As many as a connection has streams may be overdue at once.
+                    Overdue::Exchange(serial) => this.exchange_overdue(multiplexed, serial),
+                }
             }
             this.turn(number, multiplexed)
         });
