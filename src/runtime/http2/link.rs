@@ -27,6 +27,8 @@ struct State {
     flooded: bool,
     /// The socket may have bytes.
     readable: bool,
+    /// The client sends nothing more, which no further event will tell.
+    has_ended: bool,
     /// Bytes that may be read in this turn.
     bytes_left: usize,
     /// The turn was over before the bytes were.
@@ -41,7 +43,13 @@ struct State {
 }
 
 impl Line {
-    pub(super) fn new(transport: Transport, received: Vec<u8>, meter: FrameMeter, now_ms: u64) -> Self {
+    pub(super) fn new(
+        transport: Transport,
+        received: Vec<u8>,
+        has_ended: bool,
+        meter: FrameMeter,
+        now_ms: u64,
+    ) -> Self {
         Self(Rc::new(RefCell::new(State {
             transport,
             received,
@@ -49,6 +57,7 @@ impl Line {
             meter,
             flooded: false,
             readable: true,
+            has_ended,
             bytes_left: 0,
             has_more: false,
             blocked: false,
@@ -62,9 +71,10 @@ impl Line {
         Link(Rc::clone(&self.0))
     }
 
-    pub(super) fn event(&self, now_ms: u64) {
+    pub(super) fn event(&self, has_ended: bool, now_ms: u64) {
         let mut state = self.0.borrow_mut();
         state.readable = true;
+        state.has_ended |= has_ended;
         if state.blocked {
             state.now_ms = now_ms;
             state.flush();
@@ -133,7 +143,8 @@ impl State {
                 Read::Bytes(0) => {}
                 Read::Bytes(count) => return Some(Ok(count)),
                 Read::Last(count) => {
-                    self.readable = false;
+                    // Behind them is the end, when it was told already.
+                    self.readable = self.has_ended;
                     return Some(Ok(count));
                 }
                 Read::Nothing => self.readable = false,

@@ -26,9 +26,7 @@ enum Fate {
 impl ShardLoop {
     /// A connection turned out to speak HTTP/2.
     pub(super) fn multiplex(&mut self, number: u32, requesting: Requesting) -> Stage {
-        let peer = requesting.peer;
-        let (transport, received) = requesting.into_received();
-        let mut multiplexed = Multiplexed::new(number, transport, peer, received, self.now.ms);
+        let mut multiplexed = Multiplexed::new(number, requesting, self.now.ms);
         if self.stop != Stop::No {
             multiplexed.leave(self.now.ms);
         }
