@@ -230,6 +230,8 @@ pub const HTTP2_BODIES_MAX: u64 = 2;
 pub const HTTP2_STREAM_QUEUE_BYTES_MAX: usize = 64 << 10;
 /// The same on all streams of a connection, beyond which nothing is queued; what is begun, one stream's, is finished.
 pub const HTTP2_QUEUE_BYTES_MAX: usize = 256 << 10;
+/// Bytes that an HTTP/2 connection sends at once.
+pub const HTTP2_SEND_BYTES: usize = 64 << 10;
 /// Streams that we reset, for which frames may still come; and streams that the client reset before we had a look at them.
 pub const HTTP2_RESET_STREAMS_MAX: usize = 32;
 /// Streams that we reset on one connection, because of what the client did, before it is closed.

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::frame_meter::FrameMeter;
 use crate::hub::shard::Sent;
+use crate::limits::HTTP2_SEND_BYTES;
 use crate::runtime::transport::{Flushed, Gone, Read, Transport};
 
 /// The end of the line that the shard holds.
@@ -33,6 +34,9 @@ struct State {
     bytes_left: usize,
     /// The turn was over before the bytes were.
     has_more: bool,
+    /// Taken, and not sent.
+    out: Vec<u8>,
+    out_sent: usize,
     /// The socket is full.
     blocked: bool,
     /// The socket was full, and has taken no byte since. It may be `blocked` no more, for another try.
@@ -60,6 +64,8 @@ impl Line {
             has_ended,
             bytes_left: 0,
             has_more: false,
+            out: Vec::new(),
+            out_sent: 0,
             blocked: false,
             starved: false,
             wrote_ms: now_ms,
@@ -122,6 +128,10 @@ impl Line {
 impl State {
     /// Reads into `into`; `None` when there is nothing now.
     fn read(&mut self, into: &mut [u8]) -> Option<io::Result<usize>> {
+        // What comes behind a flood is not looked at, and the meter has lost its place in it.
+        if self.flooded {
+            return None;
+        }
         if self.received_read < self.received.len() {
             let left = &self.received[self.received_read..];
             let count = left.len().min(into.len());
@@ -133,7 +143,7 @@ impl State {
             }
             return Some(Ok(count));
         }
-        while self.readable && !self.flooded {
+        while self.readable {
             let room = into.len().min(self.bytes_left);
             if room == 0 {
                 self.has_more = true;
@@ -155,26 +165,44 @@ impl State {
         None
     }
 
+    /// Takes bytes, to be sent together with those that follow in the same poll: `h2` hands over heads and data of frames one by
+    /// one.
     fn write(&mut self, bytes: &[u8]) -> Option<io::Result<usize>> {
-        if self.blocked {
-            return None;
+        if self.out.len() + bytes.len() > HTTP2_SEND_BYTES
+            && let Err(error) = self.send()?
+        {
+            return Some(Err(error));
         }
-        let (taken, is_full) = match self.transport.send(bytes) {
-            Sent::Bytes(taken) => (taken, taken < bytes.len()),
-            Sent::Held(taken) => (taken, true),
-            Sent::Full => (0, true),
-            Sent::Gone => return Some(Err(io::ErrorKind::BrokenPipe.into())),
-        };
-        self.blocked = is_full;
-        if taken > 0 {
-            self.took();
-            return Some(Ok(taken));
+        self.out.extend_from_slice(bytes);
+        Some(Ok(bytes.len()))
+    }
+
+    /// Sends what was taken; `None` when the socket is full.
+    fn send(&mut self) -> Option<io::Result<()>> {
+        while self.out_sent < self.out.len() {
+            if self.blocked {
+                return None;
+            }
+            let bytes = &self.out[self.out_sent..];
+            let (taken, is_full) = match self.transport.send(bytes) {
+                Sent::Bytes(taken) => (taken, taken < bytes.len()),
+                Sent::Held(taken) => (taken, true),
+                Sent::Full => (0, true),
+                Sent::Gone => return Some(Err(io::ErrorKind::BrokenPipe.into())),
+            };
+            self.blocked = is_full;
+            self.out_sent += taken;
+            if taken > 0 {
+                self.took();
+            } else if !self.starved {
+                self.starved = true;
+                self.wrote_ms = self.now_ms;
+            }
         }
-        if !self.starved {
-            self.starved = true;
-            self.wrote_ms = self.now_ms;
-        }
-        None
+        // Who idles holds no memory for it.
+        self.out = Vec::new();
+        self.out_sent = 0;
+        Some(Ok(()))
     }
 
     /// Writes what the transport holds, and learns whether the socket takes bytes again.
@@ -229,11 +257,17 @@ impl AsyncWrite for Link {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.0.borrow().transport.is_held() { Poll::Pending } else { Poll::Ready(Ok(())) }
+        let mut state = self.0.borrow_mut();
+        match state.send() {
+            Some(Ok(())) if state.transport.is_held() => Poll::Pending,
+            sent => sent.map_or(Poll::Pending, Poll::Ready),
+        }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.borrow_mut().transport.end();
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let link = Pin::into_inner(self);
+        std::task::ready!(Pin::new(&mut *link).poll_flush(context))?;
+        link.0.borrow_mut().transport.end();
         Poll::Ready(Ok(()))
     }
 }

@@ -97,11 +97,19 @@ impl SubscriberStream {
         Self { stream, flow, waker, is_full: false, is_cut: false }
     }
 
+    /// Whether the connection takes more; if not, the slot is told when it does.
+    pub(in crate::runtime) fn has_room(&mut self, slot: u32) -> bool {
+        let is_full = self.flow.is_full();
+        if is_full {
+            self.is_cut = true;
+            self.flow.waiting.borrow_mut().push(slot);
+        }
+        !is_full
+    }
+
     /// Queues as much as the stream's window and the connection allow.
     pub(in crate::runtime) fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
-        self.is_cut = true;
-        if self.flow.is_full() {
-            self.flow.waiting.borrow_mut().push(slot);
+        if !self.has_room(slot) {
             return Sent::Full;
         }
         self.stream.reserve_capacity(bytes.len());
