@@ -3,6 +3,7 @@
 //! Every mistake is found before anything starts, and all of them are listed. Invariants: units are converted here, once;
 //! a secret is never part of a message; a setting that this version does not have is refused, not ignored.
 
+mod certificates;
 mod effective;
 mod keys;
 mod names;
@@ -25,7 +26,7 @@ use crate::hub::tail::TailBounds;
 use crate::limits::{BODY_BYTES_MAX_DEFAULT, SELECTORS_MAX_DEFAULT, SUBSCRIBER_BUFFER_DEFAULT};
 use crate::protocol::grant::Authorization;
 use crate::protocol::names::COOKIE_NAME;
-use crate::runtime::{Files, KeySetSource, Settings, Timeouts};
+use crate::runtime::{KeySetSource, Settings, Timeouts};
 use keys::Keys;
 
 /// The key of demo mode. Everybody knows it.
@@ -203,7 +204,7 @@ impl Reader<'_> {
         demo: bool,
         debug: bool,
     ) -> impl FnOnce(GateSettings, Vec<KeySetSource>) -> Option<Settings> + use<> {
-        let tls = self.tls(o);
+        let tls = self.certificates(o);
         let default_port = match &tls {
             _ if demo => 3_000,
             Some(_) => 443,
@@ -250,22 +251,6 @@ impl Reader<'_> {
                 connections_max,
             })
         }
-    }
-
-    /// The files of the certificate, which are read when the hub starts, and again later.
-    fn tls(&mut self, o: &Options) -> Option<Files> {
-        let given = |path: &Option<String>| path.as_ref().filter(|path| !path.is_empty()).map(Into::into);
-        match (given(&o.cert_file), given(&o.key_file)) {
-            (Some(certificate), Some(key)) => return Some(Files { certificate, key }),
-            (Some(_), None) => {
-                self.mistake("KEY_FILE", None, "the file of CERT_FILE's private key".to_owned());
-            }
-            (None, Some(_)) => {
-                self.mistake("CERT_FILE", None, "the file of KEY_FILE's certificate".to_owned());
-            }
-            (None, None) => {}
-        }
-        None
     }
 
     fn size(&mut self, o: &Options) -> Option<Size> {

@@ -251,6 +251,37 @@ pub const CERTIFICATE_LOOK_MS: u64 = 2_000;
 pub const CERTIFICATE_WARNING_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// How often it is warned of, in milliseconds.
 pub const CERTIFICATE_WARNING_EVERY_MS: u64 = 24 * 3_600 * 1_000;
+/// Names in `ACME_HOSTS`: an authority takes no more in one certificate.
+pub const ACME_HOSTS_MAX: usize = 100;
+/// What an authority answers to one request.
+pub const ACME_ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Letters of an authority's text on one host that go into a line of the log.
+pub const ACME_TEXT_CHARS_MAX: usize = 600;
+/// How long one request to an authority may take, in milliseconds.
+pub const ACME_REQUEST_MS: u64 = 30_000;
+/// How long an authority may take to check the hosts, or to make a certificate, in milliseconds.
+pub const ACME_ORDER_MS: u64 = 120_000;
+/// How long one try for a certificate may take as a whole, in milliseconds.
+pub const ACME_TRY_MS: u64 = 600_000;
+/// The pause behind a first try that failed, in milliseconds; each further failure doubles it.
+pub const ACME_PAUSE_MS: u64 = 60_000;
+/// The same when the authority has looked at the host and refused it: of those it counts the failures (Let's Encrypt: five for
+/// each name and hour, and a try may take two).
+pub const ACME_PAUSE_REFUSED_MS: u64 = 15 * 60_000;
+/// The same when it says that it was asked too often.
+pub const ACME_PAUSE_LIMITED_MS: u64 = 3_600_000;
+/// The longest pause, in milliseconds.
+pub const ACME_PAUSE_MS_MAX: u64 = 6 * 3_600_000;
+/// How often the time is looked at while a certificate is good, in milliseconds: a clock may jump.
+pub const ACME_LOOK_MS: u64 = 60_000;
+/// Connections to `ACME_HTTP_ADDR`; for one more the oldest is closed.
+pub const ACME_HTTP_CONNECTIONS_MAX: usize = 16;
+/// How long one of them may take as a whole, in milliseconds.
+pub const ACME_HTTP_MS: u64 = 10_000;
+const _: () = assert!(ACME_REQUEST_MS < ACME_TRY_MS && 4 * ACME_ORDER_MS < ACME_TRY_MS);
+const _: () = assert!(ACME_PAUSE_MS < ACME_PAUSE_REFUSED_MS && ACME_PAUSE_LIMITED_MS < ACME_PAUSE_MS_MAX);
+const _: () = assert!(2 * ACME_HTTP_CONNECTIONS_MAX as u64 <= RESERVED_FDS);
+const _: () = assert!(LINGER_MS < ACME_HTTP_MS);
 const _: () = assert!(HISTORY_READS_MAX < HISTORY_QUESTIONS_MAX);
 const _: () = assert!(TLS_SEALED_BYTES_MAX < TLS_INCOMING_BYTES_MAX);
 const _: () = assert!(TLS_SEALED_BYTES_MAX < TLS_OUTGOING_BYTES_MAX);

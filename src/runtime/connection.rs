@@ -280,7 +280,11 @@ impl Requesting {
 
     /// Nothing is owed either way: it can be closed without anybody noticing.
     pub(super) fn is_idle(&self) -> bool {
-        self.http.phase() == Phase::Idle && !self.is_blocked() && matches!(self.waiting, Waiting::Client)
+        // One that lingers was HTTP/2 perhaps: then its machine has seen nothing, and what it was sent last may still be lost.
+        self.http.phase() == Phase::Idle
+            && !self.is_blocked()
+            && !self.is_lingering()
+            && matches!(self.waiting, Waiting::Client)
     }
 
     /// When the current request began to arrive; now, when it came with the one before.

@@ -5,6 +5,8 @@
 //! panics, [`run`] returns at once, and the process ends.
 
 mod access;
+mod acme;
+mod certificates;
 mod clock;
 mod connection;
 pub mod host;
@@ -36,6 +38,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing::info;
 
 pub use access::ACCESS_TARGET;
+pub use acme::{AcmeError, AcmeSettings, StoreError, TrustError};
+pub use certificates::CertificateSource;
 pub use connection::Timeouts;
 pub use keys::KeySetSource;
 pub use probe::HostError;
@@ -48,6 +52,7 @@ use crate::hub::shard::{Shard, ShardSettings};
 use crate::hub::tail::TailBounds;
 use crate::limits::RING_ENTRIES;
 use crate::ring::ring;
+use certificates::Certificates;
 use clock::Clock;
 use keys::Fetcher;
 use probe::IO_MEMORY_BYTES;
@@ -55,7 +60,6 @@ use sequencer::SequencerThread;
 use shard::{Parts, ShardLoop};
 use systemd::{Manager, Next};
 use tls::Acceptor;
-use tls::watch::Keeper;
 use wake::Bell;
 
 /// glommio's preemption is kept out of the way. A shard looks at its sockets, its ring and its bell in every round, so it
@@ -69,8 +73,8 @@ const SAFETY_WAKE: Duration = Duration::from_millis(500);
 pub struct Settings {
     /// Where to listen.
     pub address: SocketAddr,
-    /// The certificate and its key, with which every connection is TLS; `None` for none.
-    pub tls: Option<Files>,
+    /// The certificate, with which every connection is TLS; `None` for none.
+    pub tls: Option<CertificateSource>,
     /// The core of each shard; not empty.
     pub cpus: Vec<usize>,
     /// Who may do what.
@@ -100,6 +104,8 @@ pub enum RunError {
     Host(HostError),
     /// The certificate cannot be served with.
     Certificate(CertificateError),
+    /// Certificates cannot be kept.
+    Acme(AcmeError),
     /// The address cannot be listened on.
     Listen(SocketAddr, std::io::Error),
     /// The history cannot be used.
@@ -117,6 +123,7 @@ impl fmt::Display for RunError {
         match self {
             Self::Host(error) => error.fmt(f),
             Self::Certificate(error) => error.fmt(f),
+            Self::Acme(error) => error.fmt(f),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::History(error) => write!(f, "the history cannot be used: {error}"),
             Self::Start(name, error) => write!(f, "cannot start the thread {name}: {error}"),
@@ -161,16 +168,19 @@ pub fn run(
 ) -> Result<(), RunError> {
     probe::check_host(settings.cpus.len()).map_err(RunError::Host)?;
     let (reports, happened) = unbounded();
-    let mut keeper = settings.tls.clone().map(Keeper::open).transpose().map_err(RunError::Certificate)?;
-    watch_signals(reports.clone(), keeper.is_some())?;
-    let hub = Hub::start(settings, keeper.as_ref(), history, &reports)?;
+    let mut certificates = settings.tls.as_ref().map(Certificates::open).transpose()?;
+    watch_signals(reports.clone(), certificates.is_some())?;
+    let mut hub = Hub::start(settings, certificates.as_ref(), history, &reports)?;
     let mut manager = Manager::new(&hub.bells);
     started(hub.address);
-    if let Some(keeper) = &mut keeper {
-        keeper.warn();
+    certificates.iter_mut().for_each(Certificates::warn);
+    if let Some(desk) = certificates.as_mut().and_then(Certificates::take_desk) {
+        let port = hub.address.port();
+        start_thread("acme", &reports, move || desk.run(port))?;
+        hub.threads += 1;
     }
     manager.serves();
-    hub.wait(&happened, &mut manager, keeper)
+    hub.wait(&happened, &mut manager, certificates)
 }
 
 /// Without a certificate there is nothing to read again, and SIGHUP ends the process, as it does by default.
@@ -192,6 +202,8 @@ fn watch_signals(reports: Sender<Happened>, has_certificate: bool) -> Result<(),
 struct Hub {
     address: SocketAddr,
     executors: Vec<ExecutorJoinHandle<()>>,
+    /// How many threads report their end.
+    threads: usize,
     bells: Vec<Arc<Bell>>,
     stopping: Arc<AtomicBool>,
 }
@@ -199,7 +211,7 @@ struct Hub {
 impl Hub {
     fn start(
         settings: &Settings,
-        keeper: Option<&Keeper>,
+        certificates: Option<&Certificates>,
         mut history: Box<dyn History>,
         reports: &Sender<Happened>,
     ) -> Result<Self, RunError> {
@@ -226,7 +238,7 @@ impl Hub {
             let parts = PartsSeed {
                 number: number as u16,
                 listener,
-                tls: keeper.map(Keeper::config),
+                tls: certificates.map(Certificates::config),
                 ring,
                 queue: queue.clone(),
                 librarian,
@@ -249,27 +261,31 @@ impl Hub {
         }
         drop(queue);
         start_thread("sequencer", reports, move || sequencer.run())?;
-        Ok(Self { address, executors, bells, stopping })
+        // Each shard has its librarian; the sequencer is alone. Who fetches key sets does not end.
+        let threads = 2 * executors.len() + 1;
+        Ok(Self { address, executors, threads, bells, stopping })
     }
 
     fn wait(
         self,
         happened: &Receiver<Happened>,
         manager: &mut Manager,
-        mut keeper: Option<Keeper>,
+        mut certificates: Option<Certificates>,
     ) -> Result<(), RunError> {
-        // Each shard has its librarian; the sequencer is alone. Who fetches key sets does not end.
-        let mut running = 2 * self.executors.len() + 1;
+        let mut running = self.threads;
         while running > 0 {
-            match manager.next(happened, keeper.as_ref().map(Keeper::next_look)) {
-                Next::Due => keeper.iter_mut().for_each(Keeper::look),
-                Next::Event(Happened::Signal(SIGHUP)) => keeper.iter_mut().for_each(Keeper::reload),
+            match manager.next(happened, certificates.as_ref().and_then(Certificates::next_look)) {
+                Next::Due => certificates.iter_mut().for_each(Certificates::look),
+                Next::Event(Happened::Signal(SIGHUP)) => {
+                    certificates.iter_mut().for_each(Certificates::reload);
+                }
                 Next::Event(Happened::Signal(signal)) => {
                     if self.stopping.swap(true, Ordering::SeqCst) {
                         return Err(RunError::Interrupted);
                     }
                     info!(signal, "stopping");
                     manager.stops();
+                    certificates.iter().for_each(Certificates::stop);
                     self.bells.iter().for_each(|bell| bell.ring());
                 }
                 Next::Event(Happened::Ended { name, panicked }) => {

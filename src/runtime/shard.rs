@@ -243,7 +243,7 @@ impl ShardLoop {
                 }
             }
             Stage::Multiplexed(multiplexed) => {
-                multiplexed.event(self.now.ms);
+                multiplexed.event(has_ended, self.now.ms);
                 if !connected.has_turn {
                     self.drive(number);
                 }

@@ -27,18 +27,29 @@ struct State {
     flooded: bool,
     /// The socket may have bytes.
     readable: bool,
+    /// The client sends nothing more, which no further event will tell.
+    has_ended: bool,
     /// Bytes that may be read in this turn.
     bytes_left: usize,
     /// The turn was over before the bytes were.
     has_more: bool,
     /// The socket is full.
     blocked: bool,
+    /// The socket was full, and has taken no byte since. It may be `blocked` no more, for another try.
+    starved: bool,
+    /// When the socket last took a byte, or was first found full.
     wrote_ms: u64,
     now_ms: u64,
 }
 
 impl Line {
-    pub(super) fn new(transport: Transport, received: Vec<u8>, meter: FrameMeter, now_ms: u64) -> Self {
+    pub(super) fn new(
+        transport: Transport,
+        received: Vec<u8>,
+        has_ended: bool,
+        meter: FrameMeter,
+        now_ms: u64,
+    ) -> Self {
         Self(Rc::new(RefCell::new(State {
             transport,
             received,
@@ -46,9 +57,11 @@ impl Line {
             meter,
             flooded: false,
             readable: true,
+            has_ended,
             bytes_left: 0,
             has_more: false,
             blocked: false,
+            starved: false,
             wrote_ms: now_ms,
             now_ms,
         })))
@@ -58,9 +71,10 @@ impl Line {
         Link(Rc::clone(&self.0))
     }
 
-    pub(super) fn event(&self, now_ms: u64) {
+    pub(super) fn event(&self, has_ended: bool, now_ms: u64) {
         let mut state = self.0.borrow_mut();
         state.readable = true;
+        state.has_ended |= has_ended;
         if state.blocked {
             state.now_ms = now_ms;
             state.flush();
@@ -129,7 +143,8 @@ impl State {
                 Read::Bytes(0) => {}
                 Read::Bytes(count) => return Some(Ok(count)),
                 Read::Last(count) => {
-                    self.readable = false;
+                    // Behind them is the end, when it was told already.
+                    self.readable = self.has_ended;
                     return Some(Ok(count));
                 }
                 Read::Nothing => self.readable = false,
@@ -150,30 +165,40 @@ impl State {
             Sent::Full => (0, true),
             Sent::Gone => return Some(Err(io::ErrorKind::BrokenPipe.into())),
         };
-        self.begin_block(is_full);
-        if taken == 0 {
-            return None;
+        self.blocked = is_full;
+        if taken > 0 {
+            self.took();
+            return Some(Ok(taken));
         }
-        self.wrote_ms = self.now_ms;
-        Some(Ok(taken))
+        if !self.starved {
+            self.starved = true;
+            self.wrote_ms = self.now_ms;
+        }
+        None
     }
 
     /// Writes what the transport holds, and learns whether the socket takes bytes again.
     fn flush(&mut self) {
+        let was_held = self.transport.is_held();
         match self.transport.flush() {
-            Ok(Flushed::All) => self.blocked = false,
-            Ok(Flushed::Some) => self.wrote_ms = self.now_ms,
+            // Without TLS nothing was tried: the next write tells, and any event leads here, also that the client sends.
+            Ok(Flushed::All) => {
+                self.blocked = false;
+                if was_held {
+                    self.took();
+                }
+            }
+            Ok(Flushed::Some) => self.took(),
             Ok(Flushed::Nothing) => {}
             // The next write tells.
             Err(Gone) => self.blocked = false,
         }
     }
 
-    fn begin_block(&mut self, is_full: bool) {
-        if is_full && !self.blocked {
-            self.blocked = true;
-            self.wrote_ms = self.now_ms;
-        }
+    /// The socket took bytes.
+    fn took(&mut self) {
+        self.starved = false;
+        self.wrote_ms = self.now_ms;
     }
 }
 

@@ -273,6 +273,7 @@ impl ShardLoop {
         self.tell_answer(&respond.caller, self.now.ms, response, body.len(), reason.as_deref());
         let head = head_of(response, &self.date());
         self.touch(multiplexed);
+        multiplexed.flow.answered();
         // An answer to nobody is given.
         if let Ok(stream) = respond.send_response(head, body.is_empty())
             && !body.is_empty()
