@@ -1,6 +1,6 @@
 //! Connections of HTTP/2: the streams of many subscribers share one, and the publications of many publishers another.
 //!
-//! Each call of [`Engine::subscribe`] fills connections of its own, in turn, so that neighbours never share one.
+//! Each call of [`Engine::subscribe`] fills connections of its own, in turn, so that neighbours share none if there are several.
 
 use super::subscriber::{Line, Phase};
 use super::{Answer, Engine, PUBLISHER, SHARED};
