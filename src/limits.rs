@@ -125,6 +125,8 @@ pub const RECORD_OVERHEAD_BYTES: u64 = 128;
 /// Event ids that wait in memory for their place in the index of the history file: about 1 MiB. When a file is opened, the hashes
 /// of its last updates, up to four times as many, are read again.
 pub const INDEX_WAITING_MAX: usize = 32_768;
+/// Buckets that they wait in; a power of two.
+pub const INDEX_BUCKETS: usize = 1_024;
 /// How many of them are moved at once, or twice as many as come.
 pub const INDEX_SLICE: usize = 512;
 /// Problems of a history file that a check lists; it counts the others.
@@ -292,5 +294,6 @@ const _: () = assert!(HTTP2_STREAM_WINDOW_BYTES <= HTTP2_CONNECTION_WINDOW_BYTES
 const _: () = assert!(HTTP2_STREAM_QUEUE_BYTES_MAX <= HTTP2_QUEUE_BYTES_MAX);
 const _: () =
     assert!(HTTP2_CREDIT_PER_S < HTTP2_CREDIT_REFILLED_MAX && HTTP2_CREDIT_REFILLED_MAX < HTTP2_CREDIT_MAX);
+const _: () = assert!(INDEX_BUCKETS.is_power_of_two() && INDEX_WAITING_MAX / INDEX_BUCKETS < INDEX_SLICE);
 const _: () = assert!(INDEX_SLICE + 2 * COMMIT_BATCH_MAX < INDEX_WAITING_MAX);
 const _: () = assert!(BODY_BYTES_MAX_DEFAULT < LINGER_BYTES_MAX);
