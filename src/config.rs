@@ -25,7 +25,7 @@ use crate::hub::tail::TailBounds;
 use crate::limits::{BODY_BYTES_MAX_DEFAULT, SELECTORS_MAX_DEFAULT, SUBSCRIBER_BUFFER_DEFAULT};
 use crate::protocol::grant::Authorization;
 use crate::protocol::names::COOKIE_NAME;
-use crate::runtime::{Files, KeySetSource, Settings, Timeouts};
+use crate::runtime::{Files, KeySetSource, MetricsSettings, Settings, Timeouts};
 use keys::Keys;
 
 /// The key of demo mode. Everybody knows it.
@@ -181,10 +181,12 @@ impl Reader<'_> {
             _ => Err("always, interval or never".to_owned()),
         });
         let default_level = if debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
-        let settings = settings(gate?, key_sets)?;
         let path = o.db_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(DB_PATH_DEFAULT);
+        let history_file: Option<PathBuf> = (path != MEMORY).then(|| path.into());
+        let metrics = self.metrics(o, history_file.clone());
+        let settings = Settings { metrics, ..settings(gate?, key_sets)? };
         Some(Config {
-            history_file: (path != MEMORY).then(|| path.into()),
+            history_file,
             history_sync: history_sync.unwrap_or_default(),
             retention,
             cleanup_frequency,
@@ -248,6 +250,7 @@ impl Reader<'_> {
                 access_log,
                 trusts_proxy,
                 connections_max,
+                metrics: None,
             })
         }
     }
@@ -266,6 +269,18 @@ impl Reader<'_> {
             (None, None) => {}
         }
         None
+    }
+
+    /// Whoever reaches the metrics can read them: on every address, that may be anybody.
+    fn metrics(&mut self, o: &Options, history_file: Option<PathBuf>) -> Option<MetricsSettings> {
+        let address = self.value("METRICS_ADDR", &o.metrics_addr, values::address)?;
+        if address.ip().is_unspecified() {
+            self.warnings.push(format!(
+                "METRICS_ADDR={address} is every address of this host, and whoever reaches it can read the metrics: let a firewall \
+                 keep strangers out, or name one address"
+            ));
+        }
+        Some(MetricsSettings { address, history_file })
     }
 
     fn size(&mut self, o: &Options) -> Option<Size> {

@@ -6,12 +6,11 @@ use super::Options;
 
 /// Settings that the protocol document lists and this version does not have, with the values that switch them off.
 /// Setting one to anything else is refused: it would be silently ignored.
-const UNSUPPORTED: [(&str, &[&str]); 6] = [
+const UNSUPPORTED: [(&str, &[&str]); 5] = [
     ("ACME_CERT_DIR", &[]),
     ("ACME_DIRECTORY_URL", &[]),
     ("ACME_EMAIL", &[]),
     ("ACME_HOSTS", &[]),
-    ("METRICS_ADDR", &[]),
     ("SUBSCRIPTIONS", &["0", "false"]),
 ];
 
