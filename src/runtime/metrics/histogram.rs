@@ -50,7 +50,7 @@ impl Totals {
     /// The buckets with their upper ends in seconds.
     pub(super) fn in_seconds(&self) -> [(f64, u64); BOUNDS_US.len() + 1] {
         std::array::from_fn(|place| {
-            let bound = BOUNDS_US.get(place).map_or(f64::MAX, |us| seconds(*us));
+            let bound = BOUNDS_US.get(place).map_or(f64::INFINITY, |us| seconds(*us));
             (bound, self.buckets[place])
         })
     }
@@ -77,6 +77,7 @@ mod tests {
         assert_eq!(totals.buckets[BOUNDS_US.len() - 1..], [2, 2]);
         assert_eq!((totals.count(), totals.sum_us), (10, 2 * 20_000_202));
         assert_eq!(totals.in_seconds()[0], (0.0001, 4));
+        assert_eq!(totals.in_seconds()[BOUNDS_US.len()], (f64::INFINITY, 2));
         assert!(BOUNDS_US.is_sorted());
     }
 }
