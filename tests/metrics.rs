@@ -279,6 +279,14 @@ fn the_format_is_the_one_that_is_asked_for() {
     assert_eq!(content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     assert!(page.contains("\n# TYPE mercure_updates counter\nmercure_updates_total 0\n"), "{page}");
     assert!(page.ends_with("# EOF\n"), "{page}");
+    // Without its last bucket, which has no bound, a histogram has no quantiles.
+    for page in [ask("").1, page] {
+        for name in ["petasos_publish_duration_seconds_bucket{", "petasos_commit_duration_seconds_bucket{"] {
+            let buckets: Vec<_> = page.lines().filter(|line| line.starts_with(name)).collect();
+            assert_eq!(buckets.len(), 17, "{buckets:#?}");
+            assert!(buckets[16].contains("le=\"+Inf\""), "{buckets:#?}");
+        }
+    }
 }
 
 /// Slowloris, and more of them than there are places: the oldest go, and whoever asks properly is answered at once.
@@ -303,11 +311,25 @@ fn clients_that_send_nothing_keep_no_scraper_out() {
     assert_eq!(hub.scrape()["mercure_subscribers_connected"], 0.0);
 }
 
+/// The time that the threads of all shards have had a core (proc(5), `schedstat`).
+fn shards_cpu(pid: u32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the hub runs");
+    let threads = threads.map(|thread| thread.expect("a thread").path());
+    let read =
+        |path: &Path, name: &str| std::fs::read_to_string(path.join(name)).expect("a thread that stays");
+    let shards: Vec<_> = threads.filter(|thread| read(thread, "comm").starts_with("shard-")).collect();
+    assert!(!shards.is_empty(), "no thread of a shard");
+    let cpu_ns =
+        |thread: &Path| read(thread, "schedstat").split(' ').next().and_then(|ns| ns.parse::<u64>().ok());
+    Duration::from_nanos(shards.iter().map(|thread| cpu_ns(thread).expect("nanoseconds")).sum())
+}
+
 /// 2,000 streams, and scrapes without a pause: every update reaches every one of them, in order, in time.
 #[test]
 fn scrapes_stall_no_delivery() {
     const STREAMS: usize = 2_000;
     const UPDATES: usize = 20;
+    const SCRAPES: u32 = 500;
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).expect("the soft limit may be raised");
@@ -325,6 +347,10 @@ fn scrapes_stall_no_delivery() {
         }
         began.elapsed()
     };
+    let before = shards_cpu(hub.hub.pid());
+    (0..SCRAPES).for_each(|_| drop(hub.page()));
+    let each = (shards_cpu(hub.hub.pid()) - before) / SCRAPES;
+    assert!(each < Duration::from_millis(1), "a scrape costs the shards {each:?}");
     let alone = deliver(&mut streams, 0);
     let (scraped, scrapes) = std::thread::scope(|scope| {
         let (done, stop) = crossbeam_channel::bounded::<()>(0);
