@@ -26,7 +26,7 @@ use crate::hub::tail::TailBounds;
 use crate::limits::{BODY_BYTES_MAX_DEFAULT, SELECTORS_MAX_DEFAULT, SUBSCRIBER_BUFFER_DEFAULT};
 use crate::protocol::grant::Authorization;
 use crate::protocol::names::COOKIE_NAME;
-use crate::runtime::{KeySetSource, Settings, Timeouts};
+use crate::runtime::{KeySetSource, MetricsSettings, Settings, Timeouts};
 use keys::Keys;
 
 /// The key of demo mode. Everybody knows it.
@@ -182,10 +182,12 @@ impl Reader<'_> {
             _ => Err("always, interval or never".to_owned()),
         });
         let default_level = if debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
-        let settings = settings(gate?, key_sets)?;
         let path = o.db_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(DB_PATH_DEFAULT);
+        let history_file: Option<PathBuf> = (path != MEMORY).then(|| path.into());
+        let metrics = self.metrics(o, history_file.clone());
+        let settings = Settings { metrics, ..settings(gate?, key_sets)? };
         Some(Config {
-            history_file: (path != MEMORY).then(|| path.into()),
+            history_file,
             history_sync: history_sync.unwrap_or_default(),
             retention,
             cleanup_frequency,
@@ -249,8 +251,21 @@ impl Reader<'_> {
                 access_log,
                 trusts_proxy,
                 connections_max,
+                metrics: None,
             })
         }
+    }
+
+    /// Whoever reaches the metrics can read them: on every address, that may be anybody.
+    fn metrics(&mut self, o: &Options, history_file: Option<PathBuf>) -> Option<MetricsSettings> {
+        let address = self.value("METRICS_ADDR", &o.metrics_addr, values::address)?;
+        if address.ip().is_unspecified() {
+            self.warnings.push(format!(
+                "METRICS_ADDR={address} is every address of this host, and whoever reaches it can read the metrics: let a firewall \
+                 keep strangers out, or name one address"
+            ));
+        }
+        Some(MetricsSettings { address, history_file })
     }
 
     fn size(&mut self, o: &Options) -> Option<Size> {

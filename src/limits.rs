@@ -156,6 +156,11 @@ const _: () = assert!(CATCH_UP_BYTES < SUBSCRIBER_BUFFER_DEFAULT);
 const _: () = assert!(COMPRESSED_BYTES_MIN < COMPRESSED_BYTES_MAX);
 const _: () = assert!(COPIES_OF_AN_UPDATE_MAX == 1 + crate::protocol::coding::Coding::ALL.len());
 
+/// Connections to `METRICS_ADDR`. For one more the oldest is closed: nobody who is slow keeps a scraper out.
+pub const METRICS_CONNECTIONS_MAX: usize = 16;
+/// How long one of them may take, from its beginning to its end, in milliseconds.
+pub const METRICS_MS: u64 = 5_000;
+
 /// Connections that wait to be accepted, for each shard; the kernel lowers it to `net.core.somaxconn`.
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// `SO_SNDBUF` of a connection; the kernel doubles it for its own overhead.

@@ -189,6 +189,7 @@ impl Config {
             ("LOG_LEVEL", Some(self.log_level.to_string().to_lowercase())),
             ("LOG_FORMAT", Some(format.to_owned())),
             ("ACCESS_LOG", switch(self.settings.access_log)),
+            ("METRICS_ADDR", self.settings.metrics.as_ref().map(|metrics| metrics.address.to_string())),
         ]
     }
 }

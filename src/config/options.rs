@@ -8,6 +8,7 @@ const HISTORY: &str = "History";
 const LIMITS: &str = "Limits and timeouts";
 const CORES: &str = "Cores";
 const LOGS: &str = "Logs";
+const METRICS: &str = "Metrics";
 
 /// Every setting of this version, as text: [`super::Config::read`] reads them all and lists every mistake at once.
 /// It holds secrets, so it cannot be printed.
@@ -185,4 +186,9 @@ pub struct Options {
     /// never in it [default: 0]
     #[arg(long, env = "ACCESS_LOG", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LOGS)]
     pub access_log: Option<String>,
+
+    /// Address of a listener of its own for Prometheus, which has /metrics and nothing else but /healthz, without TLS and without
+    /// authorization: not for strangers. `127.0.0.1:9464` [default: none, and no metrics]
+    #[arg(long, env = "METRICS_ADDR", value_name = "ADDRESS", help_heading = METRICS)]
+    pub metrics_addr: Option<String>,
 }

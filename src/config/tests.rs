@@ -89,9 +89,10 @@ fn every_mistake_is_listed_at_once_and_no_secret_is() {
         access_log: some("yes"),
         use_forwarded_headers: some("on"),
         write_timeout: some("60"),
+        metrics_addr: some("9464"),
         ..Options::default()
     };
-    let mistakes = read(&options, &[("METRICS_ADDR", ":1")]).err().expect("mistakes");
+    let mistakes = read(&options, &[("ACME_HOSTS", "a.example")]).err().expect("mistakes");
     let names: Vec<_> = mistakes.iter().filter_map(|line| line.split([' ', ':']).next()).collect();
     for name in [
         "ADDR",
@@ -115,6 +116,7 @@ fn every_mistake_is_listed_at_once_and_no_secret_is() {
         "USE_FORWARDED_HEADERS",
         "WRITE_TIMEOUT",
         "METRICS_ADDR",
+        "ACME_HOSTS",
     ] {
         assert!(names.contains(&name), "{name} is not among {mistakes:#?}");
     }
@@ -265,12 +267,24 @@ fn the_demo_key_stands_in_only_for_a_key_that_is_missing() {
 fn settings_of_other_versions_are_refused_unless_they_are_off() {
     let off = [("SUBSCRIPTIONS", "0")];
     assert!(read(&with_key(), &off).is_ok());
-    let on = [("METRICS_ADDR", ":9090"), ("SUBSCRIPTIONS", "true")];
+    let on = [("SUBSCRIPTIONS", "true")];
     let mistakes = read(&with_key(), &on).err().expect("mistakes");
     assert_eq!(mistakes.len(), on.len(), "{mistakes:#?}");
     for (line, (name, _)) in mistakes.iter().zip(on) {
         assert!(line.starts_with(name) && line.contains("not supported by this version"), "{line}");
     }
+}
+
+#[test]
+fn metrics_are_off_unless_they_have_an_address_and_strangers_are_warned_of() {
+    assert!(valid(&with_key(), &[]).settings.metrics.is_none());
+    let given = |address: &str| valid(&Options { metrics_addr: some(address), ..with_key() }, &[]);
+    let is_warned = |config: &Config| config.warnings.iter().any(|warning| warning.contains("METRICS_ADDR"));
+    let config = given("127.0.0.1:9464");
+    let metrics = config.settings.metrics.as_ref().expect("an address");
+    assert_eq!(metrics.address.to_string(), "127.0.0.1:9464");
+    assert_eq!(metrics.history_file, config.history_file);
+    assert!(!is_warned(&config) && is_warned(&given(":9464")));
 }
 
 #[test]

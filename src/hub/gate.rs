@@ -21,6 +21,7 @@ use crate::http::subscribe_query::SubscribeQuery;
 use crate::hub::Now;
 use crate::hub::framing::{Framing, Transfer};
 use crate::hub::keys::{KeySource, Unverified, Verifier};
+use crate::hub::reason::{Lack, Reason};
 use crate::limits::SUBSCRIPTION_STATES_MAX;
 use crate::protocol::frame::Frame;
 use crate::protocol::grant::{Authorization, Grant};
@@ -88,8 +89,8 @@ pub enum Decision {
 pub struct Answer {
     /// The answer, complete.
     pub response: Response,
-    /// Why the request is refused, for the log; `None` when it is not.
-    pub reason: Option<String>,
+    /// Why the request is refused; `None` when it is not.
+    pub reason: Option<Reason>,
 }
 
 /// A subscription that is granted.
@@ -136,12 +137,16 @@ enum Role {
 /// A refusal on its way to become an [`Answer`].
 struct Refused {
     response: Response,
-    reason: String,
+    reason: Reason,
 }
 
 impl Refused {
     fn new(response: Response, reason: impl fmt::Display) -> Self {
-        Self { response, reason: reason.to_string() }
+        Self { response, reason: Reason::new(reason) }
+    }
+
+    fn unavailable(lack: Lack, reason: impl fmt::Display) -> Self {
+        Self { response: Response::unavailable(RETRY_AFTER_S), reason: Reason::lacking(lack, reason) }
     }
 
     fn bad_request(error: &impl fmt::Display) -> Self {
@@ -247,8 +252,8 @@ impl Gate {
     }
 
     /// The answer when the hub cannot do it now; nothing was done.
-    pub fn unavailable(&self, reason: &str, passage: Passage) -> Answer {
-        self.refuse(Refused::new(Response::unavailable(RETRY_AFTER_S), reason), passage)
+    pub fn unavailable(&self, lack: Lack, reason: &str, passage: Passage) -> Answer {
+        self.refuse(Refused::unavailable(lack, reason), passage)
     }
 
     /// Adds to any answer what belongs to its request: the coding of a stream, cross-origin headers, and privacy when the
@@ -276,7 +281,7 @@ impl Gate {
         now: Now,
     ) -> Result<Publisher, Refused> {
         if self.draining {
-            return Err(Refused::new(Response::unavailable(RETRY_AFTER_S), "the hub stops"));
+            return Err(Refused::unavailable(Lack::Time, "the hub stops"));
         }
         let Some(grant) = self.grant(Role::Publisher, request, passage, now)? else {
             return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token"));
@@ -313,7 +318,7 @@ impl Gate {
         now: Now,
     ) -> Result<Subscription, Refused> {
         if self.draining {
-            return Err(Refused::new(Response::unavailable(RETRY_AFTER_S), "the hub stops"));
+            return Err(Refused::unavailable(Lack::Time, "the hub stops"));
         }
         let grant = match self.grant(Role::Subscriber, request, passage, now)? {
             Some(grant) => grant,
@@ -376,7 +381,7 @@ impl Gate {
             Unverified::Invalid(reason) => {
                 Refused::new(Response::unauthorized(Challenge::InvalidToken), reason)
             }
-            Unverified::NotYet(reason) => Refused::new(Response::unavailable(RETRY_AFTER_S), reason),
+            Unverified::NotYet(reason) => Refused::unavailable(Lack::Keys, reason),
         })
     }
 

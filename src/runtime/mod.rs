@@ -14,6 +14,7 @@ mod http2;
 mod keys;
 mod librarian;
 mod listener;
+mod metrics;
 mod probe;
 mod pulse;
 mod readiness;
@@ -42,6 +43,7 @@ pub use acme::{AcmeError, AcmeSettings, StoreError, TrustError};
 pub use certificates::CertificateSource;
 pub use connection::Timeouts;
 pub use keys::KeySetSource;
+pub use metrics::MetricsSettings;
 pub use probe::HostError;
 pub use tls::certificate::{CertificateError, Files};
 
@@ -55,6 +57,7 @@ use crate::ring::ring;
 use certificates::Certificates;
 use clock::Clock;
 use keys::Fetcher;
+use metrics::{Exporter, Facts, Meters, ShardBoard};
 use probe::IO_MEMORY_BYTES;
 use sequencer::SequencerThread;
 use shard::{Parts, ShardLoop};
@@ -95,6 +98,8 @@ pub struct Settings {
     pub access_log: bool,
     /// `MAX_CONNECTIONS`; `None` leaves it to the limit of open files.
     pub connections_max: Option<usize>,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<MetricsSettings>,
 }
 
 /// Why the hub did not start, or ended before it was told to.
@@ -220,6 +225,8 @@ impl Hub {
         let connections_max = settings.connections_max.unwrap_or(allowed).min(allowed).div_ceil(shards);
         let (address, listeners) = listener::bind_all(settings.address, shards)
             .map_err(|error| RunError::Listen(settings.address, error))?;
+        let metrics = metrics::Listener::open(settings.metrics.as_ref())?;
+        let boards: Vec<Arc<ShardBoard>> = (0..shards).map(|_| Arc::default()).collect();
         let (producer, consumers) = ring(RING_ENTRIES, shards);
         let bells: std::io::Result<Vec<_>> = (0..shards).map(|_| Bell::new().map(Arc::new)).collect();
         let bells = bells.map_err(|error| RunError::Start("bells".to_owned(), error.to_string()))?;
@@ -229,6 +236,12 @@ impl Hub {
         let reader = history.reader();
         let sequencer = Sequencer::new(history, newest.extent.before_oldest);
         let (sequencer, queue) = SequencerThread::new(sequencer, producer, bells.clone());
+        if let Some(metrics) = metrics {
+            let facts = Facts::new(settings, connections_max * shards, queue.bytes());
+            let exporter =
+                Exporter { shards: boards.clone(), sequencer: sequencer.board(newest.extent), facts };
+            start_thread("metrics", reports, move || metrics.run(exporter))?;
+        }
         let mut executors = Vec::with_capacity(shards);
         for (number, (listener, ring)) in listeners.into_iter().zip(consumers).enumerate() {
             let gate = settings.gate.clone();
@@ -250,6 +263,7 @@ impl Hub {
                 log_updates: settings.log_updates,
                 access: access::Rules { is_logged: settings.access_log, trusts_proxy: settings.trusts_proxy },
                 connections_max,
+                meters: Meters::new(Arc::clone(&boards[number])),
             };
             let newest = Arc::clone(&newest);
             let make = move || parts.grow(gate, shard_settings, &newest);
@@ -332,6 +346,7 @@ struct PartsSeed {
     log_updates: bool,
     access: access::Rules,
     connections_max: usize,
+    meters: Meters,
 }
 
 impl PartsSeed {
@@ -353,6 +368,7 @@ impl PartsSeed {
             log_updates: self.log_updates,
             access: self.access,
             connections_max: self.connections_max,
+            meters: self.meters,
             // Half a buffer: then a subscriber that reads what it is sent never falls behind by one batch.
             batch_bytes_max: (shard.subscriber_buffer_bytes / 2).max(1),
         }

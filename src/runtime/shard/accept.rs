@@ -28,6 +28,8 @@ pub(super) struct Accept {
     /// No descriptor was left: connections wait in the backlog until this moment.
     paused_until_ms: Option<u64>,
     warned_ms: Option<u64>,
+    /// How often connections had to wait.
+    pauses: u64,
 }
 
 impl Accept {
@@ -40,7 +42,12 @@ impl Accept {
         self.paused_until_ms
     }
 
+    pub(super) fn pauses(&self) -> u64 {
+        self.pauses
+    }
+
     fn pause(&mut self, now_ms: u64, reason: &str) {
+        self.pauses += 1;
         self.paused_until_ms = Some(now_ms + ACCEPT_PAUSE_MS);
         if self.warned_ms.is_none_or(|at| now_ms >= at + WARN_EVERY_MS) {
             self.warned_ms = Some(now_ms);
@@ -75,6 +82,7 @@ impl ShardLoop {
             }
             match acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok((socket, peer)) => {
+                    self.parts.meters.accepted();
                     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
                     match self.parts.tls.as_ref().map(Acceptor::session).transpose() {
                         Ok(session) => {

@@ -30,6 +30,7 @@ impl ShardLoop {
         if self.stop != Stop::No {
             multiplexed.leave(self.now.ms);
         }
+        self.parts.meters.multiplexes();
         Stage::Multiplexed(Box::new(multiplexed))
     }
 
@@ -116,6 +117,7 @@ impl ShardLoop {
         }
         let stage = match fate {
             Fate::Closes | Fate::Ends => {
+                self.parts.meters.multiplexed();
                 for slot in multiplexed.slots() {
                     self.parts.shard.leave(*slot);
                 }
