@@ -92,7 +92,7 @@ fn every_mistake_is_listed_at_once_and_no_secret_is() {
         metrics_addr: some("9464"),
         ..Options::default()
     };
-    let mistakes = read(&options, &[("ACME_HOSTS", "a.example")]).err().expect("mistakes");
+    let mistakes = read(&options, &[("SUBSCRIPTIONS", "1")]).err().expect("mistakes");
     let names: Vec<_> = mistakes.iter().filter_map(|line| line.split([' ', ':']).next()).collect();
     for name in [
         "ADDR",
@@ -116,7 +116,7 @@ fn every_mistake_is_listed_at_once_and_no_secret_is() {
         "USE_FORWARDED_HEADERS",
         "WRITE_TIMEOUT",
         "METRICS_ADDR",
-        "ACME_HOSTS",
+        "SUBSCRIPTIONS",
     ] {
         assert!(names.contains(&name), "{name} is not among {mistakes:#?}");
     }
