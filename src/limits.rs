@@ -237,6 +237,14 @@ pub const HTTP2_BODIES_MAX: u64 = 2;
 pub const HTTP2_STREAM_QUEUE_BYTES_MAX: usize = 64 << 10;
 /// The same on all streams of a connection, beyond which nothing is queued; what is begun, one stream's, is finished.
 pub const HTTP2_QUEUE_BYTES_MAX: usize = 256 << 10;
+/// Bytes of an HTTP/2 connection that are read at once, behind a request and at the beginning of a turn: a byte can stand for a
+/// field of 4 KiB, which takes microseconds to decode.
+pub const HTTP2_READ_BYTES_MIN: usize = 2 << 10;
+/// The same, when the last that were read held no request.
+pub const HTTP2_READ_BYTES_MAX: usize = 16 << 10;
+/// What a turn of an HTTP/2 connection may take, in microseconds; one that takes longer counts as several. A round has
+/// [`SERVE_TURNS_MAX`] of them.
+pub const HTTP2_TURN_MICROSECONDS: usize = 150;
 /// Bytes that an HTTP/2 connection sends at once.
 pub const HTTP2_SEND_BYTES: usize = 64 << 10;
 /// Streams that we reset, for which frames may still come; and streams that the client reset before we had a look at them.
@@ -256,6 +264,8 @@ pub const CERTIFICATE_FILE_BYTES_MAX: u64 = 1 << 20;
 /// How often these files are looked at, in milliseconds. What has changed is read when it is the same in two looks: two files
 /// are not replaced at once.
 pub const CERTIFICATE_LOOK_MS: u64 = 2_000;
+/// How much later than now a certificate may begin, in milliseconds: clocks differ.
+pub const CERTIFICATE_CLOCK_MS: u64 = 5 * 60 * 1_000;
 /// How long before it expires a certificate is warned of, in milliseconds.
 pub const CERTIFICATE_WARNING_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// How often it is warned of, in milliseconds.

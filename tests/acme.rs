@@ -302,8 +302,8 @@ fn http_01_takes_over_and_everything_else_is_redirected() {
         answer
     };
     let answer = ask("GET /.well-known/mercure?topic=a HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let target = format!("https://localhost:{}/.well-known/mercure?topic=a", place.hub);
-    assert_eq!((answer.status, answer.header("Location")), (308, Some(target.as_str())));
+    let target = "https://localhost/.well-known/mercure?topic=a";
+    assert_eq!((answer.status, answer.header("Location")), (308, Some(target)));
     let body = "x".repeat(200_000);
     let post = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     assert_eq!(ask(&post).status, 308);

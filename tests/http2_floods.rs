@@ -260,6 +260,29 @@ fn a_bomb_of_remembered_fields_is_refused() {
     });
 }
 
+/// Heads within every bound, of which a few bytes stand for 60 KB, from many clients at once: what they cost is theirs to pay.
+#[test]
+fn remembered_fields_of_many_clients_leave_others_their_turn() {
+    let head = |number| {
+        let field = if number == 0 { remembered("cookie", &"y".repeat(4_000)) } else { Vec::new() };
+        let fields = [request("HEAD", STREAM), field, vec![LAST_REMEMBERED; 14]].concat();
+        frame(HEADERS, END_HEADERS | END_STREAM, nth(number), &fields)
+    };
+    endure(&[], |hub| {
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    let told = flood(hub, &[], &[], 2_000, head);
+                    assert!(
+                        told.heads > 0 && told.goaway.is_none(),
+                        "they are requests like others: {told:?}"
+                    );
+                });
+            }
+        });
+    });
+}
+
 #[test]
 fn heads_that_are_too_large_cost_no_memory() {
     let field = literal("x", &"y".repeat(16_000));

@@ -18,9 +18,11 @@ const HEADERS: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
 const CONTINUATION: u8 = 9;
-/// A reset costs more than the stream's answer adds: streams that are begun to be reset end some time.
-const RESET_PRICE: u64 = HTTP2_CREDIT_PER_FRAME_SENT + 1;
+/// Resets and settings cost more than an answer adds: streams that are begun to be reset end some time, and so does who changes
+/// the settings for every request.
+const HIGH_PRICE: u64 = HTTP2_CREDIT_PER_FRAME_SENT + 1;
 
 /// The frames of one connection, counted as they arrive.
 #[derive(Debug)]
@@ -100,7 +102,10 @@ impl FrameMeter {
             u64::from(self.continuations)
         } else {
             self.continuations = 0;
-            if kind == RST_STREAM { RESET_PRICE } else { u64::from(!is_free) }
+            match kind {
+                RST_STREAM | SETTINGS => HIGH_PRICE,
+                _ => u64::from(!is_free),
+            }
         };
         self.credit = self.credit.checked_sub(price).ok_or(Flood)?;
         Ok(())
@@ -160,7 +165,8 @@ mod tests {
         assert_eq!(allowed(&frame(DATA, END_STREAM, 0)), 1_000_000);
         assert_eq!(allowed(&frame(DATA, 0, 0)), HTTP2_CREDIT_REFILLED_MAX);
         assert!(allowed(&frame(CONTINUATION, 0, 1)) < 100);
-        assert_eq!(allowed(&frame(RST_STREAM, 0, 4)), HTTP2_CREDIT_REFILLED_MAX / RESET_PRICE);
+        assert_eq!(allowed(&frame(RST_STREAM, 0, 4)), HTTP2_CREDIT_REFILLED_MAX / HIGH_PRICE);
+        assert_eq!(allowed(&frame(SETTINGS, 0, 0)), HTTP2_CREDIT_REFILLED_MAX / HIGH_PRICE);
     }
 
     #[test]

@@ -131,12 +131,18 @@ impl Multiplexed {
         self.line.event(has_ended, now_ms);
     }
 
-    /// Begins a turn: so many bytes may be read in it.
-    pub(super) fn begin_turn(&mut self, bytes_max: usize, now_ms: u64) {
-        self.line.begin_turn(bytes_max, self.flow.take_sent_frames(), now_ms);
+    /// Begins a turn, in which nothing is read until it is allowed.
+    pub(super) fn begin_turn(&mut self, now_ms: u64) {
+        self.line.begin_turn(self.flow.take_sent_frames(), now_ms);
     }
 
-    /// Whether there was more to read than the turn allowed.
+    /// So many bytes may be read now. Whatever requests they hold are decoded at once, so they are to be few until it is known
+    /// that they hold none, and none at all while requests wait to be taken.
+    pub(super) fn allow(&mut self, bytes: usize) {
+        self.line.allow(bytes);
+    }
+
+    /// Whether there may be more to read than was allowed.
     pub(super) fn has_more(&self) -> bool {
         self.line.has_more()
     }
@@ -147,6 +153,9 @@ impl Multiplexed {
         self.flow.begin_poll();
         let polled = catch_unwind(AssertUnwindSafe(|| self.advance())).unwrap_or_else(|_| {
             error!(peer = ?self.peer, "an HTTP/2 connection made the hub panic; it was closed");
+            // What panicked has left locks behind, on which whatever touches a stream would panic again, and nobody would catch it.
+            self.flow.break_off();
+            std::mem::forget(std::mem::take(&mut self.exchanges));
             Polled::Closed
         });
         if matches!(polled, Polled::Closed) {

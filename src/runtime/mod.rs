@@ -180,8 +180,7 @@ pub fn run(
     started(hub.address);
     certificates.iter_mut().for_each(Certificates::warn);
     if let Some(desk) = certificates.as_mut().and_then(Certificates::take_desk) {
-        let port = hub.address.port();
-        start_thread("acme", &reports, move || desk.run(port))?;
+        start_thread("acme", &reports, move || desk.run())?;
         hub.threads += 1;
     }
     manager.serves();

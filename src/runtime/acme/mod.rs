@@ -3,7 +3,7 @@
 //! [`Acme::open`] reads what is stored, so that a restart serves at once; [`Desk::run`] is a thread that orders. It runs a tokio
 //! of its own, since that is what the crates for HTTPS and the protocol run on: no shard ever meets it, and what crosses are a
 //! pointer to the certificate and the answers to challenges. Invariants worth naming:
-//! - the certificate that is served stays until there is one that is checked, stored and better;
+//! - the certificate that is served stays until there is a new one that is checked, and stored where the disk allows it;
 //! - a try that fails is one warning, and the pause behind it grows: nothing here asks an authority in a loop;
 //! - without a certificate handshakes fail, and nothing else does: the hub is ready, and serves with the first that arrives.
 //!
@@ -171,8 +171,8 @@ impl Acme {
 }
 
 impl Desk {
-    /// Keeps the certificate of a hub that listens at this port, until it is told to stop.
-    pub(super) fn run(mut self, https_port: u16) {
+    /// Keeps the certificate until it is told to stop.
+    pub(super) fn run(mut self) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime: Runtime = runtime.unwrap_or_else(|error| panic!("no runtime for certificates: {error}"));
         let wishes = Arc::clone(&self.wishes);
@@ -181,7 +181,6 @@ impl Desk {
             let site = Arc::new(Site {
                 hosts: self.settings.hosts.clone(),
                 challenges: Arc::clone(&self.challenges),
-                https_port,
             });
             let has_http = listener.is_some();
             let plain = async {

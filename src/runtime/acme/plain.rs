@@ -3,7 +3,8 @@
 //! It runs on the thread that orders certificates, whose work is short. Invariants worth naming:
 //! - a connection gets one answer, is over within [`ACME_HTTP_MS`], and there are [`ACME_HTTP_CONNECTIONS_MAX`] at most: for one
 //!   more the oldest is closed, so that nobody who is slow keeps an authority out;
-//! - it redirects to no host but those of `ACME_HOSTS`.
+//! - it redirects to no host but those of `ACME_HOSTS`, and there to the port of HTTPS, where an authority looks, too, whatever
+//!   the port is that the hub itself has behind a forward or in a container.
 
 use std::collections::VecDeque;
 use std::io;
@@ -26,15 +27,12 @@ use crate::limits::{ACCEPT_PAUSE_MS, ACME_HTTP_CONNECTIONS_MAX, ACME_HTTP_MS, LI
 use crate::runtime::clock;
 
 const BUFFER_BYTES: usize = 4 << 10;
-const HTTPS_PORT: u16 = 443;
 
 /// What is to be found there.
 pub(super) struct Site {
     /// `ACME_HOSTS`.
     pub(super) hosts: Vec<String>,
     pub(super) challenges: Arc<Challenges>,
-    /// Where the hub listens.
-    pub(super) https_port: u16,
 }
 
 /// Answers whoever connects, for ever.
@@ -121,14 +119,10 @@ impl Site {
         let Some(host) = host.filter(|_| request.path.starts_with('/')) else {
             return Response::bad_request(&"Bad Request: this host is not served here");
         };
-        let port = match self.https_port {
-            HTTPS_PORT => String::new(),
-            port => format!(":{port}"),
-        };
         let query = request.query.map_or_else(String::new, |query| format!("?{query}"));
         let target = format!("{}{query}", request.path);
         let target = utf8_percent_encode(&target, CONTROLS);
-        match HeaderValue::parse(format!("https://{host}{port}{target}")) {
+        match HeaderValue::parse(format!("https://{host}{target}")) {
             Ok(location) => {
                 let mut response = Response::status_only(Status::PermanentRedirect);
                 response.append("Location", location);

@@ -30,9 +30,9 @@ struct State {
     readable: bool,
     /// The client sends nothing more, which no further event will tell.
     has_ended: bool,
-    /// Bytes that may be read in this turn.
+    /// Bytes that may be read now.
     bytes_left: usize,
-    /// The turn was over before the bytes were.
+    /// Reading stopped because it was not allowed to go on, and not for want of bytes.
     has_more: bool,
     /// Taken, and not sent.
     out: Vec<u8>,
@@ -87,12 +87,18 @@ impl Line {
         }
     }
 
-    pub(super) fn begin_turn(&self, bytes_max: usize, sent_frames: u64, now_ms: u64) {
+    pub(super) fn begin_turn(&self, sent_frames: u64, now_ms: u64) {
         let mut state = self.0.borrow_mut();
-        state.bytes_left = bytes_max;
+        state.bytes_left = 0;
         state.has_more = false;
         state.now_ms = now_ms;
         state.meter.sent(sent_frames);
+    }
+
+    pub(super) fn allow(&self, bytes: usize) {
+        let mut state = self.0.borrow_mut();
+        state.bytes_left = bytes;
+        state.has_more = false;
     }
 
     pub(super) fn has_more(&self) -> bool {
@@ -134,7 +140,11 @@ impl State {
         }
         if self.received_read < self.received.len() {
             let left = &self.received[self.received_read..];
-            let count = left.len().min(into.len());
+            let count = left.len().min(into.len()).min(self.bytes_left);
+            if count == 0 {
+                self.has_more = true;
+                return None;
+            }
             into[..count].copy_from_slice(&left[..count]);
             self.received_read += count;
             if self.received_read == self.received.len() {

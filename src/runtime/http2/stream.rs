@@ -21,6 +21,8 @@ pub(in crate::runtime) struct Flow {
     /// Something was queued, or a stream was changed, since then.
     is_dirty: Cell<bool>,
     sent_frames: Cell<u64>,
+    /// The library has panicked: what it shares with the streams is not to be touched again.
+    is_broken: Cell<bool>,
     /// Subscribers that were told that all is full.
     waiting: RefCell<Vec<u32>>,
 }
@@ -44,6 +46,10 @@ impl Flow {
         if !is_blocked {
             self.queued_bytes.set(0);
         }
+    }
+
+    pub(super) fn break_off(&self) {
+        self.is_broken.set(true);
     }
 
     pub(super) fn take_sent_frames(&self) -> u64 {
@@ -109,6 +115,9 @@ impl SubscriberStream {
 
     /// Queues as much as the stream's window and the connection allow.
     pub(in crate::runtime) fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
+        if self.flow.is_broken.get() {
+            return Sent::Gone;
+        }
         if !self.has_room(slot) {
             return Sent::Full;
         }
@@ -130,6 +139,9 @@ impl SubscriberStream {
 
     /// What it was woken for. To be called once at the beginning, too: it asks to be woken.
     pub(in crate::runtime) fn look(&mut self) -> Awake {
+        if self.flow.is_broken.get() {
+            return Awake::Gone;
+        }
         match self.stream.poll_reset(&mut Context::from_waker(&self.waker)) {
             Poll::Ready(_) => Awake::Gone,
             Poll::Pending if self.is_full && self.stream.capacity() > 0 => {
@@ -142,6 +154,9 @@ impl SubscriberStream {
 
     /// Ends the stream behind what is queued (RFC 9113, section 8.1); one that has more to send is cut.
     pub(in crate::runtime) fn end(mut self, is_whole: bool) {
+        if self.flow.is_broken.get() {
+            return std::mem::forget(self);
+        }
         if !is_whole || self.is_cut || self.stream.send_data(Bytes::new(), true).is_err() {
             self.stream.send_reset(Reason::CANCEL);
         }

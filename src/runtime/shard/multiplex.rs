@@ -1,15 +1,21 @@
 //! HTTP/2 connections of a shard: their turns, and what happens on their streams.
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use tracing::debug;
 
 use super::{Carrier, Connected, ShardLoop, Stage, Stop};
 use crate::hub::shard::Closed;
-use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX};
+use crate::limits::{
+    HTTP2_READ_BYTES_MAX, HTTP2_READ_BYTES_MIN, HTTP2_TURN_MICROSECONDS, SERVE_BYTES_MAX, SERVE_STEPS_MAX,
+};
 use crate::runtime::connection::Requesting;
 use crate::runtime::http2::{Awake, Member, Multiplexed, Overdue, Polled, SubscriberStream};
 use crate::runtime::transport::Transport;
+
+/// How long one turn is.
+const HTTP2_TURN: Duration = Duration::from_micros(HTTP2_TURN_MICROSECONDS as u64);
 
 /// What becomes of the connection for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +42,7 @@ impl ShardLoop {
 
     /// Lets an HTTP/2 connection go as far as it may in one turn.
     pub(super) fn drive_multiplexed(&mut self, number: u32) {
-        self.with_multiplexed(number, |this, multiplexed| this.turn(number, multiplexed));
+        self.with_multiplexed(number, |this, multiplexed| this.turn(number, multiplexed, SERVE_BYTES_MAX));
     }
 
     /// Polls the connections whose streams were written to; answers whether there were any.
@@ -45,7 +51,8 @@ impl ShardLoop {
         for number in &touched {
             // It may have been polled since, in a turn of its own.
             self.with_multiplexed(*number, |this, multiplexed| match multiplexed.flow.is_dirty() {
-                true => this.turn(*number, multiplexed),
+                // It writes and is told; to read it waits for its turn.
+                true => this.turn(*number, multiplexed, 0),
                 false => Fate::Waits,
             });
         }
@@ -71,7 +78,7 @@ impl ShardLoop {
                     Overdue::Exchange(serial) => this.exchange_overdue(multiplexed, serial),
                 }
             }
-            this.turn(number, multiplexed)
+            this.turn(number, multiplexed, SERVE_BYTES_MAX)
         });
     }
 
@@ -86,7 +93,7 @@ impl ShardLoop {
         for number in numbers {
             self.with_multiplexed(number, |this, multiplexed| {
                 multiplexed.leave(this.now.ms);
-                this.turn(number, multiplexed)
+                this.turn(number, multiplexed, SERVE_BYTES_MAX)
             });
         }
     }
@@ -175,12 +182,34 @@ impl ShardLoop {
         }
     }
 
-    fn turn(&mut self, number: u32, multiplexed: &mut Multiplexed) -> Fate {
-        multiplexed.begin_turn(SERVE_BYTES_MAX, self.now.ms);
+    /// Goes as far as the bytes allow, and no further than a client may go that never stops sending; so many bytes are read at most.
+    /// What a byte costs is the client's choice, since heads are compressed: so a turn that takes long is several turns.
+    fn turn(&mut self, number: u32, multiplexed: &mut Multiplexed, bytes_max: usize) -> Fate {
+        let began = Instant::now();
+        let fate = self.steps(number, multiplexed, bytes_max, began + HTTP2_TURN);
+        let turns = began.elapsed().as_micros() as usize / HTTP2_TURN_MICROSECONDS;
+        self.turns_left = self.turns_left.saturating_sub(turns);
+        fate
+    }
+
+    fn steps(
+        &mut self,
+        number: u32,
+        multiplexed: &mut Multiplexed,
+        bytes_max: usize,
+        until: Instant,
+    ) -> Fate {
+        multiplexed.begin_turn(self.now.ms);
+        let mut bytes_left = bytes_max;
+        let mut slice = HTTP2_READ_BYTES_MIN;
         for _ in 0..SERVE_STEPS_MAX {
             match multiplexed.poll() {
                 Polled::Request(request) => {
+                    slice = HTTP2_READ_BYTES_MIN;
                     self.begin_exchange(number, multiplexed, *request);
+                    if Instant::now() >= until {
+                        return Fate::Yields;
+                    }
                     continue;
                 }
                 Polled::Pending => {}
@@ -199,7 +228,16 @@ impl ShardLoop {
                 if self.stop != Stop::No && multiplexed.is_idle() {
                     return Fate::Ends;
                 }
-                return if multiplexed.has_more() { Fate::Yields } else { Fate::Waits };
+                if !multiplexed.has_more() {
+                    return Fate::Waits;
+                }
+                if bytes_left == 0 || Instant::now() >= until {
+                    return Fate::Yields;
+                }
+                let allowed = slice.min(bytes_left);
+                multiplexed.allow(allowed);
+                bytes_left -= allowed;
+                slice = HTTP2_READ_BYTES_MAX;
             }
         }
         Fate::Yields

@@ -14,7 +14,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 use x509_cert::der::Decode as _;
 
-use crate::limits::{CERTIFICATE_FILE_BYTES_MAX, CERTIFICATE_WARNING_MS};
+use crate::limits::{CERTIFICATE_CLOCK_MS, CERTIFICATE_FILE_BYTES_MAX, CERTIFICATE_WARNING_MS};
 
 /// Where the certificate and its key are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub enum CertificateError {
     WrongPair(Files),
     /// The certificate has expired; when, in milliseconds since the Unix epoch.
     Expired(PathBuf, u64),
+    /// The certificate is not valid yet; from when it is, in milliseconds since the Unix epoch.
+    NotYet(PathBuf, u64),
     /// rustls refuses its own configuration.
     Configuration(Error),
 }
@@ -71,6 +73,9 @@ impl fmt::Display for CertificateError {
             Self::WrongPair(files) => {
                 let (key, certificate) = (files.key.display(), files.certificate.display());
                 write!(f, "the private key in {key} is not that of the certificate in {certificate}")
+            }
+            Self::NotYet(path, at_ms) => {
+                write!(f, "the certificate in {} is not valid before {}", path.display(), date(*at_ms))
             }
             Self::Expired(path, at_ms) => {
                 write!(f, "the certificate in {} expired at {}", path.display(), date(*at_ms))
@@ -139,6 +144,9 @@ impl Certificate {
         })?;
         if expires_ms <= unix_ms {
             return Err(CertificateError::Expired(path.clone(), expires_ms));
+        }
+        if begins_ms > unix_ms + CERTIFICATE_CLOCK_MS {
+            return Err(CertificateError::NotYet(path.clone(), begins_ms));
         }
         Ok(Self { key: Arc::new(key), begins_ms, expires_ms })
     }
