@@ -239,7 +239,7 @@ pub const HTTP2_STREAM_QUEUE_BYTES_MAX: usize = 64 << 10;
 pub const HTTP2_QUEUE_BYTES_MAX: usize = 256 << 10;
 /// Bytes of an HTTP/2 connection that are read at once, behind a request and at the beginning of a turn: a byte can stand for a
 /// field of 4 KiB, which takes microseconds to decode.
-pub const HTTP2_READ_BYTES_MIN: usize = 2 << 10;
+pub const HTTP2_READ_BYTES_MIN: usize = 1 << 10;
 /// The same, when the last that were read held no request.
 pub const HTTP2_READ_BYTES_MAX: usize = 16 << 10;
 /// What a turn of an HTTP/2 connection may take, in microseconds; one that takes longer counts as several. A round has
