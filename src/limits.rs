@@ -156,10 +156,10 @@ const _: () = assert!(CATCH_UP_BYTES < SUBSCRIBER_BUFFER_DEFAULT);
 const _: () = assert!(COMPRESSED_BYTES_MIN < COMPRESSED_BYTES_MAX);
 const _: () = assert!(COPIES_OF_AN_UPDATE_MAX == 1 + crate::protocol::coding::Coding::ALL.len());
 
-/// Connections to `METRICS_ADDR`. For one more the oldest is closed: nobody who is slow keeps a scraper out.
-pub const METRICS_CONNECTIONS_MAX: usize = 16;
+/// Connections to a listener beside the hub's own: `METRICS_ADDR`, `ACME_HTTP_ADDR`.
+pub const ASIDE_CONNECTIONS_MAX: usize = 16;
 /// How long one of them may take, from its beginning to its end, in milliseconds.
-pub const METRICS_MS: u64 = 5_000;
+pub const ASIDE_MS: u64 = 10_000;
 
 /// Connections that wait to be accepted, for each shard; the kernel lowers it to `net.core.somaxconn`.
 pub const LISTEN_BACKLOG: i32 = 4_096;
@@ -188,6 +188,9 @@ pub const SERVE_STEPS_MAX: usize = 16;
 pub const SERVE_BYTES_MAX: usize = 64 << 10;
 /// Connections that make requests and get their turn before a shard looks at its other work.
 pub const SERVE_TURNS_MAX: usize = 128;
+/// How long a turn is, in microseconds. One that takes longer counts as several: a handshake may sign with an RSA key, which takes
+/// a millisecond, and a few bytes of HTTP/2 may stand for many fields.
+pub const SERVE_TURN_US: u64 = 150;
 /// Bytes of a client's text that go into one line of the log.
 pub const LOGGED_TEXT_BYTES_MAX: usize = 256;
 /// Lines of one kind that each shard writes to the log in a second; it counts the others.
@@ -220,8 +223,6 @@ pub const TLS_OUTGOING_BYTES_MAX: usize = 128 << 10;
 pub const TLS_STEPS_MAX: usize = 1 << 17;
 /// How long a TLS handshake may take, in milliseconds, whatever `HEADER_TIMEOUT` says.
 pub const TLS_HANDSHAKE_MS: u64 = 10_000;
-/// A step of a handshake counts as so many turns: it may sign with an RSA key, which takes a millisecond.
-pub const TLS_HANDSHAKE_TURNS: usize = 8;
 /// Bytes that a client may send on a TLS stream, where nothing is expected but key updates and the end: every one of them has to
 /// be decrypted, while the kernel holds back what is sent on a plain stream.
 pub const TLS_STREAM_BYTES_MAX: usize = 64 << 10;
@@ -242,9 +243,6 @@ pub const HTTP2_QUEUE_BYTES_MAX: usize = 256 << 10;
 pub const HTTP2_READ_BYTES_MIN: usize = 1 << 10;
 /// The same, when the last that were read held no request.
 pub const HTTP2_READ_BYTES_MAX: usize = 16 << 10;
-/// What a turn of an HTTP/2 connection may take, in microseconds; one that takes longer counts as several. A round has
-/// [`SERVE_TURNS_MAX`] of them.
-pub const HTTP2_TURN_MICROSECONDS: usize = 150;
 /// Bytes that an HTTP/2 connection sends at once.
 pub const HTTP2_SEND_BYTES: usize = 64 << 10;
 /// Streams that we reset, for which frames may still come; and streams that the client reset before we had a look at them.
@@ -255,7 +253,7 @@ pub const HTTP2_ERRORS_MAX: usize = 256;
 pub const HTTP2_CREDIT_REFILLED_MAX: u64 = 2_000;
 /// How many of these it may send per second, for ever.
 pub const HTTP2_CREDIT_PER_S: u64 = 200;
-/// How many more for each frame that it was sent: a client may update two windows for each.
+/// How many more window updates for each frame that it was sent: a client may update two windows for each.
 pub const HTTP2_CREDIT_PER_FRAME_SENT: u64 = 4;
 /// How many all that may come to.
 pub const HTTP2_CREDIT_MAX: u64 = 1 << 16;
@@ -273,7 +271,7 @@ pub const CERTIFICATE_WARNING_EVERY_MS: u64 = 24 * 3_600 * 1_000;
 /// Names in `ACME_HOSTS`: an authority takes no more in one certificate.
 pub const ACME_HOSTS_MAX: usize = 100;
 /// What an authority answers to one request.
-pub const ACME_ANSWER_BYTES_MAX: usize = 1 << 20;
+pub const ACME_ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// Letters of an authority's text on one host that go into a line of the log.
 pub const ACME_TEXT_CHARS_MAX: usize = 600;
 /// How long one request to an authority may take, in milliseconds.
@@ -293,18 +291,12 @@ pub const ACME_PAUSE_LIMITED_MS: u64 = 3_600_000;
 pub const ACME_PAUSE_MS_MAX: u64 = 6 * 3_600_000;
 /// How often the time is looked at while a certificate is good, in milliseconds: a clock may jump.
 pub const ACME_LOOK_MS: u64 = 60_000;
-/// Connections to `ACME_HTTP_ADDR`; for one more the oldest is closed.
-pub const ACME_HTTP_CONNECTIONS_MAX: usize = 16;
-/// How long one of them may take as a whole, in milliseconds.
-pub const ACME_HTTP_MS: u64 = 10_000;
 const _: () = assert!(ACME_REQUEST_MS < ACME_TRY_MS && 4 * ACME_ORDER_MS < ACME_TRY_MS);
 const _: () = assert!(ACME_PAUSE_MS < ACME_PAUSE_REFUSED_MS && ACME_PAUSE_LIMITED_MS < ACME_PAUSE_MS_MAX);
-const _: () = assert!(2 * ACME_HTTP_CONNECTIONS_MAX as u64 <= RESERVED_FDS);
-const _: () = assert!(LINGER_MS < ACME_HTTP_MS);
+const _: () = assert!(2 * ASIDE_CONNECTIONS_MAX as u64 <= RESERVED_FDS);
 const _: () = assert!(HISTORY_READS_MAX < HISTORY_QUESTIONS_MAX);
 const _: () = assert!(TLS_SEALED_BYTES_MAX < TLS_INCOMING_BYTES_MAX);
 const _: () = assert!(TLS_SEALED_BYTES_MAX < TLS_OUTGOING_BYTES_MAX);
-const _: () = assert!(TLS_HANDSHAKE_TURNS < SERVE_TURNS_MAX);
 const _: () = assert!(HTTP2_STREAM_WINDOW_BYTES <= HTTP2_CONNECTION_WINDOW_BYTES);
 const _: () = assert!(HTTP2_STREAM_QUEUE_BYTES_MAX <= HTTP2_QUEUE_BYTES_MAX);
 const _: () =

@@ -294,10 +294,6 @@ impl Requesting {
 
     /// The next moment at which time changes something; `u64::MAX` when it does not.
     pub(super) fn deadline_ms(&self, timeouts: &Timeouts) -> u64 {
-        let after = |since_ms: u64, period_ms: u64| match period_ms {
-            0 => u64::MAX,
-            period_ms => since_ms.saturating_add(period_ms),
-        };
         if self.is_lingering() {
             return after(self.wrote_ms, LINGER_MS);
         }
@@ -330,6 +326,14 @@ impl Requesting {
         } else {
             Overdue::Timeout
         }
+    }
+}
+
+/// A period after a moment; 0 is none.
+pub(super) fn after(since_ms: u64, period_ms: u64) -> u64 {
+    match period_ms {
+        0 => u64::MAX,
+        period_ms => since_ms.saturating_add(period_ms),
     }
 }
 

@@ -30,7 +30,7 @@ use hashbrown::HashMap;
 use http::Request;
 use tracing::{debug, error};
 
-use super::connection::{Requesting, Timeouts};
+use super::connection::{Requesting, Timeouts, after};
 use super::transport::Transport;
 use crate::http::frame_meter::FrameMeter;
 use crate::limits::{
@@ -324,13 +324,5 @@ impl Multiplexed {
     /// The socket.
     pub(super) fn with_fd<T>(&self, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
         self.line.with_transport(|transport| use_it(transport.as_fd()))
-    }
-}
-
-/// A period after a moment; 0 is none.
-fn after(since_ms: u64, period_ms: u64) -> u64 {
-    match period_ms {
-        0 => u64::MAX,
-        period_ms => since_ms.saturating_add(period_ms),
     }
 }

@@ -11,18 +11,18 @@ mod board;
 mod cause;
 mod exporter;
 mod histogram;
-mod listener;
 mod meters;
 mod page;
 mod process;
+mod site;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub(super) use board::{SequencerBoard, ShardBoard};
 pub(super) use exporter::{Exporter, Facts};
-pub(super) use listener::Listener;
 pub(super) use meters::Meters;
+pub(super) use site::{listen, serve};
 
 /// What is to be served.
 #[derive(Clone, Debug, PartialEq, Eq)]

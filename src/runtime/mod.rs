@@ -6,11 +6,13 @@
 
 mod access;
 mod acme;
+mod aside;
 mod certificates;
 mod clock;
 mod connection;
 pub mod host;
 mod http2;
+mod https;
 mod keys;
 mod librarian;
 mod listener;
@@ -179,7 +181,10 @@ pub fn run(
     let mut manager = Manager::new(&hub.bells);
     started(hub.address);
     certificates.iter_mut().for_each(Certificates::warn);
-    if let Some(desk) = certificates.as_mut().and_then(Certificates::take_desk) {
+    if let Some(mut desk) = certificates.as_mut().and_then(Certificates::take_desk) {
+        if let Some((aside, site)) = desk.listen() {
+            start_thread("acme-http", &reports, move || site.serve(aside))?;
+        }
         start_thread("acme", &reports, move || desk.run())?;
         hub.threads += 1;
     }
@@ -224,7 +229,8 @@ impl Hub {
         let connections_max = settings.connections_max.unwrap_or(allowed).min(allowed).div_ceil(shards);
         let (address, listeners) = listener::bind_all(settings.address, shards)
             .map_err(|error| RunError::Listen(settings.address, error))?;
-        let metrics = metrics::Listener::open(settings.metrics.as_ref())?;
+        let metrics =
+            settings.metrics.as_ref().map(|metrics| metrics::listen(metrics.address)).transpose()?;
         let boards: Vec<Arc<ShardBoard>> = (0..shards).map(|_| Arc::default()).collect();
         let (producer, consumers) = ring(RING_ENTRIES, shards);
         let bells: std::io::Result<Vec<_>> = (0..shards).map(|_| Bell::new().map(Arc::new)).collect();
@@ -239,7 +245,7 @@ impl Hub {
             let facts = Facts::new(settings, connections_max * shards, queue.bytes());
             let exporter =
                 Exporter { shards: boards.clone(), sequencer: sequencer.board(newest.extent), facts };
-            start_thread("metrics", reports, move || metrics.run(exporter))?;
+            start_thread("metrics", reports, move || metrics::serve(metrics, exporter))?;
         }
         let mut executors = Vec::with_capacity(shards);
         for (number, (listener, ring)) in listeners.into_iter().zip(consumers).enumerate() {

@@ -9,6 +9,7 @@ use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::request::Builder as Request;
 use http::{HeaderMap, StatusCode};
+use rustls::version::TLS13;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
@@ -16,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::tls::{Files, Pair, trusting};
 use super::{Coding, DEADLINE, Event, Hub, id, publisher, take_event};
 
 /// What publications are sent as.
@@ -310,4 +312,24 @@ impl Events {
             }
         }
     }
+}
+
+pub(crate) const ONE_SHARD: (&str, &str) = ("SHARDS", "1");
+
+/// A hub behind TLS, on one shard.
+pub(crate) fn tls_hub(name: &str, settings: &[(&str, &str)]) -> (Hub, Pair) {
+    let pair = Pair::new();
+    let all = [&[ONE_SHARD], settings].concat();
+    let clients = trusting(&[&pair], &[&TLS13], &["h2", "http/1.1"]);
+    let hub = Files::new(&format!("http2-{name}"), &pair).start(&all, &clients);
+    (hub, pair)
+}
+
+/// A plain hub and one behind TLS.
+pub(crate) fn both(name: &str, settings: &[(&str, &str)]) -> [Hub; 2] {
+    [Hub::start(&[&[ONE_SHARD], settings].concat()), tls_hub(name, settings).0]
+}
+
+pub(crate) fn numbered(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
 }

@@ -1,7 +1,7 @@
 //! Certificates by themselves (`ACME_HOSTS`): ordered from an authority (RFC 8555), stored, served, and renewed in time.
 //!
 //! [`Acme::open`] reads what is stored, so that a restart serves at once; [`Desk::run`] is a thread that orders. It runs a tokio
-//! of its own, since that is what the crates for HTTPS and the protocol run on: no shard ever meets it, and what crosses are a
+//! of its own, since that is what the crate for the protocol runs on: no shard ever meets it, and what crosses are a
 //! pointer to the certificate and the answers to challenges. Invariants worth naming:
 //! - the certificate that is served stays until there is a new one that is checked, and stored where the disk allows it;
 //! - a try that fails is one warning, and the pause behind it grows: nothing here asks an authority in a loop;
@@ -18,7 +18,7 @@ mod store;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,13 +37,14 @@ use tracing::{error, info, warn};
 pub use client::TrustError;
 pub use store::StoreError;
 
+use super::aside::Aside;
 use super::clock;
-use super::listener;
+use super::https::Trust;
 use super::tls::certificate::{Certificate, CertificateError, Files, date};
 use super::tls::{Served, configure};
 use crate::limits::{ACME_LOOK_MS, ACME_TRY_MS};
 use challenges::Challenges;
-use client::Trust;
+use client::read_trust;
 use order::{Orders, TryError};
 use plain::Site;
 use schedule::{next_renewal_ms, pause_ms, renewal_ms};
@@ -118,6 +119,8 @@ pub(super) struct Desk {
     certificate: Option<Certificate>,
     /// Whether it names every host.
     is_for_all: bool,
+    /// Whether somebody listens for http-01.
+    has_http: bool,
     by_http: HashSet<String>,
 }
 
@@ -128,7 +131,7 @@ impl Acme {
     /// [`AcmeError`]: nothing could be stored, or nobody could be trusted. A certificate that cannot be served is none.
     pub(super) fn open(settings: &AcmeSettings) -> Result<Self, AcmeError> {
         let store = Store::open(&settings.folder, &settings.directory_url).map_err(AcmeError::Store)?;
-        let trust = Trust::read(settings.ca_file.as_deref()).map_err(AcmeError::Trust)?;
+        let trust = read_trust(settings.ca_file.as_deref()).map_err(AcmeError::Trust)?;
         let challenges = Arc::new(Challenges::default());
         let served = Arc::new(Served::with_challenges(Arc::clone(&challenges) as _));
         let config = configure(Arc::clone(&served)).map_err(AcmeError::Configuration)?;
@@ -143,6 +146,7 @@ impl Acme {
             wishes: Arc::clone(&wishes),
             certificate: None,
             is_for_all: false,
+            has_http: false,
             by_http: HashSet::new(),
         };
         desk.read_stored().map_err(AcmeError::Store)?;
@@ -177,39 +181,24 @@ impl Desk {
         let runtime: Runtime = runtime.unwrap_or_else(|error| panic!("no runtime for certificates: {error}"));
         let wishes = Arc::clone(&self.wishes);
         runtime.block_on(async {
-            let listener = self.listen();
-            let site = Arc::new(Site {
-                hosts: self.settings.hosts.clone(),
-                challenges: Arc::clone(&self.challenges),
-            });
-            let has_http = listener.is_some();
-            let plain = async {
-                match listener {
-                    Some(listener) => plain::serve(listener, site).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 () = wishes.stop.notified() => {}
-                () = plain => {}
-                () = self.keep(has_http) => {}
+                () = self.keep() => {}
             }
         });
         // A name that is being looked up has a thread, which nobody waits for.
         runtime.shutdown_background();
     }
 
-    /// Listens for plain HTTP; without it there is tls-alpn-01 alone.
-    fn listen(&self) -> Option<tokio::net::TcpListener> {
+    /// Listens for plain HTTP, which is served by a thread of its own; without it there is tls-alpn-01 alone.
+    pub(super) fn listen(&mut self) -> Option<(Aside, Site)> {
         let address = self.settings.http_address?;
-        let bound = listener::bind_all(address, 1).and_then(|(address, mut sockets)| {
-            let socket = sockets.pop().ok_or(std::io::ErrorKind::NotFound)?;
-            Ok((address, tokio::net::TcpListener::from_std(TcpListener::from(socket))?))
-        });
-        match bound {
-            Ok((address, listener)) => {
+        match Aside::open(address) {
+            Ok((address, aside)) => {
                 info!(%address, "plain HTTP is redirected to HTTPS");
-                Some(listener)
+                self.has_http = true;
+                let (hosts, challenges) = (self.settings.hosts.clone(), Arc::clone(&self.challenges));
+                Some((aside, Site { hosts, challenges }))
             }
             Err(error) => {
                 warn!(
@@ -222,7 +211,7 @@ impl Desk {
     }
 
     /// Orders whenever it is time to, for ever.
-    async fn keep(&mut self, has_http: bool) {
+    async fn keep(&mut self) {
         if self.certificate.is_none() {
             warn!(
                 hosts = self.settings.hosts.join(","),
@@ -234,7 +223,7 @@ impl Desk {
         let mut failures = 0;
         loop {
             self.wait_until(due_ms, failures > 0).await;
-            match self.renew(has_http).await {
+            match self.renew().await {
                 Ok(expires_ms) => {
                     failures = 0;
                     due_ms = self.next_due_ms();
@@ -256,14 +245,14 @@ impl Desk {
     }
 
     /// One try; answers when the new certificate expires, in milliseconds since the Unix epoch.
-    async fn renew(&mut self, has_http: bool) -> Result<u64, TryError> {
+    async fn renew(&mut self) -> Result<u64, TryError> {
         let mut orders = Orders {
             settings: &self.settings,
             store: &self.store,
             trust: &self.trust,
             challenges: &self.challenges,
             provider: &self.provider,
-            has_http,
+            has_http: self.has_http,
             by_http: &mut self.by_http,
         };
         let obtained = timeout(Duration::from_millis(ACME_TRY_MS), orders.obtain()).await;

@@ -19,10 +19,11 @@ use tracing::{info, warn};
 
 use super::AcmeSettings;
 use super::challenges::{Challenges, Unmade};
-use super::client::{HttpsClient, Trust, TrustError};
+use super::client::HttpsClient;
 use super::schedule::Failure;
 use super::store::{Store, StoreError};
 use crate::limits::{ACME_ORDER_MS, ACME_TEXT_CHARS_MAX, ACME_TRY_MS};
+use crate::runtime::https::{NoAuthorities, Trust};
 use crate::runtime::tls::certificate::CertificateError;
 
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
@@ -50,7 +51,7 @@ pub(super) enum TryError {
     /// The account, or the new certificate, cannot be stored.
     Store(StoreError),
     /// Nobody can be trusted.
-    Trust(TrustError),
+    Trust(NoAuthorities),
     /// The authority cannot be reached, or does not do what it was asked.
     Authority(Error),
     /// The authority has looked at these hosts and refused them.

@@ -8,14 +8,11 @@ use tracing::debug;
 use super::{Carrier, Connected, ShardLoop, Stage, Stop};
 use crate::hub::shard::Closed;
 use crate::limits::{
-    HTTP2_READ_BYTES_MAX, HTTP2_READ_BYTES_MIN, HTTP2_TURN_MICROSECONDS, SERVE_BYTES_MAX, SERVE_STEPS_MAX,
+    HTTP2_READ_BYTES_MAX, HTTP2_READ_BYTES_MIN, SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURN_US,
 };
 use crate::runtime::connection::Requesting;
 use crate::runtime::http2::{Awake, Member, Multiplexed, Overdue, Polled, SubscriberStream};
 use crate::runtime::transport::Transport;
-
-/// How long one turn is.
-const HTTP2_TURN: Duration = Duration::from_micros(HTTP2_TURN_MICROSECONDS as u64);
 
 /// What becomes of the connection for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,10 +47,12 @@ impl ShardLoop {
         let touched = std::mem::take(&mut self.sockets.touched);
         for number in &touched {
             // It may have been polled since, in a turn of its own.
-            self.with_multiplexed(*number, |this, multiplexed| match multiplexed.flow.is_dirty() {
-                // It writes and is told; to read it waits for its turn.
-                true => this.turn(*number, multiplexed, 0),
-                false => Fate::Waits,
+            self.take_turn(|this| {
+                this.with_multiplexed(*number, |this, multiplexed| match multiplexed.flow.is_dirty() {
+                    // It writes and is told; to read it waits for its turn.
+                    true => this.turn(*number, multiplexed, 0),
+                    false => Fate::Waits,
+                });
             });
         }
         !touched.is_empty()
@@ -183,22 +182,9 @@ impl ShardLoop {
     }
 
     /// Goes as far as the bytes allow, and no further than a client may go that never stops sending; so many bytes are read at most.
-    /// What a byte costs is the client's choice, since heads are compressed: so a turn that takes long is several turns.
+    /// What a byte costs is the client's choice, since heads are compressed: so it ends with the turn's time, too.
     fn turn(&mut self, number: u32, multiplexed: &mut Multiplexed, bytes_max: usize) -> Fate {
-        let began = Instant::now();
-        let fate = self.steps(number, multiplexed, bytes_max, began + HTTP2_TURN);
-        let turns = began.elapsed().as_micros() as usize / HTTP2_TURN_MICROSECONDS;
-        self.turns_left = self.turns_left.saturating_sub(turns);
-        fate
-    }
-
-    fn steps(
-        &mut self,
-        number: u32,
-        multiplexed: &mut Multiplexed,
-        bytes_max: usize,
-        until: Instant,
-    ) -> Fate {
+        let until = Instant::now() + Duration::from_micros(SERVE_TURN_US);
         multiplexed.begin_turn(self.now.ms);
         let mut bytes_left = bytes_max;
         let mut slice = HTTP2_READ_BYTES_MIN;

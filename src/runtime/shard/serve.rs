@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use tracing::debug;
 
@@ -19,7 +20,7 @@ use crate::http::status::Status;
 use crate::hub::gate::{Answer, Decision, Publisher, Subscription};
 use crate::hub::reason::{Lack, Reason};
 use crate::hub::sequencer::Ticket;
-use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURNS_MAX, TLS_HANDSHAKE_TURNS};
+use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURN_US, SERVE_TURNS_MAX};
 use crate::runtime::access::Caller;
 use crate::runtime::connection::{Flushed, Overdue, Received, Requesting, Waiting};
 
@@ -48,12 +49,9 @@ enum Step {
 impl ShardLoop {
     /// Lets a connection go as far as it may in one turn; when this round has no turn left, in a later one.
     pub(super) fn drive(&mut self, number: u32) {
-        match self.turns_left.checked_sub(1) {
-            Some(left) => {
-                self.turns_left = left;
-                self.go_on(number);
-            }
-            None => self.queue_turn(number),
+        match self.turns_left {
+            0 => self.queue_turn(number),
+            _ => self.take_turn(|this| this.go_on(number)),
         }
     }
 
@@ -62,6 +60,14 @@ impl ShardLoop {
             Some(Stage::Multiplexed(_)) => self.drive_multiplexed(number),
             _ => self.with(number, |this, connection| this.serve(number, connection)),
         }
+    }
+
+    /// Does what takes a turn of this round, or several: what it costs is known when it is done.
+    pub(super) fn take_turn(&mut self, work: impl FnOnce(&mut Self)) {
+        let began = Instant::now();
+        work(self);
+        let turns = 1 + began.elapsed().as_micros() as usize / SERVE_TURN_US as usize;
+        self.turns_left = self.turns_left.saturating_sub(turns);
     }
 
     /// Queues a connection for a turn.
@@ -83,14 +89,15 @@ impl ShardLoop {
         let count = self.turns.len();
         self.turns_left = SERVE_TURNS_MAX;
         for _ in 0..count {
-            let Some(left) = self.turns_left.checked_sub(1) else { break };
+            if self.turns_left == 0 {
+                break;
+            }
             let Some((number, serial)) = self.turns.pop_front() else { break };
-            self.turns_left = left;
             if let Some(connected) = self.connections.get_mut(number as usize)
                 && connected.serial == serial
             {
                 connected.has_turn = false;
-                self.go_on(number);
+                self.take_turn(|this| this.go_on(number));
             }
         }
         count > 0
@@ -264,17 +271,11 @@ impl ShardLoop {
                 Prior::Http1 => self.step(connection),
             };
             match step {
-                Step::NeedMore => {
-                    let is_handshake = connection.transport.is_handshaking();
-                    match connection.receive(&mut self.read_buffer, self.now.ms) {
-                        Received::Some(count) => bytes += count,
-                        Received::Nothing => return Fate::Waits,
-                        Received::End => return Fate::Closes,
-                    }
-                    if is_handshake {
-                        self.turns_left = self.turns_left.saturating_sub(TLS_HANDSHAKE_TURNS);
-                    }
-                }
+                Step::NeedMore => match connection.receive(&mut self.read_buffer, self.now.ms) {
+                    Received::Some(count) => bytes += count,
+                    Received::Nothing => return Fate::Waits,
+                    Received::End => return Fate::Closes,
+                },
                 Step::Refused(refusal) => {
                     let answer = self.refusal(connection, Response::refusal(refusal), &refusal.to_string());
                     self.give(connection, &answer);
