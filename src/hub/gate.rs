@@ -13,6 +13,7 @@ use crate::http::accept_encoding::Negotiated;
 use crate::http::cors::{Cors, CorsDecision, OriginList};
 use crate::http::credentials::{Credential, CredentialRules, Source};
 use crate::http::page::Page;
+use crate::http::refusal::Refusal;
 use crate::http::request::{Request, Version};
 use crate::http::response::{Challenge, Response};
 use crate::http::route::{Command, route};
@@ -254,6 +255,23 @@ impl Gate {
     /// The answer when the hub cannot do it now; nothing was done.
     pub fn unavailable(&self, lack: Lack, reason: &str, passage: Passage) -> Answer {
         self.refuse(Refused::unavailable(lack, reason), passage)
+    }
+
+    /// The answer to a request that cannot be read.
+    pub fn refused(&self, refusal: Refusal, passage: Passage) -> Answer {
+        self.refuse(Refused::new(Response::refusal(refusal), refusal), passage)
+    }
+
+    /// The answer to a request that did not arrive in time.
+    pub fn timed_out(&self, passage: Passage) -> Answer {
+        let text = "Request Timeout: the request did not arrive in time";
+        self.refuse(Refused::new(Response::text(Status::RequestTimeout, text), "timeout"), passage)
+    }
+
+    /// The answer to a request that has met a defect.
+    pub fn failed(&self, passage: Passage) -> Answer {
+        let response = Response::status_only(Status::InternalServerError);
+        self.refuse(Refused::new(response, "a defect of the hub"), passage)
     }
 
     /// Adds to any answer what belongs to its request: the coding of a stream, cross-origin headers, and privacy when the

@@ -14,10 +14,8 @@ use crate::history::{HistoryError, Origin};
 use crate::http::http2::read_request;
 use crate::http::redact;
 use crate::http::refusal::Refusal;
-use crate::http::response::Response;
-use crate::http::status::Status;
 use crate::hub::gate::{Answer, Decision, Passage, Publisher, Subscription};
-use crate::hub::reason::{Lack, Reason};
+use crate::hub::reason::Lack;
 use crate::runtime::access::Caller;
 use crate::runtime::http2::{Awake, Exchange, Multiplexed, Progress, Received, Reply, Stage, head_of};
 
@@ -64,9 +62,7 @@ impl ShardLoop {
         match decided {
             Err(_) => {
                 self.tell_defect(asking.respond.caller.client);
-                let response = Response::status_only(Status::InternalServerError);
-                let answer = Answer { response, reason: Some(Reason::new("a defect of the hub")) };
-                let answer = self.parts.gate.complete(answer, passage);
+                let answer = self.parts.gate.failed(passage);
                 self.respond(multiplexed, asking, &answer);
             }
             Ok(Err(refusal)) => self.refuse_exchange(multiplexed, asking, refusal, passage),
@@ -179,10 +175,7 @@ impl ShardLoop {
     /// An exchange takes too long.
     pub(super) fn exchange_overdue(&mut self, multiplexed: &mut Multiplexed, serial: u32) {
         if let Some(Stage::Body { respond, publisher, .. }) = take(multiplexed, serial, is_body) {
-            let text = "Request Timeout: the request did not arrive in time";
-            let response = Response::text(Status::RequestTimeout, text);
-            let answer = Answer { response, reason: Some(Reason::new("timeout")) };
-            let answer = self.parts.gate.complete(answer, publisher.passage);
+            let answer = self.parts.gate.timed_out(publisher.passage);
             self.respond(multiplexed, Asking::new(serial, respond), &answer);
         } else if let Some(exchange) = multiplexed.exchanges.remove(&serial) {
             exchange.cancel();
@@ -265,8 +258,7 @@ impl ShardLoop {
         refusal: Refusal,
         passage: Passage,
     ) {
-        let answer = Answer { response: Response::refusal(refusal), reason: Some(Reason::new(refusal)) };
-        let answer = self.parts.gate.complete(answer, passage);
+        let answer = self.parts.gate.refused(refusal, passage);
         self.respond(multiplexed, asking, &answer);
     }
 

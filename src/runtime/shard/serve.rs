@@ -16,8 +16,7 @@ use crate::http::redact;
 use crate::http::refusal::Refusal;
 use crate::http::request::{Method, Version};
 use crate::http::response::{Http1, Response};
-use crate::http::status::Status;
-use crate::hub::gate::{Answer, Decision, Publisher, Subscription};
+use crate::hub::gate::{Answer, Decision, Passage, Publisher, Subscription};
 use crate::hub::reason::{Lack, Reason};
 use crate::hub::sequencer::Ticket;
 use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURN_US, SERVE_TURNS_MAX};
@@ -123,9 +122,7 @@ impl ShardLoop {
             Overdue::Nothing => self.drive(number),
             Overdue::Close => self.with(number, |_, _| Fate::Closes),
             Overdue::Timeout => self.with(number, |this, connection| {
-                let text = "Request Timeout: the request did not arrive in time";
-                let response = Response::text(Status::RequestTimeout, text);
-                let answer = this.refusal(connection, response, "timeout");
+                let answer = this.parts.gate.timed_out(this.passage(connection));
                 this.give(connection, &answer);
                 this.serve(number, connection)
             }),
@@ -277,7 +274,7 @@ impl ShardLoop {
                     Received::End => return Fate::Closes,
                 },
                 Step::Refused(refusal) => {
-                    let answer = self.refusal(connection, Response::refusal(refusal), &refusal.to_string());
+                    let answer = self.parts.gate.refused(refusal, self.passage(connection));
                     self.give(connection, &answer);
                 }
                 Step::Panicked => {
@@ -320,21 +317,18 @@ impl ShardLoop {
         step.unwrap_or(Step::Panicked)
     }
 
-    /// The answer to a request that is not carried out, with the headers that belong on every answer to its origin. When its
-    /// head could not be read, the origin is what the lines before the defect say (PROTOCOL section 8: errors included).
-    fn refusal(&self, connection: &mut Requesting, response: Response, reason: &str) -> Answer {
-        let gate = &self.parts.gate;
-        let passage = connection.passage.unwrap_or_else(|| {
+    /// What belongs on the answer to a request that is not carried out. When its head could not be read, the origin is what the
+    /// lines before the defect say (PROTOCOL section 8: errors included).
+    fn passage(&self, connection: &mut Requesting) -> Passage {
+        connection.passage.unwrap_or_else(|| {
             let salvaged = connection.http.salvaged();
             connection.head_only = salvaged.is_head;
-            gate.passage(salvaged.origin)
-        });
-        gate.complete(Answer { response, reason: Some(Reason::new(reason)) }, passage)
+            self.parts.gate.passage(salvaged.origin)
+        })
     }
 
     fn fail(&mut self, connection: &mut Requesting) {
-        let response = Response::status_only(Status::InternalServerError);
-        let answer = self.refusal(connection, response, "a defect of the hub");
+        let answer = self.parts.gate.failed(self.passage(connection));
         self.give(connection, &answer);
     }
 
