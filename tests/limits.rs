@@ -222,6 +222,12 @@ struct Namespace {
     name: String,
 }
 
+/// The two ends of the link: a network of its own for each process, lest one that was killed has left its own behind.
+fn ends() -> [String; 2] {
+    let number = std::process::id();
+    [1, 2].map(|end| format!("198.18.{}.{}", number / 64 % 256, number % 64 * 4 + end))
+}
+
 impl Namespace {
     /// `None` where this process may not make one.
     fn new() -> Option<Self> {
@@ -231,17 +237,17 @@ impl Namespace {
             && ip(&["link", "add", &ours, "type", "veth", "peer", "name", &theirs, "netns", &name]);
         let this = Self { name };
         let is_up = made
-            && ip(&["addr", "add", "198.18.77.1/30", "dev", &ours])
+            && ip(&["addr", "add", &format!("{}/30", ends()[0]), "dev", &ours])
             && ip(&["link", "set", &ours, "up"])
-            && ip(&["-n", &this.name, "addr", "add", "198.18.77.2/30", "dev", &theirs])
+            && ip(&["-n", &this.name, "addr", "add", &format!("{}/30", ends()[1]), "dev", &theirs])
             && ip(&["-n", &this.name, "link", "set", &theirs, "up"]);
         is_up.then_some(this)
     }
 
     /// A subscriber in there.
     fn subscriber(&self, port: u16) -> Child {
-        let url = format!("http://198.18.77.1:{port}/.well-known/mercure?topic=a");
-        let arguments = ["netns", "exec", &self.name, "curl", "-sN", &url];
+        let url = format!("http://{}:{port}/.well-known/mercure?topic=a", ends()[0]);
+        let arguments = ["netns", "exec", &self.name, "curl", "-sN", "--max-time", "60", &url];
         Command::new("ip").args(arguments).stdout(Stdio::piped()).spawn().expect("ip and curl are there")
     }
 
