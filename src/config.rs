@@ -3,6 +3,7 @@
 //! Every mistake is found before anything starts, and all of them are listed. Invariants: units are converted here, once;
 //! a secret is never part of a message; a setting that this version does not have is refused, not ignored.
 
+mod certificates;
 mod effective;
 mod keys;
 mod names;
@@ -25,7 +26,7 @@ use crate::hub::tail::TailBounds;
 use crate::limits::{BODY_BYTES_MAX_DEFAULT, SELECTORS_MAX_DEFAULT, SUBSCRIBER_BUFFER_DEFAULT};
 use crate::protocol::grant::Authorization;
 use crate::protocol::names::COOKIE_NAME;
-use crate::runtime::{Files, PerClient, Settings, Timeouts};
+use crate::runtime::{MetricsSettings, PerClient, Settings, Timeouts};
 use keys::{KeyOrigins, Keys};
 
 /// The key of demo mode. Everybody knows it.
@@ -181,10 +182,12 @@ impl Reader<'_> {
             _ => Err("always, interval or never".to_owned()),
         });
         let default_level = if debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
-        let settings = settings(gate?, origins)?;
         let path = o.db_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(DB_PATH_DEFAULT);
+        let history_file: Option<PathBuf> = (path != MEMORY).then(|| path.into());
+        let metrics = self.metrics(o, history_file.clone());
+        let settings = Settings { metrics, ..settings(gate?, origins)? };
         Some(Config {
-            history_file: (path != MEMORY).then(|| path.into()),
+            history_file,
             history_sync: history_sync.unwrap_or_default(),
             retention,
             cleanup_frequency,
@@ -203,7 +206,7 @@ impl Reader<'_> {
         demo: bool,
         debug: bool,
     ) -> impl FnOnce(GateSettings, KeyOrigins) -> Option<Settings> + use<> {
-        let tls = self.tls(o);
+        let tls = self.certificates(o);
         let default_port = match &tls {
             _ if demo => 3_000,
             Some(_) => 443,
@@ -251,6 +254,7 @@ impl Reader<'_> {
                 trusts_proxy,
                 connections_max,
                 per_client,
+                metrics: None,
             })
         }
     }
@@ -266,20 +270,16 @@ impl Reader<'_> {
         }
     }
 
-    /// The files of the certificate, which are read when the hub starts, and again later.
-    fn tls(&mut self, o: &Options) -> Option<Files> {
-        let given = |path: &Option<String>| path.as_ref().filter(|path| !path.is_empty()).map(Into::into);
-        match (given(&o.cert_file), given(&o.key_file)) {
-            (Some(certificate), Some(key)) => return Some(Files { certificate, key }),
-            (Some(_), None) => {
-                self.mistake("KEY_FILE", None, "the file of CERT_FILE's private key".to_owned());
-            }
-            (None, Some(_)) => {
-                self.mistake("CERT_FILE", None, "the file of KEY_FILE's certificate".to_owned());
-            }
-            (None, None) => {}
+    /// Whoever reaches the metrics can read them: on every address, that may be anybody.
+    fn metrics(&mut self, o: &Options, history_file: Option<PathBuf>) -> Option<MetricsSettings> {
+        let address = self.value("METRICS_ADDR", &o.metrics_addr, values::address)?;
+        if address.ip().is_unspecified() {
+            self.warnings.push(format!(
+                "METRICS_ADDR={address} is every address of this host, and whoever reaches it can read the metrics: let a firewall \
+                 keep strangers out, or name one address"
+            ));
         }
-        None
+        Some(MetricsSettings { address, history_file })
     }
 
     fn size(&mut self, o: &Options) -> Option<Size> {

@@ -125,6 +125,8 @@ pub const RECORD_OVERHEAD_BYTES: u64 = 128;
 /// Event ids that wait in memory for their place in the index of the history file: about 1 MiB. When a file is opened, the hashes
 /// of its last updates, up to four times as many, are read again.
 pub const INDEX_WAITING_MAX: usize = 32_768;
+/// Buckets that they wait in; a power of two.
+pub const INDEX_BUCKETS: usize = 1_024;
 /// How many of them are moved at once, or twice as many as come.
 pub const INDEX_SLICE: usize = 512;
 /// Problems of a history file that a check lists; it counts the others.
@@ -153,6 +155,11 @@ const _: () = assert!(COMMIT_BATCH_MAX <= PUBLISH_QUEUE_MAX);
 const _: () = assert!(CATCH_UP_BYTES < SUBSCRIBER_BUFFER_DEFAULT);
 const _: () = assert!(COMPRESSED_BYTES_MIN < COMPRESSED_BYTES_MAX);
 const _: () = assert!(COPIES_OF_AN_UPDATE_MAX == 1 + crate::protocol::coding::Coding::ALL.len());
+
+/// Connections to `METRICS_ADDR`. For one more the oldest is closed: nobody who is slow keeps a scraper out.
+pub const METRICS_CONNECTIONS_MAX: usize = 16;
+/// How long one of them may take, from its beginning to its end, in milliseconds.
+pub const METRICS_MS: u64 = 5_000;
 
 /// Connections that wait to be accepted, for each shard; the kernel lowers it to `net.core.somaxconn`.
 pub const LISTEN_BACKLOG: i32 = 4_096;
@@ -248,6 +255,8 @@ pub const HTTP2_BODIES_MAX: u64 = 2;
 pub const HTTP2_STREAM_QUEUE_BYTES_MAX: usize = 64 << 10;
 /// The same on all streams of a connection, beyond which nothing is queued; what is begun, one stream's, is finished.
 pub const HTTP2_QUEUE_BYTES_MAX: usize = 256 << 10;
+/// Bytes that an HTTP/2 connection sends at once.
+pub const HTTP2_SEND_BYTES: usize = 64 << 10;
 /// Streams that we reset, for which frames may still come; and streams that the client reset before we had a look at them.
 pub const HTTP2_RESET_STREAMS_MAX: usize = 32;
 /// Streams that we reset on one connection, because of what the client did, before it is closed.
@@ -269,6 +278,37 @@ pub const CERTIFICATE_LOOK_MS: u64 = 2_000;
 pub const CERTIFICATE_WARNING_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// How often it is warned of, in milliseconds.
 pub const CERTIFICATE_WARNING_EVERY_MS: u64 = 24 * 3_600 * 1_000;
+/// Names in `ACME_HOSTS`: an authority takes no more in one certificate.
+pub const ACME_HOSTS_MAX: usize = 100;
+/// What an authority answers to one request.
+pub const ACME_ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Letters of an authority's text on one host that go into a line of the log.
+pub const ACME_TEXT_CHARS_MAX: usize = 600;
+/// How long one request to an authority may take, in milliseconds.
+pub const ACME_REQUEST_MS: u64 = 30_000;
+/// How long an authority may take to check the hosts, or to make a certificate, in milliseconds.
+pub const ACME_ORDER_MS: u64 = 120_000;
+/// How long one try for a certificate may take as a whole, in milliseconds.
+pub const ACME_TRY_MS: u64 = 600_000;
+/// The pause behind a first try that failed, in milliseconds; each further failure doubles it.
+pub const ACME_PAUSE_MS: u64 = 60_000;
+/// The same when the authority has looked at the host and refused it: of those it counts the failures (Let's Encrypt: five for
+/// each name and hour, and a try may take two).
+pub const ACME_PAUSE_REFUSED_MS: u64 = 15 * 60_000;
+/// The same when it says that it was asked too often.
+pub const ACME_PAUSE_LIMITED_MS: u64 = 3_600_000;
+/// The longest pause, in milliseconds.
+pub const ACME_PAUSE_MS_MAX: u64 = 6 * 3_600_000;
+/// How often the time is looked at while a certificate is good, in milliseconds: a clock may jump.
+pub const ACME_LOOK_MS: u64 = 60_000;
+/// Connections to `ACME_HTTP_ADDR`; for one more the oldest is closed.
+pub const ACME_HTTP_CONNECTIONS_MAX: usize = 16;
+/// How long one of them may take as a whole, in milliseconds.
+pub const ACME_HTTP_MS: u64 = 10_000;
+const _: () = assert!(ACME_REQUEST_MS < ACME_TRY_MS && 4 * ACME_ORDER_MS < ACME_TRY_MS);
+const _: () = assert!(ACME_PAUSE_MS < ACME_PAUSE_REFUSED_MS && ACME_PAUSE_LIMITED_MS < ACME_PAUSE_MS_MAX);
+const _: () = assert!(2 * ACME_HTTP_CONNECTIONS_MAX as u64 <= RESERVED_FDS);
+const _: () = assert!(LINGER_MS < ACME_HTTP_MS);
 const _: () = assert!(HISTORY_READS_MAX < HISTORY_QUESTIONS_MAX);
 const _: () = assert!(TLS_SEALED_BYTES_MAX < TLS_INCOMING_BYTES_MAX);
 const _: () = assert!(TLS_SEALED_BYTES_MAX < TLS_OUTGOING_BYTES_MAX);
@@ -277,5 +317,6 @@ const _: () = assert!(HTTP2_STREAM_WINDOW_BYTES <= HTTP2_CONNECTION_WINDOW_BYTES
 const _: () = assert!(HTTP2_STREAM_QUEUE_BYTES_MAX <= HTTP2_QUEUE_BYTES_MAX);
 const _: () =
     assert!(HTTP2_CREDIT_PER_S < HTTP2_CREDIT_REFILLED_MAX && HTTP2_CREDIT_REFILLED_MAX < HTTP2_CREDIT_MAX);
+const _: () = assert!(INDEX_BUCKETS.is_power_of_two() && INDEX_WAITING_MAX / INDEX_BUCKETS < INDEX_SLICE);
 const _: () = assert!(INDEX_SLICE + 2 * COMMIT_BATCH_MAX < INDEX_WAITING_MAX);
 const _: () = assert!(BODY_BYTES_MAX_DEFAULT < LINGER_BYTES_MAX);

@@ -8,6 +8,7 @@ const HISTORY: &str = "History";
 const LIMITS: &str = "Limits and timeouts";
 const CORES: &str = "Cores";
 const LOGS: &str = "Logs";
+const METRICS: &str = "Metrics";
 
 /// Every setting of this version, as text: [`super::Config::read`] reads them all and lists every mistake at once.
 /// It holds secrets, so it cannot be printed.
@@ -23,6 +24,26 @@ pub struct Options {
     /// The private key of CERT_FILE, in PEM form
     #[arg(long, env = "KEY_FILE", value_name = "PATH", help_heading = LISTENING)]
     pub key_file: Option<String>,
+    /// Hosts for which certificates are obtained and renewed by themselves, separated by commas: `hub.example.com`. Whoever sets
+    /// this agrees to the terms of the authority. Not beside CERT_FILE
+    #[arg(long, env = "ACME_HOSTS", value_name = "HOSTS", help_heading = LISTENING)]
+    pub acme_hosts: Option<String>,
+    /// Folder for these certificates, their keys and the account, for the hub's user alone [default: acme]
+    #[arg(long, env = "ACME_CERT_DIR", value_name = "PATH", help_heading = LISTENING)]
+    pub acme_cert_dir: Option<String>,
+    /// The authority [default: Let's Encrypt, https://acme-v02.api.letsencrypt.org/directory]
+    #[arg(long, env = "ACME_DIRECTORY_URL", value_name = "URL", help_heading = LISTENING)]
+    pub acme_directory_url: Option<String>,
+    /// Address that the authority may write to
+    #[arg(long, env = "ACME_EMAIL", value_name = "ADDRESS", help_heading = LISTENING)]
+    pub acme_email: Option<String>,
+    /// Whom to trust for HTTPS to the authority, in PEM form: for one of your own [default: whom the host trusts]
+    #[arg(long, env = "ACME_CA_FILE", value_name = "PATH", help_heading = LISTENING)]
+    pub acme_ca_file: Option<String>,
+    /// Address for plain HTTP beside ACME_HOSTS, which answers the authority (http-01) and redirects all else to HTTPS;
+    /// `off` for none [default: :80]
+    #[arg(long, env = "ACME_HTTP_ADDR", value_name = "ADDRESS", help_heading = LISTENING)]
+    pub acme_http_addr: Option<String>,
     /// Demo mode: port 3000, a development key that everybody knows, anonymous subscribers. Never in production
     #[arg(long, env = "DEMO", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LISTENING)]
     pub demo: Option<String>,
@@ -173,4 +194,9 @@ pub struct Options {
     /// never in it [default: 0]
     #[arg(long, env = "ACCESS_LOG", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LOGS)]
     pub access_log: Option<String>,
+
+    /// Address of a listener of its own for Prometheus, which has /metrics and nothing else but /healthz, without TLS and without
+    /// authorization: not for strangers. `127.0.0.1:9464` [default: none, and no metrics]
+    #[arg(long, env = "METRICS_ADDR", value_name = "ADDRESS", help_heading = METRICS)]
+    pub metrics_addr: Option<String>,
 }

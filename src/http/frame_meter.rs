@@ -17,7 +17,10 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+const RST_STREAM: u8 = 3;
 const CONTINUATION: u8 = 9;
+/// A reset costs more than the stream's answer adds: streams that are begun to be reset end some time.
+const RESET_PRICE: u64 = HTTP2_CREDIT_PER_FRAME_SENT + 1;
 
 /// The frames of one connection, counted as they arrive.
 #[derive(Debug)]
@@ -97,7 +100,7 @@ impl FrameMeter {
             u64::from(self.continuations)
         } else {
             self.continuations = 0;
-            u64::from(!is_free)
+            if kind == RST_STREAM { RESET_PRICE } else { u64::from(!is_free) }
         };
         self.credit = self.credit.checked_sub(price).ok_or(Flood)?;
         Ok(())
@@ -157,6 +160,7 @@ mod tests {
         assert_eq!(allowed(&frame(DATA, END_STREAM, 0)), 1_000_000);
         assert_eq!(allowed(&frame(DATA, 0, 0)), HTTP2_CREDIT_REFILLED_MAX);
         assert!(allowed(&frame(CONTINUATION, 0, 1)) < 100);
+        assert_eq!(allowed(&frame(RST_STREAM, 0, 4)), HTTP2_CREDIT_REFILLED_MAX / RESET_PRICE);
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub enum Status {
     NoContent = 204,
     /// The client's copy is current.
     NotModified = 304,
+    /// The resource is elsewhere, for good, and whatever the method.
+    PermanentRedirect = 308,
     /// The request breaks a rule of HTTP or of the protocol.
     BadRequest = 400,
     /// A token is missing or invalid.
@@ -56,6 +58,7 @@ impl Status {
             Self::Ok => "OK",
             Self::NoContent => "No Content",
             Self::NotModified => "Not Modified",
+            Self::PermanentRedirect => "Permanent Redirect",
             Self::BadRequest => "Bad Request",
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",

@@ -22,6 +22,7 @@ use crate::http::subscribe_query::SubscribeQuery;
 use crate::hub::Now;
 use crate::hub::framing::{Framing, Transfer};
 use crate::hub::keys::{KeySource, Unverified, Verifier};
+use crate::hub::reason::{Lack, Reason};
 use crate::limits::SUBSCRIPTION_STATES_MAX;
 use crate::protocol::frame::Frame;
 use crate::protocol::grant::{Authorization, Grant};
@@ -94,8 +95,8 @@ pub enum Decision {
 pub struct Answer {
     /// The answer, complete.
     pub response: Response,
-    /// Why the request is refused, for the log; `None` when it is not.
-    pub reason: Option<String>,
+    /// Why the request is refused; `None` when it is not.
+    pub reason: Option<Reason>,
 }
 
 /// A subscription that is granted.
@@ -149,12 +150,16 @@ enum Role {
 /// A refusal on its way to become an [`Answer`].
 struct Refused {
     response: Response,
-    reason: String,
+    reason: Reason,
 }
 
 impl Refused {
     fn new(response: Response, reason: impl fmt::Display) -> Self {
-        Self { response, reason: reason.to_string() }
+        Self { response, reason: Reason::new(reason) }
+    }
+
+    fn unavailable(lack: Lack, reason: impl fmt::Display) -> Self {
+        Self { response: Response::unavailable(RETRY_AFTER_S), reason: Reason::lacking(lack, reason) }
     }
 
     fn bad_request(error: &impl fmt::Display) -> Self {
@@ -215,7 +220,9 @@ impl Gate {
         match command {
             Command::Subscribe { head_only: false } if self.draining => return Decision::HangUp,
             Command::Health | Command::Ready | Command::Preflight => {}
-            _ if self.draining => return Decision::Answer(self.unavailable("the hub stops", passage)),
+            _ if self.draining => {
+                return Decision::Answer(self.unavailable(Lack::Time, "the hub stops", passage));
+            }
             _ => {}
         }
         let decision = match command {
@@ -273,18 +280,20 @@ impl Gate {
     }
 
     /// The answer when the hub cannot do it now; nothing was done.
-    pub fn unavailable(&self, reason: &str, passage: Passage) -> Answer {
-        self.refuse(Refused::new(Response::unavailable(RETRY_AFTER_S), reason), passage)
+    pub fn unavailable(&self, lack: Lack, reason: &str, passage: Passage) -> Answer {
+        self.refuse(Refused::unavailable(lack, reason), passage)
     }
 
     /// The answer to a client that has its share of what it asks for.
     pub fn too_many(&self, reason: &str, passage: Passage) -> Answer {
-        self.refuse(Refused::new(Response::too_many(RETRY_AFTER_FULL_S), reason), passage)
+        let response = Response::too_many(RETRY_AFTER_FULL_S);
+        self.refuse(Refused { response, reason: Reason::lacking(Lack::Share, reason) }, passage)
     }
 
     /// The answer when the hub holds as many connections as it may.
     pub fn full(&self, reason: &str) -> Answer {
-        self.refuse(Refused::new(Response::unavailable(RETRY_AFTER_FULL_S), reason), self.passage(None))
+        let response = Response::unavailable(RETRY_AFTER_FULL_S);
+        self.refuse(Refused { response, reason: Reason::lacking(Lack::Places, reason) }, self.passage(None))
     }
 
     /// Adds to any answer what belongs to its request: the coding of a stream, cross-origin headers, and privacy when the
@@ -409,7 +418,7 @@ impl Gate {
             Unverified::Invalid(reason) => {
                 Refused::new(Response::unauthorized(Challenge::InvalidToken), reason)
             }
-            Unverified::NotYet(reason) => Refused::new(Response::unavailable(RETRY_AFTER_S), reason),
+            Unverified::NotYet(reason) => Refused::unavailable(Lack::Keys, reason),
         })
     }
 

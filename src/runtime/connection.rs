@@ -283,9 +283,11 @@ impl Requesting {
 
     /// Nothing is owed either way, and nothing new expected: it can be closed without anybody noticing.
     pub(super) fn is_idle(&self) -> bool {
+        // One that lingers was HTTP/2 perhaps: then its machine has seen nothing, and what it was sent last may still be lost.
         !self.is_late
             && self.http.phase() == Phase::Idle
             && !self.is_blocked()
+            && !self.is_lingering()
             && matches!(self.waiting, Waiting::Client)
     }
 

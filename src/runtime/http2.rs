@@ -30,7 +30,7 @@ use hashbrown::HashMap;
 use http::Request;
 use tracing::{debug, error};
 
-use super::connection::Timeouts;
+use super::connection::{Requesting, Timeouts};
 use super::transport::Transport;
 use crate::http::frame_meter::FrameMeter;
 use crate::limits::{
@@ -95,15 +95,11 @@ pub(super) enum Overdue {
 }
 
 impl Multiplexed {
-    /// A connection of which these bytes were received.
-    pub(super) fn new(
-        number: u32,
-        transport: Transport,
-        peer: Option<SocketAddr>,
-        received: Vec<u8>,
-        now_ms: u64,
-    ) -> Self {
-        let line = Line::new(transport, received, FrameMeter::new(now_ms), now_ms);
+    /// A connection that turned out to be one of HTTP/2.
+    pub(super) fn new(number: u32, requesting: Requesting, now_ms: u64) -> Self {
+        let (peer, has_ended) = (requesting.peer, requesting.has_ended);
+        let (transport, received) = requesting.into_received();
+        let line = Line::new(transport, received, has_ended, FrameMeter::new(now_ms), now_ms);
         let mut builder = Builder::new();
         builder
             .max_concurrent_streams(HTTP2_STREAMS_MAX)
@@ -130,9 +126,9 @@ impl Multiplexed {
         }
     }
 
-    /// The socket has an event.
-    pub(super) fn event(&mut self, now_ms: u64) {
-        self.line.event(now_ms);
+    /// The socket has an event: among others, perhaps, that the client sends nothing more.
+    pub(super) fn event(&mut self, has_ended: bool, now_ms: u64) {
+        self.line.event(has_ended, now_ms);
     }
 
     /// Begins a turn: so many bytes may be read in it.

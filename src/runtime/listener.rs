@@ -192,6 +192,15 @@ pub(super) fn leave_to_dispatch_timeout(socket: impl AsFd, dispatch_timeout_ms: 
     let _ = sockopt::set_tcp_user_timeout(socket.as_fd(), timeout_ms);
 }
 
+/// A listening socket for who asks little and leaves: nobody is given up there before the longest time is over.
+///
+/// # Errors
+/// What the kernel says, as [`io::ErrorKind::AddrInUse`] and its like.
+pub(super) fn bind_one(address: SocketAddr) -> io::Result<(SocketAddr, OwnedFd)> {
+    let (address, mut sockets) = bind_all(address, 1, PEER_TIMEOUT_MS_MAX as u32)?;
+    Ok((address, sockets.pop().ok_or(io::ErrorKind::NotFound)?))
+}
+
 /// Binds `count` sockets to one address, the kernel spreading connections over them (`SO_REUSEPORT`). Another process on the
 /// port is an error, although the option would allow it.
 fn bind_all(

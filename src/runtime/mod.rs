@@ -5,6 +5,8 @@
 //! panics, [`run`] returns at once, and the process ends.
 
 mod access;
+mod acme;
+mod certificates;
 mod clock;
 mod connection;
 pub mod host;
@@ -12,6 +14,7 @@ mod http2;
 mod keys;
 mod librarian;
 mod listener;
+mod metrics;
 mod probe;
 mod pulse;
 mod quota;
@@ -37,9 +40,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing::info;
 
 pub use access::ACCESS_TARGET;
+pub use acme::{AcmeError, AcmeSettings, StoreError, TrustError};
+pub use certificates::CertificateSource;
 pub use connection::Timeouts;
 pub use keys::KeySetSource;
 pub use listener::ListenError;
+pub use metrics::MetricsSettings;
 pub use probe::HostError;
 pub use quota::PerClient;
 pub use reload::KeyFile;
@@ -52,9 +58,11 @@ use crate::hub::shard::{Shard, ShardSettings};
 use crate::hub::tail::TailBounds;
 use crate::limits::RING_ENTRIES;
 use crate::ring::ring;
+use certificates::Certificates;
 use clock::Clock;
 use keys::Fetcher;
 use listener::Entrance;
+use metrics::{Exporter, Facts, Meters, ShardBoard};
 use probe::IO_MEMORY_BYTES;
 use quota::Quotas;
 use reload::Reloads;
@@ -62,7 +70,6 @@ use sequencer::SequencerThread;
 use shard::{Parts, ShardLoop};
 use systemd::{Manager, Next};
 use tls::Acceptor;
-use tls::watch::Keeper;
 use wake::Bell;
 
 /// glommio's preemption is kept out of the way. A shard looks at its sockets, its ring and its bell in every round, so it
@@ -76,8 +83,8 @@ const SAFETY_WAKE: Duration = Duration::from_millis(500);
 pub struct Settings {
     /// Where to listen.
     pub address: SocketAddr,
-    /// The certificate and its key, with which every connection is TLS; `None` for none.
-    pub tls: Option<Files>,
+    /// The certificate, with which every connection is TLS; `None` for none.
+    pub tls: Option<CertificateSource>,
     /// The core of each shard; not empty.
     pub cpus: Vec<usize>,
     /// Who may do what.
@@ -102,6 +109,8 @@ pub struct Settings {
     pub connections_max: Option<usize>,
     /// What each client may have of them.
     pub per_client: PerClient,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<MetricsSettings>,
 }
 
 /// Why the hub did not start, or ended before it was told to.
@@ -111,6 +120,8 @@ pub enum RunError {
     Host(HostError),
     /// The certificate cannot be served with.
     Certificate(CertificateError),
+    /// Certificates cannot be kept.
+    Acme(AcmeError),
     /// There is nothing to listen on.
     Listen(ListenError),
     /// The history cannot be used.
@@ -128,6 +139,7 @@ impl fmt::Display for RunError {
         match self {
             Self::Host(error) => error.fmt(f),
             Self::Certificate(error) => error.fmt(f),
+            Self::Acme(error) => error.fmt(f),
             Self::Listen(error) => error.fmt(f),
             Self::History(error) => write!(f, "the history cannot be used: {error}"),
             Self::Start(name, error) => write!(f, "cannot start the thread {name}: {error}"),
@@ -172,16 +184,20 @@ pub fn run(
 ) -> Result<(), RunError> {
     probe::check_host(settings.cpus.len()).map_err(RunError::Host)?;
     let (reports, happened) = unbounded();
-    let keeper = settings.tls.clone().map(Keeper::open).transpose().map_err(RunError::Certificate)?;
+    let mut certificates = settings.tls.as_ref().map(Certificates::open).transpose()?;
     watch_signals(reports.clone())?;
-    let hub = Hub::start(settings, keeper.as_ref(), history, &reports)?;
+    let mut hub = Hub::start(settings, certificates.as_ref(), history, &reports)?;
     let mut manager = Manager::new(&hub.bells);
     started(hub.address);
+    certificates.iter_mut().for_each(Certificates::warn);
+    if let Some(desk) = certificates.as_mut().and_then(Certificates::take_desk) {
+        let port = hub.address.port();
+        start_thread("acme", &reports, move || desk.run(port))?;
+        hub.threads += 1;
+    }
     let (key_files, key_sets) = (settings.key_files.clone(), settings.key_sets.clone());
-    let mut reloads = Reloads { certificate: keeper, key_files, key_sets };
-    reloads.certificate.iter_mut().for_each(Keeper::warn);
     manager.serves();
-    hub.wait(&happened, &mut manager, &mut reloads)
+    hub.wait(&happened, &mut manager, &mut Reloads { certificates, key_files, key_sets })
 }
 
 fn watch_signals(reports: Sender<Happened>) -> Result<(), RunError> {
@@ -201,6 +217,8 @@ fn watch_signals(reports: Sender<Happened>) -> Result<(), RunError> {
 struct Hub {
     address: SocketAddr,
     executors: Vec<ExecutorJoinHandle<()>>,
+    /// How many threads report their end.
+    threads: usize,
     bells: Vec<Arc<Bell>>,
     stopping: Arc<AtomicBool>,
 }
@@ -208,7 +226,7 @@ struct Hub {
 impl Hub {
     fn start(
         settings: &Settings,
-        keeper: Option<&Keeper>,
+        certificates: Option<&Certificates>,
         mut history: Box<dyn History>,
         reports: &Sender<Happened>,
     ) -> Result<Self, RunError> {
@@ -216,6 +234,8 @@ impl Hub {
         let allowed = probe::connections_allowed().map_err(RunError::Host)?;
         let connections_max = settings.connections_max.unwrap_or(allowed).min(allowed);
         let quotas = Quotas::new(connections_max, settings.per_client, settings.trusts_proxy);
+        let metrics = metrics::Listener::open(settings.metrics.as_ref())?;
+        let boards: Vec<Arc<ShardBoard>> = (0..shards).map(|_| Arc::default()).collect();
         let (producer, consumers) = ring(RING_ENTRIES, shards);
         let bells: std::io::Result<Vec<_>> = (0..shards).map(|_| Bell::new().map(Arc::new)).collect();
         let bells = bells.map_err(|error| RunError::Start("bells".to_owned(), error.to_string()))?;
@@ -228,6 +248,12 @@ impl Hub {
         let reader = history.reader();
         let sequencer = Sequencer::new(history, newest.extent.before_oldest);
         let (sequencer, queue) = SequencerThread::new(sequencer, producer, bells.clone());
+        if let Some(metrics) = metrics {
+            let facts = Facts::new(settings, connections_max, queue.bytes());
+            let exporter =
+                Exporter { shards: boards.clone(), sequencer: sequencer.board(newest.extent), facts };
+            start_thread("metrics", reports, move || metrics.run(exporter))?;
+        }
         let mut executors = Vec::with_capacity(shards);
         for (number, (entrance, ring)) in entrances.into_iter().zip(consumers).enumerate() {
             let gate = settings.gate.clone();
@@ -237,7 +263,7 @@ impl Hub {
             let parts = PartsSeed {
                 number: number as u16,
                 entrance,
-                tls: keeper.map(Keeper::config),
+                tls: certificates.map(Certificates::config),
                 ring,
                 queue: queue.clone(),
                 librarian,
@@ -249,6 +275,7 @@ impl Hub {
                 log_updates: settings.log_updates,
                 access: access::Rules { is_logged: settings.access_log, trusts_proxy: settings.trusts_proxy },
                 quotas: quotas.clone(),
+                meters: Meters::new(Arc::clone(&boards[number])),
             };
             let newest = Arc::clone(&newest);
             let make = move || parts.grow(gate, shard_settings, &newest);
@@ -260,7 +287,9 @@ impl Hub {
         }
         drop(queue);
         start_thread("sequencer", reports, move || sequencer.run())?;
-        Ok(Self { address, executors, bells, stopping })
+        // Each shard has its librarian; the sequencer is alone. Who fetches key sets does not end.
+        let threads = 2 * executors.len() + 1;
+        Ok(Self { address, executors, threads, bells, stopping })
     }
 
     fn wait(
@@ -269,8 +298,7 @@ impl Hub {
         manager: &mut Manager,
         reloads: &mut Reloads,
     ) -> Result<(), RunError> {
-        // Each shard has its librarian; the sequencer is alone. Who fetches key sets does not end.
-        let mut running = 2 * self.executors.len() + 1;
+        let mut running = self.threads;
         while running > 0 {
             match manager.next(happened, reloads.next_look()) {
                 Next::Due => reloads.look(),
@@ -281,6 +309,7 @@ impl Hub {
                     }
                     info!(signal, "stopping");
                     manager.stops();
+                    reloads.stop();
                     self.bells.iter().for_each(|bell| bell.ring());
                 }
                 Next::Event(Happened::Ended { name, panicked }) => {
@@ -327,6 +356,7 @@ struct PartsSeed {
     log_updates: bool,
     access: access::Rules,
     quotas: Quotas,
+    meters: Meters,
 }
 
 impl PartsSeed {
@@ -348,6 +378,7 @@ impl PartsSeed {
             log_updates: self.log_updates,
             access: self.access,
             quotas: self.quotas,
+            meters: self.meters,
             // Half a buffer: then a subscriber that reads what it is sent never falls behind by one batch.
             batch_bytes_max: (shard.subscriber_buffer_bytes / 2).max(1),
         }

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 
+use super::certificates::Certificates;
 use super::keys::KeySetSource;
-use super::tls::watch::Keeper;
 use crate::hub::keys::SharedKey;
 use crate::limits::KEY_FILE_BYTES_MAX;
 use crate::protocol::token::VerificationKey;
@@ -28,7 +28,7 @@ pub struct KeyFile {
 
 /// All of it.
 pub(super) struct Reloads {
-    pub(super) certificate: Option<Keeper>,
+    pub(super) certificates: Option<Certificates>,
     pub(super) key_files: Vec<KeyFile>,
     pub(super) key_sets: Vec<KeySetSource>,
 }
@@ -36,20 +36,25 @@ pub(super) struct Reloads {
 impl Reloads {
     /// When [`Self::look`] has to be called next, if ever.
     pub(super) fn next_look(&self) -> Option<Instant> {
-        self.certificate.as_ref().map(Keeper::next_look)
+        self.certificates.as_ref().and_then(Certificates::next_look)
     }
 
-    /// Looks whether the certificate has changed.
+    /// Looks whether a certificate has changed.
     pub(super) fn look(&mut self) {
-        self.certificate.iter_mut().for_each(Keeper::look);
+        self.certificates.iter_mut().for_each(Certificates::look);
+    }
+
+    /// The hub stops: nothing is read any more.
+    pub(super) fn stop(&self) {
+        self.certificates.iter().for_each(Certificates::stop);
     }
 
     /// Reads everything again.
     pub(super) fn reload(&mut self) {
-        if self.certificate.is_none() && self.key_files.is_empty() && self.key_sets.is_empty() {
+        if self.certificates.is_none() && self.key_files.is_empty() && self.key_sets.is_empty() {
             info!("nothing to read again: no certificate, no key in a file, no key set");
         }
-        self.certificate.iter_mut().for_each(Keeper::reload);
+        self.certificates.iter_mut().for_each(Certificates::reload);
         self.key_files.iter().for_each(KeyFile::reload);
         self.key_sets.iter().for_each(|set| set.keys.fetch());
     }

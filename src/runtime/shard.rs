@@ -36,6 +36,7 @@ use super::connection::{Requesting, Timeouts};
 use super::http2::Multiplexed;
 use super::librarian::{Answer, Librarian, Question};
 use super::listener::{Entrance, leave_to_dispatch_timeout};
+use super::metrics::Meters;
 use super::quota::{Quotas, Seat};
 use super::readiness::Readiness;
 use super::sample::Samplers;
@@ -76,6 +77,7 @@ pub(super) struct Parts {
     pub(super) log_updates: bool,
     pub(super) access: access::Rules,
     pub(super) quotas: Quotas,
+    pub(super) meters: Meters,
     /// Bytes of updates taken from the ring in one go.
     pub(super) batch_bytes_max: usize,
 }
@@ -190,6 +192,7 @@ impl ShardLoop {
             self.watch_full();
             self.close_ended();
             busy |= self.drive_touched();
+            self.parts.meters.round(&self.parts.shard, self.connections.len(), self.accept.pauses());
             if self.advance_stop() {
                 debug!(shard = self.parts.number, "the shard has stopped");
                 return;
@@ -250,7 +253,7 @@ impl ShardLoop {
                 }
             }
             Stage::Multiplexed(multiplexed) => {
-                multiplexed.event(self.now.ms);
+                multiplexed.event(has_ended, self.now.ms);
                 if !connected.has_turn {
                     self.drive(number);
                 }
@@ -286,7 +289,7 @@ impl ShardLoop {
         if self.parts.shard.has_unflushed() {
             return false;
         }
-        let Parts { ring, shard, number, batch_bytes_max, .. } = &mut self.parts;
+        let Parts { ring, shard, number, batch_bytes_max, meters, .. } = &mut self.parts;
         let mut ours: Vec<(Ticket, bool)> = Vec::new();
         let mut bytes = 0;
         let mut is_last = false;
@@ -306,6 +309,7 @@ impl ShardLoop {
             }
             bytes < *batch_bytes_max && shard.counters().work < until
         });
+        meters.took(count);
         if count > 0 {
             shard.moved();
         }

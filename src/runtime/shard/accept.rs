@@ -33,6 +33,8 @@ pub(super) struct Accept {
     /// A descriptor that stands for none: closed, it makes room to tell one client after the other that there is none.
     reserve: Option<OwnedFd>,
     warned_ms: Option<u64>,
+    /// How often connections had to wait.
+    pauses: u64,
 }
 
 impl Accept {
@@ -56,7 +58,12 @@ impl Accept {
         Ok(())
     }
 
+    pub(super) fn pauses(&self) -> u64 {
+        self.pauses
+    }
+
     fn pause(&mut self, now_ms: u64, reason: &str) {
+        self.pauses += 1;
         self.paused_until_ms = Some(now_ms + ACCEPT_PAUSE_MS);
         self.warn(now_ms, reason, "new connections wait");
     }
@@ -125,6 +132,7 @@ impl ShardLoop {
 
     /// Takes a connection in, or tells it why not.
     fn admit(&mut self, (socket, peer): Accepted) {
+        self.parts.meters.accepted();
         let seat = match self.parts.quotas.connect(peer.map(|peer| peer.ip())) {
             Ok(seat) => seat,
             Err(full) => return self.refuse(socket, peer, full),
@@ -167,6 +175,7 @@ impl ShardLoop {
         drop(self.accept.reserve.take());
         let goes_on = match self.parts.entrance.accept_here() {
             Ok((socket, peer)) => {
+                self.parts.meters.accepted();
                 self.accept.warn(self.now.ms, reason, "new connections are refused");
                 let answer = self.parts.gate.full(reason);
                 // Closed at once: to be read for a while it would need the descriptor.
@@ -186,6 +195,8 @@ impl ShardLoop {
     /// Writes an answer to a connection that has not been read, as far as its socket takes it; nothing with TLS.
     fn say(&mut self, socket: OwnedFd, peer: Option<SocketAddr>, answer: &Answer) -> Option<Requesting> {
         if self.parts.tls.is_some() {
+            let lack = answer.reason.as_ref().and_then(|reason| reason.lack);
+            self.parts.meters.refused(answer.response.status(), lack);
             return None;
         }
         let mut requesting = Requesting::new(Transport::new(socket, None), peer, self.now.ms);

@@ -9,6 +9,7 @@ use super::ShardLoop;
 use crate::history::Origin;
 use crate::http::response::{Precedes, Response};
 use crate::hub::gate::{Answer, Publisher, Subscription};
+use crate::hub::reason::Lack;
 use crate::hub::sequencer::{Publication, Ticket};
 use crate::hub::shard::Joining;
 use crate::protocol::frame::Frame;
@@ -45,9 +46,14 @@ impl ShardLoop {
         let ticket = Ticket { shard: self.parts.number, connection, serial };
         let publication = Publication { frame: Arc::clone(&frame), ticket };
         if !self.parts.queue.as_ref().is_some_and(|queue| queue.offer(publication)) {
-            return Err(self.parts.gate.unavailable("the publication queue is full", publisher.passage));
+            return Err(self.parts.gate.unavailable(
+                Lack::Queue,
+                "the publication queue is full",
+                publisher.passage,
+            ));
         }
         self.commits_under_way += 1;
+        self.parts.meters.offered();
         Ok(frame)
     }
 
@@ -60,9 +66,11 @@ impl ShardLoop {
         let question = Question::Resolve { connection, serial, resume: resume.clone() };
         match self.parts.librarian.ask(question) {
             Ok(()) => Located::Asked,
-            Err(error) => {
-                Located::Refused(self.parts.gate.unavailable(&error.to_string(), subscription.passage))
-            }
+            Err(error) => Located::Refused(self.parts.gate.unavailable(
+                Lack::History,
+                &error.to_string(),
+                subscription.passage,
+            )),
         }
     }
 

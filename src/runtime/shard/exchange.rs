@@ -17,6 +17,7 @@ use crate::http::refusal::Refusal;
 use crate::http::response::Response;
 use crate::http::status::Status;
 use crate::hub::gate::{Answer, Decision, Passage, Publisher, Subscription};
+use crate::hub::reason::{Lack, Reason};
 use crate::runtime::access::Caller;
 use crate::runtime::http2::{Awake, Exchange, Multiplexed, Progress, Received, Reply, Stage, head_of};
 
@@ -64,7 +65,7 @@ impl ShardLoop {
             Err(_) => {
                 self.tell_defect(asking.respond.caller.client);
                 let response = Response::status_only(Status::InternalServerError);
-                let answer = Answer { response, reason: Some("a defect of the hub".to_owned()) };
+                let answer = Answer { response, reason: Some(Reason::new("a defect of the hub")) };
                 let answer = self.parts.gate.complete(answer, passage);
                 self.respond(multiplexed, asking, &answer);
             }
@@ -110,7 +111,7 @@ impl ShardLoop {
         };
         let answer = match is_stored {
             true => self.parts.gate.published(&frame, passage),
-            false => self.parts.gate.unavailable("the history refused the update", passage),
+            false => self.parts.gate.unavailable(Lack::History, "the history refused the update", passage),
         };
         self.respond(multiplexed, Asking::new(serial, respond), &answer);
     }
@@ -131,7 +132,11 @@ impl ShardLoop {
             Ok(origin) => self.begin_shared_stream(number, multiplexed, asking, *subscription, Some(origin)),
             Err(error) => {
                 self.tell_history(&error);
-                let answer = self.parts.gate.unavailable("the history cannot be read", subscription.passage);
+                let answer = self.parts.gate.unavailable(
+                    Lack::History,
+                    "the history cannot be read",
+                    subscription.passage,
+                );
                 self.respond(multiplexed, asking, &answer);
             }
         }
@@ -170,7 +175,7 @@ impl ShardLoop {
             }
             Received::Some => {
                 let reason = "too many bodies are under way on its connection";
-                let answer = self.parts.gate.unavailable(reason, publisher.passage);
+                let answer = self.parts.gate.unavailable(Lack::Room, reason, publisher.passage);
                 self.respond(multiplexed, asking, &answer);
             }
             Received::Gone => multiplexed.finished(self.now.ms),
@@ -182,7 +187,7 @@ impl ShardLoop {
         if let Some(Stage::Body { respond, publisher, .. }) = take(multiplexed, serial, is_body) {
             let text = "Request Timeout: the request did not arrive in time";
             let response = Response::text(Status::RequestTimeout, text);
-            let answer = Answer { response, reason: Some("timeout".to_owned()) };
+            let answer = Answer { response, reason: Some(Reason::new("timeout")) };
             let answer = self.parts.gate.complete(answer, publisher.passage);
             self.respond(multiplexed, Asking::new(serial, respond), &answer);
         } else if let Some(exchange) = multiplexed.exchanges.remove(&serial) {
@@ -270,7 +275,7 @@ impl ShardLoop {
         refusal: Refusal,
         passage: Passage,
     ) {
-        let answer = Answer { response: Response::refusal(refusal), reason: Some(refusal.to_string()) };
+        let answer = Answer { response: Response::refusal(refusal), reason: Some(Reason::new(refusal)) };
         let answer = self.parts.gate.complete(answer, passage);
         self.respond(multiplexed, asking, &answer);
     }
@@ -280,9 +285,10 @@ impl ShardLoop {
         let Asking { serial, mut respond, head_only, body: unwanted } = asking;
         let Answer { response, reason } = answer;
         let body = response.body().filter(|_| !head_only && response.status().has_body()).unwrap_or(&[]);
-        self.tell_answer(&respond.caller, self.now.ms, response, body.len(), reason.as_deref());
+        self.tell_answer(&respond.caller, self.now.ms, response, body.len(), reason.as_ref());
         let head = head_of(response, &self.date());
         self.touch(multiplexed);
+        multiplexed.flow.answered();
         // An answer to nobody is given.
         if let Ok(stream) = respond.send_response(head, body.is_empty())
             && !body.is_empty()

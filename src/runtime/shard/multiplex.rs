@@ -26,12 +26,11 @@ enum Fate {
 impl ShardLoop {
     /// A connection turned out to speak HTTP/2.
     pub(super) fn multiplex(&mut self, number: u32, requesting: Requesting) -> Stage {
-        let peer = requesting.peer;
-        let (transport, received) = requesting.into_received();
-        let mut multiplexed = Multiplexed::new(number, transport, peer, received, self.now.ms);
+        let mut multiplexed = Multiplexed::new(number, requesting, self.now.ms);
         if self.stop != Stop::No {
             multiplexed.leave(self.now.ms);
         }
+        self.parts.meters.multiplexes();
         Stage::Multiplexed(Box::new(multiplexed))
     }
 
@@ -60,11 +59,17 @@ impl ShardLoop {
                 return Fate::Waits;
             }
             multiplexed.armed_ms = u64::MAX;
-            match multiplexed.overdue(&this.parts.timeouts, this.now.ms) {
-                Overdue::Nothing => {}
-                Overdue::Close => return Fate::Closes,
-                Overdue::Leave => multiplexed.leave(this.now.ms),
-                Overdue::Exchange(serial) => this.exchange_overdue(multiplexed, serial),
+            loop {
+                match multiplexed.overdue(&this.parts.timeouts, this.now.ms) {
+                    Overdue::Nothing => break,
+                    Overdue::Close => return Fate::Closes,
+                    Overdue::Leave => {
+                        multiplexed.leave(this.now.ms);
+                        break;
+                    }
+                    // As many as a connection has streams may be overdue at once.
+                    Overdue::Exchange(serial) => this.exchange_overdue(multiplexed, serial),
+                }
             }
             this.turn(number, multiplexed)
         });
@@ -112,6 +117,7 @@ impl ShardLoop {
         }
         let stage = match fate {
             Fate::Closes | Fate::Ends => {
+                self.parts.meters.multiplexed();
                 for slot in multiplexed.slots() {
                     self.parts.shard.leave(*slot);
                 }

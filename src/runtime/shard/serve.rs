@@ -17,6 +17,7 @@ use crate::http::request::{Method, Version};
 use crate::http::response::{Http1, Response};
 use crate::http::status::Status;
 use crate::hub::gate::{Answer, Decision, Publisher, Subscription};
+use crate::hub::reason::{Lack, Reason};
 use crate::hub::sequencer::Ticket;
 use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURNS_MAX, TLS_HANDSHAKE_TURNS};
 use crate::runtime::access::Caller;
@@ -129,6 +130,7 @@ impl ShardLoop {
     /// A publication came round the ring.
     pub(super) fn committed(&mut self, ticket: Ticket, is_stored: bool) {
         self.commits_under_way -= 1;
+        self.parts.meters.settled(is_stored);
         if self.is_multiplexed(ticket.connection) {
             return self.with_exchanges(ticket.connection, |this, multiplexed| {
                 this.exchange_committed(multiplexed, ticket.serial, is_stored);
@@ -141,7 +143,9 @@ impl ShardLoop {
             };
             let answer = match is_stored {
                 true => this.parts.gate.published(&frame, passage),
-                false => this.parts.gate.unavailable("the history refused the update", passage),
+                false => {
+                    this.parts.gate.unavailable(Lack::History, "the history refused the update", passage)
+                }
             };
             this.give(connection, &answer);
             this.serve(ticket.connection, connection)
@@ -166,8 +170,11 @@ impl ShardLoop {
                     .unwrap_or_else(|| this.serve(number, connection)),
                 Err(error) => {
                     this.tell_history(&error);
-                    let answer =
-                        this.parts.gate.unavailable("the history cannot be read", subscription.passage);
+                    let answer = this.parts.gate.unavailable(
+                        Lack::History,
+                        "the history cannot be read",
+                        subscription.passage,
+                    );
                     this.give(connection, &answer);
                     this.serve(number, connection)
                 }
@@ -327,7 +334,7 @@ impl ShardLoop {
             connection.head_only = salvaged.is_head;
             gate.passage(salvaged.origin)
         });
-        gate.complete(Answer { response, reason: Some(reason.to_owned()) }, passage)
+        gate.complete(Answer { response, reason: Some(Reason::new(reason)) }, passage)
     }
 
     fn fail(&mut self, connection: &mut Requesting) {
@@ -408,10 +415,10 @@ impl ShardLoop {
 
     /// Queues an answer, and logs why when it is a refusal.
     pub(super) fn give(&mut self, connection: &mut Requesting, answer: &Answer) {
-        self.answer(connection, &answer.response, answer.reason.as_deref());
+        self.answer(connection, &answer.response, answer.reason.as_ref());
     }
 
-    fn answer(&mut self, connection: &mut Requesting, response: &Response, reason: Option<&str>) {
+    fn answer(&mut self, connection: &mut Requesting, response: &Response, reason: Option<&Reason>) {
         let goes_on =
             connection.http.begin_answer() && self.stop == Stop::No && connection.version == Version::Http11;
         let date = self.date();

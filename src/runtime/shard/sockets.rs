@@ -57,6 +57,13 @@ impl Wire for Sockets {
         }
         sent
     }
+
+    fn has_room(&mut self, slot: u32) -> bool {
+        match self.by_slot.get_mut(slot as usize) {
+            Some(Some(Socket { carrier: Carrier::Shared(stream), .. })) => stream.has_room(slot),
+            _ => true,
+        }
+    }
 }
 
 impl Sockets {
