@@ -277,13 +277,14 @@ impl Requesting {
         !self.out.is_empty() || self.transport.is_held()
     }
 
+    /// Its last answer is given time to arrive. Perhaps it was HTTP/2: then the machine here has seen nothing, and yet what was
+    /// sent may still be lost.
     pub(super) fn is_lingering(&self) -> bool {
         self.lingering.is_some()
     }
 
     /// Nothing is owed either way, and nothing new expected: it can be closed without anybody noticing.
     pub(super) fn is_idle(&self) -> bool {
-        // One that lingers was HTTP/2 perhaps: then its machine has seen nothing, and what it was sent last may still be lost.
         !self.is_late
             && self.http.phase() == Phase::Idle
             && !self.is_blocked()
@@ -293,7 +294,7 @@ impl Requesting {
 
     /// It has said nothing.
     pub(super) fn is_silent(&self) -> bool {
-        self.http.phase() == Phase::Idle && !self.served
+        self.http.phase() == Phase::Idle && !self.served && !self.is_lingering()
     }
 
     /// When the current request began to arrive; now, when it came with the one before.
