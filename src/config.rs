@@ -26,8 +26,8 @@ use crate::hub::tail::TailBounds;
 use crate::limits::{BODY_BYTES_MAX_DEFAULT, SELECTORS_MAX_DEFAULT, SUBSCRIBER_BUFFER_DEFAULT};
 use crate::protocol::grant::Authorization;
 use crate::protocol::names::COOKIE_NAME;
-use crate::runtime::{KeySetSource, MetricsSettings, Settings, Timeouts};
-use keys::Keys;
+use crate::runtime::{MetricsSettings, PerClient, Settings, Timeouts};
+use keys::{KeyOrigins, Keys};
 
 /// The key of demo mode. Everybody knows it.
 pub const DEMO_KEY: &str = "!ChangeThisMercureHubJWTSecretKey!";
@@ -159,7 +159,7 @@ impl Reader<'_> {
         if debug {
             self.warnings.push("the contents of updates are logged (DEBUG)".to_owned());
         }
-        let (gate, key_sets) = self.gate(o, demo);
+        let (gate, origins) = self.gate(o, demo);
         let cleanup_frequency =
             self.value("HISTORY_CLEANUP_FREQUENCY", &o.history_cleanup_frequency, values::frequency);
         let cleanup_frequency = cleanup_frequency.unwrap_or(CLEANUP_FREQUENCY_DEFAULT);
@@ -185,7 +185,7 @@ impl Reader<'_> {
         let path = o.db_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(DB_PATH_DEFAULT);
         let history_file: Option<PathBuf> = (path != MEMORY).then(|| path.into());
         let metrics = self.metrics(o, history_file.clone());
-        let settings = Settings { metrics, ..settings(gate?, key_sets)? };
+        let settings = Settings { metrics, ..settings(gate?, origins)? };
         Some(Config {
             history_file,
             history_sync: history_sync.unwrap_or_default(),
@@ -205,7 +205,7 @@ impl Reader<'_> {
         o: &Options,
         demo: bool,
         debug: bool,
-    ) -> impl FnOnce(GateSettings, Vec<KeySetSource>) -> Option<Settings> + use<> {
+    ) -> impl FnOnce(GateSettings, KeyOrigins) -> Option<Settings> + use<> {
         let tls = self.certificates(o);
         let default_port = match &tls {
             _ if demo => 3_000,
@@ -231,14 +231,16 @@ impl Reader<'_> {
             self.value("USE_FORWARDED_HEADERS", &o.use_forwarded_headers, values::switch).unwrap_or(false);
         let access_log = self.value("ACCESS_LOG", &o.access_log, values::switch).unwrap_or(false);
         let size = self.size(o);
-        move |gate, key_sets| {
+        let per_client = self.per_client(o);
+        move |gate, origins| {
             let Size { cpus, connections_max } = size?;
             Some(Settings {
                 address,
                 tls,
                 cpus,
                 gate,
-                key_sets,
+                key_sets: origins.sets,
+                key_files: origins.files,
                 shard: ShardSettings {
                     heartbeat_ms,
                     dispatch_timeout_ms: write_ms,
@@ -251,8 +253,20 @@ impl Reader<'_> {
                 access_log,
                 trusts_proxy,
                 connections_max,
+                per_client,
                 metrics: None,
             })
+        }
+    }
+
+    fn per_client(&mut self, o: &Options) -> PerClient {
+        let mut count = |name, given: &Option<String>| {
+            let count = self.value(name, given, |text| values::number(text, 0, u64::from(u32::MAX)));
+            count.map_or(0, |count| count as u32)
+        };
+        PerClient {
+            connections_per_address: count("MAX_CONNECTIONS_PER_ADDRESS", &o.max_connections_per_address),
+            subscriptions_per_token: count("MAX_SUBSCRIPTIONS_PER_TOKEN", &o.max_subscriptions_per_token),
         }
     }
 
@@ -275,7 +289,7 @@ impl Reader<'_> {
         Some(Size { cpus: self.cpus(o)?, connections_max })
     }
 
-    fn gate(&mut self, o: &Options, demo: bool) -> (Option<GateSettings>, Vec<KeySetSource>) {
+    fn gate(&mut self, o: &Options, demo: bool) -> (Option<GateSettings>, KeyOrigins) {
         let authorization = self.value("AUTHORIZATION", &o.authorization, |text| match text {
             "selectors" => Ok(Authorization::Selectors),
             "targets" => Ok(Authorization::Targets),
@@ -298,7 +312,7 @@ impl Reader<'_> {
         let selectors_max =
             self.value("MAX_SELECTORS", &o.max_selectors, |text| values::number(text, 1, SELECTORS_LIMIT));
         let compress = self.value("COMPRESS", &o.compress, values::switch);
-        let Keys { publisher, subscriber, sets } = self.keys(o, demo);
+        let Keys { publisher, subscriber, origins } = self.keys(o, demo);
         let gate = publisher.zip(subscriber).map(|(publisher_key, subscriber_key)| GateSettings {
             authorization: authorization.unwrap_or_default(),
             allow_anonymous,
@@ -311,7 +325,7 @@ impl Reader<'_> {
             body_bytes_max: body_bytes_max.unwrap_or(BODY_BYTES_MAX_DEFAULT as u64),
             compress: compress.unwrap_or(true),
         });
-        (gate, sets)
+        (gate, origins)
     }
 
     fn retention(&mut self, o: &Options, cleanup_frequency: f64) -> Retention {

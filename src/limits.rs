@@ -174,8 +174,26 @@ pub const ACCEPT_BATCH_MAX: usize = 64;
 pub const DOZE_MS_MAX: u64 = 2 * WHEEL_TICK_MS;
 /// How long accepting pauses when no descriptor is left, in milliseconds.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
-/// Descriptors kept for everything that is not a connection: listeners, rings, the history, logs.
-pub const RESERVED_FDS: u64 = 64;
+/// Connections beyond the limit that are told so, and read for [`LINGER_MS`] at most so that their clients can hear it. Others
+/// are told and closed at once.
+pub const REFUSALS_MAX: usize = 32;
+/// Descriptors kept for everything that is not a connection: listeners, rings, the history, logs, and connections that are
+/// refused.
+pub const RESERVED_FDS: u64 = 64 + REFUSALS_MAX as u64;
+/// Connections that wait for a shard which did not accept them itself.
+pub const DEALT_MAX: usize = 1_024;
+/// A file with a key.
+pub const KEY_FILE_BYTES_MAX: u64 = 1 << 20;
+/// How long a hub that stops still takes publications, when somebody else holds its socket, in milliseconds: each publisher on an
+/// open connection learns with an answer that the connection ends.
+pub const HANDOVER_MS: u64 = 1_000;
+/// Maps that connections of an address, and subscriptions of a token, are counted in; each has a lock.
+pub const QUOTA_MAPS: usize = 16;
+/// The shortest time after which a peer that acknowledges nothing is given up, in milliseconds, whatever `HEARTBEAT_INTERVAL`
+/// is: mobile networks lose contact for seconds.
+pub const PEER_TIMEOUT_MS_MIN: u64 = 5_000;
+/// The longest such time, in milliseconds; without heartbeats it is this.
+pub const PEER_TIMEOUT_MS_MAX: u64 = 120_000;
 /// How long a connection may idle between two requests, in milliseconds.
 pub const KEEP_ALIVE_IDLE_MS: u64 = 60_000;
 /// How long a closing connection is read and not answered, so that its client can read the answer, in milliseconds.

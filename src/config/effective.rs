@@ -112,6 +112,7 @@ impl Config {
         // With a key set, each key has an algorithm of its own, unless one is asked for.
         let algorithm = |source: &KeySource| match source {
             KeySource::Fixed(key) => Some(format!("{:?}", key.algorithm())),
+            KeySource::File(key) => Some(format!("{:?}", key.algorithm())),
             KeySource::Fetched(keys) => {
                 let set = self.settings.key_sets.iter().find(|set| Arc::ptr_eq(&set.keys, keys))?;
                 set.only.map(|only| format!("{only:?}"))
@@ -172,6 +173,8 @@ impl Config {
             ("MAX_BODY_SIZE", size(gate.body_bytes_max)),
             ("MAX_SELECTORS", Some(gate.selectors_max.to_string())),
             ("MAX_CONNECTIONS", settings.connections_max.map(|count| count.to_string())),
+            ("MAX_CONNECTIONS_PER_ADDRESS", Some(settings.per_client.connections_per_address.to_string())),
+            ("MAX_SUBSCRIPTIONS_PER_TOKEN", Some(settings.per_client.subscriptions_per_token.to_string())),
             ("SUBSCRIBER_BUFFER", size(shard.subscriber_buffer_bytes as u64)),
         ]
     }

@@ -15,7 +15,7 @@ const METRICS: &str = "Metrics";
 #[derive(Args, Clone, Default)]
 pub struct Options {
     /// Address to listen on: `:3000` (all addresses), `127.0.0.1:3000`, `[::1]:3000` [default: :80;
-    /// :443 with TLS; :3000 in demo mode]
+    /// :443 with TLS; :3000 in demo mode]. Sockets that a service manager hands over (LISTEN_FDS) are taken in its place
     #[arg(long, env = "ADDR", value_name = "ADDRESS", help_heading = LISTENING)]
     pub addr: Option<String>,
     /// The certificate for TLS, and those that lead from it to an authority, in PEM form; read again when it changes, and at SIGHUP
@@ -65,7 +65,7 @@ pub struct Options {
     /// Key that verifies the tokens of publishers and subscribers: a secret, or a public key in PEM form
     #[arg(long, env = "JWT_KEY", value_name = "KEY", hide_env_values = true, help_heading = AUTHORIZATION)]
     pub jwt_key: Option<String>,
-    /// File that holds JWT_KEY
+    /// File that holds JWT_KEY; read again at SIGHUP, as are those of the two roles
     #[arg(long, env = "JWT_KEY_FILE", value_name = "PATH", help_heading = AUTHORIZATION)]
     pub jwt_key_file: Option<String>,
     /// Address of a key set (JWKS), instead of JWT_KEY: its public keys verify tokens, chosen by `kid`. Fetched at start, every
@@ -161,9 +161,17 @@ pub struct Options {
     /// Most selectors of one subscription [default: 1000]
     #[arg(long, env = "MAX_SELECTORS", value_name = "COUNT", help_heading = LIMITS)]
     pub max_selectors: Option<String>,
-    /// Most connections [default: what the limit of open files leaves]
+    /// Most connections; beyond, new ones get 503 (with TLS they are closed), and old ones never notice [default: what the limit of open
+    /// files leaves]
     #[arg(long, env = "MAX_CONNECTIONS", value_name = "COUNT", help_heading = LIMITS)]
     pub max_connections: Option<String>,
+    /// Most connections of one address of IPv4, or of one network of IPv6 (/64); beyond, new ones get 429 (with TLS they are closed).
+    /// With USE_FORWARDED_HEADERS it counts the streams of the address that the proxy names; 0: no limit [default: 0]
+    #[arg(long, env = "MAX_CONNECTIONS_PER_ADDRESS", value_name = "COUNT", help_heading = LIMITS)]
+    pub max_connections_per_address: Option<String>,
+    /// Most subscriptions that one token has at once; beyond, 429; 0: no limit [default: 0]
+    #[arg(long, env = "MAX_SUBSCRIPTIONS_PER_TOKEN", value_name = "COUNT", help_heading = LIMITS)]
+    pub max_subscriptions_per_token: Option<String>,
     /// Bytes a slow subscriber may owe before it is served from the history [default: 256KiB]
     #[arg(long, env = "SUBSCRIBER_BUFFER", value_name = "SIZE", help_heading = LIMITS)]
     pub subscriber_buffer: Option<String>,

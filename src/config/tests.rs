@@ -181,6 +181,7 @@ fn sources(options: &Options) -> (Config, [Result<usize, String>; 2]) {
     let gate = &config.settings.gate;
     let sources = [&gate.publisher_key, &gate.subscriber_key].map(|source| match source {
         KeySource::Fixed(key) => Err(format!("{:?}", key.algorithm())),
+        KeySource::File(key) => Err(format!("{:?}", key.algorithm())),
         KeySource::Fetched(keys) => {
             let sets = &config.settings.key_sets;
             Ok(sets.iter().position(|set| std::sync::Arc::ptr_eq(&set.keys, keys)).expect("it is fetched"))

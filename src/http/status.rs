@@ -32,6 +32,8 @@ pub enum Status {
     UnsupportedMediaType = 415,
     /// The `Expect` header asks for something unknown.
     ExpectationFailed = 417,
+    /// The client has too many of something at once (RFC 6585, section 4).
+    TooManyRequests = 429,
     /// The head is larger than allowed, or has too many fields.
     HeaderFieldsTooLarge = 431,
     /// The hub failed.
@@ -67,6 +69,7 @@ impl Status {
             Self::UriTooLong => "URI Too Long",
             Self::UnsupportedMediaType => "Unsupported Media Type",
             Self::ExpectationFailed => "Expectation Failed",
+            Self::TooManyRequests => "Too Many Requests",
             Self::HeaderFieldsTooLarge => "Request Header Fields Too Large",
             Self::InternalServerError => "Internal Server Error",
             Self::NotImplemented => "Not Implemented",

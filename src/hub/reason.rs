@@ -11,7 +11,7 @@ pub struct Reason {
     pub lack: Option<Lack>,
 }
 
-/// What the hub lacks when it answers 503.
+/// What the hub lacks when it answers 503, or 429.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lack {
     /// The hub stops.
@@ -24,6 +24,10 @@ pub enum Lack {
     History,
     /// Too many bodies are under way on one connection.
     Room,
+    /// There are as many connections as the hub takes.
+    Places,
+    /// This client has its share: of connections, or of subscriptions.
+    Share,
 }
 
 impl Reason {

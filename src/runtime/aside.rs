@@ -57,9 +57,8 @@ impl Aside {
     /// # Errors
     /// What the kernel says.
     pub(super) fn open(address: SocketAddr) -> io::Result<(SocketAddr, Self)> {
-        let (address, mut sockets) = listener::bind_all(address, 1)?;
-        let socket = TcpListener::from(sockets.pop().ok_or(ErrorKind::NotFound)?);
-        Ok((address, Self { socket, paused_until: None, peers: VecDeque::new() }))
+        let (address, socket) = listener::bind_one(address)?;
+        Ok((address, Self { socket: TcpListener::from(socket), paused_until: None, peers: VecDeque::new() }))
     }
 
     /// Answers whoever connects, for ever.

@@ -18,7 +18,7 @@ mod telling;
 
 use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,7 +35,9 @@ use super::clock::Clock;
 use super::connection::{Requesting, Timeouts};
 use super::http2::Multiplexed;
 use super::librarian::{Answer, Librarian, Question};
+use super::listener::{Entrance, leave_to_dispatch_timeout};
 use super::metrics::Meters;
+use super::quota::{Quotas, Seat};
 use super::readiness::Readiness;
 use super::sample::Samplers;
 use super::sequencer::Queue;
@@ -58,8 +60,7 @@ use sockets::{Carrier, Socket, Sockets};
 /// What a shard's thread is made of.
 pub(super) struct Parts {
     pub(super) number: u16,
-    /// Until the hub stops.
-    pub(super) listener: Option<OwnedFd>,
+    pub(super) entrance: Entrance,
     /// What a connection is accepted with, when the listener's are TLS.
     pub(super) tls: Option<Acceptor>,
     pub(super) shard: Shard,
@@ -75,7 +76,7 @@ pub(super) struct Parts {
     pub(super) drain_ms: u64,
     pub(super) log_updates: bool,
     pub(super) access: access::Rules,
-    pub(super) connections_max: usize,
+    pub(super) quotas: Quotas,
     pub(super) meters: Meters,
     /// Bytes of updates taken from the ring in one go.
     pub(super) batch_bytes_max: usize,
@@ -99,6 +100,8 @@ struct Connected {
     awaits_writable: bool,
     /// It has steps left to do and stands in the queue of those that do.
     has_turn: bool,
+    /// It is counted for as long as it is here.
+    _seat: Seat,
 }
 
 /// The key of a connection in the epoll set.
@@ -111,6 +114,9 @@ fn key_of(number: u32, serial: u32) -> u64 {
 enum Stop {
     /// It serves.
     No,
+    /// No connection is accepted, since somebody else holds the socket; those that are open are served until this moment, and each
+    /// ends with its next answer.
+    HandingOver { until_ms: u64 },
     /// Nothing new begins; publications under way are finished. Until this moment at the latest.
     Finishing { until_ms: u64 },
     /// No update comes any more; streams end. Until this moment at the latest.
@@ -166,6 +172,7 @@ impl ShardLoop {
             samplers: Samplers::default(),
             stop: Stop::No,
         };
+        this.accept.keep_reserve(&this.parts.bell)?;
         this.listen()?;
         Ok(this)
     }
@@ -335,9 +342,11 @@ impl ShardLoop {
                 continue;
             };
             let Some(transport) = self.sockets.transport(*slot) else { continue };
-            if !std::mem::replace(awaits_writable, true)
-                && let Err(error) = self.readiness.await_writable(transport.as_fd(), key_of(number, *serial))
-            {
+            if std::mem::replace(awaits_writable, true) {
+                continue;
+            }
+            leave_to_dispatch_timeout(transport.as_fd(), self.parts.timeouts.write_ms);
+            if let Err(error) = self.readiness.await_writable(transport.as_fd(), key_of(number, *serial)) {
                 self.parts.shard.leave(*slot);
                 self.tell_unwatched(&error);
             }
@@ -432,8 +441,8 @@ impl ShardLoop {
 
     /// Whether another thread has work for this one.
     fn is_called(&self) -> bool {
-        let Parts { ring, stopping, librarian, .. } = &self.parts;
+        let Parts { ring, stopping, librarian, entrance, .. } = &self.parts;
         let stop_is_new = self.stop == Stop::No && stopping.load(Ordering::SeqCst);
-        !ring.is_empty() || stop_is_new || librarian.has_answer()
+        !ring.is_empty() || stop_is_new || librarian.has_answer() || entrance.has_dealt()
     }
 }

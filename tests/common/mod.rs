@@ -45,7 +45,7 @@ impl Hub {
 
     /// Runs a prepared command, and waits until it serves.
     pub(crate) fn run(mut command: Command) -> Self {
-        command.env("LOG_FORMAT", "JSON").stderr(Stdio::piped()).stdin(Stdio::null());
+        command.env("LOG_FORMAT", "JSON").stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let stderr = child.stderr.take().expect("a pipe");
         let (sender, lines) = unbounded();
@@ -149,7 +149,7 @@ impl Drop for Hub {
 /// The binary, without any setting of the surroundings.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_petasos"));
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.stdin(Stdio::null()).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command
 }
 

@@ -21,11 +21,13 @@ pub(super) enum Cause {
     QueueFull,
     History,
     Crowded,
+    Full,
+    Share,
 }
 
 impl Cause {
     /// Every cause, in the order of their numbers.
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::BadRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -40,6 +42,8 @@ impl Cause {
         Self::QueueFull,
         Self::History,
         Self::Crowded,
+        Self::Full,
+        Self::Share,
     ];
 
     /// Why an answer with this status was given, when it is a refusal.
@@ -50,6 +54,8 @@ impl Cause {
             (_, Some(Lack::Queue)) => Self::QueueFull,
             (_, Some(Lack::History)) => Self::History,
             (_, Some(Lack::Room)) => Self::Crowded,
+            (_, Some(Lack::Places)) => Self::Full,
+            (_, Some(Lack::Share)) => Self::Share,
             (Status::Unauthorized, _) => Self::Unauthorized,
             (Status::Forbidden, _) => Self::Forbidden,
             (Status::NotFound, _) => Self::NotFound,
@@ -81,6 +87,8 @@ impl Cause {
             Self::QueueFull => "queue_full",
             Self::History => "history",
             Self::Crowded => "crowded",
+            Self::Full => "full",
+            Self::Share => "share",
         }
     }
 }
@@ -120,10 +128,11 @@ mod tests {
 
     #[test]
     fn what_the_hub_lacks_is_told_apart_though_clients_see_one_status() {
-        let lacks = [Lack::Time, Lack::Keys, Lack::Queue, Lack::History, Lack::Room];
+        let lacks = [Lack::Time, Lack::Keys, Lack::Queue, Lack::History, Lack::Room, Lack::Places];
         let causes: Vec<_> =
             lacks.map(|lack| Cause::of(Status::ServiceUnavailable, Some(lack)).label()).into();
-        assert_eq!(causes, ["stopping", "keys", "queue_full", "history", "crowded"]);
+        assert_eq!(causes, ["stopping", "keys", "queue_full", "history", "crowded", "full"]);
+        assert_eq!(Cause::of(Status::TooManyRequests, Some(Lack::Share)), Cause::Share);
         assert_eq!(Cause::of(Status::ExpectationFailed, None), Cause::BadRequest);
         assert_eq!(Cause::of(Status::UriTooLong, None), Cause::TooLarge);
     }

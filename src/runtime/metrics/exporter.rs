@@ -122,11 +122,10 @@ impl Exporter {
         let connections = [(labels("http1"), all.saturating_sub(http2)), (labels("http2"), http2)];
         page.gauges("petasos_connections", "Connections that are open, streams included", connections)?;
         let most = self.facts.connections_max as u64;
-        page.gauge("petasos_connections_max", "Connections that are taken; others wait", most)?;
+        page.gauge("petasos_connections_max", "Connections that are taken; others are refused", most)?;
         let accepted = self.sum(|shard| &shard.accepted);
         page.counter("petasos_connections_accepted", "Connections that were accepted", accepted)?;
-        let help =
-            "Times that a shard left new connections waiting, for want of descriptors or by MAX_CONNECTIONS";
+        let help = "Times that a shard left new connections waiting, for want of descriptors";
         page.counter("petasos_accept_pauses", help, self.sum(|shard| &shard.pauses))
     }
 

@@ -10,8 +10,8 @@ use super::Exporter;
 use crate::http::request::{Lines, Method, Request};
 use crate::http::response::{HeaderValue, Response};
 use crate::http::status::Status;
-use crate::runtime::RunError;
 use crate::runtime::aside::Aside;
+use crate::runtime::{ListenError, RunError};
 
 const OPENMETRICS: &str = "application/openmetrics-text";
 const OPENMETRICS_TYPE: HeaderValue =
@@ -23,7 +23,8 @@ const TEXT_TYPE: HeaderValue = HeaderValue::from_static(prometheus_text::CONTENT
 /// # Errors
 /// [`RunError::Listen`].
 pub(in crate::runtime) fn listen(address: SocketAddr) -> Result<Aside, RunError> {
-    let (bound, aside) = Aside::open(address).map_err(|error| RunError::Listen(address, error))?;
+    let (bound, aside) =
+        Aside::open(address).map_err(|error| RunError::Listen(ListenError::Address(address, error)))?;
     info!(address = %bound, "metrics are served");
     Ok(aside)
 }

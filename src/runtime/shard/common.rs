@@ -13,7 +13,9 @@ use crate::hub::reason::Lack;
 use crate::hub::sequencer::{Publication, Ticket};
 use crate::hub::shard::Joining;
 use crate::protocol::frame::Frame;
+use crate::runtime::access::Client;
 use crate::runtime::librarian::Question;
+use crate::runtime::quota::Place;
 
 /// Where a subscription begins.
 pub(super) enum Located {
@@ -70,6 +72,24 @@ impl ShardLoop {
                 subscription.passage,
             )),
         }
+    }
+
+    /// Counts a subscription, when its token or its client is counted; a `HEAD` is none.
+    ///
+    /// # Errors
+    /// The answer, when one of them has its share.
+    pub(super) fn place(
+        &self,
+        subscription: &Subscription,
+        client: Client,
+    ) -> Result<Option<Box<Place>>, Answer> {
+        if subscription.head_only {
+            return Ok(None);
+        }
+        self.parts
+            .quotas
+            .subscribe(subscription.token, client.address())
+            .map_err(|full| self.parts.gate.too_many(full.setting(), subscription.passage))
     }
 
     /// The answer that a stream begins with.

@@ -67,6 +67,12 @@ impl ShardLoop {
             }
             Ok(Err(refusal)) => self.refuse_exchange(multiplexed, asking, refusal, passage),
             Ok(Ok((Decision::Answer(answer), _))) => self.respond(multiplexed, asking, &answer),
+            Ok(Ok((Decision::HangUp, _))) => {
+                // Nothing was done: the client may ask elsewhere (RFC 9113, section 8.7).
+                asking.respond.send_reset(h2::Reason::REFUSED_STREAM);
+                self.touch(multiplexed);
+                multiplexed.finished(self.now.ms);
+            }
             Ok(Ok((Decision::ReadBody(publisher), expects))) => {
                 if length_of(&parts.headers) > self.parts.gate.body_bytes_max() {
                     return self.refuse_exchange(
@@ -234,6 +240,10 @@ impl ShardLoop {
         if asking.head_only {
             return self.respond(multiplexed, asking, &Answer { response, reason: None });
         }
+        let place = match self.place(&subscription, asking.respond.caller.client) {
+            Ok(place) => place,
+            Err(answer) => return self.respond(multiplexed, asking, &answer),
+        };
         let head = head_of(&response, &self.date());
         let Ok(stream) = asking.respond.send_response(head, false) else {
             // Its client is gone.
@@ -248,7 +258,7 @@ impl ShardLoop {
             self.parts.shard.leave(slot);
         }
         let carrier = Carrier::Shared(Box::new(stream));
-        self.sockets.attach(slot, Socket { carrier, connection: number, access });
+        self.sockets.attach(slot, Socket { carrier, connection: number, access, _place: place });
     }
 
     fn refuse_exchange(

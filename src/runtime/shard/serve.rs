@@ -22,6 +22,8 @@ use crate::hub::sequencer::Ticket;
 use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURN_US, SERVE_TURNS_MAX};
 use crate::runtime::access::Caller;
 use crate::runtime::connection::{Flushed, Overdue, Received, Requesting, Waiting};
+use crate::runtime::listener::leave_to_dispatch_timeout;
+use crate::runtime::quota::Place;
 
 /// What becomes of a connection for now.
 enum Fate {
@@ -29,8 +31,8 @@ enum Fate {
     Waits,
     /// It could go on, and has to let others go first.
     Yields,
-    /// It is a stream from here: the subscriber of this slot.
-    Streams(u32),
+    /// It is a stream from here: the subscriber of this slot, counted here.
+    Streams(u32, Option<Box<Place>>),
     /// It speaks HTTP/2.
     Multiplexes,
     Closes,
@@ -205,10 +207,10 @@ impl ShardLoop {
                 self.connections.remove(number as usize);
                 return;
             }
-            Fate::Streams(slot) => {
+            Fate::Streams(slot, place) => {
                 let is_tls = connection.transport.is_tls();
                 let (carrier, access) = (Carrier::Own(connection.transport), connection.caller.access);
-                self.sockets.attach(slot, Socket { carrier, connection: number, access });
+                self.sockets.attach(slot, Socket { carrier, connection: number, access, _place: place });
                 if is_tls {
                     // What came with the request is read already, or no event will tell of it.
                     self.attend(slot);
@@ -239,8 +241,11 @@ impl ShardLoop {
     /// Asks for the event that the connection can be written; false when that is not possible.
     pub(super) fn await_writable(&mut self, number: u32, socket: BorrowedFd<'_>) -> bool {
         let connected = &mut self.connections[number as usize];
-        std::mem::replace(&mut connected.awaits_writable, true)
-            || self.readiness.await_writable(socket, key_of(number, connected.serial)).is_ok()
+        if std::mem::replace(&mut connected.awaits_writable, true) {
+            return true;
+        }
+        leave_to_dispatch_timeout(socket, self.parts.timeouts.write_ms);
+        self.readiness.await_writable(socket, key_of(number, connected.serial)).is_ok()
     }
 
     /// Goes as far as the bytes allow, and no further than a client may go that never stops sending.
@@ -255,7 +260,7 @@ impl ShardLoop {
             if matches!(connection.waiting, Waiting::Commit { .. } | Waiting::Resolve { .. }) {
                 return Fate::Waits;
             }
-            if self.stop != Stop::No && connection.is_idle() {
+            if self.stop.dismisses() && connection.is_idle() {
                 return Fate::Closes;
             }
             if bytes >= SERVE_BYTES_MAX {
@@ -282,6 +287,7 @@ impl ShardLoop {
                     self.fail(connection);
                 }
                 Step::Decided(Decision::Answer(answer)) => self.give(connection, &answer),
+                Step::Decided(Decision::HangUp) => return Fate::Closes,
                 Step::Decided(Decision::ReadBody(publisher)) => self.read_body(connection, publisher),
                 Step::Decided(Decision::Subscribe(subscription)) => {
                     if let Some(fate) = self.subscribe(number, connection, *subscription) {
@@ -380,6 +386,13 @@ impl ShardLoop {
             self.answer(connection, &response, None);
             return None;
         }
+        let place = match self.place(&subscription, connection.caller.client) {
+            Ok(place) => place,
+            Err(answer) => {
+                self.give(connection, &answer);
+                return None;
+            }
+        };
         if connection.has_ended {
             // A stream ends when its client does, and no other event will tell of it.
             return Some(Fate::Closes);
@@ -392,11 +405,11 @@ impl ShardLoop {
         connection.caller.access = connection.caller.streams(opening.len(), self.now.ms);
         opening.extend_from_slice(subscription.framing.opening());
         debug!(client = %connection.caller.client, selectors = subscription.selectors.len(), ?origin, "subscribed");
-        Some(Fate::Streams(self.join(subscription, origin, opening.into())))
+        Some(Fate::Streams(self.join(subscription, origin, opening.into()), place))
     }
 
     /// Queues an answer, and logs why when it is a refusal.
-    fn give(&mut self, connection: &mut Requesting, answer: &Answer) {
+    pub(super) fn give(&mut self, connection: &mut Requesting, answer: &Answer) {
         self.answer(connection, &answer.response, answer.reason.as_ref());
     }
 

@@ -3,6 +3,7 @@
 use crate::hub::shard::{Sent, Wire};
 use crate::runtime::access::Access;
 use crate::runtime::http2::{Flow, SubscriberStream};
+use crate::runtime::quota::Place;
 use crate::runtime::transport::Transport;
 
 /// The sockets of the subscribers.
@@ -20,6 +21,8 @@ pub(super) struct Socket {
     pub(super) connection: u32,
     /// What the access log says of the stream.
     pub(super) access: Option<Box<Access>>,
+    /// Its token, or its address behind a proxy, is counted for as long as it is here.
+    pub(super) _place: Option<Box<Place>>,
 }
 
 /// What carries the bytes of a subscriber.
