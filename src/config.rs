@@ -13,6 +13,7 @@ mod values;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use effective::{Effective, Source};
 pub use options::Options;
@@ -20,6 +21,7 @@ pub use options::Options;
 use crate::history::Retention;
 use crate::history::redb::HistorySync;
 use crate::http::cors::{Cors, OriginList};
+use crate::http::demo::Demo;
 use crate::hub::gate::GateSettings;
 use crate::hub::shard::ShardSettings;
 use crate::hub::tail::TailBounds;
@@ -313,17 +315,21 @@ impl Reader<'_> {
             self.value("MAX_SELECTORS", &o.max_selectors, |text| values::number(text, 1, SELECTORS_LIMIT));
         let compress = self.value("COMPRESS", &o.compress, values::switch);
         let Keys { publisher, subscriber, origins } = self.keys(o, demo);
+        let authorization = authorization.unwrap_or_default();
+        let cookie_name = cookie_name.unwrap_or_else(|| COOKIE_NAME.to_owned());
+        let demo = demo.then(|| Arc::new(Demo::new(authorization, &cookie_name)));
         let gate = publisher.zip(subscriber).map(|(publisher_key, subscriber_key)| GateSettings {
-            authorization: authorization.unwrap_or_default(),
+            authorization,
             allow_anonymous,
             publisher_key,
             subscriber_key,
             cors: cors.unwrap_or_default(),
             publish_origins: publish_origins.unwrap_or_default(),
-            cookie_name: cookie_name.unwrap_or_else(|| COOKIE_NAME.to_owned()),
+            cookie_name,
             selectors_max: selectors_max.map_or(SELECTORS_MAX_DEFAULT, |count| count as usize),
             body_bytes_max: body_bytes_max.unwrap_or(BODY_BYTES_MAX_DEFAULT as u64),
             compress: compress.unwrap_or(true),
+            demo,
         });
         (gate, origins)
     }

@@ -51,6 +51,15 @@ pub const JWKS_RETRY_MS_MAX: u64 = 60_000;
 /// Verified tokens remembered by one shard.
 pub const TOKEN_CACHE_MAX: usize = 1_024;
 
+/// Path and query of a resource of demo mode. They come back in a header, escaped, and clients bound those by 64 KiB or more.
+pub const DEMO_TARGET_BYTES_MAX: usize = 16 << 10;
+/// The token that the playground makes a cookie of: browsers keep 4,096 bytes with the name (RFC 6265bis, section 5.6).
+pub const DEMO_COOKIE_BYTES_MAX: usize = 4_000;
+/// Topics that the matcher over HTTP takes at once.
+pub const MATCH_TOPICS_MAX: usize = 100;
+
+const _: () = assert!(3 * DEMO_TARGET_BYTES_MAX + DEMO_COOKIE_BYTES_MAX < HEAD_BYTES_MAX);
+const _: () = assert!(SELECTOR_BYTES_MAX + DEMO_COOKIE_BYTES_MAX < DEMO_TARGET_BYTES_MAX);
 const _: () = assert!(JWKS_RETRY_MS_MIN <= JWKS_RETRY_MS_MAX && JWKS_RETRY_MS_MAX <= JWKS_REFRESH_MS);
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(TEMPLATE_STATES_MAX < SUBSCRIPTION_STATES_MAX as usize);

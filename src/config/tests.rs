@@ -184,7 +184,7 @@ fn sources(options: &Options) -> (Config, [Result<usize, String>; 2]) {
         KeySource::File(key) => Err(format!("{:?}", key.algorithm())),
         KeySource::Fetched(keys) => {
             let sets = &config.settings.key_sets;
-            Ok(sets.iter().position(|set| std::sync::Arc::ptr_eq(&set.keys, keys)).expect("it is fetched"))
+            Ok(sets.iter().position(|set| Arc::ptr_eq(&set.keys, keys)).expect("it is fetched"))
         }
     });
     (config, sources)
