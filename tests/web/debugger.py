@@ -133,7 +133,8 @@ def updates_are_shown_as_they_come(page):
 def the_line_for_the_subscription_works(page):
     for name, command in (("curl", ["bash", "-c"]), ("JavaScript", ["node", "--input-type=module", "-e"])):
         text = page.text(f"#subscribe .code pre[aria-label='As {name}']")
-        with subprocess.Popen([*command, text], stdout=subprocess.PIPE, text=True, start_new_session=True) as client:
+        with subprocess.Popen([*command, text], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                              start_new_session=True) as client:
             check(client.stdout.readline(), ":\n")
             os.killpg(client.pid, signal.SIGKILL)
 
@@ -315,6 +316,36 @@ def subscriptions_are_watched(page, hub, fake):
     page.fill("#hub", hub.url + ".well-known/mercure")
 
 
+def settings_outlive_the_page_and_the_secret_does_not(page, hub):
+    token = page.value("#token")
+    page.fill("#secret", "a secret that nobody stores")
+    page.open(hub.url)
+    check(page.value("#token"), token)
+    stored = page.eval("return JSON.stringify([{...sessionStorage}, {...localStorage}, document.cookie])")
+    check(("a secret that" in stored, json.loads(stored)[1:]), (False, [{}, ""]))
+
+
+def a_hub_that_authorizes_by_targets_has_targets(page, targets):
+    page.open(targets.url)
+    check(page.eval("return [document.getElementById('targets').checkVisibility(), document.getElementById('private').checkVisibility()]"),
+          [True, False])
+    check(page.text("label[for=may-publish]"), "May publish targets, one per line")
+    page.eval("document.getElementById('builder').open = true")
+    page.fill("#may-subscribe", "https://example.com/users/1")
+    page.click("#builder-form button[type=submit]")
+    page.until_text("#builder-result", "Signed.")
+    page.eval("document.querySelectorAll('#publish details').forEach(details => { details.open = true; })")
+    subscribe(page)
+    for number, target in enumerate(("https://example.com/users/2", "https://example.com/users/1", "")):
+        page.fill("#targets", target)
+        check(publish(page, "", id=f"t{number}"), f"Published as t{number}")
+    until_first(page, ["message", "t2", "no data"])
+    check(page.eval("return [...document.querySelectorAll('#updates .id')].map(id => id.textContent)"), ["t2", "t1"])
+    page.click("#publish .code button")
+    page.until("copied", "return /Copied|Selected/.test(document.querySelector('#publish .code button').textContent)")
+    page.click("#unsubscribe")
+
+
 def what_the_playground_reflects_does_nothing(page, hub):
     for name in ("x.html", "x.svg", "x.xhtml"):
         script = "<svg xmlns='http://www.w3.org/2000/svg'><script>document.title = 'run'; document.cookie = 'run=1'</script></svg>"
@@ -379,15 +410,16 @@ def main():
         hub = Hub(binary, DB_PATH=os.path.join(folder, "hub.db"))
         other = Hub(binary, DB_PATH=":memory:")
         friend = Hub(binary, DB_PATH=os.path.join(folder, "friend.db"), CORS_ALLOWED_ORIGINS=hub.url.rstrip("/"))
+        targets = Hub(binary, DB_PATH=":memory:", AUTHORIZATION="targets")
         fake = Fake()
         try:
-            flows(page, hub, other, friend, fake, shots)
+            flows(page, hub, other, friend, targets, fake, shots)
         finally:
-            for each in (hub, other, friend, fake):
+            for each in (hub, other, friend, targets, fake):
                 each.kill()
 
 
-def flows(page, hub, other, friend, fake, shots):
+def flows(page, hub, other, friend, targets, fake, shots):
     token = hub.token("--publish", "*", "--subscribe", "*")
     began = time.monotonic()
     opening(page, hub)
@@ -407,6 +439,8 @@ def flows(page, hub, other, friend, fake, shots):
     a_cookie_does_as_well(page, hub)
     subscriptions_are_watched(page, hub, fake)
     it_fits_every_screen(page, shots)
+    settings_outlive_the_page_and_the_secret_does_not(page, hub)
+    a_hub_that_authorizes_by_targets_has_targets(page, targets)
     page.check_log()
     what_the_playground_reflects_does_nothing(page, hub)
     page.check_log()
