@@ -318,6 +318,7 @@ def subscriptions_are_watched(page, hub, fake):
 
 def settings_outlive_the_page_and_the_secret_does_not(page, hub):
     token = page.value("#token")
+    page.eval("document.getElementById('builder').open = true")
     page.fill("#secret", "a secret that nobody stores")
     page.open(hub.url)
     check(page.value("#token"), token)
@@ -341,6 +342,7 @@ def a_hub_that_authorizes_by_targets_has_targets(page, targets):
         check(publish(page, "", id=f"t{number}"), f"Published as t{number}")
     until_first(page, ["message", "t2", "no data"])
     check(page.eval("return [...document.querySelectorAll('#updates .id')].map(id => id.textContent)"), ["t2", "t1"])
+    page.eval("document.querySelector('#publish .code').open = true")
     page.click("#publish .code button")
     page.until("copied", "return /Copied|Selected/.test(document.querySelector('#publish .code button').textContent)")
     page.click("#unsubscribe")
