@@ -57,6 +57,8 @@ pub const DEMO_TARGET_BYTES_MAX: usize = 16 << 10;
 pub const DEMO_COOKIE_BYTES_MAX: usize = 4_000;
 /// Topics that the matcher over HTTP takes at once.
 pub const MATCH_TOPICS_MAX: usize = 100;
+/// What they may cost it, in states that each byte of a topic may pass: some milliseconds, in which its shard does nothing else.
+pub const MATCH_STEPS_MAX: usize = 1 << 20;
 
 const _: () = assert!(3 * DEMO_TARGET_BYTES_MAX + DEMO_COOKIE_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(SELECTOR_BYTES_MAX + DEMO_COOKIE_BYTES_MAX < DEMO_TARGET_BYTES_MAX);

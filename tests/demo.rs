@@ -137,7 +137,7 @@ fn what_is_too_long_or_no_cookie_is_refused_with_the_bound() {
     }
 }
 
-/// The dearest selector there is, and topics as long as they may be together: others do not wait for it.
+/// At its bound: others do not wait for it.
 #[test]
 fn the_matcher_is_the_hubs_own_and_is_quick_whatever_it_is_asked() {
     let hub = Hub::start(&[("DEMO", "1"), ("CORS_ALLOWED_ORIGINS", "https://page.example")]);
@@ -149,9 +149,8 @@ fn the_matcher_is_the_hubs_own_and_is_quick_whatever_it_is_asked() {
     assert_eq!(topics(&answer.body), expected);
     let reply = Http2::connect(&hub).ask(request("GET", &target), "");
     assert_eq!(topics(&reply.body), expected);
-    let selector = format!("%7B?{}a%7D", "a*,".repeat(300));
-    let topic = format!("?{}", "a=a%26".repeat(600));
-    let target = format!("{MATCH}?selector={selector}&topic={topic}&topic={topic}&topic={topic}");
+    let (selector, topic) = ("%7Ba%7Db".repeat(160), "b".repeat(3_200));
+    let target = format!("{MATCH}?selector={selector}&topic={topic}");
     let began = std::time::Instant::now();
     assert_eq!(ask(&hub, "GET", &target, "").status, 200);
     assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());

@@ -44,7 +44,7 @@ pub struct Options {
     /// `off` for none [default: :80]
     #[arg(long, env = "ACME_HTTP_ADDR", value_name = "ADDRESS", help_heading = LISTENING)]
     pub acme_http_addr: Option<String>,
-    /// Demo mode: port 3000, a development key that everybody knows, anonymous subscribers. Never in production
+    /// Demo mode: a debugger at /, port 3000, a development key that everybody knows, anonymous subscribers. Never in production
     #[arg(long, env = "DEMO", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LISTENING)]
     pub demo: Option<String>,
     /// As DEMO, and logs at the level debug, the contents of updates included

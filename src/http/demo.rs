@@ -16,7 +16,9 @@ use crate::http::demo::debugger::Debugger;
 use crate::http::request::{Method, Request};
 use crate::http::response::Response;
 use crate::http::status::Status;
-use crate::limits::{DEMO_COOKIE_BYTES_MAX, DEMO_TARGET_BYTES_MAX, MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX};
+use crate::limits::{
+    DEMO_COOKIE_BYTES_MAX, DEMO_TARGET_BYTES_MAX, MATCH_STEPS_MAX, MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX,
+};
 use crate::protocol::form::FormError;
 use crate::protocol::grant::Authorization;
 use crate::protocol::names::{DEMO_PATH, MATCH_PATH};
@@ -49,6 +51,8 @@ pub enum DemoError {
     Topics,
     /// A `topic` is empty, or longer than [`SELECTOR_BYTES_MAX`].
     Topic,
+    /// The topics are so long that the selector would take more than [`MATCH_STEPS_MAX`].
+    TooManySteps,
 }
 
 impl Demo {
@@ -115,6 +119,9 @@ impl fmt::Display for DemoError {
             Self::Topics => write!(f, "Expected 1 to {MATCH_TOPICS_MAX} \"topic\" parameters."),
             Self::Topic => {
                 write!(f, "A \"topic\" parameter is empty, or longer than {SELECTOR_BYTES_MAX} bytes.")
+            }
+            Self::TooManySteps => {
+                write!(f, "Selector and topics are too long together: more than {MATCH_STEPS_MAX} steps.")
             }
         }
     }

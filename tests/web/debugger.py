@@ -348,6 +348,30 @@ def a_hub_that_authorizes_by_targets_has_targets(page, targets):
     page.click("#unsubscribe")
 
 
+def a_hub_tells_who_is_subscribed(page, binary):
+    try:
+        hub = Hub(binary, DB_PATH=":memory:", SUBSCRIPTIONS="1")
+    except AssertionError:
+        print("active subscriptions: only against what the protocol says, this version has none")
+        return
+    try:
+        page.open(hub.url)
+        page.eval("document.getElementById('builder').open = true")
+        page.click("#builder-form button[type=submit]")
+        page.until_text("#builder-result", "Signed.")
+        subscribe(page)
+        page.click("#watch")
+        page.until_text("#subscribers", BOOKS)
+        # Its own subscription, which began behind the list.
+        page.until_text("#subscribers", "/.well-known/mercure/subscriptions{/topic}{/subscriber}")
+        page.click("#unsubscribe")
+        page.until("the end of one", f"return !document.getElementById('subscribers').textContent.includes({json.dumps(BOOKS)})")
+        page.until_text("#subscriptions-result", "Watching. 1 now.")
+        page.click("#unwatch")
+    finally:
+        hub.kill()
+
+
 def what_the_playground_reflects_does_nothing(page, hub):
     for name in ("x.html", "x.svg", "x.xhtml"):
         script = "<svg xmlns='http://www.w3.org/2000/svg'><script>document.title = 'run'; document.cookie = 'run=1'</script></svg>"
@@ -443,6 +467,7 @@ def flows(page, hub, other, friend, targets, fake, shots):
     it_fits_every_screen(page, shots)
     settings_outlive_the_page_and_the_secret_does_not(page, hub)
     a_hub_that_authorizes_by_targets_has_targets(page, targets)
+    a_hub_tells_who_is_subscribed(page, hub.binary)
     page.check_log()
     what_the_playground_reflects_does_nothing(page, hub)
     page.check_log()

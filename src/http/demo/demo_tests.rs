@@ -139,8 +139,10 @@ fn the_matcher_is_bounded_and_says_by_what() {
     let many = format!("selector=a{}", "&topic=a".repeat(MATCH_TOPICS_MAX + 1));
     let long = format!("selector=a&topic={}", "a".repeat(SELECTOR_BYTES_MAX + 1));
     let wide = format!("selector=%7B/{}a%7D&topic=a", "a,".repeat(2_000));
+    let dear = format!("selector={}&topic={}", "{a}b".repeat(800), "b".repeat(4_000));
     for (query, error) in [
         ("", DemoError::Selectors),
+        (dear.as_str(), DemoError::TooManySteps),
         ("topic=a", DemoError::Selectors),
         ("selector=a&selector=b&topic=a", DemoError::Selectors),
         ("selector=&topic=a", DemoError::Selector(SelectorError::Empty)),
@@ -153,7 +155,12 @@ fn the_matcher_is_bounded_and_says_by_what() {
         assert_eq!(refused(query), error);
         assert_eq!(error.to_response().status(), Status::BadRequest);
     }
-    let told = [(DemoError::Topics, "100"), (DemoError::Topic, "4096"), (DemoError::TargetTooLong, "16384")];
+    let told = [
+        (DemoError::Topics, "100"),
+        (DemoError::Topic, "4096"),
+        (DemoError::TooManySteps, "1048576"),
+        (DemoError::TargetTooLong, "16384"),
+    ];
     for (error, bound) in told {
         assert!(error.to_string().contains(bound), "{error}");
     }

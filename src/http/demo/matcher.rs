@@ -7,7 +7,7 @@ use super::{DemoError, check_target};
 use crate::http::request::Request;
 use crate::http::response::{HeaderValue, Response};
 use crate::http::status::Status;
-use crate::limits::{MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX};
+use crate::limits::{MATCH_STEPS_MAX, MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX};
 use crate::protocol::form;
 use crate::protocol::names::{PARAM_SELECTOR, PARAM_TOPIC};
 use crate::protocol::selector::Selector;
@@ -32,6 +32,10 @@ pub(super) fn answer(request: &Request<'_>) -> Result<Response, DemoError> {
     let selector = Selector::parse(selector).map_err(DemoError::Selector)?;
     if topics.is_empty() || topics.len() > MATCH_TOPICS_MAX {
         return Err(DemoError::Topics);
+    }
+    let bytes: usize = topics.iter().map(|topic| topic.len()).sum();
+    if (selector.weight() as usize).saturating_mul(bytes) > MATCH_STEPS_MAX {
+        return Err(DemoError::TooManySteps);
     }
     let matched: Vec<Value> =
         topics.iter().map(|topic| json!({ "topic": topic, "matches": selector.matches(topic) })).collect();
