@@ -208,7 +208,6 @@ impl Hub {
             let gate = settings.gate.clone();
             let (librarian, desk) = librarian::open(Arc::clone(&reader), Arc::clone(&bells[number]));
             start_thread(&format!("librarian-{number}"), reports, move || desk.run())?;
-            let shard_settings = settings.shard;
             let parts = PartsSeed {
                 number: number as u16,
                 entrance,
@@ -227,8 +226,8 @@ impl Hub {
                 quotas: quotas.clone(),
                 meters: Meters::new(Arc::clone(&boards[number])),
             };
-            let newest = Arc::clone(&newest);
-            let make = move || parts.grow(gate, shard_settings, &newest);
+            let (newest, shard) = (Arc::clone(&newest), settings.shard);
+            let make = move || parts.grow(gate, shard, &newest);
             executors.push(start_shard(number, settings.cpus[number], make, reports)?);
         }
         for (number, source) in settings.key_sets.iter().enumerate() {
