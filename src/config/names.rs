@@ -15,7 +15,7 @@ pub(super) fn set_but_unsupported(environment: &[(String, String)]) -> Vec<(&'st
         let (name, off) = UNSUPPORTED.iter().find(|(known, _)| known == name)?;
         let values = match off {
             [] => "nothing".to_owned(),
-            off => format!("nothing or {}", off.join(" or ")),
+            off => format!("nothing, {}", off.join(" or ")),
         };
         let expected = format!("{values}: {name} is not supported by this version");
         (!off.contains(&value.as_str())).then(|| (*name, value.clone(), expected))
@@ -42,13 +42,24 @@ pub(super) fn misspelled(environment: &[(String, String)]) -> Vec<String> {
     };
     let mut warnings = Vec::new();
     for (name, _) in environment.iter().filter(|(name, _)| !ours.contains(name)) {
-        let prefixed = name.strip_prefix("MERCURE_");
-        let Some((distance, known)) = nearest(prefixed.unwrap_or(name)) else { continue };
+        if let Some(rest) = name.strip_prefix("MERCURE_") {
+            warnings.push(of_another_hub(name, rest, &ours));
+            continue;
+        }
+        let Some((distance, known)) = nearest(name) else { continue };
         let length = name.len().min(known.len());
-        let is_near = length >= LENGTH_MIN && distance <= if length < LENGTH_FOR_TWO { 1 } else { 2 };
-        if prefixed.is_some() || is_near {
+        if length >= LENGTH_MIN && distance <= if length < LENGTH_FOR_TWO { 1 } else { 2 } {
             warnings.push(format!("unknown variable {name}; did you mean {known}?"));
         }
     }
     warnings
+}
+
+/// The warning for a variable of the reference hub; `rest` is what follows the prefix. Some are ours without it, or with a longer end.
+fn of_another_hub(name: &str, rest: &str, ours: &[String]) -> String {
+    let same = ours.iter().filter(|known| !rest.is_empty() && known.starts_with(rest));
+    match same.min_by_key(|known| known.len()) {
+        Some(known) => format!("unknown variable {name}; did you mean {known}?"),
+        None => format!("unknown variable {name}: it is of another hub, and does nothing here"),
+    }
 }
