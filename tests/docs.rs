@@ -1,7 +1,7 @@
 //! Goal: what `docs/` says of the settings and quotes of the hub is what the code says. Method: `docs/configuration.md` holds
 //! blocks between `<!-- begin: NAME -->` and `<!-- end: NAME -->`, which are rendered here from the declarations of the settings, from
 //! what the reader of the settings answers to nonsense, and from the binary, and compared. `UPDATE_DOCS=1` writes them anew. What
-//! `docs/troubleshooting.md` quotes has to be in the sources.
+//! `docs/troubleshooting.md` quotes has to be in the sources, and what `docs/migration.md` names has to be a setting.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -205,4 +205,28 @@ fn what_the_page_on_troubles_quotes_is_what_the_hub_says() {
     }
     assert!(unknown.is_empty(), "docs/troubleshooting.md quotes what no source says: {unknown:#?}");
     assert!(count > 80, "the page quotes the hub: {count}");
+}
+
+/// What the page on migration calls a setting of ours is one.
+#[test]
+fn the_page_on_migration_names_settings_that_there_are() {
+    let names: Vec<_> = settings().iter().map(variable).chain(["SUBSCRIPTIONS".to_owned()]).collect();
+    let page = read("docs/migration.md");
+    let (mut count, mut is_table) = (0, false);
+    for row in page.lines() {
+        is_table = row.starts_with("| there | here |") || (is_table && row.starts_with('|'));
+        let Some(ours) = row.split('|').nth(2).filter(|_| is_table) else { continue };
+        for code in ours.split('`').skip(1).step_by(2) {
+            for word in code.split(' ').filter_map(|word| word.split('=').next()) {
+                if !word.starts_with('_')
+                    && word.len() > 3
+                    && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+                {
+                    assert!(names.iter().any(|name| name == word), "docs/migration.md: {word} is no setting");
+                    count += 1;
+                }
+            }
+        }
+    }
+    assert!(count > 40, "the page names settings: {count}");
 }
