@@ -23,8 +23,8 @@ pub(super) fn set_but_unsupported(environment: &[(String, String)]) -> Vec<(&'st
     .collect()
 }
 
-/// One warning for each variable that looks like a misspelled setting.
-pub(super) fn misspelled(environment: &[(String, String)]) -> Vec<String> {
+/// One warning for each variable that looks like a misspelled setting, or like one of the reference hub.
+pub fn misspelled(environment: &[(String, String)]) -> Vec<String> {
     /// A shorter name is near too many others, and of two mistakes in a name only a long one is left recognizable:
     /// DB_PASS is not a DB_PATH.
     const LENGTH_MIN: usize = 6;
