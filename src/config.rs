@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use effective::{Effective, Source};
+pub use names::misspelled;
 pub use options::Options;
 
 use crate::history::memory::MemoryHistory;
@@ -124,7 +125,7 @@ impl Config {
         let mut reader = Reader { surroundings, mistakes: Vec::new(), warnings: Vec::new() };
         let config = reader.read(options);
         let Reader { mistakes, mut warnings, .. } = reader;
-        warnings.extend(names::misspelled(surroundings.environment));
+        warnings.extend(misspelled(surroundings.environment));
         match config {
             Some(config) if mistakes.is_empty() => Ok(Self { warnings, ..config }),
             _ => Err(mistakes),

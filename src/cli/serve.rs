@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use petasos::config::{Config, Mistake, Options, Surroundings};
+use petasos::config::{Config, Mistake, Options, Surroundings, misspelled};
 use petasos::runtime::{self, host};
 use tracing::{error, info, warn};
 
@@ -37,6 +37,8 @@ pub(super) fn with_surroundings<T>(
     read(options, &surroundings).map_err(|mistakes| {
         complain(format_args!("{} in the settings:", count(mistakes.len(), "mistake")));
         mistakes.iter().for_each(|mistake| complain(format_args!("  {mistake}")));
+        // What is missing may be there under another name.
+        misspelled(&environment).iter().for_each(|warning| complain(format_args!("  {warning}")));
         ExitCode::from(USAGE)
     })
 }
