@@ -16,10 +16,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use effective::{Effective, Source};
+pub use names::misspelled;
 pub use options::Options;
 
-use crate::history::Retention;
-use crate::history::redb::HistorySync;
+use crate::history::memory::MemoryHistory;
+use crate::history::redb::{HistorySync, OpenError, RedbHistory};
+use crate::history::{History, Retention};
 use crate::http::cors::{Cors, OriginList};
 use crate::http::demo::Demo;
 use crate::hub::gate::GateSettings;
@@ -50,7 +52,7 @@ pub struct Surroundings<'w> {
     pub read_file: &'w dyn Fn(&str) -> std::io::Result<String>,
     /// The cores this process may run on.
     pub cpus: &'w [usize],
-    /// The environment, for the settings of other versions and for misspelled names.
+    /// The environment, for misspelled names.
     pub environment: &'w [(String, String)],
 }
 
@@ -123,14 +125,24 @@ impl Config {
     /// Every [`Mistake`] there is.
     pub fn read(options: &Options, surroundings: &Surroundings<'_>) -> Result<Self, Vec<Mistake>> {
         let mut reader = Reader { surroundings, mistakes: Vec::new(), warnings: Vec::new() };
-        reader.refuse_other_versions();
         let config = reader.read(options);
         let Reader { mistakes, mut warnings, .. } = reader;
-        warnings.extend(names::misspelled(surroundings.environment));
+        warnings.extend(misspelled(surroundings.environment));
         match config {
             Some(config) if mistakes.is_empty() => Ok(Self { warnings, ..config }),
             _ => Err(mistakes),
         }
+    }
+
+    /// Opens the history where the settings say it is.
+    ///
+    /// # Errors
+    /// The file cannot be used; the text names it.
+    pub fn open_history(&self) -> Result<Box<dyn History>, OpenError> {
+        Ok(match &self.history_file {
+            None => Box::new(MemoryHistory::new(self.retention)),
+            Some(path) => Box::new(RedbHistory::open(path, self.retention, self.history_sync)?),
+        })
     }
 
     /// Reads the settings of the size alone: whoever looks at a host need not have a key.
@@ -234,13 +246,12 @@ impl Reader<'_> {
         let access_log = self.value("ACCESS_LOG", &o.access_log, values::switch).unwrap_or(false);
         let size = self.size(o);
         let per_client = self.per_client(o);
-        move |gate, origins| {
+        move |gate: GateSettings, origins| {
             let Size { cpus, connections_max } = size?;
             Some(Settings {
                 address,
                 tls,
                 cpus,
-                gate,
                 key_sets: origins.sets,
                 key_files: origins.files,
                 shard: ShardSettings {
@@ -248,7 +259,9 @@ impl Reader<'_> {
                     dispatch_timeout_ms: write_ms,
                     subscriber_buffer_bytes: buffer.map_or(SUBSCRIBER_BUFFER_DEFAULT, |bytes| bytes as usize),
                     tail: TailBounds::default(),
+                    tells_subscriptions: gate.subscriptions,
                 },
+                gate,
                 timeouts: Timeouts { header_ms, read_ms, write_ms, response_ms },
                 drain_ms,
                 log_updates: debug,
@@ -314,6 +327,11 @@ impl Reader<'_> {
         let selectors_max =
             self.value("MAX_SELECTORS", &o.max_selectors, |text| values::number(text, 1, SELECTORS_LIMIT));
         let compress = self.value("COMPRESS", &o.compress, values::switch);
+        let subscriptions = self.value("SUBSCRIPTIONS", &o.subscriptions, values::switch).unwrap_or(false);
+        if subscriptions && authorization == Some(Authorization::Targets) {
+            let expected = "nothing or 0 with AUTHORIZATION=targets, whose tokens cannot name subscriptions";
+            self.mistake("SUBSCRIPTIONS", o.subscriptions.clone(), expected.to_owned());
+        }
         let Keys { publisher, subscriber, origins } = self.keys(o, demo);
         let authorization = authorization.unwrap_or_default();
         let cookie_name = cookie_name.unwrap_or_else(|| COOKIE_NAME.to_owned());
@@ -330,6 +348,7 @@ impl Reader<'_> {
             body_bytes_max: body_bytes_max.unwrap_or(BODY_BYTES_MAX_DEFAULT as u64),
             compress: compress.unwrap_or(true),
             demo,
+            subscriptions,
         });
         (gate, origins)
     }
@@ -371,12 +390,6 @@ impl Reader<'_> {
             cpus.truncate(shards as usize);
         }
         (!cpus.is_empty()).then_some(cpus)
-    }
-
-    fn refuse_other_versions(&mut self) {
-        for (name, value, expected) in names::set_but_unsupported(self.surroundings.environment) {
-            self.mistake(name, Some(value), expected);
-        }
     }
 
     /// Reads one value; nothing when it is not given, and when it is wrong. An empty one counts as not given.

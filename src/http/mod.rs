@@ -13,6 +13,7 @@ pub mod cors;
 pub mod credentials;
 pub mod date;
 pub mod demo;
+pub mod etag;
 pub mod forwarded;
 pub mod frame_meter;
 pub mod head;
