@@ -21,7 +21,7 @@ use crate::limits::{
 };
 use crate::protocol::form::FormError;
 use crate::protocol::grant::Authorization;
-use crate::protocol::names::{DEMO_PATH, MATCH_PATH};
+use crate::protocol::names::{DEMO_PATH, MATCH_PATH, MATCH_PATH_2019};
 use crate::protocol::selector::SelectorError;
 
 /// The resources of demo mode.
@@ -67,7 +67,8 @@ impl Demo {
         request: &Request<'_>,
         negotiated: Negotiated,
     ) -> Option<Result<Response, DemoError>> {
-        let (is_matcher, is_playground) = (request.path == MATCH_PATH, request.path.starts_with(DEMO_PATH));
+        let is_matcher = matches!(request.path, MATCH_PATH | MATCH_PATH_2019);
+        let is_playground = request.path.starts_with(DEMO_PATH);
         if !(is_matcher || is_playground || request.path == "/") {
             return None;
         }

@@ -17,6 +17,8 @@ pub const READY_PATH: &str = "/readyz";
 pub const DEMO_PATH: &str = "/demo/";
 /// The matcher over HTTP (demo mode).
 pub const MATCH_PATH: &str = "/.well-known/mercure/match";
+/// The same below the hub's path of 2019.
+pub const MATCH_PATH_2019: &str = "/hub/match";
 
 /// Subscription and publication: a topic selector, or a topic.
 pub const PARAM_TOPIC: &str = "topic";

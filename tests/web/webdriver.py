@@ -3,10 +3,8 @@
 import base64
 import hashlib
 import hmac
-import http.server
 import json
 import os
-import re
 import subprocess
 import threading
 import time
@@ -173,53 +171,3 @@ class Hub:
         with urllib.request.urlopen(urllib.request.Request(self.url + ".well-known/mercure", body, headers)) as response:
             return response.read().decode()
 
-
-class Fake:
-    """What a hub with `SUBSCRIPTIONS=1` answers, by the text of the protocol (section 7), to pages of every origin."""
-
-    def __init__(self):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def log_message(self, *_):
-                pass
-
-            def do_OPTIONS(self):
-                self.begin("text/plain", 204)
-
-            def do_GET(self):
-                collection = re.search(r"/\.well-known/mercure/subscriptions$", self.path)
-                if collection:
-                    document = {"id": "/.well-known/mercure/subscriptions", "type": "Subscriptions", "lastEventID": "urn:one",
-                                "subscriptions": [subscription("one", True)]}
-                    self.begin("application/ld+json")
-                    self.wfile.write(json.dumps(document).encode())
-                    return
-                check(self.headers["Last-Event-ID"], "urn:one")
-                self.begin("text/event-stream")
-                events = [subscription("two", True), subscription("three", True), subscription("one", False)]
-                for number, event in enumerate(events):
-                    self.wfile.write(f"id: urn:{number}\ndata: {json.dumps(event)}\n\n".encode())
-                    self.wfile.flush()
-                ended.wait()
-
-            def begin(self, media_type, status=200):
-                self.send_response(status)
-                self.send_header("Content-Type", media_type)
-                self.send_header("Access-Control-Allow-Origin", "*")
-                self.send_header("Access-Control-Allow-Headers", "authorization, last-event-id")
-                self.end_headers()
-
-        def subscription(name, active):
-            topic = f"https://example.com/{name}"
-            path = "/.well-known/mercure/subscriptions/" + urllib.parse.quote(topic, "") + "/urn%3Auuid%3A" + name
-            return {"@context": "https://mercure.rocks/", "id": path, "type": "Subscription", "topic": topic,
-                    "subscriber": "urn:uuid:" + name, "active": active, "payload": {"name": "Zoë"}}
-
-        ended = self.ended = threading.Event()
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def kill(self):
-        self.ended.set()
-        self.server.shutdown()

@@ -1,5 +1,7 @@
 //! What demo mode answers, field by field (PROTOCOL section 9).
 
+use base64::Engine as _;
+
 use super::*;
 use crate::http::request::{Scheme, Version};
 
@@ -117,6 +119,7 @@ fn the_matcher_answers_for_each_topic() {
     let response = get(MATCH_PATH, Some(query));
     assert_eq!(all(&response, "Content-Type"), ["application/json"]);
     let document: serde_json::Value = serde_json::from_slice(response.body().expect("a body")).expect("JSON");
+    assert_eq!(get(MATCH_PATH_2019, Some(query)), response);
     let expected = serde_json::json!({
         "selector": "https://e.x/{id}",
         "kind": "template",
@@ -185,7 +188,6 @@ fn the_debugger_runs_its_own_script_and_no_other() {
     {
         assert_eq!((page.matches("<script").count(), page.matches(end).count()), (1, 1));
         let content = page.split_once(tag).and_then(|(_, rest)| rest.split_once(end)).expect("an element").0;
-        use base64::Engine as _;
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content.as_bytes());
         let hash = base64::engine::general_purpose::STANDARD.encode(digest);
         assert!(policy.contains(&format!("{directive} 'sha256-{hash}'")), "{directive}");

@@ -22,11 +22,18 @@ const POLICY: &str =
 /// What would end a `Link` target, or is not ASCII.
 const LINK: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
 
+/// What a URL asks for.
+struct Asked<'a> {
+    body: Cow<'a, str>,
+    /// Not empty, and fit for a cookie.
+    jwt: Option<Cow<'a, str>>,
+}
+
 /// The answer to a `GET` or `HEAD`.
 pub(super) fn answer(request: &Request<'_>, cookie_name: &str) -> Result<Response, DemoError> {
     check_target(request)?;
-    let (body, jwt) = read(request.query.unwrap_or_default())?;
-    let body = body.unwrap_or_default().into_owned().into_bytes();
+    let Asked { body, jwt } = read(request.query.unwrap_or_default())?;
+    let body = body.into_owned().into_bytes();
     let mut response = Response::with_body(Status::Ok, media_type(request.path), body);
     let target = match request.query {
         Some(query) => format!("{}?{query}", request.path),
@@ -43,7 +50,7 @@ pub(super) fn answer(request: &Request<'_>, cookie_name: &str) -> Result<Respons
 }
 
 /// `body` and `jwt`, the first of each; an empty `jwt` is none.
-fn read(query: &str) -> Result<(Option<Cow<'_, str>>, Option<Cow<'_, str>>), DemoError> {
+fn read(query: &str) -> Result<Asked<'_>, DemoError> {
     let (mut body, mut jwt) = (None, None);
     for field in form::fields(query.as_bytes()) {
         let (name, value) = field.map_err(DemoError::Form)?;
@@ -57,7 +64,7 @@ fn read(query: &str) -> Result<(Option<Cow<'_, str>>, Option<Cow<'_, str>>), Dem
     match &jwt {
         Some(jwt) if !jwt.bytes().all(is_cookie_octet) => Err(DemoError::NoCookie),
         Some(jwt) if jwt.len() > DEMO_COOKIE_BYTES_MAX => Err(DemoError::CookieTooLong),
-        _ => Ok((body, jwt)),
+        _ => Ok(Asked { body: body.unwrap_or_default(), jwt }),
     }
 }
 
