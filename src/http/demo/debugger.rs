@@ -45,8 +45,7 @@ impl Debugger {
             .replace("{{script}}", SCRIPT);
         let policy = format!(
             "default-src 'none'; script-src '{}'; style-src '{}'; img-src data:; connect-src http: https:; \
-             base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
-             require-trusted-types-for 'script'; trusted-types 'none'",
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
             source(SCRIPT),
             source(STYLE)
         );
