@@ -406,7 +406,7 @@ async function listSubscriptions() {
 const watcher = new Stream(listSubscriptions, {
     state(name, detail) {
         $('unwatch').disabled = name === 'idle' || name === 'closed';
-        const text = {idle: '', connecting: '…', open: `Watching. ${subscribers.size} now.`}[name] ?? `${STATES[name]}: ${detail}`;
+        const text = {idle: '', connecting: '…', closed: detail, open: `Watching. ${subscribers.size} now.`}[name] ?? `${STATES[name]}: ${detail}`;
         say('subscriptions-result', {open: 'good', closed: 'bad', reconnecting: 'bad'}[name] ?? '', text);
     },
     event({data}) {
