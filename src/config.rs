@@ -3,6 +3,7 @@
 //! Every mistake is found before anything starts, and all of them are listed. Invariants: units are converted here, once;
 //! a secret is never part of a message; a setting that this version does not have is refused, not ignored.
 
+mod effective;
 mod keys;
 mod names;
 mod options;
@@ -12,6 +13,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use effective::{Effective, Source};
 pub use options::Options;
 
 use crate::history::Retention;
@@ -23,7 +25,8 @@ use crate::hub::tail::TailBounds;
 use crate::limits::{BODY_BYTES_MAX_DEFAULT, SELECTORS_MAX_DEFAULT, SUBSCRIBER_BUFFER_DEFAULT};
 use crate::protocol::grant::Authorization;
 use crate::protocol::names::COOKIE_NAME;
-use crate::runtime::{Files, Settings, Timeouts};
+use crate::runtime::{Files, KeySetSource, Settings, Timeouts};
+use keys::Keys;
 
 /// The key of demo mode. Everybody knows it.
 pub const DEMO_KEY: &str = "!ChangeThisMercureHubJWTSecretKey!";
@@ -34,6 +37,8 @@ pub const DB_PATH_DEFAULT: &str = "updates.db";
 /// Largest `MAX_BODY_SIZE`: frames are counted with it in mind.
 const BODY_BYTES_LIMIT: u64 = 256 << 20;
 const SUBSCRIBER_BUFFER_RANGE: (u64, u64) = (4 << 10, 1 << 30);
+/// Elsewhere a probability; here any value but 0 means the same.
+const CLEANUP_FREQUENCY_DEFAULT: f64 = 0.3;
 const SELECTORS_LIMIT: u64 = crate::limits::FORM_FIELDS_MAX as u64;
 
 /// What the settings are read in.
@@ -56,6 +61,10 @@ pub struct Config {
     pub history_sync: HistorySync,
     /// What the history keeps.
     pub retention: Retention,
+    /// `HISTORY_CLEANUP_FREQUENCY`; 0 is the one value that makes a difference, and [`Self::retention`] has it already.
+    pub cleanup_frequency: f64,
+    /// `DEMO`, or `DEBUG`, which is that too.
+    pub demo: bool,
     /// `LOG_LEVEL`.
     pub log_level: tracing::Level,
     /// `LOG_FORMAT`.
@@ -80,6 +89,8 @@ pub enum LogFormat {
     Text,
     /// A JSON object on each line.
     Json,
+    /// The same, with the fields that Fluentd expects.
+    Fluentd,
 }
 
 /// One mistake in the settings.
@@ -147,8 +158,11 @@ impl Reader<'_> {
         if debug {
             self.warnings.push("the contents of updates are logged (DEBUG)".to_owned());
         }
-        let gate = self.gate(o, demo);
-        let retention = self.retention(o);
+        let (gate, key_sets) = self.gate(o, demo);
+        let cleanup_frequency =
+            self.value("HISTORY_CLEANUP_FREQUENCY", &o.history_cleanup_frequency, values::frequency);
+        let cleanup_frequency = cleanup_frequency.unwrap_or(CLEANUP_FREQUENCY_DEFAULT);
+        let retention = self.retention(o, cleanup_frequency);
         let settings = self.settings(o, demo, debug);
         let log_level = self.value("LOG_LEVEL", &o.log_level, |text| {
             let known = ["error", "warn", "info", "debug", "trace"].contains(&text);
@@ -157,8 +171,8 @@ impl Reader<'_> {
         let log_format = self.value("LOG_FORMAT", &o.log_format, |text| match text {
             "TEXT" => Ok(LogFormat::Text),
             "JSON" => Ok(LogFormat::Json),
-            "FLUENTD" => Err("TEXT or JSON: FLUENTD is not supported by this version".to_owned()),
-            _ => Err("TEXT or JSON".to_owned()),
+            "FLUENTD" => Ok(LogFormat::Fluentd),
+            _ => Err("TEXT, JSON or FLUENTD".to_owned()),
         });
         let history_sync = self.value("HISTORY_SYNC", &o.history_sync, |text| match text {
             "always" => Ok(HistorySync::Always),
@@ -167,12 +181,14 @@ impl Reader<'_> {
             _ => Err("always, interval or never".to_owned()),
         });
         let default_level = if debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
-        let settings = settings(gate?)?;
+        let settings = settings(gate?, key_sets)?;
         let path = o.db_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(DB_PATH_DEFAULT);
         Some(Config {
             history_file: (path != MEMORY).then(|| path.into()),
             history_sync: history_sync.unwrap_or_default(),
             retention,
+            cleanup_frequency,
+            demo,
             settings,
             log_level: log_level.unwrap_or(default_level),
             log_format: log_format.unwrap_or(LogFormat::Text),
@@ -186,7 +202,7 @@ impl Reader<'_> {
         o: &Options,
         demo: bool,
         debug: bool,
-    ) -> impl FnOnce(GateSettings) -> Option<Settings> + use<> {
+    ) -> impl FnOnce(GateSettings, Vec<KeySetSource>) -> Option<Settings> + use<> {
         let tls = self.tls(o);
         let default_port = match &tls {
             _ if demo => 3_000,
@@ -202,28 +218,35 @@ impl Reader<'_> {
         let header_ms = duration_ms("HEADER_TIMEOUT", &o.header_timeout, 10_000);
         let read_ms = duration_ms("READ_TIMEOUT", &o.read_timeout, 0);
         let write_ms = duration_ms("DISPATCH_TIMEOUT", &o.dispatch_timeout, 30_000);
+        let response_ms = duration_ms("WRITE_TIMEOUT", &o.write_timeout, 0);
         let drain_ms = duration_ms("DRAIN_TIMEOUT", &o.drain_timeout, 10_000);
         let (buffer_min, buffer_max) = SUBSCRIBER_BUFFER_RANGE;
         let buffer = self.value("SUBSCRIBER_BUFFER", &o.subscriber_buffer, |text| {
             values::bytes(text, buffer_min, buffer_max)
         });
+        let trusts_proxy =
+            self.value("USE_FORWARDED_HEADERS", &o.use_forwarded_headers, values::switch).unwrap_or(false);
+        let access_log = self.value("ACCESS_LOG", &o.access_log, values::switch).unwrap_or(false);
         let size = self.size(o);
-        move |gate| {
+        move |gate, key_sets| {
             let Size { cpus, connections_max } = size?;
             Some(Settings {
                 address,
                 tls,
                 cpus,
                 gate,
+                key_sets,
                 shard: ShardSettings {
                     heartbeat_ms,
                     dispatch_timeout_ms: write_ms,
                     subscriber_buffer_bytes: buffer.map_or(SUBSCRIBER_BUFFER_DEFAULT, |bytes| bytes as usize),
                     tail: TailBounds::default(),
                 },
-                timeouts: Timeouts { header_ms, read_ms, write_ms },
+                timeouts: Timeouts { header_ms, read_ms, write_ms, response_ms },
                 drain_ms,
                 log_updates: debug,
+                access_log,
+                trusts_proxy,
                 connections_max,
             })
         }
@@ -252,7 +275,7 @@ impl Reader<'_> {
         Some(Size { cpus: self.cpus(o)?, connections_max })
     }
 
-    fn gate(&mut self, o: &Options, demo: bool) -> Option<GateSettings> {
+    fn gate(&mut self, o: &Options, demo: bool) -> (Option<GateSettings>, Vec<KeySetSource>) {
         let authorization = self.value("AUTHORIZATION", &o.authorization, |text| match text {
             "selectors" => Ok(Authorization::Selectors),
             "targets" => Ok(Authorization::Targets),
@@ -275,22 +298,23 @@ impl Reader<'_> {
         let selectors_max =
             self.value("MAX_SELECTORS", &o.max_selectors, |text| values::number(text, 1, SELECTORS_LIMIT));
         let compress = self.value("COMPRESS", &o.compress, values::switch);
-        let (publisher_key, subscriber_key) = self.keys(o, demo);
-        Some(GateSettings {
+        let Keys { publisher, subscriber, sets } = self.keys(o, demo);
+        let gate = publisher.zip(subscriber).map(|(publisher_key, subscriber_key)| GateSettings {
             authorization: authorization.unwrap_or_default(),
             allow_anonymous,
-            publisher_key: publisher_key?,
-            subscriber_key: subscriber_key?,
+            publisher_key,
+            subscriber_key,
             cors: cors.unwrap_or_default(),
             publish_origins: publish_origins.unwrap_or_default(),
             cookie_name: cookie_name.unwrap_or_else(|| COOKIE_NAME.to_owned()),
             selectors_max: selectors_max.map_or(SELECTORS_MAX_DEFAULT, |count| count as usize),
             body_bytes_max: body_bytes_max.unwrap_or(BODY_BYTES_MAX_DEFAULT as u64),
             compress: compress.unwrap_or(true),
-        })
+        });
+        (gate, sets)
     }
 
-    fn retention(&mut self, o: &Options) -> Retention {
+    fn retention(&mut self, o: &Options, cleanup_frequency: f64) -> Retention {
         let unbounded = |text: &str| values::number(text, 0, u64::MAX);
         let retention = Retention {
             updates_max: self.value("HISTORY_SIZE", &o.history_size, unbounded).unwrap_or(0),
@@ -299,8 +323,6 @@ impl Reader<'_> {
                 .unwrap_or(0),
             age_max_ms: self.value("HISTORY_MAX_AGE", &o.history_max_age, values::age_ms).unwrap_or(0),
         };
-        let frequency =
-            self.value("HISTORY_CLEANUP_FREQUENCY", &o.history_cleanup_frequency, values::frequency);
         let in_memory = o.db_path.as_deref() == Some(MEMORY);
         if in_memory {
             self.warnings.push("the history is kept in memory: it does not survive a restart".to_owned());
@@ -311,7 +333,7 @@ impl Reader<'_> {
                 "nothing bounds the history, it grows until {place} is full: set HISTORY_SIZE, HISTORY_MAX_BYTES or \
                  HISTORY_MAX_AGE"
             ));
-        } else if frequency == Some(0.0) {
+        } else if cleanup_frequency == 0.0 {
             self.warnings.push(format!(
                 "the history is never cleaned up (HISTORY_CLEANUP_FREQUENCY=0), it grows until {place} is full"
             ));

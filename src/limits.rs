@@ -31,9 +31,27 @@ pub const HEADERS_MAX: usize = 100;
 pub const TOKEN_BYTES_MAX: usize = 16 << 10;
 /// Selectors or targets one claim may list.
 pub const GRANTS_MAX: usize = 10_000;
+/// Keys that one key set may list (`JWKS_URL`).
+pub const JWKS_KEYS_MAX: usize = 64;
+/// The document of a key set.
+pub const JWKS_BYTES_MAX: u64 = 256 << 10;
+/// How long a fetch of a key set may take, with its redirects, in milliseconds.
+pub const JWKS_FETCH_MS: u64 = 10_000;
+/// Redirects of one fetch.
+pub const JWKS_REDIRECTS_MAX: u32 = 3;
+/// How often a key set is fetched anew, in milliseconds: so long at most, a key that was withdrawn is believed.
+pub const JWKS_REFRESH_MS: u64 = 5 * 60_000;
+/// How often tokens that name unknown keys may have it fetched before that, in milliseconds.
+pub const JWKS_ASK_EVERY_MS: u64 = 60_000;
+/// How long after a fetch that failed the next one begins, in milliseconds; twice as long after each, up to
+/// [`JWKS_RETRY_MS_MAX`].
+pub const JWKS_RETRY_MS_MIN: u64 = 1_000;
+/// See [`JWKS_RETRY_MS_MIN`].
+pub const JWKS_RETRY_MS_MAX: u64 = 60_000;
 /// Verified tokens remembered by one shard.
 pub const TOKEN_CACHE_MAX: usize = 1_024;
 
+const _: () = assert!(JWKS_RETRY_MS_MIN <= JWKS_RETRY_MS_MAX && JWKS_RETRY_MS_MAX <= JWKS_REFRESH_MS);
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(TEMPLATE_STATES_MAX < SUBSCRIPTION_STATES_MAX as usize);
 const _: () = assert!(TOKEN_BYTES_MAX < TARGET_BYTES_MAX);
@@ -165,6 +183,8 @@ pub const SERVE_BYTES_MAX: usize = 64 << 10;
 pub const SERVE_TURNS_MAX: usize = 128;
 /// Bytes of a client's text that go into one line of the log.
 pub const LOGGED_TEXT_BYTES_MAX: usize = 256;
+/// Lines of one kind that each shard writes to the log in a second; it counts the others.
+pub const SAMPLED_LINES_PER_S: u32 = 100;
 /// Bytes read at once from a socket.
 pub const READ_BYTES_MAX: usize = 64 << 10;
 /// How long a stop may take beyond `DRAIN_TIMEOUT`, in milliseconds.

@@ -2,45 +2,101 @@
 //!
 //! Invariant: one event is one line. Values come from clients too, and none of them can start a line of its own.
 
+mod fluentd;
+mod journal;
+
 use std::io::{self, IsTerminal as _, Write};
 
 use petasos::config::LogFormat;
-use tracing::Level;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use petasos::runtime::ACCESS_TARGET;
+use tracing::{Level, Subscriber};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::fmt::format::{DefaultFields, JsonFields};
+use tracing_subscriber::fmt::{FormatEvent, FormatFields, MakeWriter, format, layer};
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use fluentd::Fluentd;
+use journal::Prioritized;
 
 /// Lines that wait for the writer; beyond, they are dropped rather than waited for.
 const LINES_MAX: usize = 16_384;
 
-/// Starts logging. The lines are written until the guard is dropped.
-#[must_use = "the last lines are written when the guard is dropped"]
-pub(crate) fn start(level: Level, format: LogFormat) -> WorkerGuard {
+/// The logs of a process, which are written until this is dropped.
+#[must_use = "the last lines are written when this is dropped"]
+pub(crate) struct Logs {
+    writer: Option<WorkerGuard>,
+    errors: ErrorCounter,
+}
+
+/// Starts logging. With `access_log`, the lines of the access log are written whatever the level.
+pub(crate) fn start(level: Level, format: LogFormat, access_log: bool) -> Logs {
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).lossy(true).finish(io::stderr());
+    let logs = Logs { writer: Some(guard), errors: writer.error_counter() };
     // What clients do wrong in HTTP/2 is no warning: they could fill the log with it.
     let filter = Targets::new()
         .with_target("petasos", level)
         .with_target("h2", level.min(Level::ERROR))
         .with_default(level.min(Level::WARN));
-    let registry = tracing_subscriber::registry().with(filter);
-    match format {
-        LogFormat::Text => {
-            let colors = io::stderr().is_terminal();
-            let lines = move || OneLine { out: writer.clone(), colors };
-            registry
-                .with(
-                    tracing_subscriber::fmt::layer().with_ansi(colors).with_target(false).with_writer(lines),
-                )
-                .init();
-        }
-        LogFormat::Json => {
-            let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
-            registry.with(layer.with_writer(writer)).init();
+    let filter = if access_log { filter.with_target(ACCESS_TARGET, level.max(Level::INFO)) } else { filter };
+    let is_journal = journal::is_journal(std::env::var("JOURNAL_STREAM").ok().as_deref(), io::stderr());
+    let lines = lines(format, is_journal, io::stderr().is_terminal(), writer);
+    tracing_subscriber::registry().with(filter).with(lines).init();
+    logs
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        // Everything that waits is written first.
+        drop(self.writer.take());
+        let dropped = self.errors.dropped_lines();
+        if dropped > 0 {
+            crate::cli::complain(format_args!(
+                "{dropped} lines of the log were dropped: they came faster than they could be written"
+            ));
         }
     }
-    guard
+}
+
+/// The layer that writes events in a format. The journal is told the priority of each, and keeps their time itself, which a
+/// text for people then need not hold a second time.
+fn lines<S, W>(format: LogFormat, is_journal: bool, colors: bool, out: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    W: Write + Clone + Send + Sync + 'static,
+{
+    let text = format::format().with_target(false);
+    let json = format::format().json().flatten_event(true).with_current_span(false);
+    // What is within an object is escaped as JSON has it.
+    let object = {
+        let out = out.clone();
+        move || out.clone()
+    };
+    let one_line = move || OneLine { out: out.clone(), colors };
+    let plain = DefaultFields::new;
+    match (format, is_journal) {
+        (LogFormat::Text, false) => boxed(text, plain(), colors, one_line),
+        (LogFormat::Text, true) => {
+            boxed(Prioritized::new(text.with_level(false).without_time()), plain(), false, one_line)
+        }
+        (LogFormat::Json, false) => boxed(json, JsonFields::new(), false, object),
+        (LogFormat::Json, true) => boxed(Prioritized::new(json), JsonFields::new(), false, object),
+        (LogFormat::Fluentd, false) => boxed(Fluentd, plain(), false, object),
+        (LogFormat::Fluentd, true) => boxed(Prioritized::new(Fluentd), plain(), false, object),
+    }
+}
+
+fn boxed<S, F, N, W>(format: F, fields: N, colors: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    F: FormatEvent<S, N> + Send + Sync + 'static,
+    N: for<'w> FormatFields<'w> + Send + Sync + 'static,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    layer().with_ansi(colors).fmt_fields(fields).event_format(format).with_writer(writer).boxed()
 }
 
 /// Writes each event, which comes as one buffer, as one line: control characters inside it are escaped.
@@ -97,10 +153,9 @@ mod tests {
         assert_eq!(written(false, ""), "");
     }
 
-    /// Whole events, as the formatter writes them.
-    #[test]
-    fn one_event_is_one_write() {
-        let (sender, lines) = std::sync::mpsc::channel();
+    /// Whole events, as the formats write them.
+    fn logged(format: LogFormat, is_journal: bool, event: impl FnOnce()) -> Vec<String> {
+        #[derive(Clone)]
         struct Sink(std::sync::mpsc::Sender<Vec<u8>>);
         impl Write for Sink {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -111,15 +166,57 @@ mod tests {
                 Ok(())
             }
         }
-        let writer = move || OneLine { out: Sink(sender.clone()), colors: false };
-        let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(writer);
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-            let value = "a\nb";
-            tracing::info!(%value, other = value, "message {value}");
+        let (sender, written) = std::sync::mpsc::channel();
+        let registry = tracing_subscriber::registry().with(lines(format, is_journal, false, Sink(sender)));
+        tracing::subscriber::with_default(registry, event);
+        written.try_iter().map(|bytes| String::from_utf8(bytes).expect("UTF-8")).collect()
+    }
+
+    fn event() {
+        let value = "a\nb";
+        tracing::warn!(%value, other = value, count = 3_u64, is = true, none = None::<u64>, "message {value}");
+    }
+
+    #[test]
+    fn one_event_is_one_write_and_one_line_in_every_format() {
+        for format in [LogFormat::Text, LogFormat::Json, LogFormat::Fluentd] {
+            for is_journal in [false, true] {
+                let events = logged(format, is_journal, event);
+                assert_eq!(events.len(), 1, "{events:?}");
+                assert!(events[0].ends_with('\n') && events[0].matches('\n').count() == 1, "{events:?}");
+                assert_eq!(events[0].starts_with("<4>"), is_journal, "{events:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_journal_is_told_a_priority_and_no_time() {
+        let lines = logged(LogFormat::Text, true, || {
+            tracing::error!("one");
+            tracing::info!(count = 2, "two");
+            tracing::debug!("three");
         });
-        let events: Vec<_> =
-            lines.try_iter().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect();
-        assert_eq!(events.len(), 1, "{events:?}");
-        assert!(events[0].ends_with('\n') && events[0].matches('\n').count() == 1, "{events:?}");
+        assert_eq!(lines, ["<3>one\n", "<6>two count=2\n", "<7>three\n"]);
+    }
+
+    #[test]
+    fn objects_hold_the_fields_that_their_readers_look_for() {
+        let object = |format, is_journal| -> serde_json::Value {
+            let line = logged(format, is_journal, event).concat();
+            serde_json::from_str(line.trim_start_matches("<4>")).expect("an object")
+        };
+        for is_journal in [false, true] {
+            let json = object(LogFormat::Json, is_journal);
+            assert!(json["timestamp"].is_string() && json["level"] == "WARN", "{json}");
+            let fluentd = object(LogFormat::Fluentd, is_journal);
+            assert!(fluentd["time"].as_f64().is_some_and(|time| time > 1.6e9), "{fluentd}");
+            assert_eq!(fluentd["severity"], "WARNING");
+            for object in [json, fluentd] {
+                assert_eq!(object["message"], "message a\nb", "{object}");
+                assert!(object["value"] == "a\nb" && object["other"] == "a\nb", "{object}");
+                assert!(object["count"] == 3 && object["is"] == true, "{object}");
+                assert!(object.get("none").is_none(), "{object}");
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ mod logging;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use petasos::config::Options;
 
 #[global_allocator]
@@ -27,6 +27,8 @@ struct CommandLine {
 enum Command {
     /// Run the hub (as without a command)
     Serve(Box<Options>),
+    /// Print the settings that are in force, and where each comes from
+    Config(Box<cli::config::Arguments>),
     /// Look at this host: what the hub needs of it, and what to change
     Check(Box<cli::check::Arguments>),
     /// Print a token
@@ -38,10 +40,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let line = CommandLine::parse();
+    let matches = CommandLine::command().get_matches();
+    let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match line.command {
         None => cli::serve::run(&line.options),
         Some(Command::Serve(options)) => cli::serve::run(&options),
+        Some(Command::Config(arguments)) => {
+            cli::config::run(&arguments, matches.subcommand_matches("config").unwrap_or(&matches))
+        }
         Some(Command::Check(arguments)) => cli::check::run(&arguments),
         Some(Command::Token(arguments)) => cli::token::run(&arguments),
         Some(Command::History(arguments)) => cli::history::run(&arguments),

@@ -57,6 +57,15 @@ fn version_and_help_are_told() {
     {
         assert!(help.contains(part), "{part} is not in {help}");
     }
+    for part in
+        ["Limits and timeouts:", "Cores:", "Logs:", "JWKS_URL", "USE_FORWARDED_HEADERS", "WRITE_TIMEOUT"]
+    {
+        assert!(help.contains(part), "{part} is not in {help}");
+    }
+    // What stands before the first heading is of the program, not of the hub: nothing else may be without one.
+    let ungrouped =
+        help.split("Options:").nth(1).and_then(|rest| rest.split("Listening:").next()).expect("headings");
+    assert_eq!(ungrouped.matches("--").count(), 2, "{ungrouped}");
     assert!(!help.contains("not-to-be-shown"), "{help}");
     assert_eq!(run(&["--no-such-flag"], &[]).status.code(), Some(2));
 }
@@ -193,12 +202,54 @@ fn every_mistake_in_the_settings_is_listed_and_no_secret() {
     assert!(text(&output.stderr).contains("JWT_KEY"), "{}", text(&output.stderr));
 }
 
-/// Whatever keeps a hub from starting, its log says it before the process ends, in both formats.
+#[test]
+fn config_prints_what_is_in_force_and_where_it_comes_from() {
+    let environment =
+        [("JWT_KEY", KEY), ("HEARTBEAT_INTERVAL", "30s"), ("COOKIE_NAME", ""), ("HISTORY_SIZE", "5")];
+    let output = run(&["config", "--json", "--heartbeat-interval", "90s"], &environment);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    for (name, value, source) in [
+        ("HEARTBEAT_INTERVAL", json!("1m 30s"), "flag"),
+        ("HISTORY_SIZE", json!("5"), "environment"),
+        ("COOKIE_NAME", json!("mercureAuthorization"), "default"),
+        ("ADDR", json!("[::]:80"), "default"),
+        ("CERT_FILE", json!(null), "default"),
+        ("JWT_KEY", json!("********"), "environment"),
+    ] {
+        assert_eq!(document["settings"][name], json!({ "value": value, "source": source }), "{name}");
+    }
+    assert_eq!(document["warnings"], json!([]));
+
+    let folder = std::env::temp_dir();
+    let file = folder.join(format!("petasos-config-{}", std::process::id()));
+    std::fs::write(&file, KEY).expect("a file");
+    let output = run(&["config"], &[("JWT_KEY_FILE", file.to_str().expect("UTF-8"))]);
+    std::fs::remove_file(&file).expect("removed");
+    let lines = text(&output.stdout);
+    let of = |name: &str| {
+        let line = lines.lines().find(|line| line.split(' ').next() == Some(name)).expect("a line");
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(of("JWT_KEY"), ["JWT_KEY", "file", "********"]);
+    assert_eq!(of("CERT_FILE"), ["CERT_FILE", "default", "-"]);
+    assert!(lines.contains("warning: nothing bounds the history"), "{lines}");
+    assert!(!lines.contains(KEY) && !document.to_string().contains(KEY), "{lines}");
+}
+
+#[test]
+fn config_lists_mistakes_as_a_start_does() {
+    let output = run(&["config"], &[("ADDR", "nowhere"), ("JWT_KEY", KEY)]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
+    assert!(text(&output.stderr).contains("ADDR is \"nowhere\""), "{}", text(&output.stderr));
+}
+
+/// Whatever keeps a hub from starting, its log says it before the process ends, in every format.
 #[test]
 fn a_hub_that_cannot_listen_says_why_and_exits_with_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("an address").to_string();
-    for format in ["TEXT", "JSON"] {
+    for format in ["TEXT", "JSON", "FLUENTD"] {
         let output = run(
             &["serve"],
             &[("DEMO", "1"), ("DB_PATH", ":memory:"), ("ADDR", &address), ("LOG_FORMAT", format)],

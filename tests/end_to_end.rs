@@ -126,6 +126,24 @@ fn private_updates_reach_only_those_with_a_grant_and_no_longer_than_it_lasts() {
     assert_eq!(later.ids(2), ["3", "4"], "a replay is filtered by the grant held now");
 }
 
+/// `WRITE_TIMEOUT`: nobody misses anything, since who comes back says what it has seen.
+#[test]
+fn a_stream_ends_when_its_time_is_over_and_goes_on_where_it_ended() {
+    let hub = Hub::start(&[("WRITE_TIMEOUT", "1s")]);
+    let began = Instant::now();
+    let mut streams: Vec<_> = (0..4).map(|_| hub.subscribe("topic=a")).collect();
+    hub.publish("topic=a&data=1&id=one");
+    for stream in &mut streams {
+        assert_eq!(stream.ids(1), ["one"]);
+        assert_eq!(stream.next(), None, "a clean end");
+    }
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(800), "{took:?}");
+    hub.publish("topic=a&data=2&id=two");
+    let mut again = hub.subscribe_with("topic=a", "Last-Event-ID: one\r\n");
+    assert_eq!(again.ids(1), ["two"]);
+}
+
 /// Section 4, with targets (draft-04), at the hub's 2019 URL.
 #[test]
 fn targets_decide_when_the_hub_is_told_so() {

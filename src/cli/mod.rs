@@ -1,6 +1,7 @@
 //! The commands. Exit statuses: 0 done, 1 it failed or nothing matched, 2 the call or the settings are wrong.
 
 pub(crate) mod check;
+pub(crate) mod config;
 pub(crate) mod history;
 pub(crate) mod matching;
 pub(crate) mod serve;

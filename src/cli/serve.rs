@@ -45,7 +45,7 @@ pub(super) fn with_surroundings<T>(
 }
 
 fn serve(config: Config) -> ExitCode {
-    let _guard = logging::start(config.log_level, config.log_format);
+    let _guard = logging::start(config.log_level, config.log_format, config.settings.access_log);
     let shards = config.settings.cpus.len();
     let cpus = format!("{:?}", config.settings.cpus);
     let authorization = config.settings.gate.authorization;

@@ -1,11 +1,17 @@
-//! The keys of the two roles: from their own setting, from the one for both, or from demo mode.
+//! The keys of the two roles: from their own setting, from the one for both, or from demo mode; each a key, or the address of
+//! a key set.
 
-use jsonwebtoken::Algorithm;
+use std::sync::Arc;
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use url::{Host, Url};
 
 use super::{DEMO_KEY, Options, Reader};
+use crate::hub::keys::{KeySource, SharedKeys};
 use crate::protocol::token::VerificationKey;
+use crate::runtime::KeySetSource;
 
-/// What a setting for a key holds.
+/// What the settings for a key hold.
 #[derive(Clone)]
 enum Given {
     Nothing,
@@ -13,6 +19,8 @@ enum Given {
     Wrong,
     /// The name of the setting, and the key.
     Key(&'static str, String),
+    /// The address of a key set.
+    Url(Url),
 }
 
 impl Given {
@@ -21,54 +29,77 @@ impl Given {
     }
 }
 
+/// The settings of a role, or of both: the names of its variables, and what is given.
+struct Names<'o> {
+    key: (&'static str, &'o Option<String>),
+    file: (&'static str, &'o Option<String>),
+    url: (&'static str, &'o Option<String>),
+    algorithm: (&'static str, &'o Option<String>),
+}
+
+/// The keys of the roles; nothing for one that is missing or wrong.
+pub(super) struct Keys {
+    pub(super) publisher: Option<KeySource>,
+    pub(super) subscriber: Option<KeySource>,
+    /// What has to be fetched, each address once.
+    pub(super) sets: Vec<KeySetSource>,
+}
+
 impl Reader<'_> {
-    /// The keys of publishers and of subscribers; nothing for a key that is missing or wrong.
-    pub(super) fn keys(
-        &mut self,
-        o: &Options,
-        demo: bool,
-    ) -> (Option<VerificationKey>, Option<VerificationKey>) {
-        let common = self.value("JWT_ALGORITHM", &o.jwt_algorithm, algorithm).unwrap_or(Algorithm::HS256);
-        let both = self.secret("JWT_KEY", &o.jwt_key, "JWT_KEY_FILE", &o.jwt_key_file);
-        let publisher = self.secret(
-            "PUBLISHER_JWT_KEY",
-            &o.publisher_jwt_key,
-            "PUBLISHER_JWT_KEY_FILE",
-            &o.publisher_jwt_key_file,
-        );
-        let subscriber = self.secret(
-            "SUBSCRIBER_JWT_KEY",
-            &o.subscriber_jwt_key,
-            "SUBSCRIBER_JWT_KEY_FILE",
-            &o.subscriber_jwt_key_file,
-        );
-        let publisher_algorithm =
-            self.value("PUBLISHER_JWT_ALGORITHM", &o.publisher_jwt_algorithm, algorithm).unwrap_or(common);
-        let subscriber_algorithm =
-            self.value("SUBSCRIBER_JWT_ALGORITHM", &o.subscriber_jwt_algorithm, algorithm).unwrap_or(common);
-        let (mut publisher, mut subscriber) = (publisher.or(&both), subscriber.or(&both));
-        if demo && [&publisher, &subscriber].into_iter().any(|given| matches!(given, Given::Nothing)) {
+    /// The keys of publishers and of subscribers.
+    pub(super) fn keys(&mut self, o: &Options, demo: bool) -> Keys {
+        let [both, publisher, subscriber] = names(o);
+        let given = [&both, &publisher, &subscriber].map(|names| self.given(names));
+        let algorithms = [&both, &publisher, &subscriber]
+            .map(|names| self.value(names.algorithm.0, names.algorithm.1, algorithm));
+        let [for_both, for_publisher, for_subscriber] = given;
+        let (mut for_publisher, mut for_subscriber) =
+            (for_publisher.or(&for_both), for_subscriber.or(&for_both));
+        if demo && [&for_publisher, &for_subscriber].into_iter().any(|given| matches!(given, Given::Nothing))
+        {
             self.warnings.push("tokens are verified with the demo key, which everybody knows".to_owned());
             let demo_key = Given::Key("JWT_KEY", DEMO_KEY.to_owned());
-            (publisher, subscriber) = (publisher.or(&demo_key), subscriber.or(&demo_key));
+            (for_publisher, for_subscriber) = (for_publisher.or(&demo_key), for_subscriber.or(&demo_key));
         }
-        (
-            self.key("PUBLISHER_JWT_KEY", publisher, publisher_algorithm),
-            self.key("SUBSCRIBER_JWT_KEY", subscriber, subscriber_algorithm),
-        )
+        let [common, own_publisher, own_subscriber] = algorithms;
+        let mut sets = Vec::new();
+        let publisher = self.source(&publisher, for_publisher, (own_publisher, common), &mut sets);
+        let subscriber = self.source(&subscriber, for_subscriber, (own_subscriber, common), &mut sets);
+        Keys { publisher, subscriber, sets }
     }
 
-    fn key(&mut self, name: &'static str, given: Given, algorithm: Algorithm) -> Option<VerificationKey> {
-        let (source, text) = match given {
-            Given::Key(source, text) => (source, text),
-            Given::Wrong => return None,
+    /// What a role's tokens are verified with. The algorithms are those of its own setting and of the one for both roles.
+    fn source(
+        &mut self,
+        names: &Names<'_>,
+        given: Given,
+        (own, common): (Option<Algorithm>, Option<Algorithm>),
+        sets: &mut Vec<KeySetSource>,
+    ) -> Option<KeySource> {
+        match given {
+            Given::Wrong => None,
             Given::Nothing => {
-                let expected = "a key in JWT_KEY (for both roles) or here; `openssl rand -base64 48` makes one. \
-                                To try the hub, start it with DEMO=1";
-                self.mistake(name, None, expected.to_owned());
-                return None;
+                let expected = "a key in JWT_KEY (for both roles) or here, or the address of a key set in JWKS_URL; \
+                                `openssl rand -base64 48` makes a key. To try the hub, start it with DEMO=1";
+                self.mistake(names.key.0, None, expected.to_owned());
+                None
             }
-        };
+            Given::Key(source, text) => self.key(source, &text, own.or(common).unwrap_or(Algorithm::HS256)),
+            Given::Url(url) => {
+                let is_public = |algorithm: &Algorithm| algorithm.family() != AlgorithmFamily::Hmac;
+                if own.is_some_and(|own| !is_public(&own)) {
+                    let expected = "an algorithm with a public key: no shared secret is taken from a key set";
+                    self.mistake(names.algorithm.0, names.algorithm.1.clone(), expected.to_owned());
+                    return None;
+                }
+                // A common one with a shared secret is that of the other role's key.
+                let only = own.or(common.filter(is_public));
+                Some(KeySource::Fetched(shared(url, only, sets)))
+            }
+        }
+    }
+
+    fn key(&mut self, source: &'static str, text: &str, algorithm: Algorithm) -> Option<KeySource> {
         match VerificationKey::new(algorithm, text.as_bytes()) {
             Ok(key) => {
                 let warning =
@@ -76,7 +107,7 @@ impl Reader<'_> {
                 if key.is_short() && !self.warnings.contains(&warning) {
                     self.warnings.push(warning);
                 }
-                Some(key)
+                Some(KeySource::Fixed(key))
             }
             Err(error) => {
                 let expected = format!("a key for {algorithm:?}: {error}");
@@ -90,32 +121,92 @@ impl Reader<'_> {
         }
     }
 
-    /// A key as text, from its variable or from its file.
-    fn secret(
-        &mut self,
-        name: &'static str,
-        given: &Option<String>,
-        file_name: &'static str,
-        file: &Option<String>,
-    ) -> Given {
-        let given = given.as_deref().filter(|text| !text.is_empty());
-        let file = file.as_deref().filter(|text| !text.is_empty());
-        match (given, file) {
-            (Some(_), Some(path)) => {
-                self.mistake(file_name, Some(path.to_owned()), format!("{name} or {file_name}, not both"));
-                Given::Wrong
-            }
-            (Some(text), None) => Given::Key(name, text.to_owned()),
-            (None, Some(path)) => match (self.surroundings.read_file)(path) {
-                Ok(text) => Given::Key(file_name, text.trim_end_matches(['\r', '\n']).to_owned()),
+    /// A key as text, from its variable or from its file, or the address of a key set: one of the three.
+    fn given(&mut self, names: &Names<'_>) -> Given {
+        let set = |(name, value): (&'static str, &Option<String>)| {
+            value.clone().filter(|text| !text.is_empty()).map(|text| (name, text))
+        };
+        match (set(names.key), set(names.file), set(names.url)) {
+            (None, None, None) => Given::Nothing,
+            (Some((name, text)), None, None) => Given::Key(name, text),
+            (None, Some((name, path)), None) => match (self.surroundings.read_file)(&path) {
+                Ok(text) => Given::Key(name, text.trim_end_matches(['\r', '\n']).to_owned()),
                 Err(error) => {
-                    let expected = format!("a file that can be read: {error}");
-                    self.mistake(file_name, Some(path.to_owned()), expected);
+                    self.mistake(name, Some(path), format!("a file that can be read: {error}"));
                     Given::Wrong
                 }
             },
-            (None, None) => Given::Nothing,
+            (None, None, Some((name, text))) => self.url(name, &text),
+            (key, file, url) => {
+                let both: Vec<_> = [key, file, url].into_iter().flatten().map(|(name, _)| name).collect();
+                self.mistake(both[1], None, format!("{}, not both", both.join(" or ")));
+                Given::Wrong
+            }
         }
+    }
+
+    /// The address of a key set. One with a password is not repeated in the message.
+    fn url(&mut self, name: &'static str, text: &str) -> Given {
+        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let Some(url) = url.filter(|url| url.host().is_some() && url.fragment().is_none()) else {
+            let expected = "an address such as https://issuer.example/.well-known/jwks.json";
+            // What cannot be read may hold a password.
+            let value = (!text.contains('@')).then(|| text.to_owned());
+            self.mistake(name, value, expected.to_owned());
+            return Given::Wrong;
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            self.mistake(name, None, "an address without a user and a password".to_owned());
+            return Given::Wrong;
+        }
+        if url.scheme() == "http" && !is_this_host(&url) {
+            self.warnings.push(format!(
+                "{name} is fetched without TLS: whoever can change the answer on its way can make tokens"
+            ));
+        }
+        Given::Url(url)
+    }
+}
+
+fn names(o: &Options) -> [Names<'_>; 3] {
+    [
+        Names {
+            key: ("JWT_KEY", &o.jwt_key),
+            file: ("JWT_KEY_FILE", &o.jwt_key_file),
+            url: ("JWKS_URL", &o.jwks_url),
+            algorithm: ("JWT_ALGORITHM", &o.jwt_algorithm),
+        },
+        Names {
+            key: ("PUBLISHER_JWT_KEY", &o.publisher_jwt_key),
+            file: ("PUBLISHER_JWT_KEY_FILE", &o.publisher_jwt_key_file),
+            url: ("PUBLISHER_JWKS_URL", &o.publisher_jwks_url),
+            algorithm: ("PUBLISHER_JWT_ALGORITHM", &o.publisher_jwt_algorithm),
+        },
+        Names {
+            key: ("SUBSCRIBER_JWT_KEY", &o.subscriber_jwt_key),
+            file: ("SUBSCRIBER_JWT_KEY_FILE", &o.subscriber_jwt_key_file),
+            url: ("SUBSCRIBER_JWKS_URL", &o.subscriber_jwks_url),
+            algorithm: ("SUBSCRIBER_JWT_ALGORITHM", &o.subscriber_jwt_algorithm),
+        },
+    ]
+}
+
+/// The set of this address, which both roles share when they have the same.
+fn shared(url: Url, only: Option<Algorithm>, sets: &mut Vec<KeySetSource>) -> Arc<SharedKeys> {
+    if let Some(set) = sets.iter().find(|set| set.url == url && set.only == only) {
+        return Arc::clone(&set.keys);
+    }
+    let keys = SharedKeys::new();
+    sets.push(KeySetSource { url, only, keys: Arc::clone(&keys) });
+    keys
+}
+
+fn is_this_host(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

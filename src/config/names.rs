@@ -6,19 +6,13 @@ use super::Options;
 
 /// Settings that the protocol document lists and this version does not have, with the values that switch them off.
 /// Setting one to anything else is refused: it would be silently ignored.
-const UNSUPPORTED: [(&str, &[&str]); 12] = [
-    ("ACCESS_LOG", &["0", "false"]),
+const UNSUPPORTED: [(&str, &[&str]); 6] = [
     ("ACME_CERT_DIR", &[]),
     ("ACME_DIRECTORY_URL", &[]),
     ("ACME_EMAIL", &[]),
     ("ACME_HOSTS", &[]),
-    ("JWKS_URL", &[]),
     ("METRICS_ADDR", &[]),
-    ("PUBLISHER_JWKS_URL", &[]),
-    ("SUBSCRIBER_JWKS_URL", &[]),
     ("SUBSCRIPTIONS", &["0", "false"]),
-    ("USE_FORWARDED_HEADERS", &["0", "false"]),
-    ("WRITE_TIMEOUT", &["0", "0s"]),
 ];
 
 /// The settings of other versions that are switched on: name, value and what is expected instead.

@@ -32,6 +32,11 @@ pub struct Options {
     /// Origins whose pages may read answers, separated by commas or spaces; `*` for all
     #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_name = "ORIGINS", help_heading = LISTENING)]
     pub cors_allowed_origins: Option<String>,
+    /// Behind a proxy: believe what it says in Forwarded, X-Forwarded-For, -Proto, -Host and X-Real-IP of who the client is and which
+    /// URL it asked for. Of a list the last element counts. Without a proxy that sets or removes all of them, clients can pass for
+    /// anybody [default: 0]
+    #[arg(long, env = "USE_FORWARDED_HEADERS", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LISTENING)]
+    pub use_forwarded_headers: Option<String>,
     /// Streams and pages are compressed for clients that accept zstd or gzip, each update once for all of them [default: 1]
     #[arg(long, env = "COMPRESS", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LISTENING)]
     pub compress: Option<String>,
@@ -42,7 +47,12 @@ pub struct Options {
     /// File that holds JWT_KEY
     #[arg(long, env = "JWT_KEY_FILE", value_name = "PATH", help_heading = AUTHORIZATION)]
     pub jwt_key_file: Option<String>,
-    /// Algorithm of the tokens: HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA [default: HS256]
+    /// Address of a key set (JWKS), instead of JWT_KEY: its public keys verify tokens, chosen by `kid`. Fetched at start, every
+    /// five minutes, and when a token names an unknown key; until it is there, no token is valid
+    #[arg(long, env = "JWKS_URL", value_name = "URL", hide_env_values = true, help_heading = AUTHORIZATION)]
+    pub jwks_url: Option<String>,
+    /// Algorithm of the tokens: HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA [default: HS256;
+    /// with a key set, that of each key]
     #[arg(long, env = "JWT_ALGORITHM", value_name = "NAME", help_heading = AUTHORIZATION)]
     pub jwt_algorithm: Option<String>,
     /// Key for publishers alone, instead of JWT_KEY
@@ -51,6 +61,9 @@ pub struct Options {
     /// File that holds PUBLISHER_JWT_KEY
     #[arg(long, env = "PUBLISHER_JWT_KEY_FILE", value_name = "PATH", help_heading = AUTHORIZATION)]
     pub publisher_jwt_key_file: Option<String>,
+    /// Key set for publishers alone
+    #[arg(long, env = "PUBLISHER_JWKS_URL", value_name = "URL", hide_env_values = true, help_heading = AUTHORIZATION)]
+    pub publisher_jwks_url: Option<String>,
     /// Algorithm of publishers' tokens [default: JWT_ALGORITHM]
     #[arg(long, env = "PUBLISHER_JWT_ALGORITHM", value_name = "NAME", help_heading = AUTHORIZATION)]
     pub publisher_jwt_algorithm: Option<String>,
@@ -60,6 +73,9 @@ pub struct Options {
     /// File that holds SUBSCRIBER_JWT_KEY
     #[arg(long, env = "SUBSCRIBER_JWT_KEY_FILE", value_name = "PATH", help_heading = AUTHORIZATION)]
     pub subscriber_jwt_key_file: Option<String>,
+    /// Key set for subscribers alone
+    #[arg(long, env = "SUBSCRIBER_JWKS_URL", value_name = "URL", hide_env_values = true, help_heading = AUTHORIZATION)]
+    pub subscriber_jwks_url: Option<String>,
     /// Algorithm of subscribers' tokens [default: JWT_ALGORITHM]
     #[arg(long, env = "SUBSCRIBER_JWT_ALGORITHM", value_name = "NAME", help_heading = AUTHORIZATION)]
     pub subscriber_jwt_algorithm: Option<String>,
@@ -108,6 +124,10 @@ pub struct Options {
     /// How long a whole request may take; 0s: no limit [default: 0s]
     #[arg(long, env = "READ_TIMEOUT", value_name = "DURATION", help_heading = LIMITS)]
     pub read_timeout: Option<String>,
+    /// How long a whole response may take. A stream ends after 80 to 100 % of it, and its client comes back; 0s: no limit
+    /// [default: 0s]
+    #[arg(long, env = "WRITE_TIMEOUT", value_name = "DURATION", help_heading = LIMITS)]
+    pub write_timeout: Option<String>,
     /// A socket that takes no byte for so long, though some are owed, is closed; 0s: never [default: 30s]
     #[arg(long, env = "DISPATCH_TIMEOUT", value_name = "DURATION", help_heading = LIMITS)]
     pub dispatch_timeout: Option<String>,
@@ -137,7 +157,12 @@ pub struct Options {
     /// `error`, `warn`, `info`, `debug` or `trace` [default: info]
     #[arg(long, env = "LOG_LEVEL", value_name = "LEVEL", help_heading = LOGS)]
     pub log_level: Option<String>,
-    /// `TEXT` or `JSON` [default: TEXT]
+    /// `TEXT`; `JSON`: an object on each line; `FLUENTD`: the same with the fields that Fluentd expects (`time` in seconds,
+    /// `severity`, `message`) [default: TEXT]
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", help_heading = LOGS)]
     pub log_format: Option<String>,
+    /// A line for each request, whatever LOG_LEVEL says, and for each stream one when it begins and one when it ends; tokens are
+    /// never in it [default: 0]
+    #[arg(long, env = "ACCESS_LOG", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LOGS)]
+    pub access_log: Option<String>,
 }

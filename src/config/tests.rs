@@ -1,6 +1,8 @@
 //! Settings, read in surroundings that the test makes up.
 
 use super::*;
+use crate::hub::keys::KeySource;
+use crate::protocol::token::Algorithm;
 
 fn valid(options: &Options, environment: &[(&str, &str)]) -> Config {
     read(options, environment).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"))
@@ -83,6 +85,9 @@ fn every_mistake_is_listed_at_once_and_no_secret_is() {
         log_format: some("XML"),
         cookie_name: some("a b"),
         compress: some("zstd"),
+        access_log: some("yes"),
+        use_forwarded_headers: some("on"),
+        write_timeout: some("60"),
         ..Options::default()
     };
     let mistakes = read(&options, &[("METRICS_ADDR", ":1")]).err().expect("mistakes");
@@ -105,6 +110,9 @@ fn every_mistake_is_listed_at_once_and_no_secret_is() {
         "LOG_FORMAT",
         "COOKIE_NAME",
         "COMPRESS",
+        "ACCESS_LOG",
+        "USE_FORWARDED_HEADERS",
+        "WRITE_TIMEOUT",
         "METRICS_ADDR",
     ] {
         assert!(names.contains(&name), "{name} is not among {mistakes:#?}");
@@ -164,6 +172,80 @@ fn a_key_that_is_wrong_is_not_said_to_be_missing_too() {
     }
 }
 
+/// Which keys the roles have: the place of their set among those that are fetched, or the algorithm of a fixed key.
+fn sources(options: &Options) -> (Config, [Result<usize, String>; 2]) {
+    let config = valid(options, &[]);
+    let gate = &config.settings.gate;
+    let sources = [&gate.publisher_key, &gate.subscriber_key].map(|source| match source {
+        KeySource::Fixed(key) => Err(format!("{:?}", key.algorithm())),
+        KeySource::Fetched(keys) => {
+            let sets = &config.settings.key_sets;
+            Ok(sets.iter().position(|set| std::sync::Arc::ptr_eq(&set.keys, keys)).expect("it is fetched"))
+        }
+    });
+    (config, sources)
+}
+
+#[test]
+fn a_role_takes_its_key_from_a_key_set_or_from_a_setting() {
+    let url = || some("https://issuer.example/jwks");
+    let fixed = || Err("HS256".to_owned());
+    let (config, both) = sources(&Options { jwks_url: url(), ..Options::default() });
+    assert_eq!((both, config.settings.key_sets.len()), ([Ok(0), Ok(0)], 1));
+    assert_eq!(config.settings.key_sets[0].only, None);
+    let (_, one) = sources(&Options { publisher_jwks_url: url(), ..with_key() });
+    assert_eq!(one, [Ok(0), fixed()]);
+    let own_key = some("0123456789abcdef0123456789abcdef");
+    let (_, one) = sources(&Options { jwks_url: url(), subscriber_jwt_key: own_key, ..Options::default() });
+    assert_eq!(one, [Ok(0), fixed()]);
+    let two = Options { publisher_jwks_url: url(), subscriber_jwks_url: url(), ..Options::default() };
+    let (config, same) = sources(&two);
+    assert_eq!((same, config.settings.key_sets.len()), ([Ok(0), Ok(0)], 1), "an address is fetched once");
+    let (config, other) = sources(&Options { subscriber_jwt_algorithm: some("ES256"), ..two });
+    assert_eq!((other, config.settings.key_sets[1].only), ([Ok(0), Ok(1)], Some(Algorithm::ES256)));
+    // A common algorithm with a shared secret is that of the key beside the set.
+    let mixed = Options { publisher_jwks_url: url(), jwt_algorithm: some("HS512"), ..with_key() };
+    let (config, mixed) = sources(&mixed);
+    assert_eq!((mixed, config.settings.key_sets[0].only), ([Ok(0), Err("HS512".to_owned())], None));
+    assert!(config.warnings.iter().all(|warning| !warning.contains("JWKS")), "{:?}", config.warnings);
+    let demo =
+        Options { demo: some("1"), publisher_jwks_url: some("http://issuer.example/"), ..Options::default() };
+    let (config, demo) = sources(&demo);
+    assert_eq!(demo, [Ok(0), fixed()]);
+    let warns = |text: &str| config.warnings.iter().any(|warning| warning.contains(text));
+    assert!(warns("PUBLISHER_JWKS_URL is fetched without TLS") && warns("demo key"), "{:?}", config.warnings);
+}
+
+#[test]
+fn an_address_of_a_key_set_that_cannot_be_used_is_named_without_its_password() {
+    for text in [
+        "issuer.example",
+        "ftp://issuer.example/",
+        "https://",
+        "https://a.example/#x",
+        "/etc/keys",
+        "https://user:s3cret@a.example/",
+        "https://s3cret@a.example/",
+        "ftp://user:s3cret@a.example/",
+        "x@s3cret",
+    ] {
+        let mistakes =
+            read(&Options { jwks_url: some(text), ..Options::default() }, &[]).err().expect("a mistake");
+        assert!(mistakes.len() == 1 && mistakes[0].starts_with("JWKS_URL"), "{mistakes:?}");
+        assert!(!mistakes[0].contains("s3cret"), "{mistakes:?}");
+    }
+    let twice = Options { jwks_url: some("https://a.example/"), ..with_key() };
+    let mistakes = read(&twice, &[]).err().expect("a mistake");
+    assert_eq!(mistakes, ["JWKS_URL: expected JWT_KEY or JWKS_URL, not both"]);
+    let secret = Options {
+        publisher_jwks_url: some("https://a.example/"),
+        publisher_jwt_algorithm: some("HS256"),
+        ..with_key()
+    };
+    let mistakes = read(&secret, &[]).err().expect("a mistake");
+    assert!(mistakes.len() == 1 && mistakes[0].starts_with("PUBLISHER_JWT_ALGORITHM is"), "{mistakes:?}");
+}
+
 #[test]
 fn the_demo_key_stands_in_only_for_a_key_that_is_missing() {
     let is_told =
@@ -180,30 +262,14 @@ fn the_demo_key_stands_in_only_for_a_key_that_is_missing() {
 /// A setting that would be ignored silently is refused, unless it asks for what this version does anyway.
 #[test]
 fn settings_of_other_versions_are_refused_unless_they_are_off() {
-    let off = [
-        ("ACCESS_LOG", "0"),
-        ("SUBSCRIPTIONS", "0"),
-        ("USE_FORWARDED_HEADERS", "0"),
-        ("WRITE_TIMEOUT", "0s"),
-    ];
+    let off = [("SUBSCRIPTIONS", "0")];
     assert!(read(&with_key(), &off).is_ok());
-    let on = [
-        ("ACCESS_LOG", "1"),
-        ("ACME_HOSTS", "example.com"),
-        ("METRICS_ADDR", ":9090"),
-        ("PUBLISHER_JWKS_URL", "https://example.com/keys"),
-        ("SUBSCRIPTIONS", "true"),
-        ("USE_FORWARDED_HEADERS", "1"),
-        ("WRITE_TIMEOUT", "60s"),
-    ];
+    let on = [("ACME_HOSTS", "example.com"), ("METRICS_ADDR", ":9090"), ("SUBSCRIPTIONS", "true")];
     let mistakes = read(&with_key(), &on).err().expect("mistakes");
     assert_eq!(mistakes.len(), on.len(), "{mistakes:#?}");
     for (line, (name, _)) in mistakes.iter().zip(on) {
         assert!(line.starts_with(name) && line.contains("not supported by this version"), "{line}");
     }
-    let fluentd = Options { log_format: some("FLUENTD"), ..with_key() };
-    let mistakes = read(&fluentd, &[]).err().expect("a mistake");
-    assert!(mistakes[0].contains("not supported by this version"), "{mistakes:?}");
 }
 
 #[test]

@@ -163,7 +163,7 @@ mod tests {
     fn time_and_frames_sent_add_to_the_credit() {
         let mut meter = begun();
         let update = frame(WINDOW_UPDATE, 0, 4);
-        let mut spend = |meter: &mut FrameMeter, now_ms| {
+        let spend = |meter: &mut FrameMeter, now_ms| {
             (0..1_000_000).take_while(|_| meter.received(&update, now_ms).is_ok()).count() as u64
         };
         assert_eq!(spend(&mut meter, 0), HTTP2_CREDIT_REFILLED_MAX);

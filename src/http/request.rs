@@ -3,6 +3,9 @@
 //! Only the fields the hub uses are kept. A field that may be given once and is given twice is refused here, for both
 //! versions; `Authorization` alone keeps the difference, because the protocol answers 401 to it.
 
+use std::net::IpAddr;
+
+use crate::http::forwarded::{Forwarded, ForwardedFields};
 use crate::http::refusal::Refusal;
 use crate::protocol::names::EARLIEST;
 
@@ -35,6 +38,17 @@ impl Method {
             _ => Self::Unknown,
         }
     }
+
+    /// The name, for the log; those that no resource has are not told apart.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Options => "OPTIONS",
+            Self::NotAllowed | Self::Unknown => "other",
+        }
+    }
 }
 
 /// The version of HTTP that the request came in.
@@ -46,6 +60,30 @@ pub enum Version {
     Http11,
     /// HTTP/2, where the connection's framing is not ours.
     Http2,
+}
+
+/// What a URL of this hub begins with, for whoever made the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// `http`
+    Http,
+    /// `https`
+    Https,
+}
+
+impl Scheme {
+    /// Reads a scheme, in any case (RFC 3986, section 3.1).
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Http, Self::Https].into_iter().find(|scheme| text.eq_ignore_ascii_case(scheme.as_str()))
+    }
+
+    /// The scheme in lower case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
 }
 
 /// A field that may be given once, where the difference between one and several matters later.
@@ -99,6 +137,8 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// What follows the first `?`, undecoded.
     pub query: Option<&'a str>,
+    /// What the request was made with: the connection's, or what a proxy in front says.
+    pub scheme: Scheme,
     /// The authority: from an absolute target, `:authority`, else `Host`. Always a valid host with an optional port.
     pub host: Option<&'a str>,
     /// `Authorization`.
@@ -111,6 +151,8 @@ pub struct Request<'a> {
     pub referer: Option<&'a [u8]>,
     /// `Content-Type`.
     pub content_type: Option<&'a [u8]>,
+    /// `User-Agent`, for the log; the last one, when there are several.
+    pub user_agent: Option<&'a [u8]>,
     /// `Last-Event-ID`; `earliest` when it is not UTF-8.
     pub last_event_id: Option<&'a str>,
     /// `Accept`.
@@ -123,6 +165,8 @@ pub struct Request<'a> {
     pub cors_method: Option<&'a [u8]>,
     /// `Access-Control-Request-Headers`.
     pub cors_headers: Lines<'a>,
+    /// What a proxy in front may have said.
+    pub forwarded: ForwardedFields<'a>,
     /// `Expect: 100-continue`; always false in HTTP/1.0, where it must be ignored (RFC 9110, section 10.1.1).
     pub expect_continue: bool,
 }
@@ -135,18 +179,21 @@ impl<'a> Request<'a> {
             version,
             path,
             query,
+            scheme: Scheme::Http,
             host: None,
             authorization: Single::Absent,
             cookies: Lines::default(),
             origin: None,
             referer: None,
             content_type: None,
+            user_agent: None,
             last_event_id: None,
             accept: Lines::default(),
             accept_encoding: Lines::default(),
             if_none_match: Lines::default(),
             cors_method: None,
             cors_headers: Lines::default(),
+            forwarded: ForwardedFields::default(),
             expect_continue: false,
         }
     }
@@ -165,6 +212,7 @@ impl<'a> Request<'a> {
             6 if is("accept") => self.accept.push(value),
             6 if is("expect") => self.expect(value)?,
             7 if is("referer") => once(&mut self.referer, value, "Referer")?,
+            10 if is("user-agent") => self.user_agent = Some(value),
             12 if is("content-type") => once(&mut self.content_type, value, "Content-Type")?,
             13 if is("authorization") => {
                 self.authorization = match self.authorization {
@@ -180,6 +228,7 @@ impl<'a> Request<'a> {
             }
             13 if is("if-none-match") => self.if_none_match.push(value),
             15 if is("accept-encoding") => self.accept_encoding.push(value),
+            9 | 15..=17 if self.forwarded.take(name, value) => {}
             29 if is("access-control-request-method") => {
                 once(&mut self.cors_method, value, "Access-Control-Request-Method")?;
             }
@@ -187,6 +236,14 @@ impl<'a> Request<'a> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Believes what a proxy in front said of the scheme and the host, and answers whom it named as the client.
+    pub fn trust_forwarded(&mut self) -> Option<IpAddr> {
+        let Forwarded { client, scheme, host } = self.forwarded.read();
+        self.scheme = scheme.unwrap_or(self.scheme);
+        self.host = host.or(self.host);
+        client
     }
 
     fn expect(&mut self, value: &[u8]) -> Result<(), Refusal> {
@@ -282,6 +339,21 @@ mod tests {
         let mut new = get();
         assert_eq!(new.field("Expect", b"100-Continue"), Ok(()));
         assert!(new.expect_continue);
+    }
+
+    #[test]
+    fn what_a_proxy_says_changes_nothing_until_it_is_trusted() {
+        let mut request = get();
+        request.host = Some("hub");
+        for (name, value) in [("x-forwarded-for", "192.0.2.1"), ("x-forwarded-proto", "https")] {
+            request.field(name, value.as_bytes()).expect("a field");
+        }
+        assert_eq!((request.scheme, request.host), (Scheme::Http, Some("hub")));
+        assert_eq!(request.trust_forwarded(), "192.0.2.1".parse().ok());
+        assert_eq!((request.scheme, request.host), (Scheme::Https, Some("hub")));
+        request.field("Forwarded", b"for=_hidden;host=a.example").expect("a field");
+        assert_eq!((request.trust_forwarded(), request.host), ("192.0.2.1".parse().ok(), Some("a.example")));
+        assert_eq!(get().trust_forwarded(), None);
     }
 
     #[test]

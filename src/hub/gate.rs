@@ -20,12 +20,12 @@ use crate::http::status::Status;
 use crate::http::subscribe_query::SubscribeQuery;
 use crate::hub::Now;
 use crate::hub::framing::{Framing, Transfer};
+use crate::hub::keys::{KeySource, Unverified, Verifier};
 use crate::limits::SUBSCRIPTION_STATES_MAX;
 use crate::protocol::frame::Frame;
 use crate::protocol::grant::{Authorization, Grant};
 use crate::protocol::names::HUB_PATH;
 use crate::protocol::selector::Selector;
-use crate::protocol::token::{TokenCache, VerificationKey};
 use crate::protocol::topic::Topic;
 use crate::protocol::update::{Update, UpdateError};
 
@@ -45,9 +45,9 @@ pub struct GateSettings {
     /// `ALLOW_ANONYMOUS`: subscribers without a token.
     pub allow_anonymous: bool,
     /// Verifies the tokens of publishers.
-    pub publisher_key: VerificationKey,
+    pub publisher_key: KeySource,
     /// Verifies the tokens of subscribers.
-    pub subscriber_key: VerificationKey,
+    pub subscriber_key: KeySource,
     /// `CORS_ALLOWED_ORIGINS`.
     pub cors: Cors,
     /// `PUBLISH_ALLOWED_ORIGINS`.
@@ -121,8 +121,8 @@ pub struct Publisher {
 pub struct Gate {
     settings: GateSettings,
     anonymous: Rc<Grant>,
-    publishers: TokenCache<Rc<Grant>>,
-    subscribers: TokenCache<Rc<Grant>>,
+    publishers: Verifier,
+    subscribers: Verifier,
     /// The hub stops: nothing new begins.
     draining: bool,
 }
@@ -157,10 +157,10 @@ impl Gate {
     /// A gate with these settings.
     pub fn new(settings: GateSettings) -> Self {
         Self {
+            publishers: Verifier::new(settings.publisher_key.clone()),
+            subscribers: Verifier::new(settings.subscriber_key.clone()),
             settings,
             anonymous: Rc::new(Grant::anonymous()),
-            publishers: TokenCache::new(),
-            subscribers: TokenCache::new(),
             draining: false,
         }
     }
@@ -202,7 +202,9 @@ impl Gate {
                 return Decision::Answer(Answer { response, reason: None });
             }
             Command::Health => Ok(answer(Response::healthy())),
-            Command::Ready if self.draining => Ok(answer(Response::unavailable(RETRY_AFTER_S))),
+            Command::Ready if self.draining || !self.has_keys() => {
+                Ok(answer(Response::unavailable(RETRY_AFTER_S)))
+            }
             Command::Ready => Ok(answer(Response::healthy())),
             Command::Welcome => {
                 Ok(answer(Response::page(&WELCOME, page_coding(request, passage.negotiated))))
@@ -365,20 +367,22 @@ impl Gate {
             Credential::find(request, &rules).map_err(|error| Refused::new(error.to_response(), error))?;
         let Some(credential) = credential else { return Ok(None) };
         passage.has_token_in_url = credential.source == Source::Query;
-        let (key, cache) = match role {
-            Role::Publisher => (&settings.publisher_key, &mut self.publishers),
-            Role::Subscriber => (&settings.subscriber_key, &mut self.subscribers),
+        let verifier = match role {
+            Role::Publisher => &mut self.publishers,
+            Role::Subscriber => &mut self.subscribers,
         };
-        if let Some(grant) = cache.get(&credential.token, now.unix_s()) {
-            return Ok(Some(Rc::clone(grant)));
-        }
-        let invalid =
-            |reason: &dyn fmt::Display| Refused::new(Response::unauthorized(Challenge::InvalidToken), reason);
-        let claims = key.verify(&credential.token, now.unix_s()).map_err(|error| invalid(&error))?;
-        let grant = Grant::from_claims(&claims, settings.authorization).map_err(|error| invalid(&error))?;
-        let grant = Rc::new(grant);
-        cache.insert(&credential.token, Rc::clone(&grant), grant.expires_at());
-        Ok(Some(grant))
+        let granted = verifier.grant(&credential.token, settings.authorization, now);
+        granted.map(Some).map_err(|unverified| match unverified {
+            Unverified::Invalid(reason) => {
+                Refused::new(Response::unauthorized(Challenge::InvalidToken), reason)
+            }
+            Unverified::NotYet(reason) => Refused::new(Response::unavailable(RETRY_AFTER_S), reason),
+        })
+    }
+
+    /// Whether tokens of both roles can be verified.
+    fn has_keys(&self) -> bool {
+        self.publishers.has_keys() && self.subscribers.has_keys()
     }
 }
 

@@ -8,6 +8,7 @@
 
 pub mod framing;
 pub mod gate;
+pub mod keys;
 pub mod outbox;
 pub mod sequencer;
 pub mod shard;

@@ -67,7 +67,7 @@ pub struct ShardSettings {
 pub enum Closed {
     /// The client left.
     Gone,
-    /// Its token expired.
+    /// Its time is over: its token's, or that of any response (`WRITE_TIMEOUT`).
     Expired,
     /// It took no byte for `DISPATCH_TIMEOUT`.
     Stalled,
@@ -85,7 +85,7 @@ pub struct Joining {
     pub selectors: Vec<Selector>,
     /// What it may receive.
     pub grant: Rc<Grant>,
-    /// When its token expires, in the milliseconds of [`Now::ms`]; `u64::MAX` for never.
+    /// When its token expires, or its time is over otherwise, in the milliseconds of [`Now::ms`]; `u64::MAX` for never.
     pub expires_ms: u64,
     /// How its stream is framed.
     pub framing: Framing,

@@ -2,18 +2,22 @@
 //!
 //! Invariants: the algorithm is the key's, never the token's; no part of the claims is read before the signature holds;
 //! `exp` and `nbf` are enforced without leeway against a time that is an argument; an error never holds a byte of the
-//! token. What is deliberately not looked at: `aud`, `iss`, `sub`, `jti`, `kid` and every other claim or header.
+//! token. What is deliberately not looked at: `aud`, `iss`, `sub`, `jti` and every other claim or header; `kid` chooses
+//! among the keys of a [`KeySet`], and nowhere else.
 
 mod cache;
+mod jwks;
 mod key;
 
 use std::fmt;
 
+use jsonwebtoken::Header;
 use jsonwebtoken::dangerous::insecure_decode_claims;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 pub use cache::TokenCache;
+pub use jwks::{KeySet, KeySetError};
 pub use key::{Algorithm, KeyError, SignError, VerificationKey, sign};
 
 use crate::limits::TOKEN_BYTES_MAX;
@@ -50,6 +54,10 @@ pub enum TokenError {
     Header,
     /// The header names another algorithm than the configuration.
     WrongAlgorithm,
+    /// The header names a key (`kid`) that is not in the key set. A newer one may have it.
+    UnknownKey,
+    /// The header names no key, and several of the key set are of its algorithm.
+    NoKeyNamed,
     /// The header asks to fetch or to trust another key, or to understand an extension (RFC 7515, section 4.1).
     ForbiddenHeader(&'static str),
     /// The signature is not the key's.
@@ -70,14 +78,8 @@ impl VerificationKey {
     /// # Errors
     /// [`TokenError`] names the check that failed.
     pub fn verify(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
-        if token.len() > TOKEN_BYTES_MAX {
-            return Err(TokenError::TooLong);
-        }
+        self.check_header(&read_header(token)?)?;
         let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
-        if message.matches('.').count() != 1 {
-            return Err(TokenError::Malformed);
-        }
-        self.check_header(token)?;
         if !self.verifies(message.as_bytes(), signature) {
             return Err(TokenError::BadSignature);
         }
@@ -95,8 +97,7 @@ impl VerificationKey {
         Ok(Claims { mercure: mercure_claim(&mut claims)?, exp })
     }
 
-    fn check_header(&self, token: &str) -> Result<(), TokenError> {
-        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Header)?;
+    fn check_header(&self, header: &Header) -> Result<(), TokenError> {
         if header.alg != self.algorithm() {
             return Err(TokenError::WrongAlgorithm);
         }
@@ -120,6 +121,10 @@ impl fmt::Display for TokenError {
             Self::Malformed => f.write_str("the token is malformed"),
             Self::Header => f.write_str("the token's header is malformed or names no known algorithm"),
             Self::WrongAlgorithm => f.write_str("wrong algorithm"),
+            Self::UnknownKey => f.write_str("the token names a key (\"kid\") that is not in the key set"),
+            Self::NoKeyNamed => f.write_str(
+                "the token names no key (\"kid\"), and several of the key set are of its algorithm",
+            ),
             Self::ForbiddenHeader(name) => write!(f, "the token's header has \"{name}\", which is refused"),
             Self::BadSignature => f.write_str("bad signature"),
             Self::NotADate(name) => write!(f, "the claim \"{name}\" is not a number"),
@@ -133,6 +138,17 @@ impl fmt::Display for TokenError {
 }
 
 impl std::error::Error for TokenError {}
+
+/// The header of a token of three parts (RFC 7515, section 7.1). Nothing in it is verified.
+fn read_header(token: &str) -> Result<Header, TokenError> {
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(TokenError::TooLong);
+    }
+    if token.matches('.').count() != 2 {
+        return Err(TokenError::Malformed);
+    }
+    jsonwebtoken::decode_header(token).map_err(|_| TokenError::Header)
+}
 
 /// Takes the claim out of the others; the namespaced one wins, and `null` counts as absent.
 fn mercure_claim(claims: &mut Map<String, Value>) -> Result<MercureClaim, TokenError> {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::access::Caller;
 use super::transport::{self, Gone, Read, Transport};
 use crate::http::connection::{Connection, Phase};
 use crate::http::http2::Prior;
@@ -21,12 +22,29 @@ pub struct Timeouts {
     pub read_ms: u64,
     /// `DISPATCH_TIMEOUT`, for answers.
     pub write_ms: u64,
+    /// `WRITE_TIMEOUT`: a whole response, streams included.
+    pub response_ms: u64,
+}
+
+impl Timeouts {
+    /// When a stream that begins now has to end: after 80 to 100 % of `WRITE_TIMEOUT`, so that clients who came together do not
+    /// all come back together. `random` is any number, of which the low bits count.
+    pub(super) fn stream_ends_ms(&self, now_ms: u64, random: u128) -> u64 {
+        let share = u64::from(random as u16);
+        let jitter_ms = u128::from(self.response_ms) * u128::from(share) / (5 * u128::from(u16::MAX));
+        match self.response_ms {
+            0 => u64::MAX,
+            response_ms => now_ms.saturating_add(response_ms - jitter_ms as u64),
+        }
+    }
 }
 
 /// A connection that makes requests.
 pub(super) struct Requesting {
     pub(super) transport: Transport,
     pub(super) peer: Option<SocketAddr>,
+    /// Who makes the current request.
+    pub(super) caller: Caller,
     pub(super) http: Connection,
     /// It is known to speak HTTP/1.
     is_http1: bool,
@@ -40,6 +58,8 @@ pub(super) struct Requesting {
     pub(super) passage: Option<Passage>,
     /// An answer is in `out`, and the connection goes on behind it, or does not.
     answering: Option<bool>,
+    /// When that answer began.
+    answered_ms: u64,
     /// When it was opened, or its last answer was written.
     idle_since_ms: u64,
     /// When the first byte of the current request came.
@@ -96,6 +116,7 @@ impl Requesting {
         Self {
             transport,
             peer,
+            caller: Caller::peer(peer),
             http: Connection::new(),
             is_http1: false,
             waiting: Waiting::Client,
@@ -105,6 +126,7 @@ impl Requesting {
             head_only: false,
             passage: None,
             answering: None,
+            answered_ms: now_ms,
             idle_since_ms: now_ms,
             request_since_ms: None,
             wrote_ms: now_ms,
@@ -148,6 +170,7 @@ impl Requesting {
         }
         self.out.extend_from_slice(bytes);
         self.answering = goes_on;
+        self.answered_ms = now_ms;
     }
 
     /// Writes what is queued.
@@ -190,6 +213,7 @@ impl Requesting {
         self.request_since_ms = None;
         // Nothing of this request may colour the answer to the next, whose head may not be readable.
         self.passage = None;
+        self.caller = Caller::peer(self.peer);
         self.version = Version::Http11;
         self.head_only = false;
         if !goes_on || self.http.phase() == Phase::Closed {
@@ -259,6 +283,11 @@ impl Requesting {
         self.http.phase() == Phase::Idle && !self.is_blocked() && matches!(self.waiting, Waiting::Client)
     }
 
+    /// When the current request began to arrive; now, when it came with the one before.
+    pub(super) fn began_ms(&self, now_ms: u64) -> u64 {
+        self.request_since_ms.unwrap_or(now_ms)
+    }
+
     /// The next moment at which time changes something; `u64::MAX` when it does not.
     pub(super) fn deadline_ms(&self, timeouts: &Timeouts) -> u64 {
         let after = |since_ms: u64, period_ms: u64| match period_ms {
@@ -273,7 +302,8 @@ impl Requesting {
             return handshake_ms.min(after(self.idle_since_ms, timeouts.header_ms));
         }
         if self.is_blocked() {
-            return after(self.wrote_ms, timeouts.write_ms);
+            let stalls_ms = after(self.wrote_ms, timeouts.write_ms);
+            return stalls_ms.min(after(self.answered_ms, timeouts.response_ms));
         }
         match self.http.phase() {
             Phase::Idle if self.served => after(self.idle_since_ms, KEEP_ALIVE_IDLE_MS),
@@ -307,7 +337,7 @@ mod tests {
 
     use super::*;
 
-    const TIMEOUTS: Timeouts = Timeouts { header_ms: 1_000, read_ms: 0, write_ms: 1_000 };
+    const TIMEOUTS: Timeouts = Timeouts { header_ms: 1_000, read_ms: 0, write_ms: 1_000, response_ms: 0 };
 
     fn connected(now_ms: u64) -> (Requesting, OwnedFd) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -318,7 +348,36 @@ mod tests {
 
     fn receive(requesting: &mut Requesting, theirs: &OwnedFd, bytes: &[u8], now_ms: u64) {
         send(theirs, bytes, SendFlags::empty()).expect("sent");
+        // As the event does that tells of it.
+        requesting.is_drained = false;
         assert!(matches!(requesting.receive(&mut [0; 1_024], now_ms), Received::Some(_)));
+    }
+
+    #[test]
+    fn streams_end_after_four_fifths_of_their_time_at_the_earliest() {
+        let ends_ms = |response_ms, random| Timeouts { response_ms, ..TIMEOUTS }.stream_ends_ms(500, random);
+        assert_eq!(ends_ms(0, 7), u64::MAX, "0 is no bound");
+        assert_eq!((ends_ms(10_000, 0), ends_ms(10_000, u128::MAX)), (10_500, 8_500));
+        let year_ms = 365 * 24 * 3_600_000;
+        assert!((year_ms / 10 * 8..=year_ms + 500).contains(&ends_ms(year_ms, 40_000)));
+        assert_ne!(ends_ms(10_000, 1_000), ends_ms(10_000, 60_000));
+    }
+
+    /// A client that takes a byte now and then never stalls, and could hold an answer for ever.
+    #[test]
+    fn an_answer_as_a_whole_may_take_no_longer_than_its_time() {
+        let (mut requesting, theirs) = connected(0);
+        requesting.queue(&vec![b'x'; 8 << 20], Some(true), 1_000);
+        let timeouts = Timeouts { response_ms: 3_000, ..TIMEOUTS };
+        for now_ms in [1_000, 1_900, 2_800, 3_700] {
+            assert!(matches!(requesting.flush(now_ms), Flushed::Blocked));
+            assert!(matches!(requesting.overdue(&timeouts, now_ms), Overdue::Nothing), "at {now_ms}");
+            let mut some = vec![0; 256 << 10];
+            rustix::net::recv(&theirs, &mut some, rustix::net::RecvFlags::empty()).expect("it reads");
+        }
+        assert!(matches!(requesting.flush(3_900), Flushed::Blocked));
+        assert!(matches!(requesting.overdue(&TIMEOUTS, 4_000), Overdue::Nothing), "it takes bytes");
+        assert!(matches!(requesting.overdue(&timeouts, 4_000), Overdue::Close));
     }
 
     /// RFC 9112, section 2.2: old clients end a body with an empty line, which belongs to no request.

@@ -12,6 +12,7 @@
 
 mod exchange;
 mod link;
+mod reply;
 mod stream;
 
 use std::net::SocketAddr;
@@ -40,6 +41,7 @@ use crate::limits::{
 
 pub(super) use exchange::{Exchange, Progress, Received, Stage, head_of};
 use link::{Line, Link};
+pub(super) use reply::Reply;
 pub(super) use stream::{Awake, Flow, Member, SubscriberStream};
 use stream::{Members, Woken};
 
@@ -307,6 +309,11 @@ impl Multiplexed {
             Some((serial, _)) => Overdue::Exchange(*serial),
             None => Overdue::Nothing,
         }
+    }
+
+    /// Whether there is TLS on the socket.
+    pub(super) fn is_tls(&self) -> bool {
+        self.line.with_transport(Transport::is_tls)
     }
 
     /// The socket.

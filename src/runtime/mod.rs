@@ -4,15 +4,18 @@
 //! waits for signals and for the end of either. Invariant: half a hub is worse than none. When a shard or the sequencer
 //! panics, [`run`] returns at once, and the process ends.
 
+mod access;
 mod clock;
 mod connection;
 pub mod host;
 mod http2;
+mod keys;
 mod librarian;
 mod listener;
 mod probe;
 mod pulse;
 mod readiness;
+mod sample;
 mod sequencer;
 mod shard;
 mod systemd;
@@ -32,7 +35,9 @@ use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing::info;
 
+pub use access::ACCESS_TARGET;
 pub use connection::Timeouts;
+pub use keys::KeySetSource;
 pub use probe::HostError;
 pub use tls::certificate::{CertificateError, Files};
 
@@ -44,6 +49,7 @@ use crate::hub::tail::TailBounds;
 use crate::limits::RING_ENTRIES;
 use crate::ring::ring;
 use clock::Clock;
+use keys::Fetcher;
 use probe::IO_MEMORY_BYTES;
 use sequencer::SequencerThread;
 use shard::{Parts, ShardLoop};
@@ -69,6 +75,8 @@ pub struct Settings {
     pub cpus: Vec<usize>,
     /// Who may do what.
     pub gate: GateSettings,
+    /// Key sets that the gate's keys are fetched from, by a thread each.
+    pub key_sets: Vec<KeySetSource>,
     /// How subscribers are served.
     pub shard: ShardSettings,
     /// How long requests may take.
@@ -77,6 +85,10 @@ pub struct Settings {
     pub drain_ms: u64,
     /// `DEBUG`: the contents of updates are logged.
     pub log_updates: bool,
+    /// `USE_FORWARDED_HEADERS`: a proxy in front says who the clients are.
+    pub trusts_proxy: bool,
+    /// `ACCESS_LOG`: a line for each request.
+    pub access_log: bool,
     /// `MAX_CONNECTIONS`; `None` leaves it to the limit of open files.
     pub connections_max: Option<usize>,
 }
@@ -224,11 +236,16 @@ impl Hub {
                 timeouts: settings.timeouts,
                 drain_ms: settings.drain_ms,
                 log_updates: settings.log_updates,
+                access: access::Rules { is_logged: settings.access_log, trusts_proxy: settings.trusts_proxy },
                 connections_max,
             };
             let newest = Arc::clone(&newest);
             let make = move || parts.grow(gate, shard_settings, &newest);
             executors.push(start_shard(number, settings.cpus[number], make, reports)?);
+        }
+        for (number, source) in settings.key_sets.iter().enumerate() {
+            let fetcher = Fetcher::new(source.clone());
+            start_thread(&format!("keys-{number}"), reports, move || fetcher.run())?;
         }
         drop(queue);
         start_thread("sequencer", reports, move || sequencer.run())?;
@@ -241,7 +258,7 @@ impl Hub {
         manager: &mut Manager,
         mut keeper: Option<Keeper>,
     ) -> Result<(), RunError> {
-        // Each shard has its librarian; the sequencer is alone.
+        // Each shard has its librarian; the sequencer is alone. Who fetches key sets does not end.
         let mut running = 2 * self.executors.len() + 1;
         while running > 0 {
             match manager.next(happened, keeper.as_ref().map(Keeper::next_look)) {
@@ -297,6 +314,7 @@ struct PartsSeed {
     timeouts: Timeouts,
     drain_ms: u64,
     log_updates: bool,
+    access: access::Rules,
     connections_max: usize,
 }
 
@@ -317,6 +335,7 @@ impl PartsSeed {
             timeouts: self.timeouts,
             drain_ms: self.drain_ms,
             log_updates: self.log_updates,
+            access: self.access,
             connections_max: self.connections_max,
             // Half a buffer: then a subscriber that reads what it is sent never falls behind by one batch.
             batch_bytes_max: (shard.subscriber_buffer_bytes / 2).max(1),

@@ -9,9 +9,12 @@
 //! and while one of these holds something the task does not sleep, since the sockets' edges are past.
 
 mod accept;
+mod common;
 mod exchange;
 mod multiplex;
 mod serve;
+mod sockets;
+mod telling;
 
 use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
@@ -25,13 +28,15 @@ use std::time::Duration;
 use glommio::timer::Timer;
 use rustix::event::epoll;
 use slab::Slab;
-use tracing::{debug, error};
+use tracing::debug;
 
+use super::access;
 use super::clock::Clock;
 use super::connection::{Requesting, Timeouts};
-use super::http2::{Flow, Multiplexed, SubscriberStream};
+use super::http2::Multiplexed;
 use super::librarian::{Answer, Librarian, Question};
 use super::readiness::Readiness;
+use super::sample::Samplers;
 use super::sequencer::Queue;
 use super::tls::Acceptor;
 use super::transport::{Flushed, Gone, Transport};
@@ -40,13 +45,14 @@ use crate::http::date::HttpDate;
 use crate::hub::Now;
 use crate::hub::gate::Gate;
 use crate::hub::sequencer::{Entry, Ticket};
-use crate::hub::shard::{Closed, Sent, Shard, Wire};
+use crate::hub::shard::Shard;
 use crate::hub::wheel::Wheel;
 use crate::limits::{
     DOZE_MS_MAX, EVENTS_MAX, FLUSH_BATCH_MAX, HISTORY_ANSWERS_MAX, MATCHING_WORK_MAX, READ_BYTES_MAX,
     RING_BATCH_MAX, TIMERS_MAX,
 };
 use crate::ring::Consumer;
+use sockets::{Carrier, Socket, Sockets};
 
 /// What a shard's thread is made of.
 pub(super) struct Parts {
@@ -67,6 +73,7 @@ pub(super) struct Parts {
     pub(super) timeouts: Timeouts,
     pub(super) drain_ms: u64,
     pub(super) log_updates: bool,
+    pub(super) access: access::Rules,
     pub(super) connections_max: usize,
     /// Bytes of updates taken from the ring in one go.
     pub(super) batch_bytes_max: usize,
@@ -92,78 +99,9 @@ struct Connected {
     has_turn: bool,
 }
 
-/// The sockets of the subscribers.
-#[derive(Default)]
-struct Sockets {
-    by_slot: Vec<Option<Socket>>,
-    /// Connections whose sockets were found full.
-    full: Vec<u32>,
-    /// HTTP/2 connections whose streams were given something.
-    touched: Vec<u32>,
-}
-
-struct Socket {
-    carrier: Carrier,
-    connection: u32,
-}
-
-/// What carries the bytes of a subscriber.
-enum Carrier {
-    /// A socket of its own.
-    Own(Transport),
-    /// A stream of an HTTP/2 connection.
-    Shared(Box<SubscriberStream>),
-}
-
 /// The key of a connection in the epoll set.
 fn key_of(number: u32, serial: u32) -> u64 {
     u64::from(number) | u64::from(serial) << 32
-}
-
-impl Wire for Sockets {
-    fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
-        let Some(Some(socket)) = self.by_slot.get_mut(slot as usize) else { return Sent::Gone };
-        match &mut socket.carrier {
-            Carrier::Own(transport) => {
-                let sent = transport.send(bytes);
-                if sent != Sent::Bytes(bytes.len()) && sent != Sent::Gone {
-                    self.full.push(socket.connection);
-                }
-                sent
-            }
-            Carrier::Shared(stream) => {
-                let sent = stream.send(slot, bytes);
-                if stream.flow.touch() {
-                    self.touched.push(socket.connection);
-                }
-                sent
-            }
-        }
-    }
-}
-
-impl Sockets {
-    fn attach(&mut self, slot: u32, socket: Socket) {
-        let place = slot as usize;
-        if self.by_slot.len() <= place {
-            self.by_slot.resize_with(place + 1, || None);
-        }
-        self.by_slot[place] = Some(socket);
-    }
-
-    /// A stream of this HTTP/2 connection was changed.
-    fn touch(&mut self, flow: &Flow, connection: u32) {
-        if flow.touch() {
-            self.touched.push(connection);
-        }
-    }
-
-    fn transport(&mut self, slot: u32) -> Option<&mut Transport> {
-        match &mut self.by_slot.get_mut(slot as usize)?.as_mut()?.carrier {
-            Carrier::Own(transport) => Some(transport),
-            Carrier::Shared(_) => None,
-        }
-    }
 }
 
 /// The stop of a shard, step by step.
@@ -196,6 +134,7 @@ pub(super) struct ShardLoop {
     read_buffer: Box<[u8]>,
     now: Now,
     date: (u64, HttpDate),
+    samplers: Samplers,
     stop: Stop,
 }
 
@@ -222,6 +161,7 @@ impl ShardLoop {
             read_buffer: vec![0; READ_BYTES_MAX].into(),
             now,
             date: (0, HttpDate::from_unix_s(0)),
+            samplers: Samplers::default(),
             stop: Stop::No,
         };
         this.listen()?;
@@ -394,8 +334,8 @@ impl ShardLoop {
             if !std::mem::replace(awaits_writable, true)
                 && let Err(error) = self.readiness.await_writable(transport.as_fd(), key_of(number, *serial))
             {
-                error!(%error, "a stream was ended: its socket cannot be watched");
                 self.parts.shard.leave(*slot);
+                self.tell_unwatched(&error);
             }
         }
     }
@@ -415,6 +355,7 @@ impl ShardLoop {
             let Some(socket) = self.sockets.by_slot.get_mut(slot as usize).and_then(Option::take) else {
                 continue;
             };
+            self.tell_end(slot, reason, socket.access.as_deref());
             match socket.carrier {
                 Carrier::Own(mut transport) => {
                     transport.part();
@@ -422,10 +363,6 @@ impl ShardLoop {
                 }
                 Carrier::Shared(stream) => self.end_shared(slot, socket.connection, *stream, reason),
             }
-            if reason == Closed::HistoryUnreadable {
-                error!(slot, "a stream was ended: the history cannot be read");
-            }
-            debug!(shard = self.parts.number, slot, ?reason, "subscription ended");
         }
     }
 
@@ -441,7 +378,7 @@ impl ShardLoop {
             match answer {
                 Answer::Read(read, stretch) => {
                     if let Err(error) = &stretch {
-                        error!(%error, "the history cannot be read");
+                        self.tell_history(error);
                     }
                     self.parts.shard.history_read(read, stretch);
                 }

@@ -73,6 +73,12 @@ impl Hub {
         }
     }
 
+    /// The log so far, without waiting.
+    pub(crate) fn logged(&mut self) -> &[String] {
+        self.log.extend(self.lines.try_iter());
+        &self.log
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

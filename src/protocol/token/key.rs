@@ -7,7 +7,7 @@ use std::fmt;
 
 use jsonwebtoken::crypto::aws_lc;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{AlgorithmFamily, DecodingKey, EncodingKey, Header};
+use jsonwebtoken::{AlgorithmFamily, DecodingKey, DecodingKeyKind, EncodingKey, Header};
 
 pub use jsonwebtoken::Algorithm;
 
@@ -95,6 +95,18 @@ impl VerificationKey {
             AlgorithmFamily::Ed => DecodingKey::from_ed_pem(pem),
         };
         let key = key.map_err(|_| KeyError::WrongKind(algorithm))?;
+        check_public_key(algorithm, &key)?;
+        Ok(Self::checked(algorithm, key, false))
+    }
+
+    /// A public key that was read from another form than PEM.
+    ///
+    /// # Errors
+    /// Its kind, curve or size is not what the algorithm takes; so it is for every algorithm with a shared secret.
+    pub(super) fn from_public(algorithm: Algorithm, key: DecodingKey) -> Result<Self, KeyError> {
+        if algorithm.family() == AlgorithmFamily::Hmac || key.family() != algorithm.family() {
+            return Err(KeyError::WrongKind(algorithm));
+        }
         check_public_key(algorithm, &key)?;
         Ok(Self::checked(algorithm, key, false))
     }
@@ -213,7 +225,10 @@ fn digest_bytes(algorithm: Algorithm) -> Option<usize> {
 /// A key that could never verify a token must stop the start, not turn every client away: the curve shows in the length
 /// of the point, the size of an RSA key in its modulus.
 fn check_public_key(algorithm: Algorithm, key: &DecodingKey) -> Result<(), KeyError> {
-    let bytes = key.try_get_as_bytes().map_err(|_| KeyError::WrongKind(algorithm))?;
+    let bytes = match key.kind() {
+        DecodingKeyKind::SecretOrDer(bytes) => bytes,
+        DecodingKeyKind::RsaModulusExponent { n, .. } => return check_modulus(n),
+    };
     let length_expected = match algorithm {
         Algorithm::ES256 => 65,
         Algorithm::ES384 => 97,
@@ -221,11 +236,16 @@ fn check_public_key(algorithm: Algorithm, key: &DecodingKey) -> Result<(), KeyEr
         _ => {
             let components = aws_lc::DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key;
             let (modulus, _) = components(bytes).map_err(|_| KeyError::WrongKind(algorithm))?;
-            let bits = modulus.len() * 8;
-            return if RSA_BITS.contains(&bits) { Ok(()) } else { Err(KeyError::RsaSize(bits)) };
+            return check_modulus(&modulus);
         }
     };
     if bytes.len() == length_expected { Ok(()) } else { Err(KeyError::WrongKind(algorithm)) }
+}
+
+fn check_modulus(modulus: &[u8]) -> Result<(), KeyError> {
+    let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
+    let bits = (modulus.len() - zeros) * 8;
+    if RSA_BITS.contains(&bits) { Ok(()) } else { Err(KeyError::RsaSize(bits)) }
 }
 
 /// jsonwebtoken picks its cryptography from its own features, and panics on first use when another crate of the build

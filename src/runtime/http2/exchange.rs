@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, DATE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
 use super::after;
+use super::reply::Reply;
 use crate::http::date::HttpDate;
 use crate::http::response::Response;
 use crate::hub::gate::{Passage, Publisher, Subscription};
@@ -22,17 +22,18 @@ pub(in crate::runtime) struct Exchange {
     pub(in crate::runtime) stage: Stage,
     /// When it began, or its client last took a byte of the answer.
     since_ms: u64,
+    began_ms: u64,
     waker: Waker,
 }
 
 /// What an exchange waits for.
 pub(in crate::runtime) enum Stage {
     /// For the client's body.
-    Body { respond: SendResponse<Bytes>, publisher: Publisher, body: RecvStream, content: Vec<u8> },
+    Body { respond: Reply, publisher: Publisher, body: RecvStream, content: Vec<u8> },
     /// For its publication to come round the ring.
-    Commit { respond: SendResponse<Bytes>, frame: Arc<Frame>, passage: Passage },
+    Commit { respond: Reply, frame: Arc<Frame>, passage: Passage },
     /// For the history to say where the subscription begins.
-    Resolve { respond: SendResponse<Bytes>, subscription: Box<Subscription> },
+    Resolve { respond: Reply, subscription: Box<Subscription> },
     /// For the client to take the rest of the answer.
     Answer { stream: SendStream<Bytes>, rest: Bytes },
     /// For the end of a body that nobody wants. Its stream could be reset, which the answer allows (RFC 9113, section 8.1); but
@@ -63,7 +64,7 @@ pub(in crate::runtime) enum Progress {
 
 impl Exchange {
     pub(in crate::runtime) fn new(stage: Stage, waker: Waker, now_ms: u64) -> Self {
-        Self { stage, since_ms: now_ms, waker }
+        Self { stage, since_ms: now_ms, began_ms: now_ms, waker }
     }
 
     /// An answer was given before the body was here.
@@ -82,7 +83,9 @@ impl Exchange {
     pub(super) fn deadline_ms(&self, timeouts: &Timeouts) -> u64 {
         match &self.stage {
             Stage::Body { .. } => after(self.since_ms, timeouts.read_ms),
-            Stage::Answer { .. } => after(self.since_ms, timeouts.write_ms),
+            Stage::Answer { .. } => {
+                after(self.since_ms, timeouts.write_ms).min(after(self.began_ms, timeouts.response_ms))
+            }
             Stage::Linger { .. } => after(self.since_ms, LINGER_MS),
             Stage::Commit { .. } | Stage::Resolve { .. } => u64::MAX,
         }

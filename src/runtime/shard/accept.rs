@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::{Connected, ShardLoop, Stage, Stop, key_of};
 use crate::limits::{ACCEPT_BATCH_MAX, ACCEPT_PAUSE_MS, DRAIN_GRACE_MS};
 use crate::runtime::connection::Requesting;
+use crate::runtime::sample::Admitted;
 use crate::runtime::tls::Acceptor;
 use crate::runtime::transport::Transport;
 
@@ -80,7 +81,11 @@ impl ShardLoop {
                             self.open(Requesting::new(Transport::new(socket, session), peer, self.now.ms));
                         }
                         // It is closed; the next one may fare better.
-                        Err(error) => warn!(?peer, %error, "a TLS session cannot be made"),
+                        Err(error) => {
+                            if let Some(Admitted { left_out }) = self.samplers.sockets.admit(self.now.ms) {
+                                warn!(%error, left_out, "a TLS session cannot be made");
+                            }
+                        }
                     }
                 }
                 Err(Errno::AGAIN) => {

@@ -6,22 +6,24 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{HeaderMap, Request};
-use tracing::{debug, error};
+use tracing::debug;
 
-use super::serve::Located;
+use super::common::Located;
 use super::{Carrier, ShardLoop, Socket};
 use crate::history::{HistoryError, Origin};
 use crate::http::http2::read_request;
+use crate::http::redact;
 use crate::http::refusal::Refusal;
 use crate::http::response::Response;
 use crate::http::status::Status;
 use crate::hub::gate::{Answer, Decision, Passage, Publisher, Subscription};
-use crate::runtime::http2::{Awake, Exchange, Multiplexed, Progress, Received, Stage, head_of};
+use crate::runtime::access::Caller;
+use crate::runtime::http2::{Awake, Exchange, Multiplexed, Progress, Received, Reply, Stage, head_of};
 
 /// Who asks: a stream, and what belongs to its answer.
 struct Asking {
     serial: u32,
-    respond: SendResponse<Bytes>,
+    respond: Reply,
     head_only: bool,
     /// Its body, when it is not here as a whole and nobody wants it.
     body: Option<RecvStream>,
@@ -29,7 +31,7 @@ struct Asking {
 
 impl Asking {
     /// A stream of which everything is known but the answer.
-    fn new(serial: u32, respond: SendResponse<Bytes>) -> Self {
+    fn new(serial: u32, respond: Reply) -> Self {
         Self { serial, respond, head_only: false, body: None }
     }
 }
@@ -44,18 +46,23 @@ impl ShardLoop {
     ) {
         let (parts, body) = request.into_parts();
         let (gate, now, peer) = (&mut self.parts.gate, self.now, multiplexed.peer);
+        let (rules, is_tls) = (self.parts.access, multiplexed.is_tls());
+        let mut caller = Caller::peer(peer);
         let decided = catch_unwind(AssertUnwindSafe(|| {
-            let request = read_request(&parts)?;
-            debug!(?peer, method = ?request.method, path = request.path, "request");
+            let mut request = read_request(&parts)?;
+            caller = Caller::read(rules, &mut request, peer, is_tls, now.ms);
+            let client = caller.client;
+            debug!(%client, method = request.method.as_str(), path = redact::target(request.path, None), "request");
             Ok::<_, Refusal>((gate.decide(&request, now), request.expect_continue))
         }));
         let passage = gate.passage(parts.headers.get(http::header::ORIGIN).map(http::HeaderValue::as_bytes));
         let serial = self.serial();
+        let respond = Reply::new(respond, caller);
         let head_only = parts.method == http::Method::HEAD;
         let mut asking = Asking { serial, respond, head_only, body: Some(body) };
         match decided {
             Err(_) => {
-                error!(?peer, "a request made the hub panic; it got 500");
+                self.tell_defect(asking.respond.caller.client);
                 let response = Response::status_only(Status::InternalServerError);
                 let answer = Answer { response, reason: Some("a defect of the hub".to_owned()) };
                 let answer = self.parts.gate.complete(answer, passage);
@@ -117,7 +124,7 @@ impl ShardLoop {
         match origin {
             Ok(origin) => self.begin_shared_stream(number, multiplexed, asking, *subscription, Some(origin)),
             Err(error) => {
-                error!(%error, "the history cannot be read");
+                self.tell_history(&error);
                 let answer = self.parts.gate.unavailable("the history cannot be read", subscription.passage);
                 self.respond(multiplexed, asking, &answer);
             }
@@ -151,7 +158,7 @@ impl ShardLoop {
         };
         let asking = Asking { body: Some(body), ..Asking::new(serial, respond) };
         match received {
-            Received::All => self.publish_exchange(number, multiplexed, asking, publisher, &content),
+            Received::All => self.publish_exchange(number, multiplexed, asking, &publisher, &content),
             Received::TooMuch => {
                 self.refuse_exchange(multiplexed, asking, Refusal::BodyTooLarge, publisher.passage);
             }
@@ -183,11 +190,11 @@ impl ShardLoop {
         number: u32,
         multiplexed: &mut Multiplexed,
         asking: Asking,
-        publisher: Publisher,
+        publisher: &Publisher,
         body: &[u8],
     ) {
         let Asking { serial, respond, .. } = asking;
-        match self.offer(number, serial, &publisher, body) {
+        match self.offer(number, serial, publisher, body) {
             Ok(frame) => {
                 let stage = Stage::Commit { respond, frame, passage: publisher.passage };
                 self.await_stage(multiplexed, serial, stage);
@@ -234,7 +241,8 @@ impl ShardLoop {
             // Its client is gone.
             return multiplexed.finished(self.now.ms);
         };
-        debug!(peer = ?multiplexed.peer, selectors = subscription.selectors.len(), ?origin, "subscribed");
+        let access = asking.respond.caller.streams(0, self.now.ms);
+        debug!(client = %asking.respond.caller.client, selectors = subscription.selectors.len(), ?origin, "subscribed");
         let opening = subscription.framing.opening().into();
         let slot = self.join(subscription, origin, opening);
         let mut stream = multiplexed.subscribe(slot, stream);
@@ -242,7 +250,7 @@ impl ShardLoop {
             self.parts.shard.leave(slot);
         }
         let carrier = Carrier::Shared(Box::new(stream));
-        self.sockets.attach(slot, Socket { carrier, connection: number });
+        self.sockets.attach(slot, Socket { carrier, connection: number, access });
     }
 
     fn refuse_exchange(
@@ -261,10 +269,8 @@ impl ShardLoop {
     fn respond(&mut self, multiplexed: &mut Multiplexed, asking: Asking, answer: &Answer) {
         let Asking { serial, mut respond, head_only, body: unwanted } = asking;
         let Answer { response, reason } = answer;
-        if let Some(reason) = reason {
-            super::serve::log_refusal(multiplexed.peer, response, reason);
-        }
         let body = response.body().filter(|_| !head_only && response.status().has_body()).unwrap_or(&[]);
+        self.tell_answer(&respond.caller, self.now.ms, response, body.len(), reason.as_deref());
         let head = head_of(response, &self.date());
         self.touch(multiplexed);
         // An answer to nobody is given.

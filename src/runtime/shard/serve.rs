@@ -1,28 +1,26 @@
 //! Requests: from bytes to a decision, from an outcome to an answer.
 
-use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
-use tracing::{debug, error, info};
+use tracing::debug;
 
+use super::common::Located;
 use super::{Carrier, Connected, ShardLoop, Socket, Stage, Stop, key_of};
 use crate::history::{HistoryError, Origin};
 use crate::http::connection::{CONTINUE, Event};
 use crate::http::date::HttpDate;
 use crate::http::http2::Prior;
+use crate::http::redact;
 use crate::http::refusal::Refusal;
 use crate::http::request::{Method, Version};
-use crate::http::response::{Http1, Precedes, Response};
+use crate::http::response::{Http1, Response};
 use crate::http::status::Status;
 use crate::hub::gate::{Answer, Decision, Publisher, Subscription};
-use crate::hub::sequencer::{Publication, Ticket};
-use crate::hub::shard::Joining;
+use crate::hub::sequencer::Ticket;
 use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURNS_MAX, TLS_HANDSHAKE_TURNS};
-use crate::protocol::frame::Frame;
+use crate::runtime::access::Caller;
 use crate::runtime::connection::{Flushed, Overdue, Received, Requesting, Waiting};
-use crate::runtime::librarian::Question;
 
 /// What becomes of a connection for now.
 enum Fate {
@@ -35,16 +33,6 @@ enum Fate {
     /// It speaks HTTP/2.
     Multiplexes,
     Closes,
-}
-
-/// Where a subscription begins.
-pub(super) enum Located {
-    /// After this; `None` is live from here.
-    At(Option<Origin>),
-    /// The history was asked, and will say.
-    Asked,
-    /// It cannot be asked now.
-    Refused(Answer),
 }
 
 /// One step of a request.
@@ -175,7 +163,7 @@ impl ShardLoop {
                     .begin_stream(connection, *subscription, Some(origin))
                     .unwrap_or_else(|| this.serve(number, connection)),
                 Err(error) => {
-                    error!(%error, "the history cannot be read");
+                    this.tell_history(&error);
                     let answer =
                         this.parts.gate.unavailable("the history cannot be read", subscription.passage);
                     this.give(connection, &answer);
@@ -208,8 +196,8 @@ impl ShardLoop {
             }
             Fate::Streams(slot) => {
                 let is_tls = connection.transport.is_tls();
-                let carrier = Carrier::Own(connection.transport);
-                self.sockets.attach(slot, Socket { carrier, connection: number });
+                let (carrier, access) = (Carrier::Own(connection.transport), connection.caller.access);
+                self.sockets.attach(slot, Socket { carrier, connection: number, access });
                 if is_tls {
                     // What came with the request is read already, or no event will tell of it.
                     self.attend(slot);
@@ -285,7 +273,7 @@ impl ShardLoop {
                     self.give(connection, &answer);
                 }
                 Step::Panicked => {
-                    error!(peer = ?connection.peer, "a request made the hub panic; it got 500");
+                    self.tell_defect(connection.caller.client);
                     self.fail(connection);
                 }
                 Step::Decided(Decision::Answer(answer)) => self.give(connection, &answer),
@@ -304,14 +292,18 @@ impl ShardLoop {
     /// Reads the next event of the HTTP machine and decides. A panic in here is a defect that one client has met; it must
     /// not end the streams of all others.
     fn step(&mut self, connection: &mut Requesting) -> Step {
-        let (gate, now) = (&mut self.parts.gate, self.now);
+        let (gate, now, rules) = (&mut self.parts.gate, self.now, self.parts.access);
+        let is_tls = connection.transport.is_tls();
+        let began_ms = connection.began_ms(now.ms);
         let step = catch_unwind(AssertUnwindSafe(|| match connection.http.poll() {
             Event::NeedMore => Step::NeedMore,
-            Event::Head(request) => {
+            Event::Head(mut request) => {
                 connection.version = request.version;
                 connection.head_only = request.method == Method::Head;
                 connection.passage = Some(gate.passage(request.origin));
-                debug!(peer = ?connection.peer, method = ?request.method, path = request.path, "request");
+                connection.caller = Caller::read(rules, &mut request, connection.peer, is_tls, began_ms);
+                let client = connection.caller.client;
+                debug!(%client, method = request.method.as_str(), path = redact::target(request.path, None), "request");
                 Step::Decided(gate.decide(&request, now))
             }
             Event::Body(body) => Step::Body(body),
@@ -356,30 +348,6 @@ impl ShardLoop {
         }
     }
 
-    /// Hands an update to the sequencer; the ring will say what became of it.
-    ///
-    /// # Errors
-    /// The answer, when there is nothing to wait for.
-    pub(super) fn offer(
-        &mut self,
-        connection: u32,
-        serial: u32,
-        publisher: &Publisher,
-        body: &[u8],
-    ) -> Result<Arc<Frame>, Answer> {
-        let frame = self.parts.gate.publish(publisher, body, uuid::Uuid::new_v4().into_bytes())?;
-        if self.parts.log_updates {
-            debug!(event = %String::from_utf8_lossy(frame.event()), "update");
-        }
-        let ticket = Ticket { shard: self.parts.number, connection, serial };
-        let publication = Publication { frame: Arc::clone(&frame), ticket };
-        if !self.parts.queue.as_ref().is_some_and(|queue| queue.offer(publication)) {
-            return Err(self.parts.gate.unavailable("the publication queue is full", publisher.passage));
-        }
-        self.commits_under_way += 1;
-        Ok(frame)
-    }
-
     /// Begins a stream, when it is known where; else asks the history first, since the answer's head carries it.
     fn subscribe(
         &mut self,
@@ -396,43 +364,6 @@ impl ShardLoop {
             Located::Refused(answer) => self.give(connection, &answer),
         }
         None
-    }
-
-    /// Where a subscription begins, if that is known here; else the history is asked.
-    pub(super) fn locate(&mut self, connection: u32, serial: u32, subscription: &Subscription) -> Located {
-        let Some(resume) = &subscription.resume else { return Located::At(None) };
-        if let Some(origin) = self.parts.shard.resolve(resume) {
-            return Located::At(Some(origin));
-        }
-        let question = Question::Resolve { connection, serial, resume: resume.clone() };
-        match self.parts.librarian.ask(question) {
-            Ok(()) => Located::Asked,
-            Err(error) => {
-                Located::Refused(self.parts.gate.unavailable(&error.to_string(), subscription.passage))
-            }
-        }
-    }
-
-    /// The answer that a stream begins with.
-    pub(super) fn stream_response(&self, subscription: &Subscription, origin: Option<&Origin>) -> Response {
-        let precedes = origin.map(|origin| match &origin.known {
-            Some(id) => Precedes::Event(id),
-            None => Precedes::Earliest,
-        });
-        let answer = Answer { response: Response::stream(precedes), reason: None };
-        self.parts.gate.complete(answer, subscription.passage).response
-    }
-
-    /// Takes a subscriber in; answers its slot.
-    pub(super) fn join(
-        &mut self,
-        subscription: Subscription,
-        origin: Option<Origin>,
-        opening: Box<[u8]>,
-    ) -> u32 {
-        let Subscription { selectors, grant, expires_ms, framing, .. } = subscription;
-        let joining = Joining { selectors, grant, expires_ms, framing, origin, opening };
-        self.parts.shard.join(joining, self.now)
     }
 
     /// Makes a stream of the connection; not when the request is a `HEAD`, which is answered as any other.
@@ -456,8 +387,9 @@ impl ShardLoop {
         let http1 =
             Http1 { version: connection.version, head_only: false, keep_alive: true, date: Some(&date) };
         response.encode(&http1, &mut opening);
+        connection.caller.access = connection.caller.streams(opening.len(), self.now.ms);
         opening.extend_from_slice(subscription.framing.opening());
-        debug!(peer = ?connection.peer, selectors = subscription.selectors.len(), ?origin, "subscribed");
+        debug!(client = %connection.caller.client, selectors = subscription.selectors.len(), ?origin, "subscribed");
         Some(Fate::Streams(self.join(subscription, origin, opening.into())))
     }
 
@@ -467,9 +399,6 @@ impl ShardLoop {
     }
 
     fn answer(&mut self, connection: &mut Requesting, response: &Response, reason: Option<&str>) {
-        if let Some(reason) = reason {
-            log_refusal(connection.peer, response, reason);
-        }
         let goes_on =
             connection.http.begin_answer() && self.stop == Stop::No && connection.version == Version::Http11;
         let date = self.date();
@@ -481,6 +410,8 @@ impl ShardLoop {
         };
         let mut bytes = Vec::with_capacity(512);
         response.encode(&http1, &mut bytes);
+        let body_bytes = if connection.head_only { 0 } else { response.body().map_or(0, <[u8]>::len) };
+        self.tell_answer(&connection.caller, connection.began_ms(self.now.ms), response, body_bytes, reason);
         connection.queue(&bytes, Some(goes_on), self.now.ms);
         connection.waiting = Waiting::Client;
     }
@@ -492,11 +423,6 @@ impl ShardLoop {
         }
         self.date.1
     }
-}
-
-/// Says why a request is refused.
-pub(super) fn log_refusal(peer: Option<SocketAddr>, response: &Response, reason: &str) {
-    info!(?peer, status = response.status().code(), reason, "refused");
 }
 
 impl Waiting {

@@ -1,0 +1,76 @@
+//! `petasos config`: the settings as the hub would run with them, and where each comes from.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args};
+use petasos::config::{Config, Effective, Options, Source};
+use serde_json::{Map, Value, json};
+
+use super::serve::with_surroundings;
+use super::written;
+
+/// Prints every setting with the value that is in force, and where it comes from: a flag, the environment, a file, or the
+/// default. Secrets are masked. Mistakes are listed as at a start, and the exit status is 2.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    /// Print one JSON document instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command; `matches` are those of its own arguments.
+pub(crate) fn run(arguments: &Arguments, matches: &ArgMatches) -> ExitCode {
+    match with_surroundings(&arguments.options, Config::read) {
+        Ok(config) => {
+            let settings = config.effective(&arguments.options, &|name| given(matches, name));
+            written(match arguments.json {
+                true => print_json(&settings, &config.warnings),
+                false => print(&settings, &config.warnings),
+            })
+        }
+        Err(code) => code,
+    }
+}
+
+/// Where the setting of this name was given, if it was. An empty one counts as not given.
+fn given(matches: &ArgMatches, name: &str) -> Option<Source> {
+    let id = name.to_lowercase();
+    let value: Option<&String> = matches.try_get_one(&id).ok()?;
+    value.filter(|value| !value.is_empty())?;
+    match matches.value_source(&id)? {
+        ValueSource::CommandLine => Some(Source::Flag),
+        ValueSource::EnvVariable => Some(Source::Environment),
+        _ => None,
+    }
+}
+
+fn print(settings: &[Effective], warnings: &[String]) -> io::Result<ExitCode> {
+    let name_width = settings.iter().map(|row| row.name.len()).max().unwrap_or(0);
+    let mut out = io::stdout().lock();
+    for Effective { name, value, source } in settings {
+        let source = source.to_string();
+        writeln!(out, "{name:name_width$}  {source:11}  {}", value.as_deref().unwrap_or("-"))?;
+    }
+    for warning in warnings {
+        writeln!(out, "warning: {warning}")?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_json(settings: &[Effective], warnings: &[String]) -> io::Result<ExitCode> {
+    let setting = |row: &Effective| {
+        let value = json!({ "value": row.value, "source": row.source.to_string() });
+        (row.name.to_owned(), value)
+    };
+    let settings: Map<String, Value> = settings.iter().map(setting).collect();
+    let document = json!({ "settings": settings, "warnings": warnings });
+    let mut out = io::stdout().lock();
+    writeln!(out, "{document:#}")?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,297 @@
+//! The settings that are in force, one by one, for whoever asks: `petasos config`.
+//!
+//! Invariants: every setting is listed once, in the order of the help; no secret is ever part of a value.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Config, LogFormat, MEMORY, Options};
+use crate::history::redb::HistorySync;
+use crate::hub::keys::KeySource;
+use crate::protocol::grant::Authorization;
+
+/// What stands for a secret.
+const MASK: &str = "********";
+
+/// Where the value of a setting comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A flag of the command line.
+    Flag,
+    /// An environment variable.
+    Environment,
+    /// The file that a setting ending in `_FILE` names.
+    File,
+    /// Neither: it is the default.
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flag => "flag",
+            Self::Environment => "environment",
+            Self::File => "file",
+            Self::Default => "default",
+        })
+    }
+}
+
+/// One setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    /// The variable's name; the flag is the same in lower case with hyphens.
+    pub name: &'static str,
+    /// Its value, in the form in which it could be set; `None` when there is none. A secret is masked.
+    pub value: Option<String>,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+impl Config {
+    /// Every setting with the value that is in force. `options` are what this configuration was read from, and `given` says
+    /// where the setting of a name was given, if it was and is not empty: a flag, or the environment.
+    pub fn effective(&self, options: &Options, given: &dyn Fn(&str) -> Option<Source>) -> Vec<Effective> {
+        let rows = [
+            self.listening(options),
+            self.authorization(options),
+            self.history(),
+            self.limits(),
+            self.cores_and_logs(),
+        ];
+        let effective = |(name, value): (&'static str, Option<String>)| {
+            let file = format!("{name}_FILE");
+            let source = match given(name) {
+                Some(source) => source,
+                // No setting but a secret has a file beside it.
+                None if given(&file).is_some() => Source::File,
+                None => Source::Default,
+            };
+            Effective { name, value, source }
+        };
+        rows.into_iter().flatten().map(effective).collect()
+    }
+
+    fn listening(&self, o: &Options) -> Vec<(&'static str, Option<String>)> {
+        let tls = self.settings.tls.as_ref();
+        vec![
+            ("ADDR", Some(self.settings.address.to_string())),
+            ("CERT_FILE", tls.map(|files| path(&files.certificate))),
+            ("KEY_FILE", tls.map(|files| path(&files.key))),
+            ("DEMO", switch(self.demo)),
+            ("DEBUG", switch(self.settings.log_updates)),
+            ("CORS_ALLOWED_ORIGINS", text(&o.cors_allowed_origins)),
+            ("USE_FORWARDED_HEADERS", switch(self.settings.trusts_proxy)),
+            ("COMPRESS", switch(self.settings.gate.compress)),
+        ]
+    }
+
+    fn authorization(&self, o: &Options) -> Vec<(&'static str, Option<String>)> {
+        let gate = &self.settings.gate;
+        let secret = |key: &Option<String>, file: &Option<String>| {
+            text(key).or_else(|| text(file)).map(|_| MASK.to_owned())
+        };
+        let authorization = match gate.authorization {
+            Authorization::Selectors => "selectors",
+            Authorization::Targets => "targets",
+        };
+        // With a key set, each key has an algorithm of its own, unless one is asked for.
+        let algorithm = |source: &KeySource| match source {
+            KeySource::Fixed(key) => Some(format!("{:?}", key.algorithm())),
+            KeySource::Fetched(keys) => {
+                let set = self.settings.key_sets.iter().find(|set| Arc::ptr_eq(&set.keys, keys))?;
+                set.only.map(|only| format!("{only:?}"))
+            }
+        };
+        let is_set = |url: &Option<String>| text(url).is_some();
+        let common = match is_set(&o.jwks_url) {
+            true => text(&o.jwt_algorithm),
+            false => Some(text(&o.jwt_algorithm).unwrap_or_else(|| "HS256".to_owned())),
+        };
+        vec![
+            ("JWT_KEY", secret(&o.jwt_key, &o.jwt_key_file)),
+            ("JWT_KEY_FILE", text(&o.jwt_key_file)),
+            ("JWKS_URL", address(&o.jwks_url)),
+            ("JWT_ALGORITHM", common),
+            ("PUBLISHER_JWT_KEY", secret(&o.publisher_jwt_key, &o.publisher_jwt_key_file)),
+            ("PUBLISHER_JWT_KEY_FILE", text(&o.publisher_jwt_key_file)),
+            ("PUBLISHER_JWKS_URL", address(&o.publisher_jwks_url)),
+            ("PUBLISHER_JWT_ALGORITHM", algorithm(&gate.publisher_key)),
+            ("SUBSCRIBER_JWT_KEY", secret(&o.subscriber_jwt_key, &o.subscriber_jwt_key_file)),
+            ("SUBSCRIBER_JWT_KEY_FILE", text(&o.subscriber_jwt_key_file)),
+            ("SUBSCRIBER_JWKS_URL", address(&o.subscriber_jwks_url)),
+            ("SUBSCRIBER_JWT_ALGORITHM", algorithm(&gate.subscriber_key)),
+            ("AUTHORIZATION", Some(authorization.to_owned())),
+            ("ALLOW_ANONYMOUS", switch(gate.allow_anonymous)),
+            ("PUBLISH_ALLOWED_ORIGINS", text(&o.publish_allowed_origins)),
+            ("COOKIE_NAME", Some(gate.cookie_name.clone())),
+        ]
+    }
+
+    fn history(&self) -> Vec<(&'static str, Option<String>)> {
+        let place = self.history_file.as_deref().map_or_else(|| MEMORY.to_owned(), path);
+        let sync = match self.history_sync {
+            HistorySync::Always => "always",
+            HistorySync::Interval => "interval",
+            HistorySync::Never => "never",
+        };
+        vec![
+            ("DB_PATH", Some(place)),
+            ("HISTORY_SYNC", Some(sync.to_owned())),
+            ("HISTORY_SIZE", Some(self.retention.updates_max.to_string())),
+            ("HISTORY_MAX_BYTES", size(self.retention.bytes_max)),
+            ("HISTORY_MAX_AGE", duration(self.retention.age_max_ms)),
+            ("HISTORY_CLEANUP_FREQUENCY", Some(self.cleanup_frequency.to_string())),
+        ]
+    }
+
+    fn limits(&self) -> Vec<(&'static str, Option<String>)> {
+        let settings = &self.settings;
+        let (shard, timeouts, gate) = (&settings.shard, &settings.timeouts, &settings.gate);
+        vec![
+            ("HEARTBEAT_INTERVAL", duration(shard.heartbeat_ms)),
+            ("HEADER_TIMEOUT", duration(timeouts.header_ms)),
+            ("READ_TIMEOUT", duration(timeouts.read_ms)),
+            ("WRITE_TIMEOUT", duration(timeouts.response_ms)),
+            ("DISPATCH_TIMEOUT", duration(timeouts.write_ms)),
+            ("DRAIN_TIMEOUT", duration(settings.drain_ms)),
+            ("MAX_BODY_SIZE", size(gate.body_bytes_max)),
+            ("MAX_SELECTORS", Some(gate.selectors_max.to_string())),
+            ("MAX_CONNECTIONS", settings.connections_max.map(|count| count.to_string())),
+            ("SUBSCRIBER_BUFFER", size(shard.subscriber_buffer_bytes as u64)),
+        ]
+    }
+
+    fn cores_and_logs(&self) -> Vec<(&'static str, Option<String>)> {
+        let cpus: Vec<_> = self.settings.cpus.iter().map(usize::to_string).collect();
+        let format = match self.log_format {
+            LogFormat::Text => "TEXT",
+            LogFormat::Json => "JSON",
+            LogFormat::Fluentd => "FLUENTD",
+        };
+        vec![
+            ("SHARDS", Some(cpus.len().to_string())),
+            ("CPUS", Some(cpus.join(","))),
+            ("LOG_LEVEL", Some(self.log_level.to_string().to_lowercase())),
+            ("LOG_FORMAT", Some(format.to_owned())),
+            ("ACCESS_LOG", switch(self.settings.access_log)),
+        ]
+    }
+}
+
+fn text(given: &Option<String>) -> Option<String> {
+    given.clone().filter(|text| !text.is_empty())
+}
+
+/// The address of a key set; what is in its query may be a secret.
+fn address(given: &Option<String>) -> Option<String> {
+    let text = text(given)?;
+    Some(match text.split_once('?') {
+        Some((address, _)) => format!("{address}?{MASK}"),
+        None => text,
+    })
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn switch(is_on: bool) -> Option<String> {
+    Some(u8::from(is_on).to_string())
+}
+
+fn duration(ms: u64) -> Option<String> {
+    Some(humantime::format_duration(Duration::from_millis(ms)).to_string())
+}
+
+/// In the largest unit that it is a multiple of.
+fn size(bytes: u64) -> Option<String> {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = units.into_iter().find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit));
+    Some(unit.map_or_else(|| bytes.to_string(), |(unit, name)| format!("{}{name}", bytes / unit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Args as _;
+
+    use super::*;
+    use crate::config::Surroundings;
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    fn config(options: &Options) -> Config {
+        let read_file = |_: &str| Ok(SECRET.to_owned());
+        let surroundings = Surroundings { read_file: &read_file, cpus: &[0, 2], environment: &[] };
+        Config::read(options, &surroundings).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+    }
+
+    fn one<'r>(rows: &'r [Effective], name: &str) -> (Option<&'r str>, Source) {
+        let row = rows.iter().find(|row| row.name == name).unwrap_or_else(|| panic!("{name}"));
+        (row.value.as_deref(), row.source)
+    }
+
+    /// A setting that somebody adds and forgets here would be in force unseen.
+    #[test]
+    fn every_setting_of_the_help_is_listed_once_and_in_its_order() {
+        let options = Options { jwt_key: Some(SECRET.to_owned()), ..Options::default() };
+        let listed: Vec<_> =
+            config(&options).effective(&options, &|_| None).iter().map(|row| row.name).collect();
+        let command = Options::augment_args(clap::Command::new("petasos"));
+        let known: Vec<_> =
+            command.get_arguments().filter_map(|argument| argument.get_env()?.to_str()).collect();
+        assert_eq!(listed, known);
+    }
+
+    #[test]
+    fn values_are_those_in_force_and_no_secret_is_among_them() {
+        let options = Options {
+            demo: Some("1".to_owned()),
+            jwt_key_file: Some("/run/key".to_owned()),
+            subscriber_jwt_key: Some(SECRET.to_owned()),
+            heartbeat_interval: Some("1m 30s".to_owned()),
+            max_body_size: Some("524288".to_owned()),
+            cookie_name: Some(String::new()),
+            publisher_jwks_url: Some(format!("https://a.example/keys?key={SECRET}")),
+            ..Options::default()
+        };
+        let given = |name: &str| match name {
+            "DEMO" | "JWT_KEY_FILE" | "SUBSCRIBER_JWT_KEY" => Some(Source::Environment),
+            "HEARTBEAT_INTERVAL" | "PUBLISHER_JWKS_URL" | "MAX_BODY_SIZE" => Some(Source::Flag),
+            _ => None,
+        };
+        let rows = config(&options).effective(&options, &given);
+        for (name, value, source) in [
+            ("ADDR", Some("[::]:3000"), Source::Default),
+            ("ALLOW_ANONYMOUS", Some("1"), Source::Default),
+            ("COOKIE_NAME", Some("mercureAuthorization"), Source::Default),
+            ("CPUS", Some("0,2"), Source::Default),
+            ("CERT_FILE", None, Source::Default),
+            ("DEMO", Some("1"), Source::Environment),
+            ("HEARTBEAT_INTERVAL", Some("1m 30s"), Source::Flag),
+            ("MAX_BODY_SIZE", Some("512KiB"), Source::Flag),
+            ("JWT_KEY", Some(MASK), Source::File),
+            ("JWT_KEY_FILE", Some("/run/key"), Source::Environment),
+            ("PUBLISHER_JWT_KEY", None, Source::Default),
+            ("SUBSCRIBER_JWT_KEY", Some(MASK), Source::Environment),
+            ("READ_TIMEOUT", Some("0s"), Source::Default),
+            ("PUBLISHER_JWKS_URL", Some("https://a.example/keys?********"), Source::Flag),
+            ("PUBLISHER_JWT_ALGORITHM", None, Source::Default),
+            ("SUBSCRIBER_JWT_ALGORITHM", Some("HS256"), Source::Default),
+        ] {
+            assert_eq!(one(&rows, name), (value, source), "{name}");
+        }
+        assert!(!format!("{rows:?}").contains(SECRET));
+    }
+
+    #[test]
+    fn sizes_are_written_in_a_unit_that_holds_them_exactly() {
+        for (bytes, written) in
+            [(0, "0"), (1, "1"), (1 << 20, "1MiB"), (1_500 << 10, "1500KiB"), (3 << 30, "3GiB")]
+        {
+            assert_eq!(size(bytes).as_deref(), Some(written));
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! What the tokens of one role are verified with: a key of the configuration, or a key set that is fetched.
+//!
+//! A key set has one writer, which fetches it, and a reader in each shard. Invariants: what a shard does for a token takes no
+//! lock, but for one when a new set is there; with a new set, tokens that the old one verified are verified again; as long as no
+//! set was fetched, no token is valid. Streams that are open stay open until their token's `exp`.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::hub::Now;
+use crate::limits::JWKS_ASK_EVERY_MS;
+use crate::protocol::grant::{Authorization, Grant};
+use crate::protocol::token::{KeySet, TokenCache, TokenError, VerificationKey};
+
+/// No time: nobody has asked yet.
+const NEVER: u64 = u64::MAX;
+
+/// Where the key of a role comes from.
+#[derive(Clone)]
+pub enum KeySource {
+    /// The configuration.
+    Fixed(VerificationKey),
+    /// An address; the set that was fetched last.
+    Fetched(Arc<SharedKeys>),
+}
+
+impl From<VerificationKey> for KeySource {
+    fn from(key: VerificationKey) -> Self {
+        Self::Fixed(key)
+    }
+}
+
+/// A key set that its fetcher replaces while shards read it.
+pub struct SharedKeys {
+    set: Mutex<Option<Arc<KeySet>>>,
+    /// Counts the sets: a shard looks whether it has the newest without touching the lock.
+    generation: AtomicU64,
+    /// When a shard last asked for a fetch, in [`Now::ms`].
+    asked_ms: AtomicU64,
+    is_fetching: AtomicBool,
+    asks: (Sender<()>, Receiver<()>),
+}
+
+impl SharedKeys {
+    /// No set yet.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            set: Mutex::new(None),
+            generation: AtomicU64::new(0),
+            asked_ms: AtomicU64::new(NEVER),
+            is_fetching: AtomicBool::new(false),
+            asks: bounded(1),
+        })
+    }
+
+    /// For the fetcher: whether a fetch is under way.
+    pub fn set_fetching(&self, is_fetching: bool) {
+        self.is_fetching.store(is_fetching, Ordering::Relaxed);
+    }
+
+    /// For the fetcher: this set replaces the one before.
+    pub fn replace(&self, set: KeySet) {
+        let mut place = self.set.lock().unwrap_or_else(PoisonError::into_inner);
+        *place = Some(Arc::new(set));
+        // Under the lock, so that whoever sees the count finds this set or a newer one.
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// For the fetcher: a message for each time that shards want the set fetched anew.
+    pub fn asks(&self) -> &Receiver<()> {
+        &self.asks.1
+    }
+
+    /// A token names a key that is not in the set: has it fetched, unless somebody asked within [`JWKS_ASK_EVERY_MS`]. Answers
+    /// whether a fetch is under way, which may bring the key.
+    fn ask(&self, now_ms: u64) -> bool {
+        let asked_ms = self.asked_ms.load(Ordering::Relaxed);
+        if asked_ms != NEVER && now_ms < asked_ms.saturating_add(JWKS_ASK_EVERY_MS) {
+            return self.is_fetching.load(Ordering::Relaxed);
+        }
+        // Of shards that ask at the same time one is heard, which is enough.
+        if self.asked_ms.compare_exchange(asked_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.set_fetching(true);
+            // A message that waits already is as good as this one.
+            let _ = self.asks.0.try_send(());
+        }
+        true
+    }
+
+    /// The newest set, when it is not that of this count.
+    fn newer_than(&self, generation: &mut u64) -> Option<Arc<KeySet>> {
+        if self.generation.load(Ordering::Acquire) == *generation {
+            return None;
+        }
+        let place = self.set.lock().unwrap_or_else(PoisonError::into_inner);
+        *generation = self.generation.load(Ordering::Relaxed);
+        place.clone()
+    }
+}
+
+/// Why a token does not grant anything. The text is for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unverified {
+    /// It is not valid.
+    Invalid(String),
+    /// It cannot be told yet: the keys are on their way.
+    NotYet(&'static str),
+}
+
+/// Verifies the tokens of one role in one shard.
+pub(super) struct Verifier {
+    source: KeySource,
+    /// The newest set that this shard has seen, and its count.
+    set: Option<Arc<KeySet>>,
+    generation: u64,
+    /// Tokens that were verified with the key, or with this set.
+    cache: TokenCache<Rc<Grant>>,
+}
+
+impl Verifier {
+    pub(super) fn new(source: KeySource) -> Self {
+        Self { source, set: None, generation: 0, cache: TokenCache::new() }
+    }
+
+    /// Whether there is something to verify tokens with.
+    pub(super) fn has_keys(&self) -> bool {
+        match &self.source {
+            KeySource::Fixed(_) => true,
+            KeySource::Fetched(shared) => shared.generation.load(Ordering::Relaxed) > 0,
+        }
+    }
+
+    /// What a token grants.
+    pub(super) fn grant(
+        &mut self,
+        token: &str,
+        authorization: Authorization,
+        now: Now,
+    ) -> Result<Rc<Grant>, Unverified> {
+        if let KeySource::Fetched(shared) = &self.source
+            && let Some(set) = shared.newer_than(&mut self.generation)
+        {
+            self.set = Some(set);
+            self.cache = TokenCache::new();
+        }
+        if let Some(grant) = self.cache.get(token, now.unix_s()) {
+            return Ok(Rc::clone(grant));
+        }
+        let claims = match (&self.source, &self.set) {
+            (KeySource::Fixed(key), _) => key.verify(token, now.unix_s()),
+            (KeySource::Fetched(_), None) => {
+                return Err(Unverified::NotYet("the key set has not been fetched yet"));
+            }
+            (KeySource::Fetched(shared), Some(set)) => match set.verify(token, now.unix_s()) {
+                Err(TokenError::UnknownKey) if shared.ask(now.ms) => {
+                    return Err(Unverified::NotYet(
+                        "the key set is fetched anew: the token names a key that is not in it",
+                    ));
+                }
+                verified => verified,
+            },
+        };
+        let claims = claims.map_err(invalid)?;
+        let grant = Rc::new(Grant::from_claims(&claims, authorization).map_err(invalid)?);
+        self.cache.insert(token, Rc::clone(&grant), grant.expires_at());
+        Ok(grant)
+    }
+}
+
+fn invalid(error: impl fmt::Display) -> Unverified {
+    Unverified::Invalid(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::token::{Algorithm, sign};
+    use jsonwebtoken::jwk::Jwk;
+    use jsonwebtoken::{EncodingKey, Header};
+    use serde_json::json;
+
+    const EC256: &str = include_str!("../../tests/data/keys/ec256-private.pem");
+    const NOW: Now = Now { ms: 1_000, unix_ms: 1_600_000_000_000 };
+
+    fn key() -> EncodingKey {
+        // The first call of ours chooses the cryptography.
+        sign(&json!({}), b"x", Algorithm::HS256).expect("a token");
+        EncodingKey::from_ec_pem(EC256.as_bytes()).expect("a key")
+    }
+
+    fn set(id: &str) -> KeySet {
+        let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&key(), Algorithm::ES256).expect("a key"))
+            .expect("JSON");
+        jwk["kid"] = json!(id);
+        KeySet::parse(json!({ "keys": [jwk] }).to_string().as_bytes(), None).expect("a key set")
+    }
+
+    fn token(id: &str) -> String {
+        let header = Header { kid: Some(id.to_owned()), ..Header::new(Algorithm::ES256) };
+        jsonwebtoken::encode(&header, &json!({"mercure": {"publish": ["*"]}}), &key()).expect("a token")
+    }
+
+    fn grants(verifier: &mut Verifier, id: &str, now: Now) -> Result<(), Unverified> {
+        verifier.grant(&token(id), Authorization::Selectors, now).map(|_| ())
+    }
+
+    #[test]
+    fn before_the_first_set_nothing_is_valid_and_that_is_said() {
+        let shared = SharedKeys::new();
+        let mut verifier = Verifier::new(KeySource::Fetched(Arc::clone(&shared)));
+        assert!(!verifier.has_keys());
+        assert!(matches!(grants(&mut verifier, "a", NOW), Err(Unverified::NotYet(_))));
+        shared.replace(set("a"));
+        assert!(verifier.has_keys());
+        assert_eq!(grants(&mut verifier, "a", NOW), Ok(()));
+    }
+
+    /// A key that is withdrawn verifies nothing any more, also no token that it verified before.
+    #[test]
+    fn with_a_new_set_the_tokens_of_the_old_one_are_verified_again() {
+        let shared = SharedKeys::new();
+        let mut verifier = Verifier::new(KeySource::Fetched(Arc::clone(&shared)));
+        shared.replace(set("a"));
+        let old = token("a");
+        let granted = |verifier: &mut Verifier| verifier.grant(&old, Authorization::Selectors, NOW);
+        assert!(granted(&mut verifier).is_ok() && granted(&mut verifier).is_ok());
+        assert_eq!(verifier.cache.len(), 1);
+        shared.replace(set("b"));
+        assert!(granted(&mut verifier).is_err(), "it was remembered");
+        assert_eq!(grants(&mut verifier, "b", NOW), Ok(()));
+        shared.replace(KeySet::default());
+        assert!(grants(&mut verifier, "b", NOW).is_err());
+    }
+
+    #[test]
+    fn an_unknown_key_has_the_set_fetched_once_in_a_while_and_is_invalid_otherwise() {
+        let shared = SharedKeys::new();
+        let mut verifier = Verifier::new(KeySource::Fetched(Arc::clone(&shared)));
+        shared.replace(set("a"));
+        let at = |ms: u64| Now { ms, ..NOW };
+        assert!(matches!(grants(&mut verifier, "b", at(0)), Err(Unverified::NotYet(_))), "asked");
+        assert!(matches!(grants(&mut verifier, "c", at(1)), Err(Unverified::NotYet(_))), "under way");
+        assert_eq!(shared.asks().try_iter().count(), 1);
+        // The fetch is over and has brought nothing new.
+        shared.set_fetching(false);
+        for ms in [2, JWKS_ASK_EVERY_MS - 1] {
+            assert!(matches!(grants(&mut verifier, "b", at(ms)), Err(Unverified::Invalid(_))), "at {ms}");
+        }
+        assert_eq!(shared.asks().try_iter().count(), 0, "no fetch in between");
+        assert!(matches!(grants(&mut verifier, "b", at(JWKS_ASK_EVERY_MS)), Err(Unverified::NotYet(_))));
+        assert_eq!(shared.asks().try_iter().count(), 1);
+        assert_eq!(grants(&mut verifier, "a", at(3)), Ok(()), "known keys go on");
+    }
+
+    #[test]
+    fn other_mistakes_of_a_token_ask_for_nothing() {
+        let shared = SharedKeys::new();
+        let mut verifier = Verifier::new(KeySource::Fetched(Arc::clone(&shared)));
+        shared.replace(set("a"));
+        let mut broken = token("a");
+        broken.truncate(broken.len() - 2);
+        for token in [broken.as_str(), "", "a.b.c"] {
+            let refused = verifier.grant(token, Authorization::Selectors, NOW);
+            assert!(matches!(refused, Err(Unverified::Invalid(_))), "{token}");
+        }
+        assert!(shared.asks().is_empty());
+    }
+}

@@ -1,0 +1,163 @@
+//! Key sets: the public keys of somebody who makes tokens, as one JSON document (RFC 7517, section 5).
+//!
+//! Invariants: each key verifies one algorithm, which the document or the kind of the key names and never the token
+//! (RFC 8725, section 3.1); a shared secret is never taken from such a document, since whoever can read it could sign.
+//! A key that cannot be used is left out, as section 5 has it, and does not spoil the others.
+//!
+//! What is deliberately not looked at: certificates (`x5c`, `x5t`, `x5u`); the document is believed because of where it is from.
+
+use std::fmt;
+
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::key::VerificationKey;
+use super::{Claims, TokenError, read_header};
+use crate::limits::JWKS_KEYS_MAX;
+
+/// The keys of a document that can be used.
+#[derive(Clone, Debug, Default)]
+pub struct KeySet {
+    keys: Vec<Named>,
+    left_out: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Named {
+    /// `kid`
+    id: Option<Box<str>>,
+    key: VerificationKey,
+}
+
+/// Why a document is not a key set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySetError {
+    /// It is not a JSON object with a list `keys`.
+    NotAKeySet,
+    /// It lists more than [`JWKS_KEYS_MAX`] keys; how many.
+    TooManyKeys(usize),
+}
+
+#[derive(Deserialize)]
+struct Document {
+    keys: Vec<Value>,
+}
+
+impl KeySet {
+    /// Reads a document. With `only`, keys of other algorithms are left out.
+    ///
+    /// # Errors
+    /// [`KeySetError`]. A document without a key that can be used is none: then no token is valid.
+    pub fn parse(document: &[u8], only: Option<Algorithm>) -> Result<Self, KeySetError> {
+        let Document { keys } = serde_json::from_slice(document).map_err(|_| KeySetError::NotAKeySet)?;
+        if keys.len() > JWKS_KEYS_MAX {
+            return Err(KeySetError::TooManyKeys(keys.len()));
+        }
+        let listed = keys.len();
+        let keys: Vec<_> = keys.into_iter().filter_map(|key| named(key, only)).collect();
+        Ok(Self { left_out: listed - keys.len(), keys })
+    }
+
+    /// How many keys can be used.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether no key can be used.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// How many keys of the document cannot be used.
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// Verifies `token` at `now`, in seconds of Unix time, with the key that its header names (`kid`). A token that names none
+    /// is verified when one key alone is of its algorithm.
+    ///
+    /// # Errors
+    /// [`TokenError`]; [`TokenError::UnknownKey`] alone may be mended by a newer document.
+    pub fn verify(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
+        let header = read_header(token)?;
+        let fits = |named: &&Named| named.key.algorithm() == header.alg;
+        let key = match &header.kid {
+            Some(id) => {
+                let of_id = |named: &&Named| named.id.as_deref() == Some(id);
+                if !self.keys.iter().any(|named| of_id(&named)) {
+                    return Err(TokenError::UnknownKey);
+                }
+                // Keys of several kinds may share an id (RFC 7517, section 4.5).
+                self.keys.iter().filter(of_id).find(fits)
+            }
+            None => {
+                let mut fitting = self.keys.iter().filter(fits);
+                let first = fitting.next();
+                if fitting.next().is_some() {
+                    return Err(TokenError::NoKeyNamed);
+                }
+                first
+            }
+        };
+        key.ok_or(TokenError::WrongAlgorithm)?.key.verify(token, now)
+    }
+}
+
+/// A key that verifies signatures with an algorithm of ours.
+fn named(key: Value, only: Option<Algorithm>) -> Option<Named> {
+    let key: Jwk = serde_json::from_value(key).ok()?;
+    let is_for_signatures =
+        key.common.public_key_use.as_ref().is_none_or(|is| *is == PublicKeyUse::Signature);
+    let verifies = |operations: &Vec<KeyOperations>| operations.contains(&KeyOperations::Verify);
+    if !is_for_signatures || !key.common.key_operations.as_ref().is_none_or(verifies) {
+        return None;
+    }
+    let algorithm = algorithm_of(&key, only)?;
+    if only.is_some_and(|only| only != algorithm) {
+        return None;
+    }
+    let decoding_key = DecodingKey::from_jwk(&key).ok()?;
+    let key_of_algorithm = VerificationKey::from_public(algorithm, decoding_key).ok()?;
+    Some(Named { id: key.common.key_id.map(Into::into), key: key_of_algorithm })
+}
+
+/// The one algorithm of a key: what `alg` says, when the key is of its kind; else what the kind allows. An RSA key allows six,
+/// of which the one that is asked for is taken, and RS256 when none is.
+fn algorithm_of(key: &Jwk, only: Option<Algorithm>) -> Option<Algorithm> {
+    let named: Option<Algorithm> = match key.common.key_algorithm {
+        Some(algorithm) => Some(algorithm.try_into().ok()?),
+        None => None,
+    };
+    let kind = match &key.algorithm {
+        AlgorithmParameters::RSA(_) => {
+            let is_rsa = |algorithm: &Algorithm| algorithm.family() == AlgorithmFamily::Rsa;
+            return match named {
+                Some(named) => Some(named).filter(is_rsa),
+                None => Some(only.filter(is_rsa).unwrap_or(Algorithm::RS256)),
+            };
+        }
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P384 => Algorithm::ES384,
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
+        // A shared secret, and what is not known.
+        _ => return None,
+    };
+    named.is_none_or(|named| named == kind).then_some(kind)
+}
+
+impl fmt::Display for KeySetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAKeySet => f.write_str("the answer is not a JSON object with a list \"keys\""),
+            Self::TooManyKeys(count) => write!(f, "the answer lists {count} keys, more than {JWKS_KEYS_MAX}"),
+        }
+    }
+}
+
+impl std::error::Error for KeySetError {}
+
+#[cfg(test)]
+#[path = "jwks_tests.rs"]
+mod tests;

@@ -1,0 +1,34 @@
+//! What answers a request on a stream, and who made the request.
+
+use std::ops::{Deref, DerefMut};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+
+use crate::runtime::access::Caller;
+
+/// The library's way to answer, together with whom the log says that it is for.
+pub(in crate::runtime) struct Reply {
+    respond: SendResponse<Bytes>,
+    pub(in crate::runtime) caller: Caller,
+}
+
+impl Reply {
+    pub(in crate::runtime) fn new(respond: SendResponse<Bytes>, caller: Caller) -> Self {
+        Self { respond, caller }
+    }
+}
+
+impl Deref for Reply {
+    type Target = SendResponse<Bytes>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.respond
+    }
+}
+
+impl DerefMut for Reply {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.respond
+    }
+}

@@ -1,0 +1,191 @@
+//! Key sets (`JWKS_URL`): fetched by a thread of their own, at start, every few minutes, and when a token names a key that is
+//! not there.
+//!
+//! Invariants: the hub starts whether a set can be fetched or not, and no token is valid before it was; a fetch that fails
+//! leaves the last set as it is, with one warning; an answer is bounded in bytes, in time and in redirects; nothing goes from
+//! HTTPS to HTTP. The authorities are those of the host (`SSL_CERT_FILE`, `SSL_CERT_DIR`), read anew for each fetch.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::aws_lc_rs::default_provider;
+use tracing::{info, warn};
+use ureq::Agent;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use url::{Position, Url};
+
+use crate::hub::keys::SharedKeys;
+use crate::limits::{
+    JWKS_BYTES_MAX, JWKS_FETCH_MS, JWKS_REDIRECTS_MAX, JWKS_REFRESH_MS, JWKS_RETRY_MS_MAX, JWKS_RETRY_MS_MIN,
+};
+use crate::protocol::token::{Algorithm, KeySet, KeySetError};
+
+/// A key set, and where it is fetched.
+#[derive(Clone)]
+pub struct KeySetSource {
+    /// `http` or `https`, without a user and a password.
+    pub url: Url,
+    /// The one algorithm that is asked for; `None` leaves it to the keys.
+    pub only: Option<Algorithm>,
+    /// Where the shards find it.
+    pub keys: Arc<SharedKeys>,
+}
+
+/// Why a key set could not be fetched.
+#[derive(Debug)]
+enum FetchError {
+    Http(ureq::Error),
+    /// The host has no certificates of authorities.
+    NoAuthorities,
+    Document(KeySetError),
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(ureq::Error::BodyExceedsLimit(_)) => {
+                write!(f, "the answer is larger than {JWKS_BYTES_MAX} bytes")
+            }
+            Self::Http(error) => error.fmt(f),
+            Self::NoAuthorities => f.write_str(
+                "this host has no certificates of authorities (the package ca-certificates, or SSL_CERT_FILE)",
+            ),
+            Self::Document(error) => error.fmt(f),
+        }
+    }
+}
+
+/// What the thread of one key set owns.
+pub(super) struct Fetcher {
+    source: KeySetSource,
+    /// The document that was fetched last.
+    document: Vec<u8>,
+    failures_in_a_row: u32,
+}
+
+impl Fetcher {
+    pub(super) fn new(source: KeySetSource) -> Self {
+        Self { source, document: Vec::new(), failures_in_a_row: 0 }
+    }
+
+    /// Fetches for as long as the process lives.
+    pub(super) fn run(mut self) {
+        let keys = Arc::clone(&self.source.keys);
+        loop {
+            keys.set_fetching(true);
+            self.update();
+            keys.set_fetching(false);
+            // Somebody asks, or it is time; this thread itself holds the other end, so it cannot be gone.
+            let _ = keys.asks().recv_timeout(self.pause());
+        }
+    }
+
+    fn update(&mut self) {
+        let url = shown(&self.source.url);
+        match self.fetch() {
+            Ok((document, set)) => {
+                self.failures_in_a_row = 0;
+                if let Some(set) = set {
+                    let (keys, left_out) = (set.len(), set.left_out());
+                    if keys == 0 {
+                        warn!(url, left_out, "the key set has no key that can be used: no token is valid");
+                    } else {
+                        info!(url, keys, left_out, "the key set is new");
+                    }
+                    self.document = document;
+                    self.source.keys.replace(set);
+                }
+            }
+            Err(error) => {
+                self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+                let so_far = match self.document.is_empty() {
+                    true => "until it can, no token is valid",
+                    false => "the last one stays in force",
+                };
+                let retry_s = self.pause().as_secs();
+                warn!(url, %error, retry_s, "the key set cannot be fetched; {so_far}");
+            }
+        }
+    }
+
+    /// The document, and the set that it holds unless it is the one we have: then tokens that are verified stay so.
+    fn fetch(&self) -> Result<(Vec<u8>, Option<KeySet>), FetchError> {
+        let mut answer = agent(&self.source.url)?
+            .get(self.source.url.as_str())
+            .header("Accept", "application/jwk-set+json, application/json")
+            .call()
+            .map_err(FetchError::Http)?;
+        let body = answer.body_mut().with_config().limit(JWKS_BYTES_MAX).read_to_vec();
+        let document = body.map_err(FetchError::Http)?;
+        if document == self.document {
+            return Ok((document, None));
+        }
+        let set = KeySet::parse(&document, self.source.only).map_err(FetchError::Document)?;
+        Ok((document, Some(set)))
+    }
+
+    /// How long until the next fetch, when nobody asks for one.
+    fn pause(&self) -> Duration {
+        let ms = match self.failures_in_a_row {
+            0 => JWKS_REFRESH_MS,
+            failures => {
+                let doublings = (failures - 1).min(u64::BITS / 2);
+                JWKS_RETRY_MS_MIN.saturating_mul(1 << doublings).min(JWKS_RETRY_MS_MAX)
+            }
+        };
+        Duration::from_millis(ms)
+    }
+}
+
+/// The address without its query, which may hold a secret.
+fn shown(url: &Url) -> &str {
+    &url[..Position::AfterPath]
+}
+
+fn agent(url: &Url) -> Result<Agent, FetchError> {
+    let is_https = url.scheme() == "https";
+    let mut config = Agent::config_builder()
+        .timeout_global(Some(Duration::from_millis(JWKS_FETCH_MS)))
+        .max_redirects(JWKS_REDIRECTS_MAX)
+        .https_only(is_https)
+        .user_agent(concat!("petasos/", env!("CARGO_PKG_VERSION")));
+    if is_https {
+        config = config.tls_config(tls()?);
+    }
+    Ok(config.build().new_agent())
+}
+
+fn tls() -> Result<TlsConfig, FetchError> {
+    // What cannot be read among them is as good as absent.
+    let found = rustls_native_certs::load_native_certs().certs;
+    if found.is_empty() {
+        return Err(FetchError::NoAuthorities);
+    }
+    let authorities = found.iter().map(|certificate| Certificate::from_der(certificate).to_owned());
+    let roots = RootCerts::from(authorities);
+    let provider = Arc::new(default_provider());
+    Ok(TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(provider).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fetch_that_fails_again_is_repeated_ever_more_rarely() {
+        let url = Url::parse("http://localhost/").expect("a URL");
+        let mut fetcher = Fetcher::new(KeySetSource { url, only: None, keys: SharedKeys::new() });
+        let mut pause_s = |failures| {
+            fetcher.failures_in_a_row = failures;
+            fetcher.pause().as_secs()
+        };
+        assert_eq!([0, 1, 2, 3, 6, 7, u32::MAX].map(&mut pause_s), [300, 1, 2, 4, 32, 60, 60]);
+    }
+
+    #[test]
+    fn a_secret_in_the_query_is_not_shown() {
+        let url = Url::parse("https://a.example:8443/keys?key=s3cret").expect("a URL");
+        assert_eq!(shown(&url), "https://a.example:8443/keys");
+    }
+}

@@ -1,0 +1,69 @@
+//! Lines of the log that come one for each event are written up to a number in each second, and then counted: a flood of
+//! bad requests must not become a flood of lines.
+
+use crate::limits::SAMPLED_LINES_PER_S;
+
+const SECOND_MS: u64 = 1_000;
+
+/// The lines of one kind, in one shard.
+#[derive(Debug, Default)]
+pub(super) struct Sampler {
+    second_began_ms: u64,
+    lines: u32,
+    left_out: u64,
+}
+
+/// A line may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Admitted {
+    /// So many of its kind were not written before it; `None` for none, so that the line does not say so.
+    pub(super) left_out: Option<u64>,
+}
+
+impl Sampler {
+    /// Whether a line may be written now.
+    pub(super) fn admit(&mut self, now_ms: u64) -> Option<Admitted> {
+        if now_ms.saturating_sub(self.second_began_ms) >= SECOND_MS {
+            self.second_began_ms = now_ms;
+            self.lines = 0;
+        }
+        if self.lines >= SAMPLED_LINES_PER_S {
+            self.left_out += 1;
+            return None;
+        }
+        self.lines += 1;
+        let left_out = std::mem::take(&mut self.left_out);
+        Some(Admitted { left_out: (left_out > 0).then_some(left_out) })
+    }
+}
+
+/// The samplers of one shard.
+#[derive(Debug, Default)]
+pub(super) struct Samplers {
+    /// Requests that were refused.
+    pub(super) refused: Sampler,
+    /// Requests that met a defect.
+    pub(super) defects: Sampler,
+    /// Reads of the history that failed.
+    pub(super) history: Sampler,
+    /// Connections and streams that the system cannot serve.
+    pub(super) sockets: Sampler,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_cut_each_second_and_what_was_left_out_is_counted() {
+        let mut sampler = Sampler::default();
+        let mut written = 0;
+        for now_ms in [5_000, 5_999] {
+            written += (0..SAMPLED_LINES_PER_S).filter(|_| sampler.admit(now_ms).is_some()).count();
+        }
+        assert_eq!(written, SAMPLED_LINES_PER_S as usize, "within one second");
+        let next = sampler.admit(6_000);
+        assert_eq!(next, Some(Admitted { left_out: Some(u64::from(SAMPLED_LINES_PER_S)) }));
+        assert_eq!(sampler.admit(6_000), Some(Admitted { left_out: None }), "it is told once");
+    }
+}

@@ -1,0 +1,90 @@
+//! What becomes of a request whatever version of HTTP it came in: the way of an update to the sequencer, and of a subscription
+//! into the shard.
+
+use std::sync::Arc;
+
+use tracing::debug;
+
+use super::ShardLoop;
+use crate::history::Origin;
+use crate::http::response::{Precedes, Response};
+use crate::hub::gate::{Answer, Publisher, Subscription};
+use crate::hub::sequencer::{Publication, Ticket};
+use crate::hub::shard::Joining;
+use crate::protocol::frame::Frame;
+use crate::runtime::librarian::Question;
+
+/// Where a subscription begins.
+pub(super) enum Located {
+    /// After this; `None` is live from here.
+    At(Option<Origin>),
+    /// The history was asked, and will say.
+    Asked,
+    /// It cannot be asked now.
+    Refused(Answer),
+}
+
+impl ShardLoop {
+    /// Hands an update to the sequencer; the ring will say what became of it.
+    ///
+    /// # Errors
+    /// The answer, when there is nothing to wait for.
+    pub(super) fn offer(
+        &mut self,
+        connection: u32,
+        serial: u32,
+        publisher: &Publisher,
+        body: &[u8],
+    ) -> Result<Arc<Frame>, Answer> {
+        let frame = self.parts.gate.publish(publisher, body, uuid::Uuid::new_v4().into_bytes())?;
+        if self.parts.log_updates {
+            debug!(event = %String::from_utf8_lossy(frame.event()), "update");
+        }
+        let ticket = Ticket { shard: self.parts.number, connection, serial };
+        let publication = Publication { frame: Arc::clone(&frame), ticket };
+        if !self.parts.queue.as_ref().is_some_and(|queue| queue.offer(publication)) {
+            return Err(self.parts.gate.unavailable("the publication queue is full", publisher.passage));
+        }
+        self.commits_under_way += 1;
+        Ok(frame)
+    }
+
+    /// Where a subscription begins, if that is known here; else the history is asked.
+    pub(super) fn locate(&mut self, connection: u32, serial: u32, subscription: &Subscription) -> Located {
+        let Some(resume) = &subscription.resume else { return Located::At(None) };
+        if let Some(origin) = self.parts.shard.resolve(resume) {
+            return Located::At(Some(origin));
+        }
+        let question = Question::Resolve { connection, serial, resume: resume.clone() };
+        match self.parts.librarian.ask(question) {
+            Ok(()) => Located::Asked,
+            Err(error) => {
+                Located::Refused(self.parts.gate.unavailable(&error.to_string(), subscription.passage))
+            }
+        }
+    }
+
+    /// The answer that a stream begins with.
+    pub(super) fn stream_response(&self, subscription: &Subscription, origin: Option<&Origin>) -> Response {
+        let precedes = origin.map(|origin| match &origin.known {
+            Some(id) => Precedes::Event(id),
+            None => Precedes::Earliest,
+        });
+        let answer = Answer { response: Response::stream(precedes), reason: None };
+        self.parts.gate.complete(answer, subscription.passage).response
+    }
+
+    /// Takes a subscriber in; answers its slot.
+    pub(super) fn join(
+        &mut self,
+        subscription: Subscription,
+        origin: Option<Origin>,
+        opening: Box<[u8]>,
+    ) -> u32 {
+        let Subscription { selectors, grant, expires_ms, framing, .. } = subscription;
+        let random = uuid::Uuid::new_v4().as_u128();
+        let expires_ms = expires_ms.min(self.parts.timeouts.stream_ends_ms(self.now.ms, random));
+        let joining = Joining { selectors, grant, expires_ms, framing, origin, opening };
+        self.parts.shard.join(joining, self.now)
+    }
+}

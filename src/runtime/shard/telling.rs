@@ -1,0 +1,71 @@
+//! What a shard says in the log of requests and streams: each line that comes once per event is sampled, or asked for.
+
+use tracing::{debug, error, info};
+
+use super::ShardLoop;
+use crate::history::HistoryError;
+use crate::http::response::Response;
+use crate::hub::shard::Closed;
+use crate::runtime::access::{Access, Caller, Client};
+use crate::runtime::sample::Admitted;
+
+impl ShardLoop {
+    /// An answer is given, with so many bytes of a body, to a request that began to arrive at `began_ms`; `reason` is why it
+    /// is a refusal.
+    pub(super) fn tell_answer(
+        &mut self,
+        caller: &Caller,
+        began_ms: u64,
+        response: &Response,
+        body_bytes: usize,
+        reason: Option<&str>,
+    ) {
+        let (now_ms, status) = (self.now.ms, response.status());
+        if let Some(reason) = reason
+            && let Some(Admitted { left_out }) = self.samplers.refused.admit(now_ms)
+        {
+            info!(client = %caller.client, status = status.code(), reason, left_out, "refused");
+        }
+        if self.parts.access.is_logged {
+            match &caller.access {
+                Some(access) => access.answered(status, body_bytes, now_ms),
+                None => Access::unreadable(caller.client, began_ms).answered(status, body_bytes, now_ms),
+            }
+        }
+    }
+
+    /// A request met a defect.
+    pub(super) fn tell_defect(&mut self, client: Client) {
+        if let Some(Admitted { left_out }) = self.samplers.defects.admit(self.now.ms) {
+            error!(%client, left_out, "a request made the hub panic; it got 500");
+        }
+    }
+
+    /// The history could not be read.
+    pub(super) fn tell_history(&mut self, error: &HistoryError) {
+        if let Some(Admitted { left_out }) = self.samplers.history.admit(self.now.ms) {
+            error!(%error, left_out, "the history cannot be read");
+        }
+    }
+
+    /// A stream had to be ended, since nobody would tell when its socket can be written.
+    pub(super) fn tell_unwatched(&mut self, error: &std::io::Error) {
+        if let Some(Admitted { left_out }) = self.samplers.sockets.admit(self.now.ms) {
+            error!(%error, left_out, "a stream was ended: its socket cannot be watched");
+        }
+    }
+
+    /// A stream has ended.
+    pub(super) fn tell_end(&mut self, slot: u32, reason: Closed, access: Option<&Access>) {
+        let now_ms = self.now.ms;
+        if let Some(access) = access {
+            access.ended(reason, now_ms);
+        }
+        if reason == Closed::HistoryUnreadable
+            && let Some(Admitted { left_out }) = self.samplers.history.admit(now_ms)
+        {
+            error!(slot, left_out, "a stream was ended: the history cannot be read");
+        }
+        debug!(shard = self.parts.number, slot, ?reason, "subscription ended");
+    }
+}
