@@ -251,6 +251,8 @@ pub const CERTIFICATE_LOOK_MS: u64 = 2_000;
 pub const CERTIFICATE_WARNING_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// How often it is warned of, in milliseconds.
 pub const CERTIFICATE_WARNING_EVERY_MS: u64 = 24 * 3_600 * 1_000;
+/// What `petasos health` reads of an answer that is not a 200.
+pub const HEALTH_BODY_BYTES_MAX: u64 = 4 << 10;
 const _: () = assert!(HISTORY_READS_MAX < HISTORY_QUESTIONS_MAX);
 const _: () = assert!(TLS_SEALED_BYTES_MAX < TLS_INCOMING_BYTES_MAX);
 const _: () = assert!(TLS_SEALED_BYTES_MAX < TLS_OUTGOING_BYTES_MAX);
