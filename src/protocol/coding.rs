@@ -27,9 +27,12 @@ use crate::protocol::chunk::Chunk;
 
 /// The header of gzip (RFC 1952, section 2.3): deflate, no flag, no time, an unknown system.
 pub const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-/// What a stored block of gzip, or a frame of zstd with one stored block, adds to its content.
-pub const PIECE_OVERHEAD_BYTES: usize = 9;
+/// What a stored block of gzip and the flush behind it, or a frame of zstd with one stored block, add to their content.
+pub const PIECE_OVERHEAD_BYTES: usize = 10;
 
+/// An empty stored block, as a flush of zlib makes it. A decoder may hold back what it has decoded until there is one: that of
+/// Go does, and with it proxies written in Go, which ask for gzip by themselves where their client asked for nothing.
+const DEFLATE_FLUSH: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 /// The last block of deflate, empty (RFC 1951, section 3.2.6: the fixed codes, and the end of the block at once).
 const DEFLATE_END: [u8; 2] = [3, 0];
 /// What a stored block of deflate can hold, its length having sixteen bits (RFC 1951, section 3.2.4).
@@ -201,10 +204,10 @@ impl Contexts {
     }
 }
 
-/// Stored blocks of deflate: they end at a byte by themselves.
+/// Stored blocks of deflate, which end at a byte by themselves, and a flush.
 fn deflate_stored(text: &[u8]) -> Vec<u8> {
     let blocks = text.len().div_ceil(DEFLATE_STORED_MAX);
-    let mut out = Vec::with_capacity(text.len() + blocks * 5);
+    let mut out = Vec::with_capacity(text.len() + (blocks + 1) * DEFLATE_FLUSH.len());
     for block in text.chunks(DEFLATE_STORED_MAX) {
         let length = u16::try_from(block.len()).expect("a block has DEFLATE_STORED_MAX bytes at most");
         out.push(0);
@@ -212,6 +215,7 @@ fn deflate_stored(text: &[u8]) -> Vec<u8> {
         out.extend_from_slice(&(!length).to_le_bytes());
         out.extend_from_slice(block);
     }
+    out.extend_from_slice(&DEFLATE_FLUSH);
     out
 }
 
