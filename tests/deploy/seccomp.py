@@ -12,8 +12,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROFILE = ROOT / "deploy/docker/seccomp.json"
-# Between the load of the filter and the start of the hub the engine changes its user and gives up its capabilities.
-ENGINE = ["@setuid", "@chown", "capget", "capset"]
+# Between the load of the filter and the start of the hub the engine changes its user, gives up its capabilities, and waits.
+ENGINE = ["@setuid", "@chown", "capget", "capset", "pipe", "pipe2"]
 
 
 def calls(word):
