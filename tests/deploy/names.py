@@ -62,7 +62,7 @@ def listen(tls):
 
 
 def health(url):
-    command = ["chroot", "--userspec=65532:65532", root, "/petasos", "health", url]
+    command = [shutil.which("chroot"), "--userspec=65532:65532", root, "/petasos", "health", url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env={})
     print(" ", (done.stdout + done.stderr).strip())
     return done.returncode
