@@ -3,6 +3,7 @@
 //! Every mistake is found before anything starts, and all of them are listed. Invariants: units are converted here, once;
 //! a secret is never part of a message; a setting that this version does not have is refused, not ignored.
 
+mod certificates;
 mod effective;
 mod keys;
 mod names;
@@ -25,8 +26,8 @@ use crate::hub::tail::TailBounds;
 use crate::limits::{BODY_BYTES_MAX_DEFAULT, SELECTORS_MAX_DEFAULT, SUBSCRIBER_BUFFER_DEFAULT};
 use crate::protocol::grant::Authorization;
 use crate::protocol::names::COOKIE_NAME;
-use crate::runtime::{Files, KeySetSource, Settings, Timeouts};
-use keys::Keys;
+use crate::runtime::{MetricsSettings, PerClient, Settings, Timeouts};
+use keys::{KeyOrigins, Keys};
 
 /// The key of demo mode. Everybody knows it.
 pub const DEMO_KEY: &str = "!ChangeThisMercureHubJWTSecretKey!";
@@ -157,7 +158,7 @@ impl Config {
         let mut reader = Reader { surroundings, mistakes: Vec::new(), warnings: Vec::new() };
         let mut switch = |name, given| reader.value(name, given, values::switch).unwrap_or(false);
         let demo = switch("DEBUG", &options.debug) | switch("DEMO", &options.demo);
-        let is_tls = reader.tls(options).is_some();
+        let is_tls = reader.certificates(options).is_some();
         let address = reader.address(options, demo, is_tls);
         if reader.mistakes.is_empty() { Ok(Place { address, is_tls }) } else { Err(reader.mistakes) }
     }
@@ -180,7 +181,7 @@ impl Reader<'_> {
         if debug {
             self.warnings.push("the contents of updates are logged (DEBUG)".to_owned());
         }
-        let (gate, key_sets) = self.gate(o, demo);
+        let (gate, origins) = self.gate(o, demo);
         let cleanup_frequency =
             self.value("HISTORY_CLEANUP_FREQUENCY", &o.history_cleanup_frequency, values::frequency);
         let cleanup_frequency = cleanup_frequency.unwrap_or(CLEANUP_FREQUENCY_DEFAULT);
@@ -203,10 +204,12 @@ impl Reader<'_> {
             _ => Err("always, interval or never".to_owned()),
         });
         let default_level = if debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
-        let settings = settings(gate?, key_sets)?;
         let path = o.db_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(DB_PATH_DEFAULT);
+        let history_file: Option<PathBuf> = (path != MEMORY).then(|| path.into());
+        let metrics = self.metrics(o, history_file.clone());
+        let settings = Settings { metrics, ..settings(gate?, origins)? };
         Some(Config {
-            history_file: (path != MEMORY).then(|| path.into()),
+            history_file,
             history_sync: history_sync.unwrap_or_default(),
             retention,
             cleanup_frequency,
@@ -224,8 +227,8 @@ impl Reader<'_> {
         o: &Options,
         demo: bool,
         debug: bool,
-    ) -> impl FnOnce(GateSettings, Vec<KeySetSource>) -> Option<Settings> + use<> {
-        let tls = self.tls(o);
+    ) -> impl FnOnce(GateSettings, KeyOrigins) -> Option<Settings> + use<> {
+        let tls = self.certificates(o);
         let address = self.address(o, demo, tls.is_some());
         let mut duration_ms = |name, given: &Option<String>, default_ms| {
             self.value(name, given, values::duration_ms).unwrap_or(default_ms)
@@ -244,14 +247,16 @@ impl Reader<'_> {
             self.value("USE_FORWARDED_HEADERS", &o.use_forwarded_headers, values::switch).unwrap_or(false);
         let access_log = self.value("ACCESS_LOG", &o.access_log, values::switch).unwrap_or(false);
         let size = self.size(o);
-        move |gate, key_sets| {
+        let per_client = self.per_client(o);
+        move |gate, origins| {
             let Size { cpus, connections_max } = size?;
             Some(Settings {
                 address,
                 tls,
                 cpus,
                 gate,
-                key_sets,
+                key_sets: origins.sets,
+                key_files: origins.files,
                 shard: ShardSettings {
                     heartbeat_ms,
                     dispatch_timeout_ms: write_ms,
@@ -264,6 +269,8 @@ impl Reader<'_> {
                 access_log,
                 trusts_proxy,
                 connections_max,
+                per_client,
+                metrics: None,
             })
         }
     }
@@ -278,20 +285,27 @@ impl Reader<'_> {
         self.value("ADDR", &o.addr, values::address).unwrap_or(default)
     }
 
-    /// The files of the certificate, which are read when the hub starts, and again later.
-    fn tls(&mut self, o: &Options) -> Option<Files> {
-        let given = |path: &Option<String>| path.as_ref().filter(|path| !path.is_empty()).map(Into::into);
-        match (given(&o.cert_file), given(&o.key_file)) {
-            (Some(certificate), Some(key)) => return Some(Files { certificate, key }),
-            (Some(_), None) => {
-                self.mistake("KEY_FILE", None, "the file of CERT_FILE's private key".to_owned());
-            }
-            (None, Some(_)) => {
-                self.mistake("CERT_FILE", None, "the file of KEY_FILE's certificate".to_owned());
-            }
-            (None, None) => {}
+    fn per_client(&mut self, o: &Options) -> PerClient {
+        let mut count = |name, given: &Option<String>| {
+            let count = self.value(name, given, |text| values::number(text, 0, u64::from(u32::MAX)));
+            count.map_or(0, |count| count as u32)
+        };
+        PerClient {
+            connections_per_address: count("MAX_CONNECTIONS_PER_ADDRESS", &o.max_connections_per_address),
+            subscriptions_per_token: count("MAX_SUBSCRIPTIONS_PER_TOKEN", &o.max_subscriptions_per_token),
         }
-        None
+    }
+
+    /// Whoever reaches the metrics can read them: on every address, that may be anybody.
+    fn metrics(&mut self, o: &Options, history_file: Option<PathBuf>) -> Option<MetricsSettings> {
+        let address = self.value("METRICS_ADDR", &o.metrics_addr, values::address)?;
+        if address.ip().is_unspecified() {
+            self.warnings.push(format!(
+                "METRICS_ADDR={address} is every address of this host, and whoever reaches it can read the metrics: let a firewall \
+                 keep strangers out, or name one address"
+            ));
+        }
+        Some(MetricsSettings { address, history_file })
     }
 
     fn size(&mut self, o: &Options) -> Option<Size> {
@@ -301,7 +315,7 @@ impl Reader<'_> {
         Some(Size { cpus: self.cpus(o)?, connections_max })
     }
 
-    fn gate(&mut self, o: &Options, demo: bool) -> (Option<GateSettings>, Vec<KeySetSource>) {
+    fn gate(&mut self, o: &Options, demo: bool) -> (Option<GateSettings>, KeyOrigins) {
         let authorization = self.value("AUTHORIZATION", &o.authorization, |text| match text {
             "selectors" => Ok(Authorization::Selectors),
             "targets" => Ok(Authorization::Targets),
@@ -324,7 +338,7 @@ impl Reader<'_> {
         let selectors_max =
             self.value("MAX_SELECTORS", &o.max_selectors, |text| values::number(text, 1, SELECTORS_LIMIT));
         let compress = self.value("COMPRESS", &o.compress, values::switch);
-        let Keys { publisher, subscriber, sets } = self.keys(o, demo);
+        let Keys { publisher, subscriber, origins } = self.keys(o, demo);
         let gate = publisher.zip(subscriber).map(|(publisher_key, subscriber_key)| GateSettings {
             authorization: authorization.unwrap_or_default(),
             allow_anonymous,
@@ -337,7 +351,7 @@ impl Reader<'_> {
             body_bytes_max: body_bytes_max.unwrap_or(BODY_BYTES_MAX_DEFAULT as u64),
             compress: compress.unwrap_or(true),
         });
-        (gate, sets)
+        (gate, origins)
     }
 
     fn retention(&mut self, o: &Options, cleanup_frequency: f64) -> Retention {

@@ -125,6 +125,8 @@ pub const RECORD_OVERHEAD_BYTES: u64 = 128;
 /// Event ids that wait in memory for their place in the index of the history file: about 1 MiB. When a file is opened, the hashes
 /// of its last updates, up to four times as many, are read again.
 pub const INDEX_WAITING_MAX: usize = 32_768;
+/// Buckets that they wait in; a power of two.
+pub const INDEX_BUCKETS: usize = 1_024;
 /// How many of them are moved at once, or twice as many as come.
 pub const INDEX_SLICE: usize = 512;
 /// Problems of a history file that a check lists; it counts the others.
@@ -154,6 +156,11 @@ const _: () = assert!(CATCH_UP_BYTES < SUBSCRIBER_BUFFER_DEFAULT);
 const _: () = assert!(COMPRESSED_BYTES_MIN < COMPRESSED_BYTES_MAX);
 const _: () = assert!(COPIES_OF_AN_UPDATE_MAX == 1 + crate::protocol::coding::Coding::ALL.len());
 
+/// Connections to a listener beside the hub's own: `METRICS_ADDR`, `ACME_HTTP_ADDR`.
+pub const ASIDE_CONNECTIONS_MAX: usize = 16;
+/// How long one of them may take, from its beginning to its end, in milliseconds.
+pub const ASIDE_MS: u64 = 10_000;
+
 /// Connections that wait to be accepted, for each shard; the kernel lowers it to `net.core.somaxconn`.
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// `SO_SNDBUF` of a connection; the kernel doubles it for its own overhead.
@@ -167,8 +174,26 @@ pub const ACCEPT_BATCH_MAX: usize = 64;
 pub const DOZE_MS_MAX: u64 = 2 * WHEEL_TICK_MS;
 /// How long accepting pauses when no descriptor is left, in milliseconds.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
-/// Descriptors kept for everything that is not a connection: listeners, rings, the history, logs.
-pub const RESERVED_FDS: u64 = 64;
+/// Connections beyond the limit that are told so, and read for [`LINGER_MS`] at most so that their clients can hear it. Others
+/// are told and closed at once.
+pub const REFUSALS_MAX: usize = 32;
+/// Descriptors kept for everything that is not a connection: listeners, rings, the history, logs, and connections that are
+/// refused.
+pub const RESERVED_FDS: u64 = 64 + REFUSALS_MAX as u64;
+/// Connections that wait for a shard which did not accept them itself.
+pub const DEALT_MAX: usize = 1_024;
+/// A file with a key.
+pub const KEY_FILE_BYTES_MAX: u64 = 1 << 20;
+/// How long a hub that stops still takes publications, when somebody else holds its socket, in milliseconds: each publisher on an
+/// open connection learns with an answer that the connection ends.
+pub const HANDOVER_MS: u64 = 1_000;
+/// Maps that connections of an address, and subscriptions of a token, are counted in; each has a lock.
+pub const QUOTA_MAPS: usize = 16;
+/// The shortest time after which a peer that acknowledges nothing is given up, in milliseconds, whatever `HEARTBEAT_INTERVAL`
+/// is: mobile networks lose contact for seconds.
+pub const PEER_TIMEOUT_MS_MIN: u64 = 5_000;
+/// The longest such time, in milliseconds; without heartbeats it is this.
+pub const PEER_TIMEOUT_MS_MAX: u64 = 120_000;
 /// How long a connection may idle between two requests, in milliseconds.
 pub const KEEP_ALIVE_IDLE_MS: u64 = 60_000;
 /// How long a closing connection is read and not answered, so that its client can read the answer, in milliseconds.
@@ -181,6 +206,9 @@ pub const SERVE_STEPS_MAX: usize = 16;
 pub const SERVE_BYTES_MAX: usize = 64 << 10;
 /// Connections that make requests and get their turn before a shard looks at its other work.
 pub const SERVE_TURNS_MAX: usize = 128;
+/// How long a turn is, in microseconds. One that takes longer counts as several: a handshake may sign with an RSA key, which takes
+/// a millisecond, and a few bytes of HTTP/2 may stand for many fields.
+pub const SERVE_TURN_US: u64 = 150;
 /// Bytes of a client's text that go into one line of the log.
 pub const LOGGED_TEXT_BYTES_MAX: usize = 256;
 /// Lines of one kind that each shard writes to the log in a second; it counts the others.
@@ -213,8 +241,6 @@ pub const TLS_OUTGOING_BYTES_MAX: usize = 128 << 10;
 pub const TLS_STEPS_MAX: usize = 1 << 17;
 /// How long a TLS handshake may take, in milliseconds, whatever `HEADER_TIMEOUT` says.
 pub const TLS_HANDSHAKE_MS: u64 = 10_000;
-/// A step of a handshake counts as so many turns: it may sign with an RSA key, which takes a millisecond.
-pub const TLS_HANDSHAKE_TURNS: usize = 8;
 /// Bytes that a client may send on a TLS stream, where nothing is expected but key updates and the end: every one of them has to
 /// be decrypted, while the kernel holds back what is sent on a plain stream.
 pub const TLS_STREAM_BYTES_MAX: usize = 64 << 10;
@@ -230,6 +256,13 @@ pub const HTTP2_BODIES_MAX: u64 = 2;
 pub const HTTP2_STREAM_QUEUE_BYTES_MAX: usize = 64 << 10;
 /// The same on all streams of a connection, beyond which nothing is queued; what is begun, one stream's, is finished.
 pub const HTTP2_QUEUE_BYTES_MAX: usize = 256 << 10;
+/// Bytes of an HTTP/2 connection that are read at once, behind a request and at the beginning of a turn: a byte can stand for a
+/// field of 4 KiB, which takes microseconds to decode.
+pub const HTTP2_READ_BYTES_MIN: usize = 1 << 10;
+/// The same, when the last that were read held no request.
+pub const HTTP2_READ_BYTES_MAX: usize = 16 << 10;
+/// Bytes that an HTTP/2 connection sends at once.
+pub const HTTP2_SEND_BYTES: usize = 64 << 10;
 /// Streams that we reset, for which frames may still come; and streams that the client reset before we had a look at them.
 pub const HTTP2_RESET_STREAMS_MAX: usize = 32;
 /// Streams that we reset on one connection, because of what the client did, before it is closed.
@@ -238,7 +271,7 @@ pub const HTTP2_ERRORS_MAX: usize = 256;
 pub const HTTP2_CREDIT_REFILLED_MAX: u64 = 2_000;
 /// How many of these it may send per second, for ever.
 pub const HTTP2_CREDIT_PER_S: u64 = 200;
-/// How many more for each frame that it was sent: a client may update two windows for each.
+/// How many more window updates for each frame that it was sent: a client may update two windows for each.
 pub const HTTP2_CREDIT_PER_FRAME_SENT: u64 = 4;
 /// How many all that may come to.
 pub const HTTP2_CREDIT_MAX: u64 = 1 << 16;
@@ -247,19 +280,47 @@ pub const CERTIFICATE_FILE_BYTES_MAX: u64 = 1 << 20;
 /// How often these files are looked at, in milliseconds. What has changed is read when it is the same in two looks: two files
 /// are not replaced at once.
 pub const CERTIFICATE_LOOK_MS: u64 = 2_000;
+/// How much later than now a certificate may begin, in milliseconds: clocks differ.
+pub const CERTIFICATE_CLOCK_MS: u64 = 5 * 60 * 1_000;
 /// How long before it expires a certificate is warned of, in milliseconds.
 pub const CERTIFICATE_WARNING_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// How often it is warned of, in milliseconds.
 pub const CERTIFICATE_WARNING_EVERY_MS: u64 = 24 * 3_600 * 1_000;
 /// What `petasos health` reads of an answer that is not a 200.
 pub const HEALTH_BODY_BYTES_MAX: u64 = 4 << 10;
+/// Names in `ACME_HOSTS`: an authority takes no more in one certificate.
+pub const ACME_HOSTS_MAX: usize = 100;
+/// What an authority answers to one request.
+pub const ACME_ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// Letters of an authority's text on one host that go into a line of the log.
+pub const ACME_TEXT_CHARS_MAX: usize = 600;
+/// How long one request to an authority may take, in milliseconds.
+pub const ACME_REQUEST_MS: u64 = 30_000;
+/// How long an authority may take to check the hosts, or to make a certificate, in milliseconds.
+pub const ACME_ORDER_MS: u64 = 120_000;
+/// How long one try for a certificate may take as a whole, in milliseconds.
+pub const ACME_TRY_MS: u64 = 600_000;
+/// The pause behind a first try that failed, in milliseconds; each further failure doubles it.
+pub const ACME_PAUSE_MS: u64 = 60_000;
+/// The same when the authority has looked at the host and refused it: of those it counts the failures (Let's Encrypt: five for
+/// each name and hour, and a try may take two).
+pub const ACME_PAUSE_REFUSED_MS: u64 = 15 * 60_000;
+/// The same when it says that it was asked too often.
+pub const ACME_PAUSE_LIMITED_MS: u64 = 3_600_000;
+/// The longest pause, in milliseconds.
+pub const ACME_PAUSE_MS_MAX: u64 = 6 * 3_600_000;
+/// How often the time is looked at while a certificate is good, in milliseconds: a clock may jump.
+pub const ACME_LOOK_MS: u64 = 60_000;
+const _: () = assert!(ACME_REQUEST_MS < ACME_TRY_MS && 4 * ACME_ORDER_MS < ACME_TRY_MS);
+const _: () = assert!(ACME_PAUSE_MS < ACME_PAUSE_REFUSED_MS && ACME_PAUSE_LIMITED_MS < ACME_PAUSE_MS_MAX);
+const _: () = assert!(2 * ASIDE_CONNECTIONS_MAX as u64 <= RESERVED_FDS);
 const _: () = assert!(HISTORY_READS_MAX < HISTORY_QUESTIONS_MAX);
 const _: () = assert!(TLS_SEALED_BYTES_MAX < TLS_INCOMING_BYTES_MAX);
 const _: () = assert!(TLS_SEALED_BYTES_MAX < TLS_OUTGOING_BYTES_MAX);
-const _: () = assert!(TLS_HANDSHAKE_TURNS < SERVE_TURNS_MAX);
 const _: () = assert!(HTTP2_STREAM_WINDOW_BYTES <= HTTP2_CONNECTION_WINDOW_BYTES);
 const _: () = assert!(HTTP2_STREAM_QUEUE_BYTES_MAX <= HTTP2_QUEUE_BYTES_MAX);
 const _: () =
     assert!(HTTP2_CREDIT_PER_S < HTTP2_CREDIT_REFILLED_MAX && HTTP2_CREDIT_REFILLED_MAX < HTTP2_CREDIT_MAX);
+const _: () = assert!(INDEX_BUCKETS.is_power_of_two() && INDEX_WAITING_MAX / INDEX_BUCKETS < INDEX_SLICE);
 const _: () = assert!(INDEX_SLICE + 2 * COMMIT_BATCH_MAX < INDEX_WAITING_MAX);
 const _: () = assert!(BODY_BYTES_MAX_DEFAULT < LINGER_BYTES_MAX);

@@ -57,9 +57,15 @@ fn version_and_help_are_told() {
     {
         assert!(help.contains(part), "{part} is not in {help}");
     }
-    for part in
-        ["Limits and timeouts:", "Cores:", "Logs:", "JWKS_URL", "USE_FORWARDED_HEADERS", "WRITE_TIMEOUT"]
-    {
+    for part in [
+        "Limits and timeouts:",
+        "Cores:",
+        "Logs:",
+        "Metrics:",
+        "JWKS_URL",
+        "USE_FORWARDED_HEADERS",
+        "WRITE_TIMEOUT",
+    ] {
         assert!(help.contains(part), "{part} is not in {help}");
     }
     // What stands before the first heading is of the program, not of the hub: nothing else may be without one.

@@ -81,10 +81,24 @@ fn only_the_runtime_touches_the_world() {
     forbid(&["src/history"], &without_files);
 }
 
+/// The thread that orders certificates runs on it, and no shard ever meets it: HTTP/2 is given a socket by two of its traits.
+#[test]
+fn the_runtime_of_tokio_stays_on_its_thread() {
+    for (path, text) in files("src").iter().filter(|(path, _)| !path.starts_with("src/runtime/acme")) {
+        let traits_alone = path.ends_with("runtime/http2/link.rs");
+        for (number, line) in code(text).filter(|(_, line)| !(traits_alone && line.contains("tokio::io::"))) {
+            let found = ["tokio", "instant_acme"].into_iter().find(|word| line.contains(word));
+            assert!(found.is_none(), "{}:{}: {found:?} has no place here", path.display(), number + 1);
+        }
+    }
+}
+
 #[test]
 fn unsafe_stays_where_it_is_explained() {
     for (path, text) in files("src") {
-        let allowed = path.starts_with("src/ring") || path.ends_with("runtime/readiness.rs");
+        let allowed = path.starts_with("src/ring")
+            || path.ends_with("runtime/readiness.rs")
+            || path.ends_with("runtime/listener.rs");
         let unsafe_lines =
             code(&text).filter(|(_, line)| line.contains("unsafe {") || line.contains("unsafe impl"));
         for (number, _) in unsafe_lines {

@@ -73,7 +73,7 @@ fn both_versions_subscribe_publish_and_resume() {
     let mut hub = files.start(&[], &any(&pair));
     assert!(hub.log.iter().any(|line| line.contains(r#""tls":"yes""#)), "{:?}", hub.log);
     for version in [&TLS12, &TLS13] {
-        hub.tls = Some(trusting(&[&pair], &[version], &["h2", "http/1.1"]));
+        hub.tls = Some(trusting(&[&pair], &[version], &["http/1.1"]));
         let mut stream = hub.subscribe("topic=a");
         let ids: Vec<_> = (0..20).map(|number| hub.publish(&format!("topic=a&data={number}"))).collect();
         assert_eq!(stream.ids(20), ids);

@@ -105,6 +105,19 @@ pub(crate) struct Common {
     /// Start the hub with a certificate and measure it over TLS; what --limit measures in turn with it is then a hub without.
     #[arg(long, global = true, conflicts_with_all = ["url", "subscribe_url", "publish_url"])]
     pub(crate) tls: bool,
+    /// Speak HTTP/2, in clear text as if the server were known to speak it, and with --tls by ALPN; what --limit measures in turn
+    /// with the hub is then the same hub over HTTP/1.1.
+    #[arg(long, global = true)]
+    pub(crate) http2: bool,
+    /// How many subscribers share a connection over HTTP/2; as many publishers share another.
+    #[arg(
+        long,
+        global = true,
+        default_value_t = 100,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(crate) streams_per_connection: u32,
     /// Rounds of each server in turn; the figures are medians.
     #[arg(long, global = true, value_name = "N")]
     pub(crate) rounds: Option<usize>,

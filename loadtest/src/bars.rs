@@ -41,6 +41,8 @@ struct Run {
     rounds: usize,
     /// Over TLS, beside a hub in clear text.
     tls: bool,
+    /// Over HTTP/2, beside a hub over HTTP/1.1.
+    http2: bool,
     bars: Vec<Bar>,
 }
 
@@ -85,14 +87,21 @@ pub(crate) fn run(common: &Common, only: Option<&str>) -> Result<bool, String> {
     let mut documents: Vec<Value> = Vec::new();
     let [figure, value, limit, ratio, rule, verdict] = HEAD;
     write(&format!("{figure:<34}{value:>12}{limit:>12}{ratio:>21}  {rule:<16}{verdict}\n"))?;
-    for mut run in runs().into_iter().chain(history_runs()).chain(compression_runs()).chain(tls_runs()) {
+    for mut run in runs()
+        .into_iter()
+        .chain(history_runs())
+        .chain(compression_runs())
+        .chain(tls_runs())
+        .chain(http2_runs())
+    {
         run.bars.retain(|bar| only.is_none_or(|only| bar.name.contains(only)));
         if run.bars.is_empty() {
             continue;
         }
         let with_limit = run.bars.iter().any(|bar| !matches!(bar.rule, Rule::AtMost(_) | Rule::AtLeast(_)));
         let count = common.rounds.unwrap_or(run.rounds);
-        let common = &Common { tls: common.tls || run.tls, ..common.clone() };
+        let (tls, http2) = (common.tls || run.tls, common.http2 || run.http2);
+        let common = &Common { tls, http2, ..common.clone() };
         let rounds = match rounds::run(common, &run.scenario, count, with_limit) {
             Ok(rounds) => rounds,
             // One scenario that cannot be run hides nothing of the others.
@@ -135,6 +144,7 @@ fn runs() -> Vec<Run> {
         scenario: Scenario::Idle(Idle { subscribers, seconds: 16.0 }),
         rounds: 1,
         tls: false,
+        http2: false,
         bars: vec![
             bar(name, "memory_per_connection_b", AtMost(600.0)),
             bar("idle CPU, %", "idle_cpu_percent", AtMost(1.0)),
@@ -145,18 +155,21 @@ fn runs() -> Vec<Run> {
             scenario: Scenario::Fanout(Fanout::closed(1_000, 500)),
             rounds: 5,
             tls: false,
+            http2: false,
             bars: vec![bar("CPU per delivery, 1,000, ns", "cpu_per_delivery_ns", RatioAtMost(1.10))],
         },
         Run {
             scenario: Scenario::Fanout(Fanout::closed(10_000, 60)),
             rounds: 5,
             tls: false,
+            http2: false,
             bars: vec![bar("CPU per delivery, 10,000, ns", "cpu_per_delivery_ns", RatioAtMost(1.10))],
         },
         Run {
             scenario: Scenario::Firehose(Firehose::of(1_000, 32, 3.0)),
             rounds: 5,
             tls: false,
+            http2: false,
             bars: vec![Bar {
                 understated_is_fine: true,
                 ..bar("firehose, 1,000, deliveries/s", "deliveries_per_s", RatioAtLeast(3.0))
@@ -168,6 +181,7 @@ fn runs() -> Vec<Run> {
             scenario: Scenario::Connect(Connect { subscribers: 5_000 }),
             rounds: 5,
             tls: false,
+            http2: false,
             bars: vec![bar("CPU per connection, us", "cpu_per_connection_us", RatioAtMost(1.5))],
         },
         selectors(1, ["publish beside 1M to beside 10", "the same, topics differ"]),
@@ -177,12 +191,14 @@ fn runs() -> Vec<Run> {
             scenario: Scenario::Fanout(Fanout::at_rate(10_000, 5.0, 10.0)),
             rounds: 3,
             tls: false,
+            http2: false,
             bars: vec![bar("publish to last p99, 10,000, us", "last_p99_us", RatioAtMost(1.2))],
         },
         Run {
             scenario: Scenario::Slow(Slow::default()),
             rounds: 3,
             tls: false,
+            http2: false,
             bars: vec![bar("p99 beside stalled readers, ratio", "p99_ratio", AtMost(1.2))],
         },
     ]
@@ -194,6 +210,7 @@ fn compression_runs() -> Vec<Run> {
         scenario: Scenario::Compress(Compress::to(coding)),
         rounds: 3,
         tls: false,
+        http2: false,
         bars: vec![
             bar(cpu, "compressed_cpu_ratio", Rule::AtMost(1.2)),
             bar(bytes, "compressed_bytes_ratio", Rule::AtMost(0.5)),
@@ -212,6 +229,7 @@ fn selectors(publishers: u32, [hot, varied]: [&'static str; 2]) -> Run {
         scenario: Scenario::Selectors(Selectors::million(publishers)),
         rounds: 3,
         tls: false,
+        http2: false,
         bars: vec![at_most(hot, "hot_ratio"), at_most(varied, "varied_ratio")],
     }
 }
@@ -224,18 +242,21 @@ fn history_runs() -> Vec<Run> {
             scenario: Scenario::Commit(Commit::default()),
             rounds: 1,
             tls: false,
+            http2: false,
             bars: vec![bar("group commit, 64 to 1", "group_commit_ratio", AtLeast(20.0))],
         },
         Run {
             scenario: Scenario::Replay(Replay::of(1_000, 1_000)),
             rounds: 3,
             tls: false,
+            http2: false,
             bars: vec![bar("replay, 1,000 x 1,000, to live", "replay_to_live", AtLeast(0.5))],
         },
         Run {
             scenario: Scenario::Replay(Replay::of(1, 1_000_000)),
             rounds: 1,
             tls: false,
+            http2: false,
             bars: vec![bar("replay of 1,000,000, MiB", "memory_growth_mib", AtMost(32.0))],
         },
     ]
@@ -249,13 +270,36 @@ fn tls_runs() -> Vec<Run> {
             scenario: Scenario::Fanout(Fanout::closed(1_000, 500)),
             rounds: 5,
             tls: true,
+            http2: false,
             bars: vec![bar("CPU per delivery, TLS to plain", "cpu_per_delivery_ns", RatioAtMost(1.6))],
         },
         Run {
             scenario: Scenario::Idle(Idle { subscribers: 2_000, seconds: 16.0 }),
             rounds: 1,
             tls: true,
+            http2: false,
             bars: vec![bar("memory per TLS connection, B", "memory_per_connection_b", AtMost(12_288.0))],
+        },
+    ]
+}
+
+/// What HTTP/2 may cost, with as many streams on a connection as the command line says.
+fn http2_runs() -> Vec<Run> {
+    use Rule::{AtMost, RatioAtMost};
+    vec![
+        Run {
+            scenario: Scenario::Fanout(Fanout::closed(1_000, 500)),
+            rounds: 5,
+            tls: false,
+            http2: true,
+            bars: vec![bar("CPU per delivery, HTTP/2 to 1.1", "cpu_per_delivery_ns", RatioAtMost(1.5))],
+        },
+        Run {
+            scenario: Scenario::Idle(Idle { subscribers: 10_000, seconds: 16.0 }),
+            rounds: 1,
+            tls: false,
+            http2: true,
+            bars: vec![bar("memory per HTTP/2 stream, B", "memory_per_connection_b", AtMost(4_096.0))],
         },
     ]
 }

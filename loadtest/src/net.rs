@@ -141,6 +141,8 @@ pub(crate) enum Interest {
     Read,
     /// Room to write.
     Write,
+    /// Either.
+    ReadWrite,
 }
 
 impl Interest {
@@ -148,6 +150,7 @@ impl Interest {
         match self {
             Self::Read => epoll::EventFlags::IN,
             Self::Write => epoll::EventFlags::OUT,
+            Self::ReadWrite => epoll::EventFlags::IN | epoll::EventFlags::OUT,
         }
     }
 }

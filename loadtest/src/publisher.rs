@@ -1,4 +1,4 @@
-//! One publisher: a connection that is kept, one publication at a time.
+//! One publisher: one publication at a time, on a connection that is kept, or on one that the engine shares among many.
 //!
 //! A hub may close a connection that has been idle for long; the next publication opens another.
 
@@ -15,6 +15,9 @@ use crate::wire::stamp::Stamp;
 
 /// Bytes of an answer beyond which it is given up.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// An answer beyond it.
+const ENDLESS: &str = "a publication was answered with an endless body";
 
 /// What the hub said to a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +36,9 @@ pub(crate) struct Publisher {
     socket: Option<Connection>,
     /// A publication awaits its answer.
     is_busy: bool,
+    /// The answer so far: with its head, but over HTTP/2 that stands beside it.
     answer: Vec<u8>,
+    head: Option<AnswerHead>,
     under_way: Stamp,
 }
 
@@ -46,6 +51,7 @@ impl Publisher {
             socket: None,
             is_busy: false,
             answer: Vec::new(),
+            head: None,
             under_way: Stamp { run: 0, stream: 0, sequence: 0, due_ns: 0 },
         }
     }
@@ -67,11 +73,15 @@ impl Publisher {
         Ok(Some(self.socket.insert(socket)))
     }
 
-    /// Sends the publication that carries `stamp`; it must be connected. It waits for room when the socket is full.
-    pub(crate) fn send(&mut self, request: &[u8], stamp: Stamp) -> Result<(), String> {
-        let socket = self.socket.as_mut().ok_or("publisher: not connected")?;
+    /// Begins the publication that carries `stamp`.
+    pub(crate) fn begin(&mut self, stamp: Stamp) {
         self.under_way = stamp;
         self.is_busy = true;
+    }
+
+    /// Sends it; the publisher must be connected. It waits for room when the socket is full.
+    pub(crate) fn send(&mut self, request: &[u8]) -> Result<(), String> {
+        let socket = self.socket.as_mut().ok_or("publisher: not connected")?;
         let mut rest = request;
         while !rest.is_empty() || socket.is_holding() {
             match socket.send(rest).map_err(|error| format!("publisher: {error}"))? {
@@ -114,24 +124,51 @@ impl Publisher {
             let cut = "the hub closed a connection instead of answering a publication";
             return if closed { Err(cut.to_owned()) } else { Ok(None) };
         };
-        let answer = match head.status {
-            200..=299 => Answer::Accepted,
-            429 | 503 => Answer::Refused,
-            status => {
-                let body = String::from_utf8_lossy(&self.answer[head.bytes..]).into_owned();
-                return Err(format!("a publication was answered with status {status}: {}", body.trim()));
-            }
-        };
+        let body = self.answer.split_off(head.bytes);
         self.answer.clear();
         self.is_busy = false;
-        Ok(Some(answer))
+        judge(head.status, &body).map(Some)
+    }
+
+    /// The head of an answer over a shared connection.
+    pub(crate) fn begin_answer(&mut self, head: AnswerHead) {
+        self.head = Some(head);
+        self.answer.clear();
+    }
+
+    /// A piece of its body.
+    pub(crate) fn go_on_with_answer(&mut self, body: &[u8]) -> Result<(), String> {
+        self.answer.extend_from_slice(body);
+        if self.answer.len() > ANSWER_BYTES_MAX { Err(ENDLESS.to_owned()) } else { Ok(()) }
+    }
+
+    /// Its end: what the hub said.
+    pub(crate) fn end_answer(&mut self) -> Result<Answer, String> {
+        let head = self.head.take().ok_or("an answer without a head")?;
+        if head.content_bytes.is_some_and(|bytes| bytes != self.answer.len() as u64) {
+            return Err("a publication was answered with a body of another length than was told".to_owned());
+        }
+        self.is_busy = false;
+        judge(head.status, &self.answer)
+    }
+}
+
+/// What an answer means.
+fn judge(status: u16, body: &[u8]) -> Result<Answer, String> {
+    match status {
+        200..=299 => Ok(Answer::Accepted),
+        429 | 503 => Ok(Answer::Refused),
+        _ => {
+            let body = String::from_utf8_lossy(body);
+            Err(format!("a publication was answered with status {status}: {}", body.trim()))
+        }
     }
 }
 
 /// Whether the body of an answer is all there (RFC 9112, section 6.3).
 fn is_complete(head: &AnswerHead, body: &[u8], closed: bool) -> Result<bool, String> {
     if body.len() > ANSWER_BYTES_MAX {
-        return Err("a publication was answered with an endless body".to_owned());
+        return Err(ENDLESS.to_owned());
     }
     if head.chunked {
         let mut chunks = Chunked::new();

@@ -138,7 +138,7 @@ pub(crate) fn run(
     for text in &common.compare {
         contestants.push(Contestant::compared(text)?);
     }
-    check_descriptors(scenario.connections(), &contestants)?;
+    check_descriptors(common, scenario, &contestants)?;
     server::pin_to(common.client_cpu)?;
     let mut columns: Vec<Column> = contestants.iter().map(column).collect();
     // What is itself under measurement is judged as a hub is, whatever it is.
@@ -185,15 +185,16 @@ fn once(common: &Common, scenario: &Scenario, contestant: &Contestant) -> Result
 }
 
 /// Whether generator and servers may open so many connections.
-fn check_descriptors(connections: usize, contestants: &[Contestant]) -> Result<(), String> {
+fn check_descriptors(common: &Common, scenario: &Scenario, contestants: &[Contestant]) -> Result<(), String> {
     let allowed = net::raise_descriptor_limit();
-    if connections as u64 > allowed {
-        return Err(format!(
-            "{connections} connections need more open files than the {allowed} that the hard limit of this process \
-             leaves: raise it (ulimit -Hn, or LimitNOFILE) for generator and server"
-        ));
-    }
     for contestant in contestants {
+        let connections = scenario.connections(contestant.streams_per_connection(common));
+        if connections as u64 > allowed {
+            return Err(format!(
+                "{connections} connections need more open files than the {allowed} that the hard limit of this \
+                 process leaves: raise it (ulimit -Hn, or LimitNOFILE) for generator and server"
+            ));
+        }
         let Some(process) = contestant.process() else { continue };
         if let Some(files) = meter::descriptors_max(process)
             && connections as u64 > files

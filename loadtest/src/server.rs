@@ -36,8 +36,8 @@ pub(crate) struct Contestant {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    /// A hub that each round starts afresh, with TLS or without.
-    Start { tls: bool },
+    /// A hub that each round starts afresh, with TLS or without, and over HTTP/2 or 1.1.
+    Start { tls: bool, http2: bool },
     /// A server that runs already.
     Running { wire: Box<Wire>, process: Option<u32> },
     /// The limit server, started afresh, too.
@@ -48,7 +48,10 @@ impl Contestant {
     /// What the command line names first.
     pub(crate) fn subject(common: &Common) -> Result<Self, String> {
         if common.subject == Subject::Limit {
-            return Ok(Self::limit());
+            return match common.http2 {
+                true => Err("the limit server speaks HTTP/1.1 alone".to_owned()),
+                false => Ok(Self::limit()),
+            };
         }
         let runs = common.url.is_some() || common.templates.is_given();
         let kind = if runs {
@@ -57,7 +60,7 @@ impl Contestant {
         } else if common.pid.is_some() {
             return Err("--pid names the process of a running server: give its --url, too".to_owned());
         } else {
-            Kind::Start { tls: common.tls }
+            Kind::Start { tls: common.tls, http2: common.http2 }
         };
         Ok(Self { name: "hub".to_owned(), kind })
     }
@@ -80,12 +83,27 @@ impl Contestant {
         Self { name: "limit".to_owned(), kind: Kind::Limit }
     }
 
-    /// What ratios are over: the limit server, but a hub in clear text when TLS is measured.
+    /// What ratios are over: the limit server, but a hub over HTTP/1.1 when HTTP/2 is measured, and one in clear text when TLS is.
     pub(crate) fn reference(common: &Common) -> Self {
-        match common.tls {
-            true => Self { name: "plain".to_owned(), kind: Kind::Start { tls: false } },
-            false => Self::limit(),
+        match common {
+            Common { http2: true, tls, .. } => {
+                Self { name: "HTTP/1.1".to_owned(), kind: Kind::Start { tls: *tls, http2: false } }
+            }
+            Common { tls: true, .. } => {
+                Self { name: "plain".to_owned(), kind: Kind::Start { tls: false, http2: false } }
+            }
+            _ => Self::limit(),
         }
+    }
+
+    /// How many streams share a connection to it; `None`: it is spoken to over HTTP/1.1.
+    pub(crate) fn streams_per_connection(&self, common: &Common) -> Option<usize> {
+        let is_http2 = match self.kind {
+            Kind::Start { http2, .. } => http2,
+            Kind::Running { .. } => common.http2,
+            Kind::Limit => false,
+        };
+        is_http2.then_some(common.streams_per_connection as usize)
     }
 
     /// Its process, when it runs already and is known.
@@ -115,17 +133,20 @@ impl Server {
         history_sync: Option<&str>,
     ) -> Result<Self, String> {
         let (mut scratch, mut tls) = (None, None);
+        let streams_per_connection = contestant.streams_per_connection(common);
         let address = free_address()?;
         let mut command = match &contestant.kind {
             Kind::Running { wire, process } => {
-                return Ok(Self { child: None, process: *process, wire: Wire::clone(wire), scratch });
+                let mut wire = Wire::clone(wire);
+                wire.streams_per_connection = streams_per_connection;
+                return Ok(Self { child: None, process: *process, wire, scratch });
             }
-            Kind::Start { tls: is_tls } => {
+            Kind::Start { tls: is_tls, http2 } => {
                 let needs_folder = history_sync.is_some() || *is_tls;
                 scratch = needs_folder.then(|| scratch_folder(common)).transpose()?;
                 let mut command = hub_command(common, address, scratch.as_deref().zip(history_sync))?;
                 if let Some(folder) = scratch.as_deref().filter(|_| *is_tls) {
-                    tls = Some(crate::tls::prepare(folder)?);
+                    tls = Some(crate::tls::prepare(folder, *http2)?);
                     command
                         .env("CERT_FILE", folder.join(CERTIFICATE_FILE))
                         .env("KEY_FILE", folder.join(KEY_FILE));
@@ -140,6 +161,7 @@ impl Server {
         let process = Some(child.id());
         let mut wire = Wire::local(address)?;
         wire.tls = tls;
+        wire.streams_per_connection = streams_per_connection;
         let mut server = Self { child: Some(child), process, wire, scratch };
         server.await_listening()?;
         Ok(server)

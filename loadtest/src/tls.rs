@@ -21,8 +21,8 @@ pub(crate) const KEY_FILE: &str = "key.pem";
 /// Plaintext given to rustls at once: what it makes of it waits for the socket.
 const RECORD_BYTES: usize = 16 << 10;
 
-/// Makes a certificate and its key, in two files of `folder`; answers clients that trust it.
-pub(crate) fn prepare(folder: &Path) -> Result<Arc<ClientConfig>, String> {
+/// Makes a certificate and its key, in two files of `folder`; answers clients that trust it and speak HTTP/2 alone, or 1.1.
+pub(crate) fn prepare(folder: &Path, http2: bool) -> Result<Arc<ClientConfig>, String> {
     let made = rcgen::generate_simple_self_signed(vec![NAME.to_owned()]);
     let made = made.map_err(|error| format!("a certificate cannot be made: {error}"))?;
     let write = |name: &str, text: String| {
@@ -37,7 +37,7 @@ pub(crate) fn prepare(folder: &Path) -> Result<Arc<ClientConfig>, String> {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(fault)?;
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
     // Every connection is a whole handshake, as those of clients that come for the first time are.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))

@@ -11,6 +11,7 @@ use super::{Config, LogFormat, MEMORY, Options};
 use crate::history::redb::HistorySync;
 use crate::hub::keys::KeySource;
 use crate::protocol::grant::Authorization;
+use crate::runtime::{AcmeSettings, CertificateSource};
 
 /// What stands for a secret.
 const MASK: &str = "********";
@@ -75,11 +76,22 @@ impl Config {
     }
 
     fn listening(&self, o: &Options) -> Vec<(&'static str, Option<String>)> {
-        let tls = self.settings.tls.as_ref();
+        let (files, acme) = match &self.settings.tls {
+            None => (None, None),
+            Some(CertificateSource::Files(files)) => (Some(files), None),
+            Some(CertificateSource::Acme(acme)) => (None, Some(acme)),
+        };
+        let plain = |acme: &AcmeSettings| acme.http_address.map_or("off".to_owned(), |at| at.to_string());
         vec![
             ("ADDR", Some(self.settings.address.to_string())),
-            ("CERT_FILE", tls.map(|files| path(&files.certificate))),
-            ("KEY_FILE", tls.map(|files| path(&files.key))),
+            ("CERT_FILE", files.map(|files| path(&files.certificate))),
+            ("KEY_FILE", files.map(|files| path(&files.key))),
+            ("ACME_HOSTS", acme.map(|acme| acme.hosts.join(","))),
+            ("ACME_CERT_DIR", acme.map(|acme| path(&acme.folder))),
+            ("ACME_DIRECTORY_URL", acme.map(|acme| acme.directory_url.clone())),
+            ("ACME_EMAIL", acme.and_then(|acme| acme.email.clone())),
+            ("ACME_CA_FILE", acme.and_then(|acme| acme.ca_file.as_deref()).map(path)),
+            ("ACME_HTTP_ADDR", acme.map(plain)),
             ("DEMO", switch(self.demo)),
             ("DEBUG", switch(self.settings.log_updates)),
             ("CORS_ALLOWED_ORIGINS", text(&o.cors_allowed_origins)),
@@ -100,6 +112,7 @@ impl Config {
         // With a key set, each key has an algorithm of its own, unless one is asked for.
         let algorithm = |source: &KeySource| match source {
             KeySource::Fixed(key) => Some(format!("{:?}", key.algorithm())),
+            KeySource::File(key) => Some(format!("{:?}", key.algorithm())),
             KeySource::Fetched(keys) => {
                 let set = self.settings.key_sets.iter().find(|set| Arc::ptr_eq(&set.keys, keys))?;
                 set.only.map(|only| format!("{only:?}"))
@@ -160,6 +173,8 @@ impl Config {
             ("MAX_BODY_SIZE", size(gate.body_bytes_max)),
             ("MAX_SELECTORS", Some(gate.selectors_max.to_string())),
             ("MAX_CONNECTIONS", settings.connections_max.map(|count| count.to_string())),
+            ("MAX_CONNECTIONS_PER_ADDRESS", Some(settings.per_client.connections_per_address.to_string())),
+            ("MAX_SUBSCRIPTIONS_PER_TOKEN", Some(settings.per_client.subscriptions_per_token.to_string())),
             ("SUBSCRIBER_BUFFER", size(shard.subscriber_buffer_bytes as u64)),
         ]
     }
@@ -177,6 +192,7 @@ impl Config {
             ("LOG_LEVEL", Some(self.log_level.to_string().to_lowercase())),
             ("LOG_FORMAT", Some(format.to_owned())),
             ("ACCESS_LOG", switch(self.settings.access_log)),
+            ("METRICS_ADDR", self.settings.metrics.as_ref().map(|metrics| metrics.address.to_string())),
         ]
     }
 }

@@ -1,15 +1,16 @@
 //! The keys of the two roles: from their own setting, from the one for both, or from demo mode; each a key, or the address of
 //! a key set.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use url::{Host, Url};
 
 use super::{DEMO_KEY, Options, Reader};
-use crate::hub::keys::{KeySource, SharedKeys};
+use crate::hub::keys::{KeySource, SharedKey, SharedKeys};
 use crate::protocol::token::VerificationKey;
-use crate::runtime::KeySetSource;
+use crate::runtime::{KeyFile, KeySetSource};
 
 /// What the settings for a key hold.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ enum Given {
     Wrong,
     /// The name of the setting, and the key.
     Key(&'static str, String),
+    /// The name of the setting, its file, and the key in it.
+    File(&'static str, String, String),
     /// The address of a key set.
     Url(Url),
 }
@@ -41,8 +44,15 @@ struct Names<'o> {
 pub(super) struct Keys {
     pub(super) publisher: Option<KeySource>,
     pub(super) subscriber: Option<KeySource>,
-    /// What has to be fetched, each address once.
+    /// Where some of them come from.
+    pub(super) origins: KeyOrigins,
+}
+
+/// What can be read again while the hub runs, each once.
+#[derive(Default)]
+pub(super) struct KeyOrigins {
     pub(super) sets: Vec<KeySetSource>,
+    pub(super) files: Vec<KeyFile>,
 }
 
 impl Reader<'_> {
@@ -62,10 +72,10 @@ impl Reader<'_> {
             (for_publisher, for_subscriber) = (for_publisher.or(&demo_key), for_subscriber.or(&demo_key));
         }
         let [common, own_publisher, own_subscriber] = algorithms;
-        let mut sets = Vec::new();
-        let publisher = self.source(&publisher, for_publisher, (own_publisher, common), &mut sets);
-        let subscriber = self.source(&subscriber, for_subscriber, (own_subscriber, common), &mut sets);
-        Keys { publisher, subscriber, sets }
+        let mut origins = KeyOrigins::default();
+        let publisher = self.source(&publisher, for_publisher, (own_publisher, common), &mut origins);
+        let subscriber = self.source(&subscriber, for_subscriber, (own_subscriber, common), &mut origins);
+        Keys { publisher, subscriber, origins }
     }
 
     /// What a role's tokens are verified with. The algorithms are those of its own setting and of the one for both roles.
@@ -74,7 +84,7 @@ impl Reader<'_> {
         names: &Names<'_>,
         given: Given,
         (own, common): (Option<Algorithm>, Option<Algorithm>),
-        sets: &mut Vec<KeySetSource>,
+        origins: &mut KeyOrigins,
     ) -> Option<KeySource> {
         match given {
             Given::Wrong => None,
@@ -84,7 +94,13 @@ impl Reader<'_> {
                 self.mistake(names.key.0, None, expected.to_owned());
                 None
             }
-            Given::Key(source, text) => self.key(source, &text, own.or(common).unwrap_or(Algorithm::HS256)),
+            Given::Key(source, text) => {
+                self.key(source, &text, own.or(common).unwrap_or(Algorithm::HS256)).map(KeySource::Fixed)
+            }
+            Given::File(name, path, text) => {
+                let key = self.key(name, &text, own.or(common).unwrap_or(Algorithm::HS256))?;
+                Some(KeySource::File(read_again(name, path.into(), key, &mut origins.files)))
+            }
             Given::Url(url) => {
                 let is_public = |algorithm: &Algorithm| algorithm.family() != AlgorithmFamily::Hmac;
                 if own.is_some_and(|own| !is_public(&own)) {
@@ -94,12 +110,12 @@ impl Reader<'_> {
                 }
                 // A common one with a shared secret is that of the other role's key.
                 let only = own.or(common.filter(is_public));
-                Some(KeySource::Fetched(shared(url, only, sets)))
+                Some(KeySource::Fetched(shared(url, only, &mut origins.sets)))
             }
         }
     }
 
-    fn key(&mut self, source: &'static str, text: &str, algorithm: Algorithm) -> Option<KeySource> {
+    fn key(&mut self, source: &'static str, text: &str, algorithm: Algorithm) -> Option<VerificationKey> {
         match VerificationKey::new(algorithm, text.as_bytes()) {
             Ok(key) => {
                 let warning =
@@ -107,7 +123,7 @@ impl Reader<'_> {
                 if key.is_short() && !self.warnings.contains(&warning) {
                     self.warnings.push(warning);
                 }
-                Some(KeySource::Fixed(key))
+                Some(key)
             }
             Err(error) => {
                 let expected = format!("a key for {algorithm:?}: {error}");
@@ -130,7 +146,7 @@ impl Reader<'_> {
             (None, None, None) => Given::Nothing,
             (Some((name, text)), None, None) => Given::Key(name, text),
             (None, Some((name, path)), None) => match (self.surroundings.read_file)(&path) {
-                Ok(text) => Given::Key(name, text.trim_end_matches(['\r', '\n']).to_owned()),
+                Ok(text) => Given::File(name, path, text.trim_end_matches(['\r', '\n']).to_owned()),
                 Err(error) => {
                     self.mistake(name, Some(path), format!("a file that can be read: {error}"));
                     Given::Wrong
@@ -189,6 +205,22 @@ fn names(o: &Options) -> [Names<'_>; 3] {
             algorithm: ("SUBSCRIBER_JWT_ALGORITHM", &o.subscriber_jwt_algorithm),
         },
     ]
+}
+
+/// The key of this file, which both roles share when they have the same.
+fn read_again(
+    name: &'static str,
+    path: PathBuf,
+    key: VerificationKey,
+    files: &mut Vec<KeyFile>,
+) -> Arc<SharedKey> {
+    let algorithm = key.algorithm();
+    if let Some(file) = files.iter().find(|file| file.path == path && file.key.algorithm() == algorithm) {
+        return Arc::clone(&file.key);
+    }
+    let key = SharedKey::new(key);
+    files.push(KeyFile { name, path, key: Arc::clone(&key) });
+    key
 }
 
 /// The set of this address, which both roles share when they have the same.

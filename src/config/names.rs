@@ -6,14 +6,7 @@ use super::Options;
 
 /// Settings that the protocol document lists and this version does not have, with the values that switch them off.
 /// Setting one to anything else is refused: it would be silently ignored.
-const UNSUPPORTED: [(&str, &[&str]); 6] = [
-    ("ACME_CERT_DIR", &[]),
-    ("ACME_DIRECTORY_URL", &[]),
-    ("ACME_EMAIL", &[]),
-    ("ACME_HOSTS", &[]),
-    ("METRICS_ADDR", &[]),
-    ("SUBSCRIPTIONS", &["0", "false"]),
-];
+const UNSUPPORTED: [(&str, &[&str]); 1] = [("SUBSCRIPTIONS", &["0", "false"])];
 
 /// The settings of other versions that are switched on: name, value and what is expected instead.
 pub(super) fn set_but_unsupported(environment: &[(String, String)]) -> Vec<(&'static str, String, String)> {

@@ -8,13 +8,14 @@ const HISTORY: &str = "History";
 const LIMITS: &str = "Limits and timeouts";
 const CORES: &str = "Cores";
 const LOGS: &str = "Logs";
+const METRICS: &str = "Metrics";
 
 /// Every setting of this version, as text: [`super::Config::read`] reads them all and lists every mistake at once.
 /// It holds secrets, so it cannot be printed.
 #[derive(Args, Clone, Default)]
 pub struct Options {
     /// Address to listen on: `:3000` (all addresses), `127.0.0.1:3000`, `[::1]:3000` [default: :80;
-    /// :443 with TLS; :3000 in demo mode]
+    /// :443 with TLS; :3000 in demo mode]. Sockets that a service manager hands over (LISTEN_FDS) are taken in its place
     #[arg(long, env = "ADDR", value_name = "ADDRESS", help_heading = LISTENING)]
     pub addr: Option<String>,
     /// The certificate for TLS, and those that lead from it to an authority, in PEM form; read again when it changes, and at SIGHUP
@@ -23,6 +24,26 @@ pub struct Options {
     /// The private key of CERT_FILE, in PEM form
     #[arg(long, env = "KEY_FILE", value_name = "PATH", help_heading = LISTENING)]
     pub key_file: Option<String>,
+    /// Hosts for which certificates are obtained and renewed by themselves, separated by commas: `hub.example.com`. Whoever sets
+    /// this agrees to the terms of the authority. Not beside CERT_FILE
+    #[arg(long, env = "ACME_HOSTS", value_name = "HOSTS", help_heading = LISTENING)]
+    pub acme_hosts: Option<String>,
+    /// Folder for these certificates, their keys and the account, for the hub's user alone [default: acme]
+    #[arg(long, env = "ACME_CERT_DIR", value_name = "PATH", help_heading = LISTENING)]
+    pub acme_cert_dir: Option<String>,
+    /// The authority [default: Let's Encrypt, https://acme-v02.api.letsencrypt.org/directory]
+    #[arg(long, env = "ACME_DIRECTORY_URL", value_name = "URL", help_heading = LISTENING)]
+    pub acme_directory_url: Option<String>,
+    /// Address that the authority may write to
+    #[arg(long, env = "ACME_EMAIL", value_name = "ADDRESS", help_heading = LISTENING)]
+    pub acme_email: Option<String>,
+    /// Whom to trust for HTTPS to the authority, in PEM form: for one of your own [default: whom the host trusts]
+    #[arg(long, env = "ACME_CA_FILE", value_name = "PATH", help_heading = LISTENING)]
+    pub acme_ca_file: Option<String>,
+    /// Address for plain HTTP beside ACME_HOSTS, which answers the authority (http-01) and redirects all else to HTTPS;
+    /// `off` for none [default: :80]
+    #[arg(long, env = "ACME_HTTP_ADDR", value_name = "ADDRESS", help_heading = LISTENING)]
+    pub acme_http_addr: Option<String>,
     /// Demo mode: port 3000, a development key that everybody knows, anonymous subscribers. Never in production
     #[arg(long, env = "DEMO", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LISTENING)]
     pub demo: Option<String>,
@@ -44,7 +65,7 @@ pub struct Options {
     /// Key that verifies the tokens of publishers and subscribers: a secret, or a public key in PEM form
     #[arg(long, env = "JWT_KEY", value_name = "KEY", hide_env_values = true, help_heading = AUTHORIZATION)]
     pub jwt_key: Option<String>,
-    /// File that holds JWT_KEY
+    /// File that holds JWT_KEY; read again at SIGHUP, as are those of the two roles
     #[arg(long, env = "JWT_KEY_FILE", value_name = "PATH", help_heading = AUTHORIZATION)]
     pub jwt_key_file: Option<String>,
     /// Address of a key set (JWKS), instead of JWT_KEY: its public keys verify tokens, chosen by `kid`. Fetched at start, every
@@ -140,9 +161,17 @@ pub struct Options {
     /// Most selectors of one subscription [default: 1000]
     #[arg(long, env = "MAX_SELECTORS", value_name = "COUNT", help_heading = LIMITS)]
     pub max_selectors: Option<String>,
-    /// Most connections [default: what the limit of open files leaves]
+    /// Most connections; beyond, new ones get 503 (with TLS they are closed), and old ones never notice [default: what the limit of open
+    /// files leaves]
     #[arg(long, env = "MAX_CONNECTIONS", value_name = "COUNT", help_heading = LIMITS)]
     pub max_connections: Option<String>,
+    /// Most connections of one address of IPv4, or of one network of IPv6 (/64); beyond, new ones get 429 (with TLS they are closed).
+    /// With USE_FORWARDED_HEADERS it counts the streams of the address that the proxy names; 0: no limit [default: 0]
+    #[arg(long, env = "MAX_CONNECTIONS_PER_ADDRESS", value_name = "COUNT", help_heading = LIMITS)]
+    pub max_connections_per_address: Option<String>,
+    /// Most subscriptions that one token has at once; beyond, 429; 0: no limit [default: 0]
+    #[arg(long, env = "MAX_SUBSCRIPTIONS_PER_TOKEN", value_name = "COUNT", help_heading = LIMITS)]
+    pub max_subscriptions_per_token: Option<String>,
     /// Bytes a slow subscriber may owe before it is served from the history [default: 256KiB]
     #[arg(long, env = "SUBSCRIBER_BUFFER", value_name = "SIZE", help_heading = LIMITS)]
     pub subscriber_buffer: Option<String>,
@@ -165,4 +194,9 @@ pub struct Options {
     /// never in it [default: 0]
     #[arg(long, env = "ACCESS_LOG", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LOGS)]
     pub access_log: Option<String>,
+
+    /// Address of a listener of its own for Prometheus, which has /metrics and nothing else but /healthz, without TLS and without
+    /// authorization: not for strangers. `127.0.0.1:9464` [default: none, and no metrics]
+    #[arg(long, env = "METRICS_ADDR", value_name = "ADDRESS", help_heading = METRICS)]
+    pub metrics_addr: Option<String>,
 }

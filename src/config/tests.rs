@@ -3,6 +3,7 @@
 use super::*;
 use crate::hub::keys::KeySource;
 use crate::protocol::token::Algorithm;
+use crate::runtime::{AcmeSettings, CertificateSource, Files};
 
 fn valid(options: &Options, environment: &[(&str, &str)]) -> Config {
     read(options, environment).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"))
@@ -88,9 +89,10 @@ fn every_mistake_is_listed_at_once_and_no_secret_is() {
         access_log: some("yes"),
         use_forwarded_headers: some("on"),
         write_timeout: some("60"),
+        metrics_addr: some("9464"),
         ..Options::default()
     };
-    let mistakes = read(&options, &[("METRICS_ADDR", ":1")]).err().expect("mistakes");
+    let mistakes = read(&options, &[("SUBSCRIPTIONS", "1")]).err().expect("mistakes");
     let names: Vec<_> = mistakes.iter().filter_map(|line| line.split([' ', ':']).next()).collect();
     for name in [
         "ADDR",
@@ -114,6 +116,7 @@ fn every_mistake_is_listed_at_once_and_no_secret_is() {
         "USE_FORWARDED_HEADERS",
         "WRITE_TIMEOUT",
         "METRICS_ADDR",
+        "SUBSCRIPTIONS",
     ] {
         assert!(names.contains(&name), "{name} is not among {mistakes:#?}");
     }
@@ -178,6 +181,7 @@ fn sources(options: &Options) -> (Config, [Result<usize, String>; 2]) {
     let gate = &config.settings.gate;
     let sources = [&gate.publisher_key, &gate.subscriber_key].map(|source| match source {
         KeySource::Fixed(key) => Err(format!("{:?}", key.algorithm())),
+        KeySource::File(key) => Err(format!("{:?}", key.algorithm())),
         KeySource::Fetched(keys) => {
             let sets = &config.settings.key_sets;
             Ok(sets.iter().position(|set| std::sync::Arc::ptr_eq(&set.keys, keys)).expect("it is fetched"))
@@ -264,7 +268,7 @@ fn the_demo_key_stands_in_only_for_a_key_that_is_missing() {
 fn settings_of_other_versions_are_refused_unless_they_are_off() {
     let off = [("SUBSCRIPTIONS", "0")];
     assert!(read(&with_key(), &off).is_ok());
-    let on = [("ACME_HOSTS", "example.com"), ("METRICS_ADDR", ":9090"), ("SUBSCRIPTIONS", "true")];
+    let on = [("SUBSCRIPTIONS", "true")];
     let mistakes = read(&with_key(), &on).err().expect("mistakes");
     assert_eq!(mistakes.len(), on.len(), "{mistakes:#?}");
     for (line, (name, _)) in mistakes.iter().zip(on) {
@@ -273,11 +277,24 @@ fn settings_of_other_versions_are_refused_unless_they_are_off() {
 }
 
 #[test]
+fn metrics_are_off_unless_they_have_an_address_and_strangers_are_warned_of() {
+    assert!(valid(&with_key(), &[]).settings.metrics.is_none());
+    let given = |address: &str| valid(&Options { metrics_addr: some(address), ..with_key() }, &[]);
+    let is_warned = |config: &Config| config.warnings.iter().any(|warning| warning.contains("METRICS_ADDR"));
+    let config = given("127.0.0.1:9464");
+    let metrics = config.settings.metrics.as_ref().expect("an address");
+    assert_eq!(metrics.address.to_string(), "127.0.0.1:9464");
+    assert_eq!(metrics.history_file, config.history_file);
+    assert!(!is_warned(&config) && is_warned(&given(":9464")));
+}
+
+#[test]
 fn a_certificate_and_its_key_come_together_and_move_the_port() {
     let (cert, key) = (some("/cert.pem"), some("/key.pem"));
     let both = Options { cert_file: cert.clone(), key_file: key.clone(), ..with_key() };
     let settings = valid(&both, &[]).settings;
-    assert_eq!(settings.tls, Some(Files { certificate: "/cert.pem".into(), key: "/key.pem".into() }));
+    let files = Files { certificate: "/cert.pem".into(), key: "/key.pem".into() };
+    assert_eq!(settings.tls, Some(CertificateSource::Files(files)));
     assert_eq!(settings.address.to_string(), "[::]:443");
     let demo = valid(&Options { demo: some("1"), ..both.clone() }, &[]).settings;
     assert_eq!((demo.address.port(), demo.tls.is_some()), (3_000, true));
@@ -288,6 +305,33 @@ fn a_certificate_and_its_key_come_together_and_move_the_port() {
         assert!(mistakes.len() == 1 && mistakes[0].starts_with(missing), "{mistakes:?}");
     }
     assert_eq!(valid(&with_key(), &[]).settings.tls, None);
+}
+
+#[test]
+fn hosts_for_certificates_stand_alone_and_move_the_port() {
+    let hosts = Options { acme_hosts: some("a.example,b.example"), ..with_key() };
+    let settings = valid(&hosts, &[]).settings;
+    assert_eq!(settings.address.to_string(), "[::]:443");
+    let defaults = AcmeSettings {
+        hosts: vec!["a.example".to_owned(), "b.example".to_owned()],
+        folder: "acme".into(),
+        directory_url: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
+        email: None,
+        ca_file: None,
+        http_address: Some("[::]:80".parse().expect("an address")),
+    };
+    assert_eq!(settings.tls, Some(CertificateSource::Acme(defaults)));
+    let both = Options { cert_file: some("/cert.pem"), key_file: some("/key.pem"), ..hosts };
+    let mistakes = read(&both, &[]).err().expect("a mistake");
+    assert!(mistakes.len() == 1 && mistakes[0].starts_with("ACME_HOSTS"), "{mistakes:?}");
+    let wildcard = Options { acme_hosts: some("*.example"), acme_email: some("a@b.example"), ..with_key() };
+    let mistakes = read(&wildcard, &[]).err().expect("a mistake");
+    assert!(mistakes.len() == 1 && mistakes[0].contains("dns-01"), "{mistakes:?}");
+    let idle = Options { acme_email: some("a@b.example"), acme_cert_dir: some("acme"), ..with_key() };
+    let config = valid(&idle, &[]);
+    assert_eq!(config.settings.tls, None);
+    assert!(config.warnings.iter().any(|line| line == "ACME_EMAIL does nothing without ACME_HOSTS"));
+    assert!(!config.warnings.iter().any(|line| line.contains("ACME_CERT_DIR")), "{:?}", config.warnings);
 }
 
 /// The suffixes and the bounds of sizes, through to the settings they end in.

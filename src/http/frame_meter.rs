@@ -1,9 +1,9 @@
 //! Tells a flood of HTTP/2 frames from a client that has something to say.
 //!
 //! Most frames cost their sender nothing and the receiver some work: pings, settings, resets, priorities, window updates,
-//! empty data, continuations. A connection has a credit of them, which time refills and which every frame that is sent to
-//! it adds to, since a client answers those with window updates. Requests and data are not counted: they are bounded by
-//! the number of streams and by the windows.
+//! empty data, continuations. A connection has a credit of them, which time refills. Window updates have one of their own, to
+//! which every frame that is sent adds, since a client answers those with them. Requests and data are not counted: they are
+//! bounded by the number of streams and by the windows.
 //!
 //! It reads the nine bytes before each frame (RFC 9113, section 4.1) as they pass, however they were cut, and nothing else.
 
@@ -17,6 +17,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
 /// The frames of one connection, counted as they arrive.
@@ -27,6 +28,8 @@ pub struct FrameMeter {
     /// Bytes that are no header: of the preface at first, then of the payload that is passing.
     skip_bytes: usize,
     credit: u64,
+    /// The same for window updates.
+    updates: u64,
     refilled_ms: u64,
     /// Parts of a second's credit that were not given yet, in thousandths.
     rest: u64,
@@ -46,6 +49,7 @@ impl FrameMeter {
             header_bytes: 0,
             skip_bytes: PREFACE.len(),
             credit: HTTP2_CREDIT_REFILLED_MAX,
+            updates: HTTP2_CREDIT_REFILLED_MAX,
             refilled_ms: now_ms,
             rest: 0,
             continuations: 0,
@@ -54,8 +58,8 @@ impl FrameMeter {
 
     /// So many frames were sent.
     pub fn sent(&mut self, frames: u64) {
-        self.credit =
-            (self.credit + frames.saturating_mul(HTTP2_CREDIT_PER_FRAME_SENT)).min(HTTP2_CREDIT_MAX);
+        let more = frames.saturating_mul(HTTP2_CREDIT_PER_FRAME_SENT);
+        self.updates = self.updates.saturating_add(more).min(HTTP2_CREDIT_MAX);
     }
 
     /// Bytes were received.
@@ -99,7 +103,8 @@ impl FrameMeter {
             self.continuations = 0;
             u64::from(!is_free)
         };
-        self.credit = self.credit.checked_sub(price).ok_or(Flood)?;
+        let credit = if kind == WINDOW_UPDATE { &mut self.updates } else { &mut self.credit };
+        *credit = credit.checked_sub(price).ok_or(Flood)?;
         Ok(())
     }
 
@@ -108,8 +113,10 @@ impl FrameMeter {
         self.refilled_ms = now_ms;
         let thousandths = self.rest + elapsed_ms.saturating_mul(HTTP2_CREDIT_PER_S);
         self.rest = thousandths % 1_000;
-        let refilled = (self.credit + thousandths / 1_000).min(HTTP2_CREDIT_REFILLED_MAX);
-        self.credit = self.credit.max(refilled);
+        for credit in [&mut self.credit, &mut self.updates] {
+            let refilled = (*credit + thousandths / 1_000).min(HTTP2_CREDIT_REFILLED_MAX);
+            *credit = refilled.max(*credit);
+        }
     }
 }
 
@@ -118,7 +125,6 @@ mod tests {
     use super::*;
 
     const PING: u8 = 6;
-    const WINDOW_UPDATE: u8 = 8;
 
     fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
         let length = (payload as u32).to_be_bytes();
@@ -164,14 +170,21 @@ mod tests {
         let mut meter = begun();
         let update = frame(WINDOW_UPDATE, 0, 4);
         let spend = |meter: &mut FrameMeter, now_ms| {
-            (0..1_000_000).take_while(|_| meter.received(&update, now_ms).is_ok()).count() as u64
+            let count = (0..1_000_000).take_while(|_| meter.received(&update, now_ms).is_ok()).count() as u64;
+            // The rest of the frame that was too much.
+            meter.skip_bytes = 0;
+            count
         };
         assert_eq!(spend(&mut meter, 0), HTTP2_CREDIT_REFILLED_MAX);
         assert_eq!(spend(&mut meter, 1_000), HTTP2_CREDIT_PER_S);
         assert_eq!(spend(&mut meter, 3_600_000), HTTP2_CREDIT_REFILLED_MAX);
         meter.sent(1_000);
         assert_eq!(spend(&mut meter, 3_600_000), 1_000 * HTTP2_CREDIT_PER_FRAME_SENT);
-        meter.sent(u64::MAX / 16);
+        let (mut pinged, ping) = (begun(), frame(PING, 0, 8));
+        pinged.sent(1_000);
+        let pings = (0..1_000_000).take_while(|_| pinged.received(&ping, 0).is_ok()).count() as u64;
+        assert_eq!(pings, HTTP2_CREDIT_REFILLED_MAX, "what is sent is answered by window updates alone");
+        meter.sent(u64::MAX);
         assert_eq!(spend(&mut meter, 3_600_000), HTTP2_CREDIT_MAX);
         for ms in 1..=1_000 {
             meter.refill(3_600_000 + ms);

@@ -46,11 +46,14 @@ pub fn target(path: &str, query: Option<&str>) -> String {
     cut(text)
 }
 
-/// The value of a field for the log: cut as a target is, and in UTF-8.
+/// The value of a field for the log: cut as a target is, in UTF-8, and without a token.
 pub fn field(value: &[u8]) -> String {
     // A character has four bytes at most, so the cut that follows finds its place.
     let enough = &value[..value.len().min(LOGGED_TEXT_BYTES_MAX + 4)];
-    cut(String::from_utf8_lossy(enough).into_owned())
+    match String::from_utf8_lossy(enough) {
+        text if is_jwt(&text) => MASK.to_owned(),
+        text => cut(text.into_owned()),
+    }
 }
 
 fn is_secret(name: &str) -> bool {
@@ -144,5 +147,6 @@ mod tests {
         let query = format!("topic={}&authorization=s3cret", "a".repeat(LOGGED_TEXT_BYTES_MAX - 30));
         assert!(!target("/hub", Some(&query)).contains("s3"));
         assert_eq!(field(b"\xffcurl"), "\u{fffd}curl");
+        assert_eq!(field(b"curl Bearer eyJs3cret.x.y"), MASK);
     }
 }

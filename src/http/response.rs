@@ -156,7 +156,16 @@ impl Response {
 
     /// 503: try again after so many seconds.
     pub fn unavailable(retry_after_s: u32) -> Self {
-        let mut response = Self::status_only(Status::ServiceUnavailable);
+        Self::later(Status::ServiceUnavailable, retry_after_s)
+    }
+
+    /// 429: the client has its share; try again after so many seconds.
+    pub fn too_many(retry_after_s: u32) -> Self {
+        Self::later(Status::TooManyRequests, retry_after_s)
+    }
+
+    fn later(status: Status, retry_after_s: u32) -> Self {
+        let mut response = Self::status_only(status);
         response.append("Retry-After", HeaderValue(Cow::Owned(retry_after_s.to_string())));
         response
     }

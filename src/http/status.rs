@@ -10,6 +10,8 @@ pub enum Status {
     NoContent = 204,
     /// The client's copy is current.
     NotModified = 304,
+    /// The resource is elsewhere, for good, and whatever the method.
+    PermanentRedirect = 308,
     /// The request breaks a rule of HTTP or of the protocol.
     BadRequest = 400,
     /// A token is missing or invalid.
@@ -30,6 +32,8 @@ pub enum Status {
     UnsupportedMediaType = 415,
     /// The `Expect` header asks for something unknown.
     ExpectationFailed = 417,
+    /// The client has too many of something at once (RFC 6585, section 4).
+    TooManyRequests = 429,
     /// The head is larger than allowed, or has too many fields.
     HeaderFieldsTooLarge = 431,
     /// The hub failed.
@@ -54,6 +58,7 @@ impl Status {
             Self::Ok => "OK",
             Self::NoContent => "No Content",
             Self::NotModified => "Not Modified",
+            Self::PermanentRedirect => "Permanent Redirect",
             Self::BadRequest => "Bad Request",
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",
@@ -64,6 +69,7 @@ impl Status {
             Self::UriTooLong => "URI Too Long",
             Self::UnsupportedMediaType => "Unsupported Media Type",
             Self::ExpectationFailed => "Expectation Failed",
+            Self::TooManyRequests => "Too Many Requests",
             Self::HeaderFieldsTooLarge => "Request Header Fields Too Large",
             Self::InternalServerError => "Internal Server Error",
             Self::NotImplemented => "Not Implemented",

@@ -27,13 +27,13 @@ pub struct Framing {
     pub coding: Option<Coding>,
 }
 
-/// The comment in each coding, as a chunk: a stored block of deflate with the two bytes, or a frame of zstd with them.
+/// The comment in each coding, as a chunk: a stored block of deflate with the two bytes and a flush, or a frame of zstd with them.
 const COMMENT_CHUNK: &[u8] = b"2\r\n:\n\r\n";
-const COMMENT_CHUNK_GZIP: &[u8] = b"7\r\n\x00\x02\x00\xfd\xff:\n\r\n";
+const COMMENT_CHUNK_GZIP: &[u8] = b"c\r\n\x00\x02\x00\xfd\xff:\n\x00\x00\x00\xff\xff\r\n";
 const COMMENT_CHUNK_ZSTD: &[u8] = b"b\r\n\x28\xb5\x2f\xfd\x20\x02\x11\x00\x00:\n\r\n";
 /// The header of gzip and the comment.
 const OPENING_CHUNK_GZIP: &[u8] =
-    b"11\r\n\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x00\x02\x00\xfd\xff:\n\r\n";
+    b"16\r\n\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x00\x02\x00\xfd\xff:\n\x00\x00\x00\xff\xff\r\n";
 
 impl Framing {
     /// How many framings there are.

@@ -5,6 +5,7 @@
 //! It fails closed: whatever cannot be decided is refused.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::http::accept_encoding::Negotiated;
 use crate::http::cors::{Cors, CorsDecision, OriginList};
 use crate::http::credentials::{Credential, CredentialRules, Source};
 use crate::http::page::Page;
+use crate::http::refusal::Refusal;
 use crate::http::request::{Request, Version};
 use crate::http::response::{Challenge, Response};
 use crate::http::route::{Command, route};
@@ -21,6 +23,7 @@ use crate::http::subscribe_query::SubscribeQuery;
 use crate::hub::Now;
 use crate::hub::framing::{Framing, Transfer};
 use crate::hub::keys::{KeySource, Unverified, Verifier};
+use crate::hub::reason::{Lack, Reason};
 use crate::limits::SUBSCRIPTION_STATES_MAX;
 use crate::protocol::frame::Frame;
 use crate::protocol::grant::{Authorization, Grant};
@@ -31,6 +34,8 @@ use crate::protocol::update::{Update, UpdateError};
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 const RETRY_AFTER_S: u32 = 1;
+/// Whoever finds no place comes back later than whoever met a short trouble.
+const RETRY_AFTER_FULL_S: u32 = 10;
 static WELCOME: Page = Page::new(concat!(
     "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>petasos</title>",
     "<h1>petasos</h1><p>This is a hub for the Mercure protocol. Its URL is ",
@@ -81,6 +86,9 @@ pub enum Decision {
     Subscribe(Box<Subscription>),
     /// A publisher that may publish something: read the body, then [`Gate::publish`].
     ReadBody(Publisher),
+    /// No answer at all: the hub stops, and an `EventSource` that is answered does not come back, while one that meets an error of
+    /// the network does.
+    HangUp,
 }
 
 /// An answer, with its reason when it is a refusal.
@@ -88,8 +96,8 @@ pub enum Decision {
 pub struct Answer {
     /// The answer, complete.
     pub response: Response,
-    /// Why the request is refused, for the log; `None` when it is not.
-    pub reason: Option<String>,
+    /// Why the request is refused; `None` when it is not.
+    pub reason: Option<Reason>,
 }
 
 /// A subscription that is granted.
@@ -100,6 +108,8 @@ pub struct Subscription {
     pub selectors: Vec<Selector>,
     /// What it may receive.
     pub grant: Rc<Grant>,
+    /// What tells its token from others; `None` when there is none.
+    pub token: Option<u64>,
     /// When its token expires, in [`Now::ms`].
     pub expires_ms: u64,
     /// Where it resumes.
@@ -123,9 +133,14 @@ pub struct Gate {
     anonymous: Rc<Grant>,
     publishers: Verifier,
     subscribers: Verifier,
-    /// The hub stops: nothing new begins.
+    /// The hub stops: it is not ready any more.
+    leaving: bool,
+    /// And nothing new begins.
     draining: bool,
 }
+
+/// What a token grants, and what tells it from others when it is a subscriber's.
+type Granted = (Rc<Grant>, Option<u64>);
 
 #[derive(Clone, Copy)]
 enum Role {
@@ -136,12 +151,16 @@ enum Role {
 /// A refusal on its way to become an [`Answer`].
 struct Refused {
     response: Response,
-    reason: String,
+    reason: Reason,
 }
 
 impl Refused {
     fn new(response: Response, reason: impl fmt::Display) -> Self {
-        Self { response, reason: reason.to_string() }
+        Self { response, reason: Reason::new(reason) }
+    }
+
+    fn unavailable(lack: Lack, reason: impl fmt::Display) -> Self {
+        Self { response: Response::unavailable(RETRY_AFTER_S), reason: Reason::lacking(lack, reason) }
     }
 
     fn bad_request(error: &impl fmt::Display) -> Self {
@@ -161,12 +180,19 @@ impl Gate {
             subscribers: Verifier::new(settings.subscriber_key.clone()),
             settings,
             anonymous: Rc::new(Grant::anonymous()),
+            leaving: false,
             draining: false,
         }
     }
 
-    /// From now on nothing new begins: 503.
+    /// From now on `/readyz` says that the hub stops.
+    pub fn begin_leave(&mut self) {
+        self.leaving = true;
+    }
+
+    /// From now on nothing new begins either: 503, and no answer to a subscriber.
     pub fn begin_drain(&mut self) {
+        self.leaving = true;
         self.draining = true;
     }
 
@@ -192,6 +218,14 @@ impl Gate {
             passage.negotiated = Negotiated::new(&request.accept_encoding);
         }
         let command = route(request);
+        match command {
+            Command::Subscribe { head_only: false } if self.draining => return Decision::HangUp,
+            Command::Health | Command::Ready | Command::Preflight => {}
+            _ if self.draining => {
+                return Decision::Answer(self.unavailable(Lack::Time, "the hub stops", passage));
+            }
+            _ => {}
+        }
         let decision = match command {
             Command::Publish => self.admit_publisher(request, &mut passage, now).map(Decision::ReadBody),
             Command::Subscribe { head_only } => self
@@ -202,7 +236,7 @@ impl Gate {
                 return Decision::Answer(Answer { response, reason: None });
             }
             Command::Health => Ok(answer(Response::healthy())),
-            Command::Ready if self.draining || !self.has_keys() => {
+            Command::Ready if self.leaving || !self.has_keys() => {
                 Ok(answer(Response::unavailable(RETRY_AFTER_S)))
             }
             Command::Ready => Ok(answer(Response::healthy())),
@@ -247,8 +281,37 @@ impl Gate {
     }
 
     /// The answer when the hub cannot do it now; nothing was done.
-    pub fn unavailable(&self, reason: &str, passage: Passage) -> Answer {
-        self.refuse(Refused::new(Response::unavailable(RETRY_AFTER_S), reason), passage)
+    pub fn unavailable(&self, lack: Lack, reason: &str, passage: Passage) -> Answer {
+        self.refuse(Refused::unavailable(lack, reason), passage)
+    }
+
+    /// The answer to a request that cannot be read.
+    pub fn refused(&self, refusal: Refusal, passage: Passage) -> Answer {
+        self.refuse(Refused::new(Response::refusal(refusal), refusal), passage)
+    }
+
+    /// The answer to a request that did not arrive in time.
+    pub fn timed_out(&self, passage: Passage) -> Answer {
+        let text = "Request Timeout: the request did not arrive in time";
+        self.refuse(Refused::new(Response::text(Status::RequestTimeout, text), "timeout"), passage)
+    }
+
+    /// The answer to a request that has met a defect.
+    pub fn failed(&self, passage: Passage) -> Answer {
+        let response = Response::status_only(Status::InternalServerError);
+        self.refuse(Refused::new(response, "a defect of the hub"), passage)
+    }
+
+    /// The answer to a client that has its share of what it asks for.
+    pub fn too_many(&self, reason: &str, passage: Passage) -> Answer {
+        let response = Response::too_many(RETRY_AFTER_FULL_S);
+        self.refuse(Refused { response, reason: Reason::lacking(Lack::Share, reason) }, passage)
+    }
+
+    /// The answer when the hub holds as many connections as it may.
+    pub fn full(&self, reason: &str) -> Answer {
+        let response = Response::unavailable(RETRY_AFTER_FULL_S);
+        self.refuse(Refused { response, reason: Reason::lacking(Lack::Places, reason) }, self.passage(None))
     }
 
     /// Adds to any answer what belongs to its request: the coding of a stream, cross-origin headers, and privacy when the
@@ -275,10 +338,7 @@ impl Gate {
         passage: &mut Passage,
         now: Now,
     ) -> Result<Publisher, Refused> {
-        if self.draining {
-            return Err(Refused::new(Response::unavailable(RETRY_AFTER_S), "the hub stops"));
-        }
-        let Some(grant) = self.grant(Role::Publisher, request, passage, now)? else {
+        let Some((grant, _)) = self.grant(Role::Publisher, request, passage, now)? else {
             return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token"));
         };
         if !grant.may_publish_anything() {
@@ -312,12 +372,9 @@ impl Gate {
         passage: &mut Passage,
         now: Now,
     ) -> Result<Subscription, Refused> {
-        if self.draining {
-            return Err(Refused::new(Response::unavailable(RETRY_AFTER_S), "the hub stops"));
-        }
-        let grant = match self.grant(Role::Subscriber, request, passage, now)? {
-            Some(grant) => grant,
-            None if self.settings.allow_anonymous => Rc::clone(&self.anonymous),
+        let (grant, token) = match self.grant(Role::Subscriber, request, passage, now)? {
+            Some(granted) => granted,
+            None if self.settings.allow_anonymous => (Rc::clone(&self.anonymous), None),
             None => return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token")),
         };
         let query = SubscribeQuery::parse(request, self.settings.selectors_max)
@@ -343,20 +400,21 @@ impl Gate {
             selectors,
             expires_ms: expires_ms(&grant, now),
             grant,
+            token,
             resume: query.last_event_id.as_deref().map(Resume::parse),
             framing: Framing { transfer, coding: passage.negotiated.coding },
             passage: *passage,
         })
     }
 
-    /// What the request's token grants; `None` when it has none.
+    /// What the request's token grants, and what tells a subscriber's from others; `None` when it has none.
     fn grant(
         &mut self,
         role: Role,
         request: &Request<'_>,
         passage: &mut Passage,
         now: Now,
-    ) -> Result<Option<Rc<Grant>>, Refused> {
+    ) -> Result<Option<Granted>, Refused> {
         let settings = &self.settings;
         let rules = CredentialRules {
             cookie_name: &settings.cookie_name,
@@ -372,11 +430,13 @@ impl Gate {
             Role::Subscriber => &mut self.subscribers,
         };
         let granted = verifier.grant(&credential.token, settings.authorization, now);
-        granted.map(Some).map_err(|unverified| match unverified {
+        let told_apart =
+            |grant| (grant, matches!(role, Role::Subscriber).then(|| tell_apart(&credential.token)));
+        granted.map(|grant| Some(told_apart(grant))).map_err(|unverified| match unverified {
             Unverified::Invalid(reason) => {
                 Refused::new(Response::unauthorized(Challenge::InvalidToken), reason)
             }
-            Unverified::NotYet(reason) => Refused::new(Response::unavailable(RETRY_AFTER_S), reason),
+            Unverified::NotYet(reason) => Refused::unavailable(Lack::Keys, reason),
         })
     }
 
@@ -384,6 +444,14 @@ impl Gate {
     fn has_keys(&self) -> bool {
         self.publishers.has_keys() && self.subscribers.has_keys()
     }
+}
+
+/// A number for a token that is verified, the same in every shard. Nobody without the key can choose tokens, so none can be made
+/// that shares its number with another.
+fn tell_apart(token: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(token.as_bytes());
+    hasher.finish()
 }
 
 fn answer(response: Response) -> Decision {

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::hub::Now;
 use crate::limits::JWKS_ASK_EVERY_MS;
 use crate::protocol::grant::{Authorization, Grant};
-use crate::protocol::token::{KeySet, TokenCache, TokenError, VerificationKey};
+use crate::protocol::token::{Algorithm, KeySet, TokenCache, TokenError, VerificationKey};
 
 /// No time: nobody has asked yet.
 const NEVER: u64 = u64::MAX;
@@ -24,6 +24,8 @@ const NEVER: u64 = u64::MAX;
 pub enum KeySource {
     /// The configuration.
     Fixed(VerificationKey),
+    /// A file; the key that was read last.
+    File(Arc<SharedKey>),
     /// An address; the set that was fetched last.
     Fetched(Arc<SharedKeys>),
 }
@@ -31,6 +33,45 @@ pub enum KeySource {
 impl From<VerificationKey> for KeySource {
     fn from(key: VerificationKey) -> Self {
         Self::Fixed(key)
+    }
+}
+
+/// A key that whoever reads its file replaces while shards use it.
+pub struct SharedKey {
+    key: Mutex<Arc<VerificationKey>>,
+    /// Counts the keys, from 1: a shard looks whether it has the newest without touching the lock.
+    generation: AtomicU64,
+    algorithm: Algorithm,
+}
+
+impl SharedKey {
+    /// The first key.
+    pub fn new(key: VerificationKey) -> Arc<Self> {
+        let algorithm = key.algorithm();
+        Arc::new(Self { key: Mutex::new(Arc::new(key)), generation: AtomicU64::new(1), algorithm })
+    }
+
+    /// The algorithm, which does not change with the key.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// This key replaces the one before.
+    pub fn replace(&self, key: VerificationKey) {
+        let mut place = self.key.lock().unwrap_or_else(PoisonError::into_inner);
+        *place = Arc::new(key);
+        // Under the lock, so that whoever sees the count finds this key or a newer one.
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// The newest key, when it is not that of this count.
+    fn newer_than(&self, generation: &mut u64) -> Option<Arc<VerificationKey>> {
+        if self.generation.load(Ordering::Acquire) == *generation {
+            return None;
+        }
+        let place = self.key.lock().unwrap_or_else(PoisonError::into_inner);
+        *generation = self.generation.load(Ordering::Relaxed);
+        Some(Arc::clone(&place))
     }
 }
 
@@ -75,6 +116,12 @@ impl SharedKeys {
         &self.asks.1
     }
 
+    /// Has the set fetched now, whoever asked when.
+    pub fn fetch(&self) {
+        // A message that waits already is as good as this one.
+        let _ = self.asks.0.try_send(());
+    }
+
     /// A token names a key that is not in the set: has it fetched, unless somebody asked within [`JWKS_ASK_EVERY_MS`]. Answers
     /// whether a fetch is under way, which may bring the key.
     fn ask(&self, now_ms: u64) -> bool {
@@ -114,8 +161,9 @@ pub(super) enum Unverified {
 /// Verifies the tokens of one role in one shard.
 pub(super) struct Verifier {
     source: KeySource,
-    /// The newest set that this shard has seen, and its count.
+    /// The newest set or key that this shard has seen, and its count.
     set: Option<Arc<KeySet>>,
+    key: Option<Arc<VerificationKey>>,
     generation: u64,
     /// Tokens that were verified with the key, or with this set.
     cache: TokenCache<Rc<Grant>>,
@@ -123,14 +171,32 @@ pub(super) struct Verifier {
 
 impl Verifier {
     pub(super) fn new(source: KeySource) -> Self {
-        Self { source, set: None, generation: 0, cache: TokenCache::new() }
+        Self { source, set: None, key: None, generation: 0, cache: TokenCache::new() }
     }
 
     /// Whether there is something to verify tokens with.
     pub(super) fn has_keys(&self) -> bool {
         match &self.source {
-            KeySource::Fixed(_) => true,
+            KeySource::Fixed(_) | KeySource::File(_) => true,
             KeySource::Fetched(shared) => shared.generation.load(Ordering::Relaxed) > 0,
+        }
+    }
+
+    /// Takes the newest key or set. What the one before has verified is verified again.
+    fn renew(&mut self) {
+        let is_new = match &self.source {
+            KeySource::Fixed(_) => false,
+            KeySource::File(shared) => {
+                let newer = shared.newer_than(&mut self.generation);
+                newer.map(|key| self.key = Some(key)).is_some()
+            }
+            KeySource::Fetched(shared) => {
+                let newer = shared.newer_than(&mut self.generation);
+                newer.map(|set| self.set = Some(set)).is_some()
+            }
+        };
+        if is_new {
+            self.cache = TokenCache::new();
         }
     }
 
@@ -141,21 +207,18 @@ impl Verifier {
         authorization: Authorization,
         now: Now,
     ) -> Result<Rc<Grant>, Unverified> {
-        if let KeySource::Fetched(shared) = &self.source
-            && let Some(set) = shared.newer_than(&mut self.generation)
-        {
-            self.set = Some(set);
-            self.cache = TokenCache::new();
-        }
+        self.renew();
         if let Some(grant) = self.cache.get(token, now.unix_s()) {
             return Ok(Rc::clone(grant));
         }
-        let claims = match (&self.source, &self.set) {
-            (KeySource::Fixed(key), _) => key.verify(token, now.unix_s()),
-            (KeySource::Fetched(_), None) => {
+        let claims = match (&self.source, &self.set, &self.key) {
+            (KeySource::Fixed(key), ..) => key.verify(token, now.unix_s()),
+            (KeySource::File(_), _, Some(key)) => key.verify(token, now.unix_s()),
+            (KeySource::File(_), _, None) => return Err(Unverified::NotYet("the key has not been read yet")),
+            (KeySource::Fetched(_), None, _) => {
                 return Err(Unverified::NotYet("the key set has not been fetched yet"));
             }
-            (KeySource::Fetched(shared), Some(set)) => match set.verify(token, now.unix_s()) {
+            (KeySource::Fetched(shared), Some(set), _) => match set.verify(token, now.unix_s()) {
                 Err(TokenError::UnknownKey) if shared.ask(now.ms) => {
                     return Err(Unverified::NotYet(
                         "the key set is fetched anew: the token names a key that is not in it",
@@ -178,7 +241,7 @@ fn invalid(error: impl fmt::Display) -> Unverified {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::token::{Algorithm, sign};
+    use crate::protocol::token::sign;
     use jsonwebtoken::jwk::Jwk;
     use jsonwebtoken::{EncodingKey, Header};
     use serde_json::json;
@@ -234,6 +297,21 @@ mod tests {
         assert_eq!(grants(&mut verifier, "b", NOW), Ok(()));
         shared.replace(KeySet::default());
         assert!(grants(&mut verifier, "b", NOW).is_err());
+    }
+
+    /// A key that is replaced verifies nothing any more, also no token that it verified before.
+    #[test]
+    fn with_a_new_key_the_tokens_of_the_old_one_are_verified_again() {
+        let key = |secret: &str| VerificationKey::new(Algorithm::HS256, secret.as_bytes()).expect("a key");
+        let claims = json!({"mercure": {"publish": ["*"]}});
+        let [old, new] =
+            ["old", "new"].map(|secret| sign(&claims, secret.as_bytes(), Algorithm::HS256).expect("signed"));
+        let shared = SharedKey::new(key("old"));
+        let mut verifier = Verifier::new(KeySource::File(Arc::clone(&shared)));
+        let mut is_granted = |token: &str| verifier.grant(token, Authorization::Selectors, NOW).is_ok();
+        assert_eq!([&old, &old, &new].map(|token| is_granted(token)), [true, true, false]);
+        shared.replace(key("new"));
+        assert_eq!([&old, &new].map(|token| is_granted(token)), [false, true]);
     }
 
     #[test]

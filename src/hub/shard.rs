@@ -79,6 +79,12 @@ pub enum Closed {
     Drained,
 }
 
+impl Closed {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Self; 6] =
+        [Self::Gone, Self::Expired, Self::Stalled, Self::HistoryGap, Self::HistoryUnreadable, Self::Drained];
+}
+
 /// A subscription that was granted.
 pub struct Joining {
     /// What it selects; not empty.
@@ -157,6 +163,8 @@ pub struct Counters {
     pub fell_behind: u64,
     /// Subscriptions that began.
     pub joined: u64,
+    /// How many of them began with updates of the past.
+    pub resumed: u64,
     /// Work on subscribers, in the unit of [`MATCHING_WORK_MAX`](crate::limits::MATCHING_WORK_MAX).
     pub work: u64,
 }
@@ -244,6 +252,7 @@ impl Shard {
     /// Takes a subscriber in; answers its slot. The caller attaches its socket to the slot before it lets the shard write.
     pub fn join(&mut self, joining: Joining, now: Now) -> u32 {
         let Joining { selectors, grant, expires_ms, framing, origin, opening } = joining;
+        self.counters.resumed += u64::from(origin.is_some());
         let state = match origin {
             None => State::Live,
             Some(Origin { cursor, known }) => {

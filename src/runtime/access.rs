@@ -35,6 +35,15 @@ impl Client {
     pub(super) fn peer(peer: Option<SocketAddr>) -> Self {
         peer.map_or(Self::Unknown, Self::Peer)
     }
+
+    /// Its address, if that is known.
+    pub(super) fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Peer(peer) => Some(peer.ip()),
+            Self::Forwarded(address) => Some(address),
+            Self::Unknown => None,
+        }
+    }
 }
 
 impl fmt::Display for Client {

@@ -69,6 +69,8 @@ pub(super) struct Requesting {
     /// Bytes that may still be thrown away, when it lingers.
     lingering: Option<usize>,
     served: bool,
+    /// It came while the hub stops: it is given the time to say what it wants, and then told.
+    pub(super) is_late: bool,
     /// The socket was empty after the last read: nothing more is read until an event tells of it.
     pub(super) is_drained: bool,
     /// The client sends nothing more. Told by the epoll set, once, and perhaps before the connection becomes a stream.
@@ -132,6 +134,7 @@ impl Requesting {
             wrote_ms: now_ms,
             lingering: None,
             served: false,
+            is_late: false,
             is_drained: false,
             has_ended: false,
             armed_ms: u64::MAX,
@@ -274,13 +277,24 @@ impl Requesting {
         !self.out.is_empty() || self.transport.is_held()
     }
 
+    /// Its last answer is given time to arrive. Perhaps it was HTTP/2: then the machine here has seen nothing, and yet what was
+    /// sent may still be lost.
     pub(super) fn is_lingering(&self) -> bool {
         self.lingering.is_some()
     }
 
-    /// Nothing is owed either way: it can be closed without anybody noticing.
+    /// Nothing is owed either way, and nothing new expected: it can be closed without anybody noticing.
     pub(super) fn is_idle(&self) -> bool {
-        self.http.phase() == Phase::Idle && !self.is_blocked() && matches!(self.waiting, Waiting::Client)
+        !self.is_late
+            && self.http.phase() == Phase::Idle
+            && !self.is_blocked()
+            && !self.is_lingering()
+            && matches!(self.waiting, Waiting::Client)
+    }
+
+    /// It has said nothing.
+    pub(super) fn is_silent(&self) -> bool {
+        self.http.phase() == Phase::Idle && !self.served && !self.is_lingering()
     }
 
     /// When the current request began to arrive; now, when it came with the one before.
@@ -290,10 +304,6 @@ impl Requesting {
 
     /// The next moment at which time changes something; `u64::MAX` when it does not.
     pub(super) fn deadline_ms(&self, timeouts: &Timeouts) -> u64 {
-        let after = |since_ms: u64, period_ms: u64| match period_ms {
-            0 => u64::MAX,
-            period_ms => since_ms.saturating_add(period_ms),
-        };
         if self.is_lingering() {
             return after(self.wrote_ms, LINGER_MS);
         }
@@ -326,6 +336,14 @@ impl Requesting {
         } else {
             Overdue::Timeout
         }
+    }
+}
+
+/// A period after a moment; 0 is none.
+pub(super) fn after(since_ms: u64, period_ms: u64) -> u64 {
+    match period_ms {
+        0 => u64::MAX,
+        period_ms => since_ms.saturating_add(period_ms),
     }
 }
 

@@ -30,7 +30,7 @@ use hashbrown::HashMap;
 use http::Request;
 use tracing::{debug, error};
 
-use super::connection::Timeouts;
+use super::connection::{Requesting, Timeouts, after};
 use super::transport::Transport;
 use crate::http::frame_meter::FrameMeter;
 use crate::limits::{
@@ -95,15 +95,11 @@ pub(super) enum Overdue {
 }
 
 impl Multiplexed {
-    /// A connection of which these bytes were received.
-    pub(super) fn new(
-        number: u32,
-        transport: Transport,
-        peer: Option<SocketAddr>,
-        received: Vec<u8>,
-        now_ms: u64,
-    ) -> Self {
-        let line = Line::new(transport, received, FrameMeter::new(now_ms), now_ms);
+    /// A connection that turned out to be one of HTTP/2.
+    pub(super) fn new(number: u32, requesting: Requesting, now_ms: u64) -> Self {
+        let (peer, has_ended) = (requesting.peer, requesting.has_ended);
+        let (transport, received) = requesting.into_received();
+        let line = Line::new(transport, received, has_ended, FrameMeter::new(now_ms), now_ms);
         let mut builder = Builder::new();
         builder
             .max_concurrent_streams(HTTP2_STREAMS_MAX)
@@ -130,17 +126,23 @@ impl Multiplexed {
         }
     }
 
-    /// The socket has an event.
-    pub(super) fn event(&mut self, now_ms: u64) {
-        self.line.event(now_ms);
+    /// The socket has an event: among others, perhaps, that the client sends nothing more.
+    pub(super) fn event(&mut self, has_ended: bool, now_ms: u64) {
+        self.line.event(has_ended, now_ms);
     }
 
-    /// Begins a turn: so many bytes may be read in it.
-    pub(super) fn begin_turn(&mut self, bytes_max: usize, now_ms: u64) {
-        self.line.begin_turn(bytes_max, self.flow.take_sent_frames(), now_ms);
+    /// Begins a turn, in which nothing is read until it is allowed.
+    pub(super) fn begin_turn(&mut self, now_ms: u64) {
+        self.line.begin_turn(self.flow.take_sent_frames(), now_ms);
     }
 
-    /// Whether there was more to read than the turn allowed.
+    /// So many bytes may be read now. Whatever requests they hold are decoded at once, so they are to be few until it is known
+    /// that they hold none, and none at all while requests wait to be taken.
+    pub(super) fn allow(&mut self, bytes: usize) {
+        self.line.allow(bytes);
+    }
+
+    /// Whether there may be more to read than was allowed.
     pub(super) fn has_more(&self) -> bool {
         self.line.has_more()
     }
@@ -151,6 +153,9 @@ impl Multiplexed {
         self.flow.begin_poll();
         let polled = catch_unwind(AssertUnwindSafe(|| self.advance())).unwrap_or_else(|_| {
             error!(peer = ?self.peer, "an HTTP/2 connection made the hub panic; it was closed");
+            // What panicked has left locks behind, on which whatever touches a stream would panic again, and nobody would catch it.
+            self.flow.break_off();
+            std::mem::forget(std::mem::take(&mut self.exchanges));
             Polled::Closed
         });
         if matches!(polled, Polled::Closed) {
@@ -319,13 +324,5 @@ impl Multiplexed {
     /// The socket.
     pub(super) fn with_fd<T>(&self, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
         self.line.with_transport(|transport| use_it(transport.as_fd()))
-    }
-}
-
-/// A period after a moment; 0 is none.
-fn after(since_ms: u64, period_ms: u64) -> u64 {
-    match period_ms {
-        0 => u64::MAX,
-        period_ms => since_ms.saturating_add(period_ms),
     }
 }

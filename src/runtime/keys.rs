@@ -3,23 +3,24 @@
 //!
 //! Invariants: the hub starts whether a set can be fetched or not, and no token is valid before it was; a fetch that fails
 //! leaves the last set as it is, with one warning; an answer is bounded in bytes, in time and in redirects; nothing goes from
-//! HTTPS to HTTP. The authorities are those of the host (`SSL_CERT_FILE`, `SSL_CERT_DIR`), read anew for each fetch.
+//! HTTPS to HTTP. The authorities are those of the host, read anew for each fetch.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::crypto::aws_lc_rs::default_provider;
 use tracing::{info, warn};
-use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use url::{Position, Url};
 
+use super::https::{NoAuthorities, Terms, Trust, http, https};
 use crate::hub::keys::SharedKeys;
 use crate::limits::{
     JWKS_BYTES_MAX, JWKS_FETCH_MS, JWKS_REDIRECTS_MAX, JWKS_REFRESH_MS, JWKS_RETRY_MS_MAX, JWKS_RETRY_MS_MIN,
 };
 use crate::protocol::token::{Algorithm, KeySet, KeySetError};
+
+const TERMS: Terms = Terms { within_ms: JWKS_FETCH_MS, redirects_max: JWKS_REDIRECTS_MAX, no_is_error: true };
 
 /// A key set, and where it is fetched.
 #[derive(Clone)]
@@ -36,9 +37,10 @@ pub struct KeySetSource {
 #[derive(Debug)]
 enum FetchError {
     Http(ureq::Error),
-    /// The host has no certificates of authorities.
-    NoAuthorities,
+    Untrusted(NoAuthorities),
     Document(KeySetError),
+    /// Reading the answer panicked, which must not end the hub. The panic is in the log.
+    Defect,
 }
 
 impl fmt::Display for FetchError {
@@ -48,10 +50,9 @@ impl fmt::Display for FetchError {
                 write!(f, "the answer is larger than {JWKS_BYTES_MAX} bytes")
             }
             Self::Http(error) => error.fmt(f),
-            Self::NoAuthorities => f.write_str(
-                "this host has no certificates of authorities (the package ca-certificates, or SSL_CERT_FILE)",
-            ),
+            Self::Untrusted(error) => error.fmt(f),
             Self::Document(error) => error.fmt(f),
+            Self::Defect => f.write_str("the answer met a defect of the hub"),
         }
     }
 }
@@ -83,7 +84,8 @@ impl Fetcher {
 
     fn update(&mut self) {
         let url = shown(&self.source.url);
-        match self.fetch() {
+        let fetched = catch_unwind(AssertUnwindSafe(|| self.fetch()));
+        match fetched.unwrap_or(Err(FetchError::Defect)) {
             Ok((document, set)) => {
                 self.failures_in_a_row = 0;
                 if let Some(set) = set {
@@ -111,8 +113,13 @@ impl Fetcher {
 
     /// The document, and the set that it holds unless it is the one we have: then tokens that are verified stay so.
     fn fetch(&self) -> Result<(Vec<u8>, Option<KeySet>), FetchError> {
-        let mut answer = agent(&self.source.url)?
-            .get(self.source.url.as_str())
+        let url = &self.source.url;
+        let agent = match url.scheme() {
+            "https" => https(&Trust::Host, TERMS).map_err(FetchError::Untrusted)?,
+            _ => http(TERMS),
+        };
+        let mut answer = agent
+            .get(url.as_str())
             .header("Accept", "application/jwk-set+json, application/json")
             .call()
             .map_err(FetchError::Http)?;
@@ -141,31 +148,6 @@ impl Fetcher {
 /// The address without its query, which may hold a secret.
 fn shown(url: &Url) -> &str {
     &url[..Position::AfterPath]
-}
-
-fn agent(url: &Url) -> Result<Agent, FetchError> {
-    let is_https = url.scheme() == "https";
-    let mut config = Agent::config_builder()
-        .timeout_global(Some(Duration::from_millis(JWKS_FETCH_MS)))
-        .max_redirects(JWKS_REDIRECTS_MAX)
-        .https_only(is_https)
-        .user_agent(concat!("petasos/", env!("CARGO_PKG_VERSION")));
-    if is_https {
-        config = config.tls_config(tls()?);
-    }
-    Ok(config.build().new_agent())
-}
-
-fn tls() -> Result<TlsConfig, FetchError> {
-    // What cannot be read among them is as good as absent.
-    let found = rustls_native_certs::load_native_certs().certs;
-    if found.is_empty() {
-        return Err(FetchError::NoAuthorities);
-    }
-    let authorities = found.iter().map(|certificate| Certificate::from_der(certificate).to_owned());
-    let roots = RootCerts::from(authorities);
-    let provider = Arc::new(default_provider());
-    Ok(TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(provider).build())
 }
 
 #[cfg(test)]

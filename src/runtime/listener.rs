@@ -1,37 +1,235 @@
 //! Listening sockets: one for each shard on the same address, made by hand because glommio's listener panics on a bad
-//! address, has a fixed backlog, and lets two hubs share a port without a word.
+//! address, has a fixed backlog, and lets two hubs share a port without a word; or those that a service manager holds
+//! (sd_listen_fds(3)), which outlive the hub.
+//!
+//! A socket that is held has one queue for all shards: whoever takes a connection from it deals it to the next shard in turn, so
+//! that streams are spread as evenly as the kernel spreads them over sockets of their own.
 
+#![expect(unsafe_code, reason = "what a service manager hands over is a number")]
+
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, FromRawFd as _, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, getsockname, listen, socket_with, sockopt,
+};
 
-use crate::limits::{LISTEN_BACKLOG, SUBSCRIBER_SOCKET_BYTES};
+use super::wake::Bell;
+use crate::limits::{
+    DEALT_MAX, LISTEN_BACKLOG, PEER_TIMEOUT_MS_MAX, PEER_TIMEOUT_MS_MIN, SUBSCRIBER_SOCKET_BYTES,
+};
 
-/// Binds `count` sockets to one address, the kernel spreading connections over them (`SO_REUSEPORT`). Answers the address:
-/// port 0 has become a real one. Another process on the port is an error, although the option would allow it.
+/// Why nothing can be listened on.
+#[derive(Debug)]
+pub enum ListenError {
+    /// The address cannot be bound.
+    Address(SocketAddr, io::Error),
+    /// `LISTEN_FDS` or `LISTEN_PID` is no number, or names a descriptor that is not open.
+    Handed(io::Error),
+    /// A descriptor of `LISTEN_FDS` is something else than a listening socket of TCP; which of them, counted from 1.
+    NotListening(usize),
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Handed(error) => {
+                write!(f, "cannot take the sockets that the service manager hands over (LISTEN_FDS): {error}")
+            }
+            Self::NotListening(number) => write!(
+                f,
+                "descriptor {number} of LISTEN_FDS is no listening TCP socket: the socket unit takes ListenStream= with a port"
+            ),
+        }
+    }
+}
+
+/// A connection that was accepted.
+pub(super) type Accepted = (OwnedFd, Option<SocketAddr>);
+
+/// Where the connections of one shard come from.
+pub(super) struct Entrance {
+    /// Until the hub stops.
+    pub(super) socket: Option<OwnedFd>,
+    /// With a socket that is held.
+    dealer: Option<Dealer>,
+    peer_timeout_ms: u32,
+}
+
+/// Who is next to get a connection.
+struct Dealer {
+    own: usize,
+    next: Arc<AtomicUsize>,
+    shards: Arc<[(Sender<Accepted>, Arc<Bell>)]>,
+    inbox: Receiver<Accepted>,
+}
+
+/// Takes the sockets that are handed over, else binds the address; answers the address, port 0 having become a real one, and an
+/// entrance for the shard of each bell.
+///
+/// # Errors
+/// [`ListenError`]
+pub(super) fn open(
+    address: SocketAddr,
+    bells: &[Arc<Bell>],
+    heartbeat_ms: u64,
+) -> Result<(SocketAddr, Vec<Entrance>), ListenError> {
+    let peer_timeout_ms = peer_timeout_ms(heartbeat_ms);
+    let held = handed_over()?;
+    let Some(first) = held.first() else {
+        let failed = |error| ListenError::Address(address, error);
+        let (address, sockets) = bind_all(address, bells.len(), peer_timeout_ms).map_err(failed)?;
+        let entrance = |socket| Entrance { socket: Some(socket), dealer: None, peer_timeout_ms };
+        return Ok((address, sockets.into_iter().map(entrance).collect()));
+    };
+    let address = getsockname(first).and_then(SocketAddr::try_from);
+    let address = address.map_err(|error| ListenError::Handed(error.into()))?;
+    let (senders, inboxes): (Vec<_>, Vec<_>) = bells.iter().map(|_| bounded(DEALT_MAX)).unzip();
+    let shards: Arc<[_]> = senders.into_iter().zip(bells.iter().cloned()).collect();
+    let next = Arc::new(AtomicUsize::new(0));
+    let entrance = |(own, inbox): (usize, Receiver<Accepted>)| {
+        let socket = held[own % held.len()].try_clone().map_err(ListenError::Handed)?;
+        let dealer = Dealer { own, next: Arc::clone(&next), shards: Arc::clone(&shards), inbox };
+        Ok(Entrance { socket: Some(socket), dealer: Some(dealer), peer_timeout_ms })
+    };
+    let entrances: Result<Vec<_>, _> = inboxes.into_iter().enumerate().map(entrance).collect();
+    Ok((address, entrances?))
+}
+
+impl Entrance {
+    /// Whether somebody else holds the socket: connections wait in it when this hub has stopped, and another one takes them.
+    pub(super) fn is_held(&self) -> bool {
+        self.dealer.is_some()
+    }
+
+    /// Whether other shards have left connections here.
+    pub(super) fn has_dealt(&self) -> bool {
+        self.dealer.as_ref().is_some_and(|dealer| !dealer.inbox.is_empty())
+    }
+
+    /// A connection that another shard has accepted for this one.
+    pub(super) fn dealt(&self) -> Option<Accepted> {
+        self.dealer.as_ref()?.inbox.try_recv().ok()
+    }
+
+    /// Accepts a connection; `None` when it was another shard's turn to get it.
+    ///
+    /// # Errors
+    /// What the kernel says; [`Errno::AGAIN`] when none waits, or the hub has stopped accepting.
+    pub(super) fn accept(&self) -> Result<Option<Accepted>, Errno> {
+        let accepted = self.accept_here()?;
+        let Some(dealer) = &self.dealer else { return Ok(Some(accepted)) };
+        let next = dealer.next.fetch_add(1, Ordering::Relaxed) % dealer.shards.len();
+        if next == dealer.own {
+            return Ok(Some(accepted));
+        }
+        let (inbox, bell) = &dealer.shards[next];
+        match inbox.try_send(accepted) {
+            Ok(()) => {
+                bell.ring();
+                Ok(None)
+            }
+            // That shard is busy, or has stopped.
+            Err(refused) => Ok(Some(refused.into_inner())),
+        }
+    }
+
+    /// Accepts a connection for this shard.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub(super) fn accept_here(&self) -> Result<Accepted, Errno> {
+        let Some(listener) = &self.socket else { return Err(Errno::AGAIN) };
+        let (socket, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        if self.dealer.is_some() {
+            // It may have come before this hub was there, and then it has inherited nothing. A connection that is gone
+            // already takes no option, which its first read tells.
+            let _ = prepare(&socket, self.peer_timeout_ms);
+        }
+        Ok((socket, peer.and_then(|peer| SocketAddr::try_from(peer).ok())))
+    }
+}
+
+/// The sockets that the service manager hands over, non-blocking and closed on exec; none when there is no such manager.
+fn handed_over() -> Result<Vec<OwnedFd>, ListenError> {
+    let descriptors = sd_notify::listen_fds().map_err(ListenError::Handed)?;
+    let take = |(number, descriptor)| {
+        // SAFETY: it is open, or `listen_fds` had failed to set a flag of it; it is ours by the protocol of LISTEN_FDS, and
+        // nobody else takes it, since the hub calls this once.
+        let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        let is_stream = sockopt::socket_type(&socket) == Ok(SocketType::STREAM);
+        let is_tcp =
+            [AddressFamily::INET, AddressFamily::INET6].map(Ok).contains(&sockopt::socket_domain(&socket));
+        if !is_stream || !is_tcp || sockopt::socket_acceptconn(&socket) != Ok(true) {
+            return Err(ListenError::NotListening(number + 1));
+        }
+        rustix::io::ioctl_fionbio(&socket, true).map_err(|error| ListenError::Handed(error.into()))?;
+        Ok(socket)
+    };
+    descriptors.enumerate().map(take).collect()
+}
+
+/// After which time without an acknowledgement a peer is given up: a heartbeat, so that one which has vanished is found out with
+/// the heartbeat after the next.
+fn peer_timeout_ms(heartbeat_ms: u64) -> u32 {
+    let timeout_ms = if heartbeat_ms == 0 { PEER_TIMEOUT_MS_MAX } else { heartbeat_ms };
+    timeout_ms.clamp(PEER_TIMEOUT_MS_MIN, PEER_TIMEOUT_MS_MAX) as u32
+}
+
+/// A client that reads slowly is there, though its window is shut and the kernel counts that as silence: from the moment when its
+/// socket is full, `DISPATCH_TIMEOUT` is its time alone.
+pub(super) fn leave_to_dispatch_timeout(socket: impl AsFd, dispatch_timeout_ms: u64) {
+    let timeout_ms = u32::try_from(dispatch_timeout_ms).unwrap_or(0);
+    // What is no TCP socket, or gone already, has no such time.
+    let _ = sockopt::set_tcp_user_timeout(socket.as_fd(), timeout_ms);
+}
+
+/// A listening socket for who asks little and leaves: nobody is given up there before the longest time is over.
 ///
 /// # Errors
 /// What the kernel says, as [`io::ErrorKind::AddrInUse`] and its like.
-pub(crate) fn bind_all(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
-    match try_bind_all(address, count) {
+pub(super) fn bind_one(address: SocketAddr) -> io::Result<(SocketAddr, OwnedFd)> {
+    let (address, mut sockets) = bind_all(address, 1, PEER_TIMEOUT_MS_MAX as u32)?;
+    Ok((address, sockets.pop().ok_or(io::ErrorKind::NotFound)?))
+}
+
+/// Binds `count` sockets to one address, the kernel spreading connections over them (`SO_REUSEPORT`). Another process on the
+/// port is an error, although the option would allow it.
+fn bind_all(
+    address: SocketAddr,
+    count: usize,
+    peer_timeout_ms: u32,
+) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
+    match try_bind_all(address, count, peer_timeout_ms) {
         // A host without IPv6: every address then means every IPv4 address.
         Err(error) if error.raw_os_error() == Some(AFNOSUPPORT) && address.ip() == Ipv6Addr::UNSPECIFIED => {
-            try_bind_all(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), count)
+            let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+            try_bind_all(address, count, peer_timeout_ms)
         }
         result => result,
     }
 }
 
-const AFNOSUPPORT: i32 = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+const AFNOSUPPORT: i32 = Errno::AFNOSUPPORT.raw_os_error();
 
-fn try_bind_all(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
+fn try_bind_all(
+    address: SocketAddr,
+    count: usize,
+    peer_timeout_ms: u32,
+) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
     // Bound without SO_REUSEPORT first: this fails when anybody else has the port.
-    let probe = make(address, false)?;
+    let probe = make(address, false, peer_timeout_ms)?;
     let address = SocketAddr::try_from(getsockname(&probe)?)?;
     drop(probe);
-    let sockets: io::Result<Vec<_>> = (0..count).map(|_| make(address, true)).collect();
+    let sockets: io::Result<Vec<_>> = (0..count).map(|_| make(address, true, peer_timeout_ms)).collect();
     let sockets = sockets?;
     for socket in &sockets {
         listen(socket, LISTEN_BACKLOG)?;
@@ -39,8 +237,8 @@ fn try_bind_all(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Ve
     Ok((address, sockets))
 }
 
-/// A bound socket. What is set here is inherited by the connections, which saves a system call for each.
-fn make(address: SocketAddr, reuse_port: bool) -> io::Result<OwnedFd> {
+/// A bound socket. What is set here is inherited by the connections, which saves system calls for each.
+fn make(address: SocketAddr, reuse_port: bool, peer_timeout_ms: u32) -> io::Result<OwnedFd> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
@@ -49,10 +247,23 @@ fn make(address: SocketAddr, reuse_port: bool) -> io::Result<OwnedFd> {
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, address.ip() != Ipv6Addr::UNSPECIFIED)?;
     }
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    sockopt::set_socket_keepalive(&socket, true)?;
-    // With the default a client that stopped reading swallows megabytes before anyone is told.
-    sockopt::set_socket_send_buffer_size(&socket, SUBSCRIBER_SOCKET_BYTES)?;
+    prepare(&socket, peer_timeout_ms)?;
     bind(&socket, &address)?;
     Ok(socket)
+}
+
+/// What every connection has.
+fn prepare(socket: &OwnedFd, peer_timeout_ms: u32) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(socket, true)?;
+    // A peer that has vanished: while something is on its way, the kernel waits so long for an acknowledgement; while nothing
+    // is, it asks after half of that time, and once more.
+    sockopt::set_tcp_user_timeout(socket, peer_timeout_ms)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    let part = |divisor: u64| Duration::from_millis((u64::from(peer_timeout_ms) / divisor).max(1_000));
+    sockopt::set_tcp_keepidle(socket, part(2))?;
+    sockopt::set_tcp_keepintvl(socket, part(4))?;
+    sockopt::set_tcp_keepcnt(socket, 2)?;
+    // With the default a client that stopped reading swallows megabytes before anyone is told.
+    sockopt::set_socket_send_buffer_size(socket, SUBSCRIBER_SOCKET_BYTES)?;
+    Ok(())
 }

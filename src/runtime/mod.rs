@@ -5,16 +5,23 @@
 //! panics, [`run`] returns at once, and the process ends.
 
 mod access;
+mod acme;
+mod aside;
+mod certificates;
 mod clock;
 mod connection;
 pub mod host;
 mod http2;
+mod https;
 mod keys;
 mod librarian;
 mod listener;
+mod metrics;
 mod probe;
 mod pulse;
+mod quota;
 mod readiness;
+mod reload;
 mod sample;
 mod sequencer;
 mod shard;
@@ -25,7 +32,6 @@ mod wake;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -36,9 +42,15 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing::info;
 
 pub use access::ACCESS_TARGET;
+pub use acme::{AcmeError, AcmeSettings, StoreError, TrustError};
+pub use certificates::CertificateSource;
 pub use connection::Timeouts;
 pub use keys::KeySetSource;
+pub use listener::ListenError;
+pub use metrics::MetricsSettings;
 pub use probe::HostError;
+pub use quota::PerClient;
+pub use reload::KeyFile;
 pub use tls::certificate::{CertificateError, Files};
 
 use crate::history::{History, HistoryError, Stretch};
@@ -48,14 +60,18 @@ use crate::hub::shard::{Shard, ShardSettings};
 use crate::hub::tail::TailBounds;
 use crate::limits::RING_ENTRIES;
 use crate::ring::ring;
+use certificates::Certificates;
 use clock::Clock;
 use keys::Fetcher;
+use listener::Entrance;
+use metrics::{Exporter, Facts, Meters, ShardBoard};
 use probe::IO_MEMORY_BYTES;
+use quota::Quotas;
+use reload::Reloads;
 use sequencer::SequencerThread;
 use shard::{Parts, ShardLoop};
 use systemd::{Manager, Next};
 use tls::Acceptor;
-use tls::watch::Keeper;
 use wake::Bell;
 
 /// glommio's preemption is kept out of the way. A shard looks at its sockets, its ring and its bell in every round, so it
@@ -69,14 +85,16 @@ const SAFETY_WAKE: Duration = Duration::from_millis(500);
 pub struct Settings {
     /// Where to listen.
     pub address: SocketAddr,
-    /// The certificate and its key, with which every connection is TLS; `None` for none.
-    pub tls: Option<Files>,
+    /// The certificate, with which every connection is TLS; `None` for none.
+    pub tls: Option<CertificateSource>,
     /// The core of each shard; not empty.
     pub cpus: Vec<usize>,
     /// Who may do what.
     pub gate: GateSettings,
     /// Key sets that the gate's keys are fetched from, by a thread each.
     pub key_sets: Vec<KeySetSource>,
+    /// Files that the gate's keys are in, which SIGHUP reads again.
+    pub key_files: Vec<KeyFile>,
     /// How subscribers are served.
     pub shard: ShardSettings,
     /// How long requests may take.
@@ -91,6 +109,10 @@ pub struct Settings {
     pub access_log: bool,
     /// `MAX_CONNECTIONS`; `None` leaves it to the limit of open files.
     pub connections_max: Option<usize>,
+    /// What each client may have of them.
+    pub per_client: PerClient,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<MetricsSettings>,
 }
 
 /// Why the hub did not start, or ended before it was told to.
@@ -100,8 +122,10 @@ pub enum RunError {
     Host(HostError),
     /// The certificate cannot be served with.
     Certificate(CertificateError),
-    /// The address cannot be listened on.
-    Listen(SocketAddr, std::io::Error),
+    /// Certificates cannot be kept.
+    Acme(AcmeError),
+    /// There is nothing to listen on.
+    Listen(ListenError),
     /// The history cannot be used.
     History(HistoryError),
     /// A thread could not be started; its name.
@@ -117,7 +141,8 @@ impl fmt::Display for RunError {
         match self {
             Self::Host(error) => error.fmt(f),
             Self::Certificate(error) => error.fmt(f),
-            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Acme(error) => error.fmt(f),
+            Self::Listen(error) => error.fmt(f),
             Self::History(error) => write!(f, "the history cannot be used: {error}"),
             Self::Start(name, error) => write!(f, "cannot start the thread {name}: {error}"),
             Self::Ended(name) => write!(f, "the thread {name} ended unexpectedly; the hub stops"),
@@ -161,23 +186,27 @@ pub fn run(
 ) -> Result<(), RunError> {
     probe::check_host(settings.cpus.len()).map_err(RunError::Host)?;
     let (reports, happened) = unbounded();
-    let mut keeper = settings.tls.clone().map(Keeper::open).transpose().map_err(RunError::Certificate)?;
-    watch_signals(reports.clone(), keeper.is_some())?;
-    let hub = Hub::start(settings, keeper.as_ref(), history, &reports)?;
+    let mut certificates = settings.tls.as_ref().map(Certificates::open).transpose()?;
+    watch_signals(reports.clone())?;
+    let mut hub = Hub::start(settings, certificates.as_ref(), history, &reports)?;
     let mut manager = Manager::new(&hub.bells);
     started(hub.address);
-    if let Some(keeper) = &mut keeper {
-        keeper.warn();
+    certificates.iter_mut().for_each(Certificates::warn);
+    if let Some(mut desk) = certificates.as_mut().and_then(Certificates::take_desk) {
+        if let Some((aside, site)) = desk.listen() {
+            start_thread("acme-http", &reports, move || site.serve(aside))?;
+        }
+        start_thread("acme", &reports, move || desk.run())?;
+        hub.threads += 1;
     }
+    let (key_files, key_sets) = (settings.key_files.clone(), settings.key_sets.clone());
     manager.serves();
-    hub.wait(&happened, &mut manager, keeper)
+    hub.wait(&happened, &mut manager, &mut Reloads { certificates, key_files, key_sets })
 }
 
-/// Without a certificate there is nothing to read again, and SIGHUP ends the process, as it does by default.
-fn watch_signals(reports: Sender<Happened>, has_certificate: bool) -> Result<(), RunError> {
+fn watch_signals(reports: Sender<Happened>) -> Result<(), RunError> {
     let failed = |error: std::io::Error| RunError::Start("signals".to_owned(), error.to_string());
-    let watched = [SIGTERM, SIGINT].into_iter().chain(has_certificate.then_some(SIGHUP));
-    let mut signals = signal_hook::iterator::Signals::new(watched).map_err(failed)?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
     let watch = move || {
         for signal in &mut signals {
             if reports.send(Happened::Signal(signal)).is_err() {
@@ -192,6 +221,8 @@ fn watch_signals(reports: Sender<Happened>, has_certificate: bool) -> Result<(),
 struct Hub {
     address: SocketAddr,
     executors: Vec<ExecutorJoinHandle<()>>,
+    /// How many threads report their end.
+    threads: usize,
     bells: Vec<Arc<Bell>>,
     stopping: Arc<AtomicBool>,
 }
@@ -199,34 +230,45 @@ struct Hub {
 impl Hub {
     fn start(
         settings: &Settings,
-        keeper: Option<&Keeper>,
+        certificates: Option<&Certificates>,
         mut history: Box<dyn History>,
         reports: &Sender<Happened>,
     ) -> Result<Self, RunError> {
         let shards = settings.cpus.len();
         let allowed = probe::connections_allowed().map_err(RunError::Host)?;
-        let connections_max = settings.connections_max.unwrap_or(allowed).min(allowed).div_ceil(shards);
-        let (address, listeners) = listener::bind_all(settings.address, shards)
-            .map_err(|error| RunError::Listen(settings.address, error))?;
+        let connections_max = settings.connections_max.unwrap_or(allowed).min(allowed);
+        let quotas = Quotas::new(connections_max, settings.per_client, settings.trusts_proxy);
+        let metrics =
+            settings.metrics.as_ref().map(|metrics| metrics::listen(metrics.address)).transpose()?;
+        let boards: Vec<Arc<ShardBoard>> = (0..shards).map(|_| Arc::default()).collect();
         let (producer, consumers) = ring(RING_ENTRIES, shards);
         let bells: std::io::Result<Vec<_>> = (0..shards).map(|_| Bell::new().map(Arc::new)).collect();
         let bells = bells.map_err(|error| RunError::Start("bells".to_owned(), error.to_string()))?;
+        let heartbeat_ms = settings.shard.heartbeat_ms;
+        let (address, entrances) =
+            listener::open(settings.address, &bells, heartbeat_ms).map_err(RunError::Listen)?;
         let stopping = Arc::new(AtomicBool::new(false));
         let started = Instant::now();
         let newest = end_of(&mut *history, settings.shard.tail)?;
         let reader = history.reader();
         let sequencer = Sequencer::new(history, newest.extent.before_oldest);
         let (sequencer, queue) = SequencerThread::new(sequencer, producer, bells.clone());
+        if let Some(metrics) = metrics {
+            let facts = Facts::new(settings, connections_max, queue.bytes());
+            let exporter =
+                Exporter { shards: boards.clone(), sequencer: sequencer.board(newest.extent), facts };
+            start_thread("metrics", reports, move || metrics::serve(metrics, exporter))?;
+        }
         let mut executors = Vec::with_capacity(shards);
-        for (number, (listener, ring)) in listeners.into_iter().zip(consumers).enumerate() {
+        for (number, (entrance, ring)) in entrances.into_iter().zip(consumers).enumerate() {
             let gate = settings.gate.clone();
             let (librarian, desk) = librarian::open(Arc::clone(&reader), Arc::clone(&bells[number]));
             start_thread(&format!("librarian-{number}"), reports, move || desk.run())?;
             let shard_settings = settings.shard;
             let parts = PartsSeed {
                 number: number as u16,
-                listener,
-                tls: keeper.map(Keeper::config),
+                entrance,
+                tls: certificates.map(Certificates::config),
                 ring,
                 queue: queue.clone(),
                 librarian,
@@ -237,7 +279,8 @@ impl Hub {
                 drain_ms: settings.drain_ms,
                 log_updates: settings.log_updates,
                 access: access::Rules { is_logged: settings.access_log, trusts_proxy: settings.trusts_proxy },
-                connections_max,
+                quotas: quotas.clone(),
+                meters: Meters::new(Arc::clone(&boards[number])),
             };
             let newest = Arc::clone(&newest);
             let make = move || parts.grow(gate, shard_settings, &newest);
@@ -249,27 +292,29 @@ impl Hub {
         }
         drop(queue);
         start_thread("sequencer", reports, move || sequencer.run())?;
-        Ok(Self { address, executors, bells, stopping })
+        // Each shard has its librarian; the sequencer is alone. Who fetches key sets does not end.
+        let threads = 2 * executors.len() + 1;
+        Ok(Self { address, executors, threads, bells, stopping })
     }
 
     fn wait(
         self,
         happened: &Receiver<Happened>,
         manager: &mut Manager,
-        mut keeper: Option<Keeper>,
+        reloads: &mut Reloads,
     ) -> Result<(), RunError> {
-        // Each shard has its librarian; the sequencer is alone. Who fetches key sets does not end.
-        let mut running = 2 * self.executors.len() + 1;
+        let mut running = self.threads;
         while running > 0 {
-            match manager.next(happened, keeper.as_ref().map(Keeper::next_look)) {
-                Next::Due => keeper.iter_mut().for_each(Keeper::look),
-                Next::Event(Happened::Signal(SIGHUP)) => keeper.iter_mut().for_each(Keeper::reload),
+            match manager.next(happened, reloads.next_look()) {
+                Next::Due => reloads.look(),
+                Next::Event(Happened::Signal(SIGHUP)) => reloads.reload(),
                 Next::Event(Happened::Signal(signal)) => {
                     if self.stopping.swap(true, Ordering::SeqCst) {
                         return Err(RunError::Interrupted);
                     }
                     info!(signal, "stopping");
                     manager.stops();
+                    reloads.stop();
                     self.bells.iter().for_each(|bell| bell.ring());
                 }
                 Next::Event(Happened::Ended { name, panicked }) => {
@@ -303,7 +348,7 @@ fn end_of(history: &mut dyn History, tail: TailBounds) -> Result<Arc<Stretch>, R
 /// What crosses to a shard's thread; the rest is made there, since grants and outboxes never leave it.
 struct PartsSeed {
     number: u16,
-    listener: OwnedFd,
+    entrance: Entrance,
     tls: Option<Arc<rustls::ServerConfig>>,
     ring: crate::ring::Consumer<crate::hub::sequencer::Entry>,
     queue: sequencer::Queue,
@@ -315,14 +360,15 @@ struct PartsSeed {
     drain_ms: u64,
     log_updates: bool,
     access: access::Rules,
-    connections_max: usize,
+    quotas: Quotas,
+    meters: Meters,
 }
 
 impl PartsSeed {
     fn grow(self, gate: GateSettings, shard: ShardSettings, newest: &Stretch) -> Parts {
         Parts {
             number: self.number,
-            listener: Some(self.listener),
+            entrance: self.entrance,
             tls: self.tls.map(Acceptor::new),
             shard: Shard::new(shard, newest, self.clock.now()),
             gate: Gate::new(gate),
@@ -336,7 +382,8 @@ impl PartsSeed {
             drain_ms: self.drain_ms,
             log_updates: self.log_updates,
             access: self.access,
-            connections_max: self.connections_max,
+            quotas: self.quotas,
+            meters: self.meters,
             // Half a buffer: then a subscriber that reads what it is sent never falls behind by one batch.
             batch_bytes_max: (shard.subscriber_buffer_bytes / 2).max(1),
         }

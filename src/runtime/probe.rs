@@ -82,15 +82,20 @@ fn check_io_uring_switch() -> Result<(), HostError> {
 /// # Errors
 /// [`HostError::IoUring`] with the cause.
 pub(crate) fn check_ring() -> Result<(), HostError> {
+    // A panic is one answer of several here, and its trace would hide the sentence that says what to do.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
     let tried = std::thread::Builder::new().name("probe".to_owned()).spawn(|| {
         let made =
             glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound).io_memory(IO_MEMORY_BYTES).make();
         made.map(|_| ()).map_err(|error| error.to_string())
     });
-    match tried.map(std::thread::JoinHandle::join) {
+    let tried = tried.map(std::thread::JoinHandle::join);
+    std::panic::set_hook(hook);
+    match tried {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(error))) => Err(HostError::IoUring(error)),
-        Ok(Err(_)) => Err(HostError::IoUring("its set-up panicked".to_owned())),
+        Ok(Err(_)) => Err(HostError::IoUring("its set-up failed".to_owned())),
         Err(error) => Err(HostError::IoUring(error.to_string())),
     }
 }

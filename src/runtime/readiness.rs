@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "glommio takes a descriptor only through FromRawFd")]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -25,6 +25,9 @@ pub(crate) struct Readiness {
     epoll: OwnedFd,
     /// A wait that is under way.
     wait: Option<TcpStream>,
+    /// What the next wait is made with. It is kept between two, since whoever finds no descriptor left takes the first that becomes
+    /// free.
+    spare: Option<OwnedFd>,
 }
 
 impl Readiness {
@@ -33,7 +36,9 @@ impl Readiness {
     /// # Errors
     /// No descriptor is left.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, wait: None })
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let spare = Some(epoll.try_clone()?);
+        Ok(Self { epoll, wait: None, spare })
     }
 
     /// Adds a socket, for reading and its end; closing it takes it out. What is there already is an event. A fresh socket
@@ -46,6 +51,16 @@ impl Readiness {
         Ok(())
     }
 
+    /// Adds a listening socket that other sets have, too: of those that sleep, one is woken.
+    ///
+    /// # Errors
+    /// What the kernel says: out of memory, or of `fs.epoll.max_user_watches`.
+    pub(crate) fn add_shared(&self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET | epoll::EventFlags::EXCLUSIVE;
+        epoll::add(&self.epoll, socket, epoll::EventData::new_u64(key), flags)?;
+        Ok(())
+    }
+
     /// From now on, that a socket of the set can be written is an event, too; that it can be by now is the first.
     ///
     /// # Errors
@@ -53,6 +68,17 @@ impl Readiness {
     pub(crate) fn await_writable(&self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         let flags = READING | epoll::EventFlags::OUT;
         epoll::modify(&self.epoll, socket, epoll::EventData::new_u64(key), flags)?;
+        Ok(())
+    }
+
+    /// Takes the descriptor that the next wait needs, if it is not there.
+    ///
+    /// # Errors
+    /// None is left.
+    pub(crate) fn keep_spare(&mut self) -> io::Result<()> {
+        if self.spare.is_none() {
+            self.spare = Some(self.epoll.try_clone()?);
+        }
         Ok(())
     }
 
@@ -69,8 +95,8 @@ impl Readiness {
     pub(crate) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let wait = match &mut self.wait {
             Some(wait) => wait,
-            empty => match watch(self.epoll.as_fd()) {
-                Ok(wait) => empty.insert(wait),
+            empty => match self.spare.take().map_or_else(|| self.epoll.try_clone(), Ok) {
+                Ok(duplicate) => empty.insert(watch(duplicate)),
                 // No descriptor to wait with: look again at once rather than sleep through events.
                 Err(_) => return Poll::Ready(()),
             },
@@ -78,6 +104,8 @@ impl Readiness {
         match Pin::new(wait).poll_read(context, &mut [0]) {
             Poll::Ready(_) => {
                 self.wait = None;
+                // glommio closes the one of this wait later, so there may be none yet.
+                let _ = self.keep_spare();
                 Poll::Ready(())
             }
             Poll::Pending => Poll::Pending,
@@ -85,16 +113,16 @@ impl Readiness {
     }
 }
 
-fn watch(epoll: BorrowedFd<'_>) -> io::Result<TcpStream> {
-    let duplicate = epoll.try_clone_to_owned()?;
+fn watch(duplicate: OwnedFd) -> TcpStream {
     debug_assert!(duplicate.as_raw_fd() >= 0);
-    // SAFETY: the descriptor is open and owned by nobody else: it was made in the line above, and is given away here.
-    Ok(unsafe { TcpStream::from_raw_fd(duplicate.into_raw_fd()) })
+    // SAFETY: the descriptor is open and owned by nobody else: it came as owned, and is given away here.
+    unsafe { TcpStream::from_raw_fd(duplicate.into_raw_fd()) }
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::os::fd::AsFd as _;
     use std::time::Duration;
 
     use glommio::{LocalExecutorBuilder, Placement};

@@ -11,8 +11,9 @@ use rustix::thread::set_current_timer_slack;
 use tracing::{debug, warn};
 
 use super::clock;
+use super::metrics::SequencerBoard;
 use super::wake::Bell;
-use crate::history::HistoryError;
+use crate::history::{Extent, HistoryError};
 use crate::hub::sequencer::{Entry, Publication, Sequencer};
 use crate::limits::{COMMIT_BATCH_MAX, PUBLISH_QUEUE_BYTES_MAX, PUBLISH_QUEUE_MAX};
 use crate::ring::Producer;
@@ -58,6 +59,11 @@ impl Queue {
         }
         taken
     }
+
+    /// Bytes of the publications between all shards and the last reader of the ring, as they are at any time.
+    pub(crate) fn bytes(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.bytes)
+    }
 }
 
 /// What the thread owns.
@@ -76,6 +82,7 @@ pub(crate) struct SequencerThread {
     /// Publications of the last commit, and how long it took.
     last_batch: usize,
     commit_took: Duration,
+    board: Arc<SequencerBoard>,
 }
 
 impl SequencerThread {
@@ -96,8 +103,16 @@ impl SequencerThread {
             left_alone_until: None,
             last_batch: 0,
             commit_took: Duration::ZERO,
+            board: Arc::default(),
         };
         (thread, queue)
+    }
+
+    /// Where it counts what it does, from a history of this extent on.
+    pub(crate) fn board(&self, extent: Extent) -> Arc<SequencerBoard> {
+        self.board.before_oldest.set(extent.before_oldest.get());
+        self.board.newest.set(extent.newest.get());
+        Arc::clone(&self.board)
     }
 
     /// Runs until every [`Queue`] is gone and what they held is on the ring.
@@ -184,6 +199,9 @@ impl SequencerThread {
         } else {
             let (entries, error) = self.sequencer.commit(batch, clock::unix_ms());
             self.commit_took = began.elapsed();
+            if error.is_none() {
+                self.board.commit.observe(self.commit_took);
+            }
             self.left_alone_until = error.map(|error| {
                 self.warn(&error, "the history refused updates; their publishers get 503");
                 Instant::now() + (self.commit_took * PATIENCE_SHARE).min(PATIENCE_MAX)
@@ -200,6 +218,7 @@ impl SequencerThread {
     }
 
     fn push(&mut self, entry: Entry, bytes: usize) {
+        self.board.tell(&entry);
         let mut waiting = entry;
         while let Err(back) = self.ring.push(waiting) {
             waiting = back;
@@ -207,6 +226,7 @@ impl SequencerThread {
             std::thread::sleep(FULL_RING_PAUSE);
             self.reclaim();
         }
+        self.board.entries.add(1);
         self.held.push_back(bytes);
     }
 

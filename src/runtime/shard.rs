@@ -18,7 +18,7 @@ mod telling;
 
 use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +35,9 @@ use super::clock::Clock;
 use super::connection::{Requesting, Timeouts};
 use super::http2::Multiplexed;
 use super::librarian::{Answer, Librarian, Question};
+use super::listener::{Entrance, leave_to_dispatch_timeout};
+use super::metrics::Meters;
+use super::quota::{Quotas, Seat};
 use super::readiness::Readiness;
 use super::sample::Samplers;
 use super::sequencer::Queue;
@@ -57,8 +60,7 @@ use sockets::{Carrier, Socket, Sockets};
 /// What a shard's thread is made of.
 pub(super) struct Parts {
     pub(super) number: u16,
-    /// Until the hub stops.
-    pub(super) listener: Option<OwnedFd>,
+    pub(super) entrance: Entrance,
     /// What a connection is accepted with, when the listener's are TLS.
     pub(super) tls: Option<Acceptor>,
     pub(super) shard: Shard,
@@ -74,7 +76,8 @@ pub(super) struct Parts {
     pub(super) drain_ms: u64,
     pub(super) log_updates: bool,
     pub(super) access: access::Rules,
-    pub(super) connections_max: usize,
+    pub(super) quotas: Quotas,
+    pub(super) meters: Meters,
     /// Bytes of updates taken from the ring in one go.
     pub(super) batch_bytes_max: usize,
 }
@@ -97,6 +100,8 @@ struct Connected {
     awaits_writable: bool,
     /// It has steps left to do and stands in the queue of those that do.
     has_turn: bool,
+    /// It is counted for as long as it is here.
+    _seat: Seat,
 }
 
 /// The key of a connection in the epoll set.
@@ -109,6 +114,9 @@ fn key_of(number: u32, serial: u32) -> u64 {
 enum Stop {
     /// It serves.
     No,
+    /// No connection is accepted, since somebody else holds the socket; those that are open are served until this moment, and each
+    /// ends with its next answer.
+    HandingOver { until_ms: u64 },
     /// Nothing new begins; publications under way are finished. Until this moment at the latest.
     Finishing { until_ms: u64 },
     /// No update comes any more; streams end. Until this moment at the latest.
@@ -164,6 +172,7 @@ impl ShardLoop {
             samplers: Samplers::default(),
             stop: Stop::No,
         };
+        this.accept.keep_reserve(&this.parts.bell)?;
         this.listen()?;
         Ok(this)
     }
@@ -183,6 +192,7 @@ impl ShardLoop {
             self.watch_full();
             self.close_ended();
             busy |= self.drive_touched();
+            self.parts.meters.round(&self.parts.shard, self.connections.len(), self.accept.pauses());
             if self.advance_stop() {
                 debug!(shard = self.parts.number, "the shard has stopped");
                 return;
@@ -243,7 +253,7 @@ impl ShardLoop {
                 }
             }
             Stage::Multiplexed(multiplexed) => {
-                multiplexed.event(self.now.ms);
+                multiplexed.event(has_ended, self.now.ms);
                 if !connected.has_turn {
                     self.drive(number);
                 }
@@ -279,7 +289,7 @@ impl ShardLoop {
         if self.parts.shard.has_unflushed() {
             return false;
         }
-        let Parts { ring, shard, number, batch_bytes_max, .. } = &mut self.parts;
+        let Parts { ring, shard, number, batch_bytes_max, meters, .. } = &mut self.parts;
         let mut ours: Vec<(Ticket, bool)> = Vec::new();
         let mut bytes = 0;
         let mut is_last = false;
@@ -299,6 +309,7 @@ impl ShardLoop {
             }
             bytes < *batch_bytes_max && shard.counters().work < until
         });
+        meters.took(count);
         if count > 0 {
             shard.moved();
         }
@@ -331,9 +342,11 @@ impl ShardLoop {
                 continue;
             };
             let Some(transport) = self.sockets.transport(*slot) else { continue };
-            if !std::mem::replace(awaits_writable, true)
-                && let Err(error) = self.readiness.await_writable(transport.as_fd(), key_of(number, *serial))
-            {
+            if std::mem::replace(awaits_writable, true) {
+                continue;
+            }
+            leave_to_dispatch_timeout(transport.as_fd(), self.parts.timeouts.write_ms);
+            if let Err(error) = self.readiness.await_writable(transport.as_fd(), key_of(number, *serial)) {
                 self.parts.shard.leave(*slot);
                 self.tell_unwatched(&error);
             }
@@ -428,8 +441,8 @@ impl ShardLoop {
 
     /// Whether another thread has work for this one.
     fn is_called(&self) -> bool {
-        let Parts { ring, stopping, librarian, .. } = &self.parts;
+        let Parts { ring, stopping, librarian, entrance, .. } = &self.parts;
         let stop_is_new = self.stop == Stop::No && stopping.load(Ordering::SeqCst);
-        !ring.is_empty() || stop_is_new || librarian.has_answer()
+        !ring.is_empty() || stop_is_new || librarian.has_answer() || entrance.has_dealt()
     }
 }

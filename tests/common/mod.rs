@@ -3,6 +3,9 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code, reason = "shared by several test binaries")]
 
+pub(crate) mod frames;
+pub(crate) mod http2;
+pub(crate) mod pebble;
 pub(crate) mod tls;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -42,7 +45,7 @@ impl Hub {
 
     /// Runs a prepared command, and waits until it serves.
     pub(crate) fn run(mut command: Command) -> Self {
-        command.env("LOG_FORMAT", "JSON").stderr(Stdio::piped()).stdin(Stdio::null());
+        command.env("LOG_FORMAT", "JSON").stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let stderr = child.stderr.take().expect("a pipe");
         let (sender, lines) = unbounded();
@@ -146,7 +149,7 @@ impl Drop for Hub {
 /// The binary, without any setting of the surroundings.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_petasos"));
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.stdin(Stdio::null()).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command
 }
 
@@ -352,12 +355,7 @@ impl Stream {
     pub(crate) fn next(&mut self) -> Option<Event> {
         let until = Instant::now() + DEADLINE;
         loop {
-            while let Some(rest) = self.text.strip_prefix(":\n") {
-                self.text = rest.to_owned();
-            }
-            if let Some(end) = self.text.find("\n\n") {
-                let event = self.text[..end + 1].to_owned();
-                self.text.drain(..end + 2);
+            if let Some(event) = take_event(&mut self.text) {
                 return Some(event);
             }
             if self.ended {
@@ -426,6 +424,17 @@ impl Stream {
         }
         String::from_utf8(text).expect("UTF-8")
     }
+}
+
+/// Takes the first event of a text that is not a comment, when it is there as a whole.
+fn take_event(text: &mut String) -> Option<Event> {
+    while let Some(rest) = text.strip_prefix(":\n") {
+        *text = rest.to_owned();
+    }
+    let end = text.find("\n\n")?;
+    let event = text[..end + 1].to_owned();
+    text.drain(..end + 2);
+    Some(event)
 }
 
 /// The id of an event.

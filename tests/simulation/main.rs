@@ -8,13 +8,15 @@
 //!
 //! `SIMULATION_SEED=n cargo test --test simulation` replays one seed; `SIMULATION_SEEDS=n` runs that many.
 
+mod core;
 mod stream;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use self::core::{Core, Session, Sockets};
 use fastrand::Rng;
 use petasos::history::memory::MemoryHistory;
 use petasos::history::{
@@ -23,7 +25,7 @@ use petasos::history::{
 use petasos::hub::Now;
 use petasos::hub::framing::{Framing, Transfer};
 use petasos::hub::sequencer::{Entry, Publication, Sequencer, Ticket};
-use petasos::hub::shard::{Closed, Joining, Read, Sent, Shard, ShardSettings, Wire};
+use petasos::hub::shard::{Closed, Joining, Shard, ShardSettings};
 use petasos::hub::tail::TailBounds;
 use petasos::protocol::coding::Coding;
 use petasos::protocol::frame::Frame;
@@ -31,7 +33,7 @@ use petasos::protocol::grant::{Authorization, Grant};
 use petasos::protocol::selector::Selector;
 use petasos::protocol::token::{Claims, MercureClaim};
 use petasos::protocol::update::Update;
-use petasos::ring::{Consumer, Producer, ring};
+use petasos::ring::{Producer, ring};
 
 const SEEDS_DEFAULT: u64 = 3_000;
 const STEPS: usize = 400;
@@ -68,75 +70,6 @@ impl History for Flaky {
     fn reader(&self) -> Arc<dyn HistoryReader> {
         self.inner.reader()
     }
-}
-
-/// One subscription, as its client sees it.
-struct Session {
-    selectors: Vec<Selector>,
-    grant: Rc<Grant>,
-    framing: Framing,
-    expires_ms: u64,
-    /// Everything after this is expected.
-    after: Position,
-    from_oldest: bool,
-    received: Vec<u8>,
-    /// How many bytes the socket takes before it is full; it is told when it takes some again.
-    room: usize,
-    full: bool,
-    /// With TLS, bytes that were encrypted and wait for the socket: so many at most.
-    held_max: usize,
-    held: Vec<u8>,
-    gone: bool,
-    /// What was received when the token expired.
-    received_at_expiry: Option<usize>,
-    closed: Option<Closed>,
-}
-
-/// The sockets of one shard.
-#[derive(Default)]
-struct Sockets {
-    by_slot: BTreeMap<u32, usize>,
-    sessions: Vec<Session>,
-}
-
-impl Wire for Sockets {
-    fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
-        let session = &mut self.sessions[self.by_slot[&slot]];
-        if session.gone {
-            return Sent::Gone;
-        }
-        session.flush();
-        if !session.held.is_empty() {
-            session.full = true;
-            return Sent::Full;
-        }
-        let taken = bytes.len().min(session.room);
-        session.room -= taken;
-        session.received.extend_from_slice(&bytes[..taken]);
-        session.full = taken < bytes.len();
-        let held = (bytes.len() - taken).min(session.held_max);
-        session.held.extend_from_slice(&bytes[taken..taken + held]);
-        match (taken, held) {
-            (0, 0) => Sent::Full,
-            (_, 0) => Sent::Bytes(taken),
-            _ => Sent::Held(taken + held),
-        }
-    }
-}
-
-impl Session {
-    fn flush(&mut self) {
-        let taken = self.held.len().min(self.room);
-        self.room -= taken;
-        self.received.extend(self.held.drain(..taken));
-    }
-}
-
-struct Core {
-    shard: Shard,
-    ring: Consumer<Entry>,
-    sockets: Sockets,
-    reads: VecDeque<Read>,
 }
 
 struct World {
@@ -473,49 +406,6 @@ impl World {
                 "more than the event that was begun came after the token had expired"
             );
             assert!(session.closed.is_some(), "a stream outlived its token");
-        }
-    }
-}
-
-impl Core {
-    fn take(&mut self, max: usize) -> usize {
-        let shard = &mut self.shard;
-        let count = self.ring.drain(max, |entry| {
-            match entry {
-                Entry::Published { placed, .. } => shard.take(placed),
-                Entry::Discarded { before_oldest } => shard.forget_until(*before_oldest),
-                Entry::Rejected { .. } | Entry::End => {}
-            }
-            true
-        });
-        self.shard.moved();
-        count
-    }
-
-    fn answer_read(&mut self, reader: &dyn HistoryReader) {
-        if let Some(read) = self.reads.pop_front() {
-            self.shard.history_read(read, reader.read(read.after, 5, 300));
-        }
-    }
-
-    fn advance(&mut self, now: Now) {
-        for session in self.sockets.by_slot.values() {
-            let session = &mut self.sockets.sessions[*session];
-            if session.expires_ms <= now.ms && session.received_at_expiry.is_none() {
-                session.received_at_expiry = Some(session.received.len());
-            }
-        }
-        self.shard.advance(now, &mut self.sockets);
-        // Deadlines are rounded up to a tick of the wheel.
-        let later = Now { ms: now.ms + petasos::limits::WHEEL_TICK_MS, ..now };
-        self.shard.advance(later, &mut self.sockets);
-        self.settle();
-    }
-
-    fn settle(&mut self) {
-        while let Some((slot, reason)) = self.shard.next_closed() {
-            let session = self.sockets.by_slot.remove(&slot).expect("a slot is closed once");
-            self.sockets.sessions[session].closed = Some(reason);
         }
     }
 }

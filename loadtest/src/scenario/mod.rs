@@ -105,8 +105,8 @@ impl Scenario {
         }
     }
 
-    /// How many connections it opens at most.
-    pub(crate) fn connections(&self) -> usize {
+    /// How many connections it opens at most, when so many streams share one.
+    pub(crate) fn connections(&self, streams_per_connection: Option<usize>) -> usize {
         let subscribers = match self {
             Self::Fanout(args) => args.subscribers,
             Self::Firehose(args) => args.subscribers + args.publishers,
@@ -122,7 +122,7 @@ impl Scenario {
             Self::Compress(args) => 2 * args.subscribers,
             Self::Churn(args) => args.subscribers + args.churners,
         };
-        subscribers + OTHER_CONNECTIONS
+        subscribers.div_ceil(streams_per_connection.unwrap_or(1)) + OTHER_CONNECTIONS
     }
 
     /// Whether the limit server can do it: it has neither templates, nor authorization, nor a history, nor patience.

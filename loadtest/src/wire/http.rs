@@ -1,11 +1,15 @@
 //! The heads of answers.
 
 use super::coding::Coding;
+use super::hpack::Field;
 
 /// Length of an answer's head beyond which it is given up.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Header fields of an answer.
 const HEADERS_MAX: usize = 100;
+/// Fields of a connection, which has no place in HTTP/2 (RFC 9113, section 8.2.2).
+const HTTP1_FIELDS: [&[u8]; 5] =
+    [b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"];
 
 /// What the generator needs of an answer's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,25 +35,10 @@ impl AnswerHead {
         let mut response = httparse::Response::new(&mut headers);
         match response.parse(bytes) {
             Ok(httparse::Status::Complete(length)) => {
-                let mut head = Self {
-                    status: response.code.ok_or("an answer without a status")?,
-                    chunked: false,
-                    content_bytes: None,
-                    is_event_stream: false,
-                    coding: None,
-                    bytes: length,
-                };
+                let mut head = Self::new(response.code.ok_or("an answer without a status")?);
+                head.bytes = length;
                 for header in response.headers.iter() {
-                    if header.name.eq_ignore_ascii_case("transfer-encoding") {
-                        head.chunked = header.value.eq_ignore_ascii_case(b"chunked");
-                    } else if header.name.eq_ignore_ascii_case("content-type") {
-                        head.is_event_stream = is_event_stream(header.value);
-                    } else if header.name.eq_ignore_ascii_case("content-encoding") {
-                        head.coding = Some(Coding::parse(header.value)?);
-                    } else if header.name.eq_ignore_ascii_case("content-length") {
-                        let text = std::str::from_utf8(header.value).unwrap_or_default();
-                        head.content_bytes = Some(text.parse().map_err(|_| "an unreadable Content-Length")?);
-                    }
+                    head.read(header.name.as_bytes(), header.value)?;
                 }
                 Ok(Some(head))
             }
@@ -59,6 +48,45 @@ impl AnswerHead {
             Ok(httparse::Status::Partial) => Ok(None),
             Err(error) => Err(format!("an answer that is not HTTP/1.1: {error}")),
         }
+    }
+
+    /// The head of an answer over HTTP/2, whose length is nobody's concern (RFC 9113, section 8.2 and 8.3).
+    pub(crate) fn of_fields(fields: &[Field]) -> Result<Self, String> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let status = fields.first().filter(|(name, _)| name == b":status").map(|(_, value)| text(value));
+        let status =
+            status.and_then(|status| status.parse().ok()).filter(|status| (100..1_000).contains(status));
+        let mut head = Self::new(status.ok_or("an answer head that does not begin with a status")?);
+        for (name, value) in &fields[1..] {
+            if name.is_empty()
+                || name.iter().any(|byte| *byte == b':' || byte.is_ascii_uppercase())
+                || HTTP1_FIELDS.contains(&name.as_slice())
+            {
+                return Err(format!("an answer head with the field {:?}, which HTTP/2 forbids", text(name)));
+            }
+            head.read(name, value)?;
+        }
+        Ok(head)
+    }
+
+    /// A head without fields.
+    fn new(status: u16) -> Self {
+        Self { status, chunked: false, content_bytes: None, is_event_stream: false, coding: None, bytes: 0 }
+    }
+
+    /// Takes what matters of a field.
+    fn read(&mut self, name: &[u8], value: &[u8]) -> Result<(), String> {
+        if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.chunked = value.eq_ignore_ascii_case(b"chunked");
+        } else if name.eq_ignore_ascii_case(b"content-type") {
+            self.is_event_stream = is_event_stream(value);
+        } else if name.eq_ignore_ascii_case(b"content-encoding") {
+            self.coding = Some(Coding::parse(value)?);
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            let text = std::str::from_utf8(value).unwrap_or_default();
+            self.content_bytes = Some(text.parse().map_err(|_| "an unreadable Content-Length")?);
+        }
+        Ok(())
     }
 }
 
@@ -90,5 +118,29 @@ mod tests {
         };
         assert_eq!(AnswerHead::parse(wire), Ok(Some(head)));
         assert!(AnswerHead::parse(b"ICY 200 OK\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn fields_of_http2_are_held_to_its_rules() {
+        let head = |fields: &[(&str, &str)]| {
+            let fields: Vec<Field> =
+                fields.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            AnswerHead::of_fields(&fields)
+        };
+        let stream =
+            [(":status", "200"), ("content-type", "text/event-stream"), ("content-encoding", "gzip")];
+        let read = head(&stream).expect("valid");
+        assert_eq!((read.status, read.is_event_stream, read.coding), (200, true, Some(Coding::Gzip)));
+        for wrong in [
+            &[][..],
+            &[("content-type", "text/event-stream")],
+            &[(":status", "2OO")],
+            &[(":status", "200"), (":path", "/")],
+            &[(":status", "200"), ("Content-Type", "text/event-stream")],
+            &[(":status", "200"), ("connection", "keep-alive")],
+            &[(":status", "200"), ("transfer-encoding", "chunked")],
+        ] {
+            assert!(head(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

@@ -1,8 +1,12 @@
-//! The bytes on the wire, judged independently of any hub: requests, heads, chunks, events and the stamp inside the data.
+//! The bytes on the wire, judged independently of any hub: requests, heads, chunks, frames, events and the stamp inside the data.
 
 pub(crate) mod chunked;
 pub(crate) mod coding;
+pub(crate) mod frame;
+pub(crate) mod hpack;
 pub(crate) mod http;
+pub(crate) mod http2;
+mod huffman;
 pub(crate) mod request;
 pub(crate) mod sse;
 pub(crate) mod stamp;

@@ -7,11 +7,15 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 
 use super::coding::Coding;
+use super::hpack;
 use super::stamp::{STAMP_BYTES, Stamp};
 use super::template::{Template, Values};
 
 /// The path of a hub URL that has none.
 const HUB_PATH: &str = "/.well-known/mercure";
+
+/// Header fields of a request.
+const HEADERS_MAX: usize = 32;
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +70,8 @@ pub(crate) struct Wire {
     pub(crate) wraps_data: bool,
     /// How it is connected to over TLS; `None`: in clear text.
     pub(crate) tls: Option<Arc<ClientConfig>>,
+    /// How many streams share a connection of HTTP/2; `None`: HTTP/1.1.
+    pub(crate) streams_per_connection: Option<usize>,
 }
 
 /// A publication, ready but for its stamp.
@@ -150,7 +156,13 @@ impl Wire {
             None if in_url => None,
             None => Some(Template::parse("topic={topic}&{private}data={data}")?),
         };
-        let wire = Self { subscribe, publish, wraps_data: templates.is_given(), tls: None };
+        let wire = Self {
+            subscribe,
+            publish,
+            wraps_data: templates.is_given(),
+            tls: None,
+            streams_per_connection: None,
+        };
         if wire.publish.data_places() != 1 || wire.subscribe.data_places() != 0 {
             return Err(
                 "{data} must stand once in the publication, and nowhere in the subscription".to_owned()
@@ -286,10 +298,34 @@ fn further_topics(selectors: &[String]) -> String {
     out
 }
 
+/// Appends the fields of a rendered request as HTTP/2 has them (RFC 9113, section 8.3.1), and answers the length of its head.
+pub(crate) fn encode_fields(request: &[u8], scheme: &str, block: &mut Vec<u8>) -> Result<usize, String> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut parsed = httparse::Request::new(&mut headers);
+    let (method, path, bytes) = match parsed.parse(request) {
+        Ok(httparse::Status::Complete(bytes)) => (parsed.method, parsed.path, bytes),
+        other => return Err(format!("a request that HTTP/2 cannot carry: {other:?}")),
+    };
+    let is_host = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("host");
+    let authority = parsed.headers.iter().find(is_host).map(|host| host.value).unwrap_or_default();
+    hpack::encode(b":method", method.unwrap_or_default().as_bytes(), block);
+    hpack::encode(b":scheme", scheme.as_bytes(), block);
+    hpack::encode(b":authority", authority, block);
+    hpack::encode(b":path", path.unwrap_or_default().as_bytes(), block);
+    for header in parsed.headers.iter().filter(|header| !is_host(header)) {
+        hpack::encode(header.name.to_ascii_lowercase().as_bytes(), header.value, block);
+    }
+    Ok(bytes)
+}
+
 impl Publication {
-    /// Writes a stamp into the data and answers the whole request.
-    pub(crate) fn stamped(&mut self, stamp: &Stamp) -> &[u8] {
+    /// Writes a stamp into the data.
+    pub(crate) fn stamp(&mut self, stamp: &Stamp) {
         stamp.write(&mut self.request[self.data_at..self.data_at + self.data_bytes]);
+    }
+
+    /// The whole request.
+    pub(crate) fn request(&self) -> &[u8] {
         &self.request
     }
 

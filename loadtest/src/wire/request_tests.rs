@@ -8,6 +8,11 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
+fn stamped(publication: &mut Publication) -> String {
+    publication.stamp(&STAMP);
+    text(publication.request())
+}
+
 fn templates(change: impl FnOnce(&mut Templates)) -> Templates {
     let mut templates = Templates::default();
     change(&mut templates);
@@ -45,7 +50,7 @@ fn a_subscription_names_token_and_last_event_id_only_when_it_has_them() {
 fn a_publication_is_a_form_whose_length_is_right() {
     let wire = Wire::mercure("http://127.0.0.1:3000").expect("valid");
     let mut publication = wire.publication("t/1", true, "j", 60);
-    let request = text(publication.stamped(&STAMP));
+    let request = stamped(&mut publication);
     let (head, body) = request.split_once("\r\n\r\n").expect("a head");
     assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
     let data = body.strip_prefix("topic=t%2F1&private=on&data=").expect("the form");
@@ -72,7 +77,7 @@ fn templates_make_the_requests_of_another_server() {
     assert!(subscription.starts_with("GET /sub/a%20b HTTP/1.1\r\n"), "{subscription}");
     assert!(subscription.contains("X-Key: k\r\n") && !subscription.contains("X-Last"), "{subscription}");
     let mut publication = wire.publication("a b", false, "k", 0);
-    let request = text(publication.stamped(&STAMP));
+    let request = stamped(&mut publication);
     assert!(request.starts_with("PUT /api HTTP/1.1\r\n"), "{request}");
     let (head, body) = request.split_once("\r\n\r\n").expect("a head");
     assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
@@ -91,7 +96,7 @@ fn the_data_may_stand_in_the_url_but_must_stand_somewhere_and_only_once() {
     };
     let mut publication =
         wire("http://127.0.0.1:1/pub?d={data}", None).expect("valid").publication("t", false, "", 0);
-    let request = text(publication.stamped(&STAMP));
+    let request = stamped(&mut publication);
     let data = request.strip_prefix("POST /pub?d=").expect("the target");
     assert_eq!(Stamp::read(data.as_bytes()), Some(STAMP));
     assert!(request.ends_with("Content-Length: 0\r\n\r\n"), "{request}");

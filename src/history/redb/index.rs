@@ -1,7 +1,7 @@
 //! The index of the event ids: which update has an id, found with one look.
 //!
 //! Ids are random, so an index of them in a tree costs a page for each new one: far more than the update itself. New entries
-//! therefore wait in memory, sorted by the hash of the id, and go to the file in slices: a sweep goes round the hashes, and
+//! therefore wait in memory, in buckets by the hash of the id, and go to the file in slices: a sweep goes round the buckets, and
 //! each slice is dense, so its entries share pages. Until then the file has them in the order of the updates, where they share
 //! pages too, and from there they are read when it is opened.
 //!
@@ -11,8 +11,8 @@
 //! - an entry is a hint: the record at its position is compared before it counts. So entries of updates that are gone do
 //!   no harm, and a sweep takes them out as it passes.
 
-use std::collections::BTreeSet;
 use std::hash::Hasher as _;
+use std::ops::Range;
 
 use redb::{ReadableTable, Table, TableDefinition};
 use siphasher::sip::SipHasher13;
@@ -20,7 +20,7 @@ use siphasher::sip::SipHasher13;
 use super::failed;
 use super::record::{self, Fields};
 use crate::history::HistoryError;
-use crate::limits::{INDEX_SLICE, INDEX_WAITING_MAX};
+use crate::limits::{INDEX_BUCKETS, INDEX_SLICE, INDEX_WAITING_MAX};
 
 /// The index in the file: nothing for each (hash of an id, position).
 pub(super) const IDS: TableDefinition<'_, Entry, ()> = TableDefinition::new("ids");
@@ -30,8 +30,6 @@ pub(super) const RECENT: TableDefinition<'_, u64, u64> = TableDefinition::new("r
 
 /// The hash of an event id, and the position of an update that has it.
 pub(super) type Entry = (u64, u64);
-
-const LAST: Entry = (u64::MAX, u64::MAX);
 
 /// Hashes ids. The key is the file's own, so nobody can choose ids that collide.
 #[derive(Clone, Copy, Debug)]
@@ -47,57 +45,86 @@ impl IdHasher {
 
 /// Entries that the file's index does not have yet.
 pub(super) struct Waiting {
-    entries: BTreeSet<Entry>,
-    /// The sweep has passed every hash before this.
-    swept_until: Entry,
+    /// By the first bits of the hash, so in the order of the hashes; in a bucket they are in the order of the updates.
+    buckets: Box<[Vec<Entry>]>,
+    count: usize,
+    /// The sweep has passed every bucket before this.
+    swept_until: usize,
     /// The newest update when the sweep began: when it ends, the file's index has everything up to there.
     sweep_began_at: u64,
 }
 
-/// What a commit moves to the file's index.
+/// What a commit moves to the file's index: whole buckets.
 pub(super) struct Slice {
     entries: Vec<Entry>,
-    from: Entry,
-    to: Entry,
+    buckets: Range<usize>,
     /// The sweep ends with it: `Meta::indexed` from then on.
     pub(super) indexed: Option<u64>,
+}
+
+/// The bucket of a hash.
+fn bucket_of(hash: u64) -> usize {
+    (hash >> (u64::BITS - INDEX_BUCKETS.ilog2())) as usize
+}
+
+/// The smallest hash of a bucket.
+fn first_hash(bucket: usize) -> u64 {
+    (bucket as u64) << (u64::BITS - INDEX_BUCKETS.ilog2())
 }
 
 impl Waiting {
     /// These entries wait, up to that of update `newest`.
     pub(super) fn new(entries: impl Iterator<Item = Entry>, newest: u64) -> Self {
-        Self { entries: entries.collect(), swept_until: (0, 0), sweep_began_at: newest }
+        let buckets = vec![Vec::new(); INDEX_BUCKETS].into();
+        let mut this = Self { buckets, count: 0, swept_until: 0, sweep_began_at: newest };
+        this.extend(entries);
+        this
     }
 
     /// Positions of updates whose id has this hash.
     pub(super) fn positions(&self, hash: u64) -> Vec<u64> {
-        self.entries.range((hash, 0)..=(hash, u64::MAX)).map(|(_, position)| *position).collect()
+        let same = self.buckets[bucket_of(hash)].iter().filter(|(other, _)| *other == hash);
+        same.map(|(_, position)| *position).collect()
     }
 
     /// What has to move when so many entries come; `None` when there is room.
     pub(super) fn next_slice(&self, incoming: usize) -> Option<Slice> {
-        if self.entries.len() + incoming <= INDEX_WAITING_MAX {
+        if self.count + incoming <= INDEX_WAITING_MAX {
             return None;
         }
         let slice = INDEX_SLICE.max(2 * incoming);
-        let entries: Vec<Entry> = self.entries.range(self.swept_until..).take(slice).copied().collect();
-        let ends = entries.len() < slice;
-        let to = entries.last().copied().filter(|_| !ends).unwrap_or(LAST);
-        Some(Slice { entries, from: self.swept_until, to, indexed: ends.then_some(self.sweep_began_at) })
+        let mut entries = Vec::with_capacity(slice);
+        let mut end = self.swept_until;
+        while let Some(bucket) = self.buckets.get(end)
+            && (entries.is_empty() || entries.len() + bucket.len() <= slice)
+        {
+            entries.extend_from_slice(bucket);
+            end += 1;
+        }
+        entries.sort_unstable();
+        let indexed = (end == INDEX_BUCKETS).then_some(self.sweep_began_at);
+        Some(Slice { entries, buckets: self.swept_until..end, indexed })
     }
 
     /// The commit is done: the slice is in the file, and these entries wait; the newest update is `newest`.
     pub(super) fn committed(&mut self, slice: Option<Slice>, new: impl Iterator<Item = Entry>, newest: u64) {
-        self.entries.extend(new);
-        let Some(slice) = slice else { return };
-        for entry in &slice.entries {
-            self.entries.remove(entry);
+        if let Some(Slice { buckets, indexed, .. }) = slice {
+            self.swept_until = buckets.end;
+            for bucket in &mut self.buckets[buckets] {
+                self.count -= bucket.len();
+                bucket.clear();
+            }
+            if indexed.is_some() {
+                (self.swept_until, self.sweep_began_at) = (0, newest);
+            }
         }
-        if slice.indexed.is_some() {
-            (self.swept_until, self.sweep_began_at) = ((0, 0), newest);
-        } else {
-            let (hash, position) = slice.to;
-            self.swept_until = (hash, position.saturating_add(1));
+        self.extend(new);
+    }
+
+    fn extend(&mut self, entries: impl Iterator<Item = Entry>) {
+        for entry in entries {
+            self.buckets[bucket_of(entry.0)].push(entry);
+            self.count += 1;
         }
     }
 }
@@ -107,7 +134,12 @@ impl Slice {
     pub(super) fn write(&self, ids: &mut Table<'_, Entry, ()>, discarded: u64) -> Result<(), HistoryError> {
         if discarded > 0 {
             let is_held = |(_, position): Entry, ()| position > discarded;
-            ids.retain_in(self.from..=self.to, is_held).map_err(failed)?;
+            let from = (first_hash(self.buckets.start), 0);
+            let retained = match self.buckets.end {
+                INDEX_BUCKETS => ids.retain_in(from.., is_held),
+                end => ids.retain_in(from..(first_hash(end), 0), is_held),
+            };
+            retained.map_err(failed)?;
         }
         for entry in self.entries.iter().filter(|(_, position)| *position > discarded) {
             ids.insert(*entry, ()).map_err(failed)?;
@@ -140,6 +172,8 @@ pub(super) fn first_with_id(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -154,17 +188,22 @@ mod tests {
             let slice = waiting.next_slice(new.len());
             if let Some(slice) = &slice {
                 assert!(slice.entries.len() <= INDEX_SLICE.max(400));
-                assert!(slice.entries.iter().all(|entry| (slice.from..=slice.to).contains(entry)));
+                assert!(slice.entries.is_sorted());
+                assert!(slice.entries.iter().all(|(hash, _)| slice.buckets.contains(&bucket_of(*hash))));
                 moved.extend(slice.entries.iter().copied());
                 indexed = slice.indexed.unwrap_or(indexed);
             }
             newest += 200;
             all.extend(new.iter().copied());
-            waiting.committed(slice, new.into_iter(), newest);
-            assert!(waiting.entries.len() <= INDEX_WAITING_MAX);
-            assert!(waiting.entries.is_disjoint(&moved), "moved twice");
+            waiting.committed(slice, new.iter().copied(), newest);
+            assert_eq!(waiting.count, waiting.buckets.iter().map(Vec::len).sum::<usize>());
+            assert!(waiting.count <= INDEX_WAITING_MAX);
+            let (hash, position) = new[0];
+            assert_eq!(waiting.positions(hash), [position]);
         }
-        assert_eq!(&moved | &waiting.entries, all, "nothing is forgotten");
-        assert!(waiting.entries.iter().all(|(_, position)| *position > indexed), "indexed means indexed");
+        let left: BTreeSet<Entry> = waiting.buckets.iter().flatten().copied().collect();
+        assert!(left.is_disjoint(&moved), "moved twice");
+        assert_eq!(&moved | &left, all, "nothing is forgotten");
+        assert!(left.iter().all(|(_, position)| *position > indexed), "indexed means indexed");
     }
 }

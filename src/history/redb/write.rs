@@ -1,6 +1,5 @@
 //! What is written to the file: the steps of which transactions are made, and what retention does not keep.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use redb::{ReadableTable, Table, WriteTransaction};
@@ -66,7 +65,7 @@ impl Meta {
 pub(super) struct Written {
     pub(super) placed: Vec<Placed>,
     /// Entries for the index of the ids.
-    pub(super) entries: BTreeSet<Entry>,
+    pub(super) entries: Vec<Entry>,
     pub(super) meta: Meta,
 }
 
@@ -107,7 +106,7 @@ pub(super) fn append(
 ) -> Result<Written, HistoryError> {
     let mut tables = Tables::open(transaction)?;
     let mut meta = Meta::read(&tables.meta)?;
-    let mut written = Written { placed: Vec::new(), entries: BTreeSet::new(), meta };
+    let mut written = Written { placed: Vec::new(), entries: Vec::with_capacity(batch.len()), meta };
     for Stamped { frame, unix_ms } in batch {
         meta.newest += 1;
         let id = frame.id().as_str();
@@ -116,14 +115,15 @@ pub(super) fn append(
         let first_of_id = frame.has_made_id() || {
             // What is discarded and not trimmed yet counts as held: then the tail does not know the id, and asks the history.
             let mut others = waiting.positions(hash);
-            others.extend(written.entries.range((hash, 0)..=(hash, u64::MAX)).map(|(_, position)| *position));
+            let same = written.entries.iter().filter(|(other, _)| *other == hash);
+            others.extend(same.map(|(_, position)| *position));
             first_with_id(ids, updates, (id, hash), others, meta.trimmed)?.is_none()
         };
         let head = record::Head { unix_ms: *unix_ms, bytes_before: meta.bytes, first_of_id };
         record::insert(updates, meta.newest, head, frame)?;
         meta.bytes += record::bytes(frame);
         tables.recent.insert(meta.newest, hash).map_err(failed)?;
-        written.entries.insert((hash, meta.newest));
+        written.entries.push((hash, meta.newest));
         let position = Position::new(meta.newest);
         written.placed.push(Placed { position, frame: Arc::clone(frame), first_of_id });
     }

@@ -4,6 +4,12 @@
 pub trait Wire {
     /// Hands bytes to the subscriber's socket, without waiting.
     fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent;
+
+    /// Whether a send would take any; asked before the bytes are put together. "No" is said where [`Sent::Full`] would be,
+    /// and means as much; "yes" promises nothing.
+    fn has_room(&mut self, _slot: u32) -> bool {
+        true
+    }
 }
 
 /// What became of a send.

@@ -39,6 +39,11 @@ impl Subscriber {
     ) -> Written {
         let mut bytes_taken = 0;
         loop {
+            let is_owed = self.ahead.is_some() || !self.pending.is_none();
+            if is_owed && !wire.has_room(slot) {
+                self.blocked = true;
+                return Written::Some(bytes_taken);
+            }
             let bytes = match &self.ahead {
                 Some(ahead) => &ahead.bytes[ahead.sent..],
                 None => outboxes.unsent(&self.pending, self.sent),

@@ -81,13 +81,13 @@ fn what_a_host_does_not_show_is_no_mistake() {
 
 #[test]
 fn open_files_fail_when_the_connections_were_asked_for_and_warn_when_not() {
-    let facts = Facts { descriptors: Limit { soft: Some(1_024), hard: Some(100_063) }, ..good() };
+    let facts = Facts { descriptors: Limit { soft: Some(1_024), hard: Some(100_095) }, ..good() };
     expect_bad(&facts, "open files", Verdict::Fail, "LimitNOFILE=1048576 in tuning/petasos.service");
     let by_itself = Wanted { is_asked_for: false, ..WANTED };
     assert_eq!(only_bad(&facts, by_itself).verdict, Verdict::Warn);
-    let enough = Facts { descriptors: Limit { soft: Some(1_024), hard: Some(100_064) }, ..good() };
+    let enough = Facts { descriptors: Limit { soft: Some(1_024), hard: Some(100_096) }, ..good() };
     assert!(judge(&enough, WANTED).iter().all(|finding| finding.verdict == Verdict::Ok));
-    let none_left = Facts { descriptors: Limit { soft: Some(64), hard: Some(64) }, ..good() };
+    let none_left = Facts { descriptors: Limit { soft: Some(96), hard: Some(96) }, ..good() };
     assert_eq!(only_bad(&none_left, by_itself).verdict, Verdict::Fail, "the hub does not start");
     let unlimited = Facts { descriptors: Limit::default(), ..good() };
     assert_eq!(named(&judge(&unlimited, WANTED), "open files").verdict, Verdict::Ok);
@@ -102,8 +102,8 @@ fn more_open_files_than_the_kernel_allows_take_two_changes() {
     let wanted = Wanted { connections: 3_000_000, ..WANTED };
     let finding = named(&judge(&facts, wanted), "open files");
     let change = finding.change.expect("a change");
-    assert!(change.contains("LimitNOFILE=3000064 in place of"), "{change}");
-    assert!(change.contains("fs.nr_open = 3000064 in place of"), "{change}");
+    assert!(change.contains("LimitNOFILE=3000096 in place of"), "{change}");
+    assert!(change.contains("fs.nr_open = 3000096 in place of"), "{change}");
 }
 
 #[test]

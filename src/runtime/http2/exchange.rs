@@ -8,14 +8,13 @@ use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, DATE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
-use super::after;
 use super::reply::Reply;
 use crate::http::date::HttpDate;
 use crate::http::response::Response;
 use crate::hub::gate::{Passage, Publisher, Subscription};
 use crate::limits::{LINGER_BYTES_MAX, LINGER_MS};
 use crate::protocol::frame::Frame;
-use crate::runtime::connection::Timeouts;
+use crate::runtime::connection::{Timeouts, after};
 
 /// A request that is not answered as a whole.
 pub(in crate::runtime) struct Exchange {

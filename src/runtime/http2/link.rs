@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::frame_meter::FrameMeter;
 use crate::hub::shard::Sent;
+use crate::limits::HTTP2_SEND_BYTES;
 use crate::runtime::transport::{Flushed, Gone, Read, Transport};
 
 /// The end of the line that the shard holds.
@@ -27,18 +28,32 @@ struct State {
     flooded: bool,
     /// The socket may have bytes.
     readable: bool,
-    /// Bytes that may be read in this turn.
+    /// The client sends nothing more, which no further event will tell.
+    has_ended: bool,
+    /// Bytes that may be read now.
     bytes_left: usize,
-    /// The turn was over before the bytes were.
+    /// Reading stopped because it was not allowed to go on, and not for want of bytes.
     has_more: bool,
+    /// Taken, and not sent.
+    out: Vec<u8>,
+    out_sent: usize,
     /// The socket is full.
     blocked: bool,
+    /// The socket was full, and has taken no byte since. It may be `blocked` no more, for another try.
+    starved: bool,
+    /// When the socket last took a byte, or was first found full.
     wrote_ms: u64,
     now_ms: u64,
 }
 
 impl Line {
-    pub(super) fn new(transport: Transport, received: Vec<u8>, meter: FrameMeter, now_ms: u64) -> Self {
+    pub(super) fn new(
+        transport: Transport,
+        received: Vec<u8>,
+        has_ended: bool,
+        meter: FrameMeter,
+        now_ms: u64,
+    ) -> Self {
         Self(Rc::new(RefCell::new(State {
             transport,
             received,
@@ -46,9 +61,13 @@ impl Line {
             meter,
             flooded: false,
             readable: true,
+            has_ended,
             bytes_left: 0,
             has_more: false,
+            out: Vec::new(),
+            out_sent: 0,
             blocked: false,
+            starved: false,
             wrote_ms: now_ms,
             now_ms,
         })))
@@ -58,21 +77,28 @@ impl Line {
         Link(Rc::clone(&self.0))
     }
 
-    pub(super) fn event(&self, now_ms: u64) {
+    pub(super) fn event(&self, has_ended: bool, now_ms: u64) {
         let mut state = self.0.borrow_mut();
         state.readable = true;
+        state.has_ended |= has_ended;
         if state.blocked {
             state.now_ms = now_ms;
             state.flush();
         }
     }
 
-    pub(super) fn begin_turn(&self, bytes_max: usize, sent_frames: u64, now_ms: u64) {
+    pub(super) fn begin_turn(&self, sent_frames: u64, now_ms: u64) {
         let mut state = self.0.borrow_mut();
-        state.bytes_left = bytes_max;
+        state.bytes_left = 0;
         state.has_more = false;
         state.now_ms = now_ms;
         state.meter.sent(sent_frames);
+    }
+
+    pub(super) fn allow(&self, bytes: usize) {
+        let mut state = self.0.borrow_mut();
+        state.bytes_left = bytes;
+        state.has_more = false;
     }
 
     pub(super) fn has_more(&self) -> bool {
@@ -108,9 +134,17 @@ impl Line {
 impl State {
     /// Reads into `into`; `None` when there is nothing now.
     fn read(&mut self, into: &mut [u8]) -> Option<io::Result<usize>> {
+        // What comes behind a flood is not looked at, and the meter has lost its place in it.
+        if self.flooded {
+            return None;
+        }
         if self.received_read < self.received.len() {
             let left = &self.received[self.received_read..];
-            let count = left.len().min(into.len());
+            let count = left.len().min(into.len()).min(self.bytes_left);
+            if count == 0 {
+                self.has_more = true;
+                return None;
+            }
             into[..count].copy_from_slice(&left[..count]);
             self.received_read += count;
             if self.received_read == self.received.len() {
@@ -119,7 +153,7 @@ impl State {
             }
             return Some(Ok(count));
         }
-        while self.readable && !self.flooded {
+        while self.readable {
             let room = into.len().min(self.bytes_left);
             if room == 0 {
                 self.has_more = true;
@@ -129,7 +163,8 @@ impl State {
                 Read::Bytes(0) => {}
                 Read::Bytes(count) => return Some(Ok(count)),
                 Read::Last(count) => {
-                    self.readable = false;
+                    // Behind them is the end, when it was told already.
+                    self.readable = self.has_ended;
                     return Some(Ok(count));
                 }
                 Read::Nothing => self.readable = false,
@@ -140,40 +175,68 @@ impl State {
         None
     }
 
+    /// Takes bytes, to be sent together with those that follow in the same poll: `h2` hands over heads and data of frames one by
+    /// one.
     fn write(&mut self, bytes: &[u8]) -> Option<io::Result<usize>> {
-        if self.blocked {
-            return None;
+        if self.out.len() + bytes.len() > HTTP2_SEND_BYTES
+            && let Err(error) = self.send()?
+        {
+            return Some(Err(error));
         }
-        let (taken, is_full) = match self.transport.send(bytes) {
-            Sent::Bytes(taken) => (taken, taken < bytes.len()),
-            Sent::Held(taken) => (taken, true),
-            Sent::Full => (0, true),
-            Sent::Gone => return Some(Err(io::ErrorKind::BrokenPipe.into())),
-        };
-        self.begin_block(is_full);
-        if taken == 0 {
-            return None;
+        self.out.extend_from_slice(bytes);
+        Some(Ok(bytes.len()))
+    }
+
+    /// Sends what was taken; `None` when the socket is full.
+    fn send(&mut self) -> Option<io::Result<()>> {
+        while self.out_sent < self.out.len() {
+            if self.blocked {
+                return None;
+            }
+            let bytes = &self.out[self.out_sent..];
+            let (taken, is_full) = match self.transport.send(bytes) {
+                Sent::Bytes(taken) => (taken, taken < bytes.len()),
+                Sent::Held(taken) => (taken, true),
+                Sent::Full => (0, true),
+                Sent::Gone => return Some(Err(io::ErrorKind::BrokenPipe.into())),
+            };
+            self.blocked = is_full;
+            self.out_sent += taken;
+            if taken > 0 {
+                self.took();
+            } else if !self.starved {
+                self.starved = true;
+                self.wrote_ms = self.now_ms;
+            }
         }
-        self.wrote_ms = self.now_ms;
-        Some(Ok(taken))
+        // Who idles holds no memory for it.
+        self.out = Vec::new();
+        self.out_sent = 0;
+        Some(Ok(()))
     }
 
     /// Writes what the transport holds, and learns whether the socket takes bytes again.
     fn flush(&mut self) {
+        let was_held = self.transport.is_held();
         match self.transport.flush() {
-            Ok(Flushed::All) => self.blocked = false,
-            Ok(Flushed::Some) => self.wrote_ms = self.now_ms,
+            // Without TLS nothing was tried: the next write tells, and any event leads here, also that the client sends.
+            Ok(Flushed::All) => {
+                self.blocked = false;
+                if was_held {
+                    self.took();
+                }
+            }
+            Ok(Flushed::Some) => self.took(),
             Ok(Flushed::Nothing) => {}
             // The next write tells.
             Err(Gone) => self.blocked = false,
         }
     }
 
-    fn begin_block(&mut self, is_full: bool) {
-        if is_full && !self.blocked {
-            self.blocked = true;
-            self.wrote_ms = self.now_ms;
-        }
+    /// The socket took bytes.
+    fn took(&mut self) {
+        self.starved = false;
+        self.wrote_ms = self.now_ms;
     }
 }
 
@@ -204,11 +267,17 @@ impl AsyncWrite for Link {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.0.borrow().transport.is_held() { Poll::Pending } else { Poll::Ready(Ok(())) }
+        let mut state = self.0.borrow_mut();
+        match state.send() {
+            Some(Ok(())) if state.transport.is_held() => Poll::Pending,
+            sent => sent.map_or(Poll::Pending, Poll::Ready),
+        }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.borrow_mut().transport.end();
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let link = Pin::into_inner(self);
+        std::task::ready!(Pin::new(&mut *link).poll_flush(context))?;
+        link.0.borrow_mut().transport.end();
         Poll::Ready(Ok(()))
     }
 }

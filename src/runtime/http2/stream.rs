@@ -21,6 +21,8 @@ pub(in crate::runtime) struct Flow {
     /// Something was queued, or a stream was changed, since then.
     is_dirty: Cell<bool>,
     sent_frames: Cell<u64>,
+    /// The library has panicked: what it shares with the streams is not to be touched again.
+    is_broken: Cell<bool>,
     /// Subscribers that were told that all is full.
     waiting: RefCell<Vec<u32>>,
 }
@@ -46,6 +48,10 @@ impl Flow {
         }
     }
 
+    pub(super) fn break_off(&self) {
+        self.is_broken.set(true);
+    }
+
     pub(super) fn take_sent_frames(&self) -> u64 {
         self.sent_frames.take()
     }
@@ -57,6 +63,11 @@ impl Flow {
 
     fn is_full(&self) -> bool {
         self.blocked.get() || self.queued_bytes.get() >= HTTP2_QUEUE_BYTES_MAX
+    }
+
+    /// A request is answered: a client may update its windows for that, too.
+    pub(in crate::runtime) fn answered(&self) {
+        self.sent_frames.set(self.sent_frames.get() + 1);
     }
 
     fn queued(&self, bytes: usize) {
@@ -72,6 +83,8 @@ pub(in crate::runtime) struct SubscriberStream {
     waker: Waker,
     /// It was told that it is full, and takes nothing until it is woken.
     is_full: bool,
+    /// It did not take all that it was given last: an end here would be one in the middle of an event.
+    is_cut: bool,
 }
 
 /// What became of a stream that was woken.
@@ -87,18 +100,31 @@ pub(in crate::runtime) enum Awake {
 
 impl SubscriberStream {
     pub(super) fn new(stream: SendStream<Bytes>, flow: Rc<Flow>, waker: Waker) -> Self {
-        Self { stream, flow, waker, is_full: false }
+        Self { stream, flow, waker, is_full: false, is_cut: false }
+    }
+
+    /// Whether the connection takes more; if not, the slot is told when it does.
+    pub(in crate::runtime) fn has_room(&mut self, slot: u32) -> bool {
+        let is_full = self.flow.is_full();
+        if is_full {
+            self.is_cut = true;
+            self.flow.waiting.borrow_mut().push(slot);
+        }
+        !is_full
     }
 
     /// Queues as much as the stream's window and the connection allow.
     pub(in crate::runtime) fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
-        if self.flow.is_full() {
-            self.flow.waiting.borrow_mut().push(slot);
+        if self.flow.is_broken.get() {
+            return Sent::Gone;
+        }
+        if !self.has_room(slot) {
             return Sent::Full;
         }
         self.stream.reserve_capacity(bytes.len());
         let taken = self.stream.capacity().min(bytes.len());
         self.is_full = taken < bytes.len();
+        self.is_cut = self.is_full;
         if taken == 0 {
             return Sent::Full;
         }
@@ -113,6 +139,9 @@ impl SubscriberStream {
 
     /// What it was woken for. To be called once at the beginning, too: it asks to be woken.
     pub(in crate::runtime) fn look(&mut self) -> Awake {
+        if self.flow.is_broken.get() {
+            return Awake::Gone;
+        }
         match self.stream.poll_reset(&mut Context::from_waker(&self.waker)) {
             Poll::Ready(_) => Awake::Gone,
             Poll::Pending if self.is_full && self.stream.capacity() > 0 => {
@@ -125,7 +154,10 @@ impl SubscriberStream {
 
     /// Ends the stream behind what is queued (RFC 9113, section 8.1); one that has more to send is cut.
     pub(in crate::runtime) fn end(mut self, is_whole: bool) {
-        if !is_whole || self.stream.send_data(Bytes::new(), true).is_err() {
+        if self.flow.is_broken.get() {
+            return std::mem::forget(self);
+        }
+        if !is_whole || self.is_cut || self.stream.send_data(Bytes::new(), true).is_err() {
             self.stream.send_reset(Reason::CANCEL);
         }
     }

@@ -9,10 +9,13 @@ use super::ShardLoop;
 use crate::history::Origin;
 use crate::http::response::{Precedes, Response};
 use crate::hub::gate::{Answer, Publisher, Subscription};
+use crate::hub::reason::Lack;
 use crate::hub::sequencer::{Publication, Ticket};
 use crate::hub::shard::Joining;
 use crate::protocol::frame::Frame;
+use crate::runtime::access::Client;
 use crate::runtime::librarian::Question;
+use crate::runtime::quota::Place;
 
 /// Where a subscription begins.
 pub(super) enum Located {
@@ -43,9 +46,14 @@ impl ShardLoop {
         let ticket = Ticket { shard: self.parts.number, connection, serial };
         let publication = Publication { frame: Arc::clone(&frame), ticket };
         if !self.parts.queue.as_ref().is_some_and(|queue| queue.offer(publication)) {
-            return Err(self.parts.gate.unavailable("the publication queue is full", publisher.passage));
+            return Err(self.parts.gate.unavailable(
+                Lack::Queue,
+                "the publication queue is full",
+                publisher.passage,
+            ));
         }
         self.commits_under_way += 1;
+        self.parts.meters.offered();
         Ok(frame)
     }
 
@@ -58,10 +66,30 @@ impl ShardLoop {
         let question = Question::Resolve { connection, serial, resume: resume.clone() };
         match self.parts.librarian.ask(question) {
             Ok(()) => Located::Asked,
-            Err(error) => {
-                Located::Refused(self.parts.gate.unavailable(&error.to_string(), subscription.passage))
-            }
+            Err(error) => Located::Refused(self.parts.gate.unavailable(
+                Lack::History,
+                &error.to_string(),
+                subscription.passage,
+            )),
         }
+    }
+
+    /// Counts a subscription, when its token or its client is counted; a `HEAD` is none.
+    ///
+    /// # Errors
+    /// The answer, when one of them has its share.
+    pub(super) fn place(
+        &self,
+        subscription: &Subscription,
+        client: Client,
+    ) -> Result<Option<Box<Place>>, Answer> {
+        if subscription.head_only {
+            return Ok(None);
+        }
+        self.parts
+            .quotas
+            .subscribe(subscription.token, client.address())
+            .map_err(|full| self.parts.gate.too_many(full.setting(), subscription.passage))
     }
 
     /// The answer that a stream begins with.

@@ -14,9 +14,8 @@ use crate::history::{HistoryError, Origin};
 use crate::http::http2::read_request;
 use crate::http::redact;
 use crate::http::refusal::Refusal;
-use crate::http::response::Response;
-use crate::http::status::Status;
 use crate::hub::gate::{Answer, Decision, Passage, Publisher, Subscription};
+use crate::hub::reason::Lack;
 use crate::runtime::access::Caller;
 use crate::runtime::http2::{Awake, Exchange, Multiplexed, Progress, Received, Reply, Stage, head_of};
 
@@ -63,13 +62,17 @@ impl ShardLoop {
         match decided {
             Err(_) => {
                 self.tell_defect(asking.respond.caller.client);
-                let response = Response::status_only(Status::InternalServerError);
-                let answer = Answer { response, reason: Some("a defect of the hub".to_owned()) };
-                let answer = self.parts.gate.complete(answer, passage);
+                let answer = self.parts.gate.failed(passage);
                 self.respond(multiplexed, asking, &answer);
             }
             Ok(Err(refusal)) => self.refuse_exchange(multiplexed, asking, refusal, passage),
             Ok(Ok((Decision::Answer(answer), _))) => self.respond(multiplexed, asking, &answer),
+            Ok(Ok((Decision::HangUp, _))) => {
+                // Nothing was done: the client may ask elsewhere (RFC 9113, section 8.7).
+                asking.respond.send_reset(h2::Reason::REFUSED_STREAM);
+                self.touch(multiplexed);
+                multiplexed.finished(self.now.ms);
+            }
             Ok(Ok((Decision::ReadBody(publisher), expects))) => {
                 if length_of(&parts.headers) > self.parts.gate.body_bytes_max() {
                     return self.refuse_exchange(
@@ -104,7 +107,7 @@ impl ShardLoop {
         };
         let answer = match is_stored {
             true => self.parts.gate.published(&frame, passage),
-            false => self.parts.gate.unavailable("the history refused the update", passage),
+            false => self.parts.gate.unavailable(Lack::History, "the history refused the update", passage),
         };
         self.respond(multiplexed, Asking::new(serial, respond), &answer);
     }
@@ -125,7 +128,11 @@ impl ShardLoop {
             Ok(origin) => self.begin_shared_stream(number, multiplexed, asking, *subscription, Some(origin)),
             Err(error) => {
                 self.tell_history(&error);
-                let answer = self.parts.gate.unavailable("the history cannot be read", subscription.passage);
+                let answer = self.parts.gate.unavailable(
+                    Lack::History,
+                    "the history cannot be read",
+                    subscription.passage,
+                );
                 self.respond(multiplexed, asking, &answer);
             }
         }
@@ -164,7 +171,7 @@ impl ShardLoop {
             }
             Received::Some => {
                 let reason = "too many bodies are under way on its connection";
-                let answer = self.parts.gate.unavailable(reason, publisher.passage);
+                let answer = self.parts.gate.unavailable(Lack::Room, reason, publisher.passage);
                 self.respond(multiplexed, asking, &answer);
             }
             Received::Gone => multiplexed.finished(self.now.ms),
@@ -174,10 +181,7 @@ impl ShardLoop {
     /// An exchange takes too long.
     pub(super) fn exchange_overdue(&mut self, multiplexed: &mut Multiplexed, serial: u32) {
         if let Some(Stage::Body { respond, publisher, .. }) = take(multiplexed, serial, is_body) {
-            let text = "Request Timeout: the request did not arrive in time";
-            let response = Response::text(Status::RequestTimeout, text);
-            let answer = Answer { response, reason: Some("timeout".to_owned()) };
-            let answer = self.parts.gate.complete(answer, publisher.passage);
+            let answer = self.parts.gate.timed_out(publisher.passage);
             self.respond(multiplexed, Asking::new(serial, respond), &answer);
         } else if let Some(exchange) = multiplexed.exchanges.remove(&serial) {
             exchange.cancel();
@@ -236,6 +240,10 @@ impl ShardLoop {
         if asking.head_only {
             return self.respond(multiplexed, asking, &Answer { response, reason: None });
         }
+        let place = match self.place(&subscription, asking.respond.caller.client) {
+            Ok(place) => place,
+            Err(answer) => return self.respond(multiplexed, asking, &answer),
+        };
         let head = head_of(&response, &self.date());
         let Ok(stream) = asking.respond.send_response(head, false) else {
             // Its client is gone.
@@ -250,7 +258,7 @@ impl ShardLoop {
             self.parts.shard.leave(slot);
         }
         let carrier = Carrier::Shared(Box::new(stream));
-        self.sockets.attach(slot, Socket { carrier, connection: number, access });
+        self.sockets.attach(slot, Socket { carrier, connection: number, access, _place: place });
     }
 
     fn refuse_exchange(
@@ -260,8 +268,7 @@ impl ShardLoop {
         refusal: Refusal,
         passage: Passage,
     ) {
-        let answer = Answer { response: Response::refusal(refusal), reason: Some(refusal.to_string()) };
-        let answer = self.parts.gate.complete(answer, passage);
+        let answer = self.parts.gate.refused(refusal, passage);
         self.respond(multiplexed, asking, &answer);
     }
 
@@ -270,9 +277,10 @@ impl ShardLoop {
         let Asking { serial, mut respond, head_only, body: unwanted } = asking;
         let Answer { response, reason } = answer;
         let body = response.body().filter(|_| !head_only && response.status().has_body()).unwrap_or(&[]);
-        self.tell_answer(&respond.caller, self.now.ms, response, body.len(), reason.as_deref());
+        self.tell_answer(&respond.caller, self.now.ms, response, body.len(), reason.as_ref());
         let head = head_of(response, &self.date());
         self.touch(multiplexed);
+        multiplexed.flow.answered();
         // An answer to nobody is given.
         if let Ok(stream) = respond.send_response(head, body.is_empty())
             && !body.is_empty()

@@ -1,12 +1,15 @@
 //! HTTP/2 connections of a shard: their turns, and what happens on their streams.
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use tracing::debug;
 
 use super::{Carrier, Connected, ShardLoop, Stage, Stop};
 use crate::hub::shard::Closed;
-use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX};
+use crate::limits::{
+    HTTP2_READ_BYTES_MAX, HTTP2_READ_BYTES_MIN, SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURN_US,
+};
 use crate::runtime::connection::Requesting;
 use crate::runtime::http2::{Awake, Member, Multiplexed, Overdue, Polled, SubscriberStream};
 use crate::runtime::transport::Transport;
@@ -26,18 +29,17 @@ enum Fate {
 impl ShardLoop {
     /// A connection turned out to speak HTTP/2.
     pub(super) fn multiplex(&mut self, number: u32, requesting: Requesting) -> Stage {
-        let peer = requesting.peer;
-        let (transport, received) = requesting.into_received();
-        let mut multiplexed = Multiplexed::new(number, transport, peer, received, self.now.ms);
+        let mut multiplexed = Multiplexed::new(number, requesting, self.now.ms);
         if self.stop != Stop::No {
             multiplexed.leave(self.now.ms);
         }
+        self.parts.meters.multiplexes();
         Stage::Multiplexed(Box::new(multiplexed))
     }
 
     /// Lets an HTTP/2 connection go as far as it may in one turn.
     pub(super) fn drive_multiplexed(&mut self, number: u32) {
-        self.with_multiplexed(number, |this, multiplexed| this.turn(number, multiplexed));
+        self.with_multiplexed(number, |this, multiplexed| this.turn(number, multiplexed, SERVE_BYTES_MAX));
     }
 
     /// Polls the connections whose streams were written to; answers whether there were any.
@@ -45,9 +47,12 @@ impl ShardLoop {
         let touched = std::mem::take(&mut self.sockets.touched);
         for number in &touched {
             // It may have been polled since, in a turn of its own.
-            self.with_multiplexed(*number, |this, multiplexed| match multiplexed.flow.is_dirty() {
-                true => this.turn(*number, multiplexed),
-                false => Fate::Waits,
+            self.take_turn(|this| {
+                this.with_multiplexed(*number, |this, multiplexed| match multiplexed.flow.is_dirty() {
+                    // It writes and is told; to read it waits for its turn.
+                    true => this.turn(*number, multiplexed, 0),
+                    false => Fate::Waits,
+                });
             });
         }
         !touched.is_empty()
@@ -60,13 +65,19 @@ impl ShardLoop {
                 return Fate::Waits;
             }
             multiplexed.armed_ms = u64::MAX;
-            match multiplexed.overdue(&this.parts.timeouts, this.now.ms) {
-                Overdue::Nothing => {}
-                Overdue::Close => return Fate::Closes,
-                Overdue::Leave => multiplexed.leave(this.now.ms),
-                Overdue::Exchange(serial) => this.exchange_overdue(multiplexed, serial),
+            loop {
+                match multiplexed.overdue(&this.parts.timeouts, this.now.ms) {
+                    Overdue::Nothing => break,
+                    Overdue::Close => return Fate::Closes,
+                    Overdue::Leave => {
+                        multiplexed.leave(this.now.ms);
+                        break;
+                    }
+                    // As many as a connection has streams may be overdue at once.
+                    Overdue::Exchange(serial) => this.exchange_overdue(multiplexed, serial),
+                }
             }
-            this.turn(number, multiplexed)
+            this.turn(number, multiplexed, SERVE_BYTES_MAX)
         });
     }
 
@@ -81,7 +92,7 @@ impl ShardLoop {
         for number in numbers {
             self.with_multiplexed(number, |this, multiplexed| {
                 multiplexed.leave(this.now.ms);
-                this.turn(number, multiplexed)
+                this.turn(number, multiplexed, SERVE_BYTES_MAX)
             });
         }
     }
@@ -112,6 +123,7 @@ impl ShardLoop {
         }
         let stage = match fate {
             Fate::Closes | Fate::Ends => {
+                self.parts.meters.multiplexed();
                 for slot in multiplexed.slots() {
                     self.parts.shard.leave(*slot);
                 }
@@ -169,12 +181,21 @@ impl ShardLoop {
         }
     }
 
-    fn turn(&mut self, number: u32, multiplexed: &mut Multiplexed) -> Fate {
-        multiplexed.begin_turn(SERVE_BYTES_MAX, self.now.ms);
+    /// Goes as far as the bytes allow, and no further than a client may go that never stops sending; so many bytes are read at most.
+    /// What a byte costs is the client's choice, since heads are compressed: so it ends with the turn's time, too.
+    fn turn(&mut self, number: u32, multiplexed: &mut Multiplexed, bytes_max: usize) -> Fate {
+        let until = Instant::now() + Duration::from_micros(SERVE_TURN_US);
+        multiplexed.begin_turn(self.now.ms);
+        let mut bytes_left = bytes_max;
+        let mut slice = HTTP2_READ_BYTES_MIN;
         for _ in 0..SERVE_STEPS_MAX {
             match multiplexed.poll() {
                 Polled::Request(request) => {
+                    slice = HTTP2_READ_BYTES_MIN;
                     self.begin_exchange(number, multiplexed, *request);
+                    if Instant::now() >= until {
+                        return Fate::Yields;
+                    }
                     continue;
                 }
                 Polled::Pending => {}
@@ -193,7 +214,16 @@ impl ShardLoop {
                 if self.stop != Stop::No && multiplexed.is_idle() {
                     return Fate::Ends;
                 }
-                return if multiplexed.has_more() { Fate::Yields } else { Fate::Waits };
+                if !multiplexed.has_more() {
+                    return Fate::Waits;
+                }
+                if bytes_left == 0 || Instant::now() >= until {
+                    return Fate::Yields;
+                }
+                let allowed = slice.min(bytes_left);
+                multiplexed.allow(allowed);
+                bytes_left -= allowed;
+                slice = HTTP2_READ_BYTES_MAX;
             }
         }
         Fate::Yields

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use tracing::debug;
 
@@ -15,12 +16,14 @@ use crate::http::redact;
 use crate::http::refusal::Refusal;
 use crate::http::request::{Method, Version};
 use crate::http::response::{Http1, Response};
-use crate::http::status::Status;
-use crate::hub::gate::{Answer, Decision, Publisher, Subscription};
+use crate::hub::gate::{Answer, Decision, Passage, Publisher, Subscription};
+use crate::hub::reason::{Lack, Reason};
 use crate::hub::sequencer::Ticket;
-use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURNS_MAX, TLS_HANDSHAKE_TURNS};
+use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURN_US, SERVE_TURNS_MAX};
 use crate::runtime::access::Caller;
 use crate::runtime::connection::{Flushed, Overdue, Received, Requesting, Waiting};
+use crate::runtime::listener::leave_to_dispatch_timeout;
+use crate::runtime::quota::Place;
 
 /// What becomes of a connection for now.
 enum Fate {
@@ -28,8 +31,8 @@ enum Fate {
     Waits,
     /// It could go on, and has to let others go first.
     Yields,
-    /// It is a stream from here: the subscriber of this slot.
-    Streams(u32),
+    /// It is a stream from here: the subscriber of this slot, counted here.
+    Streams(u32, Option<Box<Place>>),
     /// It speaks HTTP/2.
     Multiplexes,
     Closes,
@@ -47,12 +50,9 @@ enum Step {
 impl ShardLoop {
     /// Lets a connection go as far as it may in one turn; when this round has no turn left, in a later one.
     pub(super) fn drive(&mut self, number: u32) {
-        match self.turns_left.checked_sub(1) {
-            Some(left) => {
-                self.turns_left = left;
-                self.go_on(number);
-            }
-            None => self.queue_turn(number),
+        match self.turns_left {
+            0 => self.queue_turn(number),
+            _ => self.take_turn(|this| this.go_on(number)),
         }
     }
 
@@ -61,6 +61,14 @@ impl ShardLoop {
             Some(Stage::Multiplexed(_)) => self.drive_multiplexed(number),
             _ => self.with(number, |this, connection| this.serve(number, connection)),
         }
+    }
+
+    /// Does what takes a turn of this round, or several: what it costs is known when it is done.
+    pub(super) fn take_turn(&mut self, work: impl FnOnce(&mut Self)) {
+        let began = Instant::now();
+        work(self);
+        let turns = 1 + began.elapsed().as_micros() as usize / SERVE_TURN_US as usize;
+        self.turns_left = self.turns_left.saturating_sub(turns);
     }
 
     /// Queues a connection for a turn.
@@ -82,14 +90,15 @@ impl ShardLoop {
         let count = self.turns.len();
         self.turns_left = SERVE_TURNS_MAX;
         for _ in 0..count {
-            let Some(left) = self.turns_left.checked_sub(1) else { break };
+            if self.turns_left == 0 {
+                break;
+            }
             let Some((number, serial)) = self.turns.pop_front() else { break };
-            self.turns_left = left;
             if let Some(connected) = self.connections.get_mut(number as usize)
                 && connected.serial == serial
             {
                 connected.has_turn = false;
-                self.go_on(number);
+                self.take_turn(|this| this.go_on(number));
             }
         }
         count > 0
@@ -115,9 +124,7 @@ impl ShardLoop {
             Overdue::Nothing => self.drive(number),
             Overdue::Close => self.with(number, |_, _| Fate::Closes),
             Overdue::Timeout => self.with(number, |this, connection| {
-                let text = "Request Timeout: the request did not arrive in time";
-                let response = Response::text(Status::RequestTimeout, text);
-                let answer = this.refusal(connection, response, "timeout");
+                let answer = this.parts.gate.timed_out(this.passage(connection));
                 this.give(connection, &answer);
                 this.serve(number, connection)
             }),
@@ -127,6 +134,7 @@ impl ShardLoop {
     /// A publication came round the ring.
     pub(super) fn committed(&mut self, ticket: Ticket, is_stored: bool) {
         self.commits_under_way -= 1;
+        self.parts.meters.settled(is_stored);
         if self.is_multiplexed(ticket.connection) {
             return self.with_exchanges(ticket.connection, |this, multiplexed| {
                 this.exchange_committed(multiplexed, ticket.serial, is_stored);
@@ -139,7 +147,9 @@ impl ShardLoop {
             };
             let answer = match is_stored {
                 true => this.parts.gate.published(&frame, passage),
-                false => this.parts.gate.unavailable("the history refused the update", passage),
+                false => {
+                    this.parts.gate.unavailable(Lack::History, "the history refused the update", passage)
+                }
             };
             this.give(connection, &answer);
             this.serve(ticket.connection, connection)
@@ -164,8 +174,11 @@ impl ShardLoop {
                     .unwrap_or_else(|| this.serve(number, connection)),
                 Err(error) => {
                     this.tell_history(&error);
-                    let answer =
-                        this.parts.gate.unavailable("the history cannot be read", subscription.passage);
+                    let answer = this.parts.gate.unavailable(
+                        Lack::History,
+                        "the history cannot be read",
+                        subscription.passage,
+                    );
                     this.give(connection, &answer);
                     this.serve(number, connection)
                 }
@@ -194,10 +207,10 @@ impl ShardLoop {
                 self.connections.remove(number as usize);
                 return;
             }
-            Fate::Streams(slot) => {
+            Fate::Streams(slot, place) => {
                 let is_tls = connection.transport.is_tls();
                 let (carrier, access) = (Carrier::Own(connection.transport), connection.caller.access);
-                self.sockets.attach(slot, Socket { carrier, connection: number, access });
+                self.sockets.attach(slot, Socket { carrier, connection: number, access, _place: place });
                 if is_tls {
                     // What came with the request is read already, or no event will tell of it.
                     self.attend(slot);
@@ -228,8 +241,11 @@ impl ShardLoop {
     /// Asks for the event that the connection can be written; false when that is not possible.
     pub(super) fn await_writable(&mut self, number: u32, socket: BorrowedFd<'_>) -> bool {
         let connected = &mut self.connections[number as usize];
-        std::mem::replace(&mut connected.awaits_writable, true)
-            || self.readiness.await_writable(socket, key_of(number, connected.serial)).is_ok()
+        if std::mem::replace(&mut connected.awaits_writable, true) {
+            return true;
+        }
+        leave_to_dispatch_timeout(socket, self.parts.timeouts.write_ms);
+        self.readiness.await_writable(socket, key_of(number, connected.serial)).is_ok()
     }
 
     /// Goes as far as the bytes allow, and no further than a client may go that never stops sending.
@@ -244,7 +260,7 @@ impl ShardLoop {
             if matches!(connection.waiting, Waiting::Commit { .. } | Waiting::Resolve { .. }) {
                 return Fate::Waits;
             }
-            if self.stop != Stop::No && connection.is_idle() {
+            if self.stop.dismisses() && connection.is_idle() {
                 return Fate::Closes;
             }
             if bytes >= SERVE_BYTES_MAX {
@@ -257,19 +273,13 @@ impl ShardLoop {
                 Prior::Http1 => self.step(connection),
             };
             match step {
-                Step::NeedMore => {
-                    let is_handshake = connection.transport.is_handshaking();
-                    match connection.receive(&mut self.read_buffer, self.now.ms) {
-                        Received::Some(count) => bytes += count,
-                        Received::Nothing => return Fate::Waits,
-                        Received::End => return Fate::Closes,
-                    }
-                    if is_handshake {
-                        self.turns_left = self.turns_left.saturating_sub(TLS_HANDSHAKE_TURNS);
-                    }
-                }
+                Step::NeedMore => match connection.receive(&mut self.read_buffer, self.now.ms) {
+                    Received::Some(count) => bytes += count,
+                    Received::Nothing => return Fate::Waits,
+                    Received::End => return Fate::Closes,
+                },
                 Step::Refused(refusal) => {
-                    let answer = self.refusal(connection, Response::refusal(refusal), &refusal.to_string());
+                    let answer = self.parts.gate.refused(refusal, self.passage(connection));
                     self.give(connection, &answer);
                 }
                 Step::Panicked => {
@@ -277,6 +287,7 @@ impl ShardLoop {
                     self.fail(connection);
                 }
                 Step::Decided(Decision::Answer(answer)) => self.give(connection, &answer),
+                Step::Decided(Decision::HangUp) => return Fate::Closes,
                 Step::Decided(Decision::ReadBody(publisher)) => self.read_body(connection, publisher),
                 Step::Decided(Decision::Subscribe(subscription)) => {
                     if let Some(fate) = self.subscribe(number, connection, *subscription) {
@@ -312,21 +323,18 @@ impl ShardLoop {
         step.unwrap_or(Step::Panicked)
     }
 
-    /// The answer to a request that is not carried out, with the headers that belong on every answer to its origin. When its
-    /// head could not be read, the origin is what the lines before the defect say (PROTOCOL section 8: errors included).
-    fn refusal(&self, connection: &mut Requesting, response: Response, reason: &str) -> Answer {
-        let gate = &self.parts.gate;
-        let passage = connection.passage.unwrap_or_else(|| {
+    /// What belongs on the answer to a request that is not carried out. When its head could not be read, the origin is what the
+    /// lines before the defect say (PROTOCOL section 8: errors included).
+    fn passage(&self, connection: &mut Requesting) -> Passage {
+        connection.passage.unwrap_or_else(|| {
             let salvaged = connection.http.salvaged();
             connection.head_only = salvaged.is_head;
-            gate.passage(salvaged.origin)
-        });
-        gate.complete(Answer { response, reason: Some(reason.to_owned()) }, passage)
+            self.parts.gate.passage(salvaged.origin)
+        })
     }
 
     fn fail(&mut self, connection: &mut Requesting) {
-        let response = Response::status_only(Status::InternalServerError);
-        let answer = self.refusal(connection, response, "a defect of the hub");
+        let answer = self.parts.gate.failed(self.passage(connection));
         self.give(connection, &answer);
     }
 
@@ -378,6 +386,13 @@ impl ShardLoop {
             self.answer(connection, &response, None);
             return None;
         }
+        let place = match self.place(&subscription, connection.caller.client) {
+            Ok(place) => place,
+            Err(answer) => {
+                self.give(connection, &answer);
+                return None;
+            }
+        };
         if connection.has_ended {
             // A stream ends when its client does, and no other event will tell of it.
             return Some(Fate::Closes);
@@ -390,15 +405,15 @@ impl ShardLoop {
         connection.caller.access = connection.caller.streams(opening.len(), self.now.ms);
         opening.extend_from_slice(subscription.framing.opening());
         debug!(client = %connection.caller.client, selectors = subscription.selectors.len(), ?origin, "subscribed");
-        Some(Fate::Streams(self.join(subscription, origin, opening.into())))
+        Some(Fate::Streams(self.join(subscription, origin, opening.into()), place))
     }
 
     /// Queues an answer, and logs why when it is a refusal.
-    fn give(&mut self, connection: &mut Requesting, answer: &Answer) {
-        self.answer(connection, &answer.response, answer.reason.as_deref());
+    pub(super) fn give(&mut self, connection: &mut Requesting, answer: &Answer) {
+        self.answer(connection, &answer.response, answer.reason.as_ref());
     }
 
-    fn answer(&mut self, connection: &mut Requesting, response: &Response, reason: Option<&str>) {
+    fn answer(&mut self, connection: &mut Requesting, response: &Response, reason: Option<&Reason>) {
         let goes_on =
             connection.http.begin_answer() && self.stop == Stop::No && connection.version == Version::Http11;
         let date = self.date();

@@ -3,6 +3,7 @@
 use crate::hub::shard::{Sent, Wire};
 use crate::runtime::access::Access;
 use crate::runtime::http2::{Flow, SubscriberStream};
+use crate::runtime::quota::Place;
 use crate::runtime::transport::Transport;
 
 /// The sockets of the subscribers.
@@ -20,6 +21,8 @@ pub(super) struct Socket {
     pub(super) connection: u32,
     /// What the access log says of the stream.
     pub(super) access: Option<Box<Access>>,
+    /// Its token, or its address behind a proxy, is counted for as long as it is here.
+    pub(super) _place: Option<Box<Place>>,
 }
 
 /// What carries the bytes of a subscriber.
@@ -53,6 +56,13 @@ impl Wire for Sockets {
             access.add(count);
         }
         sent
+    }
+
+    fn has_room(&mut self, slot: u32) -> bool {
+        match self.by_slot.get_mut(slot as usize) {
+            Some(Some(Socket { carrier: Carrier::Shared(stream), .. })) => stream.has_room(slot),
+            _ => true,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use tracing::{debug, error, info};
 use super::ShardLoop;
 use crate::history::HistoryError;
 use crate::http::response::Response;
+use crate::hub::reason::Reason;
 use crate::hub::shard::Closed;
 use crate::runtime::access::{Access, Caller, Client};
 use crate::runtime::sample::Admitted;
@@ -18,13 +19,14 @@ impl ShardLoop {
         began_ms: u64,
         response: &Response,
         body_bytes: usize,
-        reason: Option<&str>,
+        reason: Option<&Reason>,
     ) {
         let (now_ms, status) = (self.now.ms, response.status());
-        if let Some(reason) = reason
-            && let Some(Admitted { left_out }) = self.samplers.refused.admit(now_ms)
-        {
-            info!(client = %caller.client, status = status.code(), reason, left_out, "refused");
+        if let Some(Reason { text: reason, lack }) = reason {
+            self.parts.meters.refused(status, *lack);
+            if let Some(Admitted { left_out }) = self.samplers.refused.admit(now_ms) {
+                info!(client = %caller.client, status = status.code(), reason, left_out, "refused");
+            }
         }
         if self.parts.access.is_logged {
             match &caller.access {
@@ -58,6 +60,7 @@ impl ShardLoop {
     /// A stream has ended.
     pub(super) fn tell_end(&mut self, slot: u32, reason: Closed, access: Option<&Access>) {
         let now_ms = self.now.ms;
+        self.parts.meters.ended(reason);
         if let Some(access) = access {
             access.ended(reason, now_ms);
         }

@@ -14,7 +14,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 use x509_cert::der::Decode as _;
 
-use crate::limits::{CERTIFICATE_FILE_BYTES_MAX, CERTIFICATE_WARNING_MS};
+use crate::limits::{CERTIFICATE_CLOCK_MS, CERTIFICATE_FILE_BYTES_MAX, CERTIFICATE_WARNING_MS};
 
 /// Where the certificate and its key are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub enum CertificateError {
     WrongPair(Files),
     /// The certificate has expired; when, in milliseconds since the Unix epoch.
     Expired(PathBuf, u64),
+    /// The certificate is not valid yet; from when it is, in milliseconds since the Unix epoch.
+    NotYet(PathBuf, u64),
     /// rustls refuses its own configuration.
     Configuration(Error),
 }
@@ -72,6 +74,9 @@ impl fmt::Display for CertificateError {
                 let (key, certificate) = (files.key.display(), files.certificate.display());
                 write!(f, "the private key in {key} is not that of the certificate in {certificate}")
             }
+            Self::NotYet(path, at_ms) => {
+                write!(f, "the certificate in {} is not valid before {}", path.display(), date(*at_ms))
+            }
             Self::Expired(path, at_ms) => {
                 write!(f, "the certificate in {} expired at {}", path.display(), date(*at_ms))
             }
@@ -84,10 +89,12 @@ impl std::error::Error for CertificateError {}
 
 /// A certificate with its key, fit to be served.
 #[derive(Debug)]
-pub(super) struct Certificate {
-    pub(super) key: Arc<CertifiedKey>,
+pub(in crate::runtime) struct Certificate {
+    pub(in crate::runtime) key: Arc<CertifiedKey>,
+    /// When it becomes valid, in milliseconds since the Unix epoch.
+    pub(in crate::runtime) begins_ms: u64,
     /// Milliseconds since the Unix epoch.
-    pub(super) expires_ms: u64,
+    pub(in crate::runtime) expires_ms: u64,
 }
 
 impl Certificate {
@@ -95,19 +102,34 @@ impl Certificate {
     ///
     /// # Errors
     /// What is wrong with them, [`CertificateError`].
-    pub(super) fn read(
+    pub(in crate::runtime) fn read(
         files: &Files,
         provider: &CryptoProvider,
         unix_ms: u64,
     ) -> Result<Self, CertificateError> {
         let path = &files.certificate;
         let pem = read_file(path)?;
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        Self::parse(files, &pem, &read_file(&files.key)?, provider, unix_ms)
+    }
+
+    /// Reads what the two files hold, or will hold.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(in crate::runtime) fn parse(
+        files: &Files,
+        chain_pem: &[u8],
+        key_pem: &[u8],
+        provider: &CryptoProvider,
+        unix_ms: u64,
+    ) -> Result<Self, CertificateError> {
+        let path = &files.certificate;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain_pem).collect();
         let chain = chain.map_err(|error| CertificateError::NotPem(path.clone(), error))?;
         let first = chain.first().ok_or_else(|| CertificateError::NoCertificate(path.clone()))?;
-        let expires_ms =
-            expires_ms(first).map_err(|error| CertificateError::Malformed(path.clone(), error))?;
-        let key = PrivateKeyDer::from_pem_slice(&read_file(&files.key)?).map_err(|error| match error {
+        let (begins_ms, expires_ms) =
+            validity_ms(first).map_err(|error| CertificateError::Malformed(path.clone(), error))?;
+        let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| match error {
             PemError::NoItemsFound => CertificateError::NoKey(files.key.clone()),
             error => CertificateError::NotPem(files.key.clone(), error),
         })?;
@@ -123,7 +145,10 @@ impl Certificate {
         if expires_ms <= unix_ms {
             return Err(CertificateError::Expired(path.clone(), expires_ms));
         }
-        Ok(Self { key: Arc::new(key), expires_ms })
+        if begins_ms > unix_ms + CERTIFICATE_CLOCK_MS {
+            return Err(CertificateError::NotYet(path.clone(), begins_ms));
+        }
+        Ok(Self { key: Arc::new(key), begins_ms, expires_ms })
     }
 
     /// What the operator should know of the time that is left.
@@ -149,12 +174,14 @@ fn read_file(path: &Path) -> Result<Vec<u8>, CertificateError> {
     Ok(bytes)
 }
 
-fn expires_ms(der: &CertificateDer<'_>) -> Result<u64, String> {
+fn validity_ms(der: &CertificateDer<'_>) -> Result<(u64, u64), String> {
     let certificate = x509_cert::Certificate::from_der(der).map_err(|error| error.to_string())?;
-    let not_after = certificate.tbs_certificate.validity.not_after;
-    Ok(not_after.to_unix_duration().as_millis() as u64)
+    let validity = certificate.tbs_certificate.validity;
+    let unix_ms = |time: x509_cert::time::Time| time.to_unix_duration().as_millis() as u64;
+    Ok((unix_ms(validity.not_before), unix_ms(validity.not_after)))
 }
 
-fn date(unix_ms: u64) -> String {
+/// A moment as the log has it.
+pub(in crate::runtime) fn date(unix_ms: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
 }

@@ -3,7 +3,8 @@
 //! Invariants worth naming:
 //! - a certificate is checked as a whole before it is served, and one that is not fit never takes the place of one that is;
 //! - sessions that can be resumed are with the client (tickets), never here: memory does not grow with them;
-//! - a new certificate is for new handshakes; nobody who is connected notices.
+//! - a new certificate is for new handshakes; nobody who is connected notices;
+//! - a handshake that answers an authority's challenge (RFC 8737) is the end of its connection, and nobody else gets one.
 //!
 //! The protocols offered (ALPN) are one list, and the certificate is chosen in one place, which sees the names and the
 //! protocols that the client asks for.
@@ -13,6 +14,7 @@ pub(super) mod session;
 pub(super) mod watch;
 
 use std::cell::RefCell;
+use std::fmt::Debug;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -28,6 +30,9 @@ use session::{Bench, Session};
 /// The application protocols that are spoken, the preferred one first (RFC 7301).
 const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
 const HTTP2: &[u8] = b"h2";
+
+/// The protocol of a handshake by which an authority checks who answers at a host, and nothing else (tls-alpn-01; RFC 8737).
+const CHALLENGE_PROTOCOL: &[u8] = b"acme-tls/1";
 
 /// Tickets given with a TLS 1.3 handshake: a browser's next connection resumes with it, and gets another.
 const TICKETS: usize = 1;
@@ -53,30 +58,52 @@ impl Acceptor {
     }
 }
 
+/// The certificates that answer an authority's challenges.
+pub(in crate::runtime) trait AnswersChallenges: Debug + Send + Sync {
+    /// The one for this host, while an authority is expected there.
+    fn answer(&self, host: &str) -> Option<Arc<CertifiedKey>>;
+}
+
 /// The certificate that new handshakes are answered with.
-#[derive(Debug)]
-struct Served(RwLock<Arc<CertifiedKey>>);
+#[derive(Debug, Default)]
+pub(in crate::runtime) struct Served {
+    /// `None` until there is one: handshakes then fail.
+    current: RwLock<Option<Arc<CertifiedKey>>>,
+    challenges: Option<Arc<dyn AnswersChallenges>>,
+}
 
 impl Served {
-    fn replace(&self, key: Arc<CertifiedKey>) {
+    /// Nothing yet, but answers to challenges.
+    pub(in crate::runtime) fn with_challenges(challenges: Arc<dyn AnswersChallenges>) -> Self {
+        Self { current: RwLock::default(), challenges: Some(challenges) }
+    }
+
+    /// New handshakes are answered with this one.
+    pub(in crate::runtime) fn replace(&self, key: Arc<CertifiedKey>) {
         // Nobody panics with the lock in hand; and if so, what it guards is one pointer, which is whole.
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(key);
     }
 }
 
 impl ResolvesServerCert for Served {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let is_challenge = hello.alpn().is_some_and(|protocols| protocols.eq([CHALLENGE_PROTOCOL]));
+        match &self.challenges {
+            Some(challenges) if is_challenge => challenges.answer(hello.server_name()?),
+            _ => self.current.read().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
     }
 }
 
 /// What all shards serve with.
-fn configure(served: Arc<Served>) -> Result<ServerConfig, CertificateError> {
+pub(in crate::runtime) fn configure(served: Arc<Served>) -> Result<ServerConfig, CertificateError> {
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
     let builder =
         builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(CertificateError::Configuration)?;
+    // Last, so that whoever offers anything else as well gets that.
+    let challenge_protocol = served.challenges.is_some().then_some(CHALLENGE_PROTOCOL);
     let mut config = builder.with_no_client_auth().with_cert_resolver(served);
-    config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
+    config.alpn_protocols = PROTOCOLS.into_iter().chain(challenge_protocol).map(<[u8]>::to_vec).collect();
     // All suites are good; that one of them is chosen here, and not by who asks, is what audits look for.
     config.ignore_client_order = true;
     config.ticketer = Ticketer::new().map_err(CertificateError::Configuration)?;

@@ -21,7 +21,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use tracing::{debug, error};
 
-use super::HTTP2;
+use super::{CHALLENGE_PROTOCOL, HTTP2};
 use crate::hub::shard::Sent;
 use crate::limits::{
     READ_BYTES_MAX, TLS_INCOMING_BYTES_MAX, TLS_OUTGOING_BYTES_MAX, TLS_RECORD_BYTES_MAX,
@@ -107,6 +107,10 @@ impl Session {
     /// See [`Transport::is_handshaking`](super::super::transport::Transport::is_handshaking).
     pub(in crate::runtime) fn is_handshaking(&self) -> bool {
         matches!(self.state, State::Fresh | State::Handshaking)
+    }
+
+    fn is_challenge(&self) -> bool {
+        self.state == State::Open && self.tls.alpn_protocol() == Some(CHALLENGE_PROTOCOL)
     }
 
     /// Whether HTTP/2 was negotiated.
@@ -203,6 +207,8 @@ impl Session {
         match (opened, self.flush(socket)) {
             (_, Err(Gone)) => Read::End,
             (Err(Failed), _) => self.fail(socket),
+            // The authority has seen what it wanted to see, and nothing is spoken on this connection.
+            (Ok(_), _) if self.is_challenge() => self.fail(socket),
             (Ok(0), _) if self.peer_closed => Read::End,
             (Ok(count), _) => Read::Bytes(count),
         }

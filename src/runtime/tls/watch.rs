@@ -6,7 +6,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
@@ -44,7 +44,8 @@ impl Keeper {
     pub(in crate::runtime) fn open(files: Files) -> Result<Self, CertificateError> {
         let read = stamps(&files);
         let certificate = Certificate::read(&files, &default_provider(), clock::unix_ms())?;
-        let served = Arc::new(Served(RwLock::new(Arc::clone(&certificate.key))));
+        let served = Arc::new(Served::default());
+        served.replace(Arc::clone(&certificate.key));
         let config = Arc::new(configure(Arc::clone(&served))?);
         let next_look = Instant::now() + Duration::from_millis(CERTIFICATE_LOOK_MS);
         Ok(Self { files, certificate, served, config, read, seen: read, next_look, warned_ms: None })

@@ -1,21 +1,24 @@
 //! The generator: one thread, one epoll set, thousands of subscribers and a few publishers.
 //!
 //! A scenario drives it: it subscribes, publishes when it likes, and calls [`Engine::poll`] in between. Nothing here knows
-//! what is being measured.
+//! what is being measured. Over HTTP/2 the sockets are those of `shared`, and a subscriber has a stream of one.
+
+mod shared;
+mod subscriber;
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use crate::book::{Book, Reader};
+use crate::book::Book;
 use crate::net::{self, Connection, Interest, Poll};
 use crate::progress::Progress;
 use crate::publisher::{Answer, Publisher};
-use crate::wire::chunked::Chunked;
-use crate::wire::coding;
 use crate::wire::http::AnswerHead;
 use crate::wire::request::{Publication, Wire};
-use crate::wire::sse::Decoder;
+use shared::Shared;
+use subscriber::{Line, Phase, Subscriber};
+
+pub(crate) use subscriber::{Start, Subscription};
 
 /// Bytes read at once from a socket.
 const READ_BYTES: usize = 64 << 10;
@@ -25,54 +28,8 @@ const CONNECTING_MAX: usize = 128;
 const PATIENCE_NS: u64 = 5_000_000_000;
 /// Marks the key of a publisher in the epoll set.
 const PUBLISHER: u64 = 1 << 32;
-
-/// What to subscribe to, and what the book should expect of it.
-#[derive(Debug, Clone)]
-pub(crate) struct Subscription {
-    /// The topic selector.
-    pub(crate) selector: String,
-    /// Further selectors, which only a Mercure hub takes.
-    pub(crate) further: Vec<String>,
-    /// The token; `None`: anonymous.
-    pub(crate) token: Option<String>,
-    /// The streams of the book that it has a claim to.
-    pub(crate) streams: Range<u32>,
-    /// Checked, but not measured.
-    pub(crate) background: bool,
-    /// What it begins with.
-    pub(crate) start: Start,
-    /// `SO_RCVBUF`; `None`: the system's.
-    pub(crate) receive_bytes: Option<usize>,
-}
-
-/// What a subscriber begins with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Start {
-    /// What is published from now on.
-    Live,
-    /// Everything that the hub has, which is all that was published on its streams: its last event id is `earliest`.
-    Earliest,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Connecting,
-    Head,
-    Live { chunked: bool },
-    Closed,
-}
-
-struct Subscriber {
-    socket: Option<Connection>,
-    phase: Phase,
-    request: Vec<u8>,
-    head: Vec<u8>,
-    chunks: Chunked,
-    coding: Option<Box<coding::Decoder>>,
-    events: Decoder,
-    reader: Reader,
-    subscription: Subscription,
-}
+/// Marks the key of a shared connection.
+const SHARED: u64 = 1 << 33;
 
 /// The generator and its book.
 pub(crate) struct Engine {
@@ -81,6 +38,10 @@ pub(crate) struct Engine {
     progress: Progress,
     subscribers: Vec<Subscriber>,
     publishers: Vec<Publisher>,
+    /// Connections of HTTP/2.
+    shared: Vec<Shared>,
+    /// Those of the publishers, each for as many of them as share one.
+    publisher_homes: Vec<usize>,
     /// What is published on each stream, ready but for the stamp.
     publications: Vec<Publication>,
     /// Publishers whose last publication was answered.
@@ -108,6 +69,8 @@ impl Engine {
             publications: Vec::new(),
             subscribers: Vec::new(),
             publishers: Vec::new(),
+            shared: Vec::new(),
+            publisher_homes: Vec::new(),
             idle: VecDeque::new(),
             pending: 0,
             started: Instant::now(),
@@ -138,29 +101,20 @@ impl Engine {
         subscriptions: impl ExactSizeIterator<Item = Subscription>,
     ) -> Result<(), String> {
         self.progress.begin("subscribing", subscriptions.len() as u64);
+        // Over HTTP/2 neighbours do not share a connection: those that stall are to be beside those that do not.
+        let first = self.shared.len();
+        let connections =
+            self.wire.streams_per_connection.map_or(0, |streams| subscriptions.len().div_ceil(streams));
+        for _ in 0..connections {
+            self.start_shared(false)?;
+        }
         for (number, subscription) in subscriptions.enumerate() {
             self.progress.set(number as u64);
             while self.pending >= CONNECTING_MAX {
                 self.await_progress()?;
             }
-            let (streams, background) = (subscription.streams.clone(), subscription.background);
-            let (reader, events) = match subscription.start {
-                Start::Live => (self.book.join(streams, background), Decoder::default()),
-                Start::Earliest => {
-                    (self.book.join_from_start(streams, background), Decoder::after(b"earliest"))
-                }
-            };
-            self.subscribers.push(Subscriber {
-                socket: None,
-                phase: Phase::Closed,
-                request: Vec::new(),
-                head: Vec::new(),
-                chunks: Chunked::new(),
-                coding: None,
-                events,
-                reader,
-                subscription,
-            });
+            let home = first + number.checked_rem(connections).unwrap_or(0);
+            self.subscribers.push(Subscriber::new(subscription, home, &mut self.book));
             self.open(self.subscribers.len() - 1)?;
         }
         self.await_open()
@@ -174,38 +128,43 @@ impl Engine {
         Ok(())
     }
 
-    /// Drops the connection of a subscriber, if it has one, and comes back with its last event id.
+    /// Drops the stream of a subscriber, if it has one, and comes back with its last event id.
     pub(crate) fn reconnect(&mut self, number: usize) -> Result<(), String> {
-        self.close(number);
+        self.close(number)?;
         self.open(number)
     }
 
-    /// Drops the connection of a subscriber.
-    pub(crate) fn close(&mut self, number: usize) {
+    /// Drops the stream of a subscriber, and its connection unless that is shared.
+    fn close(&mut self, number: usize) -> Result<(), String> {
         let subscriber = &mut self.subscribers[number];
         if matches!(subscriber.phase, Phase::Connecting | Phase::Head) {
             self.pending -= 1;
         }
         subscriber.phase = Phase::Closed;
-        subscriber.socket = None;
-    }
-
-    /// Stops reading a subscriber's socket.
-    pub(crate) fn stall(&mut self, number: usize) -> Result<(), String> {
-        match &self.subscribers[number].socket {
-            Some(socket) => self.poll.remove(socket).map_err(|error| format!("epoll: {error}")),
-            None => Ok(()),
+        match std::mem::replace(&mut subscriber.line, Line::None) {
+            Line::Shared { connection, stream } => self.cancel(connection, stream),
+            Line::Own(_) | Line::None => Ok(()),
         }
     }
 
-    /// Reads a stalled subscriber's socket again.
+    /// Stops reading a subscriber's stream.
+    pub(crate) fn stall(&mut self, number: usize) -> Result<(), String> {
+        match &self.subscribers[number].line {
+            Line::Own(socket) => self.poll.remove(socket).map_err(|error| format!("epoll: {error}")),
+            Line::Shared { connection, stream } => self.stall_stream(*connection, *stream, true),
+            Line::None => Ok(()),
+        }
+    }
+
+    /// Reads a stalled subscriber's stream again.
     pub(crate) fn resume(&mut self, number: usize) -> Result<(), String> {
-        match &self.subscribers[number].socket {
-            Some(socket) => self
+        match &self.subscribers[number].line {
+            Line::Own(socket) => self
                 .poll
                 .add(socket, number as u64, Interest::Read)
                 .map_err(|error| format!("epoll: {error}")),
-            None => Ok(()),
+            Line::Shared { connection, stream } => self.stall_stream(*connection, *stream, false),
+            Line::None => Ok(()),
         }
     }
 
@@ -218,11 +177,18 @@ impl Engine {
         self.publications.push(publication);
     }
 
-    /// Adds a publisher on a connection of its own.
+    /// Adds a publisher on a connection of its own, or on one that publishers share.
     pub(crate) fn add_publisher(&mut self) -> Result<(), String> {
         let number = self.publishers.len();
         self.publishers.push(Publisher::new(self.wire.publishers(), self.wire.tls.clone()));
-        self.connect_publisher(number)?;
+        match self.wire.streams_per_connection {
+            None => self.connect_publisher(number)?,
+            Some(streams) if number.is_multiple_of(streams) => {
+                let home = self.start_shared(true)?;
+                self.publisher_homes.push(home);
+            }
+            Some(_) => {}
+        }
         self.idle.push_back(number);
         Ok(())
     }
@@ -277,9 +243,16 @@ impl Engine {
     /// The order of a stream is promised to nobody unless each of its updates waits for the answer to the one before: a
     /// stream belongs to one publisher.
     pub(crate) fn publish(&mut self, publisher: usize, stream: u32, due_ns: u64) -> Result<(), String> {
-        self.connect_publisher(publisher)?;
+        if self.wire.streams_per_connection.is_none() {
+            self.connect_publisher(publisher)?;
+        }
         let stamp = self.book.publish(stream, due_ns);
-        self.publishers[publisher].send(self.publications[stream as usize].stamped(&stamp), stamp)
+        self.publications[stream as usize].stamp(&stamp);
+        self.publishers[publisher].begin(stamp);
+        match self.wire.streams_per_connection {
+            None => self.publishers[publisher].send(self.publications[stream as usize].request()),
+            Some(streams) => self.publish_shared(publisher, stream, streams),
+        }
     }
 
     /// Handles what is ready, waiting for it until `deadline_ns` of the run's clock at most.
@@ -289,7 +262,9 @@ impl Engine {
         keys.clear();
         self.poll.wait(Some(timeout), &mut keys).map_err(|error| format!("epoll: {error}"))?;
         for &key in &keys {
-            if key & PUBLISHER != 0 {
+            if key & SHARED != 0 {
+                self.shared_ready((key ^ SHARED) as usize)?;
+            } else if key & PUBLISHER != 0 {
                 self.publisher_ready((key ^ PUBLISHER) as usize)?;
             } else {
                 self.subscriber_ready(key as usize)?;
@@ -343,6 +318,9 @@ impl Engine {
     }
 
     fn open(&mut self, number: usize) -> Result<(), String> {
+        if self.wire.streams_per_connection.is_some() {
+            return self.open_stream(number);
+        }
         let subscriber = &mut self.subscribers[number];
         let Subscription { selector, further, token, receive_bytes, .. } = &subscriber.subscription;
         let address = self.wire.subscribers();
@@ -351,11 +329,8 @@ impl Engine {
         self.poll.add(&socket, number as u64, Interest::Write).map_err(|error| format!("epoll: {error}"))?;
         subscriber.request =
             self.wire.subscription(selector, further, token.as_deref(), subscriber.events.id());
-        subscriber.events.restart();
-        subscriber.chunks = Chunked::new();
-        subscriber.coding = None;
-        subscriber.head.clear();
-        subscriber.socket = Some(socket);
+        subscriber.restart();
+        subscriber.line = Line::Own(socket);
         subscriber.phase = Phase::Connecting;
         self.pending += 1;
         Ok(())
@@ -372,22 +347,27 @@ impl Engine {
     }
 
     fn publisher_ready(&mut self, number: usize) -> Result<(), String> {
-        let publisher = &mut self.publishers[number];
-        let Some(answer) = publisher.ready()? else { return Ok(()) };
-        let stamp = publisher.answered();
+        if let Some(answer) = self.publishers[number].ready()? {
+            self.answered(number, answer);
+        }
+        Ok(())
+    }
+
+    /// Books the answer to the publication of a publisher, which is idle then.
+    fn answered(&mut self, publisher: usize, answer: Answer) {
+        let stamp = self.publishers[publisher].answered();
         if answer == Answer::Refused {
             self.book.refuse(stamp.stream, stamp.sequence);
         }
         let now = self.now_ns();
         self.book.times.answer.saturating_record(now.saturating_sub(stamp.due_ns));
-        self.idle.push_back(number);
-        Ok(())
+        self.idle.push_back(publisher);
     }
 
     fn subscriber_ready(&mut self, number: usize) -> Result<(), String> {
         // An event of a connection that was replaced within the same batch finds its successor or nothing.
         let subscriber = &mut self.subscribers[number];
-        let Some(socket) = &mut subscriber.socket else { return Ok(()) };
+        let Line::Own(socket) = &mut subscriber.line else { return Ok(()) };
         if subscriber.phase == Phase::Connecting {
             socket.established().map_err(|error| format!("connection {number}: {error}"))?;
             // A request head fits any fresh socket buffer.
@@ -414,19 +394,8 @@ impl Engine {
             Phase::Head => {
                 subscriber.head.extend_from_slice(&self.buffer[..bytes]);
                 let Some(head) = AnswerHead::parse(&subscriber.head)? else { return Ok(()) };
-                if head.status != 200 {
-                    return Err(format!("a subscription was answered with status {}", head.status));
-                }
-                if !head.is_event_stream {
-                    return Err(
-                        "a subscription was answered with something else than text/event-stream".into()
-                    );
-                }
+                subscriber.open(&head)?;
                 self.pending -= 1;
-                subscriber.phase = Phase::Live { chunked: head.chunked };
-                if let Some(coding) = head.coding {
-                    subscriber.coding = Some(Box::new(coding::Decoder::new(coding)?));
-                }
                 let mut bytes = std::mem::take(&mut subscriber.head);
                 bytes.drain(..head.bytes);
                 subscriber.read(&bytes, now_ns, &mut self.book)
@@ -444,38 +413,9 @@ impl Engine {
     fn ended(&mut self, number: usize) -> Result<(), String> {
         let subscriber = &self.subscribers[number];
         if subscriber.phase == Phase::Head {
-            return Err(format!("connection {number} was closed instead of answered"));
+            return Err(format!("subscription {number} was broken off instead of answered"));
         }
         self.book.disconnect();
-        self.close(number);
-        Ok(())
-    }
-}
-
-impl Subscriber {
-    fn read(&mut self, bytes: &[u8], now_ns: u64, book: &mut Book) -> Result<(), &'static str> {
-        let mut input = bytes;
-        if self.phase == (Phase::Live { chunked: false }) {
-            return self.read_events(input, now_ns, book);
-        }
-        while let Some(data) = self.chunks.next(&mut input).map_err(|_| "the chunks are malformed")? {
-            self.read_events(data, now_ns, book)?;
-        }
-        Ok(())
-    }
-
-    fn read_events(&mut self, data: &[u8], now_ns: u64, book: &mut Book) -> Result<(), &'static str> {
-        let decoded;
-        let mut data = match &mut self.coding {
-            None => data,
-            Some(decoder) => {
-                decoded = decoder.decode(data).map_err(|_| "the coding is malformed")?;
-                &decoded
-            }
-        };
-        while self.events.next(&mut data).map_err(|_| "an event is too long")? {
-            book.deliver(&self.reader, self.events.data(), now_ns);
-        }
-        Ok(())
+        self.close(number)
     }
 }

@@ -1,0 +1,147 @@
+//! One subscriber: what it asked for, where its stream stands, and how the bytes of it become deliveries.
+
+use std::ops::Range;
+
+use crate::book::{Book, Reader};
+use crate::net::Connection;
+use crate::wire::chunked::Chunked;
+use crate::wire::coding;
+use crate::wire::http::AnswerHead;
+use crate::wire::sse::Decoder;
+
+/// What to subscribe to, and what the book should expect of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscription {
+    /// The topic selector.
+    pub(crate) selector: String,
+    /// Further selectors, which only a Mercure hub takes.
+    pub(crate) further: Vec<String>,
+    /// The token; `None`: anonymous.
+    pub(crate) token: Option<String>,
+    /// The streams of the book that it has a claim to.
+    pub(crate) streams: Range<u32>,
+    /// Checked, but not measured.
+    pub(crate) background: bool,
+    /// What it begins with.
+    pub(crate) start: Start,
+    /// `SO_RCVBUF`; `None`: the system's. On a shared connection it is the window of the stream that is small instead.
+    pub(crate) receive_bytes: Option<usize>,
+}
+
+/// What a subscriber begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// What is published from now on.
+    Live,
+    /// Everything that the hub has, which is all that was published on its streams: its last event id is `earliest`.
+    Earliest,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its own connection is being established.
+    Connecting,
+    /// The head of the answer is awaited.
+    Head,
+    /// The stream is open.
+    Live { chunked: bool },
+    /// There is none.
+    Closed,
+}
+
+/// What a stream comes through.
+pub(super) enum Line {
+    /// Nothing, while it is closed.
+    None,
+    /// A connection of its own.
+    Own(Connection),
+    /// A stream of a shared connection, which has this number there.
+    Shared { connection: usize, stream: u32 },
+}
+
+pub(super) struct Subscriber {
+    pub(super) line: Line,
+    /// The shared connection on which it opens its streams, over HTTP/2.
+    pub(super) home: usize,
+    pub(super) phase: Phase,
+    pub(super) request: Vec<u8>,
+    pub(super) head: Vec<u8>,
+    pub(super) chunks: Chunked,
+    coding: Option<Box<coding::Decoder>>,
+    pub(super) events: Decoder,
+    reader: Reader,
+    pub(super) subscription: Subscription,
+}
+
+impl Subscriber {
+    /// A subscriber that the book knows, and that has no stream yet.
+    pub(super) fn new(subscription: Subscription, home: usize, book: &mut Book) -> Self {
+        let (streams, background) = (subscription.streams.clone(), subscription.background);
+        let (reader, events) = match subscription.start {
+            Start::Live => (book.join(streams, background), Decoder::default()),
+            Start::Earliest => (book.join_from_start(streams, background), Decoder::after(b"earliest")),
+        };
+        Self {
+            line: Line::None,
+            home,
+            phase: Phase::Closed,
+            request: Vec::new(),
+            head: Vec::new(),
+            chunks: Chunked::new(),
+            coding: None,
+            events,
+            reader,
+            subscription,
+        }
+    }
+
+    /// Forgets all of its last stream but the last event id.
+    pub(super) fn restart(&mut self) {
+        self.events.restart();
+        self.chunks = Chunked::new();
+        self.coding = None;
+        self.head.clear();
+    }
+
+    /// Takes the head of its answer: the stream is open.
+    pub(super) fn open(&mut self, head: &AnswerHead) -> Result<(), String> {
+        if head.status != 200 {
+            return Err(format!("a subscription was answered with status {}", head.status));
+        }
+        if !head.is_event_stream {
+            return Err("a subscription was answered with something else than text/event-stream".into());
+        }
+        self.phase = Phase::Live { chunked: head.chunked };
+        if let Some(coding) = head.coding {
+            self.coding = Some(Box::new(coding::Decoder::new(coding)?));
+        }
+        Ok(())
+    }
+
+    /// Delivers what these bytes of its stream complete.
+    pub(super) fn read(&mut self, bytes: &[u8], now_ns: u64, book: &mut Book) -> Result<(), &'static str> {
+        let mut input = bytes;
+        if self.phase == (Phase::Live { chunked: false }) {
+            return self.read_events(input, now_ns, book);
+        }
+        while let Some(data) = self.chunks.next(&mut input).map_err(|_| "the chunks are malformed")? {
+            self.read_events(data, now_ns, book)?;
+        }
+        Ok(())
+    }
+
+    fn read_events(&mut self, data: &[u8], now_ns: u64, book: &mut Book) -> Result<(), &'static str> {
+        let decoded;
+        let mut data = match &mut self.coding {
+            None => data,
+            Some(decoder) => {
+                decoded = decoder.decode(data).map_err(|_| "the coding is malformed")?;
+                &decoded
+            }
+        };
+        while self.events.next(&mut data).map_err(|_| "an event is too long")? {
+            book.deliver(&self.reader, self.events.data(), now_ns);
+        }
+        Ok(())
+    }
+}

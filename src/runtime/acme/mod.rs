@@ -1,0 +1,367 @@
+//! Certificates by themselves (`ACME_HOSTS`): ordered from an authority (RFC 8555), stored, served, and renewed in time.
+//!
+//! [`Acme::open`] reads what is stored, so that a restart serves at once; [`Desk::run`] is a thread that orders. It runs a tokio
+//! of its own, since that is what the crate for the protocol runs on: no shard ever meets it, and what crosses are a
+//! pointer to the certificate and the answers to challenges. Invariants worth naming:
+//! - the certificate that is served stays until there is a new one that is checked, and stored where the disk allows it;
+//! - a try that fails is one warning, and the pause behind it grows: nothing here asks an authority in a loop;
+//! - without a certificate handshakes fail, and nothing else does: the hub is ready, and serves with the first that arrives.
+//!
+//! Deliberately absent: wildcards (they need dns-01), hubs that share a folder, revocation.
+
+mod challenges;
+mod client;
+mod order;
+mod plain;
+mod schedule;
+mod store;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::client::verify_server_name;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::ServerName;
+use rustls::server::ParsedCertificate;
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+pub use client::TrustError;
+pub use store::StoreError;
+
+use super::aside::Aside;
+use super::clock;
+use super::https::Trust;
+use super::tls::certificate::{Certificate, CertificateError, Files, date};
+use super::tls::{Served, configure};
+use crate::limits::{ACME_LOOK_MS, ACME_TRY_MS};
+use challenges::Challenges;
+use client::read_trust;
+use order::{Orders, TryError};
+use plain::Site;
+use schedule::{next_renewal_ms, pause_ms, renewal_ms};
+use store::Store;
+
+/// What is ordered, and from whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeSettings {
+    /// `ACME_HOSTS`: names in ASCII and lower case; not empty.
+    pub hosts: Vec<String>,
+    /// `ACME_CERT_DIR`.
+    pub folder: PathBuf,
+    /// `ACME_DIRECTORY_URL`.
+    pub directory_url: String,
+    /// `ACME_EMAIL`.
+    pub email: Option<String>,
+    /// `ACME_CA_FILE`.
+    pub ca_file: Option<PathBuf>,
+    /// `ACME_HTTP_ADDR`; `None` when nobody is to listen there.
+    pub http_address: Option<SocketAddr>,
+}
+
+/// Why certificates cannot be kept.
+#[derive(Debug)]
+pub enum AcmeError {
+    /// The folder cannot be used.
+    Store(StoreError),
+    /// `ACME_CA_FILE` cannot be used.
+    Trust(TrustError),
+    /// rustls refuses its own configuration.
+    Configuration(CertificateError),
+}
+
+impl fmt::Display for AcmeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Trust(error) => error.fmt(f),
+            Self::Configuration(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AcmeError {}
+
+/// The certificates of a hub, as its other threads know them.
+pub(super) struct Acme {
+    config: Arc<ServerConfig>,
+    wishes: Arc<Wishes>,
+    /// Until its thread has it.
+    desk: Option<Desk>,
+}
+
+/// What other threads want of the desk.
+#[derive(Default)]
+struct Wishes {
+    /// A pause is over.
+    hurry: Notify,
+    stop: Notify,
+}
+
+/// Who orders certificates.
+pub(super) struct Desk {
+    settings: AcmeSettings,
+    store: Store,
+    trust: Trust,
+    challenges: Arc<Challenges>,
+    provider: CryptoProvider,
+    served: Arc<Served>,
+    wishes: Arc<Wishes>,
+    /// What is served.
+    certificate: Option<Certificate>,
+    /// Whether it names every host.
+    is_for_all: bool,
+    /// Whether somebody listens for http-01.
+    has_http: bool,
+    by_http: HashSet<String>,
+}
+
+impl Acme {
+    /// Reads what is stored.
+    ///
+    /// # Errors
+    /// [`AcmeError`]: nothing could be stored, or nobody could be trusted. A certificate that cannot be served is none.
+    pub(super) fn open(settings: &AcmeSettings) -> Result<Self, AcmeError> {
+        let store = Store::open(&settings.folder, &settings.directory_url).map_err(AcmeError::Store)?;
+        let trust = read_trust(settings.ca_file.as_deref()).map_err(AcmeError::Trust)?;
+        let challenges = Arc::new(Challenges::default());
+        let served = Arc::new(Served::with_challenges(Arc::clone(&challenges) as _));
+        let config = configure(Arc::clone(&served)).map_err(AcmeError::Configuration)?;
+        let wishes = Arc::new(Wishes::default());
+        let mut desk = Desk {
+            settings: settings.clone(),
+            store,
+            trust,
+            challenges,
+            provider: default_provider(),
+            served,
+            wishes: Arc::clone(&wishes),
+            certificate: None,
+            is_for_all: false,
+            has_http: false,
+            by_http: HashSet::new(),
+        };
+        desk.read_stored().map_err(AcmeError::Store)?;
+        Ok(Self { config: Arc::new(config), wishes, desk: Some(desk) })
+    }
+
+    /// What the shards serve with.
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// What its thread runs, once.
+    pub(super) fn take_desk(&mut self) -> Option<Desk> {
+        self.desk.take()
+    }
+
+    /// A try that is due after a failure is made at once.
+    pub(super) fn hurry(&self) {
+        self.wishes.hurry.notify_one();
+    }
+
+    /// The thread ends.
+    pub(super) fn stop(&self) {
+        self.wishes.stop.notify_one();
+    }
+}
+
+impl Desk {
+    /// Keeps the certificate until it is told to stop.
+    pub(super) fn run(mut self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime: Runtime = runtime.unwrap_or_else(|error| panic!("no runtime for certificates: {error}"));
+        let wishes = Arc::clone(&self.wishes);
+        runtime.block_on(async {
+            tokio::select! {
+                () = wishes.stop.notified() => {}
+                () = self.keep() => {}
+            }
+        });
+        // A name that is being looked up has a thread, which nobody waits for.
+        runtime.shutdown_background();
+    }
+
+    /// Listens for plain HTTP, which is served by a thread of its own; without it there is tls-alpn-01 alone.
+    pub(super) fn listen(&mut self) -> Option<(Aside, Site)> {
+        let address = self.settings.http_address?;
+        match Aside::open(address) {
+            Ok((address, aside)) => {
+                info!(%address, "plain HTTP is redirected to HTTPS");
+                self.has_http = true;
+                let (hosts, challenges) = (self.settings.hosts.clone(), Arc::clone(&self.challenges));
+                Some((aside, Site { hosts, challenges }))
+            }
+            Err(error) => {
+                warn!(
+                    "cannot listen on {address} for plain HTTP (ACME_HTTP_ADDR): {error}; it is not redirected to HTTPS, and \
+                     certificates are obtained by tls-alpn-01 alone"
+                );
+                None
+            }
+        }
+    }
+
+    /// Orders whenever it is time to, for ever.
+    async fn keep(&mut self) {
+        if self.certificate.is_none() {
+            warn!(
+                hosts = self.settings.hosts.join(","),
+                "there is no certificate yet: until there is, handshakes fail"
+            );
+        }
+        let held = self.certificate.as_ref().filter(|_| self.is_for_all);
+        let mut due_ms = held.map_or(0, |held| renewal_ms(held.begins_ms, held.expires_ms, self.chance()));
+        let mut failures = 0;
+        loop {
+            self.wait_until(due_ms, failures > 0).await;
+            match self.renew().await {
+                Ok(expires_ms) => {
+                    failures = 0;
+                    due_ms = self.next_due_ms();
+                    info!(
+                        hosts = self.settings.hosts.join(","),
+                        expires = date(expires_ms),
+                        renewal = date(due_ms),
+                        "new connections get a new certificate"
+                    );
+                }
+                Err(error) => {
+                    failures += 1;
+                    let pause_ms = pause_ms(failures, error.failure(), self.chance());
+                    due_ms = clock::unix_ms().saturating_add(pause_ms);
+                    self.warn(&error, pause_ms);
+                }
+            }
+        }
+    }
+
+    /// One try; answers when the new certificate expires, in milliseconds since the Unix epoch.
+    async fn renew(&mut self) -> Result<u64, TryError> {
+        let mut orders = Orders {
+            settings: &self.settings,
+            store: &self.store,
+            trust: &self.trust,
+            challenges: &self.challenges,
+            provider: &self.provider,
+            has_http: self.has_http,
+            by_http: &mut self.by_http,
+        };
+        let obtained = timeout(Duration::from_millis(ACME_TRY_MS), orders.obtain()).await;
+        let pem = obtained.unwrap_or(Err(TryError::TimedOut))?;
+        let files = self.files();
+        let parsed =
+            Certificate::parse(&files, pem.as_bytes(), pem.as_bytes(), &self.provider, clock::unix_ms());
+        let certificate = parsed.map_err(TryError::Unfit)?;
+        if let Some(host) = self.unnamed(&certificate) {
+            return Err(TryError::WrongName(host.to_owned()));
+        }
+        // It is served all the same: the hub may run longer than the disk is full.
+        if let Err(error) = self.store.write(self.store.certificate(), pem.as_bytes()) {
+            error!("the new certificate is served, but not stored: {error}");
+        }
+        let expires_ms = certificate.expires_ms;
+        self.is_for_all = true;
+        self.serve(certificate);
+        Ok(expires_ms)
+    }
+
+    fn read_stored(&mut self) -> Result<(), StoreError> {
+        let path = self.store.certificate();
+        let Some(pem) = self.store.read(path)? else { return Ok(()) };
+        match Certificate::parse(&self.files(), &pem, &pem, &self.provider, clock::unix_ms()) {
+            Ok(certificate) => {
+                let unnamed = self.unnamed(&certificate);
+                if let Some(host) = unnamed {
+                    info!(host, "the stored certificate is not for every host; a new one is ordered");
+                }
+                self.is_for_all = unnamed.is_none();
+                // It is right for the others until there is a new one.
+                self.serve(certificate);
+            }
+            Err(error) => warn!("{error}; a new certificate is ordered"),
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, certificate: Certificate) {
+        self.served.replace(Arc::clone(&certificate.key));
+        self.certificate = Some(certificate);
+    }
+
+    /// The certificate and its key, which are one file.
+    fn files(&self) -> Files {
+        let path = self.store.certificate().to_owned();
+        Files { certificate: path.clone(), key: path }
+    }
+
+    /// A host that the certificate does not name.
+    fn unnamed(&self, certificate: &Certificate) -> Option<&str> {
+        let first = certificate.key.cert.first();
+        let parsed = first.and_then(|der| ParsedCertificate::try_from(der).ok());
+        let names = |host: &str| {
+            let name = ServerName::try_from(host).ok();
+            name.zip(parsed.as_ref()).is_some_and(|(name, parsed)| verify_server_name(parsed, &name).is_ok())
+        };
+        self.settings.hosts.iter().map(String::as_str).find(|host| !names(host))
+    }
+
+    /// When a certificate that was given now is renewed, in milliseconds since the Unix epoch.
+    fn next_due_ms(&self) -> u64 {
+        let now_ms = clock::unix_ms();
+        let held = self.certificate.as_ref();
+        held.map_or(now_ms, |held| next_renewal_ms(held.begins_ms, held.expires_ms, now_ms, self.chance()))
+    }
+
+    /// A number from 0 to 1 that other hubs do not have.
+    fn chance(&self) -> f64 {
+        let mut bytes = [0; 4];
+        // Without chance everything is on time.
+        let _ = self.provider.secure_random.fill(&mut bytes);
+        f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX)
+    }
+
+    /// Waits for a moment in milliseconds since the Unix epoch; or, behind a failure, for somebody who says that all is well.
+    async fn wait_until(&self, due_ms: u64, may_hurry: bool) {
+        loop {
+            let left_ms = due_ms.saturating_sub(clock::unix_ms());
+            if left_ms == 0 {
+                return;
+            }
+            let slice = Duration::from_millis(left_ms.min(ACME_LOOK_MS));
+            if timeout(slice, self.wishes.hurry.notified()).await.is_ok() {
+                if may_hurry {
+                    return;
+                }
+                info!(renewal = date(due_ms), "the certificate is not due yet");
+            }
+        }
+    }
+
+    /// The one warning of a try that failed.
+    fn warn(&self, error: &TryError, pause_ms: u64) {
+        let now_ms = clock::unix_ms();
+        let state = match &self.certificate {
+            Some(_) if !self.is_for_all => "the certificate stays, which is not for every host".to_owned(),
+            Some(held) if held.expires_ms > now_ms => {
+                format!("the certificate stays, which expires at {}", date(held.expires_ms))
+            }
+            Some(held) => format!("the certificate expired at {}: clients refuse it", date(held.expires_ms)),
+            None => "there is none yet, and handshakes fail".to_owned(),
+        };
+        let pause = humantime::format_duration(Duration::from_secs(pause_ms / 1_000));
+        warn!(
+            "no certificate for {} from {}: {error}; {state}; next try in {pause}",
+            self.settings.hosts.join(", "),
+            self.settings.directory_url,
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! Plain HTTP beside the hub (`ACME_HTTP_ADDR`): the answers to http-01 challenges, and the way to HTTPS for everything else.
+//!
+//! Invariant: it redirects to no host but those of `ACME_HOSTS`, and there to the port of HTTPS, where an authority looks, too,
+//! whatever the port is that the hub itself has behind a forward or in a container.
+
+use std::sync::Arc;
+
+use percent_encoding::{CONTROLS, utf8_percent_encode};
+
+use super::challenges::{Challenges, HTTP_PATH};
+use crate::http::request::{Method, Request};
+use crate::http::response::{HeaderValue, Response};
+use crate::http::status::Status;
+use crate::runtime::aside::Aside;
+
+/// What is to be found there.
+pub(in crate::runtime) struct Site {
+    /// `ACME_HOSTS`.
+    pub(super) hosts: Vec<String>,
+    pub(super) challenges: Arc<Challenges>,
+}
+
+impl Site {
+    /// Answers whoever connects, for ever.
+    pub(in crate::runtime) fn serve(&self, aside: Aside) {
+        aside.run(|request| self.answer(request));
+    }
+
+    fn answer(&self, request: &Request<'_>) -> Response {
+        if let Some(token) = request.path.strip_prefix(HTTP_PATH) {
+            return match (self.challenges.text(token), request.method) {
+                (None, _) => Response::status_only(Status::NotFound),
+                (Some(text), Method::Get | Method::Head) => Response::text(Status::Ok, text),
+                (Some(_), _) => Response::method_not_allowed("GET, HEAD"),
+            };
+        }
+        let host = request.host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
+        let host = host.map(str::to_ascii_lowercase).filter(|host| self.hosts.contains(host));
+        let Some(host) = host.filter(|_| request.path.starts_with('/')) else {
+            return Response::bad_request(&"Bad Request: this host is not served here");
+        };
+        let query = request.query.map_or_else(String::new, |query| format!("?{query}"));
+        let target = format!("{}{query}", request.path);
+        let target = utf8_percent_encode(&target, CONTROLS);
+        match HeaderValue::parse(format!("https://{host}{target}")) {
+            Ok(location) => {
+                let mut response = Response::status_only(Status::PermanentRedirect);
+                response.append("Location", location);
+                response
+            }
+            Err(_) => Response::status_only(Status::BadRequest),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "plain_tests.rs"]
+mod tests;

@@ -1,0 +1,202 @@
+//! What outlives the hub, in `ACME_CERT_DIR`: for each authority the account, and the certificate with its key.
+//!
+//! Invariants worth naming:
+//! - nobody but the hub's user can read the folder or a file of it;
+//! - a file is replaced as a whole, and is on the disk before the hub relies on it;
+//! - a certificate and its key are one file (PEM), so they never part;
+//! - what was given by one authority is never taken for that of another: their files have names of their own.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use tracing::warn;
+
+use crate::limits::CERTIFICATE_FILE_BYTES_MAX;
+
+const FOLDER_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+/// The bits that let others in.
+const OTHERS: u32 = 0o077;
+const ACCOUNT: &str = "account-";
+const CERTIFICATE: &str = "certificate-";
+const NEXT: &str = "next";
+/// Of an authority's URL in the name of a file, which may have 255 bytes.
+const NAME_BYTES_MAX: usize = 200;
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub(super) struct Store {
+    folder: PathBuf,
+    account: PathBuf,
+    certificate: PathBuf,
+}
+
+/// Why the folder cannot be used. The text names it.
+#[derive(Debug)]
+pub enum StoreError {
+    /// It cannot be made.
+    Unmade(PathBuf, io::Error),
+    /// A file cannot be read.
+    Unreadable(PathBuf, io::Error),
+    /// A file cannot be written.
+    Unwritable(PathBuf, io::Error),
+    /// Others can read it, and other things are in it; its mode.
+    Open(PathBuf, u32),
+    /// Others can read it, and it cannot be changed.
+    NotOurs(PathBuf, io::Error),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unmade(path, error) => {
+                write!(f, "the folder {} (ACME_CERT_DIR) cannot be made: {error}", path.display())
+            }
+            Self::Unreadable(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
+            Self::Unwritable(path, error) => write!(f, "{} cannot be written: {error}", path.display()),
+            Self::Open(path, mode) => {
+                let path = path.display();
+                write!(
+                    f,
+                    "the folder {path} (ACME_CERT_DIR) is open to others (mode {mode:03o}) and holds other things; it is to \
+                     hold private keys: name a folder of its own, or `chmod 700 {path}`"
+                )
+            }
+            Self::NotOurs(path, error) => {
+                let path = path.display();
+                write!(f, "{path} (ACME_CERT_DIR) is open to others, and its mode cannot be changed: {error}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl Store {
+    /// Makes the folder where there is none, and closes it to others where it holds nothing else.
+    ///
+    /// # Errors
+    /// It is open to others and stays so, or it cannot be made, or nothing can be written in it.
+    pub(super) fn open(folder: &Path, directory_url: &str) -> Result<Self, StoreError> {
+        let authority = file_name(directory_url);
+        let store = Self {
+            folder: folder.to_owned(),
+            account: folder.join(format!("{ACCOUNT}{authority}.json")),
+            certificate: folder.join(format!("{CERTIFICATE}{authority}.pem")),
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(FOLDER_MODE)
+            .create(folder)
+            .map_err(|error| StoreError::Unmade(folder.to_owned(), error))?;
+        store.close_folder()?;
+        store.check_writable()?;
+        Ok(store)
+    }
+
+    /// Where the certificate is, and its key.
+    pub(super) fn certificate(&self) -> &Path {
+        &self.certificate
+    }
+
+    /// Where the account is.
+    pub(super) fn account(&self) -> &Path {
+        &self.account
+    }
+
+    /// Whether anything can be written: to be known before an authority is asked, since it counts what it gives.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub(super) fn check_writable(&self) -> Result<(), StoreError> {
+        let path = self.folder.join(NEXT);
+        // As much as a certificate takes: an empty file can be made on a disk that is full.
+        let written = self.write_next(&path, &[b'\n'; 16 << 10]).and_then(|()| fs::remove_file(&path));
+        written.map_err(|error| StoreError::Unwritable(path, error))
+    }
+
+    /// Reads a file of this folder; nothing when it is not there. One that is open to others is closed.
+    ///
+    /// # Errors
+    /// It cannot be read, or is larger than [`CERTIFICATE_FILE_BYTES_MAX`].
+    pub(super) fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+        let unreadable = |error| StoreError::Unreadable(path.to_owned(), error);
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let mode = file.metadata().map_err(unreadable)?.mode();
+        if mode & OTHERS != 0 {
+            let mode = mode & 0o777;
+            file.set_permissions(Permissions::from_mode(FILE_MODE))
+                .map_err(|error| StoreError::NotOurs(path.to_owned(), error))?;
+            warn!(
+                "{} was open to others (mode {mode:03o}) and is not any more: the key in it may be known",
+                path.display()
+            );
+        }
+        let mut bytes = Vec::new();
+        file.take(CERTIFICATE_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() as u64 > CERTIFICATE_FILE_BYTES_MAX {
+            return Err(unreadable(io::ErrorKind::FileTooLarge.into()));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Replaces a file of this folder; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// It cannot be written, and is as it was.
+    pub(super) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let next = self.folder.join(NEXT);
+        let written = self.write_next(&next, bytes).and_then(|()| fs::rename(&next, path));
+        let written = written.and_then(|()| File::open(&self.folder)?.sync_all());
+        written.map_err(|error| StoreError::Unwritable(path.to_owned(), error))
+    }
+
+    fn write_next(&self, next: &Path, bytes: &[u8]) -> io::Result<()> {
+        match fs::remove_file(next) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(next)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+
+    fn close_folder(&self) -> Result<(), StoreError> {
+        let folder = &self.folder;
+        let unreadable = |error| StoreError::Unreadable(folder.clone(), error);
+        let mode = fs::metadata(folder).map_err(unreadable)?.mode() & 0o777;
+        if mode & OTHERS == 0 {
+            return Ok(());
+        }
+        // A folder that somebody made for this. Any other, such as /tmp or /, is not ours to close.
+        for entry in fs::read_dir(folder).map_err(unreadable)? {
+            let name = entry.map_err(unreadable)?.file_name();
+            let is_ours = name.to_str().is_some_and(|name| {
+                name == NEXT || name.starts_with(ACCOUNT) || name.starts_with(CERTIFICATE)
+            });
+            if !is_ours {
+                return Err(StoreError::Open(folder.clone(), mode));
+            }
+        }
+        fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE))
+            .map_err(|error| StoreError::NotOurs(folder.clone(), error))
+    }
+}
+
+/// The URL of an authority without its scheme, as a name of a file.
+fn file_name(directory_url: &str) -> String {
+    let name = directory_url.strip_prefix("https://").unwrap_or(directory_url);
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_');
+    name.chars().take(NAME_BYTES_MAX).map(|letter| if is_plain(letter) { letter } else { '-' }).collect()
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

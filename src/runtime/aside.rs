@@ -1,0 +1,190 @@
+//! Listeners beside the hub's own, for the few who ask for something short: metrics (`METRICS_ADDR`), and plain HTTP beside
+//! certificates by themselves (`ACME_HTTP_ADDR`). Each is a thread of its own, with no more than one answer for each connection.
+//!
+//! Invariants worth naming:
+//! - the thread waits for nobody: sockets do not block, and one poll(2) looks at all of them;
+//! - a connection is over within [`ASIDE_MS`], and there are [`ASIDE_CONNECTIONS_MAX`] at most: for one more the oldest is closed,
+//!   so that nobody who is slow keeps others out.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::debug;
+
+use super::{clock, listener};
+use crate::http::connection::{Connection, Event};
+use crate::http::date::HttpDate;
+use crate::http::request::{Method, Request, Version};
+use crate::http::response::{Http1, Response};
+use crate::limits::{ACCEPT_PAUSE_MS, ASIDE_CONNECTIONS_MAX, ASIDE_MS, LINGER_BYTES_MAX};
+
+const BUFFER_BYTES: usize = 4 << 10;
+
+/// The listening socket, and who is connected.
+pub(super) struct Aside {
+    socket: TcpListener,
+    /// Accepting failed; it is tried again at this moment.
+    paused_until: Option<Instant>,
+    /// Oldest first.
+    peers: VecDeque<Peer>,
+}
+
+/// One connection.
+struct Peer {
+    socket: TcpStream,
+    until: Instant,
+    stage: Stage,
+}
+
+enum Stage {
+    Asking(Box<Connection>),
+    Answering {
+        bytes: Vec<u8>,
+        sent: usize,
+    },
+    /// The answer is sent. Closed with unread bytes, the kernel would reset the connection, and the answer could be lost.
+    Leaving {
+        bytes_left: usize,
+    },
+}
+
+impl Aside {
+    /// Listens there. Answers the address, too: port 0 has become a real one.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn open(address: SocketAddr) -> io::Result<(SocketAddr, Self)> {
+        let (address, socket) = listener::bind_one(address)?;
+        Ok((address, Self { socket: TcpListener::from(socket), paused_until: None, peers: VecDeque::new() }))
+    }
+
+    /// Answers whoever connects, for ever.
+    pub(super) fn run(mut self, mut respond: impl FnMut(&Request<'_>) -> Response) {
+        loop {
+            self.wait();
+            let now = Instant::now();
+            self.accept(now);
+            self.peers.retain_mut(|peer| now < peer.until && peer.advance(&mut respond).is_ok_and(|it| it));
+        }
+    }
+
+    /// Sleeps until a socket has something to do, or a time is over.
+    fn wait(&self) {
+        let now = Instant::now();
+        let until = self.peers.iter().map(|peer| peer.until).chain(self.paused_until).min();
+        let left = until.map(|until| {
+            // Rounded up: woken too early, it would find nothing to do.
+            let left = until.saturating_duration_since(now) + Duration::from_millis(1);
+            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
+        });
+        let peers = self.peers.iter().map(|peer| PollFd::new(&peer.socket, peer.stage.awaits()));
+        let listener = self.paused_until.is_none().then(|| PollFd::new(&self.socket, PollFlags::IN));
+        let mut sockets: Vec<_> = peers.chain(listener).collect();
+        // Interrupted, or short of memory: what is to be done is looked for all the same.
+        let _ = poll(&mut sockets, left.as_ref());
+    }
+
+    fn accept(&mut self, now: Instant) {
+        if self.paused_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.paused_until = None;
+        for _ in 0..ASIDE_CONNECTIONS_MAX {
+            match self.socket.accept() {
+                Ok((socket, _)) => {
+                    if let Err(error) = socket.set_nonblocking(true) {
+                        debug!(%error, "a connection beside the hub's own cannot be served");
+                        continue;
+                    }
+                    if self.peers.len() == ASIDE_CONNECTIONS_MAX {
+                        self.peers.pop_front();
+                    }
+                    let until = now + Duration::from_millis(ASIDE_MS);
+                    let stage = Stage::Asking(Box::default());
+                    self.peers.push_back(Peer { socket, until, stage });
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    debug!(%error, "a connection beside the hub's own cannot be accepted");
+                    self.paused_until = Some(now + Duration::from_millis(ACCEPT_PAUSE_MS));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Stage {
+    fn awaits(&self) -> PollFlags {
+        match self {
+            Self::Asking(_) | Self::Leaving { .. } => PollFlags::IN,
+            Self::Answering { .. } => PollFlags::OUT,
+        }
+    }
+}
+
+impl Peer {
+    /// Goes as far as the socket allows; false when the connection is over.
+    fn advance(&mut self, respond: &mut impl FnMut(&Request<'_>) -> Response) -> io::Result<bool> {
+        let mut buffer = [0; BUFFER_BYTES];
+        loop {
+            match &mut self.stage {
+                Stage::Asking(connection) => {
+                    if let Some(bytes) = answer(connection, respond) {
+                        self.stage = Stage::Answering { bytes, sent: 0 };
+                        continue;
+                    }
+                    let room = connection.room().min(BUFFER_BYTES);
+                    match ready(self.socket.read(&mut buffer[..room]))? {
+                        None => return Ok(true),
+                        Some(0) => return Ok(false),
+                        Some(count) => connection.receive(&buffer[..count]),
+                    };
+                }
+                Stage::Answering { bytes, sent } => match ready(self.socket.write(&bytes[*sent..]))? {
+                    None => return Ok(true),
+                    Some(count) => {
+                        *sent += count;
+                        if *sent == bytes.len() {
+                            self.socket.shutdown(Shutdown::Write)?;
+                            self.stage = Stage::Leaving { bytes_left: LINGER_BYTES_MAX };
+                        }
+                    }
+                },
+                Stage::Leaving { bytes_left } => match ready(self.socket.read(&mut buffer))? {
+                    None => return Ok(true),
+                    Some(count) if count == 0 || count >= *bytes_left => return Ok(false),
+                    Some(count) => *bytes_left -= count,
+                },
+            }
+        }
+    }
+}
+
+/// `None` when the socket has to be waited for.
+fn ready(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Ok(count) => Ok(Some(count)),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The answer to the request, when it is here as a whole.
+fn answer(
+    connection: &mut Connection,
+    respond: &mut impl FnMut(&Request<'_>) -> Response,
+) -> Option<Vec<u8>> {
+    let (response, version, head_only) = match connection.poll() {
+        Event::Head(request) => (respond(&request), request.version, request.method == Method::Head),
+        Event::Refused(refusal) => (Response::refusal(refusal), Version::Http11, false),
+        Event::NeedMore | Event::Body(_) => return None,
+    };
+    let date = HttpDate::from_unix_s(clock::unix_ms() / 1_000);
+    let mut bytes = Vec::new();
+    response.encode(&Http1 { version, head_only, keep_alive: false, date: Some(&date) }, &mut bytes);
+    Some(bytes)
+}

@@ -1,0 +1,84 @@
+//! HTTPS to others: an issuer's key sets, an authority's certificates. Blocking, for threads that have nothing else to do.
+//!
+//! Invariants: every answer is bounded in bytes, in time and in redirects; where HTTPS was asked for, nothing is plain HTTP.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::aws_lc_rs::default_provider;
+use ureq::Agent;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+/// Whose certificates the others may have.
+#[derive(Clone)]
+pub(super) enum Trust {
+    /// Those that the host trusts (`SSL_CERT_FILE`, `SSL_CERT_DIR`), as it does when they are needed.
+    Host,
+    /// These, and nobody else.
+    Given(Arc<[Certificate<'static>]>),
+}
+
+/// The host trusts nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NoAuthorities;
+
+impl fmt::Display for NoAuthorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "this host has no certificates of authorities: install its list (Debian: ca-certificates), or set SSL_CERT_FILE",
+        )
+    }
+}
+
+impl std::error::Error for NoAuthorities {}
+
+/// What is asked of a client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// How long a request may take as a whole, in milliseconds.
+    pub(super) within_ms: u64,
+    pub(super) redirects_max: u32,
+    /// Whether an answer that says no is an error.
+    pub(super) no_is_error: bool,
+}
+
+/// A client for HTTPS alone.
+///
+/// # Errors
+/// Nobody can be trusted.
+pub(super) fn https(trust: &Trust, terms: Terms) -> Result<Agent, NoAuthorities> {
+    let authorities = match trust {
+        Trust::Given(authorities) => authorities.to_vec(),
+        // What cannot be read among them is as good as absent: the handshake then tells whom it does not trust.
+        Trust::Host => {
+            let found = rustls_native_certs::load_native_certs().certs;
+            found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
+        }
+    };
+    if authorities.is_empty() {
+        return Err(NoAuthorities);
+    }
+    let roots = RootCerts::from(authorities);
+    let provider = Arc::new(default_provider());
+    let tls = TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(provider).build();
+    Ok(client(terms, Some(tls)))
+}
+
+/// A client for plain HTTP.
+pub(super) fn http(terms: Terms) -> Agent {
+    client(terms, None)
+}
+
+fn client(terms: Terms, tls: Option<TlsConfig>) -> Agent {
+    let mut config = Agent::config_builder()
+        .timeout_global(Some(Duration::from_millis(terms.within_ms)))
+        .max_redirects(terms.redirects_max)
+        .http_status_as_error(terms.no_is_error)
+        .https_only(tls.is_some())
+        .user_agent(concat!("petasos/", env!("CARGO_PKG_VERSION")));
+    if let Some(tls) = tls {
+        config = config.tls_config(tls);
+    }
+    config.build().new_agent()
+}

@@ -1,0 +1,139 @@
+//! Why requests are refused, in the few words of a label.
+
+use crate::http::status::Status;
+use crate::hub::reason::Lack;
+use crate::hub::shard::Closed;
+
+/// Why a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    BadRequest,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    Method,
+    Timeout,
+    TooLarge,
+    MediaType,
+    Defect,
+    Stopping,
+    Keys,
+    QueueFull,
+    History,
+    Crowded,
+    Full,
+    Share,
+}
+
+impl Cause {
+    /// Every cause, in the order of their numbers.
+    pub(super) const ALL: [Self; 16] = [
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Method,
+        Self::Timeout,
+        Self::TooLarge,
+        Self::MediaType,
+        Self::Defect,
+        Self::Stopping,
+        Self::Keys,
+        Self::QueueFull,
+        Self::History,
+        Self::Crowded,
+        Self::Full,
+        Self::Share,
+    ];
+
+    /// Why an answer with this status was given, when it is a refusal.
+    pub(super) fn of(status: Status, lack: Option<Lack>) -> Self {
+        match (status, lack) {
+            (_, Some(Lack::Time)) => Self::Stopping,
+            (_, Some(Lack::Keys)) => Self::Keys,
+            (_, Some(Lack::Queue)) => Self::QueueFull,
+            (_, Some(Lack::History)) => Self::History,
+            (_, Some(Lack::Room)) => Self::Crowded,
+            (_, Some(Lack::Places)) => Self::Full,
+            (_, Some(Lack::Share)) => Self::Share,
+            (Status::Unauthorized, _) => Self::Unauthorized,
+            (Status::Forbidden, _) => Self::Forbidden,
+            (Status::NotFound, _) => Self::NotFound,
+            (Status::MethodNotAllowed | Status::NotImplemented, _) => Self::Method,
+            (Status::RequestTimeout, _) => Self::Timeout,
+            (Status::ContentTooLarge | Status::UriTooLong | Status::HeaderFieldsTooLarge, _) => {
+                Self::TooLarge
+            }
+            (Status::UnsupportedMediaType, _) => Self::MediaType,
+            (Status::InternalServerError, _) => Self::Defect,
+            // What is left breaks a rule of HTTP, or of the protocol.
+            _ => Self::BadRequest,
+        }
+    }
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::Method => "method",
+            Self::Timeout => "timeout",
+            Self::TooLarge => "too_large",
+            Self::MediaType => "media_type",
+            Self::Defect => "defect",
+            Self::Stopping => "stopping",
+            Self::Keys => "keys",
+            Self::QueueFull => "queue_full",
+            Self::History => "history",
+            Self::Crowded => "crowded",
+            Self::Full => "full",
+            Self::Share => "share",
+        }
+    }
+}
+
+/// Why a subscription ended.
+pub(super) fn end_label(reason: Closed) -> &'static str {
+    match reason {
+        Closed::Gone => "gone",
+        Closed::Expired => "expired",
+        Closed::Stalled => "stalled",
+        Closed::HistoryGap => "history_gap",
+        Closed::HistoryUnreadable => "history_unreadable",
+        Closed::Drained => "drained",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// A place in [`Cause::ALL`] is the place of its count.
+    #[test]
+    fn every_cause_has_its_place_and_a_label_of_its_own() {
+        for (place, cause) in Cause::ALL.into_iter().enumerate() {
+            assert_eq!(cause as usize, place, "{cause:?}");
+        }
+        for (place, reason) in Closed::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, place, "{reason:?}");
+        }
+        let labels: HashSet<_> = Cause::ALL.into_iter().map(Cause::label).collect();
+        assert_eq!(labels.len(), Cause::ALL.len());
+        let labels: HashSet<_> = Closed::ALL.into_iter().map(end_label).collect();
+        assert_eq!(labels.len(), Closed::ALL.len());
+    }
+
+    #[test]
+    fn what_the_hub_lacks_is_told_apart_though_clients_see_one_status() {
+        let lacks = [Lack::Time, Lack::Keys, Lack::Queue, Lack::History, Lack::Room, Lack::Places];
+        let causes: Vec<_> =
+            lacks.map(|lack| Cause::of(Status::ServiceUnavailable, Some(lack)).label()).into();
+        assert_eq!(causes, ["stopping", "keys", "queue_full", "history", "crowded", "full"]);
+        assert_eq!(Cause::of(Status::TooManyRequests, Some(Lack::Share)), Cause::Share);
+        assert_eq!(Cause::of(Status::ExpectationFailed, None), Cause::BadRequest);
+        assert_eq!(Cause::of(Status::UriTooLong, None), Cause::TooLarge);
+    }
+}

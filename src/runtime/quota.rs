@@ -1,0 +1,278 @@
+//! What clients may have at once: connections of the hub, connections of one address, subscriptions of one token.
+//!
+//! Invariants worth naming:
+//! - the counts are those of the process, whichever shard a client comes to;
+//! - who is counted holds a seat and gives it back by dropping it, so that no way to close a connection can forget to;
+//! - a count is touched when a connection or a subscription begins and when it ends, never by an update: each lock is taken for
+//!   one look into one map of sixteen.
+
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashbrown::{DefaultHashBuilder, HashMap};
+
+use crate::limits::{QUOTA_MAPS, REFUSALS_MAX};
+
+/// The bounds; 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PerClient {
+    /// `MAX_CONNECTIONS_PER_ADDRESS`.
+    pub connections_per_address: u32,
+    /// `MAX_SUBSCRIPTIONS_PER_TOKEN`.
+    pub subscriptions_per_token: u32,
+}
+
+/// Which bound is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    Hub,
+    Address,
+    Token,
+}
+
+impl Full {
+    /// Its name, for the log.
+    pub(super) fn setting(self) -> &'static str {
+        match self {
+            Self::Hub => "MAX_CONNECTIONS is reached",
+            Self::Address => "MAX_CONNECTIONS_PER_ADDRESS is reached",
+            Self::Token => "MAX_SUBSCRIPTIONS_PER_TOKEN is reached",
+        }
+    }
+}
+
+/// The counts of the process; each shard has a handle.
+#[derive(Clone)]
+pub(super) struct Quotas {
+    connections: Arc<Total>,
+    refusals: Arc<Total>,
+    addresses: Option<Arc<Counts<Network>>>,
+    tokens: Option<Arc<Counts<u64>>>,
+    /// A proxy is in front: an address is that of a request, and its streams are counted.
+    trusts_proxy: bool,
+}
+
+/// The place of a connection.
+pub(super) struct Seat {
+    total: Arc<Total>,
+    _address: Option<Box<Held<Network>>>,
+}
+
+/// The place of a subscription.
+pub(super) struct Place {
+    _token: Option<Held<u64>>,
+    _address: Option<Held<Network>>,
+}
+
+impl Quotas {
+    pub(super) fn new(connections_max: usize, per_client: PerClient, trusts_proxy: bool) -> Self {
+        let PerClient { connections_per_address, subscriptions_per_token } = per_client;
+        Self {
+            connections: Total::new(connections_max),
+            refusals: Total::new(REFUSALS_MAX),
+            addresses: Counts::new(connections_per_address),
+            tokens: Counts::new(subscriptions_per_token),
+            trusts_proxy,
+        }
+    }
+
+    /// A connection from this address; behind a proxy that is the proxy's, and counts for nobody.
+    ///
+    /// # Errors
+    /// The hub is full, or the address has its share.
+    pub(super) fn connect(&self, address: Option<IpAddr>) -> Result<Seat, Full> {
+        let total = self.connections.take().ok_or(Full::Hub)?;
+        // Dropped on the way out, the seat is given back.
+        let mut seat = Seat { total, _address: None };
+        if let Some(counts) = self.addresses.as_ref().filter(|_| !self.trusts_proxy)
+            && let Some(address) = address
+        {
+            seat._address = Some(Box::new(counts.hold(Network::of(address)).ok_or(Full::Address)?));
+        }
+        Ok(seat)
+    }
+
+    /// A connection that is told why it is refused, and read for a while so that it can be heard; `None` when there are
+    /// enough of them.
+    pub(super) fn refuse(&self) -> Option<Seat> {
+        Some(Seat { total: self.refusals.take()?, _address: None })
+    }
+
+    /// A subscription with this token from this address; `None` when neither is counted.
+    ///
+    /// # Errors
+    /// One of them has its share.
+    pub(super) fn subscribe(
+        &self,
+        token: Option<u64>,
+        address: Option<IpAddr>,
+    ) -> Result<Option<Box<Place>>, Full> {
+        let tokens = self.tokens.as_ref().zip(token);
+        let token = tokens.map(|(counts, token)| counts.hold(token).ok_or(Full::Token)).transpose()?;
+        let addresses = self.addresses.as_ref().filter(|_| self.trusts_proxy).zip(address);
+        let address = addresses
+            .map(|(counts, address)| counts.hold(Network::of(address)).ok_or(Full::Address))
+            .transpose()?;
+        let is_counted = token.is_some() || address.is_some();
+        Ok(is_counted.then(|| Box::new(Place { _token: token, _address: address })))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.total.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A number of seats.
+struct Total {
+    taken: AtomicUsize,
+    max: usize,
+}
+
+impl Total {
+    fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { taken: AtomicUsize::new(0), max })
+    }
+
+    /// Takes a seat, which the caller has to give back.
+    fn take(self: &Arc<Self>) -> Option<Arc<Self>> {
+        let more = |taken: usize| (taken < self.max).then_some(taken + 1);
+        let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.is_ok().then(|| Arc::clone(self))
+    }
+}
+
+/// Whose connections are counted together: an address of IPv4, or the 64 bits of one of IPv6 that are a network's, since its
+/// hosts choose the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Network {
+    V4(u32),
+    V6(u64),
+}
+
+impl Network {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address.to_bits()),
+            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+/// How many each has, of those that have any.
+struct Counts<K> {
+    max: u32,
+    hasher: DefaultHashBuilder,
+    maps: [Mutex<HashMap<K, u32>>; QUOTA_MAPS],
+}
+
+/// One of somebody's.
+struct Held<K: Copy + Eq + Hash> {
+    counts: Arc<Counts<K>>,
+    key: K,
+}
+
+impl<K: Copy + Eq + Hash> Counts<K> {
+    fn new(max: u32) -> Option<Arc<Self>> {
+        let counts = || Self { max, hasher: DefaultHashBuilder::default(), maps: Default::default() };
+        (max > 0).then(|| Arc::new(counts()))
+    }
+
+    fn hold(self: &Arc<Self>, key: K) -> Option<Held<K>> {
+        let mut map = self.map(key);
+        let count = map.entry(key).or_insert(0);
+        if *count >= self.max {
+            return None;
+        }
+        *count += 1;
+        drop(map);
+        Some(Held { counts: Arc::clone(self), key })
+    }
+
+    fn map(&self, key: K) -> MutexGuard<'_, HashMap<K, u32>> {
+        use std::hash::BuildHasher as _;
+        let number = self.hasher.hash_one(key) as usize % QUOTA_MAPS;
+        self.maps[number].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Copy + Eq + Hash> Drop for Held<K> {
+    fn drop(&mut self) {
+        let mut map = self.counts.map(self.key);
+        if let Some(count) = map.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                map.remove(&self.key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Option<IpAddr> {
+        Some(text.parse().expect("an address"))
+    }
+
+    #[test]
+    fn a_seat_is_given_back_by_whoever_drops_it() {
+        let quotas = Quotas::new(2, PerClient::default(), false);
+        let seats = [quotas.connect(None), quotas.connect(None)];
+        assert!(seats.iter().all(Result::is_ok));
+        assert_eq!(quotas.clone().connect(None).err(), Some(Full::Hub), "the count is that of all shards");
+        drop(seats);
+        assert!(quotas.connect(None).is_ok());
+    }
+
+    #[test]
+    fn an_address_is_counted_as_such_and_one_of_ipv6_by_its_network() {
+        let per_client = PerClient { connections_per_address: 2, ..PerClient::default() };
+        let quotas = Quotas::new(100, per_client, false);
+        for ours in
+            [["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1"], ["2001:db8::1", "2001:db8::2", "2001:db8::3"]]
+        {
+            let first = quotas.connect(address(ours[0]));
+            let second = quotas.connect(address(ours[1]));
+            assert!(first.is_ok() && second.is_ok());
+            assert_eq!(quotas.connect(address(ours[2])).err(), Some(Full::Address), "{ours:?}");
+            drop(first);
+            assert!(quotas.connect(address(ours[2])).is_ok());
+        }
+        let others = ["192.0.2.2", "2001:db8:0:1::1"].map(|text| quotas.connect(address(text)));
+        assert!(others.iter().all(Result::is_ok));
+        drop(others);
+        // Who was refused for its address has not kept a seat of the hub, and nobody is remembered.
+        assert_eq!(quotas.connections.taken.load(Ordering::Relaxed), 0);
+        let counts = quotas.addresses.expect("counted");
+        assert!(counts.maps.iter().all(|map| map.lock().expect("no panic").is_empty()));
+    }
+
+    #[test]
+    fn behind_a_proxy_the_streams_of_an_address_are_counted_and_not_the_connections_of_the_proxy() {
+        let per_client = PerClient { connections_per_address: 1, ..PerClient::default() };
+        let quotas = Quotas::new(100, per_client, true);
+        let seats: Vec<_> = (0..5).map(|_| quotas.connect(address("10.0.0.1"))).collect();
+        assert!(seats.iter().all(Result::is_ok));
+        let place = quotas.subscribe(Some(7), address("192.0.2.1"));
+        assert!(matches!(place, Ok(Some(_))));
+        assert_eq!(quotas.subscribe(None, address("192.0.2.1")).err(), Some(Full::Address));
+        drop(place);
+        assert!(matches!(quotas.subscribe(None, address("192.0.2.1")), Ok(Some(_))));
+    }
+
+    #[test]
+    fn subscriptions_without_a_token_are_nobodys() {
+        let per_client = PerClient { subscriptions_per_token: 1, ..PerClient::default() };
+        let quotas = Quotas::new(100, per_client, false);
+        let place = quotas.subscribe(Some(7), None);
+        assert!(matches!(place, Ok(Some(_))));
+        assert_eq!(quotas.subscribe(Some(7), None).err(), Some(Full::Token));
+        assert!(matches!(quotas.subscribe(Some(8), None), Ok(Some(_))));
+        assert!((0..3).all(|_| matches!(quotas.subscribe(None, None), Ok(None))));
+    }
+}

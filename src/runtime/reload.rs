@@ -1,0 +1,89 @@
+//! What SIGHUP reads again: the certificate, the keys of `*_JWT_KEY_FILE`, and key sets.
+//!
+//! Invariant: what cannot be used leaves what is in force as it is, with a line in the log that names it. Streams that are open stay
+//! open until their token's `exp`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use super::certificates::Certificates;
+use super::keys::KeySetSource;
+use crate::hub::keys::SharedKey;
+use crate::limits::KEY_FILE_BYTES_MAX;
+use crate::protocol::token::VerificationKey;
+
+/// A key that is in a file.
+#[derive(Clone)]
+pub struct KeyFile {
+    /// The setting that names it.
+    pub name: &'static str,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Where the shards find it.
+    pub key: Arc<SharedKey>,
+}
+
+/// All of it.
+pub(super) struct Reloads {
+    pub(super) certificates: Option<Certificates>,
+    pub(super) key_files: Vec<KeyFile>,
+    pub(super) key_sets: Vec<KeySetSource>,
+}
+
+impl Reloads {
+    /// When [`Self::look`] has to be called next, if ever.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        self.certificates.as_ref().and_then(Certificates::next_look)
+    }
+
+    /// Looks whether a certificate has changed.
+    pub(super) fn look(&mut self) {
+        self.certificates.iter_mut().for_each(Certificates::look);
+    }
+
+    /// The hub stops: nothing is read any more.
+    pub(super) fn stop(&self) {
+        self.certificates.iter().for_each(Certificates::stop);
+    }
+
+    /// Reads everything again.
+    pub(super) fn reload(&mut self) {
+        if self.certificates.is_none() && self.key_files.is_empty() && self.key_sets.is_empty() {
+            info!("nothing to read again: no certificate, no key in a file, no key set");
+        }
+        self.certificates.iter_mut().for_each(Certificates::reload);
+        self.key_files.iter().for_each(KeyFile::reload);
+        self.key_sets.iter().for_each(|set| set.keys.fetch());
+    }
+}
+
+impl KeyFile {
+    fn reload(&self) {
+        let Self { name, path, key } = self;
+        let file = path.display();
+        match self.read() {
+            Ok(new) => {
+                if new.is_short() {
+                    warn!(%file, "{name} is shorter than the output of its hash: use a longer one");
+                }
+                key.replace(new);
+                info!(%file, "tokens are verified with {name} as it is now");
+            }
+            Err(error) => warn!(%file, "{name}: {error}; the key stays as it was"),
+        }
+    }
+
+    fn read(&self) -> Result<VerificationKey, String> {
+        let cannot = |error: std::io::Error| format!("the file cannot be read: {error}");
+        let length = std::fs::metadata(&self.path).map_err(cannot)?.len();
+        if length > KEY_FILE_BYTES_MAX {
+            return Err(format!("the file is longer than {KEY_FILE_BYTES_MAX} bytes"));
+        }
+        let text = std::fs::read_to_string(&self.path).map_err(cannot)?;
+        let text = text.trim_end_matches(['\r', '\n']);
+        VerificationKey::new(self.key.algorithm(), text.as_bytes()).map_err(|error| error.to_string())
+    }
+}

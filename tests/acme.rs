@@ -1,0 +1,362 @@
+//! Goal: certificates come by themselves from an authority that really looks at the host, are stored and renewed, and whatever
+//! the authority does or does not do, the hub serves what it has.
+//!
+//! Method: Pebble, the test authority of Let's Encrypt, with its own DNS server in which every name is this machine (tests/run
+//! installs both; Debian: pebble). Pauses are not waited for: SIGHUP ends them, as it does for an operator.
+
+mod common;
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use common::pebble::{Place, free_port, local};
+use common::tls::{DAY, Files, Pair, any, trusting};
+use common::{Client, Hub, command};
+use petasos::limits::{ASIDE_CONNECTIONS_MAX, ASIDE_MS};
+use rcgen::{CertificateParams, KeyPair};
+use rustix::process::Signal;
+use rustls::ClientConfig;
+use rustls::client::verify_server_name;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::server::ParsedCertificate;
+use rustls::version::TLS13;
+use serde_json::{Value, json};
+
+const OBTAINED: &str = "new connections get a new certificate";
+const FAILED: &str = "no certificate for";
+
+/// Asks the hub over TLS, and answers the certificate.
+fn served(hub: &Hub) -> CertificateDer<'static> {
+    let mut client = hub.connect();
+    client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(client.answer().body, "ok");
+    let tls = client.tls.as_deref().expect("TLS");
+    tls.peer_certificates().expect("certificates")[0].clone().into_owned()
+}
+
+/// Why a handshake fails.
+fn refusal(address: SocketAddr, config: &Arc<ClientConfig>) -> String {
+    let mut client = Client::tls(TcpStream::connect(address).expect("the hub accepts"), config);
+    let tls = client.tls.as_deref_mut().expect("TLS");
+    tls.complete_io(&mut client.socket).expect_err("no handshake").to_string()
+}
+
+fn count(hub: &Hub, text: &str) -> usize {
+    hub.log.iter().filter(|line| line.contains(text)).count()
+}
+
+/// Puts a certificate in its place that is due for renewal, and answers it.
+fn put_due(place: &Place) -> Pair {
+    let mut parameters = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    parameters.not_before = (SystemTime::now() - 60 * DAY).into();
+    parameters.not_after = (SystemTime::now() + 20 * DAY).into();
+    let key = KeyPair::generate().expect("a key");
+    let certificate = parameters.self_signed(&key).expect("a certificate");
+    let pair =
+        Pair { certificate: certificate.pem(), key: key.serialize_pem(), der: certificate.der().clone() };
+    fs::create_dir_all(place.folder.join("acme")).expect("a folder");
+    fs::write(place.certificate(), format!("{}{}", pair.key, pair.certificate)).expect("written");
+    pair
+}
+
+#[test]
+fn a_first_certificate_comes_by_tls_alpn_01_and_outlives_a_restart() {
+    let place = Place::new("first");
+    let authority = place.authority(place.hub, place.plain, 90 * 24 * 3_600);
+    let settings = [("ACME_HOSTS", "localhost,push.example"), ("ACME_EMAIL", "admin@hub.example")];
+    let mut hub = place.hub(&settings);
+    hub.wait_for_log(OBTAINED);
+    assert!(count(&hub, "there is no certificate yet") == 1 && count(&hub, FAILED) == 0, "{:#?}", hub.log);
+    hub.tls = Some(place.clients(&["http/1.1"]));
+    let mut stream = hub.subscribe("topic=a");
+    let id = hub.publish("topic=a");
+    assert_eq!(stream.ids(1), [id]);
+    let first = served(&hub);
+    let parsed = ParsedCertificate::try_from(&first).expect("a certificate");
+    for name in ["localhost", "push.example"] {
+        verify_server_name(&parsed, &name.try_into().expect("a name")).expect("it is named");
+    }
+    // Nobody else reads the keys.
+    for (path, mode) in
+        [(place.folder.join("acme"), 0o700), (place.certificate(), 0o600), (place.account(), 0o600)]
+    {
+        let found = fs::metadata(&path).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!(found, mode, "{}", path.display());
+    }
+    hub.signal(Signal::HUP);
+    hub.wait_for_log("the certificate is not due yet");
+    hub.signal(Signal::TERM);
+    assert!(hub.wait().success());
+    // A restart asks nobody.
+    let clients = place.clients(&["http/1.1"]);
+    drop(authority);
+    let mut hub = place.hub(&settings);
+    hub.tls = Some(clients);
+    assert_eq!(served(&hub), first);
+    hub.signal(Signal::TERM);
+    hub.wait_for_log("stopped");
+    assert!(
+        hub.log.iter().all(|line| !line.contains("WARN") || line.contains("the history")),
+        "{:#?}",
+        hub.log
+    );
+}
+
+#[test]
+fn a_challenge_by_handshake_is_no_way_to_the_hub() {
+    let place = Place::new("protocol");
+    let _authority = place.authority(place.hub, place.plain, 90 * 24 * 3_600);
+    let mut hub = place.hub(&[]);
+    hub.wait_for_log(OBTAINED);
+    // There is no challenge any more, so nobody is answered.
+    let alert = refusal(hub.address, &place.clients(&["acme-tls/1"]));
+    assert!(alert.contains("AccessDenied"), "{alert}");
+    // Who offers more gets anything else rather, and nothing behind the handshake if there is nothing else.
+    hub.tls = Some(place.clients(&["acme-tls/1", "http/1.1"]));
+    served(&hub);
+    let mut client = Client::tls(
+        TcpStream::connect(hub.address).expect("the hub accepts"),
+        &place.clients(&["acme-tls/1", "spdy/3"]),
+    );
+    let tls = client.tls.as_deref_mut().expect("TLS");
+    tls.complete_io(&mut client.socket).expect("a handshake");
+    assert_eq!(tls.alpn_protocol(), Some(b"acme-tls/1".as_slice()));
+    let _ = tls.writer().write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let _ = tls.complete_io(&mut client.socket);
+    client.socket.set_read_timeout(Some(common::DEADLINE)).expect("a socket");
+    let mut tls = client.tls.take().expect("TLS");
+    while tls.read_tls(&mut client.socket).is_ok_and(|count| count > 0) {
+        let state = tls.process_new_packets().expect("TLS");
+        assert_eq!(state.plaintext_bytes_to_read(), 0, "an answer behind a challenge");
+    }
+    hub.tls = Some(place.clients(&["http/1.1"]));
+    served(&hub);
+}
+
+/// The authority finds nobody at the port for TLS, as behind a proxy that terminates it.
+#[test]
+fn http_01_takes_over_and_everything_else_is_redirected() {
+    let place = Place::new("http");
+    let _authority = place.authority(free_port(), place.plain, 90 * 24 * 3_600);
+    let plain = local(place.plain);
+    let mut hub = place.hub(&[("ACME_HTTP_ADDR", &plain)]);
+    hub.wait_for_log(OBTAINED);
+    assert_eq!(count(&hub, FAILED), 0, "{:#?}", hub.log);
+    hub.tls = Some(place.clients(&["http/1.1"]));
+    served(&hub);
+    let ask = |request: &str| {
+        let mut client = Client::new(TcpStream::connect(&plain).expect("it listens"));
+        client.send(request);
+        let answer = client.answer();
+        assert!(client.is_closed());
+        answer
+    };
+    let answer = ask("GET /.well-known/mercure?topic=a HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let target = "https://localhost/.well-known/mercure?topic=a";
+    assert_eq!((answer.status, answer.header("Location")), (308, Some(target)));
+    let body = "x".repeat(200_000);
+    let post = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    assert_eq!(ask(&post).status, 308);
+    assert_eq!(ask("GET /.well-known/acme-challenge/x HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 404);
+    assert_eq!(ask("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n").status, 400);
+    assert_eq!(ask("GET / HTTP/1.1\r\n\r\n").status, 400);
+    assert_eq!(ask("\u{16}\u{3}\u{1} nothing\r\n\r\n").status, 400);
+    // Whoever says nothing takes no place from anybody.
+    let (began, limit) = (Instant::now(), Duration::from_millis(ASIDE_MS));
+    let idle: Vec<_> = (0..4 * ASIDE_CONNECTIONS_MAX)
+        .map(|_| {
+            let mut socket = TcpStream::connect(&plain).expect("it listens");
+            socket.write_all(b"GET / HT").expect("written");
+            socket
+        })
+        .collect();
+    assert_eq!(ask("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 308);
+    let mut first = Client::new(idle[0].try_clone().expect("a descriptor"));
+    assert!(first.is_closed() && began.elapsed() < limit, "{:?}", began.elapsed());
+    let mut last = Client::new(idle[idle.len() - 2].try_clone().expect("a descriptor"));
+    assert!(last.is_closed() && began.elapsed() >= limit, "{:?}", began.elapsed());
+    hub.signal(Signal::TERM);
+    assert!(hub.wait().success());
+}
+
+#[test]
+fn a_certificate_is_renewed_in_time_with_the_same_account() {
+    let place = Place::new("renewal");
+    let _authority = place.authority_that_looks(place.hub, place.plain, 9, false);
+    let mut hub = place.hub(&[]);
+    hub.wait_for_log(OBTAINED);
+    hub.tls = Some(place.clients(&["http/1.1"]));
+    let account = fs::read(place.account()).expect("an account");
+    let mut stream = hub.subscribe("topic=a");
+    let mut seen = vec![served(&hub)];
+    for _ in 0..2 {
+        hub.wait_for_log(OBTAINED);
+        let next = served(&hub);
+        assert!(!seen.contains(&next), "it is a new one");
+        let stored = CertificateDer::from_pem_slice(&fs::read(place.certificate()).expect("stored"));
+        assert_eq!(stored.expect("PEM"), next);
+        seen.push(next);
+    }
+    assert_eq!(fs::read(place.account()).expect("an account"), account);
+    assert!(count(&hub, FAILED) == 0, "{:#?}", hub.log);
+    let id = hub.publish("topic=a");
+    assert_eq!(stream.ids(1), [id]);
+}
+
+#[test]
+fn while_the_authority_is_down_or_refuses_the_old_certificate_stays() {
+    let place = Place::new("down");
+    let due = put_due(&place);
+    let plain = local(place.plain);
+    let mut hub = place.hub(&[("ACME_HTTP_ADDR", &plain)]);
+    hub.tls = Some(any(&due));
+    let mut stream = hub.subscribe("topic=a");
+    // A session that is resumed would not show the certificate.
+    let mut old_is_served = |hub: &mut Hub| {
+        let id = hub.publish("topic=a");
+        assert_eq!(stream.ids(1), [id]);
+        hub.tls = Some(any(&due));
+        assert_eq!(served(hub), due.der);
+    };
+    // One warning for each try, which says what is wrong, what is served, and when it goes on.
+    let line = hub.wait_for_log(FAILED);
+    let url = format!("no certificate for localhost from https://localhost:{}/dir: ", place.authority);
+    for part in [
+        &url,
+        "it cannot be reached: ",
+        "Connection refused",
+        "the certificate stays, which expires at",
+        "WARN",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let pauses = |line: &str, seconds: std::ops::RangeInclusive<u64>| {
+        let (_, pause) = line.split_once("next try in ").expect("a pause");
+        let pause = pause.split('"').next().expect("a text");
+        let pause = humantime::parse_duration(pause).expect("a duration");
+        assert!(seconds.contains(&pause.as_secs()), "{line}");
+    };
+    pauses(&line, 54..=60);
+    hub.signal(Signal::HUP);
+    pauses(&hub.wait_for_log(FAILED), 108..=120);
+    old_is_served(&mut hub);
+    // An authority that looks at the wrong ports refuses the host, in both ways.
+    let authority = place.authority(free_port(), free_port(), 90 * 24 * 3_600);
+    hub.signal(Signal::HUP);
+    let line = hub.wait_for_log(FAILED);
+    for part in
+        ["it refused localhost by tls-alpn-01: ", "it refused localhost by http-01: ", "onnection refused"]
+    {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    pauses(&line, 54 * 60..=60 * 60);
+    old_is_served(&mut hub);
+    assert_eq!(count(&hub, FAILED), 3, "{:#?}", hub.log);
+    // The next one knows nothing of the account.
+    drop(authority);
+    let account = fs::read(place.account()).expect("an account");
+    let _authority = place.authority(place.hub, place.plain, 90 * 24 * 3_600);
+    hub.signal(Signal::HUP);
+    hub.wait_for_log("the authority has forgotten the account");
+    hub.wait_for_log(OBTAINED);
+    assert_ne!(fs::read(place.account()).expect("an account"), account);
+    hub.tls = Some(place.clients(&["http/1.1"]));
+    assert_ne!(served(&hub), due.der);
+    let id = hub.publish("topic=a");
+    assert_eq!(stream.ids(1), [id]);
+    assert_eq!(count(&hub, FAILED), 3, "{:#?}", hub.log);
+}
+
+#[test]
+fn without_a_certificate_handshakes_fail_until_there_is_one() {
+    let place = Place::new("none");
+    // What is stored cannot be served: it is for another host, with another's key, or no certificate at all.
+    fs::create_dir_all(place.folder.join("acme")).expect("a folder");
+    fs::write(place.certificate(), format!("{}{}", place.pair.certificate, Pair::new().key))
+        .expect("written");
+    // Somebody else has the port for plain HTTP.
+    let taken = TcpListener::bind(("127.0.0.1", place.plain)).expect("a port");
+    let other = Pair::new();
+    fs::write(place.folder.join("other.pem"), &other.certificate).expect("written");
+    let plain = local(place.plain);
+    let other_file = place.path("other.pem");
+    let mut hub = place.hub(&[("ACME_HTTP_ADDR", &plain), ("ACME_CA_FILE", &other_file)]);
+    let line = hub.wait_for_log("by tls-alpn-01 alone");
+    assert!(line.contains(&plain) && line.contains("ACME_HTTP_ADDR"), "{line}");
+    hub.wait_for_log("there is no certificate yet");
+    assert_eq!(count(&hub, "is not that of the certificate in"), 1, "{:#?}", hub.log);
+    hub.wait_for_log(FAILED);
+    let alert = refusal(hub.address, &trusting(&[&other], &[&TLS13], &["http/1.1"]));
+    assert!(alert.contains("AccessDenied"), "{alert}");
+    // An authority that is not who it is to be gets nothing.
+    let _authority = place.authority(place.hub, place.plain, 90 * 24 * 3_600);
+    hub.signal(Signal::HUP);
+    let line = hub.wait_for_log(FAILED);
+    assert!(line.contains("certificate") && line.contains("there is none yet"), "{line}");
+    assert!(!place.account().exists());
+    drop(hub);
+    let mut hub = place.hub(&[]);
+    hub.wait_for_log(OBTAINED);
+    hub.tls = Some(place.clients(&["http/1.1"]));
+    let first = served(&hub);
+    let account = || -> Value {
+        serde_json::from_slice(&fs::read(place.account()).expect("an account")).expect("JSON")
+    };
+    let before = account();
+    drop(hub);
+    // One more host: what is stored serves the others until there is a new one. The authority is told of the new contact.
+    let settings = [("ACME_HOSTS", "localhost,push.example"), ("ACME_EMAIL", "admin@hub.example")];
+    let mut hub = place.hub(&settings);
+    hub.wait_for_log(OBTAINED);
+    let after = account();
+    assert_eq!((&before["email"], &after["email"]), (&Value::Null, &json!("admin@hub.example")));
+    assert_eq!(before["credentials"], after["credentials"]);
+    let line = hub.log.iter().find(|line| line.contains("is not for every host")).expect("it is told");
+    assert!(line.contains("push.example"), "{line}");
+    assert_eq!(count(&hub, "there is no certificate yet"), 0, "{:#?}", hub.log);
+    hub.tls = Some(place.clients(&["http/1.1"]));
+    assert_ne!(served(&hub), first);
+    drop(taken);
+}
+
+/// A web server that is no authority: a hub.
+#[test]
+fn an_answer_that_is_none_of_the_protocol_is_told_as_it_is() {
+    let place = Place::new("web");
+    let web = Files::new("acme-web", &place.pair).start(&[], &any(&place.pair));
+    let url = format!("https://localhost:{}/dir", web.address.port());
+    let mut hub = place.hub(&[("ACME_DIRECTORY_URL", &url)]);
+    let line = hub.wait_for_log(FAILED);
+    assert!(line.contains("it answers 404 Not Found, and not in its protocol"), "{line}");
+}
+
+#[test]
+fn a_start_that_could_not_keep_certificates_says_why() {
+    let place = Place::new("start");
+    let start = |settings: &[(&str, &str)]| {
+        let mut hub = command();
+        hub.env("JWT_KEY", common::KEY).env("DB_PATH", ":memory:").envs(place.settings());
+        let output = hub.envs(settings.iter().copied()).stdin(Stdio::null()).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, log) = start(&[("ACME_CA_FILE", "/nowhere/ca.pem")]);
+    assert!(code == Some(1) && log.contains("/nowhere/ca.pem (ACME_CA_FILE) cannot be read"), "{log}");
+    let key = place.path("authority-key.pem");
+    let (code, log) = start(&[("ACME_CA_FILE", &key)]);
+    assert!(code == Some(1) && log.contains("holds no certificate of an authority"), "{log}");
+    let (code, log) = start(&[("ACME_CERT_DIR", &format!("{key}/acme"))]);
+    assert!(code == Some(1) && log.contains("(ACME_CERT_DIR) cannot be made"), "{log}");
+    fs::set_permissions(&place.folder, fs::Permissions::from_mode(0o755)).expect("ours");
+    let (code, log) = start(&[("ACME_CERT_DIR", &place.path("."))]);
+    assert!(code == Some(1) && log.contains("is open to others (mode 755)"), "{log}");
+    let (code, log) = start(&[("ACME_HOSTS", "*.example.com")]);
+    assert!(code == Some(2) && log.contains("dns-01"), "{log}");
+    let (code, log) = start(&[("CERT_FILE", &key), ("KEY_FILE", &key)]);
+    assert!(code == Some(2) && log.contains("nothing beside CERT_FILE"), "{log}");
+}

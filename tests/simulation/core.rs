@@ -1,0 +1,125 @@
+//! A shard of the simulation: its end of the ring, the reads that it asked for, and its sockets, which are lists of bytes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use petasos::history::{HistoryReader, Position};
+use petasos::hub::Now;
+use petasos::hub::framing::Framing;
+use petasos::hub::sequencer::Entry;
+use petasos::hub::shard::{Closed, Read, Sent, Shard, Wire};
+use petasos::protocol::grant::Grant;
+use petasos::protocol::selector::Selector;
+use petasos::ring::Consumer;
+
+/// One subscription, as its client sees it.
+pub(crate) struct Session {
+    pub(crate) selectors: Vec<Selector>,
+    pub(crate) grant: Rc<Grant>,
+    pub(crate) framing: Framing,
+    pub(crate) expires_ms: u64,
+    /// Everything after this is expected.
+    pub(crate) after: Position,
+    pub(crate) from_oldest: bool,
+    pub(crate) received: Vec<u8>,
+    /// How many bytes the socket takes before it is full; it is told when it takes some again.
+    pub(crate) room: usize,
+    pub(crate) full: bool,
+    /// With TLS, bytes that were encrypted and wait for the socket: so many at most.
+    pub(crate) held_max: usize,
+    pub(crate) held: Vec<u8>,
+    pub(crate) gone: bool,
+    /// What was received when the token expired.
+    pub(crate) received_at_expiry: Option<usize>,
+    pub(crate) closed: Option<Closed>,
+}
+
+/// The sockets of one shard.
+#[derive(Default)]
+pub(crate) struct Sockets {
+    pub(crate) by_slot: BTreeMap<u32, usize>,
+    pub(crate) sessions: Vec<Session>,
+}
+
+impl Wire for Sockets {
+    fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
+        let session = &mut self.sessions[self.by_slot[&slot]];
+        if session.gone {
+            return Sent::Gone;
+        }
+        session.flush();
+        if !session.held.is_empty() {
+            session.full = true;
+            return Sent::Full;
+        }
+        let taken = bytes.len().min(session.room);
+        session.room -= taken;
+        session.received.extend_from_slice(&bytes[..taken]);
+        session.full = taken < bytes.len();
+        let held = (bytes.len() - taken).min(session.held_max);
+        session.held.extend_from_slice(&bytes[taken..taken + held]);
+        match (taken, held) {
+            (0, 0) => Sent::Full,
+            (_, 0) => Sent::Bytes(taken),
+            _ => Sent::Held(taken + held),
+        }
+    }
+}
+
+impl Session {
+    pub(crate) fn flush(&mut self) {
+        let taken = self.held.len().min(self.room);
+        self.room -= taken;
+        self.received.extend(self.held.drain(..taken));
+    }
+}
+
+pub(crate) struct Core {
+    pub(crate) shard: Shard,
+    pub(crate) ring: Consumer<Entry>,
+    pub(crate) sockets: Sockets,
+    pub(crate) reads: VecDeque<Read>,
+}
+
+impl Core {
+    pub(crate) fn take(&mut self, max: usize) -> usize {
+        let shard = &mut self.shard;
+        let count = self.ring.drain(max, |entry| {
+            match entry {
+                Entry::Published { placed, .. } => shard.take(placed),
+                Entry::Discarded { before_oldest } => shard.forget_until(*before_oldest),
+                Entry::Rejected { .. } | Entry::End => {}
+            }
+            true
+        });
+        self.shard.moved();
+        count
+    }
+
+    pub(crate) fn answer_read(&mut self, reader: &dyn HistoryReader) {
+        if let Some(read) = self.reads.pop_front() {
+            self.shard.history_read(read, reader.read(read.after, 5, 300));
+        }
+    }
+
+    pub(crate) fn advance(&mut self, now: Now) {
+        for session in self.sockets.by_slot.values() {
+            let session = &mut self.sockets.sessions[*session];
+            if session.expires_ms <= now.ms && session.received_at_expiry.is_none() {
+                session.received_at_expiry = Some(session.received.len());
+            }
+        }
+        self.shard.advance(now, &mut self.sockets);
+        // Deadlines are rounded up to a tick of the wheel.
+        let later = Now { ms: now.ms + petasos::limits::WHEEL_TICK_MS, ..now };
+        self.shard.advance(later, &mut self.sockets);
+        self.settle();
+    }
+
+    pub(crate) fn settle(&mut self) {
+        while let Some((slot, reason)) = self.shard.next_closed() {
+            let session = self.sockets.by_slot.remove(&slot).expect("a slot is closed once");
+            self.sockets.sessions[session].closed = Some(reason);
+        }
+    }
+}
