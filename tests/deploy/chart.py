@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """What the chart renders, with the least and with everything set: the objects, and that they refer to each other.
 
-usage: chart.py LEAST MOST
+usage: chart.py PETASOS LEAST MOST
 """
 
+import json
+import subprocess
 import sys
 
 import yaml
@@ -20,7 +22,8 @@ def container(rendered):
     return only
 
 
-least, most = map(objects, sys.argv[1:])
+binary = sys.argv[1]
+least, most = map(objects, sys.argv[2:])
 assert set(least) == {"Deployment", "PersistentVolumeClaim", "PodDisruptionBudget", "Secret", "Service"}, set(least)
 assert set(most) == set(least) - {"Secret"} | {"Ingress", "ServiceMonitor"}, set(most)
 for rendered, secret in (least, "hub-petasos"), (most, "tokens"):
@@ -42,10 +45,25 @@ for rendered, secret in (least, "hub-petasos"), (most, "tokens"):
     ports = {port["name"] for port in run["ports"]}
     assert {port["targetPort"] for port in rendered["Service"]["spec"]["ports"]} == ports
     assert run["readinessProbe"]["httpGet"]["path"] == "/readyz" and run["livenessProbe"]["httpGet"]["path"] == "/healthz"
-    environment = {variable["name"]: variable["value"] for variable in run["env"]}
+    # None is named twice: which of the two would count is not for the chart to guess.
+    assert len({variable["name"] for variable in run["env"]}) == len(run["env"])
+    environment = {variable["name"]: variable.get("value") for variable in run["env"]}
     assert environment["DB_PATH"] == "/data/updates.db" and environment["SHARDS"] == run["resources"]["limits"]["cpu"]
-assert environment["ALLOW_ANONYMOUS"] == "1" and environment["METRICS_ADDR"] == ":9090"
-assert environment["HISTORY_SIZE"] == "1000000"
+    # What the hub makes of it is what was meant.
+    settings = {name: value for name, value in environment.items() if value} | {"JWT_KEY": 32 * "k"}
+    settings |= {"SHARDS": "1"} | ({"SUBSCRIBER_JWT_KEY": 32 * "k"} if "SUBSCRIBER_JWT_KEY" in environment else {})
+    if "PUBLISHER_JWKS_URL" in settings:
+        del settings["JWT_KEY"]
+    command = [binary, "config", "--json"]
+    effective = json.loads(subprocess.run(command, env=settings, check=True, capture_output=True).stdout)["settings"]
+    for name, value in settings.items():
+        if not name.endswith("_KEY"):
+            assert effective[name]["source"] == "environment", (name, effective[name])
+    assert effective["DB_PATH"]["value"] == "/data/updates.db"
+assert environment["ALLOW_ANONYMOUS"] == "1" and environment["METRICS_ADDR"] == ":9464"
+# Numbers in YAML stay the digits that they were.
+assert environment["HISTORY_SIZE"] == "1000000" and effective["HISTORY_SIZE"]["value"] == "1000000"
+assert effective["MAX_CONNECTIONS"]["value"] == "20000" and effective["USE_FORWARDED_HEADERS"]["value"] == "1"
 ingress = most["Ingress"]
 prefix = "nginx.ingress.kubernetes.io/proxy-"
 assert ingress["metadata"]["annotations"][prefix + "buffering"] == "off"
