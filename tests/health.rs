@@ -75,6 +75,8 @@ fn a_hub_with_a_certificate_is_asked_over_tls() {
     // Its own certificate is for another name than the address.
     let settings = [("ADDR", address.as_str()), ("CERT_FILE", &cert), ("KEY_FILE", &key)];
     says(&health(&[], &settings), 0, "https://127.0.0.1:");
+    let acme = [("ADDR", address.as_str()), ("ACME_HOSTS", "hub.example.com")];
+    says(&health(&[], &acme), 0, "https://127.0.0.1:");
     let url = format!("https://localhost:{}", hub.address.port());
     says(&health(&[&url], &[("SSL_CERT_FILE", &cert)]), 0, "answers 200");
     says(&health(&[&url, "--insecure"], &[]), 0, "answers 200");
@@ -117,6 +119,7 @@ fn a_wrong_call_is_told_from_a_hub_that_is_not_ready() {
         (&[], &[("ADDR", "nowhere")]),
         (&[], &[("ADDR", "127.0.0.1:0")]),
         (&[], &[("CERT_FILE", "only-one-of-two")]),
+        (&[], &[("ACME_HOSTS", "*.example.com")]),
     ] {
         let output = health(arguments, environment);
         assert_eq!(output.status.code(), Some(2), "{arguments:?} {environment:?}: {}", text(&output.stderr));

@@ -26,7 +26,8 @@ use super::{USAGE, complain, written};
 /// Asks a hub whether it is ready. Says it in one sentence and exits 0 when the answer is a 200, 1 when it is another or none.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// What to ask, `http` or `https`; without a path, /readyz [default: the hub of these settings (ADDR, CERT_FILE), on this host]
+    /// What to ask, `http` or `https`; without a path, /readyz [default: the hub of these settings (ADDR, CERT_FILE, ACME_HOSTS), on this
+    /// host]
     #[arg(value_name = "URL", value_parser = parsed)]
     url: Option<Url>,
     /// Take any certificate
