@@ -21,6 +21,7 @@ use petasos::limits::{FLUSH_BATCH_MAX, SUBSCRIBER_BUFFER_DEFAULT, TAIL_UPDATES_M
 use petasos::protocol::frame::Frame;
 use petasos::protocol::grant::{Authorization, Grant};
 use petasos::protocol::selector::Selector;
+use petasos::protocol::subscription::SubscriberId;
 use petasos::protocol::token::{Claims, MercureClaim};
 use petasos::protocol::update::Update;
 
@@ -75,6 +76,7 @@ impl<'f> Fanout<'f> {
             dispatch_timeout_ms: 30_000,
             subscriber_buffer_bytes: SUBSCRIBER_BUFFER_DEFAULT,
             tail: TailBounds::default(),
+            tells_subscriptions: false,
         };
         let mut shard = Shard::new(settings, &Stretch::empty(), NOW);
         for number in 0..subscribers {
@@ -85,6 +87,7 @@ impl<'f> Fanout<'f> {
                 grant: Rc::new(grant()),
                 expires_ms: u64::MAX,
                 framing: Framing::CHUNKED,
+                id: SubscriberId::from_random_bytes([0; 16]),
                 origin: None,
                 opening: Framing::CHUNKED.opening().into(),
             };

@@ -48,7 +48,7 @@ pub struct Surroundings<'w> {
     pub read_file: &'w dyn Fn(&str) -> std::io::Result<String>,
     /// The cores this process may run on.
     pub cpus: &'w [usize],
-    /// The environment, for the settings of other versions and for misspelled names.
+    /// The environment, for misspelled names.
     pub environment: &'w [(String, String)],
 }
 
@@ -130,7 +130,6 @@ impl Config {
     /// Every [`Mistake`] there is.
     pub fn read(options: &Options, surroundings: &Surroundings<'_>) -> Result<Self, Vec<Mistake>> {
         let mut reader = Reader { surroundings, mistakes: Vec::new(), warnings: Vec::new() };
-        reader.refuse_other_versions();
         let config = reader.read(options);
         let Reader { mistakes, mut warnings, .. } = reader;
         warnings.extend(names::misspelled(surroundings.environment));
@@ -248,13 +247,12 @@ impl Reader<'_> {
         let access_log = self.value("ACCESS_LOG", &o.access_log, values::switch).unwrap_or(false);
         let size = self.size(o);
         let per_client = self.per_client(o);
-        move |gate, origins| {
+        move |gate: GateSettings, origins| {
             let Size { cpus, connections_max } = size?;
             Some(Settings {
                 address,
                 tls,
                 cpus,
-                gate,
                 key_sets: origins.sets,
                 key_files: origins.files,
                 shard: ShardSettings {
@@ -262,7 +260,9 @@ impl Reader<'_> {
                     dispatch_timeout_ms: write_ms,
                     subscriber_buffer_bytes: buffer.map_or(SUBSCRIBER_BUFFER_DEFAULT, |bytes| bytes as usize),
                     tail: TailBounds::default(),
+                    tells_subscriptions: gate.subscriptions,
                 },
+                gate,
                 timeouts: Timeouts { header_ms, read_ms, write_ms, response_ms },
                 drain_ms,
                 log_updates: debug,
@@ -338,6 +338,11 @@ impl Reader<'_> {
         let selectors_max =
             self.value("MAX_SELECTORS", &o.max_selectors, |text| values::number(text, 1, SELECTORS_LIMIT));
         let compress = self.value("COMPRESS", &o.compress, values::switch);
+        let subscriptions = self.value("SUBSCRIPTIONS", &o.subscriptions, values::switch).unwrap_or(false);
+        if subscriptions && authorization == Some(Authorization::Targets) {
+            let expected = "nothing or 0 with AUTHORIZATION=targets, whose tokens cannot name subscriptions";
+            self.mistake("SUBSCRIPTIONS", o.subscriptions.clone(), expected.to_owned());
+        }
         let Keys { publisher, subscriber, origins } = self.keys(o, demo);
         let gate = publisher.zip(subscriber).map(|(publisher_key, subscriber_key)| GateSettings {
             authorization: authorization.unwrap_or_default(),
@@ -350,6 +355,7 @@ impl Reader<'_> {
             selectors_max: selectors_max.map_or(SELECTORS_MAX_DEFAULT, |count| count as usize),
             body_bytes_max: body_bytes_max.unwrap_or(BODY_BYTES_MAX_DEFAULT as u64),
             compress: compress.unwrap_or(true),
+            subscriptions,
         });
         (gate, origins)
     }
@@ -391,12 +397,6 @@ impl Reader<'_> {
             cpus.truncate(shards as usize);
         }
         (!cpus.is_empty()).then_some(cpus)
-    }
-
-    fn refuse_other_versions(&mut self) {
-        for (name, value, expected) in names::set_but_unsupported(self.surroundings.environment) {
-            self.mistake(name, Some(value), expected);
-        }
     }
 
     /// Reads one value; nothing when it is not given, and when it is wrong. An empty one counts as not given.

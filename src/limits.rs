@@ -149,6 +149,23 @@ pub const HISTORY_QUESTIONS_MAX: usize = 16_384;
 /// Sockets a shard writes to before it looks at its other work.
 pub const FLUSH_BATCH_MAX: usize = 64;
 
+/// Events of subscriptions that wait in one shard; beyond, no subscription begins (503). Those that end are told all the same.
+pub const SUBSCRIPTION_EVENTS_MAX: usize = 65_536;
+/// Events of subscriptions that one shard has handed to the sequencer: publishers share its queue.
+pub const SUBSCRIPTION_EVENTS_UNDER_WAY_MAX: usize = 256;
+/// Bytes of the events by which one client that comes makes itself known: its payload is in the event of each of its selectors.
+pub const SUBSCRIPTION_EVENTS_BYTES_MAX: usize = 4 << 20;
+/// How long a shard leaves the sequencer alone that had no room for an event, or whose history refused it, in milliseconds.
+pub const SUBSCRIPTION_EVENTS_PAUSE_MS: u64 = 250;
+/// How long a stop waits for the events of subscriptions that end with it, in milliseconds.
+pub const SUBSCRIPTION_EVENTS_AT_STOP_MS: u64 = 2_000;
+/// Requests for lists of active subscriptions that one shard has in hand, those whose clients are slow to take the answer among
+/// them (503 beyond).
+pub const LISTINGS_MAX: usize = 16;
+/// Subscriptions that a shard looks at for a list before it looks at its other work.
+pub const LISTING_SLICE: usize = 256;
+
+const _: () = assert!(SUBSCRIPTION_EVENTS_UNDER_WAY_MAX < PUBLISH_QUEUE_MAX);
 const _: () = assert!(RING_ENTRIES.is_power_of_two());
 const _: () = assert!(RING_BATCH_MAX < RING_ENTRIES);
 const _: () = assert!(COMMIT_BATCH_MAX <= PUBLISH_QUEUE_MAX);

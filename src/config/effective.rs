@@ -97,6 +97,7 @@ impl Config {
             ("CORS_ALLOWED_ORIGINS", text(&o.cors_allowed_origins)),
             ("USE_FORWARDED_HEADERS", switch(self.settings.trusts_proxy)),
             ("COMPRESS", switch(self.settings.gate.compress)),
+            ("SUBSCRIPTIONS", switch(self.settings.gate.subscriptions)),
         ]
     }
 

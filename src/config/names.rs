@@ -1,27 +1,8 @@
-//! The names of settings: those of other versions, and those that were misspelled.
+//! Names of settings that were misspelled.
 
 use clap::Args as _;
 
 use super::Options;
-
-/// Settings that the protocol document lists and this version does not have, with the values that switch them off.
-/// Setting one to anything else is refused: it would be silently ignored.
-const UNSUPPORTED: [(&str, &[&str]); 1] = [("SUBSCRIPTIONS", &["0", "false"])];
-
-/// The settings of other versions that are switched on: name, value and what is expected instead.
-pub(super) fn set_but_unsupported(environment: &[(String, String)]) -> Vec<(&'static str, String, String)> {
-    let set = environment.iter().filter(|(_, value)| !value.is_empty());
-    set.filter_map(|(name, value)| {
-        let (name, off) = UNSUPPORTED.iter().find(|(known, _)| known == name)?;
-        let values = match off {
-            [] => "nothing".to_owned(),
-            off => format!("nothing or {}", off.join(" or ")),
-        };
-        let expected = format!("{values}: {name} is not supported by this version");
-        (!off.contains(&value.as_str())).then(|| (*name, value.clone(), expected))
-    })
-    .collect()
-}
 
 /// One warning for each variable that looks like a misspelled setting.
 pub(super) fn misspelled(environment: &[(String, String)]) -> Vec<String> {
@@ -34,7 +15,6 @@ pub(super) fn misspelled(environment: &[(String, String)]) -> Vec<String> {
         .get_arguments()
         .filter_map(|argument| argument.get_env())
         .map(|name| name.to_string_lossy().into_owned())
-        .chain(UNSUPPORTED.iter().map(|(name, _)| (*name).to_owned()))
         .collect();
     let nearest = |name: &str| {
         let distances = ours.iter().map(|known| (strsim::damerau_levenshtein(name, known), known));

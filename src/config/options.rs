@@ -61,6 +61,10 @@ pub struct Options {
     /// Streams and pages are compressed for clients that accept zstd or gzip, each update once for all of them [default: 1]
     #[arg(long, env = "COMPRESS", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LISTENING)]
     pub compress: Option<String>,
+    /// Active subscriptions: an API that lists them, and a private update when one begins or ends. Not with AUTHORIZATION=targets
+    /// [default: 0]
+    #[arg(long, env = "SUBSCRIPTIONS", value_name = "0|1", num_args = 0..=1, default_missing_value = "1", help_heading = LISTENING)]
+    pub subscriptions: Option<String>,
 
     /// Key that verifies the tokens of publishers and subscribers: a secret, or a public key in PEM form
     #[arg(long, env = "JWT_KEY", value_name = "KEY", hide_env_values = true, help_heading = AUTHORIZATION)]

@@ -90,9 +90,10 @@ fn every_mistake_is_listed_at_once_and_no_secret_is() {
         use_forwarded_headers: some("on"),
         write_timeout: some("60"),
         metrics_addr: some("9464"),
+        subscriptions: some("on"),
         ..Options::default()
     };
-    let mistakes = read(&options, &[("SUBSCRIPTIONS", "1")]).err().expect("mistakes");
+    let mistakes = read(&options, &[]).err().expect("mistakes");
     let names: Vec<_> = mistakes.iter().filter_map(|line| line.split([' ', ':']).next()).collect();
     for name in [
         "ADDR",
@@ -263,17 +264,14 @@ fn the_demo_key_stands_in_only_for_a_key_that_is_missing() {
     assert!(read(&Options { demo: None, subscriber_jwt_key: None, ..each }, &[]).is_err());
 }
 
-/// A setting that would be ignored silently is refused, unless it asks for what this version does anyway.
 #[test]
-fn settings_of_other_versions_are_refused_unless_they_are_off() {
-    let off = [("SUBSCRIPTIONS", "0")];
-    assert!(read(&with_key(), &off).is_ok());
-    let on = [("SUBSCRIPTIONS", "true")];
-    let mistakes = read(&with_key(), &on).err().expect("mistakes");
-    assert_eq!(mistakes.len(), on.len(), "{mistakes:#?}");
-    for (line, (name, _)) in mistakes.iter().zip(on) {
-        assert!(line.starts_with(name) && line.contains("not supported by this version"), "{line}");
-    }
+fn tokens_of_targets_cannot_name_subscriptions() {
+    let on = |authorization| Options { subscriptions: some("1"), authorization, ..with_key() };
+    let settings = valid(&on(None), &[]).settings;
+    assert!(settings.gate.subscriptions && settings.shard.tells_subscriptions);
+    assert!(!valid(&with_key(), &[]).settings.gate.subscriptions);
+    let mistakes = read(&on(some("targets")), &[]).err().expect("a mistake");
+    assert!(mistakes.len() == 1 && mistakes[0].contains("AUTHORIZATION=targets"), "{mistakes:?}");
 }
 
 #[test]

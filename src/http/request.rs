@@ -126,6 +126,14 @@ impl<'a> Lines<'a> {
     }
 }
 
+impl<'a> FromIterator<&'a [u8]> for Lines<'a> {
+    fn from_iter<I: IntoIterator<Item = &'a [u8]>>(values: I) -> Self {
+        let mut lines = Self::default();
+        values.into_iter().for_each(|value| lines.push(value));
+        lines
+    }
+}
+
 /// One request without its body. `Debug` does not show the fields that carry secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Request<'a> {

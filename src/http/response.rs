@@ -223,7 +223,10 @@ impl Response {
     /// Marks a successful answer private, because its URL holds a token (PROTOCOL section 4; RFC 6750, section 2.3). A
     /// stream is private already; an error is left alone.
     pub fn mark_private(&mut self) {
-        if self.status.is_success() && self.body != Body::Stream {
+        let is_private = |(name, value): &(&str, HeaderValue)| {
+            *name == CACHE_CONTROL && value.as_str().starts_with("private")
+        };
+        if self.status.is_success() && self.body != Body::Stream && !self.fields.iter().any(is_private) {
             self.set(CACHE_CONTROL, HeaderValue::from_static("private"));
         }
     }

@@ -4,9 +4,11 @@
 //! the only spelling of it that this hub knows.
 
 use crate::http::request::{Method, Request};
-use crate::protocol::names::{HEALTH_PATH, HUB_PATH, HUB_PATH_2019, READY_PATH};
+use crate::protocol::names::{
+    HEALTH_PATH, HUB_PATH, HUB_PATH_2019, READY_PATH, SUBSCRIPTIONS_PATH, SUBSCRIPTIONS_PATH_2019,
+};
 
-/// What a request asks for. The subscriptions API and the demo resources join here.
+/// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Subscribe.
@@ -16,6 +18,8 @@ pub enum Command {
     },
     /// Publish.
     Publish,
+    /// List active subscriptions: what [`below_subscriptions`] says.
+    ListSubscriptions,
     /// `OPTIONS` of anything: [`crate::http::cors::Cors::preflight`].
     Preflight,
     /// Liveness.
@@ -52,8 +56,16 @@ pub fn route(request: &Request<'_>) -> Command {
         HEALTH_PATH => readable(request.method, Command::Health),
         READY_PATH => readable(request.method, Command::Ready),
         "/" => readable(request.method, Command::Welcome),
+        path if below_subscriptions(path).is_some() => readable(request.method, Command::ListSubscriptions),
         _ => Command::NotFound,
     }
+}
+
+/// What follows the path of the active subscriptions, under either name of the hub: nothing, or a slash and more.
+pub fn below_subscriptions(path: &str) -> Option<&str> {
+    let rest =
+        [SUBSCRIPTIONS_PATH, SUBSCRIPTIONS_PATH_2019].iter().find_map(|base| path.strip_prefix(base))?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
 fn readable(method: Method, command: Command) -> Command {
@@ -83,6 +95,10 @@ mod tests {
             ("OPTIONS", "/hub", Command::Preflight),
             ("OPTIONS", "*", Command::Preflight),
             ("OPTIONS", "/nothing", Command::Preflight),
+            ("GET", "/.well-known/mercure/subscriptions", Command::ListSubscriptions),
+            ("HEAD", "/hub/subscriptions/a%2Fb/c", Command::ListSubscriptions),
+            ("POST", "/hub/subscriptions/a", page),
+            ("GET", "/hub/subscriptionsx", Command::NotFound),
             ("GET", "/healthz", Command::Health),
             ("HEAD", "/healthz", Command::Health),
             ("POST", "/healthz", page),

@@ -4,6 +4,9 @@
 //! is told the status that PROTOCOL section 4 gives; the reason goes to the log with the answer, and never holds a token.
 //! It fails closed: whatever cannot be decided is refused.
 
+mod answers;
+mod listing;
+
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::rc::Rc;
@@ -14,10 +17,9 @@ use crate::http::accept_encoding::Negotiated;
 use crate::http::cors::{Cors, CorsDecision, OriginList};
 use crate::http::credentials::{Credential, CredentialRules, Source};
 use crate::http::page::Page;
-use crate::http::refusal::Refusal;
 use crate::http::request::{Request, Version};
 use crate::http::response::{Challenge, Response};
-use crate::http::route::{Command, route};
+use crate::http::route::{Command, below_subscriptions, route};
 use crate::http::status::Status;
 use crate::http::subscribe_query::SubscribeQuery;
 use crate::hub::Now;
@@ -31,6 +33,8 @@ use crate::protocol::names::HUB_PATH;
 use crate::protocol::selector::Selector;
 use crate::protocol::topic::Topic;
 use crate::protocol::update::{Update, UpdateError};
+
+pub use listing::Listing;
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 const RETRY_AFTER_S: u32 = 1;
@@ -65,6 +69,8 @@ pub struct GateSettings {
     pub body_bytes_max: u64,
     /// `COMPRESS`.
     pub compress: bool,
+    /// `SUBSCRIPTIONS`.
+    pub subscriptions: bool,
 }
 
 /// What the gate knows of a request that it has let pass, or answered.
@@ -84,6 +90,8 @@ pub enum Decision {
     Answer(Answer),
     /// A granted subscription.
     Subscribe(Box<Subscription>),
+    /// A granted request for a list of active subscriptions: ask the shards, then [`Gate::listed`].
+    List(Box<Listing>),
     /// A publisher that may publish something: read the body, then [`Gate::publish`].
     ReadBody(Publisher),
     /// No answer at all: the hub stops, and an `EventSource` that is answered does not come back, while one that meets an error of
@@ -217,7 +225,12 @@ impl Gate {
         if self.settings.compress {
             passage.negotiated = Negotiated::new(&request.accept_encoding);
         }
-        let command = route(request);
+        let command = match route(request) {
+            Command::ListSubscriptions | Command::MethodNotAllowed { .. } if self.lacks(request.path) => {
+                Command::NotFound
+            }
+            command => command,
+        };
         match command {
             Command::Subscribe { head_only: false } if self.draining => return Decision::HangUp,
             Command::Health | Command::Ready | Command::Preflight => {}
@@ -231,6 +244,9 @@ impl Gate {
             Command::Subscribe { head_only } => self
                 .admit_subscriber(request, head_only, &mut passage, now)
                 .map(|subscription| Decision::Subscribe(Box::new(subscription))),
+            Command::ListSubscriptions => self
+                .admit_listing(request, &mut passage, now)
+                .map(|listing| Decision::List(Box::new(listing))),
             Command::Preflight => {
                 let response = self.settings.cors.preflight(passage.cors);
                 return Decision::Answer(Answer { response, reason: None });
@@ -273,63 +289,6 @@ impl Gate {
         random: [u8; 16],
     ) -> Result<Arc<Frame>, Answer> {
         self.encode(publisher, body, random).map_err(|refused| self.refuse(refused, publisher.passage))
-    }
-
-    /// The answer to an update that is stored and in its place.
-    pub fn published(&self, frame: &Frame, passage: Passage) -> Answer {
-        self.complete(Answer { response: Response::published(frame.id()), reason: None }, passage)
-    }
-
-    /// The answer when the hub cannot do it now; nothing was done.
-    pub fn unavailable(&self, lack: Lack, reason: &str, passage: Passage) -> Answer {
-        self.refuse(Refused::unavailable(lack, reason), passage)
-    }
-
-    /// The answer to a request that cannot be read.
-    pub fn refused(&self, refusal: Refusal, passage: Passage) -> Answer {
-        self.refuse(Refused::new(Response::refusal(refusal), refusal), passage)
-    }
-
-    /// The answer to a request that did not arrive in time.
-    pub fn timed_out(&self, passage: Passage) -> Answer {
-        let text = "Request Timeout: the request did not arrive in time";
-        self.refuse(Refused::new(Response::text(Status::RequestTimeout, text), "timeout"), passage)
-    }
-
-    /// The answer to a request that has met a defect.
-    pub fn failed(&self, passage: Passage) -> Answer {
-        let response = Response::status_only(Status::InternalServerError);
-        self.refuse(Refused::new(response, "a defect of the hub"), passage)
-    }
-
-    /// The answer to a client that has its share of what it asks for.
-    pub fn too_many(&self, reason: &str, passage: Passage) -> Answer {
-        let response = Response::too_many(RETRY_AFTER_FULL_S);
-        self.refuse(Refused { response, reason: Reason::lacking(Lack::Share, reason) }, passage)
-    }
-
-    /// The answer when the hub holds as many connections as it may.
-    pub fn full(&self, reason: &str) -> Answer {
-        let response = Response::unavailable(RETRY_AFTER_FULL_S);
-        self.refuse(Refused { response, reason: Reason::lacking(Lack::Places, reason) }, self.passage(None))
-    }
-
-    /// Adds to any answer what belongs to its request: the coding of a stream, cross-origin headers, and privacy when the
-    /// URL held the token.
-    pub fn complete(&self, mut answer: Answer, passage: Passage) -> Answer {
-        if answer.response.is_stream() {
-            answer.response.set_coding(passage.negotiated);
-        }
-        self.settings.cors.apply(passage.cors, &mut answer.response);
-        if passage.has_token_in_url {
-            answer.response.mark_private();
-        }
-        answer
-    }
-
-    fn refuse(&self, refused: Refused, passage: Passage) -> Answer {
-        let Refused { response, reason } = refused;
-        self.complete(Answer { response, reason: Some(reason) }, passage)
     }
 
     fn admit_publisher(
@@ -391,6 +350,9 @@ impl Gate {
             );
             return Err(invalid(&error));
         }
+        if self.settings.subscriptions {
+            listing::check_events(&selectors, &grant).map_err(|error| invalid(&error))?;
+        }
         let transfer = match request.version {
             Version::Http11 => Transfer::Chunked,
             Version::Http10 | Version::Http2 => Transfer::Plain,
@@ -438,6 +400,11 @@ impl Gate {
             }
             Unverified::NotYet(reason) => Refused::unavailable(Lack::Keys, reason),
         })
+    }
+
+    /// Whether there is nothing at this path, though other hubs have something.
+    fn lacks(&self, path: &str) -> bool {
+        !self.settings.subscriptions && below_subscriptions(path).is_some()
     }
 
     /// Whether tokens of both roles can be verified.

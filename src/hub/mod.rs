@@ -13,6 +13,7 @@ pub mod outbox;
 pub mod reason;
 pub mod sequencer;
 pub mod shard;
+pub mod subscriptions;
 pub mod tail;
 pub mod wheel;
 

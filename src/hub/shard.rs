@@ -29,6 +29,7 @@ mod writing;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use slab::Slab;
 
@@ -36,11 +37,13 @@ use crate::history::{Origin, Placed, Position, Resume, Stretch};
 use crate::hub::Now;
 use crate::hub::framing::Framing;
 use crate::hub::outbox::{Outboxes, Pending};
+use crate::hub::subscriptions::Subscriptions;
 use crate::hub::tail::{Tail, TailBounds};
 use crate::hub::wheel::Wheel;
 use crate::protocol::checksum::Total;
 use crate::protocol::grant::Grant;
 use crate::protocol::selector::Selector;
+use crate::protocol::subscription::SubscriberId;
 use crate::protocol::trie::TopicIndex;
 use crate::protocol::update::Audience;
 
@@ -60,6 +63,8 @@ pub struct ShardSettings {
     pub subscriber_buffer_bytes: usize,
     /// What is kept in memory for those who resume.
     pub tail: TailBounds,
+    /// `SUBSCRIPTIONS`: subscriptions are told of.
+    pub tells_subscriptions: bool,
 }
 
 /// Why a subscription ended.
@@ -95,6 +100,8 @@ pub struct Joining {
     pub expires_ms: u64,
     /// How its stream is framed.
     pub framing: Framing,
+    /// What it is known by among the active subscriptions.
+    pub id: SubscriberId,
     /// Where it resumes; `None` is live from here.
     pub origin: Option<Origin>,
     /// The head of the answer and [`Framing::opening`].
@@ -195,6 +202,8 @@ pub struct Shard {
     drain: Option<Drain>,
     next_generation: u32,
     counters: Counters,
+    /// Kept when they are told of.
+    subscriptions: Option<Box<Subscriptions>>,
 }
 
 impl Shard {
@@ -220,6 +229,10 @@ impl Shard {
             drain: None,
             next_generation: 0,
             counters: Counters::default(),
+            subscriptions: settings.tells_subscriptions.then(|| {
+                let last = newest.updates.last();
+                Box::new(Subscriptions::new(last.map(|placed| Arc::clone(&placed.frame))))
+            }),
         }
     }
 
@@ -243,6 +256,11 @@ impl Shard {
         self.counters
     }
 
+    /// The active subscriptions; `None` when they are not told of.
+    pub fn subscriptions(&mut self) -> Option<&mut Subscriptions> {
+        self.subscriptions.as_deref_mut()
+    }
+
     /// The shard's own answer to where a subscriber resumes; `None` means: ask the history.
     pub fn resolve(&self, resume: &Resume) -> Option<Origin> {
         let Resume::After(id) = resume else { return None };
@@ -251,7 +269,7 @@ impl Shard {
 
     /// Takes a subscriber in; answers its slot. The caller attaches its socket to the slot before it lets the shard write.
     pub fn join(&mut self, joining: Joining, now: Now) -> u32 {
-        let Joining { selectors, grant, expires_ms, framing, origin, opening } = joining;
+        let Joining { selectors, grant, expires_ms, framing, id, origin, opening } = joining;
         self.counters.resumed += u64::from(origin.is_some());
         let state = match origin {
             None => State::Live,
@@ -280,6 +298,10 @@ impl Shard {
         let slot = u32::try_from(self.subscribers.insert(subscriber)).expect("fewer subscribers than fds");
         self.index.insert(slot, &selectors);
         self.counters.joined += 1;
+        if let Some(subscriptions) = &mut self.subscriptions {
+            let grant = &self.subscribers[slot as usize].grant;
+            subscriptions.begin(slot, id, &selectors, grant);
+        }
         self.mark_dirty(slot);
         self.arm(slot);
         if self.drain.is_some() {
@@ -335,6 +357,9 @@ impl Shard {
         });
         self.position = placed.position;
         self.tail.push(placed.clone());
+        if let Some(subscriptions) = &mut self.subscriptions {
+            subscriptions.took(&placed.frame);
+        }
     }
 
     /// The history holds nothing up to this position any more.
@@ -419,6 +444,9 @@ impl Shard {
         subscriber.expires_ms = u64::MAX;
         self.outboxes.release(&mut subscriber.pending);
         self.index.remove(slot);
+        if let Some(subscriptions) = &mut self.subscriptions {
+            subscriptions.end(slot);
+        }
         self.closed.push_back((slot, reason));
     }
 }

@@ -13,6 +13,7 @@ pub mod frame;
 pub mod grant;
 pub mod names;
 pub mod selector;
+pub mod subscription;
 pub mod token;
 pub mod topic;
 pub mod trie;

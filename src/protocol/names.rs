@@ -4,6 +4,10 @@
 pub const HUB_PATH: &str = "/.well-known/mercure";
 /// The hub's path in the 2019 protocol, served as the same resource.
 pub const HUB_PATH_2019: &str = "/hub";
+/// Path of the active subscriptions, below which each has its own (draft-07, section "Active Subscriptions").
+pub const SUBSCRIPTIONS_PATH: &str = "/.well-known/mercure/subscriptions";
+/// The same below the hub's path of 2019.
+pub const SUBSCRIPTIONS_PATH_2019: &str = "/hub/subscriptions";
 /// Liveness probe.
 pub const HEALTH_PATH: &str = "/healthz";
 /// Readiness probe.

@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::protocol::names::{ANY, HUB_PATH, HUB_PATH_2019};
+use crate::protocol::subscription::Subscription;
 
 /// One topic of an update: not empty, not exactly `*`, no control character.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -45,6 +46,11 @@ impl Topic {
         } else {
             Ok(Self(text.into()))
         }
+    }
+
+    /// The topic of events that tell of a subscription; the hub alone publishes to it.
+    pub fn of_subscription(subscription: &Subscription<'_>) -> Self {
+        Self(subscription.topic().into())
     }
 
     /// The topic as text.

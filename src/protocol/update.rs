@@ -1,6 +1,6 @@
 //! An update as its publisher sent it.
 //!
-//! [`Update::parse`] is the only constructor: every rule of PROTOCOL section 3 that does not need a token is checked here,
+//! [`Update::parse`] is the only constructor for publishers: every rule of PROTOCOL section 3 that does not need a token is checked here,
 //! so an `Update` can be encoded and dispatched without a second look. It does not decide who may publish it: that is
 //! [`crate::protocol::grant::Grant`].
 
@@ -14,6 +14,7 @@ use crate::protocol::grant::Authorization;
 use crate::protocol::names::{
     PARAM_DATA, PARAM_ID, PARAM_PRIVATE, PARAM_RETRY, PARAM_TARGET, PARAM_TOPIC, PARAM_TYPE,
 };
+use crate::protocol::subscription::Subscription;
 use crate::protocol::topic::{Topic, TopicError};
 
 /// Who an update is for.
@@ -117,6 +118,20 @@ impl<'a> Update<'a> {
                 .transpose()?,
             data: fields.data.unwrap_or_default(),
         })
+    }
+
+    /// The update by which the hub tells that a subscription began, or ended (PROTOCOL section 7): private, in the hub's own
+    /// namespace, where nobody else may publish. `random` becomes its id.
+    pub fn of_subscription(subscription: &Subscription<'_>, random: [u8; 16]) -> Self {
+        Self {
+            topics: Box::new([Topic::of_subscription(subscription)]),
+            audience: Audience::Private,
+            id: EventId::from_random_bytes(random),
+            has_made_id: true,
+            event_type: None,
+            retry_ms: None,
+            data: Cow::Owned(subscription.event_data()),
+        }
     }
 
     /// The canonical topic first, then the alternates; never empty.

@@ -1,6 +1,7 @@
 //! One connection before it becomes a stream: its socket, the HTTP machine, and what it waits for.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::access::Caller;
@@ -76,6 +77,8 @@ pub(super) struct Requesting {
     /// The client sends nothing more. Told by the epoll set, once, and perhaps before the connection becomes a stream.
     pub(super) has_ended: bool,
     pub(super) armed_ms: u64,
+    /// Held while a long answer is in `out`.
+    pub(super) lease: Option<Rc<()>>,
 }
 
 /// What a connection waits for.
@@ -88,6 +91,8 @@ pub(super) enum Waiting {
     Commit { serial: u32, frame: Arc<Frame>, passage: Passage },
     /// For the history to say where the subscription begins.
     Resolve { serial: u32, subscription: Box<Subscription> },
+    /// For the shards to list their subscriptions.
+    List { serial: u32 },
 }
 
 /// What a read of the socket found.
@@ -138,6 +143,7 @@ impl Requesting {
             is_drained: false,
             has_ended: false,
             armed_ms: u64::MAX,
+            lease: None,
         }
     }
 
@@ -212,6 +218,7 @@ impl Requesting {
         let Some(goes_on) = self.answering.take() else { return };
         self.http.answered();
         self.served = true;
+        self.lease = None;
         self.idle_since_ms = now_ms;
         self.request_since_ms = None;
         // Nothing of this request may colour the answer to the next, whose head may not be readable.

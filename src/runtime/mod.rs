@@ -17,6 +17,7 @@ mod keys;
 mod librarian;
 mod listener;
 mod metrics;
+mod post;
 mod probe;
 mod pulse;
 mod quota;
@@ -65,6 +66,7 @@ use clock::Clock;
 use keys::Fetcher;
 use listener::Entrance;
 use metrics::{Exporter, Facts, Meters, ShardBoard};
+use post::Post;
 use probe::IO_MEMORY_BYTES;
 use quota::Quotas;
 use reload::Reloads;
@@ -260,7 +262,8 @@ impl Hub {
             start_thread("metrics", reports, move || metrics::serve(metrics, exporter))?;
         }
         let mut executors = Vec::with_capacity(shards);
-        for (number, (entrance, ring)) in entrances.into_iter().zip(consumers).enumerate() {
+        let ends = entrances.into_iter().zip(Post::open(&bells)).zip(consumers);
+        for (number, ((entrance, post), ring)) in ends.enumerate() {
             let gate = settings.gate.clone();
             let (librarian, desk) = librarian::open(Arc::clone(&reader), Arc::clone(&bells[number]));
             start_thread(&format!("librarian-{number}"), reports, move || desk.run())?;
@@ -272,6 +275,7 @@ impl Hub {
                 ring,
                 queue: queue.clone(),
                 librarian,
+                post,
                 bell: Arc::clone(&bells[number]),
                 stopping: Arc::clone(&stopping),
                 clock: Clock::new(started, Arc::clone(bells[number].pulse())),
@@ -353,6 +357,7 @@ struct PartsSeed {
     ring: crate::ring::Consumer<crate::hub::sequencer::Entry>,
     queue: sequencer::Queue,
     librarian: librarian::Librarian,
+    post: Post,
     bell: Arc<Bell>,
     stopping: Arc<AtomicBool>,
     clock: Clock,
@@ -375,6 +380,7 @@ impl PartsSeed {
             ring: self.ring,
             queue: Some(self.queue),
             librarian: self.librarian,
+            post: self.post,
             bell: self.bell,
             stopping: self.stopping,
             clock: self.clock,

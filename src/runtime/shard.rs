@@ -14,6 +14,7 @@ mod exchange;
 mod multiplex;
 mod serve;
 mod sockets;
+mod subscriptions;
 mod telling;
 
 use std::collections::VecDeque;
@@ -37,6 +38,7 @@ use super::http2::Multiplexed;
 use super::librarian::{Answer, Librarian, Question};
 use super::listener::{Entrance, leave_to_dispatch_timeout};
 use super::metrics::Meters;
+use super::post::Post;
 use super::quota::{Quotas, Seat};
 use super::readiness::Readiness;
 use super::sample::Samplers;
@@ -56,6 +58,7 @@ use crate::limits::{
 };
 use crate::ring::Consumer;
 use sockets::{Carrier, Socket, Sockets};
+use subscriptions::Desk;
 
 /// What a shard's thread is made of.
 pub(super) struct Parts {
@@ -69,6 +72,7 @@ pub(super) struct Parts {
     /// Until this shard's last publication is acknowledged.
     pub(super) queue: Option<Queue>,
     pub(super) librarian: Librarian,
+    pub(super) post: Post,
     pub(super) bell: Arc<Bell>,
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) clock: Clock,
@@ -139,6 +143,7 @@ pub(super) struct ShardLoop {
     commits_under_way: usize,
     next_serial: u32,
     accept: accept::Accept,
+    desk: Desk,
     read_buffer: Box<[u8]>,
     now: Now,
     date: (u64, HttpDate),
@@ -166,6 +171,7 @@ impl ShardLoop {
             commits_under_way: 0,
             next_serial: 0,
             accept: accept::Accept::default(),
+            desk: Desk::default(),
             read_buffer: vec![0; READ_BYTES_MAX].into(),
             now,
             date: (0, HttpDate::from_unix_s(0)),
@@ -191,6 +197,8 @@ impl ShardLoop {
             self.advance_timers();
             self.watch_full();
             self.close_ended();
+            busy |= self.attend_listings();
+            busy |= self.tell_subscriptions();
             busy |= self.drive_touched();
             self.parts.meters.round(&self.parts.shard, self.connections.len(), self.accept.pauses());
             if self.advance_stop() {
@@ -312,6 +320,7 @@ impl ShardLoop {
         meters.took(count);
         if count > 0 {
             shard.moved();
+            self.listings_took(count);
         }
         for (ticket, is_stored) in ours {
             self.committed(ticket, is_stored);
@@ -409,6 +418,7 @@ impl ShardLoop {
             self.wheel.next_deadline_ms(),
             self.accept.paused_until_ms(),
             self.stop.until_ms(),
+            self.events_paused_until_ms(),
         ];
         let now_ms = self.parts.clock.now().ms;
         let left_ms = deadlines.into_iter().flatten().min().map(|at_ms| at_ms.saturating_sub(now_ms));
@@ -441,8 +451,8 @@ impl ShardLoop {
 
     /// Whether another thread has work for this one.
     fn is_called(&self) -> bool {
-        let Parts { ring, stopping, librarian, entrance, .. } = &self.parts;
+        let Parts { ring, stopping, librarian, entrance, post, .. } = &self.parts;
         let stop_is_new = self.stop == Stop::No && stopping.load(Ordering::SeqCst);
-        !ring.is_empty() || stop_is_new || librarian.has_answer() || entrance.has_dealt()
+        !ring.is_empty() || stop_is_new || librarian.has_answer() || entrance.has_dealt() || post.has_letter()
     }
 }

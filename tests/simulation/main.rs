@@ -10,6 +10,7 @@
 
 mod core;
 mod stream;
+mod subscriptions;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -31,6 +32,7 @@ use petasos::protocol::coding::Coding;
 use petasos::protocol::frame::Frame;
 use petasos::protocol::grant::{Authorization, Grant};
 use petasos::protocol::selector::Selector;
+use petasos::protocol::subscription::SubscriberId;
 use petasos::protocol::token::{Claims, MercureClaim};
 use petasos::protocol::update::Update;
 use petasos::ring::{Producer, ring};
@@ -105,6 +107,7 @@ impl World {
             dispatch_timeout_ms: STALL_MS,
             subscriber_buffer_bytes: [1, 200, 2_000][rng.usize(..3)],
             tail: TailBounds { updates_max: [1, 4, 1_000][rng.usize(..3)], bytes_max: usize::MAX },
+            tells_subscriptions: false,
         };
         let count = rng.usize(1..=3);
         let (producer, consumers) = ring(RING_ENTRIES, count);
@@ -237,6 +240,7 @@ impl World {
             grant: Rc::clone(&grant),
             expires_ms,
             framing,
+            id: SubscriberId::from_random_bytes([0; 16]),
             origin,
             opening: [b"HEAD\n", framing.opening()].concat().into(),
         };
@@ -415,19 +419,24 @@ fn decode(session: &Session) -> Vec<String> {
     stream::ids(&session.received, session.framing)
 }
 
-#[test]
-fn every_stream_is_exactly_what_its_subscriber_selected_and_may_read() {
+/// Runs a simulation for each seed, and says with which one it fails.
+fn for_each_seed(run: impl Fn(u64) + std::panic::RefUnwindSafe) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("SIMULATION_SEEDS").unwrap_or(SEEDS_DEFAULT),
     };
     for seed in seeds {
-        let run = std::panic::catch_unwind(|| {
-            let mut world = World::new(seed);
-            world.run();
-            world.check();
-        });
-        assert!(run.is_ok(), "replay with SIMULATION_SEED={seed}");
+        let ran = std::panic::catch_unwind(|| run(seed));
+        assert!(ran.is_ok(), "replay with SIMULATION_SEED={seed}");
     }
+}
+
+#[test]
+fn every_stream_is_exactly_what_its_subscriber_selected_and_may_read() {
+    for_each_seed(|seed| {
+        let mut world = World::new(seed);
+        world.run();
+        world.check();
+    });
 }

@@ -30,6 +30,7 @@ fn shard() -> Shard {
         dispatch_timeout_ms: 0,
         subscriber_buffer_bytes: 1 << 20,
         tail: TailBounds::default(),
+        tells_subscriptions: false,
     };
     Shard::new(settings, &Stretch::empty(), Now::default())
 }
@@ -41,6 +42,7 @@ fn joining(selectors: &[&str], origin: Option<Origin>) -> Joining {
         grant: Rc::new(Grant::anonymous()),
         expires_ms: u64::MAX,
         framing: Framing::CHUNKED,
+        id: SubscriberId::from_random_bytes([0; 16]),
         origin,
         opening: b"HEAD".as_slice().into(),
     }

@@ -1,5 +1,6 @@
 //! A request on a stream of its own, and its answer.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -33,8 +34,10 @@ pub(in crate::runtime) enum Stage {
     Commit { respond: Reply, frame: Arc<Frame>, passage: Passage },
     /// For the history to say where the subscription begins.
     Resolve { respond: Reply, subscription: Box<Subscription> },
-    /// For the client to take the rest of the answer.
-    Answer { stream: SendStream<Bytes>, rest: Bytes },
+    /// For the shards to list their subscriptions.
+    List { respond: Reply, head_only: bool },
+    /// For the client to take the rest of the answer; the lease is held when it is long.
+    Answer { stream: SendStream<Bytes>, rest: Bytes, lease: Option<Rc<()>> },
     /// For the end of a body that nobody wants. Its stream could be reset, which the answer allows (RFC 9113, section 8.1); but
     /// some clients forget the answer over it.
     Linger { body: RecvStream, bytes_left: usize },
@@ -86,7 +89,7 @@ impl Exchange {
                 after(self.since_ms, timeouts.write_ms).min(after(self.began_ms, timeouts.response_ms))
             }
             Stage::Linger { .. } => after(self.since_ms, LINGER_MS),
-            Stage::Commit { .. } | Stage::Resolve { .. } => u64::MAX,
+            Stage::Commit { .. } | Stage::Resolve { .. } | Stage::List { .. } => u64::MAX,
         }
     }
 
@@ -133,7 +136,7 @@ impl Exchange {
 
     /// Queues what the window has room for of the answer.
     pub(in crate::runtime) fn send(&mut self, now_ms: u64) -> Progress {
-        let Stage::Answer { stream, rest } = &mut self.stage else { return Progress::Waits };
+        let Stage::Answer { stream, rest, .. } = &mut self.stage else { return Progress::Waits };
         stream.reserve_capacity(rest.len());
         let taken = stream.capacity().min(rest.len());
         if taken > 0 {
@@ -154,7 +157,8 @@ impl Exchange {
         match self.stage {
             Stage::Body { mut respond, .. }
             | Stage::Commit { mut respond, .. }
-            | Stage::Resolve { mut respond, .. } => {
+            | Stage::Resolve { mut respond, .. }
+            | Stage::List { mut respond, .. } => {
                 respond.send_reset(Reason::CANCEL);
             }
             Stage::Answer { mut stream, .. } => stream.send_reset(Reason::CANCEL),

@@ -15,7 +15,7 @@ pub(in crate::runtime) struct Meters {
     board: Arc<ShardBoard>,
     /// When the publications under way were handed over. They come back in that order: the queue, the sequencer and the ring
     /// keep it. As many as wait for the ring, which is bounded.
-    offered: VecDeque<Instant>,
+    offered: VecDeque<Option<Instant>>,
 }
 
 impl Meters {
@@ -72,12 +72,17 @@ impl Meters {
 
     /// A publication was handed to the sequencer.
     pub(in crate::runtime) fn offered(&mut self) {
-        self.offered.push_back(Instant::now());
+        self.offered.push_back(Some(Instant::now()));
+    }
+
+    /// An update of the hub's own was: nobody waits for it.
+    pub(in crate::runtime) fn offered_by_hub(&mut self) {
+        self.offered.push_back(None);
     }
 
     /// The oldest of those that are under way came back.
     pub(in crate::runtime) fn settled(&mut self, is_stored: bool) {
-        if let Some(offered) = self.offered.pop_front()
+        if let Some(Some(offered)) = self.offered.pop_front()
             && is_stored
         {
             self.board.publish.observe(offered.elapsed());

@@ -8,7 +8,9 @@ use tracing::{info, warn};
 
 use super::{Connected, ShardLoop, Stage, Stop, key_of};
 use crate::hub::gate::Answer;
-use crate::limits::{ACCEPT_BATCH_MAX, ACCEPT_PAUSE_MS, DRAIN_GRACE_MS, HANDOVER_MS};
+use crate::limits::{
+    ACCEPT_BATCH_MAX, ACCEPT_PAUSE_MS, DRAIN_GRACE_MS, HANDOVER_MS, SUBSCRIPTION_EVENTS_AT_STOP_MS,
+};
 use crate::runtime::connection::{Flushed, Requesting};
 use crate::runtime::listener::Accepted;
 use crate::runtime::quota::{Full, Seat};
@@ -259,11 +261,20 @@ impl ShardLoop {
                 }
             }
         }
-        if self.stop.dismisses() && self.commits_under_way == 0 {
+        if self.stop.dismisses() && self.commits_under_way == 0 && self.has_told() {
             // The last of these to go ends the sequencer, whose last entry says that no update comes any more.
             self.parts.queue = None;
         }
         false
+    }
+
+    /// Whether every subscription that ends with the hub is told of, or there was no time for it.
+    fn has_told(&mut self) -> bool {
+        let since_ms = match self.stop {
+            Stop::Finishing { until_ms } => until_ms - self.parts.drain_ms - DRAIN_GRACE_MS,
+            _ => 0,
+        };
+        self.subscriptions_are_told(self.now.ms >= since_ms + SUBSCRIPTION_EVENTS_AT_STOP_MS)
     }
 
     /// A socket of our own stays open to the end of the drain, so that whoever comes is told to go elsewhere. One that somebody
@@ -280,6 +291,7 @@ impl ShardLoop {
 
     fn finish(&mut self) {
         self.parts.gate.begin_drain();
+        self.end_subscriptions();
         let until_ms = self.now.ms + self.parts.drain_ms + DRAIN_GRACE_MS;
         self.stop = Stop::Finishing { until_ms };
         self.close_idle();

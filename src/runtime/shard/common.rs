@@ -13,6 +13,7 @@ use crate::hub::reason::Lack;
 use crate::hub::sequencer::{Publication, Ticket};
 use crate::hub::shard::Joining;
 use crate::protocol::frame::Frame;
+use crate::protocol::subscription::SubscriberId;
 use crate::runtime::access::Client;
 use crate::runtime::librarian::Question;
 use crate::runtime::quota::Place;
@@ -79,12 +80,16 @@ impl ShardLoop {
     /// # Errors
     /// The answer, when one of them has its share.
     pub(super) fn place(
-        &self,
+        &mut self,
         subscription: &Subscription,
         client: Client,
     ) -> Result<Option<Box<Place>>, Answer> {
         if subscription.head_only {
             return Ok(None);
+        }
+        if self.parts.shard.subscriptions().is_some_and(|all| all.is_crowded()) {
+            let reason = "too many events of subscriptions wait";
+            return Err(self.parts.gate.unavailable(Lack::Queue, reason, subscription.passage));
         }
         self.parts
             .quotas
@@ -110,9 +115,10 @@ impl ShardLoop {
         opening: Box<[u8]>,
     ) -> u32 {
         let Subscription { selectors, grant, expires_ms, framing, .. } = subscription;
-        let random = uuid::Uuid::new_v4().as_u128();
-        let expires_ms = expires_ms.min(self.parts.timeouts.stream_ends_ms(self.now.ms, random));
-        let joining = Joining { selectors, grant, expires_ms, framing, origin, opening };
+        let random = uuid::Uuid::new_v4();
+        let expires_ms = expires_ms.min(self.parts.timeouts.stream_ends_ms(self.now.ms, random.as_u128()));
+        let id = SubscriberId::from_random_bytes(random.into_bytes());
+        let joining = Joining { selectors, grant, expires_ms, framing, id, origin, opening };
         self.parts.shard.join(joining, self.now)
     }
 }

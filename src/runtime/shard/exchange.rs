@@ -9,6 +9,7 @@ use http::{HeaderMap, Request};
 use tracing::debug;
 
 use super::common::Located;
+use super::subscriptions::Lease;
 use super::{Carrier, ShardLoop, Socket};
 use crate::history::{HistoryError, Origin};
 use crate::http::http2::read_request;
@@ -94,6 +95,13 @@ impl ShardLoop {
                 // What is here of the body is an event that nobody will be woken for.
                 self.exchange_woken(number, multiplexed, serial);
             }
+            Ok(Ok((Decision::List(listing), _))) => match self.list(number, serial, *listing) {
+                Ok(()) => {
+                    let Asking { respond, head_only, .. } = asking;
+                    self.await_stage(multiplexed, serial, Stage::List { respond, head_only });
+                }
+                Err(answer) => self.respond(multiplexed, asking, &answer),
+            },
             Ok(Ok((Decision::Subscribe(subscription), _))) => {
                 self.subscribe_exchange(number, multiplexed, asking, *subscription);
             }
@@ -135,6 +143,23 @@ impl ShardLoop {
                 );
                 self.respond(multiplexed, asking, &answer);
             }
+        }
+    }
+
+    /// The shards have listed their subscriptions for an exchange.
+    pub(super) fn exchange_listed(
+        &mut self,
+        multiplexed: &mut Multiplexed,
+        serial: u32,
+        answer: &Answer,
+        lease: Lease,
+    ) {
+        let Some(Stage::List { respond, head_only }) = take(multiplexed, serial, is_list) else { return };
+        self.respond(multiplexed, Asking { head_only, ..Asking::new(serial, respond) }, answer);
+        if let Some(Exchange { stage: Stage::Answer { lease: place, .. }, .. }) =
+            multiplexed.exchanges.get_mut(&serial)
+        {
+            *place = Some(lease);
         }
     }
 
@@ -285,7 +310,7 @@ impl ShardLoop {
         if let Ok(stream) = respond.send_response(head, body.is_empty())
             && !body.is_empty()
         {
-            let stage = Stage::Answer { stream, rest: Bytes::copy_from_slice(body) };
+            let stage = Stage::Answer { stream, rest: Bytes::copy_from_slice(body), lease: None };
             let mut exchange = Exchange::new(stage, multiplexed.exchange_waker(serial), self.now.ms);
             if exchange.send(self.now.ms) == Progress::Waits {
                 multiplexed.exchanges.insert(serial, exchange);
@@ -324,6 +349,10 @@ fn is_commit(stage: &Stage) -> bool {
 
 fn is_resolve(stage: &Stage) -> bool {
     matches!(stage, Stage::Resolve { .. })
+}
+
+fn is_list(stage: &Stage) -> bool {
+    matches!(stage, Stage::List { .. })
 }
 
 /// What `Content-Length` says, which the library holds the client to; 0 when it says nothing.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tracing::debug;
 
 use super::common::Located;
+use super::subscriptions::{Lease, NO_CONNECTION};
 use super::{Carrier, Connected, ShardLoop, Socket, Stage, Stop, key_of};
 use crate::history::{HistoryError, Origin};
 use crate::http::connection::{CONTINUE, Event};
@@ -133,6 +134,9 @@ impl ShardLoop {
 
     /// A publication came round the ring.
     pub(super) fn committed(&mut self, ticket: Ticket, is_stored: bool) {
+        if ticket.connection == NO_CONNECTION {
+            return self.event_settled(is_stored);
+        }
         self.commits_under_way -= 1;
         self.parts.meters.settled(is_stored);
         if self.is_multiplexed(ticket.connection) {
@@ -183,6 +187,22 @@ impl ShardLoop {
                     this.serve(number, connection)
                 }
             }
+        });
+    }
+
+    /// The shards have listed what they have of the active subscriptions.
+    pub(super) fn listed(&mut self, number: u32, serial: u32, answer: &Answer, lease: Lease) {
+        if self.is_multiplexed(number) {
+            return self.with_exchanges(number, |this, multiplexed| {
+                this.exchange_listed(multiplexed, serial, answer, lease);
+            });
+        }
+        self.with(number, |this, connection| {
+            let waiting = std::mem::replace(&mut connection.waiting, Waiting::Client);
+            let Waiting::List { .. } = waiting.expecting(serial, connection) else { return Fate::Waits };
+            connection.lease = Some(lease);
+            this.give(connection, answer);
+            this.serve(number, connection)
         });
     }
 
@@ -257,7 +277,10 @@ impl ShardLoop {
                 Flushed::Blocked => return Fate::Waits,
                 Flushed::Gone => return Fate::Closes,
             }
-            if matches!(connection.waiting, Waiting::Commit { .. } | Waiting::Resolve { .. }) {
+            if matches!(
+                connection.waiting,
+                Waiting::Commit { .. } | Waiting::Resolve { .. } | Waiting::List { .. }
+            ) {
                 return Fate::Waits;
             }
             if self.stop.dismisses() && connection.is_idle() {
@@ -292,6 +315,13 @@ impl ShardLoop {
                 Step::Decided(Decision::Subscribe(subscription)) => {
                     if let Some(fate) = self.subscribe(number, connection, *subscription) {
                         return fate;
+                    }
+                }
+                Step::Decided(Decision::List(listing)) => {
+                    let serial = self.serial();
+                    match self.list(number, serial, *listing) {
+                        Ok(()) => connection.waiting = Waiting::List { serial },
+                        Err(answer) => self.give(connection, &answer),
                     }
                 }
                 Step::Body(body) => self.publish(number, connection, &body),
@@ -423,7 +453,7 @@ impl ShardLoop {
             keep_alive: goes_on,
             date: Some(&date),
         };
-        let mut bytes = Vec::with_capacity(512);
+        let mut bytes = Vec::with_capacity(512 + response.body().map_or(0, <[u8]>::len));
         response.encode(&http1, &mut bytes);
         let body_bytes = if connection.head_only { 0 } else { response.body().map_or(0, <[u8]>::len) };
         self.tell_answer(&connection.caller, connection.began_ms(self.now.ms), response, body_bytes, reason);
@@ -444,7 +474,9 @@ impl Waiting {
     /// What was waited for, when it is what `serial` names; else it is put back, and nothing was.
     fn expecting(self, serial: u32, connection: &mut Requesting) -> Self {
         match self {
-            Self::Commit { serial: expected, .. } | Self::Resolve { serial: expected, .. }
+            Self::Commit { serial: expected, .. }
+            | Self::Resolve { serial: expected, .. }
+            | Self::List { serial: expected }
                 if expected == serial =>
             {
                 self

@@ -1,0 +1,122 @@
+//! Requests for lists of active subscriptions: who may ask, and the answer (PROTOCOL section 7).
+
+use std::sync::Arc;
+
+use super::{Answer, Gate, Passage, RETRY_AFTER_S, Refused, Role};
+use crate::http::etag::{entity_tag, is_current};
+use crate::http::request::{Lines, Request};
+use crate::http::response::{Challenge, HeaderValue, Response};
+use crate::http::route::below_subscriptions;
+use crate::http::status::Status;
+use crate::hub::Now;
+use crate::hub::reason::{Lack, Reason};
+use crate::limits::SUBSCRIPTION_EVENTS_BYTES_MAX;
+use crate::protocol::grant::Grant;
+use crate::protocol::names::EARLIEST;
+use crate::protocol::selector::Selector;
+use crate::protocol::subscription::{self, Wanted};
+use crate::protocol::update::Audience;
+
+/// What an event has beside the selector and the payload, about.
+const EVENT_BYTES: usize = 400;
+const JSON_LD: HeaderValue = HeaderValue::from_static("application/ld+json");
+/// A cache asks whether its copy is current: it is not when anything was published.
+const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-cache");
+
+/// A granted request for a list: the shards are to be asked.
+pub struct Listing {
+    /// What is asked for.
+    pub wanted: Arc<Wanted>,
+    /// `If-None-Match`, each line.
+    if_none_match: Vec<Box<[u8]>>,
+    passage: Passage,
+}
+
+impl Gate {
+    pub(super) fn admit_listing(
+        &mut self,
+        request: &Request<'_>,
+        passage: &mut Passage,
+        now: Now,
+    ) -> Result<Listing, Refused> {
+        let Some((grant, _)) = self.grant(Role::Subscriber, request, passage, now)? else {
+            return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token"));
+        };
+        let wanted = below_subscriptions(request.path).and_then(Wanted::parse).ok_or_else(nothing)?;
+        let path = wanted.path();
+        if !grant.may_receive(std::iter::once(&*path), &Audience::Private) {
+            return Err(Refused::forbidden("the token does not grant this list of subscriptions"));
+        }
+        let if_none_match = request.if_none_match.iter().map(Box::from).collect();
+        Ok(Listing { wanted: Arc::new(wanted), if_none_match, passage: *passage })
+    }
+
+    /// The answer that needs no list: the client has it. `newest` is the id of the newest update. One subscription may be gone by
+    /// now, so its list is needed (RFC 9110, section 13.2.1).
+    pub fn unchanged(&self, listing: &Listing, newest: Option<&str>) -> Option<Answer> {
+        let is_certain = !matches!(&*listing.wanted, Wanted::One { .. });
+        (is_certain && listing.is_current(newest))
+            .then(|| self.listed_answer(listing, newest, Response::empty(Status::NotModified)))
+    }
+
+    /// The answer to a listing: what [`Subscriptions::list`](crate::hub::subscriptions::Subscriptions::list) of every shard wrote, each
+    /// asked after `newest` was the id of the newest update.
+    pub fn listed(&self, listing: &Listing, newest: Option<&str>, members: &[u8]) -> Answer {
+        let document = match &*listing.wanted {
+            Wanted::One { .. } => subscription::single(newest, members),
+            wanted => Some(subscription::collection(&wanted.path(), newest, members)),
+        };
+        let Some(document) = document else { return self.refuse(nothing(), listing.passage) };
+        let response = match listing.is_current(newest) {
+            true => Response::empty(Status::NotModified),
+            false => Response::with_body(Status::Ok, JSON_LD, document),
+        };
+        self.listed_answer(listing, newest, response)
+    }
+
+    /// The answer when too many lists are under way.
+    pub fn too_many_listings(&self, listing: &Listing) -> Answer {
+        let reason = Reason::lacking(Lack::Room, "too many lists of subscriptions are under way");
+        self.refuse(Refused { response: Response::unavailable(RETRY_AFTER_S), reason }, listing.passage)
+    }
+
+    fn listed_answer(&self, listing: &Listing, newest: Option<&str>, mut response: Response) -> Answer {
+        if let Ok(tag) = HeaderValue::parse(entity_tag(newest.unwrap_or(EARLIEST))) {
+            response.append("ETag", tag);
+        }
+        response.set("Cache-Control", CACHE_CONTROL);
+        self.complete(Answer { response, reason: None }, listing.passage)
+    }
+}
+
+impl Listing {
+    fn is_current(&self, newest: Option<&str>) -> bool {
+        let lines: Lines<'_> = self.if_none_match.iter().map(|line| &**line).collect();
+        is_current(&lines, &entity_tag(newest.unwrap_or(EARLIEST)))
+    }
+}
+
+/// Whether the events that tell of a subscriber with these selectors are of a size that the history may be asked to take: a client
+/// chooses both, and the payload is in each of them.
+///
+/// # Errors
+/// A text for the client.
+pub(super) fn check_events(selectors: &[Selector], grant: &Grant) -> Result<(), String> {
+    // A selector is in the topic, twice, and once as it is; percent-encoding makes three bytes of one, and JSON up to six.
+    let events: usize = selectors.iter().map(|selector| EVENT_BYTES + 3 * 4 * selector.as_str().len()).sum();
+    let payload = grant.payload().map_or(0, |payload| payload.to_string().len());
+    if events + payload * selectors.len() <= SUBSCRIPTION_EVENTS_BYTES_MAX {
+        return Ok(());
+    }
+    Err(format!(
+        "the events that tell of these subscriptions, each with the token's payload, must not have more than \
+         {SUBSCRIPTION_EVENTS_BYTES_MAX} bytes together"
+    ))
+}
+
+fn nothing() -> Refused {
+    Refused::new(
+        Response::text(Status::NotFound, "Not Found. There is no such active subscription."),
+        "no such subscription",
+    )
+}

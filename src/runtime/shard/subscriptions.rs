@@ -1,0 +1,214 @@
+//! Active subscriptions of this shard and of the others: their events on the way to the sequencer, and lists of them.
+//!
+//! A list is asked of every shard once this one has taken from the ring what was on it when the request came; the id of the newest update
+//! then is the list's. So a client that was answered a publication finds it, or a later one, in the next list that it asks for.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tracing::debug;
+
+use super::ShardLoop;
+use crate::hub::gate::{Answer, Listing};
+use crate::hub::sequencer::{Publication, Ticket};
+use crate::limits::{LISTING_SLICE, LISTINGS_MAX, SUBSCRIPTION_EVENTS_PAUSE_MS};
+use crate::protocol::subscription::{Wanted, join_members};
+use crate::runtime::post::Letter;
+
+/// The connection of tickets that are nobody's: the hub's own updates.
+pub(super) const NO_CONNECTION: u32 = u32::MAX;
+
+/// What a shard does about lists of subscriptions, and about events.
+#[derive(Default)]
+pub(super) struct Desk {
+    /// Lists that clients of this shard asked for.
+    listings: Vec<UnderWay>,
+    /// Lists that shards asked this one for, oldest first.
+    asked: VecDeque<Asked>,
+    /// A reference for each answer that its client has not taken.
+    leases: Rc<()>,
+    /// The sequencer had no room, or its history refused: no event is handed over before this moment.
+    paused_until_ms: u64,
+}
+
+/// One is held for as long as an answer waits for its client: a list may be long.
+pub(super) type Lease = Rc<()>;
+
+struct UnderWay {
+    connection: u32,
+    serial: u32,
+    listing: Listing,
+    stage: Stage,
+}
+
+enum Stage {
+    /// So many entries of the ring are to be taken first.
+    Behind(u64),
+    /// So many shards have not answered.
+    Gathering { left: usize, newest: Option<String>, members: Vec<u8> },
+}
+
+struct Asked {
+    by: u16,
+    serial: u32,
+    wanted: Arc<Wanted>,
+    from: usize,
+    members: Vec<u8>,
+}
+
+impl ShardLoop {
+    /// Begins to list; the answer, when that cannot be.
+    pub(super) fn list(&mut self, connection: u32, serial: u32, listing: Listing) -> Result<(), Answer> {
+        let leases = Rc::strong_count(&self.desk.leases) - 1;
+        if self.desk.listings.len() + leases >= LISTINGS_MAX {
+            return Err(self.parts.gate.too_many_listings(&listing));
+        }
+        let stage = Stage::Behind(self.parts.ring.lag());
+        self.desk.listings.push(UnderWay { connection, serial, listing, stage });
+        Ok(())
+    }
+
+    /// So many entries were taken from the ring.
+    pub(super) fn listings_took(&mut self, entries: usize) {
+        for under_way in &mut self.desk.listings {
+            if let Stage::Behind(left) = &mut under_way.stage {
+                *left = left.saturating_sub(entries as u64);
+            }
+        }
+    }
+
+    /// Does what there is to do about lists; answers whether there was something.
+    pub(super) fn attend_listings(&mut self) -> bool {
+        let mut busy = self.ask_shards();
+        while let Some(letter) = self.parts.post.next() {
+            busy = true;
+            match letter {
+                Letter::Ask { by, serial, wanted } => {
+                    self.desk.asked.push_back(Asked { by, serial, wanted, from: 0, members: Vec::new() });
+                }
+                Letter::Told { serial, members } => self.told(serial, &members),
+            }
+        }
+        busy | self.answer_shard()
+    }
+
+    fn ask_shards(&mut self) -> bool {
+        let mut any = false;
+        while let Some(place) =
+            self.desk.listings.iter().position(|under_way| matches!(under_way.stage, Stage::Behind(0)))
+        {
+            any = true;
+            let newest = self.parts.shard.subscriptions().and_then(|all| all.newest_id().map(str::to_owned));
+            let under_way = &mut self.desk.listings[place];
+            if let Some(answer) = self.parts.gate.unchanged(&under_way.listing, newest.as_deref()) {
+                self.end_listing(place, &answer);
+                continue;
+            }
+            let (by, serial) = (self.parts.number, under_way.serial);
+            let wanted = &under_way.listing.wanted;
+            let ask = |to: &usize| {
+                self.parts.post.send(*to, Letter::Ask { by, serial, wanted: Arc::clone(wanted) })
+            };
+            // A shard that has stopped has no subscription.
+            let left = (0..self.parts.post.shards()).filter(ask).count();
+            under_way.stage = Stage::Gathering { left, newest, members: Vec::new() };
+        }
+        any
+    }
+
+    /// A shard has answered.
+    fn told(&mut self, serial: u32, others: &[u8]) {
+        let Some(place) = self.desk.listings.iter().position(|it| it.serial == serial) else { return };
+        let UnderWay { stage, listing, .. } = &mut self.desk.listings[place];
+        let Stage::Gathering { left, newest, members } = stage else { return };
+        join_members(members, others);
+        *left -= 1;
+        if *left == 0 {
+            let answer = self.parts.gate.listed(listing, newest.as_deref(), members);
+            self.end_listing(place, &answer);
+        }
+    }
+
+    fn end_listing(&mut self, place: usize, answer: &Answer) {
+        let UnderWay { connection, serial, .. } = self.desk.listings.swap_remove(place);
+        let lease = Rc::clone(&self.desk.leases);
+        self.take_turn(|this| this.listed(connection, serial, answer, lease));
+    }
+
+    /// Lists a slice for the shard that asked first; answers whether any has.
+    fn answer_shard(&mut self) -> bool {
+        let Some(asked) = self.desk.asked.front_mut() else { return false };
+        let next = self
+            .parts
+            .shard
+            .subscriptions()
+            .and_then(|all| all.list(asked.from, &asked.wanted, LISTING_SLICE, &mut asked.members));
+        if let Some(next) = next {
+            asked.from = next;
+        } else if let Some(Asked { by, serial, members, .. }) = self.desk.asked.pop_front() {
+            self.parts.post.send(usize::from(by), Letter::Told { serial, members });
+        }
+        true
+    }
+
+    /// Hands events to the sequencer, as many as this round has turns for, and one at least; answers whether it could go on.
+    pub(super) fn tell_subscriptions(&mut self) -> bool {
+        let Some(queue) = &self.parts.queue else { return false };
+        if self.now.ms < self.desk.paused_until_ms {
+            return false;
+        }
+        let Some(all) = self.parts.shard.subscriptions() else { return false };
+        let ticket = Ticket { shard: self.parts.number, connection: NO_CONNECTION, serial: 0 };
+        loop {
+            let Some(frame) = all.next_event(uuid::Uuid::new_v4().into_bytes()) else { break };
+            if self.parts.log_updates {
+                debug!(event = %String::from_utf8_lossy(frame.event()), "subscription");
+            }
+            if !queue.offer(Publication { frame, ticket }) {
+                all.put_back();
+                self.desk.paused_until_ms = self.now.ms + SUBSCRIPTION_EVENTS_PAUSE_MS;
+                break;
+            }
+            self.parts.meters.offered_by_hub();
+            self.turns_left = self.turns_left.saturating_sub(1);
+            if self.turns_left == 0 {
+                break;
+            }
+        }
+        all.has_event() && self.now.ms >= self.desk.paused_until_ms
+    }
+
+    /// An event came round the ring.
+    pub(super) fn event_settled(&mut self, is_stored: bool) {
+        self.parts.meters.settled(is_stored);
+        if !is_stored {
+            self.desk.paused_until_ms = self.now.ms + SUBSCRIPTION_EVENTS_PAUSE_MS;
+        }
+        if let Some(all) = self.parts.shard.subscriptions() {
+            all.settled(is_stored);
+        }
+    }
+
+    /// When events are handed over again, if any wait for that.
+    pub(super) fn events_paused_until_ms(&mut self) -> Option<u64> {
+        let waits = self.parts.shard.subscriptions().is_some_and(|all| all.has_event());
+        (waits && self.parts.queue.is_some()).then_some(self.desk.paused_until_ms)
+    }
+
+    /// The hub stops: every subscription ends with it.
+    pub(super) fn end_subscriptions(&mut self) {
+        if let Some(all) = self.parts.shard.subscriptions() {
+            all.end_all();
+        }
+    }
+
+    /// Whether all events are in their place, or given up.
+    pub(super) fn subscriptions_are_told(&mut self, is_late: bool) -> bool {
+        let Some(all) = self.parts.shard.subscriptions() else { return true };
+        if is_late {
+            all.abandon();
+        }
+        is_late || all.is_quiet()
+    }
+}

@@ -1,0 +1,293 @@
+//! Goal: who lists the active subscriptions, and then follows their events from the list's last event id, knows the truth.
+//!
+//! Method: as its neighbour's. Subscriptions begin and end at random while commits are refused, queues are full and shards lag behind the
+//! ring; lists are made shard by shard, with anything in between. When everything has come to rest, each list, brought up to
+//! date by the events behind its last event id, has to be what is there; and no event may have overtaken another of its
+//! subscription.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fastrand::Rng;
+use petasos::history::memory::MemoryHistory;
+use petasos::history::{History as _, Position, Retention, Stretch};
+use petasos::hub::Now;
+use petasos::hub::framing::Framing;
+use petasos::hub::sequencer::{Entry, Publication, Sequencer, Ticket};
+use petasos::hub::shard::{Joining, Shard, ShardSettings};
+use petasos::hub::tail::TailBounds;
+use petasos::protocol::frame::Frame;
+use petasos::protocol::grant::Grant;
+use petasos::protocol::selector::Selector;
+use petasos::protocol::subscription::{SubscriberId, Wanted, collection};
+use petasos::ring::{Consumer, Producer, ring};
+use serde_json::Value;
+
+use super::Flaky;
+
+const STEPS: usize = 200;
+const QUEUE_MAX: usize = 8;
+const RING_ENTRIES: usize = 16;
+const SELECTORS: [&str; 4] = ["a", "b/{c}", "*", "é"];
+
+struct Core {
+    shard: Shard,
+    ring: Consumer<Entry>,
+    /// Slots of those that are there.
+    slots: Vec<u32>,
+}
+
+/// A list under way: which shards have answered.
+struct List {
+    newest: Option<String>,
+    left: Vec<usize>,
+    members: Vec<u8>,
+}
+
+struct World {
+    rng: Rng,
+    sequencer: Sequencer,
+    refuses: Arc<AtomicBool>,
+    producer: Producer<Entry>,
+    queue: VecDeque<Publication>,
+    unpushed: VecDeque<Entry>,
+    cores: Vec<Core>,
+    committed: Vec<Arc<Frame>>,
+    lists: Vec<List>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let refuses = Arc::new(AtomicBool::new(false));
+        let inner = MemoryHistory::new(Retention::default());
+        let history = Flaky { inner, refuses: Arc::clone(&refuses) };
+        let settings = ShardSettings {
+            heartbeat_ms: 0,
+            dispatch_timeout_ms: 0,
+            subscriber_buffer_bytes: 1 << 20,
+            tail: TailBounds::default(),
+            tells_subscriptions: true,
+        };
+        debug_assert!(!history.needs_upkeep());
+        let (producer, consumers) = ring(RING_ENTRIES, rng.usize(1..=3));
+        let shard = || Shard::new(settings, &Stretch::empty(), Now::default());
+        let core = |ring| Core { shard: shard(), ring, slots: Vec::new() };
+        Self {
+            rng,
+            sequencer: Sequencer::new(Box::new(history), Position::START),
+            refuses,
+            producer,
+            queue: VecDeque::new(),
+            unpushed: VecDeque::new(),
+            cores: consumers.into_iter().map(core).collect(),
+            committed: Vec::new(),
+            lists: Vec::new(),
+        }
+    }
+
+    fn random(&mut self) -> [u8; 16] {
+        self.rng.u128(..).to_ne_bytes()
+    }
+
+    fn step(&mut self) {
+        let number = self.rng.usize(..self.cores.len());
+        match self.rng.u8(..100) {
+            0..20 => self.join(number),
+            20..35 => self.leave(number),
+            35..55 => self.hand_over(number),
+            55..70 => self.commit(),
+            70..85 => self.take(number),
+            85..90 => self.refuses.store(self.rng.u8(..3) == 0, Ordering::Relaxed),
+            90..94 => self.begin_list(number),
+            _ => self.go_on_listing(),
+        }
+    }
+
+    fn join(&mut self, number: usize) {
+        let id = SubscriberId::from_random_bytes(self.random());
+        let count = self.rng.usize(1..=3);
+        let selector =
+            |rng: &mut Rng| Selector::parse(SELECTORS[rng.usize(..SELECTORS.len())]).expect("valid");
+        let joining = Joining {
+            // One may be there twice.
+            selectors: (0..count).map(|_| selector(&mut self.rng)).collect(),
+            grant: Rc::new(Grant::anonymous()),
+            expires_ms: u64::MAX,
+            framing: Framing::CHUNKED,
+            id,
+            origin: None,
+            opening: Box::default(),
+        };
+        let core = &mut self.cores[number];
+        let slot = core.shard.join(joining, Now::default());
+        core.slots.push(slot);
+    }
+
+    fn leave(&mut self, number: usize) {
+        let core = &mut self.cores[number];
+        if core.slots.is_empty() {
+            return;
+        }
+        let slot = core.slots.swap_remove(self.rng.usize(..core.slots.len()));
+        core.shard.leave(slot);
+        while core.shard.next_closed().is_some() {}
+    }
+
+    fn hand_over(&mut self, number: usize) {
+        let random = self.random();
+        let all = self.cores[number].shard.subscriptions().expect("switched on");
+        let Some(frame) = all.next_event(random) else { return };
+        if self.queue.len() == QUEUE_MAX {
+            return all.put_back();
+        }
+        let ticket = Ticket { shard: number as u16, connection: 0, serial: 0 };
+        self.queue.push_back(Publication { frame, ticket });
+    }
+
+    fn commit(&mut self) {
+        if self.unpushed.is_empty() {
+            let count = self.rng.usize(..=self.queue.len());
+            let batch: Vec<_> = self.queue.drain(..count).collect();
+            let (entries, error) = self.sequencer.commit(&batch, 0);
+            if error.is_none() {
+                self.committed.extend(batch.into_iter().map(|publication| publication.frame));
+            }
+            self.unpushed.extend(entries);
+        }
+        while let Some(entry) = self.unpushed.pop_front() {
+            if let Err(back) = self.producer.push(entry) {
+                self.unpushed.push_front(back);
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, number: usize) {
+        let max = self.rng.usize(1..=4);
+        let Core { shard, ring, .. } = &mut self.cores[number];
+        let mut ours = Vec::new();
+        ring.drain(max, |entry| {
+            match entry {
+                Entry::Published { placed, ticket } => {
+                    shard.take(placed);
+                    ours.extend((usize::from(ticket.shard) == number).then_some(true));
+                }
+                Entry::Rejected { ticket } => {
+                    ours.extend((usize::from(ticket.shard) == number).then_some(false));
+                }
+                Entry::Discarded { .. } | Entry::End => {}
+            }
+            true
+        });
+        shard.moved();
+        for is_stored in ours {
+            shard.subscriptions().expect("switched on").settled(is_stored);
+        }
+    }
+
+    fn begin_list(&mut self, number: usize) {
+        let all = self.cores[number].shard.subscriptions().expect("switched on");
+        let newest = all.newest_id().map(str::to_owned);
+        let left = (0..self.cores.len()).collect();
+        self.lists.push(List { newest, left, members: Vec::new() });
+    }
+
+    fn go_on_listing(&mut self) {
+        let Some(list) = self.lists.iter_mut().find(|list| !list.left.is_empty()) else { return };
+        let number = list.left.swap_remove(self.rng.usize(..list.left.len()));
+        let mut members = Vec::new();
+        let all = self.cores[number].shard.subscriptions().expect("switched on");
+        let mut from = Some(0);
+        while let Some(start) = from {
+            from = all.list(start, &Wanted::All, 2, &mut members);
+        }
+        petasos::protocol::subscription::join_members(&mut list.members, &members);
+    }
+
+    fn come_to_rest(&mut self) {
+        self.refuses.store(false, Ordering::Relaxed);
+        for _ in 0..100_000 {
+            let mut quiet = self.queue.is_empty() && self.unpushed.is_empty();
+            for number in 0..self.cores.len() {
+                self.hand_over(number);
+                self.take(number);
+                quiet &= self.cores[number].shard.subscriptions().expect("switched on").is_quiet();
+            }
+            self.commit();
+            self.go_on_listing();
+            if quiet && self.lists.iter().all(|list| list.left.is_empty()) {
+                return;
+            }
+        }
+        panic!("it does not come to rest");
+    }
+
+    /// What there is, by the paths of the subscriptions.
+    fn truth(&mut self) -> BTreeSet<String> {
+        self.begin_list(0);
+        while !self.lists.last().expect("a list").left.is_empty() {
+            self.go_on_listing();
+        }
+        paths(&self.lists.pop().expect("a list"))
+    }
+
+    fn check(&mut self) {
+        let truth = self.truth();
+        let selected: usize = self.cores.iter().map(|core| core.slots.len()).sum();
+        assert!(truth.len() >= selected, "each subscriber has a subscription");
+        let events: Vec<_> = self.committed.iter().map(|frame| told_by(frame)).collect();
+        let mut told: BTreeMap<&str, bool> = BTreeMap::new();
+        for (path, active) in &events {
+            let before = told.insert(path, *active);
+            assert!(before != Some(false) || !*active, "{path} begins again");
+            assert!(before != Some(*active), "{path} is told twice");
+        }
+        let now: BTreeSet<_> =
+            told.into_iter().filter(|(_, active)| *active).map(|(path, _)| path.to_owned()).collect();
+        assert_eq!(now, truth, "who follows the events from the beginning");
+        for list in &self.lists {
+            let newest = list.newest.as_deref();
+            let place = newest.map(|id| self.committed.iter().position(|frame| frame.id().as_str() == id));
+            let behind = place.map_or(0, |place| place.expect("it was committed") + 1);
+            let mut known = paths(list);
+            for (path, active) in &events[behind..] {
+                match active {
+                    true => known.insert(path.clone()),
+                    false => known.remove(path),
+                };
+            }
+            assert_eq!(known, truth, "who listed after {newest:?}");
+        }
+    }
+}
+
+fn told_by(frame: &Frame) -> (String, bool) {
+    let data = frame.fields().expect("an event").data;
+    let data: Value = serde_json::from_str(&data).expect("JSON");
+    let path = data["id"].as_str().expect("a path").to_owned();
+    assert_eq!(frame.topic_texts().collect::<Vec<_>>(), [&*path]);
+    (path, data["active"].as_bool().expect("a boolean"))
+}
+
+fn paths(list: &List) -> BTreeSet<String> {
+    let document: Value = serde_json::from_slice(&collection("/", None, &list.members)).expect("JSON");
+    let all = document["subscriptions"].as_array().expect("a list");
+    let paths: BTreeSet<_> = all.iter().map(|one| one["id"].as_str().expect("a path").to_owned()).collect();
+    assert_eq!(paths.len(), all.len(), "each is listed once");
+    paths
+}
+
+#[test]
+fn lists_and_what_follows_them_are_the_truth() {
+    super::for_each_seed(|seed| {
+        let mut world = World::new(seed);
+        for _ in 0..STEPS {
+            world.step();
+        }
+        world.come_to_rest();
+        world.check();
+    });
+}
