@@ -17,8 +17,9 @@ use std::path::PathBuf;
 pub use effective::{Effective, Source};
 pub use options::Options;
 
-use crate::history::Retention;
-use crate::history::redb::HistorySync;
+use crate::history::memory::MemoryHistory;
+use crate::history::redb::{HistorySync, OpenError, RedbHistory};
+use crate::history::{History, Retention};
 use crate::http::cors::{Cors, OriginList};
 use crate::hub::gate::GateSettings;
 use crate::hub::shard::ShardSettings;
@@ -137,6 +138,17 @@ impl Config {
             Some(config) if mistakes.is_empty() => Ok(Self { warnings, ..config }),
             _ => Err(mistakes),
         }
+    }
+
+    /// Opens the history where the settings say it is.
+    ///
+    /// # Errors
+    /// The file cannot be used; the text names it.
+    pub fn open_history(&self) -> Result<Box<dyn History>, OpenError> {
+        Ok(match &self.history_file {
+            None => Box::new(MemoryHistory::new(self.retention)),
+            Some(path) => Box::new(RedbHistory::open(path, self.retention, self.history_sync)?),
+        })
     }
 
     /// Reads the settings of the size alone: whoever looks at a host need not have a key.

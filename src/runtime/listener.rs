@@ -21,6 +21,7 @@ use rustix::net::{
     AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, getsockname, listen, socket_with, sockopt,
 };
 
+use super::running::Host;
 use super::wake::Bell;
 use crate::limits::{
     DEALT_MAX, LISTEN_BACKLOG, PEER_TIMEOUT_MS_MAX, PEER_TIMEOUT_MS_MIN, SUBSCRIBER_SOCKET_BYTES,
@@ -81,9 +82,13 @@ pub(super) fn open(
     address: SocketAddr,
     bells: &[Arc<Bell>],
     heartbeat_ms: u64,
+    host: Host,
 ) -> Result<(SocketAddr, Vec<Entrance>), ListenError> {
     let peer_timeout_ms = peer_timeout_ms(heartbeat_ms);
-    let held = handed_over()?;
+    let held = match host {
+        Host::Service => handed_over()?,
+        Host::Program => Vec::new(),
+    };
     let Some(first) = held.first() else {
         let failed = |error| ListenError::Address(address, error);
         let (address, sockets) = bind_all(address, bells.len(), peer_timeout_ms).map_err(failed)?;
