@@ -87,6 +87,15 @@ pub struct Size {
     pub connections_max: Option<usize>,
 }
 
+/// Where a hub is to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// `ADDR`, or its default.
+    pub address: SocketAddr,
+    /// Whether every connection is TLS.
+    pub is_tls: bool,
+}
+
 /// `LOG_FORMAT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -153,6 +162,19 @@ impl Config {
         let mut reader = Reader { surroundings, mistakes: Vec::new(), warnings: Vec::new() };
         let size = reader.size(options);
         size.filter(|_| reader.mistakes.is_empty()).ok_or(reader.mistakes)
+    }
+
+    /// Reads where the hub listens: whoever asks one how it is need not have a key either.
+    ///
+    /// # Errors
+    /// Every [`Mistake`] in these settings.
+    pub fn place(options: &Options, surroundings: &Surroundings<'_>) -> Result<Place, Vec<Mistake>> {
+        let mut reader = Reader { surroundings, mistakes: Vec::new(), warnings: Vec::new() };
+        let mut switch = |name, given| reader.value(name, given, values::switch).unwrap_or(false);
+        let demo = switch("DEBUG", &options.debug) | switch("DEMO", &options.demo);
+        let is_tls = reader.certificates(options).is_some();
+        let address = reader.address(options, demo, is_tls);
+        if reader.mistakes.is_empty() { Ok(Place { address, is_tls }) } else { Err(reader.mistakes) }
     }
 }
 
@@ -221,13 +243,7 @@ impl Reader<'_> {
         debug: bool,
     ) -> impl FnOnce(GateSettings, KeyOrigins) -> Option<Settings> + use<> {
         let tls = self.certificates(o);
-        let default_port = match &tls {
-            _ if demo => 3_000,
-            Some(_) => 443,
-            None => 80,
-        };
-        let default_address = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, default_port));
-        let address = self.value("ADDR", &o.addr, values::address).unwrap_or(default_address);
+        let address = self.address(o, demo, tls.is_some());
         let mut duration_ms = |name, given: &Option<String>, default_ms| {
             self.value(name, given, values::duration_ms).unwrap_or(default_ms)
         };
@@ -272,6 +288,16 @@ impl Reader<'_> {
                 metrics: None,
             })
         }
+    }
+
+    fn address(&mut self, o: &Options, demo: bool, is_tls: bool) -> SocketAddr {
+        let default_port = match is_tls {
+            _ if demo => 3_000,
+            true => 443,
+            false => 80,
+        };
+        let default = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, default_port));
+        self.value("ADDR", &o.addr, values::address).unwrap_or(default)
     }
 
     fn per_client(&mut self, o: &Options) -> PerClient {

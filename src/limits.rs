@@ -314,6 +314,8 @@ pub const CERTIFICATE_CLOCK_MS: u64 = 5 * 60 * 1_000;
 pub const CERTIFICATE_WARNING_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// How often it is warned of, in milliseconds.
 pub const CERTIFICATE_WARNING_EVERY_MS: u64 = 24 * 3_600 * 1_000;
+/// What `petasos health` reads of an answer that is not a 200.
+pub const HEALTH_BODY_BYTES_MAX: u64 = 4 << 10;
 /// Names in `ACME_HOSTS`: an authority takes no more in one certificate.
 pub const ACME_HOSTS_MAX: usize = 100;
 /// What an authority answers to one request.

@@ -32,6 +32,8 @@ use crate::limits::{
 pub enum ListenError {
     /// The address cannot be bound.
     Address(SocketAddr, io::Error),
+    /// That of the metrics cannot be bound.
+    Metrics(SocketAddr, io::Error),
     /// `LISTEN_FDS` or `LISTEN_PID` is no number, or names a descriptor that is not open.
     Handed(io::Error),
     /// A descriptor of `LISTEN_FDS` is something else than a listening socket of TCP; which of them, counted from 1.
@@ -42,6 +44,7 @@ impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Metrics(address, error) => write!(f, "cannot listen on {address} (METRICS_ADDR): {error}"),
             Self::Handed(error) => {
                 write!(f, "cannot take the sockets that the service manager hands over (LISTEN_FDS): {error}")
             }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::certificates::Certificates;
 use super::clock::{self, Clock};
@@ -179,7 +179,7 @@ impl Hub {
     ) -> Result<Self, RunError> {
         let shards = settings.cpus.len();
         let allowed = probe::connections_allowed().map_err(RunError::Host)?;
-        let connections_max = settings.connections_max.unwrap_or(allowed).min(allowed);
+        let connections_max = connections_max(settings, allowed);
         let quotas = Quotas::new(connections_max, settings.per_client, settings.trusts_proxy);
         let metrics =
             settings.metrics.as_ref().map(|metrics| metrics::listen(metrics.address)).transpose()?;
@@ -309,6 +309,21 @@ impl Drop for Hub {
         self.stopping.store(true, Ordering::SeqCst);
         self.inside.close();
         self.bells.iter().for_each(|bell| bell.ring());
+    }
+}
+
+/// How many connections there may be: as many as the settings say, where the limit of open files leaves so many.
+fn connections_max(settings: &Settings, allowed: usize) -> usize {
+    match settings.connections_max {
+        Some(wanted) if wanted > allowed => {
+            warn!(
+                wanted,
+                allowed,
+                "the limit of open files leaves fewer connections than MAX_CONNECTIONS: raise LimitNOFILE= (ulimit -n)"
+            );
+            allowed
+        }
+        wanted => wanted.unwrap_or(allowed),
     }
 }
 
