@@ -13,13 +13,17 @@ mod values;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use effective::{Effective, Source};
+pub use names::misspelled;
 pub use options::Options;
 
-use crate::history::Retention;
-use crate::history::redb::HistorySync;
+use crate::history::memory::MemoryHistory;
+use crate::history::redb::{HistorySync, OpenError, RedbHistory};
+use crate::history::{History, Retention};
 use crate::http::cors::{Cors, OriginList};
+use crate::http::demo::Demo;
 use crate::hub::gate::GateSettings;
 use crate::hub::shard::ShardSettings;
 use crate::hub::tail::TailBounds;
@@ -83,6 +87,15 @@ pub struct Size {
     pub connections_max: Option<usize>,
 }
 
+/// Where a hub is to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// `ADDR`, or its default.
+    pub address: SocketAddr,
+    /// Whether every connection is TLS.
+    pub is_tls: bool,
+}
+
 /// `LOG_FORMAT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -123,11 +136,22 @@ impl Config {
         let mut reader = Reader { surroundings, mistakes: Vec::new(), warnings: Vec::new() };
         let config = reader.read(options);
         let Reader { mistakes, mut warnings, .. } = reader;
-        warnings.extend(names::misspelled(surroundings.environment));
+        warnings.extend(misspelled(surroundings.environment));
         match config {
             Some(config) if mistakes.is_empty() => Ok(Self { warnings, ..config }),
             _ => Err(mistakes),
         }
+    }
+
+    /// Opens the history where the settings say it is.
+    ///
+    /// # Errors
+    /// The file cannot be used; the text names it.
+    pub fn open_history(&self) -> Result<Box<dyn History>, OpenError> {
+        Ok(match &self.history_file {
+            None => Box::new(MemoryHistory::new(self.retention)),
+            Some(path) => Box::new(RedbHistory::open(path, self.retention, self.history_sync)?),
+        })
     }
 
     /// Reads the settings of the size alone: whoever looks at a host need not have a key.
@@ -138,6 +162,19 @@ impl Config {
         let mut reader = Reader { surroundings, mistakes: Vec::new(), warnings: Vec::new() };
         let size = reader.size(options);
         size.filter(|_| reader.mistakes.is_empty()).ok_or(reader.mistakes)
+    }
+
+    /// Reads where the hub listens: whoever asks one how it is need not have a key either.
+    ///
+    /// # Errors
+    /// Every [`Mistake`] in these settings.
+    pub fn place(options: &Options, surroundings: &Surroundings<'_>) -> Result<Place, Vec<Mistake>> {
+        let mut reader = Reader { surroundings, mistakes: Vec::new(), warnings: Vec::new() };
+        let mut switch = |name, given| reader.value(name, given, values::switch).unwrap_or(false);
+        let demo = switch("DEBUG", &options.debug) | switch("DEMO", &options.demo);
+        let is_tls = reader.certificates(options).is_some();
+        let address = reader.address(options, demo, is_tls);
+        if reader.mistakes.is_empty() { Ok(Place { address, is_tls }) } else { Err(reader.mistakes) }
     }
 }
 
@@ -206,13 +243,7 @@ impl Reader<'_> {
         debug: bool,
     ) -> impl FnOnce(GateSettings, KeyOrigins) -> Option<Settings> + use<> {
         let tls = self.certificates(o);
-        let default_port = match &tls {
-            _ if demo => 3_000,
-            Some(_) => 443,
-            None => 80,
-        };
-        let default_address = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, default_port));
-        let address = self.value("ADDR", &o.addr, values::address).unwrap_or(default_address);
+        let address = self.address(o, demo, tls.is_some());
         let mut duration_ms = |name, given: &Option<String>, default_ms| {
             self.value(name, given, values::duration_ms).unwrap_or(default_ms)
         };
@@ -257,6 +288,16 @@ impl Reader<'_> {
                 metrics: None,
             })
         }
+    }
+
+    fn address(&mut self, o: &Options, demo: bool, is_tls: bool) -> SocketAddr {
+        let default_port = match is_tls {
+            _ if demo => 3_000,
+            true => 443,
+            false => 80,
+        };
+        let default = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, default_port));
+        self.value("ADDR", &o.addr, values::address).unwrap_or(default)
     }
 
     fn per_client(&mut self, o: &Options) -> PerClient {
@@ -318,17 +359,21 @@ impl Reader<'_> {
             self.mistake("SUBSCRIPTIONS", o.subscriptions.clone(), expected.to_owned());
         }
         let Keys { publisher, subscriber, origins } = self.keys(o, demo);
+        let authorization = authorization.unwrap_or_default();
+        let cookie_name = cookie_name.unwrap_or_else(|| COOKIE_NAME.to_owned());
+        let demo = demo.then(|| Arc::new(Demo::new(authorization, &cookie_name)));
         let gate = publisher.zip(subscriber).map(|(publisher_key, subscriber_key)| GateSettings {
-            authorization: authorization.unwrap_or_default(),
+            authorization,
             allow_anonymous,
             publisher_key,
             subscriber_key,
             cors: cors.unwrap_or_default(),
             publish_origins: publish_origins.unwrap_or_default(),
-            cookie_name: cookie_name.unwrap_or_else(|| COOKIE_NAME.to_owned()),
+            cookie_name,
             selectors_max: selectors_max.map_or(SELECTORS_MAX_DEFAULT, |count| count as usize),
             body_bytes_max: body_bytes_max.unwrap_or(BODY_BYTES_MAX_DEFAULT as u64),
             compress: compress.unwrap_or(true),
+            demo,
             subscriptions,
         });
         (gate, origins)

@@ -1,10 +1,43 @@
 //! petasos: a hub for the [Mercure protocol](https://mercure.rocks/spec), thread-per-core on io_uring.
 //!
-//! The law of dependencies: `protocol` ← `http` ← `hub` ← `runtime` ← `main`. `ring` knows nothing but the type it carries;
-//! `history` knows the frame and the event id. Nothing points back, and only `runtime` touches a socket, a clock or a
+//! As a library it is two things: a whole hub inside another program, [`Hub`]; and the protocol's values without a server, for those who have
+//! one already.
+//!
+//! ```
+//! use petasos::protocol::frame::Frame;
+//! use petasos::protocol::grant::{Authorization, Grant};
+//! use petasos::protocol::selector::Selector;
+//! use petasos::protocol::token::{Algorithm, VerificationKey, sign};
+//! use petasos::protocol::update::Update;
+//!
+//! // What a publisher posts, checked and encoded once for all its subscribers.
+//! let body = b"topic=https://example.com/books/1&data=in+stock&id=42&private=on";
+//! let random = [0; 16];
+//! let update = Update::parse(body, Authorization::Selectors, random)?;
+//! let frame = Frame::encode(&update);
+//! assert_eq!(frame.event(), b"id: 42\ndata: in stock\n\n");
+//!
+//! // What a subscriber selects, and what its token lets it have.
+//! let selector = Selector::parse("https://example.com/books/{id}")?;
+//! assert!(frame.topic_texts().any(|topic| selector.matches(topic)));
+//! let key = VerificationKey::new(Algorithm::HS256, b"a key that nobody can guess, of 32 bytes or more")?;
+//! let token = sign(
+//!     &serde_json::json!({"mercure": {"subscribe": ["https://example.com/books/{id}"]}}),
+//!     b"a key that nobody can guess, of 32 bytes or more",
+//!     Algorithm::HS256,
+//! )?;
+//! let grant = Grant::from_claims(&key.verify(&token, 1_700_000_000)?, Authorization::Selectors)?;
+//! assert!(grant.may_receive(frame.topic_texts(), frame.audience()));
+//! assert!(!Grant::anonymous().may_receive(frame.topic_texts(), frame.audience()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The law of dependencies: `protocol` ← `http` ← `hub` ← `runtime` ← `config` ← `embed`, `main`. `ring` knows nothing but the type it
+//! carries; `history` knows the frame and the event id. Nothing points back, and only `runtime` touches a socket, a clock or a
 //! thread. `tests/tidy.rs` checks it; `docs/ARCHITECTURE.md` draws it.
 
 pub mod config;
+mod embed;
 pub mod history;
 pub mod http;
 pub mod hub;
@@ -12,3 +45,7 @@ pub mod limits;
 pub mod protocol;
 pub mod ring;
 pub mod runtime;
+
+pub use embed::{Builder, Hub, StartError, Unpublished};
+pub use protocol::update::Draft;
+pub use runtime::{PublishError, Receipt, RunError};

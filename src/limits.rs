@@ -51,6 +51,17 @@ pub const JWKS_RETRY_MS_MAX: u64 = 60_000;
 /// Verified tokens remembered by one shard.
 pub const TOKEN_CACHE_MAX: usize = 1_024;
 
+/// Path and query of a resource of demo mode. They come back in a header, escaped, and clients bound those by 64 KiB or more.
+pub const DEMO_TARGET_BYTES_MAX: usize = 16 << 10;
+/// The token that the playground makes a cookie of: browsers keep 4,096 bytes with the name (RFC 6265bis, section 5.6).
+pub const DEMO_COOKIE_BYTES_MAX: usize = 4_000;
+/// Topics that the matcher over HTTP takes at once.
+pub const MATCH_TOPICS_MAX: usize = 100;
+/// What they may cost it, in states that each byte of a topic may pass: some milliseconds, in which its shard does nothing else.
+pub const MATCH_STEPS_MAX: usize = 1 << 20;
+
+const _: () = assert!(3 * DEMO_TARGET_BYTES_MAX + DEMO_COOKIE_BYTES_MAX < HEAD_BYTES_MAX);
+const _: () = assert!(SELECTOR_BYTES_MAX + DEMO_COOKIE_BYTES_MAX < DEMO_TARGET_BYTES_MAX);
 const _: () = assert!(JWKS_RETRY_MS_MIN <= JWKS_RETRY_MS_MAX && JWKS_RETRY_MS_MAX <= JWKS_REFRESH_MS);
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(TEMPLATE_STATES_MAX < SUBSCRIPTION_STATES_MAX as usize);
@@ -303,6 +314,8 @@ pub const CERTIFICATE_CLOCK_MS: u64 = 5 * 60 * 1_000;
 pub const CERTIFICATE_WARNING_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// How often it is warned of, in milliseconds.
 pub const CERTIFICATE_WARNING_EVERY_MS: u64 = 24 * 3_600 * 1_000;
+/// What `petasos health` reads of an answer that is not a 200.
+pub const HEALTH_BODY_BYTES_MAX: u64 = 4 << 10;
 /// Names in `ACME_HOSTS`: an authority takes no more in one certificate.
 pub const ACME_HOSTS_MAX: usize = 100;
 /// What an authority answers to one request.

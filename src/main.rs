@@ -31,6 +31,8 @@ enum Command {
     Config(Box<cli::config::Arguments>),
     /// Look at this host: what the hub needs of it, and what to change
     Check(Box<cli::check::Arguments>),
+    /// Ask a hub whether it is ready
+    Health(Box<cli::health::Arguments>),
     /// Print a token
     Token(cli::token::Arguments),
     /// Look at the file of a history, check it, write it out, make it smaller
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
             cli::config::run(&arguments, matches.subcommand_matches("config").unwrap_or(&matches))
         }
         Some(Command::Check(arguments)) => cli::check::run(&arguments),
+        Some(Command::Health(arguments)) => cli::health::run(&arguments),
         Some(Command::Token(arguments)) => cli::token::run(&arguments),
         Some(Command::History(arguments)) => cli::history::run(&arguments),
         Some(Command::Match(arguments)) => cli::matching::run(&arguments),

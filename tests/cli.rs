@@ -250,6 +250,22 @@ fn config_lists_mistakes_as_a_start_does() {
     assert!(text(&output.stderr).contains("ADDR is \"nowhere\""), "{}", text(&output.stderr));
 }
 
+#[test]
+fn a_key_under_another_name_is_told_of_with_the_mistake() {
+    for (name, said) in [
+        (
+            "MERCURE_PUBLISHER_JWT_KEY",
+            "unknown variable MERCURE_PUBLISHER_JWT_KEY; did you mean PUBLISHER_JWT_KEY?",
+        ),
+        ("PUBLISHER_JWT_KEYS", "unknown variable PUBLISHER_JWT_KEYS; did you mean PUBLISHER_JWT_KEY?"),
+    ] {
+        let output = run(&[], &[(name, "the-secret")]);
+        let complaints = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{complaints}");
+        assert!(complaints.contains(said) && !complaints.contains("the-secret"), "{complaints}");
+    }
+}
+
 /// Whatever keeps a hub from starting, its log says it before the process ends, in every format.
 #[test]
 fn a_hub_that_cannot_listen_says_why_and_exits_with_1() {

@@ -414,6 +414,18 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// Whoever is woken by an alert finds it in the page, and the page has no other.
+#[test]
+fn every_alert_is_explained() {
+    let rules = read("deploy/prometheus-rules.yml");
+    let alerts: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let page = read("docs/operations.md");
+    let explained: Vec<_> = page.split('`').filter(|word| word.starts_with("Petasos")).collect();
+    assert!(alerts.len() > 5, "{alerts:?}");
+    assert!(alerts.iter().all(|alert| explained.contains(alert)), "{alerts:?} {explained:?}");
+    assert!(explained.iter().all(|alert| alerts.contains(alert)), "{alerts:?} {explained:?}");
+}
+
 /// Each expression of a dashboard.
 fn expressions(value: &Value, found: &mut Vec<String>) {
     match value {
@@ -454,10 +466,18 @@ fn every_metric_of_the_dashboard_and_the_rules_is_scraped_and_every_one_that_is_
         assert!(is_sampled(name), "{name} is used in deploy/, and is not in {sampled:#?}");
     }
 
-    let explained = read("docs/operations.md");
-    let explained = names_in(&explained);
+    let page_of_operations = read("docs/operations.md");
+    let explained = names_in(&page_of_operations);
     for family in families(&page) {
         assert!(explained.contains(&family), "docs/operations.md does not explain {family}");
+    }
+    for label in ["reason=\"", "cause=\"", "protocol=\""] {
+        for value in sampled.iter().filter_map(|sample| sample.split_once(label)?.1.split('"').next()) {
+            assert!(
+                page_of_operations.contains(&format!("`{value}`")),
+                "docs/operations.md does not explain {value}"
+            );
+        }
     }
     // What is explained there is, too; a histogram may be named by its parts.
     for name in explained {

@@ -53,13 +53,14 @@ fn forbid(rooms: &[&str], words: &[&str]) {
 #[test]
 fn nothing_points_back() {
     let (http, hub, history) = ("crate::http", "crate::hub", "crate::history");
-    let (ring, runtime, config) = ("crate::ring", "crate::runtime", "crate::config");
+    let (ring, runtime, config, embed) = ("crate::ring", "crate::runtime", "crate::config", "crate::embed");
     forbid(&["src/protocol"], &[http, hub, history, ring, runtime, config]);
     forbid(&["src/http"], &[hub, history, ring, runtime, config]);
     forbid(&["src/history"], &[http, hub, ring, runtime, config]);
     forbid(&["src/ring"], &["crate::"]);
     forbid(&["src/hub"], &[ring, runtime, config]);
-    forbid(&["src/runtime"], &[config]);
+    forbid(&["src/runtime"], &[config, embed]);
+    forbid(&["src/config"], &[embed]);
 }
 
 #[test]

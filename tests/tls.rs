@@ -373,6 +373,9 @@ fn unfit(files: &Files, write: &mut dyn FnMut(&str, &str, &str)) {
     write(empty, &pair.key, "cert.pem holds a certificate that cannot be understood");
     let wrong = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
     write(&pair.certificate, wrong, "key.pem holds a private key that cannot be used");
+    // As `openssl ec -aes256` writes it.
+    let locked = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMAA=\n-----END EC PRIVATE KEY-----\n";
+    write(&pair.certificate, locked, "key.pem holds no private key in PEM form without a passphrase");
 }
 
 #[test]

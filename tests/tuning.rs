@@ -15,7 +15,8 @@ use serde_json::Value;
 const UNIT: &str = include_str!("../tuning/petasos.service");
 const SOCKET: &str = include_str!("../tuning/petasos.socket");
 const SYSCTLS: &str = include_str!("../tuning/petasos.sysctl.conf");
-const BINARY: &str = "/usr/local/bin/petasos";
+/// How the unit begins its commands: systemd looks in /usr/local/bin and in /usr/bin.
+const COMMANDS: [&str; 2] = ["ExecStart=", "ExecStartPre=-"];
 
 /// Sysctls that a host may lack: without their module, on older kernels, or in a namespace of the network.
 const NOT_EVERYWHERE: [&str; 4] = [
@@ -109,8 +110,12 @@ fn run(command: &mut Command) -> Output {
 #[test]
 fn systemd_takes_the_unit_without_a_word() {
     let folder = Folder::new("unit");
-    let unit = UNIT.replace(BINARY, env!("CARGO_BIN_EXE_petasos"));
-    assert_ne!(unit, UNIT);
+    let mut unit = UNIT.to_owned();
+    for command in COMMANDS {
+        let (installed, built) = (format!("\n{command}petasos "), env!("CARGO_BIN_EXE_petasos"));
+        assert!(unit.contains(&installed), "{command}");
+        unit = unit.replace(&installed, &format!("\n{command}{built} "));
+    }
     folder.put("petasos.service", &unit);
     folder.put("petasos.socket", SOCKET);
     let path = folder.0.join("petasos.service");

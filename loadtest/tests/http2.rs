@@ -64,6 +64,8 @@ fn hub(conduct: Conduct) -> SocketAddr {
 
 async fn connection(socket: TcpStream, hub: Arc<Hub>) -> Result<(), h2::Error> {
     let mut builder = Builder::new();
+    // Whoever churns resets many streams, some before this server, one thread among many, has looked at them.
+    builder.max_pending_accept_reset_streams(1_000).max_local_error_reset_streams(None);
     if hub.conduct == Conduct::Narrow {
         builder.initial_window_size(1_000).max_concurrent_streams(7);
     }

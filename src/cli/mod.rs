@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod config;
+pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod matching;
 pub(crate) mod serve;

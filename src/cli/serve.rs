@@ -2,11 +2,8 @@
 
 use std::process::ExitCode;
 
-use petasos::config::{Config, Mistake, Options, Surroundings};
-use petasos::history::History;
-use petasos::history::memory::MemoryHistory;
-use petasos::history::redb::RedbHistory;
-use petasos::runtime;
+use petasos::config::{Config, Mistake, Options, Surroundings, misspelled};
+use petasos::runtime::{self, host};
 use tracing::{error, info, warn};
 
 use super::{USAGE, complain};
@@ -18,7 +15,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     // costs memory and nothing else.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     match with_surroundings(options, Config::read) {
-        Ok(config) => serve(config),
+        Ok(config) => serve(&config),
         Err(code) => code,
     }
 }
@@ -28,7 +25,7 @@ pub(super) fn with_surroundings<T>(
     options: &Options,
     read: impl FnOnce(&Options, &Surroundings<'_>) -> Result<T, Vec<Mistake>>,
 ) -> Result<T, ExitCode> {
-    let cpus = own_cpus().map_err(|error| {
+    let cpus = host::own_cpus().map_err(|error| {
         complain(format_args!("cannot tell which cores this process may run on: {error}"));
         ExitCode::FAILURE
     })?;
@@ -40,26 +37,25 @@ pub(super) fn with_surroundings<T>(
     read(options, &surroundings).map_err(|mistakes| {
         complain(format_args!("{} in the settings:", count(mistakes.len(), "mistake")));
         mistakes.iter().for_each(|mistake| complain(format_args!("  {mistake}")));
+        // What is missing may be there under another name.
+        misspelled(&environment).iter().for_each(|warning| complain(format_args!("  {warning}")));
         ExitCode::from(USAGE)
     })
 }
 
-fn serve(config: Config) -> ExitCode {
+fn serve(config: &Config) -> ExitCode {
     let _guard = logging::start(config.log_level, config.log_format, config.settings.access_log);
     let shards = config.settings.cpus.len();
     let cpus = format!("{:?}", config.settings.cpus);
     let authorization = config.settings.gate.authorization;
     let retention = config.retention;
-    let warnings = config.warnings;
-    let history: Box<dyn History> = match &config.history_file {
-        None => Box::new(MemoryHistory::new(retention)),
-        Some(path) => match RedbHistory::open(path, retention, config.history_sync) {
-            Ok(history) => Box::new(history),
-            Err(cause) => {
-                error!("{cause}");
-                return ExitCode::FAILURE;
-            }
-        },
+    let warnings = &config.warnings;
+    let history = match config.open_history() {
+        Ok(history) => history,
+        Err(cause) => {
+            error!("{cause}");
+            return ExitCode::FAILURE;
+        }
     };
     let place =
         config.history_file.as_ref().map_or_else(|| ":memory:".into(), |path| path.display().to_string());
@@ -87,12 +83,6 @@ fn serve(config: Config) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The cores of the process's affinity mask.
-fn own_cpus() -> rustix::io::Result<Vec<usize>> {
-    let mask = rustix::thread::sched_getaffinity(None)?;
-    Ok((0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| mask.is_set(*cpu)).collect())
 }
 
 fn count(number: usize, what: &str) -> String {

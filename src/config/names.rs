@@ -4,8 +4,8 @@ use clap::Args as _;
 
 use super::Options;
 
-/// One warning for each variable that looks like a misspelled setting.
-pub(super) fn misspelled(environment: &[(String, String)]) -> Vec<String> {
+/// One warning for each variable that looks like a misspelled setting, or like one of the reference hub.
+pub fn misspelled(environment: &[(String, String)]) -> Vec<String> {
     /// A shorter name is near too many others, and of two mistakes in a name only a long one is left recognizable:
     /// DB_PASS is not a DB_PATH.
     const LENGTH_MIN: usize = 6;
@@ -22,13 +22,24 @@ pub(super) fn misspelled(environment: &[(String, String)]) -> Vec<String> {
     };
     let mut warnings = Vec::new();
     for (name, _) in environment.iter().filter(|(name, _)| !ours.contains(name)) {
-        let prefixed = name.strip_prefix("MERCURE_");
-        let Some((distance, known)) = nearest(prefixed.unwrap_or(name)) else { continue };
+        if let Some(rest) = name.strip_prefix("MERCURE_") {
+            warnings.push(of_another_hub(name, rest, &ours));
+            continue;
+        }
+        let Some((distance, known)) = nearest(name) else { continue };
         let length = name.len().min(known.len());
-        let is_near = length >= LENGTH_MIN && distance <= if length < LENGTH_FOR_TWO { 1 } else { 2 };
-        if prefixed.is_some() || is_near {
+        if length >= LENGTH_MIN && distance <= if length < LENGTH_FOR_TWO { 1 } else { 2 } {
             warnings.push(format!("unknown variable {name}; did you mean {known}?"));
         }
     }
     warnings
+}
+
+/// The warning for a variable of the reference hub; `rest` is what follows the prefix. Some are ours without it, or with a longer end.
+fn of_another_hub(name: &str, rest: &str, ours: &[String]) -> String {
+    let same = ours.iter().filter(|known| !rest.is_empty() && known.starts_with(rest));
+    match same.min_by_key(|known| known.len()) {
+        Some(known) => format!("unknown variable {name}; did you mean {known}?"),
+        None => format!("unknown variable {name}: it is of another hub, and does nothing here"),
+    }
 }

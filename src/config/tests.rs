@@ -185,7 +185,7 @@ fn sources(options: &Options) -> (Config, [Result<usize, String>; 2]) {
         KeySource::File(key) => Err(format!("{:?}", key.algorithm())),
         KeySource::Fetched(keys) => {
             let sets = &config.settings.key_sets;
-            Ok(sets.iter().position(|set| std::sync::Arc::ptr_eq(&set.keys, keys)).expect("it is fetched"))
+            Ok(sets.iter().position(|set| Arc::ptr_eq(&set.keys, keys)).expect("it is fetched"))
         }
     });
     (config, sources)
@@ -386,5 +386,14 @@ fn a_misspelled_variable_is_told_of_and_a_foreign_one_is_not() {
             .contains(&"unknown variable HEARTBEAT_INTERVALL; did you mean HEARTBEAT_INTERVAL?".to_owned())
     );
     assert!(warnings.contains(&"unknown variable MERCURE_JWT_KEY; did you mean JWT_KEY?".to_owned()));
+    let of_others = [
+        ("MERCURE_PUBLISHER_JWT_ALG", "; did you mean PUBLISHER_JWT_ALGORITHM?"),
+        ("MERCURE_LICENSE", ": it is of another hub, and does nothing here"),
+        ("MERCURE_", ": it is of another hub, and does nothing here"),
+    ];
+    for (name, rest) in of_others {
+        let config = valid(&Options { history_size: some("1"), ..with_key() }, &[(name, "x")]);
+        assert_eq!(config.warnings, [format!("unknown variable {name}{rest}")]);
+    }
     assert_eq!(warnings.len(), 3, "{warnings:?}");
 }

@@ -58,9 +58,10 @@ pub(super) fn bytes(text: &str, min: u64, max: u64) -> Result<u64, Expected> {
         .find_map(|(name, unit)| text.strip_suffix(name).map(|digits| (digits.trim_end(), *unit)))
         .unwrap_or((text.strip_suffix('B').unwrap_or(text), 1));
     let count = number(digits, 0, u64::MAX).ok().and_then(|count| count.checked_mul(unit));
-    count
-        .filter(|count| (min..=max).contains(count))
-        .ok_or_else(|| format!("a size such as 1048576, 512KiB or 1MiB, from {min} to {max} bytes"))
+    count.filter(|count| (min..=max).contains(count)).ok_or_else(|| match max {
+        u64::MAX => "a size such as 1048576, 512MiB or 20GiB".to_owned(),
+        max => format!("a size such as 1048576, 512KiB or 1MiB, from {min} to {max} bytes"),
+    })
 }
 
 pub(super) fn number(text: &str, min: u64, max: u64) -> Result<u64, Expected> {

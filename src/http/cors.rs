@@ -163,9 +163,10 @@ impl Cors {
     }
 }
 
+/// What is expected of the list, in words for whoever wrote another.
 impl fmt::Display for OriginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is not an origin; expected scheme://host[:port] or *", self.part)
+        write!(f, "origins such as https://app.example.com, without a path, or *: not {:?}", self.part)
     }
 }
 

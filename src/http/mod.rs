@@ -12,6 +12,7 @@ pub mod connection;
 pub mod cors;
 pub mod credentials;
 pub mod date;
+pub mod demo;
 pub mod etag;
 pub mod forwarded;
 pub mod frame_meter;

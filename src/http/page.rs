@@ -1,25 +1,39 @@
 //! Pages that are part of this program, compressed once for each coding.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use crate::http::accept_encoding::Negotiated;
+use crate::http::request::Request;
 use crate::protocol::coding::Coding;
 
-/// One page, in a static.
+/// What is at `/` when there is no demo mode.
+pub static WELCOME: Page = Page::new(concat!(
+    "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>petasos</title>",
+    "<h1>petasos</h1><p>This is a hub for the Mercure protocol. Its URL is ",
+    "<a href=\"/.well-known/mercure\"><code>/.well-known/mercure</code></a>.</p></html>\n"
+));
+
+/// One page.
 pub struct Page {
-    html: &'static str,
+    html: Cow<'static, str>,
     gzip: OnceLock<Box<[u8]>>,
     zstd: OnceLock<Box<[u8]>>,
 }
 
 impl Page {
-    /// A page of this text.
+    /// A page of this text, for a static.
     pub const fn new(html: &'static str) -> Self {
-        Self { html, gzip: OnceLock::new(), zstd: OnceLock::new() }
+        Self { html: Cow::Borrowed(html), gzip: OnceLock::new(), zstd: OnceLock::new() }
+    }
+
+    /// A page that was put together when the hub began.
+    pub fn owned(html: String) -> Self {
+        Self { html: Cow::Owned(html), gzip: OnceLock::new(), zstd: OnceLock::new() }
     }
 
     /// The page in the coding that was negotiated.
-    pub fn body(&'static self, negotiated: Negotiated) -> &'static [u8] {
+    pub fn body(&self, negotiated: Negotiated) -> &[u8] {
         let Some(coding) = negotiated.coding else { return self.html.as_bytes() };
         let place = match coding {
             Coding::Gzip => &self.gzip,
@@ -27,4 +41,14 @@ impl Page {
         };
         place.get_or_init(|| coding.encode(self.html.as_bytes()).into())
     }
+}
+
+/// The coding of a page. Who comes from another site gets it uncompressed: an attack that learns a secret from the length of
+/// what is compressed (BREACH) has to send its victims from there.
+pub fn coding_for(request: &Request<'_>, negotiated: Negotiated) -> Negotiated {
+    let Some(referer) = request.referer else { return negotiated };
+    let url = std::str::from_utf8(referer).ok().and_then(|referer| url::Url::parse(referer).ok());
+    let site = url.as_ref().map(|url| &url[url::Position::BeforeHost..url::Position::AfterPort]);
+    let is_ours = site.zip(request.host).is_some_and(|(site, host)| site.eq_ignore_ascii_case(host));
+    if is_ours { negotiated } else { Negotiated { coding: None, ..negotiated } }
 }

@@ -16,7 +16,8 @@ use crate::history::Resume;
 use crate::http::accept_encoding::Negotiated;
 use crate::http::cors::{Cors, CorsDecision, OriginList};
 use crate::http::credentials::{Credential, CredentialRules, Source};
-use crate::http::page::Page;
+use crate::http::demo::{Demo, DemoError};
+use crate::http::page::{WELCOME, coding_for};
 use crate::http::request::{Request, Version};
 use crate::http::response::{Challenge, Response};
 use crate::http::route::{Command, below_subscriptions, route};
@@ -40,11 +41,6 @@ const FORM: &[u8] = b"application/x-www-form-urlencoded";
 const RETRY_AFTER_S: u32 = 1;
 /// Whoever finds no place comes back later than whoever met a short trouble.
 const RETRY_AFTER_FULL_S: u32 = 10;
-static WELCOME: Page = Page::new(concat!(
-    "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>petasos</title>",
-    "<h1>petasos</h1><p>This is a hub for the Mercure protocol. Its URL is ",
-    "<a href=\"/.well-known/mercure\"><code>/.well-known/mercure</code></a>.</p></html>\n"
-));
 
 /// What a gate needs to know of the settings.
 #[derive(Clone)]
@@ -69,6 +65,8 @@ pub struct GateSettings {
     pub body_bytes_max: u64,
     /// `COMPRESS`.
     pub compress: bool,
+    /// What demo mode has besides.
+    pub demo: Option<Arc<Demo>>,
     /// `SUBSCRIPTIONS`.
     pub subscriptions: bool,
 }
@@ -239,6 +237,14 @@ impl Gate {
             }
             _ => {}
         }
+        let demo = self.settings.demo.as_ref();
+        if let Some(shown) =
+            demo.and_then(|demo| demo.answer(request, coding_for(request, passage.negotiated)))
+        {
+            let refuse = |error: DemoError| self.refuse(Refused::new(error.to_response(), error), passage);
+            let complete = |response| self.complete(Answer { response, reason: None }, passage);
+            return Decision::Answer(shown.map_or_else(refuse, complete));
+        }
         let decision = match command {
             Command::Publish => self.admit_publisher(request, &mut passage, now).map(Decision::ReadBody),
             Command::Subscribe { head_only } => self
@@ -256,9 +262,7 @@ impl Gate {
                 Ok(answer(Response::unavailable(RETRY_AFTER_S)))
             }
             Command::Ready => Ok(answer(Response::healthy())),
-            Command::Welcome => {
-                Ok(answer(Response::page(&WELCOME, page_coding(request, passage.negotiated))))
-            }
+            Command::Welcome => Ok(answer(Response::page(&WELCOME, coding_for(request, passage.negotiated)))),
             Command::NotFound => {
                 let text = format!("Not Found. The hub is at {HUB_PATH}.");
                 Err(Refused::new(Response::text(Status::NotFound, text), "no such path"))
@@ -429,16 +433,6 @@ fn answer(response: Response) -> Decision {
 fn is_form(content_type: Option<&[u8]>) -> bool {
     let media_type = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
     media_type.is_some_and(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(FORM))
-}
-
-/// The coding of a page. Who comes from another site gets it uncompressed: an attack that learns a secret from the length of
-/// what is compressed (BREACH) has to send its victims from there.
-fn page_coding(request: &Request<'_>, negotiated: Negotiated) -> Negotiated {
-    let Some(referer) = request.referer else { return negotiated };
-    let url = std::str::from_utf8(referer).ok().and_then(|referer| url::Url::parse(referer).ok());
-    let site = url.as_ref().map(|url| &url[url::Position::BeforeHost..url::Position::AfterPort]);
-    let is_ours = site.zip(request.host).is_some_and(|(site, host)| site.eq_ignore_ascii_case(host));
-    if is_ours { negotiated } else { Negotiated { coding: None, ..negotiated } }
 }
 
 /// `exp` on the clock that never jumps: the subscriber is disconnected when it is reached.

@@ -13,6 +13,13 @@ pub const HEALTH_PATH: &str = "/healthz";
 /// Readiness probe.
 pub const READY_PATH: &str = "/readyz";
 
+/// What the paths of the playground begin with (demo mode).
+pub const DEMO_PATH: &str = "/demo/";
+/// The matcher over HTTP (demo mode).
+pub const MATCH_PATH: &str = "/.well-known/mercure/match";
+/// The same below the hub's path of 2019.
+pub const MATCH_PATH_2019: &str = "/hub/match";
+
 /// Subscription and publication: a topic selector, or a topic.
 pub const PARAM_TOPIC: &str = "topic";
 /// State reconciliation in the query (draft-07).
@@ -33,6 +40,13 @@ pub const PARAM_ID: &str = "id";
 pub const PARAM_TYPE: &str = "type";
 /// Publication: the SSE reconnection time in milliseconds.
 pub const PARAM_RETRY: &str = "retry";
+
+/// Playground: the content of the answer.
+pub const PARAM_BODY: &str = "body";
+/// Playground: the token of the cookie.
+pub const PARAM_JWT: &str = "jwt";
+/// Matcher: the selector.
+pub const PARAM_SELECTOR: &str = "selector";
 
 /// State reconciliation as a header, of a request and of an answer (WHATWG HTML, section 9.2).
 pub const HEADER_LAST_EVENT_ID: &str = "Last-Event-ID";

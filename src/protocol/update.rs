@@ -1,6 +1,7 @@
 //! An update as its publisher sent it.
 //!
-//! [`Update::parse`] is the only constructor for publishers: every rule of PROTOCOL section 3 that does not need a token is checked here,
+//! [`Update::parse`], and [`Update::build`] for a publisher inside the program, are the only constructors: every rule of PROTOCOL
+//! section 3 that does not need a token is checked here,
 //! so an `Update` can be encoded and dispatched without a second look. It does not decide who may publish it: that is
 //! [`crate::protocol::grant::Grant`].
 
@@ -38,6 +39,25 @@ pub struct Update<'a> {
     event_type: Option<Cow<'a, str>>,
     retry_ms: Option<u64>,
     data: Cow<'a, str>,
+}
+
+/// What somebody who has no body says of an update, field by field; [`Update::build`] checks it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Draft<'a> {
+    /// The canonical topic first, then the alternates.
+    pub topics: &'a [&'a str],
+    /// The content.
+    pub data: &'a str,
+    /// Draft-07: for those whose token grants one of the topics.
+    pub private: bool,
+    /// Draft-04: for those whose token lists one of these; empty is for everyone.
+    pub targets: &'a [&'a str],
+    /// The event id; else one is made.
+    pub id: Option<&'a str>,
+    /// The SSE event type.
+    pub event_type: Option<&'a str>,
+    /// The SSE reconnection time, in milliseconds.
+    pub retry_ms: Option<u64>,
 }
 
 /// Why a body is not a publication. The text is for the client.
@@ -86,38 +106,29 @@ impl<'a> Update<'a> {
         authorization: Authorization,
         random: [u8; 16],
     ) -> Result<Self, UpdateError> {
-        let fields = Fields::collect(body)?;
-        if fields.topics.is_empty() {
-            return Err(UpdateError::MissingTopic);
-        }
-        let audience = fields.audience(authorization)?;
-        if authorization == Authorization::Targets && fields.data.is_none() {
-            return Err(UpdateError::MissingData);
-        }
-        let (id, has_made_id) = match fields.id.filter(|id| !id.is_empty()) {
-            Some(id) => (EventId::parse(&id).map_err(UpdateError::Id)?, false),
-            None => (EventId::from_random_bytes(random), true),
+        Fields::collect(body)?.into_update(authorization, random)
+    }
+
+    /// The same of a draft.
+    ///
+    /// # Errors
+    /// As [`Update::parse`].
+    pub fn build(
+        draft: &Draft<'a>,
+        authorization: Authorization,
+        random: [u8; 16],
+    ) -> Result<Self, UpdateError> {
+        let mut fields = Fields {
+            private: draft.private.then_some(Cow::Borrowed("")),
+            id: draft.id.map(Cow::Borrowed),
+            event_type: draft.event_type.map(Cow::Borrowed),
+            retry: draft.retry_ms.map(|retry_ms| Cow::Owned(retry_ms.to_string())),
+            data: Some(Cow::Borrowed(draft.data)),
+            ..Fields::default()
         };
-        let event_type = fields.event_type.filter(|text| !text.is_empty());
-        if event_type
-            .as_ref()
-            .is_some_and(|text| text.len() > EVENT_ID_BYTES_MAX || text.chars().any(char::is_control))
-        {
-            return Err(UpdateError::Type);
-        }
-        Ok(Self {
-            topics: fields.topics.into(),
-            audience,
-            id,
-            has_made_id,
-            event_type,
-            retry_ms: fields
-                .retry
-                .filter(|text| !text.is_empty())
-                .map(|text| parse_retry(&text))
-                .transpose()?,
-            data: fields.data.unwrap_or_default(),
-        })
+        draft.topics.iter().try_for_each(|topic| fields.add_topic(topic))?;
+        draft.targets.iter().try_for_each(|target| fields.add_target(target))?;
+        fields.into_update(authorization, random)
     }
 
     /// The update by which the hub tells that a subscription began, or ended (PROTOCOL section 7): private, in the hub's own
@@ -199,6 +210,40 @@ impl<'a> Fields<'a> {
             }
         }
         Ok(fields)
+    }
+
+    fn into_update(self, authorization: Authorization, random: [u8; 16]) -> Result<Update<'a>, UpdateError> {
+        if self.topics.is_empty() {
+            return Err(UpdateError::MissingTopic);
+        }
+        let audience = self.audience(authorization)?;
+        if authorization == Authorization::Targets && self.data.is_none() {
+            return Err(UpdateError::MissingData);
+        }
+        let (id, has_made_id) = match self.id.filter(|id| !id.is_empty()) {
+            Some(id) => (EventId::parse(&id).map_err(UpdateError::Id)?, false),
+            None => (EventId::from_random_bytes(random), true),
+        };
+        let event_type = self.event_type.filter(|text| !text.is_empty());
+        if event_type
+            .as_ref()
+            .is_some_and(|text| text.len() > EVENT_ID_BYTES_MAX || text.chars().any(char::is_control))
+        {
+            return Err(UpdateError::Type);
+        }
+        Ok(Update {
+            topics: self.topics.into(),
+            audience,
+            id,
+            has_made_id,
+            event_type,
+            retry_ms: self
+                .retry
+                .filter(|text| !text.is_empty())
+                .map(|text| parse_retry(&text))
+                .transpose()?,
+            data: self.data.unwrap_or_default(),
+        })
     }
 
     fn add_topic(&mut self, text: &str) -> Result<(), UpdateError> {

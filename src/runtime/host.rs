@@ -10,3 +10,12 @@ mod tuned;
 
 pub use facts::{Facts, Limit};
 pub use findings::{Finding, Verdict, Wanted, judge};
+
+/// The cores that this process may run on (its affinity mask).
+///
+/// # Errors
+/// What the kernel says.
+pub fn own_cpus() -> std::io::Result<Vec<usize>> {
+    let mask = rustix::thread::sched_getaffinity(None)?;
+    Ok((0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| mask.is_set(*cpu)).collect())
+}

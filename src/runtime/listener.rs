@@ -21,6 +21,7 @@ use rustix::net::{
     AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, getsockname, listen, socket_with, sockopt,
 };
 
+use super::running::Host;
 use super::wake::Bell;
 use crate::limits::{
     DEALT_MAX, LISTEN_BACKLOG, PEER_TIMEOUT_MS_MAX, PEER_TIMEOUT_MS_MIN, SUBSCRIBER_SOCKET_BYTES,
@@ -31,6 +32,8 @@ use crate::limits::{
 pub enum ListenError {
     /// The address cannot be bound.
     Address(SocketAddr, io::Error),
+    /// That of the metrics cannot be bound.
+    Metrics(SocketAddr, io::Error),
     /// `LISTEN_FDS` or `LISTEN_PID` is no number, or names a descriptor that is not open.
     Handed(io::Error),
     /// A descriptor of `LISTEN_FDS` is something else than a listening socket of TCP; which of them, counted from 1.
@@ -41,6 +44,7 @@ impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Metrics(address, error) => write!(f, "cannot listen on {address} (METRICS_ADDR): {error}"),
             Self::Handed(error) => {
                 write!(f, "cannot take the sockets that the service manager hands over (LISTEN_FDS): {error}")
             }
@@ -81,9 +85,13 @@ pub(super) fn open(
     address: SocketAddr,
     bells: &[Arc<Bell>],
     heartbeat_ms: u64,
+    host: Host,
 ) -> Result<(SocketAddr, Vec<Entrance>), ListenError> {
     let peer_timeout_ms = peer_timeout_ms(heartbeat_ms);
-    let held = handed_over()?;
+    let held = match host {
+        Host::Service => handed_over()?,
+        Host::Program => Vec::new(),
+    };
     let Some(first) = held.first() else {
         let failed = |error| ListenError::Address(address, error);
         let (address, sockets) = bind_all(address, bells.len(), peer_timeout_ms).map_err(failed)?;

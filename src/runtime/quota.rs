@@ -36,7 +36,7 @@ impl Full {
     /// Its name, for the log.
     pub(super) fn setting(self) -> &'static str {
         match self {
-            Self::Hub => "MAX_CONNECTIONS is reached",
+            Self::Hub => "every place is taken (MAX_CONNECTIONS, or what the limit of open files leaves)",
             Self::Address => "MAX_CONNECTIONS_PER_ADDRESS is reached",
             Self::Token => "MAX_SUBSCRIPTIONS_PER_TOKEN is reached",
         }

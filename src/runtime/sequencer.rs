@@ -11,6 +11,7 @@ use rustix::thread::set_current_timer_slack;
 use tracing::{debug, warn};
 
 use super::clock;
+use super::inside::Inside;
 use super::metrics::SequencerBoard;
 use super::wake::Bell;
 use crate::history::{Extent, HistoryError};
@@ -83,6 +84,7 @@ pub(crate) struct SequencerThread {
     last_batch: usize,
     commit_took: Duration,
     board: Arc<SequencerBoard>,
+    inside: Inside,
 }
 
 impl SequencerThread {
@@ -91,6 +93,7 @@ impl SequencerThread {
         let (sender, receiver) = bounded(PUBLISH_QUEUE_MAX);
         let bytes = Arc::new(AtomicUsize::new(0));
         let queue = Queue { sender, bytes: Arc::clone(&bytes) };
+        let inside = Inside::new(queue.clone());
         let thread = Self {
             sequencer,
             ring,
@@ -104,6 +107,7 @@ impl SequencerThread {
             last_batch: 0,
             commit_took: Duration::ZERO,
             board: Arc::default(),
+            inside,
         };
         (thread, queue)
     }
@@ -113,6 +117,11 @@ impl SequencerThread {
         self.board.before_oldest.set(extent.before_oldest.get());
         self.board.newest.set(extent.newest.get());
         Arc::clone(&self.board)
+    }
+
+    /// The way of publications from inside this program; it has to be closed for the thread to end.
+    pub(crate) fn inside(&self) -> Inside {
+        self.inside.clone()
     }
 
     /// Runs until every [`Queue`] is gone and what they held is on the ring.
@@ -211,10 +220,16 @@ impl SequencerThread {
         // What is discarded comes last, and holds no bytes.
         let bytes =
             batch.iter().map(|publication| publication.frame.bytes_held()).chain(std::iter::repeat(0));
+        let is_stored = self.left_alone_until.is_none();
         for (entry, bytes) in entries.into_iter().zip(bytes) {
             self.push(entry, bytes);
         }
         self.wake_all();
+        for ticket in
+            batch.iter().map(|publication| publication.ticket).filter(|ticket| Inside::owns(*ticket))
+        {
+            self.inside.settled(ticket, is_stored);
+        }
     }
 
     fn push(&mut self, entry: Entry, bytes: usize) {

@@ -26,6 +26,8 @@ pub(super) struct Manager {
     stopping: bool,
     /// That the manager cannot be reached was logged.
     unreachable: bool,
+    /// Whether there may be one.
+    is_there: bool,
 }
 
 /// What [`Manager::next`] waited for.
@@ -53,7 +55,12 @@ impl Manager {
             let between = look_every(watchdog);
             Looks { watch: Watch::new(bells), next: Instant::now() + between, between, stalled: None }
         });
-        Self { looks, stopping: false, unreachable: false }
+        Self { looks, stopping: false, unreachable: false, is_there: true }
+    }
+
+    /// None: the process is not the hub's.
+    pub(super) fn none() -> Self {
+        Self { looks: None, stopping: false, unreachable: true, is_there: false }
     }
 
     /// Connections are accepted.
@@ -94,7 +101,8 @@ impl Manager {
     }
 
     fn tell(&mut self, state: NotifyState<'_>) {
-        if let Err(error) = sd_notify::notify(&[state])
+        if self.is_there
+            && let Err(error) = sd_notify::notify(&[state])
             && !std::mem::replace(&mut self.unreachable, true)
         {
             warn!(%error, "the service manager cannot be reached (NOTIFY_SOCKET)");

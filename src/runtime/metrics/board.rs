@@ -30,7 +30,7 @@ impl Count {
 #[repr(align(128))]
 pub(in crate::runtime) struct ShardBoard {
     /// Subscribers that there are.
-    pub(super) subscribers: Count,
+    pub(in crate::runtime) subscribers: Count,
     /// Subscriptions that began, and those among them that began with updates of the past.
     pub(super) joined: Count,
     pub(super) resumed: Count,

@@ -24,7 +24,7 @@ const TEXT_TYPE: HeaderValue = HeaderValue::from_static(prometheus_text::CONTENT
 /// [`RunError::Listen`].
 pub(in crate::runtime) fn listen(address: SocketAddr) -> Result<Aside, RunError> {
     let (bound, aside) =
-        Aside::open(address).map_err(|error| RunError::Listen(ListenError::Address(address, error)))?;
+        Aside::open(address).map_err(|error| RunError::Listen(ListenError::Metrics(address, error)))?;
     info!(address = %bound, "metrics are served");
     Ok(aside)
 }

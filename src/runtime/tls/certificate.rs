@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use memchr::memmem;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -131,6 +132,8 @@ impl Certificate {
             validity_ms(first).map_err(|error| CertificateError::Malformed(path.clone(), error))?;
         let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| match error {
             PemError::NoItemsFound => CertificateError::NoKey(files.key.clone()),
+            // An old form, whose lines before the key are no base64 (RFC 1421, section 4.6.1.1).
+            _ if memmem::find(key_pem, b"ENCRYPTED").is_some() => CertificateError::NoKey(files.key.clone()),
             error => CertificateError::NotPem(files.key.clone(), error),
         })?;
         let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {

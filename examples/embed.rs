@@ -1,0 +1,40 @@
+//! A hub in a program of your own: it publishes the time every second until Enter is pressed.
+//!
+//! `cargo run --example embed`, then `curl -N 'http://127.0.0.1:3000/.well-known/mercure?topic=https://example.com/clock'`.
+
+use std::io::{Write as _, stdin, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use petasos::{Draft, Hub};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let address = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
+    let hub = Hub::builder()
+        .set("ADDR", address)
+        .set("JWT_KEY", "a key that nobody can guess, of 32 bytes or more")
+        .set("ALLOW_ANONYMOUS", "1")
+        .set("DB_PATH", ":memory:")
+        .set("HISTORY_SIZE", "1000")
+        .start()?;
+    let mut out = stdout();
+    writeln!(out, "http://{}/.well-known/mercure?topic=https://example.com/clock", hub.address())?;
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // The end of the input ends it, too.
+            let _ = stdin().read_line(&mut String::new());
+            is_over.store(true, Ordering::Relaxed);
+        });
+        while !is_over.load(Ordering::Relaxed) {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().to_string();
+            let update = Draft { topics: &["https://example.com/clock"], data: &now, ..Draft::default() };
+            let id = hub.publish(&update)?.wait()?;
+            writeln!(out, "{id} to {} subscribers", hub.subscribers())?;
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        Ok::<_, Box<dyn std::error::Error>>(())
+    })?;
+    hub.stop()?;
+    Ok(())
+}

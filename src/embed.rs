@@ -1,0 +1,193 @@
+//! A hub inside any Rust program: [`Hub`].
+//!
+//! It has the settings of the binary, from [`Builder::set`] alone: no variable of the environment is read, no signal is taken, and no log
+//! is started (it speaks through `tracing`).
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use clap::{Args as _, FromArgMatches as _};
+
+use crate::config::{Config, Options, Surroundings};
+use crate::history::redb::OpenError;
+use crate::protocol::frame::Frame;
+use crate::protocol::grant::Authorization;
+use crate::protocol::update::{Draft, Update, UpdateError};
+use crate::runtime::{Embedded, PublishError, Receipt, RunError, host};
+
+/// A hub that runs inside this program, on threads of its own. Dropped, it stops without being waited for.
+///
+/// ```no_run
+/// use petasos::{Draft, Hub};
+///
+/// let hub = Hub::builder()
+///     .set("ADDR", "127.0.0.1:3000")
+///     .set("JWT_KEY", "a key that nobody can guess, of 32 bytes or more")
+///     .set("ALLOW_ANONYMOUS", "1")
+///     .set("DB_PATH", ":memory:")
+///     .start()?;
+/// let topics = ["https://example.com/books/1"];
+/// let receipt = hub.publish(&Draft { topics: &topics, data: "in stock", ..Draft::default() })?;
+/// println!("{} is stored; {} subscribers are connected", receipt.wait()?, hub.subscribers());
+/// hub.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Hub {
+    embedded: Embedded,
+    authorization: Authorization,
+    warnings: Vec<String>,
+}
+
+/// The settings of a [`Hub`].
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    /// Name and value, as they were set.
+    settings: Vec<(String, String)>,
+}
+
+/// Why a hub does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The settings are wrong; one text for each mistake.
+    Settings(Vec<String>),
+    /// The history's file cannot be used.
+    History(OpenError),
+    /// The host lacks something, or the address is taken.
+    Run(RunError),
+}
+
+/// Why an update is not published.
+#[derive(Debug)]
+pub enum Unpublished {
+    /// It breaks a rule of the protocol.
+    Invalid(UpdateError),
+    /// The hub does not take it now.
+    Refused(PublishError),
+}
+
+impl Builder {
+    /// Sets a setting: its variable's name, such as `HEARTBEAT_INTERVAL`, and a value as the variable would have it. Set again, it
+    /// is replaced. Both are checked by [`Builder::start`].
+    #[must_use]
+    pub fn set(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let name = name.into();
+        self.settings.retain(|(other, _)| *other != name);
+        self.settings.push((name, value.into()));
+        self
+    }
+
+    /// Starts the hub; it accepts connections when this returns.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub fn start(self) -> Result<Hub, StartError> {
+        let options = self.options().map_err(StartError::Settings)?;
+        let cpus = host::own_cpus()
+            .map_err(|error| StartError::Run(RunError::Start("petasos".to_owned(), error.to_string())))?;
+        let read_file = |path: &str| std::fs::read_to_string(path);
+        let surroundings = Surroundings { read_file: &read_file, cpus: &cpus, environment: &[] };
+        let config = Config::read(&options, &surroundings)
+            .map_err(|mistakes| StartError::Settings(mistakes.iter().map(ToString::to_string).collect()))?;
+        let history = config.open_history().map_err(StartError::History)?;
+        let authorization = config.settings.gate.authorization;
+        let embedded = Embedded::start(config.settings, history).map_err(StartError::Run)?;
+        Ok(Hub { embedded, authorization, warnings: config.warnings })
+    }
+
+    /// The settings as the command line has them, whose flags are declared once.
+    fn options(&self) -> Result<Options, Vec<String>> {
+        let command = Options::augment_args(clap::Command::new("petasos").no_binary_name(true));
+        let flag = |name: &str| {
+            let is_it = |argument: &&clap::Arg| argument.get_env().is_some_and(|env| env == name);
+            command.get_arguments().find(is_it).and_then(clap::Arg::get_long).map(str::to_owned)
+        };
+        let (mut line, mut mistakes) = (Vec::new(), Vec::new());
+        for (name, value) in &self.settings {
+            match flag(name) {
+                Some(flag) => line.push(format!("--{flag}={value}")),
+                None => mistakes.push(format!("{name} is no setting")),
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let command = command.mut_args(|argument| argument.env(None));
+        let matches = command.try_get_matches_from(line).map_err(|error| vec![error.to_string()])?;
+        Options::from_arg_matches(&matches).map_err(|error| vec![error.to_string()])
+    }
+}
+
+impl Hub {
+    /// A hub with the settings that the binary has by default; a key has to be set at least (`JWT_KEY`, or `DEMO`).
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Where it listens; port 0 has become a real one.
+    pub fn address(&self) -> SocketAddr {
+        self.embedded.address()
+    }
+
+    /// What the operator should know of the settings.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// How many subscribers are connected now.
+    pub fn subscribers(&self) -> u64 {
+        self.embedded.subscribers()
+    }
+
+    /// Whether it runs. One whose thread has failed does not, and [`Hub::stop`] says why.
+    pub fn is_running(&self) -> bool {
+        self.embedded.is_running()
+    }
+
+    /// Publishes an update. This program needs no token, and no topic is out of its reach but those of the hub's own; everything else is
+    /// checked as for any publisher. The receipt is [waited for](Receipt::wait), or awaited.
+    ///
+    /// # Errors
+    /// [`Unpublished`]: nothing was dispatched.
+    pub fn publish(&self, draft: &Draft<'_>) -> Result<Receipt, Unpublished> {
+        let random = uuid::Uuid::new_v4().into_bytes();
+        let update = Update::build(draft, self.authorization, random).map_err(Unpublished::Invalid)?;
+        self.embedded.publish(Arc::new(Frame::encode(&update))).map_err(Unpublished::Refused)
+    }
+
+    /// Begins to stop: from here on nothing is published, and streams end. [`Hub::stop`] waits for the end.
+    pub fn begin_stop(&self) {
+        self.embedded.begin_stop();
+    }
+
+    /// Stops, and waits until the last stream has ended (`DRAIN_TIMEOUT`), each with everything that was acknowledged.
+    ///
+    /// # Errors
+    /// [`RunError`]: one of its threads had failed.
+    pub fn stop(self) -> Result<(), RunError> {
+        self.embedded.stop()
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings(mistakes) => f.write_str(&mistakes.join("; ")),
+            Self::History(error) => error.fmt(f),
+            Self::Run(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl fmt::Display for Unpublished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(error) => error.fmt(f),
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Unpublished {}

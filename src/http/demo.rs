@@ -1,0 +1,135 @@
+//! What a hub in demo mode has besides (PROTOCOL section 9): the debugger at `/`, the playground for discovery under `/demo/`,
+//! and the hub's own matcher over HTTP. Without demo mode nothing of it exists.
+//!
+//! The playground answers with whatever it is asked to, of any media type, on the hub's own origin. So whatever it answers is
+//! sandboxed, and no policy of this origin that lets something be run may say `'self'`: the [`debugger`]'s names its script by
+//! its hash.
+
+pub mod debugger;
+pub mod matcher;
+pub mod playground;
+
+use std::fmt;
+
+use crate::http::accept_encoding::Negotiated;
+use crate::http::demo::debugger::Debugger;
+use crate::http::request::{Method, Request};
+use crate::http::response::Response;
+use crate::http::status::Status;
+use crate::limits::{
+    DEMO_COOKIE_BYTES_MAX, DEMO_TARGET_BYTES_MAX, MATCH_STEPS_MAX, MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX,
+};
+use crate::protocol::form::FormError;
+use crate::protocol::grant::Authorization;
+use crate::protocol::names::{DEMO_PATH, MATCH_PATH, MATCH_PATH_2019};
+use crate::protocol::selector::SelectorError;
+
+/// The resources of demo mode.
+pub struct Demo {
+    debugger: Debugger,
+    cookie_name: String,
+}
+
+/// Why a request to one of them is refused. The texts are fit for the client, and hold nothing of the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DemoError {
+    /// Neither `GET` nor `HEAD`.
+    Method,
+    /// Path and query are longer than [`DEMO_TARGET_BYTES_MAX`]: they come back in a header.
+    TargetTooLong,
+    /// The query is not a form.
+    Form(FormError),
+    /// `jwt` cannot be the value of a cookie (RFC 6265, section 4.1.1).
+    NoCookie,
+    /// `jwt` is longer than [`DEMO_COOKIE_BYTES_MAX`].
+    CookieTooLong,
+    /// Not one `selector`.
+    Selectors,
+    /// `selector` is none.
+    Selector(SelectorError),
+    /// No `topic`, or more than [`MATCH_TOPICS_MAX`].
+    Topics,
+    /// A `topic` is empty, or longer than [`SELECTOR_BYTES_MAX`].
+    Topic,
+    /// The topics are so long that the selector would take more than [`MATCH_STEPS_MAX`].
+    TooManySteps,
+}
+
+impl Demo {
+    /// The resources of a hub with this `AUTHORIZATION` and this `COOKIE_NAME`.
+    pub fn new(authorization: Authorization, cookie_name: &str) -> Self {
+        Self { debugger: Debugger::new(authorization, cookie_name), cookie_name: cookie_name.to_owned() }
+    }
+
+    /// The answer to a request for one of them, the debugger's in this coding; `None` when it is for something else.
+    pub fn answer(
+        &self,
+        request: &Request<'_>,
+        negotiated: Negotiated,
+    ) -> Option<Result<Response, DemoError>> {
+        let is_matcher = matches!(request.path, MATCH_PATH | MATCH_PATH_2019);
+        let is_playground = request.path.starts_with(DEMO_PATH);
+        if !(is_matcher || is_playground || request.path == "/") {
+            return None;
+        }
+        match request.method {
+            Method::Get | Method::Head => {}
+            Method::Post | Method::NotAllowed => return Some(Err(DemoError::Method)),
+            Method::Options | Method::Unknown => return None,
+        }
+        Some(match () {
+            () if is_matcher => matcher::answer(request),
+            () if is_playground => playground::answer(request, &self.cookie_name),
+            () => Ok(self.debugger.response(negotiated)),
+        })
+    }
+}
+
+/// Path and query are bounded for both resources that read a query.
+fn check_target(request: &Request<'_>) -> Result<(), DemoError> {
+    let bytes = request.path.len() + request.query.map_or(0, |query| 1 + query.len());
+    if bytes > DEMO_TARGET_BYTES_MAX { Err(DemoError::TargetTooLong) } else { Ok(()) }
+}
+
+impl DemoError {
+    /// The answer.
+    pub fn to_response(self) -> Response {
+        match self {
+            Self::Method => Response::method_not_allowed("GET, HEAD, OPTIONS"),
+            Self::TargetTooLong => Response::text(Status::UriTooLong, self.to_string()),
+            _ => Response::bad_request(&self),
+        }
+    }
+}
+
+impl fmt::Display for DemoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Method => f.write_str("method not allowed"),
+            Self::TargetTooLong => {
+                write!(f, "Path and query must not be longer than {DEMO_TARGET_BYTES_MAX} bytes here.")
+            }
+            Self::Form(error) => write!(f, "Invalid query: {error}"),
+            Self::NoCookie => f.write_str("Invalid \"jwt\" parameter: it holds what no token does."),
+            Self::CookieTooLong => write!(
+                f,
+                "Invalid \"jwt\" parameter: it is longer than {DEMO_COOKIE_BYTES_MAX} bytes, and browsers keep no such cookie."
+            ),
+            Self::Selectors => f.write_str("Expected one \"selector\" parameter."),
+            Self::Selector(error) => write!(f, "Invalid \"selector\" parameter: {error}"),
+            Self::Topics => write!(f, "Expected 1 to {MATCH_TOPICS_MAX} \"topic\" parameters."),
+            Self::Topic => {
+                write!(f, "A \"topic\" parameter is empty, or longer than {SELECTOR_BYTES_MAX} bytes.")
+            }
+            Self::TooManySteps => {
+                write!(f, "Selector and topics are too long together: more than {MATCH_STEPS_MAX} steps.")
+            }
+        }
+    }
+}
+
+impl std::error::Error for DemoError {}
+
+#[cfg(test)]
+#[path = "demo/demo_tests.rs"]
+mod tests;

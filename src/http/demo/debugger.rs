@@ -1,0 +1,76 @@
+//! The debugger: one page, put together from the files beside this one, and the policy under which it runs.
+//!
+//! Invariants: script and style are in the page and named by their hashes, so that nothing else runs, least of all what the
+//! playground would give from the same origin; nothing is loaded from elsewhere; what its requests may reach is open, because
+//! the hub that it looks at is a setting; and it cannot be framed.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::http::accept_encoding::Negotiated;
+use crate::http::page::Page;
+use crate::http::response::{HeaderValue, Response};
+use crate::http::status::Status;
+use crate::protocol::grant::Authorization;
+
+const PAGE: &str = include_str!("debugger/index.html");
+const STYLE: &str = include_str!("debugger/style.css");
+/// One script, in the order of what it needs.
+const SCRIPT: &str = concat!(
+    include_str!("debugger/words.js"),
+    include_str!("debugger/token.js"),
+    include_str!("debugger/stream.js"),
+    include_str!("debugger/list.js"),
+    include_str!("debugger/page.js"),
+);
+
+/// The page.
+pub(super) struct Debugger {
+    page: Page,
+    policy: HeaderValue,
+}
+
+impl Debugger {
+    /// The page of a hub that authorizes like this, with a cookie of this name.
+    pub(super) fn new(authorization: Authorization, cookie_name: &str) -> Self {
+        let authorization = match authorization {
+            Authorization::Selectors => "selectors",
+            Authorization::Targets => "targets",
+        };
+        let page = PAGE
+            .replace("{{authorization}}", authorization)
+            .replace("{{cookie}}", &escape(cookie_name))
+            .replace("{{style}}", STYLE)
+            .replace("{{script}}", SCRIPT);
+        let policy = format!(
+            "default-src 'none'; script-src '{}'; style-src '{}'; img-src data:; connect-src http: https:; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            source(SCRIPT),
+            source(STYLE)
+        );
+        // Hashes hold no control character; without its hashes the page would do nothing, and no harm.
+        let policy = HeaderValue::parse(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+        Self { page: Page::owned(page), policy }
+    }
+
+    /// The page in the coding that was negotiated.
+    pub(super) fn response(&self, negotiated: Negotiated) -> Response {
+        let html = HeaderValue::from_static("text/html; charset=utf-8");
+        let mut response = Response::with_body(Status::Ok, html, self.page.body(negotiated).to_vec());
+        response.set_coding(negotiated);
+        response.append("Content-Security-Policy", self.policy.clone());
+        response.append("Cache-Control", HeaderValue::from_static("no-cache"));
+        response
+    }
+}
+
+/// How a policy names what stands between two tags (CSP Level 3, section 2.3.1).
+fn source(text: &str) -> String {
+    format!("sha256-{}", STANDARD.encode(digest(&SHA256, text.as_bytes())))
+}
+
+/// A text within an attribute.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
+}

@@ -1,0 +1,93 @@
+// The live list: the newest updates first, never more than so many, drawn in batches so that a flood does not stop the page.
+
+const UPDATES_MAX = 500;
+const DRAW_EVERY_MS = 50;
+
+class LiveList {
+    #waiting = [];
+    #timer = 0;
+    #received = 0;
+    #dropped = 0;
+    #counted = 0;
+    isPaused = false;
+
+    constructor(list, count, filter) {
+        this.list = list;
+        this.count = count;
+        this.filter = filter;
+        filter.addEventListener('input', () => {
+            for (const item of list.children) this.#sift(item);
+            this.#tell();
+        });
+    }
+
+    add(event) {
+        this.#received++;
+        this.#waiting.push({...event, at: new Date()});
+        if (this.#waiting.length > UPDATES_MAX) {
+            this.#waiting.shift();
+            this.#dropped++;
+        }
+        this.#timer ||= setTimeout(() => this.#draw(), DRAW_EVERY_MS);
+    }
+
+    pause(isPaused) {
+        this.isPaused = isPaused;
+        this.#draw();
+    }
+
+    clear() {
+        this.#waiting = [];
+        this.#received = this.#dropped = 0;
+        this.list.replaceChildren();
+        this.#tell();
+    }
+
+    #draw() {
+        clearTimeout(this.#timer);
+        this.#timer = 0;
+        if (!this.isPaused) {
+            this.list.prepend(...this.#waiting.map(event => this.#item(event)).reverse());
+            this.#waiting = [];
+            while (this.list.childElementCount > UPDATES_MAX) {
+                this.list.lastElementChild.remove();
+                this.#dropped++;
+            }
+        }
+        this.#tell();
+    }
+
+    #item({id, type, data, at}) {
+        const time = element('time', {dateTime: at.toISOString()},
+            at.toLocaleTimeString([], {hour12: false}) + '.' + String(at.getMilliseconds()).padStart(3, '0'));
+        const head = element('p', {}, element('span', {className: 'type'}, type), time,
+            element('code', {className: 'id', title: 'event id'}, id ?? 'no id'));
+        const shown = pretty(data);
+        const body = element('pre', {className: shown === '' ? 'empty' : ''}, shown === '' ? 'no data' : cut(shown));
+        const item = element('li', {}, head, body);
+        item.words = `${type}\n${id ?? ''}\n${data}`.toLowerCase();
+        this.#sift(item);
+        return item;
+    }
+
+    #sift(item) {
+        item.hidden = !item.words.includes(this.filter.value.toLowerCase());
+    }
+
+    /** At most once a second, because it is read aloud. */
+    #tell() {
+        const wait = this.#counted + 1_000 - Date.now();
+        if (wait > 0) {
+            clearTimeout(this.told);
+            this.told = setTimeout(() => this.#tell(), wait);
+            return;
+        }
+        this.#counted = Date.now();
+        const hidden = this.list.querySelectorAll('li[hidden]').length;
+        const parts = [this.#received === 0 ? 'none yet' : `${this.#received} received`];
+        if (hidden > 0) parts.push(`${hidden} filtered out`);
+        if (this.#dropped > 0) parts.push(`${this.#dropped} older ones dropped`);
+        if (this.isPaused) parts.push(`paused, ${this.#waiting.length} waiting`);
+        this.count.textContent = parts.join(' · ');
+    }
+}

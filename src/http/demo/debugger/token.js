@@ -1,0 +1,66 @@
+// Tokens: JWS compact JWTs, signed with a shared secret in the browser, and read without being verified.
+
+const HASHES = {HS256: 'SHA-256', HS384: 'SHA-384', HS512: 'SHA-512'};
+
+function base64url(bytes) {
+    return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+}
+
+function fromBase64url(text) {
+    const binary = atob(text.replaceAll('-', '+').replaceAll('_', '/'));
+    return new TextDecoder('utf-8', {fatal: true}).decode(Uint8Array.from(binary, c => c.charCodeAt(0)));
+}
+
+/** Signs claims, as JSON text. */
+async function sign(claims, secret, algorithm) {
+    if (!globalThis.crypto?.subtle) {
+        throw new Failure('Browsers sign on https:// and on localhost only. Use the command line instead:'
+            + " petasos token --publish '*' --subscribe '*'");
+    }
+    if (secret === '') throw new Failure("The secret is empty: enter the hub's JWT_KEY.");
+    const encoder = new TextEncoder();
+    const parts = [{alg: algorithm, typ: 'JWT'}, JSON.parse(claims)];
+    const input = parts.map(part => base64url(encoder.encode(JSON.stringify(part)))).join('.');
+    const use = {name: 'HMAC', hash: HASHES[algorithm]};
+    const key = await crypto.subtle.importKey('raw', encoder.encode(secret), use, false, ['sign']);
+    const signature = new Uint8Array(await crypto.subtle.sign('HMAC', key, encoder.encode(input)));
+    return `${input}.${base64url(signature)}`;
+}
+
+/** Header and claims of a token, or null. */
+function decode(token) {
+    try {
+        const [header, claims, signature, ...rest] = token.split('.');
+        if (signature === undefined || rest.length > 0) return null;
+        return {header: JSON.parse(fromBase64url(header)), claims: JSON.parse(fromBase64url(claims))};
+    } catch {
+        return null;
+    }
+}
+
+const grantsOf = claims => claims?.['https://mercure.rocks/'] ?? claims?.mercure;
+
+const when = seconds => new Date(seconds * 1000).toLocaleString();
+
+/** What anybody can see to be wrong with a token; empty when nothing is. */
+function faultOf(token) {
+    const decoded = decode(token);
+    const now = Date.now() / 1000;
+    if (!decoded) return 'This is no token: a JWT has three parts, separated by dots.';
+    const {exp, nbf} = decoded.claims ?? {};
+    if (typeof exp === 'number' && exp <= now) return `The token expired at ${when(exp)}.`;
+    if (typeof nbf === 'number' && nbf > now) return `The token is valid from ${when(nbf)} on only.`;
+    if (!grantsOf(decoded.claims)) return 'The token has no claim "mercure", so it allows nothing.';
+    return '';
+}
+
+/** A sentence on a token that is not empty. */
+function describe(token) {
+    const fault = faultOf(token);
+    if (fault) return fault;
+    const {header, claims} = decode(token);
+    const grants = grantsOf(claims);
+    const list = value => Array.isArray(value) && value.length > 0 ? value.join(', ') : 'nothing';
+    const end = typeof claims.exp === 'number' ? `until ${when(claims.exp)}` : 'without end';
+    return `${header.alg}, ${end}. May publish: ${list(grants.publish)}. May receive: ${list(grants.subscribe)}.`;
+}

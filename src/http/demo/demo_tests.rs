@@ -1,0 +1,236 @@
+//! What demo mode answers, field by field (PROTOCOL section 9).
+
+use base64::Engine as _;
+
+use super::*;
+use crate::http::request::{Scheme, Version};
+
+fn demo() -> Demo {
+    Demo::new(Authorization::Selectors, "mercureAuthorization")
+}
+
+fn request<'a>(method: &str, path: &'a str, query: Option<&'a str>) -> Request<'a> {
+    Request::new(Method::parse(method.as_bytes()), Version::Http11, path, query)
+}
+
+fn answered(request: &Request<'_>) -> Result<Response, DemoError> {
+    demo().answer(request, Negotiated::OFF).expect("it is of demo mode")
+}
+
+fn get(path: &str, query: Option<&str>) -> Response {
+    answered(&request("GET", path, query)).expect("an answer")
+}
+
+fn all<'r>(response: &'r Response, name: &str) -> Vec<&'r str> {
+    response.fields().filter(|(other, _)| *other == name).map(|(_, value)| value).collect()
+}
+
+#[test]
+fn the_playground_answers_the_body_with_its_links_and_the_cookie() {
+    let response = get("/demo/books/1.jsonld", Some("body=%7B%22a%22%3A1%7D&jwt=a.b.c"));
+    assert_eq!(response.status(), Status::Ok);
+    assert_eq!(response.body(), Some(b"{\"a\":1}".as_slice()));
+    assert_eq!(all(&response, "Content-Type"), ["application/ld+json"]);
+    let own = "</demo/books/1.jsonld?body=%7B%22a%22%3A1%7D&jwt=a.b.c>; rel=\"self\"";
+    assert_eq!(all(&response, "Link"), ["</.well-known/mercure>; rel=\"mercure\"", own]);
+    let cookie = "mercureAuthorization=a.b.c; Path=/.well-known/mercure; HttpOnly; SameSite=Strict";
+    assert_eq!(all(&response, "Set-Cookie"), [cookie]);
+    assert_eq!(all(&response, "Cache-Control"), ["no-store"]);
+}
+
+#[test]
+fn without_a_token_the_cookie_expires_and_over_https_it_is_secure() {
+    for query in [None, Some(""), Some("jwt="), Some("body=a")] {
+        let mut request = request("HEAD", "/demo/", query);
+        request.scheme = Scheme::Https;
+        let response = answered(&request).expect("an answer");
+        let cookie = "mercureAuthorization=; Path=/.well-known/mercure; Max-Age=0; \
+                      Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; SameSite=Strict; Secure";
+        assert_eq!(all(&response, "Set-Cookie"), [cookie], "{query:?}");
+    }
+}
+
+#[test]
+fn the_media_type_is_that_of_the_extension() {
+    for (path, media_type) in [
+        ("/demo/a.jsonld", "application/ld+json"),
+        ("/demo/a.JSONLD", "application/ld+json"),
+        ("/demo/a.json", "application/json"),
+        ("/demo/a.xml", "text/xml; charset=utf-8"),
+        ("/demo/a.html", "text/html; charset=utf-8"),
+        ("/demo/a.txt", "text/plain; charset=utf-8"),
+        ("/demo/a.css", "text/css; charset=utf-8"),
+        ("/demo/a.svg", "image/svg+xml"),
+        ("/demo/a.b/c", "text/plain; charset=utf-8"),
+        ("/demo/a.nobody-knows", "text/plain; charset=utf-8"),
+        ("/demo/", "text/plain; charset=utf-8"),
+    ] {
+        assert_eq!(all(&get(path, None), "Content-Type"), [media_type], "{path}");
+    }
+}
+
+/// PROTOCOL lets the extension choose `text/html`: such a document has no origin, and nothing in it runs or loads.
+#[test]
+fn what_is_reflected_is_no_document_of_the_hub() {
+    for path in ["/demo/a.html", "/demo/a.svg", "/demo/a.js", "/demo/a"] {
+        let response = get(path, Some("body=%3Cscript%3Ealert(1)%3C/script%3E"));
+        let [policy] = all(&response, "Content-Security-Policy")[..] else { panic!("one policy") };
+        let directives: Vec<_> = policy.split("; ").collect();
+        assert!(directives.contains(&"sandbox") && directives.contains(&"default-src 'none'"), "{policy}");
+        assert_eq!(all(&response, "X-Content-Type-Options"), ["nosniff"]);
+        assert_eq!(all(&response, "Cross-Origin-Resource-Policy"), ["same-origin"]);
+    }
+}
+
+#[test]
+fn nothing_in_a_url_makes_another_header() {
+    for query in
+        ["jwt=a%0D%0AX:%20y", "jwt=a;%20Domain=x", "jwt=%22a%22", "jwt=a%20b", "jwt=a,b", "jwt=%C3%A9"]
+    {
+        let error = answered(&request("GET", "/demo/a", Some(query))).expect_err(query);
+        assert_eq!(error, DemoError::NoCookie);
+        assert!(!error.to_string().contains("Domain"));
+    }
+    let response = get("/demo/<é>\"^", Some("body=a%0D%0AX:%20y>;\"é\u{85}"));
+    let [_, own] = all(&response, "Link")[..] else { panic!("two links") };
+    let escaped = "</demo/%3C%C3%A9%3E%22%5E?body=a%0D%0AX:%20y%3E;%22%C3%A9%C2%85>; rel=\"self\"";
+    assert_eq!(own, escaped);
+}
+
+#[test]
+fn queries_are_bounded() {
+    let refused = |query: &str| answered(&request("GET", "/demo/", Some(query))).err();
+    let room = DEMO_TARGET_BYTES_MAX - "/demo/?body=".len();
+    assert_eq!(refused(&format!("body={}", "a".repeat(room))), None);
+    let too_long = DemoError::TargetTooLong;
+    assert_eq!(refused(&format!("body={}", "a".repeat(room + 1))), Some(too_long));
+    assert_eq!(too_long.to_response().status(), Status::UriTooLong);
+    assert_eq!(refused(&format!("jwt={}", "a".repeat(DEMO_COOKIE_BYTES_MAX))), None);
+    let jwt = format!("jwt={}", "a".repeat(DEMO_COOKIE_BYTES_MAX + 1));
+    assert_eq!(refused(&jwt), Some(DemoError::CookieTooLong));
+    assert!(DemoError::CookieTooLong.to_string().contains("4000"));
+    assert_eq!(refused("body=%"), Some(DemoError::Form(FormError::Escape)));
+    assert_eq!(DemoError::Form(FormError::Escape).to_response().status(), Status::BadRequest);
+}
+
+#[test]
+fn the_matcher_answers_for_each_topic() {
+    let query = "selector=https://e.x/%7Bid%7D&topic=https://e.x/1&topic=https://e.x/1/2";
+    let response = get(MATCH_PATH, Some(query));
+    assert_eq!(all(&response, "Content-Type"), ["application/json"]);
+    let document: serde_json::Value = serde_json::from_slice(response.body().expect("a body")).expect("JSON");
+    assert_eq!(get(MATCH_PATH_2019, Some(query)), response);
+    let expected = serde_json::json!({
+        "selector": "https://e.x/{id}",
+        "kind": "template",
+        "topics": [
+            { "topic": "https://e.x/1", "matches": true },
+            { "topic": "https://e.x/1/2", "matches": false },
+        ],
+    });
+    assert_eq!(document, expected);
+    for (selector, kind) in [("*", "\"any\""), ("a", "\"exact\""), ("%7B", "\"exact\"")] {
+        let response = get(MATCH_PATH, Some(&format!("selector={selector}&topic=a")));
+        let text = String::from_utf8_lossy(response.body().expect("a body"));
+        assert!(text.contains(&format!("\"kind\":{kind}")), "{text}");
+    }
+}
+
+#[test]
+fn the_matcher_is_bounded_and_says_by_what() {
+    let refused = |query: &str| answered(&request("GET", MATCH_PATH, Some(query))).expect_err(query);
+    let many = format!("selector=a{}", "&topic=a".repeat(MATCH_TOPICS_MAX + 1));
+    let long = format!("selector=a&topic={}", "a".repeat(SELECTOR_BYTES_MAX + 1));
+    let wide = format!("selector=%7B/{}a%7D&topic=a", "a,".repeat(2_000));
+    let dear = format!("selector={}&topic={}", "{a}b".repeat(800), "b".repeat(4_000));
+    for (query, error) in [
+        ("", DemoError::Selectors),
+        (dear.as_str(), DemoError::TooManySteps),
+        ("topic=a", DemoError::Selectors),
+        ("selector=a&selector=b&topic=a", DemoError::Selectors),
+        ("selector=&topic=a", DemoError::Selector(SelectorError::Empty)),
+        ("selector=a", DemoError::Topics),
+        ("selector=a&topic=", DemoError::Topic),
+        (many.as_str(), DemoError::Topics),
+        (long.as_str(), DemoError::Topic),
+        (wide.as_str(), DemoError::Selector(SelectorError::TooComplex)),
+    ] {
+        assert_eq!(refused(query), error);
+        assert_eq!(error.to_response().status(), Status::BadRequest);
+    }
+    let told = [
+        (DemoError::Topics, "100"),
+        (DemoError::Topic, "4096"),
+        (DemoError::TooManySteps, "1048576"),
+        (DemoError::TargetTooLong, "16384"),
+    ];
+    for (error, bound) in told {
+        assert!(error.to_string().contains(bound), "{error}");
+    }
+    let longest =
+        format!("selector={0}&topic={0}&topic={0}&topic={0}&topic={0}", "a".repeat(SELECTOR_BYTES_MAX));
+    assert_eq!(refused(&longest), DemoError::TargetTooLong);
+}
+
+/// A script that the playground gives is of the page's own origin: its policy must not say `'self'`, nor anything but hashes.
+#[test]
+fn the_debugger_runs_its_own_script_and_no_other() {
+    let response = get("/", None);
+    assert_eq!(all(&response, "Content-Type"), ["text/html; charset=utf-8"]);
+    let [policy] = all(&response, "Content-Security-Policy")[..] else { panic!("one policy") };
+    assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"), "{policy}");
+    for word in ["'self'", "unsafe", "*", "blob:"] {
+        assert!(!policy.contains(word), "{word} in {policy}");
+    }
+    let page = std::str::from_utf8(response.body().expect("a body")).expect("UTF-8");
+    for (tag, end, directive) in
+        [("<script type=\"module\">", "</script>", "script-src"), ("<style>", "</style>", "style-src")]
+    {
+        assert_eq!((page.matches("<script").count(), page.matches(end).count()), (1, 1));
+        let content = page.split_once(tag).and_then(|(_, rest)| rest.split_once(end)).expect("an element").0;
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content.as_bytes());
+        let hash = base64::engine::general_purpose::STANDARD.encode(digest);
+        assert!(policy.contains(&format!("{directive} 'sha256-{hash}'")), "{directive}");
+    }
+    for elsewhere in
+        ["src=", "@import", ": url(", " style=", " onclick", "innerHTML", "eval(", "localStorage", "{{"]
+    {
+        assert!(!page.contains(elsewhere), "{elsewhere}");
+    }
+}
+
+#[test]
+fn the_debugger_knows_how_its_hub_authorizes() {
+    let page = |demo: &Demo| {
+        let response =
+            demo.answer(&request("GET", "/", None), Negotiated::OFF).expect("the page").expect("an answer");
+        String::from_utf8(response.body().expect("a body").to_vec()).expect("UTF-8")
+    };
+    assert!(page(&demo()).contains("data-authorization=\"selectors\" data-cookie=\"mercureAuthorization\""));
+    let other = Demo::new(Authorization::Targets, "a&b");
+    assert!(page(&other).contains("data-authorization=\"targets\" data-cookie=\"a&amp;b\""));
+    let response = other
+        .answer(&request("GET", "/demo/", Some("jwt=x")), Negotiated::OFF)
+        .expect("it")
+        .expect("an answer");
+    assert!(all(&response, "Set-Cookie")[0].starts_with("a&b=x;"));
+}
+
+#[test]
+fn other_paths_and_methods_are_not_its_business() {
+    for (method, path) in [
+        ("GET", "/demo"),
+        ("GET", "/Demo/"),
+        ("GET", "/.well-known/mercure"),
+        ("GET", "/.well-known/mercure/match/"),
+        ("GET", "/healthz"),
+        ("OPTIONS", "/demo/"),
+        ("PURGE", "/"),
+    ] {
+        assert!(demo().answer(&request(method, path, None), Negotiated::OFF).is_none(), "{method} {path}");
+    }
+    for path in ["/", "/demo/", MATCH_PATH] {
+        let error = answered(&request("POST", path, None)).expect_err(path);
+        assert_eq!(error.to_response().status(), Status::MethodNotAllowed);
+    }
+}

@@ -1,0 +1,283 @@
+//! A hub inside another program: its threads run beside the program's own, which publishes without HTTP.
+//!
+//! A publication from inside goes the way of every other one, but for its answer: the sequencer's thread gives it, once the update is
+//! on the ring.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::bounded;
+
+use super::metrics::ShardBoard;
+use super::running::{self, Control, Host, Stopper};
+use super::sequencer::Queue;
+use super::{RunError, Settings};
+use crate::history::History;
+use crate::hub::sequencer::{Publication, Ticket};
+use crate::protocol::event_id::EventId;
+use crate::protocol::frame::Frame;
+
+/// The shard of tickets from inside: it is none.
+const NO_SHARD: u16 = u16::MAX;
+
+/// Why an update is not published. Nothing of it was dispatched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishError {
+    /// The publication queue is full: try again.
+    Full,
+    /// The history refused it: the disk may be full. The log says more.
+    Refused,
+    /// The hub has stopped.
+    Stopped,
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the publication queue is full",
+            Self::Refused => "the history refused the update",
+            Self::Stopped => "the hub has stopped",
+        })
+    }
+}
+
+impl std::error::Error for PublishError {}
+
+/// Holds while nobody panics; and what is behind these locks is whole after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The way of publications from inside.
+#[derive(Clone)]
+pub(super) struct Inside(Arc<Shared>);
+
+struct Shared {
+    /// `None` once the hub stops.
+    queue: Mutex<Option<Queue>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    next_serial: u32,
+    /// As many as the queue and the sequencer's batch hold at most.
+    by_serial: HashMap<u32, Arc<Outcome>>,
+}
+
+/// What becomes of one publication.
+#[derive(Default)]
+struct Outcome {
+    state: Mutex<State>,
+    told: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    result: Option<Result<(), PublishError>>,
+    /// Of the task that awaits it.
+    waker: Option<Waker>,
+}
+
+impl Outcome {
+    fn tell(&self, result: Result<(), PublishError>) {
+        let waker = {
+            let mut state = lock(&self.state);
+            state.result = Some(result);
+            state.waker.take()
+        };
+        self.told.notify_all();
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Inside {
+    pub(super) fn new(queue: Queue) -> Self {
+        Self(Arc::new(Shared { queue: Mutex::new(Some(queue)), waiting: Mutex::default() }))
+    }
+
+    /// No publication comes from inside any more.
+    pub(super) fn close(&self) {
+        lock(&self.0.queue).take();
+    }
+
+    /// Whether the answer to this ticket is given here, and not by a shard.
+    pub(super) fn owns(ticket: Ticket) -> bool {
+        ticket.shard == NO_SHARD
+    }
+
+    /// The publication of this ticket is on the ring.
+    pub(super) fn settled(&self, ticket: Ticket, is_stored: bool) {
+        if let Some(outcome) = lock(&self.0.waiting).by_serial.remove(&ticket.serial) {
+            outcome.tell(if is_stored { Ok(()) } else { Err(PublishError::Refused) });
+        }
+    }
+
+    /// The sequencer has ended: nothing is settled any more.
+    fn end(&self) {
+        self.close();
+        for (_, outcome) in std::mem::take(&mut lock(&self.0.waiting).by_serial) {
+            outcome.tell(Err(PublishError::Stopped));
+        }
+    }
+
+    fn publish(&self, frame: Arc<Frame>) -> Result<Receipt, PublishError> {
+        let queue = lock(&self.0.queue);
+        let Some(queue) = &*queue else { return Err(PublishError::Stopped) };
+        let (id, outcome) = (frame.id().clone(), Arc::<Outcome>::default());
+        let serial = {
+            let mut waiting = lock(&self.0.waiting);
+            waiting.next_serial = waiting.next_serial.wrapping_add(1);
+            let serial = waiting.next_serial;
+            waiting.by_serial.insert(serial, Arc::clone(&outcome));
+            serial
+        };
+        let ticket = Ticket { shard: NO_SHARD, connection: 0, serial };
+        if queue.offer(Publication { frame, ticket }) {
+            return Ok(Receipt { outcome, id });
+        }
+        lock(&self.0.waiting).by_serial.remove(&serial);
+        Err(PublishError::Full)
+    }
+}
+
+/// A publication that is under way. Dropped, it goes on all the same.
+#[must_use = "whether the update was stored is known when this was waited for, or awaited"]
+pub struct Receipt {
+    outcome: Arc<Outcome>,
+    id: EventId,
+}
+
+impl Receipt {
+    /// The update's event id.
+    pub fn id(&self) -> &EventId {
+        &self.id
+    }
+
+    /// Blocks the thread until the update is stored, as `HISTORY_SYNC` promises, and in its place.
+    ///
+    /// # Errors
+    /// [`PublishError`]
+    pub fn wait(self) -> Result<EventId, PublishError> {
+        let mut state = lock(&self.outcome.state);
+        loop {
+            if let Some(result) = state.result {
+                drop(state);
+                return result.map(|()| self.id);
+            }
+            state = self.outcome.told.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// The same without blocking, in any async runtime.
+impl Future for Receipt {
+    type Output = Result<EventId, PublishError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = lock(&self.outcome.state);
+        match state.result {
+            Some(result) => Poll::Ready(result.map(|()| self.id.clone())),
+            None => {
+                state.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// A hub that runs inside this program. Signals, and the sockets of a service manager, are left to the program.
+///
+/// Dropped, it stops without being waited for.
+pub struct Embedded {
+    address: SocketAddr,
+    inside: Inside,
+    boards: Vec<Arc<ShardBoard>>,
+    stopper: Stopper,
+    thread: Option<JoinHandle<Result<(), RunError>>>,
+}
+
+impl Embedded {
+    /// Starts a hub; it accepts connections when this returns.
+    ///
+    /// # Errors
+    /// [`RunError`]: it did not start.
+    pub fn start(settings: Settings, history: Box<dyn History>) -> Result<Self, RunError> {
+        let control = Control::new();
+        let stopper = control.stopper();
+        let (tell, told) = bounded(1);
+        let run = move || {
+            let mut inside = None;
+            let started = |begun: running::Begun| {
+                inside = Some(begun.inside.clone());
+                // Who started it waits for this.
+                let _ = tell.send(begun);
+            };
+            let result = running::run(&settings, history, &control, Host::Program, started);
+            inside.iter().for_each(Inside::end);
+            result
+        };
+        let failed = |error: std::io::Error| RunError::Start("petasos".to_owned(), error.to_string());
+        let thread = std::thread::Builder::new().name("petasos".to_owned()).spawn(run).map_err(failed)?;
+        match told.recv() {
+            Ok(running::Begun { address, inside, boards }) => {
+                Ok(Self { address, inside, boards, stopper, thread: Some(thread) })
+            }
+            // It has ended instead.
+            Err(_) => Err(join(thread).err().unwrap_or_else(|| RunError::Ended("petasos".to_owned()))),
+        }
+    }
+
+    /// Where it listens; port 0 has become a real one.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many subscribers are connected now.
+    pub fn subscribers(&self) -> u64 {
+        self.boards.iter().map(|board| board.subscribers.get()).sum()
+    }
+
+    /// Whether it runs; when it does not and was not stopped, one of its threads has failed ([`Embedded::stop`] says which).
+    pub fn is_running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Hands an encoded update to the sequencer, without waiting for it.
+    ///
+    /// # Errors
+    /// [`PublishError`]: there is no room for it, or the hub has stopped.
+    pub fn publish(&self, frame: Arc<Frame>) -> Result<Receipt, PublishError> {
+        self.inside.publish(frame)
+    }
+
+    /// Tells it to stop, without waiting.
+    pub fn begin_stop(&self) {
+        self.stopper.stop();
+    }
+
+    /// Stops, and waits until the last stream has ended (`DRAIN_TIMEOUT`): each with everything that was acknowledged.
+    ///
+    /// # Errors
+    /// [`RunError`]: one of its threads has failed.
+    pub fn stop(mut self) -> Result<(), RunError> {
+        self.stopper.stop();
+        self.thread.take().map_or(Ok(()), join)
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.stopper.stop();
+    }
+}
+
+fn join(thread: JoinHandle<Result<(), RunError>>) -> Result<(), RunError> {
+    thread.join().unwrap_or_else(|_| Err(RunError::Ended("petasos".to_owned())))
+}

@@ -1,0 +1,423 @@
+//! A hub while it runs: its threads, from their start to their end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use tracing::{info, warn};
+
+use super::certificates::Certificates;
+use super::clock::{self, Clock};
+use super::inside::Inside;
+use super::keys::Fetcher;
+use super::listener::{self, Entrance};
+use super::metrics::{self, Exporter, Facts, Meters, ShardBoard};
+use super::post::Post;
+use super::probe::{self, IO_MEMORY_BYTES};
+use super::quota::Quotas;
+use super::reload::Reloads;
+use super::sequencer::SequencerThread;
+use super::shard::{Parts, ShardLoop};
+use super::systemd::{Manager, Next};
+use super::tls::Acceptor;
+use super::wake::Bell;
+use super::{RunError, Settings, Timeouts, access, librarian, sequencer};
+use crate::history::{History, Stretch};
+use crate::hub::gate::{Gate, GateSettings};
+use crate::hub::sequencer::Sequencer;
+use crate::hub::shard::{Shard, ShardSettings};
+use crate::hub::tail::TailBounds;
+use crate::limits::RING_ENTRIES;
+use crate::ring::ring;
+
+/// glommio's preemption is kept out of the way. A shard looks at its sockets, its ring and its bell in every round, so it
+/// needs none; and glommio 0.9.0 forgets tasks that are ready when the timer has fired before it ran any of them: the
+/// executor then sleeps for ever. With 1 ms that took a thread that was off its core for so long.
+const PREEMPT_TIMER: Duration = Duration::from_secs(3_600);
+/// A task that does nothing wakes each executor this often: should a wake-up get lost all the same, it is found.
+const SAFETY_WAKE: Duration = Duration::from_millis(500);
+
+/// Whose the process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Host {
+    /// The hub's: what a service manager hands over and wants to hear is meant for it.
+    Service,
+    /// Another program's.
+    Program,
+}
+
+/// What is told once connections are accepted.
+pub(super) struct Begun {
+    pub(super) address: SocketAddr,
+    pub(super) inside: Inside,
+    pub(super) boards: Vec<Arc<ShardBoard>>,
+}
+
+/// What the waiting thread hears of.
+enum Happened {
+    Signal(i32),
+    /// The program that has the hub in it wants it to stop.
+    Stop,
+    Ended {
+        name: String,
+        panicked: bool,
+    },
+}
+
+/// Reports the end of a thread, also when it ends by a panic.
+struct EndReport {
+    name: String,
+    reports: Sender<Happened>,
+}
+
+impl Drop for EndReport {
+    fn drop(&mut self) {
+        let happened =
+            Happened::Ended { name: std::mem::take(&mut self.name), panicked: std::thread::panicking() };
+        // Nobody listens any more when the hub ends at once.
+        let _ = self.reports.send(happened);
+    }
+}
+
+/// How the waiting thread is reached.
+pub(super) struct Control {
+    reports: Sender<Happened>,
+    happened: Receiver<Happened>,
+}
+
+/// Stops a hub from another thread.
+#[derive(Clone)]
+pub(super) struct Stopper(Sender<Happened>);
+
+impl Stopper {
+    /// Streams end over `DRAIN_TIMEOUT`; a second time it changes nothing.
+    pub(super) fn stop(&self) {
+        // A hub that has ended has stopped.
+        let _ = self.0.send(Happened::Stop);
+    }
+}
+
+impl Control {
+    pub(super) fn new() -> Self {
+        let (reports, happened) = unbounded();
+        Self { reports, happened }
+    }
+
+    pub(super) fn stopper(&self) -> Stopper {
+        Stopper(self.reports.clone())
+    }
+
+    /// Takes SIGTERM, SIGINT and SIGHUP.
+    pub(super) fn watch_signals(&self) -> Result<(), RunError> {
+        let reports = self.reports.clone();
+        let failed = |error: std::io::Error| RunError::Start("signals".to_owned(), error.to_string());
+        let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
+        let watch = move || {
+            for signal in &mut signals {
+                if reports.send(Happened::Signal(signal)).is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new().name("signals".to_owned()).spawn(watch).map(|_| ()).map_err(failed)
+    }
+}
+
+/// Runs a hub until it is told to stop, and then until its streams have ended.
+pub(super) fn run(
+    settings: &Settings,
+    history: Box<dyn History>,
+    control: &Control,
+    host: Host,
+    started: impl FnOnce(Begun),
+) -> Result<(), RunError> {
+    probe::check_host(settings.cpus.len()).map_err(RunError::Host)?;
+    let mut certificates = settings.tls.as_ref().map(Certificates::open).transpose()?;
+    let reports = &control.reports;
+    let mut hub = Hub::start(settings, certificates.as_ref(), history, host, reports)?;
+    let mut manager = match host {
+        Host::Service => Manager::new(&hub.bells),
+        Host::Program => Manager::none(),
+    };
+    started(Begun { address: hub.address, inside: hub.inside.clone(), boards: hub.boards.clone() });
+    certificates.iter_mut().for_each(Certificates::warn);
+    if let Some(mut desk) = certificates.as_mut().and_then(Certificates::take_desk) {
+        if let Some((aside, site)) = desk.listen() {
+            start_thread("acme-http", reports, move || site.serve(aside))?;
+        }
+        start_thread("acme", reports, move || desk.run())?;
+        hub.threads += 1;
+    }
+    let (key_files, key_sets) = (settings.key_files.clone(), settings.key_sets.clone());
+    manager.serves();
+    hub.wait(&control.happened, &mut manager, &mut Reloads { certificates, key_files, key_sets })
+}
+
+/// A hub that runs.
+struct Hub {
+    address: SocketAddr,
+    executors: Vec<ExecutorJoinHandle<()>>,
+    /// How many threads report their end.
+    threads: usize,
+    bells: Vec<Arc<Bell>>,
+    boards: Vec<Arc<ShardBoard>>,
+    inside: Inside,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Hub {
+    fn start(
+        settings: &Settings,
+        certificates: Option<&Certificates>,
+        mut history: Box<dyn History>,
+        host: Host,
+        reports: &Sender<Happened>,
+    ) -> Result<Self, RunError> {
+        let shards = settings.cpus.len();
+        let allowed = probe::connections_allowed().map_err(RunError::Host)?;
+        let connections_max = connections_max(settings, allowed);
+        let quotas = Quotas::new(connections_max, settings.per_client, settings.trusts_proxy);
+        let metrics =
+            settings.metrics.as_ref().map(|metrics| metrics::listen(metrics.address)).transpose()?;
+        let boards: Vec<Arc<ShardBoard>> = (0..shards).map(|_| Arc::default()).collect();
+        let (producer, consumers) = ring(RING_ENTRIES, shards);
+        let bells = make_bells(shards)?;
+        let heartbeat_ms = settings.shard.heartbeat_ms;
+        let (address, entrances) =
+            listener::open(settings.address, &bells, heartbeat_ms, host).map_err(RunError::Listen)?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let started = Instant::now();
+        let newest = end_of(&mut *history, settings.shard.tail)?;
+        let reader = history.reader();
+        let sequencer = Sequencer::new(history, newest.extent.before_oldest);
+        let (sequencer, queue) = SequencerThread::new(sequencer, producer, bells.clone());
+        let inside = sequencer.inside();
+        if let Some(metrics) = metrics {
+            let facts = Facts::new(settings, connections_max, queue.bytes());
+            let exporter =
+                Exporter { shards: boards.clone(), sequencer: sequencer.board(newest.extent), facts };
+            start_thread("metrics", reports, move || metrics::serve(metrics, exporter))?;
+        }
+        let mut executors = Vec::with_capacity(shards);
+        let ends = entrances.into_iter().zip(Post::open(&bells)).zip(consumers);
+        for (number, ((entrance, post), ring)) in ends.enumerate() {
+            let gate = settings.gate.clone();
+            let (librarian, desk) = librarian::open(Arc::clone(&reader), Arc::clone(&bells[number]));
+            start_thread(&format!("librarian-{number}"), reports, move || desk.run())?;
+            let parts = PartsSeed {
+                number: number as u16,
+                entrance,
+                tls: certificates.map(Certificates::config),
+                ring,
+                queue: queue.clone(),
+                librarian,
+                post,
+                bell: Arc::clone(&bells[number]),
+                stopping: Arc::clone(&stopping),
+                clock: Clock::new(started, Arc::clone(bells[number].pulse())),
+                timeouts: settings.timeouts,
+                drain_ms: settings.drain_ms,
+                log_updates: settings.log_updates,
+                access: access::Rules { is_logged: settings.access_log, trusts_proxy: settings.trusts_proxy },
+                quotas: quotas.clone(),
+                meters: Meters::new(Arc::clone(&boards[number])),
+            };
+            let (newest, shard) = (Arc::clone(&newest), settings.shard);
+            let make = move || parts.grow(gate, shard, &newest);
+            executors.push(start_shard(number, settings.cpus[number], make, reports)?);
+        }
+        for (number, source) in settings.key_sets.iter().enumerate() {
+            let fetcher = Fetcher::new(source.clone());
+            start_thread(&format!("keys-{number}"), reports, move || fetcher.run())?;
+        }
+        drop(queue);
+        start_thread("sequencer", reports, move || sequencer.run())?;
+        // Each shard has its librarian; the sequencer is alone. Who fetches key sets does not end.
+        let threads = 2 * executors.len() + 1;
+        Ok(Self { address, executors, threads, bells, boards, inside, stopping })
+    }
+
+    /// Tells every thread; false when it was told before.
+    fn begin_stop(&self, manager: &mut Manager, reloads: &Reloads) -> bool {
+        if self.stopping.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        manager.stops();
+        reloads.stop();
+        self.inside.close();
+        self.bells.iter().for_each(|bell| bell.ring());
+        true
+    }
+
+    fn wait(
+        mut self,
+        happened: &Receiver<Happened>,
+        manager: &mut Manager,
+        reloads: &mut Reloads,
+    ) -> Result<(), RunError> {
+        let mut running = self.threads;
+        while running > 0 {
+            match manager.next(happened, reloads.next_look()) {
+                Next::Due => reloads.look(),
+                Next::Event(Happened::Signal(SIGHUP)) => reloads.reload(),
+                Next::Event(Happened::Signal(signal)) => {
+                    if !self.begin_stop(manager, reloads) {
+                        return Err(RunError::Interrupted);
+                    }
+                    info!(signal, "stopping");
+                }
+                Next::Event(Happened::Stop) => {
+                    if self.begin_stop(manager, reloads) {
+                        info!("stopping");
+                    }
+                }
+                Next::Event(Happened::Ended { name, panicked }) => {
+                    if panicked || !self.stopping.load(Ordering::SeqCst) {
+                        return Err(RunError::Ended(name));
+                    }
+                    running -= 1;
+                }
+                Next::End => return Err(RunError::Ended("signals".to_owned())),
+            }
+        }
+        for executor in std::mem::take(&mut self.executors) {
+            let name = executor.thread().name().unwrap_or("shard").to_owned();
+            executor.join().map_err(|error| RunError::Start(name, error.to_string()))?;
+        }
+        info!("stopped");
+        Ok(())
+    }
+}
+
+/// What every shard begins with: what is too old is discarded, and the end of the history is in memory, so that those who
+/// come back after a restart do not all go to the disk.
+fn end_of(history: &mut dyn History, tail: TailBounds) -> Result<Arc<Stretch>, RunError> {
+    if history.needs_upkeep() {
+        history.maintain(clock::unix_ms()).map_err(RunError::History)?;
+    }
+    let newest = history.reader().newest(tail.updates_max, tail.bytes_max);
+    newest.map(Arc::new).map_err(RunError::History)
+}
+
+impl Drop for Hub {
+    /// However it ends: in a program that goes on, no thread stays behind.
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.inside.close();
+        self.bells.iter().for_each(|bell| bell.ring());
+    }
+}
+
+/// How many connections there may be: as many as the settings say, where the limit of open files leaves so many.
+fn connections_max(settings: &Settings, allowed: usize) -> usize {
+    match settings.connections_max {
+        Some(wanted) if wanted > allowed => {
+            warn!(
+                wanted,
+                allowed,
+                "the limit of open files leaves fewer connections than MAX_CONNECTIONS: raise LimitNOFILE= (ulimit -n)"
+            );
+            allowed
+        }
+        wanted => wanted.unwrap_or(allowed),
+    }
+}
+
+fn make_bells(count: usize) -> Result<Vec<Arc<Bell>>, RunError> {
+    let bells: std::io::Result<Vec<_>> = (0..count).map(|_| Bell::new().map(Arc::new)).collect();
+    bells.map_err(|error| RunError::Start("bells".to_owned(), error.to_string()))
+}
+
+/// What crosses to a shard's thread; the rest is made there, since grants and outboxes never leave it.
+struct PartsSeed {
+    number: u16,
+    entrance: Entrance,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    ring: crate::ring::Consumer<crate::hub::sequencer::Entry>,
+    queue: sequencer::Queue,
+    librarian: librarian::Librarian,
+    post: Post,
+    bell: Arc<Bell>,
+    stopping: Arc<AtomicBool>,
+    clock: Clock,
+    timeouts: Timeouts,
+    drain_ms: u64,
+    log_updates: bool,
+    access: access::Rules,
+    quotas: Quotas,
+    meters: Meters,
+}
+
+impl PartsSeed {
+    fn grow(self, gate: GateSettings, shard: ShardSettings, newest: &Stretch) -> Parts {
+        Parts {
+            number: self.number,
+            entrance: self.entrance,
+            tls: self.tls.map(Acceptor::new),
+            shard: Shard::new(shard, newest, self.clock.now()),
+            gate: Gate::new(gate),
+            ring: self.ring,
+            queue: Some(self.queue),
+            librarian: self.librarian,
+            post: self.post,
+            bell: self.bell,
+            stopping: self.stopping,
+            clock: self.clock,
+            timeouts: self.timeouts,
+            drain_ms: self.drain_ms,
+            log_updates: self.log_updates,
+            access: self.access,
+            quotas: self.quotas,
+            meters: self.meters,
+            // Half a buffer: then a subscriber that reads what it is sent never falls behind by one batch.
+            batch_bytes_max: (shard.subscriber_buffer_bytes / 2).max(1),
+        }
+    }
+}
+
+fn start_shard(
+    number: usize,
+    cpu: usize,
+    make: impl FnOnce() -> Parts + Send + 'static,
+    reports: &Sender<Happened>,
+) -> Result<ExecutorJoinHandle<()>, RunError> {
+    let name = format!("shard-{number}");
+    let report = EndReport { name: name.clone(), reports: reports.clone() };
+    LocalExecutorBuilder::new(Placement::Fixed(cpu))
+        .name(&name)
+        .preempt_timer(PREEMPT_TIMER)
+        .io_memory(IO_MEMORY_BYTES)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
+        .spawn(move || async move {
+            let _report = report;
+            glommio::spawn_local(async {
+                loop {
+                    glommio::timer::sleep(SAFETY_WAKE).await;
+                }
+            })
+            .detach();
+            match ShardLoop::new(make()) {
+                Ok(shard) => shard.run().await,
+                Err(error) => panic!("a shard cannot start: {error}"),
+            }
+        })
+        .map_err(|error| RunError::Start(name, error.to_string()))
+}
+
+fn start_thread(
+    name: &str,
+    reports: &Sender<Happened>,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<(), RunError> {
+    let report = EndReport { name: name.to_owned(), reports: reports.clone() };
+    let run = move || {
+        let _report = report;
+        run();
+    };
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    spawned.map(|_| ()).map_err(|error| RunError::Start(name.to_owned(), error.to_string()))
+}

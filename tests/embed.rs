@@ -1,0 +1,255 @@
+//! A hub inside a program: this one. And the programs in `examples/` that have one.
+
+mod common;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use common::{Client, KEY, Stream, id, token};
+use petasos::{Builder, Draft, Hub, PublishError, StartError, Unpublished};
+use serde_json::json;
+
+fn builder() -> Builder {
+    Hub::builder()
+        .set("ADDR", "127.0.0.1:0")
+        .set("JWT_KEY", KEY)
+        .set("ALLOW_ANONYMOUS", "1")
+        .set("DB_PATH", ":memory:")
+        .set("HISTORY_SIZE", "100")
+        .set("DRAIN_TIMEOUT", "0s")
+}
+
+fn start() -> Hub {
+    builder().start().expect("it starts")
+}
+
+fn subscribe(address: std::net::SocketAddr, query: &str, headers: &str) -> Stream {
+    let mut client = Client::new(std::net::TcpStream::connect(address).expect("it accepts"));
+    client.send(&common::get(query, headers));
+    Stream::open(client)
+}
+
+fn draft<'a>(topics: &'a [&'a str], data: &'a str) -> Draft<'a> {
+    Draft { topics, data, ..Draft::default() }
+}
+
+#[test]
+fn what_the_program_publishes_reaches_subscribers_and_a_stop_ends_their_streams() {
+    let hub = start();
+    let mut streams: Vec<_> =
+        (0..8).map(|_| subscribe(hub.address(), "topic=https://e.x/%7Bid%7D", "")).collect();
+    common::eventually("they are counted", || hub.subscribers() == 8);
+    let update = Draft {
+        id: Some("mine"),
+        event_type: Some("t"),
+        retry_ms: Some(5),
+        ..draft(&["https://e.x/1"], "a\nb")
+    };
+    let id = hub.publish(&update).expect("taken").wait().expect("stored");
+    assert_eq!(id.as_str(), "mine");
+    for stream in &mut streams {
+        assert_eq!(stream.next().as_deref(), Some("event: t\nretry: 5\nid: mine\ndata: a\ndata: b\n"));
+    }
+    drop(streams.split_off(4));
+    common::eventually("those that left are not", || hub.subscribers() == 4);
+    // Acknowledged or not: what was taken before the stop is delivered.
+    let receipts: Vec<_> =
+        (0..50).map(|_| hub.publish(&draft(&["https://e.x/2"], "")).expect("taken")).collect();
+    assert!(hub.is_running());
+    hub.stop().expect("a clean end");
+    let ids: Vec<_> = receipts.into_iter().map(|receipt| receipt.wait().expect("stored")).collect();
+    for stream in &mut streams {
+        assert_eq!(stream.ids(50), ids.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(stream.next(), None);
+    }
+}
+
+#[test]
+fn a_receipt_can_be_awaited() {
+    let hub = start();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let ids = runtime.block_on(async {
+        let mut ids = Vec::new();
+        for _ in 0..20 {
+            let receipt = hub.publish(&draft(&["a"], "")).expect("taken");
+            let expected = receipt.id().clone();
+            let id = receipt.await.expect("stored");
+            assert_eq!(id, expected);
+            ids.push(id.to_string());
+        }
+        ids
+    });
+    let mut replay = subscribe(hub.address(), "topic=a&lastEventID=earliest", "");
+    assert_eq!(replay.ids(20), ids);
+}
+
+#[test]
+fn the_rules_of_the_protocol_hold_inside_too() {
+    let hub = start();
+    let mut stranger = subscribe(hub.address(), "topic=a", "");
+    let authorization = format!("Authorization: Bearer {}\r\n", token(&json!({ "subscribe": ["a"] }), None));
+    let mut granted = subscribe(hub.address(), "topic=a", &authorization);
+    let private = Draft { private: true, id: Some("private"), ..draft(&["a"], "") };
+    hub.publish(&private).expect("taken").wait().expect("stored");
+    hub.publish(&Draft { id: Some("public"), ..draft(&["a"], "") }).expect("taken").wait().expect("stored");
+    assert_eq!(granted.ids(2), ["private", "public"]);
+    assert_eq!(stranger.ids(1), ["public"]);
+    for (wrong, text) in [
+        (draft(&[], ""), "Missing \"topic\""),
+        (draft(&["*"], ""), "Invalid \"topic\""),
+        (draft(&["/.well-known/mercure/subscriptions/a/b"], ""), "own namespace"),
+        (Draft { id: Some("#"), ..draft(&["a"], "") }, "Invalid \"id\""),
+        (Draft { event_type: Some("a\nb"), ..draft(&["a"], "") }, "Invalid \"type\""),
+        (Draft { targets: &["x"], ..draft(&["a"], "") }, "Unsupported \"target\""),
+    ] {
+        let error = hub.publish(&wrong).err().expect("refused");
+        assert!(matches!(&error, Unpublished::Invalid(_)) && error.to_string().contains(text), "{error}");
+    }
+    let targets = builder().set("AUTHORIZATION", "targets").start().expect("a second hub in this program");
+    assert!(targets.publish(&private).is_err());
+    let targeted = Draft { targets: &["x"], ..draft(&["a"], "") };
+    targets.publish(&targeted).expect("taken").wait().expect("stored");
+}
+
+#[test]
+fn what_is_wrong_is_told_when_it_starts() {
+    let mistakes = |builder: Builder| match builder.start() {
+        Err(StartError::Settings(mistakes)) => mistakes,
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("it starts"),
+    };
+    let all = mistakes(builder().set("HEARTBEAT_INTERVAL", "soon").set("JWT_ALGORITHM", "none"));
+    assert!(
+        all.len() == 2 && all.iter().any(|line| line.contains("HEARTBEAT_INTERVAL is \"soon\"")),
+        "{all:?}"
+    );
+    assert_eq!(mistakes(builder().set("HARTBEAT", "1s")), ["HARTBEAT is no setting"]);
+    let first = start();
+    let address = first.address().to_string();
+    let error = builder().set("ADDR", &address).start().err().expect("the port is taken");
+    assert!(error.to_string().contains(&address), "{error}");
+    let nowhere = builder().set("DB_PATH", "/nowhere/updates.db").start().err().expect("no such folder");
+    assert!(
+        matches!(nowhere, StartError::History(_)) && nowhere.to_string().contains("/nowhere"),
+        "{nowhere}"
+    );
+    assert!(builder().set("ADDR", "127.0.0.1:0").start().expect("it starts").warnings().len() == 1);
+}
+
+#[test]
+fn a_dropped_hub_frees_its_port_and_its_history() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("updates.db");
+    let on_disk = || builder().set("DB_PATH", file.to_str().expect("UTF-8"));
+    let first = on_disk().start().expect("it starts");
+    let address = first.address().to_string();
+    first.publish(&Draft { id: Some("kept"), ..draft(&["a"], "") }).expect("taken").wait().expect("stored");
+    drop(first);
+    let until = std::time::Instant::now() + common::DEADLINE;
+    let second = loop {
+        match on_disk().set("ADDR", &address).start() {
+            Ok(hub) => break hub,
+            Err(error) => assert!(std::time::Instant::now() < until, "{error}"),
+        }
+    };
+    assert_eq!(subscribe(second.address(), "topic=a&lastEventID=earliest", "").ids(1), ["kept"]);
+    let receipt = second.publish(&draft(&["a"], "")).expect("taken");
+    second.stop().expect("a clean end");
+    assert!(receipt.wait().is_ok());
+}
+
+#[test]
+fn a_hub_that_stops_takes_nothing_more() {
+    let hub = std::sync::Arc::new(builder().set("DRAIN_TIMEOUT", "500ms").start().expect("it starts"));
+    let mut stream = subscribe(hub.address(), "topic=a", "");
+    let publisher = std::sync::Arc::clone(&hub);
+    let count = std::thread::spawn(move || {
+        let mut count = 0_usize;
+        loop {
+            match publisher.publish(&draft(&["a"], "")) {
+                Ok(receipt) => match receipt.wait() {
+                    Ok(_) => count += 1,
+                    Err(PublishError::Stopped) => return count,
+                    Err(error) => panic!("{error}"),
+                },
+                Err(Unpublished::Refused(PublishError::Stopped)) => return count,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+    stream.ids(10);
+    hub.begin_stop();
+    let count = count.join().expect("no panic");
+    let mut received = 10;
+    while stream.next().is_some() {
+        received += 1;
+    }
+    assert_eq!(received, count, "what was acknowledged was delivered");
+}
+
+/// A program, and what it prints: closed, it could not go on.
+struct Program {
+    child: Child,
+    _printed: BufReader<ChildStdout>,
+}
+
+impl Program {
+    fn start(name: &str, settings: &[(&str, &str)]) -> (Self, String) {
+        let path = Path::new(env!("CARGO_BIN_EXE_petasos")).with_file_name("examples").join(name);
+        let mut command = Command::new(path);
+        let mut child = command
+            .envs(settings.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the example is built: `cargo test` does that, `cargo test --test embed --examples` too");
+        let mut line = String::new();
+        let mut printed = BufReader::new(child.stdout.take().expect("a pipe"));
+        printed.read_line(&mut line).expect("a line");
+        (Self { child, _printed: printed }, line.trim().to_owned())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn address_of(url: &str) -> std::net::SocketAddr {
+    let rest = url.strip_prefix("http://").expect("a URL");
+    rest.split('/').next().and_then(|address| address.parse().ok()).expect("an address")
+}
+
+#[test]
+fn the_example_of_an_axum_application_publishes_what_is_stored() {
+    let (_program, line) = Program::start("axum", &[("ADDR", "127.0.0.1:0"), ("HUB_ADDR", "127.0.0.1:0")]);
+    let (book, hub) = line.split_once(' ').expect("two URLs");
+    let mut stream = subscribe(address_of(hub), &format!("topic={book}"), "");
+    let application = address_of(book);
+    let mut client = std::net::TcpStream::connect(application).expect("it accepts");
+    let body = "{\"title\":\"in stock\"}";
+    let request = format!(
+        "PUT /books/1 HTTP/1.1\r\nHost: {application}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    client.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    BufReader::new(client).read_line(&mut answer).expect("an answer");
+    assert!(answer.contains(" 204 "), "{answer}");
+    let event = stream.next().expect("an event");
+    assert!(event.ends_with(&format!("data: {body}\n")), "{event}");
+}
+
+#[test]
+fn the_example_of_a_hub_in_a_program_tells_the_time_until_its_input_ends() {
+    let (mut program, url) = Program::start("embed", &[("ADDR", "127.0.0.1:0")]);
+    let mut stream = subscribe(address_of(&url), "topic=https://example.com/clock", "");
+    assert!(id(&stream.next().expect("an event")).starts_with("urn:uuid:"));
+    drop(program.child.stdin.take());
+    while stream.next().is_some() {}
+    assert!(stream.ended);
+}
