@@ -3,6 +3,7 @@
 //! `cargo run --example embed`, then `curl -N 'http://127.0.0.1:3000/.well-known/mercure?topic=https://example.com/clock'`.
 
 use std::io::{Write as _, stdin, stdout};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,22 +20,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .start()?;
     let mut out = stdout();
     writeln!(out, "http://{}/.well-known/mercure?topic=https://example.com/clock", hub.address())?;
-    let is_over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            // The end of the input ends it, too.
-            let _ = stdin().read_line(&mut String::new());
-            is_over.store(true, Ordering::Relaxed);
-        });
-        while !is_over.load(Ordering::Relaxed) {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().to_string();
-            let update = Draft { topics: &["https://example.com/clock"], data: &now, ..Draft::default() };
-            let id = hub.publish(&update)?.wait()?;
-            writeln!(out, "{id} to {} subscribers", hub.subscribers())?;
-            std::thread::sleep(Duration::from_secs(1));
-        }
-        Ok::<_, Box<dyn std::error::Error>>(())
-    })?;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let enter = Arc::clone(&is_over);
+    std::thread::spawn(move || {
+        // The end of the input ends it, too.
+        let _ = stdin().read_line(&mut String::new());
+        enter.store(true, Ordering::Relaxed);
+    });
+    while !is_over.load(Ordering::Relaxed) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().to_string();
+        let update = Draft { topics: &["https://example.com/clock"], data: &now, ..Draft::default() };
+        let id = hub.publish(&update)?.wait()?;
+        writeln!(out, "{id} to {} subscribers", hub.subscribers())?;
+        std::thread::sleep(Duration::from_secs(1));
+    }
     hub.stop()?;
     Ok(())
 }

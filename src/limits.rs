@@ -160,23 +160,28 @@ pub const HISTORY_QUESTIONS_MAX: usize = 16_384;
 /// Sockets a shard writes to before it looks at its other work.
 pub const FLUSH_BATCH_MAX: usize = 64;
 
-/// Events of subscriptions that wait in one shard; beyond, no subscription begins (503). Those that end are told all the same.
-pub const SUBSCRIPTION_EVENTS_MAX: usize = 65_536;
+/// Bytes of subscribers that have ended and whose events wait in one shard, since the history takes none; beyond, no subscription
+/// begins (503). Those that end are told all the same.
+pub const SUBSCRIPTIONS_ENDED_BYTES_MAX: usize = 32 << 20;
 /// Events of subscriptions that one shard has handed to the sequencer: publishers share its queue.
 pub const SUBSCRIPTION_EVENTS_UNDER_WAY_MAX: usize = 256;
 /// Bytes of the events by which one client that comes makes itself known: its payload is in the event of each of its selectors.
 pub const SUBSCRIPTION_EVENTS_BYTES_MAX: usize = 4 << 20;
 /// How long a shard leaves the sequencer alone that had no room for an event, or whose history refused it, in milliseconds.
 pub const SUBSCRIPTION_EVENTS_PAUSE_MS: u64 = 250;
-/// How long a stop waits for the events of subscriptions that end with it, in milliseconds.
+/// How long a stop waits at least for the events of subscriptions that end with it, in milliseconds; else `DRAIN_TIMEOUT`.
 pub const SUBSCRIPTION_EVENTS_AT_STOP_MS: u64 = 2_000;
-/// Requests for lists of active subscriptions that one shard has in hand, those whose clients are slow to take the answer among
-/// them (503 beyond).
+/// Lists of active subscriptions that one shard is asked for at once (503 beyond).
 pub const LISTINGS_MAX: usize = 16;
+/// Bytes of one list (503 beyond). Some copies of it are made on its way.
+pub const LISTING_BYTES_MAX: usize = 32 << 20;
+/// Bytes of the lists that the clients of one shard have not taken (503 beyond).
+pub const LISTINGS_HELD_BYTES_MAX: usize = 64 << 20;
 /// Subscriptions that a shard looks at for a list before it looks at its other work.
 pub const LISTING_SLICE: usize = 256;
 
 const _: () = assert!(SUBSCRIPTION_EVENTS_UNDER_WAY_MAX < PUBLISH_QUEUE_MAX);
+const _: () = assert!(LISTING_BYTES_MAX <= LISTINGS_HELD_BYTES_MAX);
 const _: () = assert!(RING_ENTRIES.is_power_of_two());
 const _: () = assert!(RING_BATCH_MAX < RING_ENTRIES);
 const _: () = assert!(COMMIT_BATCH_MAX <= PUBLISH_QUEUE_MAX);
@@ -186,6 +191,8 @@ const _: () = assert!(COPIES_OF_AN_UPDATE_MAX == 1 + crate::protocol::coding::Co
 
 /// Connections to a listener beside the hub's own: `METRICS_ADDR`, `ACME_HTTP_ADDR`.
 pub const ASIDE_CONNECTIONS_MAX: usize = 16;
+/// How often such a listener looks whether the hub stops, in milliseconds.
+pub const ASIDE_LOOK_MS: u64 = 500;
 /// How long one of them may take, from its beginning to its end, in milliseconds.
 pub const ASIDE_MS: u64 = 10_000;
 

@@ -2,12 +2,17 @@
 
 mod common;
 
+use std::future::Future as _;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::task::{Context, Wake, Waker};
+
 use common::{Client, KEY, Stream, id, token};
-use petasos::{Builder, Draft, Hub, PublishError, StartError, Unpublished};
+use petasos::{Builder, Draft, Hub, PublishError, Receipt, StartError, Unpublished};
 use serde_json::json;
 
 fn builder() -> Builder {
@@ -161,9 +166,9 @@ fn a_dropped_hub_frees_its_port_and_its_history() {
 
 #[test]
 fn a_hub_that_stops_takes_nothing_more() {
-    let hub = std::sync::Arc::new(builder().set("DRAIN_TIMEOUT", "500ms").start().expect("it starts"));
+    let hub = Arc::new(builder().set("DRAIN_TIMEOUT", "500ms").start().expect("it starts"));
     let mut stream = subscribe(hub.address(), "topic=a", "");
-    let publisher = std::sync::Arc::clone(&hub);
+    let publisher = Arc::clone(&hub);
     let count = std::thread::spawn(move || {
         let mut count = 0_usize;
         loop {
@@ -186,6 +191,45 @@ fn a_hub_that_stops_takes_nothing_more() {
         received += 1;
     }
     assert_eq!(received, count, "what was acknowledged was delivered");
+}
+
+/// An executor may run a task where it is woken: in the hub's own thread, which then publishes to itself.
+#[test]
+fn whoever_is_woken_may_publish_at_once_and_a_panic_there_is_the_programs_own() {
+    struct Again {
+        hub: Arc<Hub>,
+        receipts: Sender<Receipt>,
+    }
+    impl Wake for Again {
+        fn wake(self: Arc<Self>) {
+            let receipt = self.hub.publish(&draft(&["again"], "")).expect("taken");
+            self.receipts.send(receipt).expect("the test waits");
+            panic!("what the program does is its own affair");
+        }
+    }
+    let hub = Arc::new(start());
+    let (receipts, again) = channel();
+    let waker = Waker::from(Arc::new(Again { hub: Arc::clone(&hub), receipts }));
+    let mut receipt = std::pin::pin!(hub.publish(&draft(&["a"], "")).expect("taken"));
+    let mut context = Context::from_waker(&waker);
+    if receipt.as_mut().poll(&mut context).is_pending() {
+        let second = again.recv_timeout(common::DEADLINE).expect("it was woken");
+        second.wait().expect("stored");
+    }
+    common::eventually("the first one is stored", || receipt.as_mut().poll(&mut context).is_ready());
+    hub.publish(&draft(&["a"], "")).expect("taken").wait().expect("the sequencer lives");
+}
+
+/// A program that goes on wants its ports back.
+#[test]
+fn a_hub_that_has_stopped_leaves_nothing_behind() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    for _ in 0..3 {
+        let hub = builder().set("METRICS_ADDR", free.to_string()).start().expect("it starts");
+        std::net::TcpStream::connect(free).expect("metrics are served");
+        hub.stop().expect("a clean end");
+        assert!(std::net::TcpStream::connect(free).is_err(), "metrics are served by nobody");
+    }
 }
 
 /// A program, and what it prints: closed, it could not go on.

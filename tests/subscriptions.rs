@@ -227,6 +227,73 @@ fn an_unchanged_list_is_not_sent_again() {
     assert_eq!(forbidden.status, 403);
 }
 
+/// The newest update may be the same though the list is not: then a tag that names it proves nothing.
+#[test]
+fn a_list_that_changed_is_sent_though_the_newest_update_is_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("updates.db");
+    let settings = [("DB_PATH", path.to_str().expect("UTF-8"))];
+    let first = hub(&settings);
+    let _subscribers: Vec<_> = (0..5).map(|_| first.subscribe("topic=a")).collect();
+    wait_for(&first, PATH, 5);
+    first.publish("topic=a&id=same");
+    let of =
+        |hub: &Hub, tag: &str| ask_with(hub, PATH, &format!("{}If-None-Match: {tag}\r\n", bearer(&["*"])));
+    let tag = ask(&first, PATH).header("ETag").expect("a tag").to_owned();
+    assert_eq!((&*tag, of(&first, &tag).status), ("\"same\"", 304));
+    // An id that was there before names its first update, and nobody could go on from the second.
+    let late = first.subscribe("topic=late");
+    wait_for(&first, PATH, 6);
+    first.publish("topic=a&id=same");
+    let answer = of(&first, &tag);
+    assert_eq!(answer.status, 200);
+    assert_ne!(answer.header("ETag"), Some(&*tag));
+    drop(late);
+    wait_for(&first, PATH, 5);
+    first.publish("topic=a&id=last");
+    let tag = ask(&first, PATH).header("ETag").expect("a tag").to_owned();
+    // Killed, it tells nobody that they are gone.
+    drop(first);
+    let second = hub(&settings);
+    let answer = of(&second, &tag);
+    assert_eq!((answer.status, answer.header("ETag")), (200, Some(&*tag)));
+    assert_eq!(members(&serde_json::from_str(&answer.body).expect("JSON")).len(), 0);
+    second.publish("topic=a&id=new");
+    assert_eq!(of(&second, "\"new\"").status, 304);
+}
+
+#[test]
+fn who_was_not_told_of_is_forgotten_without_a_word() {
+    let hub = hub(&[("SHARDS", "1")]);
+    let query: Vec<_> = (0..1_000).map(|number| format!("topic={number}")).collect();
+    let mut watcher = hub.subscribe_with(EVENTS, &bearer(&["*"]));
+    for _ in 0..20 {
+        drop(hub.subscribe(&query.join("&")));
+    }
+    wait_for(&hub, PATH, 1);
+    let last = hub.subscribe("topic=last");
+    let mut active = BTreeSet::new();
+    loop {
+        let (_, data) = told(&mut watcher);
+        let path = data["id"].as_str().expect("a path").to_owned();
+        if data["topic"] == json!("last") {
+            break;
+        }
+        match data["active"] == json!(true) {
+            true => assert!(active.insert(path), "it begins once"),
+            false => assert!(active.remove(&path), "it ends after it began"),
+        }
+    }
+    drop(last);
+    // What was begun before the last one came is ended behind it.
+    while active.len() > 1 {
+        let (_, data) = told(&mut watcher);
+        if data["active"] == json!(false) {
+            active.remove(data["id"].as_str().expect("a path"));
+        }
+    }
+}
+
 #[test]
 fn a_head_is_answered_without_the_list_and_other_origins_may_read_it() {
     let hub = hub(&[("CORS_ALLOWED_ORIGINS", "https://a.example")]);

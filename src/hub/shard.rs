@@ -29,7 +29,6 @@ mod writing;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use slab::Slab;
 
@@ -230,8 +229,8 @@ impl Shard {
             next_generation: 0,
             counters: Counters::default(),
             subscriptions: settings.tells_subscriptions.then(|| {
-                let last = newest.updates.last();
-                Box::new(Subscriptions::new(last.map(|placed| Arc::clone(&placed.frame))))
+                let last = newest.updates.iter().rfind(|placed| placed.first_of_id);
+                Box::new(Subscriptions::new(last))
             }),
         }
     }
@@ -358,7 +357,7 @@ impl Shard {
         self.position = placed.position;
         self.tail.push(placed.clone());
         if let Some(subscriptions) = &mut self.subscriptions {
-            subscriptions.took(&placed.frame);
+            subscriptions.took(placed);
         }
     }
 

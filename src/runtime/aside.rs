@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,7 +20,7 @@ use crate::http::connection::{Connection, Event};
 use crate::http::date::HttpDate;
 use crate::http::request::{Method, Request, Version};
 use crate::http::response::{Http1, Response};
-use crate::limits::{ACCEPT_PAUSE_MS, ASIDE_CONNECTIONS_MAX, ASIDE_MS, LINGER_BYTES_MAX};
+use crate::limits::{ACCEPT_PAUSE_MS, ASIDE_CONNECTIONS_MAX, ASIDE_LOOK_MS, ASIDE_MS, LINGER_BYTES_MAX};
 
 const BUFFER_BYTES: usize = 4 << 10;
 
@@ -61,9 +62,9 @@ impl Aside {
         Ok((address, Self { socket: TcpListener::from(socket), paused_until: None, peers: VecDeque::new() }))
     }
 
-    /// Answers whoever connects, for ever.
-    pub(super) fn run(mut self, mut respond: impl FnMut(&Request<'_>) -> Response) {
-        loop {
+    /// Answers whoever connects, until the hub has ended.
+    pub(super) fn run(mut self, ended: &AtomicBool, mut respond: impl FnMut(&Request<'_>) -> Response) {
+        while !ended.load(Ordering::SeqCst) {
             self.wait();
             let now = Instant::now();
             self.accept(now);
@@ -74,17 +75,17 @@ impl Aside {
     /// Sleeps until a socket has something to do, or a time is over.
     fn wait(&self) {
         let now = Instant::now();
-        let until = self.peers.iter().map(|peer| peer.until).chain(self.paused_until).min();
-        let left = until.map(|until| {
-            // Rounded up: woken too early, it would find nothing to do.
-            let left = until.saturating_duration_since(now) + Duration::from_millis(1);
-            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
-        });
+        let look = now + Duration::from_millis(ASIDE_LOOK_MS);
+        let until =
+            self.peers.iter().map(|peer| peer.until).chain(self.paused_until).fold(look, Instant::min);
+        // Rounded up: woken too early, it would find nothing to do.
+        let left = until.saturating_duration_since(now) + Duration::from_millis(1);
+        let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
         let peers = self.peers.iter().map(|peer| PollFd::new(&peer.socket, peer.stage.awaits()));
         let listener = self.paused_until.is_none().then(|| PollFd::new(&self.socket, PollFlags::IN));
         let mut sockets: Vec<_> = peers.chain(listener).collect();
         // Interrupted, or short of memory: what is to be done is looked for all the same.
-        let _ = poll(&mut sockets, left.as_ref());
+        let _ = poll(&mut sockets, Some(&left));
     }
 
     fn accept(&mut self, now: Instant) {

@@ -1,10 +1,10 @@
 //! One connection before it becomes a stream: its socket, the HTTP machine, and what it waits for.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::access::Caller;
+use super::shard::Lease;
 use super::transport::{self, Gone, Read, Transport};
 use crate::http::connection::{Connection, Phase};
 use crate::http::http2::Prior;
@@ -78,7 +78,7 @@ pub(super) struct Requesting {
     pub(super) has_ended: bool,
     pub(super) armed_ms: u64,
     /// Held while a long answer is in `out`.
-    pub(super) lease: Option<Rc<()>>,
+    pub(super) lease: Option<Lease>,
 }
 
 /// What a connection waits for.
@@ -173,11 +173,15 @@ impl Requesting {
     }
 
     /// Queues bytes for the client; with `Some`, they are the answer, and say whether the connection goes on.
-    pub(super) fn queue(&mut self, bytes: &[u8], goes_on: Option<bool>, now_ms: u64) {
+    pub(super) fn queue(&mut self, bytes: Vec<u8>, goes_on: Option<bool>, now_ms: u64) {
         if self.out.is_empty() {
             self.wrote_ms = now_ms;
         }
-        self.out.extend_from_slice(bytes);
+        match self.out.is_empty() {
+            // A long answer is not copied once more.
+            true => self.out = bytes,
+            false => self.out.extend_from_slice(&bytes),
+        }
         self.answering = goes_on;
         self.answered_ms = now_ms;
     }
@@ -392,7 +396,7 @@ mod tests {
     #[test]
     fn an_answer_as_a_whole_may_take_no_longer_than_its_time() {
         let (mut requesting, theirs) = connected(0);
-        requesting.queue(&vec![b'x'; 8 << 20], Some(true), 1_000);
+        requesting.queue(vec![b'x'; 8 << 20], Some(true), 1_000);
         let timeouts = Timeouts { response_ms: 3_000, ..TIMEOUTS };
         for now_ms in [1_000, 1_900, 2_800, 3_700] {
             assert!(matches!(requesting.flush(now_ms), Flushed::Blocked));
@@ -412,7 +416,7 @@ mod tests {
         receive(&mut requesting, &theirs, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1);
         assert!(matches!(requesting.http.poll(), crate::http::connection::Event::Head(_)));
         let goes_on = requesting.http.begin_answer();
-        requesting.queue(b"answer", Some(goes_on), 2);
+        requesting.queue(b"answer".to_vec(), Some(goes_on), 2);
         assert!(matches!(requesting.flush(2), Flushed::All));
         requesting.written(2);
         receive(&mut requesting, &theirs, b"\r\n", 3);
@@ -429,7 +433,7 @@ mod tests {
     fn a_closing_connection_is_read_up_to_a_bound_of_bytes_and_of_time() {
         let (mut requesting, theirs) = connected(0);
         let goes_on = requesting.http.begin_answer();
-        requesting.queue(b"answer", Some(goes_on), 10);
+        requesting.queue(b"answer".to_vec(), Some(goes_on), 10);
         assert!(matches!(requesting.flush(10), Flushed::All));
         requesting.written(10);
         assert!(requesting.is_lingering());

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -26,7 +27,7 @@ use crate::protocol::frame::Frame;
 /// The shard of tickets from inside: it is none.
 const NO_SHARD: u16 = u16::MAX;
 
-/// Why an update is not published. Nothing of it was dispatched.
+/// Why an update is not published. But for [`PublishError::Unknown`], nothing of it was dispatched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishError {
     /// The publication queue is full: try again.
@@ -35,6 +36,8 @@ pub enum PublishError {
     Refused,
     /// The hub has stopped.
     Stopped,
+    /// The hub has failed before it was known: the update may be stored, or not.
+    Unknown,
 }
 
 impl fmt::Display for PublishError {
@@ -43,6 +46,7 @@ impl fmt::Display for PublishError {
             Self::Full => "the publication queue is full",
             Self::Refused => "the history refused the update",
             Self::Stopped => "the hub has stopped",
+            Self::Unknown => "the hub has failed, and the update may be stored or not",
         })
     }
 }
@@ -93,7 +97,8 @@ impl Outcome {
             state.waker.take()
         };
         self.told.notify_all();
-        waker.into_iter().for_each(Waker::wake);
+        // What the program does when it is woken is its own affair, and must not end the sequencer.
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.into_iter().for_each(Waker::wake)));
     }
 }
 
@@ -114,7 +119,9 @@ impl Inside {
 
     /// The publication of this ticket is on the ring.
     pub(super) fn settled(&self, ticket: Ticket, is_stored: bool) {
-        if let Some(outcome) = lock(&self.0.waiting).by_serial.remove(&ticket.serial) {
+        // Nothing is locked while the program is woken: it may publish again at once.
+        let outcome = lock(&self.0.waiting).by_serial.remove(&ticket.serial);
+        if let Some(outcome) = outcome {
             outcome.tell(if is_stored { Ok(()) } else { Err(PublishError::Refused) });
         }
     }
@@ -122,8 +129,9 @@ impl Inside {
     /// The sequencer has ended: nothing is settled any more.
     fn end(&self) {
         self.close();
-        for (_, outcome) in std::mem::take(&mut lock(&self.0.waiting).by_serial) {
-            outcome.tell(Err(PublishError::Stopped));
+        let waiting = std::mem::take(&mut lock(&self.0.waiting).by_serial);
+        for outcome in waiting.into_values() {
+            outcome.tell(Err(PublishError::Unknown));
         }
     }
 
@@ -192,6 +200,15 @@ impl Future for Receipt {
     }
 }
 
+/// Answers every receipt when the hub has ended, however it has.
+struct Ending(Option<Inside>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Inside::end);
+    }
+}
+
 /// A hub that runs inside this program. Signals, and the sockets of a service manager, are left to the program.
 ///
 /// Dropped, it stops without being waited for.
@@ -213,15 +230,13 @@ impl Embedded {
         let stopper = control.stopper();
         let (tell, told) = bounded(1);
         let run = move || {
-            let mut inside = None;
+            let mut ending = Ending(None);
             let started = |begun: running::Begun| {
-                inside = Some(begun.inside.clone());
+                ending.0 = Some(begun.inside.clone());
                 // Who started it waits for this.
                 let _ = tell.send(begun);
             };
-            let result = running::run(&settings, history, &control, Host::Program, started);
-            inside.iter().for_each(Inside::end);
-            result
+            running::run(&settings, history, &control, Host::Program, started)
         };
         let failed = |error: std::io::Error| RunError::Start("petasos".to_owned(), error.to_string());
         let thread = std::thread::Builder::new().name("petasos".to_owned()).spawn(run).map_err(failed)?;

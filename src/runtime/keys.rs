@@ -8,6 +8,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -70,10 +71,10 @@ impl Fetcher {
         Self { source, document: Vec::new(), failures_in_a_row: 0 }
     }
 
-    /// Fetches for as long as the process lives.
-    pub(super) fn run(mut self) {
+    /// Fetches until the hub has ended.
+    pub(super) fn run(mut self, ended: &AtomicBool) {
         let keys = Arc::clone(&self.source.keys);
-        loop {
+        while !ended.load(Ordering::SeqCst) {
             keys.set_fetching(true);
             self.update();
             keys.set_fetching(false);

@@ -15,7 +15,8 @@ pub(super) enum Letter {
     /// Lists what it has of these.
     Ask { by: u16, serial: u32, wanted: Arc<Wanted> },
     /// What a shard that was asked has: members of a collection.
-    Told { serial: u32, members: Vec<u8> },
+    /// `is_told` when its events all were in their place.
+    Told { serial: u32, is_told: bool, members: Vec<u8> },
 }
 
 /// One shard's end.

@@ -1,6 +1,7 @@
 //! What glommio needs of the host, looked at before it is started: it would panic, or end the process, without a word
 //! about the setting to change.
 
+use super::running::Host;
 use std::fmt;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -59,13 +60,22 @@ impl std::error::Error for HostError {}
 ///
 /// # Errors
 /// [`HostError`] names what is missing.
-pub(crate) fn check_host(shards: usize) -> Result<(), HostError> {
+pub(super) fn check_host(shards: usize, host: Host) -> Result<(), HostError> {
     check_io_uring_switch()?;
     let needed = MEMLOCK_BYTES_PER_SHARD * shards as u64;
     if let Some(allowed) = getrlimit(Resource::Memlock).current.filter(|allowed| *allowed < needed) {
         return Err(HostError::Memlock { allowed, needed });
     }
-    check_ring()
+    if host == Host::Program {
+        // What happens when a thread panics is the program's to say.
+        return check_ring();
+    }
+    // A panic is one answer of several here, and its trace would hide the sentence that says what to do.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let checked = check_ring();
+    std::panic::set_hook(hook);
+    checked
 }
 
 /// 0: everybody; 1: a group and the administrator; 2: nobody. The file is missing on kernels before 6.6, which have no
@@ -82,17 +92,12 @@ fn check_io_uring_switch() -> Result<(), HostError> {
 /// # Errors
 /// [`HostError::IoUring`] with the cause.
 pub(crate) fn check_ring() -> Result<(), HostError> {
-    // A panic is one answer of several here, and its trace would hide the sentence that says what to do.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
     let tried = std::thread::Builder::new().name("probe".to_owned()).spawn(|| {
         let made =
             glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound).io_memory(IO_MEMORY_BYTES).make();
         made.map(|_| ()).map_err(|error| error.to_string())
     });
-    let tried = tried.map(std::thread::JoinHandle::join);
-    std::panic::set_hook(hook);
-    match tried {
+    match tried.map(std::thread::JoinHandle::join) {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(error))) => Err(HostError::IoUring(error)),
         Ok(Err(_)) => Err(HostError::IoUring("its set-up failed".to_owned())),

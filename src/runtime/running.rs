@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -28,6 +29,7 @@ use super::wake::Bell;
 use super::{RunError, Settings, Timeouts, access, librarian, sequencer};
 use crate::history::{History, Stretch};
 use crate::hub::gate::{Gate, GateSettings};
+use crate::hub::keys::SharedKeys;
 use crate::hub::sequencer::Sequencer;
 use crate::hub::shard::{Shard, ShardSettings};
 use crate::hub::tail::TailBounds;
@@ -135,19 +137,19 @@ pub(super) fn run(
     host: Host,
     started: impl FnOnce(Begun),
 ) -> Result<(), RunError> {
-    probe::check_host(settings.cpus.len()).map_err(RunError::Host)?;
+    probe::check_host(settings.cpus.len(), host).map_err(RunError::Host)?;
     let mut certificates = settings.tls.as_ref().map(Certificates::open).transpose()?;
     let reports = &control.reports;
     let mut hub = Hub::start(settings, certificates.as_ref(), history, host, reports)?;
     let mut manager = match host {
-        Host::Service => Manager::new(&hub.bells),
+        Host::Service => Manager::new(&hub.ending.bells),
         Host::Program => Manager::none(),
     };
-    started(Begun { address: hub.address, inside: hub.inside.clone(), boards: hub.boards.clone() });
+    started(Begun { address: hub.address, inside: hub.ending.inside.clone(), boards: hub.boards.clone() });
     certificates.iter_mut().for_each(Certificates::warn);
     if let Some(mut desk) = certificates.as_mut().and_then(Certificates::take_desk) {
         if let Some((aside, site)) = desk.listen() {
-            start_thread("acme-http", reports, move || site.serve(aside))?;
+            hub.ending.help("acme-http", reports, move |ended| site.serve(aside, &ended))?;
         }
         start_thread("acme", reports, move || desk.run())?;
         hub.threads += 1;
@@ -163,10 +165,8 @@ struct Hub {
     executors: Vec<ExecutorJoinHandle<()>>,
     /// How many threads report their end.
     threads: usize,
-    bells: Vec<Arc<Bell>>,
     boards: Vec<Arc<ShardBoard>>,
-    inside: Inside,
-    stopping: Arc<AtomicBool>,
+    ending: Ending,
 }
 
 impl Hub {
@@ -189,18 +189,17 @@ impl Hub {
         let heartbeat_ms = settings.shard.heartbeat_ms;
         let (address, entrances) =
             listener::open(settings.address, &bells, heartbeat_ms, host).map_err(RunError::Listen)?;
-        let stopping = Arc::new(AtomicBool::new(false));
         let started = Instant::now();
         let newest = end_of(&mut *history, settings.shard.tail)?;
         let reader = history.reader();
         let sequencer = Sequencer::new(history, newest.extent.before_oldest);
         let (sequencer, queue) = SequencerThread::new(sequencer, producer, bells.clone());
-        let inside = sequencer.inside();
+        let mut ending = Ending::new(host, bells.clone(), sequencer.inside());
         if let Some(metrics) = metrics {
             let facts = Facts::new(settings, connections_max, queue.bytes());
             let exporter =
                 Exporter { shards: boards.clone(), sequencer: sequencer.board(newest.extent), facts };
-            start_thread("metrics", reports, move || metrics::serve(metrics, exporter))?;
+            ending.help("metrics", reports, move |ended| metrics::serve(metrics, exporter, &ended))?;
         }
         let mut executors = Vec::with_capacity(shards);
         let ends = entrances.into_iter().zip(Post::open(&bells)).zip(consumers);
@@ -217,7 +216,7 @@ impl Hub {
                 librarian,
                 post,
                 bell: Arc::clone(&bells[number]),
-                stopping: Arc::clone(&stopping),
+                stopping: Arc::clone(&ending.stopping),
                 clock: Clock::new(started, Arc::clone(bells[number].pulse())),
                 timeouts: settings.timeouts,
                 drain_ms: settings.drain_ms,
@@ -232,24 +231,25 @@ impl Hub {
         }
         for (number, source) in settings.key_sets.iter().enumerate() {
             let fetcher = Fetcher::new(source.clone());
-            start_thread(&format!("keys-{number}"), reports, move || fetcher.run())?;
+            let ended = Arc::clone(&ending.ended);
+            start_thread(&format!("keys-{number}"), reports, move || fetcher.run(&ended))?;
+            ending.keys.push(Arc::clone(&source.keys));
         }
         drop(queue);
         start_thread("sequencer", reports, move || sequencer.run())?;
-        // Each shard has its librarian; the sequencer is alone. Who fetches key sets does not end.
+        // Each shard has its librarian; the sequencer is alone. Who fetches key sets ends later.
         let threads = 2 * executors.len() + 1;
-        Ok(Self { address, executors, threads, bells, boards, inside, stopping })
+        Ok(Self { address, executors, threads, boards, ending })
     }
 
     /// Tells every thread; false when it was told before.
     fn begin_stop(&self, manager: &mut Manager, reloads: &Reloads) -> bool {
-        if self.stopping.swap(true, Ordering::SeqCst) {
+        if self.ending.stopping.load(Ordering::SeqCst) {
             return false;
         }
         manager.stops();
         reloads.stop();
-        self.inside.close();
-        self.bells.iter().for_each(|bell| bell.ring());
+        self.ending.begin();
         true
     }
 
@@ -276,7 +276,7 @@ impl Hub {
                     }
                 }
                 Next::Event(Happened::Ended { name, panicked }) => {
-                    if panicked || !self.stopping.load(Ordering::SeqCst) {
+                    if panicked || !self.ending.stopping.load(Ordering::SeqCst) {
                         return Err(RunError::Ended(name));
                     }
                     running -= 1;
@@ -303,12 +303,56 @@ fn end_of(history: &mut dyn History, tail: TailBounds) -> Result<Arc<Stretch>, R
     newest.map(Arc::new).map_err(RunError::History)
 }
 
-impl Drop for Hub {
-    /// However it ends: in a program that goes on, no thread stays behind.
-    fn drop(&mut self) {
+/// How a hub ends: with a stop, with a defect, or in the middle of its start. In a program that goes on, no thread may stay behind.
+struct Ending {
+    host: Host,
+    /// Nothing new begins.
+    stopping: Arc<AtomicBool>,
+    /// It is over, for those who serve to the last: metrics, key sets.
+    ended: Arc<AtomicBool>,
+    bells: Vec<Arc<Bell>>,
+    inside: Inside,
+    keys: Vec<Arc<SharedKeys>>,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+impl Ending {
+    fn new(host: Host, bells: Vec<Arc<Bell>>, inside: Inside) -> Self {
+        let (stopping, ended) = (Arc::default(), Arc::default());
+        Self { host, stopping, ended, bells, inside, keys: Vec::new(), helpers: Vec::new() }
+    }
+
+    /// Starts a thread that looks now and then whether the hub has ended.
+    fn help(
+        &mut self,
+        name: &str,
+        reports: &Sender<Happened>,
+        run: impl FnOnce(Arc<AtomicBool>) + Send + 'static,
+    ) -> Result<(), RunError> {
+        let ended = Arc::clone(&self.ended);
+        self.helpers.push(start_thread(name, reports, move || run(ended))?);
+        Ok(())
+    }
+
+    fn begin(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.inside.close();
         self.bells.iter().for_each(|bell| bell.ring());
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.begin();
+        self.ended.store(true, Ordering::SeqCst);
+        self.keys.iter().for_each(|keys| keys.fetch());
+        if self.host == Host::Program {
+            // Their ports may be wanted again.
+            for helper in self.helpers.drain(..) {
+                // One that panicked was reported.
+                let _ = helper.join();
+            }
+        }
     }
 }
 
@@ -412,12 +456,12 @@ fn start_thread(
     name: &str,
     reports: &Sender<Happened>,
     run: impl FnOnce() + Send + 'static,
-) -> Result<(), RunError> {
+) -> Result<JoinHandle<()>, RunError> {
     let report = EndReport { name: name.to_owned(), reports: reports.clone() };
     let run = move || {
         let _report = report;
         run();
     };
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-    spawned.map(|_| ()).map_err(|error| RunError::Start(name.to_owned(), error.to_string()))
+    spawned.map_err(|error| RunError::Start(name.to_owned(), error.to_string()))
 }

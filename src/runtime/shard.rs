@@ -59,6 +59,7 @@ use crate::limits::{
 use crate::ring::Consumer;
 use sockets::{Carrier, Socket, Sockets};
 use subscriptions::Desk;
+pub(super) use subscriptions::Lease;
 
 /// What a shard's thread is made of.
 pub(super) struct Parts {
@@ -197,8 +198,8 @@ impl ShardLoop {
             self.advance_timers();
             self.watch_full();
             self.close_ended();
-            busy |= self.attend_listings();
             busy |= self.tell_subscriptions();
+            busy |= self.attend_listings();
             busy |= self.drive_touched();
             self.parts.meters.round(&self.parts.shard, self.connections.len(), self.accept.pauses());
             if self.advance_stop() {

@@ -190,7 +190,7 @@ impl World {
 
     fn begin_list(&mut self, number: usize) {
         let all = self.cores[number].shard.subscriptions().expect("switched on");
-        let newest = all.newest_id().map(str::to_owned);
+        let newest = all.newest().text().map(str::to_owned);
         let left = (0..self.cores.len()).collect();
         self.lists.push(List { newest, left, members: Vec::new() });
     }

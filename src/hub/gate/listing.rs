@@ -10,6 +10,7 @@ use crate::http::route::below_subscriptions;
 use crate::http::status::Status;
 use crate::hub::Now;
 use crate::hub::reason::{Lack, Reason};
+use crate::hub::subscriptions::Newest;
 use crate::limits::SUBSCRIPTION_EVENTS_BYTES_MAX;
 use crate::protocol::grant::Grant;
 use crate::protocol::names::EARLIEST;
@@ -51,41 +52,31 @@ impl Gate {
         Ok(Listing { wanted: Arc::new(wanted), if_none_match, passage: *passage })
     }
 
-    /// The answer that needs no list: the client has it. `newest` is the id of the newest update. One subscription may be gone by
-    /// now, so its list is needed (RFC 9110, section 13.2.1).
-    pub fn unchanged(&self, listing: &Listing, newest: Option<&str>) -> Option<Answer> {
-        let is_certain = !matches!(&*listing.wanted, Wanted::One { .. });
-        (is_certain && listing.is_current(newest))
-            .then(|| self.listed_answer(listing, newest, Response::empty(Status::NotModified)))
-    }
-
     /// The answer to a listing: what [`Subscriptions::list`](crate::hub::subscriptions::Subscriptions::list) of every shard wrote, each
-    /// asked after `newest` was the id of the newest update.
-    pub fn listed(&self, listing: &Listing, newest: Option<&str>, members: &[u8]) -> Answer {
+    /// asked after `newest` was the newest update. `is_told` says that every event was in its place in every shard then: else
+    /// the list has changed though the newest update has not, and the client's is not current.
+    pub fn listed(&self, listing: &Listing, newest: &Newest, is_told: bool, members: &[u8]) -> Answer {
+        let id = newest.text();
         let document = match &*listing.wanted {
-            Wanted::One { .. } => subscription::single(newest, members),
-            wanted => Some(subscription::collection(&wanted.path(), newest, members)),
+            Wanted::One { .. } => subscription::single(id, members),
+            wanted => Some(subscription::collection(&wanted.path(), id, members)),
         };
         let Some(document) = document else { return self.refuse(nothing(), listing.passage) };
-        let response = match listing.is_current(newest) {
+        let mut response = match newest.is_ours && is_told && listing.is_current(id) {
             true => Response::empty(Status::NotModified),
             false => Response::with_body(Status::Ok, JSON_LD, document),
         };
-        self.listed_answer(listing, newest, response)
-    }
-
-    /// The answer when too many lists are under way.
-    pub fn too_many_listings(&self, listing: &Listing) -> Answer {
-        let reason = Reason::lacking(Lack::Room, "too many lists of subscriptions are under way");
-        self.refuse(Refused { response: Response::unavailable(RETRY_AFTER_S), reason }, listing.passage)
-    }
-
-    fn listed_answer(&self, listing: &Listing, newest: Option<&str>, mut response: Response) -> Answer {
-        if let Ok(tag) = HeaderValue::parse(entity_tag(newest.unwrap_or(EARLIEST))) {
+        if let Ok(tag) = HeaderValue::parse(entity_tag(id.unwrap_or(EARLIEST))) {
             response.append("ETag", tag);
         }
         response.set("Cache-Control", CACHE_CONTROL);
         self.complete(Answer { response, reason: None }, listing.passage)
+    }
+
+    /// The answer when too many lists are in hand, or this one is too long.
+    pub fn unlisted(&self, listing: &Listing, reason: &str) -> Answer {
+        let reason = Reason::lacking(Lack::Room, reason);
+        self.refuse(Refused { response: Response::unavailable(RETRY_AFTER_S), reason }, listing.passage)
     }
 }
 

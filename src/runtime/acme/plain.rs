@@ -4,6 +4,7 @@
 //! whatever the port is that the hub itself has behind a forward or in a container.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 
@@ -21,9 +22,9 @@ pub(in crate::runtime) struct Site {
 }
 
 impl Site {
-    /// Answers whoever connects, for ever.
-    pub(in crate::runtime) fn serve(&self, aside: Aside) {
-        aside.run(|request| self.answer(request));
+    /// Answers whoever connects, until the hub has ended.
+    pub(in crate::runtime) fn serve(&self, aside: Aside, ended: &AtomicBool) {
+        aside.run(ended, |request| self.answer(request));
     }
 
     fn answer(&self, request: &Request<'_>) -> Response {

@@ -1,6 +1,5 @@
 //! A request on a stream of its own, and its answer.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -16,6 +15,7 @@ use crate::hub::gate::{Passage, Publisher, Subscription};
 use crate::limits::{LINGER_BYTES_MAX, LINGER_MS};
 use crate::protocol::frame::Frame;
 use crate::runtime::connection::{Timeouts, after};
+use crate::runtime::shard::Lease;
 
 /// A request that is not answered as a whole.
 pub(in crate::runtime) struct Exchange {
@@ -37,7 +37,7 @@ pub(in crate::runtime) enum Stage {
     /// For the shards to list their subscriptions.
     List { respond: Reply, head_only: bool },
     /// For the client to take the rest of the answer; the lease is held when it is long.
-    Answer { stream: SendStream<Bytes>, rest: Bytes, lease: Option<Rc<()>> },
+    Answer { stream: SendStream<Bytes>, rest: Bytes, lease: Option<Lease> },
     /// For the end of a body that nobody wants. Its stream could be reset, which the answer allows (RFC 9113, section 8.1); but
     /// some clients forget the answer over it.
     Linger { body: RecvStream, bytes_left: usize },

@@ -1,6 +1,7 @@
 //! What is to be found at `METRICS_ADDR`: the page, in two formats, and whether anybody is there.
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
@@ -29,11 +30,11 @@ pub(in crate::runtime) fn listen(address: SocketAddr) -> Result<Aside, RunError>
     Ok(aside)
 }
 
-/// Answers whoever asks for metrics, for ever.
-pub(in crate::runtime) fn serve(aside: Aside, exporter: Exporter) {
+/// Answers whoever asks for metrics, until the hub has ended.
+pub(in crate::runtime) fn serve(aside: Aside, exporter: Exporter, ended: &AtomicBool) {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(exporter));
-    aside.run(|request| answer(request, &registry));
+    aside.run(ended, |request| answer(request, &registry));
 }
 
 fn answer(request: &Request<'_>, registry: &Registry) -> Response {

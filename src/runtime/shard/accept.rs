@@ -274,7 +274,8 @@ impl ShardLoop {
             Stop::Finishing { until_ms } => until_ms - self.parts.drain_ms - DRAIN_GRACE_MS,
             _ => 0,
         };
-        self.subscriptions_are_told(self.now.ms >= since_ms + SUBSCRIPTION_EVENTS_AT_STOP_MS)
+        let patience_ms = SUBSCRIPTION_EVENTS_AT_STOP_MS.max(self.parts.drain_ms);
+        self.subscriptions_are_told(self.now.ms >= since_ms + patience_ms)
     }
 
     /// A socket of our own stays open to the end of the drain, so that whoever comes is told to go elsewhere. One that somebody

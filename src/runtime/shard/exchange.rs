@@ -152,14 +152,14 @@ impl ShardLoop {
         multiplexed: &mut Multiplexed,
         serial: u32,
         answer: &Answer,
-        lease: Lease,
+        lease: Option<Lease>,
     ) {
         let Some(Stage::List { respond, head_only }) = take(multiplexed, serial, is_list) else { return };
         self.respond(multiplexed, Asking { head_only, ..Asking::new(serial, respond) }, answer);
         if let Some(Exchange { stage: Stage::Answer { lease: place, .. }, .. }) =
             multiplexed.exchanges.get_mut(&serial)
         {
-            *place = Some(lease);
+            *place = lease;
         }
     }
 

@@ -191,7 +191,7 @@ impl ShardLoop {
     }
 
     /// The shards have listed what they have of the active subscriptions.
-    pub(super) fn listed(&mut self, number: u32, serial: u32, answer: &Answer, lease: Lease) {
+    pub(super) fn listed(&mut self, number: u32, serial: u32, answer: &Answer, lease: Option<Lease>) {
         if self.is_multiplexed(number) {
             return self.with_exchanges(number, |this, multiplexed| {
                 this.exchange_listed(multiplexed, serial, answer, lease);
@@ -200,7 +200,7 @@ impl ShardLoop {
         self.with(number, |this, connection| {
             let waiting = std::mem::replace(&mut connection.waiting, Waiting::Client);
             let Waiting::List { .. } = waiting.expecting(serial, connection) else { return Fate::Waits };
-            connection.lease = Some(lease);
+            connection.lease = lease;
             this.give(connection, answer);
             this.serve(number, connection)
         });
@@ -371,7 +371,7 @@ impl ShardLoop {
     fn read_body(&mut self, connection: &mut Requesting, publisher: Publisher) {
         connection.passage = Some(publisher.passage);
         if connection.http.accept_body(self.parts.gate.body_bytes_max()) {
-            connection.queue(CONTINUE, None, self.now.ms);
+            connection.queue(CONTINUE.to_vec(), None, self.now.ms);
         }
         connection.waiting = Waiting::Body(publisher);
     }
@@ -457,7 +457,7 @@ impl ShardLoop {
         response.encode(&http1, &mut bytes);
         let body_bytes = if connection.head_only { 0 } else { response.body().map_or(0, <[u8]>::len) };
         self.tell_answer(&connection.caller, connection.began_ms(self.now.ms), response, body_bytes, reason);
-        connection.queue(&bytes, Some(goes_on), self.now.ms);
+        connection.queue(bytes, Some(goes_on), self.now.ms);
         connection.waiting = Waiting::Client;
     }
 

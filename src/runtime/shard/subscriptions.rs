@@ -3,16 +3,20 @@
 //! A list is asked of every shard once this one has taken from the ring what was on it when the request came; the id of the newest update
 //! then is the list's. So a client that was answered a publication finds it, or a later one, in the next list that it asks for.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::ShardLoop;
 use crate::hub::gate::{Answer, Listing};
 use crate::hub::sequencer::{Publication, Ticket};
-use crate::limits::{LISTING_SLICE, LISTINGS_MAX, SUBSCRIPTION_EVENTS_PAUSE_MS};
+use crate::hub::subscriptions::Newest;
+use crate::limits::{
+    LISTING_BYTES_MAX, LISTING_SLICE, LISTINGS_HELD_BYTES_MAX, LISTINGS_MAX, SUBSCRIPTION_EVENTS_PAUSE_MS,
+};
 use crate::protocol::subscription::{Wanted, join_members};
 use crate::runtime::post::Letter;
 
@@ -26,14 +30,23 @@ pub(super) struct Desk {
     listings: Vec<UnderWay>,
     /// Lists that shards asked this one for, oldest first.
     asked: VecDeque<Asked>,
-    /// A reference for each answer that its client has not taken.
-    leases: Rc<()>,
+    /// Bytes of answers that clients have not taken.
+    held: Rc<Cell<usize>>,
     /// The sequencer had no room, or its history refused: no event is handed over before this moment.
     paused_until_ms: u64,
 }
 
-/// One is held for as long as an answer waits for its client: a list may be long.
-pub(super) type Lease = Rc<()>;
+/// Counts a list for as long as its client has not taken it.
+pub(in crate::runtime) struct Lease {
+    held: Rc<Cell<usize>>,
+    bytes: usize,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.held.set(self.held.get() - self.bytes);
+    }
+}
 
 struct UnderWay {
     connection: u32,
@@ -45,8 +58,16 @@ struct UnderWay {
 enum Stage {
     /// So many entries of the ring are to be taken first.
     Behind(u64),
+    Gathering(Gathering),
+}
+
+struct Gathering {
     /// So many shards have not answered.
-    Gathering { left: usize, newest: Option<String>, members: Vec<u8> },
+    left: usize,
+    newest: Newest,
+    /// Every shard had told of everything.
+    is_told: bool,
+    members: Vec<u8>,
 }
 
 struct Asked {
@@ -54,15 +75,15 @@ struct Asked {
     serial: u32,
     wanted: Arc<Wanted>,
     from: usize,
+    is_told: bool,
     members: Vec<u8>,
 }
 
 impl ShardLoop {
     /// Begins to list; the answer, when that cannot be.
     pub(super) fn list(&mut self, connection: u32, serial: u32, listing: Listing) -> Result<(), Answer> {
-        let leases = Rc::strong_count(&self.desk.leases) - 1;
-        if self.desk.listings.len() + leases >= LISTINGS_MAX {
-            return Err(self.parts.gate.too_many_listings(&listing));
+        if self.desk.listings.len() >= LISTINGS_MAX {
+            return Err(self.parts.gate.unlisted(&listing, "too many lists of subscriptions are under way"));
         }
         let stage = Stage::Behind(self.parts.ring.lag());
         self.desk.listings.push(UnderWay { connection, serial, listing, stage });
@@ -85,69 +106,84 @@ impl ShardLoop {
             busy = true;
             match letter {
                 Letter::Ask { by, serial, wanted } => {
-                    self.desk.asked.push_back(Asked { by, serial, wanted, from: 0, members: Vec::new() });
+                    let asked = Asked { by, serial, wanted, from: 0, is_told: true, members: Vec::new() };
+                    self.desk.asked.push_back(asked);
                 }
-                Letter::Told { serial, members } => self.told(serial, &members),
+                Letter::Told { serial, is_told, members } => self.told(serial, is_told, &members),
             }
         }
         busy | self.answer_shard()
     }
 
     fn ask_shards(&mut self) -> bool {
+        let Some(all) = self.parts.shard.subscriptions() else { return false };
+        let newest = all.newest();
         let mut any = false;
-        while let Some(place) =
-            self.desk.listings.iter().position(|under_way| matches!(under_way.stage, Stage::Behind(0)))
-        {
-            any = true;
-            let newest = self.parts.shard.subscriptions().and_then(|all| all.newest_id().map(str::to_owned));
-            let under_way = &mut self.desk.listings[place];
-            if let Some(answer) = self.parts.gate.unchanged(&under_way.listing, newest.as_deref()) {
-                self.end_listing(place, &answer);
+        for UnderWay { serial, listing, stage, .. } in &mut self.desk.listings {
+            if !matches!(stage, Stage::Behind(0)) {
                 continue;
             }
-            let (by, serial) = (self.parts.number, under_way.serial);
-            let wanted = &under_way.listing.wanted;
+            any = true;
             let ask = |to: &usize| {
-                self.parts.post.send(*to, Letter::Ask { by, serial, wanted: Arc::clone(wanted) })
+                let wanted = Arc::clone(&listing.wanted);
+                self.parts.post.send(*to, Letter::Ask { by: self.parts.number, serial: *serial, wanted })
             };
             // A shard that has stopped has no subscription.
             let left = (0..self.parts.post.shards()).filter(ask).count();
-            under_way.stage = Stage::Gathering { left, newest, members: Vec::new() };
+            let newest = newest.clone();
+            *stage = Stage::Gathering(Gathering { left, newest, is_told: true, members: Vec::new() });
         }
         any
     }
 
     /// A shard has answered.
-    fn told(&mut self, serial: u32, others: &[u8]) {
+    fn told(&mut self, serial: u32, is_told: bool, others: &[u8]) {
         let Some(place) = self.desk.listings.iter().position(|it| it.serial == serial) else { return };
-        let UnderWay { stage, listing, .. } = &mut self.desk.listings[place];
-        let Stage::Gathering { left, newest, members } = stage else { return };
-        join_members(members, others);
-        *left -= 1;
-        if *left == 0 {
-            let answer = self.parts.gate.listed(listing, newest.as_deref(), members);
-            self.end_listing(place, &answer);
+        let UnderWay { stage: Stage::Gathering(gathering), .. } = &mut self.desk.listings[place] else {
+            return;
+        };
+        gathering.is_told &= is_told;
+        gathering.left -= 1;
+        if gathering.members.len() + others.len() <= LISTING_BYTES_MAX {
+            join_members(&mut gathering.members, others);
+        } else {
+            return self.give_up(place, "the list of subscriptions is too long");
         }
+        if gathering.left > 0 {
+            return;
+        }
+        let bytes = gathering.members.len();
+        if self.desk.held.get() + bytes > LISTINGS_HELD_BYTES_MAX {
+            return self
+                .give_up(place, "clients have not taken the lists of subscriptions that they asked for");
+        }
+        let UnderWay { connection, serial, listing, stage } = self.desk.listings.swap_remove(place);
+        let Stage::Gathering(Gathering { newest, is_told, members, .. }) = stage else { return };
+        let answer = self.parts.gate.listed(&listing, &newest, is_told, &members);
+        drop(members);
+        self.desk.held.set(self.desk.held.get() + bytes);
+        let lease = Lease { held: Rc::clone(&self.desk.held), bytes };
+        self.take_turn(|this| this.listed(connection, serial, &answer, Some(lease)));
     }
 
-    fn end_listing(&mut self, place: usize, answer: &Answer) {
-        let UnderWay { connection, serial, .. } = self.desk.listings.swap_remove(place);
-        let lease = Rc::clone(&self.desk.leases);
-        self.take_turn(|this| this.listed(connection, serial, answer, lease));
+    fn give_up(&mut self, place: usize, reason: &str) {
+        let UnderWay { connection, serial, listing, .. } = self.desk.listings.swap_remove(place);
+        let answer = self.parts.gate.unlisted(&listing, reason);
+        self.take_turn(|this| this.listed(connection, serial, &answer, None));
     }
 
     /// Lists a slice for the shard that asked first; answers whether any has.
     fn answer_shard(&mut self) -> bool {
         let Some(asked) = self.desk.asked.front_mut() else { return false };
-        let next = self
-            .parts
-            .shard
-            .subscriptions()
-            .and_then(|all| all.list(asked.from, &asked.wanted, LISTING_SLICE, &mut asked.members));
-        if let Some(next) = next {
+        let next = self.parts.shard.subscriptions().and_then(|all| {
+            asked.is_told &= all.is_quiet();
+            all.list(asked.from, &asked.wanted, LISTING_SLICE, &mut asked.members)
+        });
+        // Beyond the bound the list is given up anyway.
+        if let Some(next) = next.filter(|_| asked.members.len() <= LISTING_BYTES_MAX) {
             asked.from = next;
-        } else if let Some(Asked { by, serial, members, .. }) = self.desk.asked.pop_front() {
-            self.parts.post.send(usize::from(by), Letter::Told { serial, members });
+        } else if let Some(Asked { by, serial, is_told, members, .. }) = self.desk.asked.pop_front() {
+            self.parts.post.send(usize::from(by), Letter::Told { serial, is_told, members });
         }
         true
     }
@@ -207,7 +243,13 @@ impl ShardLoop {
     pub(super) fn subscriptions_are_told(&mut self, is_late: bool) -> bool {
         let Some(all) = self.parts.shard.subscriptions() else { return true };
         if is_late {
-            all.abandon();
+            let untold = all.abandon();
+            if untold > 0 {
+                warn!(
+                    shard = self.parts.number,
+                    untold, "there was no time to tell that these subscriptions ended with the hub"
+                );
+            }
         }
         is_late || all.is_quiet()
     }
