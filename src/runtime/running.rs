@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::certificates::Certificates;
 use super::clock::{self, Clock};
 use super::inside::Inside;
-use super::keys::Fetcher;
+use super::keys::{Fetcher, KeySetSource};
 use super::listener::{self, Entrance};
 use super::metrics::{self, Exporter, Facts, Meters, ShardBoard};
 use super::post::Post;
@@ -186,9 +186,9 @@ impl Hub {
         let boards: Vec<Arc<ShardBoard>> = (0..shards).map(|_| Arc::default()).collect();
         let (producer, consumers) = ring(RING_ENTRIES, shards);
         let bells = make_bells(shards)?;
-        let heartbeat_ms = settings.shard.heartbeat_ms;
         let (address, entrances) =
-            listener::open(settings.address, &bells, heartbeat_ms, host).map_err(RunError::Listen)?;
+            listener::open(settings.address, &bells, settings.shard.heartbeat_ms, host)
+                .map_err(RunError::Listen)?;
         let started = Instant::now();
         let newest = end_of(&mut *history, settings.shard.tail)?;
         let reader = history.reader();
@@ -229,12 +229,7 @@ impl Hub {
             let make = move || parts.grow(gate, shard, &newest);
             executors.push(start_shard(number, settings.cpus[number], make, reports)?);
         }
-        for (number, source) in settings.key_sets.iter().enumerate() {
-            let fetcher = Fetcher::new(source.clone());
-            let ended = Arc::clone(&ending.ended);
-            start_thread(&format!("keys-{number}"), reports, move || fetcher.run(&ended))?;
-            ending.keys.push(Arc::clone(&source.keys));
-        }
+        ending.fetch(&settings.key_sets, reports)?;
         drop(queue);
         start_thread("sequencer", reports, move || sequencer.run())?;
         // Each shard has its librarian; the sequencer is alone. Who fetches key sets ends later.
@@ -331,6 +326,16 @@ impl Ending {
     ) -> Result<(), RunError> {
         let ended = Arc::clone(&self.ended);
         self.helpers.push(start_thread(name, reports, move || run(ended))?);
+        Ok(())
+    }
+
+    /// Fetches key sets from now on, each in a thread of its own.
+    fn fetch(&mut self, sources: &[KeySetSource], reports: &Sender<Happened>) -> Result<(), RunError> {
+        for (number, source) in sources.iter().enumerate() {
+            let (fetcher, ended) = (Fetcher::new(source.clone()), Arc::clone(&self.ended));
+            start_thread(&format!("keys-{number}"), reports, move || fetcher.run(&ended))?;
+            self.keys.push(Arc::clone(&source.keys));
+        }
         Ok(())
     }
 
