@@ -6,10 +6,10 @@ const shop = "https://shop.example/products";
 let left = 3;
 
 // A page that shows all products: one selector for all of them.
-const page = await subscribe({ topics: [`${shop}/{id}/availability`] }, ({ data }) => {
+await subscribe({ topics: [`${shop}/{id}/availability`] }, ({ data, target }) => {
   const { product, left } = JSON.parse(data);
   console.log(`${product}: ${left ? `${left} left` : "sold out"}`);
-  if (!left) page.close();
+  if (!left) target.close();
 });
 
 // The shop: after each sale.

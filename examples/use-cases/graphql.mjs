@@ -32,7 +32,9 @@ async function accept(query) {
 
 // The client.
 const { topic, ...answer } = await accept(`subscription { reviewAdded(book: "Ulysses") { stars text } }`);
-const source = await subscribe({ topics: [topic], types: ["next", "complete"], ...answer }, ({ type, data }) => {
-  if (type === "complete") source.close();
-  else console.log(data);
+await subscribe({ topics: [topic], types: ["next", "complete"], ...answer }, ({ type, data, target }) => {
+  if (type !== "complete") return console.log(data);
+  target.close();
+  // Node 18 would keep the closed connection open.
+  process.exit();
 });

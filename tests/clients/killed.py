@@ -38,8 +38,8 @@ def await_until(what, holds):
 
 
 class Hub:
-    def __init__(self, binary, folder):
-        self.binary, self.folder, self.process = binary, folder, None
+    def __init__(self, binary, folder, **settings):
+        self.binary, self.folder, self.settings, self.process = binary, folder, settings, None
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -50,7 +50,7 @@ class Hub:
 
     def start(self):
         settings = {"DEMO": "1", "SUBSCRIPTIONS": "1", "DB_PATH": f"{self.folder}/updates.db", "LOG_LEVEL": "warn",
-                    "ADDR": f"127.0.0.1:{self.port}", "ALLOW_ANONYMOUS": "0"}
+                    "ADDR": f"127.0.0.1:{self.port}", "ALLOW_ANONYMOUS": "0", **self.settings}
         with open(f"{self.folder}/hub.log", "ab") as log:
             self.process = subprocess.Popen([self.binary], env=settings, stderr=log)
         await_until("the hub starts", self.is_ready)
@@ -228,4 +228,5 @@ def main():
         print(f"{len(hub.published)} updates and two kills{' behind a gateway' if gateway else ''}: {', '.join(right)}")
 
 
-main()
+if __name__ == "__main__":
+    main()
