@@ -44,8 +44,10 @@ fn bearer(targets: &Value) -> String {
 fn an_update_reaches_the_subscribers_of_each_of_its_topics_once() {
     let hub = hub();
     let mut canonical = subscribe(&hub, "topic=https://example.com/foo", "");
-    let mut alternate = subscribe(&hub, "topic=https://example.com/bar/%7Bid%7D&topic=https://example.com/foo", "");
-    let body = "topic=https://example.com/foo&topic=https://example.com/bar/1&data=the%0Acontent&type=t&retry=9";
+    let mut alternate =
+        subscribe(&hub, "topic=https://example.com/bar/%7Bid%7D&topic=https://example.com/foo", "");
+    let body =
+        "topic=https://example.com/foo&topic=https://example.com/bar/1&data=the%0Acontent&type=t&retry=9";
     let answer = publish(&hub, body, &json!([]));
     assert_eq!(answer.status, 200, "{answer:?}");
     let last = publish(&hub, "topic=https://example.com/foo&data=2&id=last", &json!([]));
@@ -87,7 +89,8 @@ fn a_publisher_may_address_the_targets_of_its_token() {
     let nobody = hub.request(&post(&form("none", &[]), None));
     assert_eq!(nobody.status, 401);
     // Exactly what was answered with 200 is there.
-    let mut everything = subscribe(&hub, &format!("topic={BOOK}&Last-Event-ID=earliest"), &bearer(&json!(["*"])));
+    let mut everything =
+        subscribe(&hub, &format!("topic={BOOK}&Last-Event-ID=earliest"), &bearer(&json!(["*"])));
     assert_eq!(everything.ids(7), ["i0", "i1", "i2", "i3", "i4", "i5", "i8"]);
 }
 
