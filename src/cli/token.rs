@@ -30,6 +30,9 @@ pub(crate) struct Arguments {
     /// Key to sign with: a secret, or a private key in PEM form. The demo key with DEMO=1
     #[arg(long, env = "JWT_KEY", value_name = "KEY", hide_env_values = true)]
     key: Option<String>,
+    /// File with that key, as the hub has it
+    #[arg(long, env = "JWT_KEY_FILE", value_name = "PATH")]
+    key_file: Option<String>,
     /// Algorithm to sign with
     #[arg(long, env = "JWT_ALGORITHM", value_name = "NAME", default_value = "HS256")]
     algorithm: Algorithm,
@@ -51,10 +54,20 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 fn make(arguments: &Arguments) -> Result<String, String> {
     let demo = std::env::var("DEMO").is_ok_and(|value| value == "1" || value == "true");
-    let key = match arguments.key.as_deref().filter(|key| !key.is_empty()) {
-        Some(key) => key,
-        None if demo => DEMO_KEY,
-        None => return Err("expected a key: --key, JWT_KEY, or DEMO=1 for the demo key".to_owned()),
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let key = match (given(&arguments.key), given(&arguments.key_file)) {
+        (Some(key), _) => key,
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(&path)
+                .map_err(|error| format!("the key in {path} cannot be read: {error}"))?;
+            text.trim_end_matches(['\r', '\n']).to_owned()
+        }
+        (None, None) if demo => DEMO_KEY.to_owned(),
+        (None, None) => {
+            let expected =
+                "expected a key: --key, --key-file, JWT_KEY, JWT_KEY_FILE, or DEMO=1 for the demo key";
+            return Err(expected.to_owned());
+        }
     };
     let mut claim = Map::new();
     for (name, list) in [("publish", &arguments.publish), ("subscribe", &arguments.subscribe)] {

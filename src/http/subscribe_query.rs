@@ -6,7 +6,9 @@ use std::fmt;
 use crate::http::request::Request;
 use crate::limits::SELECTOR_BYTES_MAX;
 use crate::protocol::form::{self, FormError};
-use crate::protocol::names::{PARAM_LAST_EVENT_ID, PARAM_LAST_EVENT_ID_2019, PARAM_TOPIC};
+use crate::protocol::names::{
+    PARAM_LAST_EVENT_ID, PARAM_LAST_EVENT_ID_2019, PARAM_LAST_EVENT_ID_OTHERS, PARAM_TOPIC,
+};
 
 /// The query and the `Last-Event-ID` header of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,14 +34,14 @@ pub enum SubscribeQueryError {
 
 impl<'a> SubscribeQuery<'a> {
     /// Reads the request of a subscription with at most `selectors_max` selectors (`MAX_SELECTORS`). The header
-    /// `Last-Event-ID` goes before the parameter `lastEventID`, and that before its 2019 name; the first that is not
-    /// empty wins, also among repetitions of one.
+    /// `Last-Event-ID` goes before the parameter `lastEventID`, that before its 2019 name, and that before other spellings; the first
+    /// that is not empty wins, also among repetitions of one.
     ///
     /// # Errors
     /// [`SubscribeQueryError`], a 400.
     pub fn parse(request: &Request<'a>, selectors_max: usize) -> Result<Self, SubscribeQueryError> {
         let mut topics = Vec::new();
-        let (mut by_parameter, mut by_parameter_2019) = (None, None);
+        let (mut by_parameter, mut by_parameter_2019, mut by_others) = (None, None, None);
         for field in form::fields(request.query.unwrap_or_default().as_bytes()) {
             let (name, value) = field.map_err(SubscribeQueryError::Form)?;
             match name.as_ref() {
@@ -52,6 +54,7 @@ impl<'a> SubscribeQuery<'a> {
                 PARAM_TOPIC => topics.push(value),
                 PARAM_LAST_EVENT_ID => keep_first(&mut by_parameter, value),
                 PARAM_LAST_EVENT_ID_2019 => keep_first(&mut by_parameter_2019, value),
+                name if PARAM_LAST_EVENT_ID_OTHERS.contains(&name) => keep_first(&mut by_others, value),
                 _ => {}
             }
         }
@@ -59,7 +62,8 @@ impl<'a> SubscribeQuery<'a> {
             return Err(SubscribeQueryError::MissingTopic);
         }
         let by_header = request.last_event_id.filter(|id| !id.is_empty()).map(Cow::Borrowed);
-        Ok(Self { topics, last_event_id: by_header.or(by_parameter).or(by_parameter_2019) })
+        let last_event_id = by_header.or(by_parameter).or(by_parameter_2019).or(by_others);
+        Ok(Self { topics, last_event_id })
     }
 }
 
@@ -140,6 +144,8 @@ mod tests {
             ("topic=a&lasteventid=x", None, None),
             ("topic=a", Some(""), None),
             ("topic=a&lastEventID=a%20b", None, Some("a b")),
+            ("topic=a&lastEventId=a", None, Some("a")),
+            ("topic=a&last_event_id=a&Last-Event-ID=old", None, Some("old")),
         ] {
             let parsed = parse(Some(query), header).expect("a query");
             assert_eq!(parsed.last_event_id.as_deref(), expected, "{query} {header:?}");

@@ -26,6 +26,9 @@ pub const PARAM_TOPIC: &str = "topic";
 pub const PARAM_LAST_EVENT_ID: &str = "lastEventID";
 /// State reconciliation in the query, as the 2019 protocol spelled it.
 pub const PARAM_LAST_EVENT_ID_2019: &str = "Last-Event-ID";
+/// State reconciliation in the query, as some libraries and the newest drafts spell it. To ignore it would be to lose updates without
+/// a word.
+pub const PARAM_LAST_EVENT_ID_OTHERS: [&str; 2] = ["lastEventId", "last_event_id"];
 /// The token in the query (draft-07).
 pub const PARAM_AUTHORIZATION: &str = "authorization";
 /// Publication: the content.

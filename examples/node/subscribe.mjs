@@ -1,0 +1,19 @@
+// Subscribes to the topics of its command line, and prints each update, until one of type `end` comes.
+// HUB=http://localhost:3000/.well-known/mercure TOKEN=… node subscribe.mjs 'https://example.com/books/{id}'
+import { EventSource } from "eventsource";
+
+const url = new URL(process.env.HUB);
+for (const topic of process.argv.slice(2)) url.searchParams.append("topic", topic);
+
+// It reconnects by itself, with its last event id. A browser's own EventSource sends a cookie in place of this header.
+const headers = { Authorization: `Bearer ${process.env.TOKEN}` };
+const source = new EventSource(url, {
+  fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, ...headers } }),
+});
+// An update without a type is a `message`; each other type needs a listener.
+for (const name of ["message", "kind", "end"]) {
+  source.addEventListener(name, ({ lastEventId, type, data }) => {
+    console.log(JSON.stringify({ id: lastEventId, type, data }));
+    if (type === "end") source.close();
+  });
+}

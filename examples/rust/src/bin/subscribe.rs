@@ -1,0 +1,38 @@
+//! Subscribes to the topics of its command line, and prints each update, until one of type `end` comes.
+//!
+//! `HUB=http://localhost:3000/.well-known/mercure TOKEN=… cargo run --bin subscribe 'https://example.com/books/{id}'`
+
+use std::error::Error;
+use std::time::Duration;
+
+use eventsource_client::{Client as _, ClientBuilder, ReconnectOptions, SSE};
+use futures::TryStreamExt as _;
+use serde_json::json;
+use url::Url;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut url = Url::parse(&std::env::var("HUB")?)?;
+    url.query_pairs_mut().extend_pairs(std::env::args().skip(1).map(|topic| ("topic", topic)));
+    // It reconnects by itself, with its last event id.
+    let reconnection = ReconnectOptions::reconnect(true).delay(Duration::from_secs(1)).build();
+    let client = ClientBuilder::for_url(url.as_str())?
+        .header("Authorization", &format!("Bearer {}", std::env::var("TOKEN")?))?
+        .reconnect(reconnection)
+        .build_http();
+    let mut events = client.stream();
+    loop {
+        match events.try_next().await {
+            Ok(Some(SSE::Event(event))) => {
+                println!("{}", json!({ "id": event.id, "type": event.event_type, "data": event.data }));
+                if event.event_type == "end" {
+                    return Ok(());
+                }
+            }
+            Ok(Some(SSE::Connected(_) | SSE::Comment(_))) => {}
+            Ok(None) => return Err("the stream is over".into()),
+            // Told, and tried again when it is asked for the next event.
+            Err(error) => eprintln!("{error}"),
+        }
+    }
+}
