@@ -85,8 +85,7 @@ impl Builder {
         let options = self.options().map_err(StartError::Settings)?;
         let cpus = host::own_cpus()
             .map_err(|error| StartError::Run(RunError::Start("petasos".to_owned(), error.to_string())))?;
-        let read_file = |path: &str| std::fs::read_to_string(path);
-        let surroundings = Surroundings { read_file: &read_file, cpus: &cpus, environment: &[] };
+        let surroundings = Surroundings { read_file: &host::read_key_file, cpus: &cpus, environment: &[] };
         let config = Config::read(&options, &surroundings)
             .map_err(|mistakes| StartError::Settings(mistakes.iter().map(ToString::to_string).collect()))?;
         let history = config.open_history().map_err(StartError::History)?;

@@ -169,8 +169,9 @@ pub const SUBSCRIPTION_EVENTS_UNDER_WAY_MAX: usize = 256;
 pub const SUBSCRIPTION_EVENTS_BYTES_MAX: usize = 4 << 20;
 /// How long a shard leaves the sequencer alone that had no room for an event, or whose history refused it, in milliseconds.
 pub const SUBSCRIPTION_EVENTS_PAUSE_MS: u64 = 250;
-/// How long a stop waits at least for the events of subscriptions that end with it, in milliseconds; else `DRAIN_TIMEOUT`.
-pub const SUBSCRIPTION_EVENTS_AT_STOP_MS: u64 = 2_000;
+/// How long a stop waits at least for bodies that are coming in and for the events of subscriptions that end with it, in
+/// milliseconds; else `DRAIN_TIMEOUT`.
+pub const UNFINISHED_AT_STOP_MS: u64 = 2_000;
 /// Lists of active subscriptions that one shard is asked for at once (503 beyond).
 pub const LISTINGS_MAX: usize = 16;
 /// Bytes of one list (503 beyond). Some copies of it are made on its way.
@@ -217,6 +218,11 @@ pub const REFUSALS_MAX: usize = 32;
 pub const RESERVED_FDS: u64 = 64 + REFUSALS_MAX as u64;
 /// Connections that wait for a shard which did not accept them itself.
 pub const DEALT_MAX: usize = 1_024;
+/// How long after the first signal that ends the hub another one is the same stop, told twice (to a process and to its group), in
+/// milliseconds.
+pub const SIGNAL_ECHO_MS: u64 = 200;
+/// How long the hub is given to end by itself when a second signal asks for it, in milliseconds.
+pub const SIGNAL_PATIENCE_MS: u64 = 1_000;
 /// A file with a key.
 pub const KEY_FILE_BYTES_MAX: u64 = 1 << 20;
 /// How long a hub that stops still takes publications, when somebody else holds its socket, in milliseconds: each publisher on an
@@ -226,7 +232,7 @@ pub const HANDOVER_MS: u64 = 1_000;
 pub const QUOTA_MAPS: usize = 16;
 /// The shortest time after which a peer that acknowledges nothing is given up, in milliseconds, whatever `HEARTBEAT_INTERVAL`
 /// is: mobile networks lose contact for seconds.
-pub const PEER_TIMEOUT_MS_MIN: u64 = 5_000;
+pub const PEER_TIMEOUT_MS_MIN: u64 = 4_500;
 /// The longest such time, in milliseconds; without heartbeats it is this.
 pub const PEER_TIMEOUT_MS_MAX: u64 = 120_000;
 /// How long a connection may idle between two requests, in milliseconds.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use common::{DEADLINE, Hub, get, post, publisher, token};
+use petasos::limits::SIGNAL_ECHO_MS;
 use petasos::protocol::token::{Algorithm, sign};
 use rustix::process::Signal;
 use serde_json::json;
@@ -22,12 +23,49 @@ fn a_second_signal_ends_the_hub_at_once_with_status_1() {
         let _streams: Vec<_> = (0..4).map(|_| hub.subscribe("topic=a")).collect();
         hub.signal(Signal::TERM);
         hub.wait_for_log("ending streams");
+        // Sooner, it would be the first one once more.
+        std::thread::sleep(Duration::from_millis(SIGNAL_ECHO_MS));
         hub.signal(signal);
         let told = Instant::now();
         assert_eq!(hub.wait().code(), Some(1));
         assert!(told.elapsed() < DEADLINE / 2, "it takes {:?}", told.elapsed());
         assert!(hub.logged().iter().any(|line| line.contains("stopped at once by a second signal")));
     }
+}
+
+/// `timeout`, supervisors and init systems tell a process and its group: that is one stop, in order.
+#[test]
+fn a_signal_that_comes_twice_at_once_is_one() {
+    let mut hub = Hub::start(&[("DRAIN_TIMEOUT", "300ms")]);
+    let mut stream = hub.subscribe("topic=a");
+    let id = hub.publish("topic=a");
+    for signal in [Signal::TERM, Signal::TERM, Signal::INT] {
+        hub.signal(signal);
+    }
+    assert_eq!(stream.ids(1), [id]);
+    assert_eq!(stream.next(), None);
+    assert_eq!(hub.wait().code(), Some(0));
+}
+
+#[test]
+fn a_publication_whose_body_is_on_its_way_is_finished() {
+    let mut hub = Hub::start(&[("DRAIN_TIMEOUT", "5s")]);
+    let mut stream = hub.subscribe("topic=a");
+    let request = post(&format!("topic=a&id=slow&data={}", "x".repeat(100_000)), Some(&publisher()));
+    let (beginning, end) = request.split_at(request.len() - 4);
+    let mut client = hub.connect();
+    client.send(beginning);
+    // It was read: what comes behind it on another connection is answered.
+    hub.publish("topic=b");
+    hub.signal(Signal::TERM);
+    hub.wait_for_log("stopping");
+    assert_eq!(hub.request(&post("topic=a", Some(&publisher()))).status, 503, "nothing new begins");
+    client.send(end);
+    let answer = client.answer();
+    assert_eq!((answer.status, &*answer.body), (200, "slow"));
+    assert_eq!(stream.ids(1), ["slow"]);
+    assert_eq!(stream.next(), None);
+    assert_eq!(hub.wait().code(), Some(0));
 }
 
 /// Who balances load looks at new connections; who publishes is told to come back; and a browser whose `EventSource` is answered

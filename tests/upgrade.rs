@@ -72,10 +72,17 @@ fn a_socket_that_is_handed_over_is_served_by_every_shard() {
 
 #[test]
 fn several_sockets_are_served() {
+    // As many as there are shards, and more.
+    for shards in ["2", "1"] {
+        all_sockets_are_served(shards);
+    }
+}
+
+fn all_sockets_are_served(shards: &str) {
     let (one, handed_one) = held();
     let (other, handed_other) = held();
     let mut command = launched(handed_one, Some(handed_other));
-    command.env("SHARDS", "2");
+    command.env("SHARDS", shards);
     let hub = Hub::run(command);
     let mut stream = hub.subscribe("topic=a");
     for listener in [&one, &other] {

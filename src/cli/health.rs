@@ -62,14 +62,24 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     match ask(&url, arguments, is_own) {
         Ok(()) => {
             let took_ms = began.elapsed().as_millis();
-            let said = writeln!(io::stdout().lock(), "{url} answers 200, after {took_ms} ms");
+            let said = writeln!(io::stdout().lock(), "{} answers 200, after {took_ms} ms", shown(&url));
             written(said.map(|()| ExitCode::SUCCESS))
         }
         Err(why) => {
-            complain(format_args!("{url} {why}"));
+            complain(format_args!("{} {why}", shown(&url)));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The URL as it may be printed: a user, a password and a query may be secrets.
+fn shown(url: &Url) -> String {
+    let mut shown = url.clone();
+    // A URL without a host, which has no user, was refused.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown.set_query(url.query().map(|_| "********"));
+    shown.into()
 }
 
 /// The address under which a hub that listens there can be asked on its own host.
@@ -129,8 +139,10 @@ fn ask(url: &Url, arguments: &Arguments, is_own: bool) -> Result<(), Unwell> {
         status => {
             // The status says enough where there is no text behind it.
             let text = answer.body_mut().with_config().limit(HEALTH_BODY_BYTES_MAX).read_to_string();
-            let first_line = text.unwrap_or_default().lines().next().unwrap_or_default().trim().to_owned();
-            Err(Unwell::Answer(status, first_line))
+            let text = text.unwrap_or_default();
+            let first_line = text.lines().next().unwrap_or_default().trim();
+            // It goes to a terminal.
+            Err(Unwell::Answer(status, first_line.chars().filter(|letter| !letter.is_control()).collect()))
         }
     }
 }

@@ -32,8 +32,8 @@ pub(super) fn with_surroundings<T>(
     let environment: Vec<_> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let read_file = |path: &str| std::fs::read_to_string(path);
-    let surroundings = Surroundings { read_file: &read_file, cpus: &cpus, environment: &environment };
+    let surroundings =
+        Surroundings { read_file: &host::read_key_file, cpus: &cpus, environment: &environment };
     read(options, &surroundings).map_err(|mistakes| {
         complain(format_args!("{} in the settings:", count(mistakes.len(), "mistake")));
         mistakes.iter().for_each(|mistake| complain(format_args!("  {mistake}")));
@@ -50,32 +50,29 @@ fn serve(config: &Config) -> ExitCode {
     let authorization = config.settings.gate.authorization;
     let retention = config.retention;
     let warnings = &config.warnings;
-    let history = match config.open_history() {
-        Ok(history) => history,
-        Err(cause) => {
-            error!("{cause}");
-            return ExitCode::FAILURE;
-        }
-    };
     let place =
         config.history_file.as_ref().map_or_else(|| ":memory:".into(), |path| path.display().to_string());
-    let result = runtime::run(&config.settings, history, |address| {
-        info!(
-            version = env!("CARGO_PKG_VERSION"),
-            %address,
-            tls = if config.settings.tls.is_some() { "yes" } else { "no" },
-            shards,
-            cpus,
-            ?authorization,
-            history = place,
-            history_sync = ?config.history_sync,
-            history_size = retention.updates_max,
-            history_max_bytes = retention.bytes_max,
-            history_max_age_s = retention.age_max_ms / 1_000,
-            "petasos serves"
-        );
-        warnings.iter().for_each(|warning| warn!("{warning}"));
-    });
+    let result = runtime::run(
+        &config.settings,
+        || config.open_history(),
+        |address| {
+            info!(
+                version = env!("CARGO_PKG_VERSION"),
+                %address,
+                tls = if config.settings.tls.is_some() { "yes" } else { "no" },
+                shards,
+                cpus,
+                ?authorization,
+                history = place,
+                history_sync = ?config.history_sync,
+                history_size = retention.updates_max,
+                history_max_bytes = retention.bytes_max,
+                history_max_age_s = retention.age_max_ms / 1_000,
+                "petasos serves"
+            );
+            warnings.iter().for_each(|warning| warn!("{warning}"));
+        },
+    );
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => {

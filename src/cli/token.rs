@@ -8,6 +8,7 @@ use clap::Args;
 use petasos::config::DEMO_KEY;
 use petasos::protocol::names::CLAIM;
 use petasos::protocol::token::{Algorithm, sign};
+use petasos::runtime::host;
 use serde_json::{Map, Value, json};
 
 use super::{USAGE, complain, written};
@@ -58,7 +59,7 @@ fn make(arguments: &Arguments) -> Result<String, String> {
     let key = match (given(&arguments.key), given(&arguments.key_file)) {
         (Some(key), _) => key,
         (None, Some(path)) => {
-            let text = std::fs::read_to_string(&path)
+            let text = host::read_key_file(&path)
                 .map_err(|error| format!("the key in {path} cannot be read: {error}"))?;
             text.trim_end_matches(['\r', '\n']).to_owned()
         }

@@ -88,7 +88,7 @@ impl Config {
             ("KEY_FILE", files.map(|files| path(&files.key))),
             ("ACME_HOSTS", acme.map(|acme| acme.hosts.join(","))),
             ("ACME_CERT_DIR", acme.map(|acme| path(&acme.folder))),
-            ("ACME_DIRECTORY_URL", acme.map(|acme| acme.directory_url.clone())),
+            ("ACME_DIRECTORY_URL", acme.and_then(|acme| address(&Some(acme.directory_url.clone())))),
             ("ACME_EMAIL", acme.and_then(|acme| acme.email.clone())),
             ("ACME_CA_FILE", acme.and_then(|acme| acme.ca_file.as_deref()).map(path)),
             ("ACME_HTTP_ADDR", acme.map(plain)),
@@ -110,6 +110,9 @@ impl Config {
             Authorization::Selectors => "selectors",
             Authorization::Targets => "targets",
         };
+        // That of both roles, or the demo's, when there is none of its own.
+        let in_force =
+            |source: &KeySource| (!matches!(source, KeySource::Fetched(_))).then(|| MASK.to_owned());
         // With a key set, each key has an algorithm of its own, unless one is asked for.
         let algorithm = |source: &KeySource| match source {
             KeySource::Fixed(key) => Some(format!("{:?}", key.algorithm())),
@@ -129,11 +132,11 @@ impl Config {
             ("JWT_KEY_FILE", text(&o.jwt_key_file)),
             ("JWKS_URL", address(&o.jwks_url)),
             ("JWT_ALGORITHM", common),
-            ("PUBLISHER_JWT_KEY", secret(&o.publisher_jwt_key, &o.publisher_jwt_key_file)),
+            ("PUBLISHER_JWT_KEY", in_force(&gate.publisher_key)),
             ("PUBLISHER_JWT_KEY_FILE", text(&o.publisher_jwt_key_file)),
             ("PUBLISHER_JWKS_URL", address(&o.publisher_jwks_url)),
             ("PUBLISHER_JWT_ALGORITHM", algorithm(&gate.publisher_key)),
-            ("SUBSCRIBER_JWT_KEY", secret(&o.subscriber_jwt_key, &o.subscriber_jwt_key_file)),
+            ("SUBSCRIBER_JWT_KEY", in_force(&gate.subscriber_key)),
             ("SUBSCRIBER_JWT_KEY_FILE", text(&o.subscriber_jwt_key_file)),
             ("SUBSCRIBER_JWKS_URL", address(&o.subscriber_jwks_url)),
             ("SUBSCRIBER_JWT_ALGORITHM", algorithm(&gate.subscriber_key)),

@@ -167,7 +167,7 @@ impl Reader<'_> {
         let Some(url) = url.filter(|url| url.host().is_some() && url.fragment().is_none()) else {
             let expected = "an address such as https://issuer.example/.well-known/jwks.json";
             // What cannot be read may hold a password.
-            let value = (!text.contains('@')).then(|| text.to_owned());
+            let value = (!text.contains(['@', '?'])).then(|| text.to_owned());
             self.mistake(name, value, expected.to_owned());
             return Given::Wrong;
         };

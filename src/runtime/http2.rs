@@ -263,6 +263,11 @@ impl Multiplexed {
         self.members.take()
     }
 
+    /// Whether bodies are coming in.
+    pub(super) fn awaits_bodies(&self) -> bool {
+        self.exchanges.values().any(|exchange| matches!(exchange.stage, Stage::Body { .. }))
+    }
+
     /// Whether the bodies that are partly here are as much as they may be together, when each may have so many bytes.
     pub(super) fn is_crowded(&self, body_bytes_max: u64) -> bool {
         let bytes: u64 = self.exchanges.values().map(|exchange| exchange.body_bytes() as u64).sum();

@@ -7,6 +7,7 @@
 
 #![expect(unsafe_code, reason = "what a service manager hands over is a number")]
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -62,7 +63,9 @@ pub(super) type Accepted = (OwnedFd, Option<SocketAddr>);
 /// Where the connections of one shard come from.
 pub(super) struct Entrance {
     /// Until the hub stops.
-    pub(super) socket: Option<OwnedFd>,
+    pub(super) sockets: Vec<OwnedFd>,
+    /// Which of them is asked first.
+    first: Cell<usize>,
     /// With a socket that is held.
     dealer: Option<Dealer>,
     peer_timeout_ms: u32,
@@ -95,7 +98,8 @@ pub(super) fn open(
     let Some(first) = held.first() else {
         let failed = |error| ListenError::Address(address, error);
         let (address, sockets) = bind_all(address, bells.len(), peer_timeout_ms).map_err(failed)?;
-        let entrance = |socket| Entrance { socket: Some(socket), dealer: None, peer_timeout_ms };
+        let entrance =
+            |socket| Entrance { sockets: vec![socket], first: Cell::new(0), dealer: None, peer_timeout_ms };
         return Ok((address, sockets.into_iter().map(entrance).collect()));
     };
     let address = getsockname(first).and_then(SocketAddr::try_from);
@@ -104,9 +108,12 @@ pub(super) fn open(
     let shards: Arc<[_]> = senders.into_iter().zip(bells.iter().cloned()).collect();
     let next = Arc::new(AtomicUsize::new(0));
     let entrance = |(own, inbox): (usize, Receiver<Accepted>)| {
-        let socket = held[own % held.len()].try_clone().map_err(ListenError::Handed)?;
+        // Each socket has a shard, and each shard a socket.
+        let numbers = (0..held.len().max(bells.len())).filter(|number| number % bells.len() == own);
+        let sockets: io::Result<_> = numbers.map(|number| held[number % held.len()].try_clone()).collect();
+        let sockets = sockets.map_err(ListenError::Handed)?;
         let dealer = Dealer { own, next: Arc::clone(&next), shards: Arc::clone(&shards), inbox };
-        Ok(Entrance { socket: Some(socket), dealer: Some(dealer), peer_timeout_ms })
+        Ok(Entrance { sockets, first: Cell::new(0), dealer: Some(dealer), peer_timeout_ms })
     };
     let entrances: Result<Vec<_>, _> = inboxes.into_iter().enumerate().map(entrance).collect();
     Ok((address, entrances?))
@@ -155,8 +162,14 @@ impl Entrance {
     /// # Errors
     /// As [`Self::accept`].
     pub(super) fn accept_here(&self) -> Result<Accepted, Errno> {
-        let Some(listener) = &self.socket else { return Err(Errno::AGAIN) };
-        let (socket, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        // In turn, so that one on which many wait leaves the others theirs.
+        let first = self.first.replace(self.first.get().wrapping_add(1));
+        let listeners =
+            (0..self.sockets.len()).map(|nth| &self.sockets[first.wrapping_add(nth) % self.sockets.len()]);
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let mut accepted = listeners.map(|listener| acceptfrom_with(listener, flags));
+        let accepted = accepted.find(|accepted| !matches!(accepted, Err(Errno::AGAIN)));
+        let (socket, peer) = accepted.unwrap_or(Err(Errno::AGAIN))?;
         if self.dealer.is_some() {
             // It may have come before this hub was there, and then it has inherited nothing. A connection that is gone
             // already takes no option, which its first read tells.
@@ -188,7 +201,8 @@ fn handed_over() -> Result<Vec<OwnedFd>, ListenError> {
 /// After which time without an acknowledgement a peer is given up: a heartbeat, so that one which has vanished is found out with
 /// the heartbeat after the next.
 fn peer_timeout_ms(heartbeat_ms: u64) -> u32 {
-    let timeout_ms = if heartbeat_ms == 0 { PEER_TIMEOUT_MS_MAX } else { heartbeat_ms };
+    // A little less: what tells of it takes its time, too.
+    let timeout_ms = if heartbeat_ms == 0 { PEER_TIMEOUT_MS_MAX } else { heartbeat_ms / 10 * 9 };
     timeout_ms.clamp(PEER_TIMEOUT_MS_MIN, PEER_TIMEOUT_MS_MAX) as u32
 }
 

@@ -49,6 +49,7 @@ pub use quota::PerClient;
 pub use reload::KeyFile;
 pub use tls::certificate::{CertificateError, Files};
 
+use crate::history::redb::OpenError;
 use crate::history::{History, HistoryError};
 use crate::hub::gate::GateSettings;
 use crate::hub::shard::ShardSettings;
@@ -98,6 +99,8 @@ pub enum RunError {
     Acme(AcmeError),
     /// There is nothing to listen on.
     Listen(ListenError),
+    /// The file of the history cannot be used.
+    Open(OpenError),
     /// The history cannot be used.
     History(HistoryError),
     /// A thread could not be started; its name.
@@ -115,6 +118,7 @@ impl fmt::Display for RunError {
             Self::Certificate(error) => error.fmt(f),
             Self::Acme(error) => error.fmt(f),
             Self::Listen(error) => error.fmt(f),
+            Self::Open(error) => error.fmt(f),
             Self::History(error) => write!(f, "the history cannot be used: {error}"),
             Self::Start(name, error) => write!(f, "cannot start the thread {name}: {error}"),
             Self::Ended(name) => write!(f, "the thread {name} ended unexpectedly; the hub stops"),
@@ -125,8 +129,8 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
-/// Runs a hub until SIGTERM or SIGINT, and then until its streams have ended. `started` is called with the address once
-/// connections are accepted.
+/// Runs a hub until SIGTERM or SIGINT, and then until its streams have ended. `open` opens the history, which may take long when it has
+/// to be repaired; `started` is called with the address once connections are accepted.
 ///
 /// The process is the hub's: SIGHUP reads keys and certificates again, a service manager hands it sockets (`LISTEN_FDS`) and hears of
 /// it (`NOTIFY_SOCKET`). A program that has a hub in it takes [`Embedded`].
@@ -135,10 +139,11 @@ impl std::error::Error for RunError {}
 /// [`RunError`]: the hub did not start, or one of its threads failed.
 pub fn run(
     settings: &Settings,
-    history: Box<dyn History>,
+    open: impl FnOnce() -> Result<Box<dyn History>, OpenError>,
     started: impl FnOnce(SocketAddr),
 ) -> Result<(), RunError> {
     let control = running::Control::new();
     control.watch_signals()?;
+    let history = open().map_err(RunError::Open)?;
     running::run(settings, history, &control, running::Host::Service, |begun| started(begun.address))
 }

@@ -10,9 +10,9 @@ use std::time::Instant;
 use tracing::{info, warn};
 
 use super::certificates::Certificates;
+use super::host;
 use super::keys::KeySetSource;
 use crate::hub::keys::SharedKey;
-use crate::limits::KEY_FILE_BYTES_MAX;
 use crate::protocol::token::VerificationKey;
 
 /// A key that is in a file.
@@ -77,12 +77,8 @@ impl KeyFile {
     }
 
     fn read(&self) -> Result<VerificationKey, String> {
-        let cannot = |error: std::io::Error| format!("the file cannot be read: {error}");
-        let length = std::fs::metadata(&self.path).map_err(cannot)?.len();
-        if length > KEY_FILE_BYTES_MAX {
-            return Err(format!("the file is longer than {KEY_FILE_BYTES_MAX} bytes"));
-        }
-        let text = std::fs::read_to_string(&self.path).map_err(cannot)?;
+        let path = self.path.to_str().ok_or("its name is not UTF-8")?;
+        let text = host::read_key_file(path).map_err(|error| format!("the file cannot be read: {error}"))?;
         let text = text.trim_end_matches(['\r', '\n']);
         VerificationKey::new(self.key.algorithm(), text.as_bytes()).map_err(|error| error.to_string())
     }

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use sd_notify::NotifyState;
 use tracing::warn;
 
@@ -19,15 +19,16 @@ use super::pulse::Watch;
 use super::wake::Bell;
 use crate::limits::{HEARTBEATS_PER_WATCHDOG, WATCHDOG_LOOK_MS_MIN};
 
+/// Messages that wait for the manager.
+const MESSAGES_MAX: usize = 8;
+
 /// The way to the service manager.
 pub(super) struct Manager {
     /// `None` when nobody asked for heartbeats.
     looks: Option<Looks>,
     stopping: bool,
-    /// That the manager cannot be reached was logged.
-    unreachable: bool,
-    /// Whether there may be one.
-    is_there: bool,
+    /// To the thread that tells the manager: one that does not listen must not hold up the hub. `None` when there is none.
+    messages: Option<Sender<NotifyState<'static>>>,
 }
 
 /// What [`Manager::next`] waited for.
@@ -55,12 +56,12 @@ impl Manager {
             let between = look_every(watchdog);
             Looks { watch: Watch::new(bells), next: Instant::now() + between, between, stalled: None }
         });
-        Self { looks, stopping: false, unreachable: false, is_there: true }
+        Self { looks, stopping: false, messages: is_named().then(start_telling).flatten() }
     }
 
     /// None: the process is not the hub's.
     pub(super) fn none() -> Self {
-        Self { looks: None, stopping: false, unreachable: true, is_there: false }
+        Self { looks: None, stopping: false, messages: None }
     }
 
     /// Connections are accepted.
@@ -100,12 +101,37 @@ impl Manager {
         }
     }
 
-    fn tell(&mut self, state: NotifyState<'_>) {
-        if self.is_there
-            && let Err(error) = sd_notify::notify(&[state])
-            && !std::mem::replace(&mut self.unreachable, true)
-        {
-            warn!(%error, "the service manager cannot be reached (NOTIFY_SOCKET)");
+    fn tell(&self, state: NotifyState<'static>) {
+        if let Some(messages) = &self.messages {
+            // Where some wait already, the manager does not listen.
+            let _ = messages.try_send(state);
+        }
+    }
+}
+
+fn is_named() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
+/// Starts the thread that tells the manager; it ends with the process.
+fn start_telling() -> Option<Sender<NotifyState<'static>>> {
+    let (sender, messages) = bounded::<NotifyState<'static>>(MESSAGES_MAX);
+    let tell = move || {
+        let mut unreachable = false;
+        for state in &messages {
+            if let Err(error) = sd_notify::notify(&[state])
+                && !std::mem::replace(&mut unreachable, true)
+            {
+                warn!(%error, "the service manager cannot be reached (NOTIFY_SOCKET)");
+            }
+        }
+    };
+    let spawned = std::thread::Builder::new().name("notify".to_owned()).spawn(tell);
+    match spawned {
+        Ok(_) => Some(sender),
+        Err(error) => {
+            warn!(%error, "the service manager cannot be told (NOTIFY_SOCKET)");
+            None
         }
     }
 }

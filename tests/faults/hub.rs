@@ -97,9 +97,13 @@ impl InProcess {
         let watched = Watched { inner: history, reads: Arc::clone(&reads) };
         let (tell, started) = channel();
         let ended = std::thread::spawn(move || {
-            runtime::run(&config.settings, Box::new(watched), |address| {
-                tell.send(address).expect("the test waits");
-            })
+            runtime::run(
+                &config.settings,
+                || Ok(Box::new(watched)),
+                |address| {
+                    tell.send(address).expect("the test waits");
+                },
+            )
         });
         let address = started.recv_timeout(DEADLINE).expect("the hub starts");
         Self { address, ended, reads }

@@ -8,10 +8,8 @@ use tracing::{info, warn};
 
 use super::{Connected, ShardLoop, Stage, Stop, key_of};
 use crate::hub::gate::Answer;
-use crate::limits::{
-    ACCEPT_BATCH_MAX, ACCEPT_PAUSE_MS, DRAIN_GRACE_MS, HANDOVER_MS, SUBSCRIPTION_EVENTS_AT_STOP_MS,
-};
-use crate::runtime::connection::{Flushed, Requesting};
+use crate::limits::{ACCEPT_BATCH_MAX, ACCEPT_PAUSE_MS, DRAIN_GRACE_MS, HANDOVER_MS, UNFINISHED_AT_STOP_MS};
+use crate::runtime::connection::{Flushed, Requesting, Waiting};
 use crate::runtime::listener::Accepted;
 use crate::runtime::quota::{Full, Seat};
 use crate::runtime::sample::Admitted;
@@ -81,13 +79,11 @@ impl Accept {
 impl ShardLoop {
     pub(super) fn listen(&mut self) -> std::io::Result<()> {
         self.readiness.add(self.parts.bell.as_fd(), BELL_KEY)?;
-        match &self.parts.entrance.socket {
-            Some(listener) if self.parts.entrance.is_held() => {
-                self.readiness.add_shared(listener.as_fd(), LISTENER_KEY)
-            }
-            Some(listener) => self.readiness.add(listener.as_fd(), LISTENER_KEY),
-            None => Ok(()),
-        }
+        let is_held = self.parts.entrance.is_held();
+        self.parts.entrance.sockets.iter().try_for_each(|listener| match is_held {
+            true => self.readiness.add_shared(listener.as_fd(), LISTENER_KEY),
+            false => self.readiness.add(listener.as_fd(), LISTENER_KEY),
+        })
     }
 
     /// Accepts what is waiting, up to a bound; answers whether anything was, whose requests are then looked for.
@@ -255,27 +251,40 @@ impl ShardLoop {
                     return true;
                 }
                 if self.parts.shard.is_empty() {
-                    self.parts.entrance.socket = None;
+                    self.parts.entrance.sockets.clear();
                     self.close_idle();
                     return self.connections.is_empty();
                 }
             }
         }
-        if self.stop.dismisses() && self.commits_under_way == 0 && self.has_told() {
+        if self.stop.dismisses() && self.commits_under_way == 0 && !self.awaits_bodies() && self.has_told() {
             // The last of these to go ends the sequencer, whose last entry says that no update comes any more.
             self.parts.queue = None;
         }
         false
     }
 
+    /// Whether what is under way, and can be, still has its time: `DRAIN_TIMEOUT`, or a little when that is less.
+    fn is_patient(&self) -> bool {
+        let Stop::Finishing { until_ms } = self.stop else { return false };
+        let since_ms = until_ms - self.parts.drain_ms - DRAIN_GRACE_MS;
+        self.now.ms < since_ms + UNFINISHED_AT_STOP_MS.max(self.parts.drain_ms)
+    }
+
+    /// Whether publications are coming in that began before the stop.
+    fn awaits_bodies(&self) -> bool {
+        self.is_patient()
+            && self.connections.iter().any(|(_, connected)| match &connected.stage {
+                Stage::Requesting(requesting) => matches!(requesting.waiting, Waiting::Body(_)),
+                Stage::Multiplexed(multiplexed) => multiplexed.awaits_bodies(),
+                Stage::Streaming(_) | Stage::Taken => false,
+            })
+    }
+
     /// Whether every subscription that ends with the hub is told of, or there was no time for it.
     fn has_told(&mut self) -> bool {
-        let since_ms = match self.stop {
-            Stop::Finishing { until_ms } => until_ms - self.parts.drain_ms - DRAIN_GRACE_MS,
-            _ => 0,
-        };
-        let patience_ms = SUBSCRIPTION_EVENTS_AT_STOP_MS.max(self.parts.drain_ms);
-        self.subscriptions_are_told(self.now.ms >= since_ms + patience_ms)
+        let is_late = !self.is_patient();
+        self.subscriptions_are_told(is_late)
     }
 
     /// A socket of our own stays open to the end of the drain, so that whoever comes is told to go elsewhere. One that somebody
@@ -284,7 +293,7 @@ impl ShardLoop {
         if !self.parts.entrance.is_held() {
             return self.finish();
         }
-        self.parts.entrance.socket = None;
+        self.parts.entrance.sockets.clear();
         self.parts.gate.begin_leave();
         self.stop = Stop::HandingOver { until_ms: self.now.ms + HANDOVER_MS };
         self.dismiss_multiplexed();
@@ -311,7 +320,7 @@ impl ShardLoop {
 
     fn close_idle(&mut self) {
         // At the end nobody is waited for who came late and says nothing.
-        let ends = self.parts.entrance.socket.is_none() && matches!(self.stop, Stop::Draining { .. });
+        let ends = self.parts.entrance.sockets.is_empty() && matches!(self.stop, Stop::Draining { .. });
         self.connections.retain(|_, connected| match &mut connected.stage {
             Stage::Requesting(requesting) if requesting.is_idle() || (ends && requesting.is_silent()) => {
                 requesting.transport.part();

@@ -46,7 +46,10 @@ impl ShardLoop {
         }
         let ticket = Ticket { shard: self.parts.number, connection, serial };
         let publication = Publication { frame: Arc::clone(&frame), ticket };
-        if !self.parts.queue.as_ref().is_some_and(|queue| queue.offer(publication)) {
+        let Some(queue) = &self.parts.queue else {
+            return Err(self.parts.gate.unavailable(Lack::Time, "the hub stops", publisher.passage));
+        };
+        if !queue.offer(publication) {
             return Err(self.parts.gate.unavailable(
                 Lack::Queue,
                 "the publication queue is full",
