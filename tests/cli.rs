@@ -266,6 +266,17 @@ fn a_key_under_another_name_is_told_of_with_the_mistake() {
     }
 }
 
+/// A pipe could keep the hub waiting, and a device never end.
+#[test]
+fn a_key_file_that_is_no_file_is_a_mistake() {
+    for path in ["/dev/zero", "/dev/stdin", "/"] {
+        let output = run(&[], &[("JWT_KEY_FILE", path)]);
+        let complaints = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{complaints}");
+        assert!(complaints.contains("it is no regular file"), "{complaints}");
+    }
+}
+
 /// Whatever keeps a hub from starting, its log says it before the process ends, in every format.
 #[test]
 fn a_hub_that_cannot_listen_says_why_and_exits_with_1() {

@@ -5,7 +5,7 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, ErrorKind};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -111,6 +111,23 @@ fn a_hub_at_work_does_not_miss_a_heartbeat() {
         }
         done.store(true, Ordering::Relaxed);
     });
+}
+
+/// A manager that does not listen: its socket fills up, and the hub goes on and stops as ever.
+#[test]
+fn a_manager_that_does_not_listen_holds_up_nothing() {
+    let manager = Manager::new("deaf");
+    let mut hub = manager.start_hub("1");
+    let probe = UnixDatagram::unbound().expect("a socket");
+    probe.set_nonblocking(true).expect("a socket");
+    let is_full =
+        || probe.send_to(b"", &manager.path).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+    common::eventually("the socket is full", is_full);
+    let mut stream = hub.subscribe("topic=a");
+    let id = hub.publish("topic=a");
+    assert_eq!(stream.ids(1), [id]);
+    hub.signal(Signal::TERM);
+    assert!(hub.wait().success());
 }
 
 /// The thread of the first shard. Its helper has the same name, and came after it.
