@@ -34,7 +34,10 @@ for rendered, secret in (least, "hub-petasos"), (most, "tokens"):
     assert selector.items() <= pod["metadata"]["labels"].items()
     assert rendered["Service"]["spec"]["selector"] == selector
     assert rendered["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == selector
-    [volume] = pod["spec"]["volumes"]
+    volume, *others = pod["spec"]["volumes"]
+    assert [other["name"] for other in others] == (["authorities"] if rendered is most else [])
+    mounts = [mount["name"] for mount in container(rendered)["volumeMounts"]]
+    assert mounts == [volume["name"] for volume in pod["spec"]["volumes"]]
     claim = rendered["PersistentVolumeClaim"]["metadata"]
     assert volume["persistentVolumeClaim"]["claimName"] == claim["name"]
     assert claim["annotations"]["helm.sh/resource-policy"] == "keep"
