@@ -27,7 +27,7 @@ use petasos::protocol::update::Update;
 use petasos::ring::{Consumer, Producer, ring};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-const TICKET: Ticket = Ticket { shard: 0, connection: 0, serial: 0 };
+const TICKET: Ticket = Ticket::Request { shard: 0, connection: 0, serial: 0 };
 
 fn frame() -> Arc<Frame> {
     let body = format!("topic=https://example.com/books/1&data={}", "x".repeat(200));

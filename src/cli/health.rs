@@ -1,23 +1,17 @@
 //! `petasos health`: asks a hub whether it is ready, for the probes of containers that have neither a shell nor curl.
 //!
-//! Invariants: one request, to the very address, through no proxy and along no redirect; it ends within its time whatever
-//! the other side does; one sentence, and 0 or 1 (2: the call or the settings are wrong). A hub's own certificate is for the
+//! One sentence, and 0 or 1 (2: the call or the settings are wrong). A hub's own certificate is for the
 //! name of its host, not for the loopback address under which it asks itself: there it is not checked.
 
-use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
 use petasos::config::{Config, Options, Place};
-use petasos::limits::HEALTH_BODY_BYTES_MAX;
 use petasos::protocol::names::READY_PATH;
-use rustls::crypto::aws_lc_rs::default_provider;
-use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use petasos::runtime::health::ask;
 use url::Url;
 
 use super::serve::with_surroundings;
@@ -59,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         },
     };
     let began = Instant::now();
-    match ask(&url, arguments, is_own) {
+    match ask(&url, arguments.insecure || is_own, *arguments.timeout) {
         Ok(()) => {
             let took_ms = began.elapsed().as_millis();
             let said = writeln!(io::stdout().lock(), "{} answers 200, after {took_ms} ms", shown(&url));
@@ -98,65 +92,4 @@ fn own(place: Place) -> Result<Url, ExitCode> {
         complain(error);
         ExitCode::FAILURE
     })
-}
-
-/// Why a hub is not ready, or cannot be asked; goes on where its URL ends.
-enum Unwell {
-    Answer(u16, String),
-    NoAnswer(ureq::Error),
-    NoAuthorities,
-}
-
-impl fmt::Display for Unwell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Answer(status, text) if text.is_empty() => write!(f, "answers {status}"),
-            Self::Answer(status, text) => write!(f, "answers {status}: {text}"),
-            Self::NoAnswer(error) => write!(f, "does not answer: {error}"),
-            Self::NoAuthorities => f.write_str(
-                "cannot be trusted: this host has no certificates of authorities (the package ca-certificates, or \
-                 SSL_CERT_FILE; or --insecure)",
-            ),
-        }
-    }
-}
-
-fn ask(url: &Url, arguments: &Arguments, is_own: bool) -> Result<(), Unwell> {
-    let mut config = Agent::config_builder()
-        .timeout_global(Some(*arguments.timeout))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .proxy(None)
-        .user_agent(concat!("petasos/", env!("CARGO_PKG_VERSION")));
-    if url.scheme() == "https" {
-        config = config.tls_config(tls(arguments.insecure || is_own)?);
-    }
-    let agent = config.build().new_agent();
-    let mut answer = agent.get(url.as_str()).call().map_err(Unwell::NoAnswer)?;
-    match answer.status().as_u16() {
-        200 => Ok(()),
-        status => {
-            // The status says enough where there is no text behind it.
-            let text = answer.body_mut().with_config().limit(HEALTH_BODY_BYTES_MAX).read_to_string();
-            let text = text.unwrap_or_default();
-            let first_line = text.lines().next().unwrap_or_default().trim();
-            // It goes to a terminal.
-            Err(Unwell::Answer(status, first_line.chars().filter(|letter| !letter.is_control()).collect()))
-        }
-    }
-}
-
-fn tls(takes_any: bool) -> Result<TlsConfig, Unwell> {
-    let config = TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(default_provider()));
-    if takes_any {
-        return Ok(config.disable_verification(true).build());
-    }
-    // What cannot be read among them is as good as absent.
-    let found = rustls_native_certs::load_native_certs().certs;
-    if found.is_empty() {
-        return Err(Unwell::NoAuthorities);
-    }
-    let authorities = found.iter().map(|certificate| Certificate::from_der(certificate).to_owned());
-    Ok(config.root_certs(RootCerts::from(authorities)).build())
 }

@@ -23,6 +23,7 @@ use crate::protocol::form::FormError;
 use crate::protocol::grant::Authorization;
 use crate::protocol::names::{DEMO_PATH, MATCH_PATH, MATCH_PATH_2019};
 use crate::protocol::selector::SelectorError;
+use crate::protocol::topic::TopicError;
 
 /// The resources of demo mode.
 pub struct Demo {
@@ -49,8 +50,10 @@ pub enum DemoError {
     Selector(SelectorError),
     /// No `topic`, or more than [`MATCH_TOPICS_MAX`].
     Topics,
-    /// A `topic` is empty, or longer than [`SELECTOR_BYTES_MAX`].
-    Topic,
+    /// A `topic` is none.
+    Topic(TopicError),
+    /// A `topic` is longer than [`SELECTOR_BYTES_MAX`].
+    TopicTooLong,
     /// The topics are so long that the selector would take more than [`MATCH_STEPS_MAX`].
     TooManySteps,
 }
@@ -118,8 +121,9 @@ impl fmt::Display for DemoError {
             Self::Selectors => f.write_str("Expected one \"selector\" parameter."),
             Self::Selector(error) => write!(f, "Invalid \"selector\" parameter: {error}"),
             Self::Topics => write!(f, "Expected 1 to {MATCH_TOPICS_MAX} \"topic\" parameters."),
-            Self::Topic => {
-                write!(f, "A \"topic\" parameter is empty, or longer than {SELECTOR_BYTES_MAX} bytes.")
+            Self::Topic(error) => write!(f, "Invalid \"topic\" parameter: {error}"),
+            Self::TopicTooLong => {
+                write!(f, "A \"topic\" parameter must not be longer than {SELECTOR_BYTES_MAX} bytes here.")
             }
             Self::TooManySteps => {
                 write!(f, "Selector and topics are too long together: more than {MATCH_STEPS_MAX} steps.")

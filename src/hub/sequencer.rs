@@ -9,15 +9,38 @@ use std::sync::Arc;
 use crate::history::{Appended, History, HistoryError, Placed, Position};
 use crate::protocol::frame::Frame;
 
-/// Whom to answer: a request of one connection of one shard.
+/// Whom to answer when an update is in its place, or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Ticket {
-    /// The shard that took the `POST`.
-    pub shard: u16,
-    /// Its connection.
-    pub connection: u32,
-    /// Tells apart connections that had the same number, and requests of one connection.
-    pub serial: u32,
+pub enum Ticket {
+    /// A request of one connection of the shard that took the `POST`.
+    Request {
+        /// The shard.
+        shard: u16,
+        /// Its connection.
+        connection: u32,
+        /// Tells apart connections that had the same number, and requests of one connection.
+        serial: u32,
+    },
+    /// A shard itself, which tells of a subscription; its events come back in their order.
+    Event {
+        /// The shard.
+        shard: u16,
+    },
+    /// The program that has the hub in it.
+    Inside {
+        /// Its publication.
+        serial: u32,
+    },
+}
+
+impl Ticket {
+    /// The shard that meets it on the ring; `None` when it is no shard's.
+    pub fn shard(self) -> Option<u16> {
+        match self {
+            Self::Request { shard, .. } | Self::Event { shard } => Some(shard),
+            Self::Inside { .. } => None,
+        }
+    }
 }
 
 /// An update on its way to the history.

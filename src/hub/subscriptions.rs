@@ -174,6 +174,7 @@ impl Subscriptions {
     pub fn abandon(&mut self) -> usize {
         let left = |subscriber: Rc<Subscriber>| subscriber.begun.get() - subscriber.ended.get();
         let untold: usize = self.waiting.drain(..).map(left).sum();
+        self.silent = 0;
         untold + self.refused.drain(..).count()
     }
 

@@ -93,9 +93,12 @@ fn encode(variable: &str) -> impl std::fmt::Display {
     utf8_percent_encode(variable, VARIABLE)
 }
 
-/// A variable of the path; an empty one, or one that is not UTF-8 or holds a slash as it is, names nothing.
+/// A variable of the path; an empty one, one that is not UTF-8, holds a slash as it is, or is not percent-encoded as it should be
+/// (RFC 3986, section 2.1) names nothing.
 fn decode(variable: &str) -> Option<String> {
-    if variable.is_empty() || variable.contains('/') {
+    let is_triplet =
+        |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|digit| digit.is_ascii_hexdigit());
+    if variable.is_empty() || variable.contains('/') || !variable.split('%').skip(1).all(is_triplet) {
         return None;
     }
     percent_decode_str(variable).decode_utf8().ok().map(std::borrow::Cow::into_owned)
@@ -256,7 +259,9 @@ mod tests {
         }
         assert_eq!(Wanted::parse("").map(|all| all.path()).as_deref(), Some(SUBSCRIPTIONS_PATH));
         assert_eq!(Wanted::parse("/*"), Some(Wanted::Selector("*".to_owned())));
-        for nothing in ["/", "//", "/a/", "//b", "/a/b/c", "/%FF", "/a/%C3", "a"] {
+        for nothing in
+            ["/", "//", "/a/", "//b", "/a/b/c", "/%FF", "/a/%C3", "/%", "/a%2", "/%zz/b", "/a/%2g", "a"]
+        {
             assert_eq!(Wanted::parse(nothing), None, "{nothing}");
         }
     }

@@ -17,6 +17,8 @@ pub(super) enum Trust {
     Host,
     /// These, and nobody else.
     Given(Arc<[Certificate<'static>]>),
+    /// Whoever answers.
+    Anybody,
 }
 
 /// The host trusts nobody.
@@ -41,6 +43,8 @@ pub(super) struct Terms {
     pub(super) redirects_max: u32,
     /// Whether an answer that says no is an error.
     pub(super) no_is_error: bool,
+    /// Whether a proxy of the environment is used (`HTTPS_PROXY` and its like).
+    pub(super) by_proxy: bool,
 }
 
 /// A client for HTTPS alone.
@@ -48,7 +52,10 @@ pub(super) struct Terms {
 /// # Errors
 /// Nobody can be trusted.
 pub(super) fn https(trust: &Trust, terms: Terms) -> Result<Agent, NoAuthorities> {
+    let provider = Arc::new(default_provider());
+    let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
     let authorities = match trust {
+        Trust::Anybody => return Ok(client(terms, Some(tls.disable_verification(true).build()))),
         Trust::Given(authorities) => authorities.to_vec(),
         // What cannot be read among them is as good as absent: the handshake then tells whom it does not trust.
         Trust::Host => {
@@ -60,9 +67,7 @@ pub(super) fn https(trust: &Trust, terms: Terms) -> Result<Agent, NoAuthorities>
         return Err(NoAuthorities);
     }
     let roots = RootCerts::from(authorities);
-    let provider = Arc::new(default_provider());
-    let tls = TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(provider).build();
-    Ok(client(terms, Some(tls)))
+    Ok(client(terms, Some(tls.root_certs(roots).build())))
 }
 
 /// A client for plain HTTP.
@@ -74,11 +79,16 @@ fn client(terms: Terms, tls: Option<TlsConfig>) -> Agent {
     let mut config = Agent::config_builder()
         .timeout_global(Some(Duration::from_millis(terms.within_ms)))
         .max_redirects(terms.redirects_max)
+        // Where none is followed, one is an answer like others.
+        .max_redirects_will_error(terms.redirects_max > 0)
         .http_status_as_error(terms.no_is_error)
         .https_only(tls.is_some())
         .user_agent(concat!("petasos/", env!("CARGO_PKG_VERSION")));
     if let Some(tls) = tls {
         config = config.tls_config(tls);
+    }
+    if !terms.by_proxy {
+        config = config.proxy(None);
     }
     config.build().new_agent()
 }

@@ -15,17 +15,15 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::bounded;
 
+use super::control::{Control, Stopper};
 use super::metrics::ShardBoard;
-use super::running::{self, Control, Host, Stopper};
+use super::running::{self, Host};
 use super::sequencer::Queue;
 use super::{RunError, Settings};
 use crate::history::History;
 use crate::hub::sequencer::{Publication, Ticket};
 use crate::protocol::event_id::EventId;
 use crate::protocol::frame::Frame;
-
-/// The shard of tickets from inside: it is none.
-const NO_SHARD: u16 = u16::MAX;
 
 /// Why an update is not published. But for [`PublishError::Unknown`], nothing of it was dispatched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,15 +110,11 @@ impl Inside {
         lock(&self.0.queue).take();
     }
 
-    /// Whether the answer to this ticket is given here, and not by a shard.
-    pub(super) fn owns(ticket: Ticket) -> bool {
-        ticket.shard == NO_SHARD
-    }
-
-    /// The publication of this ticket is on the ring.
+    /// What is on the ring, or refused; the answer is given here when it is a publication from inside.
     pub(super) fn settled(&self, ticket: Ticket, is_stored: bool) {
+        let Ticket::Inside { serial } = ticket else { return };
         // Nothing is locked while the program is woken: it may publish again at once.
-        let outcome = lock(&self.0.waiting).by_serial.remove(&ticket.serial);
+        let outcome = lock(&self.0.waiting).by_serial.remove(&serial);
         if let Some(outcome) = outcome {
             outcome.tell(if is_stored { Ok(()) } else { Err(PublishError::Refused) });
         }
@@ -146,7 +140,7 @@ impl Inside {
             waiting.by_serial.insert(serial, Arc::clone(&outcome));
             serial
         };
-        let ticket = Ticket { shard: NO_SHARD, connection: 0, serial };
+        let ticket = Ticket::Inside { serial };
         if queue.offer(Publication { frame, ticket }) {
             return Ok(Receipt { outcome, id });
         }

@@ -21,7 +21,8 @@ use crate::limits::{
 };
 use crate::protocol::token::{Algorithm, KeySet, KeySetError};
 
-const TERMS: Terms = Terms { within_ms: JWKS_FETCH_MS, redirects_max: JWKS_REDIRECTS_MAX, no_is_error: true };
+const TERMS: Terms =
+    Terms { within_ms: JWKS_FETCH_MS, redirects_max: JWKS_REDIRECTS_MAX, no_is_error: true, by_proxy: true };
 
 /// A key set, and where it is fetched.
 #[derive(Clone)]

@@ -10,6 +10,8 @@ mod aside;
 mod certificates;
 mod clock;
 mod connection;
+mod control;
+pub mod health;
 pub mod host;
 mod http2;
 mod https;
@@ -142,7 +144,7 @@ pub fn run(
     open: impl FnOnce() -> Result<Box<dyn History>, OpenError>,
     started: impl FnOnce(SocketAddr),
 ) -> Result<(), RunError> {
-    let control = running::Control::new();
+    let control = control::Control::new();
     control.watch_signals()?;
     let history = open().map_err(RunError::Open)?;
     running::run(settings, history, &control, running::Host::Service, |begun| started(begun.address))

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::SIGHUP;
 use tracing::{info, warn};
 
 use super::certificates::Certificates;
 use super::clock::{self, Clock};
+use super::control::{Control, EndReport, Happened};
 use super::inside::Inside;
 use super::keys::{Fetcher, KeySetSource};
 use super::listener::{self, Entrance};
@@ -33,7 +34,7 @@ use crate::hub::keys::SharedKeys;
 use crate::hub::sequencer::Sequencer;
 use crate::hub::shard::{Shard, ShardSettings};
 use crate::hub::tail::TailBounds;
-use crate::limits::{RING_ENTRIES, SIGNAL_ECHO_MS, SIGNAL_PATIENCE_MS};
+use crate::limits::RING_ENTRIES;
 use crate::ring::ring;
 
 /// glommio's preemption is kept out of the way. A shard looks at its sockets, its ring and its bell in every round, so it
@@ -59,100 +60,6 @@ pub(super) struct Begun {
     pub(super) boards: Vec<Arc<ShardBoard>>,
 }
 
-/// What the waiting thread hears of.
-enum Happened {
-    Signal(i32),
-    /// The program that has the hub in it wants it to stop.
-    Stop,
-    Ended {
-        name: String,
-        panicked: bool,
-    },
-}
-
-/// Reports the end of a thread, also when it ends by a panic.
-struct EndReport {
-    name: String,
-    reports: Sender<Happened>,
-}
-
-impl Drop for EndReport {
-    fn drop(&mut self) {
-        let happened =
-            Happened::Ended { name: std::mem::take(&mut self.name), panicked: std::thread::panicking() };
-        // Nobody listens any more when the hub ends at once.
-        let _ = self.reports.send(happened);
-    }
-}
-
-/// How the waiting thread is reached.
-pub(super) struct Control {
-    reports: Sender<Happened>,
-    happened: Receiver<Happened>,
-    /// Somebody reads what is reported.
-    serves: Arc<AtomicBool>,
-}
-
-/// Stops a hub from another thread.
-#[derive(Clone)]
-pub(super) struct Stopper(Sender<Happened>);
-
-impl Stopper {
-    /// Streams end over `DRAIN_TIMEOUT`; a second time it changes nothing.
-    pub(super) fn stop(&self) {
-        // A hub that has ended has stopped.
-        let _ = self.0.send(Happened::Stop);
-    }
-}
-
-impl Control {
-    pub(super) fn new() -> Self {
-        let (reports, happened) = unbounded();
-        Self { reports, happened, serves: Arc::default() }
-    }
-
-    pub(super) fn stopper(&self) -> Stopper {
-        Stopper(self.reports.clone())
-    }
-
-    /// Takes SIGTERM, SIGINT and SIGHUP from now on, before anything is opened: a SIGHUP would end the process else. A hub that does not
-    /// serve yet ends at once, as one does that cannot be told a second time.
-    pub(super) fn watch_signals(&self) -> Result<(), RunError> {
-        let (reports, serves) = (self.reports.clone(), Arc::clone(&self.serves));
-        let failed = |error: std::io::Error| RunError::Start("signals".to_owned(), error.to_string());
-        let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
-        let watch = move || {
-            let mut first: Option<Instant> = None;
-            for signal in &mut signals {
-                let ends = signal != SIGHUP;
-                if ends && first.is_some_and(|first| first.elapsed() < Duration::from_millis(SIGNAL_ECHO_MS))
-                {
-                    continue;
-                }
-                if ends && !serves.load(Ordering::SeqCst) {
-                    info!(signal, "stopped before it served");
-                    end_process(0);
-                }
-                if reports.send(Happened::Signal(signal)).is_err() {
-                    return;
-                }
-                if ends && first.replace(Instant::now()).is_some() {
-                    std::thread::sleep(Duration::from_millis(SIGNAL_PATIENCE_MS));
-                    end_process(1);
-                }
-            }
-        };
-        std::thread::Builder::new().name("signals".to_owned()).spawn(watch).map(|_| ()).map_err(failed)
-    }
-}
-
-/// Ends the process from a thread that cannot wait for others.
-fn end_process(status: i32) -> ! {
-    // The log is written by another thread.
-    std::thread::sleep(Duration::from_millis(50));
-    std::process::exit(status)
-}
-
 /// Runs a hub until it is told to stop, and then until its streams have ended.
 pub(super) fn run(
     settings: &Settings,
@@ -169,7 +76,7 @@ pub(super) fn run(
         Host::Service => Manager::new(&hub.ending.bells),
         Host::Program => Manager::none(),
     };
-    control.serves.store(true, Ordering::SeqCst);
+    control.serves();
     started(Begun { address: hub.address, inside: hub.ending.inside.clone(), boards: hub.boards.clone() });
     certificates.iter_mut().for_each(Certificates::warn);
     if let Some(mut desk) = certificates.as_mut().and_then(Certificates::take_desk) {

@@ -225,10 +225,8 @@ impl SequencerThread {
             self.push(entry, bytes);
         }
         self.wake_all();
-        for ticket in
-            batch.iter().map(|publication| publication.ticket).filter(|ticket| Inside::owns(*ticket))
-        {
-            self.inside.settled(ticket, is_stored);
+        for publication in batch {
+            self.inside.settled(publication.ticket, is_stored);
         }
     }
 

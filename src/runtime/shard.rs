@@ -308,10 +308,10 @@ impl ShardLoop {
                 Entry::Published { placed, ticket } => {
                     shard.take(placed);
                     bytes += placed.frame.chunk().len();
-                    ours.extend((ticket.shard == *number).then_some((*ticket, true)));
+                    ours.extend((ticket.shard() == Some(*number)).then_some((*ticket, true)));
                 }
                 Entry::Rejected { ticket } => {
-                    ours.extend((ticket.shard == *number).then_some((*ticket, false)));
+                    ours.extend((ticket.shard() == Some(*number)).then_some((*ticket, false)));
                 }
                 Entry::Discarded { before_oldest } => shard.forget_until(*before_oldest),
                 Entry::End => is_last = true,

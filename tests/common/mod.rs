@@ -6,6 +6,7 @@
 pub(crate) mod frames;
 pub(crate) mod http2;
 pub(crate) mod pebble;
+pub(crate) mod subscriptions;
 pub(crate) mod tls;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -162,7 +162,7 @@ impl World {
         }
         let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("a valid body");
         if self.queue.len() < QUEUE_MAX {
-            let ticket = Ticket { shard: 0, connection: 0, serial: 0 };
+            let ticket = Ticket::Request { shard: 0, connection: 0, serial: 0 };
             self.queue.push_back(Publication { frame: Arc::new(Frame::encode(&update)), ticket });
         }
     }

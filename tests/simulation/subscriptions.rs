@@ -143,7 +143,7 @@ impl World {
         if self.queue.len() == QUEUE_MAX {
             return all.put_back();
         }
-        let ticket = Ticket { shard: number as u16, connection: 0, serial: 0 };
+        let ticket = Ticket::Event { shard: number as u16 };
         self.queue.push_back(Publication { frame, ticket });
     }
 
@@ -173,10 +173,10 @@ impl World {
             match entry {
                 Entry::Published { placed, ticket } => {
                     shard.take(placed);
-                    ours.extend((usize::from(ticket.shard) == number).then_some(true));
+                    ours.extend((ticket.shard() == Some(number as u16)).then_some(true));
                 }
                 Entry::Rejected { ticket } => {
-                    ours.extend((usize::from(ticket.shard) == number).then_some(false));
+                    ours.extend((ticket.shard() == Some(number as u16)).then_some(false));
                 }
                 Entry::Discarded { .. } | Entry::End => {}
             }

@@ -150,9 +150,11 @@ fn the_matcher_is_bounded_and_says_by_what() {
         ("selector=a&selector=b&topic=a", DemoError::Selectors),
         ("selector=&topic=a", DemoError::Selector(SelectorError::Empty)),
         ("selector=a", DemoError::Topics),
-        ("selector=a&topic=", DemoError::Topic),
+        ("selector=a&topic=", DemoError::Topic(TopicError::Empty)),
+        ("selector=*&topic=*", DemoError::Topic(TopicError::Any)),
+        ("selector=a&topic=a%00", DemoError::Topic(TopicError::ControlCharacter)),
         (many.as_str(), DemoError::Topics),
-        (long.as_str(), DemoError::Topic),
+        (long.as_str(), DemoError::TopicTooLong),
         (wide.as_str(), DemoError::Selector(SelectorError::TooComplex)),
     ] {
         assert_eq!(refused(query), error);
@@ -160,7 +162,7 @@ fn the_matcher_is_bounded_and_says_by_what() {
     }
     let told = [
         (DemoError::Topics, "100"),
-        (DemoError::Topic, "4096"),
+        (DemoError::TopicTooLong, "4096"),
         (DemoError::TooManySteps, "1048576"),
         (DemoError::TargetTooLong, "16384"),
     ];

@@ -1,5 +1,5 @@
 //! `GET /.well-known/mercure/match?selector=S&topic=T…`: which of these topics the selector selects, by the hub's own matcher
-//! (PROTOCOL section 5). The path lies in the hub's own namespace, where no topic of a publisher can be.
+//! (PROTOCOL section 5); what nobody could publish is no topic. The path lies in the hub's own namespace, where no topic of a publisher can be.
 
 use serde_json::{Value, json};
 
@@ -11,6 +11,7 @@ use crate::limits::{MATCH_STEPS_MAX, MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX};
 use crate::protocol::form;
 use crate::protocol::names::{PARAM_SELECTOR, PARAM_TOPIC};
 use crate::protocol::selector::Selector;
+use crate::protocol::topic::Topic;
 
 /// The answer to a `GET` or `HEAD`: a JSON object with the selector, its kind (`any`, `exact` or `template`), and for each
 /// topic in order whether it matches.
@@ -21,10 +22,8 @@ pub(super) fn answer(request: &Request<'_>) -> Result<Response, DemoError> {
         let (name, value) = field.map_err(DemoError::Form)?;
         match name.as_ref() {
             PARAM_SELECTOR => selectors.push(value),
-            PARAM_TOPIC if value.is_empty() || value.len() > SELECTOR_BYTES_MAX => {
-                return Err(DemoError::Topic);
-            }
-            PARAM_TOPIC => topics.push(value),
+            PARAM_TOPIC if value.len() > SELECTOR_BYTES_MAX => return Err(DemoError::TopicTooLong),
+            PARAM_TOPIC => topics.push(Topic::parse(&value).map_err(DemoError::Topic)?),
             _ => {}
         }
     }
@@ -33,12 +32,15 @@ pub(super) fn answer(request: &Request<'_>) -> Result<Response, DemoError> {
     if topics.is_empty() || topics.len() > MATCH_TOPICS_MAX {
         return Err(DemoError::Topics);
     }
-    let bytes: usize = topics.iter().map(|topic| topic.len()).sum();
+    let bytes: usize = topics.iter().map(|topic| topic.as_str().len()).sum();
     if (selector.weight() as usize).saturating_mul(bytes) > MATCH_STEPS_MAX {
         return Err(DemoError::TooManySteps);
     }
-    let matched: Vec<Value> =
-        topics.iter().map(|topic| json!({ "topic": topic, "matches": selector.matches(topic) })).collect();
+    let matched = |topic: &Topic| {
+        let topic = topic.as_str();
+        json!({ "topic": topic, "matches": selector.matches(topic) })
+    };
+    let matched: Vec<Value> = topics.iter().map(matched).collect();
     let kind = match selector {
         Selector::Any => "any",
         Selector::Exact(_) => "exact",

@@ -20,7 +20,8 @@ use ureq::tls::Certificate;
 use crate::limits::{ACME_ANSWER_BYTES_MAX, ACME_REQUEST_MS};
 use crate::runtime::https::{NoAuthorities, Terms, Trust, https};
 
-const TERMS: Terms = Terms { within_ms: ACME_REQUEST_MS, redirects_max: 0, no_is_error: false };
+const TERMS: Terms =
+    Terms { within_ms: ACME_REQUEST_MS, redirects_max: 0, no_is_error: false, by_proxy: true };
 
 /// Why nobody can be trusted. The text names the file.
 #[derive(Debug)]

@@ -304,7 +304,7 @@ impl ShardLoop {
         self.end_subscriptions();
         let until_ms = self.now.ms + self.parts.drain_ms + DRAIN_GRACE_MS;
         self.stop = Stop::Finishing { until_ms };
-        self.close_idle();
+        self.dismiss_idle();
         self.dismiss_multiplexed();
     }
 
@@ -316,6 +316,19 @@ impl ShardLoop {
         }
         self.parts.shard.begin_drain(self.parts.drain_ms, self.now);
         self.stop = Stop::Draining { until_ms: self.now.ms + self.parts.drain_ms + DRAIN_GRACE_MS };
+    }
+
+    /// Who is asking nothing is closed; but what was sent, and not looked at yet, is answered first.
+    fn dismiss_idle(&mut self) {
+        let idle = |(number, connected): (usize, &mut Connected)| match &mut connected.stage {
+            Stage::Requesting(requesting) if requesting.is_idle() => {
+                requesting.is_drained = false;
+                Some(number as u32)
+            }
+            _ => None,
+        };
+        let numbers: Vec<u32> = self.connections.iter_mut().filter_map(idle).collect();
+        numbers.into_iter().for_each(|number| self.queue_turn(number));
     }
 
     fn close_idle(&mut self) {

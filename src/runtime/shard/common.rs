@@ -44,7 +44,7 @@ impl ShardLoop {
         if self.parts.log_updates {
             debug!(event = %String::from_utf8_lossy(frame.event()), "update");
         }
-        let ticket = Ticket { shard: self.parts.number, connection, serial };
+        let ticket = Ticket::Request { shard: self.parts.number, connection, serial };
         let publication = Publication { frame: Arc::clone(&frame), ticket };
         let Some(queue) = &self.parts.queue else {
             return Err(self.parts.gate.unavailable(Lack::Time, "the hub stops", publisher.passage));

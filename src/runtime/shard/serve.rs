@@ -7,7 +7,7 @@ use std::time::Instant;
 use tracing::debug;
 
 use super::common::Located;
-use super::subscriptions::{Lease, NO_CONNECTION};
+use super::subscriptions::Lease;
 use super::{Carrier, Connected, ShardLoop, Socket, Stage, Stop, key_of};
 use crate::history::{HistoryError, Origin};
 use crate::http::connection::{CONTINUE, Event};
@@ -132,21 +132,23 @@ impl ShardLoop {
         }
     }
 
-    /// A publication came round the ring.
+    /// An update of this shard came round the ring.
     pub(super) fn committed(&mut self, ticket: Ticket, is_stored: bool) {
-        if ticket.connection == NO_CONNECTION {
-            return self.event_settled(is_stored);
-        }
+        let (number, serial) = match ticket {
+            Ticket::Request { connection, serial, .. } => (connection, serial),
+            Ticket::Event { .. } => return self.event_settled(is_stored),
+            Ticket::Inside { .. } => return,
+        };
         self.commits_under_way -= 1;
         self.parts.meters.settled(is_stored);
-        if self.is_multiplexed(ticket.connection) {
-            return self.with_exchanges(ticket.connection, |this, multiplexed| {
-                this.exchange_committed(multiplexed, ticket.serial, is_stored);
+        if self.is_multiplexed(number) {
+            return self.with_exchanges(number, |this, multiplexed| {
+                this.exchange_committed(multiplexed, serial, is_stored);
             });
         }
-        self.with(ticket.connection, |this, connection| {
+        self.with(number, |this, connection| {
             let waiting = std::mem::replace(&mut connection.waiting, Waiting::Client);
-            let Waiting::Commit { frame, passage, .. } = waiting.expecting(ticket.serial, connection) else {
+            let Waiting::Commit { frame, passage, .. } = waiting.expecting(serial, connection) else {
                 return Fate::Waits;
             };
             let answer = match is_stored {
@@ -156,7 +158,7 @@ impl ShardLoop {
                 }
             };
             this.give(connection, &answer);
-            this.serve(ticket.connection, connection)
+            this.serve(number, connection)
         });
     }
 
@@ -283,9 +285,6 @@ impl ShardLoop {
             ) {
                 return Fate::Waits;
             }
-            if self.stop.dismisses() && connection.is_idle() {
-                return Fate::Closes;
-            }
             if bytes >= SERVE_BYTES_MAX {
                 return Fate::Yields;
             }
@@ -298,6 +297,9 @@ impl ShardLoop {
             match step {
                 Step::NeedMore => match connection.receive(&mut self.read_buffer, self.now.ms) {
                     Received::Some(count) => bytes += count,
+                    Received::Nothing if self.stop.dismisses() && connection.is_idle() => {
+                        return Fate::Closes;
+                    }
                     Received::Nothing => return Fate::Waits,
                     Received::End => return Fate::Closes,
                 },

@@ -20,9 +20,6 @@ use crate::limits::{
 use crate::protocol::subscription::{Wanted, join_members};
 use crate::runtime::post::Letter;
 
-/// The connection of tickets that are nobody's: the hub's own updates.
-pub(super) const NO_CONNECTION: u32 = u32::MAX;
-
 /// What a shard does about lists of subscriptions, and about events.
 #[derive(Default)]
 pub(super) struct Desk {
@@ -48,6 +45,17 @@ impl Drop for Lease {
     }
 }
 
+impl Desk {
+    /// Counts so many bytes, when there is room for them.
+    fn lease(&self, bytes: usize) -> Option<Lease> {
+        let held = self.held.get() + bytes;
+        (held <= LISTINGS_HELD_BYTES_MAX).then(|| {
+            self.held.set(held);
+            Lease { held: Rc::clone(&self.held), bytes }
+        })
+    }
+}
+
 struct UnderWay {
     connection: u32,
     serial: u32,
@@ -67,7 +75,8 @@ struct Gathering {
     newest: Newest,
     /// Every shard had told of everything.
     is_told: bool,
-    members: Vec<u8>,
+    /// `None` when they are too long.
+    members: Option<Vec<u8>>,
 }
 
 struct Asked {
@@ -131,7 +140,7 @@ impl ShardLoop {
             // A shard that has stopped has no subscription.
             let left = (0..self.parts.post.shards()).filter(ask).count();
             let newest = newest.clone();
-            *stage = Stage::Gathering(Gathering { left, newest, is_told: true, members: Vec::new() });
+            *stage = Stage::Gathering(Gathering { left, newest, is_told: true, members: Some(Vec::new()) });
         }
         any
     }
@@ -144,32 +153,26 @@ impl ShardLoop {
         };
         gathering.is_told &= is_told;
         gathering.left -= 1;
-        if gathering.members.len() + others.len() <= LISTING_BYTES_MAX {
-            join_members(&mut gathering.members, others);
-        } else {
-            return self.give_up(place, "the list of subscriptions is too long");
+        gathering.members =
+            gathering.members.take().filter(|members| members.len() + others.len() <= LISTING_BYTES_MAX);
+        if let Some(members) = &mut gathering.members {
+            join_members(members, others);
         }
         if gathering.left > 0 {
             return;
         }
-        let bytes = gathering.members.len();
-        if self.desk.held.get() + bytes > LISTINGS_HELD_BYTES_MAX {
-            return self
-                .give_up(place, "clients have not taken the lists of subscriptions that they asked for");
-        }
         let UnderWay { connection, serial, listing, stage } = self.desk.listings.swap_remove(place);
         let Stage::Gathering(Gathering { newest, is_told, members, .. }) = stage else { return };
-        let answer = self.parts.gate.listed(&listing, &newest, is_told, &members);
+        let lease = members.as_ref().and_then(|members| self.desk.lease(members.len()));
+        let answer = match (&members, &lease) {
+            (Some(members), Some(_)) => self.parts.gate.listed(&listing, &newest, is_told, members),
+            (Some(_), None) => {
+                self.parts.gate.unlisted(&listing, "clients have not taken the lists that they asked for")
+            }
+            (None, _) => self.parts.gate.unlisted(&listing, "the list of subscriptions is too long"),
+        };
         drop(members);
-        self.desk.held.set(self.desk.held.get() + bytes);
-        let lease = Lease { held: Rc::clone(&self.desk.held), bytes };
-        self.take_turn(|this| this.listed(connection, serial, &answer, Some(lease)));
-    }
-
-    fn give_up(&mut self, place: usize, reason: &str) {
-        let UnderWay { connection, serial, listing, .. } = self.desk.listings.swap_remove(place);
-        let answer = self.parts.gate.unlisted(&listing, reason);
-        self.take_turn(|this| this.listed(connection, serial, &answer, None));
+        self.take_turn(|this| this.listed(connection, serial, &answer, lease));
     }
 
     /// Lists a slice for the shard that asked first; answers whether any has.
@@ -195,7 +198,7 @@ impl ShardLoop {
             return false;
         }
         let Some(all) = self.parts.shard.subscriptions() else { return false };
-        let ticket = Ticket { shard: self.parts.number, connection: NO_CONNECTION, serial: 0 };
+        let ticket = Ticket::Event { shard: self.parts.number };
         loop {
             let Some(frame) = all.next_event(uuid::Uuid::new_v4().into_bytes()) else { break };
             if self.parts.log_updates {
