@@ -382,6 +382,14 @@ def every_name():
                 fail(f"{path}: the document does not say {words.format(f'{number:,}')!r} ({name})")
 
 
+def what_comes_once():
+    """Which fields of a publication may come once only (every_refusal repeats them) is in the document."""
+    text = PATHS["/hub"]["post"]["requestBody"]["description"]
+    for name, field in DOCUMENT["components"]["schemas"]["Publication"]["properties"].items():
+        if field.get("type") != "array" and f"`{name}`" not in text.partition("a second")[2]:
+            fail(f"a second {name} is a 400, which is not in the document")
+
+
 def every_coding(hubs_of, subscriber):
     """Whoever may ask for a coding can read so in the document, and only there it is given."""
     for path in PATHS:
@@ -459,6 +467,9 @@ def what_demo_mode_has(address):
         answer = exchange(address, "GET", "/demo/a?body=b&body=c&jwt=d&jwt=e")
         if answer.body != "b" or not answer.fields["set-cookie"][0].startswith("mercureAuthorization=d;"):
             fail(f"of several body and jwt the first does not count: {answer}")
+        for one in parameters("/demo/{path}", "GET"):
+            if one["in"] == "query" and "the first counts" not in one["description"]:
+                fail(f"of several {one['name']} the first counts, which is not in the document")
         with open(DEBUGGER, encoding="utf-8") as file:
             example = json.loads(re.search(r"```json\n(.*?)```", file.read(), re.DOTALL)[1])
         for shown in (example, DOCUMENT["components"]["responses"]["Match"]["content"]["application/json"]["example"]):
@@ -598,6 +609,7 @@ def main():
     every_status(hubs_of, listed[0]["subscriber"])
     every_method(hubs_of, listed[0]["subscriber"])
     every_name()
+    what_comes_once()
     every_coding(hubs_of, listed[0]["subscriber"])
     every_refusal(hubs_of)
     paths_of_subscriptions(usual)
