@@ -4,7 +4,8 @@ Goal: every operation of the document answers every status that the document lis
 knows; each answer has the fields, the media type and the body that the document says.
 
 Method: each status of each operation is brought about once, over a socket, by a hub that is started for it. What a request would have to
-be to be answered a 500 is not known, so that one alone is taken on trust.
+be to be answered a 500 is not known, so that one alone is taken on trust. Names and bounds are read from the sources of the hub: each has to
+stand in the document where it counts.
 """
 
 import collections
@@ -27,10 +28,23 @@ BINARY = os.path.abspath(sys.argv[1])
 HERE = os.path.dirname(os.path.abspath(__file__))
 with open(os.path.join(HERE, "../../docs/openapi.yaml"), encoding="utf-8") as file:
     DOCUMENT = yaml.safe_load(file)
+DEBUGGER = os.path.join(HERE, "../../docs/debugger.md")
 METHODS = ("get", "head", "post", "options", "put", "delete", "patch", "trace")
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
-# Answered before it is known what the request is for.
 UNTRIED = {"500"}
+# What HTTP itself puts on an answer.
+FRAMING = {"content-type", "content-length", "transfer-encoding", "date"}
+# A bound of src/limits.rs, how the document says it, and the operations that have to.
+LISTS = ("/hub/subscriptions",)
+BOUNDS = [
+    ("LISTING_BYTES_MAX", 1 << 20, "longer than {} MiB", LISTS),
+    ("LISTINGS_MAX", 1, "{} lists in hand", LISTS),
+    ("LISTINGS_HELD_BYTES_MAX", 1 << 20, "{} MiB of lists that its clients have not taken", LISTS),
+    ("SUBSCRIPTION_EVENTS_BYTES_MAX", 1 << 20, "more than {} MiB together", ("/hub",)),
+    ("SUBSCRIPTIONS_ENDED_BYTES_MAX", 1 << 20, "{} MiB of a shard's events", ("/hub",)),
+    ("MATCH_STEPS_MAX", 1, "more than {} steps", ("/hub/match",)),
+    ("DEMO_TARGET_BYTES_MAX", 1, "Path and query have {} bytes at most", ("/hub/match", "/demo/{path}")),
+]
 
 failures = []
 hubs = contextlib.ExitStack()
@@ -55,6 +69,22 @@ def resolved(node):
 
 
 PATHS = {path: resolved(item) for path, item in DOCUMENT["paths"].items()}
+
+
+def source(name):
+    with open(os.path.join(HERE, "../../src", name), encoding="utf-8") as file:
+        return file.read()
+
+
+def limit(name):
+    """A bound, as src/limits.rs has it: a number, or one that is shifted."""
+    number, shift = re.search(rf"pub const {name}: \w+ = ([\d_]+)(?: << (\d+))?;", source("limits.rs")).groups()
+    return int(number) << int(shift or 0)
+
+
+def parameters(path, method):
+    item = PATHS[path]
+    return [resolved(one) for one in item.get("parameters", []) + item[method.lower()].get("parameters", [])]
 
 
 def documented(path):
@@ -107,6 +137,10 @@ def check(path, method, answer, what):
             is_number = header["schema"].get("type") == "integer" and value.isdigit()
             for error in errors(header["schema"], int(value) if is_number else value):
                 fail(f"{label}, {name}: {error}")
+    named = {name.lower() for name in response.get("headers", {})} | FRAMING
+    for name, values in answer.fields.items():
+        if name not in named and (name, values) != ("connection", ["close"]):
+            fail(f"{label} has {name}: {values}, which is not in the document")
     content = response.get("content")
     if content is None:
         if answer.body or "content-type" in answer.fields:
@@ -230,6 +264,8 @@ def common(method, target, hubs_of):
     long = target + ("&" if "?" in target else "?") + "a" * (48 << 10)
     return {
         "400": lambda: exchange(usual, method, target, host=False),
+        # Of the path, not of the operation, but there is no other place for it (info.description).
+        "405": lambda: exchange(usual, "PUT", target),
         "408": lambda: exchange(slow, method, target, end=""),
         "414": lambda: exchange(usual, method, long),
         "417": lambda: exchange(usual, method, target, ("Expect", "wonders")),
@@ -297,24 +333,195 @@ def every_status(hubs_of, subscriber):
                 check(path, method, answer, "brought about")
 
 
+def allowed(path, operation):
+    """The one value of `Allow` that the document has, with each 405 of the path."""
+    header = resolved(operation["responses"].get("405", {})).get("headers", {}).get("Allow", {})
+    names = header.get("schema", {}).get("const", "").split(", ")
+    if not header.get("required") or set(names) != set(documented(path)):
+        fail(f"{path}: in the document, Allow of a 405 is {header}")
+    return names
+
+
 def every_method(hubs_of, subscriber):
     """A method that the document does not have is a 405 with those that it has; one that nobody knows a 501."""
     for path in PATHS:
         address = hubs_of[0].metrics if path == "/metrics" else hubs_of[0].address
-        for method in ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE"):
+        names = [allowed(path, operation) for operation in documented(path).values()][0]
+        for method in ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT"):
             if method in documented(path):
                 continue
             answer = exchange(address, method, targets_of(path, subscriber), bearer(ALL))
-            allowed = set(answer.fields.get("allow", [""])[0].split(", "))
-            if answer.status != 405 or allowed != set(documented(path)):
-                fail(f"{method} {path} is answered {answer.status}, Allow: {allowed}")
+            if answer.status != 405 or answer.fields.get("allow") != [", ".join(names)]:
+                fail(f"{method} {path} is answered {answer.status}, Allow: {answer.fields.get('allow')}")
+            for operation in documented(path):
+                check(path, operation, answer, f"though it was {method}")
         for method in ("QUERY", "get"):
             answer = exchange(address, method, targets_of(path, subscriber), bearer(ALL))
             if answer.status != (405 if path == "/metrics" else 501):
                 fail(f"{method} {path} is answered {answer.status}")
-    for path in ("/nothing", "/hub/", "/%68ub", "/hub/subscriptionsx"):
+    for path in ("/nothing", "/hub/", "/%68ub", "/hub/subscriptionsx", "/hub/match/", "/healthz/", "/demo"):
         if (answer := exchange(hubs_of[0].address, "GET", path)).status != 404:
             fail(f"{path} is answered {answer.status}")
+
+
+def every_name():
+    """What the hub reads in a query or a form is in the document."""
+    written = re.findall(r"pub const PARAM_\w+: [^=]+ = ([^;]+);", source("protocol/names.rs"))
+    read = {name for names in written for name in re.findall(r'"([^"]+)"', names)}
+    named = set(DOCUMENT["components"]["schemas"]["Publication"]["properties"])
+    named |= {one["name"] for path in PATHS for method in documented(path) for one in parameters(path, method) if one["in"] == "query"}
+    named |= {scheme["name"] for scheme in DOCUMENT["components"]["securitySchemes"].values() if scheme.get("in") == "query"}
+    if read != named:
+        fail(f"parameters: in the document alone {sorted(named - read)}, of the hub alone {sorted(read - named)}")
+    for name, unit, words, paths in BOUNDS:
+        number, rest = divmod(limit(name), unit)
+        for path in paths:
+            # Texts are broken into lines.
+            text = " ".join(PATHS[path]["get"]["description"].split())
+            if rest or words.format(f"{number:,}") not in text:
+                fail(f"{path}: the document does not say {words.format(f'{number:,}')!r} ({name})")
+
+
+def what_comes_once():
+    """Which fields of a publication may come once only (every_refusal repeats them) is in the document."""
+    text = PATHS["/hub"]["post"]["requestBody"]["description"]
+    for name, field in DOCUMENT["components"]["schemas"]["Publication"]["properties"].items():
+        if field.get("type") != "array" and f"`{name}`" not in text.partition("a second")[2]:
+            fail(f"a second {name} is a 400, which is not in the document")
+
+
+def every_coding(hubs_of, subscriber):
+    """Whoever may ask for a coding can read so in the document, and only there it is given."""
+    for path in PATHS:
+        address = hubs_of[0].metrics if path == "/metrics" else hubs_of[0].address
+        for method, operation in documented(path).items():
+            is_asked = any(one["name"] == "Accept-Encoding" for one in parameters(path, method))
+            is_said = any("Content-Encoding" in resolved(one).get("headers", {}) for one in operation["responses"].values())
+            if is_asked != is_said:
+                fail(f"{method} {path}: in the document, Accept-Encoding and Content-Encoding go together")
+        for coding in ("gzip", "zstd"):
+            answer = exchange(address, "HEAD", targets_of(path, subscriber), bearer(ALL), ("Accept-Encoding", coding))
+            is_coded = answer.fields.get("content-encoding") == [coding]
+            if is_coded != any(one["name"] == "Accept-Encoding" for one in parameters(path, "HEAD")):
+                fail(f"HEAD {path} is answered in {answer.fields.get('content-encoding')} when {coding} is accepted")
+            check(path, "HEAD", answer, f"when {coding} is accepted")
+
+
+def every_last_event_id(address):
+    """The places of a last event id count in the order of the document; of two others, the first in the query does."""
+    places = [(one["in"], one["name"]) for one in parameters("/hub", "GET") if one["name"].lower().replace("_", "-") in (
+        "last-event-id", "lasteventid")]
+    expected = [("header", "Last-Event-ID"), ("query", "lastEventID"), ("query", "Last-Event-ID"), ("query", "lastEventId"),
+                ("query", "last_event_id")]
+    if places != expected:
+        fail(f"the places of a last event id in the document are {places}")
+    for number in range(len(expected)):
+        exchange(address, "POST", "/hub", bearer(ALL), FORM, body=f"topic=a&id=place{number}")
+    for method in ("GET", "HEAD"):
+        # Those after each place are there as well, and before it; those before it are there, and empty.
+        for order, empty in [([*reversed(range(place, 5))], place) for place in (0, 1, 2, 4)] + [([3, 4], 3), ([4, 3], 3), ([3], 3)]:
+            first = min(order) if min(order) < 3 else order[0]
+            sent = [(*expected[place], "") for place in range(empty)] + [(*expected[place], f"place{place}") for place in order]
+            query = "".join(f"&{name}={value}" for where, name, value in sent if where == "query")
+            fields = [(name, value) for where, name, value in sent if where == "header"]
+            answer = exchange(address, method, f"/hub?topic=a{query}", bearer(ALL), *fields)
+            if answer.fields.get("last-event-id") != [f"place{first}"]:
+                fail(f"{method} {query} {fields} is answered Last-Event-ID: {answer.fields.get('last-event-id')}")
+            check("/hub", method, answer, query)
+
+
+def how_streams_are_framed(address):
+    """HTTP/1.1 keeps the connection, and says so; HTTP/1.0 does not."""
+    for method in ("GET", "HEAD"):
+        for version, said in (("HTTP/1.1", "keep-alive"), ("HTTP/1.0", "close")):
+            answer = exchange(address, method, "/hub?topic=a", bearer(ALL), version=version)
+            if answer.fields.get("connection") != [said]:
+                fail(f"{method} with {version} is answered Connection: {answer.fields.get('connection')}")
+            check("/hub", method, answer, version)
+
+
+def paths_of_subscriptions(address):
+    """What names no subscription is a 404; what could name some is a list."""
+    for path in HUBS:
+        for below, status in {
+            "/": 404, "/a/": 404, "/a/b/": 404, "/a/b/c": 404, "//": 404, "/%ff": 404, "/%zz": 404, "/%": 404, "/a%2": 404, "/a/%zz": 404,
+            "/a/%": 404, "/a/b%2": 404, "/a/%ff": 404, "/%00": 200, "/a%0A": 200, "/%C2%85": 200, "/*": 200, "/a/%00": 404,
+        }.items():
+            template = f"{path}/subscriptions" + ("/{topic}" if below.count("/") == 1 else "/{topic}/{subscriber}")
+            answer = exchange(address, "GET", f"{path}/subscriptions{below}", bearer(ALL))
+            if answer.status != status:
+                fail(f"{path}/subscriptions{below} is answered {answer.status} instead of {status}")
+            elif status == 200 and json.loads(answer.body)["subscriptions"]:
+                fail(f"{path}/subscriptions{below} is answered {answer.body}")
+            check(template, "GET", answer, below)
+
+
+def what_demo_mode_has(address):
+    """The playground and the matcher, also of a hub with DEBUG=1 alone."""
+    [rest] = [one for one in parameters("/demo/{path}", "GET") if one["name"] == "path"]
+    for address in (address, Hub(DEMO="0", DEBUG="1").address):
+        answer = exchange(address, "GET", "/demo/")
+        if answer.status != 200 or errors(rest["schema"], ""):
+            fail(f"/demo/ is answered {answer.status}; in the document, {rest['schema']}")
+        check("/demo/{path}", "GET", answer, "an empty rest")
+        answer = exchange(address, "GET", "/demo/a?body=b&body=c&jwt=d&jwt=e")
+        if answer.body != "b" or not answer.fields["set-cookie"][0].startswith("mercureAuthorization=d;"):
+            fail(f"of several body and jwt the first does not count: {answer}")
+        for one in parameters("/demo/{path}", "GET"):
+            if one["in"] == "query" and "the first counts" not in one["description"]:
+                fail(f"of several {one['name']} the first counts, which is not in the document")
+        with open(DEBUGGER, encoding="utf-8") as file:
+            example = json.loads(re.search(r"```json\n(.*?)```", file.read(), re.DOTALL)[1])
+        for shown in (example, DOCUMENT["components"]["responses"]["Match"]["content"]["application/json"]["example"]):
+            asked = [("selector", shown["selector"])] + [("topic", one["topic"]) for one in shown["topics"]]
+            answer = exchange(address, "GET", f"/hub/match?{urllib.parse.urlencode(asked)}")
+            # As texts: the order of the members as well.
+            if json.dumps(json.loads(answer.body)) != json.dumps(shown):
+                fail(f"the example of the matcher is {shown}, but the hub answers {answer.body}")
+            check("/hub/match", "GET", answer, "the example")
+        for topic, status in {"*": 400, "": 400, "a%00": 400, "a%0Ab": 400, "%7F": 400, "%C2%85": 400, "**": 200, "%C3%A9": 200,
+                              "/.well-known/mercure/subscriptions/a": 200}.items():
+            answer = exchange(address, "GET", f"/hub/match?selector=a&topic=b&topic={topic}")
+            if answer.status != status:
+                fail(f"/hub/match about {topic!r} is answered {answer.status} instead of {status}")
+            text = urllib.parse.unquote(topic)
+            [topics] = [one for one in parameters("/hub/match", "GET") if one["name"] == "topic"]
+            if bool(errors(topics["schema"], [text])) != (status == 400):
+                fail(f"/hub/match: in the document, {topic!r} is not a {status}")
+            check("/hub/match", "GET", answer, topic)
+
+
+def lists_are_bounded():
+    """503 of a list that is too long, and when clients do not take theirs; 400 of one client's events that would be too long."""
+    address, payload = Hub().address, 11_000
+    heavy = token("--subscribe", "*", "--payload", json.dumps("a" * payload))
+    selectors = limit("SUBSCRIPTION_EVENTS_BYTES_MAX") // (payload + 500)
+    query = lambda count: "&".join(f"topic=a{number}" for number in range(count))
+    for method in ("GET", "HEAD"):
+        answer = exchange(address, method, f"/hub?{query(selectors + 5)}", bearer(heavy))
+        if answer.status != 400:
+            fail(f"{method} of a client whose events are too long is answered {answer.status}")
+        check("/hub", method, answer, "a client whose events are too long")
+    request = f"GET /hub?{query(selectors)} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {heavy}\r\n\r\n"
+    subscribe_heavily = lambda: hold(address, request, b":\n")
+    clients = limit("LISTING_BYTES_MAX") // (selectors * (payload + 300))
+    for _ in range(clients):
+        subscribe_heavily()
+
+    def expect(status, what):
+        answer = exchange(address, "GET", "/hub/subscriptions", bearer(ALL))
+        if answer.status != status:
+            fail(f"a list when {what} is answered {answer.status} instead of {status}")
+        check("/hub/subscriptions", "GET", answer, what)
+
+    expect(200, "it just fits")
+    asked = f"GET /hub/subscriptions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {ALL}\r\n\r\n"
+    waiting = [hold(address, asked, b"HTTP/1.1 200") for _ in range(limit("LISTINGS_HELD_BYTES_MAX") // limit("LISTING_BYTES_MAX"))]
+    expect(503, "clients have not taken theirs")
+    for connection in waiting:
+        connection.close()
+    subscribe_heavily()
+    expect(503, "it is too long")
 
 
 def every_refusal(hubs_of):
@@ -328,7 +535,8 @@ def every_refusal(hubs_of):
     requests = [(usual, "POST", status, fields, body, "") for status, fields, body in [
         (400, [may], ""), (400, [may], "topic="), (400, [may], "topic=*"), (400, [may], "topic=a%0A"), (400, [may], "topic=%ff"),
         (400, [may], "topic=%4"), (400, [may], "topic=a&retry=x"), (400, [may], "topic=a&id=%23"), (400, [may], f"topic=a&id={long}"),
-        (400, [may], f"topic=a&type={long}"), (400, [may], "topic=a&data=b&data=c"), (400, [may], "topic=a&target=b"),
+        (400, [may], f"topic=a&type={long}"), (400, [may], "topic=a&target=b"),
+        *((400, [may], f"topic=a&{name}=1&{name}=1") for name in ("data", "id", "type", "retry", "private")),
         (400, [may], "&".join(["topic=a"] * 1001)), (400, [may], "&".join(["a=b"] * 4097)),
         (401, [bearer("no.token.x")], "topic=a"), (401, [("Authorization", "Basic YTpi")], "topic=a"), (401, [may, may], "topic=a"),
         (403, [may], "topic=/hub"), (403, [may], "topic=https://a.example/.well-known/mercure/subscriptions/a"),
@@ -353,11 +561,10 @@ def every_refusal(hubs_of):
             if answer.status != status:
                 fail(f"{method} {path}{query[:80]} {body[:80]!r} is answered {answer.status} instead of {status}: {answer.body}")
             check(path, method, answer, f"{query[:80]} {body[:80]!r}")
-        for suffix, status, fields in [("?authorization=%4", 400, []), ("/%ff", 404, [may]), ("/a/b/c", 404, [may]), ("/", 404, [may])]:
-            answer = exchange(usual, "GET", f"{path}/subscriptions{suffix}", *fields)
-            if answer.status != status:
-                fail(f"{path}/subscriptions{suffix} is answered {answer.status} instead of {status}")
-            check(f"{path}/subscriptions", "GET", answer, suffix)
+        answer = exchange(usual, "GET", f"{path}/subscriptions?authorization=%4")
+        if answer.status != 400:
+            fail(f"{path}/subscriptions with a query that is no form is answered {answer.status} instead of 400")
+        check(f"{path}/subscriptions", "GET", answer, "a query that is no form")
     many, large = "&".join(["topic=a"] * 101), "&topic=" + "a" * 300
     for path, queries in {
         "/demo/{path}": ["?body=%4", "?jwt=%22", f"?jwt={'a' * 4001}"],
@@ -401,8 +608,16 @@ def main():
         sys.exit(f"one subscription is expected: {listed}")
     every_status(hubs_of, listed[0]["subscriber"])
     every_method(hubs_of, listed[0]["subscriber"])
+    every_name()
+    what_comes_once()
+    every_coding(hubs_of, listed[0]["subscriber"])
     every_refusal(hubs_of)
+    paths_of_subscriptions(usual)
+    what_demo_mode_has(usual)
+    how_streams_are_framed(usual)
+    every_last_event_id(usual)
     a_share()
+    lists_are_bounded()
 
 
 with hubs:

@@ -61,3 +61,10 @@ def nothing_is_granted(context, response, case):
     is_guarded = method != "OPTIONS" and ("/subscriptions" in path or method == "POST")
     if PASS == "denied" and is_guarded:
         assert response.status_code >= 400, f"{method} {path} is answered {response.status_code}"
+
+
+@schemathesis.check
+def what_is_described_is_allowed(context, response, case):
+    """The 405 that stands with an operation is for the other methods of its path."""
+    method = response.request.method
+    assert response.status_code != 405 or method != case.operation.method.upper(), f"{method} {case.operation.path} is answered 405"
