@@ -37,15 +37,18 @@ keys = key_set(hub["key-set"])
 # From what the resource had when it was read: nothing is missed between that and the subscription.
 headers = {**for_hub, "Last-Event-ID": hub["last-event-id"]}
 print("now:", resource.text, flush=True)
-with connect_sse(client, "GET", hub["url"], params={"topic": topic}, headers=headers) as source:
-    check(source.response)
-    for event in source.iter_sse():
-        try:
-            update = jwe.decrypt_compact(event.data, keys)
-        except InvalidKeyIdError:
-            # A key that is newer than the set.
-            keys = key_set(hub["key-set"])
-            update = jwe.decrypt_compact(event.data, keys)
-        print("update:", update.plaintext.decode(), flush=True)
+try:
+    with connect_sse(client, "GET", hub["url"], params={"topic": topic}, headers=headers) as source:
+        check(source.response)
+        for event in source.iter_sse():
+            try:
+                update = jwe.decrypt_compact(event.data, keys)
+            except InvalidKeyIdError:
+                # A key that is newer than the set.
+                keys = key_set(hub["key-set"])
+                update = jwe.decrypt_compact(event.data, keys)
+            print("update:", update.plaintext.decode(), flush=True)
+except httpx.TransportError as error:
+    sys.exit(f"{hub['url']}: {error}")
 # python/subscribe.py tells how to go on from here.
 sys.exit("the connection has ended")
