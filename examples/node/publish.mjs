@@ -1,5 +1,5 @@
-// Publishes an update, and prints its id.
-// HUB=http://localhost:3000/.well-known/mercure TOKEN=… node publish.mjs https://example.com/books/1 '{"stock": 3}'
+// Publishes an update, and prints its id. In examples/, with HUB and TOKEN as README.md sets them:
+// $ node node/publish.mjs https://example.com/books/1 '{"stock": 3}'
 const [topic, data] = process.argv.slice(2);
 const response = await fetch(process.env.HUB, {
   method: "POST",
@@ -7,5 +7,9 @@ const response = await fetch(process.env.HUB, {
   body: new URLSearchParams({ topic, data }),
 });
 const text = await response.text();
-if (!response.ok) throw new Error(`${response.status}: ${text}`);
-console.log(text);
+if (response.ok) {
+  console.log(text);
+} else {
+  console.error(`${response.status}: ${text}`);
+  process.exitCode = 1;
+}

@@ -1,5 +1,6 @@
-// Subscribes to the topics of its command line, and prints each update, until one of type `end` comes.
-// HUB=http://localhost:3000/.well-known/mercure TOKEN=… node subscribe.mjs 'https://example.com/books/{id}'
+// Subscribes to the topics of its command line, and prints each update, until one of type `end` comes. In examples/, with HUB and TOKEN
+// as README.md sets them:
+// $ node node/subscribe.mjs 'https://example.com/books/{id}'
 import { EventSource } from "eventsource";
 
 const url = new URL(process.env.HUB);
@@ -8,8 +9,17 @@ for (const topic of process.argv.slice(2)) url.searchParams.append("topic", topi
 // It reconnects by itself, with its last event id. A browser's own EventSource sends a cookie in place of this header.
 const headers = { Authorization: `Bearer ${process.env.TOKEN}` };
 const source = new EventSource(url, {
-  fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, ...headers } }),
+  fetch: async (url, init) => {
+    const response = await fetch(url, { ...init, headers: { ...init.headers, ...headers } });
+    // It would give up after this as after a 4xx; after an error of the network it tries again.
+    if (response.status >= 500) throw new Error(`status ${response.status}`);
+    return response;
+  },
 });
+source.onerror = ({ message }) => {
+  if (message) console.error(message);
+  if (source.readyState === EventSource.CLOSED) process.exitCode = 1;
+};
 // An update without a type is a `message`; each other type needs a listener.
 for (const name of ["message", "kind", "end"]) {
   source.addEventListener(name, ({ lastEventId, type, data }) => {

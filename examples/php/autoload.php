@@ -1,5 +1,5 @@
 <?php
 
-// Composer's `vendor/autoload.php` in a project; here Debian's packages php-symfony-mercure and php-symfony-http-client.
+// Debian's packages. With Composer, this line in place of the two: require_once __DIR__.'/vendor/autoload.php';
 require_once 'Symfony/Component/Mercure/autoload.php';
 require_once 'Symfony/Component/HttpClient/autoload.php';

@@ -1,6 +1,6 @@
-"""Publishes an update, and prints its id.
+"""Publishes an update, and prints its id. In examples/, with HUB and TOKEN as README.md sets them:
 
-HUB=http://localhost:3000/.well-known/mercure TOKEN=… python publish.py https://example.com/books/1 '{"stock": 3}'
+$ python python/publish.py https://example.com/books/1 '{"stock": 3}'
 """
 
 import os
@@ -11,5 +11,6 @@ import httpx
 topic, data = sys.argv[1:]
 headers = {"Authorization": "Bearer " + os.environ["TOKEN"]}
 answer = httpx.post(os.environ["HUB"], headers=headers, data={"topic": topic, "data": data})
-answer.raise_for_status()
+if answer.is_error:
+    sys.exit(f"{answer.status_code}: {answer.text}")
 print(answer.text)

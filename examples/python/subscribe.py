@@ -1,6 +1,8 @@
 """Subscribes to the topics of its command line, and prints each update, until one of type `end` comes.
 
-HUB=http://localhost:3000/.well-known/mercure TOKEN=… python subscribe.py 'https://example.com/books/{id}'
+In examples/, with HUB and TOKEN as README.md sets them:
+
+$ python python/subscribe.py 'https://example.com/books/{id}'
 """
 
 import json
@@ -18,7 +20,10 @@ pause_s = 1.0
 while True:
     try:
         with connect_sse(client, "GET", os.environ["HUB"], params={"topic": sys.argv[1:]}, headers=headers) as source:
-            source.response.raise_for_status()
+            answer = source.response
+            if answer.is_client_error:
+                sys.exit(f"{answer.status_code}: {answer.read().decode()}")
+            answer.raise_for_status()
             for event in source.iter_sse():
                 # httpx-sse leaves reconnection to its user: this id is where the next answer goes on.
                 headers["Last-Event-ID"] = event.id

@@ -1,4 +1,4 @@
 #!/bin/sh
-# Publishes an update, and prints its id.
-# HUB=http://localhost:3000/.well-known/mercure TOKEN=… ./publish.sh https://example.com/books/1 '{"stock": 3}'
+# Publishes an update, and prints its id. In examples/, with HUB and TOKEN as README.md sets them:
+# $ shell/publish.sh https://example.com/books/1 '{"stock": 3}'
 curl -sS --fail-with-body -H "Authorization: Bearer $TOKEN" --data-urlencode "topic=$1" --data-urlencode "data=$2" "$HUB" && echo

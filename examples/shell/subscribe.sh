@@ -1,6 +1,7 @@
 #!/bin/bash
-# Subscribes to the topics of its command line, and prints what comes, until an event of type `end` has come.
-# HUB=http://localhost:3000/.well-known/mercure TOKEN=… ./subscribe.sh 'https://example.com/books/{id}'
+# Subscribes to the topics of its command line, and prints what comes, until an event of type `end` has come. In examples/, with HUB and TOKEN as
+# README.md sets them:
+# $ shell/subscribe.sh 'https://example.com/books/{id}'
 topics=()
 for topic in "$@"; do topics+=(--data-urlencode "topic=$topic"); done
 last=()
@@ -17,7 +18,9 @@ while true; do
         [ -z "$id" ] || last=(-H "Last-Event-ID: $id")
         grep -q '^event: end$' <<<"$event" && exit
         event=""
-    done < <(curl -sS -N --get "${topics[@]}" -H "Authorization: Bearer $TOKEN" "${last[@]}" "$HUB")
-    # The connection has ended: go on where it did.
+    done < <(curl -sS -f -N --get "${topics[@]}" -H "Authorization: Bearer $TOKEN" "${last[@]}" -w '%{http_code}' "$HUB")
+    # The connection has ended, and the last line, which has no end, is the status. It is told by curl, and stays the same after a 4xx;
+    # after anything else go on where it ended.
+    [[ $line != 4* ]] || exit 1
     sleep 1
 done

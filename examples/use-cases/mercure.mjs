@@ -19,8 +19,14 @@ export async function publish(fields) {
     headers: { Authorization: `Bearer ${token({ publish: ["*"] })}` },
     body: new URLSearchParams(fields),
   });
-  if (!response.ok) throw new Error(`${response.status}: ${await response.text()}`);
-  return response.text();
+  const text = await response.text();
+  if (!response.ok) fail(`${response.status}: ${text}`);
+  return text;
+}
+
+function fail(why) {
+  console.error(why);
+  process.exit(1);
 }
 
 // Calls `receive` with each update, from the one after `lastEventID` on, else from now on. The promise is an open EventSource.
@@ -30,8 +36,14 @@ export function subscribe({ topics, bearer, lastEventID, types = ["message"] }, 
   if (lastEventID) url.searchParams.set("lastEventID", lastEventID);
   const headers = bearer ? { Authorization: `Bearer ${bearer}` } : {};
   const source = new EventSource(url, {
-    fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, ...headers } }),
+    fetch: async (url, init) => {
+      const response = await fetch(url, { ...init, headers: { ...init.headers, ...headers } });
+      // As in node/subscribe.mjs: tried again.
+      if (response.status >= 500) throw new Error(`status ${response.status}`);
+      return response;
+    },
   });
+  source.onerror = ({ message }) => source.readyState === EventSource.CLOSED && fail(message);
   for (const type of types) source.addEventListener(type, receive);
   return new Promise((resolve) => source.addEventListener("open", () => resolve(source), { once: true }));
 }

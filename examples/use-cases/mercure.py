@@ -1,6 +1,7 @@
 """What the examples in Python share: a token, a publication, a subscription."""
 
 import os
+import sys
 import time
 
 import httpx
@@ -21,14 +22,30 @@ def publish(**fields):
     """Publishes an update, and answers its id."""
     headers = {"Authorization": "Bearer " + token(publish=["*"])}
     answer = httpx.post(HUB, headers=headers, data=fields)
-    answer.raise_for_status()
+    if answer.is_error:
+        fail(answer)
     return answer.text
 
 
+def fail(answer):
+    """Ends the program, whichever of its threads was refused."""
+    print(f"{answer.status_code}: {answer.read().decode()}", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
 def subscribe(topic, bearer, last_event_id):
-    """The updates after this one, as they come. python/subscribe.py tells how to go on when the connection ends."""
+    """The updates after this one, as they come, over as many connections as it takes."""
     headers = {"Authorization": "Bearer " + bearer, "Last-Event-ID": last_event_id}
     with httpx.Client(timeout=60) as client:
-        with connect_sse(client, "GET", HUB, params={"topic": topic}, headers=headers) as source:
-            source.response.raise_for_status()
-            yield from source.iter_sse()
+        while True:
+            try:
+                with connect_sse(client, "GET", HUB, params={"topic": topic}, headers=headers) as source:
+                    if source.response.is_client_error:
+                        fail(source.response)
+                    source.response.raise_for_status()
+                    for event in source.iter_sse():
+                        headers["Last-Event-ID"] = event.id
+                        yield event
+            except httpx.HTTPError as error:
+                print(f"again in a second: {error!r}", file=sys.stderr)
+            time.sleep(1)

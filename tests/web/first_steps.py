@@ -94,6 +94,8 @@ def main():
             for command in start_again:
                 hub.type(command)
             await_until("step 5: the page does not come back", is_open)
+            if (mode := pathlib.Path(folder, "key").stat().st_mode & 0o777) != 0o600:
+                sys.exit(f"docs/first-steps.md: others may read the key: {mode:o}")
             for command in [publish[1], publish[1].replace("books/1", "books/2")]:
                 second.type(command)
             second.shows("Unauthorized", "step 5, with the old token")

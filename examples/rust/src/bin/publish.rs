@@ -1,6 +1,6 @@
-//! Publishes an update, and prints its id.
+//! Publishes an update, and prints its id. In examples/, with `HUB` and `JWT_KEY` as README.md sets them:
 //!
-//! `HUB=http://localhost:3000/.well-known/mercure JWT_KEY=… cargo run --bin publish https://example.com/books/1 '{"stock": 3}' private`
+//! $ cargo run --manifest-path rust/Cargo.toml --bin publish https://example.com/books/1 '{"stock": 3}' private
 
 use std::error::Error;
 

@@ -1,11 +1,12 @@
-//! Subscribes to the topics of its command line, and prints each update, until one of type `end` comes.
+//! Subscribes to the topics of its command line, and prints each update, until one of type `end` comes. In examples/, with `HUB`
+//! and `TOKEN` as README.md sets them:
 //!
-//! `HUB=http://localhost:3000/.well-known/mercure TOKEN=… cargo run --bin subscribe 'https://example.com/books/{id}'`
+//! $ cargo run --manifest-path rust/Cargo.toml --bin subscribe 'https://example.com/books/{id}'
 
 use std::error::Error;
 use std::time::Duration;
 
-use eventsource_client::{Client as _, ClientBuilder, ReconnectOptions, SSE};
+use eventsource_client::{Client as _, ClientBuilder, Error as Failure, ReconnectOptions, SSE};
 use futures::TryStreamExt as _;
 use serde_json::json;
 use url::Url;
@@ -15,7 +16,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut url = Url::parse(&std::env::var("HUB")?)?;
     url.query_pairs_mut().extend_pairs(std::env::args().skip(1).map(|topic| ("topic", topic)));
     // It reconnects by itself, with its last event id.
-    let reconnection = ReconnectOptions::reconnect(true).delay(Duration::from_secs(1)).build();
+    let reconnection = ReconnectOptions::reconnect(true).retry_initial(true).delay(Duration::from_secs(1)).build();
     let client = ClientBuilder::for_url(url.as_str())?
         .header("Authorization", &format!("Bearer {}", std::env::var("TOKEN")?))?
         .reconnect(reconnection)
@@ -31,6 +32,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
             Ok(Some(SSE::Connected(_) | SSE::Comment(_))) => {}
             Ok(None) => return Err("the stream is over".into()),
+            Err(Failure::UnexpectedResponse(answer, _)) if (400..500).contains(&answer.status()) => {
+                return Err(format!("status {}", answer.status()).into());
+            }
             // Told, and tried again when it is asked for the next event.
             Err(error) => eprintln!("{error}"),
         }
