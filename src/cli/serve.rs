@@ -1,5 +1,6 @@
 //! `petasos serve`: reads the settings, starts the logs, runs the hub.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use petasos::config::{Config, Mistake, Options, Surroundings, misspelled};
@@ -70,6 +71,10 @@ fn serve(config: &Config) -> ExitCode {
                 history_max_age_s = retention.age_max_ms / 1_000,
                 "petasos serves"
             );
+            if config.demo {
+                let scheme = if config.settings.tls.is_some() { "https" } else { "http" };
+                info!("the debugger is at {scheme}://{}/", reachable(address));
+            }
             warnings.iter().for_each(|warning| warn!("{warning}"));
         },
     );
@@ -79,6 +84,14 @@ fn serve(config: &Config) -> ExitCode {
             error!("{cause}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// An address as a browser of this host asks for it.
+fn reachable(address: SocketAddr) -> String {
+    match address.ip().is_unspecified() {
+        true => format!("localhost:{}", address.port()),
+        false => address.to_string(),
     }
 }
 
