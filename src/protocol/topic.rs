@@ -61,6 +61,9 @@ impl Topic {
     /// Whether its path is the hub's, under either name, or lies under it, on any host. The topic is parsed as a browser
     /// would (WHATWG URL: dot segments, `%2e`, backslashes), a relative one against the root of a host, and
     /// percent-encoded unreserved characters are decoded (RFC 3986, section 6.2.2.2). A text that is no URL has no path.
+    ///
+    /// One that begins with the hub's path is in it as well, wherever dot segments lead from there: selectors are compared with the
+    /// text, and one for the hub's own events must not select anybody else's.
     pub fn in_hub_namespace(&self) -> bool {
         // Most topics can be told apart without a parser: nothing but an encoded character hides these words.
         let bytes = self.0.as_bytes();
@@ -71,14 +74,20 @@ impl Topic {
         {
             return false;
         }
+        if is_hub_path(&self.0) {
+            return true;
+        }
         let Ok(url) = Url::options().base_url(BASE.as_ref()).parse(&self.0) else {
             return false;
         };
-        let path = decode_unreserved(url.path());
-        [HUB_PATH, HUB_PATH_2019]
-            .iter()
-            .any(|hub| path.strip_prefix(hub).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+        is_hub_path(&decode_unreserved(url.path()))
     }
+}
+
+/// Whether a path is the hub's, or begins with it.
+fn is_hub_path(path: &str) -> bool {
+    let is_below = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    [HUB_PATH, HUB_PATH_2019].iter().any(|hub| path.strip_prefix(hub).is_some_and(is_below))
 }
 
 /// Decodes what never needed to be encoded and leaves the rest, an encoded slash among it, as it is.
@@ -172,6 +181,10 @@ mod tests {
             "foo://example.com/a/../hub",
             "foo:/hub",
             "https:/hub",
+            "/hub/../a",
+            "/.well-known/mercure/subscriptions/../..",
+            "/.well-known/mercure/subscriptions/%2e%2e/%2e%2e",
+            "/.well-known/mercure/subscriptions/.%2E/../../a",
         ] {
             assert!(in_namespace(text), "{text}");
         }
@@ -182,7 +195,7 @@ mod tests {
         for text in [
             "/hubs",
             "/a/hub",
-            "/hub/../a",
+            "https://example.com/hub/../a",
             "/.well-known/mercurette",
             "/.well-known",
             "/HUB",
