@@ -144,6 +144,23 @@ fn a_list_that_changed_is_sent_though_the_newest_update_is_the_same() {
     assert_eq!(quiet_tag(&second), "\"new\"");
 }
 
+/// The history has forgotten the id, so a publisher's second update of that id is as new as the first: its tag is not.
+#[test]
+fn an_id_that_comes_again_after_it_was_discarded_does_not_stand_for_the_list_of_before() {
+    let hub = hub(&[("HISTORY_SIZE", "1")]);
+    hub.publish("topic=a&id=same");
+    let tag = quiet_tag(&hub);
+    assert_eq!((&*tag, unchanged(&hub, PATH, &tag).status), ("\"same\"", 304), "nothing was ever discarded");
+    let _subscriber = hub.subscribe("topic=a");
+    wait_for(&hub, PATH, 1);
+    let made = quiet_tag(&hub);
+    assert_eq!(unchanged(&hub, PATH, &made).status, 304, "the hub makes no id twice");
+    hub.publish("topic=a&id=same");
+    let answer = ask_with(&hub, PATH, &format!("{}If-None-Match: {tag}\r\n", bearer(&["*"])));
+    assert_eq!((answer.status, answer.header("ETag")), (200, Some(&*tag)));
+    assert_eq!(members(&serde_json::from_str(&answer.body).expect("JSON")).len(), 1);
+}
+
 #[test]
 fn a_head_is_answered_without_the_list_and_other_origins_may_read_it() {
     let hub = hub(&[("CORS_ALLOWED_ORIGINS", "https://a.example")]);

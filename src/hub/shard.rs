@@ -230,7 +230,7 @@ impl Shard {
             counters: Counters::default(),
             subscriptions: settings.tells_subscriptions.then(|| {
                 let last = newest.updates.iter().rfind(|placed| placed.first_of_id);
-                Box::new(Subscriptions::new(last))
+                Box::new(Subscriptions::new(last, newest.extent.before_oldest > Position::START))
             }),
         }
     }
@@ -364,6 +364,9 @@ impl Shard {
     /// The history holds nothing up to this position any more.
     pub fn forget_until(&mut self, before_oldest: Position) {
         self.tail.forget_until(before_oldest);
+        if let Some(subscriptions) = &mut self.subscriptions {
+            subscriptions.forgot();
+        }
     }
 
     /// Whether a subscriber that was owed something when entries were last taken waits to be written to. Entries are best

@@ -40,6 +40,8 @@ pub struct Subscriptions {
     /// Events that the sequencer has. They come back in this order.
     under_way: VecDeque<Event>,
     newest: Newest,
+    /// The history has forgotten updates, and their ids with them.
+    has_forgotten: bool,
     /// The hub stops: all have ended.
     has_ended: bool,
 }
@@ -49,8 +51,9 @@ pub struct Subscriptions {
 pub struct Newest {
     /// `None` when there has never been one.
     pub id: Option<EventId>,
-    /// It came while this hub runs: what was listed with it before is no list of this hub's.
-    pub is_ours: bool,
+    /// It came while this hub runs, and no list that this hub made before had its id: either the hub made the id, or the history, which knows
+    /// every id of its own, has never forgotten one.
+    pub is_unique: bool,
 }
 
 impl Newest {
@@ -106,10 +109,10 @@ impl Subscriber {
 }
 
 impl Subscriptions {
-    /// None yet; `newest` is the newest update of the history.
-    pub fn new(newest: Option<&Placed>) -> Self {
+    /// None yet; `newest` is the newest update of a history that may have forgotten others.
+    pub fn new(newest: Option<&Placed>, has_forgotten: bool) -> Self {
         let id = newest.map(|placed| placed.frame.id().clone());
-        Self { newest: Newest { id, is_ours: false }, ..Self::default() }
+        Self { newest: Newest { id, is_unique: false }, has_forgotten, ..Self::default() }
     }
 
     /// The subscriber of this slot begins.
@@ -158,8 +161,14 @@ impl Subscriptions {
     /// An update was taken from the ring.
     pub(super) fn took(&mut self, placed: &Placed) {
         if placed.first_of_id {
-            self.newest = Newest { id: Some(placed.frame.id().clone()), is_ours: true };
+            let is_unique = placed.frame.has_made_id() || !self.has_forgotten;
+            self.newest = Newest { id: Some(placed.frame.id().clone()), is_unique };
         }
+    }
+
+    /// The history has forgotten updates. The newest is unique all the same: when it came, everything was there to look its id up.
+    pub(super) fn forgot(&mut self) {
+        self.has_forgotten = true;
     }
 
     /// The hub stops: all subscriptions end, and none begins.

@@ -62,7 +62,7 @@ impl Gate {
             wanted => Some(subscription::collection(&wanted.path(), id, members)),
         };
         let Some(document) = document else { return self.refuse(nothing(), listing.passage) };
-        let mut response = match newest.is_ours && is_told && listing.is_current(id) {
+        let mut response = match newest.is_unique && is_told && listing.is_current(id) {
             true => Response::empty(Status::NotModified),
             false => Response::with_body(Status::Ok, JSON_LD, document),
         };
