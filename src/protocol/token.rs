@@ -150,11 +150,12 @@ fn read_header(token: &str) -> Result<Header, TokenError> {
     jsonwebtoken::decode_header(token).map_err(|_| TokenError::Header)
 }
 
-/// Takes the claim out of the others; the namespaced one wins, and `null` counts as absent.
+/// Takes the claim out of the others; the namespaced one wins. One that is `null` grants nothing.
 fn mercure_claim(claims: &mut Map<String, Value>) -> Result<MercureClaim, TokenError> {
     for name in [CLAIM_NAMESPACED, CLAIM] {
         match claims.remove(name) {
-            None | Some(Value::Null) => {}
+            None => {}
+            Some(Value::Null) => break,
             // Only an object is a claim: serde would read a list into the fields in their order.
             Some(claim @ Value::Object(_)) => {
                 return serde_json::from_value(claim).map_err(|_| TokenError::WrongShape(name));

@@ -230,6 +230,8 @@ fn the_claim_has_two_names_and_the_namespaced_one_wins() {
     assert_eq!(publish(&both), list("b"));
     let emptied = json!({"mercure": {"publish": ["a"]}, "https://mercure.rocks/": {}});
     assert_eq!(publish(&emptied), Ok(None), "it wins also when it grants less");
+    let nothing = json!({"mercure": {"publish": ["a"]}, "https://mercure.rocks/": null});
+    assert_eq!(publish(&nothing), Ok(None), "or nothing");
 }
 
 #[test]
