@@ -91,6 +91,8 @@ pub enum UpdateError {
     PrivateNotSupported,
     /// An empty `target`.
     EmptyTarget,
+    /// `target[]`, `target[0]`, or `private` in the same way: ignoring it would publish to everyone.
+    Brackets(&'static str),
 }
 
 impl<'a> Update<'a> {
@@ -206,7 +208,7 @@ impl<'a> Fields<'a> {
                 PARAM_TYPE => once(&mut fields.event_type, PARAM_TYPE, value)?,
                 PARAM_RETRY => once(&mut fields.retry, PARAM_RETRY, value)?,
                 PARAM_DATA => once(&mut fields.data, PARAM_DATA, value)?,
-                _ => {}
+                other => refuse_brackets(other)?,
             }
         }
         Ok(fields)
@@ -280,6 +282,15 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Some languages write a list so by themselves; of the names that are ignored, these would widen the audience.
+fn refuse_brackets(name: &str) -> Result<(), UpdateError> {
+    let is_meant = |meant: &&str| name.strip_prefix(*meant).is_some_and(|rest| rest.starts_with('['));
+    match [PARAM_TARGET, PARAM_PRIVATE].into_iter().find(is_meant) {
+        Some(meant) => Err(UpdateError::Brackets(meant)),
+        None => Ok(()),
+    }
+}
+
 fn once<'a>(
     place: &mut Option<Cow<'a, str>>,
     name: &'static str,
@@ -324,6 +335,7 @@ impl fmt::Display for UpdateError {
                 "Unsupported \"private\" parameter: this hub authorizes by targets (AUTHORIZATION=targets)",
             ),
             Self::EmptyTarget => f.write_str("Invalid \"target\" parameter: it must not be empty"),
+            Self::Brackets(name) => write!(f, "Invalid \"{name}\" parameter: its name has no brackets"),
         }
     }
 }

@@ -41,6 +41,14 @@ fn what_would_widen_the_audience_is_refused() {
     assert_eq!(Update::parse(body, Authorization::Targets, [0; 16]), Err(UpdateError::PrivateNotSupported));
     let body = b"topic=a&data=&target=";
     assert_eq!(Update::parse(body, Authorization::Targets, [0; 16]), Err(UpdateError::EmptyTarget));
+    for (name, meant) in [("target[]", "target"), ("target%5B0%5D", "target"), ("private[]", "private")] {
+        let body = format!("topic=a&data=&{name}=x");
+        for authorization in [Authorization::Targets, Authorization::Selectors] {
+            let answer = Update::parse(body.as_bytes(), authorization, [0; 16]);
+            assert_eq!(answer, Err(UpdateError::Brackets(meant)), "{name}");
+        }
+    }
+    assert!(parse("topic=a&targets[]=x&[target]=x").is_ok(), "other names are ignored");
 }
 
 #[test]
