@@ -67,7 +67,6 @@ impl Reader<'_> {
             (for_publisher.or(&for_both), for_subscriber.or(&for_both));
         if demo && [&for_publisher, &for_subscriber].into_iter().any(|given| matches!(given, Given::Nothing))
         {
-            self.warnings.push("tokens are verified with the demo key, which everybody knows".to_owned());
             let demo_key = Given::Key("JWT_KEY", DEMO_KEY.to_owned());
             (for_publisher, for_subscriber) = (for_publisher.or(&demo_key), for_subscriber.or(&demo_key));
         }
@@ -118,10 +117,13 @@ impl Reader<'_> {
     fn key(&mut self, source: &'static str, text: &str, algorithm: Algorithm) -> Option<VerificationKey> {
         match VerificationKey::new(algorithm, text.as_bytes()) {
             Ok(key) => {
-                let warning =
+                let short =
                     format!("{source} is shorter than the output of {algorithm:?}'s hash: use a longer one");
-                if key.is_short() && !self.warnings.contains(&warning) {
-                    self.warnings.push(warning);
+                let known = "tokens are verified with the demo key, which everybody knows".to_owned();
+                for (is_weak, warning) in [(key.is_short(), short), (text == DEMO_KEY, known)] {
+                    if is_weak && !self.warnings.contains(&warning) {
+                        self.warnings.push(warning);
+                    }
                 }
                 Some(key)
             }

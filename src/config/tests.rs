@@ -261,6 +261,8 @@ fn the_demo_key_stands_in_only_for_a_key_that_is_missing() {
     assert!(!is_told(&Options { jwt_key: secret(), ..demo() }));
     let each = Options { publisher_jwt_key: secret(), subscriber_jwt_key: secret(), ..demo() };
     assert!(!is_told(&each));
+    // Set by hand it is the same key.
+    assert!(is_told(&Options { demo: None, subscriber_jwt_key: some(DEMO_KEY), ..each.clone() }));
     assert!(read(&Options { demo: None, subscriber_jwt_key: None, ..each }, &[]).is_err());
 }
 
