@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use clap::{Args as _, FromArgMatches as _};
 
-use crate::config::{Config, Options, Surroundings};
+use crate::config::{Config, Options, Surroundings, shown};
 use crate::history::redb::OpenError;
 use crate::protocol::frame::Frame;
 use crate::protocol::grant::Authorization;
@@ -39,8 +39,8 @@ pub struct Hub {
     warnings: Vec<String>,
 }
 
-/// The settings of a [`Hub`].
-#[derive(Clone, Debug, Default)]
+/// The settings of a [`Hub`]. Printed with `{:?}`, it shows no secret.
+#[derive(Clone, Default)]
 pub struct Builder {
     /// Name and value, as they were set.
     settings: Vec<(String, String)>,
@@ -96,7 +96,7 @@ impl Builder {
 
     /// The settings as the command line has them, whose flags are declared once.
     fn options(&self) -> Result<Options, Vec<String>> {
-        let command = Options::augment_args(clap::Command::new("petasos").no_binary_name(true));
+        let command = declared();
         let flag = |name: &str| {
             let is_it = |argument: &&clap::Arg| argument.get_env().is_some_and(|env| env == name);
             command.get_arguments().find(is_it).and_then(clap::Arg::get_long).map(str::to_owned)
@@ -114,6 +114,22 @@ impl Builder {
         let command = command.mut_args(|argument| argument.env(None));
         let matches = command.try_get_matches_from(line).map_err(|error| vec![error.to_string()])?;
         Options::from_arg_matches(&matches).map_err(|error| vec![error.to_string()])
+    }
+}
+
+/// Every setting there is.
+fn declared() -> clap::Command {
+    Options::augment_args(clap::Command::new("petasos").no_binary_name(true))
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let declared = declared();
+        let mut text = f.debug_struct("Builder");
+        for (name, value) in &self.settings {
+            text.field(name, &shown(&declared, name, value));
+        }
+        text.finish()
     }
 }
 

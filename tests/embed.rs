@@ -143,6 +143,20 @@ fn what_is_wrong_is_told_when_it_starts() {
 }
 
 #[test]
+fn no_secret_is_printed_with_the_settings() {
+    let secrets = builder()
+        .set("PUBLISHER_JWT_KEY", "s3cret one")
+        .set("SUBSCRIBER_JWKS_URL", "https://a.example/keys?s3cret")
+        .set("JWT_SECRET", "s3cret two");
+    for text in [format!("{secrets:?}"), format!("{secrets:#?}")] {
+        assert!(!text.contains("s3cret") && !text.contains(KEY), "{text}");
+        for shown in ["PUBLISHER_JWT_KEY: \"********\"", "JWT_SECRET", "ADDR: \"127.0.0.1:0\""] {
+            assert!(text.contains(shown), "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_dropped_hub_frees_its_port_and_its_history() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("updates.db");
