@@ -36,6 +36,8 @@ use crate::runtime::{Embedded, PublishError, Receipt, RunError, host};
 pub struct Hub {
     embedded: Embedded,
     authorization: Authorization,
+    /// `MAX_BODY_SIZE`
+    body_bytes_max: u64,
     warnings: Vec<String>,
 }
 
@@ -62,6 +64,13 @@ pub enum StartError {
 pub enum Unpublished {
     /// It breaks a rule of the protocol.
     Invalid(UpdateError),
+    /// It is larger than `MAX_BODY_SIZE`.
+    TooLarge {
+        /// The bytes of its topics, targets, data, id and type.
+        bytes: u64,
+        /// `MAX_BODY_SIZE`, in bytes.
+        bytes_max: u64,
+    },
     /// The hub does not take it now.
     Refused(PublishError),
 }
@@ -89,9 +98,10 @@ impl Builder {
         let config = Config::read(&options, &surroundings)
             .map_err(|mistakes| StartError::Settings(mistakes.iter().map(ToString::to_string).collect()))?;
         let history = config.open_history().map_err(StartError::History)?;
-        let authorization = config.settings.gate.authorization;
+        let (authorization, body_bytes_max) =
+            (config.settings.gate.authorization, config.settings.gate.body_bytes_max);
         let embedded = Embedded::start(config.settings, history).map_err(StartError::Run)?;
-        Ok(Hub { embedded, authorization, warnings: config.warnings })
+        Ok(Hub { embedded, authorization, body_bytes_max, warnings: config.warnings })
     }
 
     /// The settings as the command line has them, whose flags are declared once.
@@ -159,12 +169,18 @@ impl Hub {
         self.embedded.is_running()
     }
 
-    /// Publishes an update. This program needs no token, and no topic is out of its reach but those of the hub's own; everything else is
-    /// checked as for any publisher. The receipt is [waited for](Receipt::wait), or awaited.
+    /// Publishes an update. This program needs no token, and no topic is out of its reach but those of the hub's own; the bounds of a
+    /// [`Draft`] are those of any publisher. `MAX_BODY_SIZE` (1 MiB where it is not set) bounds the bytes of its topics, targets, data, id
+    /// and type together: no form that is posted can hold more. It neither blocks nor waits; the receipt is
+    /// [waited for](Receipt::wait), or awaited.
     ///
     /// # Errors
     /// [`Unpublished`]: nothing was dispatched.
     pub fn publish(&self, draft: &Draft<'_>) -> Result<Receipt, Unpublished> {
+        let (bytes, bytes_max) = (bytes_of(draft), self.body_bytes_max);
+        if bytes > bytes_max {
+            return Err(Unpublished::TooLarge { bytes, bytes_max });
+        }
         let random = uuid::Uuid::new_v4().into_bytes();
         let update = Update::build(draft, self.authorization, random).map_err(Unpublished::Invalid)?;
         self.embedded.publish(Arc::new(Frame::encode(&update))).map_err(Unpublished::Refused)
@@ -184,6 +200,13 @@ impl Hub {
     }
 }
 
+/// Its texts, as `MAX_BODY_SIZE` counts them.
+fn bytes_of(draft: &Draft<'_>) -> u64 {
+    let lists = [draft.topics, draft.targets].into_iter().flatten();
+    let texts = lists.chain(&draft.id).chain(&draft.event_type).chain([&draft.data]);
+    texts.map(|text| text.len() as u64).sum()
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -200,6 +223,9 @@ impl fmt::Display for Unpublished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid(error) => error.fmt(f),
+            Self::TooLarge { bytes, bytes_max } => {
+                write!(f, "the update has {bytes} bytes, more than MAX_BODY_SIZE ({bytes_max})")
+            }
             Self::Refused(error) => error.fmt(f),
         }
     }

@@ -118,6 +118,38 @@ fn the_rules_of_the_protocol_hold_inside_too() {
 }
 
 #[test]
+fn the_largest_body_bounds_what_the_program_publishes_too() {
+    let hub = builder().set("MAX_BODY_SIZE", "1000").start().expect("it starts");
+    let data = "a".repeat(1_000 - "topic".len() - "other".len() - "id".len() - "type".len());
+    let most = Draft { id: Some("id"), event_type: Some("type"), ..draft(&["topic", "other"], &data) };
+    hub.publish(&most).expect("taken").wait().expect("stored");
+    let more = format!("{data}a");
+    for larger in [
+        Draft { data: &more, ..most },
+        Draft { id: Some("ids"), ..most },
+        Draft { event_type: Some("types"), ..most },
+        Draft { topics: &["topics", "other"], ..most },
+        Draft { targets: &["t"], ..most },
+    ] {
+        let error = hub.publish(&larger).err().expect("refused");
+        assert!(matches!(error, Unpublished::TooLarge { bytes: 1_001, bytes_max: 1_000 }), "{error}");
+        assert_eq!(error.to_string(), "the update has 1001 bytes, more than MAX_BODY_SIZE (1000)");
+    }
+    let large = "a".repeat(5_000_000);
+    assert!(matches!(start().publish(&draft(&["a"], &large)), Err(Unpublished::TooLarge { .. })));
+}
+
+#[test]
+fn an_id_or_a_type_that_is_empty_is_none() {
+    let hub = start();
+    let mut stream = subscribe(hub.address(), "topic=a", "");
+    let update = Draft { id: Some(""), event_type: Some(""), ..draft(&["a"], "") };
+    let id = hub.publish(&update).expect("taken").wait().expect("stored");
+    assert!(id.as_str().starts_with("urn:uuid:"), "{id}");
+    assert_eq!(stream.next(), Some(format!("id: {id}\ndata: \n")));
+}
+
+#[test]
 fn what_is_wrong_is_told_when_it_starts() {
     let mistakes = |builder: Builder| match builder.start() {
         Err(StartError::Settings(mistakes)) => mistakes,
