@@ -1,7 +1,8 @@
 //! A hub inside any Rust program: [`Hub`].
 //!
-//! It has the settings of the binary, from [`Builder::set`] alone: no variable of the environment is read, no signal is taken, and no log
-//! is started (it speaks through `tracing`).
+//! It has the settings of the binary, from [`Builder::set`] alone: none is read from the environment, no signal is taken, and no log is
+//! started (it speaks through `tracing`). Whom to trust for HTTPS, and by which proxy to go, is the host's affair, and there variables
+//! count (`SSL_CERT_FILE`, `HTTPS_PROXY`).
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,6 +16,9 @@ use crate::protocol::frame::Frame;
 use crate::protocol::grant::Authorization;
 use crate::protocol::update::{Draft, Update, UpdateError};
 use crate::runtime::{Embedded, PublishError, Receipt, RunError, host};
+
+/// Settings of the binary's own log, which a program sets up itself or does not.
+const OF_THE_BINARY: [&str; 2] = ["LOG_LEVEL", "LOG_FORMAT"];
 
 /// A hub that runs inside this program, on threads of its own. Dropped, it stops without being waited for.
 ///
@@ -41,7 +45,16 @@ pub struct Hub {
     warnings: Vec<String>,
 }
 
-/// The settings of a [`Hub`]. Printed with `{:?}`, it shows no secret.
+/// The settings of a [`Hub`], under the names of their variables; `petasos --help` has them all. They do what they do for the binary,
+/// but:
+///
+/// - `LOG_LEVEL` and `LOG_FORMAT` are refused: what becomes of the events, at which level and in which form, is for the program's
+///   subscriber of `tracing` to say. `ACCESS_LOG=1` makes those of its requests, at the level info and with the target
+///   `petasos::access`; `DEBUG=1` those with the contents of updates, at the level debug.
+/// - SIGHUP is not taken: a file of a key (`JWT_KEY_FILE`) is read at start alone. A certificate is read again when it changes.
+/// - No socket is taken from a service manager, and none is told how the hub is.
+///
+/// Printed with `{:?}`, it shows no secret.
 #[derive(Clone, Default)]
 pub struct Builder {
     /// Name and value, as they were set.
@@ -113,6 +126,12 @@ impl Builder {
         };
         let (mut line, mut mistakes) = (Vec::new(), Vec::new());
         for (name, value) in &self.settings {
+            if OF_THE_BINARY.contains(&name.as_str()) {
+                mistakes.push(format!(
+                    "{name} is of the binary alone: a program with a hub sets up `tracing` itself"
+                ));
+                continue;
+            }
             match flag(name) {
                 Some(flag) => line.push(format!("--{flag}={value}")),
                 None => mistakes.push(format!("{name} is no setting")),

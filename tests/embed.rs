@@ -7,8 +7,8 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
 use common::{Client, KEY, Stream, id, token};
@@ -162,6 +162,14 @@ fn what_is_wrong_is_told_when_it_starts() {
         "{all:?}"
     );
     assert_eq!(mistakes(builder().set("HARTBEAT", "1s")), ["HARTBEAT is no setting"]);
+    let of_the_log = mistakes(builder().set("LOG_LEVEL", "warn").set("LOG_FORMAT", "JSON"));
+    assert!(of_the_log.len() == 2, "{of_the_log:?}");
+    for (mistake, name) in of_the_log.iter().zip(["LOG_LEVEL", "LOG_FORMAT"]) {
+        assert_eq!(
+            *mistake,
+            format!("{name} is of the binary alone: a program with a hub sets up `tracing` itself")
+        );
+    }
     let first = start();
     let address = first.address().to_string();
     let error = builder().set("ADDR", &address).start().err().expect("the port is taken");
@@ -172,6 +180,37 @@ fn what_is_wrong_is_told_when_it_starts() {
         "{nowhere}"
     );
     assert!(builder().set("ADDR", "127.0.0.1:0").start().expect("it starts").warnings().len() == 1);
+}
+
+/// What the program's own subscriber of `tracing` is given, of all hubs of this process.
+#[test]
+fn the_access_log_goes_where_the_program_has_its_log() {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no panic").write(line)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let (writer, level) = (lines.clone(), tracing::Level::INFO);
+    tracing_subscriber::fmt().with_max_level(level).with_writer(move || writer.clone()).init();
+    let log = || String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("UTF-8");
+    let ask = |hub: &Hub, topic: &str| {
+        let stream = subscribe(hub.address(), &format!("topic={topic}"), "");
+        assert_eq!(stream.status, 200);
+    };
+    let (silent, logged) = (start(), builder().set("ACCESS_LOG", "1").start().expect("it starts"));
+    ask(&silent, "unheard");
+    ask(&logged, "heard");
+    common::eventually("it is logged", || log().contains("topic=heard"));
+    let log = log();
+    let line = log.lines().find(|line| line.contains("topic=heard")).expect("a line");
+    assert!(line.contains("INFO") && line.contains("petasos::access"), "{line}");
+    assert!(!log.contains("unheard"), "{log}");
 }
 
 #[test]
