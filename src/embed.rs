@@ -162,6 +162,16 @@ impl fmt::Debug for Builder {
     }
 }
 
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("address", &self.address())
+            .field("is_running", &self.is_running())
+            .field("subscribers", &self.subscribers())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Hub {
     /// A hub with the settings that the binary has by default; a key has to be set at least (`JWT_KEY`, or `DEMO`).
     pub fn builder() -> Builder {

@@ -108,7 +108,7 @@ fn the_rules_of_the_protocol_hold_inside_too() {
         (Draft { event_type: Some("a\nb"), ..draft(&["a"], "") }, "Invalid \"type\""),
         (Draft { targets: &["x"], ..draft(&["a"], "") }, "Unsupported \"target\""),
     ] {
-        let error = hub.publish(&wrong).err().expect("refused");
+        let error = hub.publish(&wrong).expect_err("refused");
         assert!(matches!(&error, Unpublished::Invalid(_)) && error.to_string().contains(text), "{error}");
     }
     let targets = builder().set("AUTHORIZATION", "targets").start().expect("a second hub in this program");
@@ -131,7 +131,7 @@ fn the_largest_body_bounds_what_the_program_publishes_too() {
         Draft { topics: &["topics", "other"], ..most },
         Draft { targets: &["t"], ..most },
     ] {
-        let error = hub.publish(&larger).err().expect("refused");
+        let error = hub.publish(&larger).expect_err("refused");
         assert!(matches!(error, Unpublished::TooLarge { bytes: 1_001, bytes_max: 1_000 }), "{error}");
         assert_eq!(error.to_string(), "the update has 1001 bytes, more than MAX_BODY_SIZE (1000)");
     }
@@ -153,8 +153,7 @@ fn an_id_or_a_type_that_is_empty_is_none() {
 fn what_is_wrong_is_told_when_it_starts() {
     let mistakes = |builder: Builder| match builder.start() {
         Err(StartError::Settings(mistakes)) => mistakes,
-        Err(error) => panic!("{error}"),
-        Ok(_) => panic!("it starts"),
+        other => panic!("{other:?}"),
     };
     let all = mistakes(builder().set("HEARTBEAT_INTERVAL", "soon").set("JWT_ALGORITHM", "none"));
     assert!(
@@ -172,9 +171,9 @@ fn what_is_wrong_is_told_when_it_starts() {
     }
     let first = start();
     let address = first.address().to_string();
-    let error = builder().set("ADDR", &address).start().err().expect("the port is taken");
+    let error = builder().set("ADDR", &address).start().expect_err("the port is taken");
     assert!(error.to_string().contains(&address), "{error}");
-    let nowhere = builder().set("DB_PATH", "/nowhere/updates.db").start().err().expect("no such folder");
+    let nowhere = builder().set("DB_PATH", "/nowhere/updates.db").start().expect_err("no such folder");
     assert!(
         matches!(nowhere, StartError::History(_)) && nowhere.to_string().contains("/nowhere"),
         "{nowhere}"

@@ -156,6 +156,12 @@ pub struct Receipt {
     id: EventId,
 }
 
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 impl Receipt {
     /// The update's event id.
     pub fn id(&self) -> &EventId {
