@@ -20,7 +20,13 @@ use crate::runtime::{Embedded, PublishError, Receipt, RunError, host};
 /// Settings of the binary's own log, which a program sets up itself or does not.
 const OF_THE_BINARY: [&str; 2] = ["LOG_LEVEL", "LOG_FORMAT"];
 
-/// A hub that runs inside this program, on threads of its own. Dropped, it stops without being waited for.
+/// A hub that runs inside this program, on threads of its own.
+///
+/// [`Hub::stop`] waits for its end: behind it, its port and its history are free. Dropped, it stops without being waited for: both are
+/// free a little later, and until then another hub cannot have them (the history is "held by another process"). A program that returns
+/// from `main` does not wait either: streams are cut off, and the next start may have to repair the history. So stop it.
+///
+/// [`Builder::start`], [`Hub::stop`] and [`Receipt::wait`] block their thread; everything else returns at once.
 ///
 /// ```no_run
 /// use petasos::{Draft, Hub};
@@ -50,7 +56,7 @@ pub struct Hub {
 ///
 /// - `LOG_LEVEL` and `LOG_FORMAT` are refused: what becomes of the events, at which level and in which form, is for the program's
 ///   subscriber of `tracing` to say. `ACCESS_LOG=1` makes those of its requests, at the level info and with the target
-///   `petasos::access`; `DEBUG=1` those with the contents of updates, at the level debug.
+///   `petasos::access`; `DEBUG=1` those with the contents of the updates that are posted, at the level debug.
 /// - SIGHUP is not taken: a file of a key (`JWT_KEY_FILE`) is read at start alone. A certificate is read again when it changes.
 /// - No socket is taken from a service manager, and none is told how the hub is.
 ///
@@ -99,7 +105,9 @@ impl Builder {
         self
     }
 
-    /// Starts the hub; it accepts connections when this returns.
+    /// Starts the hub; it accepts connections when this returns. It blocks the thread until then: the history is opened, and after a
+    /// crash it is repaired, which takes the longer the larger it is. An async program starts it before its runtime, as
+    /// `examples/axum.rs` does, or where blocking is allowed (`tokio::task::spawn_blocking`).
     ///
     /// # Errors
     /// [`StartError`]
@@ -220,7 +228,8 @@ impl Hub {
         self.embedded.begin_stop();
     }
 
-    /// Stops, and waits until the last stream has ended (`DRAIN_TIMEOUT`), each with everything that was acknowledged.
+    /// Stops, and blocks the thread until the last stream has ended (`DRAIN_TIMEOUT`), each with everything that was acknowledged. Behind
+    /// it, the hub's port and its history are free.
     ///
     /// # Errors
     /// [`RunError`]: one of its threads had failed.

@@ -304,6 +304,34 @@ fn whoever_is_woken_may_publish_at_once_and_a_panic_there_is_the_programs_own() 
     hub.publish(&draft(&["a"], "")).expect("taken").wait().expect("the sequencer lives");
 }
 
+#[test]
+fn a_hub_that_has_stopped_leaves_its_place_to_the_next_one_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("updates.db");
+    let on_disk = builder().set("DB_PATH", file.to_str().expect("UTF-8"));
+    let mut address = "127.0.0.1:0".to_owned();
+    for _ in 0..5 {
+        let hub = on_disk.clone().set("ADDR", &address).start().expect("the place is free");
+        address = hub.address().to_string();
+        let _stream = subscribe(hub.address(), "topic=a", "");
+        hub.publish(&draft(&["a"], "")).expect("taken").wait().expect("stored");
+        hub.stop().expect("a clean end");
+    }
+}
+
+#[test]
+fn a_hub_and_a_receipt_can_be_printed() {
+    let hub = start();
+    let printed = format!("{hub:?}");
+    assert!(
+        printed.contains(&hub.address().to_string()) && printed.contains("is_running: true"),
+        "{printed}"
+    );
+    assert!(!printed.contains(KEY), "{printed}");
+    let receipt = hub.publish(&Draft { id: Some("mine"), ..draft(&["a"], "") }).expect("taken");
+    assert!(format!("{receipt:?}").contains("mine"), "{receipt:?}");
+}
+
 /// A program that goes on wants its ports back.
 #[test]
 fn a_hub_that_has_stopped_leaves_nothing_behind() {

@@ -168,7 +168,8 @@ impl Receipt {
         &self.id
     }
 
-    /// Blocks the thread until the update is stored, as `HISTORY_SYNC` promises, and in its place.
+    /// Blocks the thread until the update is stored, as `HISTORY_SYNC` promises, and in its place. An async program awaits the receipt
+    /// instead.
     ///
     /// # Errors
     /// [`PublishError`]
