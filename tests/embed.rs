@@ -359,7 +359,7 @@ impl Program {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("the example is built: `cargo test` does that, `cargo test --test embed --examples` too");
+            .expect("the example is built: `cargo test` does that, for `--test embed` alone `cargo build --examples`");
         let mut line = String::new();
         let mut printed = BufReader::new(child.stdout.take().expect("a pipe"));
         printed.read_line(&mut line).expect("a line");
@@ -382,7 +382,7 @@ fn address_of(url: &str) -> std::net::SocketAddr {
 
 #[test]
 fn the_example_of_an_axum_application_publishes_what_is_stored() {
-    let (_program, line) = Program::start("axum", &[("ADDR", "127.0.0.1:0"), ("HUB_ADDR", "127.0.0.1:0")]);
+    let (mut program, line) = Program::start("axum", &[("ADDR", "127.0.0.1:0"), ("HUB_ADDR", "127.0.0.1:0")]);
     let (book, hub) = line.split_once(' ').expect("two URLs");
     let mut stream = subscribe(address_of(hub), &format!("topic={book}"), "");
     let application = address_of(book);
@@ -398,6 +398,16 @@ fn the_example_of_an_axum_application_publishes_what_is_stored() {
     assert!(answer.contains(" 204 "), "{answer}");
     let event = stream.next().expect("an event");
     assert!(event.ends_with(&format!("data: {body}\n")), "{event}");
+    let process = rustix::process::Pid::from_child(&program.child);
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("it runs");
+    while stream.next().is_some() {}
+    assert!(stream.ended, "its hub was stopped");
+    let mut status = None;
+    common::eventually("it ends", || {
+        status = program.child.try_wait().expect("a child");
+        status.is_some()
+    });
+    assert_eq!(status.and_then(|status| status.code()), Some(0));
 }
 
 #[test]
