@@ -14,7 +14,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
-use petasos::{Draft, Hub};
+use petasos::{Draft, Hub, Unpublished};
 use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -41,7 +41,11 @@ async fn write(
     shop.books.lock().unwrap_or_else(PoisonError::into_inner).insert(id, book);
     let topic = format!("{}/books/{id}", shop.origin);
     let update = Draft { topics: &[&topic], data: &data, ..Draft::default() };
-    let receipt = shop.hub.publish(&update).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    let receipt = shop.hub.publish(&update).map_err(|error| match error {
+        Unpublished::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Unpublished::Invalid(_) => StatusCode::BAD_REQUEST,
+        Unpublished::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
+    })?;
     // No thread waits: the receipt is a future.
     receipt.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     Ok(StatusCode::NO_CONTENT)
