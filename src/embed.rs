@@ -67,7 +67,7 @@ pub struct Builder {
     settings: Vec<(String, String)>,
 }
 
-/// Why a hub does not start.
+/// Why a hub does not start. The text is complete: it has the cause, which therefore is no `source` beside it.
 #[derive(Debug)]
 pub enum StartError {
     /// The settings are wrong; one text for each mistake.
@@ -78,7 +78,7 @@ pub enum StartError {
     Run(RunError),
 }
 
-/// Why an update is not published.
+/// Why an update is not published. The text is complete, as that of [`StartError`].
 #[derive(Debug)]
 pub enum Unpublished {
     /// It breaks a rule of the protocol.

@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
 use common::{Client, KEY, Stream, id, token};
-use petasos::{Builder, Draft, Hub, PublishError, Receipt, StartError, Unpublished};
+use petasos::{
+    Builder, Draft, EventId, Hub, OpenError, PublishError, Receipt, StartError, Unpublished, UpdateError,
+};
 use serde_json::json;
 
 fn builder() -> Builder {
@@ -144,7 +146,7 @@ fn an_id_or_a_type_that_is_empty_is_none() {
     let hub = start();
     let mut stream = subscribe(hub.address(), "topic=a", "");
     let update = Draft { id: Some(""), event_type: Some(""), ..draft(&["a"], "") };
-    let id = hub.publish(&update).expect("taken").wait().expect("stored");
+    let id: EventId = hub.publish(&update).expect("taken").wait().expect("stored");
     assert!(id.as_str().starts_with("urn:uuid:"), "{id}");
     assert_eq!(stream.next(), Some(format!("id: {id}\ndata: \n")));
 }
@@ -304,6 +306,34 @@ fn whoever_is_woken_may_publish_at_once_and_a_panic_there_is_the_programs_own() 
     hub.publish(&draft(&["a"], "")).expect("taken").wait().expect("the sequencer lives");
 }
 
+/// Whoever reports an error with its causes would write one that is in the text already a second time.
+#[test]
+fn an_error_says_its_cause_once() {
+    fn once(error: &dyn std::error::Error, cause: &str) {
+        let text = error.to_string();
+        assert!(text.matches(cause).count() == 1 && error.source().is_none(), "{text}");
+    }
+    let hub = start();
+    let address = hub.address().to_string();
+    once(&builder().set("ADDR", &address).start().expect_err("the port is taken"), &address);
+    match builder().set("DB_PATH", "/").start() {
+        Err(StartError::History(cause)) => {
+            let text = OpenError::to_string(&cause);
+            once(&StartError::History(cause), &text);
+        }
+        other => panic!("{other:?}"),
+    }
+    let error = hub.publish(&draft(&[], "")).expect_err("refused");
+    assert!(matches!(error, Unpublished::Invalid(UpdateError::MissingTopic)), "{error}");
+    once(&error, &UpdateError::MissingTopic.to_string());
+    hub.begin_stop();
+    common::eventually("it takes nothing more", || {
+        let refused = hub.publish(&draft(&["a"], "")).err();
+        refused.iter().for_each(|error| once(error, &PublishError::Stopped.to_string()));
+        refused.is_some()
+    });
+}
+
 #[test]
 fn a_hub_that_has_stopped_leaves_its_place_to_the_next_one_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -381,7 +411,7 @@ fn address_of(url: &str) -> std::net::SocketAddr {
 }
 
 #[test]
-fn the_example_of_an_axum_application_publishes_what_is_stored() {
+fn the_example_of_an_axum_application_publishes_what_is_stored_and_stops_its_hub() {
     let (mut program, line) = Program::start("axum", &[("ADDR", "127.0.0.1:0"), ("HUB_ADDR", "127.0.0.1:0")]);
     let (book, hub) = line.split_once(' ').expect("two URLs");
     let mut stream = subscribe(address_of(hub), &format!("topic={book}"), "");
