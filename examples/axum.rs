@@ -3,17 +3,22 @@
 //! `cargo run --example axum`, then
 //! `curl -N 'http://127.0.0.1:3000/.well-known/mercure?topic=http://127.0.0.1:8080/books/%7Bid%7D'` and
 //! `curl -X PUT http://127.0.0.1:8080/books/1 -H 'Content-Type: application/json' -d '{"title": "in stock"}'`.
+//!
+//! Ctrl-C (or SIGTERM) ends the application first, with the requests that it is answering, and then the hub, with its streams.
 
 use std::collections::HashMap;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
-use petasos::{Draft, Hub};
+use petasos::{Draft, Hub, Unpublished};
 use serde_json::Value;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tokio::sync::oneshot;
 
 struct Shop {
     /// How this application is reached: the topics begin with it.
@@ -36,15 +41,30 @@ async fn write(
     shop.books.lock().unwrap_or_else(PoisonError::into_inner).insert(id, book);
     let topic = format!("{}/books/{id}", shop.origin);
     let update = Draft { topics: &[&topic], data: &data, ..Draft::default() };
-    let receipt = shop.hub.publish(&update).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    let receipt = shop.hub.publish(&update).map_err(|error| match error {
+        Unpublished::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Unpublished::Invalid(_) => StatusCode::BAD_REQUEST,
+        Unpublished::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
+    })?;
     // No thread waits: the receipt is a future.
     receipt.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let setting = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+fn setting(name: &str, default: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // The signals are the program's: the hub takes none.
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let (tell, told) = oneshot::channel();
+    std::thread::spawn(move || {
+        signals.forever().next();
+        // It may have ended already.
+        let _ = tell.send(());
+    });
+    // This blocks while the history is opened, and there is no runtime yet whose tasks would have to wait.
     let hub = Hub::builder()
         .set("ADDR", setting("HUB_ADDR", "127.0.0.1:3000"))
         .set("JWT_KEY", "a key that nobody can guess, of 32 bytes or more")
@@ -52,12 +72,30 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .set("CORS_ALLOWED_ORIGINS", "*")
         .set("DB_PATH", ":memory:")
         .set("HISTORY_SIZE", "1000")
+        .set("DRAIN_TIMEOUT", "1s")
         .start()?;
-    let listener = tokio::net::TcpListener::bind(setting("ADDR", "127.0.0.1:8080")).await?;
-    let origin = format!("http://{}", listener.local_addr()?);
-    writeln!(std::io::stdout(), "{origin}/books/1 http://{}/.well-known/mercure", hub.address())?;
-    let shop = Arc::new(Shop { origin, books: Mutex::default(), hub });
-    let application = Router::new().route("/books/{id}", get(read).put(write)).with_state(shop);
-    axum::serve(listener, application).await?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = runtime.block_on(tokio::net::TcpListener::bind(setting("ADDR", "127.0.0.1:8080")))?;
+    let shop =
+        Arc::new(Shop { origin: format!("http://{}", listener.local_addr()?), books: Mutex::default(), hub });
+    runtime.block_on(serve(listener, Arc::clone(&shop), told))?;
+    // With its tasks, which share the hub: then this blocks until the last stream has ended.
+    drop(runtime);
+    Arc::into_inner(shop).ok_or("somebody has the hub still")?.hub.stop()?;
     Ok(())
+}
+
+/// Until it is told to end, and everything that was asked is answered.
+async fn serve(
+    listener: tokio::net::TcpListener,
+    shop: Arc<Shop>,
+    told: oneshot::Receiver<()>,
+) -> io::Result<()> {
+    writeln!(io::stdout(), "{}/books/1 http://{}/.well-known/mercure", shop.origin, shop.hub.address())?;
+    let application = Router::new().route("/books/{id}", get(read).put(write)).with_state(shop);
+    let end = async {
+        // Should nobody be left who could tell, it ends, too.
+        let _ = told.await;
+    };
+    axum::serve(listener, application).with_graceful_shutdown(end).await
 }

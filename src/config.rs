@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub(crate) use effective::shown;
 pub use effective::{Effective, Source};
 pub use names::misspelled;
 pub use options::Options;

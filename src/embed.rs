@@ -1,7 +1,8 @@
 //! A hub inside any Rust program: [`Hub`].
 //!
-//! It has the settings of the binary, from [`Builder::set`] alone: no variable of the environment is read, no signal is taken, and no log
-//! is started (it speaks through `tracing`).
+//! It has the settings of the binary, from [`Builder::set`] alone: none is read from the environment, no signal is taken, and no log is
+//! started (it speaks through `tracing`). Whom to trust for HTTPS, and by which proxy to go, is the host's affair, and there variables
+//! count (`SSL_CERT_FILE`, `HTTPS_PROXY`).
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,14 +10,23 @@ use std::sync::Arc;
 
 use clap::{Args as _, FromArgMatches as _};
 
-use crate::config::{Config, Options, Surroundings};
+use crate::config::{Config, Options, Surroundings, shown};
 use crate::history::redb::OpenError;
 use crate::protocol::frame::Frame;
 use crate::protocol::grant::Authorization;
 use crate::protocol::update::{Draft, Update, UpdateError};
 use crate::runtime::{Embedded, PublishError, Receipt, RunError, host};
 
-/// A hub that runs inside this program, on threads of its own. Dropped, it stops without being waited for.
+/// Settings of the binary's own log, which a program sets up itself or does not.
+const OF_THE_BINARY: [&str; 2] = ["LOG_LEVEL", "LOG_FORMAT"];
+
+/// A hub that runs inside this program, on threads of its own.
+///
+/// [`Hub::stop`] waits for its end: behind it, its port and its history are free. Dropped, it stops without being waited for: both are
+/// free a little later, and until then another hub cannot have them (the history is "held by another process"). A program that returns
+/// from `main` does not wait either: streams are cut off, and the next start may have to repair the history. So stop it.
+///
+/// [`Builder::start`], [`Hub::stop`] and [`Receipt::wait`] block their thread; everything else returns at once.
 ///
 /// ```no_run
 /// use petasos::{Draft, Hub};
@@ -36,17 +46,28 @@ use crate::runtime::{Embedded, PublishError, Receipt, RunError, host};
 pub struct Hub {
     embedded: Embedded,
     authorization: Authorization,
+    /// `MAX_BODY_SIZE`
+    body_bytes_max: u64,
     warnings: Vec<String>,
 }
 
-/// The settings of a [`Hub`].
-#[derive(Clone, Debug, Default)]
+/// The settings of a [`Hub`], under the names of their variables; `petasos --help` has them all. They do what they do for the binary,
+/// but:
+///
+/// - `LOG_LEVEL` and `LOG_FORMAT` are refused: what becomes of the events, at which level and in which form, is for the program's
+///   subscriber of `tracing` to say. `ACCESS_LOG=1` makes those of its requests, at the level info and with the target
+///   `petasos::access`; `DEBUG=1` those with the contents of the updates that are posted, at the level debug.
+/// - SIGHUP is not taken: a file of a key (`JWT_KEY_FILE`) is read at start alone. A certificate is read again when it changes.
+/// - No socket is taken from a service manager, and none is told how the hub is.
+///
+/// Printed with `{:?}`, it shows no secret.
+#[derive(Clone, Default)]
 pub struct Builder {
     /// Name and value, as they were set.
     settings: Vec<(String, String)>,
 }
 
-/// Why a hub does not start.
+/// Why a hub does not start. The text is complete: it has the cause, which therefore is no `source` beside it.
 #[derive(Debug)]
 pub enum StartError {
     /// The settings are wrong; one text for each mistake.
@@ -57,11 +78,18 @@ pub enum StartError {
     Run(RunError),
 }
 
-/// Why an update is not published.
+/// Why an update is not published. The text is complete, as that of [`StartError`].
 #[derive(Debug)]
 pub enum Unpublished {
     /// It breaks a rule of the protocol.
     Invalid(UpdateError),
+    /// It is larger than `MAX_BODY_SIZE`.
+    TooLarge {
+        /// The bytes of its topics, targets, data, id and type.
+        bytes: u64,
+        /// `MAX_BODY_SIZE`, in bytes.
+        bytes_max: u64,
+    },
     /// The hub does not take it now.
     Refused(PublishError),
 }
@@ -77,7 +105,9 @@ impl Builder {
         self
     }
 
-    /// Starts the hub; it accepts connections when this returns.
+    /// Starts the hub; it accepts connections when this returns. It blocks the thread until then: the history is opened, and after a
+    /// crash it is repaired, which takes the longer the larger it is. An async program starts it before its runtime, as
+    /// `examples/axum.rs` does, or where blocking is allowed (`tokio::task::spawn_blocking`).
     ///
     /// # Errors
     /// [`StartError`]
@@ -89,20 +119,27 @@ impl Builder {
         let config = Config::read(&options, &surroundings)
             .map_err(|mistakes| StartError::Settings(mistakes.iter().map(ToString::to_string).collect()))?;
         let history = config.open_history().map_err(StartError::History)?;
-        let authorization = config.settings.gate.authorization;
+        let (authorization, body_bytes_max) =
+            (config.settings.gate.authorization, config.settings.gate.body_bytes_max);
         let embedded = Embedded::start(config.settings, history).map_err(StartError::Run)?;
-        Ok(Hub { embedded, authorization, warnings: config.warnings })
+        Ok(Hub { embedded, authorization, body_bytes_max, warnings: config.warnings })
     }
 
     /// The settings as the command line has them, whose flags are declared once.
     fn options(&self) -> Result<Options, Vec<String>> {
-        let command = Options::augment_args(clap::Command::new("petasos").no_binary_name(true));
+        let command = declared();
         let flag = |name: &str| {
             let is_it = |argument: &&clap::Arg| argument.get_env().is_some_and(|env| env == name);
             command.get_arguments().find(is_it).and_then(clap::Arg::get_long).map(str::to_owned)
         };
         let (mut line, mut mistakes) = (Vec::new(), Vec::new());
         for (name, value) in &self.settings {
+            if OF_THE_BINARY.contains(&name.as_str()) {
+                mistakes.push(format!(
+                    "{name} is of the binary alone: a program with a hub sets up `tracing` itself"
+                ));
+                continue;
+            }
             match flag(name) {
                 Some(flag) => line.push(format!("--{flag}={value}")),
                 None => mistakes.push(format!("{name} is no setting")),
@@ -114,6 +151,32 @@ impl Builder {
         let command = command.mut_args(|argument| argument.env(None));
         let matches = command.try_get_matches_from(line).map_err(|error| vec![error.to_string()])?;
         Options::from_arg_matches(&matches).map_err(|error| vec![error.to_string()])
+    }
+}
+
+/// Every setting there is.
+fn declared() -> clap::Command {
+    Options::augment_args(clap::Command::new("petasos").no_binary_name(true))
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let declared = declared();
+        let mut text = f.debug_struct("Builder");
+        for (name, value) in &self.settings {
+            text.field(name, &shown(&declared, name, value));
+        }
+        text.finish()
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("address", &self.address())
+            .field("is_running", &self.is_running())
+            .field("subscribers", &self.subscribers())
+            .finish_non_exhaustive()
     }
 }
 
@@ -143,12 +206,18 @@ impl Hub {
         self.embedded.is_running()
     }
 
-    /// Publishes an update. This program needs no token, and no topic is out of its reach but those of the hub's own; everything else is
-    /// checked as for any publisher. The receipt is [waited for](Receipt::wait), or awaited.
+    /// Publishes an update. This program needs no token, and no topic is out of its reach but those of the hub's own; the bounds of a
+    /// [`Draft`] are those of any publisher. `MAX_BODY_SIZE` (1 MiB where it is not set) bounds the bytes of its topics, targets, data, id
+    /// and type together: no form that is posted can hold more. It neither blocks nor waits; the receipt is
+    /// [waited for](Receipt::wait), or awaited.
     ///
     /// # Errors
     /// [`Unpublished`]: nothing was dispatched.
     pub fn publish(&self, draft: &Draft<'_>) -> Result<Receipt, Unpublished> {
+        let (bytes, bytes_max) = (bytes_of(draft), self.body_bytes_max);
+        if bytes > bytes_max {
+            return Err(Unpublished::TooLarge { bytes, bytes_max });
+        }
         let random = uuid::Uuid::new_v4().into_bytes();
         let update = Update::build(draft, self.authorization, random).map_err(Unpublished::Invalid)?;
         self.embedded.publish(Arc::new(Frame::encode(&update))).map_err(Unpublished::Refused)
@@ -159,13 +228,21 @@ impl Hub {
         self.embedded.begin_stop();
     }
 
-    /// Stops, and waits until the last stream has ended (`DRAIN_TIMEOUT`), each with everything that was acknowledged.
+    /// Stops, and blocks the thread until the last stream has ended (`DRAIN_TIMEOUT`), each with everything that was acknowledged. Behind
+    /// it, the hub's port and its history are free.
     ///
     /// # Errors
     /// [`RunError`]: one of its threads had failed.
     pub fn stop(self) -> Result<(), RunError> {
         self.embedded.stop()
     }
+}
+
+/// Its texts, as `MAX_BODY_SIZE` counts them.
+fn bytes_of(draft: &Draft<'_>) -> u64 {
+    let lists = [draft.topics, draft.targets].into_iter().flatten();
+    let texts = lists.chain(&draft.id).chain(&draft.event_type).chain([&draft.data]);
+    texts.map(|text| text.len() as u64).sum()
 }
 
 impl fmt::Display for StartError {
@@ -184,6 +261,9 @@ impl fmt::Display for Unpublished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid(error) => error.fmt(f),
+            Self::TooLarge { bytes, bytes_max } => {
+                write!(f, "the update has {bytes} bytes, more than MAX_BODY_SIZE ({bytes_max})")
+            }
             Self::Refused(error) => error.fmt(f),
         }
     }

@@ -47,5 +47,7 @@ pub mod ring;
 pub mod runtime;
 
 pub use embed::{Builder, Hub, StartError, Unpublished};
-pub use protocol::update::Draft;
+pub use history::redb::OpenError;
+pub use protocol::event_id::EventId;
+pub use protocol::update::{Draft, UpdateError};
 pub use runtime::{PublishError, Receipt, RunError};

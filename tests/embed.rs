@@ -7,12 +7,14 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
 use common::{Client, KEY, Stream, id, token};
-use petasos::{Builder, Draft, Hub, PublishError, Receipt, StartError, Unpublished};
+use petasos::{
+    Builder, Draft, EventId, Hub, OpenError, PublishError, Receipt, StartError, Unpublished, UpdateError,
+};
 use serde_json::json;
 
 fn builder() -> Builder {
@@ -108,7 +110,7 @@ fn the_rules_of_the_protocol_hold_inside_too() {
         (Draft { event_type: Some("a\nb"), ..draft(&["a"], "") }, "Invalid \"type\""),
         (Draft { targets: &["x"], ..draft(&["a"], "") }, "Unsupported \"target\""),
     ] {
-        let error = hub.publish(&wrong).err().expect("refused");
+        let error = hub.publish(&wrong).expect_err("refused");
         assert!(matches!(&error, Unpublished::Invalid(_)) && error.to_string().contains(text), "{error}");
     }
     let targets = builder().set("AUTHORIZATION", "targets").start().expect("a second hub in this program");
@@ -118,11 +120,42 @@ fn the_rules_of_the_protocol_hold_inside_too() {
 }
 
 #[test]
+fn the_largest_body_bounds_what_the_program_publishes_too() {
+    let hub = builder().set("MAX_BODY_SIZE", "1000").start().expect("it starts");
+    let data = "a".repeat(1_000 - "topic".len() - "other".len() - "id".len() - "type".len());
+    let most = Draft { id: Some("id"), event_type: Some("type"), ..draft(&["topic", "other"], &data) };
+    hub.publish(&most).expect("taken").wait().expect("stored");
+    let more = format!("{data}a");
+    for larger in [
+        Draft { data: &more, ..most },
+        Draft { id: Some("ids"), ..most },
+        Draft { event_type: Some("types"), ..most },
+        Draft { topics: &["topics", "other"], ..most },
+        Draft { targets: &["t"], ..most },
+    ] {
+        let error = hub.publish(&larger).expect_err("refused");
+        assert!(matches!(error, Unpublished::TooLarge { bytes: 1_001, bytes_max: 1_000 }), "{error}");
+        assert_eq!(error.to_string(), "the update has 1001 bytes, more than MAX_BODY_SIZE (1000)");
+    }
+    let large = "a".repeat(5_000_000);
+    assert!(matches!(start().publish(&draft(&["a"], &large)), Err(Unpublished::TooLarge { .. })));
+}
+
+#[test]
+fn an_id_or_a_type_that_is_empty_is_none() {
+    let hub = start();
+    let mut stream = subscribe(hub.address(), "topic=a", "");
+    let update = Draft { id: Some(""), event_type: Some(""), ..draft(&["a"], "") };
+    let id: EventId = hub.publish(&update).expect("taken").wait().expect("stored");
+    assert!(id.as_str().starts_with("urn:uuid:"), "{id}");
+    assert_eq!(stream.next(), Some(format!("id: {id}\ndata: \n")));
+}
+
+#[test]
 fn what_is_wrong_is_told_when_it_starts() {
     let mistakes = |builder: Builder| match builder.start() {
         Err(StartError::Settings(mistakes)) => mistakes,
-        Err(error) => panic!("{error}"),
-        Ok(_) => panic!("it starts"),
+        other => panic!("{other:?}"),
     };
     let all = mistakes(builder().set("HEARTBEAT_INTERVAL", "soon").set("JWT_ALGORITHM", "none"));
     assert!(
@@ -130,16 +163,69 @@ fn what_is_wrong_is_told_when_it_starts() {
         "{all:?}"
     );
     assert_eq!(mistakes(builder().set("HARTBEAT", "1s")), ["HARTBEAT is no setting"]);
+    let of_the_log = mistakes(builder().set("LOG_LEVEL", "warn").set("LOG_FORMAT", "JSON"));
+    assert!(of_the_log.len() == 2, "{of_the_log:?}");
+    for (mistake, name) in of_the_log.iter().zip(["LOG_LEVEL", "LOG_FORMAT"]) {
+        assert_eq!(
+            *mistake,
+            format!("{name} is of the binary alone: a program with a hub sets up `tracing` itself")
+        );
+    }
     let first = start();
     let address = first.address().to_string();
-    let error = builder().set("ADDR", &address).start().err().expect("the port is taken");
+    let error = builder().set("ADDR", &address).start().expect_err("the port is taken");
     assert!(error.to_string().contains(&address), "{error}");
-    let nowhere = builder().set("DB_PATH", "/nowhere/updates.db").start().err().expect("no such folder");
+    let nowhere = builder().set("DB_PATH", "/nowhere/updates.db").start().expect_err("no such folder");
     assert!(
         matches!(nowhere, StartError::History(_)) && nowhere.to_string().contains("/nowhere"),
         "{nowhere}"
     );
     assert!(builder().set("ADDR", "127.0.0.1:0").start().expect("it starts").warnings().len() == 1);
+}
+
+/// What the program's own subscriber of `tracing` is given, of all hubs of this process.
+#[test]
+fn the_access_log_goes_where_the_program_has_its_log() {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no panic").write(line)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let (writer, level) = (lines.clone(), tracing::Level::INFO);
+    tracing_subscriber::fmt().with_max_level(level).with_writer(move || writer.clone()).init();
+    let log = || String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("UTF-8");
+    let ask = |hub: &Hub, topic: &str| {
+        let stream = subscribe(hub.address(), &format!("topic={topic}"), "");
+        assert_eq!(stream.status, 200);
+    };
+    let (silent, logged) = (start(), builder().set("ACCESS_LOG", "1").start().expect("it starts"));
+    ask(&silent, "unheard");
+    ask(&logged, "heard");
+    common::eventually("it is logged", || log().contains("topic=heard"));
+    let log = log();
+    let line = log.lines().find(|line| line.contains("topic=heard")).expect("a line");
+    assert!(line.contains("INFO") && line.contains("petasos::access"), "{line}");
+    assert!(!log.contains("unheard"), "{log}");
+}
+
+#[test]
+fn no_secret_is_printed_with_the_settings() {
+    let secrets = builder()
+        .set("PUBLISHER_JWT_KEY", "s3cret one")
+        .set("SUBSCRIBER_JWKS_URL", "https://a.example/keys?s3cret")
+        .set("JWT_SECRET", "s3cret two");
+    for text in [format!("{secrets:?}"), format!("{secrets:#?}")] {
+        assert!(!text.contains("s3cret") && !text.contains(KEY), "{text}");
+        for shown in ["PUBLISHER_JWT_KEY: \"********\"", "JWT_SECRET", "ADDR: \"127.0.0.1:0\""] {
+            assert!(text.contains(shown), "{text}");
+        }
+    }
 }
 
 #[test]
@@ -220,6 +306,62 @@ fn whoever_is_woken_may_publish_at_once_and_a_panic_there_is_the_programs_own() 
     hub.publish(&draft(&["a"], "")).expect("taken").wait().expect("the sequencer lives");
 }
 
+/// Whoever reports an error with its causes would write one that is in the text already a second time.
+#[test]
+fn an_error_says_its_cause_once() {
+    fn once(error: &dyn std::error::Error, cause: &str) {
+        let text = error.to_string();
+        assert!(text.matches(cause).count() == 1 && error.source().is_none(), "{text}");
+    }
+    let hub = start();
+    let address = hub.address().to_string();
+    once(&builder().set("ADDR", &address).start().expect_err("the port is taken"), &address);
+    match builder().set("DB_PATH", "/").start() {
+        Err(StartError::History(cause)) => {
+            let text = OpenError::to_string(&cause);
+            once(&StartError::History(cause), &text);
+        }
+        other => panic!("{other:?}"),
+    }
+    let error = hub.publish(&draft(&[], "")).expect_err("refused");
+    assert!(matches!(error, Unpublished::Invalid(UpdateError::MissingTopic)), "{error}");
+    once(&error, &UpdateError::MissingTopic.to_string());
+    hub.begin_stop();
+    common::eventually("it takes nothing more", || {
+        let refused = hub.publish(&draft(&["a"], "")).err();
+        refused.iter().for_each(|error| once(error, &PublishError::Stopped.to_string()));
+        refused.is_some()
+    });
+}
+
+#[test]
+fn a_hub_that_has_stopped_leaves_its_place_to_the_next_one_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("updates.db");
+    let on_disk = builder().set("DB_PATH", file.to_str().expect("UTF-8"));
+    let mut address = "127.0.0.1:0".to_owned();
+    for _ in 0..5 {
+        let hub = on_disk.clone().set("ADDR", &address).start().expect("the place is free");
+        address = hub.address().to_string();
+        let _stream = subscribe(hub.address(), "topic=a", "");
+        hub.publish(&draft(&["a"], "")).expect("taken").wait().expect("stored");
+        hub.stop().expect("a clean end");
+    }
+}
+
+#[test]
+fn a_hub_and_a_receipt_can_be_printed() {
+    let hub = start();
+    let printed = format!("{hub:?}");
+    assert!(
+        printed.contains(&hub.address().to_string()) && printed.contains("is_running: true"),
+        "{printed}"
+    );
+    assert!(!printed.contains(KEY), "{printed}");
+    let receipt = hub.publish(&Draft { id: Some("mine"), ..draft(&["a"], "") }).expect("taken");
+    assert!(format!("{receipt:?}").contains("mine"), "{receipt:?}");
+}
+
 /// A program that goes on wants its ports back.
 #[test]
 fn a_hub_that_has_stopped_leaves_nothing_behind() {
@@ -247,7 +389,7 @@ impl Program {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("the example is built: `cargo test` does that, `cargo test --test embed --examples` too");
+            .expect("the example is built: `cargo test` does that, for `--test embed` alone `cargo build --examples`");
         let mut line = String::new();
         let mut printed = BufReader::new(child.stdout.take().expect("a pipe"));
         printed.read_line(&mut line).expect("a line");
@@ -269,8 +411,8 @@ fn address_of(url: &str) -> std::net::SocketAddr {
 }
 
 #[test]
-fn the_example_of_an_axum_application_publishes_what_is_stored() {
-    let (_program, line) = Program::start("axum", &[("ADDR", "127.0.0.1:0"), ("HUB_ADDR", "127.0.0.1:0")]);
+fn the_example_of_an_axum_application_publishes_what_is_stored_and_stops_its_hub() {
+    let (mut program, line) = Program::start("axum", &[("ADDR", "127.0.0.1:0"), ("HUB_ADDR", "127.0.0.1:0")]);
     let (book, hub) = line.split_once(' ').expect("two URLs");
     let mut stream = subscribe(address_of(hub), &format!("topic={book}"), "");
     let application = address_of(book);
@@ -286,6 +428,16 @@ fn the_example_of_an_axum_application_publishes_what_is_stored() {
     assert!(answer.contains(" 204 "), "{answer}");
     let event = stream.next().expect("an event");
     assert!(event.ends_with(&format!("data: {body}\n")), "{event}");
+    let process = rustix::process::Pid::from_child(&program.child);
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("it runs");
+    while stream.next().is_some() {}
+    assert!(stream.ended, "its hub was stopped");
+    let mut status = None;
+    common::eventually("it ends", || {
+        status = program.child.try_wait().expect("a child");
+        status.is_some()
+    });
+    assert_eq!(status.and_then(|status| status.code()), Some(0));
 }
 
 #[test]

@@ -7,6 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args as _;
+use url::Url;
+
 use super::{Config, LogFormat, MEMORY, Options};
 use crate::history::redb::HistorySync;
 use crate::hub::keys::KeySource;
@@ -15,6 +18,24 @@ use crate::runtime::{AcmeSettings, CertificateSource};
 
 /// What stands for a secret.
 const MASK: &str = "********";
+
+/// What may be shown of the value of the setting with this name. Secrets are those that the help hides (`declared` is [`Options`] as
+/// a command): a key is masked, and of an address its query, or all of it when a password may be in it. The value of what is no
+/// setting may be a secret under a misspelled name.
+pub(crate) fn shown(declared: &clap::Command, name: &str, value: &str) -> String {
+    let is_it = |argument: &&clap::Arg| argument.get_env().is_some_and(|env| env == name);
+    let setting = declared.get_arguments().find(is_it);
+    if setting.is_some_and(|setting| !setting.is_hide_env_values_set()) {
+        return value.to_owned();
+    }
+    let is_address = setting.is_some() && name.ends_with("_URL");
+    match Url::parse(value).ok().filter(|url| is_address && url.has_authority()) {
+        Some(url) if url.username().is_empty() && url.password().is_none() => {
+            value.find(['?', '#']).map_or(value.to_owned(), |end| format!("{}{MASK}", &value[..=end]))
+        }
+        _ => MASK.to_owned(),
+    }
+}
 
 /// Where the value of a setting comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +83,9 @@ impl Config {
             self.limits(),
             self.cores_and_logs(),
         ];
+        let declared = Options::augment_args(clap::Command::new("petasos"));
         let effective = |(name, value): (&'static str, Option<String>)| {
+            let value = value.map(|value| shown(&declared, name, &value));
             let file = format!("{name}_FILE");
             let source = match given(name) {
                 Some(source) => source,
@@ -88,7 +111,7 @@ impl Config {
             ("KEY_FILE", files.map(|files| path(&files.key))),
             ("ACME_HOSTS", acme.map(|acme| acme.hosts.join(","))),
             ("ACME_CERT_DIR", acme.map(|acme| path(&acme.folder))),
-            ("ACME_DIRECTORY_URL", acme.and_then(|acme| address(&Some(acme.directory_url.clone())))),
+            ("ACME_DIRECTORY_URL", acme.map(|acme| acme.directory_url.clone())),
             ("ACME_EMAIL", acme.and_then(|acme| acme.email.clone())),
             ("ACME_CA_FILE", acme.and_then(|acme| acme.ca_file.as_deref()).map(path)),
             ("ACME_HTTP_ADDR", acme.map(plain)),
@@ -103,16 +126,14 @@ impl Config {
 
     fn authorization(&self, o: &Options) -> Vec<(&'static str, Option<String>)> {
         let gate = &self.settings.gate;
-        let secret = |key: &Option<String>, file: &Option<String>| {
-            text(key).or_else(|| text(file)).map(|_| MASK.to_owned())
-        };
+        // That there is a key; whatever it is, it is masked.
+        let key = |is_set: bool| is_set.then(String::new);
         let authorization = match gate.authorization {
             Authorization::Selectors => "selectors",
             Authorization::Targets => "targets",
         };
         // That of both roles, or the demo's, when there is none of its own.
-        let in_force =
-            |source: &KeySource| (!matches!(source, KeySource::Fetched(_))).then(|| MASK.to_owned());
+        let in_force = |source: &KeySource| key(!matches!(source, KeySource::Fetched(_)));
         // With a key set, each key has an algorithm of its own, unless one is asked for.
         let algorithm = |source: &KeySource| match source {
             KeySource::Fixed(key) => Some(format!("{:?}", key.algorithm())),
@@ -122,23 +143,23 @@ impl Config {
                 set.only.map(|only| format!("{only:?}"))
             }
         };
-        let is_set = |url: &Option<String>| text(url).is_some();
+        let is_set = |given: &Option<String>| text(given).is_some();
         let common = match is_set(&o.jwks_url) {
             true => text(&o.jwt_algorithm),
             false => Some(text(&o.jwt_algorithm).unwrap_or_else(|| "HS256".to_owned())),
         };
         vec![
-            ("JWT_KEY", secret(&o.jwt_key, &o.jwt_key_file)),
+            ("JWT_KEY", key(is_set(&o.jwt_key) || is_set(&o.jwt_key_file))),
             ("JWT_KEY_FILE", text(&o.jwt_key_file)),
-            ("JWKS_URL", address(&o.jwks_url)),
+            ("JWKS_URL", text(&o.jwks_url)),
             ("JWT_ALGORITHM", common),
             ("PUBLISHER_JWT_KEY", in_force(&gate.publisher_key)),
             ("PUBLISHER_JWT_KEY_FILE", text(&o.publisher_jwt_key_file)),
-            ("PUBLISHER_JWKS_URL", address(&o.publisher_jwks_url)),
+            ("PUBLISHER_JWKS_URL", text(&o.publisher_jwks_url)),
             ("PUBLISHER_JWT_ALGORITHM", algorithm(&gate.publisher_key)),
             ("SUBSCRIBER_JWT_KEY", in_force(&gate.subscriber_key)),
             ("SUBSCRIBER_JWT_KEY_FILE", text(&o.subscriber_jwt_key_file)),
-            ("SUBSCRIBER_JWKS_URL", address(&o.subscriber_jwks_url)),
+            ("SUBSCRIBER_JWKS_URL", text(&o.subscriber_jwks_url)),
             ("SUBSCRIBER_JWT_ALGORITHM", algorithm(&gate.subscriber_key)),
             ("AUTHORIZATION", Some(authorization.to_owned())),
             ("ALLOW_ANONYMOUS", switch(gate.allow_anonymous)),
@@ -205,15 +226,6 @@ fn text(given: &Option<String>) -> Option<String> {
     given.clone().filter(|text| !text.is_empty())
 }
 
-/// The address of a key set; what is in its query may be a secret.
-fn address(given: &Option<String>) -> Option<String> {
-    let text = text(given)?;
-    Some(match text.split_once('?') {
-        Some((address, _)) => format!("{address}?{MASK}"),
-        None => text,
-    })
-}
-
 fn path(path: &Path) -> String {
     path.display().to_string()
 }
@@ -235,8 +247,6 @@ fn size(bytes: u64) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Args as _;
-
     use super::*;
     use crate::config::Surroundings;
 
@@ -304,6 +314,27 @@ mod tests {
             assert_eq!(one(&rows, name), (value, source), "{name}");
         }
         assert!(!format!("{rows:?}").contains(SECRET));
+    }
+
+    /// Before it is read, too: a program may print what it is about to start a hub with.
+    #[test]
+    fn nothing_is_shown_of_a_secret_and_of_what_may_be_one() {
+        let declared = Options::augment_args(clap::Command::new("petasos"));
+        for (name, value, text) in [
+            ("ADDR", ":3000", ":3000"),
+            ("COOKIE_NAME", "https://a.example/?b", "https://a.example/?b"),
+            ("JWT_KEY", "https://a.example/", MASK),
+            ("SUBSCRIBER_JWT_KEY", SECRET, MASK),
+            ("JWT_KEI", SECRET, MASK),
+            ("JWK_URL", "https://a.example/keys", MASK),
+            ("JWKS_URL", "https://a.example/keys", "https://a.example/keys"),
+            ("JWKS_URL", "https://a.example/keys#b", "https://a.example/keys#********"),
+            ("JWKS_URL", "https://me:secret@a.example/keys", MASK),
+            ("PUBLISHER_JWKS_URL", "me:secret@a.example", MASK),
+            ("ACME_DIRECTORY_URL", "https://a.example/d?key=b", "https://a.example/d?********"),
+        ] {
+            assert_eq!(shown(&declared, name, value), text, "{name} {value}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ const LOGS: &str = "Logs";
 const METRICS: &str = "Metrics";
 
 /// Every setting of this version, as text: [`super::Config::read`] reads them all and lists every mistake at once.
-/// It holds secrets, so it cannot be printed.
+/// It holds secrets, so it cannot be printed; those of which `hide_env_values` is set are never shown anywhere.
 #[derive(Args, Clone, Default)]
 pub struct Options {
     /// Address to listen on: `:3000` (all addresses), `127.0.0.1:3000`, `[::1]:3000`. Sockets that a service manager hands
@@ -36,7 +36,7 @@ pub struct Options {
     pub acme_cert_dir: Option<String>,
     /// The directory of the authority for ACME_HOSTS [default: Let's Encrypt,
     /// https://acme-v02.api.letsencrypt.org/directory]
-    #[arg(long, env = "ACME_DIRECTORY_URL", value_name = "URL", help_heading = LISTENING)]
+    #[arg(long, env = "ACME_DIRECTORY_URL", value_name = "URL", hide_env_values = true, help_heading = LISTENING)]
     pub acme_directory_url: Option<String>,
     /// Mail address that the authority may write to [default: none]
     #[arg(long, env = "ACME_EMAIL", value_name = "ADDRESS", help_heading = LISTENING)]

@@ -41,22 +41,27 @@ pub struct Update<'a> {
     data: Cow<'a, str>,
 }
 
-/// What somebody who has no body says of an update, field by field; [`Update::build`] checks it.
+/// What somebody who has no body says of an update, field by field; [`Update::build`] checks it, and [`UpdateError`] says which bound it
+/// breaks. Of data there may be as much as the hub takes (`MAX_BODY_SIZE`): that is for [`Hub::publish`](crate::Hub::publish) to
+/// say.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Draft<'a> {
-    /// The canonical topic first, then the alternates.
+    /// The canonical topic first, then the alternates: 1 to [`TOPICS_MAX`]. None is empty, or `*`, or holds a control character, or
+    /// has the hub's own path (`/.well-known/mercure`, `/hub`) or one below it, on any host.
     pub topics: &'a [&'a str],
-    /// The content.
+    /// The content; it may be empty. Every end of a line (CR LF, CR or LF) arrives as LF.
     pub data: &'a str,
-    /// Draft-07: for those whose token grants one of the topics.
+    /// Draft-07: for those whose token grants one of the topics. With `AUTHORIZATION=targets` it is refused.
     pub private: bool,
-    /// Draft-04: for those whose token lists one of these; empty is for everyone.
+    /// Draft-04: for those whose token lists one of these, [`TARGETS_MAX`] at most and none empty; no target is for everyone. Any is
+    /// refused unless `AUTHORIZATION=targets`.
     pub targets: &'a [&'a str],
-    /// The event id; else one is made.
+    /// The event id; one is made when it is `None` or empty. At most [`EVENT_ID_BYTES_MAX`] bytes, without a control character, without a
+    /// space at either end, not beginning with `#`, and not `earliest`.
     pub id: Option<&'a str>,
-    /// The SSE event type.
+    /// The SSE event type; none when it is empty. At most [`EVENT_ID_BYTES_MAX`] bytes, without a control character.
     pub event_type: Option<&'a str>,
-    /// The SSE reconnection time, in milliseconds.
+    /// The SSE reconnection time, in milliseconds; any number.
     pub retry_ms: Option<u64>,
 }
 

@@ -156,13 +156,20 @@ pub struct Receipt {
     id: EventId,
 }
 
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 impl Receipt {
     /// The update's event id.
     pub fn id(&self) -> &EventId {
         &self.id
     }
 
-    /// Blocks the thread until the update is stored, as `HISTORY_SYNC` promises, and in its place.
+    /// Blocks the thread until the update is stored, as `HISTORY_SYNC` promises, and in its place. An async program awaits the receipt
+    /// instead.
     ///
     /// # Errors
     /// [`PublishError`]
