@@ -3,50 +3,77 @@
 In examples/, with HUB and JWT_KEY as README.md sets them:
 
 $ export APPLICATION_SECRET="$(openssl rand -hex 32)"
-$ python encryption/publisher.py 8001
+$ python encryption/publisher.py 8001 encryption.json
 
 GET /books/1 tells by its Link header where the hub is and where the key set is (`key-set`); PUT /books/1 publishes its body. All of it is
 for those alone who have APPLICATION_SECRET. It is not the hub's key, and no token of the hub's opens anything here: whoever runs the hub
-can make each of those. Between machines this needs HTTPS.
+can make each of those. Between machines this needs HTTPS. The book and the keys are kept in the file.
 """
 
 import hmac
 import json
 import os
 import sys
+import threading
 import time
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 from joserfc import jwe, jwt
 from joserfc.jwk import KeySet, OctKey
 
+if len(sys.argv) != 3:
+    sys.exit("usage: publisher.py PORT FILE")
 HUB = os.environ["HUB"]
 HUB_KEY = OctKey.import_key(os.environ["JWT_KEY"])
 SECRET = os.environ["APPLICATION_SECRET"]
 if len(SECRET) < 32 or SECRET == os.environ["JWT_KEY"]:
     sys.exit("APPLICATION_SECRET: 32 characters or more, and not the hub's key")
-ORIGIN = f"http://127.0.0.1:{sys.argv[1]}"
+ORIGIN, FILE = f"http://127.0.0.1:{sys.argv[1]}", sys.argv[2]
 TOPIC = ORIGIN + "/books/1"
-# A new key is put in front; the old ones stay as long as the hub has updates that were encrypted with them.
-KEYS = KeySet([OctKey.generate_key(256, {"kid": "2", "alg": "dir", "use": "enc"})])
-state = {"book": b"{}", "id": "earliest"}
+publishing = threading.Lock()
 
 
-def publish(plain):
+def keep(changes):
+    """Nobody else may read the file, and a crash leaves the old one or the new one."""
+    global state
+    state = {**state, **changes}
+    with open(os.open(FILE + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(state, file)
+    os.replace(FILE + ".new", FILE)
+
+
+try:
+    with open(FILE) as file:
+        state = json.load(file)
+except FileNotFoundError:
+    state, key = {}, OctKey.generate_key(256, {"kid": str(uuid.uuid4()), "alg": "dir", "use": "enc"})
+    # A new key is put in front; the old ones stay as long as the hub has updates that were encrypted with them.
+    keep({"keys": [key.as_dict(private=True)], "number": 0, "version": 0, "book": {}, "id": "earliest"})
+KEYS = KeySet.import_key_set({"keys": state["keys"]})
+
+
+def publish(book):
     """Answers whether the hub has taken it."""
-    key = KEYS.keys[0]
+    # The hub can repeat and reorder updates: the number shows it. Taken or not, no other update gets the same one.
+    keep({"number": state["number"] + 1})
+    key, number = KEYS.keys[0], state["number"]
+    plain = json.dumps({"topic": TOPIC, "version": number, "book": book}).encode()
     data = jwe.encrypt_compact({"alg": "dir", "enc": "A256GCM", "kid": key.kid}, plain, key)
     token = jwt.encode({"alg": "HS256"}, {"mercure": {"publish": [TOPIC]}, "exp": int(time.time()) + 60}, HUB_KEY)
     # Private as well: who reads it, and when, is nobody's business either.
-    form = {"topic": TOPIC, "data": data, "private": "on"}
+    form = {"topic": TOPIC, "data": data, "private": "on", "id": f"urn:uuid:{uuid.uuid4()}"}
     try:
-        answer = httpx.post(HUB, headers={"Authorization": "Bearer " + token}, data=form)
-        answer.raise_for_status()
+        # The id is not the hub's, and of its answer only the status is read: its text would come into the headers below.
+        with httpx.stream("POST", HUB, headers={"Authorization": "Bearer " + token}, data=form) as answer:
+            if not answer.is_success:
+                print(f"{HUB}: {answer.status_code}", file=sys.stderr)
+                return False
     except httpx.HTTPError as error:
-        print(error, file=sys.stderr)
+        print(f"{HUB}: {error}", file=sys.stderr)
         return False
-    state.update(book=plain, id=answer.text)
+    keep({"book": book, "version": number, "id": form["id"]})
     return True
 
 
@@ -59,6 +86,14 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
+    def put(self):
+        try:
+            book = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)))
+        except ValueError:
+            return self.answer(400)
+        with publishing:
+            self.answer(204 if publish(book) else 502)
+
     def handle_request(self):
         given = (self.headers["Authorization"] or "").encode()
         methods = {"/books/1": "GET, HEAD, PUT", "/books/1/keys": "GET, HEAD"}.get(self.path)
@@ -69,11 +104,12 @@ class Handler(BaseHTTPRequestHandler):
         elif self.command not in methods.split(", "):
             self.answer(405, b"", ("Allow", methods))
         elif self.command == "PUT":
-            self.answer(204 if publish(self.rfile.read(int(self.headers["Content-Length"] or 0))) else 502)
+            self.put()
         elif self.path == "/books/1":
-            hub = f'<{HUB}>; rel="mercure"; key-set="{ORIGIN}/books/1/keys"; last-event-id="{state["id"]}"'
-            links = (("Link", hub), ("Link", f'<{TOPIC}>; rel="self"'))
-            self.answer(200, state["book"], ("Content-Type", "application/json"), ("Cache-Control", "no-store"), *links)
+            now = state
+            hub = f'<{HUB}>; rel="mercure"; key-set="{ORIGIN}/books/1/keys"; last-event-id="{now["id"]}"'
+            headers = (("Link", hub), ("Link", f'<{TOPIC}>; rel="self"'), ("ETag", f'"{now["version"]}"'), ("Cache-Control", "no-store"))
+            self.answer(200, json.dumps(now["book"]).encode(), ("Content-Type", "application/json"), *headers)
         else:
             keys = json.dumps(KEYS.as_dict(private=True)).encode()
             self.answer(200, keys, ("Content-Type", "application/jwk-set+json"), ("Cache-Control", "no-store"))

@@ -10,15 +10,19 @@ for (const topic of process.argv.slice(2)) url.searchParams.append("topic", topi
 const headers = { Authorization: `Bearer ${process.env.TOKEN}` };
 const source = new EventSource(url, {
   fetch: async (url, init) => {
-    const response = await fetch(url, { ...init, headers: { ...init.headers, ...headers } });
+    // `fetch` takes a header as its bytes, one for each character: those of UTF-8, for an id that is not ASCII.
+    const { "Last-Event-ID": last = "", ...rest } = init.headers;
+    const seen = last && { "Last-Event-ID": Buffer.from(last).toString("latin1") };
+    const response = await fetch(url, { ...init, headers: { ...rest, ...seen, ...headers } });
     // It would give up after this as after a 4xx; after an error of the network it tries again.
     if (response.status >= 500) throw new Error(`status ${response.status}`);
     return response;
   },
 });
 source.onerror = ({ message }) => {
-  if (message) console.error(message);
-  if (source.readyState === EventSource.CLOSED) process.exitCode = 1;
+  const isOver = source.readyState === EventSource.CLOSED;
+  console.error(`${isOver ? "refused" : "again in a moment"}: ${message ?? "the stream has ended"}`);
+  if (isOver) process.exitCode = 1;
 };
 // An update without a type is a `message`; each other type needs a listener.
 for (const name of ["message", "kind", "end"]) {

@@ -10,6 +10,10 @@ use Symfony\Component\Mercure\Hub;
 use Symfony\Component\Mercure\Jwt\StaticTokenProvider;
 use Symfony\Component\Mercure\Update;
 
+if (3 !== $argc) {
+    fwrite(STDERR, "usage: publish.php TOPIC DATA\n");
+    exit(1);
+}
 $hub = new Hub(getenv('HUB'), new StaticTokenProvider(getenv('TOKEN')));
 try {
     echo $hub->publish(new Update($argv[1], $argv[2])), "\n";

@@ -7,35 +7,40 @@
 require __DIR__.'/autoload.php';
 
 use Symfony\Component\HttpClient\Chunk\ServerSentEvent;
-use Symfony\Component\HttpClient\EventSourceHttpClient;
 use Symfony\Component\HttpClient\HttpClient;
 use Symfony\Contracts\HttpClient\Exception\ExceptionInterface;
 
 $query = implode('&', array_map(fn ($topic) => 'topic='.rawurlencode($topic), array_slice($argv, 1)));
-// It reconnects by itself when the connection breaks, after a second, with its last event id.
-$client = new EventSourceHttpClient(HttpClient::create(), 1.0);
-$last = '';
+// Symfony's EventSourceHttpClient reconnects by itself, but fails for good where a first attempt has had no answer: so this does it itself.
+$client = HttpClient::create();
+// The hub sends a heartbeat every 15 s: silence of a minute is a broken connection.
+$options = ['auth_bearer' => getenv('TOKEN'), 'headers' => ['Accept' => 'text/event-stream'], 'buffer' => false, 'timeout' => 60];
 while (true) {
-    $source = $client->connect(getenv('HUB').'?'.$query.$last, ['auth_bearer' => getenv('TOKEN')]);
     try {
-        foreach ($client->stream($source) as $chunk) {
-            if (!$chunk->isTimeout() && $chunk instanceof ServerSentEvent) {
-                $event = ['id' => $chunk->getId(), 'type' => $chunk->getType(), 'data' => $chunk->getData()];
-                echo json_encode($event), "\n";
-                if ('end' === $chunk->getType()) {
-                    $source->cancel();
-                    exit;
-                }
-                $last = '&lastEventID='.rawurlencode($chunk->getId());
-            }
-        }
-    } catch (ExceptionInterface $error) {
-        $status = $source->getInfo('http_code');
-        fwrite(STDERR, $status.' '.$error->getMessage()."\n");
+        $answer = $client->request('GET', getenv('HUB').'?'.$query, $options);
+        $status = $answer->getStatusCode();
         if ($status >= 400 && $status < 500) {
+            fwrite(STDERR, $status.': '.$answer->getContent(false)."\n");
             exit(1);
         }
+        $text = '';
+        foreach (200 === $status ? $client->stream($answer) : [] as $chunk) {
+            // An empty line ends an event: only then it is whole, and its id seen.
+            $events = explode("\n\n", $text.$chunk->getContent());
+            $text = array_pop($events);
+            foreach ($events as $event) {
+                $event = new ServerSentEvent($event);
+                $options['headers']['Last-Event-ID'] = $event->getId();
+                echo json_encode(['id' => $event->getId(), 'type' => $event->getType(), 'data' => $event->getData()]), "\n";
+                if ('end' === $event->getType()) {
+                    exit;
+                }
+            }
+        }
+        $why = 200 === $status ? 'the stream has ended' : $status;
+    } catch (ExceptionInterface $error) {
+        $why = $error->getMessage();
     }
-    // The stream has ended in good order, or the answer was none: that is for its user to try again.
+    fwrite(STDERR, "again in a second: $why\n");
     sleep(1);
 }

@@ -13,7 +13,8 @@ import time
 import httpx
 from httpx_sse import connect_sse
 
-headers = {"Authorization": "Bearer " + os.environ["TOKEN"]}
+# In UTF-8: an id need not be ASCII.
+headers = httpx.Headers({"Authorization": "Bearer " + os.environ["TOKEN"]}, encoding="utf-8")
 # The hub sends a heartbeat every 15 s: silence of a minute is a broken connection.
 client = httpx.Client(timeout=httpx.Timeout(10, read=60))
 pause_s = 1.0

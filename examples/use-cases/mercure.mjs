@@ -18,7 +18,7 @@ export async function publish(fields) {
     method: "POST",
     headers: { Authorization: `Bearer ${token({ publish: ["*"] })}` },
     body: new URLSearchParams(fields),
-  });
+  }).catch(({ message, cause }) => fail(`${HUB}: ${cause?.code ?? message}`));
   const text = await response.text();
   if (!response.ok) fail(`${response.status}: ${text}`);
   return text;
@@ -37,13 +37,18 @@ export function subscribe({ topics, bearer, lastEventID, types = ["message"] }, 
   const headers = bearer ? { Authorization: `Bearer ${bearer}` } : {};
   const source = new EventSource(url, {
     fetch: async (url, init) => {
-      const response = await fetch(url, { ...init, headers: { ...init.headers, ...headers } });
-      // As in node/subscribe.mjs: tried again.
+      // As in node/subscribe.mjs: an id in UTF-8, and an answer of 5xx is tried again.
+      const { "Last-Event-ID": last = "", ...rest } = init.headers;
+      const seen = last && { "Last-Event-ID": Buffer.from(last).toString("latin1") };
+      const response = await fetch(url, { ...init, headers: { ...rest, ...seen, ...headers } });
       if (response.status >= 500) throw new Error(`status ${response.status}`);
       return response;
     },
   });
-  source.onerror = ({ message }) => source.readyState === EventSource.CLOSED && fail(message);
+  source.onerror = ({ message = "the stream has ended" }) => {
+    if (source.readyState === EventSource.CLOSED) fail(message);
+    console.error(`again in a moment: ${message}`);
+  };
   for (const type of types) source.addEventListener(type, receive);
   return new Promise((resolve) => source.addEventListener("open", () => resolve(source), { once: true }));
 }

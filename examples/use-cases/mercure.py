@@ -21,27 +21,32 @@ def token(**mercure):
 def publish(**fields):
     """Publishes an update, and answers its id."""
     headers = {"Authorization": "Bearer " + token(publish=["*"])}
-    answer = httpx.post(HUB, headers=headers, data=fields)
+    try:
+        answer = httpx.post(HUB, headers=headers, data=fields)
+    except httpx.HTTPError as error:
+        fail(f"{HUB}: {error}")
     if answer.is_error:
-        fail(answer)
+        fail(f"{answer.status_code}: {answer.text}")
     return answer.text
 
 
-def fail(answer):
-    """Ends the program, whichever of its threads was refused."""
-    print(f"{answer.status_code}: {answer.read().decode()}", file=sys.stderr, flush=True)
+def fail(why):
+    """Ends the program, whichever of its threads has failed."""
+    sys.stdout.flush()
+    print(why, file=sys.stderr, flush=True)
     os._exit(1)
 
 
 def subscribe(topic, bearer, last_event_id):
     """The updates after this one, as they come, over as many connections as it takes."""
-    headers = {"Authorization": "Bearer " + bearer, "Last-Event-ID": last_event_id}
+    # In UTF-8: an id need not be ASCII.
+    headers = httpx.Headers({"Authorization": "Bearer " + bearer, "Last-Event-ID": last_event_id}, encoding="utf-8")
     with httpx.Client(timeout=60) as client:
         while True:
             try:
                 with connect_sse(client, "GET", HUB, params={"topic": topic}, headers=headers) as source:
                     if source.response.is_client_error:
-                        fail(source.response)
+                        fail(f"{source.response.status_code}: {source.response.read().decode()}")
                     source.response.raise_for_status()
                     for event in source.iter_sse():
                         headers["Last-Event-ID"] = event.id

@@ -139,7 +139,7 @@ def check(path, method, answer, what):
                 fail(f"{label}, {name}: {error}")
     named = {name.lower() for name in response.get("headers", {})} | FRAMING
     for name, values in answer.fields.items():
-        if name not in named and (name, values) != ("connection", ["close"]):
+        if name not in named:
             fail(f"{label} has {name}: {values}, which is not in the document")
     content = response.get("content")
     if content is None:
@@ -168,9 +168,9 @@ class Hub:
                     "ADDR": "127.0.0.1:0", "DRAIN_TIMEOUT": "0s", "SHARDS": "1"}
         environment = {"PATH": os.environ["PATH"], **defaults, **settings}
         self.log = hubs.enter_context(tempfile.TemporaryFile())
-        process = subprocess.Popen([BINARY], env=environment, stderr=self.log)
-        hubs.callback(process.wait)
-        hubs.callback(process.terminate)
+        self.process = subprocess.Popen([BINARY], env=environment, stderr=self.log)
+        hubs.callback(self.process.wait)
+        hubs.callback(self.process.terminate)
         self.address = self.told("petasos serves")
         if "METRICS_ADDR" in settings:
             self.metrics = self.told("metrics are served")
@@ -595,6 +595,55 @@ def a_share():
     if answer.status != 429:
         fail(f"the second subscription of a token is answered {answer.status}")
     check("/hub", "GET", answer, "the second subscription of a token")
+    answer = exchange(address, "HEAD", "/hub?topic=a", bearer(ALL))
+    if answer.status != 200:
+        fail(f"the head of the second subscription of a token is answered {answer.status}")
+    check("/hub", "HEAD", answer, "the second subscription of a token")
+
+
+def what_ends_a_connection(hubs_of):
+    """`close` where the document says so, and nowhere else; transfer codings."""
+    usual = hubs_of[0]
+    for path, address in (("/healthz", usual.address), ("/hub", usual.address), ("/metrics", usual.metrics)):
+        for fields, version, status in [
+            ([], "HTTP/1.1", 200), ([("Connection", "close")], "HTTP/1.1", 200), ([], "HTTP/1.0", 200),
+            ([("Transfer-Encoding", "gzip, chunked")], "HTTP/1.1", 501), ([("Transfer-Encoding", "gzip")], "HTTP/1.1", 400),
+            ([("Transfer-Encoding", "identity")], "HTTP/1.1", 400), ([("Transfer-Encoding", "chunked, gzip")], "HTTP/1.1", 400),
+        ]:
+            answer = exchange(address, "HEAD", path + "?topic=a", bearer(ALL), *fields, version=version)
+            stays = path == "/healthz" and status == 200 and version == "HTTP/1.1" and not fields
+            if answer.status != status or status != 200 and answer.fields.get("connection") != ["close"]:
+                fail(f"{path} with {fields} is answered {answer}")
+            if path == "/healthz" and stays == ("connection" in answer.fields):
+                fail(f"{path} with {version} {fields} is answered {answer.fields}")
+            check(path, "HEAD", answer, f"{version} {fields}")
+
+
+def a_stop(subscriber):
+    """A hub that stops: 503, with the exceptions of the document."""
+    hub = Hub(DRAIN_TIMEOUT="60s", METRICS_ADDR="127.0.0.1:0")
+    # They are ended over this minute, one after the other: as long as there is one, the hub is still there.
+    streams = [hold(hub.address, f"GET /hub?topic=a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {ALL}\r\n\r\n", b":\n") for _ in range(20)]
+    hub.process.terminate()
+    until = time.monotonic() + 10
+    while exchange(hub.address, "GET", "/readyz").status != 503:
+        if time.monotonic() > until:
+            return fail("a hub that is told to stop is ready")
+        time.sleep(0.02)
+    for path in PATHS:
+        for method in documented(path):
+            address, target = hub.metrics if path == "/metrics" else hub.address, targets_of(path, subscriber)
+            if path in HUBS and method == "GET":
+                try:
+                    fail(f"a hub that stops answers GET {path} with {exchange(address, method, target, bearer(ALL))}")
+                except (http.client.BadStatusLine, ConnectionError):
+                    continue
+            answer = exchange(address, method, target, bearer(ALL), *[FORM] * (method == "POST"), body="topic=a" * (method == "POST"))
+            if answer.status != (204 if method == "OPTIONS" else 200 if path in ("/healthz", "/metrics") else 503):
+                fail(f"a hub that stops answers {method} {path} with {answer.status}")
+            check(path, method, answer, "a hub that stops")
+    for stream in streams:
+        stream.close()
 
 
 def main():
@@ -617,6 +666,8 @@ def main():
     how_streams_are_framed(usual)
     every_last_event_id(usual)
     a_share()
+    what_ends_a_connection(hubs_of)
+    a_stop(listed[0]["subscriber"])
     lists_are_bounded()
 
 

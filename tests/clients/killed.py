@@ -199,6 +199,8 @@ def main():
             for kill in ("first", "second"):
                 for number in range(10):
                     hub.publish(f"{number} before the {kill} kill")
+                # The id to come back with: of Latin-1, then of more than that.
+                hub.publish("an id that is not ASCII", id={"first": "café", "second": "café 日本"}[kill])
                 hub.kill()
                 if gateway:
                     stand_in(hub, clients)

@@ -19,7 +19,7 @@ await fetchEventSource(url.href, {
   signal: end.signal,
   openWhenHidden: true,
   fetch: (url, { headers: { "last-event-id": _, ...headers }, ...rest }) =>
-    fetch(url, { ...rest, headers: seen ? { ...headers, "Last-Event-ID": seen } : headers }),
+    fetch(url, { ...rest, headers: seen ? { ...headers, "Last-Event-ID": Buffer.from(seen).toString("latin1") } : headers }),
   onmessage({ id, event, data }) {
     seen = id;
     console.log(JSON.stringify({ id, type: event || "message", data }));

@@ -7,7 +7,13 @@ import Reconnecting from "reconnecting-eventsource";
 class WithToken extends EventSource {
   constructor(url, options) {
     const headers = { Authorization: `Bearer ${process.env.TOKEN}` };
-    super(url, { ...options, fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, ...headers } }) });
+    // As in examples/node: an id that is not ASCII, in UTF-8.
+    const seen = (id) => id && { "Last-Event-ID": Buffer.from(id).toString("latin1") };
+    super(url, {
+      ...options,
+      fetch: (url, { headers: { "Last-Event-ID": id, ...rest }, ...init }) =>
+        fetch(url, { ...init, headers: { ...rest, ...seen(id), ...headers } }),
+    });
   }
 }
 

@@ -19,7 +19,8 @@ while True:
         answer.raise_for_status()
         for event in sseclient.SSEClient(answer).events():
             if event.id:
-                headers["Last-Event-ID"] = event.id
+                # In UTF-8: as text it would be sent as Latin-1.
+                headers["Last-Event-ID"] = event.id.encode()
             if event.retry:
                 pause_s = int(event.retry) / 1000
             print(json.dumps({"id": event.id, "type": event.event, "data": event.data}), flush=True)

@@ -11,12 +11,30 @@ use futures::TryStreamExt as _;
 use serde_json::json;
 use url::Url;
 
+/// The log, on standard error.
+struct Told;
+
+impl log::Log for Told {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        eprintln!("again in a moment: {}", record.args());
+    }
+
+    fn flush(&self) {}
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut url = Url::parse(&std::env::var("HUB")?)?;
     url.query_pairs_mut().extend_pairs(std::env::args().skip(1).map(|topic| ("topic", topic)));
-    // It reconnects by itself, with its last event id.
-    let reconnection = ReconnectOptions::reconnect(true).retry_initial(true).delay(Duration::from_secs(1)).build();
+    // It reconnects by itself, with its last event id; that nothing answers it tells in the log alone.
+    log::set_boxed_logger(Box::new(Told))?;
+    log::set_max_level(log::LevelFilter::Warn);
+    let reconnection =
+        ReconnectOptions::reconnect(true).retry_initial(true).delay(Duration::from_secs(1)).build();
     let client = ClientBuilder::for_url(url.as_str())?
         .header("Authorization", &format!("Bearer {}", std::env::var("TOKEN")?))?
         .reconnect(reconnection)
