@@ -1,0 +1,72 @@
+// Settings: kept for this tab alone, and without the secret.
+
+const HUB_PATH = '/.well-known/mercure';
+const STORED = 'petasos';
+
+function access() {
+    const hub = $('hub').value.trim();
+    if (!URL.canParse(hub)) throw new Failure('The hub URL in the settings is no URL.');
+    const token = $('token').value.replaceAll(/\s/g, '');
+    if (/[^\x21-\x7e]/.test(token)) throw new Failure('The token in the settings holds characters that no token has.');
+    const usesCookie = document.querySelector('input[name=carrier]:checked').value === 'cookie';
+    return {hub, token, usesCookie, isOwnHub: new URL(hub).origin === location.origin};
+}
+
+/** What fetch needs to send the token as the settings say. On this page's own hub that sets the cookie first. */
+async function authorized({token, usesCookie, isOwnHub}, headers = {}) {
+    if (!usesCookie) return {credentials: 'omit', headers: token ? {...headers, Authorization: `Bearer ${token}`} : headers};
+    if (token && isOwnHub) await setCookie(token);
+    return {credentials: 'include', headers};
+}
+
+async function setCookie(token) {
+    const url = new URL('/demo/cookie.txt', location);
+    if (token) url.searchParams.set('jwt', token);
+    let response;
+    try {
+        response = await fetch(url, {credentials: 'same-origin', cache: 'no-store'});
+    } catch {
+        throw unreachable(url, true);
+    }
+    if (!response.ok) throw new Failure(`The hub did not set the cookie. It says: ${await response.text()}`);
+}
+
+function settingsChanged() {
+    const token = $('token').value.replaceAll(/\s/g, '');
+    const carrier = document.querySelector('input[name=carrier]:checked').value;
+    try {
+        sessionStorage.setItem(STORED, JSON.stringify({hub: $('hub').value, token, carrier}));
+    } catch {
+        // Without storage the settings are gone with the page, and that is all.
+    }
+    $('token-says').textContent = token ? describe(token) : 'None: updates that are public can be received, if the hub allows it.';
+    const decoded = token ? decode(token) : null;
+    $('decoded').hidden = !decoded;
+    $('decoded-claims').textContent = decoded ? JSON.stringify(decoded, null, 2) : '';
+    $('cookie-help').hidden = carrier !== 'cookie';
+    const isOwnHub = URL.canParse($('hub').value) && new URL($('hub').value).origin === location.origin;
+    $('cookie-says').textContent = isOwnHub
+        ? 'The token above is put into the cookie before each request; without one, a cookie that is there is used.'
+        : "The cookie of another hub has to be set by that hub's own site. This page sends it, and cannot set it.";
+}
+
+function restoreSettings() {
+    let stored = {};
+    try {
+        stored = JSON.parse(sessionStorage.getItem(STORED)) ?? {};
+    } catch {
+        // See above.
+    }
+    $('hub').value = stored.hub || new URL(HUB_PATH, location).href;
+    $('token').value = stored.token || '';
+    const carrier = document.querySelector(`input[name=carrier][value=${stored.carrier === 'cookie' ? 'cookie' : 'header'}]`);
+    carrier.checked = true;
+    settingsChanged();
+}
+
+$('settings-form').addEventListener('input', settingsChanged);
+$('settings-form').addEventListener('submit', event => event.preventDefault());
+$('forget-cookie').addEventListener('click', () => run('cookie-result', async () => {
+    await setCookie('');
+    return 'The cookie of this hub is removed.';
+}));
