@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+import debugger_faults
 from webdriver import DEADLINE_S, Browser, Hub, check
 
 BOOKS = "https://example.com/books/{id}"
@@ -441,6 +442,12 @@ def main():
                 each.kill()
 
 
+def faults(page, hub, targets, telling, token):
+    page.open(hub.url)
+    page.fill("#token", token)
+    debugger_faults.a_retry_never_floods_the_hub(page)
+
+
 def flows(page, hub, other, friend, targets, telling, shots):
     token = hub.token("--publish", "*", "--subscribe", "*")
     began = time.monotonic()
@@ -464,6 +471,8 @@ def flows(page, hub, other, friend, targets, telling, shots):
     settings_outlive_the_page_and_the_secret_does_not(page, hub)
     a_hub_that_authorizes_by_targets_has_targets(page, targets)
     subscriptions_are_watched(page, telling)
+    page.check_log()
+    faults(page, hub, targets, telling, token)
     page.check_log()
     what_the_playground_reflects_does_nothing(page, hub)
     page.check_log()

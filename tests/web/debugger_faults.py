@@ -1,0 +1,57 @@
+"""What the debugger makes of hubs, updates and tokens that are not as they should be: one function per failure that it prevents."""
+
+import json
+import subprocess
+
+from stub import Stub
+from webdriver import DEADLINE_S, check
+
+HUB = "/.well-known/mercure"
+LIST = HUB + "/subscriptions"
+
+
+def at(page, hub, selectors="a"):
+    """The page at this hub, with a selector filled in."""
+    page.fill("#hub", hub.url.rstrip("/") + HUB)
+    page.fill("#selectors", selectors)
+
+
+def subscribe(page, state):
+    page.click("#subscribe-form button[type=submit]")
+    page.until_text("#state", state)
+
+
+def stop(page):
+    page.click("#unsubscribe")
+    page.until_text("#state", "not subscribed")
+
+
+def a_retry_never_floods_the_hub(page):
+    def once(retry):
+        def answer(asked):
+            if asked is stub.asked[0]:
+                asked.stream(f"retry: {retry}\ndata: x\n\n")
+            else:
+                asked.answer("no", 503)
+        return answer
+
+    with Stub({HUB: once("0")}) as stub:
+        at(page, stub)
+        subscribe(page, "reconnecting")
+        times = [asked.at_s for asked in stub.until_asked(3, HUB)]
+        gaps_s = [later - earlier for earlier, later in zip(times, times[1:])]
+        check([gaps_s[0] > 0.4, gaps_s[1] > 0.9], [True, True])
+        stop(page)
+    for retry in ("2147483648", "9" * 400):
+        with Stub({HUB: once(retry)}) as stub:
+            at(page, stub)
+            subscribe(page, "reconnecting")
+            page.until_text("#detail", "in 3600 s")
+            check(len(stub.asked), 1)
+            stop(page)
+    for after, seconds in (("99999999", "3600"), ("-5", "2"), ("120", "120")):
+        with Stub({HUB: lambda asked: asked.answer("full", 503, Retry_After=after)}) as stub:
+            at(page, stub)
+            subscribe(page, "reconnecting")
+            page.until_text("#detail", f"in {seconds} s")
+            stop(page)
