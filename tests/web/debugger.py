@@ -446,6 +446,7 @@ def faults(page, hub, targets, telling, token):
     page.open(hub.url)
     page.fill("#token", token)
     debugger_faults.a_retry_never_floods_the_hub(page)
+    debugger_faults.no_update_stops_the_list(page, hub, token)
 
 
 def flows(page, hub, other, friend, targets, telling, shots):

@@ -55,3 +55,39 @@ def a_retry_never_floods_the_hub(page):
             subscribe(page, "reconnecting")
             page.until_text("#detail", f"in {seconds} s")
             stop(page)
+
+
+def no_update_stops_the_list(page, hub, token):
+    def publish(data, id):
+        hub.publish(token, topic="https://example.com/deep", id=id, data=data)
+        page.until(f"the update {id}", f"return document.querySelector('#updates .id')?.textContent === '{id}'")
+
+    def shown():
+        return page.text("#updates pre")
+
+    at(page, hub, "https://example.com/deep")
+    subscribe(page, "open")
+    publish("[" * 20_000 + "]" * 20_000, "deep")
+    check(shown(), "[" * 20_000 + "\n… 20000 more characters")
+    publish("[" * 40 + "1" + "]" * 40, "deeper than is indented")
+    check(shown(), "[" * 40 + "1" + "]" * 40)
+    wide = "[" * 30 + "1,\n" * 20_000 + "1" + "]" * 30
+    publish(wide, "wide")
+    check(shown(), wide[:20_000] + f"\n… {len(wide) - 20_000} more characters")
+    publish("[[1]]", "flat")
+    check(shown(), "[\n  [\n    1\n  ]\n]")
+    # Whatever else an update breaks, the next one is shown.
+    page.eval("""
+        const right = Date.prototype.toISOString;
+        Date.prototype.toISOString = () => { Date.prototype.toISOString = right; throw new Error('for once'); };
+    """)
+    hub.publish(token, topic="https://example.com/deep", data="breaks")
+    page.until_text("#updates", "an update that this page cannot show")
+    page.forget_log()
+    publish("after", "after")
+    # What is sought is sought in what is shown: type, id, and data.
+    for wanted, count in (("AFTER", 1), ("message", 5), ("wide", 1), ("\ufffd", 0), ("", 6)):
+        page.fill("#filter", wanted)
+        check((wanted, page.eval("return document.querySelectorAll('#updates li:not([hidden])').length")), (wanted, count))
+    page.click("#clear")
+    stop(page)

@@ -21,8 +21,10 @@ function element(name, properties, ...children) {
     return made;
 }
 
-/** Longer texts are shown as they are, and cut. */
+/** Longer and deeper texts are shown as they are, and cut: each level indents every line within it once more. */
 const PRETTY_MAX = 100_000;
+const PRETTY_DEPTH_MAX = 32;
+const PRETTY_OUT_MAX = 400_000;
 const SHOWN_MAX = 20_000;
 
 /** JSON, indented token by token, so that long numbers and repeated names stay what they are; any other text as it is. */
@@ -33,10 +35,10 @@ function pretty(text) {
     } catch {
         return text;
     }
-    const out = [];
+    let out = '';
     let depth = 0;
     let previous = '';
-    const line = () => out.push('\n' + '  '.repeat(depth));
+    const line = () => { out += '\n' + '  '.repeat(depth); };
     for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[[\]{}:,]|[^\s"[\]{}:,]+/g)) {
         const opened = previous === '{' || previous === '[';
         if (token === '}' || token === ']') {
@@ -46,10 +48,11 @@ function pretty(text) {
             line();
         }
         if (token === '{' || token === '[') depth++;
-        out.push(token === ':' ? ': ' : token);
+        out += token === ':' ? ': ' : token;
+        if (depth > PRETTY_DEPTH_MAX || out.length > PRETTY_OUT_MAX) return text;
         previous = token;
     }
-    return out.join('');
+    return out;
 }
 
 function cut(text) {
