@@ -447,6 +447,7 @@ def faults(page, hub, targets, telling, token):
     page.fill("#token", token)
     debugger_faults.a_retry_never_floods_the_hub(page)
     debugger_faults.no_update_stops_the_list(page, hub, token)
+    debugger_faults.a_stream_keeps_the_token_it_was_started_with(page)
 
 
 def flows(page, hub, other, friend, targets, telling, shots):

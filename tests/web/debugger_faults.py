@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import threading
 
 from stub import Stub
 from webdriver import DEADLINE_S, check
@@ -91,3 +92,31 @@ def no_update_stops_the_list(page, hub, token):
         check((wanted, page.eval("return document.querySelectorAll('#updates li:not([hidden])').length")), (wanted, count))
     page.click("#clear")
     stop(page)
+
+
+def a_stream_keeps_the_token_it_was_started_with(page):
+    def stream(asked):
+        if asked is stub.until_asked(1, HUB)[0]:
+            asked.stream("retry: 500\ndata: x\n\n")
+            changed.wait(DEADLINE_S)
+        else:
+            asked.stream()
+            asked.until_left()
+
+    def subscriptions(asked):
+        asked.answer('{"subscriptions": [], "lastEventID": "earliest"}', Content_Type="application/ld+json")
+
+    for button in ("#subscribe-form button[type=submit]", "#watch"):
+        changed = threading.Event()
+        with Stub({HUB: stream, LIST: subscriptions}) as stub:
+            at(page, stub)
+            page.fill("#token", "token.of.A")
+            page.click(button)
+            stub.until_asked(1, HUB)
+            page.fill("#hub", "https://hub-b.example/.well-known/mercure")
+            page.fill("#token", "token.of.B")
+            changed.set()
+            stub.until_asked(2, HUB)
+            check({asked.headers["Authorization"] for asked in stub.asked}, {"Bearer token.of.A"})
+            page.click("#unsubscribe" if button != "#watch" else "#unwatch")
+            page.until("its end", "return ['unsubscribe', 'unwatch'].every(id => document.getElementById(id).disabled)")

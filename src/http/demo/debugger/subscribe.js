@@ -1,7 +1,8 @@
 // The form that subscribes, and the state of its stream in the head of the page.
 
 const live = new LiveList($('updates'), $('updates-count'), $('filter'));
-let subscribed = {hub: '', selectors: []};
+/** What the stream was started with. It comes back with the same, so that no token goes to a hub for which it was not entered. */
+let subscribed = {settings: null, selectors: []};
 let heardAt = 0;
 let comesBackAt = 0;
 
@@ -22,7 +23,7 @@ async function streamRequest(url, lastId, settings) {
 const STATES = {idle: 'not subscribed', connecting: 'connecting', open: 'open', reconnecting: 'reconnecting', closed: 'closed'};
 
 const stream = new Stream(
-    lastId => streamRequest(subscribeUrl(subscribed.hub, subscribed.selectors), lastId, access()),
+    lastId => streamRequest(subscribeUrl(subscribed.settings.hub, subscribed.selectors), lastId, subscribed.settings),
     {
         state(name, detail, untilMs = 0) {
             $('status').dataset.state = name;
@@ -42,7 +43,7 @@ const stream = new Stream(
         sign() {
             heardAt = Date.now();
         },
-        refused: response => refused(response, 'subscribe', access()),
+        refused: response => refused(response, 'subscribe', subscribed.settings),
     },
 );
 
@@ -56,7 +57,7 @@ setInterval(tick, 1_000);
 
 onSubmit('subscribe-form', 'subscribe-result', () => {
     const settings = access();
-    subscribed = {hub: settings.hub, selectors: lines($('selectors').value)};
+    subscribed = {settings, selectors: lines($('selectors').value)};
     const fromId = $('from-id').value;
     showSubscribe(settings, subscribed.selectors, fromId);
     $('last-id').textContent = fromId || 'none';

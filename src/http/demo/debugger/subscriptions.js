@@ -4,7 +4,8 @@ const SUBSCRIPTIONS = HUB_PATH + '/subscriptions{/topic}{/subscriber}';
 const SUBSCRIBERS_MAX = 1_000;
 
 const subscribers = new Map();
-let watchedHub = '';
+/** What the watcher was started with, and comes back with. */
+let watched = null;
 
 function apiUrl(hub, name) {
     const url = new URL(hub);
@@ -14,8 +15,8 @@ function apiUrl(hub, name) {
 
 /** Every time anew: a hub that was started again has other subscriptions. */
 async function listSubscriptions() {
-    const settings = access();
-    const url = apiUrl(watchedHub, 'subscriptions');
+    const settings = watched;
+    const url = apiUrl(settings.hub, 'subscriptions');
     let response;
     try {
         response = await fetch(url, {...await authorized(settings), cache: 'no-store'});
@@ -27,7 +28,7 @@ async function listSubscriptions() {
     subscribers.clear();
     for (const subscription of subscriptions) subscribers.set(subscription.id, subscription);
     drawSubscribers();
-    return streamRequest(subscribeUrl(watchedHub, [SUBSCRIPTIONS]), lastEventID, settings);
+    return streamRequest(subscribeUrl(settings.hub, [SUBSCRIPTIONS]), lastEventID, settings);
 }
 
 const watcher = new Stream(listSubscriptions, {
@@ -49,7 +50,7 @@ const watcher = new Stream(listSubscriptions, {
         say('subscriptions-result', 'good', `Watching. ${subscribers.size} now.`);
     },
     sign() {},
-    refused: response => refused(response, 'list', access()),
+    refused: response => refused(response, 'subscribe', watched),
 });
 
 let drawsSubscribers = 0;
@@ -66,9 +67,8 @@ function drawSubscribers() {
 }
 
 $('watch').addEventListener('click', () => run('subscriptions-result', () => {
-    const settings = access();
-    watchedHub = settings.hub;
-    const url = apiUrl(watchedHub, 'subscriptions').href;
+    const settings = watched = access();
+    const url = apiUrl(settings.hub, 'subscriptions').href;
     const how = settings.usesCookie ? ', {credentials: "include"}'
         : settings.token ? `, {headers: {Authorization: ${quoted('Bearer ' + settings.token)}}}` : '';
     showCode('subscriptions', `curl${curlToken(settings)} ${shell(url)}`,
