@@ -448,6 +448,7 @@ def faults(page, hub, targets, telling, token):
     debugger_faults.a_retry_never_floods_the_hub(page)
     debugger_faults.no_update_stops_the_list(page, hub, token)
     debugger_faults.a_stream_keeps_the_token_it_was_started_with(page)
+    debugger_faults.no_token_goes_to_a_hub_that_a_resource_names(page, hub)
 
 
 def flows(page, hub, other, friend, targets, telling, shots):

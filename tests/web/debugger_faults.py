@@ -120,3 +120,41 @@ def a_stream_keeps_the_token_it_was_started_with(page):
             check({asked.headers["Authorization"] for asked in stub.asked}, {"Bearer token.of.A"})
             page.click("#unsubscribe" if button != "#watch" else "#unwatch")
             page.until("its end", "return ['unsubscribe', 'unwatch'].every(id => document.getElementById(id).disabled)")
+
+
+def discover(page, url):
+    page.fill("#resource", url)
+    page.click("#discover-form button[type=submit]")
+    page.until("an answer", "return document.getElementById('discover-result').dataset.kind")
+    return page.text("#discover-result")
+
+
+def publish(page):
+    page.click("#publish-form button[type=submit]")
+    page.until("an answer", "return document.getElementById('publish-result').dataset.kind")
+    return page.text("#publish-result")
+
+
+def no_token_goes_to_a_hub_that_a_resource_names(page, hub):
+    def resource(asked):
+        asked.answer(Link=f'<{HUB}>; rel="mercure"')
+
+    token = "token.of.this-hub"
+    with Stub({"/resource": resource, HUB: lambda asked: asked.answer("an-id")}) as stub:
+        at(page, hub)
+        page.fill("#token", token)
+        said = discover(page, stub.url + "resource")
+        check("so the token is set aside: see the settings." in said, True)
+        check((page.value("#hub"), page.value("#token")), (stub.url.rstrip("/") + HUB, ""))
+        check(publish(page), "Published as an-id")
+        check(stub.asked[-1].headers["Authorization"], None)
+        # The same origin again changes nothing, and the token may be sent there if somebody wants it.
+        check("set aside" in discover(page, stub.url + "resource"), False)
+        check(page.text("#use-aside"), "Send the token that was set aside to " + stub.url.rstrip("/"))
+        page.click("#use-aside")
+        check((page.value("#token"), page.eval("return document.getElementById('use-aside').hidden")), (token, True))
+        publish(page)
+        check(stub.asked[-1].headers["Authorization"], "Bearer " + token)
+        check("set aside" in discover(page, stub.url + "resource"), False)
+        check(page.value("#token"), token)
+    at(page, hub)

@@ -64,9 +64,9 @@ function discovered(links, response, body, isElsewhere) {
     const topic = find('self') ?? new URL(response.url);
     // A token in the URL is no part of the topic's name.
     if (topic.searchParams.has('jwt')) topic.searchParams.delete('jwt');
-    $('hub').value = hub.href;
-    settingsChanged();
+    const isSetAside = changeHub(hub);
     $('selectors').value = topic.href;
     $('topics').value = topic.href;
-    return `Hub and topic are filled in: ${hub.href}, ${topic.href}`;
+    const note = isSetAside ? ' This hub is of another origin than the one before, so the token is set aside: see the settings.' : '';
+    return `Hub and topic are filled in: ${hub.href}, ${topic.href}.${note}`;
 }

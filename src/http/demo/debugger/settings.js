@@ -3,6 +3,11 @@
 const HUB_PATH = '/.well-known/mercure';
 const STORED = 'petasos';
 
+/** The token that was there when a resource named a hub of another origin. It goes to that hub when somebody says so, and not before. */
+let aside = '';
+
+const originOf = text => URL.canParse(text) ? new URL(text).origin : '';
+
 function access() {
     const hub = $('hub').value.trim();
     if (!URL.canParse(hub)) throw new Failure('The hub URL in the settings is no URL.');
@@ -44,10 +49,25 @@ function settingsChanged() {
     $('decoded').hidden = !decoded;
     $('decoded-claims').textContent = decoded ? JSON.stringify(decoded, null, 2) : '';
     $('cookie-help').hidden = carrier !== 'cookie';
-    const isOwnHub = URL.canParse($('hub').value) && new URL($('hub').value).origin === location.origin;
-    $('cookie-says').textContent = isOwnHub
+    if (token) aside = '';
+    $('use-aside').hidden = !aside;
+    $('use-aside').textContent = `Send the token that was set aside to ${originOf($('hub').value)}`;
+    $('cookie-says').textContent = originOf($('hub').value) === location.origin
         ? 'The token above is put into the cookie before each request; without one, a cookie that is there is used.'
         : "The cookie of another hub has to be set by that hub's own site. This page sends it, and cannot set it.";
+}
+
+/** Another hub, which somebody else named: a token goes to the origin for which it was entered. True when one was set aside. */
+function changeHub(hub) {
+    const token = $('token').value;
+    const leaves = token !== '' && originOf($('hub').value) !== hub.origin;
+    $('hub').value = hub.href;
+    if (leaves) {
+        $('token').value = '';
+        aside = token;
+    }
+    settingsChanged();
+    return leaves;
 }
 
 function restoreSettings() {
@@ -66,6 +86,10 @@ function restoreSettings() {
 
 $('settings-form').addEventListener('input', settingsChanged);
 $('settings-form').addEventListener('submit', event => event.preventDefault());
+$('use-aside').addEventListener('click', () => {
+    $('token').value = aside;
+    settingsChanged();
+});
 $('forget-cookie').addEventListener('click', () => run('cookie-result', async () => {
     await setCookie('');
     return 'The cookie of this hub is removed.';
