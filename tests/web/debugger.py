@@ -449,6 +449,7 @@ def faults(page, hub, targets, telling, token):
     debugger_faults.no_update_stops_the_list(page, hub, token)
     debugger_faults.a_stream_keeps_the_token_it_was_started_with(page)
     debugger_faults.no_token_goes_to_a_hub_that_a_resource_names(page, hub)
+    debugger_faults.a_discovered_topic_is_what_the_resource_says_byte_for_byte(page, hub)
 
 
 def flows(page, hub, other, friend, targets, telling, shots):

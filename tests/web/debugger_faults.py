@@ -158,3 +158,21 @@ def no_token_goes_to_a_hub_that_a_resource_names(page, hub):
         check("set aside" in discover(page, stub.url + "resource"), False)
         check(page.value("#token"), token)
     at(page, hub)
+
+
+def a_discovered_topic_is_what_the_resource_says_byte_for_byte(page, hub):
+    name = "demo/a%20b.txt?x=a%20b&y=%7e"
+    for asked, topic in (
+        (name, name),
+        (name + "&jwt=q.w.e", name),
+        ("demo/a?jwt=q.w.e&x=%7e+%20", "demo/a?x=%7e+%20"),
+        ("demo/a?%6Awt=q.w.e", "demo/a"),
+        ("demo/a?jwtx=1&x=jwt", "demo/a?jwtx=1&x=jwt"),
+    ):
+        discover(page, hub.url + asked)
+        check(page.value("#topics"), hub.url + topic)
+    links = '<https://EXAMPLE.com/a/../%7eb?jwt=q.w.e#c>; rel="self", </hub>; rel=mercure'
+    with Stub({"/resource": lambda asked: asked.answer(Link=links)}) as stub:
+        discover(page, stub.url + "resource")
+        check((page.value("#topics"), page.value("#hub")), ("https://EXAMPLE.com/a/../%7eb#c", stub.url + "hub"))
+    at(page, hub)

@@ -9,8 +9,19 @@ function parseLinks(header, base) {
     return [...links].map(([text, target, parameters]) => {
         const rel = /;\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))/i.exec(parameters);
         const rels = (rel?.[1] ?? rel?.[2] ?? '').toLowerCase().split(/\s+/);
-        return {text, rels, url: URL.canParse(target, base) ? new URL(target, base) : null};
+        // What is absolute stays as it is written: topics are compared byte by byte.
+        const url = URL.canParse(target) ? target : URL.canParse(target, base) ? new URL(target, base).href : null;
+        return {text, rels, url};
     });
+}
+
+/** A topic without the parameter `jwt`: a token in the URL is no part of its name, and all else is, as it is written. */
+function withoutToken(topic) {
+    const [, before, query, fragment] = /^([^?#]*)(\?[^#]*)?(.*)$/s.exec(topic);
+    const parts = (query ?? '').slice(1).split('&');
+    const kept = parts.filter(part => !new URLSearchParams('&' + part).has('jwt'));
+    if (kept.length === parts.length) return topic;
+    return before + (kept.length > 0 ? '?' : '') + kept.join('&') + fragment;
 }
 
 /** The beginning of a body: what is asked for may be a stream without end. */
@@ -56,17 +67,16 @@ function discovered(links, response, body, isElsewhere) {
     $('discover-body').textContent = cut(pretty(body)) || 'empty';
     $('discovered').hidden = false;
     const find = rel => links.find(link => link.rels.includes(rel) && link.url)?.url;
-    const hub = find('mercure');
-    if (!hub) {
+    const link = find('mercure');
+    if (!link) {
         const hint = isElsewhere ? ' If it sends one, it has to let this page see it: Access-Control-Expose-Headers: Link.' : '';
         throw new Failure(`No Link header with rel="mercure": this resource names no hub.${hint}`);
     }
-    const topic = find('self') ?? new URL(response.url);
-    // A token in the URL is no part of the topic's name.
-    if (topic.searchParams.has('jwt')) topic.searchParams.delete('jwt');
+    const topic = withoutToken(find('self') ?? response.url);
+    const hub = new URL(link);
     const isSetAside = changeHub(hub);
-    $('selectors').value = topic.href;
-    $('topics').value = topic.href;
+    $('selectors').value = topic;
+    $('topics').value = topic;
     const note = isSetAside ? ' This hub is of another origin than the one before, so the token is set aside: see the settings.' : '';
-    return `Hub and topic are filled in: ${hub.href}, ${topic.href}.${note}`;
+    return `Hub and topic are filled in: ${hub.href}, ${topic}.${note}`;
 }
