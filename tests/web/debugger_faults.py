@@ -176,3 +176,19 @@ def a_discovered_topic_is_what_the_resource_says_byte_for_byte(page, hub):
         discover(page, stub.url + "resource")
         check((page.value("#topics"), page.value("#hub")), ("https://EXAMPLE.com/a/../%7eb#c", stub.url + "hub"))
     at(page, hub)
+
+
+def a_hub_url_that_cannot_work_is_told_from_one_that_does_not_answer(page, hub):
+    wrong = "The hub URL in the settings has to be an http or https URL, without user and password."
+    for url in ("mailto:x", "javascript:void(0)", hub.url.replace("://", "://user:pw@") + "hub", "nonsense", "http://"):
+        page.fill("#hub", url)
+        for button, result in (("#publish-form button[type=submit]", "#publish-result"), ("#watch", "#subscriptions-result"),
+                               ("#subscribe-form button[type=submit]", "#subscribe-result"),
+                               ("#match-form button[type=submit]", "#match-result")):
+            page.click(button)
+            page.until_text(result, wrong)
+    check(discover(page, "mailto:x"), "What is asked has to be an http or https URL, without user and password.")
+    with Stub({"/resource": lambda asked: asked.answer(Link='<mailto:x>; rel="mercure"')}) as stub:
+        said = discover(page, stub.url + "resource")
+        check("The hub that this resource names (mailto:x) has to be an http or https URL" in said, True)
+    at(page, hub)

@@ -38,7 +38,7 @@ async function beginning(response) {
 
 onSubmit('discover-form', 'discover-result', async () => {
     $('discovered').hidden = true;
-    const url = new URL($('resource').value);
+    const url = webUrl($('resource').value, 'What is asked');
     showCode('discover', `curl -i ${shell(url.href)}`,
         `const response = await fetch(${quoted(url.href)});\nconsole.log(response.headers.get("Link"));`);
     const isElsewhere = url.origin !== location.origin;
@@ -73,7 +73,7 @@ function discovered(links, response, body, isElsewhere) {
         throw new Failure(`No Link header with rel="mercure": this resource names no hub.${hint}`);
     }
     const topic = withoutToken(find('self') ?? response.url);
-    const hub = new URL(link);
+    const hub = webUrl(link, `The hub that this resource names (${link})`);
     const isSetAside = changeHub(hub);
     $('selectors').value = topic;
     $('topics').value = topic;

@@ -10,6 +10,15 @@ class Failure extends Error {
     }
 }
 
+/** A URL that fetch can ask; `name` is what it is called in the failure. */
+function webUrl(text, name) {
+    const url = URL.canParse(text) ? new URL(text) : null;
+    if (!url || !['http:', 'https:'].includes(url.protocol) || url.username || url.password) {
+        throw new Failure(`${name} has to be an http or https URL, without user and password.`);
+    }
+    return url;
+}
+
 /** No answer came that this page may read. */
 function unreachable(url, usesCookie) {
     const hub = new URL(url, location);

@@ -9,12 +9,11 @@ let aside = '';
 const originOf = text => URL.canParse(text) ? new URL(text).origin : '';
 
 function access() {
-    const hub = $('hub').value.trim();
-    if (!URL.canParse(hub)) throw new Failure('The hub URL in the settings is no URL.');
+    const url = webUrl($('hub').value, 'The hub URL in the settings');
     const token = $('token').value.replaceAll(/\s/g, '');
     if (/[^\x21-\x7e]/.test(token)) throw new Failure('The token in the settings holds characters that no token has.');
     const usesCookie = document.querySelector('input[name=carrier]:checked').value === 'cookie';
-    return {hub, token, usesCookie, isOwnHub: new URL(hub).origin === location.origin};
+    return {hub: url.href, token, usesCookie, isOwnHub: url.origin === location.origin};
 }
 
 /** What fetch needs to send the token as the settings say. On this page's own hub that sets the cookie first. */
