@@ -451,6 +451,7 @@ def faults(page, hub, targets, telling, token):
     debugger_faults.no_token_goes_to_a_hub_that_a_resource_names(page, hub)
     debugger_faults.a_discovered_topic_is_what_the_resource_says_byte_for_byte(page, hub)
     debugger_faults.a_hub_url_that_cannot_work_is_told_from_one_that_does_not_answer(page, hub)
+    debugger_faults.curl_takes_no_url_for_a_pattern(page, hub)
 
 
 def flows(page, hub, other, friend, targets, telling, shots):

@@ -192,3 +192,25 @@ def a_hub_url_that_cannot_work_is_told_from_one_that_does_not_answer(page, hub):
         said = discover(page, stub.url + "resource")
         check("The hub that this resource names (mailto:x) has to be an http or https URL" in said, True)
     at(page, hub)
+
+
+def shown_curl(page, section):
+    return page.text(f"#{section} .code pre[aria-label='As curl']")
+
+
+def curl_takes_no_url_for_a_pattern(page, hub):
+    pattern = "?x={a,b}&y=[1-2]"
+    discover(page, hub.url + "demo/a%20b" + pattern + "&body=it's")
+    page.fill("#hub", hub.url.rstrip("/") + HUB + pattern)
+    check(publish(page).startswith("Published as "), True)
+    for button in ("#watch", "#match-form button[type=submit]", "#subscribe-form button[type=submit]"):
+        page.click(button)
+    page.until_text("#state", "open")
+    stop(page)
+    # The address behind the pattern answers all of them; the answer is in the body or in the status.
+    for section, wanted in (("discover", "it's"), ("publish", "urn:uuid:"), ("subscriptions", "Not Found"), ("match", '"kind"'),
+                            ("subscribe", ":\n")):
+        command = shown_curl(page, section).replace("curl ", "timeout 1 curl -sS ", 1)
+        ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=DEADLINE_S)
+        check((section, ended.stdout.count(wanted) == 1, ended.stderr), (section, True, ""))
+    at(page, hub)

@@ -39,7 +39,7 @@ async function beginning(response) {
 onSubmit('discover-form', 'discover-result', async () => {
     $('discovered').hidden = true;
     const url = webUrl($('resource').value, 'What is asked');
-    showCode('discover', `curl -i ${shell(url.href)}`,
+    showCode('discover', `curl -i ${curlUrl(url.href)}`,
         `const response = await fetch(${quoted(url.href)});\nconsole.log(response.headers.get("Link"));`);
     const isElsewhere = url.origin !== location.origin;
     const abort = new AbortController();

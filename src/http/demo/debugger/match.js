@@ -12,7 +12,7 @@ onSubmit('match-form', 'match-result', async () => {
     const url = apiUrl(settings.hub, 'match');
     url.searchParams.append('selector', $('match-selector').value);
     for (const topic of lines($('match-topics').value)) url.searchParams.append('topic', topic);
-    showCode('match', `curl ${shell(url.href)}`, `console.log(await (await fetch(${quoted(url.href)})).json());`);
+    showCode('match', `curl ${curlUrl(url.href)}`, `console.log(await (await fetch(${quoted(url.href)})).json());`);
     let response;
     try {
         response = await fetch(url, {credentials: 'omit'});

@@ -33,7 +33,7 @@ onSubmit('publish-form', 'publish-result', async () => {
 function showPublish(settings, fields) {
     const origin = settings.usesCookie ? ` -H ${shell(`Origin: ${location.origin}`)}` : '';
     const parts = fields.map(([name, value]) => ` --data-urlencode ${shell(`${name}=${value}`)}`);
-    const curl = [`curl${curlToken(settings)}${origin}`, ...parts, ` ${shell(settings.hub)}`].join(' \\\n   ');
+    const curl = [`curl${curlToken(settings)}${origin}`, ...parts, ` ${curlUrl(settings.hub)}`].join(' \\\n   ');
     const how = settings.usesCookie ? '    credentials: "include",\n'
         : settings.token ? `    headers: {Authorization: ${quoted('Bearer ' + settings.token)}},\n` : '';
     const list = fields.map(([name, value]) => `        [${quoted(name)}, ${quoted(value)}],\n`).join('');

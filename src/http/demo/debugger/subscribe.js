@@ -93,5 +93,5 @@ function showSubscribe(settings, selectors, fromId) {
         + 'const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();\n'
         + 'for (;;) {\n    const {done, value} = await reader.read();\n    if (done) break;\n    console.log(value);\n}';
     const usesHeader = settings.token && !settings.usesCookie;
-    showCode('subscribe', `curl -N${curlToken(settings)} ${shell(url.href)}`, made + (usesHeader ? byFetch : bySource));
+    showCode('subscribe', `curl -N${curlToken(settings)} ${curlUrl(url.href)}`, made + (usesHeader ? byFetch : bySource));
 }

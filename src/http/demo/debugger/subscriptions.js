@@ -71,7 +71,7 @@ $('watch').addEventListener('click', () => run('subscriptions-result', () => {
     const url = apiUrl(settings.hub, 'subscriptions').href;
     const how = settings.usesCookie ? ', {credentials: "include"}'
         : settings.token ? `, {headers: {Authorization: ${quoted('Bearer ' + settings.token)}}}` : '';
-    showCode('subscriptions', `curl${curlToken(settings)} ${shell(url)}`,
+    showCode('subscriptions', `curl${curlToken(settings)} ${curlUrl(url)}`,
         `const response = await fetch(${quoted(url)}${how});\nconsole.log(await response.json());`);
     watcher.start('');
     return '…';

@@ -10,6 +10,9 @@ const lines = text => text.split('\n').map(line => line.trim()).filter(line => l
 /** A word for a POSIX shell: between single quotes nothing has a meaning but the quote itself. */
 const shell = text => /^[\w@%+=:,./-]+$/.test(text) ? text : "'" + text.replaceAll("'", "'\\''") + "'";
 
+/** A URL for curl, which would take braces and brackets for a pattern of several. */
+const curlUrl = url => (/[{}[\]]/.test(url) ? '-g ' : '') + shell(url);
+
 /** A string of JavaScript. */
 const quoted = text => JSON.stringify(text);
 
