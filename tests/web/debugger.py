@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+import debugger_faults
 from webdriver import DEADLINE_S, Browser, Hub, check
 
 BOOKS = "https://example.com/books/{id}"
@@ -441,6 +442,18 @@ def main():
                 each.kill()
 
 
+def faults(page, hub, targets, telling, token):
+    page.open(hub.url)
+    page.fill("#token", token)
+    debugger_faults.a_retry_never_floods_the_hub(page)
+    debugger_faults.no_update_stops_the_list(page, hub, token)
+    debugger_faults.a_stream_keeps_the_token_it_was_started_with(page)
+    debugger_faults.no_token_goes_to_a_hub_that_a_resource_names(page, hub)
+    debugger_faults.a_discovered_topic_is_what_the_resource_says_byte_for_byte(page, hub)
+    debugger_faults.a_hub_url_that_cannot_work_is_told_from_one_that_does_not_answer(page, hub)
+    debugger_faults.curl_takes_no_url_for_a_pattern(page, hub)
+
+
 def flows(page, hub, other, friend, targets, telling, shots):
     token = hub.token("--publish", "*", "--subscribe", "*")
     began = time.monotonic()
@@ -464,6 +477,8 @@ def flows(page, hub, other, friend, targets, telling, shots):
     settings_outlive_the_page_and_the_secret_does_not(page, hub)
     a_hub_that_authorizes_by_targets_has_targets(page, targets)
     subscriptions_are_watched(page, telling)
+    page.check_log()
+    faults(page, hub, targets, telling, token)
     page.check_log()
     what_the_playground_reflects_does_nothing(page, hub)
     page.check_log()

@@ -19,10 +19,19 @@ const STYLE: &str = include_str!("debugger/style.css");
 /// One script, in the order of what it needs.
 const SCRIPT: &str = concat!(
     include_str!("debugger/words.js"),
+    include_str!("debugger/failures.js"),
     include_str!("debugger/token.js"),
     include_str!("debugger/stream.js"),
     include_str!("debugger/list.js"),
-    include_str!("debugger/page.js"),
+    include_str!("debugger/forms.js"),
+    include_str!("debugger/settings.js"),
+    include_str!("debugger/builder.js"),
+    include_str!("debugger/subscribe.js"),
+    include_str!("debugger/publish.js"),
+    include_str!("debugger/discover.js"),
+    include_str!("debugger/subscriptions.js"),
+    include_str!("debugger/match.js"),
+    include_str!("debugger/start.js"),
 );
 
 /// The page.

@@ -47,8 +47,9 @@ class LiveList {
         clearTimeout(this.#timer);
         this.#timer = 0;
         if (!this.isPaused) {
-            this.list.prepend(...this.#waiting.map(event => this.#item(event)).reverse());
+            const events = this.#waiting;
             this.#waiting = [];
+            this.list.prepend(...events.map(event => this.#item(event)).reverse());
             while (this.list.childElementCount > UPDATES_MAX) {
                 this.list.lastElementChild.remove();
                 this.#dropped++;
@@ -57,21 +58,33 @@ class LiveList {
         this.#tell();
     }
 
-    #item({id, type, data, at}) {
-        const time = element('time', {dateTime: at.toISOString()},
-            at.toLocaleTimeString([], {hour12: false}) + '.' + String(at.getMilliseconds()).padStart(3, '0'));
-        const head = element('p', {}, element('span', {className: 'type'}, type), time,
-            element('code', {className: 'id', title: 'event id'}, id ?? 'no id'));
-        const shown = pretty(data);
-        const body = element('pre', {className: shown === '' ? 'empty' : ''}, shown === '' ? 'no data' : cut(shown));
-        const item = element('li', {}, head, body);
-        item.words = `${type}\n${id ?? ''}\n${data}`.toLowerCase();
+    /** Whatever an update is, it must not keep those that come with it, and after it, from the list. */
+    #item(event) {
+        let item;
+        try {
+            item = this.#shown(event);
+        } catch (error) {
+            console.warn(error);
+            item = element('li', {}, element('p', {}, 'an update that this page cannot show'));
+        }
         this.#sift(item);
         return item;
     }
 
+    #shown({id, type, data, at}) {
+        const time = element('time', {dateTime: at.toISOString()},
+            at.toLocaleTimeString([], {hour12: false}) + '.' + String(at.getMilliseconds()).padStart(3, '0'));
+        const head = element('p', {}, element('span', {className: 'type'}, type), time,
+            element('code', {className: 'id', title: 'event id'}, id ?? 'no id'));
+        const text = pretty(data);
+        return element('li', {}, head, element('pre', {className: text === '' ? 'empty' : ''}, text === '' ? 'no data' : cut(text)));
+    }
+
+    /** In what is shown, but for the time: to keep the data as well would be to keep all of it, however long it is. */
     #sift(item) {
-        item.hidden = !item.words.includes(this.filter.value.toLowerCase());
+        const wanted = this.filter.value.toLowerCase();
+        const parts = [...item.querySelectorAll('.type, .id, pre')];
+        item.hidden = wanted !== '' && !parts.some(part => part.textContent.toLowerCase().includes(wanted));
     }
 
     /** At most once a second, because it is read aloud. */

@@ -50,8 +50,12 @@ class EventParser {
     }
 }
 
+/** Before it comes back: at first, unless the publisher says otherwise, and twice as long after each failure, up to this. */
 const DELAY_MS = 2_000;
 const DELAY_MS_MAX = 30_000;
+/** What a `retry` or a `Retry-After` can ask for. A timer that is given 2^31 ms or more does not wait at all. */
+const ASKED_MS_MIN = 500;
+const ASKED_MS_MAX = 3_600_000;
 
 class Stream {
     #abort = null;
@@ -120,7 +124,9 @@ class Stream {
         const after = response.headers.get('Last-Event-ID');
         const isUnknown = after === 'earliest' && this.lastId !== '' && this.lastId !== 'earliest';
         this.hear.state('open', isUnknown ? `The hub does not know the id ${this.lastId} any more and sends all it has.` : '');
-        const parser = new EventParser(event => this.#take(event), ms => { this.#delayMs = ms; });
+        const parser = new EventParser(event => this.#take(event), ms => {
+            this.#delayMs = Math.min(Math.max(ms, ASKED_MS_MIN), ASKED_MS_MAX);
+        });
         const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
         for (;;) {
             const {done, value} = await reader.read();
@@ -136,7 +142,8 @@ class Stream {
     }
 
     #comeBack(reason, retryAfterMs = 0) {
-        const delayMs = Math.max(retryAfterMs, Math.min(this.#delayMs * 2 ** this.#failures, Math.max(this.#delayMs, DELAY_MS_MAX)));
+        const growingMs = Math.min(this.#delayMs * 2 ** this.#failures, Math.max(this.#delayMs, DELAY_MS_MAX));
+        const delayMs = Math.max(growingMs, Math.min(retryAfterMs, ASKED_MS_MAX));
         this.#failures++;
         this.hear.state('reconnecting', reason, Date.now() + delayMs);
         this.#timer = setTimeout(() => this.#connect(), delayMs);

@@ -1,0 +1,62 @@
+// The token builder. Fields and claims follow each other; what the fields do not know stays.
+
+function claimsNow() {
+    try {
+        const claims = JSON.parse($('claims').value);
+        return claims !== null && typeof claims === 'object' && !Array.isArray(claims) ? claims : {};
+    } catch {
+        return {};
+    }
+}
+
+function composeClaims() {
+    const claims = claimsNow();
+    const grants = claims.mercure = {...claims.mercure};
+    const set = (object, name, value) => value === undefined ? delete object[name] : object[name] = value;
+    const list = text => lines(text).length > 0 ? lines(text) : undefined;
+    set(grants, 'publish', list($('may-publish').value));
+    set(grants, 'subscribe', list($('may-subscribe').value));
+    const minutes = Number($('expires').value);
+    set(claims, 'exp', minutes > 0 ? Math.floor(Date.now() / 1000 + minutes * 60) : undefined);
+    try {
+        const payload = $('payload').value.trim();
+        set(grants, 'payload', payload === '' ? undefined : JSON.parse(payload));
+        say('builder-result', '', '');
+    } catch {
+        say('builder-result', 'bad', 'The payload is no JSON; a text needs quotes.');
+    }
+    $('claims').value = JSON.stringify(claims, null, 2);
+}
+
+function readClaims() {
+    const {exp, mercure} = claimsNow();
+    const list = value => Array.isArray(value) ? value.join('\n') : '';
+    $('may-publish').value = list(mercure?.publish);
+    $('may-subscribe').value = list(mercure?.subscribe);
+    $('payload').value = mercure?.payload === undefined ? '' : JSON.stringify(mercure.payload);
+    $('expires').value = typeof exp === 'number' ? Math.max(1, Math.round((exp - Date.now() / 1000) / 60)) : '';
+    isComposed = false;
+}
+
+let isComposed = true;
+for (const id of ['may-publish', 'may-subscribe', 'expires', 'payload']) {
+    $(id).addEventListener('input', () => {
+        isComposed = true;
+        composeClaims();
+    });
+}
+$('claims').addEventListener('input', readClaims);
+
+onSubmit('builder-form', 'builder-result', async () => {
+    // The time of expiry counts from the signature.
+    if (isComposed) composeClaims();
+    let token;
+    try {
+        token = await sign($('claims').value, $('secret').value, $('algorithm').value);
+    } catch (error) {
+        throw error instanceof SyntaxError ? new Failure(`The claims are no JSON: ${error.message}`) : error;
+    }
+    $('token').value = token;
+    settingsChanged();
+    return 'Signed. It is the token of the settings now.';
+});

@@ -1,0 +1,82 @@
+// Discovery: a resource names its hub and its topic.
+
+const RESOURCE_BYTES_MAX = 64 * 1024;
+const RESOURCE_MS_MAX = 10_000;
+
+/** The links of a header (RFC 8288, section 3). */
+function parseLinks(header, base) {
+    const links = header.matchAll(/<([^>]*)>((?:\s*;\s*[^\s=;,]+(?:\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s;,"]*))?)*)/g);
+    return [...links].map(([text, target, parameters]) => {
+        const rel = /;\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))/i.exec(parameters);
+        const rels = (rel?.[1] ?? rel?.[2] ?? '').toLowerCase().split(/\s+/);
+        // What is absolute stays as it is written: topics are compared byte by byte.
+        const url = URL.canParse(target) ? target : URL.canParse(target, base) ? new URL(target, base).href : null;
+        return {text, rels, url};
+    });
+}
+
+/** A topic without the parameter `jwt`: a token in the URL is no part of its name, and all else is, as it is written. */
+function withoutToken(topic) {
+    const [, before, query, fragment] = /^([^?#]*)(\?[^#]*)?(.*)$/s.exec(topic);
+    const parts = (query ?? '').slice(1).split('&');
+    const kept = parts.filter(part => !new URLSearchParams('&' + part).has('jwt'));
+    if (kept.length === parts.length) return topic;
+    return before + (kept.length > 0 ? '?' : '') + kept.join('&') + fragment;
+}
+
+/** The beginning of a body: what is asked for may be a stream without end. */
+async function beginning(response) {
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
+    while (text.length < RESOURCE_BYTES_MAX) {
+        const {done, value} = await reader.read();
+        if (done) return text;
+        text += value;
+    }
+    return text;
+}
+
+onSubmit('discover-form', 'discover-result', async () => {
+    $('discovered').hidden = true;
+    const url = webUrl($('resource').value, 'What is asked');
+    showCode('discover', `curl -i ${curlUrl(url.href)}`,
+        `const response = await fetch(${quoted(url.href)});\nconsole.log(response.headers.get("Link"));`);
+    const isElsewhere = url.origin !== location.origin;
+    const abort = new AbortController();
+    const timer = setTimeout(() => abort.abort(), RESOURCE_MS_MAX);
+    let response, body;
+    try {
+        // Without credentials: the playground would take the cookie away.
+        response = await fetch(url, {credentials: 'omit', signal: abort.signal});
+        body = await beginning(response);
+    } catch {
+        throw new Failure(abort.signal.aborted ? 'It did not answer in ten seconds.' : isElsewhere
+            ? `No answer that this page may read. If it is running, it has to answer with Access-Control-Allow-Origin: ${location.origin}`
+                + ' and Access-Control-Expose-Headers: Link.'
+            : 'No answer: is the hub running?');
+    } finally {
+        clearTimeout(timer);
+        abort.abort();
+    }
+    if (!response.ok) throw new Failure(`${response.status}: ${cut(body)}`);
+    return discovered(parseLinks(response.headers.get('Link') ?? '', response.url), response, body, isElsewhere);
+});
+
+function discovered(links, response, body, isElsewhere) {
+    $('links').replaceChildren(...links.map(({text}) => element('li', {}, element('code', {}, text))));
+    $('discover-body').textContent = cut(pretty(body)) || 'empty';
+    $('discovered').hidden = false;
+    const find = rel => links.find(link => link.rels.includes(rel) && link.url)?.url;
+    const link = find('mercure');
+    if (!link) {
+        const hint = isElsewhere ? ' If it sends one, it has to let this page see it: Access-Control-Expose-Headers: Link.' : '';
+        throw new Failure(`No Link header with rel="mercure": this resource names no hub.${hint}`);
+    }
+    const topic = withoutToken(find('self') ?? response.url);
+    const hub = webUrl(link, `The hub that this resource names (${link})`);
+    const isSetAside = changeHub(hub);
+    $('selectors').value = topic;
+    $('topics').value = topic;
+    const note = isSetAside ? ' This hub is of another origin than the one before, so the token is set aside: see the settings.' : '';
+    return `Hub and topic are filled in: ${hub.href}, ${topic}.${note}`;
+}

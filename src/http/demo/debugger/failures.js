@@ -1,0 +1,90 @@
+// What errors mean, and what to change.
+
+/** A request that did not end well, with what to change. */
+class Failure extends Error {
+    /** `isPassing`: the same request may succeed later, after `retryAfterMs` if the hub says so. */
+    constructor(message, isPassing = false, retryAfterMs = 0) {
+        super(message);
+        this.isPassing = isPassing;
+        this.retryAfterMs = retryAfterMs;
+    }
+}
+
+/** A URL that fetch can ask; `name` is what it is called in the failure. */
+function webUrl(text, name) {
+    const url = URL.canParse(text) ? new URL(text) : null;
+    if (!url || !['http:', 'https:'].includes(url.protocol) || url.username || url.password) {
+        throw new Failure(`${name} has to be an http or https URL, without user and password.`);
+    }
+    return url;
+}
+
+/** No answer came that this page may read. */
+function unreachable(url, usesCookie) {
+    const hub = new URL(url, location);
+    if (hub.origin === location.origin) {
+        return new Failure(`No answer from ${hub.origin}: is the hub running, and the network up?`, true);
+    }
+    if (location.protocol === 'https:' && hub.protocol === 'http:') {
+        return new Failure(`This page came by https, so the browser keeps it from ${hub.origin}: use https there, too.`);
+    }
+    const list = usesCookie ? ' (with cookies, * is not enough)' : '';
+    return new Failure(`No answer from ${hub.origin} that this page may read. Either it is not running, or it does not let`
+        + ` this page in: start it with CORS_ALLOWED_ORIGINS=${location.origin}${list}.`, true);
+}
+
+/** What an answer other than 2xx means. `doing` is subscribe, publish, list, or match. */
+async function refused(response, doing, access) {
+    const text = (await response.text().catch(() => '')).trim();
+    const hubSays = text && text.length < 500 ? ` The hub says: ${text}` : '';
+    switch (response.status) {
+        case 400: return new Failure(`400: something in the request is not as it must be.${hubSays}`);
+        case 401: return new Failure('401: ' + unauthorized(doing, access));
+        case 403: return new Failure('403: ' + forbidden(doing, access));
+        case 404: return new Failure({
+            list: '404: this hub does not tell who is subscribed. Start it with SUBSCRIPTIONS=1.',
+            match: '404: this hub does not offer its matcher. petasos does, in demo mode.',
+        }[doing] ?? `404: there is no hub at this URL.${hubSays}`);
+        case 405: return new Failure(`405: this URL does not take such a request. Is it the hub's?${hubSays}`);
+        case 413: return new Failure(`413: the update is too large. Shorten it, or raise MAX_BODY_SIZE.${hubSays}`);
+        case 414: return new Failure(`414: the URL is too long; ask for less at once.${hubSays}`);
+        case 415: return new Failure(`415: this URL does not take forms. Is it the hub's?${hubSays}`);
+    }
+    const after = Number(response.headers.get('Retry-After')) * 1000 || 0;
+    const isPassing = response.status === 429 || response.status >= 500;
+    const meaning = {
+        429: 'this address or this token has its share of connections.',
+        503: 'the hub cannot do it now: it is starting, stopping, full, or its disk is.',
+    }[response.status] || `the answer was not expected (${response.statusText || 'no reason given'}).`;
+    return new Failure(`${response.status}: ${meaning}${hubSays}`, isPassing, after);
+}
+
+function unauthorized(doing, {token, usesCookie, isOwnHub}) {
+    if (!token) {
+        const where = usesCookie ? 'There is no cookie with a token that the hub accepts' : 'There is no token';
+        const need = doing === 'subscribe' ? 'this hub lets nobody subscribe without (ALLOW_ANONYMOUS=1 would)' : 'this needs one';
+        return `${where}, and ${need}. Build one in the settings.`;
+    }
+    const fault = faultOf(token);
+    if (fault) return `${fault} Build another one in the settings.`;
+    if (usesCookie && !isOwnHub) {
+        return 'the hub was not sent this token: only its own site can set the cookie. Send it in the header instead.';
+    }
+    return 'the hub does not accept this token: it was not signed with its JWT_KEY, or with another algorithm than its'
+        + ' JWT_ALGORITHM. Build one with the right secret in the settings.';
+}
+
+function forbidden(doing, {usesCookie}) {
+    const cookie = usesCookie
+        ? ` Or publishing by cookie is not allowed from here: start the hub with PUBLISH_ALLOWED_ORIGINS=${location.origin}, or send the token in the header.`
+        : '';
+    switch (doing) {
+        case 'publish': return (authorizesByTargets
+            ? 'the token is valid, but its mercure.publish does not list every target of this update (without the claim: none at all).'
+            : 'either the token\'s mercure.publish has no selector for every topic of this update, or a topic is the hub\'s own'
+                + ' (/.well-known/mercure…).') + cookie;
+        case 'list': return 'the token is valid, but its mercure.subscribe does not select the subscriptions. Add'
+            + ' /.well-known/mercure/subscriptions{/topic}{/subscriber}, or *.';
+        default: return 'the token is valid, but does not allow this. Look at its claims in the settings.';
+    }
+}

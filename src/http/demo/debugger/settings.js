@@ -1,0 +1,95 @@
+// Settings: kept for this tab alone, and without the secret.
+
+const HUB_PATH = '/.well-known/mercure';
+const STORED = 'petasos';
+
+/** The token that was there when a resource named a hub of another origin. It goes to that hub when somebody says so, and not before. */
+let aside = '';
+
+const originOf = text => URL.canParse(text) ? new URL(text).origin : '';
+
+function access() {
+    const url = webUrl($('hub').value, 'The hub URL in the settings');
+    const token = $('token').value.replaceAll(/\s/g, '');
+    if (/[^\x21-\x7e]/.test(token)) throw new Failure('The token in the settings holds characters that no token has.');
+    const usesCookie = document.querySelector('input[name=carrier]:checked').value === 'cookie';
+    return {hub: url.href, token, usesCookie, isOwnHub: url.origin === location.origin};
+}
+
+/** What fetch needs to send the token as the settings say. On this page's own hub that sets the cookie first. */
+async function authorized({token, usesCookie, isOwnHub}, headers = {}) {
+    if (!usesCookie) return {credentials: 'omit', headers: token ? {...headers, Authorization: `Bearer ${token}`} : headers};
+    if (token && isOwnHub) await setCookie(token);
+    return {credentials: 'include', headers};
+}
+
+async function setCookie(token) {
+    const url = new URL('/demo/cookie.txt', location);
+    if (token) url.searchParams.set('jwt', token);
+    let response;
+    try {
+        response = await fetch(url, {credentials: 'same-origin', cache: 'no-store'});
+    } catch {
+        throw unreachable(url, true);
+    }
+    if (!response.ok) throw new Failure(`The hub did not set the cookie. It says: ${await response.text()}`);
+}
+
+function settingsChanged() {
+    const token = $('token').value.replaceAll(/\s/g, '');
+    const carrier = document.querySelector('input[name=carrier]:checked').value;
+    try {
+        sessionStorage.setItem(STORED, JSON.stringify({hub: $('hub').value, token, carrier}));
+    } catch {
+        // Without storage the settings are gone with the page, and that is all.
+    }
+    $('token-says').textContent = token ? describe(token) : 'None: updates that are public can be received, if the hub allows it.';
+    const decoded = token ? decode(token) : null;
+    $('decoded').hidden = !decoded;
+    $('decoded-claims').textContent = decoded ? JSON.stringify(decoded, null, 2) : '';
+    $('cookie-help').hidden = carrier !== 'cookie';
+    if (token) aside = '';
+    $('use-aside').hidden = !aside;
+    $('use-aside').textContent = `Send the token that was set aside to ${originOf($('hub').value)}`;
+    $('cookie-says').textContent = originOf($('hub').value) === location.origin
+        ? 'The token above is put into the cookie before each request; without one, a cookie that is there is used.'
+        : "The cookie of another hub has to be set by that hub's own site. This page sends it, and cannot set it.";
+}
+
+/** Another hub, which somebody else named: a token goes to the origin for which it was entered. True when one was set aside. */
+function changeHub(hub) {
+    const token = $('token').value;
+    const leaves = token !== '' && originOf($('hub').value) !== hub.origin;
+    $('hub').value = hub.href;
+    if (leaves) {
+        $('token').value = '';
+        aside = token;
+    }
+    settingsChanged();
+    return leaves;
+}
+
+function restoreSettings() {
+    let stored = {};
+    try {
+        stored = JSON.parse(sessionStorage.getItem(STORED)) ?? {};
+    } catch {
+        // See above.
+    }
+    $('hub').value = stored.hub || new URL(HUB_PATH, location).href;
+    $('token').value = stored.token || '';
+    const carrier = document.querySelector(`input[name=carrier][value=${stored.carrier === 'cookie' ? 'cookie' : 'header'}]`);
+    carrier.checked = true;
+    settingsChanged();
+}
+
+$('settings-form').addEventListener('input', settingsChanged);
+$('settings-form').addEventListener('submit', event => event.preventDefault());
+$('use-aside').addEventListener('click', () => {
+    $('token').value = aside;
+    settingsChanged();
+});
+$('forget-cookie').addEventListener('click', () => run('cookie-result', async () => {
+    await setCookie('');
+    return 'The cookie of this hub is removed.';
+}));

@@ -1,0 +1,83 @@
+// Active subscriptions: the list, then what changes after it, in the hub's own order.
+
+const SUBSCRIPTIONS = HUB_PATH + '/subscriptions{/topic}{/subscriber}';
+const SUBSCRIBERS_MAX = 1_000;
+
+const subscribers = new Map();
+/** What the watcher was started with, and comes back with. */
+let watched = null;
+
+function apiUrl(hub, name) {
+    const url = new URL(hub);
+    url.pathname = `${url.pathname.replace(/\/$/, '')}/${name}`;
+    return url;
+}
+
+/** Every time anew: a hub that was started again has other subscriptions. */
+async function listSubscriptions() {
+    const settings = watched;
+    const url = apiUrl(settings.hub, 'subscriptions');
+    let response;
+    try {
+        response = await fetch(url, {...await authorized(settings), cache: 'no-store'});
+    } catch (error) {
+        throw error instanceof Failure ? error : unreachable(url, settings.usesCookie);
+    }
+    if (!response.ok) throw await refused(response, 'list', settings);
+    const {subscriptions = [], lastEventID = ''} = await response.json();
+    subscribers.clear();
+    for (const subscription of subscriptions) subscribers.set(subscription.id, subscription);
+    drawSubscribers();
+    return streamRequest(subscribeUrl(settings.hub, [SUBSCRIPTIONS]), lastEventID, settings);
+}
+
+const watcher = new Stream(listSubscriptions, {
+    state(name, detail) {
+        $('unwatch').disabled = name === 'idle' || name === 'closed';
+        const text = {idle: '', connecting: '…', closed: detail, open: `Watching. ${subscribers.size} now.`}[name] ?? `${STATES[name]}: ${detail}`;
+        say('subscriptions-result', {open: 'good', closed: 'bad', reconnecting: 'bad'}[name] ?? '', text);
+    },
+    event({data}) {
+        let subscription;
+        try {
+            subscription = JSON.parse(data);
+        } catch {
+            return;
+        }
+        if (subscription.active) subscribers.set(subscription.id, subscription);
+        else subscribers.delete(subscription.id);
+        drawSubscribers();
+        say('subscriptions-result', 'good', `Watching. ${subscribers.size} now.`);
+    },
+    sign() {},
+    refused: response => refused(response, 'subscribe', watched),
+});
+
+let drawsSubscribers = 0;
+function drawSubscribers() {
+    drawsSubscribers ||= setTimeout(() => {
+        drawsSubscribers = 0;
+        const shown = [...subscribers.values()].slice(0, SUBSCRIBERS_MAX).map(({topic, subscriber, payload}) => element('li', {},
+            element('strong', {}, topic), element('code', {className: 'id'}, subscriber),
+            ...payload === undefined ? [] : [element('pre', {}, JSON.stringify(payload, null, 2))]));
+        const more = subscribers.size - shown.length;
+        if (more > 0) shown.push(element('li', {}, `and ${more} more`));
+        $('subscribers').replaceChildren(...shown);
+    }, DRAW_EVERY_MS);
+}
+
+$('watch').addEventListener('click', () => run('subscriptions-result', () => {
+    const settings = watched = access();
+    const url = apiUrl(settings.hub, 'subscriptions').href;
+    const how = settings.usesCookie ? ', {credentials: "include"}'
+        : settings.token ? `, {headers: {Authorization: ${quoted('Bearer ' + settings.token)}}}` : '';
+    showCode('subscriptions', `curl${curlToken(settings)} ${curlUrl(url)}`,
+        `const response = await fetch(${quoted(url)}${how});\nconsole.log(await response.json());`);
+    watcher.start('');
+    return '…';
+}));
+$('unwatch').addEventListener('click', () => {
+    watcher.stop();
+    subscribers.clear();
+    drawSubscribers();
+});
