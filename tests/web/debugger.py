@@ -451,7 +451,13 @@ def faults(page, hub, targets, telling, token):
     debugger_faults.no_token_goes_to_a_hub_that_a_resource_names(page, hub)
     debugger_faults.a_discovered_topic_is_what_the_resource_says_byte_for_byte(page, hub)
     debugger_faults.a_hub_url_that_cannot_work_is_told_from_one_that_does_not_answer(page, hub)
-    debugger_faults.curl_takes_no_url_for_a_pattern(page, hub)
+    debugger_faults.curl_takes_no_url_for_a_pattern(page, hub, token)
+    debugger_faults.a_list_that_comes_after_stop_is_not_shown(page, hub)
+    debugger_faults.a_list_of_what_was_discarded_is_asked_for_again(page, hub)
+    debugger_faults.what_answers_with_something_else_is_no_hub(page, hub)
+    debugger_faults.a_claim_of_another_shape_is_named(page, hub)
+    debugger_faults.what_is_jumped_to_is_below_the_head(page, hub)
+    debugger_faults.a_hub_that_authorizes_by_targets_is_explained(page, targets)
 
 
 def flows(page, hub, other, friend, targets, telling, shots):
@@ -468,7 +474,7 @@ def flows(page, hub, other, friend, targets, telling, shots):
     selectors_are_tested(page)
     tokens_that_do_not_fit_are_explained(
         page, hub, hub.token("--publish", "*", "--subscribe", "*", "--key", "another secret, which is as long as a hash"),
-        hub.expired_token(), hub.token("--subscribe", "*"))
+        hub.signed({"exp": 1, "mercure": {"publish": ["*"]}}), hub.token("--subscribe", "*"))
     another_hub_has_to_let_the_page_in(page, hub, other, friend)
     a_hub_that_is_killed_comes_back_and_nothing_is_missed(page, hub, token)
     a_cookie_does_as_well(page, hub)

@@ -68,6 +68,7 @@ def no_update_stops_the_list(page, hub, token):
 
     at(page, hub, "https://example.com/deep")
     subscribe(page, "open")
+    page.click("#clear")
     publish("[" * 20_000 + "]" * 20_000, "deep")
     check(shown(), "[" * 20_000 + "\n… 20000 more characters")
     publish("[" * 40 + "1" + "]" * 40, "deeper than is indented")
@@ -198,11 +199,13 @@ def shown_curl(page, section):
     return page.text(f"#{section} .code pre[aria-label='As curl']")
 
 
-def curl_takes_no_url_for_a_pattern(page, hub):
+def curl_takes_no_url_for_a_pattern(page, hub, token):
     pattern = "?x={a,b}&y=[1-2]"
+    at(page, hub)
+    page.fill("#token", token)
     discover(page, hub.url + "demo/a%20b" + pattern + "&body=it's")
     page.fill("#hub", hub.url.rstrip("/") + HUB + pattern)
-    check(publish(page).startswith("Published as "), True)
+    check(publish(page)[:13], "Published as ")
     for button in ("#watch", "#match-form button[type=submit]", "#subscribe-form button[type=submit]"):
         page.click(button)
     page.until_text("#state", "open")
@@ -214,3 +217,129 @@ def curl_takes_no_url_for_a_pattern(page, hub):
         ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=DEADLINE_S)
         check((section, ended.stdout.count(wanted) == 1, ended.stderr), (section, True, ""))
     at(page, hub)
+
+
+def a_list_that_comes_after_stop_is_not_shown(page, hub):
+    left = threading.Event()
+
+    def slow(asked):
+        asked.answer(Content_Type="application/ld+json")
+        if asked.until_left():
+            left.set()
+        asked.send('{"subscriptions": [{"id": "x", "topic": "x"}], "lastEventID": "earliest"}')
+
+    with Stub({LIST: slow}) as stub:
+        at(page, stub)
+        page.click("#watch")
+        stub.until_asked(1, LIST)
+        page.click("#unwatch")
+        check(left.wait(DEADLINE_S), True)
+        check((page.text("#subscriptions-result"), page.text("#subscribers")), ("", ""))
+    at(page, hub)
+
+
+def a_list_of_what_was_discarded_is_asked_for_again(page, hub):
+    def listed(asked):
+        asked.answer('{"subscriptions": [], "lastEventID": "x"}', Content_Type="application/ld+json")
+
+    def stream(asked):
+        is_known = asked is not stub.until_asked(1, HUB)[0]
+        asked.stream(Last_Event_ID="x" if is_known else "earliest")
+        asked.until_left()
+
+    with Stub({LIST: listed, HUB: stream}) as stub:
+        at(page, stub)
+        page.click("#watch")
+        page.until_text("#subscriptions-result", "reconnecting: the hub has discarded what came after the list")
+        stub.until_asked(2, LIST)
+        page.until_text("#subscriptions-result", "Watching. 0 now.")
+        page.click("#unwatch")
+        check({asked.headers["Last-Event-ID"] for asked in stub.until_asked(2, HUB)}, {"x"})
+    at(page, hub)
+
+
+def what_answers_with_something_else_is_no_hub(page, hub):
+    def web_page(asked):
+        asked.answer("<!doctype html>", Content_Type="text/html")
+
+    def wrong_json(asked):
+        asked.answer("[]", Content_Type="application/json")
+
+    for answer, says in ((web_page, "This URL answers with text/html, "), (wrong_json, "This URL answers with application/json, ")):
+        with Stub({HUB: answer, LIST: answer, HUB + "/match": answer}) as stub:
+            at(page, stub)
+            subscribe(page, "closed")
+            page.until_text("#subscribe-result", says)
+            check(publish(page).startswith(says), True)
+            for button, result in (("#watch", "#subscriptions-result"), ("#match-form button[type=submit]", "#match-result")):
+                page.click(button)
+                page.until_text(result, says)
+                check(page.eval(f"return document.querySelector('{result}').dataset.kind"), "bad")
+    page.fill("#hub", hub.url + "nothing")
+    for button, result in (("#watch", "#subscriptions-result"), ("#match-form button[type=submit]", "#match-result")):
+        page.click(button)
+        page.until_text(result, "404: there is no hub at this URL.")
+    at(page, hub)
+
+
+def a_claim_of_another_shape_is_named(page, hub):
+    right = page.value("#token")
+    for claims, says in (
+        ({"mercure": {"publish": "*"}}, '"publish" in the claim "mercure" of the token has to be a list of texts, such as ["*"].'),
+        ({"mercure": {"subscribe": [1]}}, '"subscribe" in the claim "mercure" of the token has to be a list of texts'),
+        ({"mercure": ["*"]}, 'The claim "mercure" of the token has to be an object.'),
+        ({"mercure": {"publish": ["*"]}, "https://mercure.rocks/": None}, 'The token has no claim "mercure"'),
+    ):
+        page.fill("#token", hub.signed(claims))
+        check(says in page.text("#token-says"), True)
+        # The hub refuses the first three as well (401), and the page says why.
+        check(publish(page)[:4], "403:" if len(claims) > 1 else "401:")
+    page.fill("#token", right)
+
+
+def a_hub_that_authorizes_by_targets_is_explained(page, targets):
+    page.open(targets.url)
+    page.eval("document.getElementById('builder').open = true")
+    page.fill("#claims", '{"mercure": {"publish": []}}')
+    # A field that is changed leaves the empty list as it is.
+    page.fill("#expires", "10")
+    check(json.loads(page.value("#claims"))["mercure"], {"publish": []})
+    page.click("#builder-form button[type=submit]")
+    page.until_text("#token-says", "May publish: for all. May receive: nothing.")
+    page.fill("#topics", "https://example.com/1")
+    check(publish(page).startswith("Published as "), True)
+    page.fill("#topics", "/hub/x")
+    check(publish(page), "403: the hub refuses this. The hub says: Forbidden \"topic\" parameter: it is in the hub's own namespace")
+    page.fill("#topics", "https://example.com/1")
+    page.fill("#targets", "a")
+    check("does not list every target" in publish(page), True)
+    page.fill("#targets", "")
+    page.click("#watch")
+    page.until_text("#subscriptions-result", "404: this hub does not tell who is subscribed: it authorizes by targets")
+    page.fill("#claims", '{"mercure": {}}')
+    page.fill("#expires", "20")
+    check(json.loads(page.value("#claims"))["mercure"], {})
+    page.fill("#may-publish", "a")
+    page.click("#builder-form button[type=submit]")
+    page.until_text("#token-says", "May publish: for a, for all.")
+
+
+def what_is_jumped_to_is_below_the_head(page, hub):
+    at(page, hub)
+    subscribe(page, "open")
+    for width, height in ((360, 740), (1440, 900)):
+        page.viewport(width, height)
+        page.until("room for the head", """
+            const room = parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop);
+            return room > document.querySelector('header').offsetHeight;
+        """)
+        page.eval("location.hash = ''; location.hash = '#publish'")
+        page.until("the section", """
+            const below = document.getElementById('publish').getBoundingClientRect().top - document.querySelector('header').offsetHeight;
+            return below >= 0 && below < 60;
+        """)
+    page.viewport(390, 844)
+    check(page.eval("return getComputedStyle(document.getElementById('topics')).fontSize"), "16px")
+    page.viewport(1440, 900)
+    page.eval("location.hash = ''")
+    stop(page)

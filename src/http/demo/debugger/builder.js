@@ -13,9 +13,10 @@ function composeClaims() {
     const claims = claimsNow();
     const grants = claims.mercure = {...claims.mercure};
     const set = (object, name, value) => value === undefined ? delete object[name] : object[name] = value;
-    const list = text => lines(text).length > 0 ? lines(text) : undefined;
-    set(grants, 'publish', list($('may-publish').value));
-    set(grants, 'subscribe', list($('may-subscribe').value));
+    // A list that is there stays, even an empty one: with targets it allows public updates, and none allows nothing.
+    const list = (text, before) => lines(text).length > 0 ? lines(text) : Array.isArray(before) ? [] : undefined;
+    set(grants, 'publish', list($('may-publish').value, grants.publish));
+    set(grants, 'subscribe', list($('may-subscribe').value, grants.subscribe));
     const minutes = Number($('expires').value);
     set(claims, 'exp', minutes > 0 ? Math.floor(Date.now() / 1000 + minutes * 60) : undefined);
     try {

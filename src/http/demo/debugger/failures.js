@@ -40,11 +40,9 @@ async function refused(response, doing, access) {
     switch (response.status) {
         case 400: return new Failure(`400: something in the request is not as it must be.${hubSays}`);
         case 401: return new Failure('401: ' + unauthorized(doing, access));
-        case 403: return new Failure('403: ' + forbidden(doing, access));
-        case 404: return new Failure({
-            list: '404: this hub does not tell who is subscribed. Start it with SUBSCRIPTIONS=1.',
-            match: '404: this hub does not offer its matcher. petasos does, in demo mode.',
-        }[doing] ?? `404: there is no hub at this URL.${hubSays}`);
+        // A hub that says more than the status has a reason of its own.
+        case 403: return new Failure('403: ' + (/^(Forbidden)?$/.test(text) ? forbidden(doing, access) : `the hub refuses this.${hubSays}`));
+        case 404: return new Failure('404: ' + await missing(doing, access, hubSays));
         case 405: return new Failure(`405: this URL does not take such a request. Is it the hub's?${hubSays}`);
         case 413: return new Failure(`413: the update is too large. Shorten it, or raise MAX_BODY_SIZE.${hubSays}`);
         case 414: return new Failure(`414: the URL is too long; ask for less at once.${hubSays}`);
@@ -57,6 +55,35 @@ async function refused(response, doing, access) {
         503: 'the hub cannot do it now: it is starting, stopping, full, or its disk is.',
     }[response.status] || `the answer was not expected (${response.statusText || 'no reason given'}).`;
     return new Failure(`${response.status}: ${meaning}${hubSays}`, isPassing, after);
+}
+
+/** What is not there: the hub, or what it offers beside itself. Asked for no topic, a hub complains; nothing else does so. */
+async function missing(doing, {hub, isOwnHub}, hubSays) {
+    const isHub = async () => {
+        try {
+            return [400, 401, 403].includes((await fetch(hub, {credentials: 'omit', cache: 'no-store'})).status);
+        } catch {
+            return false;
+        }
+    };
+    if (!['list', 'match'].includes(doing) || !await isHub()) return `there is no hub at this URL.${hubSays}`;
+    if (doing === 'match') return 'this hub does not offer its matcher. petasos does, in demo mode.';
+    return isOwnHub && authorizesByTargets
+        ? 'this hub does not tell who is subscribed: it authorizes by targets, and these cannot name a subscription.'
+        : 'this hub does not tell who is subscribed. Start it with SUBSCRIPTIONS=1.';
+}
+
+/** The answer as JSON; `isWanted` tells whether it is what was asked for. */
+async function jsonOf(response, isWanted) {
+    const text = await response.text();
+    try {
+        const value = JSON.parse(text);
+        if (isWanted(value)) return value;
+    } catch {
+        // It is told below.
+    }
+    throw new Failure(`This URL answers with ${response.headers.get('Content-Type') || 'no media type'}, and not with what was`
+        + ` asked for: is it the hub's?`);
 }
 
 function unauthorized(doing, {token, usesCookie, isOwnHub}) {

@@ -20,7 +20,7 @@ onSubmit('match-form', 'match-result', async () => {
         throw unreachable(url, false);
     }
     if (!response.ok) throw await refused(response, 'match', settings);
-    const {kind, topics} = await response.json();
+    const {kind, topics} = await jsonOf(response, answer => Array.isArray(answer?.topics));
     $('matches').replaceChildren(...topics.map(({topic, matches}) => element('li', {className: matches ? 'yes' : 'no'},
         element('strong', {}, matches ? '✓ selected' : '✗ not selected'), element('code', {}, topic))));
     return `${topics.filter(({matches}) => matches).length} of ${topics.length} selected. ${KINDS[kind] ?? ''}`;

@@ -27,6 +27,8 @@ onSubmit('publish-form', 'publish-result', async () => {
     }
     if (response.status === 401 && !settings.token) $('builder').open = true;
     if (!response.ok) throw await refused(response, 'publish', settings);
+    const mediaType = response.headers.get('Content-Type') ?? 'text/plain';
+    if (!mediaType.startsWith('text/plain')) throw new Failure(`This URL answers with ${mediaType}, not with an id: is it the hub's?`);
     return `Published as ${await response.text()}`;
 });
 

@@ -9,3 +9,6 @@ $('resource').value = new URL('/demo/books/1.jsonld', location).href;
 $('secret').value = DEMO_KEY;
 composeClaims();
 restoreSettings();
+// What is jumped to stands below the head, which is as high as what it has to say.
+const head = document.querySelector('header');
+new ResizeObserver(() => { document.documentElement.style.scrollPaddingTop = `${head.offsetHeight + 8}px`; }).observe(head);

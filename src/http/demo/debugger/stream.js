@@ -65,8 +65,9 @@ class Stream {
     lastId = '';
 
     /**
-     * `prepare(lastId)` gives what fetch is called with; `hear` has state(name, detail, untilMs), event(event), sign() for
-     * whatever comes, and refused(response), which makes a Failure of an answer.
+     * `prepare(lastId, signal)` gives what fetch is called with and the id that it asks with, and changes nothing any more once the
+     * signal is aborted; `hear` has state(name, detail, untilMs), event(event), sign() for whatever comes, refused(response), which
+     * makes a Failure of an answer, and unknown(id), which says what it means that the hub does not know the id, or throws a Failure.
      */
     constructor(prepare, hear) {
         this.prepare = prepare;
@@ -108,7 +109,7 @@ class Stream {
     }
 
     async #read(signal) {
-        const {url, options} = await this.prepare(this.lastId);
+        const {url, options, lastId} = await this.prepare(this.lastId, signal);
         let response;
         try {
             response = await fetch(url, {...options, cache: 'no-store', signal});
@@ -120,10 +121,10 @@ class Stream {
         if (!mediaType.startsWith('text/event-stream')) {
             throw new Failure(`This URL answers with ${mediaType || 'no media type'}, not with events: is it the hub's?`);
         }
+        const isUnknown = response.headers.get('Last-Event-ID') === 'earliest' && lastId !== '' && lastId !== 'earliest';
+        const detail = isUnknown ? this.hear.unknown(lastId) : '';
         this.#failures = 0;
-        const after = response.headers.get('Last-Event-ID');
-        const isUnknown = after === 'earliest' && this.lastId !== '' && this.lastId !== 'earliest';
-        this.hear.state('open', isUnknown ? `The hub does not know the id ${this.lastId} any more and sends all it has.` : '');
+        this.hear.state('open', detail);
         const parser = new EventParser(event => this.#take(event), ms => {
             this.#delayMs = Math.min(Math.max(ms, ASKED_MS_MIN), ASKED_MS_MAX);
         });

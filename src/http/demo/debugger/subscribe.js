@@ -17,7 +17,7 @@ async function streamRequest(url, lastId, settings) {
     const fitsHeader = /^[\x21-\x7e][\x20-\x7e]*$/.test(lastId);
     if (lastId && !fitsHeader) url.searchParams.set('lastEventID', lastId);
     const headers = {Accept: 'text/event-stream', ...(lastId && fitsHeader && {'Last-Event-ID': lastId})};
-    return {url, options: await authorized(settings, headers)};
+    return {url, options: await authorized(settings, headers), lastId};
 }
 
 const STATES = {idle: 'not subscribed', connecting: 'connecting', open: 'open', reconnecting: 'reconnecting', closed: 'closed'};
@@ -43,6 +43,7 @@ const stream = new Stream(
         sign() {
             heardAt = Date.now();
         },
+        unknown: id => `The hub does not know the id ${id} any more and sends all it has.`,
         refused: response => refused(response, 'subscribe', subscribed.settings),
     },
 );

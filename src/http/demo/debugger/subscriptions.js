@@ -14,17 +14,19 @@ function apiUrl(hub, name) {
 }
 
 /** Every time anew: a hub that was started again has other subscriptions. */
-async function listSubscriptions() {
+async function listSubscriptions(_, signal) {
     const settings = watched;
     const url = apiUrl(settings.hub, 'subscriptions');
     let response;
     try {
-        response = await fetch(url, {...await authorized(settings), cache: 'no-store'});
+        response = await fetch(url, {...await authorized(settings), cache: 'no-store', signal});
     } catch (error) {
         throw error instanceof Failure ? error : unreachable(url, settings.usesCookie);
     }
     if (!response.ok) throw await refused(response, 'list', settings);
-    const {subscriptions = [], lastEventID = ''} = await response.json();
+    const {subscriptions, lastEventID} = await jsonOf(response, list => Array.isArray(list?.subscriptions) && typeof list.lastEventID === 'string');
+    // Whoever stopped it wants no list any more.
+    signal.throwIfAborted();
     subscribers.clear();
     for (const subscription of subscriptions) subscribers.set(subscription.id, subscription);
     drawSubscribers();
@@ -50,6 +52,9 @@ const watcher = new Stream(listSubscriptions, {
         say('subscriptions-result', 'good', `Watching. ${subscribers.size} now.`);
     },
     sign() {},
+    unknown() {
+        throw new Failure('the hub has discarded what came after the list, which is asked for again.', true);
+    },
     refused: response => refused(response, 'subscribe', watched),
 });
 

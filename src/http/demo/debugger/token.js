@@ -38,7 +38,13 @@ function decode(token) {
     }
 }
 
-const grantsOf = claims => claims?.['https://mercure.rocks/'] ?? claims?.mercure;
+/** The claim under its long name wins, whatever it is. */
+const grantsOf = claims => {
+    const {mercure, 'https://mercure.rocks/': namespaced = mercure} = claims ?? {};
+    return namespaced;
+};
+
+const isList = value => Array.isArray(value) && value.every(member => typeof member === 'string');
 
 const when = seconds => new Date(seconds * 1000).toLocaleString();
 
@@ -50,8 +56,11 @@ function faultOf(token) {
     const {exp, nbf} = decoded.claims ?? {};
     if (typeof exp === 'number' && exp <= now) return `The token expired at ${when(exp)}.`;
     if (typeof nbf === 'number' && nbf > now) return `The token is valid from ${when(nbf)} on only.`;
-    if (!grantsOf(decoded.claims)) return 'The token has no claim "mercure", so it allows nothing.';
-    return '';
+    const grants = grantsOf(decoded.claims);
+    if (!grants) return 'The token has no claim "mercure", so it allows nothing.';
+    if (typeof grants !== 'object' || Array.isArray(grants)) return 'The claim "mercure" of the token has to be an object.';
+    const wrong = ['publish', 'subscribe'].find(name => grants[name] != null && !isList(grants[name]));
+    return wrong ? `"${wrong}" in the claim "mercure" of the token has to be a list of texts, such as ["*"].` : '';
 }
 
 /** A sentence on a token that is not empty. */
@@ -60,7 +69,11 @@ function describe(token) {
     if (fault) return fault;
     const {header, claims} = decode(token);
     const grants = grantsOf(claims);
-    const list = value => Array.isArray(value) && value.length > 0 ? value.join(', ') : 'nothing';
+    const list = value => value?.length > 0 ? value.join(', ') : 'nothing';
+    // In 2019 a list of targets, even an empty one, allowed public updates, too.
+    const publish = authorizesByTargets && grants.publish
+        ? [...grants.publish.length > 0 ? [`for ${list(grants.publish)}`] : [], 'for all'].join(', ')
+        : list(grants.publish);
     const end = typeof claims.exp === 'number' ? `until ${when(claims.exp)}` : 'without end';
-    return `${header.alg}, ${end}. May publish: ${list(grants.publish)}. May receive: ${list(grants.subscribe)}.`;
+    return `${header.alg}, ${end}. May publish: ${publish}. May receive: ${list(grants.subscribe)}.`;
 }
