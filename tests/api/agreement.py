@@ -535,17 +535,18 @@ def every_refusal(hubs_of):
     requests = [(usual, "POST", status, fields, body, "") for status, fields, body in [
         (400, [may], ""), (400, [may], "topic="), (400, [may], "topic=*"), (400, [may], "topic=a%0A"), (400, [may], "topic=%ff"),
         (400, [may], "topic=%4"), (400, [may], "topic=a&retry=x"), (400, [may], "topic=a&id=%23"), (400, [may], f"topic=a&id={long}"),
-        (400, [may], f"topic=a&type={long}"), (400, [may], "topic=a&target=b"),
+        (400, [may], f"topic=a&type={long}"), (400, [may], "topic=a&target=b"), (400, [may], "topic=a&private[]=1"),
         *((400, [may], f"topic=a&{name}=1&{name}=1") for name in ("data", "id", "type", "retry", "private")),
         (400, [may], "&".join(["topic=a"] * 1001)), (400, [may], "&".join(["a=b"] * 4097)),
         (401, [bearer("no.token.x")], "topic=a"), (401, [("Authorization", "Basic YTpi")], "topic=a"), (401, [may, may], "topic=a"),
-        (403, [may], "topic=/hub"), (403, [may], "topic=https://a.example/.well-known/mercure/subscriptions/a"),
+        (403, [may], "topic=/hub"), (403, [may], "topic=/hub/../a"), (403, [may], "topic=https://a.example/.well-known/mercure/subscriptions/a"),
         (403, [cookie], "topic=a"), (403, [cookie, ("Origin", "https://b.example")], "topic=a"),
         (403, [bearer(token("--publish", "b"))], "topic=a"),
     ]]
     requests += [
         (targets, "POST", 400, [may], "topic=a&data=b&private=on", ""), (targets, "POST", 400, [may], "topic=a", ""),
         (targets, "POST", 400, [may], "topic=a&data=b&target=", ""),
+        (targets, "POST", 400, [may], "topic=a&data=b&target%5B%5D=b", ""),
         (targets, "POST", 403, [bearer(token("--publish", "b"))], "topic=a&data=b&target=c", ""),
         (targets, "POST", 200, [may], "topic=a&data=b&target=c", ""),
         (usual, "POST", 200, [], "topic=a", f"?authorization={ALL}"), (targets, "POST", 401, [], "topic=a&data=b", f"?authorization={ALL}"),
