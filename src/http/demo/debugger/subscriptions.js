@@ -46,6 +46,7 @@ const watcher = new Stream(listSubscriptions, {
         } catch {
             return;
         }
+        if (typeof subscription?.id !== 'string') return;
         if (subscription.active) subscribers.set(subscription.id, subscription);
         else subscribers.delete(subscription.id);
         drawSubscribers();

@@ -54,6 +54,8 @@ function faultOf(token) {
     const now = Date.now() / 1000;
     if (!decoded) return 'This is no token: a JWT has three parts, separated by dots.';
     const {exp, nbf} = decoded.claims ?? {};
+    const undated = Object.entries({exp, nbf}).find(([, date]) => date !== undefined && typeof date !== 'number');
+    if (undated) return `"${undated[0]}" of the token has to be a number of seconds.`;
     if (typeof exp === 'number' && exp <= now) return `The token expired at ${when(exp)}.`;
     if (typeof nbf === 'number' && nbf > now) return `The token is valid from ${when(nbf)} on only.`;
     const grants = grantsOf(decoded.claims);
