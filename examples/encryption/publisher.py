@@ -39,8 +39,12 @@ def keep(changes):
     """Nobody else may read the file, and a crash leaves the old one or the new one."""
     global state
     state = {**state, **changes}
-    with open(os.open(FILE + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    new = os.open(FILE + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(new, 0o600)
+    with open(new, "w") as file:
         json.dump(state, file)
+        file.flush()
+        os.fsync(new)
     os.replace(FILE + ".new", FILE)
 
 

@@ -130,7 +130,7 @@ fn is_dns_name(name: &str) -> bool {
 
 fn https_url(text: &str) -> Result<String, Expected> {
     let url = Url::parse(text).ok().filter(|url| url.scheme() == "https" && url.has_host());
-    // It is shown, and sent to the authority; neither is the place for a password.
+    // It is logged, and sent to the authority; neither is the place for a password.
     let url = url.filter(|url| url.username().is_empty() && url.password().is_none());
     url.map(|_| text.to_owned()).ok_or_else(|| {
         "the https:// URL of an authority's directory, such as https://acme-staging-v02.api.letsencrypt.org/directory".to_owned()

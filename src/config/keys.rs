@@ -168,9 +168,7 @@ impl Reader<'_> {
         let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let Some(url) = url.filter(|url| url.host().is_some() && url.fragment().is_none()) else {
             let expected = "an address such as https://issuer.example/.well-known/jwks.json";
-            // What cannot be read may hold a password.
-            let value = (!text.contains(['@', '?'])).then(|| text.to_owned());
-            self.mistake(name, value, expected.to_owned());
+            self.mistake(name, Some(text.to_owned()), expected.to_owned());
             return Given::Wrong;
         };
         if !url.username().is_empty() || url.password().is_some() {

@@ -11,7 +11,7 @@ const LOGS: &str = "Logs";
 const METRICS: &str = "Metrics";
 
 /// Every setting of this version, as text: [`super::Config::read`] reads them all and lists every mistake at once.
-/// It holds secrets, so it cannot be printed; those of which `hide_env_values` is set are never shown anywhere.
+/// It holds secrets, so it cannot be printed; those of which `hide_env_values` is set are masked wherever settings are shown.
 #[derive(Args, Clone, Default)]
 pub struct Options {
     /// Address to listen on: `:3000` (all addresses), `127.0.0.1:3000`, `[::1]:3000`. Sockets that a service manager hands

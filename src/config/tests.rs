@@ -227,7 +227,7 @@ fn an_address_of_a_key_set_that_cannot_be_used_is_named_without_its_password() {
         "issuer.example",
         "ftp://issuer.example/",
         "https://",
-        "https://a.example/#x",
+        "https://a.example/#s3cret",
         "/etc/keys",
         "https://user:s3cret@a.example/",
         "https://s3cret@a.example/",
@@ -239,6 +239,10 @@ fn an_address_of_a_key_set_that_cannot_be_used_is_named_without_its_password() {
         assert!(mistakes.len() == 1 && mistakes[0].starts_with("JWKS_URL"), "{mistakes:?}");
         assert!(!mistakes[0].contains("s3cret"), "{mistakes:?}");
     }
+    let directory = "https://user:s3cret@a.example/?k=s3cret";
+    let acme = Options { acme_hosts: some("a.example"), acme_directory_url: some(directory), ..with_key() };
+    let mistakes = read(&acme, &[]).err().expect("a mistake");
+    assert!(mistakes.len() == 1 && !mistakes[0].contains("s3cret"), "{mistakes:?}");
     let twice = Options { jwks_url: some("https://a.example/"), ..with_key() };
     let mistakes = read(&twice, &[]).err().expect("a mistake");
     assert_eq!(mistakes, ["JWKS_URL: expected JWT_KEY or JWKS_URL, not both"]);

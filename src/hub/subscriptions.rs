@@ -52,7 +52,7 @@ pub struct Newest {
     /// `None` when there has never been one.
     pub id: Option<EventId>,
     /// It came while this hub runs, and no list that this hub made before had its id: either the hub made the id, or the history, which knows
-    /// every id of its own, has never forgotten one.
+    /// every id of its own, has never forgotten one. (What a crash takes from a history that is not synced it does not know to have lost.)
     pub is_unique: bool,
 }
 

@@ -9,7 +9,7 @@ DEADLINE_S = 20
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Headers": "authorization, last-event-id, content-type, cache-control",
-    "Access-Control-Expose-Headers": "Link, Last-Event-ID, Retry-After",
+    "Access-Control-Expose-Headers": "Link, Last-Event-ID",
 }
 
 

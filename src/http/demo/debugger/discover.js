@@ -24,14 +24,18 @@ function withoutToken(topic) {
     return before + (kept.length > 0 ? '?' : '') + kept.join('&') + fragment;
 }
 
-/** The beginning of a body: what is asked for may be a stream without end. */
+/** The beginning of a body: what is asked for may be a stream without end, of which is kept what came in time. */
 async function beginning(response) {
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = '';
-    while (text.length < RESOURCE_BYTES_MAX) {
-        const {done, value} = await reader.read();
-        if (done) return text;
-        text += value;
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+    try {
+        while (reader && text.length < RESOURCE_BYTES_MAX) {
+            const {done, value} = await reader.read();
+            if (done) break;
+            text += value;
+        }
+    } catch {
+        // The answer is in the head.
     }
     return text;
 }
@@ -74,9 +78,8 @@ function discovered(links, response, body, isElsewhere) {
     }
     const topic = withoutToken(find('self') ?? response.url);
     const hub = webUrl(link, `The hub that this resource names (${link})`);
-    const isSetAside = changeHub(hub);
+    const note = changeHub(hub);
     $('selectors').value = topic;
     $('topics').value = topic;
-    const note = isSetAside ? ' This hub is of another origin than the one before, so the token is set aside: see the settings.' : '';
     return `Hub and topic are filled in: ${hub.href}, ${topic}.${note}`;
 }

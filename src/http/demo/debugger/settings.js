@@ -56,17 +56,25 @@ function settingsChanged() {
         : "The cookie of another hub has to be set by that hub's own site. This page sends it, and cannot set it.";
 }
 
-/** Another hub, which somebody else named: a token goes to the origin for which it was entered. True when one was set aside. */
+/** Another hub, which somebody else named: a token goes to the origin for which it was entered. Says what was changed for that. */
 function changeHub(hub) {
     const token = $('token').value;
-    const leaves = token !== '' && originOf($('hub').value) !== hub.origin;
+    const leaves = originOf($('hub').value) !== hub.origin;
+    const header = document.querySelector('input[name=carrier][value=header]');
+    const notes = [];
     $('hub').value = hub.href;
-    if (leaves) {
+    if (leaves && token !== '') {
         $('token').value = '';
         aside = token;
+        notes.push(' This hub is of another origin than the one before, so the token is set aside: see the settings.');
+    }
+    // Cookies know no port, and would go to all hubs of a host.
+    if (leaves && !header.checked) {
+        header.checked = true;
+        notes.push(' The token goes into the header now, because a cookie of this site might go to that hub.');
     }
     settingsChanged();
-    return leaves;
+    return notes.join('');
 }
 
 function restoreSettings() {

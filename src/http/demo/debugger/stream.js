@@ -101,7 +101,10 @@ class Stream {
             await this.#read(abort.signal);
             if (!abort.signal.aborted) this.#comeBack('The stream ended.');
         } catch (error) {
-            if (abort.signal.aborted) return;
+            const isStopped = abort.signal.aborted;
+            // An answer that is of no use is not left open.
+            abort.abort();
+            if (isStopped) return;
             const isPassing = !(error instanceof Failure) || error.isPassing;
             if (isPassing) this.#comeBack(error instanceof Failure ? error.message : 'The connection broke.', error.retryAfterMs);
             else this.hear.state('closed', error.message);

@@ -52,8 +52,9 @@ const when = seconds => new Date(seconds * 1000).toLocaleString();
 function faultOf(token) {
     const decoded = decode(token);
     const now = Date.now() / 1000;
-    if (!decoded) return 'This is no token: a JWT has three parts, separated by dots.';
-    const {exp, nbf} = decoded.claims ?? {};
+    const isObject = value => value !== null && typeof value === 'object' && !Array.isArray(value);
+    if (!isObject(decoded?.header) || !isObject(decoded.claims)) return 'This is no token: a JWT has three parts, separated by dots.';
+    const {exp, nbf} = decoded.claims;
     const undated = Object.entries({exp, nbf}).find(([, date]) => date !== undefined && typeof date !== 'number');
     if (undated) return `"${undated[0]}" of the token has to be a number of seconds.`;
     if (typeof exp === 'number' && exp <= now) return `The token expired at ${when(exp)}.`;
