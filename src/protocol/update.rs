@@ -42,8 +42,7 @@ pub struct Update<'a> {
 }
 
 /// What somebody who has no body says of an update, field by field; [`Update::build`] checks it, and [`UpdateError`] says which bound it
-/// breaks. Of data there may be as much as the hub takes (`MAX_BODY_SIZE`): that is for [`Hub::publish`](crate::Hub::publish) to
-/// say.
+/// breaks. Of data there may be as much as the hub takes (`MAX_BODY_SIZE`): that is for whoever takes the draft to say.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Draft<'a> {
     /// The canonical topic first, then the alternates: 1 to [`TOPICS_MAX`]. None is empty, or `*`, or holds a control character, or
