@@ -11,9 +11,10 @@ use petasos::config::Options;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A hub for the Mercure protocol: publishers POST updates, subscribers hold Server-Sent-Events streams.
+/// A hub for the Mercure protocol: publishers POST updates, subscribers receive them as
+/// Server-Sent Events.
 ///
-/// Every setting is a flag and an environment variable.
+/// Every setting is available as a flag and as an environment variable.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true, max_term_width = 110)]
 struct CommandLine {
@@ -25,19 +26,19 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the hub (as without a command)
+    /// Run the hub (the default)
     Serve(Box<Options>),
-    /// Print the settings that are in force, and where each comes from
+    /// Print the settings in force and the source of each
     Config(Box<cli::config::Arguments>),
-    /// Look at this host: what the hub needs of it, and what to change
+    /// Check whether this host suits the hub, and what to change
     Check(Box<cli::check::Arguments>),
-    /// Ask a hub whether it is ready
+    /// Check whether a hub is ready
     Health(Box<cli::health::Arguments>),
-    /// Print a token
+    /// Print a signed token (JWT)
     Token(cli::token::Arguments),
-    /// Look at the file of a history, check it, write it out, make it smaller
+    /// Inspect, verify, export or compact a history file
     History(cli::history::Arguments),
-    /// Tell which topics a selector matches
+    /// Print the topics that a selector matches
     Match(cli::matching::Arguments),
 }
 

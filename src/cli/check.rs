@@ -12,13 +12,15 @@ use serde_json::json;
 use super::serve::with_surroundings;
 use super::written;
 
-/// Looks at this host and prints a line for each thing: `ok`, `warn` or `fail`, what was found, what is expected and what
-/// to change. Exits 1 when something does not allow the hub to run as it is configured; warnings do not count.
+/// Checks this host and prints one line per check: `ok`, `warn` or `fail`, the value found, the
+/// value expected, and what to change. Exits 1 when the hub cannot run as configured; warnings do
+/// not count.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     options: Options,
-    /// How many connections the host should hold [default: MAX_CONNECTIONS, else 10000, which then is no reason to fail]
+    /// Number of connections that the host should support [default: MAX_CONNECTIONS; without it,
+    /// 10000, which is never a reason to fail]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     connections: Option<u64>,
     /// Print one JSON document instead of lines

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 use super::serve::with_surroundings;
 use super::written;
 
-/// Prints every setting with the value that is in force, and where it comes from: a flag, the environment, a file, or the
-/// default. Secrets are masked. Mistakes are listed as at a start, and the exit status is 2.
+/// Prints every setting with the value in force and its source: a flag, the environment, a file, or
+/// the default. Secrets are masked. Mistakes are listed as at a start; the exit status is then 2.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]

@@ -17,17 +17,18 @@ use url::Url;
 use super::serve::with_surroundings;
 use super::{USAGE, complain, written};
 
-/// Asks a hub whether it is ready. Says it in one sentence and exits 0 when the answer is a 200, 1 when it is another or none.
+/// Checks whether a hub is ready, and prints one sentence. Exits 0 when the response is a 200, 1
+/// when it is another status or there is no response.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// What to ask, `http` or `https`; without a path, /readyz [default: the hub of these settings (ADDR, CERT_FILE, ACME_HOSTS), on this
-    /// host]
+    /// URL to request, `http` or `https`; /readyz when it has no path [default: the hub with these
+    /// settings (ADDR, CERT_FILE, ACME_HOSTS) on this host]
     #[arg(value_name = "URL", value_parser = parsed)]
     url: Option<Url>,
-    /// Take any certificate
+    /// Accept any certificate
     #[arg(long)]
     insecure: bool,
-    /// How long the answer may take
+    /// Time limit for the response
     #[arg(long, value_name = "DURATION", default_value = "3s")]
     timeout: humantime::Duration,
     #[command(flatten)]

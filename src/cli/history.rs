@@ -17,12 +17,12 @@ use url::form_urlencoded::Serializer;
 
 use super::{USAGE, complain, written};
 
-/// Works on the file of a history. The hub that uses it must not run.
+/// Works on a history file. The hub that uses the file must be stopped.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
-    /// The file of the history, which this command must be allowed to write
+    /// History file; this command needs write access to it
     #[arg(long, id = "history_file", env = "DB_PATH", value_name = "PATH", default_value = DB_PATH_DEFAULT, global = true)]
     db_path: PathBuf,
 }
@@ -37,22 +37,22 @@ impl Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Print how many updates there are, the first and the last of them, and what they take
+    /// Print the number of updates, the first and the last update, and the sizes
     Info {
-        /// As a JSON object
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Check every page and every update; exits 1 when something is wrong. After a crash of the hub the file is repaired
-    /// first, as by a start
+    /// Check every page and every update; exits 1 when there is a problem. After a crash of the
+    /// hub, the file is repaired first, as at a start
     Verify,
-    /// Print every update as a JSON object on a line of its own, with the fields of a publication
+    /// Print one JSON object per line for each update, with the fields of a publication
     Export {
-        /// As bodies of publications instead, URL-encoded, ready for `curl --data-raw`
+        /// Print URL-encoded bodies of publications instead, ready for `curl --data-raw`
         #[arg(long)]
         form: bool,
     },
-    /// Give the space of discarded updates back to the file system
+    /// Return the space of discarded updates to the file system
     Compact,
 }
 

@@ -11,10 +11,10 @@ use super::{USAGE, complain, written};
 /// Prints the topics that the selector matches; exits 1 when it matches none.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A topic selector: a topic, a URI Template (RFC 6570) or `*`. With `-`, lines `selector<TAB>topic` are read from
-    /// standard input and each is answered with `1` or `0`
+    /// A topic selector: a topic, a URI Template (RFC 6570) or `*`. With `-`, reads lines
+    /// `selector<TAB>topic` from standard input and prints `1` or `0` for each
     selector: String,
-    /// Topics to try
+    /// Topics to match
     topics: Vec<String>,
 }
 

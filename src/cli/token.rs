@@ -16,22 +16,23 @@ use super::{USAGE, complain, written};
 /// Prints a JWT.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A selector (or target) it may publish to; may be given several times
+    /// Selector (or target) that the token may publish to; repeatable
     #[arg(long, value_name = "SELECTOR")]
     publish: Vec<String>,
-    /// A selector (or target) whose private updates it may receive; may be given several times
+    /// Selector (or target) whose private updates the token may receive; repeatable
     #[arg(long, value_name = "SELECTOR")]
     subscribe: Vec<String>,
-    /// JSON shown in subscription documents
+    /// JSON payload that is shown in subscription documents
     #[arg(long, value_name = "JSON")]
     payload: Option<String>,
-    /// How long it is valid (`1h`); without it, for ever
+    /// How long the token is valid (`1h`); without this option, for ever
     #[arg(long, value_name = "DURATION")]
     ttl: Option<humantime::Duration>,
-    /// Key to sign with: a secret, or a private key in PEM form. The demo key with DEMO=1
+    /// Key to sign with: a shared secret, or a private key in PEM form. With DEMO=1, the default is
+    /// the demo key
     #[arg(long, env = "JWT_KEY", value_name = "KEY", hide_env_values = true)]
     key: Option<String>,
-    /// File with that key, as the hub has it
+    /// File that contains the key to sign with
     #[arg(long, env = "JWT_KEY_FILE", value_name = "PATH")]
     key_file: Option<String>,
     /// Algorithm to sign with
