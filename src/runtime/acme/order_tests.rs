@@ -1,4 +1,4 @@
-//! What is made of an authority's words; orders themselves are in `tests/acme.rs`.
+//! What is made of an authority's words; orders themselves are in `tests/it/acme.rs`.
 
 use super::*;
 

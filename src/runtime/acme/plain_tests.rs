@@ -1,4 +1,4 @@
-//! What is answered on plain HTTP, without a socket; with sockets it is in `tests/acme.rs`.
+//! What is answered on plain HTTP, without a socket; with sockets it is in `tests/it/acme.rs`.
 
 use super::*;
 use crate::http::head::parse_head;

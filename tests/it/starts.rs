@@ -1,11 +1,10 @@
 //! Goal: a host that cannot run the hub is told so in one sentence that names what to change, with status 1, and nothing else happens.
 //! Method: the binary under limits of the shell, under a filter of system calls as a container has it, and with a file in place of the
-//! kernel's own. A port that is taken is in `tests/end_to_end.rs`, a history that is taken in `tests/history.rs`.
+//! kernel's own. A port that is taken is in `tests/it/end_to_end.rs`, a history that is taken in `tests/it/history.rs`.
 
 #![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
-mod common;
-
+use crate::common;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 

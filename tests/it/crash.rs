@@ -4,8 +4,7 @@
 //! event id has seen each exactly once. Method: a publisher journals every 200; the hub is killed at a random moment and
 //! started again on the same file and port, for `CRASH_ROUNDS` rounds (default 30); `CRASH_SEED` replays the moments.
 
-mod common;
-
+use crate::common;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -14,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use common::{Hub, get, id, post, publisher};
+use crate::common::{Hub, get, id, post, publisher};
 use rustix::process::Signal;
 
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -1,11 +1,9 @@
 //! Demo mode from outside (PROTOCOL section 9): every header of the playground, the matcher and the debugger's page over both
 //! versions of HTTP, and that nothing of it is there without demo mode. What the page does is tested in `tests/web/debugger.py`.
 
-mod common;
-
-use common::http2::{Http2, field, request};
-use common::tls::{Files, Pair, any};
-use common::{Answer, Hub, Stream, token};
+use crate::common::http2::{Http2, field, request};
+use crate::common::tls::{Files, Pair, any};
+use crate::common::{Answer, Hub, Stream, token};
 use serde_json::{Value, json};
 
 const MATCH: &str = "/.well-known/mercure/match";

@@ -4,8 +4,7 @@
 //! Method: Pebble, the test authority of Let's Encrypt, with its own DNS server in which every name is this machine (tests/run
 //! installs both; Debian: pebble). Pauses are not waited for: SIGHUP ends them, as it does for an operator.
 
-mod common;
-
+use crate::common;
 use std::fs;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,9 +13,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::pebble::{Place, free_port, local};
-use common::tls::{DAY, Files, Pair, any, trusting};
-use common::{Client, Hub, command};
+use crate::common::pebble::{Place, free_port, local};
+use crate::common::tls::{DAY, Files, Pair, any, trusting};
+use crate::common::{Client, Hub, command};
 use petasos::limits::{ASIDE_CONNECTIONS_MAX, ASIDE_MS};
 use rcgen::{CertificateParams, KeyPair};
 use rustix::process::Signal;

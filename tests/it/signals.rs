@@ -2,12 +2,10 @@
 //! order, and tells whoever comes meanwhile to go elsewhere; the second one ends it at once.
 //! Method: the binary, and clients on real sockets.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, Hub, get, post, publisher, token};
+use crate::common::{DEADLINE, Hub, get, post, publisher, token};
 use petasos::limits::SIGNAL_ECHO_MS;
 use petasos::protocol::token::{Algorithm, sign};
 use rustix::process::Signal;

@@ -1,14 +1,13 @@
 //! Active subscriptions from outside (PROTOCOL section 7): what is told of them. The binary, real sockets, two shards where there are two
 //! cores.
 
-mod common;
-
+use crate::common;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use common::http2::{self, Http2};
-use common::subscriptions::{EVENTS, PATH, ask, bearer, hub, list, members, told, wait_for};
-use common::{DEADLINE, Hub, id, token};
+use crate::common::http2::{self, Http2};
+use crate::common::subscriptions::{EVENTS, PATH, ask, bearer, hub, list, members, told, wait_for};
+use crate::common::{DEADLINE, Hub, id, token};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 

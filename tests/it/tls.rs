@@ -3,8 +3,7 @@
 //! Method: the binary with certificates made when the test runs, and clients that are rustls or bare sockets. A client fails
 //! when its connection ends without a close_notify.
 
-mod common;
-
+use crate::common;
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -12,8 +11,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::tls::{DAY, Files, Pair, any, trusting};
-use common::{Answer, Client, DEADLINE, Hub, Stream, command, get, post, publisher};
+use crate::common::tls::{DAY, Files, Pair, any, trusting};
+use crate::common::{Answer, Client, DEADLINE, Hub, Stream, command, get, post, publisher};
 use petasos::limits::{CERTIFICATE_LOOK_MS, TLS_STREAM_BYTES_MAX};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::process::Signal;

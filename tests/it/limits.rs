@@ -5,15 +5,14 @@
 
 #![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
-mod common;
-
+use crate::common;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use common::{Answer, Client, DEADLINE, Hub, Stream, get, post, publisher, token};
+use crate::common::{Answer, Client, DEADLINE, Hub, Stream, get, post, publisher, token};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::json;
 

@@ -1,9 +1,7 @@
 //! The protocol of 2019 (draft-04) end to end: the hub at `/hub`, audiences by targets, its names and its examples.
 //! Sections are those of that draft; `AUTHORIZATION=targets` asks for it.
 
-mod common;
-
-use common::{Answer, Hub, Stream, post, publisher, token};
+use crate::common::{Answer, Hub, Stream, post, publisher, token};
 use serde_json::{Value, json};
 
 /// A topic of the draft's examples, and two of its targets.

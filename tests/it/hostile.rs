@@ -4,14 +4,12 @@
 //! one of them is at it, an ordinary publication has to reach an ordinary subscriber. Sections are those of the protocol
 //! document.
 
-mod common;
-
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use common::{Client, DEADLINE, Hub, Stream, get, post, publisher};
+use crate::common::{Client, DEADLINE, Hub, Stream, get, post, publisher};
 use petasos::limits::{LINGER_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURNS_MAX};
 
 const ONE_SHARD: (&str, &str) = ("SHARDS", "1");

@@ -10,8 +10,8 @@ use serde_json::json;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const DEMO_KEY: &str = "!ChangeThisMercureHubJWTSecretKey!";
-const PRIVATE_KEY: &str = include_str!("data/keys/ec256-private.pem");
-const PUBLIC_KEY: &str = include_str!("data/keys/ec256-public.pem");
+const PRIVATE_KEY: &str = include_str!("../data/keys/ec256-private.pem");
+const PUBLIC_KEY: &str = include_str!("../data/keys/ec256-public.pem");
 
 fn petasos(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_petasos"));

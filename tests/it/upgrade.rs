@@ -5,8 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "what a run measures is for whoever runs it")]
 
-mod common;
-
+use crate::common;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -14,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Client, DEADLINE, Hub, Stream, get, id, post, publisher};
+use crate::common::{Client, DEADLINE, Hub, Stream, get, id, post, publisher};
 use rustix::process::Signal;
 
 const SUBSCRIBERS: usize = 500;

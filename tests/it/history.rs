@@ -1,14 +1,13 @@
 //! The history as whoever runs a hub meets it: files that cannot be used, restarts, bounds, a full disk, the commands.
 
-mod common;
-
+use crate::common;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use common::{Hub, KEY, get, id, post, publisher};
+use crate::common::{Hub, KEY, get, id, post, publisher};
 use petasos::history::redb::{HistorySync, RedbHistory};
 use petasos::history::{History as _, Retention};
 use petasos::protocol::frame::Frame;

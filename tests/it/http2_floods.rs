@@ -5,21 +5,19 @@
 //! publications have to reach an ordinary subscriber; the memory of the hub stays what it was; and the flood meets an end or
 //! a bound that its test names.
 
-mod common;
-
 use std::fs;
 use std::io::Write as _;
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::frames::{
+use crate::common::frames::{
     ACK, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS,
     PING, PRIORITY, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, Raw, SETTINGS, SETTINGS_HEADER_TABLE_SIZE,
     SETTINGS_INITIAL_WINDOW_SIZE, frame, get, literal, post, remembered, request, reset, settings,
     window_update,
 };
-use common::{DEADLINE, Hub};
+use crate::common::{DEADLINE, Hub};
 use petasos::limits::{HTTP2_CREDIT_REFILLED_MAX, HTTP2_ERRORS_MAX, HTTP2_STREAMS_MAX};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 

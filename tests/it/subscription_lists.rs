@@ -1,14 +1,12 @@
 //! Lists of active subscriptions from outside (PROTOCOL section 7): who may ask, what is answered, and what is not sent again.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use common::subscriptions::{
+use crate::common::subscriptions::{
     EVENTS, PATH, ask, ask_with, bearer, hub, list, members, quiet_tag, told, unchanged, wait_for,
 };
-use common::{DEADLINE, Hub, token};
+use crate::common::{DEADLINE, Hub, token};
 use serde_json::{Value, json};
 
 #[test]

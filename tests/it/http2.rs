@@ -3,17 +3,18 @@
 //! Method: the binary over real sockets, plain and with TLS, and the client of the `h2` crate, which reads nothing between two
 //! waits. Sections are those of the protocol document, or of RFC 9113 where it is named.
 
-mod common;
-
+use crate::common;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::common::frames::{GOAWAY, PING, Raw, SETTINGS};
+use crate::common::http2::{
+    Events, Http2, ONE_SHARD, both, field, get, numbered, post, request, send_all, tls_hub,
+};
+use crate::common::tls::trusting;
+use crate::common::{Client, Hub, id, token};
 use bytes::Bytes;
-use common::frames::{GOAWAY, PING, Raw, SETTINGS};
-use common::http2::{Events, Http2, ONE_SHARD, both, field, get, numbered, post, request, send_all, tls_hub};
-use common::tls::trusting;
-use common::{Client, Hub, id, token};
 use h2::Reason;
 use petasos::http::http2::PREFACE;
 use petasos::limits::HTTP2_BODIES_MAX;

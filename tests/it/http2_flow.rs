@@ -1,10 +1,8 @@
 //! Goal: over HTTP/2 a window, or a socket, that takes nothing makes slow subscribers of its own streams and of nobody else.
 //!
-//! Method: as in tests/http2.rs; what is not read leaves windows shut, or the socket that streams share full.
+//! Method: as in tests/it/http2.rs; what is not read leaves windows shut, or the socket that streams share full.
 
-mod common;
-
-use common::http2::{Http2, both, builder, numbered};
+use crate::common::http2::{Http2, both, builder, numbered};
 use h2::Reason;
 
 /// A window is a socket to its stream: shut, it makes a slow subscriber of it and of nobody else.

@@ -142,26 +142,13 @@ fn the_page_of_the_settings_is_what_the_code_says() {
     let differs = page.lines().zip(expected.lines()).find(|(is, should_be)| is != should_be);
     assert!(
         page == expected,
-        "{PAGE} is not what the code says: run `UPDATE_DOCS=1 cargo test --test docs` and commit it. First difference: {differs:#?}"
+        "{PAGE} is not what the code says: run `UPDATE_DOCS=1 cargo test --test it docs::` and commit it. First difference: {differs:#?}"
     );
     assert_eq!(
         page.matches("<!-- begin: ").count(),
         rendered.len(),
         "{PAGE} has a block that nothing renders"
     );
-}
-
-/// `--help` has one heading after the other, and the page follows it.
-#[test]
-fn headings_are_in_the_order_of_the_help() {
-    let page = read(PAGE);
-    let mut last = ("", 0);
-    for setting in settings() {
-        let heading = setting.get_help_heading().expect("a heading").to_owned();
-        let place = page.find(&format!("<!-- begin: {heading} -->")).expect("a block");
-        assert!(place >= last.1, "{heading} is before {} in {PAGE}, and behind it in --help", last.0);
-        last = (heading.leak(), place);
-    }
 }
 
 /// All the source there is, with strings that go on in the next line put together.

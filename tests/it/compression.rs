@@ -4,13 +4,12 @@
 //! that insist on a clean end; then curl, Python and Node, which bring decoders of their own. Sections are those of RFC 9110
 //! and the protocol document.
 
-mod common;
-
+use crate::common;
 use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::{Hub, Stream, get, token};
+use crate::common::{Hub, Stream, get, token};
 use rustix::process::Signal;
 use serde_json::json;
 

@@ -4,8 +4,7 @@
 //! scrape says so; values that must not change are looked at once everything before them is there. promtool
 //! (tests/run installs it) judges the page and the files of `deploy/`.
 
-mod common;
-
+use crate::common;
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -13,8 +12,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::tls::{Files, Pair, trusting};
-use common::{Client, DEADLINE, Hub, eventually, get, post, publisher, token};
+use crate::common::tls::{Files, Pair, trusting};
+use crate::common::{Client, DEADLINE, Hub, eventually, get, post, publisher, token};
 use petasos::limits::ASIDE_MS;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::version::TLS13;

@@ -1,8 +1,6 @@
 //! Goal: the log tells who asked for what, and never a token; a flood of requests is no flood of lines; the journal is spoken
 //! to as it expects. Method: the binary, its standard error, and clients on real sockets.
 
-mod common;
-
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Client, DEADLINE, Hub, KEY, command, eventually, get, post, publisher, token};
+use crate::common::{Client, DEADLINE, Hub, KEY, command, eventually, get, post, publisher, token};
 use serde_json::{Value, json};
 
 const TARGET: &str = "petasos::access";

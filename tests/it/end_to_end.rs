@@ -1,11 +1,10 @@
 //! The hub from outside: the binary, real sockets, more than one shard. Sections are those of the protocol document.
 
-mod common;
-
+use crate::common;
 use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::{Hub, Stream, get, id, post, publisher, token};
+use crate::common::{Hub, Stream, get, id, post, publisher, token};
 use rustix::process::Signal;
 use serde_json::json;
 

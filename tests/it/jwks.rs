@@ -1,24 +1,23 @@
 //! Goal: tokens are verified with the keys that an issuer publishes, as it changes them, and a set that cannot be fetched makes
 //! no token valid and no valid token invalid. Method: the binary, and an issuer in the test's process that answers as it is told.
 
-mod common;
-
+use crate::common;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use common::tls::{Files, Pair};
-use common::{Hub, command, eventually, post};
+use crate::common::tls::{Files, Pair};
+use crate::common::{Hub, command, eventually, post};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use petasos::protocol::token::sign;
 use rustls::{ServerConfig, ServerConnection};
 use serde_json::{Value, json};
 
-const EC256: &str = include_str!("data/keys/ec256-private.pem");
-const EC256_PUBLIC: &str = include_str!("data/keys/ec256-public.pem");
-const ED25519: &str = include_str!("data/keys/ed25519-private.pem");
+const EC256: &str = include_str!("../data/keys/ec256-private.pem");
+const EC256_PUBLIC: &str = include_str!("../data/keys/ec256-public.pem");
+const ED25519: &str = include_str!("../data/keys/ed25519-private.pem");
 
 /// Somebody who makes tokens and publishes keys.
 struct Issuer {

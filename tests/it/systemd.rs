@@ -2,8 +2,7 @@
 //! progress and none while one does not, and the beginning of the stop (sd_notify(3), systemd.service(5), `WatchdogSec=`).
 //! Method: the built binary, a socket in place of the manager's, and a debugger's stop (ptrace) of a single shard's thread.
 
-mod common;
-
+use crate::common;
 use std::fs;
 use std::io::{BufRead as _, BufReader, ErrorKind};
 use std::os::unix::net::UnixDatagram;
@@ -12,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, Hub, post, publisher};
+use crate::common::{DEADLINE, Hub, post, publisher};
 use rustix::process::Signal;
 
 /// How long the manager waits for a heartbeat. Long beside a pause that a busy machine gives a thread.

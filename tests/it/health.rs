@@ -1,15 +1,13 @@
 //! Goal: `petasos health` tells by its exit status, in one sentence and in time, whether a hub can be used, whatever stands at
 //! the other end. Method: the binary beside hubs, and beside listeners that answer anything else or nothing.
 
-mod common;
-
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use common::tls::{Files, Pair, any};
-use common::{DEADLINE, Hub, command};
+use crate::common::tls::{Files, Pair, any};
+use crate::common::{DEADLINE, Hub, command};
 
 fn health(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     command()

@@ -1,0 +1,33 @@
+//! Every test that drives the built binary from outside, one module for each subject. One program, because each
+//! would otherwise link the whole hub again. `tests/run processes` runs it; `cargo test` alone does not.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod acme;
+mod cli;
+mod compression;
+mod crash;
+mod demo;
+mod docs;
+mod draft04;
+mod end_to_end;
+mod health;
+mod history;
+mod hostile;
+mod http2;
+mod http2_floods;
+mod http2_flow;
+mod idle;
+mod jwks;
+mod limits;
+mod logs;
+mod metrics;
+mod signals;
+mod starts;
+mod subscription_lists;
+mod subscriptions;
+mod systemd;
+mod tls;
+mod tuning;
+mod upgrade;
