@@ -8,8 +8,8 @@ packaged_key=0123456789abcdef0123456789abcdef
 number=0
 
 debian_package() {
-    # packaged REVISION: the package of the release binary that is there.
-    packaged() { (cd "$root" && cargo deb --quiet --no-build --strip --fast --deb-revision "$1" --output "$work/petasos-$1.deb"); }
+    # packaged REVISION: the package of the binary that is there.
+    packaged() { (cd "$root" && cargo deb --quiet --profile dist --no-build --no-strip --fast --deb-revision "$1" --output "$work/petasos-$1.deb"); }
     packaged 1
     packaged 2
     # There is no manual page but --help, no bug of Debian to close; and nobody else is to read the key.
@@ -19,7 +19,7 @@ debian_package() {
     grep -q '^VERSION_CODENAME=bookworm' /etc/os-release && mapfile -t sources < <(ls /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null)
     mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Retries "5"' --include=systemd-sysv,dbus,adduser,ca-certificates bookworm "$debian" "${sources[@]}" || {
         # What the mirrors do is not the package's doing.
-        echo "SKIPPED: no fresh Debian can be had here" >&2
+        echo "SKIPPED: no fresh Debian can be had here"
         return 0
     }
     cp "$work"/petasos-?.deb "$debian/"
@@ -39,7 +39,7 @@ debian_package() {
     if [ -n "$manager" ]; then
         there() { nsenter --target "$manager" --mount --uts --ipc --net --pid --root --wd "${clean[@]}" "$@"; }
     else
-        echo "SKIPPED: systemd does not boot in a container here; the package is installed, and its service not started" >&2
+        echo "SKIPPED: systemd does not boot in a container here; the package is installed, and its service not started"
         tail -n 5 "$work/boot.log" >&2
         mount -t proc proc "$debian/proc"
         there() { chroot "$debian" "${clean[@]}" "$@"; }

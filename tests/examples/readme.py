@@ -145,7 +145,7 @@ def main():
         os.symlink(binary, f"{name}/bin/petasos")
         # Without the environment that this test itself was started with: no activated venv, no token.
         kept = {key: value for key, value in os.environ.items() if key.startswith(("PIP_", "NPM_", "npm_", "HTTP", "http", "SSL_"))}
-        search = [part for part in os.environ["PATH"].split(":") if not part.endswith(".venv/bin")]
+        search = [part for part in os.environ["PATH"].split(":") if not part.endswith("/venv-clients/bin")]
         path = {**kept, "PATH": ":".join([f"{name}/bin", *search]), "HOME": os.environ["HOME"], "PYTHONUNBUFFERED": "1"}
         hub, terminal, other = terminals = [Terminal(folder, path, name) for name in ("hub", "terminal", "other")]
         try:

@@ -1,0 +1,19 @@
+# shellcheck shell=bash
+# Sourced by deploy/dist and deploy/static.
+
+# The profile strips what cargo builds; here the symbols are kept until they have a file of their own.
+with_symbols=(--config profile.dist.strip=false)
+
+# built_by CARGO-ARGUMENT…: the path of the binary that this call of cargo builds.
+built_by() {
+    cargo "$@" --locked --message-format json-render-diagnostics "${after[@]}" | sed -n 's|.*"executable":"\([^"]*\)".*|\1|p' | tail -n 1
+}
+
+# split_debug FROM TO: the binary FROM without symbols as TO, and its symbols and line numbers as TO.debug, which TO names.
+split_debug() {
+    local name
+    name=$(basename "$2")
+    objcopy --only-keep-debug "$1" "$2.debug"
+    objcopy --strip-all "$1" "$2.stripped"
+    (cd "$(dirname "$2")" && objcopy --add-gnu-debuglink="$name.debug" "$name.stripped" && mv -f "$name.stripped" "$name")
+}
