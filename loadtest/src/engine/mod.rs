@@ -100,24 +100,31 @@ impl Engine {
         &mut self,
         subscriptions: impl ExactSizeIterator<Item = Subscription>,
     ) -> Result<(), String> {
-        self.progress.begin("subscribing", subscriptions.len() as u64);
+        let count = subscriptions.len();
+        self.progress.begin("subscribing", count as u64, "streams");
         // Over HTTP/2 neighbours do not share a connection: those that stall are to be beside those that do not.
         let first = self.shared.len();
-        let connections =
-            self.wire.streams_per_connection.map_or(0, |streams| subscriptions.len().div_ceil(streams));
+        let connections = self.wire.streams_per_connection.map_or(0, |streams| count.div_ceil(streams));
         for _ in 0..connections {
             self.start_shared(false)?;
         }
         for (number, subscription) in subscriptions.enumerate() {
-            self.progress.set(number as u64);
-            while self.pending >= CONNECTING_MAX {
-                self.await_progress()?;
-            }
+            self.await_subscribed(number, CONNECTING_MAX - 1)?;
             let home = first + number.checked_rem(connections).unwrap_or(0);
             self.subscribers.push(Subscriber::new(subscription, home, &mut self.book));
             self.open(self.subscribers.len() - 1)?;
         }
-        self.await_open()
+        self.await_subscribed(count, 0)
+    }
+
+    /// Waits until no more than `pending_max` of the `started` streams are still being opened, and shows how many are open.
+    fn await_subscribed(&mut self, started: usize, pending_max: usize) -> Result<(), String> {
+        while self.pending > pending_max {
+            self.progress.set(started.saturating_sub(self.pending) as u64);
+            self.await_progress()?;
+        }
+        self.progress.set(started.saturating_sub(self.pending) as u64);
+        Ok(())
     }
 
     /// Waits until every stream that is being opened is open.

@@ -84,9 +84,8 @@ pub(super) fn run(args: &Fanout, bench: &Bench<'_>) -> Result<Outcome, String> {
 /// Publishes `updates`, each when all measured readers have the one before.
 pub(super) fn one_at_a_time(engine: &mut Engine, updates: u64) -> Result<u64, String> {
     let mut patience_ns = PATIENCE_NS;
-    engine.progress().begin("publishing", updates);
+    engine.progress().begin("publishing", updates, "updates");
     for number in 0..updates {
-        engine.progress().set(number);
         let now = engine.now_ns();
         let publisher = engine.await_idle()?;
         engine.publish(publisher, stream_of(publisher), now)?;
@@ -100,6 +99,7 @@ pub(super) fn one_at_a_time(engine: &mut Engine, updates: u64) -> Result<u64, St
             patience_ns = (patience_ns / 2).max(PATIENCE_MIN_NS);
         }
         engine.await_answers()?;
+        engine.progress().set(number + 1);
     }
     Ok(updates)
 }

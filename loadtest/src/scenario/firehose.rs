@@ -6,6 +6,7 @@ use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, stream_of, subscript
 use crate::engine::Engine;
 
 const TOPIC: &str = "https://example.com/firehose";
+const MILLISECOND_NS: u64 = SECOND_NS / 1_000;
 
 /// Arguments of `firehose`.
 #[derive(Debug, Clone, Args)]
@@ -65,30 +66,31 @@ pub(super) fn flood(engine: &mut Engine, nanoseconds: u64) -> Result<(), String>
 pub(super) fn flood_through(engine: &mut Engine, publishers: usize, nanoseconds: u64) -> Result<(), String> {
     let start = engine.now_ns();
     let end = start + nanoseconds;
-    engine.progress().begin("publishing", nanoseconds / 1_000_000);
+    engine.progress().begin("publishing", nanoseconds / MILLISECOND_NS, "ms");
     while engine.now_ns() < end {
         publish_while(engine, |engine| engine.unanswered() < publishers)?;
         engine.poll(end)?;
-        engine.progress().set((engine.now_ns() - start) / 1_000_000);
+        engine.progress().set((engine.now_ns() - start).min(nanoseconds) / MILLISECOND_NS);
     }
     Ok(())
 }
 
 /// Every publisher publishes whenever it is idle, until there are `updates`, all of them answered.
 pub(super) fn publish_all(engine: &mut Engine, updates: u64) -> Result<(), String> {
-    engine.progress().begin("publishing", updates);
+    engine.progress().begin("publishing", updates, "updates");
     loop {
         publish_while(engine, |engine| engine.book.tally().published < updates)?;
+        engine.progress().set(engine.book.tally().published.saturating_sub(engine.unanswered() as u64));
         if engine.book.tally().published >= updates {
             engine.await_answers()?;
             // What was refused meanwhile is published again.
             if engine.book.tally().published >= updates {
+                engine.progress().set(updates);
                 return Ok(());
             }
         }
         let deadline = engine.now_ns() + SECOND_NS;
         engine.poll(deadline)?;
-        engine.progress().set(engine.book.tally().published);
     }
 }
 

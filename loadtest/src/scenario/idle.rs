@@ -33,13 +33,14 @@ pub(super) fn run(args: &Idle, bench: &Bench<'_>) -> Result<Outcome, String> {
     engine.poll_until(engine.now_ns() + 3 * REST_NS)?;
     let after = memory()?;
     let meter = bench.meter();
-    engine.progress().begin("watching", args.seconds.ceil() as u64);
+    engine.progress().begin("watching", args.seconds.ceil() as u64, "s");
     let start = engine.now_ns();
     let end = start + (args.seconds * SECOND_NS as f64) as u64;
     while engine.now_ns() < end {
         engine.poll_until(end.min(engine.now_ns() + SECOND_NS))?;
-        engine.progress().set((engine.now_ns() - start) / SECOND_NS);
+        engine.progress().set((engine.now_ns() - start).min(end - start) / SECOND_NS);
     }
+    engine.progress().set(args.seconds.ceil() as u64);
     let usage = meter.stop();
 
     let mut outcome = Outcome::of(engine.book.tally());

@@ -250,7 +250,7 @@ fn publish_at_rate(
     let count = (rate * seconds).ceil().max(1.0) as u64;
     // Waiting for a hub that owes answers to all publishers is the hub's lateness, not the generator's.
     let mut hub_late_until = start;
-    engine.progress().begin("publishing", count);
+    engine.progress().begin("publishing", count, "updates");
     for number in 0..count {
         let due = start + (interval * number as f64) as u64;
         engine.poll_until(due)?;
@@ -266,7 +266,7 @@ fn publish_at_rate(
         };
         engine.publish(publisher, stream_of(publisher), due)?;
         meanwhile(engine, number)?;
-        engine.progress().set(number);
+        engine.progress().set(number + 1);
     }
     engine.poll_until(start + (interval * count as f64) as u64)?;
     Ok(count)

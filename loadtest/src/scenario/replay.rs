@@ -82,7 +82,7 @@ pub(super) fn run(args: &Replay, bench: &Bench<'_>) -> Result<Outcome, String> {
 /// Waits until everyone has everything; answers the most memory that the server had meanwhile.
 fn replay(engine: &mut Engine, bench: &Bench<'_>) -> Result<Option<u64>, String> {
     let expected = engine.book.tally().expected;
-    engine.progress().begin("replaying", expected);
+    engine.progress().begin("replaying", expected, "deliveries");
     let mut most = memory(bench);
     let mut progress = (0, engine.now_ns());
     loop {

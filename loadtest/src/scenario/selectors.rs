@@ -159,7 +159,7 @@ fn publish(
     turns: &mut [usize],
     stream: impl Fn(usize, usize) -> u32,
 ) -> Result<(), String> {
-    engine.progress().begin("publishing", updates);
+    engine.progress().begin("publishing", updates, "updates");
     for number in 0..updates {
         let publisher = engine.await_idle()?;
         let now = engine.now_ns();
@@ -169,6 +169,7 @@ fn publish(
             engine.progress().set(number);
         }
     }
+    engine.progress().set(updates);
     engine.poll(engine.now_ns() + SECOND_NS)?;
     engine.settle()
 }

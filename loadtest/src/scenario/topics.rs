@@ -86,7 +86,7 @@ impl Turns {
 
     /// Publishes `updates` through whichever publisher is idle, and waits for their deliveries.
     fn publish(&mut self, engine: &mut Engine, updates: u64) -> Result<(), String> {
-        engine.progress().begin("publishing", updates);
+        engine.progress().begin("publishing", updates, "updates");
         let mut published = 0;
         while published < updates {
             while published < updates
