@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::book::Book;
+use crate::load::Load;
 use crate::net::{self, Connection, Interest, Poll};
 use crate::progress::Progress;
 use crate::publisher::{Answer, Publisher};
@@ -52,6 +53,8 @@ pub(crate) struct Engine {
     keys: Vec<u64>,
     /// Bytes that subscribers read, but for the heads.
     wire_bytes: u64,
+    /// What the server calls itself, from the first answer that says so.
+    server: Option<String>,
     pub(crate) book: Book,
 }
 
@@ -77,6 +80,7 @@ impl Engine {
             buffer: vec![0; READ_BYTES],
             keys: Vec::with_capacity(net::EVENTS_MAX),
             wire_bytes: 0,
+            server: None,
         })
     }
 
@@ -88,6 +92,19 @@ impl Engine {
     /// Bytes of the streams, as they came over the wire.
     pub(crate) fn wire_bytes(&self) -> u64 {
         self.wire_bytes
+    }
+
+    /// What was asked of the server so far.
+    pub(crate) fn load(&self) -> Load {
+        Load {
+            subscribers: self.subscribers.len(),
+            publishers: self.publishers.len(),
+            data_bytes: self.book.data_bytes(),
+            event_bytes: self.book.event_bytes(),
+            wire_bytes: self.wire_bytes,
+            deliveries: self.book.tally().received,
+            server: self.server.clone(),
+        }
     }
 
     /// What the run says of itself while it lasts.
@@ -363,6 +380,9 @@ impl Engine {
     /// Books the answer to the publication of a publisher, which is idle then.
     fn answered(&mut self, publisher: usize, answer: Answer) {
         let stamp = self.publishers[publisher].answered();
+        if self.server.is_none() {
+            self.server = self.publishers[publisher].take_server();
+        }
         if answer == Answer::Refused {
             self.book.refuse(stamp.stream, stamp.sequence);
         }
@@ -405,6 +425,7 @@ impl Engine {
                 self.pending -= 1;
                 let mut bytes = std::mem::take(&mut subscriber.head);
                 bytes.drain(..head.bytes);
+                self.server = self.server.take().or(head.server);
                 subscriber.read(&bytes, now_ns, &mut self.book)
             }
             _ => {

@@ -1,6 +1,7 @@
 //! Publishers at full speed: what the hub can move when there is always more to send.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, stream_of, subscription};
 use crate::engine::Engine;
@@ -9,7 +10,7 @@ const TOPIC: &str = "https://example.com/firehose";
 const MILLISECOND_NS: u64 = SECOND_NS / 1_000;
 
 /// Arguments of `firehose`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Firehose {
     /// Subscribers.
     #[arg(long, default_value_t = 1_000)]
@@ -49,7 +50,7 @@ pub(super) fn run(args: &Firehose, bench: &Bench<'_>) -> Result<Outcome, String>
     let times = engine.book.times.clone();
     engine.settle()?;
 
-    let mut outcome = Outcome::of(engine.book.tally());
+    let mut outcome = Outcome::of(&engine);
     outcome.push_usage(&usage, after.received - before.received, after.published - before.published);
     let published = (after.published - before.published) as f64;
     outcome.push("publications_per_s", "publications/s", published / usage.elapsed.as_secs_f64());

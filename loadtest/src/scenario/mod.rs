@@ -16,6 +16,7 @@ mod slow;
 mod topics;
 
 use clap::Subcommand;
+use serde::Serialize;
 
 pub(crate) use churn::Churn;
 pub(crate) use commit::Commit;
@@ -50,7 +51,8 @@ pub(crate) const DATA_BYTES: usize = 142;
 const OTHER_CONNECTIONS: usize = 128;
 
 /// What to do to the hub.
-#[derive(Debug, Clone, Subcommand)]
+#[derive(Debug, Clone, Subcommand, Serialize)]
+#[serde(untagged)]
 pub(crate) enum Scenario {
     /// One topic, many subscribers: one update at a time, or at a fixed rate.
     Fanout(Fanout),
@@ -103,6 +105,11 @@ impl Scenario {
             Self::Compress(_) => "compress",
             Self::Churn(_) => "churn",
         }
+    }
+
+    /// Its arguments, with those that were not given.
+    pub(crate) fn arguments(&self) -> serde_json::Value {
+        serde_json::to_value(self).unwrap_or_default()
     }
 
     /// How many connections it opens at most, when so many streams share one.
