@@ -72,7 +72,7 @@ pub(crate) struct Common {
     /// Measure these running hubs in turn with the first one; PID as for --pid.
     #[arg(long, global = true, num_args = 1.., value_name = "URL[,PID]")]
     pub(crate) compare: Vec<String>,
-    /// The hub's binary.
+    /// The hub's binary [default: `petasos` beside this program, in target/dist, in target/release, or in PATH].
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) server: Option<PathBuf>,
     /// A further environment variable of the hub.
@@ -88,7 +88,7 @@ pub(crate) struct Common {
     /// The processor the generator runs on.
     #[arg(long, global = true, default_value_t = 1, value_name = "CPU")]
     pub(crate) client_cpu: usize,
-    /// Subscribers ask for this coding; a server may send the stream plain all the same.
+    /// Subscribers ask for this coding; a server may send the stream without it.
     #[arg(long, global = true, value_enum, value_name = "CODING")]
     pub(crate) compress: Option<Coding>,
     /// The HS256 key of the tokens.
@@ -124,10 +124,10 @@ pub(crate) struct Common {
     /// Measure this server.
     #[arg(long, global = true, value_enum, default_value_t = Subject::Hub)]
     pub(crate) subject: Subject,
-    /// Write the figures to this file as JSON.
+    /// Write the report to this file as JSON.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Write the figures and their plots to this file as one HTML page.
+    /// Write the report, with plots, to this file as one HTML page.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
     /// How another server is spoken to.

@@ -6,7 +6,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::args::Common;
-use crate::report::{Page, json_of, shown, tally_text, write, write_file, write_json};
+use crate::record::Record;
+use crate::report::{
+    Page, json_of, paragraph, ratio_meaning, rows_text, scenario_text, shown, tally_text, write, write_file,
+    write_json,
+};
 use crate::rounds::{self, Ratio, Rounds};
 use crate::scenario::{Commit, Compress, Connect, Fanout, Firehose, Idle, Replay, Scenario, Selectors, Slow};
 use crate::wire::coding::Coding;
@@ -77,7 +81,7 @@ struct Line {
 }
 
 /// Runs the bars whose name contains `only`; true when all are met and every delivery was sound.
-pub(crate) fn run(common: &Common, only: Option<&str>) -> Result<bool, String> {
+pub(crate) fn run(common: &Common, record: &Record, only: Option<&str>) -> Result<bool, String> {
     if !common.compare.is_empty() {
         return Err("the bars judge one hub: --compare goes with a scenario".to_owned());
     }
@@ -85,6 +89,8 @@ pub(crate) fn run(common: &Common, only: Option<&str>) -> Result<bool, String> {
     let mut sound = true;
     let mut details = Page::new("bars");
     let mut documents: Vec<Value> = Vec::new();
+    let (mut texts, mut meanings) = (String::new(), Vec::new());
+    write(&rows_text(&record.rows()))?;
     let [figure, value, limit, ratio, rule, verdict] = HEAD;
     write(&format!("{figure:<34}{value:>12}{limit:>12}{ratio:>21}  {rule:<16}{verdict}\n"))?;
     for mut run in runs()
@@ -107,7 +113,7 @@ pub(crate) fn run(common: &Common, only: Option<&str>) -> Result<bool, String> {
             // One scenario that cannot be run hides nothing of the others.
             Err(error) => Rounds::failed(error),
         };
-        documents.push(json_of(run.scenario.name(), &rounds));
+        documents.push(json_of(&run.scenario, &rounds));
         for bar in &run.bars {
             let line = judge(bar, &rounds);
             write(&line.text())?;
@@ -118,14 +124,20 @@ pub(crate) fn run(common: &Common, only: Option<&str>) -> Result<bool, String> {
             sound = false;
             write(&format!("  UNSOUND {}", tally_text(&tally)))?;
         }
-        let title: Vec<&str> = run.bars.iter().map(|bar| bar.name).collect();
-        details.section(&title.join("; "), &rounds);
+        let titles: Vec<&str> = run.bars.iter().map(|bar| bar.name).collect();
+        let title = titles.join("; ");
+        details.section(&title, &run.scenario, &rounds);
+        let _ = write!(texts, "{title}\n{}", scenario_text(&run.scenario, &rounds));
+        meanings.extend(ratio_meaning(&rounds).filter(|meaning| !meanings.contains(meaning)));
     }
+    texts.extend(meanings.into_iter().map(paragraph));
+    write(&format!("{texts}{}", rows_text(&[record.duration()])))?;
     if let Some(path) = &common.json {
-        write_json(path, &json!({ "bars": lines, "runs": documents }))?;
+        write_json(path, &json!({ "record": record.json(), "bars": lines, "runs": documents }))?;
     }
     if let Some(path) = &common.html {
         let mut page = Page::new("bars");
+        page.rows(&[record.rows(), vec![record.duration()]].concat());
         page.table(&HEAD, &lines.iter().map(|line| line.cells().to_vec()).collect::<Vec<_>>());
         page.append(&details);
         write_file(path, &page.finish())?;

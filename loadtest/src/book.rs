@@ -119,6 +119,8 @@ pub(crate) struct Book {
     streams: Vec<Stream>,
     open: u64,
     tally: Tally,
+    /// Length of the longest event that was delivered.
+    event_bytes: usize,
     pub(crate) times: Times,
 }
 
@@ -134,6 +136,7 @@ impl Book {
             streams: (0..streams).map(|_| Stream::default()).collect(),
             open: 0,
             tally: Tally::default(),
+            event_bytes: 0,
             times: Times::new(0),
         }
     }
@@ -219,8 +222,17 @@ impl Book {
         self.tally.disconnected += 1;
     }
 
+    /// Books what a reader got at `now_ns` in an event of `event_bytes`.
+    pub(crate) fn deliver_event(&mut self, reader: &Reader, data: &[u8], event_bytes: usize, now_ns: u64) {
+        let received = self.tally.received;
+        self.deliver(reader, data, now_ns);
+        if self.tally.received > received {
+            self.event_bytes = self.event_bytes.max(event_bytes);
+        }
+    }
+
     /// Books what a reader got at `now_ns`.
-    pub(crate) fn deliver(&mut self, reader: &Reader, data: &[u8], now_ns: u64) {
+    fn deliver(&mut self, reader: &Reader, data: &[u8], now_ns: u64) {
         let stamp = Stamp::read(data).filter(|stamp| stamp.run == self.run);
         let stamp = stamp.or_else(|| self.wraps_data.then(|| Stamp::find(data, self.run)).flatten());
         let Some(stamp) = stamp else { return };
@@ -265,6 +277,16 @@ impl Book {
             self.times.last.saturating_record(now_ns.saturating_sub(flight.due_ns));
             stream.close_finished();
         }
+    }
+
+    /// Length of the data of an update, the longest of all streams; 0 without streams.
+    pub(crate) fn data_bytes(&self) -> usize {
+        self.streams.iter().map(|stream| stream.data_bytes).max().unwrap_or(0)
+    }
+
+    /// Length of the longest event that was delivered, as it stood in its stream; 0 before.
+    pub(crate) fn event_bytes(&self) -> usize {
+        self.event_bytes
     }
 
     /// Updates that some measured reader still lacks.

@@ -4,16 +4,20 @@
 //!
 //! `args` → `scenario` (what is done) → `engine` (sockets) → `book` and `ledger` (who got what, when) → `report`, `bars`.
 
+mod about;
 mod args;
 mod bars;
+mod binary;
 mod book;
 mod engine;
 mod ledger;
 mod limit_server;
+mod load;
 mod meter;
 mod net;
 mod progress;
 mod publisher;
+mod record;
 mod report;
 mod rounds;
 mod scenario;
@@ -28,6 +32,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use args::{Cli, Command};
+use record::Record;
 use scenario::Scenario;
 
 #[global_allocator]
@@ -50,17 +55,19 @@ fn main() -> ExitCode {
 /// True when everything was sound and every bar was met.
 fn run(cli: Cli) -> Result<bool, String> {
     let mut common = cli.common;
+    let record = || Record::begin(&common);
     match cli.command {
         Some(Command::LimitServer(args)) => {
             limit_server::run(args.listen, common.fault)?;
             Ok(true)
         }
-        Some(Command::Bars(args)) => bars::run(&common, args.only.as_deref()),
-        Some(Command::Scenario(scenario)) => report::run(&common, &scenario),
+        Some(Command::Bars(args)) => bars::run(&common, &record(), args.only.as_deref()),
+        Some(Command::Scenario(scenario)) => report::run(&common, &record(), &scenario),
         None => {
+            let record = record();
             common.limit = true;
             common.rounds = common.rounds.or(Some(CANONICAL_ROUNDS));
-            report::run(&common, &Scenario::canonical())
+            report::run(&common, &record, &Scenario::canonical())
         }
     }
 }

@@ -135,6 +135,20 @@ pub(crate) fn descriptors_max(process: u32) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
+/// The name of a process.
+pub(crate) fn name(process: u32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{process}/comm")).ok()?;
+    let plain: String = name.chars().filter(|letter| !letter.is_control()).collect();
+    Some(plain).filter(|name| !name.is_empty())
+}
+
+/// The processors that a process may run on, as a list: `0,2-3`.
+pub(crate) fn processors(process: u32) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    Some(list.trim().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +165,11 @@ mod tests {
         assert!(memory_bytes(std::process::id()).is_some_and(|bytes| bytes > 4_096));
         assert_eq!(memory_bytes(u32::MAX), None);
         assert!(descriptors_max(std::process::id()).is_some_and(|files| files > 3));
+        assert!(name(std::process::id()).is_some() && name(u32::MAX).is_none());
+        assert!(
+            processors(std::process::id())
+                .is_some_and(|list| list.starts_with(|digit: char| digit.is_ascii_digit()))
+        );
         assert!(usage.own_wait_share() <= 1.0 && usage.server_wait_share().is_some());
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Publisher {
     /// The answer so far: with its head, but over HTTP/2 that stands beside it.
     answer: Vec<u8>,
     head: Option<AnswerHead>,
+    /// What the server called itself in its last answer.
+    server: Option<String>,
     under_way: Stamp,
 }
 
@@ -52,6 +54,7 @@ impl Publisher {
             is_busy: false,
             answer: Vec::new(),
             head: None,
+            server: None,
             under_way: Stamp { run: 0, stream: 0, sequence: 0, due_ns: 0 },
         }
     }
@@ -120,14 +123,20 @@ impl Publisher {
             Some(head) if is_complete(&head, &self.answer[head.bytes..], closed)? => Some(head),
             _ => None,
         };
-        let Some(head) = complete else {
+        let Some(mut head) = complete else {
             let cut = "the hub closed a connection instead of answering a publication";
             return if closed { Err(cut.to_owned()) } else { Ok(None) };
         };
+        self.server = head.server.take();
         let body = self.answer.split_off(head.bytes);
         self.answer.clear();
         self.is_busy = false;
         judge(head.status, &body).map(Some)
+    }
+
+    /// What the server called itself in its last answer, if it did.
+    pub(crate) fn take_server(&mut self) -> Option<String> {
+        self.server.take()
     }
 
     /// The head of an answer over a shared connection.
@@ -144,7 +153,8 @@ impl Publisher {
 
     /// Its end: what the hub said.
     pub(crate) fn end_answer(&mut self) -> Result<Answer, String> {
-        let head = self.head.take().ok_or("an answer without a head")?;
+        let mut head = self.head.take().ok_or("an answer without a head")?;
+        self.server = head.server.take();
         if head.content_bytes.is_some_and(|bytes| bytes != self.answer.len() as u64) {
             return Err("a publication was answered with a body of another length than was told".to_owned());
         }

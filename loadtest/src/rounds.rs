@@ -2,11 +2,12 @@
 
 use std::io::Write as _;
 
+use crate::about::About;
 use crate::args::Common;
 use crate::book::Times;
 use crate::ledger::Tally;
 use crate::scenario::{Bench, Outcome, Scenario};
-use crate::server::{self, Contestant, Server};
+use crate::server::{self, Contestant, Reference, Server};
 use crate::{meter, net, progress::Progress};
 
 /// What the rounds of one server found.
@@ -14,8 +15,10 @@ use crate::{meter, net, progress::Progress};
 pub(crate) struct Column {
     /// The server's name.
     pub(crate) name: String,
-    /// Whether it is what everything else is compared with: the limit server, or a hub in clear text beside TLS.
-    pub(crate) is_limit: bool,
+    /// What it is, if it is what everything else is compared with.
+    pub(crate) reference: Option<Reference>,
+    /// What a report says of it.
+    pub(crate) about: About,
     /// A round each.
     pub(crate) outcomes: Vec<Outcome>,
     /// Why there are no more of them.
@@ -41,6 +44,16 @@ pub(crate) struct Ratio {
 }
 
 impl Column {
+    /// A server that was not measured yet.
+    pub(crate) fn new(name: &str, about: About) -> Self {
+        Self { name: name.to_owned(), reference: None, about, outcomes: Vec::new(), failure: None }
+    }
+
+    /// Whether it is what everything else is compared with.
+    pub(crate) fn is_limit(&self) -> bool {
+        self.reference.is_some()
+    }
+
     /// The sum of the counts.
     pub(crate) fn tally(&self) -> Tally {
         self.outcomes.iter().fold(Tally::default(), |sum, outcome| sum.plus(outcome.tally))
@@ -67,7 +80,7 @@ impl Column {
             || Some(format!("it was not sound: {:?}", self.tally())).filter(|_| !self.tally().is_sound());
         self.failure
             .clone()
-            .or_else(|| self.is_limit.then(unsound_limit).flatten())
+            .or_else(|| self.is_limit().then(unsound_limit).flatten())
             .or_else(|| self.outcomes.iter().find_map(|outcome| outcome.invalid.clone()))
             .map(|reason| format!("{}: {reason}", self.name))
     }
@@ -76,8 +89,9 @@ impl Column {
 impl Rounds {
     /// Rounds that could not be made.
     pub(crate) fn failed(reason: String) -> Self {
-        let name = "hub".to_owned();
-        Self { columns: vec![Column { name, is_limit: false, outcomes: Vec::new(), failure: Some(reason) }] }
+        let mut column = Column::new("hub", About::default());
+        column.failure = Some(reason);
+        Self { columns: vec![column] }
     }
 
     /// The server under measurement.
@@ -87,7 +101,7 @@ impl Rounds {
 
     /// The limit server, when it was measured beside the subject.
     pub(crate) fn limit(&self) -> Option<&Column> {
-        self.columns[1..].iter().find(|column| column.is_limit)
+        self.columns[1..].iter().find(|column| column.is_limit())
     }
 
     /// A figure over the limit's, round by round. Neighbours in time saw the same machine, so their ratios scatter less
@@ -105,7 +119,7 @@ impl Rounds {
 
     /// Whether every server but the limit delivered everything, once, in order, and nothing else.
     pub(crate) fn are_sound(&self) -> bool {
-        self.columns.iter().all(|column| column.is_limit || column.tally().is_sound())
+        self.columns.iter().all(|column| column.is_limit() || column.tally().is_sound())
     }
 
     /// Why the figures cannot be trusted, if so.
@@ -128,9 +142,9 @@ pub(crate) fn run(
     with_limit: bool,
 ) -> Result<Rounds, String> {
     let mut contestants = vec![Contestant::subject(common)?];
-    let has_reference = with_limit && scenario.has_limit();
-    if with_limit && scenario.has_limit() {
-        contestants.push(Contestant::reference(common));
+    let reference = (with_limit && scenario.has_limit()).then(|| Reference::of(common));
+    if let Some(reference) = reference {
+        contestants.push(Contestant::reference(reference, common));
     } else if with_limit {
         let _ =
             writeln!(std::io::stderr(), "{}: not something that the limit server can do", scenario.name());
@@ -140,10 +154,13 @@ pub(crate) fn run(
     }
     check_descriptors(common, scenario, &contestants)?;
     server::pin_to(common.client_cpu)?;
-    let mut columns: Vec<Column> = contestants.iter().map(column).collect();
+    let column = |contestant: &Contestant| {
+        contestant.about(common, scenario.history_sync()).map(|about| Column::new(&contestant.name, about))
+    };
+    let mut columns: Vec<Column> = contestants.iter().map(column).collect::<Result<_, _>>()?;
     // What is itself under measurement is judged as a hub is, whatever it is.
-    if has_reference {
-        columns[1].is_limit = true;
+    if reference.is_some() {
+        columns[1].reference = reference;
     }
     for round in 1..=count.max(1) {
         let _ = writeln!(std::io::stderr(), "{} round {round}/{count}", scenario.name());
@@ -156,7 +173,7 @@ pub(crate) fn run(
             if column.failure.is_some() {
                 continue;
             }
-            match once(common, scenario, contestant) {
+            match once(common, scenario, contestant, &mut column.about) {
                 Ok(outcome) => column.outcomes.push(outcome),
                 Err(error) => column.failure = Some(format!("{}: {error}", scenario.name())),
             }
@@ -174,14 +191,18 @@ fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
-fn column(contestant: &Contestant) -> Column {
-    Column { name: contestant.name.clone(), is_limit: false, outcomes: Vec::new(), failure: None }
-}
-
-fn once(common: &Common, scenario: &Scenario, contestant: &Contestant) -> Result<Outcome, String> {
+fn once(
+    common: &Common,
+    scenario: &Scenario,
+    contestant: &Contestant,
+    about: &mut About,
+) -> Result<Outcome, String> {
     let server = Server::start(common, contestant, scenario.history_sync())?;
+    about.meet(server.process());
     let progress = Progress::new(&contestant.name);
-    scenario.run(&Bench { common, server: &server, progress })
+    let outcome = scenario.run(&Bench { common, server: &server, progress })?;
+    about.read(&outcome.load);
+    Ok(outcome)
 }
 
 /// Whether generator and servers may open so many connections.
@@ -221,7 +242,8 @@ mod tests {
             outcome
         };
         let outcomes = values.iter().map(outcome).collect();
-        Column { name: "a".to_owned(), is_limit, outcomes, failure: None }
+        let reference = is_limit.then_some(Reference::Limit);
+        Column { reference, outcomes, ..Column::new("a", About::default()) }
     }
 
     #[test]

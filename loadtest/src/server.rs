@@ -1,14 +1,17 @@
 //! The process that is measured: a hub or the limit server, started on a processor of its own and stopped afterwards.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use crate::about::About;
 use crate::args::{Common, Fault};
+use crate::binary;
+use crate::record::masked_setting;
 use crate::tls::{CERTIFICATE_FILE, KEY_FILE};
 use crate::wire::request::Wire;
 
@@ -24,6 +27,28 @@ pub(crate) enum Subject {
     Hub,
     /// The limit: a loop of sends and nothing else.
     Limit,
+}
+
+/// What ratios are over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reference {
+    /// The limit server.
+    Limit,
+    /// The same hub over HTTP/1.1, when HTTP/2 is measured.
+    Http1,
+    /// The same hub in clear text, when TLS is measured.
+    ClearText,
+}
+
+impl Reference {
+    /// What the command line calls for.
+    pub(crate) fn of(common: &Common) -> Self {
+        match common {
+            Common { http2: true, .. } => Self::Http1,
+            Common { tls: true, .. } => Self::ClearText,
+            _ => Self::Limit,
+        }
+    }
 }
 
 /// One server that rounds measure.
@@ -83,17 +108,55 @@ impl Contestant {
         Self { name: "limit".to_owned(), kind: Kind::Limit }
     }
 
-    /// What ratios are over: the limit server, but a hub over HTTP/1.1 when HTTP/2 is measured, and one in clear text when TLS is.
-    pub(crate) fn reference(common: &Common) -> Self {
-        match common {
-            Common { http2: true, tls, .. } => {
-                Self { name: "HTTP/1.1".to_owned(), kind: Kind::Start { tls: *tls, http2: false } }
-            }
-            Common { tls: true, .. } => {
-                Self { name: "plain".to_owned(), kind: Kind::Start { tls: false, http2: false } }
-            }
-            _ => Self::limit(),
+    /// What ratios are over.
+    pub(crate) fn reference(reference: Reference, common: &Common) -> Self {
+        let hub = |name: &str, tls| Self { name: name.to_owned(), kind: Kind::Start { tls, http2: false } };
+        match reference {
+            Reference::Limit => Self::limit(),
+            Reference::Http1 => hub("HTTP/1.1", common.tls),
+            Reference::ClearText => hub("plain", false),
         }
+    }
+
+    /// What a report says of it before it was started; `history_sync` as for [`Server::start`].
+    pub(crate) fn about(&self, common: &Common, history_sync: Option<&str>) -> Result<About, String> {
+        let mut about = About { protocol: self.protocol(common), ..About::default() };
+        match &self.kind {
+            Kind::Running { .. } => {}
+            Kind::Limit => {
+                about.is_started = true;
+                about.software = Some(
+                    concat!("limit server of ", env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"))
+                        .to_owned(),
+                );
+                about.profile = std::env::current_exe().ok().and_then(|own| binary::profile(&own));
+            }
+            Kind::Start { .. } => {
+                let program = hub_program(common)?;
+                about.is_started = true;
+                about.software = binary::version(&program);
+                about.profile = binary::profile(&program);
+                let history = history_sync.map(|sync| ("FOLDER".into(), sync));
+                let settings = hub_settings(common, history)?;
+                about.settings =
+                    settings.iter().map(|(name, value)| masked_setting(&format!("{name}={value}"))).collect();
+            }
+        }
+        Ok(about)
+    }
+
+    /// How it is spoken to, in words.
+    fn protocol(&self, common: &Common) -> String {
+        let is_tls = matches!(self.kind, Kind::Start { tls: true, .. });
+        let below = if is_tls { "over TLS" } else { "in clear text" };
+        let mut out = match self.streams_per_connection(common) {
+            Some(streams) => format!("HTTP/2 {below}, {streams} streams per connection"),
+            None => format!("HTTP/1.1 {below}"),
+        };
+        if let Some(coding) = common.compress {
+            out.push_str(&format!(", asked for {}", coding.name()));
+        }
+        out
     }
 
     /// How many streams share a connection to it; `None`: it is spoken to over HTTP/1.1.
@@ -144,7 +207,7 @@ impl Server {
             Kind::Start { tls: is_tls, http2 } => {
                 let needs_folder = history_sync.is_some() || *is_tls;
                 scratch = needs_folder.then(|| scratch_folder(common)).transpose()?;
-                let mut command = hub_command(common, address, scratch.as_deref().zip(history_sync))?;
+                let mut command = hub_command(common, address, scratch.clone().zip(history_sync))?;
                 if let Some(folder) = scratch.as_deref().filter(|_| *is_tls) {
                     tls = Some(crate::tls::prepare(folder, *http2)?);
                     command
@@ -247,30 +310,41 @@ fn scratch_folder(common: &Common) -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-fn hub_command(
-    common: &Common,
-    address: SocketAddr,
-    history: Option<(&Path, &str)>,
-) -> Result<Command, String> {
-    let program = match &common.server {
-        Some(path) => path.clone(),
-        None => find_hub()?,
-    };
-    let mut command = Command::new(program);
-    command
-        .env("DEMO", "1")
-        .env("ADDR", address.to_string())
-        .env("SHARDS", "1")
-        .env("CPUS", common.server_cpu.to_string())
-        .env("LOG_LEVEL", "error")
-        .env("DB_PATH", ":memory:");
-    if let Some((folder, sync)) = history {
-        command.env("DB_PATH", folder.join("updates.db")).env("HISTORY_SYNC", sync);
+fn hub_program(common: &Common) -> Result<PathBuf, String> {
+    common.server.clone().map_or_else(binary::find, Ok)
+}
+
+/// The environment variables that a hub is started with, but for its address and its certificate. `history`: the folder of a
+/// history in a file, and its `HISTORY_SYNC`.
+fn hub_settings(common: &Common, history: Option<(PathBuf, &str)>) -> Result<Vec<(String, String)>, String> {
+    let mut settings = vec![
+        ("DEMO".to_owned(), "1".to_owned()),
+        ("SHARDS".to_owned(), "1".to_owned()),
+        ("CPUS".to_owned(), common.server_cpu.to_string()),
+        ("LOG_LEVEL".to_owned(), "error".to_owned()),
+    ];
+    match history {
+        None => settings.push(("DB_PATH".to_owned(), ":memory:".to_owned())),
+        Some((folder, sync)) => {
+            settings.push(("DB_PATH".to_owned(), folder.join("updates.db").display().to_string()));
+            settings.push(("HISTORY_SYNC".to_owned(), sync.to_owned()));
+        }
     }
     for pair in &common.server_env {
         let (name, value) = pair.split_once('=').ok_or_else(|| format!("{pair}: expected NAME=VALUE"))?;
-        command.env(name, value);
+        settings.retain(|(own, _)| own != name);
+        settings.push((name.to_owned(), value.to_owned()));
     }
+    Ok(settings)
+}
+
+fn hub_command(
+    common: &Common,
+    address: SocketAddr,
+    history: Option<(PathBuf, &str)>,
+) -> Result<Command, String> {
+    let mut command = Command::new(hub_program(common)?);
+    command.env("ADDR", address.to_string()).envs(hub_settings(common, history)?);
     Ok(command)
 }
 
@@ -282,23 +356,6 @@ fn limit_command(common: &Common, address: SocketAddr) -> Result<Command, String
         command.args(["--fault", common.fault.name()]);
     }
     Ok(command)
-}
-
-/// The hub's binary: beside this one, in `target/release`, or in `PATH`.
-fn find_hub() -> Result<PathBuf, String> {
-    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("petasos")));
-    let built = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    beside
-        .into_iter()
-        .chain([built.join("release/petasos")])
-        .chain(std::env::split_paths(&path).map(|folder| folder.join("petasos")))
-        .find(|candidate| Path::is_file(candidate))
-        .ok_or_else(|| {
-            "no petasos beside this program, in target/release or in PATH: build it (cargo build --release), \
-             or name one with --server, or measure a running hub with --url"
-                .to_owned()
-        })
 }
 
 fn free_address() -> Result<SocketAddr, String> {
@@ -319,5 +376,56 @@ mod tests {
         assert_eq!((hub.name.as_str(), hub.process()), ("127.0.0.1:3001", None));
         assert!(Contestant::compared("http://127.0.0.1:3001,hub").is_err());
         assert!(Contestant::compared("127.0.0.1:3001").is_err());
+    }
+
+    fn common(arguments: &[&str]) -> Common {
+        use clap::Parser as _;
+        let arguments = ["petasos-loadtest"].into_iter().chain(arguments.iter().copied());
+        crate::args::Cli::try_parse_from(arguments).expect("valid").common
+    }
+
+    #[test]
+    fn the_command_line_overrides_the_settings_of_a_hub_and_a_report_masks_their_secrets() {
+        let common = common(&[
+            "--server",
+            "/bin/false",
+            "--server-env",
+            "SHARDS=2",
+            "--server-env",
+            "PUBLISHER_JWT_KEY=abc",
+        ]);
+        let hub = Contestant::subject(&common).expect("valid");
+        let about = hub.about(&common, Some("always")).expect("valid");
+        let expected = [
+            "DEMO=1",
+            "CPUS=0",
+            "LOG_LEVEL=error",
+            "DB_PATH=FOLDER/updates.db",
+            "HISTORY_SYNC=always",
+            "SHARDS=2",
+            "PUBLISHER_JWT_KEY=***",
+        ];
+        assert_eq!((about.settings, about.software), (expected.map(str::to_owned).to_vec(), None));
+        let settings = hub_settings(&common, None).expect("valid");
+        assert!(settings.contains(&("PUBLISHER_JWT_KEY".to_owned(), "abc".to_owned())));
+        assert!(settings.contains(&("DB_PATH".to_owned(), ":memory:".to_owned())));
+    }
+
+    #[test]
+    fn a_report_says_how_a_server_is_spoken_to() {
+        let protocol = |arguments: &[&str]| {
+            let common = common(arguments);
+            let reference = Contestant::reference(Reference::of(&common), &common);
+            let subject = Contestant::subject(&common).expect("valid");
+            [subject.protocol(&common), reference.protocol(&common)]
+        };
+        let http2 = "HTTP/2 over TLS, 7 streams per connection";
+        assert_eq!(
+            protocol(&["--tls", "--http2", "--streams-per-connection", "7"]),
+            [http2, "HTTP/1.1 over TLS"]
+        );
+        assert_eq!(protocol(&["--tls"]), ["HTTP/1.1 over TLS", "HTTP/1.1 in clear text"]);
+        let compressed = "HTTP/1.1 in clear text, asked for zstd";
+        assert_eq!(protocol(&["--compress", "zstd"]), [compressed, compressed]);
     }
 }

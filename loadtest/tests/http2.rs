@@ -92,8 +92,7 @@ async fn exchange(
     if request.method() == Method::GET {
         let content =
             if hub.conduct == Conduct::Page { "text/html" } else { "text/event-stream; charset=utf-8" };
-        let head =
-            Response::builder().header("content-type", content).header("x-hub", "a hub's own").body(());
+        let head = Response::builder().header("content-type", content).header("server", "a-hub/1.0").body(());
         let mut stream = respond.send_response(head.expect("valid"), false)?;
         stream.send_data(Bytes::from_static(b":\n"), false)?;
         let topic = after(request.uri().query().unwrap_or_default(), "topic=");
@@ -169,6 +168,8 @@ const SMALL: [&str; 5] = ["fanout", "--subscribers", "250", "--updates", "40"];
 #[test]
 fn a_sound_server_passes_whatever_the_streams_of_a_connection() {
     assert_run(Conduct::Sound, &SMALL, 0, "expected 15000, received 15000, lost 0");
+    let hub = "a-hub/1.0; ran before; HTTP/2 in clear text, 100 streams per connection;";
+    assert_run(Conduct::Sound, &SMALL, 0, hub);
     let single = [&SMALL[..], &["--streams-per-connection", "1"]].concat();
     assert_run(Conduct::Sound, &single, 0, "expected 15000, received 15000, lost 0");
 }

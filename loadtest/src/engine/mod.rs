@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::book::Book;
+use crate::load::Load;
 use crate::net::{self, Connection, Interest, Poll};
 use crate::progress::Progress;
 use crate::publisher::{Answer, Publisher};
@@ -52,6 +53,8 @@ pub(crate) struct Engine {
     keys: Vec<u64>,
     /// Bytes that subscribers read, but for the heads.
     wire_bytes: u64,
+    /// What the server calls itself, from the first answer that says so.
+    server: Option<String>,
     pub(crate) book: Book,
 }
 
@@ -77,6 +80,7 @@ impl Engine {
             buffer: vec![0; READ_BYTES],
             keys: Vec::with_capacity(net::EVENTS_MAX),
             wire_bytes: 0,
+            server: None,
         })
     }
 
@@ -90,6 +94,19 @@ impl Engine {
         self.wire_bytes
     }
 
+    /// What was asked of the server so far.
+    pub(crate) fn load(&self) -> Load {
+        Load {
+            subscribers: self.subscribers.len(),
+            publishers: self.publishers.len(),
+            data_bytes: self.book.data_bytes(),
+            event_bytes: self.book.event_bytes(),
+            wire_bytes: self.wire_bytes,
+            deliveries: self.book.tally().received,
+            server: self.server.clone(),
+        }
+    }
+
     /// What the run says of itself while it lasts.
     pub(crate) fn progress(&self) -> &Progress {
         &self.progress
@@ -100,24 +117,31 @@ impl Engine {
         &mut self,
         subscriptions: impl ExactSizeIterator<Item = Subscription>,
     ) -> Result<(), String> {
-        self.progress.begin("subscribing", subscriptions.len() as u64);
+        let count = subscriptions.len();
+        self.progress.begin("subscribing", count as u64, "streams");
         // Over HTTP/2 neighbours do not share a connection: those that stall are to be beside those that do not.
         let first = self.shared.len();
-        let connections =
-            self.wire.streams_per_connection.map_or(0, |streams| subscriptions.len().div_ceil(streams));
+        let connections = self.wire.streams_per_connection.map_or(0, |streams| count.div_ceil(streams));
         for _ in 0..connections {
             self.start_shared(false)?;
         }
         for (number, subscription) in subscriptions.enumerate() {
-            self.progress.set(number as u64);
-            while self.pending >= CONNECTING_MAX {
-                self.await_progress()?;
-            }
+            self.await_subscribed(number, CONNECTING_MAX - 1)?;
             let home = first + number.checked_rem(connections).unwrap_or(0);
             self.subscribers.push(Subscriber::new(subscription, home, &mut self.book));
             self.open(self.subscribers.len() - 1)?;
         }
-        self.await_open()
+        self.await_subscribed(count, 0)
+    }
+
+    /// Waits until no more than `pending_max` of the `started` streams are still being opened, and shows how many are open.
+    fn await_subscribed(&mut self, started: usize, pending_max: usize) -> Result<(), String> {
+        while self.pending > pending_max {
+            self.progress.set(started.saturating_sub(self.pending) as u64);
+            self.await_progress()?;
+        }
+        self.progress.set(started.saturating_sub(self.pending) as u64);
+        Ok(())
     }
 
     /// Waits until every stream that is being opened is open.
@@ -356,6 +380,9 @@ impl Engine {
     /// Books the answer to the publication of a publisher, which is idle then.
     fn answered(&mut self, publisher: usize, answer: Answer) {
         let stamp = self.publishers[publisher].answered();
+        if self.server.is_none() {
+            self.server = self.publishers[publisher].take_server();
+        }
         if answer == Answer::Refused {
             self.book.refuse(stamp.stream, stamp.sequence);
         }
@@ -398,6 +425,7 @@ impl Engine {
                 self.pending -= 1;
                 let mut bytes = std::mem::take(&mut subscriber.head);
                 bytes.drain(..head.bytes);
+                self.server = self.server.take().or(head.server);
                 subscriber.read(&bytes, now_ns, &mut self.book)
             }
             _ => {

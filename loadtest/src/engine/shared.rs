@@ -165,6 +165,7 @@ impl Engine {
                 Event::Head { key, head, ends } if key & PUBLISHER == 0 => {
                     self.subscribers[key as usize].open(&head)?;
                     self.pending -= 1;
+                    self.server = self.server.take().or(head.server);
                     if ends {
                         self.ended(key as usize)?;
                     }

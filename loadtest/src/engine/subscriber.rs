@@ -140,7 +140,7 @@ impl Subscriber {
             }
         };
         while self.events.next(&mut data).map_err(|_| "an event is too long")? {
-            book.deliver(&self.reader, self.events.data(), now_ns);
+            book.deliver_event(&self.reader, self.events.data(), self.events.event_bytes(), now_ns);
         }
         Ok(())
     }

@@ -3,16 +3,18 @@
 use std::fmt::Write as _;
 
 use super::svg::{Axis, Line, plot};
-use super::{lines, ratio_text, shown, tally_text, verdict};
+use super::{arguments, lines, ratio_meaning, ratio_text, servers, shown, verdict};
 use crate::book::STEP_NS;
+use crate::record::Row;
 use crate::rounds::{Column, Rounds};
-use crate::scenario::{SECOND_NS, micros};
+use crate::scenario::{SECOND_NS, Scenario, micros};
 
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;\
     color:#1b1b1b;background:#fff}table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .7rem;\
     border-bottom:1px solid #ddd;text-align:right}td:first-child,th:first-child,td.l,th.l{text-align:left}\
     svg{width:100%;max-width:44rem;height:auto;display:block;margin-top:1.5rem}svg text{font-size:11px;fill:#333}\
     svg .title{font-size:13px;font-weight:600}.grid{stroke:#e4e4e4;fill:none}.line{fill:none;stroke-width:2}\
+    .rows th{font-weight:600;vertical-align:top;white-space:nowrap}.rows td{text-align:left;overflow-wrap:anywhere}\
     .legend span{margin-right:1.4rem}.legend i{display:inline-block;width:1.8rem;margin-right:.4rem;\
     vertical-align:middle}.bad{color:#b00020;font-weight:600}.good{color:#006b3c;font-weight:600}";
 
@@ -58,13 +60,23 @@ impl Page {
         self.body.push_str("</table>\n");
     }
 
+    /// Adds rows as a table.
+    pub(crate) fn rows(&mut self, rows: &[Row]) {
+        self.body.push_str("<table class=\"rows\">\n");
+        for (name, text) in rows {
+            let (name, text) = (escape(name), escape(text));
+            let _ = writeln!(self.body, "<tr><th scope=\"row\">{name}</th><td class=\"l\">{text}</td></tr>");
+        }
+        self.body.push_str("</table>\n");
+    }
+
     /// Adds what stands on another page.
     pub(crate) fn append(&mut self, other: &Self) {
         self.body.push_str(&other.body);
     }
 
     /// Adds what one scenario found.
-    pub(crate) fn section(&mut self, title: &str, rounds: &Rounds) {
+    pub(crate) fn section(&mut self, title: &str, scenario: &Scenario, rounds: &Rounds) {
         let class = if rounds.are_sound() && rounds.invalid().is_none() { "good" } else { "bad" };
         let _ = write!(
             self.body,
@@ -75,14 +87,16 @@ impl Page {
         if let Some(note) = rounds.disturbed() {
             let _ = writeln!(self.body, "<p class=\"bad\">disturbed: {}</p>", escape(note));
         }
+        let mut rows = vec![arguments(scenario)];
+        rows.extend(servers(rounds));
+        self.rows(&rows);
         for plotted in [percentiles(rounds), over_time(rounds), costs(rounds)].into_iter().flatten() {
             self.body.push_str(&plotted);
             self.body.push('\n');
         }
         self.figures(rounds);
-        for column in &rounds.columns {
-            let text = format!("{}: {}", column.name, tally_text(&column.tally()));
-            let _ = writeln!(self.body, "<p>{}</p>", escape(&text));
+        if let Some(meaning) = ratio_meaning(rounds) {
+            let _ = writeln!(self.body, "<p>{}</p>", escape(meaning));
         }
     }
 
@@ -90,7 +104,7 @@ impl Page {
         let mut head = vec!["figure".to_owned()];
         for column in &rounds.columns {
             head.push(column.name.clone());
-            if rounds.limit().is_some() && !column.is_limit {
+            if rounds.limit().is_some() && !column.is_limit() {
                 head.push("ratio".to_owned());
             }
         }
@@ -100,7 +114,7 @@ impl Page {
             let mut cells = vec![line.name.to_owned()];
             for (column, (value, ratio)) in rounds.columns.iter().zip(&line.values) {
                 cells.push(shown(*value));
-                if rounds.limit().is_some() && !column.is_limit {
+                if rounds.limit().is_some() && !column.is_limit() {
                     cells.push(ratio_text(*ratio));
                 }
             }
@@ -210,11 +224,13 @@ fn costs(rounds: &Rounds) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::about::About;
     use crate::scenario::Outcome;
+    use crate::server::Reference;
 
     #[test]
     fn a_page_holds_every_server_and_nothing_from_elsewhere() {
-        let column = |name: &str, is_limit| {
+        let column = |name: &str, is_limit: bool| {
             let mut book = crate::book::Book::new(1, 1, false);
             for value in 1..1_000 {
                 book.times.receive.saturating_record(value * 1_000);
@@ -223,13 +239,16 @@ mod tests {
             let mut outcome = Outcome::default();
             outcome.push("cpu_per_delivery_ns", "ns", 3_000.0);
             outcome.times = Some(book.times);
-            Column { name: name.to_owned(), is_limit, outcomes: vec![outcome], failure: None }
+            let reference = is_limit.then_some(Reference::Limit);
+            Column { reference, outcomes: vec![outcome], ..Column::new(name, About::default()) }
         };
         let rounds =
             Rounds { columns: vec![column("hub", false), column("limit", true), column("<x>", false)] };
         let mut page = Page::new("fanout");
-        page.section("fanout", &rounds);
+        page.rows(&[("command line".to_owned(), "a <b> \"c\"".to_owned())]);
+        page.section("fanout", &Scenario::canonical(), &rounds);
         let text = page.finish();
+        assert!(text.contains("a &lt;b&gt; &quot;c&quot;") && text.contains("divided by"), "{text}");
         assert_eq!(text.matches("<svg").count(), 3);
         assert!(text.contains("&lt;x&gt;") && !text.contains("<x>"), "{text}");
         for elsewhere in ["http:", "https:", "src=", "href=", "<script", "NaN"] {
@@ -240,7 +259,7 @@ mod tests {
     #[test]
     fn a_page_about_a_run_that_failed_says_so() {
         let mut page = Page::new("fanout");
-        page.section("fanout", &Rounds::failed("no hub".to_owned()));
+        page.section("fanout", &Scenario::canonical(), &Rounds::failed("no hub".to_owned()));
         assert!(page.finish().contains("no hub"));
     }
 }

@@ -3,19 +3,21 @@
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use super::lines;
+use super::{lines, load_json, ratio_meaning};
 use crate::rounds::{Column, Rounds};
-use crate::scenario::micros;
+use crate::scenario::{Scenario, micros};
 
 /// The percentiles that are written.
 const QUANTILES: [f64; 7] = [0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 1.0];
 
 /// One scenario's rounds.
-pub(crate) fn of(scenario: &str, rounds: &Rounds) -> Value {
+pub(crate) fn of(scenario: &Scenario, rounds: &Rounds) -> Value {
     let servers: Vec<Value> =
         rounds.columns.iter().enumerate().map(|(at, column)| server(rounds, at, column)).collect();
     json!({
-        "scenario": scenario,
+        "scenario": scenario.name(),
+        "arguments": scenario.arguments(),
+        "ratio_meaning": ratio_meaning(rounds),
         "sound": rounds.are_sound(),
         "invalid": rounds.invalid(),
         "disturbed": rounds.disturbed(),
@@ -41,7 +43,9 @@ fn server(rounds: &Rounds, at: usize, column: &Column) -> Value {
     });
     json!({
         "name": column.name,
-        "is_limit": column.is_limit,
+        "is_limit": column.is_limit(),
+        "about": column.about,
+        "load": load_json(column),
         "rounds": column.outcomes.len(),
         "failure": column.failure,
         "figures": figures,

@@ -1,7 +1,8 @@
-//! What is said of the rounds: on the standard output, as JSON and as an HTML page.
+//! The report of the rounds: on the standard output, as JSON and as an HTML page.
 
 mod html;
 mod json;
+mod rows;
 mod svg;
 
 use std::fmt::Write as _;
@@ -11,27 +12,39 @@ use std::path::Path;
 
 use crate::args::Common;
 use crate::ledger::Tally;
+use crate::record::{Record, Row};
 use crate::rounds::{self, Column, Ratio, Rounds};
 use crate::scenario::Scenario;
 
 pub(crate) use html::Page;
 pub(crate) use json::of as json_of;
+pub(crate) use rows::ratio_meaning;
+use rows::{arguments, load_json, servers};
 
 /// Rounds when servers are compared and nothing else was said.
 const COMPARING_ROUNDS: usize = 5;
 
+/// Columns of a paragraph of the printed text.
+const TEXT_COLUMNS: usize = 120;
+/// Columns of the names of rows in the printed text.
+const NAME_COLUMNS: usize = 24;
+
 /// Runs one scenario and prints its figures; true when the deliveries were sound.
-pub(crate) fn run(common: &Common, scenario: &Scenario) -> Result<bool, String> {
+pub(crate) fn run(common: &Common, record: &Record, scenario: &Scenario) -> Result<bool, String> {
     let compares = common.limit || !common.compare.is_empty();
     let count = common.rounds.unwrap_or(if compares { COMPARING_ROUNDS } else { 1 });
     let rounds = rounds::run(common, scenario, count, common.limit)?;
-    write(&text(scenario.name(), &rounds))?;
+    let head = [record.rows(), vec![record.duration()]].concat();
+    write(&format!("{}{}", rows_text(&head), text(scenario, &rounds)))?;
     if let Some(path) = &common.json {
-        write_json(path, &json_of(scenario.name(), &rounds))?;
+        let mut document = json_of(scenario, &rounds);
+        document["record"] = record.json();
+        write_json(path, &document)?;
     }
     if let Some(path) = &common.html {
         let mut page = Page::new(scenario.name());
-        page.section(scenario.name(), &rounds);
+        page.rows(&head);
+        page.section(scenario.name(), scenario, &rounds);
         write_file(path, &page.finish())?;
     }
     match rounds.invalid() {
@@ -59,7 +72,7 @@ fn lines(rounds: &Rounds) -> Vec<Line> {
             // Who waited for a processor says how the machine was, not how good a server is.
             let comparable = !figure.name.ends_with("_wait_percent");
             let value = |column: &Column| {
-                let ratio = rounds.ratio(column, figure.name).filter(|_| !column.is_limit && comparable);
+                let ratio = rounds.ratio(column, figure.name).filter(|_| !column.is_limit() && comparable);
                 (column.median(figure.name), ratio)
             };
             let values = rounds.columns.iter().map(value).collect();
@@ -68,29 +81,61 @@ fn lines(rounds: &Rounds) -> Vec<Line> {
         .collect()
 }
 
-fn text(scenario: &str, rounds: &Rounds) -> String {
+/// Rows as lines.
+pub(crate) fn rows_text(rows: &[Row]) -> String {
+    let line = |(name, text): &Row| format!("  {name:<0$}{text}\n", NAME_COLUMNS.max(name.len() + 1));
+    rows.iter().map(line).collect()
+}
+
+/// A text in lines of a bearable length.
+pub(crate) fn paragraph(text: &str) -> String {
+    let mut out = String::from(" ");
+    let mut column = 1;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column + 1 + length > TEXT_COLUMNS {
+            out.push_str("\n ");
+            column = 1;
+        }
+        out.push(' ');
+        out.push_str(word);
+        column += 1 + length;
+    }
+    out.push('\n');
+    out
+}
+
+/// The rows of a scenario as text.
+pub(crate) fn scenario_text(scenario: &Scenario, rounds: &Rounds) -> String {
+    let mut rows = vec![arguments(scenario)];
+    rows.extend(servers(rounds));
+    rows_text(&rows)
+}
+
+fn text(scenario: &Scenario, rounds: &Rounds) -> String {
     let count = rounds.columns.iter().map(|column| column.outcomes.len()).max().unwrap_or(0);
-    let mut out = format!("{scenario}, median of {count} round(s)\n  {:<24}", "figure");
+    let mut out = scenario_text(scenario, rounds);
+    let _ = write!(out, "{}, median of {count} round(s)\n  {:<NAME_COLUMNS$}", scenario.name(), "figure");
     let has_limit = rounds.limit().is_some();
     for column in &rounds.columns {
         let _ = write!(out, "{:>1$}", column.name, width(column));
-        if has_limit && !column.is_limit {
+        if has_limit && !column.is_limit() {
             let _ = write!(out, "{:>7}", "ratio");
         }
     }
     out.push('\n');
     for line in lines(rounds) {
-        let _ = write!(out, "  {:<24}", line.name);
+        let _ = write!(out, "  {:<NAME_COLUMNS$}", line.name);
         for (column, (value, ratio)) in rounds.columns.iter().zip(&line.values) {
             let _ = write!(out, "{:>1$}", shown(*value), width(column));
-            if has_limit && !column.is_limit {
+            if has_limit && !column.is_limit() {
                 let _ = write!(out, "{:>7}", ratio_text(*ratio));
             }
         }
         let _ = writeln!(out, "  {}", line.unit);
     }
-    for column in rounds.columns.iter().filter(|column| !column.is_limit) {
-        let _ = write!(out, "  {}: {}", column.name, tally_text(&column.tally()));
+    if let Some(meaning) = ratio_meaning(rounds) {
+        out.push_str(&paragraph(meaning));
     }
     if let Some(note) = rounds.disturbed() {
         let _ = writeln!(out, "  disturbed: {note}; trust counts and processor time alone");
@@ -104,7 +149,7 @@ fn verdict(rounds: &Rounds) -> String {
     let unsound: Vec<&str> = rounds
         .columns
         .iter()
-        .filter(|column| !column.is_limit && !column.tally().is_sound())
+        .filter(|column| !column.is_limit() && !column.tally().is_sound())
         .map(|column| column.name.as_str())
         .collect();
     match rounds.invalid() {

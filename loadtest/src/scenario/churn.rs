@@ -1,6 +1,7 @@
 //! Subscribers come and go while others are measured.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::fanout::TOPIC;
 use super::{Bench, DATA_BYTES, Outcome, REST_NS, publish_at_rate, subscription};
@@ -10,7 +11,7 @@ const PUBLISHERS: u32 = 16;
 const WARM_UP_SECONDS: f64 = 0.5;
 
 /// Arguments of `churn`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Churn {
     /// Subscribers that stay and are measured.
     #[arg(long, default_value_t = 1_000)]
@@ -60,7 +61,7 @@ pub(super) fn run(args: &Churn, bench: &Bench<'_>) -> Result<Outcome, String> {
     engine.settle()?;
     let usage = meter.stop();
     let tally = engine.book.tally();
-    let mut outcome = Outcome::of(tally);
+    let mut outcome = Outcome::of(&engine);
     outcome.push_usage(&usage, tally.received - before, updates);
     outcome.push_times(&engine.book.times);
     outcome.judge_schedule(&engine.book.times, args.rate);

@@ -2,6 +2,7 @@
 //! together.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::firehose::flood_through;
 use super::{Bench, DATA_BYTES, Outcome, SECOND_NS};
@@ -10,7 +11,7 @@ use crate::engine::Engine;
 const TOPIC: &str = "https://example.com/commit";
 
 /// Arguments of `commit`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Commit {
     /// Publishers; each publishes when its last publication is answered.
     #[arg(long, default_value_t = 64)]
@@ -44,7 +45,7 @@ pub(super) fn run(args: &Commit, bench: &Bench<'_>) -> Result<Outcome, String> {
         all += per_s(&mut engine, args.publishers as usize, nanoseconds)?;
     }
     let turns = f64::from(args.turns.max(1));
-    let mut outcome = Outcome::of(engine.book.tally());
+    let mut outcome = Outcome::of(&engine);
     outcome.push("one_per_s", "updates/s of one publisher", one / turns);
     outcome.push("all_per_s", "updates/s of all publishers", all / turns);
     outcome.push("group_commit_ratio", "all publishers / one", all / one);

@@ -1,6 +1,7 @@
 //! What compression costs and saves: the same updates to as many subscribers, plain and in a coding, in turn within one run.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::fanout::one_at_a_time;
 use super::{Bench, Outcome, REST_NS, subscription};
@@ -13,7 +14,7 @@ const BLOCKS: u64 = 8;
 const WARM_UP: u64 = 20;
 
 /// Arguments of `compress`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Compress {
     /// Subscribers of each kind.
     #[arg(long, default_value_t = 1_000)]
@@ -52,7 +53,11 @@ pub(super) fn run(args: &Compress, bench: &Bench<'_>) -> Result<Outcome, String>
             kind.measure(args.updates / BLOCKS, bench)?;
         }
     }
-    let mut outcome = Outcome::of(plain.engine.book.tally().plus(coded.engine.book.tally()));
+    let mut outcome = Outcome {
+        tally: plain.engine.book.tally().plus(coded.engine.book.tally()),
+        load: plain.engine.load().beside(coded.engine.load()),
+        ..Outcome::default()
+    };
     let ratio = |of: fn(&Kind) -> f64| of(&coded) / of(&plain);
     outcome.push("compressed_cpu_ratio", "server CPU per delivery, compressed / plain", ratio(Kind::cpu_ns));
     outcome.push("compressed_bytes_ratio", "bytes on the wire, compressed / plain", ratio(Kind::wire_bytes));

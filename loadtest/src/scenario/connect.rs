@@ -1,6 +1,7 @@
 //! What it costs to accept a connection and to subscribe it.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{Bench, Outcome, REST_NS, subscription};
 
@@ -8,7 +9,7 @@ use super::{Bench, Outcome, REST_NS, subscription};
 const WARM_UP: usize = 200;
 
 /// Arguments of `connect`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Connect {
     /// Connections.
     #[arg(long, default_value_t = 5_000)]
@@ -26,7 +27,7 @@ pub(super) fn run(args: &Connect, bench: &Bench<'_>) -> Result<Outcome, String> 
     engine.poll_until(engine.now_ns() + REST_NS)?;
     let usage = meter.stop();
 
-    let mut outcome = Outcome::of(engine.book.tally());
+    let mut outcome = Outcome::of(&engine);
     if let Some(cpu_ns) = usage.server_cpu_ns {
         outcome.push(
             "cpu_per_connection_us",

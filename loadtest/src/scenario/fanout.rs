@@ -1,6 +1,7 @@
 //! One topic, many subscribers.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, publish_at_rate, stream_of, subscription};
 use crate::engine::Engine;
@@ -17,7 +18,7 @@ const PATIENCE_NS: u64 = 2 * SECOND_NS;
 const PATIENCE_MIN_NS: u64 = SECOND_NS / 50;
 
 /// Arguments of `fanout`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Fanout {
     /// Subscribers.
     #[arg(long, default_value_t = 1_000)]
@@ -70,7 +71,7 @@ pub(super) fn run(args: &Fanout, bench: &Bench<'_>) -> Result<Outcome, String> {
     engine.settle()?;
     let usage = meter.stop();
     let tally = engine.book.tally();
-    let mut outcome = Outcome::of(tally);
+    let mut outcome = Outcome::of(&engine);
     outcome.push_usage(&usage, tally.received - before, updates);
     let each = (engine.wire_bytes() - wire_bytes) as f64 / (tally.received - before) as f64;
     outcome.push("wire_bytes_per_delivery", "bytes of the stream per delivery", each);
@@ -84,9 +85,8 @@ pub(super) fn run(args: &Fanout, bench: &Bench<'_>) -> Result<Outcome, String> {
 /// Publishes `updates`, each when all measured readers have the one before.
 pub(super) fn one_at_a_time(engine: &mut Engine, updates: u64) -> Result<u64, String> {
     let mut patience_ns = PATIENCE_NS;
-    engine.progress().begin("publishing", updates);
+    engine.progress().begin("publishing", updates, "updates");
     for number in 0..updates {
-        engine.progress().set(number);
         let now = engine.now_ns();
         let publisher = engine.await_idle()?;
         engine.publish(publisher, stream_of(publisher), now)?;
@@ -100,6 +100,7 @@ pub(super) fn one_at_a_time(engine: &mut Engine, updates: u64) -> Result<u64, St
             patience_ns = (patience_ns / 2).max(PATIENCE_MIN_NS);
         }
         engine.await_answers()?;
+        engine.progress().set(number + 1);
     }
     Ok(updates)
 }

@@ -1,14 +1,16 @@
 //! Publishers at full speed: what the hub can move when there is always more to send.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, stream_of, subscription};
 use crate::engine::Engine;
 
 const TOPIC: &str = "https://example.com/firehose";
+const MILLISECOND_NS: u64 = SECOND_NS / 1_000;
 
 /// Arguments of `firehose`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Firehose {
     /// Subscribers.
     #[arg(long, default_value_t = 1_000)]
@@ -48,7 +50,7 @@ pub(super) fn run(args: &Firehose, bench: &Bench<'_>) -> Result<Outcome, String>
     let times = engine.book.times.clone();
     engine.settle()?;
 
-    let mut outcome = Outcome::of(engine.book.tally());
+    let mut outcome = Outcome::of(&engine);
     outcome.push_usage(&usage, after.received - before.received, after.published - before.published);
     let published = (after.published - before.published) as f64;
     outcome.push("publications_per_s", "publications/s", published / usage.elapsed.as_secs_f64());
@@ -65,30 +67,31 @@ pub(super) fn flood(engine: &mut Engine, nanoseconds: u64) -> Result<(), String>
 pub(super) fn flood_through(engine: &mut Engine, publishers: usize, nanoseconds: u64) -> Result<(), String> {
     let start = engine.now_ns();
     let end = start + nanoseconds;
-    engine.progress().begin("publishing", nanoseconds / 1_000_000);
+    engine.progress().begin("publishing", nanoseconds / MILLISECOND_NS, "ms");
     while engine.now_ns() < end {
         publish_while(engine, |engine| engine.unanswered() < publishers)?;
         engine.poll(end)?;
-        engine.progress().set((engine.now_ns() - start) / 1_000_000);
+        engine.progress().set((engine.now_ns() - start).min(nanoseconds) / MILLISECOND_NS);
     }
     Ok(())
 }
 
 /// Every publisher publishes whenever it is idle, until there are `updates`, all of them answered.
 pub(super) fn publish_all(engine: &mut Engine, updates: u64) -> Result<(), String> {
-    engine.progress().begin("publishing", updates);
+    engine.progress().begin("publishing", updates, "updates");
     loop {
         publish_while(engine, |engine| engine.book.tally().published < updates)?;
+        engine.progress().set(engine.book.tally().published.saturating_sub(engine.unanswered() as u64));
         if engine.book.tally().published >= updates {
             engine.await_answers()?;
             // What was refused meanwhile is published again.
             if engine.book.tally().published >= updates {
+                engine.progress().set(updates);
                 return Ok(());
             }
         }
         let deadline = engine.now_ns() + SECOND_NS;
         engine.poll(deadline)?;
-        engine.progress().set(engine.book.tally().published);
     }
 }
 

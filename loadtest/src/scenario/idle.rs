@@ -1,6 +1,7 @@
 //! What an idle subscriber costs: each has one exact selector of its own, and nothing is published.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{Bench, Outcome, REST_NS, SECOND_NS, subscription};
 use crate::meter::memory_bytes;
@@ -9,7 +10,7 @@ use crate::meter::memory_bytes;
 const WARM_UP: usize = 16;
 
 /// Arguments of `idle`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Idle {
     /// Subscribers.
     #[arg(long, default_value_t = 10_000)]
@@ -33,16 +34,17 @@ pub(super) fn run(args: &Idle, bench: &Bench<'_>) -> Result<Outcome, String> {
     engine.poll_until(engine.now_ns() + 3 * REST_NS)?;
     let after = memory()?;
     let meter = bench.meter();
-    engine.progress().begin("watching", args.seconds.ceil() as u64);
+    engine.progress().begin("watching", args.seconds.ceil() as u64, "s");
     let start = engine.now_ns();
     let end = start + (args.seconds * SECOND_NS as f64) as u64;
     while engine.now_ns() < end {
         engine.poll_until(end.min(engine.now_ns() + SECOND_NS))?;
-        engine.progress().set((engine.now_ns() - start) / SECOND_NS);
+        engine.progress().set((engine.now_ns() - start).min(end - start) / SECOND_NS);
     }
+    engine.progress().set(args.seconds.ceil() as u64);
     let usage = meter.stop();
 
-    let mut outcome = Outcome::of(engine.book.tally());
+    let mut outcome = Outcome::of(&engine);
     let per_connection = (after as f64 - before as f64) / args.subscribers as f64;
     outcome.push("memory_per_connection_b", "bytes (user space)", per_connection);
     outcome.push("memory_empty_kib", "KiB before", before as f64 / 1024.0);

@@ -16,6 +16,7 @@ mod slow;
 mod topics;
 
 use clap::Subcommand;
+use serde::Serialize;
 
 pub(crate) use churn::Churn;
 pub(crate) use commit::Commit;
@@ -50,7 +51,8 @@ pub(crate) const DATA_BYTES: usize = 142;
 const OTHER_CONNECTIONS: usize = 128;
 
 /// What to do to the hub.
-#[derive(Debug, Clone, Subcommand)]
+#[derive(Debug, Clone, Subcommand, Serialize)]
+#[serde(untagged)]
 pub(crate) enum Scenario {
     /// One topic, many subscribers: one update at a time, or at a fixed rate.
     Fanout(Fanout),
@@ -103,6 +105,11 @@ impl Scenario {
             Self::Compress(_) => "compress",
             Self::Churn(_) => "churn",
         }
+    }
+
+    /// Its arguments, with those that were not given.
+    pub(crate) fn arguments(&self) -> serde_json::Value {
+        serde_json::to_value(self).unwrap_or_default()
     }
 
     /// How many connections it opens at most, when so many streams share one.
@@ -250,7 +257,7 @@ fn publish_at_rate(
     let count = (rate * seconds).ceil().max(1.0) as u64;
     // Waiting for a hub that owes answers to all publishers is the hub's lateness, not the generator's.
     let mut hub_late_until = start;
-    engine.progress().begin("publishing", count);
+    engine.progress().begin("publishing", count, "updates");
     for number in 0..count {
         let due = start + (interval * number as f64) as u64;
         engine.poll_until(due)?;
@@ -266,7 +273,7 @@ fn publish_at_rate(
         };
         engine.publish(publisher, stream_of(publisher), due)?;
         meanwhile(engine, number)?;
-        engine.progress().set(number);
+        engine.progress().set(number + 1);
     }
     engine.poll_until(start + (interval * count as f64) as u64)?;
     Ok(count)

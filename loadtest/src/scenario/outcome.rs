@@ -6,7 +6,9 @@ use hdrhistogram::Histogram;
 
 use super::SECOND_NS;
 use crate::book::Times;
+use crate::engine::Engine;
 use crate::ledger::Tally;
+use crate::load::Load;
 use crate::meter::Usage;
 
 /// The share of its processor beyond which the generator may be what limits.
@@ -37,6 +39,8 @@ pub(crate) struct Outcome {
     pub(crate) figures: Vec<Figure>,
     /// Who got what.
     pub(crate) tally: Tally,
+    /// What was asked of the server.
+    pub(crate) load: Load,
     /// Why the figures cannot be trusted, if so.
     pub(crate) invalid: Option<String>,
     /// What may have spoilt times and rates, though not counts and processor time.
@@ -46,9 +50,17 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// A round with these counts and no figures yet.
-    pub(crate) fn of(tally: Tally) -> Self {
-        Self { tally, ..Self::default() }
+    /// A round with the counts of a generator and no figures yet.
+    pub(super) fn of(engine: &Engine) -> Self {
+        let mut outcome = Self::default();
+        outcome.count(engine);
+        outcome
+    }
+
+    /// Takes the counts of a generator.
+    pub(super) fn count(&mut self, engine: &Engine) {
+        self.tally = engine.book.tally();
+        self.load = engine.load();
     }
 
     /// Adds a figure.

@@ -3,6 +3,7 @@
 //! Every subscriber has a token of its own, as real ones do, so that no cache of tokens or grants serves them all.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::fanout::one_at_a_time;
 use super::{Bench, DATA_BYTES, Outcome, REST_NS, subscription};
@@ -13,7 +14,7 @@ const TOPIC: &str = "https://example.com/private";
 const WARM_UP: u64 = 20;
 
 /// Arguments of `private`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Private {
     /// Subscribers; every other one may receive the updates.
     #[arg(long, default_value_t = 1_000)]
@@ -44,7 +45,7 @@ pub(super) fn run(args: &Private, bench: &Bench<'_>) -> Result<Outcome, String> 
     // Whoever must receive nothing gets the time to receive it wrongly.
     engine.poll_until(engine.now_ns() + REST_NS)?;
     let tally = engine.book.tally();
-    let mut outcome = Outcome::of(tally);
+    let mut outcome = Outcome::of(&engine);
     outcome.push_usage(&usage, tally.received - before, updates);
     outcome.push_times(&engine.book.times);
     Ok(outcome)

@@ -1,6 +1,7 @@
 //! Everyone loses the connection and comes back with a last event id, while updates are published.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::fanout::{TOPIC, one_at_a_time};
 use super::{Bench, DATA_BYTES, Outcome, REST_NS, publish_at_rate, subscription};
@@ -9,7 +10,7 @@ use crate::engine::{Engine, Subscription};
 const PUBLISHERS: u32 = 16;
 
 /// Arguments of `reconnect`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Reconnect {
     /// Subscribers; half of them reconnect, each several times, the others are measured.
     #[arg(long, default_value_t = 1_000)]
@@ -58,7 +59,7 @@ pub(super) fn run(args: &Reconnect, bench: &Bench<'_>) -> Result<Outcome, String
     engine.settle()?;
     let usage = meter.stop();
     let tally = engine.book.tally();
-    let mut outcome = Outcome::of(tally);
+    let mut outcome = Outcome::of(&engine);
     outcome.push("reconnections", "streams resumed", reconnections as f64);
     outcome.push_usage(&usage, tally.received - before, updates);
     outcome.push_times(&engine.book.times);

@@ -1,6 +1,7 @@
 //! Clients that were away for everything: each asks for the whole history at once, beside the same clients live.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::fanout::{TOPIC, one_at_a_time};
 use super::firehose::{flood, publish_all};
@@ -20,7 +21,7 @@ const LIVE_UPDATES: u64 = 300;
 const FLOOD_NS: u64 = 2 * SECOND_NS;
 
 /// Arguments of `replay`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Replay {
     /// Clients that come back at once.
     #[arg(long, default_value_t = 1_000)]
@@ -75,14 +76,14 @@ pub(super) fn run(args: &Replay, bench: &Bench<'_>) -> Result<Outcome, String> {
     outcome.push("flood_deliveries_per_s", "deliveries/s, live, publishers at full speed", flood_per_s);
     outcome.push("replay_to_live", "replayed / live, one update at a time", replayed_per_s / live_per_s);
     outcome.push("replay_to_flood", "replayed / live, at full speed", replayed_per_s / flood_per_s);
-    outcome.tally = engine.book.tally();
+    outcome.count(&engine);
     Ok(outcome)
 }
 
 /// Waits until everyone has everything; answers the most memory that the server had meanwhile.
 fn replay(engine: &mut Engine, bench: &Bench<'_>) -> Result<Option<u64>, String> {
     let expected = engine.book.tally().expected;
-    engine.progress().begin("replaying", expected);
+    engine.progress().begin("replaying", expected, "deliveries");
     let mut most = memory(bench);
     let mut progress = (0, engine.now_ns());
     loop {

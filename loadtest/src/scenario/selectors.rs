@@ -7,6 +7,7 @@
 //! the others.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, subscription};
 use crate::engine::{Engine, Subscription};
@@ -20,7 +21,7 @@ const HOT: &str = "https://example.com/measured";
 const STRIDE: usize = 7_919;
 
 /// Arguments of `selectors`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Selectors {
     /// Connections that hold selectors.
     #[arg(long, default_value_t = 1_000)]
@@ -81,6 +82,7 @@ pub(super) fn run(args: &Selectors, bench: &Bench<'_>) -> Result<Outcome, String
     let mut outcome = Outcome {
         tally: few.outcome.tally.plus(many.outcome.tally),
         disturbed: few.outcome.disturbed.take().or(many.outcome.disturbed.take()),
+        load: many.outcome.load.clone(),
         ..Outcome::default()
     };
     let us = "µs of server CPU per publication";
@@ -127,7 +129,7 @@ fn half(args: &Selectors, bench: &Bench<'_>, connections: usize, selectors: usiz
         measure(args, bench, &mut engine, |publisher, turn| held.stream(publisher, turn))?;
     outcome.push_shares(&usage);
     outcome.push_times(&engine.book.times);
-    outcome.tally = engine.book.tally();
+    outcome.count(&engine);
     let subscribe_us = per(&subscribed, count);
     Ok(Half { hot_us, varied_us, memory_b, subscribe_us, outcome })
 }
@@ -159,7 +161,7 @@ fn publish(
     turns: &mut [usize],
     stream: impl Fn(usize, usize) -> u32,
 ) -> Result<(), String> {
-    engine.progress().begin("publishing", updates);
+    engine.progress().begin("publishing", updates, "updates");
     for number in 0..updates {
         let publisher = engine.await_idle()?;
         let now = engine.now_ns();
@@ -169,6 +171,7 @@ fn publish(
             engine.progress().set(number);
         }
     }
+    engine.progress().set(updates);
     engine.poll(engine.now_ns() + SECOND_NS)?;
     engine.settle()
 }

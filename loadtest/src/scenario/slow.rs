@@ -3,6 +3,7 @@
 //! Both halves of a round have the same number of reading subscribers; the second has the stalled ones besides.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::fanout::TOPIC;
 use super::{Bench, Outcome, REST_NS, publish_at_rate, subscription};
@@ -15,7 +16,7 @@ const STALLED_RECEIVE_BYTES: usize = 4_096;
 const WARM_UP_SECONDS: f64 = 0.5;
 
 /// Arguments of `slow`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Slow {
     /// Subscribers, the stalled ones included.
     #[arg(long, default_value_t = 1_000)]
@@ -61,6 +62,7 @@ pub(super) fn run(args: &Slow, bench: &Bench<'_>) -> Result<Outcome, String> {
         invalid: alone.invalid.take().or(beside.invalid.clone()),
         disturbed: alone.disturbed.take().or(beside.disturbed.clone()),
         times: beside.times.clone(),
+        load: beside.load.clone(),
         ..Outcome::default()
     };
     for (name, figure, unit) in [
@@ -94,14 +96,15 @@ fn half(args: &Slow, bench: &Bench<'_>, readers: usize, stalled: usize) -> Resul
     }
     publish_at_rate(&mut engine, args.rate, WARM_UP_SECONDS, |_, _| Ok(()))?;
     engine.book.forget_times(engine.now_ns());
-    let outcome = measure(args, bench, &mut engine)?;
+    let mut outcome = measure(args, bench, &mut engine)?;
     if !args.no_resume {
         for number in 0..stalled {
             engine.resume(number)?;
         }
         engine.settle()?;
     }
-    Ok(Outcome { tally: engine.book.tally(), ..outcome })
+    outcome.count(&engine);
+    Ok(outcome)
 }
 
 fn measure(args: &Slow, bench: &Bench<'_>, engine: &mut Engine) -> Result<Outcome, String> {

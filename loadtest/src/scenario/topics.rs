@@ -1,6 +1,7 @@
 //! Many topics: what it costs to find the few subscribers of an update among many.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, subscription};
 use crate::engine::Engine;
@@ -11,7 +12,7 @@ const PUBLISHERS_MAX: u32 = 64;
 const TOPICS_MAX: u32 = 99_999;
 
 /// Arguments of `topics`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct Topics {
     /// Subscribers, spread over the topics.
     #[arg(long, default_value_t = 5_000)]
@@ -56,7 +57,7 @@ pub(super) fn run(args: &Topics, bench: &Bench<'_>) -> Result<Outcome, String> {
     turns.publish(&mut engine, args.updates)?;
     let usage = meter.stop();
     let tally = engine.book.tally();
-    let mut outcome = Outcome::of(tally);
+    let mut outcome = Outcome::of(&engine);
     outcome.push_usage(&usage, tally.received - before, args.updates);
     outcome.push_times(&engine.book.times);
     Ok(outcome)
@@ -86,7 +87,7 @@ impl Turns {
 
     /// Publishes `updates` through whichever publisher is idle, and waits for their deliveries.
     fn publish(&mut self, engine: &mut Engine, updates: u64) -> Result<(), String> {
-        engine.progress().begin("publishing", updates);
+        engine.progress().begin("publishing", updates, "updates");
         let mut published = 0;
         while published < updates {
             while published < updates

@@ -3,7 +3,8 @@
 use std::io::Write as _;
 
 /// What a subscription asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Coding {
     /// `zstd`
     Zstd,

@@ -7,12 +7,14 @@ use super::hpack::Field;
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Header fields of an answer.
 const HEADERS_MAX: usize = 100;
+/// Characters that are kept of what a server calls itself.
+const SERVER_CHARS_MAX: usize = 100;
 /// Fields of a connection, which has no place in HTTP/2 (RFC 9113, section 8.2.2).
 const HTTP1_FIELDS: [&[u8]; 5] =
     [b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"];
 
 /// What the generator needs of an answer's head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AnswerHead {
     /// The status code.
     pub(crate) status: u16,
@@ -24,6 +26,8 @@ pub(crate) struct AnswerHead {
     pub(crate) is_event_stream: bool,
     /// The content coding of the body.
     pub(crate) coding: Option<Coding>,
+    /// What the server calls itself (`Server`), if it does.
+    pub(crate) server: Option<String>,
     /// The length of the head itself.
     pub(crate) bytes: usize,
 }
@@ -71,7 +75,15 @@ impl AnswerHead {
 
     /// A head without fields.
     fn new(status: u16) -> Self {
-        Self { status, chunked: false, content_bytes: None, is_event_stream: false, coding: None, bytes: 0 }
+        Self {
+            status,
+            chunked: false,
+            content_bytes: None,
+            is_event_stream: false,
+            coding: None,
+            server: None,
+            bytes: 0,
+        }
     }
 
     /// Takes what matters of a field.
@@ -85,9 +97,19 @@ impl AnswerHead {
         } else if name.eq_ignore_ascii_case(b"content-length") {
             let text = std::str::from_utf8(value).unwrap_or_default();
             self.content_bytes = Some(text.parse().map_err(|_| "an unreadable Content-Length")?);
+        } else if name.eq_ignore_ascii_case(b"server") {
+            self.server = server_name(value);
         }
         Ok(())
     }
+}
+
+/// What a `Server` field says, shortened, and without what a terminal might obey.
+fn server_name(value: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(value);
+    let name: String = text.chars().filter(|letter| !letter.is_control()).take(SERVER_CHARS_MAX).collect();
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 /// Whether a `Content-Type` names an event stream, whatever its parameters.
@@ -103,7 +125,7 @@ mod tests {
     #[test]
     fn reads_a_head_only_when_it_is_complete() {
         let wire = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\ncontent-length: 12\r\nContent-Encoding: zstd\r\n\
-            Content-type: Text/Event-Stream; charset=utf-8\r\n\r\nrest";
+            Server: nginx/1.22.1\r\nContent-type: Text/Event-Stream; charset=utf-8\r\n\r\nrest";
         let end = wire.len() - 4;
         for cut in 0..end {
             assert_eq!(AnswerHead::parse(&wire[..cut]), Ok(None), "cut at {cut}");
@@ -114,10 +136,18 @@ mod tests {
             content_bytes: Some(12),
             is_event_stream: true,
             coding: Some(Coding::Zstd),
+            server: Some("nginx/1.22.1".to_owned()),
             bytes: end,
         };
         assert_eq!(AnswerHead::parse(wire), Ok(Some(head)));
         assert!(AnswerHead::parse(b"ICY 200 OK\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn what_a_server_calls_itself_is_short_and_plain() {
+        assert_eq!(server_name(b" a\x1b[2Jb "), Some("a[2Jb".to_owned()));
+        assert_eq!(server_name(b" "), None);
+        assert_eq!(server_name(&[b'x'; 1_000]).map(|name| name.len()), Some(SERVER_CHARS_MAX));
     }
 
     #[test]

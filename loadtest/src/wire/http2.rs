@@ -37,7 +37,7 @@ pub(crate) const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
 
 /// What came for the request that was made with this key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
     /// The head of the answer.
     Head { key: u64, head: AnswerHead, ends: bool },

@@ -24,6 +24,8 @@ pub(crate) struct Decoder {
     after_return: bool,
     /// No byte of the stream was read: a byte order mark may come.
     started: bool,
+    /// Length of the event so far, without comments.
+    event_bytes: usize,
 }
 
 impl Decoder {
@@ -33,11 +35,13 @@ impl Decoder {
             self.data.clear();
             self.has_data = false;
             self.dispatched = false;
+            self.event_bytes = 0;
         }
         while !input.is_empty() {
             if self.after_return {
                 self.after_return = false;
                 if input[0] == b'\n' {
+                    self.event_bytes += usize::from(self.event_bytes > 0);
                     *input = &input[1..];
                     continue;
                 }
@@ -47,15 +51,16 @@ impl Decoder {
                 *input = &[];
                 return Ok(false);
             };
-            self.after_return = input[end] == b'\r';
+            let end_bytes = if input[end..].starts_with(b"\r\n") { 2 } else { 1 };
+            self.after_return = input[end] == b'\r' && end_bytes == 1;
             let line = &input[..end];
-            *input = &input[end + 1..];
+            *input = &input[end + end_bytes..];
             if self.partial.is_empty() {
-                self.line(line)?;
+                self.line(line, end_bytes)?;
             } else {
                 self.keep(line)?;
                 let whole = std::mem::take(&mut self.partial);
-                let outcome = self.line(&whole);
+                let outcome = self.line(&whole, end_bytes);
                 self.partial = whole;
                 self.partial.clear();
                 outcome?;
@@ -70,6 +75,12 @@ impl Decoder {
     /// The data of the event that [`Self::next`] found; its lines joined by LF.
     pub(crate) fn data(&self) -> &[u8] {
         &self.data
+    }
+
+    /// The length of that event as it stood in the stream, from its first field to its empty line, without comments. One byte
+    /// lacks when the input was cut within a CR LF at its very end.
+    pub(crate) fn event_bytes(&self) -> usize {
+        self.event_bytes
     }
 
     /// A stream that goes on after this event id.
@@ -96,11 +107,17 @@ impl Decoder {
         Ok(())
     }
 
-    fn line(&mut self, line: &[u8]) -> Result<(), TooLong> {
+    fn line(&mut self, line: &[u8], end_bytes: usize) -> Result<(), TooLong> {
         let line = if self.started { line } else { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) };
         self.started = true;
+        if line.first() != Some(&b':') {
+            self.event_bytes += line.len() + end_bytes;
+        }
         if line.is_empty() {
             self.dispatched = self.has_data;
+            if !self.dispatched {
+                self.event_bytes = 0;
+            }
             return Ok(());
         }
         let colon = memchr::memchr(b':', line).unwrap_or(line.len());
@@ -177,6 +194,30 @@ mod tests {
         let mut input: &[u8] = b"data: y\n\n";
         assert!(decoder.next(&mut input).expect("short"));
         assert_eq!((decoder.id(), decoder.data()), (&b"7"[..], &b"y"[..]));
+    }
+
+    #[test]
+    fn an_event_is_as_long_as_its_fields_and_its_empty_line() {
+        let lengths = |wire: &[u8], step: usize| {
+            let mut decoder = Decoder::default();
+            let mut lengths = Vec::new();
+            for piece in wire.chunks(step) {
+                let mut input = piece;
+                while decoder.next(&mut input).expect("short") {
+                    lengths.push(decoder.event_bytes());
+                }
+            }
+            lengths
+        };
+        for step in 1..20 {
+            let wire = b"\r\n:\n\nid: 1\ndata: a\n\n:\ndata: bc\n: x\n\n";
+            assert_eq!(lengths(wire, step), [15, 10], "cut every {step}");
+        }
+        let wire = b": hi\r\n\r\nid: 1\r\ndata: a\r\n\r\n";
+        for step in 1..wire.len() {
+            let is_cut_in_the_last_end = (wire.len() - 1).is_multiple_of(step);
+            assert_eq!(lengths(wire, step), [18 - usize::from(is_cut_in_the_last_end)], "cut every {step}");
+        }
     }
 
     #[test]
