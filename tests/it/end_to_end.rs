@@ -442,6 +442,9 @@ fn without_descriptors_new_connections_are_refused_and_old_ones_never_notice() {
     command.env("DB_PATH", ":memory:");
     let mut hub = Hub::run(command);
     let mut publishing = hub.connect();
+    // Only now it is certain that the hub has accepted the connection.
+    publishing.send(&post("topic=b", Some(&publisher())));
+    assert_eq!(publishing.answer().status, 200);
     let mut first = hub.subscribe("topic=a");
     let crowd: Vec<_> = (0..150).map(|_| hub.connect()).collect();
     hub.wait_for_log("new connections are refused");

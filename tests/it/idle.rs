@@ -67,8 +67,10 @@ fn an_idle_subscriber_costs_a_kibibyte_at_most_and_no_cpu() {
     let before = memory_bytes(hub.pid());
     let sockets: Vec<_> = (200..200 + SUBSCRIBERS).map(connect).collect();
     eventually("not every subscriber was accepted", || descriptors(hub.pid()) >= warm + SUBSCRIBERS);
-    std::thread::sleep(Duration::from_millis(500));
-    let each = memory_bytes(hub.pid()).saturating_sub(before) / SUBSCRIBERS as u64;
+    // What accepting has taken is given back soon after, and later on a busy machine.
+    let each = || memory_bytes(hub.pid()).saturating_sub(before) / SUBSCRIBERS as u64;
+    eventually("an idle subscriber costs more than a KiB", || each() <= BYTES_EACH_MAX);
+    let each = each();
     let cpu_before = cpu_ns(hub.pid());
     std::thread::sleep(Duration::from_secs(3));
     let cpu = Duration::from_nanos(cpu_ns(hub.pid()) - cpu_before);
@@ -76,7 +78,6 @@ fn an_idle_subscriber_costs_a_kibibyte_at_most_and_no_cpu() {
     // For whoever runs this with --nocapture.
     writeln!(std::io::stderr(), "an idle subscriber costs {each} bytes; CPU in 3 s: {cpu:?}")
         .expect("written");
-    assert!(each <= BYTES_EACH_MAX, "an idle subscriber costs {each} bytes");
     assert!(cpu < Duration::from_millis(30), "the hub used {cpu:?} of CPU in 3 s of idling");
 }
 
