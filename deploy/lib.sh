@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154
 # Sourced by deploy/dist and deploy/static.
 
 # The profile strips what cargo builds; here the symbols are kept until they have a file of their own.

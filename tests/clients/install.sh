@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # Sourced by tests/clients/run and tests/examples/run: the libraries of npm, PyPI and crates.io that the clients and the examples
 # use. Sets `examples`, and `target`, the folder of the examples in Rust; puts their Python first in PATH.
 clients=$(realpath "$(dirname "${BASH_SOURCE[0]}")")

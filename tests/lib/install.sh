@@ -171,7 +171,7 @@ apt_get() {
 
 policy=/usr/sbin/policy-rc.d
 policy_mark="# Written by tests/run of petasos, and removed by it."
-enabled_units() { find /etc/systemd/system /etc/rc?.d -type l -name '[!K]*' 2>/dev/null | sort; }
+enabled_units() { find /etc/systemd/system /etc/systemd/user /etc/rc?.d -type l -name '[!K]*' 2>/dev/null | sort; }
 
 # keep_services_off AS-ROOT: packages that are installed from now on start nothing.
 keep_services_off() {
@@ -189,6 +189,7 @@ release_services() {
     while IFS= read -r link; do
         unit=${link##*/}
         case $link in
+            /etc/systemd/user/*) $1 rm -f "$link" ;;
             /etc/rc?.d/S*) unit=${unit#S[0-9][0-9]} ; $1 update-rc.d "$unit" disable >>"$logs/install.log" 2>&1 || true ;;
             *) $1 deb-systemd-helper disable "$unit" >>"$logs/install.log" 2>&1 || true
                # The state that the helper keeps has the link as well; what it leaves is removed here.
