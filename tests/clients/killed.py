@@ -227,7 +227,8 @@ def main():
                 hub.process.wait()
         if len(right) < len(clients):
             sys.exit("a hub was killed, and not every client has what was published")
-        print(f"{len(hub.published)} updates and two kills{' behind a gateway' if gateway else ''}: {', '.join(right)}")
+        for name in right:
+            print(f"-- {name}: {len(hub.published)} updates and two kills{' behind a gateway' if gateway else ''}")
 
 
 if __name__ == "__main__":
