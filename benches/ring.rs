@@ -232,7 +232,7 @@ fn ways(c: &mut Criterion) {
     let mut group = c.benchmark_group("cross-core");
     group.bench_function("hop/ring", |b| b.iter_custom(|count| apart(|| hop::<Producer<RingEntry>>(count))));
     group.bench_function("hop/channel", |b| {
-        b.iter_custom(|count| apart(|| hop::<Vec<Sender<RingEntry>>>(count)))
+        b.iter_custom(|count| apart(|| hop::<Vec<Sender<RingEntry>>>(count)));
     });
     // The producer has a core, too.
     let cores = Cores::all().0.len();

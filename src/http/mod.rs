@@ -1,6 +1,6 @@
 //! HTTP, pure: bytes in, values out. No socket, no clock, no thread.
 //!
-//! [`connection::Connection`] is the HTTP/1.1 server machine; [`request::Request`], [`route::Command`] and
+//! [`connection::Connection`] is the HTTP/1.1 server machine; [`request::Request`], [`route::Route`] and
 //! [`response::Response`] know nothing of it and serve HTTP/2 as well, of which [`http2`] and [`flood_guard`] have what is not a
 //! library's. Invariants worth naming: what two readers could
 //! understand differently is refused, not repaired (request smuggling lives in repairs); every buffer is bounded in

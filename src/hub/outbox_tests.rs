@@ -123,7 +123,7 @@ fn the_checksums_of_what_is_gone_and_what_is_left_are_those_of_the_whole() {
         crc_sum
     };
     let is_sum_of = |crc_parts: &[CrcPart], frames: usize| {
-        assert_eq!(sum(crc_parts), sum(&[CrcPart::of(&texts[frames])]))
+        assert_eq!(sum(crc_parts), sum(&[CrcPart::of(&texts[frames])]));
     };
     is_sum_of(&[boxes.crc_part(&whole)], 4);
     for offset in 0..boxes.bytes(&whole) {

@@ -173,7 +173,7 @@ impl Engine {
 
     /// Stops reading a subscriber's stream.
     pub(crate) fn stall(&mut self, number: usize) -> Result<(), String> {
-        match &self.subscribers[number].line {
+        match &self.subscribers[number].transport {
             StreamTransport::Own(socket) => {
                 self.poll.remove(socket).map_err(|error| format!("epoll: {error}"))
             }
@@ -184,7 +184,7 @@ impl Engine {
 
     /// Reads a stalled subscriber's stream again.
     pub(crate) fn resume(&mut self, number: usize) -> Result<(), String> {
-        match &self.subscribers[number].line {
+        match &self.subscribers[number].transport {
             StreamTransport::Own(socket) => self
                 .poll
                 .add(socket, number as u64, Interest::Read)

@@ -134,7 +134,7 @@ impl ShardLoop {
         let asking = Asking { head_only: subscription.head_only, ..Asking::new(serial, respond) };
         match resume_point {
             Ok(resume_point) => {
-                self.begin_shared_stream(number, conn, asking, *subscription, Some(resume_point))
+                self.begin_shared_stream(number, conn, asking, *subscription, Some(resume_point));
             }
             Err(error) => {
                 self.log_history_error(&error);
