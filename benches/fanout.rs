@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use petasos::history::{Placed, Position, Stretch};
+use petasos::history::{HistorySlice, Position, SequencedUpdate};
 use petasos::hub::Now;
 use petasos::hub::framing::Framing;
 use petasos::hub::shard::{Joining, Sent, Shard, ShardSettings, Wire};
@@ -76,9 +76,9 @@ impl<'f> Fanout<'f> {
             dispatch_timeout_ms: 30_000,
             subscriber_buffer_bytes: SUBSCRIBER_BUFFER_DEFAULT,
             tail: TailBounds::default(),
-            tells_subscriptions: false,
+            tracks_subscriptions: false,
         };
-        let mut shard = Shard::new(settings, &Stretch::empty(), NOW);
+        let mut shard = Shard::new(settings, &HistorySlice::empty(), NOW);
         for number in 0..subscribers {
             let own = format!("https://example.com/users/{number}");
             let selector = if number % share == 0 { TOPIC } else { &own };
@@ -88,7 +88,7 @@ impl<'f> Fanout<'f> {
                 expires_ms: u64::MAX,
                 framing: Framing::CHUNKED,
                 id: SubscriberId::from_random_bytes([0; 16]),
-                origin: None,
+                resume_point: None,
                 opening: Framing::CHUNKED.opening().into(),
             };
             shard.join(joining, NOW);
@@ -102,7 +102,7 @@ impl<'f> Fanout<'f> {
     fn take(&mut self) {
         self.position = self.position.next();
         let frame = Arc::clone(&self.frames[self.position.get() as usize % self.frames.len()]);
-        self.shard.take(&Placed { position: self.position, frame, first_of_id: true });
+        self.shard.take(&SequencedUpdate { position: self.position, frame, first_of_id: true });
     }
 
     fn flush(&mut self) {

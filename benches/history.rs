@@ -1,5 +1,5 @@
 //! The history in its file: what a commit of one update and of 64 costs, with and without waiting for the disk; what it costs
-//! to find an id, known or not, and to read a stretch. The time of a commit is that of one update (`Throughput::Elements`).
+//! to find an id, known or not, and to read a slice. The time of a commit is that of one update (`Throughput::Elements`).
 //!
 //! Beside it: the same bytes appended to a plain file, with and without waiting for the disk, which is the least that a history
 //! could do.

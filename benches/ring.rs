@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use petasos::history::{Placed, Position};
-use petasos::hub::sequencer::{Entry, Ticket};
+use petasos::history::{Position, SequencedUpdate};
+use petasos::hub::sequencer::{ReplyTo, RingEntry};
 use petasos::limits::{RING_BATCH_MAX, RING_ENTRIES};
 use petasos::protocol::frame::Frame;
 use petasos::protocol::grant::Authorization;
@@ -27,7 +27,7 @@ use petasos::protocol::update::Update;
 use petasos::ring::{Consumer, Producer, ring};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-const TICKET: Ticket = Ticket::Request { shard: 0, connection: 0, serial: 0 };
+const REPLY_TO: ReplyTo = ReplyTo::Request { shard: 0, connection: 0, serial: 0 };
 
 fn frame() -> Arc<Frame> {
     let body = format!("topic=https://example.com/books/1&data={}", "x".repeat(200));
@@ -35,15 +35,16 @@ fn frame() -> Arc<Frame> {
     Arc::new(Frame::encode(&update))
 }
 
-fn entry(number: u64, frame: &Arc<Frame>) -> Entry {
-    let placed = Placed { position: Position::new(number), frame: Arc::clone(frame), first_of_id: true };
-    Entry::Published { placed, ticket: TICKET }
+fn entry(number: u64, frame: &Arc<Frame>) -> RingEntry {
+    let update =
+        SequencedUpdate { position: Position::new(number), frame: Arc::clone(frame), first_of_id: true };
+    RingEntry::Published { update, reply_to: REPLY_TO }
 }
 
-fn position(entry: &Entry) -> u64 {
+fn position(entry: &RingEntry) -> u64 {
     match entry {
-        Entry::Published { placed, .. } => placed.position.get(),
-        Entry::Rejected { .. } | Entry::Discarded { .. } | Entry::End => 0,
+        RingEntry::Published { update, .. } => update.position.get(),
+        RingEntry::Rejected { .. } | RingEntry::Discarded { .. } | RingEntry::End => 0,
     }
 }
 
@@ -61,8 +62,8 @@ trait Outlet: Send + 'static {
     fn take(&mut self) -> (u64, u64);
 }
 
-impl Way for Producer<Entry> {
-    type Out = Consumer<Entry>;
+impl Way for Producer<RingEntry> {
+    type Out = Consumer<RingEntry>;
 
     fn open(readers: usize) -> (Self, Vec<Self::Out>) {
         ring(RING_ENTRIES, readers)
@@ -78,7 +79,7 @@ impl Way for Producer<Entry> {
     }
 }
 
-impl Outlet for Consumer<Entry> {
+impl Outlet for Consumer<RingEntry> {
     fn take(&mut self) -> (u64, u64) {
         let mut last = 0;
         let count = self.drain(RING_BATCH_MAX, |entry| {
@@ -89,8 +90,8 @@ impl Outlet for Consumer<Entry> {
     }
 }
 
-impl Way for Vec<Sender<Entry>> {
-    type Out = Receiver<Entry>;
+impl Way for Vec<Sender<RingEntry>> {
+    type Out = Receiver<RingEntry>;
 
     fn open(readers: usize) -> (Self, Vec<Self::Out>) {
         (0..readers).map(|_| bounded(RING_ENTRIES)).unzip()
@@ -108,7 +109,7 @@ impl Way for Vec<Sender<Entry>> {
     }
 }
 
-impl Outlet for Receiver<Entry> {
+impl Outlet for Receiver<RingEntry> {
     fn take(&mut self) -> (u64, u64) {
         self.try_iter().take(RING_BATCH_MAX).fold((0, 0), |(count, _), entry| (count + 1, position(&entry)))
     }
@@ -229,21 +230,22 @@ fn batch<W: Way>(count: u64) -> Duration {
 
 fn ways(c: &mut Criterion) {
     let mut group = c.benchmark_group("cross-core");
-    group.bench_function("hop/ring", |b| b.iter_custom(|count| apart(|| hop::<Producer<Entry>>(count))));
-    group
-        .bench_function("hop/channel", |b| b.iter_custom(|count| apart(|| hop::<Vec<Sender<Entry>>>(count))));
+    group.bench_function("hop/ring", |b| b.iter_custom(|count| apart(|| hop::<Producer<RingEntry>>(count))));
+    group.bench_function("hop/channel", |b| {
+        b.iter_custom(|count| apart(|| hop::<Vec<Sender<RingEntry>>>(count)));
+    });
     // The producer has a core, too.
     let cores = Cores::all().0.len();
     for readers in (1..=3).take_while(|readers| *readers == 1 || *readers < cores) {
         group.bench_function(format!("stream to {readers}/ring"), |b| {
-            b.iter_custom(|count| apart(|| stream::<Producer<Entry>>(readers, count)));
+            b.iter_custom(|count| apart(|| stream::<Producer<RingEntry>>(readers, count)));
         });
         group.bench_function(format!("stream to {readers}/channel"), |b| {
-            b.iter_custom(|count| apart(|| stream::<Vec<Sender<Entry>>>(readers, count)));
+            b.iter_custom(|count| apart(|| stream::<Vec<Sender<RingEntry>>>(readers, count)));
         });
     }
-    group.bench_function("batch/ring", |b| b.iter_custom(batch::<Producer<Entry>>));
-    group.bench_function("batch/channel", |b| b.iter_custom(batch::<Vec<Sender<Entry>>>));
+    group.bench_function("batch/ring", |b| b.iter_custom(batch::<Producer<RingEntry>>));
+    group.bench_function("batch/channel", |b| b.iter_custom(batch::<Vec<Sender<RingEntry>>>));
     group.finish();
 }
 

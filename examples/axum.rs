@@ -14,7 +14,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
-use petasos::{Draft, Hub, Unpublished};
+use petasos::{Draft, Hub, PublishError};
 use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -42,9 +42,9 @@ async fn write(
     let topic = format!("{}/books/{id}", shop.origin);
     let update = Draft { topics: &[&topic], data: &data, ..Draft::default() };
     let receipt = shop.hub.publish(&update).map_err(|error| match error {
-        Unpublished::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        Unpublished::Invalid(_) => StatusCode::BAD_REQUEST,
-        Unpublished::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
+        PublishError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        PublishError::Invalid(_) => StatusCode::BAD_REQUEST,
+        PublishError::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
     })?;
     // No thread waits: the receipt is a future.
     receipt.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;

@@ -1,6 +1,6 @@
 //! Flags and environment variables, read into a [`Config`] that is valid as a whole.
 //!
-//! Every mistake is found before anything starts, and all of them are listed. Invariants: units are converted here, once;
+//! Every error is found before anything starts, and all of them are listed. Invariants: units are converted here, once;
 //! a secret is never part of a message; a setting that this version does not have is refused, not ignored.
 
 mod certificates;
@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(crate) use effective::shown;
-pub use effective::{Effective, Source};
+pub use effective::{Effective, SettingSource};
 pub use names::misspelled;
 pub use options::Options;
 
@@ -48,13 +48,13 @@ const CLEANUP_FREQUENCY_DEFAULT: f64 = 0.3;
 const SELECTORS_LIMIT: u64 = crate::limits::FORM_FIELDS_MAX as u64;
 
 /// What the settings are read in.
-pub struct Surroundings<'w> {
+pub struct Environment<'w> {
     /// Reads a file of a `*_FILE` setting.
     pub read_file: &'w dyn Fn(&str) -> std::io::Result<String>,
     /// The cores this process may run on.
     pub cpus: &'w [usize],
     /// The environment, for misspelled names.
-    pub environment: &'w [(String, String)],
+    pub variables: &'w [(String, String)],
 }
 
 /// A valid configuration.
@@ -90,7 +90,7 @@ pub struct Size {
 
 /// Where a hub is to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ListenAddress {
     /// `ADDR`, or its default.
     pub address: SocketAddr,
     /// Whether every connection is TLS.
@@ -108,9 +108,9 @@ pub enum LogFormat {
     Fluentd,
 }
 
-/// One mistake in the settings.
+/// One error in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct ConfigError {
     /// The variable's name.
     pub name: &'static str,
     /// What it was set to; secrets are left out.
@@ -119,7 +119,7 @@ pub struct Mistake {
     pub expected: String,
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
             Some(value) => write!(f, "{} is {value:?}; expected {}", self.name, self.expected),
@@ -132,15 +132,15 @@ impl Config {
     /// Reads every setting.
     ///
     /// # Errors
-    /// Every [`Mistake`] there is.
-    pub fn read(options: &Options, surroundings: &Surroundings<'_>) -> Result<Self, Vec<Mistake>> {
-        let mut reader = Reader { surroundings, mistakes: Vec::new(), warnings: Vec::new() };
+    /// Every [`ConfigError`] there is.
+    pub fn read(options: &Options, environment: &Environment<'_>) -> Result<Self, Vec<ConfigError>> {
+        let mut reader = Reader { environment, errors: Vec::new(), warnings: Vec::new() };
         let config = reader.read(options);
-        let Reader { mistakes, mut warnings, .. } = reader;
-        warnings.extend(misspelled(surroundings.environment));
+        let Reader { errors, mut warnings, .. } = reader;
+        warnings.extend(misspelled(environment.variables));
         match config {
-            Some(config) if mistakes.is_empty() => Ok(Self { warnings, ..config }),
-            _ => Err(mistakes),
+            Some(config) if errors.is_empty() => Ok(Self { warnings, ..config }),
+            _ => Err(errors),
         }
     }
 
@@ -158,30 +158,33 @@ impl Config {
     /// Reads the settings of the size alone: whoever looks at a host need not have a key.
     ///
     /// # Errors
-    /// Every [`Mistake`] in them.
-    pub fn size(options: &Options, surroundings: &Surroundings<'_>) -> Result<Size, Vec<Mistake>> {
-        let mut reader = Reader { surroundings, mistakes: Vec::new(), warnings: Vec::new() };
+    /// Every [`ConfigError`] in them.
+    pub fn size(options: &Options, environment: &Environment<'_>) -> Result<Size, Vec<ConfigError>> {
+        let mut reader = Reader { environment, errors: Vec::new(), warnings: Vec::new() };
         let size = reader.size(options);
-        size.filter(|_| reader.mistakes.is_empty()).ok_or(reader.mistakes)
+        size.filter(|_| reader.errors.is_empty()).ok_or(reader.errors)
     }
 
     /// Reads where the hub listens: whoever asks one how it is need not have a key either.
     ///
     /// # Errors
-    /// Every [`Mistake`] in these settings.
-    pub fn place(options: &Options, surroundings: &Surroundings<'_>) -> Result<Place, Vec<Mistake>> {
-        let mut reader = Reader { surroundings, mistakes: Vec::new(), warnings: Vec::new() };
+    /// Every [`ConfigError`] in these settings.
+    pub fn listen_address(
+        options: &Options,
+        environment: &Environment<'_>,
+    ) -> Result<ListenAddress, Vec<ConfigError>> {
+        let mut reader = Reader { environment, errors: Vec::new(), warnings: Vec::new() };
         let mut switch = |name, given| reader.value(name, given, values::switch).unwrap_or(false);
         let demo = switch("DEBUG", &options.debug) | switch("DEMO", &options.demo);
         let is_tls = reader.certificates(options).is_some();
         let address = reader.address(options, demo, is_tls);
-        if reader.mistakes.is_empty() { Ok(Place { address, is_tls }) } else { Err(reader.mistakes) }
+        if reader.errors.is_empty() { Ok(ListenAddress { address, is_tls }) } else { Err(reader.errors) }
     }
 }
 
 struct Reader<'w> {
-    surroundings: &'w Surroundings<'w>,
-    mistakes: Vec<Mistake>,
+    environment: &'w Environment<'w>,
+    errors: Vec<ConfigError>,
     warnings: Vec<String>,
 }
 
@@ -276,7 +279,7 @@ impl Reader<'_> {
                     dispatch_timeout_ms: write_ms,
                     subscriber_buffer_bytes: buffer.map_or(SUBSCRIBER_BUFFER_DEFAULT, |bytes| bytes as usize),
                     tail: TailBounds::default(),
-                    tells_subscriptions: gate.subscriptions,
+                    tracks_subscriptions: gate.subscriptions,
                 },
                 gate,
                 timeouts: Timeouts { header_ms, read_ms, write_ms, response_ms },
@@ -357,7 +360,7 @@ impl Reader<'_> {
         let subscriptions = self.value("SUBSCRIPTIONS", &o.subscriptions, values::switch).unwrap_or(false);
         if subscriptions && authorization == Some(Authorization::Targets) {
             let expected = "nothing or 0 with AUTHORIZATION=targets, whose tokens cannot name subscriptions";
-            self.mistake("SUBSCRIPTIONS", o.subscriptions.clone(), expected.to_owned());
+            self.error("SUBSCRIPTIONS", o.subscriptions.clone(), expected.to_owned());
         }
         let Keys { publisher, subscriber, origins } = self.keys(o, demo);
         let authorization = authorization.unwrap_or_default();
@@ -409,7 +412,7 @@ impl Reader<'_> {
     }
 
     fn cpus(&mut self, o: &Options) -> Option<Vec<usize>> {
-        let available = self.surroundings.cpus;
+        let available = self.environment.cpus;
         let listed = self.value("CPUS", &o.cpus, |text| values::cpus(text, available));
         let mut cpus = listed.unwrap_or_else(|| available.to_vec());
         let most = cpus.len() as u64;
@@ -430,16 +433,16 @@ impl Reader<'_> {
         match parse(text) {
             Ok(value) => Some(value),
             Err(expected) => {
-                self.mistake(name, Some(text.to_owned()), expected);
+                self.error(name, Some(text.to_owned()), expected);
                 None
             }
         }
     }
 
-    fn mistake(&mut self, name: &'static str, value: Option<String>, expected: String) {
+    fn error(&mut self, name: &'static str, value: Option<String>, expected: String) {
         // An address that cannot be used may hold a secret all the same.
         let value = value.filter(|text| !(name.ends_with("_URL") && text.contains(['@', '?', '#'])));
-        self.mistakes.push(Mistake { name, value, expected });
+        self.errors.push(ConfigError { name, value, expected });
     }
 }
 

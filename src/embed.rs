@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use clap::{Args as _, FromArgMatches as _};
 
-use crate::config::{Config, Options, Surroundings, shown};
+use crate::config::{Config, Environment, Options, shown};
 use crate::history::redb::OpenError;
 use crate::protocol::frame::Frame;
 use crate::protocol::grant::Authorization;
 use crate::protocol::update::{Draft, Update, UpdateError};
-use crate::runtime::{Embedded, PublishError, Receipt, RunError, host};
+use crate::runtime::{CommitError, Embedded, Receipt, RunError, host};
 
 /// Settings of the binary's own log, which a program sets up itself or does not.
 const OF_THE_BINARY: [&str; 2] = ["LOG_LEVEL", "LOG_FORMAT"];
@@ -70,7 +70,7 @@ pub struct Builder {
 /// Why a hub does not start. The text is complete: it has the cause, which therefore is no `source` beside it.
 #[derive(Debug)]
 pub enum StartError {
-    /// The settings are wrong; one text for each mistake.
+    /// The settings are wrong; one text for each error.
     Settings(Vec<String>),
     /// The history's file cannot be used.
     History(OpenError),
@@ -80,7 +80,7 @@ pub enum StartError {
 
 /// Why an update is not published. The text is complete, as that of [`StartError`].
 #[derive(Debug)]
-pub enum Unpublished {
+pub enum PublishError {
     /// It breaks a rule of the protocol.
     Invalid(UpdateError),
     /// It is larger than `MAX_BODY_SIZE`.
@@ -91,7 +91,7 @@ pub enum Unpublished {
         bytes_max: u64,
     },
     /// The hub does not take it now.
-    Refused(PublishError),
+    Refused(CommitError),
 }
 
 impl Builder {
@@ -115,9 +115,9 @@ impl Builder {
         let options = self.options().map_err(StartError::Settings)?;
         let cpus = host::own_cpus()
             .map_err(|error| StartError::Run(RunError::Start("petasos".to_owned(), error.to_string())))?;
-        let surroundings = Surroundings { read_file: &host::read_key_file, cpus: &cpus, environment: &[] };
-        let config = Config::read(&options, &surroundings)
-            .map_err(|mistakes| StartError::Settings(mistakes.iter().map(ToString::to_string).collect()))?;
+        let environment = Environment { read_file: &host::read_key_file, cpus: &cpus, variables: &[] };
+        let config = Config::read(&options, &environment)
+            .map_err(|errors| StartError::Settings(errors.iter().map(ToString::to_string).collect()))?;
         let history = config.open_history().map_err(StartError::History)?;
         let (authorization, body_bytes_max) =
             (config.settings.gate.authorization, config.settings.gate.body_bytes_max);
@@ -132,21 +132,21 @@ impl Builder {
             let is_it = |argument: &&clap::Arg| argument.get_env().is_some_and(|env| env == name);
             command.get_arguments().find(is_it).and_then(clap::Arg::get_long).map(str::to_owned)
         };
-        let (mut line, mut mistakes) = (Vec::new(), Vec::new());
+        let (mut line, mut errors) = (Vec::new(), Vec::new());
         for (name, value) in &self.settings {
             if OF_THE_BINARY.contains(&name.as_str()) {
-                mistakes.push(format!(
+                errors.push(format!(
                     "{name} is of the binary alone: a program with a hub sets up `tracing` itself"
                 ));
                 continue;
             }
             match flag(name) {
                 Some(flag) => line.push(format!("--{flag}={value}")),
-                None => mistakes.push(format!("{name} is no setting")),
+                None => errors.push(format!("{name} is no setting")),
             }
         }
-        if !mistakes.is_empty() {
-            return Err(mistakes);
+        if !errors.is_empty() {
+            return Err(errors);
         }
         let command = command.mut_args(|argument| argument.env(None));
         let matches = command.try_get_matches_from(line).map_err(|error| vec![error.to_string()])?;
@@ -212,15 +212,15 @@ impl Hub {
     /// [waited for](Receipt::wait), or awaited.
     ///
     /// # Errors
-    /// [`Unpublished`]: nothing was dispatched.
-    pub fn publish(&self, draft: &Draft<'_>) -> Result<Receipt, Unpublished> {
+    /// [`PublishError`]: nothing was dispatched.
+    pub fn publish(&self, draft: &Draft<'_>) -> Result<Receipt, PublishError> {
         let (bytes, bytes_max) = (bytes_of(draft), self.body_bytes_max);
         if bytes > bytes_max {
-            return Err(Unpublished::TooLarge { bytes, bytes_max });
+            return Err(PublishError::TooLarge { bytes, bytes_max });
         }
         let random = uuid::Uuid::new_v4().into_bytes();
-        let update = Update::build(draft, self.authorization, random).map_err(Unpublished::Invalid)?;
-        self.embedded.publish(Arc::new(Frame::encode(&update))).map_err(Unpublished::Refused)
+        let update = Update::build(draft, self.authorization, random).map_err(PublishError::Invalid)?;
+        self.embedded.publish(Arc::new(Frame::encode(&update))).map_err(PublishError::Refused)
     }
 
     /// Begins to stop: from here on nothing is published, and streams end. [`Hub::stop`] waits for the end.
@@ -248,7 +248,7 @@ fn bytes_of(draft: &Draft<'_>) -> u64 {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Settings(mistakes) => f.write_str(&mistakes.join("; ")),
+            Self::Settings(errors) => f.write_str(&errors.join("; ")),
             Self::History(error) => error.fmt(f),
             Self::Run(error) => error.fmt(f),
         }
@@ -257,7 +257,7 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-impl fmt::Display for Unpublished {
+impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid(error) => error.fmt(f),
@@ -269,4 +269,4 @@ impl fmt::Display for Unpublished {
     }
 }
 
-impl std::error::Error for Unpublished {}
+impl std::error::Error for PublishError {}

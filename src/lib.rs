@@ -32,7 +32,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The law of dependencies: `protocol` ← `http` ← `hub` ← `runtime` ← `config` ← `embed`, `main`. `ring` knows nothing but the type it
+//! The dependency rule: `protocol` ← `http` ← `hub` ← `runtime` ← `config` ← `embed`, `main`. `ring` knows nothing but the type it
 //! carries; `history` knows the frame and the event id. Nothing points back, and only `runtime` touches a socket, a clock or a
 //! thread. `tests/tidy.rs` checks it; `docs/ARCHITECTURE.md` draws it.
 
@@ -46,8 +46,8 @@ pub mod protocol;
 pub mod ring;
 pub mod runtime;
 
-pub use embed::{Builder, Hub, StartError, Unpublished};
+pub use embed::{Builder, Hub, PublishError, StartError};
 pub use history::redb::OpenError;
 pub use protocol::event_id::EventId;
 pub use protocol::update::{Draft, UpdateError};
-pub use runtime::{PublishError, Receipt, RunError};
+pub use runtime::{CommitError, Receipt, RunError};

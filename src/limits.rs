@@ -113,9 +113,9 @@ pub const COMPRESSED_BYTES_MAX: usize = BODY_BYTES_MAX_DEFAULT + (64 << 10);
 /// Bytes of an event that are compressed for one unit of [`MATCHING_WORK_MAX`]: what is compressed in one go is bounded as
 /// matching is, also when everybody catches up at another place.
 pub const COMPRESSED_BYTES_PER_WORK: usize = 4;
-/// How often an update can be in memory: plain, and as a piece for each coding that a subscriber asked for, none of them
-/// longer than the plain one by more than a few bytes. Tails count the pieces that are there when they take an update.
-/// Pieces made later, for those who catch up, are beyond [`TAIL_BYTES_MAX`] and beyond `HISTORY_MAX_BYTES` of a history in
+/// How often an update can be in memory: plain, and encoded for each coding that a subscriber asked for, none of them
+/// longer than the plain one by more than a few bytes. Tails count the encoded frames that are there when they take an update.
+/// Encoded frames made later, for those who catch up, are beyond [`TAIL_BYTES_MAX`] and beyond `HISTORY_MAX_BYTES` of a history in
 /// memory, and this is by how much at most.
 pub const COPIES_OF_AN_UPDATE_MAX: usize = 3;
 /// Bytes a subscriber may owe before it is served from the history, by default (`SUBSCRIBER_BUFFER`).
@@ -149,14 +149,14 @@ pub const CATCH_UP_UPDATES: usize = 1_024;
 /// Work on subscribers in one go, be it entries of the ring or a round of catching up: subscribers that an update was
 /// offered to, and states of selectors that one was compared with. What is begun, one update, is finished.
 pub const MATCHING_WORK_MAX: u64 = 64 << 10;
-/// Answers of the history a shard takes before it looks at its other work.
-pub const HISTORY_ANSWERS_MAX: usize = 64;
-/// Timers a shard attends to before it looks at its other work.
+/// Replies of the history that a shard takes before it looks at its other work.
+pub const HISTORY_REPLIES_MAX: usize = 64;
+/// Timers that a shard handles before it looks at its other work.
 pub const TIMERS_MAX: usize = 256;
 /// Reads of the history one shard has under way.
 pub const HISTORY_READS_MAX: usize = 16;
-/// Questions that wait for the history, for each shard: reads and lookups of last event ids (503 beyond).
-pub const HISTORY_QUESTIONS_MAX: usize = 16_384;
+/// Requests that wait for the history, for each shard: reads and lookups of last event ids (503 beyond).
+pub const HISTORY_REQUESTS_MAX: usize = 16_384;
 /// Sockets a shard writes to before it looks at its other work.
 pub const FLUSH_BATCH_MAX: usize = 64;
 
@@ -191,11 +191,11 @@ const _: () = assert!(COMPRESSED_BYTES_MIN < COMPRESSED_BYTES_MAX);
 const _: () = assert!(COPIES_OF_AN_UPDATE_MAX == 1 + crate::protocol::coding::Coding::ALL.len());
 
 /// Connections to a listener beside the hub's own: `METRICS_ADDR`, `ACME_HTTP_ADDR`.
-pub const ASIDE_CONNECTIONS_MAX: usize = 16;
+pub const SIDE_SERVER_CONNECTIONS_MAX: usize = 16;
 /// How often such a listener looks whether the hub stops, in milliseconds.
-pub const ASIDE_LOOK_MS: u64 = 500;
+pub const SIDE_SERVER_POLL_MS: u64 = 500;
 /// How long one of them may take, from its beginning to its end, in milliseconds.
-pub const ASIDE_MS: u64 = 10_000;
+pub const SIDE_SERVER_CONNECTION_MS: u64 = 10_000;
 
 /// Connections that wait to be accepted, for each shard; the kernel lowers it to `net.core.somaxconn`.
 pub const LISTEN_BACKLOG: i32 = 4_096;
@@ -207,7 +207,7 @@ pub const EVENTS_MAX: usize = 512;
 pub const ACCEPT_BATCH_MAX: usize = 64;
 /// How long a shard waits in its epoll set before it leaves waiting to its executor, in milliseconds: longer than a tick of
 /// the wheel, so that a hub with timers stays in the set.
-pub const DOZE_MS_MAX: u64 = 2 * WHEEL_TICK_MS;
+pub const EPOLL_WAIT_MS_MAX: u64 = 2 * WHEEL_TICK_MS;
 /// How long accepting pauses when no descriptor is left, in milliseconds.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 /// Connections beyond the limit that are told so, and read for [`LINGER_MS`] at most so that their clients can hear it. Others
@@ -217,7 +217,7 @@ pub const REFUSALS_MAX: usize = 32;
 /// refused.
 pub const RESERVED_FDS: u64 = 64 + REFUSALS_MAX as u64;
 /// Connections that wait for a shard which did not accept them itself.
-pub const DEALT_MAX: usize = 1_024;
+pub const HANDED_OFF_MAX: usize = 1_024;
 /// How long after the first signal that ends the hub another one is the same stop, told twice (to a process and to its group), in
 /// milliseconds.
 pub const SIGNAL_ECHO_MS: u64 = 200;
@@ -241,15 +241,15 @@ pub const KEEP_ALIVE_IDLE_MS: u64 = 60_000;
 pub const LINGER_MS: u64 = 2_000;
 /// Bytes that a closing connection is read for at most; then it is closed with what is left.
 pub const LINGER_BYTES_MAX: usize = 8 << 20;
-/// Steps of one connection (a read, a request) before the others get their turn.
+/// Steps of one connection (a read, a request) before the others get their slice.
 pub const SERVE_STEPS_MAX: usize = 16;
-/// Bytes read from one connection before the others get their turn: heads of many selectors are few steps and much work.
+/// Bytes read from one connection before the others get their slice: heads of many selectors are few steps and much work.
 pub const SERVE_BYTES_MAX: usize = 64 << 10;
-/// Connections that make requests and get their turn before a shard looks at its other work.
-pub const SERVE_TURNS_MAX: usize = 128;
-/// How long a turn is, in microseconds. One that takes longer counts as several: a handshake may sign with an RSA key, which takes
+/// Slices of work for connections that make requests before a shard looks at its other work.
+pub const SERVE_SLICES_MAX: usize = 128;
+/// How long a slice is, in microseconds. One that takes longer counts as several: a handshake may sign with an RSA key, which takes
 /// a millisecond, and a few bytes of HTTP/2 may stand for many fields.
-pub const SERVE_TURN_US: u64 = 150;
+pub const SERVE_SLICE_US: u64 = 150;
 /// Bytes of a client's text that go into one line of the log.
 pub const LOGGED_TEXT_BYTES_MAX: usize = 256;
 /// Lines of one kind that each shard writes to the log in a second; it counts the others.
@@ -261,7 +261,7 @@ pub const DRAIN_GRACE_MS: u64 = 5_000;
 /// How often the shards are looked at while the service manager waits for one heartbeat (`WatchdogSec=`).
 pub const HEARTBEATS_PER_WATCHDOG: u32 = 4;
 /// The shortest time between two such looks, in milliseconds: each wakes every shard.
-pub const WATCHDOG_LOOK_MS_MIN: u64 = 10;
+pub const WATCHDOG_CHECK_MS_MIN: u64 = 10;
 /// Locked memory that the rings of one executor need.
 pub const MEMLOCK_BYTES_PER_SHARD: u64 = 512 << 10;
 /// Connections that `petasos check` takes for granted when nobody says how many.
@@ -297,7 +297,7 @@ pub const HTTP2_BODIES_MAX: u64 = 2;
 pub const HTTP2_STREAM_QUEUE_BYTES_MAX: usize = 64 << 10;
 /// The same on all streams of a connection, beyond which nothing is queued; what is begun, one stream's, is finished.
 pub const HTTP2_QUEUE_BYTES_MAX: usize = 256 << 10;
-/// Bytes of an HTTP/2 connection that are read at once, behind a request and at the beginning of a turn: a byte can stand for a
+/// Bytes of an HTTP/2 connection that are read at once, behind a request and at the beginning of a slice: a byte can stand for a
 /// field of 4 KiB, which takes microseconds to decode.
 pub const HTTP2_READ_BYTES_MIN: usize = 1 << 10;
 /// The same, when the last that were read held no request.
@@ -354,8 +354,8 @@ pub const ACME_PAUSE_MS_MAX: u64 = 6 * 3_600_000;
 pub const ACME_LOOK_MS: u64 = 60_000;
 const _: () = assert!(ACME_REQUEST_MS < ACME_TRY_MS && 4 * ACME_ORDER_MS < ACME_TRY_MS);
 const _: () = assert!(ACME_PAUSE_MS < ACME_PAUSE_REFUSED_MS && ACME_PAUSE_LIMITED_MS < ACME_PAUSE_MS_MAX);
-const _: () = assert!(2 * ASIDE_CONNECTIONS_MAX as u64 <= RESERVED_FDS);
-const _: () = assert!(HISTORY_READS_MAX < HISTORY_QUESTIONS_MAX);
+const _: () = assert!(2 * SIDE_SERVER_CONNECTIONS_MAX as u64 <= RESERVED_FDS);
+const _: () = assert!(HISTORY_READS_MAX < HISTORY_REQUESTS_MAX);
 const _: () = assert!(TLS_SEALED_BYTES_MAX < TLS_INCOMING_BYTES_MAX);
 const _: () = assert!(TLS_SEALED_BYTES_MAX < TLS_OUTGOING_BYTES_MAX);
 const _: () = assert!(HTTP2_STREAM_WINDOW_BYTES <= HTTP2_CONNECTION_WINDOW_BYTES);

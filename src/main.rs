@@ -29,17 +29,17 @@ enum Command {
     /// Run the hub (the default)
     Serve(Box<Options>),
     /// Print the settings in force and the source of each
-    Config(Box<cli::config::Arguments>),
+    Config(Box<cli::config::ConfigArgs>),
     /// Check whether this host suits the hub, and what to change
-    Check(Box<cli::check::Arguments>),
+    Check(Box<cli::check::CheckArgs>),
     /// Check whether a hub is ready
-    Health(Box<cli::health::Arguments>),
+    Health(Box<cli::health::HealthArgs>),
     /// Print a signed token (JWT)
-    Token(cli::token::Arguments),
+    Token(cli::token::TokenArgs),
     /// Inspect, verify, export or compact a history file
-    History(cli::history::Arguments),
+    History(cli::history::HistoryArgs),
     /// Print the topics that a selector matches
-    Match(cli::matching::Arguments),
+    Match(cli::matching::MatchArgs),
 }
 
 fn main() -> ExitCode {

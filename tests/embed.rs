@@ -13,7 +13,7 @@ use std::task::{Context, Wake, Waker};
 
 use common::{Client, KEY, Stream, id, token};
 use petasos::{
-    Builder, Draft, EventId, Hub, OpenError, PublishError, Receipt, StartError, Unpublished, UpdateError,
+    Builder, CommitError, Draft, EventId, Hub, OpenError, PublishError, Receipt, StartError, UpdateError,
 };
 use serde_json::json;
 
@@ -111,7 +111,7 @@ fn the_rules_of_the_protocol_hold_inside_too() {
         (Draft { targets: &["x"], ..draft(&["a"], "") }, "Unsupported \"target\""),
     ] {
         let error = hub.publish(&wrong).expect_err("refused");
-        assert!(matches!(&error, Unpublished::Invalid(_)) && error.to_string().contains(text), "{error}");
+        assert!(matches!(&error, PublishError::Invalid(_)) && error.to_string().contains(text), "{error}");
     }
     let targets = builder().set("AUTHORIZATION", "targets").start().expect("a second hub in this program");
     assert!(targets.publish(&private).is_err());
@@ -134,11 +134,11 @@ fn the_largest_body_bounds_what_the_program_publishes_too() {
         Draft { targets: &["t"], ..most },
     ] {
         let error = hub.publish(&larger).expect_err("refused");
-        assert!(matches!(error, Unpublished::TooLarge { bytes: 1_001, bytes_max: 1_000 }), "{error}");
+        assert!(matches!(error, PublishError::TooLarge { bytes: 1_001, bytes_max: 1_000 }), "{error}");
         assert_eq!(error.to_string(), "the update has 1001 bytes, more than MAX_BODY_SIZE (1000)");
     }
     let large = "a".repeat(5_000_000);
-    assert!(matches!(start().publish(&draft(&["a"], &large)), Err(Unpublished::TooLarge { .. })));
+    assert!(matches!(start().publish(&draft(&["a"], &large)), Err(PublishError::TooLarge { .. })));
 }
 
 #[test]
@@ -153,21 +153,21 @@ fn an_id_or_a_type_that_is_empty_is_none() {
 
 #[test]
 fn what_is_wrong_is_told_when_it_starts() {
-    let mistakes = |builder: Builder| match builder.start() {
-        Err(StartError::Settings(mistakes)) => mistakes,
+    let errors = |builder: Builder| match builder.start() {
+        Err(StartError::Settings(errors)) => errors,
         other => panic!("{other:?}"),
     };
-    let all = mistakes(builder().set("HEARTBEAT_INTERVAL", "soon").set("JWT_ALGORITHM", "none"));
+    let all = errors(builder().set("HEARTBEAT_INTERVAL", "soon").set("JWT_ALGORITHM", "none"));
     assert!(
         all.len() == 2 && all.iter().any(|line| line.contains("HEARTBEAT_INTERVAL is \"soon\"")),
         "{all:?}"
     );
-    assert_eq!(mistakes(builder().set("HARTBEAT", "1s")), ["HARTBEAT is no setting"]);
-    let of_the_log = mistakes(builder().set("LOG_LEVEL", "warn").set("LOG_FORMAT", "JSON"));
+    assert_eq!(errors(builder().set("HARTBEAT", "1s")), ["HARTBEAT is no setting"]);
+    let of_the_log = errors(builder().set("LOG_LEVEL", "warn").set("LOG_FORMAT", "JSON"));
     assert!(of_the_log.len() == 2, "{of_the_log:?}");
-    for (mistake, name) in of_the_log.iter().zip(["LOG_LEVEL", "LOG_FORMAT"]) {
+    for (error, name) in of_the_log.iter().zip(["LOG_LEVEL", "LOG_FORMAT"]) {
         assert_eq!(
-            *mistake,
+            *error,
             format!("{name} is of the binary alone: a program with a hub sets up `tracing` itself")
         );
     }
@@ -261,10 +261,10 @@ fn a_hub_that_stops_takes_nothing_more() {
             match publisher.publish(&draft(&["a"], "")) {
                 Ok(receipt) => match receipt.wait() {
                     Ok(_) => count += 1,
-                    Err(PublishError::Stopped) => return count,
+                    Err(CommitError::Stopped) => return count,
                     Err(error) => panic!("{error}"),
                 },
-                Err(Unpublished::Refused(PublishError::Stopped)) => return count,
+                Err(PublishError::Refused(CommitError::Stopped)) => return count,
                 Err(error) => panic!("{error}"),
             }
         }
@@ -324,12 +324,12 @@ fn an_error_says_its_cause_once() {
         other => panic!("{other:?}"),
     }
     let error = hub.publish(&draft(&[], "")).expect_err("refused");
-    assert!(matches!(error, Unpublished::Invalid(UpdateError::MissingTopic)), "{error}");
+    assert!(matches!(error, PublishError::Invalid(UpdateError::MissingTopic)), "{error}");
     once(&error, &UpdateError::MissingTopic.to_string());
     hub.begin_stop();
     common::eventually("it takes nothing more", || {
         let refused = hub.publish(&draft(&["a"], "")).err();
-        refused.iter().for_each(|error| once(error, &PublishError::Stopped.to_string()));
+        refused.iter().for_each(|error| once(error, &CommitError::Stopped.to_string()));
         refused.is_some()
     });
 }

@@ -3,9 +3,9 @@
 //! Method: every pipeline, valid or not, is fed whole, byte by byte, and cut in two and in three at every place; random
 //! valid pipelines are also compared with what they were made of. Only public items are used, as `runtime` uses them.
 
-use petasos::http::connection::{Connection, Event, Phase};
-use petasos::http::refusal::Refusal;
+use petasos::http::connection::{Connection, Http1Event, Phase};
 use petasos::http::request::{Method, Version};
+use petasos::http::request_error::RequestError;
 use petasos::limits::EMPTY_LINES_MAX;
 use proptest::prelude::*;
 
@@ -23,11 +23,11 @@ enum Told {
     },
     Body(Vec<u8>),
     /// What comes before every refusal.
-    Salvaged {
+    RecoveredHead {
         is_head: bool,
         origin: Option<Vec<u8>>,
     },
-    Refused(Refusal),
+    Refused(RequestError),
     Answered {
         keep_alive: bool,
     },
@@ -51,8 +51,8 @@ fn drive<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Told> {
 fn drain(connection: &mut Connection, told: &mut Vec<Told>) {
     loop {
         match connection.poll() {
-            Event::NeedMore => return,
-            Event::Head(request) => {
+            Http1Event::NeedMore => return,
+            Http1Event::Head(request) => {
                 told.push(Told::Head {
                     method: request.method,
                     version: request.version,
@@ -64,12 +64,12 @@ fn drain(connection: &mut Connection, told: &mut Vec<Told>) {
                 let _owes_continue = connection.accept_body(BODY_BYTES_MAX);
                 continue;
             }
-            Event::Body(content) => told.push(Told::Body(content)),
-            Event::Refused(refusal) => {
-                let salvaged = connection.salvaged();
-                let origin = salvaged.origin.map(<[u8]>::to_vec);
-                told.push(Told::Salvaged { is_head: salvaged.is_head, origin });
-                told.push(Told::Refused(refusal));
+            Http1Event::Body(content) => told.push(Told::Body(content)),
+            Http1Event::Refused(error) => {
+                let recovered_head = connection.recovered_head();
+                let origin = recovered_head.origin.map(<[u8]>::to_vec);
+                told.push(Told::RecoveredHead { is_head: recovered_head.is_head, origin });
+                told.push(Told::Refused(error));
             }
         }
         told.push(Told::Answered { keep_alive: connection.begin_answer() });
@@ -121,34 +121,34 @@ fn a_pipeline_is_told_alike_however_it_is_cut() {
 
 #[test]
 fn a_refusal_is_told_alike_however_it_is_cut() {
-    for (bytes, refusal) in [
-        ("GET / HTTP/1.1\nHost: a\n\n", Refusal::LineEnding),
-        ("GET / HTTP/1.1\r\nHost: a\r\n\n", Refusal::LineEnding),
-        ("GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", Refusal::FieldValue),
-        ("GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", Refusal::FieldName),
-        ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", Refusal::FieldName),
-        ("GET / HTTP/1.1\r\n\r\n", Refusal::Host),
-        ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::RequestLine),
-        ("GET /#a HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Target),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Refusal::Version),
-        ("\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::RequestLine),
-        ("\r\n\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::RequestLine),
-        ("\u{16}\u{3}\u{1}", Refusal::RequestLine),
+    for (bytes, error) in [
+        ("GET / HTTP/1.1\nHost: a\n\n", RequestError::LineEnding),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\n", RequestError::LineEnding),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", RequestError::FieldValue),
+        ("GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", RequestError::FieldName),
+        ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", RequestError::FieldName),
+        ("GET / HTTP/1.1\r\n\r\n", RequestError::Host),
+        ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::RequestLine),
+        ("GET /#a HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Target),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", RequestError::Version),
+        ("\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::RequestLine),
+        ("\r\n\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::RequestLine),
+        ("\u{16}\u{3}\u{1}", RequestError::RequestLine),
         (
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
-            Refusal::ContentLength,
+            RequestError::ContentLength,
         ),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 41\r\n\r\na", Refusal::BodyTooLarge),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 41\r\n\r\na", RequestError::BodyTooLarge),
         (
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n28\r\n",
-            Refusal::BodyTooLarge,
+            RequestError::BodyTooLarge,
         ),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", Refusal::Chunk),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\n\n", Refusal::Chunk),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", RequestError::Chunk),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\n\n", RequestError::Chunk),
     ] {
         for before in ["", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
             let told = however_cut(format!("{before}{bytes}").as_bytes());
-            let end = [Told::Refused(refusal), Told::Answered { keep_alive: false }];
+            let end = [Told::Refused(error), Told::Answered { keep_alive: false }];
             assert!(told.ends_with(&end), "{bytes:?}: {told:?}");
         }
     }
@@ -169,7 +169,7 @@ fn what_is_salvaged_from_a_refused_head_does_not_depend_on_its_cuts() {
     ] {
         let told = however_cut(format!("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n{bytes}").as_bytes());
         let origin = found.then(|| b"https://a.example".to_vec());
-        assert_eq!(told[told.len() - 3], Told::Salvaged { is_head, origin }, "{bytes:?}");
+        assert_eq!(told[told.len() - 3], Told::RecoveredHead { is_head, origin }, "{bytes:?}");
     }
 }
 

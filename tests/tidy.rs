@@ -1,14 +1,28 @@
-//! The house rules that a test can hold: the law of dependencies, who touches the world, sizes, `unsafe`.
+//! The rules of the code that a test can check: the dependency rule, who touches the world, names, sizes, `unsafe`.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 
+/// Names of our own that standard ones have replaced.
+const RETIRED: &str = "Answer Aside Bell Bench Board Carrier Desk Doze Entrance Extent Fate Flow FrameMeter Inside Lack \
+    Lease Letter Librarian Line Looks Meters Mistake Multiplexed PartsSeed Passage Piece Place Placed \
+    Pulse Readiness Requesting Salvaged Seat SequencerBoard ShardBoard Span Stage Stretch Surroundings \
+    Ticket Total Unmade Unpublished Unverified Unwell Wishes Woken librarian look_at passage salvage \
+    telling";
+
+/// The same, where HTTP or a dependency has the word: no type of our own has it.
+const RETIRED_TYPES: &str = "Full Host Link Origin Parts Post Question Reason Site";
+
 fn files(under: &str) -> Vec<(PathBuf, String)> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            if entry.ends_with("node_modules") || entry.ends_with("target") {
+                continue;
+            }
             if entry.is_dir() {
                 walk(&entry, found);
             } else if entry.extension().is_some_and(|extension| extension == "rs") {
@@ -38,10 +52,10 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     lines.enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
-/// What no line of code in these rooms may hold.
-fn forbid(rooms: &[&str], words: &[&str]) {
-    for room in rooms {
-        for (path, text) in files(room).iter().filter(|(path, _)| !is_test(path)) {
+/// What no line of code in these modules may hold.
+fn forbid(modules: &[&str], words: &[&str]) {
+    for module in modules {
+        for (path, text) in files(module).iter().filter(|(path, _)| !is_test(path)) {
             for (number, line) in code(text) {
                 let found = words.iter().find(|word| line.contains(*word));
                 assert!(found.is_none(), "{}:{}: {found:?} has no place here", path.display(), number + 1);
@@ -86,7 +100,7 @@ fn only_the_runtime_touches_the_world() {
 #[test]
 fn the_runtime_of_tokio_stays_on_its_thread() {
     for (path, text) in files("src").iter().filter(|(path, _)| !path.starts_with("src/runtime/acme")) {
-        let traits_alone = path.ends_with("runtime/http2/link.rs");
+        let traits_alone = path.ends_with("runtime/http2/h2_io.rs");
         for (number, line) in code(text).filter(|(_, line)| !(traits_alone && line.contains("tokio::io::"))) {
             let found = ["tokio", "instant_acme"].into_iter().find(|word| line.contains(word));
             assert!(found.is_none(), "{}:{}: {found:?} has no place here", path.display(), number + 1);
@@ -98,7 +112,7 @@ fn the_runtime_of_tokio_stays_on_its_thread() {
 fn unsafe_stays_where_it_is_explained() {
     for (path, text) in files("src") {
         let allowed = path.starts_with("src/ring")
-            || path.ends_with("runtime/readiness.rs")
+            || path.ends_with("runtime/poller.rs")
             || path.ends_with("runtime/listener.rs");
         let unsafe_lines =
             code(&text).filter(|(_, line)| line.contains("unsafe {") || line.contains("unsafe impl"));
@@ -107,6 +121,48 @@ fn unsafe_stays_where_it_is_explained() {
             let before: Vec<_> = text.lines().skip(number.saturating_sub(3)).take(3).collect();
             let explained = before.iter().any(|line| line.contains("// "));
             assert!(explained, "{}:{}: no SAFETY line", path.display(), number + 1);
+        }
+    }
+}
+
+/// The name of a type that this line declares, if it does; none of a type inside of something.
+fn declared(line: &str) -> Option<&str> {
+    let line = match line.strip_prefix("pub(") {
+        Some(rest) => rest.split_once(") ")?.1,
+        None => line.strip_prefix("pub ").unwrap_or(line),
+    };
+    let kinds = ["struct ", "enum ", "trait ", "type ", "union "];
+    let name = kinds.into_iter().find_map(|kind| line.strip_prefix(kind))?;
+    name.split(|letter: char| !letter.is_alphanumeric()).next()
+}
+
+#[test]
+fn retired_words_are_gone() {
+    let [retired, types] = [RETIRED, RETIRED_TYPES].map(|words| words.split(' ').collect::<HashSet<_>>());
+    let folders = ["src", "tests", "benches", "loadtest/src", "loadtest/tests"];
+    for (path, text) in folders.into_iter().flat_map(files).filter(|(path, _)| !path.ends_with("tidy.rs")) {
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+        for (number, line) in lines {
+            let mut words = line.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+            let found = words.find(|word| retired.contains(word));
+            let found = found.or(declared(line).filter(|name| types.contains(name)));
+            assert!(found.is_none(), "{}:{}: {found:?} has a standard name", path.display(), number + 1);
+        }
+    }
+}
+
+#[test]
+fn no_type_name_stands_for_two_things() {
+    let mut seen = HashMap::new();
+    for (path, text) in files("src").iter().filter(|(path, _)| !is_test(path)) {
+        for name in code(text).filter_map(|(_, line)| declared(line)) {
+            let other = seen.insert(name.to_owned(), path.clone());
+            assert!(
+                other.is_none(),
+                "{name} is in {} and in {}",
+                path.display(),
+                other.unwrap_or_default().display()
+            );
         }
     }
 }

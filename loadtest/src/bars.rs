@@ -69,7 +69,7 @@ impl Verdict {
 }
 
 #[derive(Debug, Serialize)]
-struct Line {
+struct Judgement {
     bar: &'static str,
     figure: &'static str,
     value: Option<f64>,
@@ -85,7 +85,7 @@ pub(crate) fn run(common: &Common, record: &Record, only: Option<&str>) -> Resul
     if !common.compare.is_empty() {
         return Err("the bars judge one hub: --compare goes with a scenario".to_owned());
     }
-    let mut lines: Vec<Line> = Vec::new();
+    let mut lines: Vec<Judgement> = Vec::new();
     let mut sound = true;
     let mut details = Page::new("bars");
     let mut documents: Vec<Value> = Vec::new();
@@ -316,7 +316,7 @@ fn http2_runs() -> Vec<Run> {
     ]
 }
 
-fn judge(bar: &Bar, rounds: &Rounds) -> Line {
+fn judge(bar: &Bar, rounds: &Rounds) -> Judgement {
     let value = rounds.subject().median(bar.figure);
     let limit = rounds.limit().and_then(|limit| limit.median(bar.figure));
     let ratio = rounds.ratio(rounds.subject(), bar.figure);
@@ -336,7 +336,7 @@ fn judge(bar: &Bar, rounds: &Rounds) -> Line {
         _ => Verdict::Invalid,
     };
     let note = invalid.or_else(|| rounds.disturbed().map(str::to_owned));
-    Line { bar: bar.name, figure: bar.figure, value, limit, ratio, rule: rule_text(bar), verdict, note }
+    Judgement { bar: bar.name, figure: bar.figure, value, limit, ratio, rule: rule_text(bar), verdict, note }
 }
 
 fn rule_text(bar: &Bar) -> String {
@@ -348,7 +348,7 @@ fn rule_text(bar: &Bar) -> String {
     }
 }
 
-impl Line {
+impl Judgement {
     /// Figure, value, limit, ratio, bar, verdict.
     fn cells(&self) -> [String; 6] {
         let ratio = self.ratio.map_or_else(

@@ -10,18 +10,18 @@ use rustls::ClientConfig;
 
 use crate::net::Connection;
 use crate::wire::chunked::Chunked;
-use crate::wire::http::AnswerHead;
+use crate::wire::http::ResponseHead;
 use crate::wire::stamp::Stamp;
 
 /// Bytes of an answer beyond which it is given up.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
+const RESPONSE_BYTES_MAX: usize = 1 << 20;
 
 /// An answer beyond it.
 const ENDLESS: &str = "a publication was answered with an endless body";
 
 /// What the hub said to a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum PublishResult {
     /// 2xx.
     Accepted,
     /// 429 or 503: it could not take it now.
@@ -38,7 +38,7 @@ pub(crate) struct Publisher {
     is_busy: bool,
     /// The answer so far: with its head, but over HTTP/2 that stands beside it.
     answer: Vec<u8>,
-    head: Option<AnswerHead>,
+    head: Option<ResponseHead>,
     /// What the server called itself in its last answer.
     server: Option<String>,
     under_way: Stamp,
@@ -101,7 +101,7 @@ impl Publisher {
     }
 
     /// Reads what has come; the answer when it is complete.
-    pub(crate) fn ready(&mut self) -> Result<Option<Answer>, String> {
+    pub(crate) fn ready(&mut self) -> Result<Option<PublishResult>, String> {
         let mut buffer = [0; 4_096];
         let Some(socket) = &mut self.socket else { return Ok(None) };
         let mut closed = false;
@@ -119,7 +119,7 @@ impl Publisher {
             Ok(Some(bytes)) => self.answer.extend_from_slice(&buffer[..bytes]),
             Err(error) => return Err(format!("publisher: {error}")),
         }
-        let complete = match AnswerHead::parse(&self.answer)? {
+        let complete = match ResponseHead::parse(&self.answer)? {
             Some(head) if is_complete(&head, &self.answer[head.bytes..], closed)? => Some(head),
             _ => None,
         };
@@ -140,7 +140,7 @@ impl Publisher {
     }
 
     /// The head of an answer over a shared connection.
-    pub(crate) fn begin_answer(&mut self, head: AnswerHead) {
+    pub(crate) fn begin_answer(&mut self, head: ResponseHead) {
         self.head = Some(head);
         self.answer.clear();
     }
@@ -148,11 +148,11 @@ impl Publisher {
     /// A piece of its body.
     pub(crate) fn go_on_with_answer(&mut self, body: &[u8]) -> Result<(), String> {
         self.answer.extend_from_slice(body);
-        if self.answer.len() > ANSWER_BYTES_MAX { Err(ENDLESS.to_owned()) } else { Ok(()) }
+        if self.answer.len() > RESPONSE_BYTES_MAX { Err(ENDLESS.to_owned()) } else { Ok(()) }
     }
 
     /// Its end: what the hub said.
-    pub(crate) fn end_answer(&mut self) -> Result<Answer, String> {
+    pub(crate) fn end_answer(&mut self) -> Result<PublishResult, String> {
         let mut head = self.head.take().ok_or("an answer without a head")?;
         self.server = head.server.take();
         if head.content_bytes.is_some_and(|bytes| bytes != self.answer.len() as u64) {
@@ -164,10 +164,10 @@ impl Publisher {
 }
 
 /// What an answer means.
-fn judge(status: u16, body: &[u8]) -> Result<Answer, String> {
+fn judge(status: u16, body: &[u8]) -> Result<PublishResult, String> {
     match status {
-        200..=299 => Ok(Answer::Accepted),
-        429 | 503 => Ok(Answer::Refused),
+        200..=299 => Ok(PublishResult::Accepted),
+        429 | 503 => Ok(PublishResult::Refused),
         _ => {
             let body = String::from_utf8_lossy(body);
             Err(format!("a publication was answered with status {status}: {}", body.trim()))
@@ -176,8 +176,8 @@ fn judge(status: u16, body: &[u8]) -> Result<Answer, String> {
 }
 
 /// Whether the body of an answer is all there (RFC 9112, section 6.3).
-fn is_complete(head: &AnswerHead, body: &[u8], closed: bool) -> Result<bool, String> {
-    if body.len() > ANSWER_BYTES_MAX {
+fn is_complete(head: &ResponseHead, body: &[u8], closed: bool) -> Result<bool, String> {
+    if body.len() > RESPONSE_BYTES_MAX {
         return Err(ENDLESS.to_owned());
     }
     if head.chunked {

@@ -6,7 +6,7 @@ use crate::about::About;
 use crate::args::Common;
 use crate::book::Times;
 use crate::ledger::Tally;
-use crate::scenario::{Bench, Outcome, Scenario};
+use crate::scenario::{Outcome, RoundContext, Scenario};
 use crate::server::{self, Contestant, Reference, Server};
 use crate::{meter, net, progress::Progress};
 
@@ -200,7 +200,7 @@ fn once(
     let server = Server::start(common, contestant, scenario.history_sync())?;
     about.meet(server.process());
     let progress = Progress::new(&contestant.name);
-    let outcome = scenario.run(&Bench { common, server: &server, progress })?;
+    let outcome = scenario.run(&RoundContext { common, server: &server, progress })?;
     about.read(&outcome.load);
     Ok(outcome)
 }

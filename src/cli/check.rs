@@ -6,17 +6,17 @@ use std::process::ExitCode;
 use clap::Args;
 use petasos::config::{Config, Options, Size};
 use petasos::limits::CONNECTIONS_CHECKED_DEFAULT;
-use petasos::runtime::host::{Facts, Finding, Verdict, Wanted, judge};
+use petasos::runtime::host::{Finding, HostFacts, HostNeeds, Verdict, judge};
 use serde_json::json;
 
-use super::serve::with_surroundings;
+use super::serve::with_environment;
 use super::written;
 
 /// Checks this host and prints one line per check: `ok`, `warn` or `fail`, the value found, the
 /// value expected, and what to change. Exits 1 when the hub cannot run as configured; warnings do
 /// not count.
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct CheckArgs {
     #[command(flatten)]
     options: Options,
     /// Number of connections that the host should support [default: MAX_CONNECTIONS; without it,
@@ -29,28 +29,28 @@ pub(crate) struct Arguments {
 }
 
 /// Runs the command.
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    match with_surroundings(&arguments.options, Config::size) {
+pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
+    match with_environment(&arguments.options, Config::size) {
         Ok(size) => {
             let wanted = wanted(&size, arguments.connections);
-            let findings = judge(&Facts::read(), wanted);
+            let findings = judge(&HostFacts::read(), wanted);
             written(print(wanted, &findings, arguments.json))
         }
         Err(code) => code,
     }
 }
 
-fn wanted(size: &Size, connections: Option<u64>) -> Wanted {
+fn wanted(size: &Size, connections: Option<u64>) -> HostNeeds {
     let configured = size.connections_max.and_then(|count| u64::try_from(count).ok());
     let asked = connections.or(configured);
-    Wanted {
+    HostNeeds {
         shards: size.cpus.len() as u64,
         connections: asked.unwrap_or(CONNECTIONS_CHECKED_DEFAULT),
         is_asked_for: asked.is_some(),
     }
 }
 
-fn print(wanted: Wanted, findings: &[Finding], as_json: bool) -> io::Result<ExitCode> {
+fn print(wanted: HostNeeds, findings: &[Finding], as_json: bool) -> io::Result<ExitCode> {
     let fails = findings.iter().any(|finding| finding.verdict == Verdict::Fail);
     let mut out = io::stdout().lock();
     if as_json {

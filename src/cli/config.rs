@@ -5,16 +5,16 @@ use std::process::ExitCode;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
-use petasos::config::{Config, Effective, Options, Source};
+use petasos::config::{Config, Effective, Options, SettingSource};
 use serde_json::{Map, Value, json};
 
-use super::serve::with_surroundings;
+use super::serve::with_environment;
 use super::written;
 
 /// Prints every setting with the value in force and its source: a flag, the environment, a file, or
-/// the default. Secrets are masked. Mistakes are listed as at a start; the exit status is then 2.
+/// the default. Secrets are masked. Errors are listed as at a start; the exit status is then 2.
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct ConfigArgs {
     #[command(flatten)]
     options: Options,
     /// Print one JSON document instead of lines
@@ -23,8 +23,8 @@ pub(crate) struct Arguments {
 }
 
 /// Runs the command; `matches` are those of its own arguments.
-pub(crate) fn run(arguments: &Arguments, matches: &ArgMatches) -> ExitCode {
-    match with_surroundings(&arguments.options, Config::read) {
+pub(crate) fn run(arguments: &ConfigArgs, matches: &ArgMatches) -> ExitCode {
+    match with_environment(&arguments.options, Config::read) {
         Ok(config) => {
             let settings = config.effective(&arguments.options, &|name| given(matches, name));
             written(match arguments.json {
@@ -37,13 +37,13 @@ pub(crate) fn run(arguments: &Arguments, matches: &ArgMatches) -> ExitCode {
 }
 
 /// Where the setting of this name was given, if it was. An empty one counts as not given.
-fn given(matches: &ArgMatches, name: &str) -> Option<Source> {
+fn given(matches: &ArgMatches, name: &str) -> Option<SettingSource> {
     let id = name.to_lowercase();
     let value: Option<&String> = matches.try_get_one(&id).ok()?;
     value.filter(|value| !value.is_empty())?;
     match matches.value_source(&id)? {
-        ValueSource::CommandLine => Some(Source::Flag),
-        ValueSource::EnvVariable => Some(Source::Environment),
+        ValueSource::CommandLine => Some(SettingSource::Flag),
+        ValueSource::EnvVariable => Some(SettingSource::Environment),
         _ => None,
     }
 }

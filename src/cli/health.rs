@@ -9,18 +9,18 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
-use petasos::config::{Config, Options, Place};
+use petasos::config::{Config, ListenAddress, Options};
 use petasos::protocol::names::READY_PATH;
 use petasos::runtime::health::ask;
 use url::Url;
 
-use super::serve::with_surroundings;
+use super::serve::with_environment;
 use super::{USAGE, complain, written};
 
 /// Checks whether a hub is ready, and prints one sentence. Exits 0 when the response is a 200, 1
 /// when it is another status or there is no response.
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct HealthArgs {
     /// URL to request, `http` or `https`; /readyz when it has no path [default: the hub with these
     /// settings (ADDR, CERT_FILE, ACME_HOSTS) on this host]
     #[arg(value_name = "URL", value_parser = parsed)]
@@ -45,10 +45,10 @@ fn parsed(text: &str) -> Result<Url, String> {
 }
 
 /// Runs the command.
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &HealthArgs) -> ExitCode {
     let (url, is_own) = match &arguments.url {
         Some(url) => (url.clone(), false),
-        None => match with_surroundings(&arguments.options, Config::place).and_then(own) {
+        None => match with_environment(&arguments.options, Config::listen_address).and_then(own) {
             Ok(url) => (url, true),
             Err(code) => return code,
         },
@@ -78,8 +78,8 @@ fn shown(url: &Url) -> String {
 }
 
 /// The address under which a hub that listens there can be asked on its own host.
-fn own(place: Place) -> Result<Url, ExitCode> {
-    let mut address = place.address;
+fn own(listen_address: ListenAddress) -> Result<Url, ExitCode> {
+    let mut address = listen_address.address;
     if address.port() == 0 {
         complain("health: ADDR leaves the port to the system; expected a URL");
         return Err(ExitCode::from(USAGE));
@@ -88,7 +88,7 @@ fn own(place: Place) -> Result<Url, ExitCode> {
         // Where a hub listens on all addresses, those of IPv4 are always among them.
         address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port());
     }
-    let scheme = if place.is_tls { "https" } else { "http" };
+    let scheme = if listen_address.is_tls { "https" } else { "http" };
     Url::parse(&format!("{scheme}://{address}{READY_PATH}")).map_err(|error| {
         complain(error);
         ExitCode::FAILURE

@@ -19,7 +19,7 @@ use super::{USAGE, complain, written};
 
 /// Works on a history file. The hub that uses the file must be stopped.
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct HistoryArgs {
     #[command(subcommand)]
     action: Action,
     /// History file; this command needs write access to it
@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     db_path: PathBuf,
 }
 
-impl Arguments {
+impl HistoryArgs {
     /// An empty variable is one that is not set.
     fn path(&self) -> &Path {
         let path = self.db_path.as_path();
@@ -57,7 +57,7 @@ enum Action {
 }
 
 /// Runs the command.
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &HistoryArgs) -> ExitCode {
     let path = arguments.path();
     if path.as_os_str() == MEMORY {
         complain(format_args!("history: DB_PATH is {MEMORY}; expected a file"));

@@ -10,7 +10,7 @@ use super::{USAGE, complain, written};
 
 /// Prints the topics that the selector matches; exits 1 when it matches none.
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct MatchArgs {
     /// A topic selector: a topic, a URI Template (RFC 6570) or `*`. With `-`, reads lines
     /// `selector<TAB>topic` from standard input and prints `1` or `0` for each
     selector: String,
@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
 }
 
 /// Runs the command.
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &MatchArgs) -> ExitCode {
     match (arguments.selector.as_str(), arguments.topics.as_slice()) {
         ("-", []) => written(match_lines()),
         (_, []) => {

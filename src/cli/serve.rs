@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use petasos::config::{Config, Mistake, Options, Surroundings, misspelled};
+use petasos::config::{Config, ConfigError, Environment, Options, misspelled};
 use petasos::runtime::{self, host};
 use tracing::{error, info, warn};
 
@@ -15,31 +15,30 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     // The allocator asks for huge pages, and a few connections would then dirty megabytes. Refused on old kernels, which
     // costs memory and nothing else.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
-    match with_surroundings(options, Config::read) {
+    match with_environment(options, Config::read) {
         Ok(config) => serve(&config),
         Err(code) => code,
     }
 }
 
-/// Reads settings in the surroundings of this process; says what is wrong with them, or with those.
-pub(super) fn with_surroundings<T>(
+/// Reads settings in the environment of this process; reports what is wrong with either.
+pub(super) fn with_environment<T>(
     options: &Options,
-    read: impl FnOnce(&Options, &Surroundings<'_>) -> Result<T, Vec<Mistake>>,
+    read: impl FnOnce(&Options, &Environment<'_>) -> Result<T, Vec<ConfigError>>,
 ) -> Result<T, ExitCode> {
     let cpus = host::own_cpus().map_err(|error| {
         complain(format_args!("cannot tell which cores this process may run on: {error}"));
         ExitCode::FAILURE
     })?;
-    let environment: Vec<_> = std::env::vars_os()
+    let variables: Vec<_> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let surroundings =
-        Surroundings { read_file: &host::read_key_file, cpus: &cpus, environment: &environment };
-    read(options, &surroundings).map_err(|mistakes| {
-        complain(format_args!("{} in the settings:", count(mistakes.len(), "mistake")));
-        mistakes.iter().for_each(|mistake| complain(format_args!("  {mistake}")));
+    let environment = Environment { read_file: &host::read_key_file, cpus: &cpus, variables: &variables };
+    read(options, &environment).map_err(|errors| {
+        complain(format_args!("{} in the settings:", count(errors.len(), "error")));
+        errors.iter().for_each(|error| complain(format_args!("  {error}")));
         // What is missing may be there under another name.
-        misspelled(&environment).iter().for_each(|warning| complain(format_args!("  {warning}")));
+        misspelled(&variables).iter().for_each(|warning| complain(format_args!("  {warning}")));
         ExitCode::from(USAGE)
     })
 }

@@ -15,7 +15,7 @@ use super::{USAGE, complain, written};
 
 /// Prints a JWT.
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct TokenArgs {
     /// Selector (or target) that the token may publish to; repeatable
     #[arg(long, value_name = "SELECTOR")]
     publish: Vec<String>,
@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
 }
 
 /// Runs the command.
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &TokenArgs) -> ExitCode {
     match make(arguments) {
         Ok(token) => {
             let mut out = io::stdout().lock();
@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn make(arguments: &Arguments) -> Result<String, String> {
+fn make(arguments: &TokenArgs) -> Result<String, String> {
     let demo = std::env::var("DEMO").is_ok_and(|value| value == "1" || value == "true");
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let key = match (given(&arguments.key), given(&arguments.key_file)) {

@@ -23,7 +23,7 @@ impl Reader<'_> {
         let acme = self.acme(o);
         if acme.is_some() && files.is_some() {
             let hosts = o.acme_hosts.clone();
-            self.mistake("ACME_HOSTS", hosts, "nothing beside CERT_FILE: one of the two".to_owned());
+            self.error("ACME_HOSTS", hosts, "nothing beside CERT_FILE: one of the two".to_owned());
         }
         files.map(CertificateSource::Files).or(acme.map(CertificateSource::Acme))
     }
@@ -33,10 +33,10 @@ impl Reader<'_> {
         match (given(&o.cert_file), given(&o.key_file)) {
             (Some(certificate), Some(key)) => return Some(Files { certificate, key }),
             (Some(_), None) => {
-                self.mistake("KEY_FILE", None, "the file of CERT_FILE's private key".to_owned());
+                self.error("KEY_FILE", None, "the file of CERT_FILE's private key".to_owned());
             }
             (None, Some(_)) => {
-                self.mistake("CERT_FILE", None, "the file of KEY_FILE's certificate".to_owned());
+                self.error("CERT_FILE", None, "the file of KEY_FILE's certificate".to_owned());
             }
             (None, None) => {}
         }

@@ -39,7 +39,7 @@ pub(crate) fn shown(declared: &clap::Command, name: &str, value: &str) -> String
 
 /// Where the value of a setting comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum SettingSource {
     /// A flag of the command line.
     Flag,
     /// An environment variable.
@@ -50,7 +50,7 @@ pub enum Source {
     Default,
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for SettingSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Flag => "flag",
@@ -69,13 +69,17 @@ pub struct Effective {
     /// Its value, in the form in which it could be set; `None` when there is none. A secret is masked.
     pub value: Option<String>,
     /// Where it comes from.
-    pub source: Source,
+    pub source: SettingSource,
 }
 
 impl Config {
     /// Every setting with the value that is in force. `options` are what this configuration was read from, and `given` says
     /// where the setting of a name was given, if it was and is not empty: a flag, or the environment.
-    pub fn effective(&self, options: &Options, given: &dyn Fn(&str) -> Option<Source>) -> Vec<Effective> {
+    pub fn effective(
+        &self,
+        options: &Options,
+        given: &dyn Fn(&str) -> Option<SettingSource>,
+    ) -> Vec<Effective> {
         let rows = [
             self.listening(options),
             self.authorization(options),
@@ -90,8 +94,8 @@ impl Config {
             let source = match given(name) {
                 Some(source) => source,
                 // No setting but a secret has a file beside it.
-                None if given(&file).is_some() => Source::File,
-                None => Source::Default,
+                None if given(&file).is_some() => SettingSource::File,
+                None => SettingSource::Default,
             };
             Effective { name, value, source }
         };
@@ -248,17 +252,17 @@ fn size(bytes: u64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Surroundings;
+    use crate::config::Environment;
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
     fn config(options: &Options) -> Config {
         let read_file = |_: &str| Ok(SECRET.to_owned());
-        let surroundings = Surroundings { read_file: &read_file, cpus: &[0, 2], environment: &[] };
-        Config::read(options, &surroundings).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+        let environment = Environment { read_file: &read_file, cpus: &[0, 2], variables: &[] };
+        Config::read(options, &environment).unwrap_or_else(|errors| panic!("{errors:?}"))
     }
 
-    fn one<'r>(rows: &'r [Effective], name: &str) -> (Option<&'r str>, Source) {
+    fn one<'r>(rows: &'r [Effective], name: &str) -> (Option<&'r str>, SettingSource) {
         let row = rows.iter().find(|row| row.name == name).unwrap_or_else(|| panic!("{name}"));
         (row.value.as_deref(), row.source)
     }
@@ -288,28 +292,28 @@ mod tests {
             ..Options::default()
         };
         let given = |name: &str| match name {
-            "DEMO" | "JWT_KEY_FILE" | "SUBSCRIBER_JWT_KEY" => Some(Source::Environment),
-            "HEARTBEAT_INTERVAL" | "PUBLISHER_JWKS_URL" | "MAX_BODY_SIZE" => Some(Source::Flag),
+            "DEMO" | "JWT_KEY_FILE" | "SUBSCRIBER_JWT_KEY" => Some(SettingSource::Environment),
+            "HEARTBEAT_INTERVAL" | "PUBLISHER_JWKS_URL" | "MAX_BODY_SIZE" => Some(SettingSource::Flag),
             _ => None,
         };
         let rows = config(&options).effective(&options, &given);
         for (name, value, source) in [
-            ("ADDR", Some("[::]:3000"), Source::Default),
-            ("ALLOW_ANONYMOUS", Some("1"), Source::Default),
-            ("COOKIE_NAME", Some("mercureAuthorization"), Source::Default),
-            ("CPUS", Some("0,2"), Source::Default),
-            ("CERT_FILE", None, Source::Default),
-            ("DEMO", Some("1"), Source::Environment),
-            ("HEARTBEAT_INTERVAL", Some("1m 30s"), Source::Flag),
-            ("MAX_BODY_SIZE", Some("512KiB"), Source::Flag),
-            ("JWT_KEY", Some(MASK), Source::File),
-            ("JWT_KEY_FILE", Some("/run/key"), Source::Environment),
-            ("PUBLISHER_JWT_KEY", None, Source::Default),
-            ("SUBSCRIBER_JWT_KEY", Some(MASK), Source::Environment),
-            ("READ_TIMEOUT", Some("0s"), Source::Default),
-            ("PUBLISHER_JWKS_URL", Some("https://a.example/keys?********"), Source::Flag),
-            ("PUBLISHER_JWT_ALGORITHM", None, Source::Default),
-            ("SUBSCRIBER_JWT_ALGORITHM", Some("HS256"), Source::Default),
+            ("ADDR", Some("[::]:3000"), SettingSource::Default),
+            ("ALLOW_ANONYMOUS", Some("1"), SettingSource::Default),
+            ("COOKIE_NAME", Some("mercureAuthorization"), SettingSource::Default),
+            ("CPUS", Some("0,2"), SettingSource::Default),
+            ("CERT_FILE", None, SettingSource::Default),
+            ("DEMO", Some("1"), SettingSource::Environment),
+            ("HEARTBEAT_INTERVAL", Some("1m 30s"), SettingSource::Flag),
+            ("MAX_BODY_SIZE", Some("512KiB"), SettingSource::Flag),
+            ("JWT_KEY", Some(MASK), SettingSource::File),
+            ("JWT_KEY_FILE", Some("/run/key"), SettingSource::Environment),
+            ("PUBLISHER_JWT_KEY", None, SettingSource::Default),
+            ("SUBSCRIBER_JWT_KEY", Some(MASK), SettingSource::Environment),
+            ("READ_TIMEOUT", Some("0s"), SettingSource::Default),
+            ("PUBLISHER_JWKS_URL", Some("https://a.example/keys?********"), SettingSource::Flag),
+            ("PUBLISHER_JWT_ALGORITHM", None, SettingSource::Default),
+            ("SUBSCRIBER_JWT_ALGORITHM", Some("HS256"), SettingSource::Default),
         ] {
             assert_eq!(one(&rows, name), (value, source), "{name}");
         }

@@ -90,7 +90,7 @@ impl Reader<'_> {
             Given::Nothing => {
                 let expected = "a key in JWT_KEY (for both roles) or here, or the address of a key set in JWKS_URL; \
                                 `openssl rand -base64 48` makes a key. To try the hub, start it with DEMO=1";
-                self.mistake(names.key.0, None, expected.to_owned());
+                self.error(names.key.0, None, expected.to_owned());
                 None
             }
             Given::Key(source, text) => {
@@ -104,7 +104,7 @@ impl Reader<'_> {
                 let is_public = |algorithm: &Algorithm| algorithm.family() != AlgorithmFamily::Hmac;
                 if own.is_some_and(|own| !is_public(&own)) {
                     let expected = "an algorithm with a public key: no shared secret is taken from a key set";
-                    self.mistake(names.algorithm.0, names.algorithm.1.clone(), expected.to_owned());
+                    self.error(names.algorithm.0, names.algorithm.1.clone(), expected.to_owned());
                     return None;
                 }
                 // A common one with a shared secret is that of the other role's key.
@@ -130,9 +130,8 @@ impl Reader<'_> {
             Err(error) => {
                 let expected = format!("a key for {algorithm:?}: {error}");
                 // One key for both roles is wrong once.
-                if !self.mistakes.iter().any(|mistake| mistake.name == source && mistake.expected == expected)
-                {
-                    self.mistake(source, None, expected);
+                if !self.errors.iter().any(|error| error.name == source && error.expected == expected) {
+                    self.error(source, None, expected);
                 }
                 None
             }
@@ -147,17 +146,17 @@ impl Reader<'_> {
         match (set(names.key), set(names.file), set(names.url)) {
             (None, None, None) => Given::Nothing,
             (Some((name, text)), None, None) => Given::Key(name, text),
-            (None, Some((name, path)), None) => match (self.surroundings.read_file)(&path) {
+            (None, Some((name, path)), None) => match (self.environment.read_file)(&path) {
                 Ok(text) => Given::File(name, path, text.trim_end_matches(['\r', '\n']).to_owned()),
                 Err(error) => {
-                    self.mistake(name, Some(path), format!("a file that can be read: {error}"));
+                    self.error(name, Some(path), format!("a file that can be read: {error}"));
                     Given::Wrong
                 }
             },
             (None, None, Some((name, text))) => self.url(name, &text),
             (key, file, url) => {
                 let both: Vec<_> = [key, file, url].into_iter().flatten().map(|(name, _)| name).collect();
-                self.mistake(both[1], None, format!("{}, not both", both.join(" or ")));
+                self.error(both[1], None, format!("{}, not both", both.join(" or ")));
                 Given::Wrong
             }
         }
@@ -168,11 +167,11 @@ impl Reader<'_> {
         let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let Some(url) = url.filter(|url| url.host().is_some() && url.fragment().is_none()) else {
             let expected = "an address such as https://issuer.example/.well-known/jwks.json";
-            self.mistake(name, Some(text.to_owned()), expected.to_owned());
+            self.error(name, Some(text.to_owned()), expected.to_owned());
             return Given::Wrong;
         };
         if !url.username().is_empty() || url.password().is_some() {
-            self.mistake(name, None, "an address without a user and a password".to_owned());
+            self.error(name, None, "an address without a user and a password".to_owned());
             return Given::Wrong;
         }
         if url.scheme() == "http" && !is_this_host(&url) {

@@ -1,22 +1,22 @@
-//! Settings, read in surroundings that the test makes up.
+//! Settings, read in an environment that the test makes up.
 
 use super::*;
 use crate::hub::keys::KeySource;
 use crate::protocol::token::Algorithm;
 use crate::runtime::{AcmeSettings, CertificateSource, Files};
 
-fn valid(options: &Options, environment: &[(&str, &str)]) -> Config {
-    read(options, environment).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"))
+fn valid(options: &Options, variables: &[(&str, &str)]) -> Config {
+    read(options, variables).unwrap_or_else(|errors| panic!("{errors:#?}"))
 }
 
-fn read(options: &Options, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
-    let environment: Vec<_> = environment.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
+fn read(options: &Options, variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let variables: Vec<_> = variables.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
     let read_file = |path: &str| match path {
         "/key" => Ok("a secret of at least thirty-two bytes\n".to_owned()),
         _ => Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
     };
-    let surroundings = Surroundings { read_file: &read_file, cpus: &[0, 1, 5], environment: &environment };
-    Config::read(options, &surroundings).map_err(|mistakes| mistakes.iter().map(Mistake::to_string).collect())
+    let environment = Environment { read_file: &read_file, cpus: &[0, 1, 5], variables: &variables };
+    Config::read(options, &environment).map_err(|errors| errors.iter().map(ConfigError::to_string).collect())
 }
 
 fn some(text: &str) -> Option<String> {
@@ -67,7 +67,7 @@ fn the_defaults_are_those_of_the_protocol_document() {
 }
 
 #[test]
-fn every_mistake_is_listed_at_once_and_no_secret_is() {
+fn every_error_is_listed_at_once_and_no_secret_is() {
     let options = Options {
         addr: some("nowhere"),
         heartbeat_interval: some("15"),
@@ -93,8 +93,8 @@ fn every_mistake_is_listed_at_once_and_no_secret_is() {
         subscriptions: some("on"),
         ..Options::default()
     };
-    let mistakes = read(&options, &[]).err().expect("mistakes");
-    let names: Vec<_> = mistakes.iter().filter_map(|line| line.split([' ', ':']).next()).collect();
+    let errors = read(&options, &[]).err().expect("mistakes");
+    let names: Vec<_> = errors.iter().filter_map(|line| line.split([' ', ':']).next()).collect();
     for name in [
         "ADDR",
         "HEARTBEAT_INTERVAL",
@@ -119,15 +119,15 @@ fn every_mistake_is_listed_at_once_and_no_secret_is() {
         "METRICS_ADDR",
         "SUBSCRIPTIONS",
     ] {
-        assert!(names.contains(&name), "{name} is not among {mistakes:#?}");
+        assert!(names.contains(&name), "{name} is not among {errors:#?}");
     }
-    assert!(mistakes.iter().all(|line| !line.contains("secret-one")), "{mistakes:#?}");
+    assert!(errors.iter().all(|line| !line.contains("secret-one")), "{errors:#?}");
 }
 
 #[test]
 fn without_a_key_the_hub_does_not_start() {
-    let mistakes = read(&Options::default(), &[]).err().expect("mistakes");
-    assert!(mistakes.iter().any(|line| line.contains("JWT_KEY") && line.contains("DEMO=1")), "{mistakes:?}");
+    let errors = read(&Options::default(), &[]).err().expect("mistakes");
+    assert!(errors.iter().any(|line| line.contains("JWT_KEY") && line.contains("DEMO=1")), "{errors:?}");
 }
 
 #[test]
@@ -155,8 +155,8 @@ fn keys_come_from_files_and_short_ones_are_warned_of() {
     let options = Options { jwt_key_file: some("/key"), ..Options::default() };
     assert!(read(&options, &[]).is_ok());
     let missing = Options { jwt_key_file: some("/missing"), ..Options::default() };
-    let mistakes = read(&missing, &[]).err().expect("mistakes");
-    assert!(mistakes.iter().any(|line| line.contains("/missing")), "{mistakes:?}");
+    let errors = read(&missing, &[]).err().expect("mistakes");
+    assert!(errors.iter().any(|line| line.contains("/missing")), "{errors:?}");
     let short = Options { jwt_key: some("short"), ..Options::default() };
     let warnings = valid(&short, &[]).warnings;
     assert_eq!(warnings.iter().filter(|line| line.contains("JWT_KEY is shorter")).count(), 1, "{warnings:?}");
@@ -169,9 +169,9 @@ fn a_key_that_is_wrong_is_not_said_to_be_missing_too() {
     let wrong = Options { jwt_algorithm: some("RS256"), ..with_key() };
     for (options, name) in [(missing, "JWT_KEY_FILE"), (twice, "JWT_KEY_FILE"), (wrong, "JWT_KEY")] {
         for demo in [None, some("1")] {
-            let mistakes = read(&Options { demo, ..options.clone() }, &[]).err().expect("a mistake");
-            assert_eq!(mistakes.len(), 1, "{mistakes:#?}");
-            assert!(mistakes[0].starts_with(name), "{mistakes:#?}");
+            let errors = read(&Options { demo, ..options.clone() }, &[]).err().expect("a mistake");
+            assert_eq!(errors.len(), 1, "{errors:#?}");
+            assert!(errors[0].starts_with(name), "{errors:#?}");
         }
     }
 }
@@ -234,25 +234,25 @@ fn an_address_of_a_key_set_that_cannot_be_used_is_named_without_its_password() {
         "ftp://user:s3cret@a.example/",
         "x@s3cret",
     ] {
-        let mistakes =
+        let errors =
             read(&Options { jwks_url: some(text), ..Options::default() }, &[]).err().expect("a mistake");
-        assert!(mistakes.len() == 1 && mistakes[0].starts_with("JWKS_URL"), "{mistakes:?}");
-        assert!(!mistakes[0].contains("s3cret"), "{mistakes:?}");
+        assert!(errors.len() == 1 && errors[0].starts_with("JWKS_URL"), "{errors:?}");
+        assert!(!errors[0].contains("s3cret"), "{errors:?}");
     }
     let directory = "https://user:s3cret@a.example/?k=s3cret";
     let acme = Options { acme_hosts: some("a.example"), acme_directory_url: some(directory), ..with_key() };
-    let mistakes = read(&acme, &[]).err().expect("a mistake");
-    assert!(mistakes.len() == 1 && !mistakes[0].contains("s3cret"), "{mistakes:?}");
+    let errors = read(&acme, &[]).err().expect("a mistake");
+    assert!(errors.len() == 1 && !errors[0].contains("s3cret"), "{errors:?}");
     let twice = Options { jwks_url: some("https://a.example/"), ..with_key() };
-    let mistakes = read(&twice, &[]).err().expect("a mistake");
-    assert_eq!(mistakes, ["JWKS_URL: expected JWT_KEY or JWKS_URL, not both"]);
+    let errors = read(&twice, &[]).err().expect("a mistake");
+    assert_eq!(errors, ["JWKS_URL: expected JWT_KEY or JWKS_URL, not both"]);
     let secret = Options {
         publisher_jwks_url: some("https://a.example/"),
         publisher_jwt_algorithm: some("HS256"),
         ..with_key()
     };
-    let mistakes = read(&secret, &[]).err().expect("a mistake");
-    assert!(mistakes.len() == 1 && mistakes[0].starts_with("PUBLISHER_JWT_ALGORITHM is"), "{mistakes:?}");
+    let errors = read(&secret, &[]).err().expect("a mistake");
+    assert!(errors.len() == 1 && errors[0].starts_with("PUBLISHER_JWT_ALGORITHM is"), "{errors:?}");
 }
 
 #[test]
@@ -274,10 +274,10 @@ fn the_demo_key_stands_in_only_for_a_key_that_is_missing() {
 fn tokens_of_targets_cannot_name_subscriptions() {
     let on = |authorization| Options { subscriptions: some("1"), authorization, ..with_key() };
     let settings = valid(&on(None), &[]).settings;
-    assert!(settings.gate.subscriptions && settings.shard.tells_subscriptions);
+    assert!(settings.gate.subscriptions && settings.shard.tracks_subscriptions);
     assert!(!valid(&with_key(), &[]).settings.gate.subscriptions);
-    let mistakes = read(&on(some("targets")), &[]).err().expect("a mistake");
-    assert!(mistakes.len() == 1 && mistakes[0].contains("AUTHORIZATION=targets"), "{mistakes:?}");
+    let errors = read(&on(some("targets")), &[]).err().expect("a mistake");
+    assert!(errors.len() == 1 && errors[0].contains("AUTHORIZATION=targets"), "{errors:?}");
 }
 
 #[test]
@@ -305,8 +305,8 @@ fn a_certificate_and_its_key_come_together_and_move_the_port() {
     let elsewhere = valid(&Options { addr: some(":8443"), ..both }, &[]).settings;
     assert_eq!(elsewhere.address.port(), 8_443);
     for (cert_file, key_file, missing) in [(cert, some(""), "KEY_FILE"), (None, key, "CERT_FILE")] {
-        let mistakes = read(&Options { cert_file, key_file, ..with_key() }, &[]).err().expect("a mistake");
-        assert!(mistakes.len() == 1 && mistakes[0].starts_with(missing), "{mistakes:?}");
+        let errors = read(&Options { cert_file, key_file, ..with_key() }, &[]).err().expect("a mistake");
+        assert!(errors.len() == 1 && errors[0].starts_with(missing), "{errors:?}");
     }
     assert_eq!(valid(&with_key(), &[]).settings.tls, None);
 }
@@ -326,11 +326,11 @@ fn hosts_for_certificates_stand_alone_and_move_the_port() {
     };
     assert_eq!(settings.tls, Some(CertificateSource::Acme(defaults)));
     let both = Options { cert_file: some("/cert.pem"), key_file: some("/key.pem"), ..hosts };
-    let mistakes = read(&both, &[]).err().expect("a mistake");
-    assert!(mistakes.len() == 1 && mistakes[0].starts_with("ACME_HOSTS"), "{mistakes:?}");
+    let errors = read(&both, &[]).err().expect("a mistake");
+    assert!(errors.len() == 1 && errors[0].starts_with("ACME_HOSTS"), "{errors:?}");
     let wildcard = Options { acme_hosts: some("*.example"), acme_email: some("a@b.example"), ..with_key() };
-    let mistakes = read(&wildcard, &[]).err().expect("a mistake");
-    assert!(mistakes.len() == 1 && mistakes[0].contains("dns-01"), "{mistakes:?}");
+    let errors = read(&wildcard, &[]).err().expect("a mistake");
+    assert!(errors.len() == 1 && errors[0].contains("dns-01"), "{errors:?}");
     let idle = Options { acme_email: some("a@b.example"), acme_cert_dir: some("acme"), ..with_key() };
     let config = valid(&idle, &[]);
     assert_eq!(config.settings.tls, None);
@@ -374,7 +374,7 @@ fn cores_are_chosen() {
 
 #[test]
 fn a_misspelled_variable_is_told_of_and_a_foreign_one_is_not() {
-    let environment = [
+    let variables = [
         ("HEARTBEAT_INTERVALL", "1s"),
         ("MERCURE_JWT_KEY", "x"),
         ("PATH", "/bin"),
@@ -386,7 +386,7 @@ fn a_misspelled_variable_is_told_of_and_a_foreign_one_is_not() {
         ("LOGNAME", "x"),
         ("SHARD", "x"),
     ];
-    let warnings = valid(&with_key(), &environment).warnings;
+    let warnings = valid(&with_key(), &variables).warnings;
     assert!(
         warnings
             .contains(&"unknown variable HEARTBEAT_INTERVALL; did you mean HEARTBEAT_INTERVAL?".to_owned())

@@ -10,28 +10,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_skiplist::{SkipMap, SkipSet};
 
-use super::{Appended, Extent, History, HistoryError, HistoryReader, Placed, Position, Retention, Stretch};
+use super::{
+    Appended, History, HistoryError, HistoryRange, HistoryReader, HistorySlice, Position, Retention,
+    SequencedUpdate,
+};
 use crate::protocol::frame::Frame;
 
 /// The writing end.
 pub struct MemoryHistory {
-    held: Arc<Held>,
+    held: Arc<MemoryStore>,
     retention: Retention,
     newest: Position,
     updates: u64,
     bytes: u64,
 }
 
-struct Stamped {
-    placed: Placed,
+struct StampedUpdate {
+    update: SequencedUpdate,
     unix_ms: u64,
 }
 
-struct Held {
-    by_position: SkipMap<Position, Stamped>,
+struct MemoryStore {
+    by_position: SkipMap<Position, StampedUpdate>,
     /// Every occurrence of every id, so that the first that is left can be found when an older one is removed.
     by_id: SkipSet<(Box<str>, Position)>,
-    /// The two ends of [`Extent`], written by the sequencer alone.
+    /// The two ends of [`HistoryRange`], written by the sequencer alone.
     before_oldest: AtomicU64,
     newest: AtomicU64,
 }
@@ -39,7 +42,7 @@ struct Held {
 impl MemoryHistory {
     /// An empty history.
     pub fn new(retention: Retention) -> Self {
-        let held = Held {
+        let held = MemoryStore {
             by_position: SkipMap::new(),
             by_id: SkipSet::new(),
             before_oldest: AtomicU64::new(0),
@@ -48,18 +51,18 @@ impl MemoryHistory {
         Self { held: Arc::new(held), retention, newest: Position::START, updates: 0, bytes: 0 }
     }
 
-    fn insert(&mut self, frame: &Arc<Frame>, unix_ms: u64) -> Placed {
+    fn insert(&mut self, frame: &Arc<Frame>, unix_ms: u64) -> SequencedUpdate {
         let position = self.newest.next();
         let id = frame.id().as_str();
         let first_of_id = frame.has_made_id() || self.held.first_with_id(id).is_none();
-        let placed = Placed { position, frame: Arc::clone(frame), first_of_id };
-        let stamped = Stamped { placed: placed.clone(), unix_ms };
+        let update = SequencedUpdate { position, frame: Arc::clone(frame), first_of_id };
+        let stamped = StampedUpdate { update: update.clone(), unix_ms };
         self.held.by_position.insert(position, stamped);
         self.held.by_id.insert((id.into(), position));
         self.newest = position;
         self.updates += 1;
         self.bytes += frame.bytes_held() as u64;
-        placed
+        update
     }
 
     /// Removes the oldest updates until the bounds hold.
@@ -67,7 +70,7 @@ impl MemoryHistory {
         let Retention { updates_max, bytes_max, age_max_ms } = self.retention;
         let oldest_unix_ms = if age_max_ms == 0 { 0 } else { unix_ms.saturating_sub(age_max_ms) };
         while let Some(oldest) = self.held.by_position.front() {
-            let Placed { position, frame, .. } = &oldest.value().placed;
+            let SequencedUpdate { position, frame, .. } = &oldest.value().update;
             let is_too_much = self.updates > 1
                 && ((updates_max > 0 && self.updates > updates_max)
                     || (bytes_max > 0 && self.bytes > bytes_max));
@@ -87,10 +90,10 @@ impl MemoryHistory {
 
 impl History for MemoryHistory {
     fn append(&mut self, batch: &[Arc<Frame>], unix_ms: u64) -> Result<Appended, HistoryError> {
-        let placed = batch.iter().map(|frame| self.insert(frame, unix_ms)).collect();
+        let updates = batch.iter().map(|frame| self.insert(frame, unix_ms)).collect();
         let before_oldest = self.retain(unix_ms);
         self.held.newest.store(self.newest.get(), Ordering::Release);
-        Ok(Appended { placed, before_oldest })
+        Ok(Appended { updates, before_oldest })
     }
 
     fn needs_upkeep(&self) -> bool {
@@ -106,7 +109,7 @@ impl History for MemoryHistory {
     }
 }
 
-impl Held {
+impl MemoryStore {
     fn first_with_id(&self, id: &str) -> Option<Position> {
         let from = (Box::from(id), Position::START);
         let entry = self.by_id.lower_bound(Bound::Included(&from))?;
@@ -121,66 +124,71 @@ impl Held {
         stamps.find(|stamp| *stamp <= unix_ms).unwrap_or(u64::MAX)
     }
 
-    fn extent_now(&self) -> Extent {
+    fn range_now(&self) -> HistoryRange {
         // `newest` first: read the other way round, the ends could cross.
         let newest = Position::new(self.newest.load(Ordering::Acquire));
         let before_oldest = Position::new(self.before_oldest.load(Ordering::Acquire));
-        Extent { before_oldest, newest: newest.max(before_oldest) }
+        HistoryRange { before_oldest, newest: newest.max(before_oldest) }
     }
 }
 
-impl HistoryReader for Held {
+impl HistoryReader for MemoryStore {
     fn locate(&self, id: &str) -> Result<Option<Position>, HistoryError> {
         Ok(self.first_with_id(id))
     }
 
-    fn read(&self, after: Position, updates_max: usize, bytes_max: usize) -> Result<Stretch, HistoryError> {
-        let newest = self.extent_now().newest;
+    fn read(
+        &self,
+        after: Position,
+        updates_max: usize,
+        bytes_max: usize,
+    ) -> Result<HistorySlice, HistoryError> {
+        let newest = self.range_now().newest;
         let entries = self.by_position.range(after.next()..=newest.max(after.next()));
         let mut updates = Vec::new();
-        collect(entries.map(|entry| entry.value().placed.clone()), updates_max, bytes_max, &mut updates);
-        Ok(Stretch { updates, extent: self.extent_now() })
+        collect(entries.map(|entry| entry.value().update.clone()), updates_max, bytes_max, &mut updates);
+        Ok(HistorySlice { updates, range: self.range_now() })
     }
 
-    fn newest(&self, updates_max: usize, bytes_max: usize) -> Result<Stretch, HistoryError> {
-        let newest = self.extent_now().newest;
+    fn newest(&self, updates_max: usize, bytes_max: usize) -> Result<HistorySlice, HistoryError> {
+        let newest = self.range_now().newest;
         let entries = self.by_position.range(..=newest).rev();
         let mut updates = Vec::new();
-        collect(entries.map(|entry| entry.value().placed.clone()), updates_max, bytes_max, &mut updates);
+        collect(entries.map(|entry| entry.value().update.clone()), updates_max, bytes_max, &mut updates);
         updates.reverse();
-        Ok(Stretch { updates, extent: self.extent_now() })
+        Ok(HistorySlice { updates, range: self.range_now() })
     }
 
-    fn extent(&self) -> Result<Extent, HistoryError> {
-        Ok(self.extent_now())
+    fn range(&self) -> Result<HistoryRange, HistoryError> {
+        Ok(self.range_now())
     }
 }
 
 /// Takes neighbours until there are enough. The oldest may be removed meanwhile: what follows a hole is left to the next
 /// read.
 fn collect(
-    entries: impl Iterator<Item = Placed>,
+    entries: impl Iterator<Item = SequencedUpdate>,
     updates_max: usize,
     bytes_max: usize,
-    into: &mut Vec<Placed>,
+    into: &mut Vec<SequencedUpdate>,
 ) {
     let mut bytes = 0;
-    for placed in entries {
-        let hole = into.last().is_some_and(|last: &Placed| {
-            last.position.next() != placed.position && last.position.previous() != placed.position
+    for update in entries {
+        let hole = into.last().is_some_and(|last: &SequencedUpdate| {
+            last.position.next() != update.position && last.position.previous() != update.position
         });
         if hole || into.len() >= updates_max || bytes >= bytes_max {
             break;
         }
-        bytes += placed.frame.bytes_held();
-        into.push(placed);
+        bytes += update.frame.bytes_held();
+        into.push(update);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Origin, Resume, resolve};
+    use crate::history::{Resume, ResumePoint, resolve};
     use crate::protocol::event_id::EventId;
     use crate::protocol::grant::Authorization;
     use crate::protocol::update::Update;
@@ -199,8 +207,8 @@ mod tests {
         history
     }
 
-    fn ids(stretch: &Stretch) -> Vec<&str> {
-        stretch.updates.iter().map(|placed| placed.frame.id().as_str()).collect()
+    fn ids(slice: &HistorySlice) -> Vec<&str> {
+        slice.updates.iter().map(|update| update.frame.id().as_str()).collect()
     }
 
     #[test]
@@ -208,8 +216,8 @@ mod tests {
         let mut history = history(3, &["a", "b", "a"]);
         let reader = history.reader();
         assert_eq!(reader.locate("a"), Ok(Some(Position::new(1))));
-        let placed = history.append(&[frame("a")], 0).expect("room").placed;
-        assert!(!placed[0].first_of_id);
+        let written = history.append(&[frame("a")], 0).expect("room").updates;
+        assert!(!written[0].first_of_id);
         assert_eq!(reader.locate("a"), Ok(Some(Position::new(3))));
         assert_eq!(reader.locate("ab"), Ok(None));
     }
@@ -217,24 +225,24 @@ mod tests {
     #[test]
     fn a_read_is_bounded_and_continues_where_it_ended() {
         let reader = history(0, &["a", "b", "c", "d"]).reader();
-        let stretch = reader.read(Position::new(1), 2, usize::MAX).expect("readable");
-        assert_eq!(ids(&stretch), ["b", "c"]);
-        let stretch = reader.read(Position::new(3), 10, 1).expect("readable");
-        assert_eq!(ids(&stretch), ["d"], "one update is always read, whatever the byte bound");
+        let slice = reader.read(Position::new(1), 2, usize::MAX).expect("readable");
+        assert_eq!(ids(&slice), ["b", "c"]);
+        let slice = reader.read(Position::new(3), 10, 1).expect("readable");
+        assert_eq!(ids(&slice), ["d"], "one update is always read, whatever the byte bound");
         assert!(reader.read(Position::new(4), 10, 10).expect("readable").updates.is_empty());
     }
 
     #[test]
-    fn the_extent_tells_what_was_discarded() {
+    fn the_range_tells_what_was_discarded() {
         let reader = history(2, &["a", "b", "c"]).reader();
-        let extent = Extent { before_oldest: Position::new(1), newest: Position::new(3) };
-        assert_eq!(reader.extent(), Ok(extent));
+        let range = HistoryRange { before_oldest: Position::new(1), newest: Position::new(3) };
+        assert_eq!(reader.range(), Ok(range));
         assert_eq!(ids(&reader.read(Position::START, 10, usize::MAX).expect("readable")), ["b", "c"]);
         let unknown = resolve(&*reader, &Resume::parse("a")).expect("readable");
-        assert_eq!(unknown, Origin { cursor: Position::new(1), known: None });
+        assert_eq!(unknown, ResumePoint { cursor: Position::new(1), known: None });
         let known = resolve(&*reader, &Resume::parse("b")).expect("readable");
-        assert_eq!(known, Origin { cursor: Position::new(2), known: EventId::parse("b").ok() });
-        assert_eq!(resolve(&*reader, &Resume::Earliest).map(|origin| origin.known), Ok(None));
+        assert_eq!(known, ResumePoint { cursor: Position::new(2), known: EventId::parse("b").ok() });
+        assert_eq!(resolve(&*reader, &Resume::Earliest).map(|resume_point| resume_point.known), Ok(None));
     }
 
     #[test]
@@ -245,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn age_takes_the_newest_too_and_the_extent_tells() {
+    fn age_takes_the_newest_too_and_the_range_tells() {
         let retention = Retention { age_max_ms: 1_000, ..Retention::default() };
         let mut history = MemoryHistory::new(retention);
         let reader = history.reader();
@@ -257,12 +265,12 @@ mod tests {
         assert_eq!(history.maintain(11_001), Ok(Position::new(1)));
         assert_eq!(ids(&reader.read(Position::START, 9, usize::MAX).expect("readable")), ["b"]);
         assert_eq!(history.maintain(20_000), Ok(Position::new(2)));
-        let empty = Extent { before_oldest: Position::new(2), newest: Position::new(2) };
-        assert_eq!(reader.extent(), Ok(empty));
+        let empty = HistoryRange { before_oldest: Position::new(2), newest: Position::new(2) };
+        assert_eq!(reader.range(), Ok(empty));
         assert_eq!(reader.locate("b"), Ok(None));
         assert!(!history.needs_upkeep());
         let appended = history.append(&[frame("c")], 20_000).expect("memory takes everything");
-        assert_eq!(appended.placed[0].position, Position::new(3), "no position is given twice");
+        assert_eq!(appended.updates[0].position, Position::new(3), "no position is given twice");
         assert_eq!(appended.before_oldest, Position::new(2));
     }
 

@@ -48,7 +48,7 @@ impl Position {
 
 /// One update in its place.
 #[derive(Clone, Debug)]
-pub struct Placed {
+pub struct SequencedUpdate {
     /// Its place in the order.
     pub position: Position,
     /// The update.
@@ -77,10 +77,10 @@ impl Retention {
 
 /// The range that a history holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
+pub struct HistoryRange {
     /// The place before the oldest update that is held: a reader that was here has missed nothing.
     pub before_oldest: Position,
-    /// The newest update, or [`Extent::before_oldest`] when none is held.
+    /// The newest update, or [`HistoryRange::before_oldest`] when none is held.
     pub newest: Position,
 }
 
@@ -88,25 +88,25 @@ pub struct Extent {
 #[derive(Debug)]
 pub struct Appended {
     /// The batch in its places.
-    pub placed: Vec<Placed>,
+    pub updates: Vec<SequencedUpdate>,
     /// The place before the oldest update that is still held.
     pub before_oldest: Position,
 }
 
-/// A stretch of the history.
+/// A slice of the history.
 #[derive(Debug)]
-pub struct Stretch {
+pub struct HistorySlice {
     /// The updates, in order, without a hole.
-    pub updates: Vec<Placed>,
+    pub updates: Vec<SequencedUpdate>,
     /// What the history held when it was read.
-    pub extent: Extent,
+    pub range: HistoryRange,
 }
 
-impl Stretch {
+impl HistorySlice {
     /// That of a history that has never held anything.
     pub fn empty() -> Self {
-        let extent = Extent { before_oldest: Position::START, newest: Position::START };
-        Self { updates: Vec::new(), extent }
+        let range = HistoryRange { before_oldest: Position::START, newest: Position::START };
+        Self { updates: Vec::new(), range }
     }
 }
 
@@ -134,7 +134,7 @@ pub trait History: Send {
     fn needs_upkeep(&self) -> bool;
 
     /// Makes what was acknowledged durable, where an append did not; discards what has become too old; frees a bounded
-    /// share of what was discarded. To be called about once a second while [`History::needs_upkeep`]. Answers the place
+    /// share of what was discarded. To be called about once a second while [`History::needs_upkeep`]. Returns the place
     /// before the oldest update that is still held.
     ///
     /// # Errors
@@ -155,23 +155,28 @@ pub trait HistoryReader: Send + Sync {
 
     /// The updates after `after`: at most `updates_max`, and no further one once `bytes_max` is reached.
     ///
-    /// When the next one is not held any more the stretch begins at the oldest that is, and [`Extent`] tells.
+    /// When the next one is not held any more the slice begins at the oldest that is, and [`HistoryRange`] tells.
     ///
     /// # Errors
     /// The store could not be read.
-    fn read(&self, after: Position, updates_max: usize, bytes_max: usize) -> Result<Stretch, HistoryError>;
+    fn read(
+        &self,
+        after: Position,
+        updates_max: usize,
+        bytes_max: usize,
+    ) -> Result<HistorySlice, HistoryError>;
 
     /// The newest updates: at most `updates_max`, and no older one once `bytes_max` is reached.
     ///
     /// # Errors
     /// The store could not be read.
-    fn newest(&self, updates_max: usize, bytes_max: usize) -> Result<Stretch, HistoryError>;
+    fn newest(&self, updates_max: usize, bytes_max: usize) -> Result<HistorySlice, HistoryError>;
 
     /// What is held now.
     ///
     /// # Errors
     /// The store could not be read.
-    fn extent(&self) -> Result<Extent, HistoryError>;
+    fn range(&self) -> Result<HistoryRange, HistoryError>;
 }
 
 /// Where a subscriber wants to resume (PROTOCOL section 6).
@@ -192,7 +197,7 @@ impl Resume {
 
 /// Where a subscriber that resumes begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct ResumePoint {
     /// The last position it is taken to have.
     pub cursor: Position,
     /// The id it named, when it is held; else it is told `earliest`.
@@ -203,11 +208,11 @@ pub struct Origin {
 ///
 /// # Errors
 /// The store could not be read.
-pub fn resolve(reader: &dyn HistoryReader, resume: &Resume) -> Result<Origin, HistoryError> {
+pub fn resolve(reader: &dyn HistoryReader, resume: &Resume) -> Result<ResumePoint, HistoryError> {
     if let Resume::After(id) = resume
         && let Some(cursor) = reader.locate(id.as_str())?
     {
-        return Ok(Origin { cursor, known: Some(id.clone()) });
+        return Ok(ResumePoint { cursor, known: Some(id.clone()) });
     }
-    Ok(Origin { cursor: reader.extent()?.before_oldest, known: None })
+    Ok(ResumePoint { cursor: reader.range()?.before_oldest, known: None })
 }

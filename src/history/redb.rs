@@ -33,10 +33,10 @@ use redb::{Database, DatabaseError, Durability, ReadableDatabase as _, TableDefi
 use super::{Appended, History, HistoryError, HistoryReader, Position, Retention};
 use crate::limits::{TRIM_IDLE_UPDATES_MAX, TRIM_UPDATES_MAX, UNSYNCED_BYTES_MAX};
 use crate::protocol::frame::Frame;
-use index::Waiting;
+use index::UnindexedIds;
 pub use open::OpenError;
-use store::{Store, read_meta};
-use write::{Meta, Stamped, Written};
+use store::{RedbStore, read_meta};
+use write::{AppendedBatch, Meta, StampedFrame};
 
 /// The version of the file's format that this hub reads and writes.
 pub const FORMAT: u64 = 2;
@@ -63,14 +63,14 @@ type OpenStore = dyn Fn() -> Result<Database, DatabaseError> + Send + Sync;
 
 /// The writing end.
 pub struct RedbHistory {
-    store: Arc<Store>,
+    store: Arc<RedbStore>,
     retention: Retention,
     sync: HistorySync,
     /// The file's numbers as of the last commit that was acknowledged.
     meta: Meta,
     /// The newest of the acknowledged updates, which the disk may not have yet ([`HistorySync::Interval`]): a store that
     /// is reopened has lost them, and gets them again.
-    unsynced: Vec<Stamped>,
+    unsynced: Vec<StampedFrame>,
     unsynced_bytes: usize,
 }
 
@@ -87,7 +87,7 @@ impl RedbHistory {
         sync: HistorySync,
     ) -> Result<Self, HistoryError> {
         let meta = read_meta(&database)?;
-        let store = Arc::new(Store::new(database, open)?);
+        let store = Arc::new(RedbStore::new(database, open)?);
         let mut history = Self { store, retention, sync, meta, unsynced: Vec::new(), unsynced_bytes: 0 };
         // Age is for the first call that knows the time.
         history.discard(0)?;
@@ -121,7 +121,7 @@ impl RedbHistory {
             transact(database, Durability::Immediate, |transaction| {
                 write::truncate(transaction, synced)?;
                 // What is read of the file next finds the ids again.
-                let nothing = Waiting::new(std::iter::empty(), 0);
+                let nothing = UnindexedIds::new(std::iter::empty(), 0);
                 write::append(transaction, unsynced, store.hasher, &nothing, None).map(|written| written.meta)
             })
         })?;
@@ -145,7 +145,7 @@ impl RedbHistory {
         }
     }
 
-    /// Puts out of reach what retention does not keep; answers the place before the oldest update that is held.
+    /// Puts out of reach what retention does not keep; returns the place before the oldest update that is held.
     fn discard(&mut self, unix_ms: u64) -> Result<Position, HistoryError> {
         let (meta, retention, discarded) = (self.meta, self.retention, self.store.discarded());
         if retention.is_unbounded() {
@@ -189,15 +189,15 @@ fn transact<T>(
 impl History for RedbHistory {
     fn append(&mut self, batch: &[Arc<Frame>], unix_ms: u64) -> Result<Appended, HistoryError> {
         self.reopen_if_closed()?;
-        let stamped: Vec<Stamped> =
-            batch.iter().map(|frame| Stamped { frame: Arc::clone(frame), unix_ms }).collect();
+        let stamped: Vec<StampedFrame> =
+            batch.iter().map(|frame| StampedFrame { frame: Arc::clone(frame), unix_ms }).collect();
         let durability = self.durability();
         // Only what was discarded before goes with this transaction: should it fail halfway, nothing else is missing.
         let discarded = self.store.discarded();
         let trim_max = TRIM_UPDATES_MAX + 2 * batch.len();
         let store = Arc::clone(&self.store);
         let slice = store.waiting().next_slice(batch.len());
-        let Written { placed, entries, meta } = self.commit(durability, |transaction| {
+        let AppendedBatch { updates, entries, meta } = self.commit(durability, |transaction| {
             write::trim(transaction, discarded, trim_max)?;
             write::append(transaction, &stamped, store.hasher, &store.waiting(), slice.as_ref())
         })?;
@@ -211,7 +211,7 @@ impl History for RedbHistory {
         }
         // It is stored: what cannot be discarded now is discarded later.
         let before_oldest = self.discard(unix_ms).unwrap_or_else(|_| Position::new(self.store.discarded()));
-        Ok(Appended { placed, before_oldest })
+        Ok(Appended { updates, before_oldest })
     }
 
     fn needs_upkeep(&self) -> bool {

@@ -11,7 +11,7 @@
 //! Invariants: the body never exceeds its bound, and one that will is refused before its bytes are read; every line ends
 //! with CR LF exactly; extensions and trailers are read past, within bounds, and never used.
 
-use crate::http::refusal::Refusal;
+use crate::http::request_error::RequestError;
 use crate::limits::{CHUNK_EXTENSIONS_BYTES_MAX, TRAILERS_BYTES_MAX};
 
 /// Digits of a chunk size: as many as a `u64` can hold, so that none can overflow.
@@ -30,8 +30,8 @@ pub enum BodyLength {
 
 /// The state machine that reads one body.
 #[derive(Clone, Debug)]
-pub struct Body {
-    state: State,
+pub struct BodyReader {
+    state: BodyState,
     /// Bytes that may still be added to the body.
     room_bytes: u64,
     extension_bytes_left: usize,
@@ -39,7 +39,7 @@ pub struct Body {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum BodyState {
     Fixed { left: u64 },
     Size { digits: u8, size: u64 },
     Extension { size: u64 },
@@ -54,17 +54,17 @@ enum State {
     Done,
 }
 
-impl Body {
+impl BodyReader {
     /// A body of at most `body_bytes_max` bytes, chunks decoded.
     ///
     /// # Errors
-    /// [`Refusal::BodyTooLarge`] when its length is known and exceeds that.
-    pub fn new(length: BodyLength, body_bytes_max: u64) -> Result<Self, Refusal> {
+    /// [`RequestError::BodyTooLarge`] when its length is known and exceeds that.
+    pub fn new(length: BodyLength, body_bytes_max: u64) -> Result<Self, RequestError> {
         let state = match length {
-            BodyLength::Empty | BodyLength::Fixed(0) => State::Done,
-            BodyLength::Fixed(bytes) if bytes > body_bytes_max => return Err(Refusal::BodyTooLarge),
-            BodyLength::Fixed(left) => State::Fixed { left },
-            BodyLength::Chunked => State::Size { digits: 0, size: 0 },
+            BodyLength::Empty | BodyLength::Fixed(0) => BodyState::Done,
+            BodyLength::Fixed(bytes) if bytes > body_bytes_max => return Err(RequestError::BodyTooLarge),
+            BodyLength::Fixed(left) => BodyState::Fixed { left },
+            BodyLength::Chunked => BodyState::Size { digits: 0, size: 0 },
         };
         Ok(Self {
             state,
@@ -78,24 +78,24 @@ impl Body {
     /// took, and whether the body is complete; it takes all of them unless it is.
     ///
     /// # Errors
-    /// [`Refusal::Chunk`], [`Refusal::ChunkOverhead`] and [`Refusal::BodyTooLarge`], after which it must not be called
+    /// [`RequestError::Chunk`], [`RequestError::ChunkOverhead`] and [`RequestError::BodyTooLarge`], after which it must not be called
     /// again.
-    pub fn feed(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(usize, bool), Refusal> {
+    pub fn feed(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(usize, bool), RequestError> {
         let mut rest = input;
         loop {
-            if matches!(self.state, State::Done) {
+            if matches!(self.state, BodyState::Done) {
                 return Ok((input.len() - rest.len(), true));
             }
             let Some(&byte) = rest.first() else { return Ok((input.len(), false)) };
             let taken = match self.state {
-                State::Fixed { left } => {
+                BodyState::Fixed { left } => {
                     let (taken, left) = copy(rest, left, out);
-                    self.state = if left == 0 { State::Done } else { State::Fixed { left } };
+                    self.state = if left == 0 { BodyState::Done } else { BodyState::Fixed { left } };
                     taken
                 }
-                State::Data { left } => {
+                BodyState::Data { left } => {
                     let (taken, left) = copy(rest, left, out);
-                    self.state = if left == 0 { State::DataCr } else { State::Data { left } };
+                    self.state = if left == 0 { BodyState::DataCr } else { BodyState::Data { left } };
                     taken
                 }
                 _ => {
@@ -108,45 +108,47 @@ impl Body {
     }
 
     /// The state after one byte that is not content.
-    fn step(&mut self, byte: u8) -> Result<State, Refusal> {
+    fn step(&mut self, byte: u8) -> Result<BodyState, RequestError> {
         match (self.state, byte) {
-            (State::Size { digits: 1.., size }, b'\r') => {
-                self.size_known(size).map(|()| State::SizeLf { size })
+            (BodyState::Size { digits: 1.., size }, b'\r') => {
+                self.size_known(size).map(|()| BodyState::SizeLf { size })
             }
-            (State::Size { digits: 1.., size }, b';') => {
+            (BodyState::Size { digits: 1.., size }, b';') => {
                 self.size_known(size)?;
                 count(&mut self.extension_bytes_left)?;
-                Ok(State::Extension { size })
+                Ok(BodyState::Extension { size })
             }
-            (State::Size { digits, size }, _) if digits < CHUNK_SIZE_DIGITS_MAX => {
-                let digit = char::from(byte).to_digit(16).ok_or(Refusal::Chunk)?;
-                Ok(State::Size { digits: digits + 1, size: size << 4 | u64::from(digit) })
+            (BodyState::Size { digits, size }, _) if digits < CHUNK_SIZE_DIGITS_MAX => {
+                let digit = char::from(byte).to_digit(16).ok_or(RequestError::Chunk)?;
+                Ok(BodyState::Size { digits: digits + 1, size: size << 4 | u64::from(digit) })
             }
-            (State::Extension { size }, b'\r') => Ok(State::SizeLf { size }),
-            (State::Extension { size }, _) if is_text(byte) => {
+            (BodyState::Extension { size }, b'\r') => Ok(BodyState::SizeLf { size }),
+            (BodyState::Extension { size }, _) if is_text(byte) => {
                 count(&mut self.extension_bytes_left)?;
-                Ok(State::Extension { size })
+                Ok(BodyState::Extension { size })
             }
-            (State::SizeLf { size: 0 }, b'\n') | (State::TrailerLf, b'\n') => Ok(State::LineStart),
-            (State::SizeLf { size }, b'\n') => Ok(State::Data { left: size }),
-            (State::DataCr, b'\r') => Ok(State::DataLf),
-            (State::DataLf, b'\n') => Ok(State::Size { digits: 0, size: 0 }),
-            (State::LineStart, b'\r') => Ok(State::EndLf),
+            (BodyState::SizeLf { size: 0 }, b'\n') | (BodyState::TrailerLf, b'\n') => {
+                Ok(BodyState::LineStart)
+            }
+            (BodyState::SizeLf { size }, b'\n') => Ok(BodyState::Data { left: size }),
+            (BodyState::DataCr, b'\r') => Ok(BodyState::DataLf),
+            (BodyState::DataLf, b'\n') => Ok(BodyState::Size { digits: 0, size: 0 }),
+            (BodyState::LineStart, b'\r') => Ok(BodyState::EndLf),
             // A folded line continues the one before; as the first it continues nothing, and nobody sends either.
-            (State::LineStart, b' ' | b'\t') => Err(Refusal::Chunk),
-            (State::Trailer, b'\r') => Ok(State::TrailerLf),
-            (State::LineStart | State::Trailer, _) if is_text(byte) => {
+            (BodyState::LineStart, b' ' | b'\t') => Err(RequestError::Chunk),
+            (BodyState::Trailer, b'\r') => Ok(BodyState::TrailerLf),
+            (BodyState::LineStart | BodyState::Trailer, _) if is_text(byte) => {
                 count(&mut self.trailer_bytes_left)?;
-                Ok(State::Trailer)
+                Ok(BodyState::Trailer)
             }
-            (State::EndLf, b'\n') => Ok(State::Done),
-            _ => Err(Refusal::Chunk),
+            (BodyState::EndLf, b'\n') => Ok(BodyState::Done),
+            _ => Err(RequestError::Chunk),
         }
     }
 
     /// Refuses the chunk that would make the body too large as soon as its size is known.
-    fn size_known(&mut self, size: u64) -> Result<(), Refusal> {
-        self.room_bytes = self.room_bytes.checked_sub(size).ok_or(Refusal::BodyTooLarge)?;
+    fn size_known(&mut self, size: u64) -> Result<(), RequestError> {
+        self.room_bytes = self.room_bytes.checked_sub(size).ok_or(RequestError::BodyTooLarge)?;
         Ok(())
     }
 }
@@ -159,8 +161,8 @@ fn copy(input: &[u8], left: u64, out: &mut Vec<u8>) -> (usize, u64) {
     (taken, left - taken as u64)
 }
 
-fn count(left: &mut usize) -> Result<(), Refusal> {
-    *left = left.checked_sub(1).ok_or(Refusal::ChunkOverhead)?;
+fn count(left: &mut usize) -> Result<(), RequestError> {
+    *left = left.checked_sub(1).ok_or(RequestError::ChunkOverhead)?;
     Ok(())
 }
 

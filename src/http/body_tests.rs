@@ -7,13 +7,13 @@ use super::*;
 const BOUND: u64 = 32;
 
 /// The content, and the bytes taken.
-type Outcome = Result<(Vec<u8>, usize), Refusal>;
+type Outcome = Result<(Vec<u8>, usize), RequestError>;
 
 /// Feeds pieces until the body is complete, fails, or the input ends; none when it is not complete then.
 fn feed<'a>(length: BodyLength, bound: u64, pieces: impl Iterator<Item = &'a [u8]>) -> Option<Outcome> {
-    let mut body = match Body::new(length, bound) {
+    let mut body = match BodyReader::new(length, bound) {
         Ok(body) => body,
-        Err(refusal) => return Some(Err(refusal)),
+        Err(error) => return Some(Err(error)),
     };
     let (mut content, mut total) = (Vec::new(), 0);
     for piece in std::iter::once(&[][..]).chain(pieces) {
@@ -26,7 +26,7 @@ fn feed<'a>(length: BodyLength, bound: u64, pieces: impl Iterator<Item = &'a [u8
                 }
                 assert_eq!(taken, piece.len());
             }
-            Err(refusal) => return Some(Err(refusal)),
+            Err(error) => return Some(Err(error)),
         }
     }
     None
@@ -39,7 +39,7 @@ fn chunked(input: &[u8]) -> Option<Outcome> {
     whole
 }
 
-fn assert_refused(input: impl AsRef<[u8]>, expected: Refusal) {
+fn assert_refused(input: impl AsRef<[u8]>, expected: RequestError) {
     let input = input.as_ref();
     assert_eq!(chunked(input), Some(Err(expected)), "{}", input.escape_ascii());
 }
@@ -60,10 +60,10 @@ fn a_fixed_length_takes_its_bytes_and_no_more() {
 
 #[test]
 fn a_fixed_length_beyond_the_bound_is_refused_before_its_bytes() {
-    assert_eq!(Body::new(BodyLength::Fixed(BOUND + 1), BOUND).err(), Some(Refusal::BodyTooLarge));
-    assert_eq!(Body::new(BodyLength::Fixed(u64::MAX), BOUND).err(), Some(Refusal::BodyTooLarge));
-    assert!(Body::new(BodyLength::Fixed(BOUND), BOUND).is_ok());
-    assert!(Body::new(BodyLength::Fixed(u64::MAX), u64::MAX).is_ok());
+    assert_eq!(BodyReader::new(BodyLength::Fixed(BOUND + 1), BOUND).err(), Some(RequestError::BodyTooLarge));
+    assert_eq!(BodyReader::new(BodyLength::Fixed(u64::MAX), BOUND).err(), Some(RequestError::BodyTooLarge));
+    assert!(BodyReader::new(BodyLength::Fixed(BOUND), BOUND).is_ok());
+    assert!(BodyReader::new(BodyLength::Fixed(u64::MAX), u64::MAX).is_ok());
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_chunk_size_is_hexadecimal_digits_and_nothing_else() {
         "ffffffffffffffff0",
         "\r",
     ] {
-        assert_refused(format!("{size}\r\na\r\n0\r\n\r\n"), Refusal::Chunk);
+        assert_refused(format!("{size}\r\na\r\n0\r\n\r\n"), RequestError::Chunk);
     }
 }
 
@@ -142,27 +142,27 @@ fn a_line_of_the_chunked_coding_ends_with_cr_lf() {
         "0\r\n X: y\r\n\r\n",
         "0\r\nX: y\r\n\tz\r\n\r\n",
     ] {
-        assert_refused(input, Refusal::Chunk);
+        assert_refused(input, RequestError::Chunk);
     }
 }
 
 #[test]
 fn the_chunk_that_makes_a_body_too_large_is_refused_at_its_size() {
-    assert_refused("21\r", Refusal::BodyTooLarge);
-    assert_refused("21;", Refusal::BodyTooLarge);
-    assert_refused("ffffffffffffffff\r", Refusal::BodyTooLarge);
-    assert_refused("8000000000000000\r", Refusal::BodyTooLarge);
+    assert_refused("21\r", RequestError::BodyTooLarge);
+    assert_refused("21;", RequestError::BodyTooLarge);
+    assert_refused("ffffffffffffffff\r", RequestError::BodyTooLarge);
+    assert_refused("8000000000000000\r", RequestError::BodyTooLarge);
     let full = format!("20\r\n{}\r\n", "a".repeat(BOUND as usize));
-    assert_refused(format!("{full}1\r"), Refusal::BodyTooLarge);
+    assert_refused(format!("{full}1\r"), RequestError::BodyTooLarge);
     assert_eq!(chunked(format!("{full}0\r\n\r\n").as_bytes()).map(|outcome| outcome.is_ok()), Some(true));
 }
 
 #[test]
 fn sizes_that_sum_up_beyond_64_bits_do_not_wrap_around() {
-    let mut body = Body::new(BodyLength::Chunked, u64::MAX).expect("no length is known");
+    let mut body = BodyReader::new(BodyLength::Chunked, u64::MAX).expect("no length is known");
     let mut content = Vec::new();
     body.feed(b"1\r\na\r\n", &mut content).expect("a chunk");
-    assert_eq!(body.feed(b"ffffffffffffffff\r\n", &mut content), Err(Refusal::BodyTooLarge));
+    assert_eq!(body.feed(b"ffffffffffffffff\r\n", &mut content), Err(RequestError::BodyTooLarge));
 }
 
 #[test]
@@ -170,17 +170,17 @@ fn extensions_are_bounded_over_all_chunks() {
     let longest = "x".repeat(CHUNK_EXTENSIONS_BYTES_MAX - 1);
     let most = format!("1;{longest}\r\na\r\n");
     assert_eq!(chunked(format!("{most}0\r\n\r\n").as_bytes()).map(|outcome| outcome.is_ok()), Some(true));
-    assert_refused(format!("{most}0;"), Refusal::ChunkOverhead);
-    assert_refused(format!("1;{longest}x"), Refusal::ChunkOverhead);
+    assert_refused(format!("{most}0;"), RequestError::ChunkOverhead);
+    assert_refused(format!("1;{longest}x"), RequestError::ChunkOverhead);
 }
 
 #[test]
 fn trailers_are_bounded() {
     let most = format!("0\r\n{}\r\n", "x".repeat(TRAILERS_BYTES_MAX));
     assert_eq!(chunked(format!("{most}\r\n").as_bytes()).map(|outcome| outcome.is_ok()), Some(true));
-    assert_refused(format!("{most}x"), Refusal::ChunkOverhead);
+    assert_refused(format!("{most}x"), RequestError::ChunkOverhead);
     let many = "x\r\n".repeat(TRAILERS_BYTES_MAX + 1);
-    assert_refused(format!("0\r\n{many}\r\n"), Refusal::ChunkOverhead);
+    assert_refused(format!("0\r\n{many}\r\n"), RequestError::ChunkOverhead);
 }
 
 proptest! {

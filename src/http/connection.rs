@@ -12,12 +12,12 @@
 //! ```
 //!
 //! The caller owns the socket, and does this: read at most [`Connection::room`] bytes and hand them to
-//! [`Connection::receive`]; then call [`Connection::poll`] until it says [`Event::NeedMore`], reacting to each event:
+//! [`Connection::receive`]; then call [`Connection::poll`] until it says [`Http1Event::NeedMore`], reacting to each event:
 //!
-//! - [`Event::Head`]: either [`Connection::accept_body`], or answer at once;
-//! - [`Event::Body`], [`Event::Refused`]: answer.
+//! - [`Http1Event::Head`]: either [`Connection::accept_body`], or answer at once;
+//! - [`Http1Event::Body`], [`Http1Event::Refused`]: answer.
 //!
-//! A head that cannot be read still tells some of what its refusal needs: [`Connection::salvaged`].
+//! A head that cannot be read still tells some of what its refusal needs: [`Connection::recovered_head`].
 //!
 //! To answer: [`Connection::begin_answer`] says whether the connection will go on, which the answer's head must tell;
 //! when the answer is written, [`Connection::answered`]. A subscription never ends here: the caller drops the machine,
@@ -29,11 +29,11 @@
 
 use std::fmt;
 
-use crate::http::body::{Body, BodyLength};
+use crate::http::body::{BodyLength, BodyReader};
 use crate::http::head::{Head, parse_complete};
-use crate::http::refusal::Refusal;
+use crate::http::recover_head::{RecoveredHead, recover_head};
 use crate::http::request::Request;
-use crate::http::salvage::{Salvaged, salvage};
+use crate::http::request_error::RequestError;
 use crate::http::scan::{Scanner, skip_empty_lines, starts_empty_line};
 use crate::limits::{EMPTY_LINES_MAX, HEAD_BYTES_MAX, PIPELINED_BYTES_MAX, READ_BUFFER_BYTES_MAX};
 
@@ -45,7 +45,7 @@ const BODY_RESERVE_BYTES: u64 = 16 << 10;
 
 /// What [`Connection::poll`] found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum Http1Event<'a> {
     /// Nothing: it takes more bytes, a decision or an answer to go on.
     NeedMore,
     /// A request, once: decide what to do with it.
@@ -53,7 +53,7 @@ pub enum Event<'a> {
     /// The body of the request that was accepted.
     Body(Vec<u8>),
     /// The request cannot be read. Answer this, then close.
-    Refused(Refusal),
+    Refused(RequestError),
 }
 
 /// Where the connection is, for the caller's timeouts.
@@ -74,14 +74,14 @@ pub enum Phase {
 /// One HTTP/1 connection, from the server's side. `Debug` does not show the bytes: they hold tokens.
 #[derive(Default)]
 pub struct Connection {
-    state: State,
+    state: Http1State,
     /// Bytes received; those before `start` are done with.
     buffer: Vec<u8>,
     start: usize,
 }
 
 #[derive(Debug)]
-enum State {
+enum Http1State {
     Head {
         scanner: Scanner,
         empty_lines_left: usize,
@@ -93,11 +93,11 @@ enum State {
         keep_alive: bool,
     },
     Body {
-        body: Body,
+        body: BodyReader,
         content: Vec<u8>,
         keep_alive: bool,
     },
-    RefusedBody(Refusal),
+    RefusedBody(RequestError),
     /// A head was refused. Its first lines, which were read before what is wrong, take so many bytes of the buffer.
     RefusedHead {
         sound_bytes: usize,
@@ -108,7 +108,7 @@ enum State {
     Closed,
 }
 
-impl Default for State {
+impl Default for Http1State {
     fn default() -> Self {
         Self::Head { scanner: Scanner::default(), empty_lines_left: EMPTY_LINES_MAX }
     }
@@ -126,13 +126,13 @@ impl Connection {
     pub fn room(&self) -> usize {
         let held = self.held().len();
         match &self.state {
-            State::Head { .. } | State::Body { .. } => HEAD_BYTES_MAX.saturating_sub(held),
-            State::Deciding { head_bytes, .. } => PIPELINED_BYTES_MAX.saturating_sub(held - head_bytes),
-            State::Answering { keep_alive: true } => PIPELINED_BYTES_MAX.saturating_sub(held),
-            State::Answering { keep_alive: false }
-            | State::RefusedBody(_)
-            | State::RefusedHead { .. }
-            | State::Closed => 0,
+            Http1State::Head { .. } | Http1State::Body { .. } => HEAD_BYTES_MAX.saturating_sub(held),
+            Http1State::Deciding { head_bytes, .. } => PIPELINED_BYTES_MAX.saturating_sub(held - head_bytes),
+            Http1State::Answering { keep_alive: true } => PIPELINED_BYTES_MAX.saturating_sub(held),
+            Http1State::Answering { keep_alive: false }
+            | Http1State::RefusedBody(_)
+            | Http1State::RefusedHead { .. }
+            | Http1State::Closed => 0,
         }
     }
 
@@ -167,38 +167,39 @@ impl Connection {
     }
 
     /// Goes as far as the received bytes allow.
-    pub fn poll(&mut self) -> Event<'_> {
+    pub fn poll(&mut self) -> Http1Event<'_> {
         match self.state {
-            State::Head { .. } => self.poll_head(),
-            State::Body { .. } => self.poll_body(),
-            State::RefusedBody(refusal) => self.refuse(refusal),
-            State::Deciding { .. } | State::RefusedHead { .. } | State::Answering { .. } | State::Closed => {
-                Event::NeedMore
-            }
+            Http1State::Head { .. } => self.poll_head(),
+            Http1State::Body { .. } => self.poll_body(),
+            Http1State::RefusedBody(error) => self.refuse(error),
+            Http1State::Deciding { .. }
+            | Http1State::RefusedHead { .. }
+            | Http1State::Answering { .. }
+            | Http1State::Closed => Http1Event::NeedMore,
         }
     }
 
-    /// Decides to read the body of the request that [`Event::Head`] told of, of at most `body_bytes_max` bytes; the next
-    /// polls tell [`Event::Body`], or [`Event::Refused`] as soon as it is known to be larger. A request without a body
+    /// Decides to read the body of the request that [`Http1Event::Head`] told of, of at most `body_bytes_max` bytes; the next
+    /// polls tell [`Http1Event::Body`], or [`Http1Event::Refused`] as soon as it is known to be larger. A request without a body
     /// has an empty one. Returns true when the client waits for [`CONTINUE`], which must be written now.
     #[must_use = "the client may be waiting for the interim answer"]
     pub fn accept_body(&mut self, body_bytes_max: u64) -> bool {
-        let State::Deciding { head_bytes, body_length, expect_continue, keep_alive } = self.state else {
+        let Http1State::Deciding { head_bytes, body_length, expect_continue, keep_alive } = self.state else {
             return false;
         };
         self.consume(head_bytes);
-        match Body::new(body_length, body_bytes_max) {
+        match BodyReader::new(body_length, body_bytes_max) {
             Ok(body) => {
                 let content = match body_length {
                     BodyLength::Fixed(bytes) => Vec::with_capacity(bytes.min(BODY_RESERVE_BYTES) as usize),
                     BodyLength::Empty | BodyLength::Chunked => Vec::new(),
                 };
-                self.state = State::Body { body, content, keep_alive };
+                self.state = Http1State::Body { body, content, keep_alive };
                 // Bytes of the body that are here prove that the client does not wait (RFC 9110, section 10.1.1).
                 expect_continue && body_length != BodyLength::Empty && self.held().is_empty()
             }
-            Err(refusal) => {
-                self.state = State::RefusedBody(refusal);
+            Err(error) => {
+                self.state = Http1State::RefusedBody(error);
                 false
             }
         }
@@ -209,17 +210,18 @@ impl Connection {
     /// read and is not here as a whole: nothing would tell where the next request starts. Asking again gives the same.
     pub fn begin_answer(&mut self) -> bool {
         let keep_alive = match self.state {
-            State::Deciding { head_bytes, body_length, keep_alive, .. } => {
+            Http1State::Deciding { head_bytes, body_length, keep_alive, .. } => {
                 self.consume(head_bytes);
                 keep_alive && self.skip_body(body_length)
             }
-            State::Answering { keep_alive } => keep_alive,
-            State::Closed => return false,
-            State::Head { .. } | State::Body { .. } | State::RefusedBody(_) | State::RefusedHead { .. } => {
-                false
-            }
+            Http1State::Answering { keep_alive } => keep_alive,
+            Http1State::Closed => return false,
+            Http1State::Head { .. }
+            | Http1State::Body { .. }
+            | Http1State::RefusedBody(_)
+            | Http1State::RefusedHead { .. } => false,
         };
-        self.state = State::Answering { keep_alive };
+        self.state = Http1State::Answering { keep_alive };
         if !keep_alive {
             self.release();
         }
@@ -229,7 +231,7 @@ impl Connection {
     /// The answer is written: the next request may be polled for, or the connection is closed.
     pub fn answered(&mut self) {
         let keep_alive = self.begin_answer();
-        self.state = if keep_alive { State::default() } else { State::Closed };
+        self.state = if keep_alive { Http1State::default() } else { Http1State::Closed };
         if self.held().is_empty() {
             self.release();
         }
@@ -238,29 +240,31 @@ impl Connection {
     /// Where the connection is.
     pub fn phase(&self) -> Phase {
         match self.state {
-            State::Head { .. } if self.held().is_empty() => Phase::Idle,
-            State::Head { .. } => Phase::Head,
-            State::Body { .. } => Phase::Body,
-            State::Deciding { .. }
-            | State::RefusedBody(_)
-            | State::RefusedHead { .. }
-            | State::Answering { .. } => Phase::Answering,
-            State::Closed => Phase::Closed,
+            Http1State::Head { .. } if self.held().is_empty() => Phase::Idle,
+            Http1State::Head { .. } => Phase::Head,
+            Http1State::Body { .. } => Phase::Body,
+            Http1State::Deciding { .. }
+            | Http1State::RefusedBody(_)
+            | Http1State::RefusedHead { .. }
+            | Http1State::Answering { .. } => Phase::Answering,
+            Http1State::Closed => Phase::Closed,
         }
     }
 
     /// What can be had of the head that is being read, or that was refused, until its answer begins. It depends on the
     /// bytes before what is wrong and not on how they were cut.
-    pub fn salvaged(&self) -> Salvaged<'_> {
+    pub fn recovered_head(&self) -> RecoveredHead<'_> {
         match &self.state {
-            State::Head { scanner, .. } => salvage(self.held(), scanner.complete_lines_bytes()),
-            State::RefusedHead { sound_bytes } => salvage(self.held(), *sound_bytes),
-            _ => Salvaged::default(),
+            Http1State::Head { scanner, .. } => recover_head(self.held(), scanner.complete_lines_bytes()),
+            Http1State::RefusedHead { sound_bytes } => recover_head(self.held(), *sound_bytes),
+            _ => RecoveredHead::default(),
         }
     }
 
-    fn poll_head(&mut self) -> Event<'_> {
-        let State::Head { mut scanner, mut empty_lines_left } = self.state else { return Event::NeedMore };
+    fn poll_head(&mut self) -> Http1Event<'_> {
+        let Http1State::Head { mut scanner, mut empty_lines_left } = self.state else {
+            return Http1Event::NeedMore;
+        };
         let skipped = skip_empty_lines(self.held(), &mut empty_lines_left);
         self.consume(skipped);
         let found = if self.held().is_empty() || starts_empty_line(self.held(), empty_lines_left) {
@@ -271,50 +275,52 @@ impl Connection {
         let head_bytes = match found {
             Ok(Some(head_bytes)) => head_bytes,
             Ok(None) => {
-                self.state = State::Head { scanner, empty_lines_left };
-                return Event::NeedMore;
+                self.state = Http1State::Head { scanner, empty_lines_left };
+                return Http1Event::NeedMore;
             }
-            Err(refusal) => {
-                self.state = State::RefusedHead { sound_bytes: scanner.complete_lines_bytes() };
-                return Event::Refused(refusal);
+            Err(error) => {
+                self.state = Http1State::RefusedHead { sound_bytes: scanner.complete_lines_bytes() };
+                return Http1Event::Refused(error);
             }
         };
         match parse_complete(&self.buffer[self.start..self.start + head_bytes]) {
             Ok(Head { request, body_length, keep_alive }) => {
                 let expect_continue = request.expect_continue;
-                self.state = State::Deciding { head_bytes, body_length, expect_continue, keep_alive };
-                Event::Head(Box::new(request))
+                self.state = Http1State::Deciding { head_bytes, body_length, expect_continue, keep_alive };
+                Http1Event::Head(Box::new(request))
             }
-            Err(refusal) => {
-                self.state = State::RefusedHead { sound_bytes: head_bytes };
-                Event::Refused(refusal)
+            Err(error) => {
+                self.state = Http1State::RefusedHead { sound_bytes: head_bytes };
+                Http1Event::Refused(error)
             }
         }
     }
 
-    fn poll_body(&mut self) -> Event<'_> {
-        let State::Body { body, content, keep_alive } = &mut self.state else { return Event::NeedMore };
+    fn poll_body(&mut self) -> Http1Event<'_> {
+        let Http1State::Body { body, content, keep_alive } = &mut self.state else {
+            return Http1Event::NeedMore;
+        };
         match body.feed(&self.buffer[self.start..], content) {
             Ok((taken, is_complete)) => {
                 let complete = is_complete.then(|| (std::mem::take(content), *keep_alive));
                 self.consume(taken);
-                let Some((content, keep_alive)) = complete else { return Event::NeedMore };
-                self.state = State::Answering { keep_alive };
-                Event::Body(content)
+                let Some((content, keep_alive)) = complete else { return Http1Event::NeedMore };
+                self.state = Http1State::Answering { keep_alive };
+                Http1Event::Body(content)
             }
-            Err(refusal) => self.refuse(refusal),
+            Err(error) => self.refuse(error),
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal) -> Event<'_> {
-        self.state = State::Answering { keep_alive: false };
+    fn refuse(&mut self, error: RequestError) -> Http1Event<'_> {
+        self.state = Http1State::Answering { keep_alive: false };
         self.release();
-        Event::Refused(refusal)
+        Http1Event::Refused(error)
     }
 
     /// Reads past a body that nobody wants; false when it is not here as a whole.
     fn skip_body(&mut self, length: BodyLength) -> bool {
-        let Ok(mut body) = Body::new(length, READ_BUFFER_BYTES_MAX as u64) else { return false };
+        let Ok(mut body) = BodyReader::new(length, READ_BUFFER_BYTES_MAX as u64) else { return false };
         match body.feed(&self.buffer[self.start..], &mut Vec::new()) {
             Ok((taken, true)) => {
                 self.consume(taken);

@@ -21,7 +21,7 @@ fn post(fields: &str, body: &str) -> String {
 /// Polls for a head; its path.
 fn path(connection: &mut Connection) -> String {
     match connection.poll() {
-        Event::Head(request) => request.path.to_owned(),
+        Http1Event::Head(request) => request.path.to_owned(),
         other => panic!("{other:?} instead of a head"),
     }
 }
@@ -32,13 +32,13 @@ fn a_request_is_told_once_and_answered_once() {
     assert_eq!(connection.phase(), Phase::Head);
     assert_eq!(path(&mut connection), "/hub");
     assert_eq!(connection.phase(), Phase::Answering);
-    assert_eq!(connection.poll(), Event::NeedMore, "a decision is owed");
+    assert_eq!(connection.poll(), Http1Event::NeedMore, "a decision is owed");
     assert!(connection.begin_answer());
     assert!(connection.begin_answer(), "asking again gives the same");
-    assert_eq!(connection.poll(), Event::NeedMore, "an answer is owed");
+    assert_eq!(connection.poll(), Http1Event::NeedMore, "an answer is owed");
     connection.answered();
     assert_eq!(connection.phase(), Phase::Idle);
-    assert_eq!(connection.poll(), Event::NeedMore);
+    assert_eq!(connection.poll(), Http1Event::NeedMore);
 }
 
 #[test]
@@ -47,13 +47,13 @@ fn a_pipelined_request_is_not_looked_at_before_the_answer_is_out() {
         connection("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nbroken\n");
     assert_eq!(path(&mut connection), "/1");
     assert!(connection.begin_answer());
-    assert_eq!(connection.poll(), Event::NeedMore);
+    assert_eq!(connection.poll(), Http1Event::NeedMore);
     connection.answered();
     assert_eq!(path(&mut connection), "/2");
-    assert_eq!(connection.poll(), Event::NeedMore, "the broken one is not here yet");
+    assert_eq!(connection.poll(), Http1Event::NeedMore, "the broken one is not here yet");
     assert!(connection.begin_answer(), "nor does it close the connection under the second");
     connection.answered();
-    assert_eq!(connection.poll(), Event::Refused(Refusal::LineEnding));
+    assert_eq!(connection.poll(), Http1Event::Refused(RequestError::LineEnding));
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_body_is_taken_before_the_next_request() {
         assert_eq!(path(&mut connection), "/hub");
         assert!(!connection.accept_body(BOUND), "nobody waits for 100 (Continue)");
         assert_eq!(connection.phase(), Phase::Body);
-        assert_eq!(connection.poll(), Event::Body(content.into()));
+        assert_eq!(connection.poll(), Http1Event::Body(content.into()));
         assert_eq!(connection.phase(), Phase::Answering);
         assert!(connection.begin_answer());
         connection.answered();
@@ -78,7 +78,7 @@ fn a_request_without_a_body_has_an_empty_one() {
         let mut connection = connection(head);
         assert_eq!(path(&mut connection), "/hub");
         assert!(!connection.accept_body(BOUND));
-        assert_eq!(connection.poll(), Event::Body(Vec::new()));
+        assert_eq!(connection.poll(), Http1Event::Body(Vec::new()));
         assert!(connection.begin_answer());
     }
 }
@@ -99,7 +99,7 @@ fn the_connection_is_kept_unless_the_client_says_otherwise() {
             assert_eq!(path(&mut connection), "/");
         } else {
             assert_eq!(connection.phase(), Phase::Closed);
-            assert_eq!(connection.poll(), Event::NeedMore, "what follows is not read");
+            assert_eq!(connection.poll(), Http1Event::NeedMore, "what follows is not read");
             assert_eq!((connection.room(), connection.receive(GET)), (0, 0));
         }
     }
@@ -111,7 +111,7 @@ fn an_http_1_0_post_is_read_and_then_closed() {
     assert_eq!(path(&mut connection), "/");
     assert!(!connection.accept_body(BOUND), "1.0 knows no interim answer");
     connection.receive(b"ok");
-    assert_eq!(connection.poll(), Event::Body(b"ok".to_vec()));
+    assert_eq!(connection.poll(), Http1Event::Body(b"ok".to_vec()));
     assert!(!connection.begin_answer());
 }
 
@@ -123,7 +123,7 @@ fn a_waiting_client_is_told_to_go_on_once_its_body_is_wanted() {
         assert!(connection.accept_body(BOUND));
         assert!(!connection.accept_body(BOUND), "told once");
         connection.receive(if fields.starts_with('C') { b"ok" } else { b"2\r\nok\r\n0\r\n\r\n" });
-        assert_eq!(connection.poll(), Event::Body(b"ok".to_vec()));
+        assert_eq!(connection.poll(), Http1Event::Body(b"ok".to_vec()));
         assert!(connection.begin_answer());
     }
 }
@@ -179,17 +179,17 @@ fn a_body_beyond_the_bound_is_413_as_soon_as_it_is_known_and_is_not_read() {
         let mut connection = connection(post(fields, body));
         assert_eq!(path(&mut connection), "/hub");
         assert!(!connection.accept_body(BOUND), "the client is not asked to send it");
-        assert_eq!(connection.poll(), Event::Refused(Refusal::BodyTooLarge), "{fields}{body}");
+        assert_eq!(connection.poll(), Http1Event::Refused(RequestError::BodyTooLarge), "{fields}{body}");
         assert_eq!(connection.room(), 0);
         assert!(!connection.begin_answer());
         connection.answered();
         assert_eq!(connection.phase(), Phase::Closed);
     }
-    assert_eq!(Refusal::BodyTooLarge.status(), Status::ContentTooLarge);
+    assert_eq!(RequestError::BodyTooLarge.status(), Status::ContentTooLarge);
     let mut most = connection(post("Content-Length: 64\r\n", &"a".repeat(64)));
     assert_eq!(path(&mut most), "/hub");
     assert!(!most.accept_body(BOUND));
-    assert_eq!(most.poll(), Event::Body(vec![b'a'; 64]));
+    assert_eq!(most.poll(), Http1Event::Body(vec![b'a'; 64]));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_promised_length_reserves_no_more_than_a_little() {
     let mut connection = connection(post("Content-Length: 1000000000000\r\n", ""));
     assert_eq!(path(&mut connection), "/hub");
     assert!(!connection.accept_body(u64::MAX));
-    let State::Body { content, .. } = &connection.state else { panic!("{:?}", connection.state) };
+    let Http1State::Body { content, .. } = &connection.state else { panic!("{:?}", connection.state) };
     assert!(content.capacity() as u64 <= 2 * BODY_RESERVE_BYTES);
 }
 
@@ -207,13 +207,13 @@ fn a_refused_head_or_body_closes_and_frees_the_buffer() {
     for bytes in ["GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "\x16\x03\x01", &broken_body] {
         let mut connection = connection(bytes);
         let mut event = connection.poll();
-        if matches!(event, Event::Head(_)) {
+        if matches!(event, Http1Event::Head(_)) {
             assert!(!connection.accept_body(BOUND));
             event = connection.poll();
         }
-        assert!(matches!(event, Event::Refused(_)), "{event:?}");
+        assert!(matches!(event, Http1Event::Refused(_)), "{event:?}");
         assert_eq!(connection.phase(), Phase::Answering);
-        assert_eq!(connection.poll(), Event::NeedMore, "told once");
+        assert_eq!(connection.poll(), Http1Event::NeedMore, "told once");
         assert_eq!(connection.room(), 0);
         assert!(!connection.begin_answer());
         assert_eq!(connection.buffer.capacity(), 0);
@@ -226,18 +226,18 @@ fn a_refused_head_or_body_closes_and_frees_the_buffer() {
 fn an_answer_without_a_request_closes_the_connection() {
     // A timeout: 408 is answered to half a head, or to half a body.
     let mut half_a_head = connection("GET /");
-    assert_eq!(half_a_head.poll(), Event::NeedMore);
+    assert_eq!(half_a_head.poll(), Http1Event::NeedMore);
     let mut half_a_body = connection(post("Content-Length: 3\r\n", "on"));
     assert_eq!(path(&mut half_a_body), "/hub");
     assert!(!half_a_body.accept_body(BOUND));
-    assert_eq!(half_a_body.poll(), Event::NeedMore);
+    assert_eq!(half_a_body.poll(), Http1Event::NeedMore);
     for connection in [&mut half_a_head, &mut half_a_body, &mut Connection::new()] {
         assert!(!connection.begin_answer());
         connection.answered();
         assert_eq!((connection.phase(), connection.room()), (Phase::Closed, 0));
         connection.answered();
         assert!(!connection.accept_body(BOUND));
-        assert_eq!(connection.poll(), Event::NeedMore);
+        assert_eq!(connection.poll(), Http1Event::NeedMore);
     }
 }
 
@@ -269,13 +269,13 @@ fn a_flood_of_pipelined_requests_stays_in_the_clients_kernel() {
 #[test]
 fn a_head_of_any_allowed_size_fits_and_a_larger_one_is_refused_not_stuck() {
     let mut connection = connection("GET / HTTP/1.1\r\nHost: a\r\nX: ");
-    assert_eq!(connection.poll(), Event::NeedMore);
+    assert_eq!(connection.poll(), Http1Event::NeedMore);
     while connection.wants_read() {
         connection.receive(&[b'a'; 1_000]);
         match connection.poll() {
-            Event::NeedMore => {}
+            Http1Event::NeedMore => {}
             event => {
-                assert_eq!(event, Event::Refused(Refusal::HeadTooLong));
+                assert_eq!(event, Http1Event::Refused(RequestError::HeadTooLong));
                 return;
             }
         }
@@ -288,7 +288,7 @@ fn empty_lines_cut_in_two_count_once() {
     for cut in 0..=2 * EMPTY_LINES_MAX {
         let lines = "\r\n".repeat(EMPTY_LINES_MAX);
         let mut connection = connection(&lines[..cut]);
-        assert_eq!(connection.poll(), Event::NeedMore);
+        assert_eq!(connection.poll(), Http1Event::NeedMore);
         connection.receive(&lines.as_bytes()[cut..]);
         connection.receive(GET);
         assert_eq!(path(&mut connection), "/hub", "{cut}");
@@ -348,8 +348,8 @@ proptest! {
             prop_assert!(connection.buffer.len() <= READ_BUFFER_BYTES_MAX);
             prop_assert!(connection.buffer.capacity() <= READ_BUFFER_BYTES_MAX);
             let event = connection.poll();
-            let is_head = matches!(event, Event::Head(_));
-            if let Event::Body(content) = &event {
+            let is_head = matches!(event, Http1Event::Head(_));
+            if let Http1Event::Body(content) = &event {
                 prop_assert!(content.len() as u64 <= bound);
             }
             match decisions.next() {

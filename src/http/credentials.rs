@@ -30,12 +30,12 @@ pub struct Credential<'a> {
     /// The token, unchecked.
     pub token: Cow<'a, str>,
     /// Where it was.
-    pub source: Source,
+    pub source: TokenSource,
 }
 
 /// Where a token was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum TokenSource {
     /// `Authorization: Bearer`.
     Header,
     /// The query parameter: a successful answer must be marked private ([`Response::mark_private`]).
@@ -74,20 +74,20 @@ impl Credential<'_> {
             Single::Several => return Err(CredentialError::Several),
             Single::One(value) => {
                 let token = Cow::Borrowed(bearer(value)?);
-                return Ok(Some(Credential { token, source: Source::Header }));
+                return Ok(Some(Credential { token, source: TokenSource::Header }));
             }
             Single::Absent => {}
         }
         if let Some(query) = request.query.filter(|_| rules.query_parameter)
             && let Some(token) = from_query(query)?
         {
-            return Ok(Some(Credential { token, source: Source::Query }));
+            return Ok(Some(Credential { token, source: TokenSource::Query }));
         }
         let Some(token) = from_cookies(request, rules.cookie_name)? else { return Ok(None) };
         if request.method == Method::Post && !may_publish(request, rules.publish_origins) {
             return Err(CredentialError::ForeignOrigin);
         }
-        Ok(Some(Credential { token: Cow::Borrowed(token), source: Source::Cookie }))
+        Ok(Some(Credential { token: Cow::Borrowed(token), source: TokenSource::Cookie }))
     }
 }
 

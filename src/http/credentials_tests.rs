@@ -25,12 +25,15 @@ fn find_with<'a>(
 }
 
 /// The token and its place, of a `GET`.
-fn find(query: Option<&str>, fields: &[(&str, &str)]) -> Result<Option<(String, Source)>, CredentialError> {
+fn find(
+    query: Option<&str>,
+    fields: &[(&str, &str)],
+) -> Result<Option<(String, TokenSource)>, CredentialError> {
     find_with(&request(Method::Get, query, fields), ORIGINS, true)
         .map(|found| found.map(|credential| (credential.token.into_owned(), credential.source)))
 }
 
-fn token(text: &str, source: Source) -> Result<Option<(String, Source)>, CredentialError> {
+fn token(text: &str, source: TokenSource) -> Result<Option<(String, TokenSource)>, CredentialError> {
     Ok(Some((text.to_owned(), source)))
 }
 
@@ -39,10 +42,10 @@ fn the_header_goes_before_the_query_and_the_query_before_the_cookie() {
     let header = ("Authorization", "Bearer h");
     let cookie = ("Cookie", "mercureAuthorization=c");
     let query = Some("topic=a&authorization=q");
-    assert_eq!(find(query, &[header, cookie]), token("h", Source::Header));
-    assert_eq!(find(query, &[cookie]), token("q", Source::Query));
-    assert_eq!(find(None, &[cookie]), token("c", Source::Cookie));
-    assert_eq!(find(Some("authorization="), &[cookie]), token("c", Source::Cookie));
+    assert_eq!(find(query, &[header, cookie]), token("h", TokenSource::Header));
+    assert_eq!(find(query, &[cookie]), token("q", TokenSource::Query));
+    assert_eq!(find(None, &[cookie]), token("c", TokenSource::Cookie));
+    assert_eq!(find(Some("authorization="), &[cookie]), token("c", TokenSource::Cookie));
     assert_eq!(find(Some("topic=a"), &[]), Ok(None));
 }
 
@@ -78,13 +81,13 @@ fn two_authorization_headers_are_401_even_when_equal() {
 #[test]
 fn the_scheme_is_read_in_any_case() {
     for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER a.b.c", "Bearer   a.b.c "] {
-        assert_eq!(find(None, &[("Authorization", value)]), token("a.b.c", Source::Header), "{value:?}");
+        assert_eq!(find(None, &[("Authorization", value)]), token("a.b.c", TokenSource::Header), "{value:?}");
     }
 }
 
 #[test]
 fn the_query_parameter_is_decoded_and_may_be_given_once() {
-    assert_eq!(find(Some("authorization=a%2Eb"), &[]), token("a.b", Source::Query));
+    assert_eq!(find(Some("authorization=a%2Eb"), &[]), token("a.b", TokenSource::Query));
     assert_eq!(find(Some("Authorization=a"), &[]), Ok(None), "names are case-sensitive");
     for query in ["authorization=a&authorization=a", "authorization=&authorization=a"] {
         assert_eq!(find(Some(query), &[]), Err(CredentialError::Several), "{query}");
@@ -102,7 +105,7 @@ fn the_query_parameter_is_decoded_and_may_be_given_once() {
 fn the_query_parameter_counts_only_where_the_protocol_has_it() {
     let both = request(Method::Get, Some("authorization=q"), &[("Cookie", "mercureAuthorization=c")]);
     let found = find_with(&both, ORIGINS, false).expect("a token").expect("a token");
-    assert_eq!((found.token.as_ref(), found.source), ("c", Source::Cookie));
+    assert_eq!((found.token.as_ref(), found.source), ("c", TokenSource::Cookie));
 }
 
 #[test]
@@ -127,7 +130,7 @@ fn the_cookie_is_found_by_its_exact_name_and_loses_its_quotes() {
         (";;=;", None),
     ] {
         let found = find(None, &[("Cookie", cookie)]);
-        assert_eq!(found, Ok(expected.map(|text| (text.to_owned(), Source::Cookie))), "{cookie:?}");
+        assert_eq!(found, Ok(expected.map(|text| (text.to_owned(), TokenSource::Cookie))), "{cookie:?}");
     }
     for cookie in ["mercureAuthorization=a b", "mercureAuthorization=é", "mercureAuthorization=\"a b\""] {
         assert_eq!(find(None, &[("Cookie", cookie)]), Err(CredentialError::Malformed), "{cookie:?}");
@@ -137,7 +140,7 @@ fn the_cookie_is_found_by_its_exact_name_and_loses_its_quotes() {
 #[test]
 fn the_cookie_is_found_in_any_crumb() {
     let crumbs = [("cookie", "a=b"), ("cookie", "mercureAuthorization=c"), ("cookie", "d=e")];
-    assert_eq!(find(None, &crumbs), token("c", Source::Cookie));
+    assert_eq!(find(None, &crumbs), token("c", TokenSource::Cookie));
 }
 
 #[test]

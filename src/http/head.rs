@@ -6,10 +6,10 @@
 use std::mem::MaybeUninit;
 
 use crate::http::body::BodyLength;
-use crate::http::refusal::Refusal;
 use crate::http::request::{Method, Request, Single, Version};
+use crate::http::request_error::RequestError;
 use crate::http::scan::{Scanner, skip_empty_lines, starts_empty_line};
-use crate::http::target::{Target, valid_host};
+use crate::http::target::{RequestTarget, valid_host};
 use crate::limits::{EMPTY_LINES_MAX, HEADERS_MAX};
 
 /// A request head, with what it says about the connection and the body.
@@ -28,8 +28,8 @@ pub struct Head<'a> {
 /// [`crate::http::connection::Connection`], which does not start over at each.
 ///
 /// # Errors
-/// The [`Refusal`] to answer before the connection is closed; it is found as soon as a bound is passed, complete or not.
-pub fn parse_head(buf: &[u8]) -> Result<Option<(Head<'_>, usize)>, Refusal> {
+/// The [`RequestError`] to answer before the connection is closed; it is found as soon as a bound is passed, complete or not.
+pub fn parse_head(buf: &[u8]) -> Result<Option<(Head<'_>, usize)>, RequestError> {
     let mut empty_lines_left = EMPTY_LINES_MAX;
     let start = skip_empty_lines(buf, &mut empty_lines_left);
     if starts_empty_line(&buf[start..], empty_lines_left) {
@@ -41,20 +41,20 @@ pub fn parse_head(buf: &[u8]) -> Result<Option<(Head<'_>, usize)>, Refusal> {
 }
 
 /// Reads a head that [`Scanner`] found complete.
-pub(crate) fn parse_complete(head: &[u8]) -> Result<Head<'_>, Refusal> {
+pub(crate) fn parse_complete(head: &[u8]) -> Result<Head<'_>, RequestError> {
     let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(head, &mut fields) {
         Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-        Ok(_) => return Err(Refusal::RequestLine),
-        Err(error) => return Err(refusal_of(error, head)),
+        Ok(_) => return Err(RequestError::RequestLine),
+        Err(error) => return Err(error_of(error, head)),
     }
     let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
-        return Err(Refusal::RequestLine);
+        return Err(RequestError::RequestLine);
     };
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let method = Method::parse(method.as_bytes());
-    let target = Target::parse(method, target)?;
+    let target = RequestTarget::parse(method, target)?;
     let mut request = Request::new(method, version, target.path, target.query);
     let mut message = MessageFields::default();
     for field in parsed.headers.iter() {
@@ -99,27 +99,27 @@ impl<'a> MessageFields<'a> {
         true
     }
 
-    fn host(&self, version: Version) -> Result<Option<&'a str>, Refusal> {
+    fn host(&self, version: Version) -> Result<Option<&'a str>, RequestError> {
         match self.host {
-            Single::One(value) => valid_host(value).map(Some).ok_or(Refusal::Host),
+            Single::One(value) => valid_host(value).map(Some).ok_or(RequestError::Host),
             Single::Absent if version == Version::Http10 => Ok(None),
-            Single::Absent | Single::Several => Err(Refusal::Host),
+            Single::Absent | Single::Several => Err(RequestError::Host),
         }
     }
 
     /// The framing of the body (RFC 9112, section 6.3).
-    fn body_length(&self, version: Version) -> Result<BodyLength, Refusal> {
+    fn body_length(&self, version: Version) -> Result<BodyLength, RequestError> {
         match (self.content_length, self.transfer_encoding) {
             (Single::Absent, Single::Absent) => Ok(BodyLength::Empty),
             (Single::One(value), Single::Absent) => match decimal(value) {
-                None => Err(Refusal::ContentLength),
+                None => Err(RequestError::ContentLength),
                 Some(0) => Ok(BodyLength::Empty),
                 Some(bytes) => Ok(BodyLength::Fixed(bytes)),
             },
-            (Single::Several, Single::Absent) => Err(Refusal::ContentLength),
+            (Single::Several, Single::Absent) => Err(RequestError::ContentLength),
             (Single::Absent, Single::One(codings)) if version == Version::Http11 => transfer_coding(codings),
-            (Single::Absent, _) => Err(Refusal::TransferEncoding),
-            (_, _) => Err(Refusal::LengthAndCoding),
+            (Single::Absent, _) => Err(RequestError::TransferEncoding),
+            (_, _) => Err(RequestError::LengthAndCoding),
         }
     }
 }
@@ -137,29 +137,31 @@ fn decimal(value: &[u8]) -> Option<u64> {
 
 /// `chunked` alone is understood. Another coding under a final `chunked` has a length at least, so it is merely not
 /// implemented; anything else has none (RFC 9112, sections 6.1 and 6.3).
-fn transfer_coding(codings: &[u8]) -> Result<BodyLength, Refusal> {
+fn transfer_coding(codings: &[u8]) -> Result<BodyLength, RequestError> {
     let is_chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
     let is_not_another = |coding: &[u8]| is_chunked(coding) || coding.trim_ascii().is_empty();
     let mut list = codings.split(|&byte| byte == b',');
     let last_is_chunked = list.next_back().is_some_and(is_chunked);
     match (last_is_chunked, list.next()) {
-        (false, _) => Err(Refusal::TransferEncoding),
+        (false, _) => Err(RequestError::TransferEncoding),
         (true, None) => Ok(BodyLength::Chunked),
         (true, Some(first)) if is_not_another(first) || list.any(is_not_another) => {
-            Err(Refusal::TransferEncoding)
+            Err(RequestError::TransferEncoding)
         }
-        (true, Some(_)) => Err(Refusal::UnknownCoding),
+        (true, Some(_)) => Err(RequestError::UnknownCoding),
     }
 }
 
-fn refusal_of(error: httparse::Error, head: &[u8]) -> Refusal {
+fn error_of(error: httparse::Error, head: &[u8]) -> RequestError {
     match error {
-        httparse::Error::HeaderName => Refusal::FieldName,
-        httparse::Error::HeaderValue => Refusal::FieldValue,
-        httparse::Error::NewLine => Refusal::LineEnding,
-        httparse::Error::TooManyHeaders => Refusal::TooManyFields,
-        httparse::Error::Version if names_another_version(head) => Refusal::Version,
-        httparse::Error::Token | httparse::Error::Version | httparse::Error::Status => Refusal::RequestLine,
+        httparse::Error::HeaderName => RequestError::FieldName,
+        httparse::Error::HeaderValue => RequestError::FieldValue,
+        httparse::Error::NewLine => RequestError::LineEnding,
+        httparse::Error::TooManyHeaders => RequestError::TooManyFields,
+        httparse::Error::Version if names_another_version(head) => RequestError::Version,
+        httparse::Error::Token | httparse::Error::Version | httparse::Error::Status => {
+            RequestError::RequestLine
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::http::status::Status;
 use crate::limits::{HEAD_BYTES_MAX, TARGET_BYTES_MAX};
 
-fn parse(head: &[u8]) -> Result<Head<'_>, Refusal> {
+fn parse(head: &[u8]) -> Result<Head<'_>, RequestError> {
     parse_head(head).map(|found| {
         let (head_found, length) = found.expect("a complete head");
         assert_eq!(length, head.len());
@@ -22,13 +22,13 @@ fn line(line: &str) -> String {
     format!("{line}\r\nHost: a\r\n\r\n")
 }
 
-fn assert_refused(head: impl AsRef<[u8]>, expected: Refusal) {
+fn assert_refused(head: impl AsRef<[u8]>, expected: RequestError) {
     let head = head.as_ref();
     assert_eq!(parse(head), Err(expected), "{}", head.escape_ascii());
     // Part of the head is either not judged yet, or judged alike.
     for end in 0..head.len().min(512) {
-        if let Err(refusal) = parse_head(&head[..end]) {
-            assert_eq!(refusal, expected, "{}", head[..end].escape_ascii());
+        if let Err(error) = parse_head(&head[..end]) {
+            assert_eq!(error, expected, "{}", head[..end].escape_ascii());
         }
     }
 }
@@ -67,14 +67,14 @@ fn a_line_that_ends_without_cr_is_refused() {
         "GET / HTTP/1.1\r\nHost: a\r\n\n",
         "GET / HTTP/1.1\r\nHost: a\r\nX: y\nContent-Length: 5\r\n\r\n",
     ] {
-        assert_refused(head, Refusal::LineEnding);
+        assert_refused(head, RequestError::LineEnding);
     }
     // A CR alone is a control character wherever it stands.
-    assert_refused(post("X: a\rb\r\n"), Refusal::FieldValue);
-    assert_refused(post("X: a\rContent-Length: 5\r\n"), Refusal::FieldValue);
-    assert_refused(post("X: a\r\r\n"), Refusal::FieldValue);
-    assert_refused("GET / HTTP/1.1\rHost: a\r\n\r\n", Refusal::LineEnding);
-    assert_refused("GET / HTTP/1.1\r\nHost: a\r\n\r\r\n\r\n", Refusal::LineEnding);
+    assert_refused(post("X: a\rb\r\n"), RequestError::FieldValue);
+    assert_refused(post("X: a\rContent-Length: 5\r\n"), RequestError::FieldValue);
+    assert_refused(post("X: a\r\r\n"), RequestError::FieldValue);
+    assert_refused("GET / HTTP/1.1\rHost: a\r\n\r\n", RequestError::LineEnding);
+    assert_refused("GET / HTTP/1.1\r\nHost: a\r\n\r\r\n\r\n", RequestError::LineEnding);
 }
 
 #[test]
@@ -86,9 +86,9 @@ fn a_folded_line_is_refused() {
         "X: a\r\n Content-Length: 5\r\n",
         "X: a\r\n \r\n",
     ] {
-        assert_refused(post(fields), Refusal::FieldName);
+        assert_refused(post(fields), RequestError::FieldName);
     }
-    assert_refused("GET / HTTP/1.1\r\n Host: a\r\n\r\n", Refusal::FieldName);
+    assert_refused("GET / HTTP/1.1\r\n Host: a\r\n\r\n", RequestError::FieldName);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_field_name_that_is_not_a_token_is_refused() {
         "X(y): a\r\n",
         "é: a\r\n",
     ] {
-        assert_refused(post(fields), Refusal::FieldName);
+        assert_refused(post(fields), RequestError::FieldName);
     }
 }
 
@@ -114,7 +114,7 @@ fn a_field_name_that_is_not_a_token_is_refused() {
 fn a_control_character_in_a_value_is_refused() {
     for byte in (0..=0x1f).filter(|byte| !b"\t\r\n".contains(byte)).chain([0x7f]) {
         for fields in [format!("X: a{}b\r\n", char::from(byte)), format!("X: {}\r\n", char::from(byte))] {
-            assert_refused(post(&fields), Refusal::FieldValue);
+            assert_refused(post(&fields), RequestError::FieldValue);
         }
     }
     assert!(parse(post("X: a\tb\r\n").as_bytes()).is_ok());
@@ -141,11 +141,11 @@ fn a_content_length_is_digits_once() {
         "5;",
         "\"5\"",
     ] {
-        assert_refused(post(&format!("Content-Length: {value}\r\n")), Refusal::ContentLength);
+        assert_refused(post(&format!("Content-Length: {value}\r\n")), RequestError::ContentLength);
     }
     for second in ["5", "6", "", "05"] {
         let twice = format!("Content-Length: 5\r\nX: y\r\ncontent-length: {second}\r\n");
-        assert_refused(post(&twice), Refusal::ContentLength);
+        assert_refused(post(&twice), RequestError::ContentLength);
     }
     for (value, expected) in [
         ("0", BodyLength::Empty),
@@ -167,7 +167,7 @@ fn a_length_beside_a_coding_is_refused() {
         "Content-Length: 5\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n",
         "Content-Length: x\r\nTransfer-Encoding: identity\r\n",
     ] {
-        assert_refused(post(fields), Refusal::LengthAndCoding);
+        assert_refused(post(fields), RequestError::LengthAndCoding);
     }
 }
 
@@ -191,14 +191,14 @@ fn a_transfer_coding_is_chunked_once_or_refused() {
         "chun ked",
         "x chunked",
     ] {
-        assert_refused(post(&format!("Transfer-Encoding: {value}\r\n")), Refusal::TransferEncoding);
+        assert_refused(post(&format!("Transfer-Encoding: {value}\r\n")), RequestError::TransferEncoding);
     }
     for value in ["gzip, chunked", "identity, chunked", "x,y,chunked"] {
-        assert_refused(post(&format!("Transfer-Encoding: {value}\r\n")), Refusal::UnknownCoding);
+        assert_refused(post(&format!("Transfer-Encoding: {value}\r\n")), RequestError::UnknownCoding);
     }
     for second in ["chunked", "identity", ""] {
         let twice = format!("Transfer-Encoding: chunked\r\nTransfer-encoding: {second}\r\n");
-        assert_refused(post(&twice), Refusal::TransferEncoding);
+        assert_refused(post(&twice), RequestError::TransferEncoding);
     }
     for value in ["chunked", "Chunked", " \tCHUNKED\t "] {
         let head = post(&format!("Transfer-Encoding:{value}\r\n"));
@@ -206,7 +206,7 @@ fn a_transfer_coding_is_chunked_once_or_refused() {
     }
     // HTTP/1.0 has no chunks: something in front that forwards them so has not understood them (RFC 9112, 6.1).
     let old = "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
-    assert_refused(old, Refusal::TransferEncoding);
+    assert_refused(old, RequestError::TransferEncoding);
 }
 
 #[test]
@@ -225,13 +225,13 @@ fn host_is_there_once_and_is_a_host() {
         "Host: [::1\r\n",
         "Host: é\r\n",
     ] {
-        assert_refused(format!("GET / HTTP/1.1\r\n{fields}\r\n"), Refusal::Host);
+        assert_refused(format!("GET / HTTP/1.1\r\n{fields}\r\n"), RequestError::Host);
         // An absolute target does not make up for it.
-        assert_refused(format!("GET http://a/ HTTP/1.1\r\n{fields}\r\n"), Refusal::Host);
+        assert_refused(format!("GET http://a/ HTTP/1.1\r\n{fields}\r\n"), RequestError::Host);
     }
     assert_eq!(parse(b"GET / HTTP/1.0\r\n\r\n").map(|head| head.request.host), Ok(None));
-    assert_refused("GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", Refusal::Host);
-    assert_refused("GET / HTTP/1.0\r\nHost: a b\r\n\r\n", Refusal::Host);
+    assert_refused("GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", RequestError::Host);
+    assert_refused("GET / HTTP/1.0\r\nHost: a b\r\n\r\n", RequestError::Host);
 }
 
 #[test]
@@ -245,9 +245,9 @@ fn the_authority_of_an_absolute_target_replaces_host() {
 fn targets_have_the_form_their_method_allows() {
     for target in ["GET *", "POST *", "CONNECT a.example:443", "GET a.example:443", "GET hub", "GET ftp://a/"]
     {
-        assert_refused(line(&format!("{target} HTTP/1.1")), Refusal::Target);
+        assert_refused(line(&format!("{target} HTTP/1.1")), RequestError::Target);
     }
-    assert_refused(line("GET /a#b HTTP/1.1"), Refusal::Target);
+    assert_refused(line("GET /a#b HTTP/1.1"), RequestError::Target);
     let head = line("OPTIONS * HTTP/1.1");
     assert_eq!(parse(head.as_bytes()).map(|head| head.request.path), Ok("*"));
 }
@@ -276,32 +276,32 @@ fn what_is_not_a_request_line_is_400() {
         "{\"json\": true}",
         "HTTP/1.1 200 OK",
     ] {
-        assert_refused(line(bad), Refusal::RequestLine);
+        assert_refused(line(bad), RequestError::RequestLine);
     }
     for bad in ["GET / HTTP/1.1 ", "GET / HTTP/1.1x", "GET / HTTP/1.10"] {
-        let refusal = parse(line(bad).as_bytes()).expect_err("not a request line");
-        assert_eq!(refusal.status(), Status::BadRequest, "{bad}");
+        let error = parse(line(bad).as_bytes()).expect_err("not a request line");
+        assert_eq!(error.status(), Status::BadRequest, "{bad}");
     }
     // A TLS client on a plain port is told so before it waits for an answer to its greeting.
-    assert_eq!(parse_head(b"\x16"), Err(Refusal::RequestLine));
-    assert_eq!(parse_head(b" GET"), Err(Refusal::RequestLine));
+    assert_eq!(parse_head(b"\x16"), Err(RequestError::RequestLine));
+    assert_eq!(parse_head(b" GET"), Err(RequestError::RequestLine));
 }
 
 #[test]
 fn another_version_is_505() {
     for version in ["HTTP/2.0", "HTTP/0.9", "HTTP/1.2", "HTTP/3.0", "HTTP/9.9"] {
-        assert_refused(line(&format!("GET / {version}")), Refusal::Version);
+        assert_refused(line(&format!("GET / {version}")), RequestError::Version);
     }
-    assert_refused("PRI * HTTP/2.0\r\n\r\n", Refusal::Version);
-    assert_eq!(Refusal::Version.status(), Status::VersionNotSupported);
+    assert_refused("PRI * HTTP/2.0\r\n\r\n", RequestError::Version);
+    assert_eq!(RequestError::Version.status(), Status::VersionNotSupported);
 }
 
 #[test]
 fn an_unknown_expectation_is_417() {
     for value in ["200-ok", "", "100-continue, x", "100-continue=1"] {
-        assert_refused(post(&format!("Expect: {value}\r\n")), Refusal::Expectation);
+        assert_refused(post(&format!("Expect: {value}\r\n")), RequestError::Expectation);
     }
-    assert_eq!(Refusal::Expectation.status(), Status::ExpectationFailed);
+    assert_eq!(RequestError::Expectation.status(), Status::ExpectationFailed);
     let old = parse(b"POST / HTTP/1.0\r\nExpect: x\r\n\r\n").expect("ignored in HTTP/1.0");
     assert!(!old.request.expect_continue);
 }
@@ -311,11 +311,11 @@ fn a_target_beyond_its_bound_is_414() {
     let target = format!("/{}", "a".repeat(TARGET_BYTES_MAX - 1));
     assert!(parse(line(&format!("OPTIONS {target} HTTP/1.1")).as_bytes()).is_ok());
     let longer = line(&format!("GET {target}a HTTP/1.1"));
-    assert_eq!(parse(longer.as_bytes()), Err(Refusal::TargetTooLong));
-    assert_eq!(Refusal::TargetTooLong.status(), Status::UriTooLong);
+    assert_eq!(parse(longer.as_bytes()), Err(RequestError::TargetTooLong));
+    assert_eq!(RequestError::TargetTooLong.status(), Status::UriTooLong);
     // It is known before the line ends.
     let endless = format!("GET /{}", "a".repeat(TARGET_BYTES_MAX + 64));
-    assert_eq!(parse_head(endless.as_bytes()), Err(Refusal::TargetTooLong));
+    assert_eq!(parse_head(endless.as_bytes()), Err(RequestError::TargetTooLong));
 }
 
 #[test]
@@ -326,9 +326,9 @@ fn a_head_beyond_its_bound_is_431() {
     assert!(parse(longest.as_bytes()).is_ok());
     assert_eq!(parse_head(&longest.as_bytes()[..HEAD_BYTES_MAX - 1]), Ok(None));
     let longer = post(&format!("X: {}\r\n", "a".repeat(filler + 1)));
-    assert_eq!(parse(longer.as_bytes()), Err(Refusal::HeadTooLong));
-    assert_eq!(parse_head(&longer.as_bytes()[..HEAD_BYTES_MAX]), Err(Refusal::HeadTooLong));
-    assert_eq!(Refusal::HeadTooLong.status(), Status::HeaderFieldsTooLarge);
+    assert_eq!(parse(longer.as_bytes()), Err(RequestError::HeadTooLong));
+    assert_eq!(parse_head(&longer.as_bytes()[..HEAD_BYTES_MAX]), Err(RequestError::HeadTooLong));
+    assert_eq!(RequestError::HeadTooLong.status(), Status::HeaderFieldsTooLarge);
 }
 
 #[test]
@@ -336,10 +336,10 @@ fn fields_beyond_their_number_are_431() {
     let most = post(&"X: y\r\n".repeat(HEADERS_MAX - 1));
     assert!(parse(most.as_bytes()).is_ok());
     let more = post(&"X: y\r\n".repeat(HEADERS_MAX));
-    assert_eq!(parse(more.as_bytes()), Err(Refusal::TooManyFields));
-    assert_eq!(Refusal::TooManyFields.status(), Status::HeaderFieldsTooLarge);
+    assert_eq!(parse(more.as_bytes()), Err(RequestError::TooManyFields));
+    assert_eq!(RequestError::TooManyFields.status(), Status::HeaderFieldsTooLarge);
     // It is known before the head ends.
-    assert_eq!(parse_head(&more.as_bytes()[..more.len() - 2]), Err(Refusal::TooManyFields));
+    assert_eq!(parse_head(&more.as_bytes()[..more.len() - 2]), Err(RequestError::TooManyFields));
 }
 
 #[test]
@@ -347,9 +347,9 @@ fn a_few_empty_lines_before_a_request_are_skipped() {
     let head = line("GET / HTTP/1.1");
     let with_lines = |lines: usize| format!("{}{head}", "\r\n".repeat(lines));
     assert!(parse(with_lines(EMPTY_LINES_MAX).as_bytes()).is_ok());
-    assert_refused(with_lines(EMPTY_LINES_MAX + 1), Refusal::RequestLine);
-    assert_refused(format!("\r{head}"), Refusal::RequestLine);
-    assert_refused(format!("\n{head}"), Refusal::RequestLine);
+    assert_refused(with_lines(EMPTY_LINES_MAX + 1), RequestError::RequestLine);
+    assert_refused(format!("\r{head}"), RequestError::RequestLine);
+    assert_refused(format!("\n{head}"), RequestError::RequestLine);
 }
 
 #[test]
@@ -374,11 +374,14 @@ fn the_connection_is_kept_by_http_1_1_that_does_not_say_close() {
 
 #[test]
 fn a_field_that_may_be_given_once_is_refused_twice_except_authorization() {
-    assert_refused(post("Origin: a\r\nOrigin: a\r\n"), Refusal::Repeated("Origin"));
-    assert_refused(post("Last-Event-ID: \u{e9}\r\nLast-Event-ID: a\r\n"), Refusal::Repeated("Last-Event-ID"));
+    assert_refused(post("Origin: a\r\nOrigin: a\r\n"), RequestError::Repeated("Origin"));
+    assert_refused(
+        post("Last-Event-ID: \u{e9}\r\nLast-Event-ID: a\r\n"),
+        RequestError::Repeated("Last-Event-ID"),
+    );
     assert_refused(
         b"GET / HTTP/1.1\r\nHost: a\r\nLast-Event-ID: \xff\r\nLast-Event-ID: a\r\n\r\n",
-        Refusal::Repeated("Last-Event-ID"),
+        RequestError::Repeated("Last-Event-ID"),
     );
     let twice = post("Authorization: Bearer a\r\nAuthorization: Bearer a\r\n");
     assert_eq!(parse(twice.as_bytes()).map(|head| head.request.authorization), Ok(Single::Several));

@@ -3,9 +3,9 @@
 
 use http::request::Parts;
 
-use crate::http::refusal::Refusal;
 use crate::http::request::{Method, Request, Version};
-use crate::http::target::{Target, valid_host};
+use crate::http::request_error::RequestError;
+use crate::http::target::{RequestTarget, valid_host};
 use crate::limits::HEADERS_MAX;
 
 /// What a client sends first on every connection (RFC 9113, section 3.4).
@@ -40,15 +40,15 @@ impl Prior {
 /// Reads the head of a request, which the library found well-formed.
 ///
 /// # Errors
-/// The [`Refusal`] to answer; the connection goes on.
-pub fn read_request(parts: &Parts) -> Result<Request<'_>, Refusal> {
+/// The [`RequestError`] to answer; the connection goes on.
+pub fn read_request(parts: &Parts) -> Result<Request<'_>, RequestError> {
     if parts.headers.len() > HEADERS_MAX {
-        return Err(Refusal::TooManyFields);
+        return Err(RequestError::TooManyFields);
     }
     let method = Method::parse(parts.method.as_str().as_bytes());
     let (path, query) = match parts.uri.path_and_query() {
         Some(target) => {
-            let target = Target::parse(method, target.as_str())?;
+            let target = RequestTarget::parse(method, target.as_str())?;
             (target.path, target.query)
         }
         // `CONNECT`, which no resource here has.
@@ -59,7 +59,7 @@ pub fn read_request(parts: &Parts) -> Result<Request<'_>, Refusal> {
         let value = value.as_bytes().trim_ascii();
         match name.as_str() {
             "host" => {
-                let host = valid_host(value).filter(|_| request.host.is_none()).ok_or(Refusal::Host)?;
+                let host = valid_host(value).filter(|_| request.host.is_none()).ok_or(RequestError::Host)?;
                 request.host = Some(host);
             }
             name => request.field(name, value)?,
@@ -67,14 +67,14 @@ pub fn read_request(parts: &Parts) -> Result<Request<'_>, Refusal> {
     }
     // Two authorities that differ could be understood in two ways (RFC 9113, section 8.3.1).
     if let Some(authority) = parts.uri.authority() {
-        let authority = valid_host(authority.as_str().as_bytes()).ok_or(Refusal::Host)?;
+        let authority = valid_host(authority.as_str().as_bytes()).ok_or(RequestError::Host)?;
         if request.host.is_some_and(|host| !host.eq_ignore_ascii_case(authority)) {
-            return Err(Refusal::Host);
+            return Err(RequestError::Host);
         }
         request.host = Some(authority);
     }
     if request.host.is_none() {
-        return Err(Refusal::Host);
+        return Err(RequestError::Host);
     }
     Ok(request)
 }
@@ -123,25 +123,31 @@ mod tests {
     #[test]
     fn what_two_readers_could_understand_differently_is_refused() {
         let host = [("host", "other.example")];
-        assert_eq!(read_request(&parts("GET", "https://hub.example/", &host)), Err(Refusal::Host));
-        assert_eq!(read_request(&parts("GET", "/", &[("host", "a"), ("host", "a")])), Err(Refusal::Host));
-        assert_eq!(read_request(&parts("GET", "/", &[])), Err(Refusal::Host));
-        assert_eq!(read_request(&parts("GET", "https://user@hub.example/", &[])), Err(Refusal::Host));
+        assert_eq!(read_request(&parts("GET", "https://hub.example/", &host)), Err(RequestError::Host));
+        assert_eq!(
+            read_request(&parts("GET", "/", &[("host", "a"), ("host", "a")])),
+            Err(RequestError::Host)
+        );
+        assert_eq!(read_request(&parts("GET", "/", &[])), Err(RequestError::Host));
+        assert_eq!(read_request(&parts("GET", "https://user@hub.example/", &[])), Err(RequestError::Host));
         let same = [("host", "Hub.example")];
         assert_eq!(
             read_request(&parts("GET", "https://hub.example/", &same)).map(|it| it.host),
             Ok(Some("hub.example"))
         );
         let origins = [("origin", "https://a.example"), ("origin", "https://b.example")];
-        assert_eq!(read_request(&parts("GET", "https://a/", &origins)), Err(Refusal::Repeated("Origin")));
+        assert_eq!(
+            read_request(&parts("GET", "https://a/", &origins)),
+            Err(RequestError::Repeated("Origin"))
+        );
     }
 
     #[test]
     fn bounds_are_those_of_http_1() {
         let fields = vec![("a", "b"); HEADERS_MAX + 1];
-        assert_eq!(read_request(&parts("GET", "https://a/", &fields)), Err(Refusal::TooManyFields));
+        assert_eq!(read_request(&parts("GET", "https://a/", &fields)), Err(RequestError::TooManyFields));
         let path = format!("https://a/?{}", "a".repeat(crate::limits::TARGET_BYTES_MAX));
-        assert_eq!(read_request(&parts("GET", &path, &[])), Err(Refusal::TargetTooLong));
+        assert_eq!(read_request(&parts("GET", &path, &[])), Err(RequestError::TargetTooLong));
         assert_eq!(read_request(&parts("CONNECT", "a:443", &[])).map(|it| it.method), Ok(Method::NotAllowed));
     }
 }

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use crate::http::forwarded::{Forwarded, ForwardedFields};
-use crate::http::refusal::Refusal;
+use crate::http::request_error::RequestError;
 use crate::protocol::names::EARLIEST;
 
 /// The method (RFC 9110, section 9).
@@ -210,8 +210,8 @@ impl<'a> Request<'a> {
     /// HTTP/1 message is the business of [`crate::http::head`].
     ///
     /// # Errors
-    /// [`Refusal::Repeated`] and [`Refusal::Expectation`].
-    pub fn field(&mut self, name: &str, value: &'a [u8]) -> Result<(), Refusal> {
+    /// [`RequestError::Repeated`] and [`RequestError::Expectation`].
+    pub fn field(&mut self, name: &str, value: &'a [u8]) -> Result<(), RequestError> {
         // The length alone tells most names apart, so that a field costs one comparison, not thirteen.
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         match name.len() {
@@ -246,7 +246,7 @@ impl<'a> Request<'a> {
         Ok(())
     }
 
-    /// Believes what a proxy in front said of the scheme and the host, and answers whom it named as the client.
+    /// Believes what a proxy in front said of the scheme and the host, and returns whom it named as the client.
     pub fn trust_forwarded(&mut self) -> Option<IpAddr> {
         let Forwarded { client, scheme, host } = self.forwarded.read();
         self.scheme = scheme.unwrap_or(self.scheme);
@@ -254,23 +254,23 @@ impl<'a> Request<'a> {
         client
     }
 
-    fn expect(&mut self, value: &[u8]) -> Result<(), Refusal> {
+    fn expect(&mut self, value: &[u8]) -> Result<(), RequestError> {
         match self.version {
             Version::Http10 => Ok(()),
             Version::Http11 | Version::Http2 if value.eq_ignore_ascii_case(b"100-continue") => {
                 self.expect_continue = true;
                 Ok(())
             }
-            Version::Http11 | Version::Http2 => Err(Refusal::Expectation),
+            Version::Http11 | Version::Http2 => Err(RequestError::Expectation),
         }
     }
 }
 
 /// Stores the value of a field that may be given once.
-fn once<T>(place: &mut Option<T>, value: T, name: &'static str) -> Result<(), Refusal> {
+fn once<T>(place: &mut Option<T>, value: T, name: &'static str) -> Result<(), RequestError> {
     match place.replace(value) {
         None => Ok(()),
-        Some(_) => Err(Refusal::Repeated(name)),
+        Some(_) => Err(RequestError::Repeated(name)),
     }
 }
 
@@ -309,7 +309,7 @@ mod tests {
         for name in ["Origin", "Referer", "Content-Type", "Last-Event-ID"] {
             let mut request = get();
             request.field(&name.to_lowercase(), b"a").expect("the first");
-            assert_eq!(request.field(name, b"a"), Err(Refusal::Repeated(name)));
+            assert_eq!(request.field(name, b"a"), Err(RequestError::Repeated(name)));
         }
         let mut request = get();
         request.field("Authorization", b"Bearer a").expect("the first");
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn an_unknown_expectation_is_417_except_in_http_1_0() {
-        assert_eq!(get().field("Expect", b"103-checkpoint"), Err(Refusal::Expectation));
+        assert_eq!(get().field("Expect", b"103-checkpoint"), Err(RequestError::Expectation));
         let mut old = Request::new(Method::Post, Version::Http10, "/", None);
         assert_eq!(old.field("Expect", b"100-continue"), Ok(()));
         assert!(!old.expect_continue);

@@ -9,8 +9,8 @@ use std::fmt;
 use crate::http::accept_encoding::Negotiated;
 use crate::http::date::HttpDate;
 use crate::http::page::Page;
-use crate::http::refusal::Refusal;
 use crate::http::request::Version;
+use crate::http::request_error::RequestError;
 use crate::http::status::Status;
 use crate::protocol::event_id::EventId;
 use crate::protocol::names::{EARLIEST, HEADER_LAST_EVENT_ID};
@@ -34,11 +34,11 @@ pub struct HeaderValueError;
 pub struct Response {
     status: Status,
     fields: Vec<(&'static str, HeaderValue)>,
-    body: Body,
+    body: ResponseBody,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Body {
+enum ResponseBody {
     Bytes(Cow<'static, [u8]>),
     Stream,
 }
@@ -82,7 +82,8 @@ impl Response {
 
     /// The head of a subscription's stream (PROTOCOL section 2). On HTTP/1.1 the caller sends chunks behind it.
     pub fn stream(precedes: Option<Precedes<'_>>) -> Self {
-        let mut response = Self { status: Status::Ok, fields: Vec::with_capacity(8), body: Body::Stream };
+        let mut response =
+            Self { status: Status::Ok, fields: Vec::with_capacity(8), body: ResponseBody::Stream };
         for (name, value) in [
             (CONTENT_TYPE, "text/event-stream"),
             (CACHE_CONTROL, "private, no-cache, no-store, must-revalidate, max-age=0"),
@@ -113,12 +114,12 @@ impl Response {
 
     /// A body of any media type.
     pub fn with_body(status: Status, content_type: HeaderValue, body: impl Into<Cow<'static, [u8]>>) -> Self {
-        Self { status, fields: vec![(CONTENT_TYPE, content_type)], body: Body::Bytes(body.into()) }
+        Self { status, fields: vec![(CONTENT_TYPE, content_type)], body: ResponseBody::Bytes(body.into()) }
     }
 
     /// No body at all: 204 and 304.
     pub fn empty(status: Status) -> Self {
-        Self { status, fields: Vec::new(), body: Body::Bytes(Cow::Borrowed(&[])) }
+        Self { status, fields: Vec::new(), body: ResponseBody::Bytes(Cow::Borrowed(&[])) }
     }
 
     /// A status with its reason as the text.
@@ -127,8 +128,8 @@ impl Response {
     }
 
     /// A request that could not be read.
-    pub fn refusal(refusal: Refusal) -> Self {
-        Self::text(refusal.status(), refusal.to_string())
+    pub fn request_error(error: RequestError) -> Self {
+        Self::text(error.status(), error.to_string())
     }
 
     /// 400 with the text of an error that is fit for the client.
@@ -206,7 +207,7 @@ impl Response {
 
     /// Whether a stream follows.
     pub fn is_stream(&self) -> bool {
-        self.body == Body::Stream
+        self.body == ResponseBody::Stream
     }
 
     /// Adds a field. One of the same name stays: right for lists such as `Link`.
@@ -226,7 +227,10 @@ impl Response {
         let is_private = |(name, value): &(&str, HeaderValue)| {
             *name == CACHE_CONTROL && value.as_str().starts_with("private")
         };
-        if self.status.is_success() && self.body != Body::Stream && !self.fields.iter().any(is_private) {
+        if self.status.is_success()
+            && self.body != ResponseBody::Stream
+            && !self.fields.iter().any(is_private)
+        {
             self.set(CACHE_CONTROL, HeaderValue::from_static("private"));
         }
     }
@@ -239,8 +243,8 @@ impl Response {
     /// The body as a whole; none for a stream.
     pub fn body(&self) -> Option<&[u8]> {
         match &self.body {
-            Body::Bytes(bytes) => Some(bytes),
-            Body::Stream => None,
+            ResponseBody::Bytes(bytes) => Some(bytes),
+            ResponseBody::Stream => None,
         }
     }
 
@@ -266,7 +270,7 @@ impl Response {
     /// The status line says HTTP/1.1 to a client of 1.0 too (RFC 9110, section 2.5), and uses nothing that it cannot
     /// understand: a stream ends with the connection, not with a last chunk.
     pub fn encode(&self, http1: &Http1<'_>, out: &mut Vec<u8>) {
-        let chunks = self.body == Body::Stream && http1.version != Version::Http10;
+        let chunks = self.body == ResponseBody::Stream && http1.version != Version::Http10;
         let keep_alive = http1.keep_alive && http1.version != Version::Http10;
         out.extend_from_slice(b"HTTP/1.1 ");
         extend_decimal(out, u64::from(self.status.code()));
@@ -289,7 +293,7 @@ impl Response {
         }
         if !keep_alive {
             extend_field(out, "Connection", b"close");
-        } else if self.body == Body::Stream {
+        } else if self.body == ResponseBody::Stream {
             extend_field(out, "Connection", b"keep-alive");
         }
         out.extend_from_slice(b"\r\n");

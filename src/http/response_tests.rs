@@ -33,7 +33,7 @@ fn all() -> Vec<Response> {
         Response::empty(Status::NoContent),
         Response::empty(Status::NotModified),
         Response::status_only(Status::NotFound),
-        Response::refusal(Refusal::Chunk),
+        Response::request_error(RequestError::Chunk),
         Response::bad_request(&"why"),
         Response::unauthorized(Challenge::Missing),
         Response::unauthorized(Challenge::InvalidToken),
@@ -181,7 +181,7 @@ fn errors_name_what_a_client_can_do() {
     assert_eq!(value(&Response::unavailable(7), "Retry-After"), Some("7"));
     assert_eq!(value(&Response::method_not_allowed("GET, HEAD"), "Allow"), Some("GET, HEAD"));
     assert_eq!(value(&Response::healthy(), "Cache-Control"), Some("no-store"));
-    let refused = Response::refusal(Refusal::BodyTooLarge);
+    let refused = Response::request_error(RequestError::BodyTooLarge);
     assert_eq!(refused.status(), Status::ContentTooLarge);
     assert_eq!(refused.body(), Some(&b"The request body is too large."[..]));
 }

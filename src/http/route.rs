@@ -10,7 +10,7 @@ use crate::protocol::names::{
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum Route {
     /// Subscribe.
     Subscribe {
         /// A `HEAD`: answer the head of the stream, subscribe nobody.
@@ -40,24 +40,24 @@ pub enum Command {
 }
 
 /// What the request asks for. Its headers play no part.
-pub fn route(request: &Request<'_>) -> Command {
+pub fn route(request: &Request<'_>) -> Route {
     match request.method {
-        Method::Unknown => return Command::NotImplemented,
-        Method::Options => return Command::Preflight,
+        Method::Unknown => return Route::NotImplemented,
+        Method::Options => return Route::Preflight,
         Method::Get | Method::Head | Method::Post | Method::NotAllowed => {}
     }
     match request.path {
         HUB_PATH | HUB_PATH_2019 => match request.method {
-            Method::Get => Command::Subscribe { head_only: false },
-            Method::Head => Command::Subscribe { head_only: true },
-            Method::Post => Command::Publish,
-            _ => Command::MethodNotAllowed { allow: "GET, HEAD, POST, OPTIONS" },
+            Method::Get => Route::Subscribe { head_only: false },
+            Method::Head => Route::Subscribe { head_only: true },
+            Method::Post => Route::Publish,
+            _ => Route::MethodNotAllowed { allow: "GET, HEAD, POST, OPTIONS" },
         },
-        HEALTH_PATH => readable(request.method, Command::Health),
-        READY_PATH => readable(request.method, Command::Ready),
-        "/" => readable(request.method, Command::Welcome),
-        path if below_subscriptions(path).is_some() => readable(request.method, Command::ListSubscriptions),
-        _ => Command::NotFound,
+        HEALTH_PATH => readable(request.method, Route::Health),
+        READY_PATH => readable(request.method, Route::Ready),
+        "/" => readable(request.method, Route::Welcome),
+        path if below_subscriptions(path).is_some() => readable(request.method, Route::ListSubscriptions),
+        _ => Route::NotFound,
     }
 }
 
@@ -68,10 +68,10 @@ pub fn below_subscriptions(path: &str) -> Option<&str> {
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
-fn readable(method: Method, command: Command) -> Command {
+fn readable(method: Method, route: Route) -> Route {
     match method {
-        Method::Get | Method::Head => command,
-        _ => Command::MethodNotAllowed { allow: "GET, HEAD, OPTIONS" },
+        Method::Get | Method::Head => route,
+        _ => Route::MethodNotAllowed { allow: "GET, HEAD, OPTIONS" },
     }
 }
 
@@ -82,41 +82,41 @@ mod tests {
 
     #[test]
     fn every_method_of_every_path() {
-        let hub = Command::MethodNotAllowed { allow: "GET, HEAD, POST, OPTIONS" };
-        let page = Command::MethodNotAllowed { allow: "GET, HEAD, OPTIONS" };
-        for (method, path, command) in [
-            ("GET", "/.well-known/mercure", Command::Subscribe { head_only: false }),
-            ("HEAD", "/.well-known/mercure", Command::Subscribe { head_only: true }),
-            ("POST", "/.well-known/mercure", Command::Publish),
-            ("GET", "/hub", Command::Subscribe { head_only: false }),
-            ("POST", "/hub", Command::Publish),
+        let hub = Route::MethodNotAllowed { allow: "GET, HEAD, POST, OPTIONS" };
+        let page = Route::MethodNotAllowed { allow: "GET, HEAD, OPTIONS" };
+        for (method, path, expected) in [
+            ("GET", "/.well-known/mercure", Route::Subscribe { head_only: false }),
+            ("HEAD", "/.well-known/mercure", Route::Subscribe { head_only: true }),
+            ("POST", "/.well-known/mercure", Route::Publish),
+            ("GET", "/hub", Route::Subscribe { head_only: false }),
+            ("POST", "/hub", Route::Publish),
             ("DELETE", "/hub", hub),
             ("CONNECT", "/hub", hub),
-            ("OPTIONS", "/hub", Command::Preflight),
-            ("OPTIONS", "*", Command::Preflight),
-            ("OPTIONS", "/nothing", Command::Preflight),
-            ("GET", "/.well-known/mercure/subscriptions", Command::ListSubscriptions),
-            ("HEAD", "/hub/subscriptions/a%2Fb/c", Command::ListSubscriptions),
+            ("OPTIONS", "/hub", Route::Preflight),
+            ("OPTIONS", "*", Route::Preflight),
+            ("OPTIONS", "/nothing", Route::Preflight),
+            ("GET", "/.well-known/mercure/subscriptions", Route::ListSubscriptions),
+            ("HEAD", "/hub/subscriptions/a%2Fb/c", Route::ListSubscriptions),
             ("POST", "/hub/subscriptions/a", page),
-            ("GET", "/hub/subscriptionsx", Command::NotFound),
-            ("GET", "/healthz", Command::Health),
-            ("HEAD", "/healthz", Command::Health),
+            ("GET", "/hub/subscriptionsx", Route::NotFound),
+            ("GET", "/healthz", Route::Health),
+            ("HEAD", "/healthz", Route::Health),
             ("POST", "/healthz", page),
-            ("GET", "/readyz", Command::Ready),
+            ("GET", "/readyz", Route::Ready),
             ("PUT", "/readyz", page),
-            ("GET", "/", Command::Welcome),
+            ("GET", "/", Route::Welcome),
             ("POST", "/", page),
-            ("GET", "/hub/", Command::NotFound),
-            ("GET", "/HUB", Command::NotFound),
-            ("GET", "/%68ub", Command::NotFound),
-            ("GET", "//hub", Command::NotFound),
-            ("POST", "/nothing", Command::NotFound),
-            ("get", "/hub", Command::NotImplemented),
-            ("PURGE", "/nothing", Command::NotImplemented),
+            ("GET", "/hub/", Route::NotFound),
+            ("GET", "/HUB", Route::NotFound),
+            ("GET", "/%68ub", Route::NotFound),
+            ("GET", "//hub", Route::NotFound),
+            ("POST", "/nothing", Route::NotFound),
+            ("get", "/hub", Route::NotImplemented),
+            ("PURGE", "/nothing", Route::NotImplemented),
         ] {
             let request =
                 Request::new(Method::parse(method.as_bytes()), Version::Http11, path, Some("topic=a"));
-            assert_eq!(route(&request), command, "{method} {path}");
+            assert_eq!(route(&request), expected, "{method} {path}");
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Every byte is looked at once, however small the pieces; each bound is checked at the byte that passes it, and a
 //! violation depends on where it stands, not on how the bytes were cut.
 
-use crate::http::refusal::Refusal;
+use crate::http::request_error::RequestError;
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_LINE_BYTES_MAX};
 
 /// What is known of a head that is not complete.
@@ -25,27 +25,31 @@ impl Scanner {
 
     /// The length of the head including its empty line, once that is in `head`; else none, and the next call must be
     /// given the same bytes with more behind them.
-    pub(crate) fn find_end(&mut self, head: &[u8]) -> Result<Option<usize>, Refusal> {
+    pub(crate) fn find_end(&mut self, head: &[u8]) -> Result<Option<usize>, RequestError> {
         // What does not start like a method is not HTTP: a TLS client on a plain port is told so at its first byte.
         if head
             .first()
             .is_some_and(|&byte| !byte.is_ascii_alphanumeric() && !b"!#$%&'*+-.^_`|~".contains(&byte))
         {
-            return Err(Refusal::RequestLine);
+            return Err(RequestError::RequestLine);
         }
         let bounded = &head[..head.len().min(HEAD_BYTES_MAX)];
         loop {
             let newline = memchr::memchr(b'\n', &bounded[self.scanned_bytes..]);
             let line_end = newline.map_or(bounded.len(), |offset| self.scanned_bytes + offset);
             if self.lines == 0 && line_end > REQUEST_LINE_BYTES_MAX {
-                return Err(Refusal::TargetTooLong);
+                return Err(RequestError::TargetTooLong);
             }
             if newline.is_none() {
                 self.scanned_bytes = bounded.len();
-                return if bounded.len() == HEAD_BYTES_MAX { Err(Refusal::HeadTooLong) } else { Ok(None) };
+                return if bounded.len() == HEAD_BYTES_MAX {
+                    Err(RequestError::HeadTooLong)
+                } else {
+                    Ok(None)
+                };
             }
             if line_end == 0 || bounded[line_end - 1] != b'\r' {
-                return Err(Refusal::LineEnding);
+                return Err(RequestError::LineEnding);
             }
             self.scanned_bytes = line_end + 1;
             if line_end == self.line_start + 1 {
@@ -54,7 +58,7 @@ impl Scanner {
             self.line_start = self.scanned_bytes;
             self.lines += 1;
             if self.lines > HEADERS_MAX + 1 {
-                return Err(Refusal::TooManyFields);
+                return Err(RequestError::TooManyFields);
             }
         }
     }
@@ -108,18 +112,18 @@ mod tests {
         let (mut scanner, mut refused_at) = (Scanner::default(), None);
         let line = [b'a'; REQUEST_LINE_BYTES_MAX + 2];
         for end in 0..line.len() {
-            if let Err(refusal) = scanner.find_end(&line[..end]) {
-                refused_at = Some((end, refusal));
+            if let Err(error) = scanner.find_end(&line[..end]) {
+                refused_at = Some((end, error));
                 break;
             }
         }
-        assert_eq!(refused_at, Some((REQUEST_LINE_BYTES_MAX + 1, Refusal::TargetTooLong)));
+        assert_eq!(refused_at, Some((REQUEST_LINE_BYTES_MAX + 1, RequestError::TargetTooLong)));
 
         let mut head = b"a\r\n".to_vec();
         head.resize(HEAD_BYTES_MAX, b'b');
         let mut scanner = Scanner::default();
         assert_eq!(scanner.find_end(&head[..HEAD_BYTES_MAX - 1]), Ok(None));
-        assert_eq!(scanner.find_end(&head), Err(Refusal::HeadTooLong));
+        assert_eq!(scanner.find_end(&head), Err(RequestError::HeadTooLong));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Request targets and hosts (RFC 9112, section 3.2; RFC 3986, section 3.2.2).
 
-use crate::http::refusal::Refusal;
 use crate::http::request::Method;
+use crate::http::request_error::RequestError;
 use crate::limits::{HOST_BYTES_MAX, TARGET_BYTES_MAX};
 
 /// A request target, split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Target<'a> {
+pub(crate) struct RequestTarget<'a> {
     /// The path, or `*`.
     pub(crate) path: &'a str,
     /// What follows the first `?`.
@@ -15,31 +15,31 @@ pub(crate) struct Target<'a> {
     pub(crate) authority: Option<&'a str>,
 }
 
-impl<'a> Target<'a> {
+impl<'a> RequestTarget<'a> {
     /// Reads an origin, absolute or asterisk form; the authority form belongs to `CONNECT`, which no resource here has.
     ///
     /// Characters that a URI should have escaped (`{`, `|`, raw UTF-8) are accepted: topic selectors are often typed
     /// by hand, and nothing behind this reads them in two ways. A fragment is refused.
-    pub(crate) fn parse(method: Method, target: &'a str) -> Result<Self, Refusal> {
+    pub(crate) fn parse(method: Method, target: &'a str) -> Result<Self, RequestError> {
         if target.len() > TARGET_BYTES_MAX {
-            return Err(Refusal::TargetTooLong);
+            return Err(RequestError::TargetTooLong);
         }
         if target.contains('#') {
-            return Err(Refusal::Target);
+            return Err(RequestError::Target);
         }
         if target == "*" {
             let asterisk = Self { path: target, query: None, authority: None };
-            return if method == Method::Options { Ok(asterisk) } else { Err(Refusal::Target) };
+            return if method == Method::Options { Ok(asterisk) } else { Err(RequestError::Target) };
         }
         let (authority, origin) = if target.starts_with('/') {
             (None, target)
         } else {
             let behind_scheme = strip_prefix(target, "http://")
                 .or_else(|| strip_prefix(target, "https://"))
-                .ok_or(Refusal::Target)?;
+                .ok_or(RequestError::Target)?;
             let end = behind_scheme.find(['/', '?']).unwrap_or(behind_scheme.len());
             let (authority, origin) = behind_scheme.split_at(end);
-            (Some(valid_host(authority.as_bytes()).ok_or(Refusal::Target)?), origin)
+            (Some(valid_host(authority.as_bytes()).ok_or(RequestError::Target)?), origin)
         };
         let (path, query) = match origin.split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -100,8 +100,8 @@ fn is_registered_name(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn parts(target: &str) -> Result<(&str, Option<&str>, Option<&str>), Refusal> {
-        Target::parse(Method::Get, target).map(|parsed| (parsed.path, parsed.query, parsed.authority))
+    fn parts(target: &str) -> Result<(&str, Option<&str>, Option<&str>), RequestError> {
+        RequestTarget::parse(Method::Get, target).map(|parsed| (parsed.path, parsed.query, parsed.authority))
     }
 
     #[test]
@@ -133,17 +133,17 @@ mod tests {
             "http://a b/",
             "é",
         ] {
-            assert_eq!(parts(target), Err(Refusal::Target), "{target:?}");
+            assert_eq!(parts(target), Err(RequestError::Target), "{target:?}");
         }
-        assert!(Target::parse(Method::Options, "*").is_ok());
-        assert!(Target::parse(Method::Options, "*?a").is_err());
+        assert!(RequestTarget::parse(Method::Options, "*").is_ok());
+        assert!(RequestTarget::parse(Method::Options, "*?a").is_err());
     }
 
     #[test]
     fn a_target_is_bounded() {
         let most = format!("/{}", "a".repeat(TARGET_BYTES_MAX - 1));
         assert!(parts(&most).is_ok());
-        assert_eq!(parts(&format!("{most}a")), Err(Refusal::TargetTooLong));
+        assert_eq!(parts(&format!("{most}a")), Err(RequestError::TargetTooLong));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! with the opening and ends with the ending. Everything but a frame and the trailer of gzip is constant.
 
 use crate::limits::COMPRESSED_BYTES_PER_WORK;
-use crate::protocol::checksum::{Span, Total};
+use crate::protocol::checksum::{CrcPart, CrcSum};
 use crate::protocol::chunk::{Chunk, LAST_CHUNK};
 use crate::protocol::coding::{Coding, gzip_end};
 use crate::protocol::frame::{COMMENT, Frame};
@@ -58,8 +58,8 @@ impl Framing {
         match (self.coding, self.transfer) {
             (None, Transfer::Chunked) => frame.chunk(),
             (None, Transfer::Plain) => frame.event(),
-            (Some(coding), Transfer::Chunked) => frame.piece(coding).chunk().framed(),
-            (Some(coding), Transfer::Plain) => frame.piece(coding).chunk().content(),
+            (Some(coding), Transfer::Chunked) => frame.encoded(coding).chunk().framed(),
+            (Some(coding), Transfer::Plain) => frame.encoded(coding).chunk().content(),
         }
     }
 
@@ -67,7 +67,7 @@ impl Framing {
     /// unless the frame has to be compressed first.
     pub fn work(self, frame: &Frame) -> u64 {
         match self.coding {
-            Some(coding) if !frame.has_piece(coding) => {
+            Some(coding) if !frame.has_encoded(coding) => {
                 (frame.event().len() / COMPRESSED_BYTES_PER_WORK) as u64 + 1
             }
             _ => 0,
@@ -93,7 +93,7 @@ impl Framing {
     }
 
     /// The end of a stream that has carried this; empty when the connection's end is the stream's.
-    pub fn ending(self, carried: Total) -> Vec<u8> {
+    pub fn ending(self, carried: CrcSum) -> Vec<u8> {
         let mut ending = Vec::new();
         if self.is_summed() {
             let end = Chunk::new(&gzip_end(carried));
@@ -114,16 +114,16 @@ impl Framing {
     }
 
     /// What a frame adds to what the stream has carried; nothing where nobody asks.
-    pub fn span(self, frame: &Frame) -> Span {
+    pub fn crc_part(self, frame: &Frame) -> CrcPart {
         match self.coding {
-            Some(coding) if self.is_summed() => frame.piece(coding).span(),
-            _ => Span::EMPTY,
+            Some(coding) if self.is_summed() => frame.encoded(coding).crc_part(),
+            _ => CrcPart::EMPTY,
         }
     }
 
     /// The same for a comment.
-    pub fn comment_span(self) -> Span {
-        if self.is_summed() { Span::of(COMMENT) } else { Span::EMPTY }
+    pub fn comment_crc(self) -> CrcPart {
+        if self.is_summed() { CrcPart::of(COMMENT) } else { CrcPart::EMPTY }
     }
 
     fn part_of(self, chunk: &'static [u8], head_bytes: usize) -> &'static [u8] {
@@ -137,7 +137,7 @@ impl Framing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::coding::{GZIP_HEADER, Piece};
+    use crate::protocol::coding::{EncodedFrame, GZIP_HEADER};
 
     #[test]
     fn the_constants_are_what_the_compressors_would_make() {
@@ -148,7 +148,7 @@ mod tests {
             assert_eq!(chunked.comment(), Chunk::new(plain.comment()).framed());
             assert_eq!(chunked.opening(), Chunk::new(plain.opening()).framed());
             if coding == Coding::Gzip {
-                assert_eq!(plain.comment(), Piece::new(coding, COMMENT).chunk().content());
+                assert_eq!(plain.comment(), EncodedFrame::new(coding, COMMENT).chunk().content());
                 assert_eq!(plain.opening(), [&GZIP_HEADER, plain.comment()].concat());
             } else {
                 assert_eq!(zstd::bulk::decompress(plain.comment(), 2).expect("a frame"), COMMENT);
@@ -160,8 +160,8 @@ mod tests {
 
     #[test]
     fn only_what_has_no_end_of_its_own_ends_with_the_connection() {
-        let mut carried = Total::default();
-        carried.add(Span::of(COMMENT));
+        let mut carried = CrcSum::default();
+        carried.add(CrcPart::of(COMMENT));
         for coding in [None, Some(Coding::Gzip), Some(Coding::Zstd)] {
             let plain = Framing { transfer: Transfer::Plain, coding }.ending(carried);
             let chunked = Framing { transfer: Transfer::Chunked, coding }.ending(carried);

@@ -15,18 +15,18 @@ use std::sync::Arc;
 use crate::history::Resume;
 use crate::http::accept_encoding::Negotiated;
 use crate::http::cors::{Cors, CorsDecision, OriginList};
-use crate::http::credentials::{Credential, CredentialRules, Source};
+use crate::http::credentials::{Credential, CredentialRules, TokenSource};
 use crate::http::demo::{Demo, DemoError};
 use crate::http::page::{WELCOME, coding_for};
 use crate::http::request::{Request, Version};
 use crate::http::response::{Challenge, Response};
-use crate::http::route::{Command, below_subscriptions, route};
+use crate::http::route::{Route, below_subscriptions, route};
 use crate::http::status::Status;
 use crate::http::subscribe_query::SubscribeQuery;
 use crate::hub::Now;
 use crate::hub::framing::{Framing, Transfer};
-use crate::hub::keys::{KeySource, Unverified, Verifier};
-use crate::hub::reason::{Lack, Reason};
+use crate::hub::keys::{AuthError, KeySource, Verifier};
+use crate::hub::refusal::{Refusal, Unavailable};
 use crate::limits::SUBSCRIPTION_STATES_MAX;
 use crate::protocol::frame::Frame;
 use crate::protocol::grant::{Authorization, Grant};
@@ -73,7 +73,7 @@ pub struct GateSettings {
 
 /// What the gate knows of a request that it has let pass, or answered.
 #[derive(Clone, Copy, Debug)]
-pub struct Passage {
+pub struct ResponseContext {
     /// Which cross-origin headers its answer gets.
     cors: CorsDecision,
     /// Which coding a stream or a page gets; every other answer is too short to have one.
@@ -85,9 +85,9 @@ pub struct Passage {
 /// What is to be done with a request.
 pub enum Decision {
     /// Answer it.
-    Answer(Answer),
+    Respond(GateResponse),
     /// A granted subscription.
-    Subscribe(Box<Subscription>),
+    Subscribe(Box<GrantedSubscription>),
     /// A granted request for a list of active subscriptions: ask the shards, then [`Gate::listed`].
     List(Box<Listing>),
     /// A publisher that may publish something: read the body, then [`Gate::publish`].
@@ -97,17 +97,17 @@ pub enum Decision {
     HangUp,
 }
 
-/// An answer, with its reason when it is a refusal.
+/// A response, with the reason when it is a refusal.
 #[derive(Debug)]
-pub struct Answer {
-    /// The answer, complete.
+pub struct GateResponse {
+    /// The response, complete.
     pub response: Response,
     /// Why the request is refused; `None` when it is not.
-    pub reason: Option<Reason>,
+    pub refusal: Option<Refusal>,
 }
 
 /// A subscription that is granted.
-pub struct Subscription {
+pub struct GrantedSubscription {
     /// A `HEAD`: the head of the stream, and no subscription.
     pub head_only: bool,
     /// What it selects; never empty.
@@ -123,14 +123,14 @@ pub struct Subscription {
     /// How its stream is framed.
     pub framing: Framing,
     /// For its answer.
-    pub passage: Passage,
+    pub context: ResponseContext,
 }
 
 /// A publisher whose body is worth reading.
 pub struct Publisher {
     grant: Rc<Grant>,
     /// For its answer.
-    pub passage: Passage,
+    pub context: ResponseContext,
 }
 
 /// The gate of one shard.
@@ -154,19 +154,19 @@ enum Role {
     Subscriber,
 }
 
-/// A refusal on its way to become an [`Answer`].
+/// A refusal on its way to become a [`GateResponse`].
 struct Refused {
     response: Response,
-    reason: Reason,
+    refusal: Refusal,
 }
 
 impl Refused {
     fn new(response: Response, reason: impl fmt::Display) -> Self {
-        Self { response, reason: Reason::new(reason) }
+        Self { response, refusal: Refusal::new(reason) }
     }
 
-    fn unavailable(lack: Lack, reason: impl fmt::Display) -> Self {
-        Self { response: Response::unavailable(RETRY_AFTER_S), reason: Reason::lacking(lack, reason) }
+    fn unavailable(cause: Unavailable, reason: impl fmt::Display) -> Self {
+        Self { response: Response::unavailable(RETRY_AFTER_S), refusal: Refusal::unavailable(cause, reason) }
     }
 
     fn bad_request(error: &impl fmt::Display) -> Self {
@@ -212,72 +212,72 @@ impl Gate {
     /// Where the origin of a request could not be read (it is asked for with `None`), the answer says what holds for every
     /// origin: `*` when all are allowed, else no more than `Vary`. A page of a listed origin then sees a network error, as
     /// Fetch has it for any answer that does not name it; to echo an origin that nobody has read would be a guess.
-    pub fn passage(&self, origin: Option<&[u8]>) -> Passage {
+    pub fn context(&self, origin: Option<&[u8]>) -> ResponseContext {
         let negotiated = Negotiated::OFF;
-        Passage { cors: self.settings.cors.decide(origin), negotiated, has_token_in_url: false }
+        ResponseContext { cors: self.settings.cors.decide(origin), negotiated, has_token_in_url: false }
     }
 
     /// Decides about a request, before its body is read.
     pub fn decide(&mut self, request: &Request<'_>, now: Now) -> Decision {
-        let mut passage = self.passage(request.origin);
+        let mut context = self.context(request.origin);
         if self.settings.compress {
-            passage.negotiated = Negotiated::new(&request.accept_encoding);
+            context.negotiated = Negotiated::new(&request.accept_encoding);
         }
-        let command = match route(request) {
-            Command::ListSubscriptions | Command::MethodNotAllowed { .. } if self.lacks(request.path) => {
-                Command::NotFound
+        let route = match route(request) {
+            Route::ListSubscriptions | Route::MethodNotAllowed { .. } if self.lacks(request.path) => {
+                Route::NotFound
             }
-            command => command,
+            route => route,
         };
-        match command {
-            Command::Subscribe { head_only: false } if self.draining => return Decision::HangUp,
-            Command::Health | Command::Ready | Command::Preflight => {}
+        match route {
+            Route::Subscribe { head_only: false } if self.draining => return Decision::HangUp,
+            Route::Health | Route::Ready | Route::Preflight => {}
             _ if self.draining => {
-                return Decision::Answer(self.unavailable(Lack::Time, "the hub stops", passage));
+                return Decision::Respond(self.unavailable(Unavailable::Stopping, "the hub stops", context));
             }
             _ => {}
         }
         let demo = self.settings.demo.as_ref();
         if let Some(shown) =
-            demo.and_then(|demo| demo.answer(request, coding_for(request, passage.negotiated)))
+            demo.and_then(|demo| demo.answer(request, coding_for(request, context.negotiated)))
         {
-            let refuse = |error: DemoError| self.refuse(Refused::new(error.to_response(), error), passage);
-            let complete = |response| self.complete(Answer { response, reason: None }, passage);
-            return Decision::Answer(shown.map_or_else(refuse, complete));
+            let refuse = |error: DemoError| self.refuse(Refused::new(error.to_response(), error), context);
+            let complete = |response| self.complete(GateResponse { response, refusal: None }, context);
+            return Decision::Respond(shown.map_or_else(refuse, complete));
         }
-        let decision = match command {
-            Command::Publish => self.admit_publisher(request, &mut passage, now).map(Decision::ReadBody),
-            Command::Subscribe { head_only } => self
-                .admit_subscriber(request, head_only, &mut passage, now)
+        let decision = match route {
+            Route::Publish => self.admit_publisher(request, &mut context, now).map(Decision::ReadBody),
+            Route::Subscribe { head_only } => self
+                .admit_subscriber(request, head_only, &mut context, now)
                 .map(|subscription| Decision::Subscribe(Box::new(subscription))),
-            Command::ListSubscriptions => self
-                .admit_listing(request, &mut passage, now)
+            Route::ListSubscriptions => self
+                .admit_listing(request, &mut context, now)
                 .map(|listing| Decision::List(Box::new(listing))),
-            Command::Preflight => {
-                let response = self.settings.cors.preflight(passage.cors);
-                return Decision::Answer(Answer { response, reason: None });
+            Route::Preflight => {
+                let response = self.settings.cors.preflight(context.cors);
+                return Decision::Respond(GateResponse { response, refusal: None });
             }
-            Command::Health => Ok(answer(Response::healthy())),
-            Command::Ready if self.leaving || !self.has_keys() => {
+            Route::Health => Ok(answer(Response::healthy())),
+            Route::Ready if self.leaving || !self.has_keys() => {
                 Ok(answer(Response::unavailable(RETRY_AFTER_S)))
             }
-            Command::Ready => Ok(answer(Response::healthy())),
-            Command::Welcome => Ok(answer(Response::page(&WELCOME, coding_for(request, passage.negotiated)))),
-            Command::NotFound => {
+            Route::Ready => Ok(answer(Response::healthy())),
+            Route::Welcome => Ok(answer(Response::page(&WELCOME, coding_for(request, context.negotiated)))),
+            Route::NotFound => {
                 let text = format!("Not Found. The hub is at {HUB_PATH}.");
                 Err(Refused::new(Response::text(Status::NotFound, text), "no such path"))
             }
-            Command::MethodNotAllowed { allow } => {
+            Route::MethodNotAllowed { allow } => {
                 Err(Refused::new(Response::method_not_allowed(allow), "method not allowed"))
             }
-            Command::NotImplemented => {
+            Route::NotImplemented => {
                 Err(Refused::new(Response::status_only(Status::NotImplemented), "unknown method"))
             }
         };
         match decision {
-            Ok(Decision::Answer(answer)) => Decision::Answer(self.complete(answer, passage)),
+            Ok(Decision::Respond(answer)) => Decision::Respond(self.complete(answer, context)),
             Ok(decision) => decision,
-            Err(refused) => Decision::Answer(self.refuse(refused, passage)),
+            Err(refused) => Decision::Respond(self.refuse(refused, context)),
         }
     }
 
@@ -291,17 +291,17 @@ impl Gate {
         publisher: &Publisher,
         body: &[u8],
         random: [u8; 16],
-    ) -> Result<Arc<Frame>, Answer> {
-        self.encode(publisher, body, random).map_err(|refused| self.refuse(refused, publisher.passage))
+    ) -> Result<Arc<Frame>, GateResponse> {
+        self.encode(publisher, body, random).map_err(|refused| self.refuse(refused, publisher.context))
     }
 
     fn admit_publisher(
         &mut self,
         request: &Request<'_>,
-        passage: &mut Passage,
+        context: &mut ResponseContext,
         now: Now,
     ) -> Result<Publisher, Refused> {
-        let Some((grant, _)) = self.grant(Role::Publisher, request, passage, now)? else {
+        let Some((grant, _)) = self.grant(Role::Publisher, request, context, now)? else {
             return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token"));
         };
         if !grant.may_publish_anything() {
@@ -312,7 +312,7 @@ impl Gate {
             let response = Response::text(Status::UnsupportedMediaType, text);
             return Err(Refused::new(response, "the body is not application/x-www-form-urlencoded"));
         }
-        Ok(Publisher { grant, passage: *passage })
+        Ok(Publisher { grant, context: *context })
     }
 
     fn encode(&self, publisher: &Publisher, body: &[u8], random: [u8; 16]) -> Result<Arc<Frame>, Refused> {
@@ -332,10 +332,10 @@ impl Gate {
         &mut self,
         request: &Request<'_>,
         head_only: bool,
-        passage: &mut Passage,
+        context: &mut ResponseContext,
         now: Now,
-    ) -> Result<Subscription, Refused> {
-        let (grant, token) = match self.grant(Role::Subscriber, request, passage, now)? {
+    ) -> Result<GrantedSubscription, Refused> {
+        let (grant, token) = match self.grant(Role::Subscriber, request, context, now)? {
             Some(granted) => granted,
             None if self.settings.allow_anonymous => (Rc::clone(&self.anonymous), None),
             None => return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token")),
@@ -348,7 +348,7 @@ impl Gate {
             Refused::new(Response::bad_request(&text), text)
         };
         let selectors = selectors.map_err(|error| invalid(&error))?;
-        if selectors.iter().map(Selector::weight).fold(0, u32::saturating_add) > SUBSCRIPTION_STATES_MAX {
+        if selectors.iter().map(Selector::match_cost).fold(0, u32::saturating_add) > SUBSCRIPTION_STATES_MAX {
             let error = format!(
                 "together, the URI Templates must not have more than {SUBSCRIPTION_STATES_MAX} states"
             );
@@ -361,15 +361,15 @@ impl Gate {
             Version::Http11 => Transfer::Chunked,
             Version::Http10 | Version::Http2 => Transfer::Plain,
         };
-        Ok(Subscription {
+        Ok(GrantedSubscription {
             head_only,
             selectors,
             expires_ms: expires_ms(&grant, now),
             grant,
             token,
             resume: query.last_event_id.as_deref().map(Resume::parse),
-            framing: Framing { transfer, coding: passage.negotiated.coding },
-            passage: *passage,
+            framing: Framing { transfer, coding: context.negotiated.coding },
+            context: *context,
         })
     }
 
@@ -378,7 +378,7 @@ impl Gate {
         &mut self,
         role: Role,
         request: &Request<'_>,
-        passage: &mut Passage,
+        context: &mut ResponseContext,
         now: Now,
     ) -> Result<Option<Granted>, Refused> {
         let settings = &self.settings;
@@ -390,19 +390,19 @@ impl Gate {
         let credential =
             Credential::find(request, &rules).map_err(|error| Refused::new(error.to_response(), error))?;
         let Some(credential) = credential else { return Ok(None) };
-        passage.has_token_in_url = credential.source == Source::Query;
+        context.has_token_in_url = credential.source == TokenSource::Query;
         let verifier = match role {
             Role::Publisher => &mut self.publishers,
             Role::Subscriber => &mut self.subscribers,
         };
         let granted = verifier.grant(&credential.token, settings.authorization, now);
-        let told_apart =
-            |grant| (grant, matches!(role, Role::Subscriber).then(|| tell_apart(&credential.token)));
-        granted.map(|grant| Some(told_apart(grant))).map_err(|unverified| match unverified {
-            Unverified::Invalid(reason) => {
+        let with_number =
+            |grant| (grant, matches!(role, Role::Subscriber).then(|| token_number(&credential.token)));
+        granted.map(|grant| Some(with_number(grant))).map_err(|error| match error {
+            AuthError::Invalid(reason) => {
                 Refused::new(Response::unauthorized(Challenge::InvalidToken), reason)
             }
-            Unverified::NotYet(reason) => Refused::unavailable(Lack::Keys, reason),
+            AuthError::NotYet(reason) => Refused::unavailable(Unavailable::Keys, reason),
         })
     }
 
@@ -419,14 +419,14 @@ impl Gate {
 
 /// A number for a token that is verified, the same in every shard. Nobody without the key can choose tokens, so none can be made
 /// that shares its number with another.
-fn tell_apart(token: &str) -> u64 {
+fn token_number(token: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(token.as_bytes());
     hasher.finish()
 }
 
 fn answer(response: Response) -> Decision {
-    Decision::Answer(Answer { response, reason: None })
+    Decision::Respond(GateResponse { response, refusal: None })
 }
 
 /// Parameters such as `charset` are ignored (PROTOCOL section 3).

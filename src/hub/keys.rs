@@ -122,7 +122,7 @@ impl SharedKeys {
         let _ = self.asks.0.try_send(());
     }
 
-    /// A token names a key that is not in the set: has it fetched, unless somebody asked within [`JWKS_ASK_EVERY_MS`]. Answers
+    /// A token names a key that is not in the set: has it fetched, unless somebody asked within [`JWKS_ASK_EVERY_MS`]. Returns
     /// whether a fetch is under way, which may bring the key.
     fn ask(&self, now_ms: u64) -> bool {
         let asked_ms = self.asked_ms.load(Ordering::Relaxed);
@@ -151,7 +151,7 @@ impl SharedKeys {
 
 /// Why a token does not grant anything. The text is for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Unverified {
+pub(super) enum AuthError {
     /// It is not valid.
     Invalid(String),
     /// It cannot be told yet: the keys are on their way.
@@ -206,7 +206,7 @@ impl Verifier {
         token: &str,
         authorization: Authorization,
         now: Now,
-    ) -> Result<Rc<Grant>, Unverified> {
+    ) -> Result<Rc<Grant>, AuthError> {
         self.renew();
         if let Some(grant) = self.cache.get(token, now.unix_s()) {
             return Ok(Rc::clone(grant));
@@ -214,13 +214,13 @@ impl Verifier {
         let claims = match (&self.source, &self.set, &self.key) {
             (KeySource::Fixed(key), ..) => key.verify(token, now.unix_s()),
             (KeySource::File(_), _, Some(key)) => key.verify(token, now.unix_s()),
-            (KeySource::File(_), _, None) => return Err(Unverified::NotYet("the key has not been read yet")),
+            (KeySource::File(_), _, None) => return Err(AuthError::NotYet("the key has not been read yet")),
             (KeySource::Fetched(_), None, _) => {
-                return Err(Unverified::NotYet("the key set has not been fetched yet"));
+                return Err(AuthError::NotYet("the key set has not been fetched yet"));
             }
             (KeySource::Fetched(shared), Some(set), _) => match set.verify(token, now.unix_s()) {
                 Err(TokenError::UnknownKey) if shared.ask(now.ms) => {
-                    return Err(Unverified::NotYet(
+                    return Err(AuthError::NotYet(
                         "the key set is fetched anew: the token names a key that is not in it",
                     ));
                 }
@@ -234,8 +234,8 @@ impl Verifier {
     }
 }
 
-fn invalid(error: impl fmt::Display) -> Unverified {
-    Unverified::Invalid(error.to_string())
+fn invalid(error: impl fmt::Display) -> AuthError {
+    AuthError::Invalid(error.to_string())
 }
 
 #[cfg(test)]
@@ -267,7 +267,7 @@ mod tests {
         jsonwebtoken::encode(&header, &json!({"mercure": {"publish": ["*"]}}), &key()).expect("a token")
     }
 
-    fn grants(verifier: &mut Verifier, id: &str, now: Now) -> Result<(), Unverified> {
+    fn grants(verifier: &mut Verifier, id: &str, now: Now) -> Result<(), AuthError> {
         verifier.grant(&token(id), Authorization::Selectors, now).map(|_| ())
     }
 
@@ -276,7 +276,7 @@ mod tests {
         let shared = SharedKeys::new();
         let mut verifier = Verifier::new(KeySource::Fetched(Arc::clone(&shared)));
         assert!(!verifier.has_keys());
-        assert!(matches!(grants(&mut verifier, "a", NOW), Err(Unverified::NotYet(_))));
+        assert!(matches!(grants(&mut verifier, "a", NOW), Err(AuthError::NotYet(_))));
         shared.replace(set("a"));
         assert!(verifier.has_keys());
         assert_eq!(grants(&mut verifier, "a", NOW), Ok(()));
@@ -320,22 +320,22 @@ mod tests {
         let mut verifier = Verifier::new(KeySource::Fetched(Arc::clone(&shared)));
         shared.replace(set("a"));
         let at = |ms: u64| Now { ms, ..NOW };
-        assert!(matches!(grants(&mut verifier, "b", at(0)), Err(Unverified::NotYet(_))), "asked");
-        assert!(matches!(grants(&mut verifier, "c", at(1)), Err(Unverified::NotYet(_))), "under way");
+        assert!(matches!(grants(&mut verifier, "b", at(0)), Err(AuthError::NotYet(_))), "asked");
+        assert!(matches!(grants(&mut verifier, "c", at(1)), Err(AuthError::NotYet(_))), "under way");
         assert_eq!(shared.asks().try_iter().count(), 1);
         // The fetch is over and has brought nothing new.
         shared.set_fetching(false);
         for ms in [2, JWKS_ASK_EVERY_MS - 1] {
-            assert!(matches!(grants(&mut verifier, "b", at(ms)), Err(Unverified::Invalid(_))), "at {ms}");
+            assert!(matches!(grants(&mut verifier, "b", at(ms)), Err(AuthError::Invalid(_))), "at {ms}");
         }
         assert_eq!(shared.asks().try_iter().count(), 0, "no fetch in between");
-        assert!(matches!(grants(&mut verifier, "b", at(JWKS_ASK_EVERY_MS)), Err(Unverified::NotYet(_))));
+        assert!(matches!(grants(&mut verifier, "b", at(JWKS_ASK_EVERY_MS)), Err(AuthError::NotYet(_))));
         assert_eq!(shared.asks().try_iter().count(), 1);
         assert_eq!(grants(&mut verifier, "a", at(3)), Ok(()), "known keys go on");
     }
 
     #[test]
-    fn other_mistakes_of_a_token_ask_for_nothing() {
+    fn other_errors_of_a_token_ask_for_nothing() {
         let shared = SharedKeys::new();
         let mut verifier = Verifier::new(KeySource::Fetched(Arc::clone(&shared)));
         shared.replace(set("a"));
@@ -343,7 +343,7 @@ mod tests {
         broken.truncate(broken.len() - 2);
         for token in [broken.as_str(), "", "a.b.c"] {
             let refused = verifier.grant(token, Authorization::Selectors, NOW);
-            assert!(matches!(refused, Err(Unverified::Invalid(_))), "{token}");
+            assert!(matches!(refused, Err(AuthError::Invalid(_))), "{token}");
         }
         assert!(shared.asks().is_empty());
     }

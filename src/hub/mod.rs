@@ -10,7 +10,7 @@ pub mod framing;
 pub mod gate;
 pub mod keys;
 pub mod outbox;
-pub mod reason;
+pub mod refusal;
 pub mod sequencer;
 pub mod shard;
 pub mod subscriptions;

@@ -17,9 +17,9 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use crate::history::{Placed, Position};
+use crate::history::{Position, SequencedUpdate};
 use crate::hub::framing::Framing;
-use crate::protocol::checksum::Span;
+use crate::protocol::checksum::CrcPart;
 use crate::protocol::frame::Frame;
 
 const NOBODY: u32 = u32::MAX;
@@ -54,7 +54,7 @@ struct Node {
     /// Bytes of the path from its start to here.
     path_bytes: usize,
     /// What these add to the checksum of a stream, where the framing has one.
-    path_span: Span,
+    path_crc: CrcPart,
     gathered: Option<Box<[u8]>>,
 }
 
@@ -64,7 +64,7 @@ pub struct Rest {
     /// How many of the bytes of the new path were sent.
     pub sent: usize,
     /// The checksum of the frames that are gone, all of which were sent.
-    pub gone: Span,
+    pub gone: CrcPart,
 }
 
 /// All outboxes of one shard.
@@ -84,12 +84,12 @@ impl Default for Outboxes {
 
 impl Outboxes {
     /// Appends an update to a path.
-    pub fn append(&mut self, pending: &mut Pending, framing: Framing, placed: &Placed) {
+    pub fn append(&mut self, pending: &mut Pending, framing: Framing, update: &SequencedUpdate) {
         let above = pending.take();
         let latest = self.latest_of(above, framing);
         let node = match self.nodes.get(latest as usize) {
-            Some(node) if node.position == placed.position => latest,
-            _ => self.follow(above, framing, placed),
+            Some(node) if node.position == update.position => latest,
+            _ => self.follow(above, framing, update),
         };
         self.nodes[node as usize].holders += 1;
         if above != NOBODY {
@@ -128,8 +128,8 @@ impl Outboxes {
     }
 
     /// What the whole path adds to the checksum of its stream.
-    pub fn span(&self, pending: &Pending) -> Span {
-        self.nodes.get(pending.0 as usize).map_or(Span::EMPTY, |node| node.path_span)
+    pub fn crc_part(&self, pending: &Pending) -> CrcPart {
+        self.nodes.get(pending.0 as usize).map_or(CrcPart::EMPTY, |node| node.path_crc)
     }
 
     /// Everything was sent, or nothing more will be.
@@ -147,41 +147,41 @@ impl Outboxes {
         let mut at = pending.0;
         while let Some(node) = self.nodes.get(at as usize) {
             start = node.start();
-            frames.push((self.placed(at), node.framing));
+            frames.push((self.update(at), node.framing));
             at = node.above;
             if start <= offset {
                 break;
             }
         }
-        let gone = self.nodes.get(at as usize).map_or(Span::EMPTY, |node| node.path_span);
+        let gone = self.nodes.get(at as usize).map_or(CrcPart::EMPTY, |node| node.path_crc);
         self.release(pending);
-        for (placed, framing) in frames.into_iter().rev() {
-            self.append(pending, framing, &placed);
+        for (update, framing) in frames.into_iter().rev() {
+            self.append(pending, framing, &update);
         }
         Rest { sent: offset - start, gone }
     }
 
-    /// Forgets every frame of the path of which no byte was sent. Answers what is left, and the position of the last update
+    /// Forgets every frame of the path of which no byte was sent. Returns what is left, and the position of the last update
     /// that the subscriber has, or will have when the rest is sent; `None` when no update was begun.
     pub fn cut(&mut self, pending: &mut Pending, offset: usize) -> (Rest, Option<Position>) {
         let mut at = pending.0;
         while let Some(node) = self.nodes.get(at as usize) {
             let is_whole = offset == node.path_bytes;
             if is_whole || node.start() < offset {
-                let (placed, framing, start) = (self.placed(at), node.framing, node.start());
-                let above = self.nodes.get(node.above as usize).map_or(Span::EMPTY, |node| node.path_span);
-                let gone = if is_whole { node.path_span } else { above };
+                let (update, framing, start) = (self.update(at), node.framing, node.start());
+                let above = self.nodes.get(node.above as usize).map_or(CrcPart::EMPTY, |node| node.path_crc);
+                let gone = if is_whole { node.path_crc } else { above };
                 self.release(pending);
                 if !is_whole {
-                    self.append(pending, framing, &placed);
+                    self.append(pending, framing, &update);
                 }
                 let sent = if is_whole { 0 } else { offset - start };
-                return (Rest { sent, gone }, Some(placed.position));
+                return (Rest { sent, gone }, Some(update.position));
             }
             at = node.above;
         }
         self.release(pending);
-        (Rest { sent: 0, gone: Span::EMPTY }, None)
+        (Rest { sent: 0, gone: CrcPart::EMPTY }, None)
     }
 
     /// The position of the first update of the path.
@@ -203,9 +203,9 @@ impl Outboxes {
         self.nodes.is_empty()
     }
 
-    fn placed(&self, node: u32) -> Placed {
+    fn update(&self, node: u32) -> SequencedUpdate {
         let node = &self.nodes[node as usize];
-        Placed { position: node.position, frame: Arc::clone(&node.frame), first_of_id: false }
+        SequencedUpdate { position: node.position, frame: Arc::clone(&node.frame), first_of_id: false }
     }
 
     fn latest_of(&self, above: u32, framing: Framing) -> u32 {
@@ -219,22 +219,23 @@ impl Outboxes {
         }
     }
 
-    fn follow(&mut self, above: u32, framing: Framing, placed: &Placed) -> u32 {
-        let (above_bytes, above_span) = self.nodes.get_mut(above as usize).map_or((0, Span::EMPTY), |node| {
-            node.followers += 1;
-            (node.path_bytes, node.path_span)
-        });
-        let span = framing.span(&placed.frame);
+    fn follow(&mut self, above: u32, framing: Framing, update: &SequencedUpdate) -> u32 {
+        let (above_bytes, above_crc) =
+            self.nodes.get_mut(above as usize).map_or((0, CrcPart::EMPTY), |node| {
+                node.followers += 1;
+                (node.path_bytes, node.path_crc)
+            });
+        let crc_part = framing.crc_part(&update.frame);
         let node = Node {
-            frame: Arc::clone(&placed.frame),
-            position: placed.position,
+            frame: Arc::clone(&update.frame),
+            position: update.position,
             framing,
             above,
             latest: NOBODY,
             holders: 0,
             followers: 0,
-            path_bytes: above_bytes + framing.bytes(&placed.frame).len(),
-            path_span: if framing.is_summed() { above_span.then(span) } else { span },
+            path_bytes: above_bytes + framing.bytes(&update.frame).len(),
+            path_crc: if framing.is_summed() { above_crc.then(crc_part) } else { crc_part },
             gathered: None,
         };
         let node = u32::try_from(self.nodes.insert(node)).expect("fewer nodes than bytes of memory");

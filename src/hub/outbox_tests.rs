@@ -2,23 +2,27 @@
 
 use super::*;
 use crate::hub::framing::Transfer;
-use crate::protocol::checksum::Total;
+use crate::protocol::checksum::CrcSum;
 use crate::protocol::coding::Coding;
 use crate::protocol::grant::Authorization;
 use crate::protocol::update::Update;
 
-fn placed(number: u64) -> Placed {
+fn update(number: u64) -> SequencedUpdate {
     let body = format!("topic=t&id=i{number}&data={}", "x".repeat(number as usize % 7));
     let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("valid body");
-    Placed { position: Position::new(number), frame: Arc::new(Frame::encode(&update)), first_of_id: true }
+    SequencedUpdate {
+        position: Position::new(number),
+        frame: Arc::new(Frame::encode(&update)),
+        first_of_id: true,
+    }
 }
 
 fn append(boxes: &mut Outboxes, pending: &mut Pending, numbers: &[u64]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for number in numbers {
-        let placed = placed(*number);
-        boxes.append(pending, Framing::CHUNKED, &placed);
-        bytes.extend_from_slice(placed.frame.chunk());
+        let update = update(*number);
+        boxes.append(pending, Framing::CHUNKED, &update);
+        bytes.extend_from_slice(update.frame.chunk());
     }
     bytes
 }
@@ -34,7 +38,7 @@ fn subscribers_that_are_owed_the_same_share_one_path() {
     }
     assert_eq!(boxes.len(), 3);
     let other = append(&mut boxes, &mut c, &[1, 3]);
-    let bytes: Vec<u8> = (1..=3).flat_map(|number| placed(number).frame.chunk().to_vec()).collect();
+    let bytes: Vec<u8> = (1..=3).flat_map(|number| update(number).frame.chunk().to_vec()).collect();
     assert_eq!(boxes.unsent(&a, 0), bytes);
     assert_eq!(boxes.unsent(&c, 5), &other[5..]);
     for mut pending in [a, b, c] {
@@ -50,15 +54,15 @@ fn framings_do_not_mix() {
     let (mut chunked, mut plain) = (Pending::NONE, Pending::NONE);
     let (mut gzip, mut zstd) = (Pending::NONE, Pending::NONE);
     let coded = |coding| Framing { transfer: Transfer::Plain, coding: Some(coding) };
-    boxes.append(&mut chunked, Framing::CHUNKED, &placed(1));
-    boxes.append(&mut plain, Framing::PLAIN, &placed(1));
-    boxes.append(&mut gzip, coded(Coding::Gzip), &placed(1));
-    boxes.append(&mut zstd, coded(Coding::Zstd), &placed(1));
-    assert_eq!(boxes.unsent(&plain, 0), placed(1).frame.event());
-    assert_eq!(boxes.unsent(&chunked, 0), placed(1).frame.chunk());
+    boxes.append(&mut chunked, Framing::CHUNKED, &update(1));
+    boxes.append(&mut plain, Framing::PLAIN, &update(1));
+    boxes.append(&mut gzip, coded(Coding::Gzip), &update(1));
+    boxes.append(&mut zstd, coded(Coding::Zstd), &update(1));
+    assert_eq!(boxes.unsent(&plain, 0), update(1).frame.event());
+    assert_eq!(boxes.unsent(&chunked, 0), update(1).frame.chunk());
     for (pending, coding) in [(&gzip, Coding::Gzip), (&zstd, Coding::Zstd)] {
-        assert_eq!(boxes.unsent(pending, 0), placed(1).frame.piece(coding).chunk().content());
-        assert_eq!(boxes.bytes(pending), placed(1).frame.piece(coding).chunk().content().len());
+        assert_eq!(boxes.unsent(pending, 0), update(1).frame.encoded(coding).chunk().content());
+        assert_eq!(boxes.bytes(pending), update(1).frame.encoded(coding).chunk().content().len());
     }
 }
 
@@ -74,7 +78,7 @@ fn a_rebased_path_owes_the_same_bytes_and_keeps_no_sent_frame() {
         let rest = boxes.rebase(&mut pending, offset).sent;
         assert_eq!(boxes.unsent(&pending, rest), &bytes[offset..], "offset {offset}");
         let first = boxes.first(&pending).map(Position::get).expect("a path");
-        assert!(rest < placed(first).frame.chunk().len(), "offset {offset}");
+        assert!(rest < update(first).frame.chunk().len(), "offset {offset}");
         boxes.release(&mut pending);
         assert!(boxes.is_empty());
     }
@@ -82,7 +86,7 @@ fn a_rebased_path_owes_the_same_bytes_and_keeps_no_sent_frame() {
 
 #[test]
 fn a_cut_keeps_the_frame_that_was_begun_and_names_the_last_one_delivered() {
-    let lengths: Vec<usize> = (1..=3).map(|number| placed(number).frame.chunk().len()).collect();
+    let lengths: Vec<usize> = (1..=3).map(|number| update(number).frame.chunk().len()).collect();
     for offset in 0..=lengths.iter().sum() {
         let mut boxes = Outboxes::default();
         let mut pending = Pending::NONE;
@@ -110,25 +114,27 @@ fn the_checksums_of_what_is_gone_and_what_is_left_are_those_of_the_whole() {
     let mut boxes = Outboxes::default();
     let mut whole = Pending::NONE;
     for number in 1..=4 {
-        boxes.append(&mut whole, framing, &placed(number));
-        texts.push([&texts[texts.len() - 1], placed(number).frame.event()].concat());
+        boxes.append(&mut whole, framing, &update(number));
+        texts.push([&texts[texts.len() - 1], update(number).frame.event()].concat());
     }
-    let sum = |spans: &[Span]| {
-        let mut total = Total::default();
-        spans.iter().for_each(|span| total.add(*span));
-        total
+    let sum = |crc_parts: &[CrcPart]| {
+        let mut crc_sum = CrcSum::default();
+        crc_parts.iter().for_each(|crc_part| crc_sum.add(*crc_part));
+        crc_sum
     };
-    let is_sum_of = |spans: &[Span], frames: usize| assert_eq!(sum(spans), sum(&[Span::of(&texts[frames])]));
-    is_sum_of(&[boxes.span(&whole)], 4);
+    let is_sum_of = |crc_parts: &[CrcPart], frames: usize| {
+        assert_eq!(sum(crc_parts), sum(&[CrcPart::of(&texts[frames])]));
+    };
+    is_sum_of(&[boxes.crc_part(&whole)], 4);
     for offset in 0..boxes.bytes(&whole) {
         let mut pending = Pending::NONE;
-        (1..=4).for_each(|number| boxes.append(&mut pending, framing, &placed(number)));
+        (1..=4).for_each(|number| boxes.append(&mut pending, framing, &update(number)));
         let rest = boxes.rebase(&mut pending, offset);
-        is_sum_of(&[rest.gone, boxes.span(&pending)], 4);
+        is_sum_of(&[rest.gone, boxes.crc_part(&pending)], 4);
         boxes.release(&mut pending);
-        (1..=4).for_each(|number| boxes.append(&mut pending, framing, &placed(number)));
+        (1..=4).for_each(|number| boxes.append(&mut pending, framing, &update(number)));
         let (rest, last) = boxes.cut(&mut pending, offset);
-        is_sum_of(&[rest.gone, boxes.span(&pending)], last.map_or(0, Position::get) as usize);
+        is_sum_of(&[rest.gone, boxes.crc_part(&pending)], last.map_or(0, Position::get) as usize);
         boxes.release(&mut pending);
     }
     boxes.release(&mut whole);

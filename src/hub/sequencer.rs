@@ -2,16 +2,16 @@
 //!
 //! It takes what is waiting, appends it to the history in one transaction, and only then makes ring entries of it. So
 //! nothing is delivered that a crash could forget, and the order of the history, of the ring and of every stream is the
-//! same. The ring is also the only way back to the publisher: its shard meets the ticket there.
+//! same. The ring is also the only way back to the publisher: its shard finds the [`ReplyTo`] there.
 
 use std::sync::Arc;
 
-use crate::history::{Appended, History, HistoryError, Placed, Position};
+use crate::history::{Appended, History, HistoryError, Position, SequencedUpdate};
 use crate::protocol::frame::Frame;
 
 /// Whom to answer when an update is in its place, or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Ticket {
+pub enum ReplyTo {
     /// A request of one connection of the shard that took the `POST`.
     Request {
         /// The shard.
@@ -27,18 +27,18 @@ pub enum Ticket {
         shard: u16,
     },
     /// The program that has the hub in it.
-    Inside {
+    Embedded {
         /// Its publication.
         serial: u32,
     },
 }
 
-impl Ticket {
+impl ReplyTo {
     /// The shard that meets it on the ring; `None` when it is no shard's.
     pub fn shard(self) -> Option<u16> {
         match self {
             Self::Request { shard, .. } | Self::Event { shard } => Some(shard),
-            Self::Inside { .. } => None,
+            Self::Embedded { .. } => None,
         }
     }
 }
@@ -49,23 +49,23 @@ pub struct Publication {
     /// The update, encoded.
     pub frame: Arc<Frame>,
     /// Who waits for the answer.
-    pub ticket: Ticket,
+    pub reply_to: ReplyTo,
 }
 
 /// What travels on the ring.
 #[derive(Debug)]
-pub enum Entry {
+pub enum RingEntry {
     /// Stored and in its place: deliver it, and answer the publisher.
     Published {
         /// The update in its place.
-        placed: Placed,
+        update: SequencedUpdate,
         /// Who waits for the answer.
-        ticket: Ticket,
+        reply_to: ReplyTo,
     },
     /// Not stored: only the publisher hears of it.
     Rejected {
         /// Who waits for the answer.
-        ticket: Ticket,
+        reply_to: ReplyTo,
     },
     /// The history holds nothing up to this position any more: tails forget it, too.
     Discarded {
@@ -89,17 +89,16 @@ impl Sequencer {
         Self { history, before_oldest }
     }
 
-    /// Commits a batch, and answers its ring entries in order, with one more when the history discarded something; with the
-    /// store's error when it refused, which is then the fate of the whole batch.
-    pub fn commit(&mut self, batch: &[Publication], unix_ms: u64) -> (Vec<Entry>, Option<HistoryError>) {
+    /// Commits a batch, and returns its ring entries in order, with one more when the history discarded something; with the
+    /// store's error when it refused, which is then the error of the whole batch.
+    pub fn commit(&mut self, batch: &[Publication], unix_ms: u64) -> (Vec<RingEntry>, Option<HistoryError>) {
         let frames: Vec<_> = batch.iter().map(|publication| Arc::clone(&publication.frame)).collect();
         match self.history.append(&frames, unix_ms) {
-            Ok(Appended { placed, before_oldest }) => {
-                debug_assert_eq!(placed.len(), batch.len());
-                let entries = placed
-                    .into_iter()
-                    .zip(batch)
-                    .map(|(placed, publication)| Entry::Published { placed, ticket: publication.ticket });
+            Ok(Appended { updates, before_oldest }) => {
+                debug_assert_eq!(updates.len(), batch.len());
+                let entries = updates.into_iter().zip(batch).map(|(update, publication)| {
+                    RingEntry::Published { update, reply_to: publication.reply_to }
+                });
                 (entries.chain(self.discarded(before_oldest)).collect(), None)
             }
             Err(error) => (Self::reject(batch), Some(error)),
@@ -107,8 +106,8 @@ impl Sequencer {
     }
 
     /// The ring entries of a batch that is not stored.
-    pub fn reject(batch: &[Publication]) -> Vec<Entry> {
-        batch.iter().map(|publication| Entry::Rejected { ticket: publication.ticket }).collect()
+    pub fn reject(batch: &[Publication]) -> Vec<RingEntry> {
+        batch.iter().map(|publication| RingEntry::Rejected { reply_to: publication.reply_to }).collect()
     }
 
     /// Whether [`Sequencer::maintain`] is to be called in a second.
@@ -116,19 +115,19 @@ impl Sequencer {
         self.history.needs_upkeep()
     }
 
-    /// Does what the history does beside appending: see [`History::maintain`]. Answers an entry for the ring when it
+    /// Does what the history does beside appending: see [`History::maintain`]. Returns an entry for the ring when it
     /// discarded something.
     ///
     /// # Errors
     /// The store refused.
-    pub fn maintain(&mut self, unix_ms: u64) -> Result<Option<Entry>, HistoryError> {
+    pub fn maintain(&mut self, unix_ms: u64) -> Result<Option<RingEntry>, HistoryError> {
         let before_oldest = self.history.maintain(unix_ms)?;
         Ok(self.discarded(before_oldest))
     }
 
-    fn discarded(&mut self, before_oldest: Position) -> Option<Entry> {
+    fn discarded(&mut self, before_oldest: Position) -> Option<RingEntry> {
         let is_news = before_oldest > self.before_oldest;
         self.before_oldest = self.before_oldest.max(before_oldest);
-        is_news.then_some(Entry::Discarded { before_oldest })
+        is_news.then_some(RingEntry::Discarded { before_oldest })
     }
 }

@@ -32,21 +32,21 @@ use std::rc::Rc;
 
 use slab::Slab;
 
-use crate::history::{Origin, Placed, Position, Resume, Stretch};
+use crate::history::{HistorySlice, Position, Resume, ResumePoint, SequencedUpdate};
 use crate::hub::Now;
 use crate::hub::framing::Framing;
 use crate::hub::outbox::{Outboxes, Pending};
 use crate::hub::subscriptions::Subscriptions;
 use crate::hub::tail::{Tail, TailBounds};
 use crate::hub::wheel::Wheel;
-use crate::protocol::checksum::Total;
+use crate::protocol::checksum::CrcSum;
 use crate::protocol::grant::Grant;
 use crate::protocol::selector::Selector;
 use crate::protocol::subscription::SubscriberId;
 use crate::protocol::trie::TopicIndex;
 use crate::protocol::update::Audience;
 
-pub use catching_up::Read;
+pub use catching_up::HistoryRead;
 use ending::Drain;
 pub use wire::{Sent, Wire};
 use writing::{Ahead, Written};
@@ -63,7 +63,7 @@ pub struct ShardSettings {
     /// What is kept in memory for those who resume.
     pub tail: TailBounds,
     /// `SUBSCRIPTIONS`: subscriptions are told of.
-    pub tells_subscriptions: bool,
+    pub tracks_subscriptions: bool,
 }
 
 /// Why a subscription ended.
@@ -102,13 +102,13 @@ pub struct Joining {
     /// What it is known by among the active subscriptions.
     pub id: SubscriberId,
     /// Where it resumes; `None` is live from here.
-    pub origin: Option<Origin>,
+    pub resume_point: Option<ResumePoint>,
     /// The head of the answer and [`Framing::opening`].
     pub opening: Box<[u8]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum SubscriberState {
     Live,
     CatchingUp {
         /// The last update it was offered.
@@ -135,7 +135,7 @@ enum Reading {
 /// One subscriber; what is touched for every delivery comes first.
 struct Subscriber {
     pending: Pending,
-    state: State,
+    state: SubscriberState,
     framing: Framing,
     /// In the queue of those to be written to.
     dirty: bool,
@@ -149,13 +149,13 @@ struct Subscriber {
     wrote_ms: u64,
     grant: Rc<Grant>,
     /// What it costs to compare a topic with its selectors.
-    weight: u32,
+    match_cost: u32,
     expires_ms: u64,
     /// When the wheel will look at it.
     armed_ms: u64,
     generation: u32,
     /// What the stream has carried, where its end tells.
-    carried: Total,
+    carried: CrcSum,
 }
 
 /// Counters of one shard, for the log and the metrics.
@@ -185,7 +185,7 @@ pub struct Shard {
     outboxes: Outboxes,
     tail: Tail,
     wheel: Wheel<(u32, u32)>,
-    /// What the wheel has fired and nobody has attended to.
+    /// What the wheel has fired and is not handled yet.
     due: VecDeque<(u32, u32)>,
     /// Subscribers to write to.
     dirty: VecDeque<u32>,
@@ -208,10 +208,10 @@ pub struct Shard {
 impl Shard {
     /// A shard without subscribers, which begins behind the newest update of the history. `newest` is as much of the
     /// history's end as its tail is to hold.
-    pub fn new(settings: ShardSettings, newest: &Stretch, now: Now) -> Self {
+    pub fn new(settings: ShardSettings, newest: &HistorySlice, now: Now) -> Self {
         Self {
             settings,
-            position: newest.extent.newest,
+            position: newest.range.newest,
             subscribers: Slab::new(),
             index: TopicIndex::new(),
             outboxes: Outboxes::default(),
@@ -228,9 +228,9 @@ impl Shard {
             drain: None,
             next_generation: 0,
             counters: Counters::default(),
-            subscriptions: settings.tells_subscriptions.then(|| {
-                let last = newest.updates.iter().rfind(|placed| placed.first_of_id);
-                Box::new(Subscriptions::new(last, newest.extent.before_oldest > Position::START))
+            subscriptions: settings.tracks_subscriptions.then(|| {
+                let last = newest.updates.iter().rfind(|update| update.first_of_id);
+                Box::new(Subscriptions::new(last, newest.range.before_oldest > Position::START))
             }),
         }
     }
@@ -261,19 +261,19 @@ impl Shard {
     }
 
     /// The shard's own answer to where a subscriber resumes; `None` means: ask the history.
-    pub fn resolve(&self, resume: &Resume) -> Option<Origin> {
+    pub fn resolve(&self, resume: &Resume) -> Option<ResumePoint> {
         let Resume::After(id) = resume else { return None };
-        self.tail.locate(id.as_str()).map(|cursor| Origin { cursor, known: Some(id.clone()) })
+        self.tail.locate(id.as_str()).map(|cursor| ResumePoint { cursor, known: Some(id.clone()) })
     }
 
-    /// Takes a subscriber in; answers its slot. The caller attaches its socket to the slot before it lets the shard write.
+    /// Takes a subscriber in; returns its slot. The caller attaches its socket to the slot before it lets the shard write.
     pub fn join(&mut self, joining: Joining, now: Now) -> u32 {
-        let Joining { selectors, grant, expires_ms, framing, id, origin, opening } = joining;
-        self.counters.resumed += u64::from(origin.is_some());
-        let state = match origin {
-            None => State::Live,
-            Some(Origin { cursor, known }) => {
-                State::CatchingUp { cursor, from_oldest: known.is_none(), reading: Reading::No }
+        let Joining { selectors, grant, expires_ms, framing, id, resume_point, opening } = joining;
+        self.counters.resumed += u64::from(resume_point.is_some());
+        let state = match resume_point {
+            None => SubscriberState::Live,
+            Some(ResumePoint { cursor, known }) => {
+                SubscriberState::CatchingUp { cursor, from_oldest: known.is_none(), reading: Reading::No }
             }
         };
         self.next_generation = self.next_generation.wrapping_add(1);
@@ -287,13 +287,13 @@ impl Shard {
             ahead: Some(Ahead::new(opening)),
             wrote_ms: now.ms,
             grant,
-            weight: selectors.iter().map(Selector::weight).fold(0, u32::saturating_add),
+            match_cost: selectors.iter().map(Selector::match_cost).fold(0, u32::saturating_add),
             expires_ms,
             armed_ms: u64::MAX,
             generation: self.next_generation,
-            carried: Total::default(),
+            carried: CrcSum::default(),
         };
-        subscriber.carry(framing.comment_span());
+        subscriber.carry(framing.comment_crc());
         let slot = u32::try_from(self.subscribers.insert(subscriber)).expect("fewer subscribers than fds");
         self.index.insert(slot, &selectors);
         self.counters.joined += 1;
@@ -324,14 +324,14 @@ impl Shard {
     }
 
     /// Takes the next update from the ring: queues it for every live subscriber that selected it and may receive it.
-    pub fn take(&mut self, placed: &Placed) {
+    pub fn take(&mut self, update: &SequencedUpdate) {
         let Self { subscribers, index, outboxes, dirty, catching_up, settings, counters, .. } = self;
-        let frame = &*placed.frame;
+        let frame = &*update.frame;
         let is_public = *frame.audience() == Audience::Public;
         index.for_each_match(frame.topic_texts(), |slot| {
             counters.work += 1;
             let subscriber = &mut subscribers[slot as usize];
-            if subscriber.state != State::Live
+            if subscriber.state != SubscriberState::Live
                 || !(is_public || subscriber.grant.may_receive(frame.topic_texts(), frame.audience()))
             {
                 return;
@@ -347,17 +347,17 @@ impl Shard {
                 }
                 return;
             }
-            outboxes.append(&mut subscriber.pending, subscriber.framing, placed);
+            outboxes.append(&mut subscriber.pending, subscriber.framing, update);
             counters.deliveries += 1;
             if !subscriber.blocked && !subscriber.dirty {
                 subscriber.dirty = true;
                 dirty.push_back(slot);
             }
         });
-        self.position = placed.position;
-        self.tail.push(placed.clone());
+        self.position = update.position;
+        self.tail.push(update.clone());
         if let Some(subscriptions) = &mut self.subscriptions {
-            subscriptions.took(placed);
+            subscriptions.took(update);
         }
     }
 
@@ -420,16 +420,16 @@ impl Shard {
     /// Nothing is owed at the moment: what next?
     fn all_sent(&mut self, slot: u32) {
         match self.subscribers[slot as usize].state {
-            State::Live | State::Closed => {}
-            State::CatchingUp { .. } => self.catching_up.push_back(slot),
-            State::Ending(reason) => self.finish(slot, reason),
+            SubscriberState::Live | SubscriberState::Closed => {}
+            SubscriberState::CatchingUp { .. } => self.catching_up.push_back(slot),
+            SubscriberState::Ending(reason) => self.finish(slot, reason),
         }
     }
 
     fn mark_dirty(&mut self, slot: u32) {
         if let Some(subscriber) = self.subscribers.get_mut(slot as usize)
             && !subscriber.blocked
-            && subscriber.state != State::Closed
+            && subscriber.state != SubscriberState::Closed
             && !std::mem::replace(&mut subscriber.dirty, true)
         {
             self.dirty.push_back(slot);
@@ -438,7 +438,7 @@ impl Shard {
 
     fn close(&mut self, slot: u32, reason: Closed) {
         let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { return };
-        if std::mem::replace(&mut subscriber.state, State::Closed) == State::Closed {
+        if std::mem::replace(&mut subscriber.state, SubscriberState::Closed) == SubscriberState::Closed {
             return;
         }
         subscriber.dirty = false;

@@ -13,13 +13,13 @@ use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::history::Placed;
+use crate::history::SequencedUpdate;
 use crate::limits::{SUBSCRIPTION_EVENTS_UNDER_WAY_MAX, SUBSCRIPTIONS_ENDED_BYTES_MAX};
 use crate::protocol::event_id::EventId;
 use crate::protocol::frame::Frame;
 use crate::protocol::grant::Grant;
 use crate::protocol::selector::Selector;
-use crate::protocol::subscription::{SubscriberId, Subscription, Wanted};
+use crate::protocol::subscription::{ListingQuery, SubscriberId, Subscription};
 use crate::protocol::update::Update;
 
 /// About what a subscriber holds beside its selectors.
@@ -28,17 +28,17 @@ const SUBSCRIBER_BYTES: usize = 256;
 /// The active subscriptions of one shard.
 #[derive(Default)]
 pub struct Subscriptions {
-    by_slot: Vec<Option<Rc<Subscriber>>>,
+    by_slot: Vec<Option<Rc<ActiveSubscriber>>>,
     /// Those that have something to tell; each is in here once.
-    waiting: VecDeque<Rc<Subscriber>>,
+    waiting: VecDeque<Rc<ActiveSubscriber>>,
     /// How many of them have nothing left to tell: they ended before anything was told.
     silent: usize,
     /// Bytes of those that have ended and have something to tell.
     ended_bytes: usize,
     /// Events that the history refused: they go before all others.
-    refused: VecDeque<Event>,
+    refused: VecDeque<SubscriptionEvent>,
     /// Events that the sequencer has. They come back in this order.
-    under_way: VecDeque<Event>,
+    under_way: VecDeque<SubscriptionEvent>,
     newest: Newest,
     /// The history has forgotten updates, and their ids with them.
     has_forgotten: bool,
@@ -63,7 +63,7 @@ impl Newest {
     }
 }
 
-struct Subscriber {
+struct ActiveSubscriber {
     id: SubscriberId,
     /// Each once.
     selectors: Box<[Box<str>]>,
@@ -77,18 +77,18 @@ struct Subscriber {
 }
 
 /// One selector of a subscriber began, or ended.
-struct Event {
-    subscriber: Rc<Subscriber>,
+struct SubscriptionEvent {
+    subscriber: Rc<ActiveSubscriber>,
     selector: usize,
     active: bool,
 }
 
-impl Subscriber {
+impl ActiveSubscriber {
     fn subscription<'a>(&'a self, selector: &'a str, active: bool) -> Subscription<'a> {
         Subscription { selector, subscriber: self.id, active, payload: self.grant.payload() }
     }
 
-    fn has_to_tell(&self) -> bool {
+    fn has_events(&self) -> bool {
         match self.has_ended.get() {
             false => self.begun.get() < self.selectors.len(),
             true => self.ended.get() < self.begun.get(),
@@ -110,8 +110,8 @@ impl Subscriber {
 
 impl Subscriptions {
     /// None yet; `newest` is the newest update of a history that may have forgotten others.
-    pub fn new(newest: Option<&Placed>, has_forgotten: bool) -> Self {
-        let id = newest.map(|placed| placed.frame.id().clone());
+    pub fn new(newest: Option<&SequencedUpdate>, has_forgotten: bool) -> Self {
+        let id = newest.map(|update| update.frame.id().clone());
         Self { newest: Newest { id, is_unique: false }, has_forgotten, ..Self::default() }
     }
 
@@ -122,7 +122,7 @@ impl Subscriptions {
         }
         let mut seen = HashSet::with_capacity(selectors.len());
         let texts = selectors.iter().map(Selector::as_str).filter(|text| seen.insert(*text));
-        let subscriber = Rc::new(Subscriber {
+        let subscriber = Rc::new(ActiveSubscriber {
             id,
             selectors: texts.map(Box::from).collect(),
             grant: Rc::clone(grant),
@@ -143,7 +143,7 @@ impl Subscriptions {
     pub(super) fn end(&mut self, slot: u32) {
         let Some(subscriber) = self.by_slot.get_mut(slot as usize).and_then(Option::take) else { return };
         subscriber.has_ended.set(true);
-        if subscriber.has_to_tell() {
+        if subscriber.has_events() {
             self.ended_bytes += subscriber.bytes();
             if !subscriber.waits.replace(true) {
                 self.waiting.push_back(subscriber);
@@ -152,17 +152,17 @@ impl Subscriptions {
             self.silent += 1;
             // Each is looked at twice at most, on the whole.
             if 2 * self.silent > self.waiting.len() {
-                self.waiting.retain(|subscriber| subscriber.has_to_tell());
+                self.waiting.retain(|subscriber| subscriber.has_events());
                 self.silent = 0;
             }
         }
     }
 
     /// An update was taken from the ring.
-    pub(super) fn took(&mut self, placed: &Placed) {
-        if placed.first_of_id {
-            let is_unique = placed.frame.has_made_id() || !self.has_forgotten;
-            self.newest = Newest { id: Some(placed.frame.id().clone()), is_unique };
+    pub(super) fn took(&mut self, update: &SequencedUpdate) {
+        if update.first_of_id {
+            let is_unique = update.frame.has_made_id() || !self.has_forgotten;
+            self.newest = Newest { id: Some(update.frame.id().clone()), is_unique };
         }
     }
 
@@ -179,9 +179,9 @@ impl Subscriptions {
         }
     }
 
-    /// Forgets what was not handed over yet, since the time of the stop is over; answers how many events that are.
+    /// Forgets what was not handed over yet, since the time of the stop is over; returns how many events that are.
     pub fn abandon(&mut self) -> usize {
-        let left = |subscriber: Rc<Subscriber>| subscriber.begun.get() - subscriber.ended.get();
+        let left = |subscriber: Rc<ActiveSubscriber>| subscriber.begun.get() - subscriber.ended.get();
         let untold: usize = self.waiting.drain(..).map(left).sum();
         self.silent = 0;
         untold + self.refused.drain(..).count()
@@ -210,23 +210,23 @@ impl Subscriptions {
             return None;
         }
         let event = self.refused.pop_front().or_else(|| self.next_of_waiting())?;
-        let Event { subscriber, selector, active } = &event;
+        let SubscriptionEvent { subscriber, selector, active } = &event;
         let subscription = subscriber.subscription(&subscriber.selectors[*selector], *active);
         let frame = Arc::new(Frame::encode(&Update::of_subscription(&subscription, random)));
         self.under_way.push_back(event);
         Some(frame)
     }
 
-    fn next_of_waiting(&mut self) -> Option<Event> {
+    fn next_of_waiting(&mut self) -> Option<SubscriptionEvent> {
         loop {
             let subscriber = self.waiting.pop_front()?;
-            if !subscriber.has_to_tell() {
+            if !subscriber.has_events() {
                 self.silent -= 1;
                 subscriber.waits.set(false);
                 continue;
             }
             let (selector, active) = subscriber.next();
-            if subscriber.has_to_tell() {
+            if subscriber.has_events() {
                 self.waiting.push_back(Rc::clone(&subscriber));
             } else {
                 subscriber.waits.set(false);
@@ -234,7 +234,7 @@ impl Subscriptions {
                     self.ended_bytes -= subscriber.bytes();
                 }
             }
-            return Some(Event { subscriber, selector, active });
+            return Some(SubscriptionEvent { subscriber, selector, active });
         }
     }
 
@@ -259,12 +259,12 @@ impl Subscriptions {
         &self.newest
     }
 
-    /// Lists what is asked for as members of a collection, from this slot on, and looks at so many subscriptions, about: answers where
+    /// Lists what is asked for as members of a collection, from this slot on, and looks at so many subscriptions, about; returns where
     /// to go on, or that this was all.
     pub fn list(
         &self,
         from: usize,
-        wanted: &Wanted,
+        wanted: &ListingQuery,
         count_max: usize,
         members: &mut Vec<u8>,
     ) -> Option<usize> {

@@ -9,7 +9,7 @@ use std::hash::BuildHasher as _;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use crate::history::{Placed, Position};
+use crate::history::{Position, SequencedUpdate};
 use crate::limits::{TAIL_BYTES_MAX, TAIL_UPDATES_MAX};
 
 /// What a tail may hold; the newest update always stays.
@@ -30,7 +30,7 @@ impl Default for TailBounds {
 
 /// The newest updates of one shard, in order and without a hole.
 pub struct Tail {
-    updates: VecDeque<Counted>,
+    updates: VecDeque<CountedUpdate>,
     bytes: usize,
     bounds: TailBounds,
     /// Positions of the updates whose id no older one has, by the hash of the id.
@@ -38,16 +38,16 @@ pub struct Tail {
     hasher: DefaultHashBuilder,
 }
 
-/// An update with the bytes that were counted for it: its own, and those of the pieces that were made before it came here,
+/// An update with the bytes that were counted for it: its own, and those of the encoded frames that were made before it came here,
 /// which are those for who is live.
-struct Counted {
-    placed: Placed,
+struct CountedUpdate {
+    update: SequencedUpdate,
     bytes: u32,
 }
 
 impl Tail {
     /// A tail that begins with these updates, the newest there are.
-    pub fn new(bounds: TailBounds, updates: &[Placed]) -> Self {
+    pub fn new(bounds: TailBounds, updates: &[SequencedUpdate]) -> Self {
         let mut tail = Self {
             updates: VecDeque::new(),
             bytes: 0,
@@ -55,24 +55,24 @@ impl Tail {
             by_id: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
         };
-        updates.iter().for_each(|placed| tail.push(placed.clone()));
+        updates.iter().for_each(|update| tail.push(update.clone()));
         tail
     }
 
     /// Appends the next update, and forgets the oldest beyond the bounds. The newest always stays.
-    pub fn push(&mut self, placed: Placed) {
-        debug_assert!(self.updates.back().is_none_or(|last| last.placed.position.next() == placed.position));
-        let bytes = placed.frame.bytes_held() + placed.frame.pieces_bytes_held();
+    pub fn push(&mut self, update: SequencedUpdate) {
+        debug_assert!(self.updates.back().is_none_or(|last| last.update.position.next() == update.position));
+        let bytes = update.frame.bytes_held() + update.frame.encoded_bytes_held();
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.bytes += bytes as usize;
-        let (position, first_of_id) = (placed.position, placed.first_of_id);
-        let hash = self.hasher.hash_one(placed.frame.id().as_str());
-        self.updates.push_back(Counted { placed, bytes });
+        let (position, first_of_id) = (update.position, update.first_of_id);
+        let hash = self.hasher.hash_one(update.frame.id().as_str());
+        self.updates.push_back(CountedUpdate { update, bytes });
         if first_of_id {
             let Self { updates, by_id, hasher, .. } = self;
             by_id.insert_unique(hash, position, |position| {
-                let placed = find(updates, *position).expect("the index holds positions of the tail only");
-                hasher.hash_one(placed.frame.id().as_str())
+                let update = find(updates, *position).expect("the index holds positions of the tail only");
+                hasher.hash_one(update.frame.id().as_str())
             });
         }
         let TailBounds { updates_max, bytes_max } = self.bounds;
@@ -83,7 +83,7 @@ impl Tail {
 
     /// Forgets what the history has discarded.
     pub fn forget_until(&mut self, before_oldest: Position) {
-        while self.updates.front().is_some_and(|oldest| oldest.placed.position <= before_oldest) {
+        while self.updates.front().is_some_and(|oldest| oldest.update.position <= before_oldest) {
             self.forget_oldest();
         }
     }
@@ -91,21 +91,21 @@ impl Tail {
     /// The place of the first update with this id, when the tail knows for sure; `None` means: ask the history.
     pub fn locate(&self, id: &str) -> Option<Position> {
         let is_it = |position: &Position| {
-            find(&self.updates, *position).is_some_and(|placed| placed.frame.id().as_str() == id)
+            find(&self.updates, *position).is_some_and(|update| update.frame.id().as_str() == id)
         };
         self.by_id.find(self.hasher.hash_one(id), is_it).copied()
     }
 
     /// The updates after `cursor`, when the tail reaches back that far.
-    pub fn after(&self, cursor: Position) -> Option<impl Iterator<Item = &Placed>> {
-        let first = self.updates.front()?.placed.position;
+    pub fn after(&self, cursor: Position) -> Option<impl Iterator<Item = &SequencedUpdate>> {
+        let first = self.updates.front()?.update.position;
         let skip = cursor.next().get().checked_sub(first.get())?;
         let skip = usize::try_from(skip).ok().filter(|skip| *skip <= self.updates.len())?;
-        Some(self.updates.range(skip..).map(|counted| &counted.placed))
+        Some(self.updates.range(skip..).map(|counted| &counted.update))
     }
 
     fn forget_oldest(&mut self) {
-        let Some(Counted { placed: oldest, bytes }) = self.updates.front() else { return };
+        let Some(CountedUpdate { update: oldest, bytes }) = self.updates.front() else { return };
         self.bytes -= *bytes as usize;
         if oldest.first_of_id {
             let hash = self.hasher.hash_one(oldest.frame.id().as_str());
@@ -118,8 +118,8 @@ impl Tail {
     }
 }
 
-fn find(updates: &VecDeque<Counted>, position: Position) -> Option<&Placed> {
-    let first = updates.front()?.placed.position;
+fn find(updates: &VecDeque<CountedUpdate>, position: Position) -> Option<&SequencedUpdate> {
+    let first = updates.front()?.update.position;
     let counted = updates.get(usize::try_from(position.get().checked_sub(first.get())?).ok()?)?;
-    Some(&counted.placed)
+    Some(&counted.update)
 }

@@ -24,8 +24,8 @@ impl<K> Wheel<K> {
         }
     }
 
-    /// Fires `key` at `deadline_ms` or up to one tick later; at the horizon when that is sooner. Answers when it will.
-    /// `armed_ms` is what the last call answered, until that has fired; `u64::MAX` otherwise. A key that fires in time
+    /// Fires `key` at `deadline_ms` or up to one tick later; at the horizon when that is sooner. Returns when it will.
+    /// `armed_ms` is what the last call returned, until that has fired; `u64::MAX` otherwise. A key that fires in time
     /// anyhow is not put in again, so that asking for one deadline however often costs one entry.
     pub fn arm(&mut self, deadline_ms: u64, armed_ms: u64, key: K) -> u64 {
         if deadline_ms >= armed_ms {

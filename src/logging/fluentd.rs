@@ -28,9 +28,9 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut fields = Fields(Map::new());
+        let mut fields = FluentdFields(Map::new());
         event.record(&mut fields);
-        let Fields(mut object) = fields;
+        let FluentdFields(mut object) = fields;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // A double holds microseconds of this century exactly enough to be written as such.
         object.insert("time".to_owned(), json!(since_epoch.as_micros() as f64 / 1e6));
@@ -50,15 +50,15 @@ fn severity(level: Level) -> &'static str {
 }
 
 /// The fields of an event, the message among them.
-struct Fields(Map<String, Value>);
+struct FluentdFields(Map<String, Value>);
 
-impl Fields {
+impl FluentdFields {
     fn put(&mut self, field: &Field, value: impl Into<Value>) {
         self.0.insert(field.name().to_owned(), value.into());
     }
 }
 
-impl Visit for Fields {
+impl Visit for FluentdFields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.put(field, value);
     }

@@ -1,9 +1,9 @@
-//! The checksum that ends a gzip stream (RFC 1952, section 2.3.1), for streams that are put together from shared pieces.
+//! The checksum that ends a gzip stream (RFC 1952, section 2.3.1), for streams that are put together from shared encoded frames.
 //!
 //! Each stream has had other updates, so each needs a CRC-32 of its own; but nobody should look at every byte again for
 //! every subscriber. A CRC is a remainder of polynomials over GF(2), so that of two texts follows from those of its parts
-//! and the length of the second: crc(ab) = crc(a)·x^(8·|b|) + crc(b). The power is computed once for each piece or path
-//! ([`Span`]); what is left for each subscriber is one multiplication of 32 steps ([`Total`]).
+//! and the length of the second: crc(ab) = crc(a)·x^(8·|b|) + crc(b). The power is computed once for each frame or path
+//! ([`CrcPart`]); what is left for each subscriber is one multiplication of 32 steps ([`CrcSum`]).
 
 /// The polynomial of CRC-32, its bits reversed as everywhere here: x^k is the bit 31 − k.
 const POLYNOMIAL: u32 = 0xedb8_8320;
@@ -13,7 +13,7 @@ const BYTE: u32 = 1 << 23;
 
 /// The checksum of a text that others come before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
+pub struct CrcPart {
     crc: u32,
     /// Modulo 2^32, as the trailer of gzip has it.
     bytes: u32,
@@ -23,12 +23,12 @@ pub struct Span {
 
 /// The checksum of all that a stream has carried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Total {
+pub struct CrcSum {
     crc: u32,
     bytes: u32,
 }
 
-impl Span {
+impl CrcPart {
     /// That of no text at all.
     pub const EMPTY: Self = Self { crc: 0, bytes: 0, shift: ONE };
 
@@ -48,11 +48,11 @@ impl Span {
     }
 }
 
-impl Total {
+impl CrcSum {
     /// The stream has carried this, too.
-    pub fn add(&mut self, span: Span) {
-        self.crc = multiply(span.shift, self.crc) ^ span.crc;
-        self.bytes = self.bytes.wrapping_add(span.bytes);
+    pub fn add(&mut self, crc_part: CrcPart) {
+        self.crc = multiply(crc_part.shift, self.crc) ^ crc_part.crc;
+        self.bytes = self.bytes.wrapping_add(crc_part.bytes);
     }
 
     /// The trailer of gzip: checksum and length.
@@ -97,20 +97,20 @@ mod tests {
         let text: Vec<u8> = (0..5_000_u32).map(|number| ((number * number) >> 3) as u8).collect();
         for cuts in [[0, 0], [0, 5_000], [1, 2], [7, 4_096], [255, 256], [2_500, 4_999]] {
             let parts = [&text[..cuts[0]], &text[cuts[0]..cuts[1]], &text[cuts[1]..]];
-            let spans = parts.map(Span::of);
-            assert_eq!(spans[0].then(spans[1]).then(spans[2]), Span::of(&text), "{cuts:?}");
-            assert_eq!(spans[0].then(spans[1].then(spans[2])), Span::of(&text), "{cuts:?}");
-            let mut total = Total::default();
-            spans.into_iter().for_each(|span| total.add(span));
+            let crc_parts = parts.map(CrcPart::of);
+            assert_eq!(crc_parts[0].then(crc_parts[1]).then(crc_parts[2]), CrcPart::of(&text), "{cuts:?}");
+            assert_eq!(crc_parts[0].then(crc_parts[1].then(crc_parts[2])), CrcPart::of(&text), "{cuts:?}");
+            let mut crc_sum = CrcSum::default();
+            crc_parts.into_iter().for_each(|crc_part| crc_sum.add(crc_part));
             let mut trailer = crc32fast::hash(&text).to_le_bytes().to_vec();
             trailer.extend_from_slice(&5_000_u32.to_le_bytes());
-            assert_eq!(total.trailer(), *trailer, "{cuts:?}");
+            assert_eq!(crc_sum.trailer(), *trailer, "{cuts:?}");
         }
-        assert_eq!(Span::EMPTY, Span::of(b""));
+        assert_eq!(CrcPart::EMPTY, CrcPart::of(b""));
     }
 
     #[test]
     fn the_check_value_of_the_standard_comes_out() {
-        assert_eq!(Span::of(b"123456789").crc, 0xcbf4_3926);
+        assert_eq!(CrcPart::of(b"123456789").crc, 0xcbf4_3926);
     }
 }

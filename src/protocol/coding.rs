@@ -1,13 +1,13 @@
 //! Content codings: an event compressed by itself, once, for everybody who is sent it.
 //!
-//! Invariant: a [`Piece`] may follow any other and ends at a byte, so that streams of any updates are put together from
-//! shared pieces, and each update can be read as soon as its piece is there:
-//! - zstd: a piece is a frame, and frames in a row are one stream (RFC 8878, section 3.1);
-//! - gzip: a stream is one member (RFC 1952), since browsers read no second one. Its header opens the stream, a piece is
+//! Invariant: an [`EncodedFrame`] may follow any other and ends at a byte, so that streams of any updates are put together from
+//! shared encoded frames, and each update can be read as soon as its own is there:
+//! - zstd: it is a frame of zstd, and frames in a row are one stream (RFC 8878, section 3.1);
+//! - gzip: a stream is one member (RFC 1952), since browsers read no second one. Its header opens the stream, an encoded frame is
 //!   blocks of deflate (RFC 1951) that refer to nothing before them, and the stream ends with an empty block and the
 //!   trailer, for which [`checksum`](crate::protocol::checksum) keeps the sum of what each subscriber had.
 //!
-//! What compression would make longer is stored as it is: a piece never takes more than [`PIECE_OVERHEAD_BYTES`] beyond
+//! What compression would make longer is stored as it is: an encoded frame never takes more than [`ENCODED_OVERHEAD_BYTES`] beyond
 //! its event, and that for each block of at least 64 KiB. Brotli is not offered: its stream has a header and a state
 //! that goes on from one flush to the next, and the libraries at hand give no control over it.
 //!
@@ -22,13 +22,13 @@ use std::sync::OnceLock;
 use flate2::{Compress, Compression, FlushCompress};
 
 use crate::limits::{COMPRESSED_BYTES_MAX, COMPRESSED_BYTES_MIN};
-use crate::protocol::checksum::{Span, Total};
+use crate::protocol::checksum::{CrcPart, CrcSum};
 use crate::protocol::chunk::Chunk;
 
 /// The header of gzip (RFC 1952, section 2.3): deflate, no flag, no time, an unknown system.
 pub const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// What a stored block of gzip and the flush behind it, or a frame of zstd with one stored block, add to their content.
-pub const PIECE_OVERHEAD_BYTES: usize = 10;
+pub const ENCODED_OVERHEAD_BYTES: usize = 10;
 
 /// An empty stored block, as a flush of zlib makes it. A decoder may hold back what it has decoded until there is one: that of
 /// Go does, and with it proxies written in Go, which ask for gzip by themselves where their client asked for nothing.
@@ -56,17 +56,17 @@ pub enum Coding {
 
 /// One event in one coding.
 #[derive(Debug)]
-pub struct Piece {
+pub struct EncodedFrame {
     chunk: Chunk,
-    span: Span,
+    crc_part: CrcPart,
 }
 
-/// The pieces of one event, each made when it is first asked for. Shards that ask at the same time may both make it: that
+/// The encoded frames of one event, each made when it is first asked for. Shards that ask at the same time may both make it: that
 /// costs a few microseconds, and nobody waits for another core.
 #[derive(Debug, Default)]
-pub struct Pieces {
-    gzip: OnceLock<Box<Piece>>,
-    zstd: OnceLock<Box<Piece>>,
+pub struct EncodedFrames {
+    gzip: OnceLock<Box<EncodedFrame>>,
+    zstd: OnceLock<Box<EncodedFrame>>,
 }
 
 /// The contexts of the compressors: large, and used again for every update. One set for each thread that compresses.
@@ -94,70 +94,70 @@ impl Coding {
 
     /// A whole body in this coding.
     pub fn encode(self, body: &[u8]) -> Vec<u8> {
-        let piece = compress(self, body);
+        let encoded = compress(self, body);
         match self {
-            Self::Zstd => piece,
+            Self::Zstd => encoded,
             Self::Gzip => {
-                let mut total = Total::default();
-                total.add(Span::of(body));
-                [&GZIP_HEADER, &*piece, &gzip_end(total)].concat()
+                let mut crc_sum = CrcSum::default();
+                crc_sum.add(CrcPart::of(body));
+                [&GZIP_HEADER, &*encoded, &gzip_end(crc_sum)].concat()
             }
         }
     }
 }
 
 /// The end of a gzip stream that has carried this.
-pub fn gzip_end(total: Total) -> [u8; 10] {
+pub fn gzip_end(crc_sum: CrcSum) -> [u8; 10] {
     let mut end = [0; 10];
     end[..2].copy_from_slice(&DEFLATE_END);
-    end[2..].copy_from_slice(&total.trailer());
+    end[2..].copy_from_slice(&crc_sum.trailer());
     end
 }
 
-impl Piece {
+impl EncodedFrame {
     /// Compresses an event, or stores it: when it is too small to gain, too large to be done in passing, or does not
     /// become shorter.
     pub fn new(coding: Coding, event: &[u8]) -> Self {
         // Only gzip asks for the checksum in the end.
-        let span = if coding == Coding::Gzip { Span::of(event) } else { Span::EMPTY };
-        Self { chunk: Chunk::new(&compress(coding, event)), span }
+        let crc_part = if coding == Coding::Gzip { CrcPart::of(event) } else { CrcPart::EMPTY };
+        Self { chunk: Chunk::new(&compress(coding, event)), crc_part }
     }
 
-    /// The piece as one HTTP/1.1 chunk, and alone.
+    /// It as one HTTP/1.1 chunk, and alone.
     pub fn chunk(&self) -> &Chunk {
         &self.chunk
     }
 
-    /// What the piece adds to the checksum of a gzip stream.
-    pub fn span(&self) -> Span {
-        self.span
+    /// What it adds to the checksum of a gzip stream.
+    pub fn crc_part(&self) -> CrcPart {
+        self.crc_part
     }
 }
 
-impl Pieces {
-    /// The piece of this event, which has to be the same each time.
-    pub fn get_or_make(&self, coding: Coding, event: &[u8]) -> &Piece {
+impl EncodedFrames {
+    /// The encoded frame of this event, which has to be the same each time.
+    pub fn get_or_make(&self, coding: Coding, event: &[u8]) -> &EncodedFrame {
         let place = self.place(coding);
-        if let Some(piece) = place.get() {
-            return piece;
+        if let Some(encoded) = place.get() {
+            return encoded;
         }
         // Made outside of the lock, so that whoever comes second makes its own instead of waiting.
-        let made = Box::new(Piece::new(coding, event));
+        let made = Box::new(EncodedFrame::new(coding, event));
         place.get_or_init(|| made)
     }
 
-    /// Whether the piece is there.
+    /// Whether it is made already.
     pub fn has(&self, coding: Coding) -> bool {
         self.place(coding).get().is_some()
     }
 
-    /// Bytes that the pieces take now.
+    /// Bytes that the encoded frames take now.
     pub fn bytes_held(&self) -> usize {
-        let pieces = Coding::ALL.iter().filter_map(|coding| self.place(*coding).get());
-        pieces.map(|piece| size_of::<Piece>() + piece.chunk.framed().len()).sum()
+        let encoded = Coding::ALL.iter().filter_map(|coding| self.place(*coding).get());
+        encoded.map(|encoded| size_of::<EncodedFrame>() + encoded.chunk.framed().len()).sum()
     }
 
-    fn place(&self, coding: Coding) -> &OnceLock<Box<Piece>> {
+    fn place(&self, coding: Coding) -> &OnceLock<Box<EncodedFrame>> {
         match coding {
             Coding::Gzip => &self.gzip,
             Coding::Zstd => &self.zstd,

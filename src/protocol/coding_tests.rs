@@ -1,4 +1,4 @@
-//! Pieces, read back with the decoders of other programs' kind: streaming, and fed in any cuts.
+//! Encoded frames, read back with the decoders of other programs' kind: streaming, and fed in any cuts.
 
 use std::io::{Read as _, Write as _};
 
@@ -25,14 +25,14 @@ fn noise(rng: &mut Rng, bytes: usize) -> Vec<u8> {
 /// The whole stream of these texts.
 fn stream(coding: Coding, texts: &[&[u8]]) -> Vec<u8> {
     let mut stream = if coding == Coding::Gzip { GZIP_HEADER.to_vec() } else { Vec::new() };
-    let mut total = Total::default();
+    let mut crc_sum = CrcSum::default();
     for text in texts {
-        let piece = Piece::new(coding, text);
-        stream.extend_from_slice(piece.chunk().content());
-        total.add(piece.span());
+        let encoded = EncodedFrame::new(coding, text);
+        stream.extend_from_slice(encoded.chunk().content());
+        crc_sum.add(encoded.crc_part());
     }
     if coding == Coding::Gzip {
-        stream.extend_from_slice(&gzip_end(total));
+        stream.extend_from_slice(&gzip_end(crc_sum));
     }
     stream
 }
@@ -73,7 +73,7 @@ fn pieces_follow_each_other_in_any_order_and_number() {
     }
 }
 
-/// A client shows an update when its piece is there, not when the next one comes.
+/// A client shows an update when its frame is there, not when the next one comes.
 #[test]
 fn each_piece_can_be_read_as_soon_as_it_is_there() {
     let mut rng = Rng::with_seed(8);
@@ -84,19 +84,19 @@ fn each_piece_can_be_read_as_soon_as_it_is_there() {
         gzip.write_all(&GZIP_HEADER).expect("a header");
         let mut before = 0;
         for text in &texts {
-            let piece = Piece::new(coding, text);
+            let encoded = EncodedFrame::new(coding, text);
             if coding == Coding::Gzip {
                 // The decoder of Go holds back what it has decoded until there is a flush.
-                assert!(piece.chunk().content().ends_with(&DEFLATE_FLUSH[1..]), "no flush");
+                assert!(encoded.chunk().content().ends_with(&DEFLATE_FLUSH[1..]), "no flush");
             }
             let out = match coding {
                 Coding::Gzip => {
-                    gzip.write_all(piece.chunk().content()).expect("deflate");
+                    gzip.write_all(encoded.chunk().content()).expect("deflate");
                     gzip.flush().expect("deflate");
                     gzip.get_ref()
                 }
                 Coding::Zstd => {
-                    zstd.write_all(piece.chunk().content()).expect("zstd");
+                    zstd.write_all(encoded.chunk().content()).expect("zstd");
                     zstd.flush().expect("zstd");
                     zstd.get_ref()
                 }
@@ -115,10 +115,10 @@ fn what_cannot_be_compressed_is_stored_and_grows_by_a_few_bytes_for_a_block() {
             [1, 2, 100, 128, 2_000, 65_535, 65_536, 131_072, 131_073, 1 << 20, COMPRESSED_BYTES_MAX + 1]
         {
             let text = noise(&mut rng, bytes);
-            let piece = Piece::new(coding, &text);
-            let grown = piece.chunk().content().len() - bytes;
+            let encoded = EncodedFrame::new(coding, &text);
+            let grown = encoded.chunk().content().len() - bytes;
             let blocks = bytes.div_ceil(DEFLATE_STORED_MAX);
-            assert!(grown <= PIECE_OVERHEAD_BYTES * blocks, "{coding:?}: {bytes} bytes grow by {grown}");
+            assert!(grown <= ENCODED_OVERHEAD_BYTES * blocks, "{coding:?}: {bytes} bytes grow by {grown}");
             assert_eq!(decoded(coding, &stream(coding, &[&text])), text);
         }
     }
@@ -129,26 +129,26 @@ fn an_update_of_json_takes_half_and_a_huge_one_is_stored() {
     let mut rng = Rng::with_seed(10);
     for coding in Coding::ALL {
         let text = json(&mut rng, 2_000);
-        let bytes = Piece::new(coding, &text).chunk().content().len();
+        let bytes = EncodedFrame::new(coding, &text).chunk().content().len();
         assert!(bytes <= text.len() / 2, "{coding:?}: {bytes}");
         let huge = json(&mut rng, COMPRESSED_BYTES_MAX + 1);
-        let bytes = Piece::new(coding, &huge).chunk().content().len();
+        let bytes = EncodedFrame::new(coding, &huge).chunk().content().len();
         assert!(bytes > huge.len(), "{coding:?}: {bytes}");
         let large = json(&mut rng, COMPRESSED_BYTES_MAX);
-        assert!(Piece::new(coding, &large).chunk().content().len() < large.len() / 2, "{coding:?}");
+        assert!(EncodedFrame::new(coding, &large).chunk().content().len() < large.len() / 2, "{coding:?}");
         assert_eq!(decoded(coding, &stream(coding, &[&large, &huge])), [large, huge].concat());
     }
 }
 
 #[test]
-fn a_piece_knows_nothing_of_the_one_before() {
+fn an_encoded_frame_knows_nothing_of_the_one_before() {
     let mut rng = Rng::with_seed(11);
     let (first, second) = (json(&mut rng, 2_000), json(&mut rng, 2_000));
     for coding in Coding::ALL {
-        let alone = Piece::new(coding, &second).chunk().content().to_vec();
-        Piece::new(coding, &first);
-        assert_eq!(Piece::new(coding, &second).chunk().content(), alone, "{coding:?}");
-        let twice = Piece::new(coding, &second).chunk().content().to_vec();
+        let alone = EncodedFrame::new(coding, &second).chunk().content().to_vec();
+        EncodedFrame::new(coding, &first);
+        assert_eq!(EncodedFrame::new(coding, &second).chunk().content(), alone, "{coding:?}");
+        let twice = EncodedFrame::new(coding, &second).chunk().content().to_vec();
         assert_eq!(twice, alone, "not even that it was the same");
     }
 }
@@ -181,17 +181,17 @@ fn a_whole_body_is_a_whole_stream() {
 }
 
 #[test]
-fn a_piece_is_made_once_and_counted() {
-    let pieces = Pieces::default();
-    assert_eq!(pieces.bytes_held(), 0);
+fn an_encoded_frame_is_made_once_and_counted() {
+    let encoded = EncodedFrames::default();
+    assert_eq!(encoded.bytes_held(), 0);
     let text = json(&mut Rng::with_seed(14), 2_000);
     for coding in Coding::ALL {
-        assert!(!pieces.has(coding));
-        let made = std::ptr::from_ref(pieces.get_or_make(coding, &text));
-        assert!(pieces.has(coding));
-        assert_eq!(std::ptr::from_ref(pieces.get_or_make(coding, &text)), made);
+        assert!(!encoded.has(coding));
+        let made = std::ptr::from_ref(encoded.get_or_make(coding, &text));
+        assert!(encoded.has(coding));
+        assert_eq!(std::ptr::from_ref(encoded.get_or_make(coding, &text)), made);
     }
     let held: usize =
-        Coding::ALL.iter().map(|it| pieces.get_or_make(*it, &text).chunk().framed().len()).sum();
-    assert!(pieces.bytes_held() >= held);
+        Coding::ALL.iter().map(|it| encoded.get_or_make(*it, &text).chunk().framed().len()).sum();
+    assert!(encoded.bytes_held() >= held);
 }

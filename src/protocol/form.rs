@@ -26,30 +26,30 @@ pub enum FormError {
 
 /// The fields of a form, in order. See [`fields`].
 #[derive(Clone, Debug)]
-pub struct Fields<'a> {
+pub struct FormFields<'a> {
     rest: &'a [u8],
     fields_left: usize,
 }
 
 /// Reads `input` as `application/x-www-form-urlencoded` (WHATWG URL, section 5.1): fields separated by `&`, name and
-/// value by the first `=`, `+` for a space, `%XX` for a byte. Empty pieces (`a=1&&b=2`) are skipped; a piece without
+/// value by the first `=`, `+` for a space, `%XX` for a byte. Empty pairs (`a=1&&b=2`) are skipped; a pair without
 /// `=` is a name with an empty value.
 ///
 /// The iterator yields a [`FormError`] at the first field that breaks a rule, and then ends.
-pub fn fields(input: &[u8]) -> Fields<'_> {
-    Fields { rest: input, fields_left: FORM_FIELDS_MAX }
+pub fn fields(input: &[u8]) -> FormFields<'_> {
+    FormFields { rest: input, fields_left: FORM_FIELDS_MAX }
 }
 
-impl<'a> Iterator for Fields<'a> {
+impl<'a> Iterator for FormFields<'a> {
     type Item = Result<Field<'a>, FormError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let piece = self.next_piece()?;
+        let pair = self.next_pair()?;
         let field = match self.fields_left.checked_sub(1) {
             None => Err(FormError::TooManyFields),
             Some(left) => {
                 self.fields_left = left;
-                decode_field(piece)
+                decode_field(pair)
             }
         };
         if field.is_err() {
@@ -59,29 +59,29 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-impl FusedIterator for Fields<'_> {}
+impl FusedIterator for FormFields<'_> {}
 
-impl<'a> Fields<'a> {
-    /// The next piece between two `&` that is not empty.
-    fn next_piece(&mut self) -> Option<&'a [u8]> {
+impl<'a> FormFields<'a> {
+    /// The next pair between two `&` that is not empty.
+    fn next_pair(&mut self) -> Option<&'a [u8]> {
         while !self.rest.is_empty() {
-            let (piece, rest) = match memchr::memchr(b'&', self.rest) {
+            let (pair, rest) = match memchr::memchr(b'&', self.rest) {
                 Some(at) => (&self.rest[..at], &self.rest[at + 1..]),
                 None => (self.rest, &[][..]),
             };
             self.rest = rest;
-            if !piece.is_empty() {
-                return Some(piece);
+            if !pair.is_empty() {
+                return Some(pair);
             }
         }
         None
     }
 }
 
-fn decode_field(piece: &[u8]) -> Result<Field<'_>, FormError> {
-    let (name, value) = match memchr::memchr(b'=', piece) {
-        Some(at) => (&piece[..at], &piece[at + 1..]),
-        None => (piece, &[][..]),
+fn decode_field(pair: &[u8]) -> Result<Field<'_>, FormError> {
+    let (name, value) = match memchr::memchr(b'=', pair) {
+        Some(at) => (&pair[..at], &pair[at + 1..]),
+        None => (pair, &[][..]),
     };
     Ok((decode(name)?, decode(value)?))
 }

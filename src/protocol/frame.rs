@@ -1,14 +1,14 @@
 //! The encoded update: what every subscriber of it is sent, made once.
 //!
 //! The bytes are the SSE event (WHATWG HTML, section 9.2.5) framed as one HTTP/1.1 chunk (RFC 9112, section 7.1); the bare
-//! event is a slice of the same buffer. Those who take it compressed share one piece for each coding, made when the first
+//! event is a slice of the same buffer. Those who take it compressed share one [`EncodedFrame`] for each coding, made when the first
 //! of them is sent it. Beside them a frame carries what decides who gets it: topics, audience, id.
 //! Invariant: a frame holds exactly one event, since an [`Update`] cannot hold a line break outside its data.
 
 use memchr::memchr2;
 
 use crate::protocol::chunk::Chunk;
-use crate::protocol::coding::{Coding, Piece, Pieces};
+use crate::protocol::coding::{Coding, EncodedFrame, EncodedFrames};
 use crate::protocol::event_id::EventId;
 use crate::protocol::topic::Topic;
 use crate::protocol::update::{Audience, Update};
@@ -20,7 +20,7 @@ pub const COMMENT: &[u8] = b":\n";
 #[derive(Debug)]
 pub struct Frame {
     plain: Chunk,
-    pieces: Pieces,
+    encoded: EncodedFrames,
     id: EventId,
     has_made_id: bool,
     topics: Box<[Topic]>,
@@ -51,7 +51,14 @@ impl Frame {
 
     /// Frames an event that was encoded before, as a stored record keeps it.
     pub fn from_event(event: &[u8], id: EventId, topics: Box<[Topic]>, audience: Audience) -> Self {
-        Self { plain: Chunk::new(event), pieces: Pieces::default(), id, has_made_id: false, topics, audience }
+        Self {
+            plain: Chunk::new(event),
+            encoded: EncodedFrames::default(),
+            id,
+            has_made_id: false,
+            topics,
+            audience,
+        }
     }
 
     /// The event as one HTTP/1.1 chunk.
@@ -65,13 +72,13 @@ impl Frame {
     }
 
     /// The event in a coding; compressed now, when nobody was sent it so before.
-    pub fn piece(&self, coding: Coding) -> &Piece {
-        self.pieces.get_or_make(coding, self.event())
+    pub fn encoded(&self, coding: Coding) -> &EncodedFrame {
+        self.encoded.get_or_make(coding, self.event())
     }
 
-    /// Whether [`Frame::piece`] is made already.
-    pub fn has_piece(&self, coding: Coding) -> bool {
-        self.pieces.has(coding)
+    /// Whether [`Frame::encoded`] is made already.
+    pub fn has_encoded(&self, coding: Coding) -> bool {
+        self.encoded.has(coding)
     }
 
     /// The fields of the event, for whoever wants to publish it again; `None` when [`Frame::encode`] has not made it.
@@ -118,13 +125,13 @@ impl Frame {
         &self.audience
     }
 
-    /// About how many bytes of memory its pieces hold now. They come later, so they are not part of [`Frame::bytes_held`],
+    /// About how many bytes of memory its encoded frames hold now. They come later, so they are not part of [`Frame::bytes_held`],
     /// which has to be the same whenever it is asked.
-    pub fn pieces_bytes_held(&self) -> usize {
-        self.pieces.bytes_held()
+    pub fn encoded_bytes_held(&self) -> usize {
+        self.encoded.bytes_held()
     }
 
-    /// About how many bytes of memory it holds without its pieces, for the bounds on queues and tails.
+    /// About how many bytes of memory it holds without its encoded frames, for the bounds on queues and tails.
     pub fn bytes_held(&self) -> usize {
         let topics: usize = self.topics.iter().map(|topic| topic.as_str().len() + size_of::<Topic>()).sum();
         let targets: usize = match &self.audience {
@@ -137,7 +144,7 @@ impl Frame {
     }
 }
 
-/// The pieces follow from the event: whether they are made already makes no difference.
+/// The encoded frames follow from the event: whether they are made already makes no difference.
 impl PartialEq for Frame {
     fn eq(&self, other: &Self) -> bool {
         self.plain == other.plain

@@ -63,7 +63,7 @@ impl Selector {
     }
 
     /// What it costs to compare a topic with it, in states that each byte may pass; 1 at least.
-    pub fn weight(&self) -> u32 {
+    pub fn match_cost(&self) -> u32 {
         match self {
             Self::Any | Self::Exact(_) => 1,
             // The bound on states fits by far.

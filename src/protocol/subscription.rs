@@ -39,7 +39,7 @@ impl SubscriberId {
 
 /// Which active subscriptions somebody asks for: the path below the hub's, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum ListingQuery {
     /// All of them.
     All,
     /// Those to this selector.
@@ -53,7 +53,7 @@ pub enum Wanted {
     },
 }
 
-impl Wanted {
+impl ListingQuery {
     /// Reads what follows the path of the collection: nothing, `/{topic}`, or `/{topic}/{subscriber}`. `None` when there can be
     /// nothing of that name.
     pub fn parse(rest: &str) -> Option<Self> {
@@ -122,7 +122,7 @@ pub struct Subscription<'a> {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct SubscriptionDocument<'a> {
     #[serde(rename = "@context", skip_serializing_if = "Option::is_none")]
     context: Option<&'static str>,
     id: &'a str,
@@ -161,7 +161,7 @@ impl Subscription<'_> {
         let Self { selector: topic, subscriber, active, payload } = *self;
         let (id, subscriber) = (self.topic(), subscriber.to_urn());
         let (id, subscriber, kind) = (&*id, &*subscriber, "Subscription");
-        let document = Document { context, id, kind, topic, subscriber, active, payload };
+        let document = SubscriptionDocument { context, id, kind, topic, subscriber, active, payload };
         write_json(out, &document);
     }
 }
@@ -242,8 +242,11 @@ mod tests {
             );
             assert_eq!(topic, expected);
             let rest = topic.strip_prefix(SUBSCRIPTIONS_PATH).expect("below the collection");
-            let wanted = Wanted::parse(rest).expect("a path");
-            assert_eq!(wanted, Wanted::One { selector: selector.to_owned(), subscriber: ID.to_owned() });
+            let wanted = ListingQuery::parse(rest).expect("a path");
+            assert_eq!(
+                wanted,
+                ListingQuery::One { selector: selector.to_owned(), subscriber: ID.to_owned() }
+            );
             assert_eq!(wanted.path(), topic);
             assert!(wanted.includes(selector, subscriber()));
         }
@@ -254,25 +257,25 @@ mod tests {
     #[test]
     fn every_spelling_of_a_path_is_the_same_resource() {
         for path in ["/a%3Ab/urn:uuid:x", "/a:b/urn%3auuid%3ax", "/%61:b/urn:uuid%3A%78"] {
-            let wanted = Wanted::parse(path).expect("a path");
+            let wanted = ListingQuery::parse(path).expect("a path");
             assert_eq!(wanted.path(), "/.well-known/mercure/subscriptions/a%3Ab/urn%3Auuid%3Ax", "{path}");
         }
-        assert_eq!(Wanted::parse("").map(|all| all.path()).as_deref(), Some(SUBSCRIPTIONS_PATH));
-        assert_eq!(Wanted::parse("/*"), Some(Wanted::Selector("*".to_owned())));
+        assert_eq!(ListingQuery::parse("").map(|all| all.path()).as_deref(), Some(SUBSCRIPTIONS_PATH));
+        assert_eq!(ListingQuery::parse("/*"), Some(ListingQuery::Selector("*".to_owned())));
         for nothing in
             ["/", "//", "/a/", "//b", "/a/b/c", "/%FF", "/a/%C3", "/%", "/a%2", "/%zz/b", "/a/%2g", "a"]
         {
-            assert_eq!(Wanted::parse(nothing), None, "{nothing}");
+            assert_eq!(ListingQuery::parse(nothing), None, "{nothing}");
         }
     }
 
     #[test]
     fn a_collection_is_all_or_those_to_one_selector() {
-        assert!(Wanted::All.includes("a", subscriber()));
-        assert!(Wanted::Selector("a".to_owned()).includes("a", subscriber()));
-        assert!(!Wanted::Selector("b".to_owned()).includes("a", subscriber()));
+        assert!(ListingQuery::All.includes("a", subscriber()));
+        assert!(ListingQuery::Selector("a".to_owned()).includes("a", subscriber()));
+        assert!(!ListingQuery::Selector("b".to_owned()).includes("a", subscriber()));
         for (selector, id) in [("b", ID), ("a", "urn:uuid:x"), ("a", &*ID.to_uppercase()), ("a", &ID[9..])] {
-            let wanted = Wanted::One { selector: selector.to_owned(), subscriber: id.to_owned() };
+            let wanted = ListingQuery::One { selector: selector.to_owned(), subscriber: id.to_owned() };
             assert!(!wanted.includes("a", subscriber()), "{selector} {id}");
         }
     }

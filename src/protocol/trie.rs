@@ -18,7 +18,7 @@ use slab::Slab;
 use std::hash::BuildHasher;
 
 use crate::protocol::selector::Selector;
-use entry::{Entry, Holders, Member, Members, Place};
+use entry::{Holders, Member, Members, SelectorEntry, TemplateRef};
 use templates::Templates;
 
 mod entry;
@@ -37,7 +37,7 @@ pub struct TopicIndex {
     hasher: DefaultHashBuilder,
     /// Every distinct selector by its text: a template matches itself as a string, so one lookup serves all kinds.
     by_text: HashTable<Key>,
-    entries: Slab<Entry>,
+    entries: Slab<SelectorEntry>,
     /// The members of entries that have several.
     shared: Slab<Vec<Member>>,
     slots: Vec<Slot>,
@@ -58,7 +58,7 @@ struct Key {
 }
 
 /// The selectors a slot holds.
-enum Held {
+enum HeldSelectors {
     None,
     One(Membership),
     /// A key of [`TopicIndex::memberships`].
@@ -73,7 +73,7 @@ struct Membership {
 }
 
 struct Slot {
-    held: Held,
+    held: HeldSelectors,
     /// The publication it was last answered for.
     stamp: u32,
 }
@@ -101,11 +101,13 @@ impl TopicIndex {
     pub fn insert(&mut self, slot: u32, selectors: &[Selector]) {
         self.remove(slot);
         if self.slots.len() <= slot as usize {
-            self.slots.resize_with(slot as usize + 1, || Slot { held: Held::None, stamp: 0 });
+            self.slots.resize_with(slot as usize + 1, || Slot { held: HeldSelectors::None, stamp: 0 });
         }
         let held = match selectors {
-            [] => Held::None,
-            [selector] => self.join(selector, Member { slot, membership: 0 }).map_or(Held::None, Held::One),
+            [] => HeldSelectors::None,
+            [selector] => self
+                .join(selector, Member { slot, membership: 0 })
+                .map_or(HeldSelectors::None, HeldSelectors::One),
             _ => {
                 let mut memberships = Vec::with_capacity(selectors.len());
                 for selector in selectors {
@@ -113,8 +115,8 @@ impl TopicIndex {
                         .extend(self.join(selector, Member { slot, membership: memberships.len() as u32 }));
                 }
                 match memberships[..] {
-                    [only] => Held::One(only),
-                    _ => Held::Many(self.memberships.insert(memberships.into()) as u32),
+                    [only] => HeldSelectors::One(only),
+                    _ => HeldSelectors::Many(self.memberships.insert(memberships.into()) as u32),
                 }
             }
         };
@@ -123,15 +125,17 @@ impl TopicIndex {
 
     /// Takes `slot` out, with the selectors that nobody else holds. No-op when it is not there.
     pub fn remove(&mut self, slot: u32) {
-        let Some(held) =
-            self.slots.get_mut(slot as usize).map(|slot| std::mem::replace(&mut slot.held, Held::None))
+        let Some(held) = self
+            .slots
+            .get_mut(slot as usize)
+            .map(|slot| std::mem::replace(&mut slot.held, HeldSelectors::None))
         else {
             return;
         };
         match held {
-            Held::None => {}
-            Held::One(membership) => self.leave(membership),
-            Held::Many(key) => {
+            HeldSelectors::None => {}
+            HeldSelectors::One(membership) => self.leave(membership),
+            HeldSelectors::Many(key) => {
                 // A slot's entries are distinct, so leaving one moves no other membership of this slot.
                 for membership in self.memberships.remove(key as usize) {
                     self.leave(membership);
@@ -173,16 +177,16 @@ impl TopicIndex {
             let entry = &self.entries[membership.entry as usize];
             *entry.text == *topic
                 || self.any == Some(membership.entry)
-                || self.templates.matches(&entry.text, entry.place, topic)
+                || self.templates.matches(&entry.text, entry.template_ref, topic)
         };
         topics.any(|topic| held.iter().any(|membership| matches(membership, topic)))
     }
 
     fn held_by(&self, slot: u32) -> &[Membership] {
         match self.slots.get(slot as usize).map(|slot| &slot.held) {
-            None | Some(Held::None) => &[],
-            Some(Held::One(membership)) => std::slice::from_ref(membership),
-            Some(Held::Many(key)) => &self.memberships[*key as usize],
+            None | Some(HeldSelectors::None) => &[],
+            Some(HeldSelectors::One(membership)) => std::slice::from_ref(membership),
+            Some(HeldSelectors::Many(key)) => &self.memberships[*key as usize],
         }
     }
 
@@ -223,12 +227,12 @@ impl TopicIndex {
 
     fn create(&mut self, selector: &Selector, hash: u32, member: Member) -> u32 {
         let entry = self.entries.vacant_key() as u32;
-        let place = match selector {
-            Selector::Any | Selector::Exact(_) => Place::NOWHERE,
+        let template_ref = match selector {
+            Selector::Any | Selector::Exact(_) => TemplateRef::NOWHERE,
             Selector::Template(template) => self.templates.insert(template, entry, &mut self.entries),
         };
         let text = selector.as_str().into();
-        self.entries.insert(Entry { text, members: Members::one(member), stamp: 0, place });
+        self.entries.insert(SelectorEntry { text, members: Members::one(member), stamp: 0, template_ref });
         self.by_text.insert_unique(widen(hash), Key { hash, entry }, |key| widen(key.hash));
         if *selector == Selector::Any {
             self.any = Some(entry);
@@ -254,9 +258,9 @@ impl TopicIndex {
         }
         if let Some(moved) = moved {
             let membership_of_moved = match &mut self.slots[moved.slot as usize].held {
-                Held::One(only) => only,
-                Held::Many(key) => &mut self.memberships[*key as usize][moved.membership as usize],
-                Held::None => return,
+                HeldSelectors::One(only) => only,
+                HeldSelectors::Many(key) => &mut self.memberships[*key as usize][moved.membership as usize],
+                HeldSelectors::None => return,
             };
             membership_of_moved.member = membership.member;
         }
@@ -268,7 +272,7 @@ impl TopicIndex {
         if let Ok(occupied) = self.by_text.find_entry(widen(hash), |key| key.entry == entry) {
             occupied.remove();
         }
-        self.templates.remove(entry, &removed.text, removed.place, &mut self.entries);
+        self.templates.remove(entry, &removed.text, removed.template_ref, &mut self.entries);
         if self.any == Some(entry) {
             self.any = None;
         }
@@ -302,7 +306,7 @@ impl TopicIndex {
 
 /// The members of an entry.
 fn members<'i>(
-    entries: &Slab<Entry>,
+    entries: &Slab<SelectorEntry>,
     shared: &'i Slab<Vec<Member>>,
     entry: u32,
 ) -> impl Iterator<Item = Member> + use<'i> {

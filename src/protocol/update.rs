@@ -112,7 +112,7 @@ impl<'a> Update<'a> {
         authorization: Authorization,
         random: [u8; 16],
     ) -> Result<Self, UpdateError> {
-        Fields::collect(body)?.into_update(authorization, random)
+        UpdateFields::collect(body)?.into_update(authorization, random)
     }
 
     /// The same of a draft.
@@ -124,13 +124,13 @@ impl<'a> Update<'a> {
         authorization: Authorization,
         random: [u8; 16],
     ) -> Result<Self, UpdateError> {
-        let mut fields = Fields {
+        let mut fields = UpdateFields {
             private: draft.private.then_some(Cow::Borrowed("")),
             id: draft.id.map(Cow::Borrowed),
             event_type: draft.event_type.map(Cow::Borrowed),
             retry: draft.retry_ms.map(|retry_ms| Cow::Owned(retry_ms.to_string())),
             data: Some(Cow::Borrowed(draft.data)),
-            ..Fields::default()
+            ..UpdateFields::default()
         };
         draft.topics.iter().try_for_each(|topic| fields.add_topic(topic))?;
         draft.targets.iter().try_for_each(|target| fields.add_target(target))?;
@@ -189,7 +189,7 @@ impl<'a> Update<'a> {
 
 /// The fields of a body, each in its place and counted, before they are understood.
 #[derive(Default)]
-struct Fields<'a> {
+struct UpdateFields<'a> {
     topics: Vec<Topic>,
     targets: Vec<Box<str>>,
     private: Option<Cow<'a, str>>,
@@ -199,7 +199,7 @@ struct Fields<'a> {
     data: Option<Cow<'a, str>>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> UpdateFields<'a> {
     fn collect(body: &'a [u8]) -> Result<Self, UpdateError> {
         let mut fields = Self::default();
         for field in form::fields(body) {

@@ -1,6 +1,6 @@
 //! URI Templates (RFC 6570) read backwards: can this template produce this topic?
 //!
-//! PROTOCOL section 5 is the contract. A template is parsed into pieces, literals and expressions; each expression becomes a
+//! PROTOCOL section 5 is the contract. A template is parsed into parts, literals and expressions; each expression becomes a
 //! small automaton (`compile`); one simulation (`run`) serves both a template alone and the tries of the topic index. It
 //! takes one pass over the topic and at most [`TEMPLATE_STATES_MAX`] steps per byte: nothing backtracks. Most templates
 //! leave nothing to choose, and need no simulation (`plain`).
@@ -24,7 +24,7 @@ pub(super) mod run;
 #[cfg(test)]
 mod tests;
 
-pub(super) use compile::{Expression, State};
+pub(super) use compile::{Expression, NfaState};
 
 const _: () = assert!(SELECTOR_BYTES_MAX <= u16::MAX as usize);
 
@@ -32,13 +32,13 @@ const _: () = assert!(SELECTOR_BYTES_MAX <= u16::MAX as usize);
 #[derive(Clone)]
 pub struct Template {
     text: Box<str>,
-    pieces: Box<[Piece]>,
+    parts: Box<[TemplatePart]>,
     is_plain: bool,
 }
 
 /// A part of a template. Two literals are never neighbours.
 #[derive(Clone)]
-pub(super) enum Piece {
+pub(super) enum TemplatePart {
     /// The bytes `start..end` of the text, never empty.
     Literal {
         start: u16,
@@ -70,9 +70,9 @@ impl Template {
         if text.len() > SELECTOR_BYTES_MAX {
             return Err(TemplateError::TooComplex);
         }
-        let pieces = parse::pieces(text)?;
-        let mut template = Self { text: text.into(), pieces: pieces.into(), is_plain: false };
-        if !template.pieces.iter().any(|piece| matches!(piece, Piece::Expression(_))) {
+        let parts = parse::parts(text)?;
+        let mut template = Self { text: text.into(), parts: parts.into(), is_plain: false };
+        if !template.parts.iter().any(|part| matches!(part, TemplatePart::Expression(_))) {
             return Err(TemplateError::NoExpression);
         }
         if template.states() > TEMPLATE_STATES_MAX {
@@ -97,26 +97,26 @@ impl Template {
 
     /// States of its expressions: what a topic that passes its literal ends may cost at each byte.
     pub(in crate::protocol) fn expression_states(&self) -> usize {
-        let size = |piece: &Piece| match piece {
-            Piece::Literal { .. } => 0,
-            Piece::Expression(expression) => expression.states().len(),
+        let size = |part: &TemplatePart| match part {
+            TemplatePart::Literal { .. } => 0,
+            TemplatePart::Expression(expression) => expression.states().len(),
         };
-        self.pieces.iter().map(size).sum()
+        self.parts.iter().map(size).sum()
     }
 
     /// The literal before the first expression; it may be empty.
     pub(super) fn head(&self) -> &str {
-        match self.pieces.first() {
-            Some(&Piece::Literal { end, .. }) => &self.text[..usize::from(end)],
+        match self.parts.first() {
+            Some(&TemplatePart::Literal { end, .. }) => &self.text[..usize::from(end)],
             _ => "",
         }
     }
 
-    /// The pieces behind the head.
-    pub(super) fn tail(&self) -> &[Piece] {
-        match &*self.pieces {
-            [Piece::Literal { .. }, tail @ ..] => tail,
-            pieces => pieces,
+    /// The parts after the head.
+    pub(super) fn tail(&self) -> &[TemplatePart] {
+        match &*self.parts {
+            [TemplatePart::Literal { .. }, tail @ ..] => tail,
+            parts => parts,
         }
     }
 
@@ -130,11 +130,11 @@ impl Template {
     }
 
     fn states(&self) -> usize {
-        let size = |piece: &Piece| match piece {
-            Piece::Literal { start, end } => usize::from(end - start),
-            Piece::Expression(expression) => expression.states().len(),
+        let size = |part: &TemplatePart| match part {
+            TemplatePart::Literal { start, end } => usize::from(end - start),
+            TemplatePart::Expression(expression) => expression.states().len(),
         };
-        self.pieces.iter().map(size).sum()
+        self.parts.iter().map(size).sum()
     }
 }
 
@@ -151,16 +151,16 @@ impl Simulator {
     fn matches(&mut self, template: &Template, rest: &[u8]) -> bool {
         // A literal end decides most comparisons without any set-up.
         let tail = template.tail();
-        if let Some(&Piece::Literal { start, end }) = tail.last()
+        if let Some(&TemplatePart::Literal { start, end }) = tail.last()
             && !rest.ends_with(template.literal(start, end))
         {
             return false;
         }
         self.bases.clear();
         let mut states = 0;
-        for piece in tail {
+        for part in tail {
             self.bases.push(states);
-            if let Piece::Expression(expression) = piece {
+            if let TemplatePart::Expression(expression) = part {
                 states += expression.states().len();
             }
         }
@@ -169,7 +169,7 @@ impl Simulator {
         self.cells.clear();
         self.cells.resize(states, Cell::default());
         let Self { visits, bases, cells, scratch } = self;
-        let mut chain = Chain { template, pieces: tail, visits, bases, cells, finished: false };
+        let mut chain = Chain { template, parts: tail, visits, bases, cells, finished: false };
         run::run(&mut chain, 0, rest, scratch);
         chain.finished
     }
@@ -181,35 +181,35 @@ impl Simulator {
     }
 }
 
-/// The tail of a template as a graph: node `i` stands before piece `i`, and piece `i` leads to node `i + 1`.
+/// The tail of a template as a graph: node `i` stands before part `i`, and part `i` leads to node `i + 1`.
 struct Chain<'t> {
     template: &'t Template,
-    pieces: &'t [Piece],
+    parts: &'t [TemplatePart],
     visits: &'t mut [u64],
-    /// For each piece, where its states begin in `cells`.
+    /// For each part, where its states begin in `cells`.
     bases: &'t [usize],
     cells: &'t mut [Cell],
     finished: bool,
 }
 
 impl<'t> Chain<'t> {
-    /// The piece that leads to `node`, which is never the first node.
-    fn piece(&self, node: u32) -> &'t Piece {
-        &self.pieces[node as usize - 1]
+    /// The part that leads to `node`, which is never the first node.
+    fn part(&self, node: u32) -> &'t TemplatePart {
+        &self.parts[node as usize - 1]
     }
 }
 
 impl Graph for Chain<'_> {
     fn literal(&self, node: u32) -> &[u8] {
-        match *self.piece(node) {
-            Piece::Literal { start, end } => self.template.literal(start, end),
-            Piece::Expression(_) => &[],
+        match *self.part(node) {
+            TemplatePart::Literal { start, end } => self.template.literal(start, end),
+            TemplatePart::Expression(_) => &[],
         }
     }
 
     fn literal_child(&self, node: u32, first: u8) -> Option<u32> {
-        match self.pieces.get(node as usize) {
-            Some(&Piece::Literal { start, end }) if self.template.literal(start, end)[0] == first => {
+        match self.parts.get(node as usize) {
+            Some(&TemplatePart::Literal { start, end }) if self.template.literal(start, end)[0] == first => {
                 Some(node + 1)
             }
             _ => None,
@@ -217,16 +217,16 @@ impl Graph for Chain<'_> {
     }
 
     fn expression_child(&self, node: u32, index: usize) -> Option<u32> {
-        match self.pieces.get(node as usize) {
-            Some(Piece::Expression(_)) if index == 0 => Some(node + 1),
+        match self.parts.get(node as usize) {
+            Some(TemplatePart::Expression(_)) if index == 0 => Some(node + 1),
             _ => None,
         }
     }
 
-    fn state(&self, node: u32, pc: u16) -> Option<State> {
-        match self.piece(node) {
-            Piece::Expression(expression) => expression.states().get(usize::from(pc)).copied(),
-            Piece::Literal { .. } => None,
+    fn state(&self, node: u32, pc: u16) -> Option<NfaState> {
+        match self.part(node) {
+            TemplatePart::Expression(expression) => expression.states().get(usize::from(pc)).copied(),
+            TemplatePart::Literal { .. } => None,
         }
     }
 
@@ -239,7 +239,7 @@ impl Graph for Chain<'_> {
     }
 
     fn finish(&mut self, node: u32) {
-        self.finished |= node as usize == self.pieces.len();
+        self.finished |= node as usize == self.parts.len();
     }
 }
 

@@ -10,12 +10,12 @@
 //! - Entries are dropped by the producer, in [`Producer::push`] and [`Producer::reclaim`], so a consumer never frees memory
 //!   of another core's allocator.
 //!
-//! It deliberately does not wait: [`doze::Doze`] says when a sleeper has to be woken, and the caller does it.
+//! It deliberately does not wait: [`sleep_flag::SleepFlag`] says when a sleeper has to be woken, and the caller does it.
 
 #![expect(unsafe_code, reason = "slots are shared without a lock; loom models check the protocol")]
 
-pub mod doze;
 mod shim;
+pub mod sleep_flag;
 
 use std::cmp::min;
 
@@ -26,21 +26,21 @@ const GONE: u64 = u64::MAX;
 
 /// Keeps two counters that different cores write off each other's cache lines (a pair of lines is fetched at once).
 #[repr(align(128))]
-struct Line<T>(T);
+struct CachePadded<T>(T);
 
-struct Shared<T> {
+struct RingShared<T> {
     slots: Box<[UnsafeCell<Option<T>>]>,
-    published: Line<AtomicU64>,
-    read: Box<[Line<AtomicU64>]>,
+    published: CachePadded<AtomicU64>,
+    read: Box<[CachePadded<AtomicU64>]>,
 }
 
 // SAFETY: a slot is written by the one producer while no consumer may read it, and only read (through `&T`) while several
 // may; the counters order the two. So sharing needs `T: Sync`, and dropping on the producer's thread needs `T: Send`.
-unsafe impl<T: Send + Sync> Sync for Shared<T> {}
+unsafe impl<T: Send + Sync> Sync for RingShared<T> {}
 // SAFETY: as above; the slots are owned.
-unsafe impl<T: Send + Sync> Send for Shared<T> {}
+unsafe impl<T: Send + Sync> Send for RingShared<T> {}
 
-impl<T> Shared<T> {
+impl<T> RingShared<T> {
     fn slot(&self, place: u64) -> &UnsafeCell<Option<T>> {
         let mask = self.slots.len() - 1;
         // The truncation is harmless: the mask keeps the low bits only.
@@ -54,10 +54,10 @@ impl<T> Shared<T> {
 /// When `capacity` is not a power of two: it is a constant of the program, not an input.
 pub fn ring<T: Send + Sync>(capacity: usize, consumers: usize) -> (Producer<T>, Vec<Consumer<T>>) {
     assert!(capacity.is_power_of_two(), "the capacity of a ring is a power of two");
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(RingShared {
         slots: (0..capacity).map(|_| UnsafeCell::new(None)).collect(),
-        published: Line(AtomicU64::new(0)),
-        read: (0..consumers).map(|_| Line(AtomicU64::new(0))).collect(),
+        published: CachePadded(AtomicU64::new(0)),
+        read: (0..consumers).map(|_| CachePadded(AtomicU64::new(0))).collect(),
     });
     let readers = (0..consumers)
         .map(|index| Consumer { shared: Arc::clone(&shared), index, next: 0, published: 0 })
@@ -67,7 +67,7 @@ pub fn ring<T: Send + Sync>(capacity: usize, consumers: usize) -> (Producer<T>, 
 
 /// The writing end; there is one.
 pub struct Producer<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<RingShared<T>>,
     /// The place of the next entry.
     next: u64,
     /// Every entry before this place has been dropped.
@@ -93,7 +93,7 @@ impl<T: Send + Sync> Producer<T> {
         Ok(())
     }
 
-    /// Drops the entries that every consumer is done with; answers how many.
+    /// Drops the entries that every consumer is done with; returns how many.
     pub fn reclaim(&mut self) -> u64 {
         let slowest = self.shared.read.iter().map(|read| read.0.load(Ordering::Acquire)).fold(self.next, min);
         let dropped = slowest - self.reclaimed;
@@ -115,7 +115,7 @@ impl<T: Send + Sync> Producer<T> {
 
 /// One reading end. Dropping it stops it from gating the ring.
 pub struct Consumer<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<RingShared<T>>,
     index: usize,
     /// The place of the next entry to read.
     next: u64,
@@ -124,7 +124,7 @@ pub struct Consumer<T> {
 }
 
 impl<T: Send + Sync> Consumer<T> {
-    /// Hands up to `max` entries to `read`, in order, until it answers false; answers how many it was given.
+    /// Hands up to `max` entries to `read`, in order, until it returns false; returns how many it was given.
     ///
     /// The slots are given back to the producer once, after the last of them.
     pub fn drain(&mut self, max: usize, mut read: impl FnMut(&T) -> bool) -> usize {

@@ -107,7 +107,7 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
-    use super::doze::Doze;
+    use super::sleep_flag::SleepFlag;
     use super::*;
 
     #[test]
@@ -169,8 +169,8 @@ mod models {
         loom::model(|| {
             let (mut producer, consumers) = ring::<u64>(2, 1);
             let mut consumer = consumers.into_iter().next().expect("one consumer");
-            let doze = Arc::new(Doze::new());
-            let theirs = Arc::clone(&doze);
+            let sleep_flag = Arc::new(SleepFlag::new());
+            let theirs = Arc::clone(&sleep_flag);
             let sleeper = thread::spawn(move || {
                 theirs.announce();
                 // Sleeps only when the ring is empty after the announcement.
@@ -182,9 +182,9 @@ mod models {
                 sleeps
             });
             producer.push(1).expect("room");
-            let woken = doze.must_wake();
+            let woken = sleep_flag.must_wake();
             let slept = sleeper.join().expect("the sleeper");
-            assert!(!slept || woken || doze.must_wake(), "asleep, with an entry, and nobody wakes it");
+            assert!(!slept || woken || sleep_flag.must_wake(), "asleep, with an entry, and nobody wakes it");
         });
     }
 }

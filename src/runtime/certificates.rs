@@ -6,7 +6,7 @@ use std::time::Instant;
 use rustls::ServerConfig;
 
 use super::RunError;
-use super::acme::{Acme, AcmeSettings, Desk};
+use super::acme::{Acme, AcmeSettings, Renewer};
 use super::tls::certificate::Files;
 use super::tls::watch::Keeper;
 
@@ -51,10 +51,10 @@ impl Certificates {
     }
 
     /// What a thread of its own has to run, once.
-    pub(super) fn take_desk(&mut self) -> Option<Desk> {
+    pub(super) fn take_renewer(&mut self) -> Option<Renewer> {
         match self {
             Self::Files(_) => None,
-            Self::Acme(acme) => acme.take_desk(),
+            Self::Acme(acme) => acme.take_renewer(),
         }
     }
 
@@ -77,7 +77,7 @@ impl Certificates {
     pub(super) fn reload(&mut self) {
         match self {
             Self::Files(keeper) => keeper.reload(),
-            Self::Acme(acme) => acme.hurry(),
+            Self::Acme(acme) => acme.retry_now(),
         }
     }
 

@@ -3,25 +3,25 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::pulse::Pulse;
+use super::liveness::Liveness;
 use crate::hub::Now;
 
 /// The hub's clocks, as one shard reads them: each reading is a sign of its life.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
     started: Instant,
-    pulse: Arc<Pulse>,
+    liveness: Arc<Liveness>,
 }
 
 impl Clock {
-    /// The clock of a shard with this pulse, in a hub that started at this moment.
-    pub(crate) fn new(started: Instant, pulse: Arc<Pulse>) -> Self {
-        Self { started, pulse }
+    /// The clock of a shard with this liveness counter, in a hub that started at this moment.
+    pub(crate) fn new(started: Instant, liveness: Arc<Liveness>) -> Self {
+        Self { started, liveness }
     }
 
     /// The time.
     pub(crate) fn now(&self) -> Now {
-        self.pulse.beat();
+        self.liveness.mark_alive();
         Now { ms: self.started.elapsed().as_millis() as u64, unix_ms: unix_ms() }
     }
 }

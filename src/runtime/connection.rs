@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::access::Caller;
-use super::shard::Lease;
-use super::transport::{self, Gone, Read, Transport};
+use super::shard::MemoryPermit;
+use super::transport::{self, Gone, ReadOutcome, Transport};
 use crate::http::connection::{Connection, Phase};
 use crate::http::http2::Prior;
 use crate::http::request::Version;
-use crate::hub::gate::{Passage, Publisher, Subscription};
+use crate::hub::gate::{GrantedSubscription, Publisher, ResponseContext};
 use crate::hub::shard::Sent;
 use crate::limits::{KEEP_ALIVE_IDLE_MS, LINGER_BYTES_MAX, LINGER_MS, TLS_HANDSHAKE_MS};
 use crate::protocol::frame::Frame;
@@ -41,7 +41,7 @@ impl Timeouts {
 }
 
 /// A connection that makes requests.
-pub(super) struct Requesting {
+pub(super) struct Http1Conn {
     pub(super) transport: Transport,
     pub(super) peer: Option<SocketAddr>,
     /// Who makes the current request.
@@ -56,7 +56,7 @@ pub(super) struct Requesting {
     /// What the current request is, for its answer.
     pub(super) version: Version,
     pub(super) head_only: bool,
-    pub(super) passage: Option<Passage>,
+    pub(super) context: Option<ResponseContext>,
     /// An answer is in `out`, and the connection goes on behind it, or does not.
     answering: Option<bool>,
     /// When that answer began.
@@ -78,7 +78,7 @@ pub(super) struct Requesting {
     pub(super) has_ended: bool,
     pub(super) armed_ms: u64,
     /// Held while a long answer is in `out`.
-    pub(super) lease: Option<Lease>,
+    pub(super) memory_permit: Option<MemoryPermit>,
 }
 
 /// What a connection waits for.
@@ -88,9 +88,9 @@ pub(super) enum Waiting {
     /// For the client's body.
     Body(Publisher),
     /// For its publication to come round the ring.
-    Commit { serial: u32, frame: Arc<Frame>, passage: Passage },
+    Commit { serial: u32, frame: Arc<Frame>, context: ResponseContext },
     /// For the history to say where the subscription begins.
-    Resolve { serial: u32, subscription: Box<Subscription> },
+    Resolve { serial: u32, subscription: Box<GrantedSubscription> },
     /// For the shards to list their subscriptions.
     List { serial: u32 },
 }
@@ -104,21 +104,21 @@ pub(super) enum Received {
 }
 
 /// What became of the bytes in `out`.
-pub(super) enum Flushed {
+pub(super) enum FlushOutcome {
     All,
     Blocked,
     Gone,
 }
 
 /// What a deadline that has passed asks for.
-pub(super) enum Overdue {
+pub(super) enum Http1Overdue {
     Nothing,
     Close,
     /// 408, then close.
     Timeout,
 }
 
-impl Requesting {
+impl Http1Conn {
     pub(super) fn new(transport: Transport, peer: Option<SocketAddr>, now_ms: u64) -> Self {
         Self {
             transport,
@@ -131,7 +131,7 @@ impl Requesting {
             out_sent: 0,
             version: Version::Http11,
             head_only: false,
-            passage: None,
+            context: None,
             answering: None,
             answered_ms: now_ms,
             idle_since_ms: now_ms,
@@ -143,7 +143,7 @@ impl Requesting {
             is_drained: false,
             has_ended: false,
             armed_ms: u64::MAX,
-            lease: None,
+            memory_permit: None,
         }
     }
 
@@ -187,15 +187,15 @@ impl Requesting {
     }
 
     /// Writes what is queued.
-    pub(super) fn flush(&mut self, now_ms: u64) -> Flushed {
+    pub(super) fn flush(&mut self, now_ms: u64) -> FlushOutcome {
         match self.transport.flush() {
             Ok(transport::Flushed::All) => {}
             Ok(transport::Flushed::Some) => {
                 self.wrote_ms = now_ms;
-                return Flushed::Blocked;
+                return FlushOutcome::Blocked;
             }
-            Ok(transport::Flushed::Nothing) => return Flushed::Blocked,
-            Err(Gone) => return Flushed::Gone,
+            Ok(transport::Flushed::Nothing) => return FlushOutcome::Blocked,
+            Err(Gone) => return FlushOutcome::Gone,
         }
         while self.out_sent < self.out.len() {
             match self.transport.send(&self.out[self.out_sent..]) {
@@ -206,15 +206,15 @@ impl Requesting {
                 Sent::Held(taken) => {
                     self.out_sent += taken;
                     self.wrote_ms = now_ms;
-                    return Flushed::Blocked;
+                    return FlushOutcome::Blocked;
                 }
-                Sent::Full => return Flushed::Blocked,
-                Sent::Gone => return Flushed::Gone,
+                Sent::Full => return FlushOutcome::Blocked,
+                Sent::Gone => return FlushOutcome::Gone,
             }
         }
         self.out = Vec::new();
         self.out_sent = 0;
-        Flushed::All
+        FlushOutcome::All
     }
 
     /// Everything is written: goes on to the next request, or begins to close.
@@ -222,11 +222,11 @@ impl Requesting {
         let Some(goes_on) = self.answering.take() else { return };
         self.http.answered();
         self.served = true;
-        self.lease = None;
+        self.memory_permit = None;
         self.idle_since_ms = now_ms;
         self.request_since_ms = None;
         // Nothing of this request may colour the answer to the next, whose head may not be readable.
-        self.passage = None;
+        self.context = None;
         self.caller = Caller::peer(self.peer);
         self.version = Version::Http11;
         self.head_only = false;
@@ -258,10 +258,10 @@ impl Requesting {
             Some(_) => self.transport.discard(&mut buffer[..room]),
         };
         // The end of the client was told before this read, or is yet to be told: only in the latter case it can be waited for.
-        self.is_drained = matches!(read, Read::Last(_)) && !self.has_ended;
+        self.is_drained = matches!(read, ReadOutcome::Last(_)) && !self.has_ended;
         match read {
-            Read::Bytes(0) => Received::Some(0),
-            Read::Bytes(count) | Read::Last(count) => {
+            ReadOutcome::Bytes(0) => Received::Some(0),
+            ReadOutcome::Bytes(count) | ReadOutcome::Last(count) => {
                 if let Some(left) = &mut self.lingering {
                     *left -= count;
                 } else {
@@ -273,9 +273,9 @@ impl Requesting {
                 }
                 Received::Some(count)
             }
-            Read::Nothing => Received::Nothing,
-            Read::End => Received::End,
-            Read::Broken => {
+            ReadOutcome::Nothing => Received::Nothing,
+            ReadOutcome::End => Received::End,
+            ReadOutcome::Broken => {
                 // Its last word is on the way, and would be lost with unread bytes as an answer would.
                 self.linger(now_ms);
                 Received::Some(0)
@@ -339,13 +339,13 @@ impl Requesting {
     }
 
     /// What has to be done about a deadline that may have passed.
-    pub(super) fn overdue(&self, timeouts: &Timeouts, now_ms: u64) -> Overdue {
+    pub(super) fn overdue(&self, timeouts: &Timeouts, now_ms: u64) -> Http1Overdue {
         if self.deadline_ms(timeouts) > now_ms {
-            Overdue::Nothing
+            Http1Overdue::Nothing
         } else if self.is_lingering() || self.is_blocked() || self.http.phase() == Phase::Idle {
-            Overdue::Close
+            Http1Overdue::Close
         } else {
-            Overdue::Timeout
+            Http1Overdue::Timeout
         }
     }
 }
@@ -368,18 +368,18 @@ mod tests {
 
     const TIMEOUTS: Timeouts = Timeouts { header_ms: 1_000, read_ms: 0, write_ms: 1_000, response_ms: 0 };
 
-    fn connected(now_ms: u64) -> (Requesting, OwnedFd) {
+    fn connected(now_ms: u64) -> (Http1Conn, OwnedFd) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a pair");
-        (Requesting::new(Transport::new(ours, None), None, now_ms), theirs)
+        (Http1Conn::new(Transport::new(ours, None), None, now_ms), theirs)
     }
 
-    fn receive(requesting: &mut Requesting, theirs: &OwnedFd, bytes: &[u8], now_ms: u64) {
+    fn receive(conn: &mut Http1Conn, theirs: &OwnedFd, bytes: &[u8], now_ms: u64) {
         send(theirs, bytes, SendFlags::empty()).expect("sent");
         // As the event does that tells of it.
-        requesting.is_drained = false;
-        assert!(matches!(requesting.receive(&mut [0; 1_024], now_ms), Received::Some(_)));
+        conn.is_drained = false;
+        assert!(matches!(conn.receive(&mut [0; 1_024], now_ms), Received::Some(_)));
     }
 
     #[test]
@@ -395,58 +395,58 @@ mod tests {
     /// A client that takes a byte now and then never stalls, and could hold an answer for ever.
     #[test]
     fn an_answer_as_a_whole_may_take_no_longer_than_its_time() {
-        let (mut requesting, theirs) = connected(0);
-        requesting.queue(vec![b'x'; 8 << 20], Some(true), 1_000);
+        let (mut conn, theirs) = connected(0);
+        conn.queue(vec![b'x'; 8 << 20], Some(true), 1_000);
         let timeouts = Timeouts { response_ms: 3_000, ..TIMEOUTS };
         for now_ms in [1_000, 1_900, 2_800, 3_700] {
-            assert!(matches!(requesting.flush(now_ms), Flushed::Blocked));
-            assert!(matches!(requesting.overdue(&timeouts, now_ms), Overdue::Nothing), "at {now_ms}");
+            assert!(matches!(conn.flush(now_ms), FlushOutcome::Blocked));
+            assert!(matches!(conn.overdue(&timeouts, now_ms), Http1Overdue::Nothing), "at {now_ms}");
             let mut some = vec![0; 256 << 10];
             rustix::net::recv(&theirs, &mut some, rustix::net::RecvFlags::empty()).expect("it reads");
         }
-        assert!(matches!(requesting.flush(3_900), Flushed::Blocked));
-        assert!(matches!(requesting.overdue(&TIMEOUTS, 4_000), Overdue::Nothing), "it takes bytes");
-        assert!(matches!(requesting.overdue(&timeouts, 4_000), Overdue::Close));
+        assert!(matches!(conn.flush(3_900), FlushOutcome::Blocked));
+        assert!(matches!(conn.overdue(&TIMEOUTS, 4_000), Http1Overdue::Nothing), "it takes bytes");
+        assert!(matches!(conn.overdue(&timeouts, 4_000), Http1Overdue::Close));
     }
 
     /// RFC 9112, section 2.2: old clients end a body with an empty line, which belongs to no request.
     #[test]
     fn an_empty_line_long_before_a_request_does_not_let_its_time_run_out() {
-        let (mut requesting, theirs) = connected(0);
-        receive(&mut requesting, &theirs, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1);
-        assert!(matches!(requesting.http.poll(), crate::http::connection::Event::Head(_)));
-        let goes_on = requesting.http.begin_answer();
-        requesting.queue(b"answer".to_vec(), Some(goes_on), 2);
-        assert!(matches!(requesting.flush(2), Flushed::All));
-        requesting.written(2);
-        receive(&mut requesting, &theirs, b"\r\n", 3);
-        assert!(matches!(requesting.http.poll(), crate::http::connection::Event::NeedMore));
-        receive(&mut requesting, &theirs, b"GET / HT", 30_000);
-        assert!(matches!(requesting.http.poll(), crate::http::connection::Event::NeedMore));
-        assert!(matches!(requesting.overdue(&TIMEOUTS, 30_500), Overdue::Nothing));
-        assert!(matches!(requesting.overdue(&TIMEOUTS, 31_000), Overdue::Timeout));
-        receive(&mut requesting, &theirs, b"TP", 30_999);
-        assert_eq!(requesting.deadline_ms(&TIMEOUTS), 31_000, "more of the request gives no more time");
+        let (mut conn, theirs) = connected(0);
+        receive(&mut conn, &theirs, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1);
+        assert!(matches!(conn.http.poll(), crate::http::connection::Http1Event::Head(_)));
+        let goes_on = conn.http.begin_answer();
+        conn.queue(b"answer".to_vec(), Some(goes_on), 2);
+        assert!(matches!(conn.flush(2), FlushOutcome::All));
+        conn.written(2);
+        receive(&mut conn, &theirs, b"\r\n", 3);
+        assert!(matches!(conn.http.poll(), crate::http::connection::Http1Event::NeedMore));
+        receive(&mut conn, &theirs, b"GET / HT", 30_000);
+        assert!(matches!(conn.http.poll(), crate::http::connection::Http1Event::NeedMore));
+        assert!(matches!(conn.overdue(&TIMEOUTS, 30_500), Http1Overdue::Nothing));
+        assert!(matches!(conn.overdue(&TIMEOUTS, 31_000), Http1Overdue::Timeout));
+        receive(&mut conn, &theirs, b"TP", 30_999);
+        assert_eq!(conn.deadline_ms(&TIMEOUTS), 31_000, "more of the request gives no more time");
     }
 
     #[test]
     fn a_closing_connection_is_read_up_to_a_bound_of_bytes_and_of_time() {
-        let (mut requesting, theirs) = connected(0);
-        let goes_on = requesting.http.begin_answer();
-        requesting.queue(b"answer".to_vec(), Some(goes_on), 10);
-        assert!(matches!(requesting.flush(10), Flushed::All));
-        requesting.written(10);
-        assert!(requesting.is_lingering());
+        let (mut conn, theirs) = connected(0);
+        let goes_on = conn.http.begin_answer();
+        conn.queue(b"answer".to_vec(), Some(goes_on), 10);
+        assert!(matches!(conn.flush(10), FlushOutcome::All));
+        conn.written(10);
+        assert!(conn.is_lingering());
         let (chunk, mut buffer) = (vec![b'x'; 64 << 10], vec![0; 64 << 10]);
         let mut thrown_away = 0;
         loop {
             let sent = send(&theirs, &chunk, SendFlags::empty()).expect("sent");
-            match requesting.receive(&mut buffer, 20) {
+            match conn.receive(&mut buffer, 20) {
                 Received::Some(count) => thrown_away += count.min(sent),
                 Received::End => break,
                 Received::Nothing => panic!("bytes that are there are not seen"),
             }
-            assert_eq!(requesting.deadline_ms(&TIMEOUTS), 10 + LINGER_MS);
+            assert_eq!(conn.deadline_ms(&TIMEOUTS), 10 + LINGER_MS);
         }
         assert!(thrown_away <= LINGER_BYTES_MAX + chunk.len(), "{thrown_away}");
     }

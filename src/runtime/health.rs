@@ -13,43 +13,44 @@ use crate::limits::HEALTH_BODY_BYTES_MAX;
 
 /// Why a hub is not ready, or cannot be asked; goes on where its URL ends.
 #[derive(Debug)]
-pub enum Unwell {
+pub enum HealthError {
     /// It answered otherwise: the status, and the first line of the text, without control characters.
-    Answer(u16, String),
+    Status(u16, String),
     /// It did not answer; what happened.
     NoAnswer(String),
     /// There is nobody to trust its certificate by.
     NoAuthorities,
 }
 
-impl fmt::Display for Unwell {
+impl fmt::Display for HealthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Answer(status, text) if text.is_empty() => write!(f, "answers {status}"),
-            Self::Answer(status, text) => write!(f, "answers {status}: {text}"),
+            Self::Status(status, text) if text.is_empty() => write!(f, "answers {status}"),
+            Self::Status(status, text) => write!(f, "answers {status}: {text}"),
             Self::NoAnswer(error) => write!(f, "does not answer: {error}"),
             Self::NoAuthorities => write!(f, "cannot be trusted: {NoAuthorities} (or --insecure)"),
         }
     }
 }
 
-impl std::error::Error for Unwell {}
+impl std::error::Error for HealthError {}
 
 /// Asks with a `GET`, within this time; with `takes_any`, whatever certificate the other side has.
 ///
 /// # Errors
-/// [`Unwell`]: the answer is not a 200, or there is none.
-pub fn ask(url: &Url, takes_any: bool, within: Duration) -> Result<(), Unwell> {
+/// [`HealthError`]: the answer is not a 200, or there is none.
+pub fn ask(url: &Url, takes_any: bool, within: Duration) -> Result<(), HealthError> {
     let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
     let terms = Terms { within_ms, redirects_max: 0, no_is_error: false, by_proxy: false };
     let agent = match url.scheme() {
         "https" => {
             let trust = if takes_any { Trust::Anybody } else { Trust::Host };
-            https(&trust, terms).map_err(|NoAuthorities| Unwell::NoAuthorities)?
+            https(&trust, terms).map_err(|NoAuthorities| HealthError::NoAuthorities)?
         }
         _ => http(terms),
     };
-    let mut answer = agent.get(url.as_str()).call().map_err(|error| Unwell::NoAnswer(error.to_string()))?;
+    let mut answer =
+        agent.get(url.as_str()).call().map_err(|error| HealthError::NoAnswer(error.to_string()))?;
     match answer.status().as_u16() {
         200 => Ok(()),
         status => {
@@ -58,7 +59,10 @@ pub fn ask(url: &Url, takes_any: bool, within: Duration) -> Result<(), Unwell> {
             let text = text.unwrap_or_default();
             let first_line = text.lines().next().unwrap_or_default().trim();
             // It goes to a terminal.
-            Err(Unwell::Answer(status, first_line.chars().filter(|letter| !letter.is_control()).collect()))
+            Err(HealthError::Status(
+                status,
+                first_line.chars().filter(|letter| !letter.is_control()).collect(),
+            ))
         }
     }
 }

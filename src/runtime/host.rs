@@ -1,6 +1,6 @@
 //! The host, held against what the hub needs of it and against `tuning/`.
 //!
-//! [`Facts::read`] looks at the running system, [`judge`] tells what the facts mean: the one touches the world and judges
+//! [`HostFacts::read`] looks at the running system, [`judge`] tells what the facts mean: the one touches the world and judges
 //! nothing, the other is pure. What is expected is taken from the files of `tuning/` themselves, so that advice and files
 //! cannot differ.
 
@@ -14,8 +14,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use rustix::fs::OFlags;
 
-pub use facts::{Facts, Limit};
-pub use findings::{Finding, Verdict, Wanted, judge};
+pub use facts::{HostFacts, Limit};
+pub use findings::{Finding, HostNeeds, Verdict, judge};
 
 use crate::limits::KEY_FILE_BYTES_MAX;
 

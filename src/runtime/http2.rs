@@ -1,17 +1,17 @@
 //! HTTP/2 on one connection: the `h2` crate between a [`Transport`](super::transport::Transport) and the streams of the hub.
 //!
 //! There is no task. The shard polls the connection when its socket has an event and when one of its streams was given
-//! something, always with [`Multiplexed::poll`]; the wakers that `h2` asks for put the stream's number on a list, which the
+//! something, always with [`Http2Conn::poll`]; the wakers that `h2` asks for put the stream's number on a list, which the
 //! shard reads after each poll.
 //!
 //! Invariants worth naming:
-//! - reading is bounded in each turn, and pauses while what the client is owed for it waits for the socket;
+//! - reading is bounded in each slice, and pauses while what the client is owed for it waits for the socket;
 //! - what is queued on all streams and not written is bounded: beyond, and while the socket is full, a stream takes nothing, and
 //!   its subscriber is a slow one;
 //! - a stream never queues more than its window allows, so what is queued goes out as soon as the socket takes it.
 
 mod exchange;
-mod link;
+mod h2_io;
 mod reply;
 mod stream;
 
@@ -30,34 +30,34 @@ use hashbrown::HashMap;
 use http::Request;
 use tracing::{debug, error};
 
-use super::connection::{Requesting, Timeouts, after};
+use super::connection::{Http1Conn, Timeouts, after};
 use super::transport::Transport;
-use crate::http::frame_meter::FrameMeter;
+use crate::http::flood_guard::FloodGuard;
 use crate::limits::{
     HEAD_BYTES_MAX, HTTP2_BODIES_MAX, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_ERRORS_MAX,
     HTTP2_RESET_STREAMS_MAX, HTTP2_STREAM_QUEUE_BYTES_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX,
     KEEP_ALIVE_IDLE_MS, LINGER_MS,
 };
 
-pub(super) use exchange::{Exchange, Progress, Received, Stage, head_of};
-use link::{Line, Link};
+pub(super) use exchange::{BodyProgress, Exchange, ExchangeStage, Progress, head_of};
+use h2_io::{H2Io, H2IoHandle};
 pub(super) use reply::Reply;
-pub(super) use stream::{Awake, Flow, Member, SubscriberStream};
-use stream::{Members, Woken};
+pub(super) use stream::{Awake, SendBudget, StreamKey, SubscriberStream};
+use stream::{StreamWaker, WakeList};
 
 /// A connection with many streams.
-pub(super) struct Multiplexed {
+pub(super) struct Http2Conn {
     /// Its number among the connections of its shard.
     pub(super) number: u32,
-    line: Line,
-    state: State,
+    io: H2Io,
+    state: Http2State,
     pub(super) peer: Option<SocketAddr>,
     /// Requests that are not answered as a whole, by their serial.
     pub(super) exchanges: HashMap<u32, Exchange>,
     /// The slots of the subscribers.
     slots: Vec<u32>,
-    pub(super) flow: Rc<Flow>,
-    members: Arc<Members>,
+    pub(super) send_budget: Rc<SendBudget>,
+    wakes: Arc<WakeList>,
     /// A request was answered, or became a stream.
     served: bool,
     /// Since when it has neither exchanges nor subscribers.
@@ -67,9 +67,9 @@ pub(super) struct Multiplexed {
     pub(super) armed_ms: u64,
 }
 
-enum State {
-    Opening(Handshake<Link, Bytes>),
-    Open(Connection<Link, Bytes>),
+enum Http2State {
+    Opening(Handshake<H2IoHandle, Bytes>),
+    Open(Connection<H2IoHandle, Bytes>),
     Closed,
 }
 
@@ -84,7 +84,7 @@ pub(super) enum Polled {
 }
 
 /// What a deadline that has passed asks for.
-pub(super) enum Overdue {
+pub(super) enum Http2Overdue {
     Nothing,
     /// The connection is closed with whatever it owes.
     Close,
@@ -94,12 +94,12 @@ pub(super) enum Overdue {
     Exchange(u32),
 }
 
-impl Multiplexed {
+impl Http2Conn {
     /// A connection that turned out to be one of HTTP/2.
-    pub(super) fn new(number: u32, requesting: Requesting, now_ms: u64) -> Self {
-        let (peer, has_ended) = (requesting.peer, requesting.has_ended);
-        let (transport, received) = requesting.into_received();
-        let line = Line::new(transport, received, has_ended, FrameMeter::new(now_ms), now_ms);
+    pub(super) fn new(number: u32, conn: Http1Conn, now_ms: u64) -> Self {
+        let (peer, has_ended) = (conn.peer, conn.has_ended);
+        let (transport, received) = conn.into_received();
+        let io = H2Io::new(transport, received, has_ended, FloodGuard::new(now_ms), now_ms);
         let mut builder = Builder::new();
         builder
             .max_concurrent_streams(HTTP2_STREAMS_MAX)
@@ -112,13 +112,13 @@ impl Multiplexed {
             .max_local_error_reset_streams(Some(HTTP2_ERRORS_MAX));
         Self {
             number,
-            state: State::Opening(builder.handshake(line.link())),
-            line,
+            state: Http2State::Opening(builder.handshake(io.handle())),
+            io,
             peer,
             exchanges: HashMap::new(),
             slots: Vec::new(),
-            flow: Rc::default(),
-            members: Arc::default(),
+            send_budget: Rc::default(),
+            wakes: Arc::default(),
             served: false,
             idle_since_ms: now_ms,
             leaving_since_ms: None,
@@ -128,40 +128,40 @@ impl Multiplexed {
 
     /// The socket has an event: among others, perhaps, that the client sends nothing more.
     pub(super) fn event(&mut self, has_ended: bool, now_ms: u64) {
-        self.line.event(has_ended, now_ms);
+        self.io.event(has_ended, now_ms);
     }
 
-    /// Begins a turn, in which nothing is read until it is allowed.
-    pub(super) fn begin_turn(&mut self, now_ms: u64) {
-        self.line.begin_turn(self.flow.take_sent_frames(), now_ms);
+    /// Begins a slice of work, in which nothing is read until it is allowed.
+    pub(super) fn begin_slice(&mut self, now_ms: u64) {
+        self.io.begin_slice(self.send_budget.take_sent_frames(), now_ms);
     }
 
     /// So many bytes may be read now. Whatever requests they hold are decoded at once, so they are to be few until it is known
     /// that they hold none, and none at all while requests wait to be taken.
     pub(super) fn allow(&mut self, bytes: usize) {
-        self.line.allow(bytes);
+        self.io.allow(bytes);
     }
 
     /// Whether there may be more to read than was allowed.
     pub(super) fn has_more(&self) -> bool {
-        self.line.has_more()
+        self.io.has_more()
     }
 
     /// Goes as far as it can without waiting. A panic in here is a defect that one client has met; it must not end the streams
     /// of all others.
     pub(super) fn poll(&mut self) -> Polled {
-        self.flow.begin_poll();
+        self.send_budget.begin_poll();
         let polled = catch_unwind(AssertUnwindSafe(|| self.advance())).unwrap_or_else(|_| {
             error!(peer = ?self.peer, "an HTTP/2 connection made the hub panic; it was closed");
             // What panicked has left locks behind, on which whatever touches a stream would panic again, and nobody would catch it.
-            self.flow.break_off();
+            self.send_budget.break_off();
             std::mem::forget(std::mem::take(&mut self.exchanges));
             Polled::Closed
         });
         if matches!(polled, Polled::Closed) {
-            self.state = State::Closed;
+            self.state = Http2State::Closed;
         }
-        self.flow.end_poll(self.line.is_blocked());
+        self.send_budget.end_poll(self.io.is_blocked());
         polled
     }
 
@@ -169,24 +169,24 @@ impl Multiplexed {
         let mut context = Context::from_waker(Waker::noop());
         loop {
             match &mut self.state {
-                State::Opening(handshake) => match Pin::new(handshake).poll(&mut context) {
-                    Poll::Ready(Ok(connection)) => self.state = State::Open(connection),
+                Http2State::Opening(handshake) => match Pin::new(handshake).poll(&mut context) {
+                    Poll::Ready(Ok(connection)) => self.state = Http2State::Open(connection),
                     Poll::Ready(Err(error)) => return self.failed(&error),
-                    Poll::Pending if self.line.is_flooded() => return Polled::Closed,
+                    Poll::Pending if self.io.is_flooded() => return Polled::Closed,
                     Poll::Pending => return Polled::Pending,
                 },
-                State::Open(connection) => match connection.poll_accept(&mut context) {
+                Http2State::Open(connection) => match connection.poll_accept(&mut context) {
                     Poll::Ready(Some(Ok(request))) => return Polled::Request(Box::new(request)),
                     Poll::Ready(Some(Err(error))) => return self.failed(&error),
                     Poll::Ready(None) => return Polled::Closed,
-                    Poll::Pending if self.line.is_flooded() && self.leaving_since_ms.is_none() => {
+                    Poll::Pending if self.io.is_flooded() && self.leaving_since_ms.is_none() => {
                         debug!(peer = ?self.peer, "a flood of HTTP/2 frames; the connection is closed");
                         connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                        self.leaving_since_ms = Some(self.line.now_ms());
+                        self.leaving_since_ms = Some(self.io.now_ms());
                     }
                     Poll::Pending => return Polled::Pending,
                 },
-                State::Closed => return Polled::Closed,
+                Http2State::Closed => return Polled::Closed,
             }
         }
     }
@@ -202,35 +202,35 @@ impl Multiplexed {
             return;
         }
         match &mut self.state {
-            State::Opening(_) => self.state = State::Closed,
-            State::Open(connection) => connection.graceful_shutdown(),
-            State::Closed => {}
+            Http2State::Opening(_) => self.state = Http2State::Closed,
+            Http2State::Open(connection) => connection.graceful_shutdown(),
+            Http2State::Closed => {}
         }
         self.leaving_since_ms = Some(now_ms);
     }
 
     /// Says that this is the end, if the socket takes it, and gives the transport back.
     pub(super) fn part(mut self) -> Option<Transport> {
-        if let State::Open(connection) = &mut self.state {
+        if let Http2State::Open(connection) = &mut self.state {
             connection.abrupt_shutdown(Reason::NO_ERROR);
             let _ = self.poll();
         }
-        // Every stream has its share of the connection, but none has one of the line.
+        // Every stream shares the connection, but none shares the `io`.
         drop(self.state);
-        self.line.into_transport()
+        self.io.into_transport()
     }
 
     /// The waker of a request.
     pub(super) fn exchange_waker(&self, serial: u32) -> Waker {
-        Woken::waker(&self.members, Member::Exchange(serial))
+        StreamWaker::waker(&self.wakes, StreamKey::Exchange(serial))
     }
 
     /// Makes a subscriber's stream of an answer that has begun.
     pub(super) fn subscribe(&mut self, slot: u32, stream: h2::SendStream<Bytes>) -> SubscriberStream {
         self.slots.push(slot);
         self.served = true;
-        let waker = Woken::waker(&self.members, Member::Subscriber(slot));
-        SubscriberStream::new(stream, Rc::clone(&self.flow), waker)
+        let waker = StreamWaker::waker(&self.wakes, StreamKey::Subscriber(slot));
+        SubscriberStream::new(stream, Rc::clone(&self.send_budget), waker)
     }
 
     /// A subscriber is gone.
@@ -259,13 +259,13 @@ impl Multiplexed {
     }
 
     /// The streams that something happened to, each once or more often.
-    pub(super) fn take_woken(&mut self) -> Vec<Member> {
-        self.members.take()
+    pub(super) fn take_wakes(&mut self) -> Vec<StreamKey> {
+        self.wakes.take()
     }
 
     /// Whether bodies are coming in.
     pub(super) fn awaits_bodies(&self) -> bool {
-        self.exchanges.values().any(|exchange| matches!(exchange.stage, Stage::Body { .. }))
+        self.exchanges.values().any(|exchange| matches!(exchange.stage, ExchangeStage::Body { .. }))
     }
 
     /// Whether the bodies that are partly here are as much as they may be together, when each may have so many bytes.
@@ -276,7 +276,7 @@ impl Multiplexed {
 
     /// The socket has not taken all that it is owed.
     pub(super) fn is_blocked(&self) -> bool {
-        self.line.is_blocked()
+        self.io.is_blocked()
     }
 
     fn is_unused(&self) -> bool {
@@ -296,7 +296,7 @@ impl Multiplexed {
 
     fn own_deadline_ms(&self, timeouts: &Timeouts) -> u64 {
         let blocked_ms =
-            if self.is_blocked() { after(self.line.wrote_ms(), timeouts.write_ms) } else { u64::MAX };
+            if self.is_blocked() { after(self.io.wrote_ms(), timeouts.write_ms) } else { u64::MAX };
         if !self.is_unused() {
             return blocked_ms;
         }
@@ -309,25 +309,25 @@ impl Multiplexed {
     }
 
     /// What has to be done about a deadline that may have passed.
-    pub(super) fn overdue(&self, timeouts: &Timeouts, now_ms: u64) -> Overdue {
+    pub(super) fn overdue(&self, timeouts: &Timeouts, now_ms: u64) -> Http2Overdue {
         if self.own_deadline_ms(timeouts) <= now_ms {
             let is_over = self.is_blocked() || self.leaving_since_ms.is_some();
-            return if is_over { Overdue::Close } else { Overdue::Leave };
+            return if is_over { Http2Overdue::Close } else { Http2Overdue::Leave };
         }
         let mut exchanges = self.exchanges.iter();
         match exchanges.find(|(_, exchange)| exchange.deadline_ms(timeouts) <= now_ms) {
-            Some((serial, _)) => Overdue::Exchange(*serial),
-            None => Overdue::Nothing,
+            Some((serial, _)) => Http2Overdue::Exchange(*serial),
+            None => Http2Overdue::Nothing,
         }
     }
 
     /// Whether there is TLS on the socket.
     pub(super) fn is_tls(&self) -> bool {
-        self.line.with_transport(Transport::is_tls)
+        self.io.with_transport(Transport::is_tls)
     }
 
     /// The socket.
     pub(super) fn with_fd<T>(&self, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
-        self.line.with_transport(|transport| use_it(transport.as_fd()))
+        self.io.with_transport(|transport| use_it(transport.as_fd()))
     }
 }

@@ -2,7 +2,7 @@
 //! address, has a fixed backlog, and lets two hubs share a port without a word; or those that a service manager holds
 //! (sd_listen_fds(3)), which outlive the hub.
 //!
-//! A socket that is held has one queue for all shards: whoever takes a connection from it deals it to the next shard in turn, so
+//! A socket that is held has one queue for all shards: the shard that accepts a connection hands it off to the next shard in turn, so
 //! that streams are spread as evenly as the kernel spreads them over sockets of their own.
 
 #![expect(unsafe_code, reason = "what a service manager hands over is a number")]
@@ -22,10 +22,10 @@ use rustix::net::{
     AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, getsockname, listen, socket_with, sockopt,
 };
 
-use super::running::Host;
-use super::wake::Bell;
+use super::running::ProcessRole;
+use super::wake::ShardWaker;
 use crate::limits::{
-    DEALT_MAX, LISTEN_BACKLOG, PEER_TIMEOUT_MS_MAX, PEER_TIMEOUT_MS_MIN, SUBSCRIBER_SOCKET_BYTES,
+    HANDED_OFF_MAX, LISTEN_BACKLOG, PEER_TIMEOUT_MS_MAX, PEER_TIMEOUT_MS_MIN, SUBSCRIBER_SOCKET_BYTES,
 };
 
 /// Why nothing can be listened on.
@@ -61,78 +61,78 @@ impl fmt::Display for ListenError {
 pub(super) type Accepted = (OwnedFd, Option<SocketAddr>);
 
 /// Where the connections of one shard come from.
-pub(super) struct Entrance {
+pub(super) struct Listener {
     /// Until the hub stops.
     pub(super) sockets: Vec<OwnedFd>,
     /// Which of them is asked first.
     first: Cell<usize>,
     /// With a socket that is held.
-    dealer: Option<Dealer>,
+    handoff: Option<Handoff>,
     peer_timeout_ms: u32,
 }
 
 /// Who is next to get a connection.
-struct Dealer {
+struct Handoff {
     own: usize,
     next: Arc<AtomicUsize>,
-    shards: Arc<[(Sender<Accepted>, Arc<Bell>)]>,
+    shards: Arc<[(Sender<Accepted>, Arc<ShardWaker>)]>,
     inbox: Receiver<Accepted>,
 }
 
-/// Takes the sockets that are handed over, else binds the address; answers the address, port 0 having become a real one, and an
-/// entrance for the shard of each bell.
+/// Takes the sockets that are handed over, else binds the address; returns the address, port 0 having become a real one, and a
+/// listener for the shard of each waker.
 ///
 /// # Errors
 /// [`ListenError`]
 pub(super) fn open(
     address: SocketAddr,
-    bells: &[Arc<Bell>],
+    wakers: &[Arc<ShardWaker>],
     heartbeat_ms: u64,
-    host: Host,
-) -> Result<(SocketAddr, Vec<Entrance>), ListenError> {
+    role: ProcessRole,
+) -> Result<(SocketAddr, Vec<Listener>), ListenError> {
     let peer_timeout_ms = peer_timeout_ms(heartbeat_ms);
-    let held = match host {
-        Host::Service => handed_over()?,
-        Host::Program => Vec::new(),
+    let held = match role {
+        ProcessRole::Service => handed_over()?,
+        ProcessRole::Program => Vec::new(),
     };
     let Some(first) = held.first() else {
         let failed = |error| ListenError::Address(address, error);
-        let (address, sockets) = bind_all(address, bells.len(), peer_timeout_ms).map_err(failed)?;
-        let entrance =
-            |socket| Entrance { sockets: vec![socket], first: Cell::new(0), dealer: None, peer_timeout_ms };
-        return Ok((address, sockets.into_iter().map(entrance).collect()));
+        let (address, sockets) = bind_all(address, wakers.len(), peer_timeout_ms).map_err(failed)?;
+        let listener =
+            |socket| Listener { sockets: vec![socket], first: Cell::new(0), handoff: None, peer_timeout_ms };
+        return Ok((address, sockets.into_iter().map(listener).collect()));
     };
     let address = getsockname(first).and_then(SocketAddr::try_from);
     let address = address.map_err(|error| ListenError::Handed(error.into()))?;
-    let (senders, inboxes): (Vec<_>, Vec<_>) = bells.iter().map(|_| bounded(DEALT_MAX)).unzip();
-    let shards: Arc<[_]> = senders.into_iter().zip(bells.iter().cloned()).collect();
+    let (senders, inboxes): (Vec<_>, Vec<_>) = wakers.iter().map(|_| bounded(HANDED_OFF_MAX)).unzip();
+    let shards: Arc<[_]> = senders.into_iter().zip(wakers.iter().cloned()).collect();
     let next = Arc::new(AtomicUsize::new(0));
-    let entrance = |(own, inbox): (usize, Receiver<Accepted>)| {
+    let listener = |(own, inbox): (usize, Receiver<Accepted>)| {
         // Each socket has a shard, and each shard a socket.
-        let numbers = (0..held.len().max(bells.len())).filter(|number| number % bells.len() == own);
+        let numbers = (0..held.len().max(wakers.len())).filter(|number| number % wakers.len() == own);
         let sockets: io::Result<_> = numbers.map(|number| held[number % held.len()].try_clone()).collect();
         let sockets = sockets.map_err(ListenError::Handed)?;
-        let dealer = Dealer { own, next: Arc::clone(&next), shards: Arc::clone(&shards), inbox };
-        Ok(Entrance { sockets, first: Cell::new(0), dealer: Some(dealer), peer_timeout_ms })
+        let handoff = Handoff { own, next: Arc::clone(&next), shards: Arc::clone(&shards), inbox };
+        Ok(Listener { sockets, first: Cell::new(0), handoff: Some(handoff), peer_timeout_ms })
     };
-    let entrances: Result<Vec<_>, _> = inboxes.into_iter().enumerate().map(entrance).collect();
-    Ok((address, entrances?))
+    let listeners: Result<Vec<_>, _> = inboxes.into_iter().enumerate().map(listener).collect();
+    Ok((address, listeners?))
 }
 
-impl Entrance {
+impl Listener {
     /// Whether somebody else holds the socket: connections wait in it when this hub has stopped, and another one takes them.
     pub(super) fn is_held(&self) -> bool {
-        self.dealer.is_some()
+        self.handoff.is_some()
     }
 
     /// Whether other shards have left connections here.
-    pub(super) fn has_dealt(&self) -> bool {
-        self.dealer.as_ref().is_some_and(|dealer| !dealer.inbox.is_empty())
+    pub(super) fn has_handed_off(&self) -> bool {
+        self.handoff.as_ref().is_some_and(|handoff| !handoff.inbox.is_empty())
     }
 
     /// A connection that another shard has accepted for this one.
-    pub(super) fn dealt(&self) -> Option<Accepted> {
-        self.dealer.as_ref()?.inbox.try_recv().ok()
+    pub(super) fn handed_off(&self) -> Option<Accepted> {
+        self.handoff.as_ref()?.inbox.try_recv().ok()
     }
 
     /// Accepts a connection; `None` when it was another shard's turn to get it.
@@ -141,15 +141,15 @@ impl Entrance {
     /// What the kernel says; [`Errno::AGAIN`] when none waits, or the hub has stopped accepting.
     pub(super) fn accept(&self) -> Result<Option<Accepted>, Errno> {
         let accepted = self.accept_here()?;
-        let Some(dealer) = &self.dealer else { return Ok(Some(accepted)) };
-        let next = dealer.next.fetch_add(1, Ordering::Relaxed) % dealer.shards.len();
-        if next == dealer.own {
+        let Some(handoff) = &self.handoff else { return Ok(Some(accepted)) };
+        let next = handoff.next.fetch_add(1, Ordering::Relaxed) % handoff.shards.len();
+        if next == handoff.own {
             return Ok(Some(accepted));
         }
-        let (inbox, bell) = &dealer.shards[next];
+        let (inbox, waker) = &handoff.shards[next];
         match inbox.try_send(accepted) {
             Ok(()) => {
-                bell.ring();
+                waker.wake();
                 Ok(None)
             }
             // That shard is busy, or has stopped.
@@ -170,7 +170,7 @@ impl Entrance {
         let mut accepted = listeners.map(|listener| acceptfrom_with(listener, flags));
         let accepted = accepted.find(|accepted| !matches!(accepted, Err(Errno::AGAIN)));
         let (socket, peer) = accepted.unwrap_or(Err(Errno::AGAIN))?;
-        if self.dealer.is_some() {
+        if self.handoff.is_some() {
             // It may have come before this hub was there, and then it has inherited nothing. A connection that is gone
             // already takes no option, which its first read tells.
             let _ = prepare(&socket, self.peer_timeout_ms);

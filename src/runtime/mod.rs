@@ -1,4 +1,4 @@
-//! The shell: the only room that touches sockets, clocks and threads, and the only one that knows glommio.
+//! The shell: the only module that touches sockets, clocks and threads, and the only one that knows glommio.
 //!
 //! [`run`] starts one executor for each shard, pinned to its core, and the sequencer's thread; the calling thread then
 //! waits for signals and for the end of either. Invariant: half a hub is worse than none. When a shard or the sequencer
@@ -6,30 +6,30 @@
 
 mod access;
 mod acme;
-mod aside;
 mod certificates;
 mod clock;
 mod connection;
 mod control;
+mod embedded;
 pub mod health;
+mod history_worker;
 pub mod host;
 mod http2;
 mod https;
-mod inside;
 mod keys;
-mod librarian;
 mod listener;
+mod liveness;
+mod mailbox;
 mod metrics;
-mod post;
+mod poller;
 mod probe;
-mod pulse;
 mod quota;
-mod readiness;
 mod reload;
 mod running;
 mod sample;
 mod sequencer;
 mod shard;
+mod side_server;
 mod systemd;
 mod tls;
 mod transport;
@@ -42,7 +42,7 @@ pub use access::ACCESS_TARGET;
 pub use acme::{AcmeError, AcmeSettings, StoreError, TrustError};
 pub use certificates::CertificateSource;
 pub use connection::Timeouts;
-pub use inside::{Embedded, PublishError, Receipt};
+pub use embedded::{CommitError, Embedded, Receipt};
 pub use keys::KeySetSource;
 pub use listener::ListenError;
 pub use metrics::MetricsSettings;
@@ -147,5 +147,5 @@ pub fn run(
     let control = control::Control::new();
     control.watch_signals()?;
     let history = open().map_err(RunError::Open)?;
-    running::run(settings, history, &control, running::Host::Service, |begun| started(begun.address))
+    running::run(settings, history, &control, running::ProcessRole::Service, |begun| started(begun.address))
 }

@@ -1,7 +1,7 @@
 //! What glommio needs of the host, looked at before it is started: it would panic, or end the process, without a word
 //! about the setting to change.
 
-use super::running::Host;
+use super::running::ProcessRole;
 use std::fmt;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -60,13 +60,13 @@ impl std::error::Error for HostError {}
 ///
 /// # Errors
 /// [`HostError`] names what is missing.
-pub(super) fn check_host(shards: usize, host: Host) -> Result<(), HostError> {
+pub(super) fn check_host(shards: usize, role: ProcessRole) -> Result<(), HostError> {
     check_io_uring_switch()?;
     let needed = MEMLOCK_BYTES_PER_SHARD * shards as u64;
     if let Some(allowed) = getrlimit(Resource::Memlock).current.filter(|allowed| *allowed < needed) {
         return Err(HostError::Memlock { allowed, needed });
     }
-    if host == Host::Program {
+    if role == ProcessRole::Program {
         // What happens when a thread panics is the program's to say.
         return check_ring();
     }
@@ -108,7 +108,7 @@ pub(crate) fn check_ring() -> Result<(), HostError> {
 /// Memory that each executor registers for buffers; the hub's sockets do not use them.
 pub(crate) const IO_MEMORY_BYTES: usize = 64 << 10;
 
-/// Raises the limit of open files as far as it may be, and answers how many connections that leaves.
+/// Raises the limit of open files as far as it may be, and returns how many connections that leaves.
 ///
 /// # Errors
 /// Fewer than the hub itself needs.

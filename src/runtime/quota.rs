@@ -2,7 +2,8 @@
 //!
 //! Invariants worth naming:
 //! - the counts are those of the process, whichever shard a client comes to;
-//! - who is counted holds a seat and gives it back by dropping it, so that no way to close a connection can forget to;
+//! - each connection and subscription that is counted holds a permit; dropping it gives it back, so no
+//!   way to close a connection can forget to;
 //! - a count is touched when a connection or a subscription begins and when it ends, never by an update: each lock is taken for
 //!   one look into one map of sixteen.
 
@@ -26,13 +27,13 @@ pub struct PerClient {
 
 /// Which bound is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Full {
+pub(super) enum LimitReached {
     Hub,
     Address,
     Token,
 }
 
-impl Full {
+impl LimitReached {
     /// Its name, for the log.
     pub(super) fn setting(self) -> &'static str {
         match self {
@@ -46,32 +47,32 @@ impl Full {
 /// The counts of the process; each shard has a handle.
 #[derive(Clone)]
 pub(super) struct Quotas {
-    connections: Arc<Total>,
-    refusals: Arc<Total>,
+    connections: Arc<PermitPool>,
+    refusals: Arc<PermitPool>,
     addresses: Option<Arc<Counts<Network>>>,
     tokens: Option<Arc<Counts<u64>>>,
     /// A proxy is in front: an address is that of a request, and its streams are counted.
     trusts_proxy: bool,
 }
 
-/// The place of a connection.
-pub(super) struct Seat {
-    total: Arc<Total>,
-    _address: Option<Box<Held<Network>>>,
+/// Counts a connection while it is open.
+pub(super) struct ConnectionPermit {
+    pool: Arc<PermitPool>,
+    _address: Option<Box<ClientPermit<Network>>>,
 }
 
-/// The place of a subscription.
-pub(super) struct Place {
-    _token: Option<Held<u64>>,
-    _address: Option<Held<Network>>,
+/// Counts a subscription while it lasts.
+pub(super) struct SubscriptionPermit {
+    _token: Option<ClientPermit<u64>>,
+    _address: Option<ClientPermit<Network>>,
 }
 
 impl Quotas {
     pub(super) fn new(connections_max: usize, per_client: PerClient, trusts_proxy: bool) -> Self {
         let PerClient { connections_per_address, subscriptions_per_token } = per_client;
         Self {
-            connections: Total::new(connections_max),
-            refusals: Total::new(REFUSALS_MAX),
+            connections: PermitPool::new(connections_max),
+            refusals: PermitPool::new(REFUSALS_MAX),
             addresses: Counts::new(connections_per_address),
             tokens: Counts::new(subscriptions_per_token),
             trusts_proxy,
@@ -82,22 +83,22 @@ impl Quotas {
     ///
     /// # Errors
     /// The hub is full, or the address has its share.
-    pub(super) fn connect(&self, address: Option<IpAddr>) -> Result<Seat, Full> {
-        let total = self.connections.take().ok_or(Full::Hub)?;
-        // Dropped on the way out, the seat is given back.
-        let mut seat = Seat { total, _address: None };
+    pub(super) fn connect(&self, address: Option<IpAddr>) -> Result<ConnectionPermit, LimitReached> {
+        let pool = self.connections.take().ok_or(LimitReached::Hub)?;
+        // Dropped on an early return, the permit is given back.
+        let mut permit = ConnectionPermit { pool, _address: None };
         if let Some(counts) = self.addresses.as_ref().filter(|_| !self.trusts_proxy)
             && let Some(address) = address
         {
-            seat._address = Some(Box::new(counts.hold(Network::of(address)).ok_or(Full::Address)?));
+            permit._address = Some(Box::new(counts.hold(Network::of(address)).ok_or(LimitReached::Address)?));
         }
-        Ok(seat)
+        Ok(permit)
     }
 
     /// A connection that is told why it is refused, and read for a while so that it can be heard; `None` when there are
     /// enough of them.
-    pub(super) fn refuse(&self) -> Option<Seat> {
-        Some(Seat { total: self.refusals.take()?, _address: None })
+    pub(super) fn refuse(&self) -> Option<ConnectionPermit> {
+        Some(ConnectionPermit { pool: self.refusals.take()?, _address: None })
     }
 
     /// A subscription with this token from this address; `None` when neither is counted.
@@ -108,36 +109,37 @@ impl Quotas {
         &self,
         token: Option<u64>,
         address: Option<IpAddr>,
-    ) -> Result<Option<Box<Place>>, Full> {
+    ) -> Result<Option<Box<SubscriptionPermit>>, LimitReached> {
         let tokens = self.tokens.as_ref().zip(token);
-        let token = tokens.map(|(counts, token)| counts.hold(token).ok_or(Full::Token)).transpose()?;
+        let token =
+            tokens.map(|(counts, token)| counts.hold(token).ok_or(LimitReached::Token)).transpose()?;
         let addresses = self.addresses.as_ref().filter(|_| self.trusts_proxy).zip(address);
         let address = addresses
-            .map(|(counts, address)| counts.hold(Network::of(address)).ok_or(Full::Address))
+            .map(|(counts, address)| counts.hold(Network::of(address)).ok_or(LimitReached::Address))
             .transpose()?;
         let is_counted = token.is_some() || address.is_some();
-        Ok(is_counted.then(|| Box::new(Place { _token: token, _address: address })))
+        Ok(is_counted.then(|| Box::new(SubscriptionPermit { _token: token, _address: address })))
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.total.taken.fetch_sub(1, Ordering::Relaxed);
+        self.pool.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// A number of seats.
-struct Total {
+/// A number of permits.
+struct PermitPool {
     taken: AtomicUsize,
     max: usize,
 }
 
-impl Total {
+impl PermitPool {
     fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { taken: AtomicUsize::new(0), max })
     }
 
-    /// Takes a seat, which the caller has to give back.
+    /// Takes a permit, which the caller has to give back.
     fn take(self: &Arc<Self>) -> Option<Arc<Self>> {
         let more = |taken: usize| (taken < self.max).then_some(taken + 1);
         let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
@@ -170,7 +172,7 @@ struct Counts<K> {
 }
 
 /// One of somebody's.
-struct Held<K: Copy + Eq + Hash> {
+struct ClientPermit<K: Copy + Eq + Hash> {
     counts: Arc<Counts<K>>,
     key: K,
 }
@@ -181,7 +183,7 @@ impl<K: Copy + Eq + Hash> Counts<K> {
         (max > 0).then(|| Arc::new(counts()))
     }
 
-    fn hold(self: &Arc<Self>, key: K) -> Option<Held<K>> {
+    fn hold(self: &Arc<Self>, key: K) -> Option<ClientPermit<K>> {
         let mut map = self.map(key);
         let count = map.entry(key).or_insert(0);
         if *count >= self.max {
@@ -189,7 +191,7 @@ impl<K: Copy + Eq + Hash> Counts<K> {
         }
         *count += 1;
         drop(map);
-        Some(Held { counts: Arc::clone(self), key })
+        Some(ClientPermit { counts: Arc::clone(self), key })
     }
 
     fn map(&self, key: K) -> MutexGuard<'_, HashMap<K, u32>> {
@@ -199,7 +201,7 @@ impl<K: Copy + Eq + Hash> Counts<K> {
     }
 }
 
-impl<K: Copy + Eq + Hash> Drop for Held<K> {
+impl<K: Copy + Eq + Hash> Drop for ClientPermit<K> {
     fn drop(&mut self) {
         let mut map = self.counts.map(self.key);
         if let Some(count) = map.get_mut(&self.key) {
@@ -220,12 +222,16 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_is_given_back_by_whoever_drops_it() {
+    fn a_permit_is_given_back_by_whoever_drops_it() {
         let quotas = Quotas::new(2, PerClient::default(), false);
-        let seats = [quotas.connect(None), quotas.connect(None)];
-        assert!(seats.iter().all(Result::is_ok));
-        assert_eq!(quotas.clone().connect(None).err(), Some(Full::Hub), "the count is that of all shards");
-        drop(seats);
+        let permits = [quotas.connect(None), quotas.connect(None)];
+        assert!(permits.iter().all(Result::is_ok));
+        assert_eq!(
+            quotas.clone().connect(None).err(),
+            Some(LimitReached::Hub),
+            "the count is that of all shards"
+        );
+        drop(permits);
         assert!(quotas.connect(None).is_ok());
     }
 
@@ -239,14 +245,14 @@ mod tests {
             let first = quotas.connect(address(ours[0]));
             let second = quotas.connect(address(ours[1]));
             assert!(first.is_ok() && second.is_ok());
-            assert_eq!(quotas.connect(address(ours[2])).err(), Some(Full::Address), "{ours:?}");
+            assert_eq!(quotas.connect(address(ours[2])).err(), Some(LimitReached::Address), "{ours:?}");
             drop(first);
             assert!(quotas.connect(address(ours[2])).is_ok());
         }
         let others = ["192.0.2.2", "2001:db8:0:1::1"].map(|text| quotas.connect(address(text)));
         assert!(others.iter().all(Result::is_ok));
         drop(others);
-        // Who was refused for its address has not kept a seat of the hub, and nobody is remembered.
+        // Who was refused for its address has not kept a permit of the hub, and nobody is remembered.
         assert_eq!(quotas.connections.taken.load(Ordering::Relaxed), 0);
         let counts = quotas.addresses.expect("counted");
         assert!(counts.maps.iter().all(|map| map.lock().expect("no panic").is_empty()));
@@ -256,12 +262,12 @@ mod tests {
     fn behind_a_proxy_the_streams_of_an_address_are_counted_and_not_the_connections_of_the_proxy() {
         let per_client = PerClient { connections_per_address: 1, ..PerClient::default() };
         let quotas = Quotas::new(100, per_client, true);
-        let seats: Vec<_> = (0..5).map(|_| quotas.connect(address("10.0.0.1"))).collect();
-        assert!(seats.iter().all(Result::is_ok));
-        let place = quotas.subscribe(Some(7), address("192.0.2.1"));
-        assert!(matches!(place, Ok(Some(_))));
-        assert_eq!(quotas.subscribe(None, address("192.0.2.1")).err(), Some(Full::Address));
-        drop(place);
+        let permits: Vec<_> = (0..5).map(|_| quotas.connect(address("10.0.0.1"))).collect();
+        assert!(permits.iter().all(Result::is_ok));
+        let permit = quotas.subscribe(Some(7), address("192.0.2.1"));
+        assert!(matches!(permit, Ok(Some(_))));
+        assert_eq!(quotas.subscribe(None, address("192.0.2.1")).err(), Some(LimitReached::Address));
+        drop(permit);
         assert!(matches!(quotas.subscribe(None, address("192.0.2.1")), Ok(Some(_))));
     }
 
@@ -269,9 +275,9 @@ mod tests {
     fn subscriptions_without_a_token_are_nobodys() {
         let per_client = PerClient { subscriptions_per_token: 1, ..PerClient::default() };
         let quotas = Quotas::new(100, per_client, false);
-        let place = quotas.subscribe(Some(7), None);
-        assert!(matches!(place, Ok(Some(_))));
-        assert_eq!(quotas.subscribe(Some(7), None).err(), Some(Full::Token));
+        let permit = quotas.subscribe(Some(7), None);
+        assert!(matches!(permit, Ok(Some(_))));
+        assert_eq!(quotas.subscribe(Some(7), None).err(), Some(LimitReached::Token));
         assert!(matches!(quotas.subscribe(Some(8), None), Ok(Some(_))));
         assert!((0..3).all(|_| matches!(quotas.subscribe(None, None), Ok(None))));
     }

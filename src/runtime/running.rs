@@ -14,21 +14,21 @@ use tracing::{info, warn};
 use super::certificates::Certificates;
 use super::clock::{self, Clock};
 use super::control::{Control, EndReport, Happened};
-use super::inside::Inside;
+use super::embedded::EmbeddedPublisher;
 use super::keys::{Fetcher, KeySetSource};
-use super::listener::{self, Entrance};
-use super::metrics::{self, Exporter, Facts, Meters, ShardBoard};
-use super::post::Post;
+use super::listener::{self, Listener};
+use super::mailbox::Mailbox;
+use super::metrics::{self, Exporter, HubFacts, Recorder, ShardMetrics};
 use super::probe::{self, IO_MEMORY_BYTES};
 use super::quota::Quotas;
 use super::reload::Reloads;
 use super::sequencer::SequencerThread;
-use super::shard::{Parts, ShardLoop};
+use super::shard::{ShardDeps, ShardLoop};
 use super::systemd::{Manager, Next};
 use super::tls::Acceptor;
-use super::wake::Bell;
-use super::{RunError, Settings, Timeouts, access, librarian, sequencer};
-use crate::history::{History, Stretch};
+use super::wake::ShardWaker;
+use super::{RunError, Settings, Timeouts, access, history_worker, sequencer};
+use crate::history::{History, HistorySlice};
 use crate::hub::gate::{Gate, GateSettings};
 use crate::hub::keys::SharedKeys;
 use crate::hub::sequencer::Sequencer;
@@ -37,16 +37,16 @@ use crate::hub::tail::TailBounds;
 use crate::limits::RING_ENTRIES;
 use crate::ring::ring;
 
-/// glommio's preemption is kept out of the way. A shard looks at its sockets, its ring and its bell in every round, so it
+/// glommio's preemption is kept out of the way. A shard looks at its sockets, its ring and its waker in every round, so it
 /// needs none; and glommio 0.9.0 forgets tasks that are ready when the timer has fired before it ran any of them: the
 /// executor then sleeps for ever. With 1 ms that took a thread that was off its core for so long.
 const PREEMPT_TIMER: Duration = Duration::from_secs(3_600);
 /// A task that does nothing wakes each executor this often: should a wake-up get lost all the same, it is found.
 const SAFETY_WAKE: Duration = Duration::from_millis(500);
 
-/// Whose the process is.
+/// Whether the hub owns the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Host {
+pub(super) enum ProcessRole {
     /// The hub's: what a service manager hands over and wants to hear is meant for it.
     Service,
     /// Another program's.
@@ -56,8 +56,8 @@ pub(super) enum Host {
 /// What is told once connections are accepted.
 pub(super) struct Begun {
     pub(super) address: SocketAddr,
-    pub(super) inside: Inside,
-    pub(super) boards: Vec<Arc<ShardBoard>>,
+    pub(super) publisher: EmbeddedPublisher,
+    pub(super) shard_metrics: Vec<Arc<ShardMetrics>>,
 }
 
 /// Runs a hub until it is told to stop, and then until its streams have ended.
@@ -65,25 +65,29 @@ pub(super) fn run(
     settings: &Settings,
     history: Box<dyn History>,
     control: &Control,
-    host: Host,
+    role: ProcessRole,
     started: impl FnOnce(Begun),
 ) -> Result<(), RunError> {
-    probe::check_host(settings.cpus.len(), host).map_err(RunError::Host)?;
+    probe::check_host(settings.cpus.len(), role).map_err(RunError::Host)?;
     let mut certificates = settings.tls.as_ref().map(Certificates::open).transpose()?;
     let reports = &control.reports;
-    let mut hub = Hub::start(settings, certificates.as_ref(), history, host, reports)?;
-    let mut manager = match host {
-        Host::Service => Manager::new(&hub.ending.bells),
-        Host::Program => Manager::none(),
+    let mut hub = RunningHub::start(settings, certificates.as_ref(), history, role, reports)?;
+    let mut manager = match role {
+        ProcessRole::Service => Manager::new(&hub.shutdown.wakers),
+        ProcessRole::Program => Manager::none(),
     };
     control.serves();
-    started(Begun { address: hub.address, inside: hub.ending.inside.clone(), boards: hub.boards.clone() });
+    started(Begun {
+        address: hub.address,
+        publisher: hub.shutdown.publisher.clone(),
+        shard_metrics: hub.shard_metrics.clone(),
+    });
     certificates.iter_mut().for_each(Certificates::warn);
-    if let Some(mut desk) = certificates.as_mut().and_then(Certificates::take_desk) {
-        if let Some((aside, site)) = desk.listen() {
-            hub.ending.help("acme-http", reports, move |ended| site.serve(aside, &ended))?;
+    if let Some(mut renewer) = certificates.as_mut().and_then(Certificates::take_renewer) {
+        if let Some((side_server, handler)) = renewer.listen() {
+            hub.shutdown.help("acme-http", reports, move |ended| handler.serve(side_server, &ended))?;
         }
-        start_thread("acme", reports, move || desk.run())?;
+        start_thread("acme", reports, move || renewer.run())?;
         hub.threads += 1;
     }
     let (key_files, key_sets) = (settings.key_files.clone(), settings.key_sets.clone());
@@ -92,21 +96,21 @@ pub(super) fn run(
 }
 
 /// A hub that runs.
-struct Hub {
+struct RunningHub {
     address: SocketAddr,
     executors: Vec<ExecutorJoinHandle<()>>,
     /// How many threads report their end.
     threads: usize,
-    boards: Vec<Arc<ShardBoard>>,
-    ending: Ending,
+    shard_metrics: Vec<Arc<ShardMetrics>>,
+    shutdown: HubShutdown,
 }
 
-impl Hub {
+impl RunningHub {
     fn start(
         settings: &Settings,
         certificates: Option<&Certificates>,
         mut history: Box<dyn History>,
-        host: Host,
+        role: ProcessRole,
         reports: &Sender<Happened>,
     ) -> Result<Self, RunError> {
         let shards = settings.cpus.len();
@@ -115,68 +119,69 @@ impl Hub {
         let quotas = Quotas::new(connections_max, settings.per_client, settings.trusts_proxy);
         let metrics =
             settings.metrics.as_ref().map(|metrics| metrics::listen(metrics.address)).transpose()?;
-        let boards: Vec<Arc<ShardBoard>> = (0..shards).map(|_| Arc::default()).collect();
+        let shard_metrics: Vec<Arc<ShardMetrics>> = (0..shards).map(|_| Arc::default()).collect();
         let (producer, consumers) = ring(RING_ENTRIES, shards);
-        let bells = make_bells(shards)?;
-        let (address, entrances) =
-            listener::open(settings.address, &bells, settings.shard.heartbeat_ms, host)
+        let wakers = make_wakers(shards)?;
+        let (address, listeners) =
+            listener::open(settings.address, &wakers, settings.shard.heartbeat_ms, role)
                 .map_err(RunError::Listen)?;
         let started = Instant::now();
         let newest = end_of(&mut *history, settings.shard.tail)?;
         let reader = history.reader();
-        let sequencer = Sequencer::new(history, newest.extent.before_oldest);
-        let (sequencer, queue) = SequencerThread::new(sequencer, producer, bells.clone());
-        let mut ending = Ending::new(host, bells.clone(), sequencer.inside());
+        let sequencer = Sequencer::new(history, newest.range.before_oldest);
+        let (sequencer, queue) = SequencerThread::new(sequencer, producer, wakers.clone());
+        let mut shutdown = HubShutdown::new(role, wakers.clone(), sequencer.publisher());
         if let Some(metrics) = metrics {
-            let facts = Facts::new(settings, connections_max, queue.bytes());
+            let facts = HubFacts::new(settings, connections_max, queue.bytes());
             let exporter =
-                Exporter { shards: boards.clone(), sequencer: sequencer.board(newest.extent), facts };
-            ending.help("metrics", reports, move |ended| metrics::serve(metrics, exporter, &ended))?;
+                Exporter { shards: shard_metrics.clone(), sequencer: sequencer.metrics(newest.range), facts };
+            shutdown.help("metrics", reports, move |ended| metrics::serve(metrics, exporter, &ended))?;
         }
         let mut executors = Vec::with_capacity(shards);
-        let ends = entrances.into_iter().zip(Post::open(&bells)).zip(consumers);
-        for (number, ((entrance, post), ring)) in ends.enumerate() {
+        let ends = listeners.into_iter().zip(Mailbox::open(&wakers)).zip(consumers);
+        for (number, ((listener, mailbox), ring)) in ends.enumerate() {
             let gate = settings.gate.clone();
-            let (librarian, desk) = librarian::open(Arc::clone(&reader), Arc::clone(&bells[number]));
-            start_thread(&format!("librarian-{number}"), reports, move || desk.run())?;
-            let parts = PartsSeed {
+            let (history_client, worker) =
+                history_worker::open(Arc::clone(&reader), Arc::clone(&wakers[number]));
+            start_thread(&format!("history-{number}"), reports, move || worker.run())?;
+            let spawn = ShardSpawn {
                 number: number as u16,
-                entrance,
+                listener,
                 tls: certificates.map(Certificates::config),
                 ring,
                 queue: queue.clone(),
-                librarian,
-                post,
-                bell: Arc::clone(&bells[number]),
-                stopping: Arc::clone(&ending.stopping),
-                clock: Clock::new(started, Arc::clone(bells[number].pulse())),
+                history_client,
+                mailbox,
+                waker: Arc::clone(&wakers[number]),
+                stopping: Arc::clone(&shutdown.stopping),
+                clock: Clock::new(started, Arc::clone(wakers[number].liveness())),
                 timeouts: settings.timeouts,
                 drain_ms: settings.drain_ms,
                 log_updates: settings.log_updates,
                 access: access::Rules { is_logged: settings.access_log, trusts_proxy: settings.trusts_proxy },
                 quotas: quotas.clone(),
-                meters: Meters::new(Arc::clone(&boards[number])),
+                recorder: Recorder::new(Arc::clone(&shard_metrics[number])),
             };
             let (newest, shard) = (Arc::clone(&newest), settings.shard);
-            let make = move || parts.grow(gate, shard, &newest);
+            let make = move || spawn.build(gate, shard, &newest);
             executors.push(start_shard(number, settings.cpus[number], make, reports)?);
         }
-        ending.fetch(&settings.key_sets, reports)?;
+        shutdown.fetch(&settings.key_sets, reports)?;
         drop(queue);
         start_thread("sequencer", reports, move || sequencer.run())?;
-        // Each shard has its librarian; the sequencer is alone. Who fetches key sets ends later.
+        // Each shard has its history worker; there is one sequencer. Who fetches key sets ends later.
         let threads = 2 * executors.len() + 1;
-        Ok(Self { address, executors, threads, boards, ending })
+        Ok(Self { address, executors, threads, shard_metrics, shutdown })
     }
 
     /// Tells every thread; false when it was told before.
     fn begin_stop(&self, manager: &mut Manager, reloads: &Reloads) -> bool {
-        if self.ending.stopping.load(Ordering::SeqCst) {
+        if self.shutdown.stopping.load(Ordering::SeqCst) {
             return false;
         }
         manager.stops();
         reloads.stop();
-        self.ending.begin();
+        self.shutdown.begin();
         true
     }
 
@@ -203,7 +208,7 @@ impl Hub {
                     }
                 }
                 Next::Event(Happened::Ended { name, panicked }) => {
-                    if panicked || !self.ending.stopping.load(Ordering::SeqCst) {
+                    if panicked || !self.shutdown.stopping.load(Ordering::SeqCst) {
                         return Err(RunError::Ended(name));
                     }
                     running -= 1;
@@ -222,7 +227,7 @@ impl Hub {
 
 /// What every shard begins with: what is too old is discarded, and the end of the history is in memory, so that those who
 /// come back after a restart do not all go to the disk.
-fn end_of(history: &mut dyn History, tail: TailBounds) -> Result<Arc<Stretch>, RunError> {
+fn end_of(history: &mut dyn History, tail: TailBounds) -> Result<Arc<HistorySlice>, RunError> {
     if history.needs_upkeep() {
         history.maintain(clock::unix_ms()).map_err(RunError::History)?;
     }
@@ -231,22 +236,22 @@ fn end_of(history: &mut dyn History, tail: TailBounds) -> Result<Arc<Stretch>, R
 }
 
 /// How a hub ends: with a stop, with a defect, or in the middle of its start. In a program that goes on, no thread may stay behind.
-struct Ending {
-    host: Host,
+struct HubShutdown {
+    role: ProcessRole,
     /// Nothing new begins.
     stopping: Arc<AtomicBool>,
     /// It is over, for those who serve to the last: metrics, key sets.
     ended: Arc<AtomicBool>,
-    bells: Vec<Arc<Bell>>,
-    inside: Inside,
+    wakers: Vec<Arc<ShardWaker>>,
+    publisher: EmbeddedPublisher,
     keys: Vec<Arc<SharedKeys>>,
     helpers: Vec<JoinHandle<()>>,
 }
 
-impl Ending {
-    fn new(host: Host, bells: Vec<Arc<Bell>>, inside: Inside) -> Self {
+impl HubShutdown {
+    fn new(role: ProcessRole, wakers: Vec<Arc<ShardWaker>>, publisher: EmbeddedPublisher) -> Self {
         let (stopping, ended) = (Arc::default(), Arc::default());
-        Self { host, stopping, ended, bells, inside, keys: Vec::new(), helpers: Vec::new() }
+        Self { role, stopping, ended, wakers, publisher, keys: Vec::new(), helpers: Vec::new() }
     }
 
     /// Starts a thread that looks now and then whether the hub has ended.
@@ -273,17 +278,17 @@ impl Ending {
 
     fn begin(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        self.inside.close();
-        self.bells.iter().for_each(|bell| bell.ring());
+        self.publisher.close();
+        self.wakers.iter().for_each(|waker| waker.wake());
     }
 }
 
-impl Drop for Ending {
+impl Drop for HubShutdown {
     fn drop(&mut self) {
         self.begin();
         self.ended.store(true, Ordering::SeqCst);
         self.keys.iter().for_each(|keys| keys.fetch());
-        if self.host == Host::Program {
+        if self.role == ProcessRole::Program {
             // Their ports may be wanted again.
             for helper in self.helpers.drain(..) {
                 // One that panicked was reported.
@@ -308,21 +313,21 @@ fn connections_max(settings: &Settings, allowed: usize) -> usize {
     }
 }
 
-fn make_bells(count: usize) -> Result<Vec<Arc<Bell>>, RunError> {
-    let bells: std::io::Result<Vec<_>> = (0..count).map(|_| Bell::new().map(Arc::new)).collect();
-    bells.map_err(|error| RunError::Start("bells".to_owned(), error.to_string()))
+fn make_wakers(count: usize) -> Result<Vec<Arc<ShardWaker>>, RunError> {
+    let wakers: std::io::Result<Vec<_>> = (0..count).map(|_| ShardWaker::new().map(Arc::new)).collect();
+    wakers.map_err(|error| RunError::Start("wakers".to_owned(), error.to_string()))
 }
 
 /// What crosses to a shard's thread; the rest is made there, since grants and outboxes never leave it.
-struct PartsSeed {
+struct ShardSpawn {
     number: u16,
-    entrance: Entrance,
+    listener: Listener,
     tls: Option<Arc<rustls::ServerConfig>>,
-    ring: crate::ring::Consumer<crate::hub::sequencer::Entry>,
+    ring: crate::ring::Consumer<crate::hub::sequencer::RingEntry>,
     queue: sequencer::Queue,
-    librarian: librarian::Librarian,
-    post: Post,
-    bell: Arc<Bell>,
+    history_client: history_worker::HistoryClient,
+    mailbox: Mailbox,
+    waker: Arc<ShardWaker>,
     stopping: Arc<AtomicBool>,
     clock: Clock,
     timeouts: Timeouts,
@@ -330,22 +335,22 @@ struct PartsSeed {
     log_updates: bool,
     access: access::Rules,
     quotas: Quotas,
-    meters: Meters,
+    recorder: Recorder,
 }
 
-impl PartsSeed {
-    fn grow(self, gate: GateSettings, shard: ShardSettings, newest: &Stretch) -> Parts {
-        Parts {
+impl ShardSpawn {
+    fn build(self, gate: GateSettings, shard: ShardSettings, newest: &HistorySlice) -> ShardDeps {
+        ShardDeps {
             number: self.number,
-            entrance: self.entrance,
+            listener: self.listener,
             tls: self.tls.map(Acceptor::new),
             shard: Shard::new(shard, newest, self.clock.now()),
             gate: Gate::new(gate),
             ring: self.ring,
             queue: Some(self.queue),
-            librarian: self.librarian,
-            post: self.post,
-            bell: self.bell,
+            history_client: self.history_client,
+            mailbox: self.mailbox,
+            waker: self.waker,
             stopping: self.stopping,
             clock: self.clock,
             timeouts: self.timeouts,
@@ -353,7 +358,7 @@ impl PartsSeed {
             log_updates: self.log_updates,
             access: self.access,
             quotas: self.quotas,
-            meters: self.meters,
+            recorder: self.recorder,
             // Half a buffer: then a subscriber that reads what it is sent never falls behind by one batch.
             batch_bytes_max: (shard.subscriber_buffer_bytes / 2).max(1),
         }
@@ -363,7 +368,7 @@ impl PartsSeed {
 fn start_shard(
     number: usize,
     cpu: usize,
-    make: impl FnOnce() -> Parts + Send + 'static,
+    make: impl FnOnce() -> ShardDeps + Send + 'static,
     reports: &Sender<Happened>,
 ) -> Result<ExecutorJoinHandle<()>, RunError> {
     let name = format!("shard-{number}");

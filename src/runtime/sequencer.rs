@@ -11,11 +11,11 @@ use rustix::thread::set_current_timer_slack;
 use tracing::{debug, warn};
 
 use super::clock;
-use super::inside::Inside;
-use super::metrics::SequencerBoard;
-use super::wake::Bell;
-use crate::history::{Extent, HistoryError};
-use crate::hub::sequencer::{Entry, Publication, Sequencer};
+use super::embedded::EmbeddedPublisher;
+use super::metrics::SequencerMetrics;
+use super::wake::ShardWaker;
+use crate::history::{HistoryError, HistoryRange};
+use crate::hub::sequencer::{Publication, RingEntry, Sequencer};
 use crate::limits::{COMMIT_BATCH_MAX, PUBLISH_QUEUE_BYTES_MAX, PUBLISH_QUEUE_MAX};
 use crate::ring::Producer;
 
@@ -70,8 +70,8 @@ impl Queue {
 /// What the thread owns.
 pub(crate) struct SequencerThread {
     sequencer: Sequencer,
-    ring: Producer<Entry>,
-    bells: Vec<Arc<Bell>>,
+    ring: Producer<RingEntry>,
+    wakers: Vec<Arc<ShardWaker>>,
     receiver: Receiver<Publication>,
     queue_bytes: Arc<AtomicUsize>,
     /// Bytes of the entries that the ring holds, oldest first.
@@ -83,21 +83,25 @@ pub(crate) struct SequencerThread {
     /// Publications of the last commit, and how long it took.
     last_batch: usize,
     commit_took: Duration,
-    board: Arc<SequencerBoard>,
-    inside: Inside,
+    metrics: Arc<SequencerMetrics>,
+    publisher: EmbeddedPublisher,
 }
 
 impl SequencerThread {
     /// The thread's state, and the way to it.
-    pub(crate) fn new(sequencer: Sequencer, ring: Producer<Entry>, bells: Vec<Arc<Bell>>) -> (Self, Queue) {
+    pub(crate) fn new(
+        sequencer: Sequencer,
+        ring: Producer<RingEntry>,
+        wakers: Vec<Arc<ShardWaker>>,
+    ) -> (Self, Queue) {
         let (sender, receiver) = bounded(PUBLISH_QUEUE_MAX);
         let bytes = Arc::new(AtomicUsize::new(0));
         let queue = Queue { sender, bytes: Arc::clone(&bytes) };
-        let inside = Inside::new(queue.clone());
+        let publisher = EmbeddedPublisher::new(queue.clone());
         let thread = Self {
             sequencer,
             ring,
-            bells,
+            wakers,
             receiver,
             queue_bytes: bytes,
             held: VecDeque::new(),
@@ -106,22 +110,22 @@ impl SequencerThread {
             left_alone_until: None,
             last_batch: 0,
             commit_took: Duration::ZERO,
-            board: Arc::default(),
-            inside,
+            metrics: Arc::default(),
+            publisher,
         };
         (thread, queue)
     }
 
-    /// Where it counts what it does, from a history of this extent on.
-    pub(crate) fn board(&self, extent: Extent) -> Arc<SequencerBoard> {
-        self.board.before_oldest.set(extent.before_oldest.get());
-        self.board.newest.set(extent.newest.get());
-        Arc::clone(&self.board)
+    /// Where it counts what it does, starting from this range of the history.
+    pub(crate) fn metrics(&self, range: HistoryRange) -> Arc<SequencerMetrics> {
+        self.metrics.before_oldest.set(range.before_oldest.get());
+        self.metrics.newest.set(range.newest.get());
+        Arc::clone(&self.metrics)
     }
 
-    /// The way of publications from inside this program; it has to be closed for the thread to end.
-    pub(crate) fn inside(&self) -> Inside {
-        self.inside.clone()
+    /// Publishes from inside this program. It has to be closed before the thread can end.
+    pub(crate) fn publisher(&self) -> EmbeddedPublisher {
+        self.publisher.clone()
     }
 
     /// Runs until every [`Queue`] is gone and what they held is on the ring.
@@ -140,7 +144,7 @@ impl SequencerThread {
         if self.sequencer.needs_upkeep() {
             self.maintain();
         }
-        self.push(Entry::End, 0);
+        self.push(RingEntry::End, 0);
         self.wake_all();
     }
 
@@ -209,7 +213,7 @@ impl SequencerThread {
             let (entries, error) = self.sequencer.commit(batch, clock::unix_ms());
             self.commit_took = began.elapsed();
             if error.is_none() {
-                self.board.commit.observe(self.commit_took);
+                self.metrics.commit.observe(self.commit_took);
             }
             self.left_alone_until = error.map(|error| {
                 self.warn(&error, "the history refused updates; their publishers get 503");
@@ -226,12 +230,12 @@ impl SequencerThread {
         }
         self.wake_all();
         for publication in batch {
-            self.inside.settled(publication.ticket, is_stored);
+            self.publisher.settled(publication.reply_to, is_stored);
         }
     }
 
-    fn push(&mut self, entry: Entry, bytes: usize) {
-        self.board.tell(&entry);
+    fn push(&mut self, entry: RingEntry, bytes: usize) {
+        self.metrics.count(&entry);
         let mut waiting = entry;
         while let Err(back) = self.ring.push(waiting) {
             waiting = back;
@@ -239,7 +243,7 @@ impl SequencerThread {
             std::thread::sleep(FULL_RING_PAUSE);
             self.reclaim();
         }
-        self.board.entries.add(1);
+        self.metrics.entries.add(1);
         self.held.push_back(bytes);
     }
 
@@ -253,6 +257,6 @@ impl SequencerThread {
     }
 
     fn wake_all(&self) {
-        self.bells.iter().for_each(|bell| bell.ring());
+        self.wakers.iter().for_each(|waker| waker.wake());
     }
 }

@@ -15,9 +15,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use sd_notify::NotifyState;
 use tracing::warn;
 
-use super::pulse::Watch;
-use super::wake::Bell;
-use crate::limits::{HEARTBEATS_PER_WATCHDOG, WATCHDOG_LOOK_MS_MIN};
+use super::liveness::Watch;
+use super::wake::ShardWaker;
+use crate::limits::{HEARTBEATS_PER_WATCHDOG, WATCHDOG_CHECK_MS_MIN};
 
 /// Messages that wait for the manager.
 const MESSAGES_MAX: usize = 8;
@@ -25,7 +25,7 @@ const MESSAGES_MAX: usize = 8;
 /// The way to the service manager.
 pub(super) struct Manager {
     /// `None` when nobody asked for heartbeats.
-    looks: Option<Looks>,
+    timer: Option<WatchdogTimer>,
     stopping: bool,
     /// To the thread that tells the manager: one that does not listen must not hold up the hub. `None` when there is none.
     messages: Option<Sender<NotifyState<'static>>>,
@@ -41,7 +41,7 @@ pub(super) enum Next<T> {
 }
 
 /// How the shards are looked at.
-struct Looks {
+struct WatchdogTimer {
     watch: Watch,
     next: Instant,
     between: Duration,
@@ -50,35 +50,40 @@ struct Looks {
 }
 
 impl Manager {
-    /// The manager of this process, if there is one, and of the shards with these bells.
-    pub(super) fn new(bells: &[Arc<Bell>]) -> Self {
-        let looks = sd_notify::watchdog_enabled().map(|watchdog| {
-            let between = look_every(watchdog);
-            Looks { watch: Watch::new(bells), next: Instant::now() + between, between, stalled: None }
+    /// The manager of this process, if there is one, and of the shards with these wakers.
+    pub(super) fn new(wakers: &[Arc<ShardWaker>]) -> Self {
+        let timer = sd_notify::watchdog_enabled().map(|watchdog| {
+            let between = interval(watchdog);
+            WatchdogTimer {
+                watch: Watch::new(wakers),
+                next: Instant::now() + between,
+                between,
+                stalled: None,
+            }
         });
-        Self { looks, stopping: false, messages: is_named().then(start_telling).flatten() }
+        Self { timer, stopping: false, messages: is_named().then(start_notifying).flatten() }
     }
 
     /// None: the process is not the hub's.
     pub(super) fn none() -> Self {
-        Self { looks: None, stopping: false, messages: None }
+        Self { timer: None, stopping: false, messages: None }
     }
 
     /// Connections are accepted.
     pub(super) fn serves(&mut self) {
-        self.tell(NotifyState::Ready);
+        self.notify(NotifyState::Ready);
     }
 
     /// The hub stops.
     pub(super) fn stops(&mut self) {
         self.stopping = true;
-        self.tell(NotifyState::Stopping);
+        self.notify(NotifyState::Stopping);
     }
 
     /// The next event, or that the moment has come, with the heartbeats that are due meanwhile.
     pub(super) fn next<T>(&mut self, events: &Receiver<T>, moment: Option<Instant>) -> Next<T> {
         loop {
-            let deadline = self.looks.as_ref().map(|looks| looks.next).into_iter().chain(moment).min();
+            let deadline = self.timer.as_ref().map(|timer| timer.next).into_iter().chain(moment).min();
             let received = match deadline {
                 None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(deadline) => events.recv_deadline(deadline),
@@ -89,10 +94,10 @@ impl Manager {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Instant::now();
-            if let Some(looks) = self.looks.as_mut().filter(|looks| now >= looks.next) {
-                looks.next = now + looks.between;
-                if self.stopping || looks.all_live() {
-                    self.tell(NotifyState::Watchdog);
+            if let Some(timer) = self.timer.as_mut().filter(|timer| now >= timer.next) {
+                timer.next = now + timer.between;
+                if self.stopping || timer.all_live() {
+                    self.notify(NotifyState::Watchdog);
                 }
             }
             if moment.is_some_and(|moment| now >= moment) {
@@ -101,7 +106,7 @@ impl Manager {
         }
     }
 
-    fn tell(&self, state: NotifyState<'static>) {
+    fn notify(&self, state: NotifyState<'static>) {
         if let Some(messages) = &self.messages {
             // Where some wait already, the manager does not listen.
             let _ = messages.try_send(state);
@@ -114,9 +119,9 @@ fn is_named() -> bool {
 }
 
 /// Starts the thread that tells the manager; it ends with the process.
-fn start_telling() -> Option<Sender<NotifyState<'static>>> {
+fn start_notifying() -> Option<Sender<NotifyState<'static>>> {
     let (sender, messages) = bounded::<NotifyState<'static>>(MESSAGES_MAX);
-    let tell = move || {
+    let notify = move || {
         let mut unreachable = false;
         for state in &messages {
             if let Err(error) = sd_notify::notify(&[state])
@@ -126,7 +131,7 @@ fn start_telling() -> Option<Sender<NotifyState<'static>>> {
             }
         }
     };
-    let spawned = std::thread::Builder::new().name("notify".to_owned()).spawn(tell);
+    let spawned = std::thread::Builder::new().name("notify".to_owned()).spawn(notify);
     match spawned {
         Ok(_) => Some(sender),
         Err(error) => {
@@ -136,7 +141,7 @@ fn start_telling() -> Option<Sender<NotifyState<'static>>> {
     }
 }
 
-impl Looks {
+impl WatchdogTimer {
     /// Whether every shard made progress since the last look. The first one that did not is logged, once.
     fn all_live(&mut self) -> bool {
         let stalled = self.watch.stalled();
@@ -149,6 +154,6 @@ impl Looks {
 }
 
 /// Often enough that a look which comes too early for one shard, or is late itself, is made up for in time.
-fn look_every(watchdog: Duration) -> Duration {
-    (watchdog / HEARTBEATS_PER_WATCHDOG).max(Duration::from_millis(WATCHDOG_LOOK_MS_MIN))
+fn interval(watchdog: Duration) -> Duration {
+    (watchdog / HEARTBEATS_PER_WATCHDOG).max(Duration::from_millis(WATCHDOG_CHECK_MS_MIN))
 }

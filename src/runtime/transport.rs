@@ -22,7 +22,7 @@ pub(super) struct Transport {
 
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Read {
+pub(super) enum ReadOutcome {
     /// So many bytes; none when there may be more behind what was read, as after an interrupted call.
     Bytes(usize),
     /// So many bytes, and the socket has no more: an event tells of those that follow.
@@ -66,11 +66,11 @@ impl Transport {
     }
 
     /// Reads what is there, as much as `into` has room for.
-    pub(super) fn receive(&mut self, into: &mut [u8]) -> Read {
+    pub(super) fn receive(&mut self, into: &mut [u8]) -> ReadOutcome {
         match &mut self.session {
             // A read that comes back short has emptied the socket (epoll(7), on edge-triggered events).
             None => match receive_raw(&self.socket, into) {
-                Read::Bytes(count) if (1..into.len()).contains(&count) => Read::Last(count),
+                ReadOutcome::Bytes(count) if (1..into.len()).contains(&count) => ReadOutcome::Last(count),
                 read => read,
             },
             Some(session) => session.receive(&self.socket, into),
@@ -78,16 +78,16 @@ impl Transport {
     }
 
     /// Reads what nobody wants, undeciphered.
-    pub(super) fn discard(&mut self, into: &mut [u8]) -> Read {
+    pub(super) fn discard(&mut self, into: &mut [u8]) -> ReadOutcome {
         receive_raw(&self.socket, into)
     }
 
     /// Reads what a client sends on a stream, where nothing is expected but its end; false when that has come, or when it
     /// sends what it should not. Without TLS the events of the socket tell, and the kernel holds the bytes.
-    pub(super) fn attend(&mut self, buffer: &mut [u8]) -> bool {
+    pub(super) fn read_stream_input(&mut self, buffer: &mut [u8]) -> bool {
         match &mut self.session {
             None => true,
-            Some(session) => session.attend(&self.socket, buffer),
+            Some(session) => session.read_stream_input(&self.socket, buffer),
         }
     }
 
@@ -159,12 +159,12 @@ pub(super) fn send_plain(socket: &OwnedFd, bytes: &[u8]) -> Sent {
 }
 
 /// Reads from a socket, without waiting.
-pub(super) fn receive_raw(socket: &OwnedFd, into: &mut [u8]) -> Read {
+pub(super) fn receive_raw(socket: &OwnedFd, into: &mut [u8]) -> ReadOutcome {
     match recv(socket, into, RecvFlags::DONTWAIT) {
-        Ok((0, _)) => Read::End,
-        Ok((count, _)) => Read::Bytes(count),
-        Err(Errno::AGAIN) => Read::Nothing,
-        Err(Errno::INTR) => Read::Bytes(0),
-        Err(_) => Read::End,
+        Ok((0, _)) => ReadOutcome::End,
+        Ok((count, _)) => ReadOutcome::Bytes(count),
+        Err(Errno::AGAIN) => ReadOutcome::Nothing,
+        Err(Errno::INTR) => ReadOutcome::Bytes(0),
+        Err(_) => ReadOutcome::End,
     }
 }

@@ -1,7 +1,7 @@
 //! Waking a shard that sleeps, from another thread.
 //!
-//! The bell is an event counter in the shard's epoll set, so a shard that waits for its sockets waits for the bell, too,
-//! whichever way it waits. The counter is never read: each ring is an edge, and that is an event.
+//! The waker is an event counter in the shard's epoll set, so a shard that waits for its sockets waits for the waker,
+//! too, whichever way it waits. The counter is never read: each wake-up is an edge, and that is an event.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,52 +9,52 @@ use std::sync::Arc;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::pulse::Pulse;
-use crate::ring::doze::Doze;
+use super::liveness::Liveness;
+use crate::ring::sleep_flag::SleepFlag;
 
-/// The bell of one shard.
-pub(crate) struct Bell {
-    doze: Doze,
+/// Wakes one shard.
+pub(crate) struct ShardWaker {
+    sleep_flag: SleepFlag,
     counter: OwnedFd,
-    pulse: Arc<Pulse>,
+    liveness: Arc<Liveness>,
 }
 
-impl Bell {
-    /// A bell of a shard that is awake.
+impl ShardWaker {
+    /// The waker of a shard that is awake.
     ///
     /// # Errors
     /// No descriptor is left.
     pub(crate) fn new() -> io::Result<Self> {
         let counter = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { doze: Doze::new(), counter, pulse: Arc::default() })
+        Ok(Self { sleep_flag: SleepFlag::new(), counter, liveness: Arc::default() })
     }
 
     /// The shard is about to sleep; it must look for work once more after this.
     pub(crate) fn announce(&self) {
-        self.pulse.beat();
-        self.doze.announce();
+        self.liveness.mark_alive();
+        self.sleep_flag.announce();
     }
 
     /// The shard is awake.
     pub(crate) fn awake(&self) {
-        self.doze.end();
+        self.sleep_flag.end();
     }
 
     /// There is work; wakes the shard if it sleeps. To be called after the work can be seen.
-    pub(crate) fn ring(&self) {
-        if self.doze.must_wake() {
-            // It fails only when the counter is full, after more rings than a century has microseconds.
+    pub(crate) fn wake(&self) {
+        if self.sleep_flag.must_wake() {
+            // It fails only when the counter is full, after more wake-ups than a century has microseconds.
             let _ = rustix::io::write(&self.counter, &1_u64.to_ne_bytes());
         }
     }
 
     /// The shard's sign of life.
-    pub(crate) fn pulse(&self) -> &Arc<Pulse> {
-        &self.pulse
+    pub(crate) fn liveness(&self) -> &Arc<Liveness> {
+        &self.liveness
     }
 }
 
-impl AsFd for Bell {
+impl AsFd for ShardWaker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.counter.as_fd()
     }

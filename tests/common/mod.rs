@@ -113,7 +113,7 @@ impl Hub {
     }
 
     /// Sends a request on a connection of its own and reads the whole answer.
-    pub(crate) fn request(&self, request: &str) -> Answer {
+    pub(crate) fn request(&self, request: &str) -> HttpResponse {
         let mut client = self.connect();
         client.send(request);
         client.answer()
@@ -147,7 +147,7 @@ impl Drop for Hub {
     }
 }
 
-/// The binary, without any setting of the surroundings.
+/// The binary, without any setting of the environment.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_petasos"));
     command.stdin(Stdio::null()).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -188,13 +188,13 @@ pub(crate) struct Client {
 
 /// A complete answer.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl HttpResponse {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)
     }
@@ -266,7 +266,7 @@ impl Client {
     }
 
     /// Reads the next answer.
-    pub(crate) fn answer(&mut self) -> Answer {
+    pub(crate) fn answer(&mut self) -> HttpResponse {
         let head = self.head();
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
         let length: usize = header(&head, "Content-Length").and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -275,7 +275,7 @@ impl Client {
             assert!(self.read_some(until), "closed within the body of {head}");
         }
         let body = String::from_utf8(self.received.drain(..length).collect()).expect("UTF-8");
-        Answer { status, head, body }
+        HttpResponse { status, head, body }
     }
 
     /// Whether the hub closes the connection without another byte.

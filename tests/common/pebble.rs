@@ -52,7 +52,7 @@ impl Drop for Program {
 }
 
 /// A place for an authority and a hub: a folder, and ports.
-pub(crate) struct Place {
+pub(crate) struct AcmeSetup {
     pub(crate) folder: PathBuf,
     /// The certificate of the authority's own server.
     pub(crate) pair: Pair,
@@ -64,7 +64,7 @@ pub(crate) struct Place {
     _dns: Program,
 }
 
-impl Place {
+impl AcmeSetup {
     pub(crate) fn new(name: &str) -> Self {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("acme-{name}"));
         let _ = fs::remove_dir_all(&folder);

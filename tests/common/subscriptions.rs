@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{Answer, DEADLINE, Hub, Stream, id, token};
+use super::{DEADLINE, HttpResponse, Hub, Stream, id, token};
 
 pub(crate) const PATH: &str = "/.well-known/mercure/subscriptions";
 pub(crate) const EVENTS: &str = "topic=/.well-known/mercure/subscriptions%7B/topic%7D%7B/subscriber%7D";
@@ -17,11 +17,11 @@ pub(crate) fn bearer(selectors: &[&str]) -> String {
     format!("Authorization: Bearer {}\r\n", token(&json!({ "subscribe": selectors }), None))
 }
 
-pub(crate) fn ask_with(hub: &Hub, path: &str, headers: &str) -> Answer {
+pub(crate) fn ask_with(hub: &Hub, path: &str, headers: &str) -> HttpResponse {
     hub.request(&format!("GET {path} HTTP/1.1\r\nHost: hub\r\n{headers}\r\n"))
 }
 
-pub(crate) fn ask(hub: &Hub, path: &str) -> Answer {
+pub(crate) fn ask(hub: &Hub, path: &str) -> HttpResponse {
     ask_with(hub, path, &bearer(&["*"]))
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn members(list: &Value) -> &Vec<Value> {
 }
 
 /// Asks for a list that the client has, until no shard has anything more to tell.
-pub(crate) fn unchanged(hub: &Hub, path: &str, tag: &str) -> Answer {
+pub(crate) fn unchanged(hub: &Hub, path: &str, tag: &str) -> HttpResponse {
     let until = Instant::now() + DEADLINE;
     loop {
         let answer = ask_with(hub, path, &format!("{}If-None-Match: {tag}\r\n", bearer(&["*"])));

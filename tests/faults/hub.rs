@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
-use petasos::config::{Config, Options, Surroundings};
+use petasos::config::{Config, Environment, Options};
 use petasos::history::redb::{HistorySync, RedbHistory};
 use petasos::history::{
-    Appended, Extent, History, HistoryError, HistoryReader, Position, Retention, Stretch,
+    Appended, History, HistoryError, HistoryRange, HistoryReader, HistorySlice, Position, Retention,
 };
 use petasos::protocol::frame::Frame;
 use petasos::runtime::{self, RunError};
@@ -37,16 +37,21 @@ impl HistoryReader for Counted {
         self.count().locate(id)
     }
 
-    fn read(&self, after: Position, updates_max: usize, bytes_max: usize) -> Result<Stretch, HistoryError> {
+    fn read(
+        &self,
+        after: Position,
+        updates_max: usize,
+        bytes_max: usize,
+    ) -> Result<HistorySlice, HistoryError> {
         self.count().read(after, updates_max, bytes_max)
     }
 
-    fn newest(&self, updates_max: usize, bytes_max: usize) -> Result<Stretch, HistoryError> {
+    fn newest(&self, updates_max: usize, bytes_max: usize) -> Result<HistorySlice, HistoryError> {
         self.inner.newest(updates_max, bytes_max)
     }
 
-    fn extent(&self) -> Result<Extent, HistoryError> {
-        self.count().extent()
+    fn range(&self) -> Result<HistoryRange, HistoryError> {
+        self.count().range()
     }
 }
 
@@ -91,8 +96,8 @@ impl InProcess {
             ..Options::default()
         };
         let read_file = |_: &str| Err(std::io::ErrorKind::NotFound.into());
-        let surroundings = Surroundings { read_file: &read_file, cpus: &[0], environment: &[] };
-        let config = Config::read(&options, &surroundings).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+        let environment = Environment { read_file: &read_file, cpus: &[0], variables: &[] };
+        let config = Config::read(&options, &environment).unwrap_or_else(|errors| panic!("{errors:?}"));
         let reads = Arc::new(AtomicU64::new(0));
         let watched = Watched { inner: history, reads: Arc::clone(&reads) };
         let (tell, started) = channel();

@@ -52,8 +52,8 @@ fn frame(id: &str) -> Arc<Frame> {
 }
 
 fn held(reader: &dyn HistoryReader) -> Vec<String> {
-    let stretch = reader.read(Position::START, usize::MAX, usize::MAX).expect("readable");
-    stretch.updates.iter().map(|placed| placed.frame.id().to_string()).collect()
+    let slice = reader.read(Position::START, usize::MAX, usize::MAX).expect("readable");
+    slice.updates.iter().map(|update| update.frame.id().to_string()).collect()
 }
 
 pub(crate) fn faulty(path: &std::path::Path, faults: &Arc<Faults>) -> FaultyFile {
@@ -74,7 +74,7 @@ fn survives_fault(writes_left: i64, syncs_left: i64, short: bool, sync: HistoryS
     let reader = history.reader();
     let append = |history: &mut RedbHistory, ids: &[&str]| {
         let frames: Vec<_> = ids.iter().map(|id| frame(id)).collect();
-        history.append(&frames, NOW_MS).map(|appended| appended.placed)
+        history.append(&frames, NOW_MS).map(|appended| appended.updates)
     };
 
     append(&mut history, &["0", "a"]).expect("room");
@@ -84,10 +84,10 @@ fn survives_fault(writes_left: i64, syncs_left: i64, short: bool, sync: HistoryS
     let maintained = history.maintain(NOW_MS).is_ok();
     faults.lift();
 
-    let placed = append(&mut history, &["e"]).expect("the fault is gone");
+    let written = append(&mut history, &["e"]).expect("the fault is gone");
     let expected: &[&str] = if appended { &["c", "d", "e"] } else { &["a", "b", "e"] };
     assert_eq!(held(&*reader), expected, "{writes_left} {syncs_left} {short} {sync:?}");
-    assert_eq!(placed[0].position.get(), if appended { 6 } else { 4 });
+    assert_eq!(written[0].position.get(), if appended { 6 } else { 4 });
     history.maintain(NOW_MS).expect("the fault is gone");
     drop((history, reader));
     let reopened = RedbHistory::open(&directory.file(), retention, sync).expect("ours");

@@ -13,10 +13,10 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::common::pebble::{Place, free_port, local};
+use crate::common::pebble::{AcmeSetup, free_port, local};
 use crate::common::tls::{DAY, Files, Pair, any, trusting};
 use crate::common::{Client, Hub, command};
-use petasos::limits::{ASIDE_CONNECTIONS_MAX, ASIDE_MS};
+use petasos::limits::{SIDE_SERVER_CONNECTION_MS, SIDE_SERVER_CONNECTIONS_MAX};
 use rcgen::{CertificateParams, KeyPair};
 use rustix::process::Signal;
 use rustls::ClientConfig;
@@ -51,7 +51,7 @@ fn count(hub: &Hub, text: &str) -> usize {
 }
 
 /// Puts a certificate in its place that is due for renewal, and answers it.
-fn put_due(place: &Place) -> Pair {
+fn put_due(setup: &AcmeSetup) -> Pair {
     let mut parameters = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
     parameters.not_before = (SystemTime::now() - 60 * DAY).into();
     parameters.not_after = (SystemTime::now() + 20 * DAY).into();
@@ -59,20 +59,20 @@ fn put_due(place: &Place) -> Pair {
     let certificate = parameters.self_signed(&key).expect("a certificate");
     let pair =
         Pair { certificate: certificate.pem(), key: key.serialize_pem(), der: certificate.der().clone() };
-    fs::create_dir_all(place.folder.join("acme")).expect("a folder");
-    fs::write(place.certificate(), format!("{}{}", pair.key, pair.certificate)).expect("written");
+    fs::create_dir_all(setup.folder.join("acme")).expect("a folder");
+    fs::write(setup.certificate(), format!("{}{}", pair.key, pair.certificate)).expect("written");
     pair
 }
 
 #[test]
 fn a_first_certificate_comes_by_tls_alpn_01_and_outlives_a_restart() {
-    let place = Place::new("first");
-    let authority = place.authority(place.hub, place.plain, 90 * 24 * 3_600);
+    let setup = AcmeSetup::new("first");
+    let authority = setup.authority(setup.hub, setup.plain, 90 * 24 * 3_600);
     let settings = [("ACME_HOSTS", "localhost,push.example"), ("ACME_EMAIL", "admin@hub.example")];
-    let mut hub = place.hub(&settings);
+    let mut hub = setup.hub(&settings);
     hub.wait_for_log(OBTAINED);
     assert!(count(&hub, "there is no certificate yet") == 1 && count(&hub, FAILED) == 0, "{:#?}", hub.log);
-    hub.tls = Some(place.clients(&["http/1.1"]));
+    hub.tls = Some(setup.clients(&["http/1.1"]));
     let mut stream = hub.subscribe("topic=a");
     let id = hub.publish("topic=a");
     assert_eq!(stream.ids(1), [id]);
@@ -83,7 +83,7 @@ fn a_first_certificate_comes_by_tls_alpn_01_and_outlives_a_restart() {
     }
     // Nobody else reads the keys.
     for (path, mode) in
-        [(place.folder.join("acme"), 0o700), (place.certificate(), 0o600), (place.account(), 0o600)]
+        [(setup.folder.join("acme"), 0o700), (setup.certificate(), 0o600), (setup.account(), 0o600)]
     {
         let found = fs::metadata(&path).expect("it is there").permissions().mode() & 0o777;
         assert_eq!(found, mode, "{}", path.display());
@@ -93,9 +93,9 @@ fn a_first_certificate_comes_by_tls_alpn_01_and_outlives_a_restart() {
     hub.signal(Signal::TERM);
     assert!(hub.wait().success());
     // A restart asks nobody.
-    let clients = place.clients(&["http/1.1"]);
+    let clients = setup.clients(&["http/1.1"]);
     drop(authority);
-    let mut hub = place.hub(&settings);
+    let mut hub = setup.hub(&settings);
     hub.tls = Some(clients);
     assert_eq!(served(&hub), first);
     hub.signal(Signal::TERM);
@@ -109,19 +109,19 @@ fn a_first_certificate_comes_by_tls_alpn_01_and_outlives_a_restart() {
 
 #[test]
 fn a_challenge_by_handshake_is_no_way_to_the_hub() {
-    let place = Place::new("protocol");
-    let _authority = place.authority(place.hub, place.plain, 90 * 24 * 3_600);
-    let mut hub = place.hub(&[]);
+    let setup = AcmeSetup::new("protocol");
+    let _authority = setup.authority(setup.hub, setup.plain, 90 * 24 * 3_600);
+    let mut hub = setup.hub(&[]);
     hub.wait_for_log(OBTAINED);
     // There is no challenge any more, so nobody is answered.
-    let alert = refusal(hub.address, &place.clients(&["acme-tls/1"]));
+    let alert = refusal(hub.address, &setup.clients(&["acme-tls/1"]));
     assert!(alert.contains("AccessDenied"), "{alert}");
     // Who offers more gets anything else rather, and nothing behind the handshake if there is nothing else.
-    hub.tls = Some(place.clients(&["acme-tls/1", "http/1.1"]));
+    hub.tls = Some(setup.clients(&["acme-tls/1", "http/1.1"]));
     served(&hub);
     let mut client = Client::tls(
         TcpStream::connect(hub.address).expect("the hub accepts"),
-        &place.clients(&["acme-tls/1", "spdy/3"]),
+        &setup.clients(&["acme-tls/1", "spdy/3"]),
     );
     let tls = client.tls.as_deref_mut().expect("TLS");
     tls.complete_io(&mut client.socket).expect("a handshake");
@@ -134,20 +134,20 @@ fn a_challenge_by_handshake_is_no_way_to_the_hub() {
         let state = tls.process_new_packets().expect("TLS");
         assert_eq!(state.plaintext_bytes_to_read(), 0, "an answer behind a challenge");
     }
-    hub.tls = Some(place.clients(&["http/1.1"]));
+    hub.tls = Some(setup.clients(&["http/1.1"]));
     served(&hub);
 }
 
 /// The authority finds nobody at the port for TLS, as behind a proxy that terminates it.
 #[test]
 fn http_01_takes_over_and_everything_else_is_redirected() {
-    let place = Place::new("http");
-    let _authority = place.authority(free_port(), place.plain, 90 * 24 * 3_600);
-    let plain = local(place.plain);
-    let mut hub = place.hub(&[("ACME_HTTP_ADDR", &plain)]);
+    let setup = AcmeSetup::new("http");
+    let _authority = setup.authority(free_port(), setup.plain, 90 * 24 * 3_600);
+    let plain = local(setup.plain);
+    let mut hub = setup.hub(&[("ACME_HTTP_ADDR", &plain)]);
     hub.wait_for_log(OBTAINED);
     assert_eq!(count(&hub, FAILED), 0, "{:#?}", hub.log);
-    hub.tls = Some(place.clients(&["http/1.1"]));
+    hub.tls = Some(setup.clients(&["http/1.1"]));
     served(&hub);
     let ask = |request: &str| {
         let mut client = Client::new(TcpStream::connect(&plain).expect("it listens"));
@@ -167,8 +167,8 @@ fn http_01_takes_over_and_everything_else_is_redirected() {
     assert_eq!(ask("GET / HTTP/1.1\r\n\r\n").status, 400);
     assert_eq!(ask("\u{16}\u{3}\u{1} nothing\r\n\r\n").status, 400);
     // Whoever says nothing takes no place from anybody.
-    let (began, limit) = (Instant::now(), Duration::from_millis(ASIDE_MS));
-    let idle: Vec<_> = (0..4 * ASIDE_CONNECTIONS_MAX)
+    let (began, limit) = (Instant::now(), Duration::from_millis(SIDE_SERVER_CONNECTION_MS));
+    let idle: Vec<_> = (0..4 * SIDE_SERVER_CONNECTIONS_MAX)
         .map(|_| {
             let mut socket = TcpStream::connect(&plain).expect("it listens");
             socket.write_all(b"GET / HT").expect("written");
@@ -186,23 +186,23 @@ fn http_01_takes_over_and_everything_else_is_redirected() {
 
 #[test]
 fn a_certificate_is_renewed_in_time_with_the_same_account() {
-    let place = Place::new("renewal");
-    let _authority = place.authority_that_looks(place.hub, place.plain, 9, false);
-    let mut hub = place.hub(&[]);
+    let setup = AcmeSetup::new("renewal");
+    let _authority = setup.authority_that_looks(setup.hub, setup.plain, 9, false);
+    let mut hub = setup.hub(&[]);
     hub.wait_for_log(OBTAINED);
-    hub.tls = Some(place.clients(&["http/1.1"]));
-    let account = fs::read(place.account()).expect("an account");
+    hub.tls = Some(setup.clients(&["http/1.1"]));
+    let account = fs::read(setup.account()).expect("an account");
     let mut stream = hub.subscribe("topic=a");
     let mut seen = vec![served(&hub)];
     for _ in 0..2 {
         hub.wait_for_log(OBTAINED);
         let next = served(&hub);
         assert!(!seen.contains(&next), "it is a new one");
-        let stored = CertificateDer::from_pem_slice(&fs::read(place.certificate()).expect("stored"));
+        let stored = CertificateDer::from_pem_slice(&fs::read(setup.certificate()).expect("stored"));
         assert_eq!(stored.expect("PEM"), next);
         seen.push(next);
     }
-    assert_eq!(fs::read(place.account()).expect("an account"), account);
+    assert_eq!(fs::read(setup.account()).expect("an account"), account);
     assert!(count(&hub, FAILED) == 0, "{:#?}", hub.log);
     let id = hub.publish("topic=a");
     assert_eq!(stream.ids(1), [id]);
@@ -210,10 +210,10 @@ fn a_certificate_is_renewed_in_time_with_the_same_account() {
 
 #[test]
 fn while_the_authority_is_down_or_refuses_the_old_certificate_stays() {
-    let place = Place::new("down");
-    let due = put_due(&place);
-    let plain = local(place.plain);
-    let mut hub = place.hub(&[("ACME_HTTP_ADDR", &plain)]);
+    let setup = AcmeSetup::new("down");
+    let due = put_due(&setup);
+    let plain = local(setup.plain);
+    let mut hub = setup.hub(&[("ACME_HTTP_ADDR", &plain)]);
     hub.tls = Some(any(&due));
     let mut stream = hub.subscribe("topic=a");
     // A session that is resumed would not show the certificate.
@@ -225,7 +225,7 @@ fn while_the_authority_is_down_or_refuses_the_old_certificate_stays() {
     };
     // One warning for each try, which says what is wrong, what is served, and when it goes on.
     let line = hub.wait_for_log(FAILED);
-    let url = format!("no certificate for localhost from https://localhost:{}/dir: ", place.authority);
+    let url = format!("no certificate for localhost from https://localhost:{}/dir: ", setup.authority);
     for part in [
         &url,
         "it cannot be reached: ",
@@ -246,7 +246,7 @@ fn while_the_authority_is_down_or_refuses_the_old_certificate_stays() {
     pauses(&hub.wait_for_log(FAILED), 108..=120);
     old_is_served(&mut hub);
     // An authority that looks at the wrong ports refuses the host, in both ways.
-    let authority = place.authority(free_port(), free_port(), 90 * 24 * 3_600);
+    let authority = setup.authority(free_port(), free_port(), 90 * 24 * 3_600);
     hub.signal(Signal::HUP);
     let line = hub.wait_for_log(FAILED);
     for part in
@@ -259,13 +259,13 @@ fn while_the_authority_is_down_or_refuses_the_old_certificate_stays() {
     assert_eq!(count(&hub, FAILED), 3, "{:#?}", hub.log);
     // The next one knows nothing of the account.
     drop(authority);
-    let account = fs::read(place.account()).expect("an account");
-    let _authority = place.authority(place.hub, place.plain, 90 * 24 * 3_600);
+    let account = fs::read(setup.account()).expect("an account");
+    let _authority = setup.authority(setup.hub, setup.plain, 90 * 24 * 3_600);
     hub.signal(Signal::HUP);
     hub.wait_for_log("the authority has forgotten the account");
     hub.wait_for_log(OBTAINED);
-    assert_ne!(fs::read(place.account()).expect("an account"), account);
-    hub.tls = Some(place.clients(&["http/1.1"]));
+    assert_ne!(fs::read(setup.account()).expect("an account"), account);
+    hub.tls = Some(setup.clients(&["http/1.1"]));
     assert_ne!(served(&hub), due.der);
     let id = hub.publish("topic=a");
     assert_eq!(stream.ids(1), [id]);
@@ -274,18 +274,18 @@ fn while_the_authority_is_down_or_refuses_the_old_certificate_stays() {
 
 #[test]
 fn without_a_certificate_handshakes_fail_until_there_is_one() {
-    let place = Place::new("none");
+    let setup = AcmeSetup::new("none");
     // What is stored cannot be served: it is for another host, with another's key, or no certificate at all.
-    fs::create_dir_all(place.folder.join("acme")).expect("a folder");
-    fs::write(place.certificate(), format!("{}{}", place.pair.certificate, Pair::new().key))
+    fs::create_dir_all(setup.folder.join("acme")).expect("a folder");
+    fs::write(setup.certificate(), format!("{}{}", setup.pair.certificate, Pair::new().key))
         .expect("written");
     // Somebody else has the port for plain HTTP.
-    let taken = TcpListener::bind(("127.0.0.1", place.plain)).expect("a port");
+    let taken = TcpListener::bind(("127.0.0.1", setup.plain)).expect("a port");
     let other = Pair::new();
-    fs::write(place.folder.join("other.pem"), &other.certificate).expect("written");
-    let plain = local(place.plain);
-    let other_file = place.path("other.pem");
-    let mut hub = place.hub(&[("ACME_HTTP_ADDR", &plain), ("ACME_CA_FILE", &other_file)]);
+    fs::write(setup.folder.join("other.pem"), &other.certificate).expect("written");
+    let plain = local(setup.plain);
+    let other_file = setup.path("other.pem");
+    let mut hub = setup.hub(&[("ACME_HTTP_ADDR", &plain), ("ACME_CA_FILE", &other_file)]);
     let line = hub.wait_for_log("by tls-alpn-01 alone");
     assert!(line.contains(&plain) && line.contains("ACME_HTTP_ADDR"), "{line}");
     hub.wait_for_log("there is no certificate yet");
@@ -294,24 +294,24 @@ fn without_a_certificate_handshakes_fail_until_there_is_one() {
     let alert = refusal(hub.address, &trusting(&[&other], &[&TLS13], &["http/1.1"]));
     assert!(alert.contains("AccessDenied"), "{alert}");
     // An authority that is not who it is to be gets nothing.
-    let _authority = place.authority(place.hub, place.plain, 90 * 24 * 3_600);
+    let _authority = setup.authority(setup.hub, setup.plain, 90 * 24 * 3_600);
     hub.signal(Signal::HUP);
     let line = hub.wait_for_log(FAILED);
     assert!(line.contains("certificate") && line.contains("there is none yet"), "{line}");
-    assert!(!place.account().exists());
+    assert!(!setup.account().exists());
     drop(hub);
-    let mut hub = place.hub(&[]);
+    let mut hub = setup.hub(&[]);
     hub.wait_for_log(OBTAINED);
-    hub.tls = Some(place.clients(&["http/1.1"]));
+    hub.tls = Some(setup.clients(&["http/1.1"]));
     let first = served(&hub);
     let account = || -> Value {
-        serde_json::from_slice(&fs::read(place.account()).expect("an account")).expect("JSON")
+        serde_json::from_slice(&fs::read(setup.account()).expect("an account")).expect("JSON")
     };
     let before = account();
     drop(hub);
     // One more host: what is stored serves the others until there is a new one. The authority is told of the new contact.
     let settings = [("ACME_HOSTS", "localhost,push.example"), ("ACME_EMAIL", "admin@hub.example")];
-    let mut hub = place.hub(&settings);
+    let mut hub = setup.hub(&settings);
     hub.wait_for_log(OBTAINED);
     let after = account();
     assert_eq!((&before["email"], &after["email"]), (&Value::Null, &json!("admin@hub.example")));
@@ -319,7 +319,7 @@ fn without_a_certificate_handshakes_fail_until_there_is_one() {
     let line = hub.log.iter().find(|line| line.contains("is not for every host")).expect("it is told");
     assert!(line.contains("push.example"), "{line}");
     assert_eq!(count(&hub, "there is no certificate yet"), 0, "{:#?}", hub.log);
-    hub.tls = Some(place.clients(&["http/1.1"]));
+    hub.tls = Some(setup.clients(&["http/1.1"]));
     assert_ne!(served(&hub), first);
     drop(taken);
 }
@@ -327,32 +327,32 @@ fn without_a_certificate_handshakes_fail_until_there_is_one() {
 /// A web server that is no authority: a hub.
 #[test]
 fn an_answer_that_is_none_of_the_protocol_is_told_as_it_is() {
-    let place = Place::new("web");
-    let web = Files::new("acme-web", &place.pair).start(&[], &any(&place.pair));
+    let setup = AcmeSetup::new("web");
+    let web = Files::new("acme-web", &setup.pair).start(&[], &any(&setup.pair));
     let url = format!("https://localhost:{}/dir", web.address.port());
-    let mut hub = place.hub(&[("ACME_DIRECTORY_URL", &url)]);
+    let mut hub = setup.hub(&[("ACME_DIRECTORY_URL", &url)]);
     let line = hub.wait_for_log(FAILED);
     assert!(line.contains("it answers 404 Not Found, and not in its protocol"), "{line}");
 }
 
 #[test]
 fn a_start_that_could_not_keep_certificates_says_why() {
-    let place = Place::new("start");
+    let setup = AcmeSetup::new("start");
     let start = |settings: &[(&str, &str)]| {
         let mut hub = command();
-        hub.env("JWT_KEY", common::KEY).env("DB_PATH", ":memory:").envs(place.settings());
+        hub.env("JWT_KEY", common::KEY).env("DB_PATH", ":memory:").envs(setup.settings());
         let output = hub.envs(settings.iter().copied()).stdin(Stdio::null()).output().expect("it runs");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let (code, log) = start(&[("ACME_CA_FILE", "/nowhere/ca.pem")]);
     assert!(code == Some(1) && log.contains("/nowhere/ca.pem (ACME_CA_FILE) cannot be read"), "{log}");
-    let key = place.path("authority-key.pem");
+    let key = setup.path("authority-key.pem");
     let (code, log) = start(&[("ACME_CA_FILE", &key)]);
     assert!(code == Some(1) && log.contains("holds no certificate of an authority"), "{log}");
     let (code, log) = start(&[("ACME_CERT_DIR", &format!("{key}/acme"))]);
     assert!(code == Some(1) && log.contains("(ACME_CERT_DIR) cannot be made"), "{log}");
-    fs::set_permissions(&place.folder, fs::Permissions::from_mode(0o755)).expect("ours");
-    let (code, log) = start(&[("ACME_CERT_DIR", &place.path("."))]);
+    fs::set_permissions(&setup.folder, fs::Permissions::from_mode(0o755)).expect("ours");
+    let (code, log) = start(&[("ACME_CERT_DIR", &setup.path("."))]);
     assert!(code == Some(1) && log.contains("is open to others (mode 755)"), "{log}");
     let (code, log) = start(&[("ACME_HOSTS", "*.example.com")]);
     assert!(code == Some(2) && log.contains("dns-01"), "{log}");

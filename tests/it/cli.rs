@@ -244,14 +244,14 @@ fn config_prints_what_is_in_force_and_where_it_comes_from() {
 }
 
 #[test]
-fn config_lists_mistakes_as_a_start_does() {
+fn config_lists_errors_as_a_start_does() {
     let output = run(&["config"], &[("ADDR", "nowhere"), ("JWT_KEY", KEY)]);
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
     assert!(text(&output.stderr).contains("ADDR is \"nowhere\""), "{}", text(&output.stderr));
 }
 
 #[test]
-fn a_key_under_another_name_is_told_of_with_the_mistake() {
+fn a_key_under_another_name_is_told_of_with_the_error() {
     for (name, said) in [
         (
             "MERCURE_PUBLISHER_JWT_KEY",
@@ -268,7 +268,7 @@ fn a_key_under_another_name_is_told_of_with_the_mistake() {
 
 /// A pipe could keep the hub waiting, and a device never end.
 #[test]
-fn a_key_file_that_is_no_file_is_a_mistake() {
+fn a_key_file_that_is_no_file_is_an_error() {
     for path in ["/dev/zero", "/dev/stdin", "/"] {
         let output = run(&[], &[("JWT_KEY_FILE", path)]);
         let complaints = text(&output.stderr);

@@ -3,7 +3,7 @@
 
 use crate::common::http2::{Http2, field, request};
 use crate::common::tls::{Files, Pair, any};
-use crate::common::{Answer, Hub, Stream, token};
+use crate::common::{HttpResponse, Hub, Stream, token};
 use serde_json::{Value, json};
 
 const MATCH: &str = "/.well-known/mercure/match";
@@ -12,19 +12,19 @@ fn demo() -> Hub {
     Hub::start(&[("DEMO", "1")])
 }
 
-fn ask(hub: &Hub, method: &str, target: &str, headers: &str) -> Answer {
+fn ask(hub: &Hub, method: &str, target: &str, headers: &str) -> HttpResponse {
     let mut client = hub.connect();
     client.send(&format!("{method} {target} HTTP/1.1\r\nHost: hub\r\n{headers}\r\n"));
     match method {
         "HEAD" => {
             let Stream { status, head, .. } = Stream::open(client);
-            Answer { status, head, body: String::new() }
+            HttpResponse { status, head, body: String::new() }
         }
         _ => client.answer(),
     }
 }
 
-fn all<'a>(answer: &'a Answer, name: &str) -> Vec<&'a str> {
+fn all<'a>(answer: &'a HttpResponse, name: &str) -> Vec<&'a str> {
     let fields = answer.head.lines().filter_map(|line| line.split_once(": "));
     fields.filter(|(key, _)| *key == name).map(|(_, value)| value).collect()
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::{Arg, Args as _, FromArgMatches as _};
-use petasos::config::{Config, Options, Surroundings};
+use petasos::config::{Config, Environment, Options};
 
 const PAGE: &str = "docs/configuration.md";
 const CORES: usize = 40_961;
@@ -42,7 +42,7 @@ fn variable(setting: &Arg) -> String {
 fn expected(setting: &Arg) -> Option<String> {
     let flag = format!("--{}=?", setting.get_long().expect("a long flag"));
     let mut arguments = vec!["petasos", &flag];
-    // A key of its own is in the way of some settings, and the lack of one is a mistake.
+    // A key of its own is in the way of some settings, and the lack of one is an error.
     if setting.get_long() != Some("demo") {
         arguments.push("--demo");
     }
@@ -50,14 +50,12 @@ fn expected(setting: &Arg) -> Option<String> {
     let options = Options::from_arg_matches(&matches).expect("text");
     // The cores of a host are not those of another: so many has none.
     let cpus: Vec<_> = (0..CORES).collect();
-    let surroundings = Surroundings { read_file: &|_| Ok(KEY.to_owned()), cpus: &cpus, environment: &[] };
-    let mistakes = Config::read(&options, &surroundings).err()?;
+    let environment = Environment { read_file: &|_| Ok(KEY.to_owned()), cpus: &cpus, variables: &[] };
+    let errors = Config::read(&options, &environment).err()?;
     let name = variable(setting);
-    let mistake = mistakes.into_iter().find(|mistake| mistake.name == name)?;
-    let text = mistake
-        .expected
-        .replace(&format!(": {cpus:?}"), "")
-        .replace(&CORES.to_string(), "the number of cores");
+    let error = errors.into_iter().find(|error| error.name == name)?;
+    let text =
+        error.expected.replace(&format!(": {cpus:?}"), "").replace(&CORES.to_string(), "the number of cores");
     Some(text.trim_end_matches(": not \"?\"").to_owned())
 }
 
@@ -98,7 +96,7 @@ fn tables() -> BTreeMap<String, String> {
 }
 
 /// What a start says of these variables, as a terminal would show it.
-fn mistakes() -> String {
+fn errors() -> String {
     const WRONG: [(&str, &str); 5] = [
         ("HEARTBEAT_INTERVAL", "15"),
         ("MAX_BODY_SIZE", "1M"),
@@ -132,7 +130,7 @@ fn rewritten(page: &str, rendered: &BTreeMap<String, String>) -> String {
 #[test]
 fn the_page_of_the_settings_is_what_the_code_says() {
     let mut rendered = tables();
-    rendered.insert("mistakes".to_owned(), mistakes());
+    rendered.insert("errors".to_owned(), errors());
     let page = read(PAGE);
     let expected = rewritten(&page, &rendered);
     if std::env::var_os("UPDATE_DOCS").is_some() {

@@ -1,7 +1,7 @@
 //! The protocol of 2019 (draft-04) end to end: the hub at `/hub`, audiences by targets, its names and its examples.
 //! Sections are those of that draft; `AUTHORIZATION=targets` asks for it.
 
-use crate::common::{Answer, Hub, Stream, post, publisher, token};
+use crate::common::{HttpResponse, Hub, Stream, post, publisher, token};
 use serde_json::{Value, json};
 
 /// A topic of the draft's examples, and two of its targets.
@@ -20,7 +20,7 @@ fn form(id: &str, targets: &[&str]) -> String {
 }
 
 /// Publishes at `/hub` with a token whose claim `mercure.publish` is this.
-fn publish(hub: &Hub, form: &str, claim: &Value) -> Answer {
+fn publish(hub: &Hub, form: &str, claim: &Value) -> HttpResponse {
     let claim = if claim.is_null() { json!({}) } else { json!({ "publish": claim }) };
     let request = post(form, Some(&token(&claim, None)));
     hub.request(&request.replacen("/.well-known/mercure", "/hub", 1))

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::common::{Client, DEADLINE, Hub, Stream, get, post, publisher};
-use petasos::limits::{LINGER_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURNS_MAX};
+use petasos::limits::{LINGER_BYTES_MAX, SERVE_SLICES_MAX, SERVE_STEPS_MAX};
 
 const ONE_SHARD: (&str, &str) = ("SHARDS", "1");
 /// What the kernels of both ends may hold of one connection, generously.
@@ -65,12 +65,13 @@ fn a_pipeline_without_end_holds_nobody_up() {
     assert!(sent > 0);
 }
 
-/// More than get a turn in a round, each with more steps than a turn has: nobody's turn is lost, and no edge comes again.
+/// More connections than a round serves, each with more steps than a slice has: none is forgotten, and no edge comes
+/// again.
 #[test]
 fn a_crowd_of_pipelines_is_answered_to_the_last_request() {
     const REQUESTS: usize = 5 * SERVE_STEPS_MAX;
     let hub = Hub::start(&[ONE_SHARD]);
-    let mut crowd: Vec<_> = (0..SERVE_TURNS_MAX + 50).map(|_| hub.connect()).collect();
+    let mut crowd: Vec<_> = (0..SERVE_SLICES_MAX + 50).map(|_| hub.connect()).collect();
     let pipeline = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n".repeat(REQUESTS);
     for client in &mut crowd {
         client.send(&pipeline);

@@ -12,14 +12,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::common::{Answer, Client, DEADLINE, Hub, Stream, get, post, publisher, token};
+use crate::common::{Client, DEADLINE, HttpResponse, Hub, Stream, get, post, publisher, token};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::json;
 
 const TWO_SHARDS: (&str, &str) = ("SHARDS", "2");
 
 /// What a connection is told before it has said anything, up to its end.
-fn told(hub: &Hub) -> Answer {
+fn told(hub: &Hub) -> HttpResponse {
     let mut client = Client::new(TcpStream::connect(hub.address).expect("the kernel accepts"));
     let answer = client.answer();
     assert!(client.is_closed(), "a connection that is refused stays open");

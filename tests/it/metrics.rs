@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::tls::{Files, Pair, trusting};
 use crate::common::{Client, DEADLINE, Hub, eventually, get, post, publisher, token};
-use petasos::limits::ASIDE_MS;
+use petasos::limits::SIDE_SERVER_CONNECTION_MS;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::version::TLS13;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ impl Metered {
         Self { hub, metrics }
     }
 
-    fn ask(&self, request: &str) -> common::Answer {
+    fn ask(&self, request: &str) -> common::HttpResponse {
         let mut client = Client::new(TcpStream::connect(self.metrics).expect("the hub accepts"));
         client.send(request);
         let answer = client.answer();
@@ -307,7 +307,7 @@ fn clients_that_send_nothing_keep_no_scraper_out() {
         // Closed with unread bytes, it is reset.
         assert!(matches!(socket.read(&mut [0; 64]), Ok(0) | Err(_)));
     }
-    let within = Duration::from_millis(ASIDE_MS) + Duration::from_secs(5);
+    let within = Duration::from_millis(SIDE_SERVER_CONNECTION_MS) + Duration::from_secs(5);
     assert!(began.elapsed() < within, "they are closed in time: {:?}", began.elapsed());
     assert_eq!(hub.scrape()["mercure_subscribers_connected"], 0.0);
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::common::tls::{DAY, Files, Pair, any, trusting};
-use crate::common::{Answer, Client, DEADLINE, Hub, Stream, command, get, post, publisher};
+use crate::common::{Client, DEADLINE, HttpResponse, Hub, Stream, command, get, post, publisher};
 use petasos::limits::{CERTIFICATE_LOOK_MS, TLS_STREAM_BYTES_MAX};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::process::Signal;
@@ -38,7 +38,7 @@ fn connection(client: &Client) -> &ClientConnection {
     client.tls.as_deref().expect("TLS")
 }
 
-fn health(hub: &Hub) -> (Client, Answer) {
+fn health(hub: &Hub) -> (Client, HttpResponse) {
     let mut client = hub.connect();
     client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let answer = client.answer();

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use petasos::history::{HistoryReader, Position};
 use petasos::hub::Now;
 use petasos::hub::framing::Framing;
-use petasos::hub::sequencer::Entry;
-use petasos::hub::shard::{Closed, Read, Sent, Shard, Wire};
+use petasos::hub::sequencer::RingEntry;
+use petasos::hub::shard::{Closed, HistoryRead, Sent, Shard, Wire};
 use petasos::protocol::grant::Grant;
 use petasos::protocol::selector::Selector;
 use petasos::ring::Consumer;
@@ -76,9 +76,9 @@ impl Session {
 
 pub(crate) struct Core {
     pub(crate) shard: Shard,
-    pub(crate) ring: Consumer<Entry>,
+    pub(crate) ring: Consumer<RingEntry>,
     pub(crate) sockets: Sockets,
-    pub(crate) reads: VecDeque<Read>,
+    pub(crate) reads: VecDeque<HistoryRead>,
 }
 
 impl Core {
@@ -86,9 +86,9 @@ impl Core {
         let shard = &mut self.shard;
         let count = self.ring.drain(max, |entry| {
             match entry {
-                Entry::Published { placed, .. } => shard.take(placed),
-                Entry::Discarded { before_oldest } => shard.forget_until(*before_oldest),
-                Entry::Rejected { .. } | Entry::End => {}
+                RingEntry::Published { update, .. } => shard.take(update),
+                RingEntry::Discarded { before_oldest } => shard.forget_until(*before_oldest),
+                RingEntry::Rejected { .. } | RingEntry::End => {}
             }
             true
         });

@@ -21,11 +21,12 @@ use self::core::{Core, Session, Sockets};
 use fastrand::Rng;
 use petasos::history::memory::MemoryHistory;
 use petasos::history::{
-    Appended, History, HistoryError, HistoryReader, Origin, Position, Resume, Retention, Stretch, resolve,
+    Appended, History, HistoryError, HistoryReader, HistorySlice, Position, Resume, ResumePoint, Retention,
+    resolve,
 };
 use petasos::hub::Now;
 use petasos::hub::framing::{Framing, Transfer};
-use petasos::hub::sequencer::{Entry, Publication, Sequencer, Ticket};
+use petasos::hub::sequencer::{Publication, ReplyTo, RingEntry, Sequencer};
 use petasos::hub::shard::{Closed, Joining, Shard, ShardSettings};
 use petasos::hub::tail::TailBounds;
 use petasos::protocol::coding::Coding;
@@ -81,10 +82,10 @@ struct World {
     sequencer: Sequencer,
     refuses: Arc<AtomicBool>,
     reader: Arc<dyn HistoryReader>,
-    producer: Producer<Entry>,
+    producer: Producer<RingEntry>,
     queue: VecDeque<Publication>,
     /// Committed, waiting for room in the ring.
-    unpushed: VecDeque<Entry>,
+    unpushed: VecDeque<RingEntry>,
     cores: Vec<Core>,
     /// Everything that was committed, in order.
     committed: Vec<Arc<Frame>>,
@@ -107,13 +108,13 @@ impl World {
             dispatch_timeout_ms: STALL_MS,
             subscriber_buffer_bytes: [1, 200, 2_000][rng.usize(..3)],
             tail: TailBounds { updates_max: [1, 4, 1_000][rng.usize(..3)], bytes_max: usize::MAX },
-            tells_subscriptions: false,
+            tracks_subscriptions: false,
         };
         let count = rng.usize(1..=3);
         let (producer, consumers) = ring(RING_ENTRIES, count);
         let now = Now { ms: 0, unix_ms: 1_700_000_000_000 };
         let core = |ring| Core {
-            shard: Shard::new(settings, &Stretch::empty(), now),
+            shard: Shard::new(settings, &HistorySlice::empty(), now),
             ring,
             sockets: Sockets::default(),
             reads: VecDeque::new(),
@@ -162,8 +163,8 @@ impl World {
         }
         let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("a valid body");
         if self.queue.len() < QUEUE_MAX {
-            let ticket = Ticket::Request { shard: 0, connection: 0, serial: 0 };
-            self.queue.push_back(Publication { frame: Arc::new(Frame::encode(&update)), ticket });
+            let reply_to = ReplyTo::Request { shard: 0, connection: 0, serial: 0 };
+            self.queue.push_back(Publication { frame: Arc::new(Frame::encode(&update)), reply_to });
         }
     }
 
@@ -177,13 +178,13 @@ impl World {
             return;
         }
         let (entries, error) = self.sequencer.commit(&batch, self.now.unix_ms);
-        let discarded = entries.iter().filter(|entry| matches!(entry, Entry::Discarded { .. })).count();
+        let discarded = entries.iter().filter(|entry| matches!(entry, RingEntry::Discarded { .. })).count();
         assert_eq!(entries.len() - discarded, batch.len());
         assert_eq!(error.is_some(), self.refuses.load(Ordering::Relaxed));
         for entry in &entries {
-            if let Entry::Published { placed, .. } = entry {
-                self.committed.push(Arc::clone(&placed.frame));
-                assert_eq!(placed.position.get(), self.committed.len() as u64);
+            if let RingEntry::Published { update, .. } = entry {
+                self.committed.push(Arc::clone(&update.frame));
+                assert_eq!(update.position.get(), self.committed.len() as u64);
             }
         }
         self.unpushed.extend(entries);
@@ -221,27 +222,26 @@ impl World {
         };
         let which = self.rng.usize(..self.cores.len());
         let core = &mut self.cores[which];
-        let origin: Option<Origin> = resume.map(|resume| {
+        let resume_point: Option<ResumePoint> = resume.map(|resume| {
             let known = core.shard.resolve(&resume);
             known.unwrap_or_else(|| resolve(&*self.reader, &resume).expect("memory can be read"))
         });
-        if let Some(Origin { cursor, known: Some(id) }) = &origin {
-            let before_oldest =
-                self.reader.extent().expect("memory can be read").before_oldest.get() as usize;
+        if let Some(ResumePoint { cursor, known: Some(id) }) = &resume_point {
+            let before_oldest = self.reader.range().expect("memory can be read").before_oldest.get() as usize;
             let first = self.committed[before_oldest..].iter().position(|frame| frame.id() == id);
             let first = first.map_or(0, |first| before_oldest + first + 1);
             let is_held = cursor.get() as usize > before_oldest;
             assert!(!is_held || first == cursor.get() as usize, "not the first occurrence");
         }
-        let after = origin.as_ref().map_or(core.shard.position(), |origin| origin.cursor);
-        let from_oldest = origin.as_ref().is_some_and(|origin| origin.known.is_none());
+        let after = resume_point.as_ref().map_or(core.shard.position(), |resume_point| resume_point.cursor);
+        let from_oldest = resume_point.as_ref().is_some_and(|resume_point| resume_point.known.is_none());
         let joining = Joining {
             selectors: selectors.clone(),
             grant: Rc::clone(&grant),
             expires_ms,
             framing,
             id: SubscriberId::from_random_bytes([0; 16]),
-            origin,
+            resume_point,
             opening: [b"HEAD\n", framing.opening()].concat().into(),
         };
         let slot = core.shard.join(joining, self.now);

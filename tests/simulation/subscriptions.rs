@@ -12,16 +12,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fastrand::Rng;
 use petasos::history::memory::MemoryHistory;
-use petasos::history::{History as _, Position, Retention, Stretch};
+use petasos::history::{History as _, HistorySlice, Position, Retention};
 use petasos::hub::Now;
 use petasos::hub::framing::Framing;
-use petasos::hub::sequencer::{Entry, Publication, Sequencer, Ticket};
+use petasos::hub::sequencer::{Publication, ReplyTo, RingEntry, Sequencer};
 use petasos::hub::shard::{Joining, Shard, ShardSettings};
 use petasos::hub::tail::TailBounds;
 use petasos::protocol::frame::Frame;
 use petasos::protocol::grant::Grant;
 use petasos::protocol::selector::Selector;
-use petasos::protocol::subscription::{SubscriberId, Wanted, collection};
+use petasos::protocol::subscription::{ListingQuery, SubscriberId, collection};
 use petasos::ring::{Consumer, Producer, ring};
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ const SELECTORS: [&str; 4] = ["a", "b/{c}", "*", "é"];
 
 struct Core {
     shard: Shard,
-    ring: Consumer<Entry>,
+    ring: Consumer<RingEntry>,
     /// Slots of those that are there.
     slots: Vec<u32>,
 }
@@ -50,9 +50,9 @@ struct World {
     rng: Rng,
     sequencer: Sequencer,
     refuses: Arc<AtomicBool>,
-    producer: Producer<Entry>,
+    producer: Producer<RingEntry>,
     queue: VecDeque<Publication>,
-    unpushed: VecDeque<Entry>,
+    unpushed: VecDeque<RingEntry>,
     cores: Vec<Core>,
     committed: Vec<Arc<Frame>>,
     lists: Vec<List>,
@@ -69,11 +69,11 @@ impl World {
             dispatch_timeout_ms: 0,
             subscriber_buffer_bytes: 1 << 20,
             tail: TailBounds::default(),
-            tells_subscriptions: true,
+            tracks_subscriptions: true,
         };
         debug_assert!(!history.needs_upkeep());
         let (producer, consumers) = ring(RING_ENTRIES, rng.usize(1..=3));
-        let shard = || Shard::new(settings, &Stretch::empty(), Now::default());
+        let shard = || Shard::new(settings, &HistorySlice::empty(), Now::default());
         let core = |ring| Core { shard: shard(), ring, slots: Vec::new() };
         Self {
             rng,
@@ -118,7 +118,7 @@ impl World {
             expires_ms: u64::MAX,
             framing: Framing::CHUNKED,
             id,
-            origin: None,
+            resume_point: None,
             opening: Box::default(),
         };
         let core = &mut self.cores[number];
@@ -143,8 +143,8 @@ impl World {
         if self.queue.len() == QUEUE_MAX {
             return all.put_back();
         }
-        let ticket = Ticket::Event { shard: number as u16 };
-        self.queue.push_back(Publication { frame, ticket });
+        let reply_to = ReplyTo::Event { shard: number as u16 };
+        self.queue.push_back(Publication { frame, reply_to });
     }
 
     fn commit(&mut self) {
@@ -171,14 +171,14 @@ impl World {
         let mut ours = Vec::new();
         ring.drain(max, |entry| {
             match entry {
-                Entry::Published { placed, ticket } => {
-                    shard.take(placed);
-                    ours.extend((ticket.shard() == Some(number as u16)).then_some(true));
+                RingEntry::Published { update, reply_to } => {
+                    shard.take(update);
+                    ours.extend((reply_to.shard() == Some(number as u16)).then_some(true));
                 }
-                Entry::Rejected { ticket } => {
-                    ours.extend((ticket.shard() == Some(number as u16)).then_some(false));
+                RingEntry::Rejected { reply_to } => {
+                    ours.extend((reply_to.shard() == Some(number as u16)).then_some(false));
                 }
-                Entry::Discarded { .. } | Entry::End => {}
+                RingEntry::Discarded { .. } | RingEntry::End => {}
             }
             true
         });
@@ -202,7 +202,7 @@ impl World {
         let all = self.cores[number].shard.subscriptions().expect("switched on");
         let mut from = Some(0);
         while let Some(start) = from {
-            from = all.list(start, &Wanted::All, 2, &mut members);
+            from = all.list(start, &ListingQuery::All, 2, &mut members);
         }
         petasos::protocol::subscription::join_members(&mut list.members, &members);
     }

@@ -13,11 +13,11 @@ use crate::book::Book;
 use crate::load::Load;
 use crate::net::{self, Connection, Interest, Poll};
 use crate::progress::Progress;
-use crate::publisher::{Answer, Publisher};
-use crate::wire::http::AnswerHead;
+use crate::publisher::{PublishResult, Publisher};
+use crate::wire::http::ResponseHead;
 use crate::wire::request::{Publication, Wire};
 use shared::Shared;
-use subscriber::{Line, Phase, Subscriber};
+use subscriber::{Phase, StreamTransport, Subscriber};
 
 pub(crate) use subscriber::{Start, Subscription};
 
@@ -165,30 +165,32 @@ impl Engine {
             self.pending -= 1;
         }
         subscriber.phase = Phase::Closed;
-        match std::mem::replace(&mut subscriber.line, Line::None) {
-            Line::Shared { connection, stream } => self.cancel(connection, stream),
-            Line::Own(_) | Line::None => Ok(()),
+        match std::mem::replace(&mut subscriber.transport, StreamTransport::None) {
+            StreamTransport::Shared { connection, stream } => self.cancel(connection, stream),
+            StreamTransport::Own(_) | StreamTransport::None => Ok(()),
         }
     }
 
     /// Stops reading a subscriber's stream.
     pub(crate) fn stall(&mut self, number: usize) -> Result<(), String> {
-        match &self.subscribers[number].line {
-            Line::Own(socket) => self.poll.remove(socket).map_err(|error| format!("epoll: {error}")),
-            Line::Shared { connection, stream } => self.stall_stream(*connection, *stream, true),
-            Line::None => Ok(()),
+        match &self.subscribers[number].transport {
+            StreamTransport::Own(socket) => {
+                self.poll.remove(socket).map_err(|error| format!("epoll: {error}"))
+            }
+            StreamTransport::Shared { connection, stream } => self.stall_stream(*connection, *stream, true),
+            StreamTransport::None => Ok(()),
         }
     }
 
     /// Reads a stalled subscriber's stream again.
     pub(crate) fn resume(&mut self, number: usize) -> Result<(), String> {
-        match &self.subscribers[number].line {
-            Line::Own(socket) => self
+        match &self.subscribers[number].transport {
+            StreamTransport::Own(socket) => self
                 .poll
                 .add(socket, number as u64, Interest::Read)
                 .map_err(|error| format!("epoll: {error}")),
-            Line::Shared { connection, stream } => self.stall_stream(*connection, *stream, false),
-            Line::None => Ok(()),
+            StreamTransport::Shared { connection, stream } => self.stall_stream(*connection, *stream, false),
+            StreamTransport::None => Ok(()),
         }
     }
 
@@ -354,7 +356,7 @@ impl Engine {
         subscriber.request =
             self.wire.subscription(selector, further, token.as_deref(), subscriber.events.id());
         subscriber.restart();
-        subscriber.line = Line::Own(socket);
+        subscriber.transport = StreamTransport::Own(socket);
         subscriber.phase = Phase::Connecting;
         self.pending += 1;
         Ok(())
@@ -378,12 +380,12 @@ impl Engine {
     }
 
     /// Books the answer to the publication of a publisher, which is idle then.
-    fn answered(&mut self, publisher: usize, answer: Answer) {
+    fn answered(&mut self, publisher: usize, answer: PublishResult) {
         let stamp = self.publishers[publisher].answered();
         if self.server.is_none() {
             self.server = self.publishers[publisher].take_server();
         }
-        if answer == Answer::Refused {
+        if answer == PublishResult::Refused {
             self.book.refuse(stamp.stream, stamp.sequence);
         }
         let now = self.now_ns();
@@ -394,7 +396,7 @@ impl Engine {
     fn subscriber_ready(&mut self, number: usize) -> Result<(), String> {
         // An event of a connection that was replaced within the same batch finds its successor or nothing.
         let subscriber = &mut self.subscribers[number];
-        let Line::Own(socket) = &mut subscriber.line else { return Ok(()) };
+        let StreamTransport::Own(socket) = &mut subscriber.transport else { return Ok(()) };
         if subscriber.phase == Phase::Connecting {
             socket.established().map_err(|error| format!("connection {number}: {error}"))?;
             // A request head fits any fresh socket buffer.
@@ -420,7 +422,7 @@ impl Engine {
         let body = match subscriber.phase {
             Phase::Head => {
                 subscriber.head.extend_from_slice(&self.buffer[..bytes]);
-                let Some(head) = AnswerHead::parse(&subscriber.head)? else { return Ok(()) };
+                let Some(head) = ResponseHead::parse(&subscriber.head)? else { return Ok(()) };
                 subscriber.open(&head)?;
                 self.pending -= 1;
                 let mut bytes = std::mem::take(&mut subscriber.head);

@@ -2,8 +2,8 @@
 //!
 //! Each call of [`Engine::subscribe`] fills connections of its own, in turn, so that neighbours share none if there are several.
 
-use super::subscriber::{Line, Phase};
-use super::{Answer, Engine, PUBLISHER, SHARED};
+use super::subscriber::{Phase, StreamTransport};
+use super::{Engine, PUBLISHER, PublishResult, SHARED};
 use crate::net::{Connection, Interest};
 use crate::wire::http2::{Event, REFUSED_STREAM, Session};
 
@@ -67,7 +67,7 @@ impl Engine {
         let is_long = asked.receive_bytes.is_none();
         let stream = self.shared[connection].session.request(number as u64, &request, is_long)?;
         subscriber.restart();
-        subscriber.line = Line::Shared { connection, stream };
+        subscriber.transport = StreamTransport::Shared { connection, stream };
         subscriber.phase = Phase::Head;
         self.pending += 1;
         self.flush(connection)
@@ -190,7 +190,7 @@ impl Engine {
                 publisher.go_on_with_answer(data)?;
                 (key, ends.then(|| publisher.end_answer()).transpose()?)
             }
-            Event::Reset { key, code: REFUSED_STREAM } => (key, Some(Answer::Refused)),
+            Event::Reset { key, code: REFUSED_STREAM } => (key, Some(PublishResult::Refused)),
             Event::Reset { code, .. } => {
                 return Err(format!("a publication was reset with error {code} instead of answered"));
             }

@@ -6,7 +6,7 @@ use crate::book::{Book, Reader};
 use crate::net::Connection;
 use crate::wire::chunked::Chunked;
 use crate::wire::coding;
-use crate::wire::http::AnswerHead;
+use crate::wire::http::ResponseHead;
 use crate::wire::sse::Decoder;
 
 /// What to subscribe to, and what the book should expect of it.
@@ -50,7 +50,7 @@ pub(super) enum Phase {
 }
 
 /// What a stream comes through.
-pub(super) enum Line {
+pub(super) enum StreamTransport {
     /// Nothing, while it is closed.
     None,
     /// A connection of its own.
@@ -60,7 +60,7 @@ pub(super) enum Line {
 }
 
 pub(super) struct Subscriber {
-    pub(super) line: Line,
+    pub(super) transport: StreamTransport,
     /// The shared connection on which it opens its streams, over HTTP/2.
     pub(super) home: usize,
     pub(super) phase: Phase,
@@ -82,7 +82,7 @@ impl Subscriber {
             Start::Earliest => (book.join_from_start(streams, background), Decoder::after(b"earliest")),
         };
         Self {
-            line: Line::None,
+            transport: StreamTransport::None,
             home,
             phase: Phase::Closed,
             request: Vec::new(),
@@ -104,7 +104,7 @@ impl Subscriber {
     }
 
     /// Takes the head of its answer: the stream is open.
-    pub(super) fn open(&mut self, head: &AnswerHead) -> Result<(), String> {
+    pub(super) fn open(&mut self, head: &ResponseHead) -> Result<(), String> {
         if head.status != 200 {
             return Err(format!("a subscription was answered with status {}", head.status));
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::svg::{Axis, Line, plot};
+use super::svg::{Axis, Series, plot};
 use super::{arguments, lines, ratio_meaning, ratio_text, servers, shown, verdict};
 use crate::book::STEP_NS;
 use crate::record::Row;
@@ -152,7 +152,7 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
-fn values(lines: &[Line]) -> impl Iterator<Item = f64> {
+fn values(lines: &[Series]) -> impl Iterator<Item = f64> {
     lines.iter().flat_map(|line| line.points.iter().map(|point| point.1))
 }
 
@@ -169,7 +169,7 @@ fn percentiles(rounds: &Rounds) -> Option<String> {
                 .map(|at| (at, micros(histogram, 1.0 - 10_f64.powf(-at))))
                 .collect();
             if !histogram.is_empty() {
-                lines.push(Line {
+                lines.push(Series {
                     name: format!("{}, {what} subscriber", column.name),
                     colour,
                     dashed,
@@ -195,9 +195,9 @@ fn over_time(rounds: &Rounds) -> Option<String> {
         let points =
             points.map(|(at, count)| (at as f64 / steps_per_second, *count as f64 * steps_per_second));
         let points: Vec<(f64, f64)> = points.collect();
-        (!points.is_empty()).then(|| Line { name: column.name.clone(), colour, dashed: false, points })
+        (!points.is_empty()).then(|| Series { name: column.name.clone(), colour, dashed: false, points })
     };
-    let lines: Vec<Line> = rounds.columns.iter().enumerate().filter_map(line).collect();
+    let lines: Vec<Series> = rounds.columns.iter().enumerate().filter_map(line).collect();
     let ends = lines.iter().flat_map(|line| line.points.last()).map(|point| point.0);
     let x = Axis::linear("seconds", ends);
     let y = Axis::linear("deliveries/s", values(&lines));
@@ -211,9 +211,9 @@ fn costs(rounds: &Rounds) -> Option<String> {
         let points = column.outcomes.iter().enumerate();
         let points: Vec<(f64, f64)> =
             points.filter_map(|(round, outcome)| Some((round as f64 + 1.0, outcome.get(figure)?))).collect();
-        (!points.is_empty()).then(|| Line { name: column.name.clone(), colour, dashed: false, points })
+        (!points.is_empty()).then(|| Series { name: column.name.clone(), colour, dashed: false, points })
     };
-    let lines: Vec<Line> = rounds.columns.iter().enumerate().filter_map(line).collect();
+    let lines: Vec<Series> = rounds.columns.iter().enumerate().filter_map(line).collect();
     let last = rounds.columns.iter().map(|column| column.outcomes.len()).max().unwrap_or(1);
     let marks = (1..=last).map(|round| (round as f64, round.to_string())).collect();
     let x = Axis::marked("round", 0.5, last as f64 + 0.5, marks);

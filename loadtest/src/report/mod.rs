@@ -54,7 +54,7 @@ pub(crate) fn run(common: &Common, record: &Record, scenario: &Scenario) -> Resu
 }
 
 /// A figure of all columns.
-struct Line {
+struct FigureRow {
     name: &'static str,
     unit: &'static str,
     /// The median and its ratio to the limit, for each column.
@@ -62,7 +62,7 @@ struct Line {
 }
 
 /// The figures in the order in which the subject's first round found them.
-fn lines(rounds: &Rounds) -> Vec<Line> {
+fn lines(rounds: &Rounds) -> Vec<FigureRow> {
     let figures =
         rounds.columns.iter().find_map(|column| column.outcomes.first()).map(|outcome| &outcome.figures);
     figures
@@ -76,7 +76,7 @@ fn lines(rounds: &Rounds) -> Vec<Line> {
                 (column.median(figure.name), ratio)
             };
             let values = rounds.columns.iter().map(value).collect();
-            Line { name: figure.name, unit: figure.unit, values }
+            FigureRow { name: figure.name, unit: figure.unit, values }
         })
         .collect()
 }

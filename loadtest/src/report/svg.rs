@@ -15,7 +15,7 @@ const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00
 
 /// One line of a plot.
 #[derive(Debug, Clone)]
-pub(super) struct Line {
+pub(super) struct Series {
     /// What the legend calls it.
     pub(super) name: String,
     /// Its colour: lines of one server share it.
@@ -76,7 +76,7 @@ impl Axis {
 }
 
 /// A plot of lines; points are marked when there are few.
-pub(super) fn plot(title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
+pub(super) fn plot(title: &str, x: &Axis, y: &Axis, lines: &[Series]) -> String {
     let mut out = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">\
          <text x=\"{LEFT}\" y=\"16\" class=\"title\">{title}</text>",
@@ -124,7 +124,7 @@ pub(super) fn plot(title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
     out
 }
 
-fn draw(out: &mut String, line: &Line, across: impl Fn(f64) -> f64, up: impl Fn(f64) -> f64) {
+fn draw(out: &mut String, line: &Series, across: impl Fn(f64) -> f64, up: impl Fn(f64) -> f64) {
     let colour = COLOURS[line.colour % COLOURS.len()];
     let dashes = if line.dashed { " stroke-dasharray=\"5 4\"" } else { "" };
     let points: Vec<(f64, f64)> = line.points.iter().map(|(x, y)| (across(*x), up(*y))).collect();
@@ -138,8 +138,8 @@ fn draw(out: &mut String, line: &Line, across: impl Fn(f64) -> f64, up: impl Fn(
     }
 }
 
-fn legend(lines: &[Line]) -> String {
-    let entry = |line: &Line| {
+fn legend(lines: &[Series]) -> String {
+    let entry = |line: &Series| {
         let style = if line.dashed { "dashed" } else { "solid" };
         let colour = COLOURS[line.colour % COLOURS.len()];
         format!("<span><i style=\"border-top:3px {style} {colour}\"></i>{}</span>", escape(&line.name))
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_name_cannot_break_out_of_the_plot() {
-        let line = Line { name: "<b>&".to_owned(), colour: 9, dashed: true, points: vec![(0.0, 1.0)] };
+        let line = Series { name: "<b>&".to_owned(), colour: 9, dashed: true, points: vec![(0.0, 1.0)] };
         let axis = Axis::linear("x", [1.0].into_iter());
         let text = plot("a \"<plot>\"", &axis, &axis, &[line]);
         assert!(!text.contains("<b>") && !text.contains("<plot>"), "{text}");

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::fanout::TOPIC;
-use super::{Bench, DATA_BYTES, Outcome, REST_NS, publish_at_rate, subscription};
+use super::{DATA_BYTES, Outcome, REST_NS, RoundContext, publish_at_rate, subscription};
 use crate::engine::Engine;
 
 const PUBLISHERS: u32 = 16;
@@ -33,9 +33,9 @@ pub(crate) struct Churn {
     pub(crate) data_bytes: usize,
 }
 
-pub(super) fn run(args: &Churn, bench: &Bench<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Churn, context: &RoundContext<'_>) -> Result<Outcome, String> {
     let churners = args.churners.max(1);
-    let mut engine = bench.engine(PUBLISHERS)?;
+    let mut engine = context.engine(PUBLISHERS)?;
     engine.subscribe((0..churners + args.subscribers).map(|number| {
         if number < churners {
             subscription(&format!("https://example.com/users/{number}/inbox"), 0..0)
@@ -43,13 +43,13 @@ pub(super) fn run(args: &Churn, bench: &Bench<'_>) -> Result<Outcome, String> {
             subscription(TOPIC, 0..PUBLISHERS)
         }
     }))?;
-    bench.add_publishers(&mut engine, PUBLISHERS, TOPIC, args.data_bytes)?;
+    context.add_publishers(&mut engine, PUBLISHERS, TOPIC, args.data_bytes)?;
     engine.poll_until(engine.now_ns() + REST_NS)?;
     publish_at_rate(&mut engine, args.rate, WARM_UP_SECONDS, |_, _| Ok(()))?;
     engine.book.forget_times(engine.now_ns());
     let before = engine.book.tally().received;
     let mut turn = 0;
-    let meter = bench.meter();
+    let meter = context.meter();
     let updates = publish_at_rate(&mut engine, args.rate, args.seconds, |engine: &mut Engine, _| {
         for _ in 0..args.burst {
             engine.reconnect(turn)?;

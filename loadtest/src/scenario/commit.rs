@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::firehose::flood_through;
-use super::{Bench, DATA_BYTES, Outcome, SECOND_NS};
+use super::{DATA_BYTES, Outcome, RoundContext, SECOND_NS};
 use crate::engine::Engine;
 
 const TOPIC: &str = "https://example.com/commit";
@@ -33,9 +33,9 @@ impl Default for Commit {
     }
 }
 
-pub(super) fn run(args: &Commit, bench: &Bench<'_>) -> Result<Outcome, String> {
-    let mut engine = bench.engine(args.publishers)?;
-    bench.add_publishers(&mut engine, args.publishers, TOPIC, args.data_bytes)?;
+pub(super) fn run(args: &Commit, context: &RoundContext<'_>) -> Result<Outcome, String> {
+    let mut engine = context.engine(args.publishers)?;
+    context.add_publishers(&mut engine, args.publishers, TOPIC, args.data_bytes)?;
     flood_through(&mut engine, args.publishers as usize, SECOND_NS / 2)?;
     engine.await_answers()?;
     let nanoseconds = (args.seconds * SECOND_NS as f64) as u64;

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::fanout::one_at_a_time;
-use super::{Bench, Outcome, REST_NS, subscription};
+use super::{Outcome, REST_NS, RoundContext, subscription};
 use crate::engine::Engine;
 use crate::wire::coding::Coding;
 
@@ -45,12 +45,12 @@ struct Kind {
     wire_bytes: u64,
 }
 
-pub(super) fn run(args: &Compress, bench: &Bench<'_>) -> Result<Outcome, String> {
-    let mut plain = Kind::new(args, bench, None)?;
-    let mut coded = Kind::new(args, bench, Some(args.coding))?;
+pub(super) fn run(args: &Compress, context: &RoundContext<'_>) -> Result<Outcome, String> {
+    let mut plain = Kind::new(args, context, None)?;
+    let mut coded = Kind::new(args, context, Some(args.coding))?;
     for _ in 0..BLOCKS {
         for kind in [&mut plain, &mut coded] {
-            kind.measure(args.updates / BLOCKS, bench)?;
+            kind.measure(args.updates / BLOCKS, context)?;
         }
     }
     let mut outcome = Outcome {
@@ -69,21 +69,21 @@ pub(super) fn run(args: &Compress, bench: &Bench<'_>) -> Result<Outcome, String>
 }
 
 impl Kind {
-    fn new(args: &Compress, bench: &Bench<'_>, coding: Option<Coding>) -> Result<Self, String> {
+    fn new(args: &Compress, context: &RoundContext<'_>, coding: Option<Coding>) -> Result<Self, String> {
         let topic = format!("https://example.com/{}", coding.map_or("plain", Coding::name));
-        let mut engine = bench.engine_accepting(1, coding)?;
+        let mut engine = context.engine_accepting(1, coding)?;
         engine.book.publish_json();
         engine.subscribe((0..args.subscribers).map(|_| subscription(&topic, 0..1)))?;
-        bench.add_publishers(&mut engine, 1, &topic, args.data_bytes)?;
+        context.add_publishers(&mut engine, 1, &topic, args.data_bytes)?;
         one_at_a_time(&mut engine, WARM_UP)?;
         Ok(Self { engine, cpu_ns: 0, deliveries: 0, wire_bytes: 0 })
     }
 
-    fn measure(&mut self, updates: u64, bench: &Bench<'_>) -> Result<(), String> {
+    fn measure(&mut self, updates: u64, context: &RoundContext<'_>) -> Result<(), String> {
         let engine = &mut self.engine;
         engine.poll_until(engine.now_ns() + REST_NS / 4)?;
         let (received, wire_bytes) = (engine.book.tally().received, engine.wire_bytes());
-        let meter = bench.meter();
+        let meter = context.meter();
         one_at_a_time(engine, updates)?;
         engine.settle()?;
         self.cpu_ns += meter.stop().server_cpu_ns.unwrap_or(0);

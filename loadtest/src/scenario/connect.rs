@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Bench, Outcome, REST_NS, subscription};
+use super::{Outcome, REST_NS, RoundContext, subscription};
 
 /// Connections before the measurement.
 const WARM_UP: usize = 200;
@@ -16,12 +16,12 @@ pub(crate) struct Connect {
     pub(crate) subscribers: usize,
 }
 
-pub(super) fn run(args: &Connect, bench: &Bench<'_>) -> Result<Outcome, String> {
-    let mut engine = bench.engine(0)?;
+pub(super) fn run(args: &Connect, context: &RoundContext<'_>) -> Result<Outcome, String> {
+    let mut engine = context.engine(0)?;
     let own = |number: usize| subscription(&format!("https://example.com/users/{number}/inbox"), 0..0);
     engine.subscribe((0..WARM_UP).map(own))?;
     engine.poll_until(engine.now_ns() + REST_NS)?;
-    let meter = bench.meter();
+    let meter = context.meter();
     engine.subscribe((WARM_UP..WARM_UP + args.subscribers).map(own))?;
     let elapsed = meter.stop().elapsed;
     engine.poll_until(engine.now_ns() + REST_NS)?;

@@ -3,7 +3,9 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, publish_at_rate, stream_of, subscription};
+use super::{
+    DATA_BYTES, Outcome, REST_NS, RoundContext, SECOND_NS, publish_at_rate, stream_of, subscription,
+};
 use crate::engine::Engine;
 
 /// The topic of the fan-out.
@@ -52,18 +54,18 @@ impl Fanout {
     }
 }
 
-pub(super) fn run(args: &Fanout, bench: &Bench<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Fanout, context: &RoundContext<'_>) -> Result<Outcome, String> {
     let publishers = if args.rate.is_some() { PUBLISHERS_AT_RATE } else { 1 };
-    let mut engine = bench.engine(publishers)?;
+    let mut engine = context.engine(publishers)?;
     engine.subscribe((0..args.subscribers).map(|_| subscription(TOPIC, 0..publishers)))?;
-    bench.add_publishers(&mut engine, publishers, TOPIC, args.data_bytes)?;
+    context.add_publishers(&mut engine, publishers, TOPIC, args.data_bytes)?;
     engine.poll_until(engine.now_ns() + REST_NS)?;
     one_at_a_time(&mut engine, WARM_UP)?;
     engine.poll_until(engine.now_ns() + REST_NS / 4)?;
     engine.book.forget_times(engine.now_ns());
 
     let (before, wire_bytes) = (engine.book.tally().received, engine.wire_bytes());
-    let meter = bench.meter();
+    let meter = context.meter();
     let updates = match args.rate {
         Some(rate) => publish_at_rate(&mut engine, rate, args.seconds, |_, _| Ok(()))?,
         None => one_at_a_time(&mut engine, args.updates)?,

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, stream_of, subscription};
+use super::{DATA_BYTES, Outcome, REST_NS, RoundContext, SECOND_NS, stream_of, subscription};
 use crate::engine::Engine;
 
 const TOPIC: &str = "https://example.com/firehose";
@@ -33,17 +33,17 @@ impl Firehose {
     }
 }
 
-pub(super) fn run(args: &Firehose, bench: &Bench<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Firehose, context: &RoundContext<'_>) -> Result<Outcome, String> {
     let streams = u32::try_from(args.publishers).map_err(|_| "too many publishers")?;
-    let mut engine = bench.engine(streams)?;
+    let mut engine = context.engine(streams)?;
     engine.subscribe((0..args.subscribers).map(|_| subscription(TOPIC, 0..streams)))?;
-    bench.add_publishers(&mut engine, streams, TOPIC, args.data_bytes)?;
+    context.add_publishers(&mut engine, streams, TOPIC, args.data_bytes)?;
     engine.poll_until(engine.now_ns() + REST_NS)?;
     flood(&mut engine, SECOND_NS / 2)?;
     engine.book.forget_times(engine.now_ns());
 
     let before = engine.book.tally();
-    let meter = bench.meter();
+    let meter = context.meter();
     flood(&mut engine, (args.seconds * SECOND_NS as f64) as u64)?;
     let usage = meter.stop();
     let after = engine.book.tally();

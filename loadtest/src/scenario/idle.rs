@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Bench, Outcome, REST_NS, SECOND_NS, subscription};
+use super::{Outcome, REST_NS, RoundContext, SECOND_NS, subscription};
 use crate::meter::memory_bytes;
 
 /// Subscribers before the first look, so that one-off allocations are not charged to the others.
@@ -20,12 +20,12 @@ pub(crate) struct Idle {
     pub(crate) seconds: f64,
 }
 
-pub(super) fn run(args: &Idle, bench: &Bench<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Idle, context: &RoundContext<'_>) -> Result<Outcome, String> {
     let process =
-        bench.server.process().ok_or("idle needs the hub's process: start it here, or give --pid")?;
+        context.server.process().ok_or("idle needs the hub's process: start it here, or give --pid")?;
     let memory =
         || memory_bytes(process).ok_or_else(|| format!("the memory of process {process} cannot be read"));
-    let mut engine = bench.engine(0)?;
+    let mut engine = context.engine(0)?;
     let own = |number: usize| subscription(&format!("https://example.com/users/{number}/inbox"), 0..0);
     engine.subscribe((0..WARM_UP).map(own))?;
     engine.poll_until(engine.now_ns() + REST_NS)?;
@@ -33,7 +33,7 @@ pub(super) fn run(args: &Idle, bench: &Bench<'_>) -> Result<Outcome, String> {
     engine.subscribe((WARM_UP..WARM_UP + args.subscribers).map(own))?;
     engine.poll_until(engine.now_ns() + 3 * REST_NS)?;
     let after = memory()?;
-    let meter = bench.meter();
+    let meter = context.meter();
     engine.progress().begin("watching", args.seconds.ceil() as u64, "s");
     let start = engine.now_ns();
     let end = start + (args.seconds * SECOND_NS as f64) as u64;

@@ -158,27 +158,27 @@ impl Scenario {
     }
 
     /// Runs it once.
-    pub(crate) fn run(&self, bench: &Bench<'_>) -> Result<Outcome, String> {
+    pub(crate) fn run(&self, context: &RoundContext<'_>) -> Result<Outcome, String> {
         match self {
-            Self::Fanout(args) => fanout::run(args, bench),
-            Self::Firehose(args) => firehose::run(args, bench),
-            Self::Idle(args) => idle::run(args, bench),
-            Self::Connect(args) => connect::run(args, bench),
-            Self::Slow(args) => slow::run(args, bench),
-            Self::Topics(args) => topics::run(args, bench),
-            Self::Selectors(args) => selectors::run(args, bench),
-            Self::Private(args) => private::run(args, bench),
-            Self::Reconnect(args) => reconnect::run(args, bench),
-            Self::Replay(args) => replay::run(args, bench),
-            Self::Commit(args) => commit::run(args, bench),
-            Self::Compress(args) => compress::run(args, bench),
-            Self::Churn(args) => churn::run(args, bench),
+            Self::Fanout(args) => fanout::run(args, context),
+            Self::Firehose(args) => firehose::run(args, context),
+            Self::Idle(args) => idle::run(args, context),
+            Self::Connect(args) => connect::run(args, context),
+            Self::Slow(args) => slow::run(args, context),
+            Self::Topics(args) => topics::run(args, context),
+            Self::Selectors(args) => selectors::run(args, context),
+            Self::Private(args) => private::run(args, context),
+            Self::Reconnect(args) => reconnect::run(args, context),
+            Self::Replay(args) => replay::run(args, context),
+            Self::Commit(args) => commit::run(args, context),
+            Self::Compress(args) => compress::run(args, context),
+            Self::Churn(args) => churn::run(args, context),
         }
     }
 }
 
 /// What one round works with.
-pub(crate) struct Bench<'a> {
+pub(crate) struct RoundContext<'a> {
     /// The command line.
     pub(crate) common: &'a Common,
     /// The server.
@@ -187,7 +187,7 @@ pub(crate) struct Bench<'a> {
     pub(crate) progress: Progress,
 }
 
-impl Bench<'_> {
+impl RoundContext<'_> {
     /// A generator against the server, with a book of `streams` streams.
     fn engine(&self, streams: u32) -> Result<Engine, String> {
         self.engine_accepting(streams, self.common.compress)

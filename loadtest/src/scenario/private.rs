@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::fanout::one_at_a_time;
-use super::{Bench, DATA_BYTES, Outcome, REST_NS, subscription};
+use super::{DATA_BYTES, Outcome, REST_NS, RoundContext, subscription};
 use crate::engine::Subscription;
 use crate::token;
 
@@ -27,18 +27,18 @@ pub(crate) struct Private {
     pub(crate) data_bytes: usize,
 }
 
-pub(super) fn run(args: &Private, bench: &Bench<'_>) -> Result<Outcome, String> {
-    let mut engine = bench.engine(1)?;
-    let subscriptions = (0..args.subscribers).map(|number| subscriber(bench, number));
+pub(super) fn run(args: &Private, context: &RoundContext<'_>) -> Result<Outcome, String> {
+    let mut engine = context.engine(1)?;
+    let subscriptions = (0..args.subscribers).map(|number| subscriber(context, number));
     let subscriptions = subscriptions.collect::<Result<Vec<_>, _>>()?;
     engine.subscribe(subscriptions.into_iter())?;
-    engine.add_stream(TOPIC, true, &bench.token()?, args.data_bytes);
+    engine.add_stream(TOPIC, true, &context.token()?, args.data_bytes);
     engine.add_publisher()?;
     engine.poll_until(engine.now_ns() + REST_NS)?;
     one_at_a_time(&mut engine, WARM_UP)?;
     engine.book.forget_times(engine.now_ns());
     let before = engine.book.tally().received;
-    let meter = bench.meter();
+    let meter = context.meter();
     let updates = one_at_a_time(&mut engine, args.updates)?;
     engine.settle()?;
     let usage = meter.stop();
@@ -52,7 +52,7 @@ pub(super) fn run(args: &Private, bench: &Bench<'_>) -> Result<Outcome, String> 
 }
 
 /// Two of four may receive; one may receive something else, one has no token.
-fn subscriber(bench: &Bench<'_>, number: usize) -> Result<Subscription, String> {
+fn subscriber(context: &RoundContext<'_>, number: usize) -> Result<Subscription, String> {
     let own = format!("https://example.com/users/{number}/{{any}}");
     let grant = match number % 4 {
         0 | 2 => Some(TOPIC),
@@ -60,6 +60,6 @@ fn subscriber(bench: &Bench<'_>, number: usize) -> Result<Subscription, String> 
         _ => None,
     };
     let streams = if number.is_multiple_of(2) { 0..1 } else { 0..0 };
-    let token = grant.map(|grant| token::sign(&bench.common.key, &[], &[grant, &own])).transpose()?;
+    let token = grant.map(|grant| token::sign(&context.common.key, &[], &[grant, &own])).transpose()?;
     Ok(Subscription { token, ..subscription(TOPIC, streams) })
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::fanout::{TOPIC, one_at_a_time};
-use super::{Bench, DATA_BYTES, Outcome, REST_NS, publish_at_rate, subscription};
+use super::{DATA_BYTES, Outcome, REST_NS, RoundContext, publish_at_rate, subscription};
 use crate::engine::{Engine, Subscription};
 
 const PUBLISHERS: u32 = 16;
@@ -29,14 +29,14 @@ pub(crate) struct Reconnect {
     pub(crate) data_bytes: usize,
 }
 
-pub(super) fn run(args: &Reconnect, bench: &Bench<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Reconnect, context: &RoundContext<'_>) -> Result<Outcome, String> {
     let restless = (args.subscribers / 2).max(1);
-    let mut engine = bench.engine(PUBLISHERS)?;
+    let mut engine = context.engine(PUBLISHERS)?;
     engine.subscribe((0..args.subscribers).map(|number| Subscription {
         background: number < restless,
         ..subscription(TOPIC, 0..PUBLISHERS)
     }))?;
-    bench.add_publishers(&mut engine, PUBLISHERS, TOPIC, args.data_bytes)?;
+    context.add_publishers(&mut engine, PUBLISHERS, TOPIC, args.data_bytes)?;
     engine.poll_until(engine.now_ns() + REST_NS)?;
     // Everyone needs a last event id before it may lose its connection.
     one_at_a_time(&mut engine, 1)?;
@@ -46,7 +46,7 @@ pub(super) fn run(args: &Reconnect, bench: &Bench<'_>) -> Result<Outcome, String
     let before = engine.book.tally().received;
     let mut turn = 0;
     let mut reconnections = 0_u64;
-    let meter = bench.meter();
+    let meter = context.meter();
     let updates = publish_at_rate(&mut engine, args.rate, args.seconds, |engine: &mut Engine, _| {
         for _ in 0..args.burst {
             engine.reconnect(turn)?;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::fanout::{TOPIC, one_at_a_time};
 use super::firehose::{flood, publish_all};
-use super::{Bench, DATA_BYTES, Outcome, SECOND_NS, subscription};
+use super::{DATA_BYTES, Outcome, RoundContext, SECOND_NS, subscription};
 use crate::engine::{Engine, Start, Subscription};
 use crate::meter;
 
@@ -41,9 +41,9 @@ impl Replay {
     }
 }
 
-pub(super) fn run(args: &Replay, bench: &Bench<'_>) -> Result<Outcome, String> {
-    let mut engine = bench.engine(PUBLISHERS)?;
-    bench.add_publishers(&mut engine, PUBLISHERS, TOPIC, args.data_bytes)?;
+pub(super) fn run(args: &Replay, context: &RoundContext<'_>) -> Result<Outcome, String> {
+    let mut engine = context.engine(PUBLISHERS)?;
+    context.add_publishers(&mut engine, PUBLISHERS, TOPIC, args.data_bytes)?;
     publish_all(&mut engine, args.updates)?;
     if engine.book.tally().refused > 0 {
         return Err("the hub refused publications while its history was filled".to_owned());
@@ -51,14 +51,14 @@ pub(super) fn run(args: &Replay, bench: &Bench<'_>) -> Result<Outcome, String> {
     engine.book.give_up();
     engine.book.forget_times(engine.now_ns());
 
-    let meter = bench.meter();
-    let before = memory(bench);
+    let meter = context.meter();
+    let before = memory(context);
     let began_ns = engine.now_ns();
     engine.subscribe(
         (0..args.clients)
             .map(|_| Subscription { start: Start::Earliest, ..subscription(TOPIC, 0..PUBLISHERS) }),
     )?;
-    let most = replay(&mut engine, bench)?;
+    let most = replay(&mut engine, context)?;
     let usage = meter.stop();
     let received = engine.book.tally().received;
     let replayed_per_s = received as f64 * SECOND_NS as f64 / (engine.now_ns() - began_ns) as f64;
@@ -81,17 +81,17 @@ pub(super) fn run(args: &Replay, bench: &Bench<'_>) -> Result<Outcome, String> {
 }
 
 /// Waits until everyone has everything; answers the most memory that the server had meanwhile.
-fn replay(engine: &mut Engine, bench: &Bench<'_>) -> Result<Option<u64>, String> {
+fn replay(engine: &mut Engine, context: &RoundContext<'_>) -> Result<Option<u64>, String> {
     let expected = engine.book.tally().expected;
     engine.progress().begin("replaying", expected, "deliveries");
-    let mut most = memory(bench);
+    let mut most = memory(context);
     let mut progress = (0, engine.now_ns());
     loop {
         let deadline = engine.now_ns() + LOOK_EVERY_NS;
         while engine.book.tally().lost > 0 && engine.now_ns() < deadline {
             engine.poll(deadline)?;
         }
-        most = most.max(memory(bench));
+        most = most.max(memory(context));
         let tally = engine.book.tally();
         engine.progress().set(tally.received);
         if tally.received > progress.0 {
@@ -112,6 +112,6 @@ fn rate(engine: &mut Engine, publish: impl FnOnce(&mut Engine) -> Result<(), Str
     Ok(deliveries as f64 * SECOND_NS as f64 / (engine.now_ns() - began_ns) as f64)
 }
 
-fn memory(bench: &Bench<'_>) -> Option<u64> {
-    bench.server.process().and_then(meter::memory_bytes)
+fn memory(context: &RoundContext<'_>) -> Option<u64> {
+    context.server.process().and_then(meter::memory_bytes)
 }

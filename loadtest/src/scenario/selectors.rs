@@ -9,7 +9,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, subscription};
+use super::{DATA_BYTES, Outcome, REST_NS, RoundContext, SECOND_NS, subscription};
 use crate::engine::{Engine, Subscription};
 use crate::meter::{Usage, memory_bytes};
 
@@ -66,8 +66,8 @@ struct Half {
     outcome: Outcome,
 }
 
-pub(super) fn run(args: &Selectors, bench: &Bench<'_>) -> Result<Outcome, String> {
-    if bench.server.wire().wraps_data {
+pub(super) fn run(args: &Selectors, context: &RoundContext<'_>) -> Result<Outcome, String> {
+    if context.server.wire().wraps_data {
         return Err(
             "selectors are a Mercure hub's: templates of another server have no place here".to_owned()
         );
@@ -77,8 +77,8 @@ pub(super) fn run(args: &Selectors, bench: &Bench<'_>) -> Result<Outcome, String
             "{RECEIVERS} of the connections receive: there must be as many, with a selector each"
         ));
     }
-    let mut few = half(args, bench, RECEIVERS, 1)?;
-    let mut many = half(args, bench, args.connections, args.selectors)?;
+    let mut few = half(args, context, RECEIVERS, 1)?;
+    let mut many = half(args, context, args.connections, args.selectors)?;
     let mut outcome = Outcome {
         tally: few.outcome.tally.plus(many.outcome.tally),
         disturbed: few.outcome.disturbed.take().or(many.outcome.disturbed.take()),
@@ -99,23 +99,28 @@ pub(super) fn run(args: &Selectors, bench: &Bench<'_>) -> Result<Outcome, String
 }
 
 /// Publishes while `connections` hold `selectors` each.
-fn half(args: &Selectors, bench: &Bench<'_>, connections: usize, selectors: usize) -> Result<Half, String> {
+fn half(
+    args: &Selectors,
+    context: &RoundContext<'_>,
+    connections: usize,
+    selectors: usize,
+) -> Result<Half, String> {
     let process =
-        bench.server.process().ok_or("selectors needs the hub's process: start it, or give --pid")?;
+        context.server.process().ok_or("selectors needs the hub's process: start it, or give --pid")?;
     let memory = || memory_bytes(process).map_or(f64::NAN, |bytes| bytes as f64);
     let held = Held { args, connections, selectors };
-    let mut engine = bench.engine(held.streams())?;
+    let mut engine = context.engine(held.streams())?;
     let hot = || subscription(HOT, 0..args.publishers);
     engine.subscribe([hot()].into_iter())?;
     engine.poll_until(engine.now_ns() + REST_NS)?;
-    let (before, meter) = (memory(), bench.meter());
+    let (before, meter) = (memory(), context.meter());
     engine.subscribe((0..connections).map(|connection| held.subscription(connection)))?;
     engine.poll_until(engine.now_ns() + 3 * REST_NS)?;
     let subscribed = meter.stop();
     let count = (connections * selectors) as f64;
     let memory_b = (memory() - before) / count;
 
-    let token = bench.token()?;
+    let token = context.token()?;
     for stream in 0..held.streams() {
         engine.add_stream(&held.topic(stream), false, &token, args.data_bytes);
     }
@@ -124,9 +129,9 @@ fn half(args: &Selectors, bench: &Bench<'_>, connections: usize, selectors: usiz
     }
     let mut outcome = Outcome::default();
     let hot = |publisher: usize, _| u32::try_from(publisher).unwrap_or(u32::MAX);
-    let (hot_us, _) = measure(args, bench, &mut engine, hot)?;
+    let (hot_us, _) = measure(args, context, &mut engine, hot)?;
     let (varied_us, usage) =
-        measure(args, bench, &mut engine, |publisher, turn| held.stream(publisher, turn))?;
+        measure(args, context, &mut engine, |publisher, turn| held.stream(publisher, turn))?;
     outcome.push_shares(&usage);
     outcome.push_times(&engine.book.times);
     outcome.count(&engine);
@@ -137,14 +142,14 @@ fn half(args: &Selectors, bench: &Bench<'_>, connections: usize, selectors: usiz
 /// Server CPU per publication, in microseconds. `stream` says where a publisher publishes in its turn.
 fn measure(
     args: &Selectors,
-    bench: &Bench<'_>,
+    context: &RoundContext<'_>,
     engine: &mut Engine,
     stream: impl Fn(usize, usize) -> u32,
 ) -> Result<(f64, Usage), String> {
     let mut turns = vec![0; args.publishers as usize];
     publish(engine, args.updates / 5, &mut turns, &stream)?;
     engine.book.forget_times(engine.now_ns());
-    let meter = bench.meter();
+    let meter = context.meter();
     publish(engine, args.updates, &mut turns, &stream)?;
     let usage = meter.stop();
     Ok((per(&usage, args.updates as f64), usage))

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::fanout::TOPIC;
-use super::{Bench, Outcome, REST_NS, publish_at_rate, subscription};
+use super::{Outcome, REST_NS, RoundContext, publish_at_rate, subscription};
 use crate::engine::{Engine, Subscription};
 
 const PUBLISHERS: u32 = 16;
@@ -51,11 +51,11 @@ impl Default for Slow {
     }
 }
 
-pub(super) fn run(args: &Slow, bench: &Bench<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Slow, context: &RoundContext<'_>) -> Result<Outcome, String> {
     let stalled = args.subscribers * args.stalled_percent.min(100) / 100;
     let readers = args.subscribers - stalled;
-    let mut alone = half(args, bench, readers, 0)?;
-    let beside = half(args, bench, readers, stalled)?;
+    let mut alone = half(args, context, readers, 0)?;
+    let beside = half(args, context, readers, stalled)?;
     let p99 = |outcome: &Outcome, name| outcome.get(name).unwrap_or(f64::NAN);
     let mut outcome = Outcome {
         tally: alone.tally.plus(beside.tally),
@@ -77,8 +77,8 @@ pub(super) fn run(args: &Slow, bench: &Bench<'_>) -> Result<Outcome, String> {
     Ok(outcome)
 }
 
-fn half(args: &Slow, bench: &Bench<'_>, readers: usize, stalled: usize) -> Result<Outcome, String> {
-    let mut engine = bench.engine(PUBLISHERS)?;
+fn half(args: &Slow, context: &RoundContext<'_>, readers: usize, stalled: usize) -> Result<Outcome, String> {
+    let mut engine = context.engine(PUBLISHERS)?;
     let sluggish = || Subscription {
         background: true,
         receive_bytes: Some(STALLED_RECEIVE_BYTES),
@@ -89,14 +89,14 @@ fn half(args: &Slow, bench: &Bench<'_>, readers: usize, stalled: usize) -> Resul
         (0..stalled + readers)
             .map(|number| if number < stalled { sluggish() } else { subscription(TOPIC, 0..PUBLISHERS) }),
     )?;
-    bench.add_publishers(&mut engine, PUBLISHERS, TOPIC, args.data_bytes)?;
+    context.add_publishers(&mut engine, PUBLISHERS, TOPIC, args.data_bytes)?;
     engine.poll_until(engine.now_ns() + REST_NS)?;
     for number in 0..stalled {
         engine.stall(number)?;
     }
     publish_at_rate(&mut engine, args.rate, WARM_UP_SECONDS, |_, _| Ok(()))?;
     engine.book.forget_times(engine.now_ns());
-    let mut outcome = measure(args, bench, &mut engine)?;
+    let mut outcome = measure(args, context, &mut engine)?;
     if !args.no_resume {
         for number in 0..stalled {
             engine.resume(number)?;
@@ -107,9 +107,9 @@ fn half(args: &Slow, bench: &Bench<'_>, readers: usize, stalled: usize) -> Resul
     Ok(outcome)
 }
 
-fn measure(args: &Slow, bench: &Bench<'_>, engine: &mut Engine) -> Result<Outcome, String> {
+fn measure(args: &Slow, context: &RoundContext<'_>, engine: &mut Engine) -> Result<Outcome, String> {
     let before = engine.book.tally().received;
-    let meter = bench.meter();
+    let meter = context.meter();
     let updates = publish_at_rate(engine, args.rate, args.seconds, |_, _| Ok(()))?;
     let usage = meter.stop();
     let mut outcome = Outcome::default();

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Bench, DATA_BYTES, Outcome, REST_NS, SECOND_NS, subscription};
+use super::{DATA_BYTES, Outcome, REST_NS, RoundContext, SECOND_NS, subscription};
 use crate::engine::Engine;
 
 /// Connections that publish, at most.
@@ -31,16 +31,16 @@ pub(crate) struct Topics {
     pub(crate) data_bytes: usize,
 }
 
-pub(super) fn run(args: &Topics, bench: &Bench<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Topics, context: &RoundContext<'_>) -> Result<Outcome, String> {
     let topics = args.topics;
-    let mut engine = bench.engine(topics)?;
+    let mut engine = context.engine(topics)?;
     engine.subscribe((0..args.subscribers).map(|number| {
         let topic = u32::try_from(number).unwrap_or(u32::MAX) % topics;
         let last = if args.templates { "{id}" } else { "1" };
         let selector = format!("https://example.com/rooms/{topic}/messages/{last}");
         subscription(&selector, topic..topic + 1)
     }))?;
-    let token = bench.token()?;
+    let token = context.token()?;
     for topic in 0..topics {
         let name = format!("https://example.com/rooms/{topic}/messages/1");
         engine.add_stream(&name, false, &token, args.data_bytes);
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Topics, bench: &Bench<'_>) -> Result<Outcome, String> {
     turns.publish(&mut engine, u64::from(topics.min(1_000)))?;
     engine.book.forget_times(engine.now_ns());
     let before = engine.book.tally().received;
-    let meter = bench.meter();
+    let meter = context.meter();
     turns.publish(&mut engine, args.updates)?;
     let usage = meter.stop();
     let tally = engine.book.tally();

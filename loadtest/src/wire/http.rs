@@ -15,7 +15,7 @@ const HTTP1_FIELDS: [&[u8]; 5] =
 
 /// What the generator needs of an answer's head.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct AnswerHead {
+pub(crate) struct ResponseHead {
     /// The status code.
     pub(crate) status: u16,
     /// Whether the body is in the chunked transfer coding.
@@ -32,7 +32,7 @@ pub(crate) struct AnswerHead {
     pub(crate) bytes: usize,
 }
 
-impl AnswerHead {
+impl ResponseHead {
     /// The head at the beginning of `bytes`; `None` when it is not all there yet.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Self>, String> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
@@ -128,9 +128,9 @@ mod tests {
             Server: nginx/1.22.1\r\nContent-type: Text/Event-Stream; charset=utf-8\r\n\r\nrest";
         let end = wire.len() - 4;
         for cut in 0..end {
-            assert_eq!(AnswerHead::parse(&wire[..cut]), Ok(None), "cut at {cut}");
+            assert_eq!(ResponseHead::parse(&wire[..cut]), Ok(None), "cut at {cut}");
         }
-        let head = AnswerHead {
+        let head = ResponseHead {
             status: 200,
             chunked: true,
             content_bytes: Some(12),
@@ -139,8 +139,8 @@ mod tests {
             server: Some("nginx/1.22.1".to_owned()),
             bytes: end,
         };
-        assert_eq!(AnswerHead::parse(wire), Ok(Some(head)));
-        assert!(AnswerHead::parse(b"ICY 200 OK\r\n\r\n").is_err());
+        assert_eq!(ResponseHead::parse(wire), Ok(Some(head)));
+        assert!(ResponseHead::parse(b"ICY 200 OK\r\n\r\n").is_err());
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
         let head = |fields: &[(&str, &str)]| {
             let fields: Vec<Field> =
                 fields.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-            AnswerHead::of_fields(&fields)
+            ResponseHead::of_fields(&fields)
         };
         let stream =
             [(":status", "200"), ("content-type", "text/event-stream"), ("content-encoding", "gzip")];

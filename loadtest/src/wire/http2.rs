@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::frame::{self, Frame, Frames, Header, PAYLOAD_BYTES_MAX, flag, kind};
 use super::hpack;
-use super::http::AnswerHead;
+use super::http::ResponseHead;
 use super::request;
 
 /// What a client says first (section 3.4).
@@ -40,7 +40,7 @@ const CANCEL: u32 = 8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
     /// The head of the answer.
-    Head { key: u64, head: AnswerHead, ends: bool },
+    Head { key: u64, head: ResponseHead, ends: bool },
     /// A piece of its body, and the bytes that it took on the wire.
     Data { key: u64, data: &'a [u8], wire_bytes: usize, ends: bool },
     /// The server broke it off with this error code.
@@ -319,7 +319,7 @@ impl Session {
             State::Body if ends => Event::Data { key, data: &[], wire_bytes: 0, ends },
             State::Body => return Err(format!("stream {number}: a second head")),
             State::Head => {
-                let head = AnswerHead::of_fields(&fields)?;
+                let head = ResponseHead::of_fields(&fields)?;
                 match head.status {
                     100..200 if ends => return Err(format!("stream {number}: an answer without a head")),
                     100..200 => return Ok(None),

@@ -150,7 +150,7 @@ impl Wire {
             &templates.publish_header,
             &["Authorization: Bearer {token}", "Content-Type: application/x-www-form-urlencoded"],
         )?;
-        let in_url = publish.target.data_places() > 0;
+        let in_url = publish.target.data_placeholders() > 0;
         publish.body = match &templates.publish_body {
             Some(body) => Some(Template::parse(body)?),
             None if in_url => None,
@@ -163,7 +163,7 @@ impl Wire {
             tls: None,
             streams_per_connection: None,
         };
-        if wire.publish.data_places() != 1 || wire.subscribe.data_places() != 0 {
+        if wire.publish.data_placeholders() != 1 || wire.subscribe.data_placeholders() != 0 {
             return Err(
                 "{data} must stand once in the publication, and nowhere in the subscription".to_owned()
             );
@@ -241,9 +241,9 @@ impl Request {
         Ok(self)
     }
 
-    fn data_places(&self) -> usize {
+    fn data_placeholders(&self) -> usize {
         let templates = self.headers.iter().chain(&self.body).chain([&self.target]);
-        templates.map(Template::data_places).sum()
+        templates.map(Template::data_placeholders).sum()
     }
 
     /// The request, and where the data is to be written. `further` goes behind the target.

@@ -1,15 +1,15 @@
-//! Texts with places for a topic, a token or the data: what makes a request fit another server.
+//! Texts with placeholders for a topic, a token or the data: what makes a request fit another server.
 //!
-//! `{topic}` and its kin are places; any other brace is itself, so that a JSON body needs no escaping. A name in braces that
-//! is no place is an error, because it is more likely a slip than a text.
+//! `{topic}` and its kin are placeholders; any other brace is itself, so that a JSON body needs no escaping. A name in braces that
+//! is no placeholder is an error, because it is more likely a slip than a text.
 
 use std::fmt::Write as _;
 
 use super::stamp::PADDING;
 
-/// What a place stands for.
+/// What a placeholder stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Placeholder {
     /// The topic or the selector, percent-encoded.
     Topic,
     /// The same as it is.
@@ -24,22 +24,22 @@ enum Place {
     LastEventId,
 }
 
-const PLACES: [(&str, Place); 6] = [
-    ("topic", Place::Topic),
-    ("topic_raw", Place::TopicRaw),
-    ("data", Place::Data),
-    ("token", Place::Token),
-    ("private", Place::Private),
-    ("last_event_id", Place::LastEventId),
+const PLACEHOLDERS: [(&str, Placeholder); 6] = [
+    ("topic", Placeholder::Topic),
+    ("topic_raw", Placeholder::TopicRaw),
+    ("data", Placeholder::Data),
+    ("token", Placeholder::Token),
+    ("private", Placeholder::Private),
+    ("last_event_id", Placeholder::LastEventId),
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+enum TemplatePart {
     Text(String),
-    Place(Place),
+    Placeholder(Placeholder),
 }
 
-/// What is put into the places.
+/// What is put into the placeholders.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Values<'a> {
     /// The topic of a publication, or the selector of a subscription.
@@ -54,10 +54,10 @@ pub(crate) struct Values<'a> {
     pub(crate) data_bytes: usize,
 }
 
-/// A text with places.
+/// A text with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Template {
-    pieces: Vec<Piece>,
+    parts: Vec<TemplatePart>,
 }
 
 /// What became of a template.
@@ -65,19 +65,19 @@ pub(crate) struct Template {
 pub(crate) struct Rendered {
     /// The bytes.
     pub(crate) bytes: Vec<u8>,
-    /// Where the data is to be written, if it has a place here.
+    /// Where the data is to be written, if it has a placeholder here.
     pub(crate) data_at: Option<usize>,
-    /// A place had no value: no token, or no last event id.
+    /// A placeholder had no value: no token, or no last event id.
     pub(crate) lacks: bool,
 }
 
 impl Template {
-    /// Reads a text with places.
+    /// Reads a text with placeholders.
     ///
     /// # Errors
-    /// A name in braces that is no place.
+    /// A name in braces that is no placeholder.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let mut pieces = Vec::new();
+        let mut parts = Vec::new();
         let mut plain = String::new();
         let mut rest = text;
         while let Some(open) = rest.find('{') {
@@ -92,19 +92,21 @@ impl Template {
                 continue;
             }
             let name = &inside[..name_bytes];
-            let (_, place) =
-                PLACES.iter().find(|(known, _)| *known == name).ok_or_else(|| unknown_place(name))?;
+            let (_, placeholder) = PLACEHOLDERS
+                .iter()
+                .find(|(known, _)| *known == name)
+                .ok_or_else(|| unknown_placeholder(name))?;
             if !plain.is_empty() {
-                pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                parts.push(TemplatePart::Text(std::mem::take(&mut plain)));
             }
-            pieces.push(Piece::Place(*place));
+            parts.push(TemplatePart::Placeholder(*placeholder));
             rest = &inside[name_bytes + 1..];
         }
         plain.push_str(rest);
         if !plain.is_empty() {
-            pieces.push(Piece::Text(plain));
+            parts.push(TemplatePart::Text(plain));
         }
-        Ok(Self { pieces })
+        Ok(Self { parts })
     }
 
     /// Reads a part of a request head, which no line end may break.
@@ -118,32 +120,36 @@ impl Template {
         Self::parse(text)
     }
 
-    /// How many places the data has here.
-    pub(crate) fn data_places(&self) -> usize {
-        self.pieces.iter().filter(|piece| **piece == Piece::Place(Place::Data)).count()
+    /// How many placeholders the data has here.
+    pub(crate) fn data_placeholders(&self) -> usize {
+        self.parts.iter().filter(|part| **part == TemplatePart::Placeholder(Placeholder::Data)).count()
     }
 
-    /// The text with the values in their places.
+    /// The text with the values in their placeholders.
     pub(crate) fn render(&self, values: &Values<'_>) -> Rendered {
         let mut out = Rendered::default();
-        for piece in &self.pieces {
-            match piece {
-                Piece::Text(text) => out.bytes.extend_from_slice(text.as_bytes()),
-                Piece::Place(Place::Topic) => out.bytes.extend_from_slice(encode(values.topic).as_bytes()),
-                Piece::Place(Place::TopicRaw) => out.bytes.extend_from_slice(values.topic.as_bytes()),
-                Piece::Place(Place::Data) => {
+        for part in &self.parts {
+            match part {
+                TemplatePart::Text(text) => out.bytes.extend_from_slice(text.as_bytes()),
+                TemplatePart::Placeholder(Placeholder::Topic) => {
+                    out.bytes.extend_from_slice(encode(values.topic).as_bytes());
+                }
+                TemplatePart::Placeholder(Placeholder::TopicRaw) => {
+                    out.bytes.extend_from_slice(values.topic.as_bytes());
+                }
+                TemplatePart::Placeholder(Placeholder::Data) => {
                     out.data_at = Some(out.bytes.len());
                     out.bytes.resize(out.bytes.len() + values.data_bytes, PADDING);
                 }
-                Piece::Place(Place::Token) => match values.token {
+                TemplatePart::Placeholder(Placeholder::Token) => match values.token {
                     Some(token) => out.bytes.extend_from_slice(token.as_bytes()),
                     None => out.lacks = true,
                 },
-                Piece::Place(Place::Private) if values.private => {
+                TemplatePart::Placeholder(Placeholder::Private) if values.private => {
                     out.bytes.extend_from_slice(b"private=on&");
                 }
-                Piece::Place(Place::Private) => {}
-                Piece::Place(Place::LastEventId) => {
+                TemplatePart::Placeholder(Placeholder::Private) => {}
+                TemplatePart::Placeholder(Placeholder::LastEventId) => {
                     out.lacks |= values.last_event_id.is_empty();
                     out.bytes.extend_from_slice(values.last_event_id);
                 }
@@ -153,8 +159,8 @@ impl Template {
     }
 }
 
-fn unknown_place(name: &str) -> String {
-    let known: Vec<String> = PLACES.iter().map(|(known, _)| format!("{{{known}}}")).collect();
+fn unknown_placeholder(name: &str) -> String {
+    let known: Vec<String> = PLACEHOLDERS.iter().map(|(known, _)| format!("{{{known}}}")).collect();
     format!("{{{name}}} is no place of a template; there are {}", known.join(", "))
 }
 
@@ -183,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn braces_that_name_no_place_are_themselves() {
+    fn braces_that_name_no_placeholder_are_themselves() {
         let rendered = render(r#"{"channel":"{topic_raw}","data":"{data}","x":{}}"#, &VALUES);
         let text = r#"{"channel":"http://a/ü","data":"xxx","x":{}}"#;
         assert_eq!(String::from_utf8(rendered.bytes), Ok(text.to_owned()));
@@ -198,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_without_value_is_noticed() {
+    fn a_placeholder_without_value_is_noticed() {
         assert!(!render("{token}{last_event_id}{private}", &VALUES).lacks);
         assert!(render("{token}", &Values { token: None, ..VALUES }).lacks);
         assert!(render("{last_event_id}", &Values { last_event_id: b"", ..VALUES }).lacks);

@@ -10,7 +10,7 @@ use super::file::SharedFile;
 use super::guard::guarded;
 use super::index::{IDS, RECENT};
 use super::open::open_existing;
-use super::record::{self, Fields, UPDATES};
+use super::record::{self, RecordFields, UPDATES};
 use super::store::{read_hasher, read_meta};
 use super::write::trim;
 use super::{FORMAT, OpenError, failed, transact};
@@ -143,7 +143,7 @@ impl Archive {
         Ok(findings)
     }
 
-    /// Gives the space of what was discarded back to the file system; answers the bytes of the file before and after. It
+    /// Gives the space of what was discarded back to the file system; returns the bytes of the file before and after. It
     /// takes as long as copying the file.
     ///
     /// # Errors
@@ -179,7 +179,7 @@ impl Findings {
     }
 }
 
-fn archived(position: u64, fields: Fields<'_>) -> Result<Archived, HistoryError> {
+fn archived(position: u64, fields: RecordFields<'_>) -> Result<Archived, HistoryError> {
     let unix_ms = record::head(&fields).unix_ms;
     Ok(Archived { unix_ms, frame: record::read(position, fields)? })
 }

@@ -18,18 +18,18 @@ use redb::{ReadableTable, Table, TableDefinition};
 use siphasher::sip::SipHasher13;
 
 use super::failed;
-use super::record::{self, Fields};
+use super::record::{self, RecordFields};
 use crate::history::HistoryError;
 use crate::limits::{INDEX_BUCKETS, INDEX_SLICE, INDEX_WAITING_MAX};
 
 /// The index in the file: nothing for each (hash of an id, position).
-pub(super) const IDS: TableDefinition<'_, Entry, ()> = TableDefinition::new("ids");
+pub(super) const IDS: TableDefinition<'_, IndexEntry, ()> = TableDefinition::new("ids");
 
 /// The hashes of the ids that the index may not have yet, by position.
 pub(super) const RECENT: TableDefinition<'_, u64, u64> = TableDefinition::new("recent");
 
 /// The hash of an event id, and the position of an update that has it.
-pub(super) type Entry = (u64, u64);
+pub(super) type IndexEntry = (u64, u64);
 
 /// Hashes ids. The key is the file's own, so nobody can choose ids that collide.
 #[derive(Clone, Copy, Debug)]
@@ -44,9 +44,9 @@ impl IdHasher {
 }
 
 /// Entries that the file's index does not have yet.
-pub(super) struct Waiting {
+pub(super) struct UnindexedIds {
     /// By the first bits of the hash, so in the order of the hashes; in a bucket they are in the order of the updates.
-    buckets: Box<[Vec<Entry>]>,
+    buckets: Box<[Vec<IndexEntry>]>,
     count: usize,
     /// The sweep has passed every bucket before this.
     swept_until: usize,
@@ -56,7 +56,7 @@ pub(super) struct Waiting {
 
 /// What a commit moves to the file's index: whole buckets.
 pub(super) struct Slice {
-    entries: Vec<Entry>,
+    entries: Vec<IndexEntry>,
     buckets: Range<usize>,
     /// The sweep ends with it: `Meta::indexed` from then on.
     pub(super) indexed: Option<u64>,
@@ -72,9 +72,9 @@ fn first_hash(bucket: usize) -> u64 {
     (bucket as u64) << (u64::BITS - INDEX_BUCKETS.ilog2())
 }
 
-impl Waiting {
+impl UnindexedIds {
     /// These entries wait, up to that of update `newest`.
-    pub(super) fn new(entries: impl Iterator<Item = Entry>, newest: u64) -> Self {
+    pub(super) fn new(entries: impl Iterator<Item = IndexEntry>, newest: u64) -> Self {
         let buckets = vec![Vec::new(); INDEX_BUCKETS].into();
         let mut this = Self { buckets, count: 0, swept_until: 0, sweep_began_at: newest };
         this.extend(entries);
@@ -107,7 +107,12 @@ impl Waiting {
     }
 
     /// The commit is done: the slice is in the file, and these entries wait; the newest update is `newest`.
-    pub(super) fn committed(&mut self, slice: Option<Slice>, new: impl Iterator<Item = Entry>, newest: u64) {
+    pub(super) fn committed(
+        &mut self,
+        slice: Option<Slice>,
+        new: impl Iterator<Item = IndexEntry>,
+        newest: u64,
+    ) {
         if let Some(Slice { buckets, indexed, .. }) = slice {
             self.swept_until = buckets.end;
             for bucket in &mut self.buckets[buckets] {
@@ -121,7 +126,7 @@ impl Waiting {
         self.extend(new);
     }
 
-    fn extend(&mut self, entries: impl Iterator<Item = Entry>) {
+    fn extend(&mut self, entries: impl Iterator<Item = IndexEntry>) {
         for entry in entries {
             self.buckets[bucket_of(entry.0)].push(entry);
             self.count += 1;
@@ -131,9 +136,13 @@ impl Waiting {
 
 impl Slice {
     /// Writes the entries of updates after `discarded`, and takes out those of updates that are gone.
-    pub(super) fn write(&self, ids: &mut Table<'_, Entry, ()>, discarded: u64) -> Result<(), HistoryError> {
+    pub(super) fn write(
+        &self,
+        ids: &mut Table<'_, IndexEntry, ()>,
+        discarded: u64,
+    ) -> Result<(), HistoryError> {
         if discarded > 0 {
-            let is_held = |(_, position): Entry, ()| position > discarded;
+            let is_held = |(_, position): IndexEntry, ()| position > discarded;
             let from = (first_hash(self.buckets.start), 0);
             let retained = match self.buckets.end {
                 INDEX_BUCKETS => ids.retain_in(from.., is_held),
@@ -150,8 +159,8 @@ impl Slice {
 
 /// The first update after `discarded` that has this id; `waiting` are the positions for its hash that wait.
 pub(super) fn first_with_id(
-    ids: &impl ReadableTable<Entry, ()>,
-    updates: &impl ReadableTable<u64, Fields<'static>>,
+    ids: &impl ReadableTable<IndexEntry, ()>,
+    updates: &impl ReadableTable<u64, RecordFields<'static>>,
     (id, hash): (&str, u64),
     waiting: Vec<u64>,
     discarded: u64,
@@ -179,12 +188,12 @@ mod tests {
     #[test]
     fn a_sweep_moves_everything_that_waited_when_it_began() {
         let mut random = fastrand::Rng::with_seed(1);
-        let mut waiting = Waiting::new(std::iter::empty(), 0);
+        let mut waiting = UnindexedIds::new(std::iter::empty(), 0);
         let (mut newest, mut indexed) = (0, 0);
         let mut moved = BTreeSet::new();
         let mut all = BTreeSet::new();
         while indexed < 3 * INDEX_WAITING_MAX as u64 {
-            let new: Vec<Entry> = (1..=200).map(|nth| (random.u64(..), newest + nth)).collect();
+            let new: Vec<IndexEntry> = (1..=200).map(|nth| (random.u64(..), newest + nth)).collect();
             let slice = waiting.next_slice(new.len());
             if let Some(slice) = &slice {
                 assert!(slice.entries.len() <= INDEX_SLICE.max(400));
@@ -201,7 +210,7 @@ mod tests {
             let (hash, position) = new[0];
             assert_eq!(waiting.positions(hash), [position]);
         }
-        let left: BTreeSet<Entry> = waiting.buckets.iter().flatten().copied().collect();
+        let left: BTreeSet<IndexEntry> = waiting.buckets.iter().flatten().copied().collect();
         assert!(left.is_disjoint(&moved), "moved twice");
         assert_eq!(&moved | &left, all, "nothing is forgotten");
         assert!(left.iter().all(|(_, position)| *position > indexed), "indexed means indexed");

@@ -31,11 +31,11 @@ const MODE: u32 = 0o600;
 #[derive(Debug)]
 pub struct OpenError {
     path: PathBuf,
-    cause: Cause,
+    cause: OpenCause,
 }
 
 #[derive(Debug)]
-enum Cause {
+enum OpenCause {
     Missing,
     Empty,
     NotAFile,
@@ -51,26 +51,28 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.cause {
-            Cause::Missing => write!(f, "there is no history {path}"),
-            Cause::Empty => write!(f, "{path} is empty: no hub has begun a history there"),
-            Cause::NotAFile => write!(f, "the history {path} is a directory or a device; expected a file"),
-            Cause::Denied => write!(f, "no permission to read and write the history {path}"),
-            Cause::Held => {
+            OpenCause::Missing => write!(f, "there is no history {path}"),
+            OpenCause::Empty => write!(f, "{path} is empty: no hub has begun a history there"),
+            OpenCause::NotAFile => {
+                write!(f, "the history {path} is a directory or a device; expected a file")
+            }
+            OpenCause::Denied => write!(f, "no permission to read and write the history {path}"),
+            OpenCause::Held => {
                 write!(f, "the history {path} is held by another process: a hub that runs, or a command")
             }
-            Cause::Foreign => write!(f, "{path} is not a history of petasos; it was left as it is"),
-            Cause::Corrupt(what) => write!(f, "the history {path} is corrupt: {what}"),
-            Cause::Format(found) => {
+            OpenCause::Foreign => write!(f, "{path} is not a history of petasos; it was left as it is"),
+            OpenCause::Corrupt(what) => write!(f, "the history {path} is corrupt: {what}"),
+            OpenCause::Format(found) => {
                 write!(f, "the history {path} has format version {found}, this hub reads version {FORMAT}")
             }
-            Cause::Io(error) => write!(f, "cannot open the history {path}: {error}"),
+            OpenCause::Io(error) => write!(f, "cannot open the history {path}: {error}"),
         }
     }
 }
 
 impl std::error::Error for OpenError {}
 
-impl From<io::Error> for Cause {
+impl From<io::Error> for OpenCause {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::PermissionDenied => Self::Denied,
@@ -80,7 +82,7 @@ impl From<io::Error> for Cause {
     }
 }
 
-impl From<DatabaseError> for Cause {
+impl From<DatabaseError> for OpenCause {
     fn from(error: DatabaseError) -> Self {
         match error {
             DatabaseError::Storage(StorageError::Io(error))
@@ -94,7 +96,7 @@ impl From<DatabaseError> for Cause {
     }
 }
 
-impl From<Panicked> for Cause {
+impl From<Panicked> for OpenCause {
     fn from(_: Panicked) -> Self {
         Self::Corrupt("it was altered, or the disk has lost a part of it".to_owned())
     }
@@ -142,7 +144,7 @@ impl RedbHistory {
         storage: impl Fn() -> S + Send + Sync + 'static,
         retention: Retention,
         sync: HistorySync,
-    ) -> Result<Self, Cause> {
+    ) -> Result<Self, OpenCause> {
         let unsynced = Unsynced::default();
         let open = move || {
             let storage = unsynced.on(storage()).map_err(StorageError::Io)?;
@@ -151,7 +153,7 @@ impl RedbHistory {
         let database = guarded(&open)??;
         guarded(|| begin_if_empty(&database))??;
         guarded(|| Self::on(database, Box::new(open), retention, sync))?
-            .map_err(|error| Cause::Corrupt(error.to_string()))
+            .map_err(|error| OpenCause::Corrupt(error.to_string()))
     }
 }
 
@@ -160,11 +162,11 @@ pub(super) fn open_existing(path: &Path) -> Result<(Database, SharedFile), OpenE
     let fail = |cause| OpenError { path: path.to_owned(), cause };
     let open = || {
         let metadata = path.metadata().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Cause::Missing,
+            io::ErrorKind::NotFound => OpenCause::Missing,
             _ => error.into(),
         })?;
         if metadata.is_file() && metadata.len() == 0 {
-            return Err(Cause::Empty);
+            return Err(OpenCause::Empty);
         }
         let storage = SharedFile { file: Arc::new(lock(path)?), syncs: true };
         look(&storage)?;
@@ -183,7 +185,7 @@ fn builder() -> Builder {
 
 /// Makes an empty history where there is no file: beside its place, under a name that nothing has, and moved there once it is
 /// whole. So a crash never leaves half a file in its place.
-fn make_if_missing(path: &Path) -> Result<(), Cause> {
+fn make_if_missing(path: &Path) -> Result<(), OpenCause> {
     if exists(path)? {
         return Ok(());
     }
@@ -196,17 +198,17 @@ fn make_if_missing(path: &Path) -> Result<(), Cause> {
     made
 }
 
-fn make(path: &Path) -> Result<(), Cause> {
+fn make(path: &Path) -> Result<(), OpenCause> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(path)?;
     let storage = SharedFile { file: Arc::new(file), syncs: true };
     let database = guarded(|| builder().create_with_backend(storage.clone()))??;
     begin_if_empty(&database)?;
     drop(database);
-    storage.file.sync_all().map_err(Cause::from)
+    storage.file.sync_all().map_err(OpenCause::from)
 }
 
 /// Gives a file its name, unless another hub was faster: its history is used then.
-fn move_if_missing(from: &Path, to: &Path) -> Result<(), Cause> {
+fn move_if_missing(from: &Path, to: &Path) -> Result<(), OpenCause> {
     match std::fs::hard_link(from, to) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         // A file system without links.
@@ -215,7 +217,7 @@ fn move_if_missing(from: &Path, to: &Path) -> Result<(), Cause> {
     }
     // The name has to be on the disk too.
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all().map_err(Cause::from)
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all().map_err(OpenCause::from)
 }
 
 /// Whether there is anything of this name, a dangling link included.
@@ -227,62 +229,62 @@ fn exists(path: &Path) -> io::Result<bool> {
     }
 }
 
-fn lock(path: &Path) -> Result<File, Cause> {
+fn lock(path: &Path) -> Result<File, OpenCause> {
     if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-        return Err(Cause::NotAFile);
+        return Err(OpenCause::NotAFile);
     }
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(MODE).open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Cause::Held),
+        Err(TryLockError::WouldBlock) => Err(OpenCause::Held),
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
 
 /// Looks at a file without writing: whether it is ours, and whether what a start reads can be read. After a crash the store has
 /// to be repaired before anyone can look, which changes no content.
-fn look(storage: &SharedFile) -> Result<(), Cause> {
+fn look(storage: &SharedFile) -> Result<(), OpenCause> {
     if storage.file.metadata()?.len() == 0 {
         return Ok(());
     }
     let mut magic = [0; MAGIC.len()];
     if storage.file.read_exact_at(&mut magic, 0).is_err() || magic != MAGIC {
-        return Err(Cause::Foreign);
+        return Err(OpenCause::Foreign);
     }
     match guarded(|| builder().open_read_only_with_backend(storage.clone()))? {
         Ok(database) => guarded(|| match content(&database)? {
             Content::Empty => Ok(()),
-            Content::Ours => check(&database).map_err(|error| Cause::Corrupt(error.to_string())),
+            Content::Ours => check(&database).map_err(|error| OpenCause::Corrupt(error.to_string())),
         })?,
         Err(DatabaseError::RepairAborted) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-fn content(database: &impl ReadableDatabase) -> Result<Content, Cause> {
-    let corrupt = |error: redb::Error| Cause::Corrupt(error.to_string());
+fn content(database: &impl ReadableDatabase) -> Result<Content, OpenCause> {
+    let corrupt = |error: redb::Error| OpenCause::Corrupt(error.to_string());
     let transaction = database.begin_read().map_err(|error| corrupt(error.into()))?;
     let mut tables = transaction.list_tables().map_err(|error| corrupt(error.into()))?.peekable();
     if tables.peek().is_none() {
         return Ok(Content::Empty);
     }
     if !tables.any(|table| table.name() == "meta") {
-        return Err(Cause::Foreign);
+        return Err(OpenCause::Foreign);
     }
-    let meta = transaction.open_table(META).map_err(|_| Cause::Foreign)?;
+    let meta = transaction.open_table(META).map_err(|_| OpenCause::Foreign)?;
     match meta.get("format").map_err(|error| corrupt(error.into()))?.map(|value| value.value()) {
         Some(FORMAT) => Ok(Content::Ours),
-        Some(found) => Err(Cause::Format(found)),
-        None => Err(Cause::Foreign),
+        Some(found) => Err(OpenCause::Format(found)),
+        None => Err(OpenCause::Foreign),
     }
 }
 
 /// Begins a history in a store that holds nothing.
-fn begin_if_empty(database: &Database) -> Result<(), Cause> {
+fn begin_if_empty(database: &Database) -> Result<(), OpenCause> {
     match content(database)? {
         Content::Ours => Ok(()),
-        Content::Empty => begin(database).map_err(|error| Cause::Corrupt(error.to_string())),
+        Content::Empty => begin(database).map_err(|error| OpenCause::Corrupt(error.to_string())),
     }
 }
 

@@ -15,10 +15,10 @@ use crate::protocol::topic::Topic;
 use crate::protocol::update::Audience;
 
 /// What a record is made of, as redb encodes it.
-pub(super) type Fields<'a> = (u64, u64, u8, bool, Vec<&'a str>, Vec<&'a str>, &'a str, &'a [u8]);
+pub(super) type RecordFields<'a> = (u64, u64, u8, bool, Vec<&'a str>, Vec<&'a str>, &'a str, &'a [u8]);
 
 /// The updates by position.
-pub(super) const UPDATES: TableDefinition<'_, u64, Fields<'static>> = TableDefinition::new("updates");
+pub(super) const UPDATES: TableDefinition<'_, u64, RecordFields<'static>> = TableDefinition::new("updates");
 
 const PUBLIC: u8 = 0;
 const PRIVATE: u8 = 1;
@@ -26,7 +26,7 @@ const TARGETS: u8 = 2;
 
 /// What a record says beside the update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub(super) struct RecordHead {
     /// When the update was published.
     pub(super) unix_ms: u64,
     /// [`bytes`] of every update before it, those that are gone included.
@@ -50,9 +50,9 @@ pub(super) fn bytes(frame: &Frame) -> u64 {
 }
 
 pub(super) fn insert(
-    table: &mut Table<'_, u64, Fields<'static>>,
+    table: &mut Table<'_, u64, RecordFields<'static>>,
     position: u64,
-    head: Head,
+    head: RecordHead,
     frame: &Frame,
 ) -> Result<(), HistoryError> {
     let topics: Vec<&str> = frame.topic_texts().collect();
@@ -61,19 +61,20 @@ pub(super) fn insert(
         Audience::Private => (PRIVATE, Vec::new()),
         Audience::Targets(targets) => (TARGETS, targets.iter().map(|target| &**target).collect()),
     };
-    let Head { unix_ms, bytes_before, first_of_id } = head;
+    let RecordHead { unix_ms, bytes_before, first_of_id } = head;
     let id = frame.id().as_str();
-    let fields: Fields<'_> = (unix_ms, bytes_before, kind, first_of_id, topics, targets, id, frame.event());
+    let fields: RecordFields<'_> =
+        (unix_ms, bytes_before, kind, first_of_id, topics, targets, id, frame.event());
     table.insert(position, fields).map(|_| ()).map_err(failed)
 }
 
 /// What a record says beside the update.
-pub(super) fn head(fields: &Fields<'_>) -> Head {
-    Head { unix_ms: fields.0, bytes_before: fields.1, first_of_id: fields.3 }
+pub(super) fn head(fields: &RecordFields<'_>) -> RecordHead {
+    RecordHead { unix_ms: fields.0, bytes_before: fields.1, first_of_id: fields.3 }
 }
 
 /// The event id, unparsed.
-pub(super) fn id<'a>(fields: &Fields<'a>) -> &'a str {
+pub(super) fn id<'a>(fields: &RecordFields<'a>) -> &'a str {
     fields.6
 }
 
@@ -81,7 +82,7 @@ pub(super) fn id<'a>(fields: &Fields<'a>) -> &'a str {
 ///
 /// # Errors
 /// It is none that this hub wrote; the text names the position and the field.
-pub(super) fn read(position: u64, fields: Fields<'_>) -> Result<Frame, HistoryError> {
+pub(super) fn read(position: u64, fields: RecordFields<'_>) -> Result<Frame, HistoryError> {
     let wrong = |field: &str| HistoryError(format!("update {position} of the history has a corrupt {field}"));
     let (_, _, kind, _, topics, targets, id, event) = fields;
     let topics: Box<[Topic]> =

@@ -6,15 +6,15 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable as _};
 
 use super::guard::guarded;
-use super::index::{IDS, IdHasher, RECENT, Waiting, first_with_id};
-use super::record::{self, Fields, UPDATES};
+use super::index::{IDS, IdHasher, RECENT, UnindexedIds, first_with_id};
+use super::record::{self, RecordFields, UPDATES};
 use super::write::Meta;
 use super::{HASH_KEY, META, OpenStore, failed};
-use crate::history::{Extent, HistoryError, HistoryReader, Placed, Position, Stretch};
+use crate::history::{HistoryError, HistoryRange, HistoryReader, HistorySlice, Position, SequencedUpdate};
 use crate::limits::{TAIL_BYTES_MAX, TAIL_UPDATES_MAX};
 
 /// The store, shared with the readers. The lock is taken for writing only while a failed store is reopened.
-pub(super) struct Store {
+pub(super) struct RedbStore {
     database: RwLock<Option<Database>>,
     open: Box<OpenStore>,
     /// Updates up to this position are out of reach, whether the file still has them or not. Written by the sequencer
@@ -22,10 +22,10 @@ pub(super) struct Store {
     discarded: AtomicU64,
     pub(super) hasher: IdHasher,
     /// Ids that the file's index does not have yet. Written by the sequencer alone, after the commit.
-    waiting: RwLock<Waiting>,
+    waiting: RwLock<UnindexedIds>,
 }
 
-impl Store {
+impl RedbStore {
     pub(super) fn new(database: Database, open: Box<OpenStore>) -> Result<Self, HistoryError> {
         let meta = read_meta(&database)?;
         let discarded = AtomicU64::new(meta.discarded.max(meta.trimmed));
@@ -34,11 +34,11 @@ impl Store {
         Ok(Self { database: RwLock::new(Some(database)), open, discarded, hasher, waiting })
     }
 
-    pub(super) fn waiting(&self) -> RwLockReadGuard<'_, Waiting> {
+    pub(super) fn waiting(&self) -> RwLockReadGuard<'_, UnindexedIds> {
         self.waiting.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn change_waiting(&self, change: impl FnOnce(&mut Waiting)) {
+    pub(super) fn change_waiting(&self, change: impl FnOnce(&mut UnindexedIds)) {
         change(&mut self.waiting.write().unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -146,7 +146,7 @@ pub(super) fn read_hasher(database: &impl ReadableDatabase) -> Result<IdHasher, 
 }
 
 /// The ids of the updates that the file's index may lack.
-fn read_waiting(database: &impl ReadableDatabase) -> Result<Waiting, HistoryError> {
+fn read_waiting(database: &impl ReadableDatabase) -> Result<UnindexedIds, HistoryError> {
     let meta = read_meta(database)?;
     let transaction = database.begin_read().map_err(failed)?;
     let recent = transaction.open_table(RECENT).map_err(failed)?;
@@ -155,10 +155,10 @@ fn read_waiting(database: &impl ReadableDatabase) -> Result<Waiting, HistoryErro
         let (position, hash) = entry.map_err(failed)?;
         entries.push((hash.value(), position.value()));
     }
-    Ok(Waiting::new(entries.into_iter(), meta.newest))
+    Ok(UnindexedIds::new(entries.into_iter(), meta.newest))
 }
 
-impl Drop for Store {
+impl Drop for RedbStore {
     fn drop(&mut self) {
         let place = self.database.get_mut().unwrap_or_else(PoisonError::into_inner);
         // A store tidies up when it is closed, and reads for it. What it does not come to is done by the next start.
@@ -174,23 +174,23 @@ struct Moment {
 }
 
 impl Moment {
-    fn updates(&self) -> Result<ReadOnlyTable<u64, Fields<'static>>, HistoryError> {
+    fn updates(&self) -> Result<ReadOnlyTable<u64, RecordFields<'static>>, HistoryError> {
         self.transaction.open_table(UPDATES).map_err(failed)
     }
 
-    fn extent(&self) -> Extent {
+    fn range(&self) -> HistoryRange {
         let before_oldest = Position::new(self.before_oldest);
-        Extent { before_oldest, newest: Position::new(self.newest).max(before_oldest) }
+        HistoryRange { before_oldest, newest: Position::new(self.newest).max(before_oldest) }
     }
 
     /// Takes updates until there are enough of them.
-    fn stretch(
+    fn slice(
         &self,
-        entries: redb::Range<'_, u64, Fields<'static>>,
+        entries: redb::Range<'_, u64, RecordFields<'static>>,
         from_the_end: bool,
         updates_max: usize,
         bytes_max: usize,
-    ) -> Result<Stretch, HistoryError> {
+    ) -> Result<HistorySlice, HistoryError> {
         let mut entries = entries;
         let mut next = || if from_the_end { entries.next_back() } else { entries.next() };
         let mut bytes = 0;
@@ -203,16 +203,20 @@ impl Moment {
             let first_of_id = record::head(&fields).first_of_id;
             let frame = record::read(position, fields)?;
             bytes += frame.bytes_held();
-            updates.push(Placed { position: Position::new(position), frame: Arc::new(frame), first_of_id });
+            updates.push(SequencedUpdate {
+                position: Position::new(position),
+                frame: Arc::new(frame),
+                first_of_id,
+            });
         }
         if from_the_end {
             updates.reverse();
         }
-        Ok(Stretch { updates, extent: self.extent() })
+        Ok(HistorySlice { updates, range: self.range() })
     }
 }
 
-impl HistoryReader for Store {
+impl HistoryReader for RedbStore {
     fn locate(&self, id: &str) -> Result<Option<Position>, HistoryError> {
         let hash = self.hasher.hash(id);
         // Before the transaction begins: what does not wait any more is in the file that it sees.
@@ -225,23 +229,28 @@ impl HistoryReader for Store {
         })
     }
 
-    fn read(&self, after: Position, updates_max: usize, bytes_max: usize) -> Result<Stretch, HistoryError> {
+    fn read(
+        &self,
+        after: Position,
+        updates_max: usize,
+        bytes_max: usize,
+    ) -> Result<HistorySlice, HistoryError> {
         self.look(|moment| {
             let first = after.get().max(moment.before_oldest) + 1;
             let updates = moment.updates()?;
-            moment.stretch(updates.range(first..).map_err(failed)?, false, updates_max, bytes_max)
+            moment.slice(updates.range(first..).map_err(failed)?, false, updates_max, bytes_max)
         })
     }
 
-    fn newest(&self, updates_max: usize, bytes_max: usize) -> Result<Stretch, HistoryError> {
+    fn newest(&self, updates_max: usize, bytes_max: usize) -> Result<HistorySlice, HistoryError> {
         self.look(|moment| {
             let updates = moment.updates()?;
             let held = updates.range(moment.before_oldest + 1..).map_err(failed)?;
-            moment.stretch(held, true, updates_max, bytes_max)
+            moment.slice(held, true, updates_max, bytes_max)
         })
     }
 
-    fn extent(&self) -> Result<Extent, HistoryError> {
-        self.look(|moment| Ok(moment.extent()))
+    fn range(&self) -> Result<HistoryRange, HistoryError> {
+        self.look(|moment| Ok(moment.range()))
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::*;
-use crate::history::Extent;
+use crate::history::HistoryRange;
 use crate::limits::INDEX_WAITING_MAX;
 use crate::protocol::grant::Authorization;
 use crate::protocol::update::Update;
@@ -50,8 +50,8 @@ fn frame(id: &str) -> Arc<Frame> {
 }
 
 fn held(reader: &dyn HistoryReader) -> Vec<String> {
-    let stretch = reader.read(Position::START, usize::MAX, usize::MAX).expect("readable");
-    stretch.updates.iter().map(|placed| placed.frame.id().to_string()).collect()
+    let slice = reader.read(Position::START, usize::MAX, usize::MAX).expect("readable");
+    slice.updates.iter().map(|update| update.frame.id().to_string()).collect()
 }
 
 #[test]
@@ -62,11 +62,11 @@ fn updates_are_there_after_the_file_was_closed_with_everything_that_decides_who_
         frame_of("topic=a&private=on&id=2", Authorization::Selectors),
         frame_of("topic=a&target=u&target=v&data=d&id=3", Authorization::Targets),
     ];
-    let placed = open(&directory).append(&frames, NOW_MS).expect("room").placed;
+    let written = open(&directory).append(&frames, NOW_MS).expect("room").updates;
     let reader = open(&directory).reader();
-    let stretch = reader.read(Position::START, 10, usize::MAX).expect("readable");
-    assert_eq!(stretch.updates.len(), frames.len());
-    for ((read, written), frame) in stretch.updates.iter().zip(&placed).zip(&frames) {
+    let slice = reader.read(Position::START, 10, usize::MAX).expect("readable");
+    assert_eq!(slice.updates.len(), frames.len());
+    for ((read, written), frame) in slice.updates.iter().zip(&written).zip(&frames) {
         assert_eq!(read.position, written.position);
         assert_eq!(read.frame, *frame);
     }
@@ -86,8 +86,8 @@ fn the_first_occurrence_counts_and_the_next_takes_over_when_it_is_removed() {
     history.append(&[frame("c")], NOW_MS).expect("room");
     assert_eq!(reader.locate("a"), Ok(Some(Position::new(3))));
     assert_eq!(held(&*reader), ["b", "a", "c"]);
-    let extent = Extent { before_oldest: Position::new(1), newest: Position::new(4) };
-    assert_eq!(reader.extent(), Ok(extent));
+    let range = HistoryRange { before_oldest: Position::new(1), newest: Position::new(4) };
+    assert_eq!(reader.range(), Ok(range));
 }
 
 #[test]
@@ -174,10 +174,10 @@ fn age_takes_the_newest_too_and_what_it_took_stays_away() {
     assert_eq!(reader.locate("a"), Ok(None));
     assert_eq!(history.maintain(NOW_MS + 2_000), Ok(Position::new(2)));
     assert!(!history.needs_upkeep());
-    let empty = Extent { before_oldest: Position::new(2), newest: Position::new(2) };
-    assert_eq!(reader.extent(), Ok(empty));
+    let empty = HistoryRange { before_oldest: Position::new(2), newest: Position::new(2) };
+    assert_eq!(reader.range(), Ok(empty));
     let appended = history.append(&[frame("c")], NOW_MS).expect("room");
-    assert_eq!(appended.placed[0].position, Position::new(3), "no position is given twice");
+    assert_eq!(appended.updates[0].position, Position::new(3), "no position is given twice");
     assert_eq!(appended.before_oldest, Position::new(2));
     drop((history, reader));
     let mut history = open_with(&directory, retention);
@@ -370,15 +370,15 @@ fn every_id_is_found_whether_it_waits_or_is_in_the_file_and_none_that_is_gone() 
     while history.meta.indexed == 0 || newest < HELD + 5_000 {
         let frames: Vec<_> = (1..=1_000).map(|nth| frame(&format!("u{}", newest + nth))).collect();
         let appended = history.append(&frames, NOW_MS).expect("room");
-        assert!(appended.placed.iter().all(|placed| placed.first_of_id));
+        assert!(appended.updates.iter().all(|update| update.first_of_id));
         newest += 1_000;
         assert!(newest < 2 * HELD, "no sweep ends");
     }
     let twice = history.append(&[frame(&format!("u{}", newest - 500))], NOW_MS).expect("room");
-    assert!(!twice.placed[0].first_of_id);
+    assert!(!twice.updates[0].first_of_id);
     let check = |history: &RedbHistory| {
         let reader = history.reader();
-        let oldest = reader.extent().expect("readable").before_oldest.get() + 1;
+        let oldest = reader.range().expect("readable").before_oldest.get() + 1;
         for number in (1..=newest).step_by(13).chain([oldest - 1, oldest, newest]) {
             let expected = (number >= oldest).then_some(Position::new(number));
             assert_eq!(reader.locate(&format!("u{number}")), Ok(expected), "{number}");

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
-use super::index::{Entry, IDS, IdHasher, RECENT, Slice, Waiting, first_with_id};
-use super::record::{self, Fields, UPDATES};
+use super::index::{IDS, IdHasher, IndexEntry, RECENT, Slice, UnindexedIds, first_with_id};
+use super::record::{self, RecordFields, UPDATES};
 use super::{META, failed};
-use crate::history::{HistoryError, Placed, Position, Retention};
+use crate::history::{HistoryError, Position, Retention, SequencedUpdate};
 use crate::protocol::frame::Frame;
 
 /// An update and when it was published (Unix, in milliseconds).
 #[derive(Clone, Debug)]
-pub(super) struct Stamped {
+pub(super) struct StampedFrame {
     pub(super) frame: Arc<Frame>,
     pub(super) unix_ms: u64,
 }
@@ -62,18 +62,18 @@ impl Meta {
 }
 
 /// What an append wrote.
-pub(super) struct Written {
-    pub(super) placed: Vec<Placed>,
+pub(super) struct AppendedBatch {
+    pub(super) updates: Vec<SequencedUpdate>,
     /// Entries for the index of the ids.
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<IndexEntry>,
     pub(super) meta: Meta,
 }
 
 /// The tables of one transaction.
 struct Tables<'t> {
     meta: Table<'t, &'static str, u64>,
-    updates: Table<'t, u64, Fields<'static>>,
-    ids: Table<'t, Entry, ()>,
+    updates: Table<'t, u64, RecordFields<'static>>,
+    ids: Table<'t, IndexEntry, ()>,
     recent: Table<'t, u64, u64>,
 }
 
@@ -87,7 +87,7 @@ impl<'t> Tables<'t> {
         })
     }
 
-    /// Removes one update; answers what came before it, in bytes.
+    /// Removes one update; returns what came before it, in bytes.
     fn remove(&mut self, position: u64) -> Result<Option<u64>, HistoryError> {
         self.recent.remove(position).map_err(failed)?;
         let Some(value) = self.updates.remove(position).map_err(failed)? else { return Ok(None) };
@@ -95,19 +95,19 @@ impl<'t> Tables<'t> {
     }
 }
 
-/// Appends a batch in the places after the newest, and moves a slice of what waits to the index of the ids. Answers the batch
+/// Appends a batch in the places after the newest, and moves a slice of what waits to the index of the ids. Returns the batch
 /// in its places, the entries of its ids, which wait from now on, and the file's new numbers.
 pub(super) fn append(
     transaction: &WriteTransaction,
-    batch: &[Stamped],
+    batch: &[StampedFrame],
     hasher: IdHasher,
-    waiting: &Waiting,
+    waiting: &UnindexedIds,
     slice: Option<&Slice>,
-) -> Result<Written, HistoryError> {
+) -> Result<AppendedBatch, HistoryError> {
     let mut tables = Tables::open(transaction)?;
     let mut meta = Meta::read(&tables.meta)?;
-    let mut written = Written { placed: Vec::new(), entries: Vec::with_capacity(batch.len()), meta };
-    for Stamped { frame, unix_ms } in batch {
+    let mut written = AppendedBatch { updates: Vec::new(), entries: Vec::with_capacity(batch.len()), meta };
+    for StampedFrame { frame, unix_ms } in batch {
         meta.newest += 1;
         let id = frame.id().as_str();
         let hash = hasher.hash(id);
@@ -119,20 +119,20 @@ pub(super) fn append(
             others.extend(same.map(|(_, position)| *position));
             first_with_id(ids, updates, (id, hash), others, meta.trimmed)?.is_none()
         };
-        let head = record::Head { unix_ms: *unix_ms, bytes_before: meta.bytes, first_of_id };
+        let head = record::RecordHead { unix_ms: *unix_ms, bytes_before: meta.bytes, first_of_id };
         record::insert(updates, meta.newest, head, frame)?;
         meta.bytes += record::bytes(frame);
         tables.recent.insert(meta.newest, hash).map_err(failed)?;
         written.entries.push((hash, meta.newest));
         let position = Position::new(meta.newest);
-        written.placed.push(Placed { position, frame: Arc::clone(frame), first_of_id });
+        written.updates.push(SequencedUpdate { position, frame: Arc::clone(frame), first_of_id });
     }
     if let Some(slice) = slice {
         slice.write(&mut tables.ids, meta.trimmed)?;
         meta.indexed = slice.indexed.unwrap_or(meta.indexed);
     }
     meta.write(&mut tables.meta)?;
-    Ok(Written { meta, ..written })
+    Ok(AppendedBatch { meta, ..written })
 }
 
 /// Frees the oldest updates up to `discarded`, but no more than `updates_max`.
@@ -180,7 +180,7 @@ pub(super) fn truncate(transaction: &WriteTransaction, newest: u64) -> Result<()
 /// Times come from the system's clock. Where it was set back, updates that seem to be of the future are as old as the first one
 /// behind them that does not, at least.
 pub(super) fn before_oldest(
-    updates: &impl ReadableTable<u64, Fields<'static>>,
+    updates: &impl ReadableTable<u64, RecordFields<'static>>,
     meta: &Meta,
     discarded: u64,
     retention: Retention,

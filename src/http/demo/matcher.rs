@@ -33,7 +33,7 @@ pub(super) fn answer(request: &Request<'_>) -> Result<Response, DemoError> {
         return Err(DemoError::Topics);
     }
     let bytes: usize = topics.iter().map(|topic| topic.as_str().len()).sum();
-    if (selector.weight() as usize).saturating_mul(bytes) > MATCH_STEPS_MAX {
+    if (selector.match_cost() as usize).saturating_mul(bytes) > MATCH_STEPS_MAX {
         return Err(DemoError::TooManySteps);
     }
     let matched = |topic: &Topic| {

@@ -23,7 +23,7 @@ const POLICY: &str =
 const LINK: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
 
 /// What a URL asks for.
-struct Asked<'a> {
+struct PlaygroundQuery<'a> {
     body: Cow<'a, str>,
     /// Not empty, and fit for a cookie.
     jwt: Option<Cow<'a, str>>,
@@ -32,7 +32,7 @@ struct Asked<'a> {
 /// The answer to a `GET` or `HEAD`.
 pub(super) fn answer(request: &Request<'_>, cookie_name: &str) -> Result<Response, DemoError> {
     check_target(request)?;
-    let Asked { body, jwt } = read(request.query.unwrap_or_default())?;
+    let PlaygroundQuery { body, jwt } = read(request.query.unwrap_or_default())?;
     let body = body.into_owned().into_bytes();
     let mut response = Response::with_body(Status::Ok, media_type(request.path), body);
     let target = match request.query {
@@ -50,7 +50,7 @@ pub(super) fn answer(request: &Request<'_>, cookie_name: &str) -> Result<Respons
 }
 
 /// `body` and `jwt`, the first of each; an empty `jwt` is none.
-fn read(query: &str) -> Result<Asked<'_>, DemoError> {
+fn read(query: &str) -> Result<PlaygroundQuery<'_>, DemoError> {
     let (mut body, mut jwt) = (None, None);
     for field in form::fields(query.as_bytes()) {
         let (name, value) = field.map_err(DemoError::Form)?;
@@ -64,7 +64,7 @@ fn read(query: &str) -> Result<Asked<'_>, DemoError> {
     match &jwt {
         Some(jwt) if !jwt.bytes().all(is_cookie_octet) => Err(DemoError::NoCookie),
         Some(jwt) if jwt.len() > DEMO_COOKIE_BYTES_MAX => Err(DemoError::CookieTooLong),
-        _ => Ok(Asked { body: body.unwrap_or_default(), jwt }),
+        _ => Ok(PlaygroundQuery { body: body.unwrap_or_default(), jwt }),
     }
 }
 

@@ -1,67 +1,73 @@
 //! The answers to what the gate did not decide itself, and what belongs on every answer.
 
-use super::{Answer, Gate, Passage, RETRY_AFTER_FULL_S, Refused};
-use crate::http::refusal::Refusal;
+use super::{Gate, GateResponse, RETRY_AFTER_FULL_S, Refused, ResponseContext};
+use crate::http::request_error::RequestError;
 use crate::http::response::Response;
 use crate::http::status::Status;
-use crate::hub::reason::{Lack, Reason};
+use crate::hub::refusal::{Refusal, Unavailable};
 use crate::protocol::frame::Frame;
 
 impl Gate {
     /// The answer to an update that is stored and in its place.
-    pub fn published(&self, frame: &Frame, passage: Passage) -> Answer {
-        self.complete(Answer { response: Response::published(frame.id()), reason: None }, passage)
+    pub fn published(&self, frame: &Frame, context: ResponseContext) -> GateResponse {
+        self.complete(GateResponse { response: Response::published(frame.id()), refusal: None }, context)
     }
 
     /// The answer when the hub cannot do it now; nothing was done.
-    pub fn unavailable(&self, lack: Lack, reason: &str, passage: Passage) -> Answer {
-        self.refuse(Refused::unavailable(lack, reason), passage)
+    pub fn unavailable(&self, cause: Unavailable, reason: &str, context: ResponseContext) -> GateResponse {
+        self.refuse(Refused::unavailable(cause, reason), context)
     }
 
     /// The answer to a request that cannot be read.
-    pub fn refused(&self, refusal: Refusal, passage: Passage) -> Answer {
-        self.refuse(Refused::new(Response::refusal(refusal), refusal), passage)
+    pub fn refused(&self, error: RequestError, context: ResponseContext) -> GateResponse {
+        self.refuse(Refused::new(Response::request_error(error), error), context)
     }
 
     /// The answer to a request that did not arrive in time.
-    pub fn timed_out(&self, passage: Passage) -> Answer {
+    pub fn timed_out(&self, context: ResponseContext) -> GateResponse {
         let text = "Request Timeout: the request did not arrive in time";
-        self.refuse(Refused::new(Response::text(Status::RequestTimeout, text), "timeout"), passage)
+        self.refuse(Refused::new(Response::text(Status::RequestTimeout, text), "timeout"), context)
     }
 
     /// The answer to a request that has met a defect.
-    pub fn failed(&self, passage: Passage) -> Answer {
+    pub fn failed(&self, context: ResponseContext) -> GateResponse {
         let response = Response::status_only(Status::InternalServerError);
-        self.refuse(Refused::new(response, "a defect of the hub"), passage)
+        self.refuse(Refused::new(response, "a defect of the hub"), context)
     }
 
     /// The answer to a client that has its share of what it asks for.
-    pub fn too_many(&self, reason: &str, passage: Passage) -> Answer {
+    pub fn too_many(&self, reason: &str, context: ResponseContext) -> GateResponse {
         let response = Response::too_many(RETRY_AFTER_FULL_S);
-        self.refuse(Refused { response, reason: Reason::lacking(Lack::Share, reason) }, passage)
+        self.refuse(
+            Refused { response, refusal: Refusal::unavailable(Unavailable::ClientLimit, reason) },
+            context,
+        )
     }
 
     /// The answer when the hub holds as many connections as it may.
-    pub fn full(&self, reason: &str) -> Answer {
+    pub fn full(&self, reason: &str) -> GateResponse {
         let response = Response::unavailable(RETRY_AFTER_FULL_S);
-        self.refuse(Refused { response, reason: Reason::lacking(Lack::Places, reason) }, self.passage(None))
+        self.refuse(
+            Refused { response, refusal: Refusal::unavailable(Unavailable::Connections, reason) },
+            self.context(None),
+        )
     }
 
     /// Adds to any answer what belongs to its request: the coding of a stream, cross-origin headers, and privacy when the
     /// URL held the token.
-    pub fn complete(&self, mut answer: Answer, passage: Passage) -> Answer {
+    pub fn complete(&self, mut answer: GateResponse, context: ResponseContext) -> GateResponse {
         if answer.response.is_stream() {
-            answer.response.set_coding(passage.negotiated);
+            answer.response.set_coding(context.negotiated);
         }
-        self.settings.cors.apply(passage.cors, &mut answer.response);
-        if passage.has_token_in_url {
+        self.settings.cors.apply(context.cors, &mut answer.response);
+        if context.has_token_in_url {
             answer.response.mark_private();
         }
         answer
     }
 
-    pub(super) fn refuse(&self, refused: Refused, passage: Passage) -> Answer {
-        let Refused { response, reason } = refused;
-        self.complete(Answer { response, reason: Some(reason) }, passage)
+    pub(super) fn refuse(&self, refused: Refused, context: ResponseContext) -> GateResponse {
+        let Refused { response, refusal } = refused;
+        self.complete(GateResponse { response, refusal: Some(refusal) }, context)
     }
 }

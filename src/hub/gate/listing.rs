@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Gate, Passage, RETRY_AFTER_S, Refused, Role};
+use super::{Gate, GateResponse, RETRY_AFTER_S, Refused, ResponseContext, Role};
 use crate::http::etag::{entity_tag, is_current};
 use crate::http::request::{Lines, Request};
 use crate::http::response::{Challenge, HeaderValue, Response};
 use crate::http::route::below_subscriptions;
 use crate::http::status::Status;
 use crate::hub::Now;
-use crate::hub::reason::{Lack, Reason};
+use crate::hub::refusal::{Refusal, Unavailable};
 use crate::hub::subscriptions::Newest;
 use crate::limits::SUBSCRIPTION_EVENTS_BYTES_MAX;
 use crate::protocol::grant::Grant;
 use crate::protocol::names::EARLIEST;
 use crate::protocol::selector::Selector;
-use crate::protocol::subscription::{self, Wanted};
+use crate::protocol::subscription::{self, ListingQuery};
 use crate::protocol::update::Audience;
 
 /// What an event has beside the selector and the payload, about.
@@ -27,42 +27,48 @@ const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-cache")
 /// A granted request for a list: the shards are to be asked.
 pub struct Listing {
     /// What is asked for.
-    pub wanted: Arc<Wanted>,
+    pub wanted: Arc<ListingQuery>,
     /// `If-None-Match`, each line.
     if_none_match: Vec<Box<[u8]>>,
-    passage: Passage,
+    context: ResponseContext,
 }
 
 impl Gate {
     pub(super) fn admit_listing(
         &mut self,
         request: &Request<'_>,
-        passage: &mut Passage,
+        context: &mut ResponseContext,
         now: Now,
     ) -> Result<Listing, Refused> {
-        let Some((grant, _)) = self.grant(Role::Subscriber, request, passage, now)? else {
+        let Some((grant, _)) = self.grant(Role::Subscriber, request, context, now)? else {
             return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token"));
         };
-        let wanted = below_subscriptions(request.path).and_then(Wanted::parse).ok_or_else(nothing)?;
+        let wanted = below_subscriptions(request.path).and_then(ListingQuery::parse).ok_or_else(nothing)?;
         let path = wanted.path();
         if !grant.may_receive(std::iter::once(&*path), &Audience::Private) {
             return Err(Refused::forbidden("the token does not grant this list of subscriptions"));
         }
         let if_none_match = request.if_none_match.iter().map(Box::from).collect();
-        Ok(Listing { wanted: Arc::new(wanted), if_none_match, passage: *passage })
+        Ok(Listing { wanted: Arc::new(wanted), if_none_match, context: *context })
     }
 
     /// The answer to a listing: what [`Subscriptions::list`](crate::hub::subscriptions::Subscriptions::list) of every shard wrote, each
-    /// asked after `newest` was the newest update. `is_told` says that every event was in its place in every shard then: else
+    /// asked after `newest` was the newest update. `is_settled` says that every event was in its place in every shard then: else
     /// the list has changed though the newest update has not, and the client's is not current.
-    pub fn listed(&self, listing: &Listing, newest: &Newest, is_told: bool, members: &[u8]) -> Answer {
+    pub fn listed(
+        &self,
+        listing: &Listing,
+        newest: &Newest,
+        is_settled: bool,
+        members: &[u8],
+    ) -> GateResponse {
         let id = newest.text();
         let document = match &*listing.wanted {
-            Wanted::One { .. } => subscription::single(id, members),
+            ListingQuery::One { .. } => subscription::single(id, members),
             wanted => Some(subscription::collection(&wanted.path(), id, members)),
         };
-        let Some(document) = document else { return self.refuse(nothing(), listing.passage) };
-        let mut response = match newest.is_unique && is_told && listing.is_current(id) {
+        let Some(document) = document else { return self.refuse(nothing(), listing.context) };
+        let mut response = match newest.is_unique && is_settled && listing.is_current(id) {
             true => Response::empty(Status::NotModified),
             false => Response::with_body(Status::Ok, JSON_LD, document),
         };
@@ -70,13 +76,13 @@ impl Gate {
             response.append("ETag", tag);
         }
         response.set("Cache-Control", CACHE_CONTROL);
-        self.complete(Answer { response, reason: None }, listing.passage)
+        self.complete(GateResponse { response, refusal: None }, listing.context)
     }
 
     /// The answer when too many lists are in hand, or this one is too long.
-    pub fn unlisted(&self, listing: &Listing, reason: &str) -> Answer {
-        let reason = Reason::lacking(Lack::Room, reason);
-        self.refuse(Refused { response: Response::unavailable(RETRY_AFTER_S), reason }, listing.passage)
+    pub fn unlisted(&self, listing: &Listing, reason: &str) -> GateResponse {
+        let refusal = Refusal::unavailable(Unavailable::Crowded, reason);
+        self.refuse(Refused { response: Response::unavailable(RETRY_AFTER_S), refusal }, listing.context)
     }
 }
 

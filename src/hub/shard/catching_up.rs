@@ -1,18 +1,18 @@
 //! Subscribers that catch up: after a reconnect, or because they read more slowly than updates arrive.
 //!
-//! Each is given a bounded stretch, filtered by its selectors and by the grant it holds now, and the next one when its
-//! socket has taken that. Stretches come from the tail, or from reads of the history that the caller runs; the number
+//! Each is given a bounded slice, filtered by its selectors and by the grant it holds now, and the next one when its
+//! socket has taken that. Slices come from the tail, or from reads of the history that the caller runs; the number
 //! of those under way is bounded, whatever the number of subscribers.
 
-use super::{Closed, Counters, Reading, Shard, State, Subscriber};
-use crate::history::{HistoryError, Placed, Position, Stretch};
+use super::{Closed, Counters, Reading, Shard, Subscriber, SubscriberState};
+use crate::history::{HistoryError, HistorySlice, Position, SequencedUpdate};
 use crate::hub::outbox::Outboxes;
 use crate::limits::{CATCH_UP_BYTES, CATCH_UP_UPDATES, HISTORY_READS_MAX, MATCHING_WORK_MAX};
 use crate::protocol::trie::TopicIndex;
 
 /// A read of the history that a shard asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Read {
+pub struct HistoryRead {
     /// For whom; given back with the answer.
     pub slot: u32,
     /// Tells apart subscribers that had the same slot; given back with the answer.
@@ -44,37 +44,40 @@ impl Shard {
     }
 
     /// The next read to run; the answer goes to [`Shard::history_read`].
-    pub fn next_read(&mut self) -> Option<Read> {
+    pub fn next_read(&mut self) -> Option<HistoryRead> {
         while self.reads_under_way < HISTORY_READS_MAX {
             let slot = self.reads_wanted.pop_front()?;
-            // A slot is in the queue twice when it was reused: only who waits for its turn gets a read, and one.
+            // A slot is in the queue twice when it was reused: only who waits for a read gets a read, and one.
             if let Some(subscriber) = self.subscribers.get_mut(slot as usize)
-                && let State::CatchingUp { cursor, reading: Reading::Wanted, .. } = subscriber.state
+                && let SubscriberState::CatchingUp { cursor, reading: Reading::Wanted, .. } = subscriber.state
             {
                 subscriber.state = subscriber.state.reading(Reading::UnderWay);
                 self.reads_under_way += 1;
-                return Some(Read { slot, generation: subscriber.generation, after: cursor });
+                return Some(HistoryRead { slot, generation: subscriber.generation, after: cursor });
             }
         }
         None
     }
 
     /// The answer to a read. A subscriber that has left meanwhile is no error.
-    pub fn history_read(&mut self, read: Read, answer: Result<Stretch, HistoryError>) {
+    pub fn history_read(&mut self, read: HistoryRead, answer: Result<HistorySlice, HistoryError>) {
         self.reads_under_way -= 1;
         let Some(subscriber) = self.subscribers.get_mut(read.slot as usize) else { return };
-        let State::CatchingUp { cursor, from_oldest, reading: Reading::UnderWay } = subscriber.state else {
+        let SubscriberState::CatchingUp { cursor, from_oldest, reading: Reading::UnderWay } =
+            subscriber.state
+        else {
             return;
         };
         if subscriber.generation != read.generation {
             return;
         }
-        let Ok(stretch) = answer else { return self.end(read.slot, Closed::HistoryUnreadable) };
-        let first = stretch.updates.first().map(|placed| placed.position);
-        let before_oldest = stretch.extent.before_oldest;
+        let Ok(slice) = answer else { return self.end(read.slot, Closed::HistoryUnreadable) };
+        let first = slice.updates.first().map(|update| update.position);
+        let before_oldest = slice.range.before_oldest;
         if first.is_none() && from_oldest && before_oldest > cursor {
             // Everything that is held was promised, and nothing is held any more.
-            subscriber.state = State::CatchingUp { cursor: before_oldest, from_oldest, reading: Reading::No };
+            subscriber.state =
+                SubscriberState::CatchingUp { cursor: before_oldest, from_oldest, reading: Reading::No };
             return self.after_offer(read.slot);
         }
         if first != Some(cursor.next()) && !(from_oldest && first.is_some()) {
@@ -84,14 +87,16 @@ impl Shard {
         let until = self.counters.work + MATCHING_WORK_MAX;
         let Self { subscribers, index, outboxes, counters, .. } = self;
         let subscriber = &mut subscribers[read.slot as usize];
-        subscriber.offer(read.slot, index, outboxes, stretch.updates.iter(), counters, until);
+        subscriber.offer(read.slot, index, outboxes, slice.updates.iter(), counters, until);
         self.after_offer(read.slot);
     }
 
     fn step(&mut self, slot: u32, until: u64) {
         let Self { subscribers, index, outboxes, tail, position, counters, .. } = self;
         let Some(subscriber) = subscribers.get_mut(slot as usize) else { return };
-        let State::CatchingUp { cursor, reading: Reading::No, .. } = subscriber.state else { return };
+        let SubscriberState::CatchingUp { cursor, reading: Reading::No, .. } = subscriber.state else {
+            return;
+        };
         // Who is owed something comes here again when it is sent; a slot may be queued twice.
         if !subscriber.pending.is_none() || subscriber.ahead.is_some() {
             return;
@@ -101,7 +106,7 @@ impl Shard {
             return;
         }
         if cursor == *position {
-            subscriber.state = State::Live;
+            subscriber.state = SubscriberState::Live;
             return;
         }
         let Some(updates) = tail.after(cursor) else {
@@ -116,13 +121,13 @@ impl Shard {
 
     fn after_offer(&mut self, slot: u32) {
         let subscriber = &mut self.subscribers[slot as usize];
-        let State::CatchingUp { cursor, .. } = subscriber.state else { return };
+        let SubscriberState::CatchingUp { cursor, .. } = subscriber.state else { return };
         if cursor == self.position {
-            subscriber.state = State::Live;
+            subscriber.state = SubscriberState::Live;
         }
         if !subscriber.pending.is_none() {
             self.mark_dirty(slot);
-        } else if subscriber.state != State::Live {
+        } else if subscriber.state != SubscriberState::Live {
             self.catching_up.push_back(slot);
         }
     }
@@ -136,20 +141,23 @@ impl Subscriber {
         slot: u32,
         index: &TopicIndex,
         outboxes: &mut Outboxes,
-        updates: impl Iterator<Item = &'u Placed>,
+        updates: impl Iterator<Item = &'u SequencedUpdate>,
         counters: &mut Counters,
         until: u64,
     ) {
-        for placed in updates {
-            self.state =
-                State::CatchingUp { cursor: placed.position, from_oldest: false, reading: Reading::No };
-            let frame = &*placed.frame;
-            counters.work += frame.topics().len() as u64 * u64::from(self.weight);
+        for update in updates {
+            self.state = SubscriberState::CatchingUp {
+                cursor: update.position,
+                from_oldest: false,
+                reading: Reading::No,
+            };
+            let frame = &*update.frame;
+            counters.work += frame.topics().len() as u64 * u64::from(self.match_cost);
             if index.slot_matches(slot, frame.topic_texts())
                 && self.grant.may_receive(frame.topic_texts(), frame.audience())
             {
                 counters.work += self.framing.work(frame);
-                outboxes.append(&mut self.pending, self.framing, placed);
+                outboxes.append(&mut self.pending, self.framing, update);
                 counters.deliveries += 1;
                 if outboxes.bytes(&self.pending) >= CATCH_UP_BYTES {
                     return;
@@ -162,7 +170,7 @@ impl Subscriber {
     }
 }
 
-impl State {
+impl SubscriberState {
     fn reading(self, reading: Reading) -> Self {
         match self {
             Self::CatchingUp { cursor, from_oldest, .. } => Self::CatchingUp { cursor, from_oldest, reading },

@@ -1,6 +1,6 @@
 //! The end of a stream: what was begun is sent, then the end of its framing, then the socket closes.
 
-use super::{Ahead, Closed, Shard, State};
+use super::{Ahead, Closed, Shard, SubscriberState};
 use crate::hub::Now;
 use crate::hub::framing::Framing;
 use crate::limits::WHEEL_TICK_MS;
@@ -56,10 +56,10 @@ impl Shard {
     /// Gives a subscriber nothing more, and closes it when what it is owed is sent.
     pub(super) fn end(&mut self, slot: u32, reason: Closed) {
         let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { return };
-        if subscriber.state == State::Closed {
+        if subscriber.state == SubscriberState::Closed {
             return;
         }
-        subscriber.state = State::Ending(reason);
+        subscriber.state = SubscriberState::Ending(reason);
         // Who is blocked and owed nothing has its last bytes before the socket: they go first.
         if subscriber.pending.is_none() && subscriber.ahead.is_none() && !subscriber.blocked {
             self.finish(slot, reason);

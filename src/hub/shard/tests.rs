@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::history::Extent;
+use crate::history::HistoryRange;
 use crate::hub::framing::Transfer;
 use crate::limits::{CATCH_UP_UPDATES, COMPRESSED_BYTES_PER_WORK, MATCHING_WORK_MAX, TIMERS_MAX};
 use crate::protocol::coding::Coding;
@@ -30,12 +30,12 @@ fn shard() -> Shard {
         dispatch_timeout_ms: 0,
         subscriber_buffer_bytes: 1 << 20,
         tail: TailBounds::default(),
-        tells_subscriptions: false,
+        tracks_subscriptions: false,
     };
-    Shard::new(settings, &Stretch::empty(), Now::default())
+    Shard::new(settings, &HistorySlice::empty(), Now::default())
 }
 
-fn joining(selectors: &[&str], origin: Option<Origin>) -> Joining {
+fn joining(selectors: &[&str], resume_point: Option<ResumePoint>) -> Joining {
     let selectors = selectors.iter().map(|text| Selector::parse(text).expect("a selector")).collect();
     Joining {
         selectors,
@@ -43,24 +43,24 @@ fn joining(selectors: &[&str], origin: Option<Origin>) -> Joining {
         expires_ms: u64::MAX,
         framing: Framing::CHUNKED,
         id: SubscriberId::from_random_bytes([0; 16]),
-        origin,
+        resume_point,
         opening: b"HEAD".as_slice().into(),
     }
 }
 
-fn earliest() -> Option<Origin> {
-    Some(Origin { cursor: Position::START, known: None })
+fn earliest() -> Option<ResumePoint> {
+    Some(ResumePoint { cursor: Position::START, known: None })
 }
 
 fn take(shard: &mut Shard, topic: &str) {
     let body = format!("topic={topic}");
     let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("a valid body");
     let position = shard.position().next();
-    shard.take(&Placed { position, frame: Arc::new(Frame::encode(&update)), first_of_id: false });
+    shard.take(&SequencedUpdate { position, frame: Arc::new(Frame::encode(&update)), first_of_id: false });
     shard.moved();
 }
 
-/// One round of the runtime, but for entries and timers; answers what was done in it.
+/// One round of the runtime, but for entries and timers; returns what was done in it.
 fn round(shard: &mut Shard, sends: &mut Sends) -> u64 {
     let before = shard.counters().work;
     shard.catch_up(64);
@@ -90,13 +90,16 @@ fn a_long_history_of_which_a_crowd_gets_nothing_takes_no_longer_a_round_than_one
 }
 
 #[test]
-fn a_stretch_of_the_history_that_is_much_work_is_read_in_parts() {
+fn a_slice_of_the_history_that_is_much_work_is_read_in_parts() {
     let mut shard = shard();
     let body = "topic=a".as_bytes();
     let update = Update::parse(body, Authorization::Selectors, [0; 16]).expect("a valid body");
     let frame = Arc::new(Frame::encode(&update));
-    let placed =
-        |number| Placed { position: Position::new(number), frame: Arc::clone(&frame), first_of_id: false };
+    let update = |number| SequencedUpdate {
+        position: Position::new(number),
+        frame: Arc::clone(&frame),
+        first_of_id: false,
+    };
     shard.position = Position::new(5_000);
     let selectors: Vec<_> = (0..1_000).map(|number| format!("/nothing/{number}")).collect();
     let selectors: Vec<_> = selectors.iter().map(String::as_str).collect();
@@ -109,11 +112,11 @@ fn a_stretch_of_the_history_that_is_much_work_is_read_in_parts() {
         }
         let read = shard.next_read().expect("a read");
         assert!(read.after >= after, "it goes on where it was");
-        let extent = Extent { before_oldest: Position::START, newest: shard.position() };
+        let range = HistoryRange { before_oldest: Position::START, newest: shard.position() };
         let first = read.after.next().get();
-        let updates = (first..first + CATCH_UP_UPDATES as u64).map(placed).collect();
+        let updates = (first..first + CATCH_UP_UPDATES as u64).map(update).collect();
         let before = shard.counters().work;
-        shard.history_read(read, Ok(Stretch { updates, extent }));
+        shard.history_read(read, Ok(HistorySlice { updates, range }));
         assert!(shard.counters().work - before <= MATCHING_WORK_MAX + 1_000);
         after = Position::new(first + MATCHING_WORK_MAX.div_ceil(1_000) - 1);
     }
@@ -145,12 +148,15 @@ fn live_updates_do_not_wait_for_a_crowd_that_catches_up() {
             assert!(rounds <= 400 / 64 + 2, "entries wait for the crowd");
         }
     }
-    let behind =
-        shard.subscribers.iter().filter(|(_, it)| matches!(it.state, State::CatchingUp { .. })).count();
+    let behind = shard
+        .subscribers
+        .iter()
+        .filter(|(_, it)| matches!(it.state, SubscriberState::CatchingUp { .. }))
+        .count();
     assert!(behind > 300, "the crowd was done too soon to be a test: {behind}");
 }
 
-/// They read the history at places of their own, so nobody's piece is anybody else's: what is compressed in one round counts,
+/// They read the history at places of their own, so nobody's encoded frame is anybody else's: what is compressed in one round counts,
 /// or a crowd that comes back would hold up the others for as long as it takes.
 #[test]
 fn a_crowd_that_catches_up_compresses_a_bounded_part_in_each_round() {

@@ -4,7 +4,7 @@
 //! entry fires, the deadline is computed anew from when the socket last took a byte.
 
 use super::ending::Drain;
-use super::{Ahead, Closed, Sent, Shard, State, Subscriber, Wire};
+use super::{Ahead, Closed, Sent, Shard, Subscriber, SubscriberState, Wire};
 use crate::hub::Now;
 use crate::limits::TIMERS_MAX;
 
@@ -21,7 +21,7 @@ impl Shard {
             };
             if let Some(subscriber) = self.subscribers.get_mut(slot as usize).filter(is_it) {
                 subscriber.armed_ms = u64::MAX;
-                self.look_at(slot, now, wire);
+                self.on_deadline(slot, now, wire);
             }
         }
         self.advance_drain(now);
@@ -49,9 +49,9 @@ impl Shard {
         subscriber.armed_ms = self.wheel.arm(deadline_ms, subscriber.armed_ms, (slot, subscriber.generation));
     }
 
-    fn look_at(&mut self, slot: u32, now: Now, wire: &mut impl Wire) {
+    fn on_deadline(&mut self, slot: u32, now: Now, wire: &mut impl Wire) {
         let subscriber = &mut self.subscribers[slot as usize];
-        if subscriber.state == State::Closed {
+        if subscriber.state == SubscriberState::Closed {
             return;
         }
         if subscriber.expires_ms <= now.ms {
@@ -61,7 +61,7 @@ impl Shard {
             if subscriber.blocked {
                 return self.close(slot, Closed::Stalled);
             }
-            if subscriber.is_idle() && !subscriber.beat(slot, now, wire) {
+            if subscriber.is_idle() && !subscriber.send_heartbeat(slot, now, wire) {
                 return self.close(slot, Closed::Gone);
             }
         }
@@ -72,11 +72,11 @@ impl Shard {
 impl Subscriber {
     /// Nothing is owed, so a comment may go out.
     fn is_idle(&self) -> bool {
-        self.pending.is_none() && self.ahead.is_none() && !matches!(self.state, State::Ending(_))
+        self.pending.is_none() && self.ahead.is_none() && !matches!(self.state, SubscriberState::Ending(_))
     }
 
     /// Sends a heartbeat; false when the peer is gone.
-    fn beat(&mut self, slot: u32, now: Now, wire: &mut impl Wire) -> bool {
+    fn send_heartbeat(&mut self, slot: u32, now: Now, wire: &mut impl Wire) -> bool {
         let comment = self.framing.comment();
         let (taken, is_held) = match wire.send(slot, comment) {
             Sent::Bytes(taken) => (taken, false),
@@ -85,7 +85,7 @@ impl Subscriber {
             Sent::Gone => return false,
         };
         self.wrote_ms = now.ms;
-        self.carry(self.framing.comment_span());
+        self.carry(self.framing.comment_crc());
         if taken < comment.len() {
             self.ahead = Some(Ahead::new(&comment[taken..]));
         }

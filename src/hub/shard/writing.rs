@@ -1,10 +1,10 @@
 //! Writing to one subscriber: what is owed goes out in the order it came, as far as the socket takes it.
 
-use super::{Reading, Sent, State, Subscriber, Wire};
+use super::{Reading, Sent, Subscriber, SubscriberState, Wire};
 use crate::history::Position;
 use crate::hub::Now;
 use crate::hub::outbox::{Outboxes, Rest};
-use crate::protocol::checksum::Span;
+use crate::protocol::checksum::CrcPart;
 
 /// Bytes that go before everything else that is owed.
 pub(super) struct Ahead {
@@ -77,7 +77,7 @@ impl Subscriber {
                 self.ahead = None;
             }
         } else if all {
-            self.carry(outboxes.span(&self.pending));
+            self.carry(outboxes.crc_part(&self.pending));
             outboxes.release(&mut self.pending);
             self.sent = 0;
         } else {
@@ -94,10 +94,10 @@ impl Subscriber {
         let Some(first) = outboxes.first(&self.pending) else { return };
         let begun = self.cut(outboxes);
         let cursor = begun.unwrap_or(first.previous());
-        self.state = State::CatchingUp { cursor, from_oldest: false, reading: Reading::No };
+        self.state = SubscriberState::CatchingUp { cursor, from_oldest: false, reading: Reading::No };
     }
 
-    /// Drops what was not begun to be sent; answers the position of the last update that is, or was.
+    /// Drops what was not begun to be sent; returns the position of the last update that is, or was.
     pub(super) fn cut(&mut self, outboxes: &mut Outboxes) -> Option<Position> {
         let (rest, begun) = outboxes.cut(&mut self.pending, self.sent);
         self.begin_at(rest);
@@ -111,9 +111,9 @@ impl Subscriber {
     }
 
     /// The stream carries this, too.
-    pub(super) fn carry(&mut self, span: Span) {
+    pub(super) fn carry(&mut self, crc_part: CrcPart) {
         if self.framing.is_summed() {
-            self.carried.add(span);
+            self.carried.add(crc_part);
         }
     }
 }

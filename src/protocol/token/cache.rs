@@ -17,12 +17,12 @@ const _: () = assert!(GENERATION_MAX > 0);
 /// A bounded map from a verified token to what it was found to grant; one per shard and key.
 #[derive(Debug)]
 pub struct TokenCache<T> {
-    young: HashMap<Box<str>, Entry<T>>,
-    old: HashMap<Box<str>, Entry<T>>,
+    young: HashMap<Box<str>, CacheEntry<T>>,
+    old: HashMap<Box<str>, CacheEntry<T>>,
 }
 
 #[derive(Debug)]
-struct Entry<T> {
+struct CacheEntry<T> {
     value: T,
     expires_at: Option<u64>,
 }
@@ -54,7 +54,7 @@ impl<T> TokenCache<T> {
     /// Remembers a token that was verified with this cache's key. `expires_at` is the token's `exp` in Unix seconds.
     pub fn insert(&mut self, token: &str, value: T, expires_at: Option<u64>) {
         self.old.remove(token);
-        self.put(token.into(), Entry { value, expires_at });
+        self.put(token.into(), CacheEntry { value, expires_at });
     }
 
     /// How many tokens are kept, at most [`TOKEN_CACHE_MAX`].
@@ -67,7 +67,7 @@ impl<T> TokenCache<T> {
         self.len() == 0
     }
 
-    fn put(&mut self, token: Box<str>, entry: Entry<T>) {
+    fn put(&mut self, token: Box<str>, entry: CacheEntry<T>) {
         if self.young.len() >= GENERATION_MAX {
             self.old = std::mem::take(&mut self.young);
         }
@@ -75,7 +75,7 @@ impl<T> TokenCache<T> {
     }
 }
 
-impl<T> Entry<T> {
+impl<T> CacheEntry<T> {
     fn has_expired(&self, now: u64) -> bool {
         self.expires_at.is_some_and(|expires_at| now >= expires_at)
     }

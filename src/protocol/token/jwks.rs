@@ -41,7 +41,7 @@ pub enum KeySetError {
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct KeySetDocument {
     keys: Vec<Value>,
 }
 
@@ -51,7 +51,8 @@ impl KeySet {
     /// # Errors
     /// [`KeySetError`]. A document without a key that can be used is none: then no token is valid.
     pub fn parse(document: &[u8], only: Option<Algorithm>) -> Result<Self, KeySetError> {
-        let Document { keys } = serde_json::from_slice(document).map_err(|_| KeySetError::NotAKeySet)?;
+        let KeySetDocument { keys } =
+            serde_json::from_slice(document).map_err(|_| KeySetError::NotAKeySet)?;
         if keys.len() > JWKS_KEYS_MAX {
             return Err(KeySetError::TooManyKeys(keys.len()));
         }

@@ -30,16 +30,16 @@ impl Either {
 
 /// One distinct selector.
 #[repr(align(32))]
-pub(super) struct Entry {
+pub(super) struct SelectorEntry {
     pub(super) text: Box<str>,
     pub(super) members: Members,
     /// The publication it was last answered for.
     pub(super) stamp: u32,
-    pub(super) place: Place,
+    pub(super) template_ref: TemplateRef,
 }
 
 // A million selectors are the measure: one that is looked up in a large index costs one cache line here, not two.
-const _: () = assert!(size_of::<Option<Entry>>() == 32);
+const _: () = assert!(size_of::<Option<SelectorEntry>>() == 32);
 
 /// A slot that holds a selector.
 #[derive(Clone, Copy)]
@@ -83,9 +83,9 @@ impl Members {
 
 /// Where a template is found.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place(Either);
+pub(super) struct TemplateRef(Either);
 
-/// What a [`Place`] is.
+/// What a [`TemplateRef`] is.
 pub(super) enum Found {
     /// It is no template.
     Nowhere,
@@ -95,7 +95,7 @@ pub(super) enum Found {
     Grouped(u32),
 }
 
-impl Place {
+impl TemplateRef {
     /// Of a selector that is no template.
     pub(super) const NOWHERE: Self = Self(Either(u32::MAX));
 

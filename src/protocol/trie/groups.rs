@@ -9,14 +9,14 @@ use slab::Slab;
 use std::hash::BuildHasher;
 
 use crate::protocol::uri_template::run::{self, Cell, Graph, Scratch};
-use crate::protocol::uri_template::{Expression, Piece, State, Template};
+use crate::protocol::uri_template::{Expression, NfaState, Template, TemplatePart};
 
 /// The parent of a root.
 const NOBODY: u32 = u32::MAX;
 
 #[derive(Default)]
 pub(super) struct Groups {
-    nodes: Slab<Node>,
+    nodes: Slab<TrieNode>,
     /// Expression children by parent and expression: a node may have very many.
     expressions: HashTable<u32>,
     hasher: DefaultHashBuilder,
@@ -24,8 +24,8 @@ pub(super) struct Groups {
 }
 
 #[repr(align(64))]
-struct Node {
-    way: Way,
+struct TrieNode {
+    edge: Edge,
     /// Literal children by first byte, sorted.
     literals: Box<[(u8, u32)]>,
     expressions: Vec<u32>,
@@ -38,7 +38,7 @@ struct Node {
     index: u32,
 }
 
-const _: () = assert!(size_of::<Node>() == 128);
+const _: () = assert!(size_of::<TrieNode>() == 128);
 
 /// What became of a removal.
 pub(super) struct Removed {
@@ -49,18 +49,18 @@ pub(super) struct Removed {
 }
 
 /// What leads from the parent to a node.
-enum Way {
+enum Edge {
     Literal(Box<[u8]>),
     Expression { expression: Expression, cells: Box<[Cell]> },
 }
 
-impl Node {
-    fn new(parent: u32, way: Way) -> Self {
+impl TrieNode {
+    fn new(parent: u32, edge: Edge) -> Self {
         Self {
             parent,
             index: 0,
             visit: 0,
-            way,
+            edge,
             literals: Box::default(),
             expressions: Vec::new(),
             entries: Vec::new(),
@@ -82,22 +82,24 @@ impl Node {
 impl Groups {
     /// A new group behind `head`: its root.
     pub(super) fn open(&mut self, head: &str) -> u32 {
-        self.nodes.insert(Node::new(NOBODY, Way::Literal(head.as_bytes().into()))) as u32
+        self.nodes.insert(TrieNode::new(NOBODY, Edge::Literal(head.as_bytes().into()))) as u32
     }
 
     /// The head that a root stands behind.
     pub(super) fn head(&self, root: u32) -> &[u8] {
-        self.nodes[root as usize].way.literal()
+        self.nodes[root as usize].edge.literal()
     }
 
     /// Lets the tail of `template` end with `entry`, in the group of `root`: at which node, and at which index among the
     /// node's entries.
     pub(super) fn insert(&mut self, root: u32, template: &Template, entry: u32) -> (u32, u32) {
         let mut node = root;
-        for piece in template.tail() {
-            node = match piece {
-                Piece::Literal { start, end } => self.behind_literal(node, template.literal(*start, *end)),
-                Piece::Expression(expression) => self.behind_expression(node, expression),
+        for part in template.tail() {
+            node = match part {
+                TemplatePart::Literal { start, end } => {
+                    self.behind_literal(node, template.literal(*start, *end))
+                }
+                TemplatePart::Expression(expression) => self.behind_expression(node, expression),
             };
         }
         let entries = &mut self.nodes[node as usize].entries;
@@ -131,15 +133,15 @@ impl Groups {
             let at = match self.nodes[node as usize].literal_child(first) {
                 Ok(at) => at,
                 Err(at) => {
-                    let child = self.nodes.insert(Node::new(node, Way::Literal(literal.into()))) as u32;
+                    let child = self.nodes.insert(TrieNode::new(node, Edge::Literal(literal.into()))) as u32;
                     self.nodes[node as usize].edit_literals(|literals| literals.insert(at, (first, child)));
                     return child;
                 }
             };
             let child = self.nodes[node as usize].literals[at].1;
-            let way = self.nodes[child as usize].way.literal();
-            let shared = way.iter().zip(literal).take_while(|(one, other)| one == other).count();
-            node = if shared == way.len() { child } else { self.split(child, shared) };
+            let edge = self.nodes[child as usize].edge.literal();
+            let shared = edge.iter().zip(literal).take_while(|(one, other)| one == other).count();
+            node = if shared == edge.len() { child } else { self.split(child, shared) };
             literal = &literal[shared..];
         }
         node
@@ -153,9 +155,9 @@ impl Groups {
             return child;
         }
         let cells = vec![Cell::default(); expression.states().len()].into();
-        let way = Way::Expression { expression: expression.clone(), cells };
+        let edge = Edge::Expression { expression: expression.clone(), cells };
         let index = self.nodes[node as usize].expressions.len() as u32;
-        let child = self.nodes.insert(Node { index, ..Node::new(node, way) }) as u32;
+        let child = self.nodes.insert(TrieNode { index, ..TrieNode::new(node, edge) }) as u32;
         self.nodes[node as usize].expressions.push(child);
         let (nodes, hasher) = (&self.nodes, &self.hasher);
         self.expressions.insert_unique(hash, child, |&child| nodes[child as usize].hash(hasher));
@@ -164,24 +166,25 @@ impl Groups {
 
     /// Puts a node into the literal before `child`, behind its first `length` bytes.
     fn split(&mut self, child: u32, length: usize) -> u32 {
-        let Node { parent, ref way, .. } = self.nodes[child as usize];
+        let TrieNode { parent, ref edge, .. } = self.nodes[child as usize];
         let (head, tail): (Box<[u8]>, Box<[u8]>) =
-            (way.literal()[..length].into(), way.literal()[length..].into());
+            (edge.literal()[..length].into(), edge.literal()[length..].into());
         let (first, second) = (head[0], tail[0]);
-        let middle = self.nodes.insert(Node::new(parent, Way::Literal(head))) as u32;
+        let middle = self.nodes.insert(TrieNode::new(parent, Edge::Literal(head))) as u32;
         self.nodes[middle as usize].literals = Box::new([(second, child)]);
         self.replace_literal(parent, first, middle);
         let child = &mut self.nodes[child as usize];
-        child.way = Way::Literal(tail);
+        child.edge = Edge::Literal(tail);
         child.parent = middle;
         middle
     }
 
     /// Removes `node` and its ancestors as far as nothing ends there or below, and joins the literals that then meet.
-    /// Answers whether the group has ended with that: its root is removed, too.
+    /// Returns whether the group has ended with that: its root is removed, too.
     fn prune(&mut self, mut node: u32) -> bool {
         loop {
-            let Node { parent, ref entries, ref expressions, ref literals, .. } = self.nodes[node as usize];
+            let TrieNode { parent, ref entries, ref expressions, ref literals, .. } =
+                self.nodes[node as usize];
             if !entries.is_empty() || !expressions.is_empty() {
                 return false;
             }
@@ -206,15 +209,15 @@ impl Groups {
         let hash = self.nodes[node as usize].hash(&self.hasher);
         let removed = self.nodes.remove(node as usize);
         let parent = &mut self.nodes[removed.parent as usize];
-        match removed.way {
-            Way::Literal(literal) => {
+        match removed.edge {
+            Edge::Literal(literal) => {
                 if let Ok(at) = parent.literal_child(literal[0]) {
                     parent.edit_literals(|literals| {
                         literals.remove(at);
                     });
                 }
             }
-            Way::Expression { .. } => {
+            Edge::Expression { .. } => {
                 parent.expressions.swap_remove(removed.index as usize);
                 if let Some(&moved) = parent.expressions.get(removed.index as usize) {
                     self.nodes[moved as usize].index = removed.index;
@@ -228,15 +231,15 @@ impl Groups {
 
     /// Removes `node`, which only leads to `child`, when both are behind literals.
     fn join(&mut self, node: u32, child: u32) {
-        let Way::Literal(head) = &self.nodes[node as usize].way else {
+        let Edge::Literal(head) = &self.nodes[node as usize].edge else {
             return;
         };
-        let joined = [head, self.nodes[child as usize].way.literal()].concat();
+        let joined = [head, self.nodes[child as usize].edge.literal()].concat();
         let (parent, first) = (self.nodes[node as usize].parent, joined[0]);
         self.nodes.remove(node as usize);
         self.replace_literal(parent, first, child);
         let child = &mut self.nodes[child as usize];
-        child.way = Way::Literal(joined.into());
+        child.edge = Edge::Literal(joined.into());
         child.parent = parent;
     }
 
@@ -248,9 +251,9 @@ impl Groups {
     }
 }
 
-impl Node {
+impl TrieNode {
     fn is_behind(&self, parent: u32, wanted: &Expression) -> bool {
-        let Way::Expression { expression, .. } = &self.way else {
+        let Edge::Expression { expression, .. } = &self.edge else {
             return false;
         };
         self.parent == parent && expression == wanted
@@ -258,14 +261,14 @@ impl Node {
 
     /// The hash of a node behind an expression among [`Groups::expressions`].
     fn hash(&self, hasher: &DefaultHashBuilder) -> u64 {
-        match &self.way {
-            Way::Expression { expression, .. } => hasher.hash_one((self.parent, expression)),
-            Way::Literal(_) => 0,
+        match &self.edge {
+            Edge::Expression { expression, .. } => hasher.hash_one((self.parent, expression)),
+            Edge::Literal(_) => 0,
         }
     }
 }
 
-impl Way {
+impl Edge {
     fn literal(&self) -> &[u8] {
         match self {
             Self::Literal(literal) => literal,
@@ -275,13 +278,13 @@ impl Way {
 }
 
 struct Walk<'w> {
-    nodes: &'w mut Slab<Node>,
+    nodes: &'w mut Slab<TrieNode>,
     found: &'w mut Vec<u32>,
 }
 
 impl Graph for Walk<'_> {
     fn literal(&self, node: u32) -> &[u8] {
-        self.nodes[node as usize].way.literal()
+        self.nodes[node as usize].edge.literal()
     }
 
     fn literal_child(&self, node: u32, first: u8) -> Option<u32> {
@@ -293,10 +296,10 @@ impl Graph for Walk<'_> {
         self.nodes[node as usize].expressions.get(index).copied()
     }
 
-    fn state(&self, node: u32, pc: u16) -> Option<State> {
-        match &self.nodes[node as usize].way {
-            Way::Expression { expression, .. } => expression.states().get(usize::from(pc)).copied(),
-            Way::Literal(_) => None,
+    fn state(&self, node: u32, pc: u16) -> Option<NfaState> {
+        match &self.nodes[node as usize].edge {
+            Edge::Expression { expression, .. } => expression.states().get(usize::from(pc)).copied(),
+            Edge::Literal(_) => None,
         }
     }
 
@@ -305,10 +308,10 @@ impl Graph for Walk<'_> {
     }
 
     fn cell(&mut self, node: u32, pc: u16) -> &mut Cell {
-        match &mut self.nodes[node as usize].way {
-            Way::Expression { cells, .. } => &mut cells[usize::from(pc)],
+        match &mut self.nodes[node as usize].edge {
+            Edge::Expression { cells, .. } => &mut cells[usize::from(pc)],
             // A state is asked for before its cell, and a literal has none.
-            Way::Literal(_) => unreachable!("a literal has no states"),
+            Edge::Literal(_) => unreachable!("a literal has no states"),
         }
     }
 

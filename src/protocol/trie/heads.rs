@@ -75,7 +75,7 @@ impl<T: Copy> Heads<T> {
         }
     }
 
-    /// Adds to `hits` the length and the value of each head that `topic` begins with. Answers how many were looked up.
+    /// Adds to `hits` the length and the value of each head that `topic` begins with. Returns how many were looked up.
     pub(super) fn probe(
         &self,
         topic: &[u8],

@@ -5,18 +5,18 @@ use slab::Slab;
 use std::hash::{BuildHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use crate::protocol::uri_template::{Piece, Simulator, Template};
+use crate::protocol::uri_template::{Simulator, Template, TemplatePart};
 
 #[derive(Default)]
 pub(super) struct Tails {
-    tails: Slab<Tail>,
-    /// The tails by their pieces.
-    by_pieces: HashTable<u32>,
+    tails: Slab<TemplateTail>,
+    /// The tails by their parts.
+    by_parts: HashTable<u32>,
     hasher: DefaultHashBuilder,
     simulator: Simulator,
 }
 
-struct Tail {
+struct TemplateTail {
     /// One of the templates that have, or had, this tail.
     template: Arc<Template>,
     holders: u32,
@@ -25,14 +25,14 @@ struct Tail {
 impl Tails {
     /// The tail of `template`, with one more holder.
     pub(super) fn hold(&mut self, template: &Arc<Template>) -> u32 {
-        let Self { tails, by_pieces, hasher, .. } = self;
+        let Self { tails, by_parts, hasher, .. } = self;
         let hash = hash(hasher, template);
-        if let Some(&tail) = by_pieces.find(hash, |&tail| is_same(&tails[tail as usize].template, template)) {
+        if let Some(&tail) = by_parts.find(hash, |&tail| is_same(&tails[tail as usize].template, template)) {
             tails[tail as usize].holders += 1;
             return tail;
         }
-        let tail = tails.insert(Tail { template: Arc::clone(template), holders: 1 }) as u32;
-        by_pieces.insert_unique(hash, tail, |&tail| self::hash(hasher, &tails[tail as usize].template));
+        let tail = tails.insert(TemplateTail { template: Arc::clone(template), holders: 1 }) as u32;
+        by_parts.insert_unique(hash, tail, |&tail| self::hash(hasher, &tails[tail as usize].template));
         tail
     }
 
@@ -44,7 +44,7 @@ impl Tails {
             return;
         }
         let hash = hash(&self.hasher, &held.template);
-        if let Ok(occupied) = self.by_pieces.find_entry(hash, |&other| other == tail) {
+        if let Ok(occupied) = self.by_parts.find_entry(hash, |&other| other == tail) {
             occupied.remove();
         }
         self.tails.remove(tail as usize);
@@ -69,21 +69,22 @@ impl Tails {
 
 fn hash(hasher: &DefaultHashBuilder, template: &Template) -> u64 {
     let mut state = hasher.build_hasher();
-    for piece in template.tail() {
-        match piece {
-            Piece::Literal { start, end } => template.literal(*start, *end).hash(&mut state),
-            Piece::Expression(expression) => expression.hash(&mut state),
+    for part in template.tail() {
+        match part {
+            TemplatePart::Literal { start, end } => template.literal(*start, *end).hash(&mut state),
+            TemplatePart::Expression(expression) => expression.hash(&mut state),
         }
     }
     state.finish()
 }
 
 fn is_same(one: &Template, other: &Template) -> bool {
-    let same = |(mine, theirs): (&Piece, &Piece)| match (mine, theirs) {
-        (Piece::Literal { start, end }, Piece::Literal { start: other_start, end: other_end }) => {
-            one.literal(*start, *end) == other.literal(*other_start, *other_end)
-        }
-        (Piece::Expression(mine), Piece::Expression(theirs)) => mine == theirs,
+    let same = |(mine, theirs): (&TemplatePart, &TemplatePart)| match (mine, theirs) {
+        (
+            TemplatePart::Literal { start, end },
+            TemplatePart::Literal { start: other_start, end: other_end },
+        ) => one.literal(*start, *end) == other.literal(*other_start, *other_end),
+        (TemplatePart::Expression(mine), TemplatePart::Expression(theirs)) => mine == theirs,
         _ => false,
     };
     let (mine, theirs) = (one.tail(), other.tail());

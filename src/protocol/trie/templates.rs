@@ -6,7 +6,7 @@
 use slab::Slab;
 use std::sync::Arc;
 
-use super::entry::{Either, Entry, Found, Kind, Place};
+use super::entry::{Either, Found, Kind, SelectorEntry, TemplateRef};
 use super::groups::{Groups, Removed};
 use super::heads::Heads;
 use super::tails::Tails;
@@ -19,7 +19,7 @@ pub(super) struct Templates {
     tails: Tails,
     groups: Groups,
     /// The places of entries that share their head.
-    places: Slab<Shared>,
+    shared: Slab<SharedTemplate>,
     /// The heads a topic begins with, and their lengths; kept to spare its allocation.
     hits: Vec<(usize, Either)>,
     /// Heads that were looked up so far.
@@ -27,7 +27,7 @@ pub(super) struct Templates {
 }
 
 /// Where an entry is that shares its head.
-struct Shared {
+struct SharedTemplate {
     tail: u32,
     root: u32,
     node: u32,
@@ -36,13 +36,13 @@ struct Shared {
 }
 
 impl Templates {
-    /// Lets `template` be found as `entry`, which is about to be one of `entries`; answers its place.
+    /// Lets `template` be found as `entry`, which is about to be one of `entries`; returns its place.
     pub(super) fn insert(
         &mut self,
         template: &Arc<Template>,
         entry: u32,
-        entries: &mut Slab<Entry>,
-    ) -> Place {
+        entries: &mut Slab<SelectorEntry>,
+    ) -> TemplateRef {
         let tail = self.tails.hold(template);
         let head = template.head();
         let Self { heads, groups, .. } = self;
@@ -50,7 +50,7 @@ impl Templates {
             heads.get_mut(head.as_bytes(), |value| has_head(value, head.as_bytes(), entries, groups))
         else {
             heads.insert(head.as_bytes(), Either::one(entry));
-            return Place::alone(tail);
+            return TemplateRef::alone(tail);
         };
         let root = match value.kind() {
             Kind::Other(root) => root,
@@ -58,8 +58,8 @@ impl Templates {
                 let root = groups.open(head);
                 *value = Either::other(root);
                 let first_entry = &mut entries[first as usize];
-                if let Found::Alone(first_tail) = first_entry.place.found() {
-                    first_entry.place = self.share(root, first_tail, first);
+                if let Found::Alone(first_tail) = first_entry.template_ref.found() {
+                    first_entry.template_ref = self.share(root, first_tail, first);
                 }
                 root
             }
@@ -68,22 +68,28 @@ impl Templates {
     }
 
     /// Forgets `entry`, whose text and place these are.
-    pub(super) fn remove(&mut self, entry: u32, text: &str, place: Place, entries: &mut Slab<Entry>) {
+    pub(super) fn remove(
+        &mut self,
+        entry: u32,
+        text: &str,
+        template_ref: TemplateRef,
+        entries: &mut Slab<SelectorEntry>,
+    ) {
         let head = head_of(text).as_bytes();
-        match place.found() {
+        match template_ref.found() {
             Found::Nowhere => {}
             Found::Alone(tail) => {
                 self.tails.let_go(tail);
                 self.heads.remove(head, |value| value == Either::one(entry));
             }
             Found::Grouped(key) => {
-                let Shared { tail, root, node, index } = self.places.remove(key as usize);
+                let SharedTemplate { tail, root, node, index } = self.shared.remove(key as usize);
                 self.tails.let_go(tail);
                 let Removed { moved, ended } = self.groups.remove(node, index);
                 if let Some(moved) = moved
-                    && let Found::Grouped(key) = entries[moved as usize].place.found()
+                    && let Found::Grouped(key) = entries[moved as usize].template_ref.found()
                 {
-                    self.places[key as usize].index = index;
+                    self.shared[key as usize].index = index;
                 }
                 if ended {
                     self.heads.remove(head, |value| value == Either::other(root));
@@ -93,7 +99,7 @@ impl Templates {
     }
 
     /// Adds to `found` the entries of the templates that can produce `topic`.
-    pub(super) fn find(&mut self, topic: &str, entries: &Slab<Entry>, found: &mut Vec<u32>) {
+    pub(super) fn find(&mut self, topic: &str, entries: &Slab<SelectorEntry>, found: &mut Vec<u32>) {
         let Self { heads, tails, groups, hits, looked_up, .. } = self;
         let topic = topic.as_bytes();
         let is = |bytes: usize, value| has_head(value, &topic[..bytes], entries, groups);
@@ -103,7 +109,7 @@ impl Templates {
             match value.kind() {
                 Kind::Other(root) => groups.walk(root, rest, found),
                 Kind::One(entry) => {
-                    if let Found::Alone(tail) = entries[entry as usize].place.found()
+                    if let Found::Alone(tail) = entries[entry as usize].template_ref.found()
                         && tails.matches(tail, rest)
                     {
                         found.push(entry);
@@ -114,11 +120,11 @@ impl Templates {
     }
 
     /// Whether the template of this text and place can produce `topic`.
-    pub(super) fn matches(&self, text: &str, place: Place, topic: &str) -> bool {
-        let tail = match place.found() {
+    pub(super) fn matches(&self, text: &str, template_ref: TemplateRef, topic: &str) -> bool {
+        let tail = match template_ref.found() {
             Found::Nowhere => return false,
             Found::Alone(tail) => tail,
-            Found::Grouped(key) => self.places[key as usize].tail,
+            Found::Grouped(key) => self.shared[key as usize].tail,
         };
         topic.strip_prefix(head_of(text)).is_some_and(|rest| {
             self.tails.template(tail).tail_matches(rest.as_bytes(), &mut Simulator::default())
@@ -132,9 +138,9 @@ impl Templates {
         (self.looked_up + tail_steps + group_steps, self.heads.len() + tails + nodes)
     }
 
-    fn share(&mut self, root: u32, tail: u32, entry: u32) -> Place {
+    fn share(&mut self, root: u32, tail: u32, entry: u32) -> TemplateRef {
         let (node, index) = self.groups.insert(root, self.tails.template(tail), entry);
-        Place::grouped(self.places.insert(Shared { tail, root, node, index }) as u32)
+        TemplateRef::grouped(self.shared.insert(SharedTemplate { tail, root, node, index }) as u32)
     }
 }
 
@@ -144,7 +150,7 @@ fn head_of(text: &str) -> &str {
 }
 
 /// Whether `value` is what `head` leads to.
-fn has_head(value: Either, head: &[u8], entries: &Slab<Entry>, groups: &Groups) -> bool {
+fn has_head(value: Either, head: &[u8], entries: &Slab<SelectorEntry>, groups: &Groups) -> bool {
     match value.kind() {
         Kind::Other(root) => groups.head(root) == head,
         Kind::One(entry) => {

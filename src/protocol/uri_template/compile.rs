@@ -18,7 +18,7 @@ const _: () = assert!(SELECTOR_BYTES_MAX * 15 <= u16::MAX as usize);
 
 /// One state of an [`Expression`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::protocol) enum State {
+pub(in crate::protocol) enum NfaState {
     /// Takes this byte.
     Byte(u8),
     /// Takes one unit.
@@ -36,19 +36,19 @@ pub(in crate::protocol) enum State {
 /// A compiled expression; equal when the automata are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::protocol) enum Expression {
-    /// [`State::Any`] alone, which most expressions are: it needs no memory of its own.
+    /// [`NfaState::Any`] alone, which most expressions are: it needs no memory of its own.
     Run(Charset),
     /// Anything else.
-    Compiled(Arc<Box<[State]>>),
+    Compiled(Arc<Box<[NfaState]>>),
 }
 
 /// The states of each [`Expression::Run`].
-static RUNS: [[State; 1]; 5] = [
-    [State::Any(Charset::Unreserved)],
-    [State::Any(Charset::List)],
-    [State::Any(Charset::Pairs)],
-    [State::Any(Charset::Path)],
-    [State::Any(Charset::Reserved)],
+static RUNS: [[NfaState; 1]; 5] = [
+    [NfaState::Any(Charset::Unreserved)],
+    [NfaState::Any(Charset::List)],
+    [NfaState::Any(Charset::Pairs)],
+    [NfaState::Any(Charset::Path)],
+    [NfaState::Any(Charset::Reserved)],
 ];
 
 /// RFC 6570, section 2.2.
@@ -129,17 +129,17 @@ impl Operator {
 impl Expression {
     /// Compiles `{operator variables}`; `variables` is not empty.
     pub(super) fn compile(operator: Operator, variables: &[Variable<'_>]) -> Self {
-        let mut builder = Builder { operator, states: Vec::new(), to_end: Vec::new() };
+        let mut builder = ExpressionBuilder { operator, states: Vec::new(), to_end: Vec::new() };
         let has_prefix = variables.iter().any(|variable| matches!(variable.modifier, Modifier::Prefix(_)));
         if operator.is_named() || has_prefix {
-            builder.by_the_letter(variables);
+            builder.by_the_rfc(variables);
         } else {
             builder.as_the_reference(variables);
         }
         builder.finish()
     }
 
-    pub(in crate::protocol) fn states(&self) -> &[State] {
+    pub(in crate::protocol) fn states(&self) -> &[NfaState] {
         match self {
             Self::Run(set) => &RUNS[*set as usize],
             Self::Compiled(states) => states,
@@ -155,21 +155,21 @@ impl Expression {
     }
 }
 
-struct Builder {
+struct ExpressionBuilder {
     operator: Operator,
-    states: Vec<State>,
+    states: Vec<NfaState>,
     /// `Or` states whose other way is the end of the expression.
     to_end: Vec<usize>,
 }
 
-impl Builder {
+impl ExpressionBuilder {
     fn finish(mut self) -> Expression {
         let end = self.here();
         for at in self.to_end {
-            self.states[at] = State::Or(end);
+            self.states[at] = NfaState::Or(end);
         }
         match self.states[..] {
-            [State::Any(set)] => Expression::Run(set),
+            [NfaState::Any(set)] => Expression::Run(set),
             _ => Expression::Compiled(Arc::new(self.states.into())),
         }
     }
@@ -178,24 +178,24 @@ impl Builder {
         self.states.len() as u16
     }
 
-    fn push(&mut self, state: State) {
+    fn push(&mut self, state: NfaState) {
         self.states.push(state);
     }
 
     fn push_or_end(&mut self) {
         self.to_end.push(self.states.len());
-        self.push(State::Or(0));
+        self.push(NfaState::Or(0));
     }
 
     /// Leaves room for an `Or` whose other way is set by [`Self::set_or`].
     fn hole(&mut self) -> usize {
-        self.push(State::Or(0));
+        self.push(NfaState::Or(0));
         self.states.len() - 1
     }
 
     /// Lets the `Or` at `hole` lead here.
     fn set_or(&mut self, hole: usize) {
-        self.states[hole] = State::Or(self.here());
+        self.states[hole] = NfaState::Or(self.here());
     }
 
     /// The language of the reference. Values hold the separator of most operators, which collapses the repetition.
@@ -206,33 +206,33 @@ impl Builder {
         let repeated = if self.operator == Operator::Slash { Charset::Path } else { Charset::Pairs };
         if let Some(first) = self.operator.first() {
             self.push_or_end();
-            self.push(State::Byte(first));
+            self.push(NfaState::Byte(first));
         }
         if self.operator.allows_reserved() {
-            self.push(State::Any(Charset::Reserved));
+            self.push(NfaState::Any(Charset::Reserved));
         } else if first_exploded {
-            self.push(State::Any(repeated));
+            self.push(NfaState::Any(repeated));
         } else {
-            self.push(State::Any(Charset::List));
+            self.push(NfaState::Any(Charset::List));
             if later_exploded {
                 self.push_or_end();
-                self.push(State::Byte(self.operator.separator()));
-                self.push(State::Any(repeated));
+                self.push(NfaState::Byte(self.operator.separator()));
+                self.push(NfaState::Any(repeated));
             } else if self.operator == Operator::Slash {
                 for _ in 1..variables.len() {
                     self.push_or_end();
-                    self.push(State::Byte(b'/'));
-                    self.push(State::Any(Charset::List));
+                    self.push(NfaState::Byte(b'/'));
+                    self.push(NfaState::Any(Charset::List));
                 }
             }
         }
     }
 
     /// RFC 6570 section 3.2: each variable may be undefined; those that are not are joined by the separator.
-    fn by_the_letter(&mut self, variables: &[Variable<'_>]) {
+    fn by_the_rfc(&mut self, variables: &[Variable<'_>]) {
         self.push_or_end();
         if let Some(first) = self.operator.first() {
-            self.push(State::Byte(first));
+            self.push(NfaState::Byte(first));
         }
         for (index, variable) in variables.iter().enumerate() {
             let last = index + 1 == variables.len();
@@ -241,12 +241,12 @@ impl Builder {
                 (true, Modifier::Explode) => self.named_pairs(),
                 (true, modifier) => self.named_value(variable.name, modifier),
                 (false, Modifier::Explode) => self.exploded(),
-                (false, Modifier::Prefix(length)) => self.push(State::AtMost(self.character(), length)),
-                (false, Modifier::None) => self.push(State::Any(self.list())),
+                (false, Modifier::Prefix(length)) => self.push(NfaState::AtMost(self.character(), length)),
+                (false, Modifier::None) => self.push(NfaState::Any(self.list())),
             }
             if let Some(hole) = undefined {
                 self.push_or_end();
-                self.push(State::Byte(self.operator.separator()));
+                self.push(NfaState::Byte(self.operator.separator()));
                 self.set_or(hole);
             }
         }
@@ -265,22 +265,22 @@ impl Builder {
     /// `{var*}` without a name: the members of a list, or the pairs of a map, but not some of each.
     fn exploded(&mut self) {
         if self.operator.allows_reserved() {
-            self.push(State::Any(Charset::Reserved));
+            self.push(NfaState::Any(Charset::Reserved));
             return;
         }
         let map = self.hole();
         let member = self.here();
-        self.push(State::Any(Charset::Unreserved));
+        self.push(NfaState::Any(Charset::Unreserved));
         let list_end = self.hole();
-        self.push(State::Byte(self.operator.separator()));
-        self.push(State::Goto(member));
+        self.push(NfaState::Byte(self.operator.separator()));
+        self.push(NfaState::Goto(member));
         self.set_or(map);
         let pair = self.key();
-        self.push(State::Byte(b'='));
-        self.push(State::Any(Charset::Unreserved));
+        self.push(NfaState::Byte(b'='));
+        self.push(NfaState::Any(Charset::Unreserved));
         let map_end = self.hole();
-        self.push(State::Byte(self.operator.separator()));
-        self.push(State::Goto(pair));
+        self.push(NfaState::Byte(self.operator.separator()));
+        self.push(NfaState::Goto(pair));
         self.set_or(list_end);
         self.set_or(map_end);
     }
@@ -290,22 +290,22 @@ impl Builder {
         let pair = self.key();
         self.equals(Charset::Unreserved, None);
         let end = self.hole();
-        self.push(State::Byte(self.operator.separator()));
-        self.push(State::Goto(pair));
+        self.push(NfaState::Byte(self.operator.separator()));
+        self.push(NfaState::Goto(pair));
         self.set_or(end);
     }
 
     /// The key of a map: not empty and, unlike RFC 6570 section 3.2.1 for the named operators, without reserved characters,
-    /// which would let it pass for separators. Answers where it starts.
+    /// which would let it pass for separators. Returns where it starts.
     fn key(&mut self) -> u16 {
         let start = self.here();
-        self.push(State::One(Charset::Unreserved));
-        self.push(State::Any(Charset::Unreserved));
+        self.push(NfaState::One(Charset::Unreserved));
+        self.push(NfaState::Any(Charset::Unreserved));
         start
     }
 
     fn named_value(&mut self, name: &str, modifier: Modifier) {
-        self.states.extend(name.bytes().map(State::Byte));
+        self.states.extend(name.bytes().map(NfaState::Byte));
         match modifier {
             Modifier::Prefix(length) => self.equals(Charset::Unreserved, Some(length)),
             Modifier::None | Modifier::Explode => self.equals(Charset::List, None),
@@ -316,13 +316,13 @@ impl Builder {
     fn equals(&mut self, charset: Charset, length: Option<u16>) {
         let bare = self.operator == Operator::Semicolon;
         let empty = if bare { Some(self.hole()) } else { None };
-        self.push(State::Byte(b'='));
+        self.push(NfaState::Byte(b'='));
         if bare {
-            self.push(State::One(charset));
+            self.push(NfaState::One(charset));
         }
         match length {
-            None => self.push(State::Any(charset)),
-            Some(length) => self.push(State::AtMost(charset, length - u16::from(bare))),
+            None => self.push(NfaState::Any(charset)),
+            Some(length) => self.push(NfaState::AtMost(charset, length - u16::from(bare))),
         }
         if let Some(hole) = empty {
             self.set_or(hole);

@@ -1,17 +1,17 @@
-//! The grammar of RFC 6570 section 2: text in, pieces out. What does not parse is an error here and a plain string to
+//! The grammar of RFC 6570 section 2: text in, parts out. What does not parse is an error here and a plain string to
 //! [`Selector`](crate::protocol::selector::Selector).
 
 use super::compile::{Expression, Modifier, Operator, Variable};
-use super::{Piece, TemplateError, charset};
+use super::{TemplateError, TemplatePart, charset};
 
-pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, TemplateError> {
-    let mut pieces = Vec::new();
+pub(super) fn parts(text: &str) -> Result<Vec<TemplatePart>, TemplateError> {
+    let mut parts = Vec::new();
     let mut at = 0;
     while at < text.len() {
         let open = text[at..].find('{').map_or(text.len(), |offset| at + offset);
         if open > at {
             literal(text, at, open)?;
-            pieces.push(Piece::Literal { start: at as u16, end: open as u16 });
+            parts.push(TemplatePart::Literal { start: at as u16, end: open as u16 });
         }
         if open == text.len() {
             break;
@@ -21,21 +21,21 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, TemplateError> {
         };
         let close = open + 1 + length;
         let compiled = expression(text, open + 1, close)?;
-        push_expression(&mut pieces, compiled);
+        push_expression(&mut parts, compiled);
         at = close + 1;
     }
-    Ok(pieces)
+    Ok(parts)
 }
 
 /// Neighbours of which one produces all that both produce become that one: `{a}{b}` is `{a}` to who reads it backwards.
-fn push_expression(pieces: &mut Vec<Piece>, new: Expression) {
-    if let Some(Piece::Expression(last)) = pieces.last_mut()
+fn push_expression(parts: &mut Vec<TemplatePart>, new: Expression) {
+    if let Some(TemplatePart::Expression(last)) = parts.last_mut()
         && let Some(merged) = last.merged_with(&new)
     {
         *last = merged;
         return;
     }
-    pieces.push(Piece::Expression(new));
+    parts.push(TemplatePart::Expression(new));
 }
 
 fn literal(text: &str, start: usize, end: usize) -> Result<(), TemplateError> {

@@ -1,28 +1,28 @@
 //! Templates that leave nothing to choose: one scan of the topic decides, without the simulation.
 //!
-//! Every expression is a run of one set, and the byte behind a run ends it: either the run is the last piece, or a literal
-//! follows that is the last piece, or one that begins with a byte the run cannot take. A percent-encoded triplet is one
+//! Every expression is a run of one set, and the byte behind a run ends it: either the run is the last part, or a literal
+//! follows that is the last part, or one that begins with a byte the run cannot take. A percent-encoded triplet is one
 //! unit of every run, so a literal that begins with `%` could also be taken by the run, and leaves a choice.
 //! `https://example.com/users/{id}/orders/{n}.json` is plain, `/{a}.{b}` is not.
 
 use super::charset::{self, Charset};
-use super::{Expression, Piece, Template};
+use super::{Expression, Template, TemplatePart};
 
 /// Whether the tail of `template` is plain.
 pub(super) fn is_plain(template: &Template) -> bool {
-    let mut pieces = template.tail();
-    while let [Piece::Expression(expression), behind @ ..] = pieces {
+    let mut parts = template.tail();
+    while let [TemplatePart::Expression(expression), behind @ ..] = parts {
         let Expression::Run(set) = *expression else { return false };
         match behind {
-            [] | [Piece::Literal { .. }] => return true,
-            [Piece::Literal { start, end }, rest @ ..] => {
+            [] | [TemplatePart::Literal { .. }] => return true,
+            [TemplatePart::Literal { start, end }, rest @ ..] => {
                 let first = template.literal(*start, *end)[0];
                 if first == b'%' || set.holds(first) {
                     return false;
                 }
-                pieces = rest;
+                parts = rest;
             }
-            [Piece::Expression(_), ..] => return false,
+            [TemplatePart::Expression(_), ..] => return false,
         }
     }
     false
@@ -31,10 +31,10 @@ pub(super) fn is_plain(template: &Template) -> bool {
 /// Whether the plain tail of `template` can produce `rest`.
 pub(super) fn matches(template: &Template, rest: &[u8]) -> bool {
     let mut rest = rest;
-    let mut pieces = template.tail();
-    while let [Piece::Expression(Expression::Run(set)), behind @ ..] = pieces {
+    let mut parts = template.tail();
+    while let [TemplatePart::Expression(Expression::Run(set)), behind @ ..] = parts {
         match behind {
-            [Piece::Literal { start, end }, next @ ..] => {
+            [TemplatePart::Literal { start, end }, next @ ..] => {
                 let literal = template.literal(*start, *end);
                 if next.is_empty() {
                     return rest.strip_suffix(literal).is_some_and(|value| run(*set, value) == value.len());
@@ -43,7 +43,7 @@ pub(super) fn matches(template: &Template, rest: &[u8]) -> bool {
                     Some(behind_literal) => rest = behind_literal,
                     None => return false,
                 }
-                pieces = next;
+                parts = next;
             }
             _ => return run(*set, rest) == rest.len(),
         }

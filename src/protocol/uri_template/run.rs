@@ -1,11 +1,11 @@
 //! The simulation: one pass over a topic through a graph of literals and expressions.
 //!
 //! Invariants worth naming: at each byte a node is arrived at once and a state is entered once, so a pass takes at most
-//! (bytes of the topic) × (states of the graph) steps; of two ways into [`State::AtMost`] the one that has taken less stays,
+//! (bytes of the topic) × (states of the graph) steps; of two ways into [`NfaState::AtMost`] the one that has taken less stays,
 //! since it can do all that the other can.
 
 use super::charset;
-use super::compile::State;
+use super::compile::NfaState;
 
 /// What the simulation walks: nodes that are reached by a literal or by an expression, and what it remembers of each.
 pub(in crate::protocol) trait Graph {
@@ -16,7 +16,7 @@ pub(in crate::protocol) trait Graph {
     /// The nodes behind the expressions that follow `node`, by index.
     fn expression_child(&self, node: u32, index: usize) -> Option<u32>;
     /// A state of the expression that leads to `node`; none past its last.
-    fn state(&self, node: u32, pc: u16) -> Option<State>;
+    fn state(&self, node: u32, pc: u16) -> Option<NfaState>;
     /// When `node` was last arrived at. Ticks only grow.
     fn visit(&mut self, node: u32) -> &mut u64;
     /// What is remembered of a state of the expression that leads to `node`.
@@ -39,17 +39,17 @@ pub(in crate::protocol) struct Scratch {
     tick: u64,
     steps: u64,
     /// What is to be entered at this byte.
-    todo: Vec<Place>,
+    todo: Vec<RunPosition>,
     /// Who looks at this byte.
-    current: Vec<Place>,
+    current: Vec<RunPosition>,
     /// Who looks at the next one.
-    next: Vec<Place>,
+    next: Vec<RunPosition>,
     /// What is to be entered behind the triplet that starts at this byte or shortly before.
-    parked: Vec<Place>,
+    parked: Vec<RunPosition>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum RunPosition {
     Node(u32),
     Literal { node: u32, offset: u32 },
     State { node: u32, pc: u16, taken: u16 },
@@ -71,7 +71,7 @@ pub(in crate::protocol) fn run<G: Graph>(graph: &mut G, start: u32, topic: &[u8]
     let mut at = 0;
     let mut wake_at = 0;
     match descend(graph, start, topic, &mut at, scratch) {
-        Some(node) => scratch.todo.push(Place::Node(node)),
+        Some(node) => scratch.todo.push(RunPosition::Node(node)),
         None => return,
     }
     loop {
@@ -79,7 +79,7 @@ pub(in crate::protocol) fn run<G: Graph>(graph: &mut G, start: u32, topic: &[u8]
         if at == topic.len() {
             return;
         }
-        if let [Place::Literal { node, offset: 0 }] = scratch.current[..]
+        if let [RunPosition::Literal { node, offset: 0 }] = scratch.current[..]
             && scratch.parked.is_empty()
         {
             scratch.current.clear();
@@ -89,7 +89,7 @@ pub(in crate::protocol) fn run<G: Graph>(graph: &mut G, start: u32, topic: &[u8]
             }
             at += literal.len();
             match descend(graph, node, topic, &mut at, scratch) {
-                Some(node) => scratch.todo.push(Place::Node(node)),
+                Some(node) => scratch.todo.push(RunPosition::Node(node)),
                 None => return,
             }
             continue;
@@ -137,10 +137,10 @@ fn descend<G: Graph>(
 fn enter<G: Graph>(graph: &mut G, topic: &[u8], at: usize, scratch: &mut Scratch) {
     scratch.tick += 1;
     let tick = scratch.tick;
-    while let Some(place) = scratch.todo.pop() {
+    while let Some(position) = scratch.todo.pop() {
         scratch.steps += 1;
-        match place {
-            Place::Node(node) => {
+        match position {
+            RunPosition::Node(node) => {
                 if std::mem::replace(graph.visit(node), tick) == tick {
                     continue;
                 }
@@ -148,15 +148,15 @@ fn enter<G: Graph>(graph: &mut G, topic: &[u8], at: usize, scratch: &mut Scratch
                     None => graph.finish(node),
                     Some(&byte) => {
                         let child = graph.literal_child(node, byte);
-                        scratch.current.extend(child.map(|node| Place::Literal { node, offset: 0 }));
+                        scratch.current.extend(child.map(|node| RunPosition::Literal { node, offset: 0 }));
                     }
                 }
                 let children = (0..).map_while(|index| graph.expression_child(node, index));
-                scratch.todo.extend(children.map(|node| Place::State { node, pc: 0, taken: 0 }));
+                scratch.todo.extend(children.map(|node| RunPosition::State { node, pc: 0, taken: 0 }));
             }
-            Place::State { node, pc, taken } => {
+            RunPosition::State { node, pc, taken } => {
                 let Some(state) = graph.state(node, pc) else {
-                    scratch.todo.push(Place::Node(node));
+                    scratch.todo.push(RunPosition::Node(node));
                     continue;
                 };
                 let cell = graph.cell(node, pc);
@@ -165,19 +165,19 @@ fn enter<G: Graph>(graph: &mut G, topic: &[u8], at: usize, scratch: &mut Scratch
                     continue;
                 }
                 *cell = Cell { tick, taken };
-                let to = |pc| Place::State { node, pc, taken: 0 };
+                let to = |pc| RunPosition::State { node, pc, taken: 0 };
                 match state {
-                    State::Byte(_) | State::One(_) => scratch.current.push(place),
-                    State::Any(_) | State::AtMost(..) => {
-                        scratch.current.push(place);
+                    NfaState::Byte(_) | NfaState::One(_) => scratch.current.push(position),
+                    NfaState::Any(_) | NfaState::AtMost(..) => {
+                        scratch.current.push(position);
                         scratch.todo.push(to(pc + 1));
                     }
-                    State::Or(other) => scratch.todo.extend([to(pc + 1), to(other)]),
-                    State::Goto(other) => scratch.todo.push(to(other)),
+                    NfaState::Or(other) => scratch.todo.extend([to(pc + 1), to(other)]),
+                    NfaState::Goto(other) => scratch.todo.push(to(other)),
                 }
             }
             // Literals in progress go from byte to byte without passing here.
-            Place::Literal { .. } => {}
+            RunPosition::Literal { .. } => {}
         }
     }
 }
@@ -186,39 +186,39 @@ fn enter<G: Graph>(graph: &mut G, topic: &[u8], at: usize, scratch: &mut Scratch
 fn step<G: Graph>(graph: &mut G, byte: u8, is_triplet: bool, scratch: &mut Scratch) {
     scratch.next.clear();
     scratch.steps += scratch.current.len() as u64;
-    for &place in &scratch.current {
-        match place {
-            Place::Literal { node, offset } => {
+    for &position in &scratch.current {
+        match position {
+            RunPosition::Literal { node, offset } => {
                 let literal = graph.literal(node);
                 if literal[offset as usize] != byte {
                     continue;
                 }
                 if offset as usize + 1 == literal.len() {
-                    scratch.todo.push(Place::Node(node));
+                    scratch.todo.push(RunPosition::Node(node));
                 } else {
-                    scratch.next.push(Place::Literal { node, offset: offset + 1 });
+                    scratch.next.push(RunPosition::Literal { node, offset: offset + 1 });
                 }
             }
-            Place::State { node, pc, .. } => {
+            RunPosition::State { node, pc, .. } => {
                 let taken = graph.cell(node, pc).taken;
                 let after = match graph.state(node, pc) {
-                    Some(State::Byte(wanted)) if wanted == byte => {
-                        scratch.todo.push(Place::State { node, pc: pc + 1, taken: 0 });
+                    Some(NfaState::Byte(wanted)) if wanted == byte => {
+                        scratch.todo.push(RunPosition::State { node, pc: pc + 1, taken: 0 });
                         continue;
                     }
-                    Some(State::One(set)) if is_triplet || set.holds(byte) => {
-                        Place::State { node, pc: pc + 1, taken: 0 }
+                    Some(NfaState::One(set)) if is_triplet || set.holds(byte) => {
+                        RunPosition::State { node, pc: pc + 1, taken: 0 }
                     }
-                    Some(State::Any(set)) if is_triplet || set.holds(byte) => place,
-                    Some(State::AtMost(set, most)) if taken < most && (is_triplet || set.holds(byte)) => {
-                        Place::State { node, pc, taken: taken + 1 }
+                    Some(NfaState::Any(set)) if is_triplet || set.holds(byte) => position,
+                    Some(NfaState::AtMost(set, most)) if taken < most && (is_triplet || set.holds(byte)) => {
+                        RunPosition::State { node, pc, taken: taken + 1 }
                     }
                     _ => continue,
                 };
                 if is_triplet { scratch.parked.push(after) } else { scratch.todo.push(after) }
             }
             // A node is entered, never waited in.
-            Place::Node(_) => {}
+            RunPosition::Node(_) => {}
         }
     }
 }

@@ -178,7 +178,7 @@ fn the_steps_are_linear_in_the_topic_whatever_the_template() {
     ] {
         let template = template(&text);
         // States and nodes, and at most three ways into each at a byte.
-        let most = 3 * (template.states() + template.pieces.len() + 1) as u64;
+        let most = 3 * (template.states() + template.parts.len() + 1) as u64;
         for topic in ["x", "xy", "/", "a.", "%41", "?a=b&"] {
             for length in [500, 4_000] {
                 let topic = topic.repeat(length);

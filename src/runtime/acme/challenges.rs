@@ -40,7 +40,7 @@ impl Challenges {
         host: &str,
         digest: &[u8],
         provider: &CryptoProvider,
-    ) -> Result<(), Unmade> {
+    ) -> Result<(), ChallengeError> {
         let certificate = certificate(host, digest, provider)?;
         self.write().certificates.insert(host.to_owned(), Arc::new(certificate));
         Ok(())
@@ -85,12 +85,12 @@ impl fmt::Debug for Challenges {
 
 /// Why a key or a certificate of our own cannot be made.
 #[derive(Debug)]
-pub(super) enum Unmade {
+pub(super) enum ChallengeError {
     Certificate(rcgen::Error),
     Key(rustls::Error),
 }
 
-impl fmt::Display for Unmade {
+impl fmt::Display for ChallengeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Certificate(error) => error.fmt(f),
@@ -99,21 +99,21 @@ impl fmt::Display for Unmade {
     }
 }
 
-impl From<rcgen::Error> for Unmade {
+impl From<rcgen::Error> for ChallengeError {
     fn from(error: rcgen::Error) -> Self {
         Self::Certificate(error)
     }
 }
 
 /// Signed by itself, with the digest in a critical extension, so that nobody but an authority takes it.
-fn certificate(host: &str, digest: &[u8], provider: &CryptoProvider) -> Result<CertifiedKey, Unmade> {
+fn certificate(host: &str, digest: &[u8], provider: &CryptoProvider) -> Result<CertifiedKey, ChallengeError> {
     let mut parameters = CertificateParams::new([host.to_owned()])?;
     parameters.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
     let key = KeyPair::generate()?;
     let certificate = parameters.self_signed(&key)?;
     let key = PrivateKeyDer::try_from(key.serialize_der())
-        .map_err(|error| Unmade::Key(rustls::Error::General(error.to_owned())))?;
-    let key = provider.key_provider.load_private_key(key).map_err(Unmade::Key)?;
+        .map_err(|error| ChallengeError::Key(rustls::Error::General(error.to_owned())))?;
+    let key = provider.key_provider.load_private_key(key).map_err(ChallengeError::Key)?;
     // Not checked against the key as others are: the critical extension is one that rustls does not know.
     Ok(CertifiedKey::new(vec![certificate.der().clone()], key))
 }

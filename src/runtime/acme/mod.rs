@@ -1,6 +1,6 @@
 //! Certificates by themselves (`ACME_HOSTS`): ordered from an authority (RFC 8555), stored, served, and renewed in time.
 //!
-//! [`Acme::open`] reads what is stored, so that a restart serves at once; [`Desk::run`] is a thread that orders. It runs a tokio
+//! [`Acme::open`] reads what is stored, so that a restart serves at once; [`Renewer::run`] is a thread that orders. It runs a tokio
 //! of its own, since that is what the crate for the protocol runs on: no shard ever meets it, and what crosses are a
 //! pointer to the certificate and the answers to challenges. Invariants worth naming:
 //! - the certificate that is served stays until there is a new one that is checked, and stored where the disk allows it;
@@ -37,18 +37,18 @@ use tracing::{error, info, warn};
 pub use client::TrustError;
 pub use store::StoreError;
 
-use super::aside::Aside;
 use super::clock;
 use super::https::Trust;
+use super::side_server::SideServer;
 use super::tls::certificate::{Certificate, CertificateError, Files, date};
 use super::tls::{Served, configure};
 use crate::limits::{ACME_LOOK_MS, ACME_TRY_MS};
 use challenges::Challenges;
 use client::read_trust;
 use order::{Orders, TryError};
-use plain::Site;
+use plain::Handler;
 use schedule::{next_renewal_ms, pause_ms, renewal_ms};
-use store::Store;
+use store::CertificateStore;
 
 /// What is ordered, and from whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,28 +93,28 @@ impl std::error::Error for AcmeError {}
 /// The certificates of a hub, as its other threads know them.
 pub(super) struct Acme {
     config: Arc<ServerConfig>,
-    wishes: Arc<Wishes>,
+    signals: Arc<Signals>,
     /// Until its thread has it.
-    desk: Option<Desk>,
+    renewer: Option<Renewer>,
 }
 
-/// What other threads want of the desk.
+/// What other threads ask of the renewer.
 #[derive(Default)]
-struct Wishes {
+struct Signals {
     /// A pause is over.
-    hurry: Notify,
+    retry_now: Notify,
     stop: Notify,
 }
 
 /// Who orders certificates.
-pub(super) struct Desk {
+pub(super) struct Renewer {
     settings: AcmeSettings,
-    store: Store,
+    store: CertificateStore,
     trust: Trust,
     challenges: Arc<Challenges>,
     provider: CryptoProvider,
     served: Arc<Served>,
-    wishes: Arc<Wishes>,
+    signals: Arc<Signals>,
     /// What is served.
     certificate: Option<Certificate>,
     /// Whether it names every host.
@@ -130,27 +130,28 @@ impl Acme {
     /// # Errors
     /// [`AcmeError`]: nothing could be stored, or nobody could be trusted. A certificate that cannot be served is none.
     pub(super) fn open(settings: &AcmeSettings) -> Result<Self, AcmeError> {
-        let store = Store::open(&settings.folder, &settings.directory_url).map_err(AcmeError::Store)?;
+        let store =
+            CertificateStore::open(&settings.folder, &settings.directory_url).map_err(AcmeError::Store)?;
         let trust = read_trust(settings.ca_file.as_deref()).map_err(AcmeError::Trust)?;
         let challenges = Arc::new(Challenges::default());
         let served = Arc::new(Served::with_challenges(Arc::clone(&challenges) as _));
         let config = configure(Arc::clone(&served)).map_err(AcmeError::Configuration)?;
-        let wishes = Arc::new(Wishes::default());
-        let mut desk = Desk {
+        let signals = Arc::new(Signals::default());
+        let mut renewer = Renewer {
             settings: settings.clone(),
             store,
             trust,
             challenges,
             provider: default_provider(),
             served,
-            wishes: Arc::clone(&wishes),
+            signals: Arc::clone(&signals),
             certificate: None,
             is_for_all: false,
             has_http: false,
             by_http: HashSet::new(),
         };
-        desk.read_stored().map_err(AcmeError::Store)?;
-        Ok(Self { config: Arc::new(config), wishes, desk: Some(desk) })
+        renewer.read_stored().map_err(AcmeError::Store)?;
+        Ok(Self { config: Arc::new(config), signals, renewer: Some(renewer) })
     }
 
     /// What the shards serve with.
@@ -159,30 +160,30 @@ impl Acme {
     }
 
     /// What its thread runs, once.
-    pub(super) fn take_desk(&mut self) -> Option<Desk> {
-        self.desk.take()
+    pub(super) fn take_renewer(&mut self) -> Option<Renewer> {
+        self.renewer.take()
     }
 
     /// A try that is due after a failure is made at once.
-    pub(super) fn hurry(&self) {
-        self.wishes.hurry.notify_one();
+    pub(super) fn retry_now(&self) {
+        self.signals.retry_now.notify_one();
     }
 
     /// The thread ends.
     pub(super) fn stop(&self) {
-        self.wishes.stop.notify_one();
+        self.signals.stop.notify_one();
     }
 }
 
-impl Desk {
+impl Renewer {
     /// Keeps the certificate until it is told to stop.
     pub(super) fn run(mut self) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime: Runtime = runtime.unwrap_or_else(|error| panic!("no runtime for certificates: {error}"));
-        let wishes = Arc::clone(&self.wishes);
+        let signals = Arc::clone(&self.signals);
         runtime.block_on(async {
             tokio::select! {
-                () = wishes.stop.notified() => {}
+                () = signals.stop.notified() => {}
                 () = self.keep() => {}
             }
         });
@@ -191,14 +192,14 @@ impl Desk {
     }
 
     /// Listens for plain HTTP, which is served by a thread of its own; without it there is tls-alpn-01 alone.
-    pub(super) fn listen(&mut self) -> Option<(Aside, Site)> {
+    pub(super) fn listen(&mut self) -> Option<(SideServer, Handler)> {
         let address = self.settings.http_address?;
-        match Aside::open(address) {
-            Ok((address, aside)) => {
+        match SideServer::open(address) {
+            Ok((address, side_server)) => {
                 info!(%address, "plain HTTP is redirected to HTTPS");
                 self.has_http = true;
                 let (hosts, challenges) = (self.settings.hosts.clone(), Arc::clone(&self.challenges));
-                Some((aside, Site { hosts, challenges }))
+                Some((side_server, Handler { hosts, challenges }))
             }
             Err(error) => {
                 warn!(
@@ -244,7 +245,7 @@ impl Desk {
         }
     }
 
-    /// One try; answers when the new certificate expires, in milliseconds since the Unix epoch.
+    /// One try; returns when the new certificate expires, in milliseconds since the Unix epoch.
     async fn renew(&mut self) -> Result<u64, TryError> {
         let mut orders = Orders {
             settings: &self.settings,
@@ -330,15 +331,15 @@ impl Desk {
     }
 
     /// Waits for a moment in milliseconds since the Unix epoch; or, behind a failure, for somebody who says that all is well.
-    async fn wait_until(&self, due_ms: u64, may_hurry: bool) {
+    async fn wait_until(&self, due_ms: u64, may_retry: bool) {
         loop {
             let left_ms = due_ms.saturating_sub(clock::unix_ms());
             if left_ms == 0 {
                 return;
             }
             let slice = Duration::from_millis(left_ms.min(ACME_LOOK_MS));
-            if timeout(slice, self.wishes.hurry.notified()).await.is_ok() {
-                if may_hurry {
+            if timeout(slice, self.signals.retry_now.notified()).await.is_ok() {
+                if may_retry {
                     return;
                 }
                 info!(renewal = date(due_ms), "the certificate is not due yet");

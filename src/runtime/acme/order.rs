@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::AcmeSettings;
-use super::challenges::{Challenges, Unmade};
+use super::challenges::{ChallengeError, Challenges};
 use super::client::HttpsClient;
 use super::schedule::Failure;
-use super::store::{Store, StoreError};
+use super::store::{CertificateStore, StoreError};
 use crate::limits::{ACME_ORDER_MS, ACME_TEXT_CHARS_MAX, ACME_TRY_MS};
 use crate::runtime::https::{NoAuthorities, Trust};
 use crate::runtime::tls::certificate::CertificateError;
@@ -37,7 +37,7 @@ const PATIENCE: RetryPolicy = RetryPolicy::new()
 
 /// A host that was looked at and refused.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct RefusedHost {
     host: String,
     /// The challenge, by its name.
     challenge: &'static str,
@@ -55,11 +55,11 @@ pub(super) enum TryError {
     /// The authority cannot be reached, or does not do what it was asked.
     Authority(Error),
     /// The authority has looked at these hosts and refused them.
-    Refused(Vec<Refusal>),
+    Refused(Vec<RefusedHost>),
     /// It offers no challenge for this host that could be answered.
     NoChallenge(String),
     /// A key or a certificate of our own cannot be made.
-    Unmade(Unmade),
+    Challenge(ChallengeError),
     /// What it gave cannot be served with.
     Unfit(CertificateError),
     /// What it gave does not name this host.
@@ -91,7 +91,7 @@ impl fmt::Display for TryError {
             Self::Authority(Error::Api(problem)) => write!(f, "it says: {}", said(problem)),
             Self::Authority(error) => f.write_str(&bounded(&chain(error))),
             Self::Refused(hosts) => {
-                for (number, Refusal { host, challenge, text }) in hosts.iter().enumerate() {
+                for (number, RefusedHost { host, challenge, text }) in hosts.iter().enumerate() {
                     let comma = if number > 0 { "; " } else { "" };
                     write!(f, "{comma}it refused {host} by {challenge}: {text}")?;
                 }
@@ -103,7 +103,7 @@ impl fmt::Display for TryError {
                     "it offers neither tls-alpn-01 nor, on a port that is open here, http-01 for {host}"
                 )
             }
-            Self::Unmade(error) => write!(f, "a key or a certificate of our own cannot be made: {error}"),
+            Self::Challenge(error) => write!(f, "a key or a certificate of our own cannot be made: {error}"),
             Self::Unfit(error) => write!(f, "what it gave cannot be served with: {error}"),
             Self::WrongName(host) => write!(f, "what it gave is not for {host}"),
             Self::TimedOut => write!(f, "it was not done within {} s", ACME_TRY_MS / 1_000),
@@ -127,12 +127,12 @@ impl From<StoreError> for TryError {
 
 /// A way for an authority to look at a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum ChallengeKind {
     Tls,
     Http,
 }
 
-impl Way {
+impl ChallengeKind {
     fn challenge(self) -> ChallengeType {
         match self {
             Self::Tls => ChallengeType::TlsAlpn01,
@@ -141,7 +141,7 @@ impl Way {
     }
 
     fn of(challenge: &ChallengeType) -> Option<Self> {
-        [Self::Tls, Self::Http].into_iter().find(|way| way.challenge() == *challenge)
+        [Self::Tls, Self::Http].into_iter().find(|kind| kind.challenge() == *challenge)
     }
 
     fn name(self) -> &'static str {
@@ -155,7 +155,7 @@ impl Way {
 /// Who orders, and with what.
 pub(super) struct Orders<'o> {
     pub(super) settings: &'o AcmeSettings,
-    pub(super) store: &'o Store,
+    pub(super) store: &'o CertificateStore,
     pub(super) trust: &'o Trust,
     pub(super) challenges: &'o Challenges,
     pub(super) provider: &'o CryptoProvider,
@@ -212,18 +212,18 @@ impl Orders<'_> {
             Err(TryError::Refused(first)) if self.has_http => first,
             done => return done,
         };
-        self.turn(&first);
+        self.swap_challenge(&first);
         match self.order(account).await {
             Err(TryError::Refused(second)) => {
-                self.turn(&first);
+                self.swap_challenge(&first);
                 Err(TryError::Refused(first.into_iter().chain(second).collect()))
             }
             done => done,
         }
     }
 
-    fn turn(&mut self, refused: &[Refusal]) {
-        for Refusal { host, .. } in refused {
+    fn swap_challenge(&mut self, refused: &[RefusedHost]) {
+        for RefusedHost { host, .. } in refused {
             if !self.by_http.remove(host) {
                 self.by_http.insert(host.clone());
             }
@@ -245,7 +245,7 @@ impl Orders<'_> {
             });
         }
         drop(answering);
-        let (key, request) = self.request().map_err(|error| TryError::Unmade(error.into()))?;
+        let (key, request) = self.request().map_err(|error| TryError::Challenge(error.into()))?;
         order.finalize_csr(&request).await?;
         Ok(key + &order.poll_certificate(&PATIENCE).await?)
     }
@@ -259,18 +259,19 @@ impl Orders<'_> {
                 continue;
             }
             let host = authorization.identifier().to_string();
-            let offers =
-                |way: &Way| authorization.challenges.iter().any(|offered| offered.r#type == way.challenge());
-            let way = self.ways(&host).into_iter().flatten().find(offers);
-            let challenge = way.and_then(|way| Some((way, authorization.challenge(way.challenge())?)));
-            let (way, mut challenge) = challenge.ok_or_else(|| TryError::NoChallenge(host.clone()))?;
+            let offers = |kind: &ChallengeKind| {
+                authorization.challenges.iter().any(|offered| offered.r#type == kind.challenge())
+            };
+            let kind = self.kinds(&host).into_iter().flatten().find(offers);
+            let challenge = kind.and_then(|kind| Some((kind, authorization.challenge(kind.challenge())?)));
+            let (kind, mut challenge) = challenge.ok_or_else(|| TryError::NoChallenge(host.clone()))?;
             let proof = challenge.key_authorization();
-            match way {
-                Way::Tls => {
+            match kind {
+                ChallengeKind::Tls => {
                     let answered = self.challenges.answer_tls(&host, proof.digest().as_ref(), self.provider);
-                    answered.map_err(TryError::Unmade)?;
+                    answered.map_err(TryError::Challenge)?;
                 }
-                Way::Http => self.challenges.answer_http(&challenge.token, proof.as_str()),
+                ChallengeKind::Http => self.challenges.answer_http(&challenge.token, proof.as_str()),
             }
             challenge.set_ready().await?;
         }
@@ -278,16 +279,16 @@ impl Orders<'_> {
     }
 
     /// The ways for a host, the preferred one first.
-    fn ways(&self, host: &str) -> [Option<Way>; 2] {
+    fn kinds(&self, host: &str) -> [Option<ChallengeKind>; 2] {
         match (self.has_http, self.by_http.contains(host)) {
-            (true, true) => [Some(Way::Http), Some(Way::Tls)],
-            (true, false) => [Some(Way::Tls), Some(Way::Http)],
-            (false, _) => [Some(Way::Tls), None],
+            (true, true) => [Some(ChallengeKind::Http), Some(ChallengeKind::Tls)],
+            (true, false) => [Some(ChallengeKind::Tls), Some(ChallengeKind::Http)],
+            (false, _) => [Some(ChallengeKind::Tls), None],
         }
     }
 
     /// The hosts that the authority has refused.
-    async fn refused(&self, order: &mut Order) -> Result<Vec<Refusal>, Error> {
+    async fn refused(&self, order: &mut Order) -> Result<Vec<RefusedHost>, Error> {
         let mut refused = Vec::new();
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
@@ -300,9 +301,9 @@ impl Orders<'_> {
             let failed = authorization.challenges.iter().find(|challenge| challenge.error.is_some());
             let text = failed.and_then(|challenge| challenge.error.as_ref());
             let text = text.map_or_else(|| "it does not say why".to_owned(), said);
-            let way = failed.and_then(|challenge| Way::of(&challenge.r#type));
-            let challenge = way.map_or("a challenge", Way::name);
-            refused.push(Refusal { host, challenge, text });
+            let kind = failed.and_then(|challenge| ChallengeKind::of(&challenge.r#type));
+            let challenge = kind.map_or("a challenge", ChallengeKind::name);
+            refused.push(RefusedHost { host, challenge, text });
         }
         Ok(refused)
     }

@@ -15,7 +15,8 @@ fn an_authority_that_was_asked_too_often_is_given_time() {
     let other = problem(r#"{"type": "urn:ietf:params:acme:error:serverInternal", "status": 500}"#);
     assert_eq!(other.failure(), Failure::Unreached);
     assert_eq!(other.to_string(), "it says: urn:ietf:params:acme:error:serverInternal");
-    let refusal = |host: &str| Refusal { host: host.to_owned(), challenge: "http-01", text: "no".to_owned() };
+    let refusal =
+        |host: &str| RefusedHost { host: host.to_owned(), challenge: "http-01", text: "no".to_owned() };
     let refused = TryError::Refused(vec![refusal("a.example"), refusal("b.example")]);
     assert_eq!(refused.failure(), Failure::Refused);
     assert_eq!(

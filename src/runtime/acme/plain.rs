@@ -12,19 +12,19 @@ use super::challenges::{Challenges, HTTP_PATH};
 use crate::http::request::{Method, Request};
 use crate::http::response::{HeaderValue, Response};
 use crate::http::status::Status;
-use crate::runtime::aside::Aside;
+use crate::runtime::side_server::SideServer;
 
 /// What is to be found there.
-pub(in crate::runtime) struct Site {
+pub(in crate::runtime) struct Handler {
     /// `ACME_HOSTS`.
     pub(super) hosts: Vec<String>,
     pub(super) challenges: Arc<Challenges>,
 }
 
-impl Site {
+impl Handler {
     /// Answers whoever connects, until the hub has ended.
-    pub(in crate::runtime) fn serve(&self, aside: Aside, ended: &AtomicBool) {
-        aside.run(ended, |request| self.answer(request));
+    pub(in crate::runtime) fn serve(&self, side_server: SideServer, ended: &AtomicBool) {
+        side_server.run(ended, |request| self.answer(request));
     }
 
     fn answer(&self, request: &Request<'_>) -> Response {

@@ -3,17 +3,17 @@
 use super::*;
 use crate::http::head::parse_head;
 
-fn site() -> Site {
+fn handler() -> Handler {
     let challenges = Arc::new(Challenges::default());
     challenges.answer_http("token", "token.thumbprint");
-    Site { hosts: vec!["a.example".to_owned(), "b.example".to_owned()], challenges }
+    Handler { hosts: vec!["a.example".to_owned(), "b.example".to_owned()], challenges }
 }
 
 /// The status, and where to.
 fn answer(line: &str, host: &str) -> (u16, Option<String>) {
     let head = format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n");
     let (head, _) = parse_head(head.as_bytes()).expect("a head").expect("a whole one");
-    let response = site().answer(&head.request);
+    let response = handler().answer(&head.request);
     let location = response.fields().find(|(name, _)| *name == "Location");
     (response.status().code(), location.map(|(_, value)| value.to_owned()))
 }
@@ -26,9 +26,9 @@ fn a_challenge_is_answered_on_any_host() {
         assert_eq!(answer("GET /.well-known/acme-challenge/", host), (404, None));
         assert_eq!(answer("POST /.well-known/acme-challenge/token", host), (405, None));
     }
-    let site = site();
-    site.challenges.clear();
-    assert_eq!(site.challenges.text("token"), None);
+    let handler = handler();
+    handler.challenges.clear();
+    assert_eq!(handler.challenges.text("token"), None);
 }
 
 #[test]

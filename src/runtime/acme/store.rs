@@ -28,7 +28,7 @@ const NAME_BYTES_MAX: usize = 200;
 
 /// The folder.
 #[derive(Clone, Debug)]
-pub(super) struct Store {
+pub(super) struct CertificateStore {
     folder: PathBuf,
     account: PathBuf,
     certificate: PathBuf,
@@ -38,7 +38,7 @@ pub(super) struct Store {
 #[derive(Debug)]
 pub enum StoreError {
     /// It cannot be made.
-    Unmade(PathBuf, io::Error),
+    NotCreated(PathBuf, io::Error),
     /// A file cannot be read.
     Unreadable(PathBuf, io::Error),
     /// A file cannot be written.
@@ -52,7 +52,7 @@ pub enum StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unmade(path, error) => {
+            Self::NotCreated(path, error) => {
                 write!(f, "the folder {} (ACME_CERT_DIR) cannot be made: {error}", path.display())
             }
             Self::Unreadable(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
@@ -75,7 +75,7 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-impl Store {
+impl CertificateStore {
     /// Makes the folder where there is none, and closes it to others where it holds nothing else.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl Store {
             .recursive(true)
             .mode(FOLDER_MODE)
             .create(folder)
-            .map_err(|error| StoreError::Unmade(folder.to_owned(), error))?;
+            .map_err(|error| StoreError::NotCreated(folder.to_owned(), error))?;
         store.close_folder()?;
         store.check_writable()?;
         Ok(store)

@@ -33,7 +33,7 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn what_is_written_is_for_the_hub_alone() {
     let folder = Folder::new("written");
-    let store = Store::open(&folder.path("new/acme"), URL).expect("a store");
+    let store = CertificateStore::open(&folder.path("new/acme"), URL).expect("a store");
     assert_eq!(mode(&folder.path("new/acme")), 0o700);
     assert!(store.read(store.certificate()).expect("readable").is_none());
     for content in [b"one".as_slice(), b"another"] {
@@ -53,10 +53,11 @@ fn what_is_written_is_for_the_hub_alone() {
 #[test]
 fn authorities_do_not_share_files() {
     let folder = Folder::new("authorities");
-    let first = Store::open(&folder.path("acme"), URL).expect("a store");
-    let second = Store::open(&folder.path("acme"), "https://acme.example/dir").expect("a store");
+    let first = CertificateStore::open(&folder.path("acme"), URL).expect("a store");
+    let second = CertificateStore::open(&folder.path("acme"), "https://acme.example/dir").expect("a store");
     assert!(first.certificate() != second.certificate() && first.account() != second.account());
-    let long = Store::open(&folder.path("acme"), &format!("https://a.example/{}", "../".repeat(500)));
+    let long =
+        CertificateStore::open(&folder.path("acme"), &format!("https://a.example/{}", "../".repeat(500)));
     let long = long.expect("a store");
     long.write(long.account(), b"{}").expect("a name that is not too long");
     assert_eq!(long.account().parent(), Some(folder.path("acme").as_path()));
@@ -66,13 +67,15 @@ fn authorities_do_not_share_files() {
 fn a_folder_made_for_this_is_closed_and_any_other_is_left_alone() {
     let folder = Folder::new("closed");
     let acme = folder.path("acme");
-    Store::open(&acme, URL).and_then(|store| store.write(store.account(), b"{}")).expect("written");
+    CertificateStore::open(&acme, URL)
+        .and_then(|store| store.write(store.account(), b"{}"))
+        .expect("written");
     fs::set_permissions(&acme, Permissions::from_mode(0o755)).expect("ours");
-    Store::open(&acme, URL).expect("it is closed");
+    CertificateStore::open(&acme, URL).expect("it is closed");
     assert_eq!(mode(&acme), 0o700);
     fs::write(acme.join("notes.txt"), "").expect("written");
     fs::set_permissions(&acme, Permissions::from_mode(0o750)).expect("ours");
-    let error = Store::open(&acme, URL).expect_err("it is shared").to_string();
+    let error = CertificateStore::open(&acme, URL).expect_err("it is shared").to_string();
     assert!(error.contains("mode 750") && error.contains("chmod 700"), "{error}");
     assert_eq!(mode(&acme), 0o750);
 }
@@ -80,7 +83,7 @@ fn a_folder_made_for_this_is_closed_and_any_other_is_left_alone() {
 #[test]
 fn a_file_that_is_open_to_others_is_closed_when_it_is_read() {
     let folder = Folder::new("open");
-    let store = Store::open(&folder.path("acme"), URL).expect("a store");
+    let store = CertificateStore::open(&folder.path("acme"), URL).expect("a store");
     fs::write(store.certificate(), "key").expect("written");
     fs::set_permissions(store.certificate(), Permissions::from_mode(0o644)).expect("ours");
     assert_eq!(store.read(store.certificate()).expect("readable").as_deref(), Some(b"key".as_slice()));
@@ -91,9 +94,9 @@ fn a_file_that_is_open_to_others_is_closed_when_it_is_read() {
 fn what_cannot_be_used_is_named() {
     let folder = Folder::new("unusable");
     fs::write(folder.path("file"), "").expect("written");
-    let error = Store::open(&folder.path("file/acme"), URL).expect_err("a file").to_string();
+    let error = CertificateStore::open(&folder.path("file/acme"), URL).expect_err("a file").to_string();
     assert!(error.contains("file/acme (ACME_CERT_DIR) cannot be made"), "{error}");
-    let store = Store::open(&folder.path("acme"), URL).expect("a store");
+    let store = CertificateStore::open(&folder.path("acme"), URL).expect("a store");
     fs::create_dir(folder.path("acme/next")).expect("made");
     let error = store.check_writable().expect_err("a folder is in the way").to_string();
     assert!(error.contains("acme/next cannot be written"), "{error}");

@@ -14,7 +14,7 @@ use crate::runtime::probe;
 
 /// What was found. Whatever this host does not have, or does not show, is absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct HostFacts {
     /// Open files.
     pub descriptors: Limit,
     /// Bytes of locked memory.
@@ -54,7 +54,7 @@ impl Limit {
     }
 }
 
-impl Facts {
+impl HostFacts {
     /// Looks at this host, with the limits of this process. It starts an io_uring and ends it again.
     pub fn read() -> Self {
         let mut facts = Self::read_files(Path::new("/"));
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn this_host_is_read_and_a_ring_is_tried() {
-        let facts = Facts::read();
+        let facts = HostFacts::read();
         assert!(facts.page_bytes >= 4_096);
         assert_eq!(facts.sysctls.get("net.ipv4.ip_local_port_range").map(Vec::len), Some(2));
         // The suites run hubs on this host, so that a ring can be made.
@@ -139,7 +139,7 @@ mod tests {
             fs::create_dir_all(path.parent().expect("a folder")).expect("made");
             fs::write(path, text).expect("written");
         }
-        let facts = Facts::read_files(&root);
+        let facts = HostFacts::read_files(&root);
         fs::remove_dir_all(&root).expect("removed");
         assert_eq!(facts.sysctls.get("net.ipv4.tcp_mem"), Some(&vec![1, 2, 3]));
         assert_eq!(facts.sysctl("net.core.somaxconn"), Some(128));

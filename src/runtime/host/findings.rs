@@ -4,13 +4,13 @@
 
 use std::fmt;
 
-use super::facts::Facts;
+use super::facts::HostFacts;
 use super::tuned;
 use crate::limits::{LISTEN_BACKLOG, MEMLOCK_BYTES_PER_SHARD, RESERVED_FDS, TCP_BYTES_PER_CONNECTION};
 
 /// The hub that is to run here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct HostNeeds {
     /// Executors, each with an io_uring.
     pub shards: u64,
     /// Connections at once.
@@ -79,7 +79,7 @@ impl Finding {
 }
 
 /// Everything that the facts mean for this hub, the limits that can stop it first.
-pub fn judge(facts: &Facts, wanted: Wanted) -> Vec<Finding> {
+pub fn judge(facts: &HostFacts, wanted: HostNeeds) -> Vec<Finding> {
     let mut findings = vec![
         descriptors(facts, wanted),
         memlock(facts, wanted),
@@ -105,14 +105,14 @@ pub fn judge(facts: &Facts, wanted: Wanted) -> Vec<Finding> {
     findings
 }
 
-impl Wanted {
+impl HostNeeds {
     /// How bad it is when the host cannot hold the connections.
     fn too_few(self) -> Verdict {
         if self.is_asked_for { Verdict::Fail } else { Verdict::Warn }
     }
 }
 
-fn descriptors(facts: &Facts, wanted: Wanted) -> Finding {
+fn descriptors(facts: &HostFacts, wanted: HostNeeds) -> Finding {
     let needed = wanted.connections.saturating_add(RESERVED_FDS);
     let (soft, hard) = (number(facts.descriptors.soft), number(facts.descriptors.hard));
     let found = format!("{hard} (the hub raises its soft limit of {soft} to it)");
@@ -135,7 +135,7 @@ fn descriptors(facts: &Facts, wanted: Wanted) -> Finding {
     })
 }
 
-fn memlock(facts: &Facts, wanted: Wanted) -> Finding {
+fn memlock(facts: &HostFacts, wanted: HostNeeds) -> Finding {
     let needed = wanted.shards.saturating_mul(MEMLOCK_BYTES_PER_SHARD);
     let found = format!("{} bytes", number(facts.memlock.soft));
     let expected =
@@ -145,7 +145,7 @@ fn memlock(facts: &Facts, wanted: Wanted) -> Finding {
     })
 }
 
-fn io_uring(facts: &Facts) -> Finding {
+fn io_uring(facts: &HostFacts) -> Finding {
     let switch = facts.sysctl("kernel.io_uring_disabled").unwrap_or(0);
     let found = match &facts.ring {
         _ if facts.io_uring_is_off() => "switched off (kernel.io_uring_disabled = 2)".to_owned(),
@@ -172,7 +172,7 @@ fn io_uring(facts: &Facts) -> Finding {
     )
 }
 
-fn epoll_watches(facts: &Facts, wanted: Wanted) -> Finding {
+fn epoll_watches(facts: &HostFacts, wanted: HostNeeds) -> Finding {
     const NAME: &str = "fs.epoll.max_user_watches";
     let needed = wanted.connections.saturating_add(wanted.shards);
     let watches = facts.sysctl(NAME);
@@ -182,7 +182,7 @@ fn epoll_watches(facts: &Facts, wanted: Wanted) -> Finding {
         })
 }
 
-fn at_least(facts: &Facts, name: &'static str, least: u64) -> Finding {
+fn at_least(facts: &HostFacts, name: &'static str, least: u64) -> Finding {
     let found = facts.sysctl(name);
     Finding::new(name, shown(found), format!("{least} or more")).unless(
         found.is_none_or(|found| found >= least),
@@ -191,7 +191,7 @@ fn at_least(facts: &Facts, name: &'static str, least: u64) -> Finding {
     )
 }
 
-fn at_most(facts: &Facts, name: &'static str, most: u64) -> Finding {
+fn at_most(facts: &HostFacts, name: &'static str, most: u64) -> Finding {
     let found = facts.sysctl(name);
     let expected = if most == 0 { "0".to_owned() } else { format!("{most} or less") };
     Finding::new(name, shown(found), expected).unless(
@@ -202,7 +202,7 @@ fn at_most(facts: &Facts, name: &'static str, most: u64) -> Finding {
 }
 
 /// Connections that a proxy, or a load generator, on this host can have to one address of the hub.
-fn port_range(facts: &Facts, wanted: Wanted) -> Finding {
+fn port_range(facts: &HostFacts, wanted: HostNeeds) -> Finding {
     const NAME: &str = "net.ipv4.ip_local_port_range";
     let size = |range: &[u64]| match range {
         [first, last] => Some(last.saturating_sub(*first).saturating_add(1)),
@@ -226,7 +226,7 @@ fn port_range(facts: &Facts, wanted: Wanted) -> Finding {
 }
 
 /// One update to every connection has to fit into the memory of TCP before the kernel begins to save.
-fn tcp_memory(facts: &Facts, wanted: Wanted) -> Finding {
+fn tcp_memory(facts: &HostFacts, wanted: HostNeeds) -> Finding {
     const NAME: &str = "net.ipv4.tcp_mem";
     let bytes = wanted.connections.saturating_mul(TCP_BYTES_PER_CONNECTION);
     let needed = bytes.div_ceil(facts.page_bytes);
@@ -244,7 +244,7 @@ fn tcp_memory(facts: &Facts, wanted: Wanted) -> Finding {
     )
 }
 
-fn conntrack(facts: &Facts, wanted: Wanted) -> Finding {
+fn conntrack(facts: &HostFacts, wanted: HostNeeds) -> Finding {
     const NAME: &str = "net.netfilter.nf_conntrack_max";
     let Some(most) = facts.sysctl(NAME) else {
         return Finding::new(NAME, "not loaded", "not loaded, or room for every connection");
@@ -259,7 +259,7 @@ fn conntrack(facts: &Facts, wanted: Wanted) -> Finding {
     )
 }
 
-fn huge_pages(facts: &Facts) -> Finding {
+fn huge_pages(facts: &HostFacts) -> Finding {
     let mode = facts.huge_pages.as_deref().unwrap_or("not there");
     let found = if facts.huge_pages_refusable {
         format!("{mode}, and the hub does without")
@@ -274,7 +274,7 @@ fn huge_pages(facts: &Facts) -> Finding {
         })
 }
 
-fn governor(facts: &Facts) -> Finding {
+fn governor(facts: &HostFacts) -> Finding {
     let governors: Vec<&str> = facts.governors.iter().map(String::as_str).collect();
     let found = if governors.is_empty() { "none to choose here".to_owned() } else { governors.join(", ") };
     let holds = governors.iter().all(|governor| *governor == "performance");

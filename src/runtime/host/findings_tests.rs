@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::runtime::host::facts::Limit;
 
-const WANTED: Wanted = Wanted { shards: 4, connections: 100_000, is_asked_for: true };
+const WANTED: HostNeeds = HostNeeds { shards: 4, connections: 100_000, is_asked_for: true };
 
 /// A host that has everything.
-fn good() -> Facts {
+fn good() -> HostFacts {
     let sysctls: [(&str, &[u64]); 12] = [
         ("fs.epoll.max_user_watches", &[4_194_304]),
         ("fs.nr_open", &[1_048_576]),
@@ -23,7 +23,7 @@ fn good() -> Facts {
         ("net.netfilter.nf_conntrack_count", &[12]),
         ("net.netfilter.nf_conntrack_max", &[2_097_152]),
     ];
-    Facts {
+    HostFacts {
         descriptors: Limit { soft: Some(1_024), hard: Some(1_048_576) },
         memlock: Limit { soft: Some(64 << 20), hard: Some(64 << 20) },
         ring: Some(Ok(())),
@@ -35,7 +35,7 @@ fn good() -> Facts {
     }
 }
 
-fn with(name: &str, numbers: &[u64]) -> Facts {
+fn with(name: &str, numbers: &[u64]) -> HostFacts {
     let mut facts = good();
     facts.sysctls.insert(name.to_owned(), numbers.to_vec());
     facts
@@ -46,7 +46,7 @@ fn named(findings: &[Finding], name: &str) -> Finding {
 }
 
 /// The one finding that is not ok.
-fn only_bad(facts: &Facts, wanted: Wanted) -> Finding {
+fn only_bad(facts: &HostFacts, wanted: HostNeeds) -> Finding {
     let bad: Vec<_> = judge(facts, wanted).into_iter().filter(|it| it.verdict != Verdict::Ok).collect();
     match <[Finding; 1]>::try_from(bad) {
         Ok([finding]) => finding,
@@ -54,7 +54,7 @@ fn only_bad(facts: &Facts, wanted: Wanted) -> Finding {
     }
 }
 
-fn expect_bad(facts: &Facts, name: &str, verdict: Verdict, change: &str) {
+fn expect_bad(facts: &HostFacts, name: &str, verdict: Verdict, change: &str) {
     let finding = only_bad(facts, WANTED);
     assert_eq!((finding.name, finding.verdict), (name, verdict));
     let text = finding.to_string();
@@ -71,8 +71,9 @@ fn a_host_that_follows_tuning_is_ok_and_told_nothing_to_change() {
 }
 
 #[test]
-fn what_a_host_does_not_show_is_no_mistake() {
-    let facts = Facts { sysctls: BTreeMap::new(), huge_pages: None, governors: BTreeSet::new(), ..good() };
+fn what_a_host_does_not_show_is_no_error() {
+    let facts =
+        HostFacts { sysctls: BTreeMap::new(), huge_pages: None, governors: BTreeSet::new(), ..good() };
     let findings = judge(&facts, WANTED);
     assert!(findings.iter().all(|finding| finding.verdict == Verdict::Ok), "{findings:#?}");
     assert_eq!(named(&findings, "net.netfilter.nf_conntrack_max").found, "not loaded");
@@ -81,25 +82,25 @@ fn what_a_host_does_not_show_is_no_mistake() {
 
 #[test]
 fn open_files_fail_when_the_connections_were_asked_for_and_warn_when_not() {
-    let facts = Facts { descriptors: Limit { soft: Some(1_024), hard: Some(100_095) }, ..good() };
+    let facts = HostFacts { descriptors: Limit { soft: Some(1_024), hard: Some(100_095) }, ..good() };
     expect_bad(&facts, "open files", Verdict::Fail, "LimitNOFILE=1048576 in tuning/petasos.service");
-    let by_itself = Wanted { is_asked_for: false, ..WANTED };
+    let by_itself = HostNeeds { is_asked_for: false, ..WANTED };
     assert_eq!(only_bad(&facts, by_itself).verdict, Verdict::Warn);
-    let enough = Facts { descriptors: Limit { soft: Some(1_024), hard: Some(100_096) }, ..good() };
+    let enough = HostFacts { descriptors: Limit { soft: Some(1_024), hard: Some(100_096) }, ..good() };
     assert!(judge(&enough, WANTED).iter().all(|finding| finding.verdict == Verdict::Ok));
-    let none_left = Facts { descriptors: Limit { soft: Some(96), hard: Some(96) }, ..good() };
+    let none_left = HostFacts { descriptors: Limit { soft: Some(96), hard: Some(96) }, ..good() };
     assert_eq!(only_bad(&none_left, by_itself).verdict, Verdict::Fail, "the hub does not start");
-    let unlimited = Facts { descriptors: Limit::default(), ..good() };
+    let unlimited = HostFacts { descriptors: Limit::default(), ..good() };
     assert_eq!(named(&judge(&unlimited, WANTED), "open files").verdict, Verdict::Ok);
 }
 
 #[test]
 fn more_open_files_than_the_kernel_allows_take_two_changes() {
-    let facts = Facts {
+    let facts = HostFacts {
         descriptors: Limit { soft: Some(1_024), hard: Some(4_096) },
         ..with("net.ipv4.tcp_mem", &[1, 9_000_000, 9_000_000])
     };
-    let wanted = Wanted { connections: 3_000_000, ..WANTED };
+    let wanted = HostNeeds { connections: 3_000_000, ..WANTED };
     let finding = named(&judge(&facts, wanted), "open files");
     let change = finding.change.expect("a change");
     assert!(change.contains("LimitNOFILE=3000096 in place of"), "{change}");
@@ -109,20 +110,20 @@ fn more_open_files_than_the_kernel_allows_take_two_changes() {
 #[test]
 fn locked_memory_is_counted_for_each_shard() {
     let needed = 4 * MEMLOCK_BYTES_PER_SHARD;
-    let lacks = Facts { memlock: Limit { soft: Some(needed - 1), hard: None }, ..good() };
+    let lacks = HostFacts { memlock: Limit { soft: Some(needed - 1), hard: None }, ..good() };
     expect_bad(&lacks, "locked memory", Verdict::Fail, "LimitMEMLOCK=64M in tuning/petasos.service");
-    let has = Facts { memlock: Limit { soft: Some(needed), hard: None }, ..good() };
+    let has = HostFacts { memlock: Limit { soft: Some(needed), hard: None }, ..good() };
     assert!(judge(&has, WANTED).iter().all(|finding| finding.verdict == Verdict::Ok));
-    let many = Wanted { shards: 200, ..WANTED };
+    let many = HostNeeds { shards: 200, ..WANTED };
     let change = only_bad(&good(), many).change.expect("a change");
     assert!(change.starts_with("LimitMEMLOCK=104857600 in place of"), "{change}");
 }
 
 #[test]
 fn an_io_uring_that_cannot_be_made_names_its_cause() {
-    let off = Facts { ring: None, ..with("kernel.io_uring_disabled", &[2]) };
+    let off = HostFacts { ring: None, ..with("kernel.io_uring_disabled", &[2]) };
     expect_bad(&off, "io_uring", Verdict::Fail, "kernel.io_uring_disabled = 0 in tuning/petasos.sysctl.conf");
-    let group = Facts { ring: Some(Err("EPERM".to_owned())), ..with("kernel.io_uring_disabled", &[1]) };
+    let group = HostFacts { ring: Some(Err("EPERM".to_owned())), ..with("kernel.io_uring_disabled", &[1]) };
     expect_bad(
         &group,
         "io_uring",
@@ -132,9 +133,9 @@ fn an_io_uring_that_cannot_be_made_names_its_cause() {
     // For a member of the group the same switch is no obstacle.
     let member = with("kernel.io_uring_disabled", &[1]);
     assert!(judge(&member, WANTED).iter().all(|finding| finding.verdict == Verdict::Ok));
-    let old = Facts { ring: Some(Err("ENOSYS".to_owned())), ..good() };
+    let old = HostFacts { ring: Some(Err("ENOSYS".to_owned())), ..good() };
     expect_bad(&old, "io_uring", Verdict::Fail, "Linux 5.8 or later");
-    let not_tried = Facts { ring: None, memlock: Limit { soft: Some(0), hard: None }, ..good() };
+    let not_tried = HostFacts { ring: None, memlock: Limit { soft: Some(0), hard: None }, ..good() };
     let finding = named(&judge(&not_tried, WANTED), "io_uring");
     assert_eq!(
         (finding.verdict, finding.change.as_deref()),
@@ -162,18 +163,18 @@ fn numbers_of_the_kernel_are_held_against_the_sysctl_file() {
 
 #[test]
 fn few_ports_are_enough_for_few_connections() {
-    let few = Wanted { connections: 28_232, ..WANTED };
+    let few = HostNeeds { connections: 28_232, ..WANTED };
     let range = with("net.ipv4.ip_local_port_range", &[32_768, 60_999]);
     assert!(judge(&range, few).iter().all(|finding| finding.verdict == Verdict::Ok));
 }
 
 #[test]
 fn huge_pages_and_governors_that_cost_are_told() {
-    let kept = Facts { huge_pages_refusable: false, ..good() };
+    let kept = HostFacts { huge_pages_refusable: false, ..good() };
     expect_bad(&kept, "transparent huge pages", Verdict::Warn, "echo never > /sys");
-    let never = Facts { huge_pages_refusable: false, huge_pages: Some("never".to_owned()), ..good() };
+    let never = HostFacts { huge_pages_refusable: false, huge_pages: Some("never".to_owned()), ..good() };
     assert!(judge(&never, WANTED).iter().all(|finding| finding.verdict == Verdict::Ok));
     let mixed = ["performance", "powersave"].map(str::to_owned);
-    let slow = Facts { governors: BTreeSet::from(mixed), ..good() };
+    let slow = HostFacts { governors: BTreeSet::from(mixed), ..good() };
     expect_bad(&slow, "cpu governor", Verdict::Warn, "cpupower frequency-set -g performance");
 }

@@ -11,15 +11,15 @@ use http::{HeaderMap, StatusCode};
 use super::reply::Reply;
 use crate::http::date::HttpDate;
 use crate::http::response::Response;
-use crate::hub::gate::{Passage, Publisher, Subscription};
+use crate::hub::gate::{GrantedSubscription, Publisher, ResponseContext};
 use crate::limits::{LINGER_BYTES_MAX, LINGER_MS};
 use crate::protocol::frame::Frame;
 use crate::runtime::connection::{Timeouts, after};
-use crate::runtime::shard::Lease;
+use crate::runtime::shard::MemoryPermit;
 
 /// A request that is not answered as a whole.
 pub(in crate::runtime) struct Exchange {
-    pub(in crate::runtime) stage: Stage,
+    pub(in crate::runtime) stage: ExchangeStage,
     /// When it began, or its client last took a byte of the answer.
     since_ms: u64,
     began_ms: u64,
@@ -27,24 +27,24 @@ pub(in crate::runtime) struct Exchange {
 }
 
 /// What an exchange waits for.
-pub(in crate::runtime) enum Stage {
+pub(in crate::runtime) enum ExchangeStage {
     /// For the client's body.
     Body { respond: Reply, publisher: Publisher, body: RecvStream, content: Vec<u8> },
     /// For its publication to come round the ring.
-    Commit { respond: Reply, frame: Arc<Frame>, passage: Passage },
+    Commit { respond: Reply, frame: Arc<Frame>, context: ResponseContext },
     /// For the history to say where the subscription begins.
-    Resolve { respond: Reply, subscription: Box<Subscription> },
+    Resolve { respond: Reply, subscription: Box<GrantedSubscription> },
     /// For the shards to list their subscriptions.
     List { respond: Reply, head_only: bool },
-    /// For the client to take the rest of the answer; the lease is held when it is long.
-    Answer { stream: SendStream<Bytes>, rest: Bytes, lease: Option<Lease> },
+    /// For the client to take the rest of the answer; the permit is held when it is long.
+    Send { stream: SendStream<Bytes>, rest: Bytes, memory_permit: Option<MemoryPermit> },
     /// For the end of a body that nobody wants. Its stream could be reset, which the answer allows (RFC 9113, section 8.1); but
     /// some clients forget the answer over it.
     Linger { body: RecvStream, bytes_left: usize },
 }
 
 /// What a look at a body found.
-pub(in crate::runtime) enum Received {
+pub(in crate::runtime) enum BodyProgress {
     /// It is here as a whole.
     All,
     /// More has to come.
@@ -65,59 +65,61 @@ pub(in crate::runtime) enum Progress {
 }
 
 impl Exchange {
-    pub(in crate::runtime) fn new(stage: Stage, waker: Waker, now_ms: u64) -> Self {
+    pub(in crate::runtime) fn new(stage: ExchangeStage, waker: Waker, now_ms: u64) -> Self {
         Self { stage, since_ms: now_ms, began_ms: now_ms, waker }
     }
 
     /// An answer was given before the body was here.
     pub(in crate::runtime) fn linger(body: RecvStream, waker: Waker, now_ms: u64) -> Self {
-        Self::new(Stage::Linger { body, bytes_left: LINGER_BYTES_MAX }, waker, now_ms)
+        Self::new(ExchangeStage::Linger { body, bytes_left: LINGER_BYTES_MAX }, waker, now_ms)
     }
 
     /// Bytes of its body that are here.
     pub(super) fn body_bytes(&self) -> usize {
         match &self.stage {
-            Stage::Body { content, .. } => content.len(),
+            ExchangeStage::Body { content, .. } => content.len(),
             _ => 0,
         }
     }
 
     pub(super) fn deadline_ms(&self, timeouts: &Timeouts) -> u64 {
         match &self.stage {
-            Stage::Body { .. } => after(self.since_ms, timeouts.read_ms),
-            Stage::Answer { .. } => {
+            ExchangeStage::Body { .. } => after(self.since_ms, timeouts.read_ms),
+            ExchangeStage::Send { .. } => {
                 after(self.since_ms, timeouts.write_ms).min(after(self.began_ms, timeouts.response_ms))
             }
-            Stage::Linger { .. } => after(self.since_ms, LINGER_MS),
-            Stage::Commit { .. } | Stage::Resolve { .. } | Stage::List { .. } => u64::MAX,
+            ExchangeStage::Linger { .. } => after(self.since_ms, LINGER_MS),
+            ExchangeStage::Commit { .. } | ExchangeStage::Resolve { .. } | ExchangeStage::List { .. } => {
+                u64::MAX
+            }
         }
     }
 
     /// Reads what is here of the body, which may have so many bytes.
-    pub(in crate::runtime) fn receive(&mut self, bytes_max: u64) -> Received {
-        let Stage::Body { body, content, .. } = &mut self.stage else { return Received::Some };
+    pub(in crate::runtime) fn receive(&mut self, bytes_max: u64) -> BodyProgress {
+        let ExchangeStage::Body { body, content, .. } = &mut self.stage else { return BodyProgress::Some };
         let mut context = Context::from_waker(&self.waker);
         loop {
             match body.poll_data(&mut context) {
                 Poll::Ready(Some(Ok(data))) => {
                     if (content.len() + data.len()) as u64 > bytes_max {
-                        return Received::TooMuch;
+                        return BodyProgress::TooMuch;
                     }
                     content.extend_from_slice(&data);
                     if body.flow_control().release_capacity(data.len()).is_err() {
-                        return Received::Gone;
+                        return BodyProgress::Gone;
                     }
                 }
-                Poll::Ready(Some(Err(_))) => return Received::Gone,
-                Poll::Ready(None) => return Received::All,
-                Poll::Pending => return Received::Some,
+                Poll::Ready(Some(Err(_))) => return BodyProgress::Gone,
+                Poll::Ready(None) => return BodyProgress::All,
+                Poll::Pending => return BodyProgress::Some,
             }
         }
     }
 
     /// Reads what is here of a body that nobody wants.
     pub(in crate::runtime) fn discard(&mut self) -> Progress {
-        let Stage::Linger { body, bytes_left } = &mut self.stage else { return Progress::Waits };
+        let ExchangeStage::Linger { body, bytes_left } = &mut self.stage else { return Progress::Waits };
         let mut context = Context::from_waker(&self.waker);
         loop {
             match body.poll_data(&mut context) {
@@ -136,7 +138,7 @@ impl Exchange {
 
     /// Queues what the window has room for of the answer.
     pub(in crate::runtime) fn send(&mut self, now_ms: u64) -> Progress {
-        let Stage::Answer { stream, rest, .. } = &mut self.stage else { return Progress::Waits };
+        let ExchangeStage::Send { stream, rest, .. } = &mut self.stage else { return Progress::Waits };
         stream.reserve_capacity(rest.len());
         let taken = stream.capacity().min(rest.len());
         if taken > 0 {
@@ -155,15 +157,15 @@ impl Exchange {
     /// Gives up.
     pub(in crate::runtime) fn cancel(self) {
         match self.stage {
-            Stage::Body { mut respond, .. }
-            | Stage::Commit { mut respond, .. }
-            | Stage::Resolve { mut respond, .. }
-            | Stage::List { mut respond, .. } => {
+            ExchangeStage::Body { mut respond, .. }
+            | ExchangeStage::Commit { mut respond, .. }
+            | ExchangeStage::Resolve { mut respond, .. }
+            | ExchangeStage::List { mut respond, .. } => {
                 respond.send_reset(Reason::CANCEL);
             }
-            Stage::Answer { mut stream, .. } => stream.send_reset(Reason::CANCEL),
+            ExchangeStage::Send { mut stream, .. } => stream.send_reset(Reason::CANCEL),
             // It is reset without an error when its last handle goes.
-            Stage::Linger { .. } => {}
+            ExchangeStage::Linger { .. } => {}
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::limits::HTTP2_QUEUE_BYTES_MAX;
 
 /// What the streams of a connection share while their shard writes to them.
 #[derive(Default)]
-pub(in crate::runtime) struct Flow {
+pub(in crate::runtime) struct SendBudget {
     /// The socket is full.
     blocked: Cell<bool>,
     /// Bytes queued since the connection was last polled.
@@ -27,9 +27,9 @@ pub(in crate::runtime) struct Flow {
     waiting: RefCell<Vec<u32>>,
 }
 
-impl Flow {
+impl SendBudget {
     /// A stream was changed: the connection has to be polled. True when that is news.
-    pub(in crate::runtime) fn touch(&self) -> bool {
+    pub(in crate::runtime) fn mark_dirty(&self) -> bool {
         !self.is_dirty.replace(true)
     }
 
@@ -79,7 +79,7 @@ impl Flow {
 /// The stream of a subscriber.
 pub(in crate::runtime) struct SubscriberStream {
     stream: SendStream<Bytes>,
-    pub(in crate::runtime) flow: Rc<Flow>,
+    pub(in crate::runtime) send_budget: Rc<SendBudget>,
     waker: Waker,
     /// It was told that it is full, and takes nothing until it is woken.
     is_full: bool,
@@ -99,23 +99,23 @@ pub(in crate::runtime) enum Awake {
 }
 
 impl SubscriberStream {
-    pub(super) fn new(stream: SendStream<Bytes>, flow: Rc<Flow>, waker: Waker) -> Self {
-        Self { stream, flow, waker, is_full: false, is_cut: false }
+    pub(super) fn new(stream: SendStream<Bytes>, send_budget: Rc<SendBudget>, waker: Waker) -> Self {
+        Self { stream, send_budget, waker, is_full: false, is_cut: false }
     }
 
     /// Whether the connection takes more; if not, the slot is told when it does.
     pub(in crate::runtime) fn has_room(&mut self, slot: u32) -> bool {
-        let is_full = self.flow.is_full();
+        let is_full = self.send_budget.is_full();
         if is_full {
             self.is_cut = true;
-            self.flow.waiting.borrow_mut().push(slot);
+            self.send_budget.waiting.borrow_mut().push(slot);
         }
         !is_full
     }
 
     /// Queues as much as the stream's window and the connection allow.
     pub(in crate::runtime) fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
-        if self.flow.is_broken.get() {
+        if self.send_budget.is_broken.get() {
             return Sent::Gone;
         }
         if !self.has_room(slot) {
@@ -130,7 +130,7 @@ impl SubscriberStream {
         }
         match self.stream.send_data(Bytes::copy_from_slice(&bytes[..taken]), false) {
             Ok(()) => {
-                self.flow.queued(taken);
+                self.send_budget.queued(taken);
                 Sent::Bytes(taken)
             }
             Err(_) => Sent::Gone,
@@ -139,7 +139,7 @@ impl SubscriberStream {
 
     /// What it was woken for. To be called once at the beginning, too: it asks to be woken.
     pub(in crate::runtime) fn look(&mut self) -> Awake {
-        if self.flow.is_broken.get() {
+        if self.send_budget.is_broken.get() {
             return Awake::Gone;
         }
         match self.stream.poll_reset(&mut Context::from_waker(&self.waker)) {
@@ -154,7 +154,7 @@ impl SubscriberStream {
 
     /// Ends the stream behind what is queued (RFC 9113, section 8.1); one that has more to send is cut.
     pub(in crate::runtime) fn end(mut self, is_whole: bool) {
-        if self.flow.is_broken.get() {
+        if self.send_budget.is_broken.get() {
             return std::mem::forget(self);
         }
         if !is_whole || self.is_cut || self.stream.send_data(Bytes::new(), true).is_err() {
@@ -165,7 +165,7 @@ impl SubscriberStream {
 
 /// Who is woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::runtime) enum Member {
+pub(in crate::runtime) enum StreamKey {
     /// The subscriber of this slot.
     Subscriber(u32),
     /// The request with this serial.
@@ -174,32 +174,32 @@ pub(in crate::runtime) enum Member {
 
 /// The streams of a connection that were woken.
 #[derive(Default)]
-pub(super) struct Members(Mutex<Vec<Member>>);
+pub(super) struct WakeList(Mutex<Vec<StreamKey>>);
 
-impl Members {
-    pub(super) fn take(&self) -> Vec<Member> {
+impl WakeList {
+    pub(super) fn take(&self) -> Vec<StreamKey> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// The waker of one stream.
-pub(super) struct Woken {
-    members: Arc<Members>,
-    member: Member,
+pub(super) struct StreamWaker {
+    wakes: Arc<WakeList>,
+    key: StreamKey,
 }
 
-impl Woken {
-    pub(super) fn waker(members: &Arc<Members>, member: Member) -> Waker {
-        Waker::from(Arc::new(Self { members: Arc::clone(members), member }))
+impl StreamWaker {
+    pub(super) fn waker(wakes: &Arc<WakeList>, key: StreamKey) -> Waker {
+        Waker::from(Arc::new(Self { wakes: Arc::clone(wakes), key }))
     }
 }
 
-impl Wake for Woken {
+impl Wake for StreamWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.members.0.lock().unwrap_or_else(PoisonError::into_inner).push(self.member);
+        self.wakes.0.lock().unwrap_or_else(PoisonError::into_inner).push(self.key);
     }
 }

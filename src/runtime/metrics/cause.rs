@@ -1,12 +1,12 @@
 //! Why requests are refused, in the few words of a label.
 
 use crate::http::status::Status;
-use crate::hub::reason::Lack;
+use crate::hub::refusal::Unavailable;
 use crate::hub::shard::Closed;
 
 /// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(super) enum RefusalCause {
     BadRequest,
     Unauthorized,
     Forbidden,
@@ -25,7 +25,7 @@ pub(super) enum Cause {
     Share,
 }
 
-impl Cause {
+impl RefusalCause {
     /// Every cause, in the order of their numbers.
     pub(super) const ALL: [Self; 16] = [
         Self::BadRequest,
@@ -47,15 +47,15 @@ impl Cause {
     ];
 
     /// Why an answer with this status was given, when it is a refusal.
-    pub(super) fn of(status: Status, lack: Option<Lack>) -> Self {
-        match (status, lack) {
-            (_, Some(Lack::Time)) => Self::Stopping,
-            (_, Some(Lack::Keys)) => Self::Keys,
-            (_, Some(Lack::Queue)) => Self::QueueFull,
-            (_, Some(Lack::History)) => Self::History,
-            (_, Some(Lack::Room)) => Self::Crowded,
-            (_, Some(Lack::Places)) => Self::Full,
-            (_, Some(Lack::Share)) => Self::Share,
+    pub(super) fn of(status: Status, unavailable: Option<Unavailable>) -> Self {
+        match (status, unavailable) {
+            (_, Some(Unavailable::Stopping)) => Self::Stopping,
+            (_, Some(Unavailable::Keys)) => Self::Keys,
+            (_, Some(Unavailable::Queue)) => Self::QueueFull,
+            (_, Some(Unavailable::History)) => Self::History,
+            (_, Some(Unavailable::Crowded)) => Self::Crowded,
+            (_, Some(Unavailable::Connections)) => Self::Full,
+            (_, Some(Unavailable::ClientLimit)) => Self::Share,
             (Status::Unauthorized, _) => Self::Unauthorized,
             (Status::Forbidden, _) => Self::Forbidden,
             (Status::NotFound, _) => Self::NotFound,
@@ -111,29 +111,40 @@ mod tests {
 
     use super::*;
 
-    /// A place in [`Cause::ALL`] is the place of its count.
+    /// A place in [`RefusalCause::ALL`] is the place of its count.
     #[test]
     fn every_cause_has_its_place_and_a_label_of_its_own() {
-        for (place, cause) in Cause::ALL.into_iter().enumerate() {
+        for (place, cause) in RefusalCause::ALL.into_iter().enumerate() {
             assert_eq!(cause as usize, place, "{cause:?}");
         }
         for (place, reason) in Closed::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, place, "{reason:?}");
         }
-        let labels: HashSet<_> = Cause::ALL.into_iter().map(Cause::label).collect();
-        assert_eq!(labels.len(), Cause::ALL.len());
+        let labels: HashSet<_> = RefusalCause::ALL.into_iter().map(RefusalCause::label).collect();
+        assert_eq!(labels.len(), RefusalCause::ALL.len());
         let labels: HashSet<_> = Closed::ALL.into_iter().map(end_label).collect();
         assert_eq!(labels.len(), Closed::ALL.len());
     }
 
     #[test]
-    fn what_the_hub_lacks_is_told_apart_though_clients_see_one_status() {
-        let lacks = [Lack::Time, Lack::Keys, Lack::Queue, Lack::History, Lack::Room, Lack::Places];
-        let causes: Vec<_> =
-            lacks.map(|lack| Cause::of(Status::ServiceUnavailable, Some(lack)).label()).into();
+    fn what_is_unavailable_is_told_apart_though_clients_see_one_status() {
+        let lacks = [
+            Unavailable::Stopping,
+            Unavailable::Keys,
+            Unavailable::Queue,
+            Unavailable::History,
+            Unavailable::Crowded,
+            Unavailable::Connections,
+        ];
+        let causes: Vec<_> = lacks
+            .map(|unavailable| RefusalCause::of(Status::ServiceUnavailable, Some(unavailable)).label())
+            .into();
         assert_eq!(causes, ["stopping", "keys", "queue_full", "history", "crowded", "full"]);
-        assert_eq!(Cause::of(Status::TooManyRequests, Some(Lack::Share)), Cause::Share);
-        assert_eq!(Cause::of(Status::ExpectationFailed, None), Cause::BadRequest);
-        assert_eq!(Cause::of(Status::UriTooLong, None), Cause::TooLarge);
+        assert_eq!(
+            RefusalCause::of(Status::TooManyRequests, Some(Unavailable::ClientLimit)),
+            RefusalCause::Share
+        );
+        assert_eq!(RefusalCause::of(Status::ExpectationFailed, None), RefusalCause::BadRequest);
+        assert_eq!(RefusalCause::of(Status::UriTooLong, None), RefusalCause::TooLarge);
     }
 }

@@ -12,10 +12,10 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tracing::debug;
 
-use super::board::{Count, SequencerBoard, ShardBoard};
-use super::cause::{Cause, end_label};
+use super::cause::{RefusalCause, end_label};
+use super::counts::{Count, SequencerMetrics, ShardMetrics};
 use super::histogram::{Histogram, Totals};
-use super::page::Page;
+use super::page::MetricsPage;
 use super::process::Process;
 use crate::hub::shard::Closed;
 use crate::limits::RING_ENTRIES;
@@ -24,21 +24,21 @@ use crate::runtime::Settings;
 /// What is counted, and where it is read.
 #[derive(Debug)]
 pub(in crate::runtime) struct Exporter {
-    pub(in crate::runtime) shards: Vec<Arc<ShardBoard>>,
-    pub(in crate::runtime) sequencer: Arc<SequencerBoard>,
-    pub(in crate::runtime) facts: Facts,
+    pub(in crate::runtime) shards: Vec<Arc<ShardMetrics>>,
+    pub(in crate::runtime) sequencer: Arc<SequencerMetrics>,
+    pub(in crate::runtime) facts: HubFacts,
 }
 
-/// What is known beside the boards.
+/// What is known beside the counts.
 #[derive(Debug)]
-pub(in crate::runtime) struct Facts {
+pub(in crate::runtime) struct HubFacts {
     is_tls: bool,
     connections_max: usize,
     queue_bytes: Arc<AtomicUsize>,
     history_file: Option<PathBuf>,
 }
 
-impl Facts {
+impl HubFacts {
     /// Those of a hub with these settings, which takes so many connections and holds so many bytes of publications.
     pub(in crate::runtime) fn new(
         settings: &Settings,
@@ -52,7 +52,7 @@ impl Facts {
 
 impl Collector for Exporter {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut page = Page(encoder);
+        let mut page = MetricsPage(encoder);
         self.reference(&mut page)?;
         self.streams(&mut page)?;
         self.requests(&mut page)?;
@@ -69,18 +69,18 @@ impl Collector for Exporter {
 }
 
 impl Exporter {
-    fn sum(&self, count: impl Fn(&ShardBoard) -> &Count) -> u64 {
+    fn sum(&self, count: impl Fn(&ShardMetrics) -> &Count) -> u64 {
         self.shards.iter().map(|shard| count(shard).get()).sum()
     }
 
-    fn totals(&self, histogram: impl Fn(&ShardBoard) -> &Histogram) -> Totals {
+    fn totals(&self, histogram: impl Fn(&ShardMetrics) -> &Histogram) -> Totals {
         let mut totals = Totals::default();
         self.shards.iter().for_each(|shard| totals.add(histogram(shard)));
         totals
     }
 
     /// The names of the reference hub, for the dashboards that there are.
-    fn reference(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn reference(&self, page: &mut MetricsPage<'_>) -> fmt::Result {
         let subscribers = self.sum(|shard| &shard.subscribers);
         page.gauge("mercure_subscribers_connected", "Subscribers that are connected", subscribers)?;
         let joined = self.sum(|shard| &shard.joined);
@@ -89,7 +89,7 @@ impl Exporter {
         page.counter("mercure_updates", "Updates that were stored and handed to every shard", updates)
     }
 
-    fn streams(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn streams(&self, page: &mut MetricsPage<'_>) -> fmt::Result {
         let version = [([("version", env!("CARGO_PKG_VERSION"))], 1)];
         page.gauges("petasos_build_info", "Which petasos this is; the value is 1", version)?;
         let deliveries = self.sum(|shard| &shard.deliveries);
@@ -104,7 +104,7 @@ impl Exporter {
         page.counters("petasos_catch_ups", help, "cause", causes)?;
         let ended = Closed::ALL.map(|it| (end_label(it), self.sum(|shard| &shard.ended[it as usize])));
         page.counters("petasos_subscriptions_ended", "Subscriptions that ended, by why", "reason", ended)?;
-        let by_shard = |value: fn(&ShardBoard) -> u64| {
+        let by_shard = |value: fn(&ShardMetrics) -> u64| {
             let shards = self.shards.iter().enumerate();
             shards.map(move |(number, shard)| ([("shard", number.to_string())], value(shard)))
         };
@@ -112,8 +112,8 @@ impl Exporter {
         page.gauges("petasos_shard_subscribers", "Subscribers of each shard", subscribers)
     }
 
-    fn requests(&self, page: &mut Page<'_>) -> fmt::Result {
-        let refused = Cause::ALL.map(|it| (it.label(), self.sum(|shard| &shard.refused[it as usize])));
+    fn requests(&self, page: &mut MetricsPage<'_>) -> fmt::Result {
+        let refused = RefusalCause::ALL.map(|it| (it.label(), self.sum(|shard| &shard.refused[it as usize])));
         page.counters("petasos_refusals", "Requests that were refused, by why", "reason", refused)?;
         let all = self.sum(|shard| &shard.connections);
         let http2 = self.sum(|shard| &shard.http2);
@@ -129,7 +129,7 @@ impl Exporter {
         page.counter("petasos_accept_pauses", help, self.sum(|shard| &shard.pauses))
     }
 
-    fn updates(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn updates(&self, page: &mut MetricsPage<'_>) -> fmt::Result {
         let help = "From a publication that was read to its answer, of those that were stored";
         page.histogram("petasos_publish_duration_seconds", help, &self.totals(|shard| &shard.publish))?;
         let mut commits = Totals::default();
@@ -153,8 +153,8 @@ impl Exporter {
         page.gauges("petasos_shard_lag_entries", "Entries of the ring that a shard has not read", lags)
     }
 
-    fn history(&self, page: &mut Page<'_>) -> fmt::Result {
-        let SequencerBoard { before_oldest, newest, .. } = &*self.sequencer;
+    fn history(&self, page: &mut MetricsPage<'_>) -> fmt::Result {
+        let SequencerMetrics { before_oldest, newest, .. } = &*self.sequencer;
         let held = newest.get().saturating_sub(before_oldest.get());
         page.gauge("petasos_history_updates", "Updates that the history holds", held)?;
         let file = self.facts.history_file.as_ref().and_then(|path| fs::metadata(path).ok());
@@ -166,7 +166,7 @@ impl Exporter {
 }
 
 /// What every client library of Prometheus tells of its process.
-fn customary(process: &Process, page: &mut Page<'_>) -> fmt::Result {
+fn customary(process: &Process, page: &mut MetricsPage<'_>) -> fmt::Result {
     let cpu = ConstCounter::new(process.cpu_seconds);
     page.one("process_cpu_seconds", "CPU time of the process, in user and system mode", &cpu)?;
     page.gauge("process_resident_memory_bytes", "Resident memory", process.resident_bytes)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::board::Count;
+use super::counts::Count;
 
 /// Upper ends of the buckets, in microseconds: three for each decade from what memory takes to what nobody waits for.
 pub(super) const BOUNDS_US: [u64; 16] = [

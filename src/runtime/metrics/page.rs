@@ -10,9 +10,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use super::histogram::{Totals, seconds};
 
 /// The page.
-pub(super) struct Page<'e>(pub(super) DescriptorEncoder<'e>);
+pub(super) struct MetricsPage<'e>(pub(super) DescriptorEncoder<'e>);
 
-impl Page<'_> {
+impl MetricsPage<'_> {
     pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         self.one(name, help, &ConstCounter::new(value))
     }

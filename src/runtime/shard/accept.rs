@@ -6,21 +6,21 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use rustix::io::Errno;
 use tracing::{info, warn};
 
-use super::{Connected, ShardLoop, Stage, Stop, key_of};
-use crate::hub::gate::Answer;
+use super::{ConnState, Connected, ShardLoop, Stop, key_of};
+use crate::hub::gate::GateResponse;
 use crate::limits::{ACCEPT_BATCH_MAX, ACCEPT_PAUSE_MS, DRAIN_GRACE_MS, HANDOVER_MS, UNFINISHED_AT_STOP_MS};
-use crate::runtime::connection::{Flushed, Requesting, Waiting};
+use crate::runtime::connection::{FlushOutcome, Http1Conn, Waiting};
 use crate::runtime::listener::Accepted;
-use crate::runtime::quota::{Full, Seat};
+use crate::runtime::quota::{ConnectionPermit, LimitReached};
 use crate::runtime::sample::Admitted;
 use crate::runtime::tls::Acceptor;
 use crate::runtime::transport::Transport;
-use crate::runtime::wake::Bell;
+use crate::runtime::wake::ShardWaker;
 
 /// The key of the listener in the epoll set; connections have smaller ones.
 pub(super) const LISTENER_KEY: u64 = u64::MAX;
-/// The key of the bell.
-pub(super) const BELL_KEY: u64 = u64::MAX - 1;
+/// The key of the waker.
+pub(super) const WAKER_KEY: u64 = u64::MAX - 1;
 /// How often the want of descriptors is logged, in milliseconds.
 const WARN_EVERY_MS: u64 = 1_000;
 
@@ -51,9 +51,9 @@ impl Accept {
     ///
     /// # Errors
     /// There is none to take.
-    pub(super) fn keep_reserve(&mut self, bell: &Bell) -> std::io::Result<()> {
+    pub(super) fn keep_reserve(&mut self, waker: &ShardWaker) -> std::io::Result<()> {
         if self.reserve.is_none() {
-            self.reserve = Some(bell.as_fd().try_clone_to_owned()?);
+            self.reserve = Some(waker.as_fd().try_clone_to_owned()?);
         }
         Ok(())
     }
@@ -78,34 +78,36 @@ impl Accept {
 
 impl ShardLoop {
     pub(super) fn listen(&mut self) -> std::io::Result<()> {
-        self.readiness.add(self.parts.bell.as_fd(), BELL_KEY)?;
-        let is_held = self.parts.entrance.is_held();
-        self.parts.entrance.sockets.iter().try_for_each(|listener| match is_held {
-            true => self.readiness.add_shared(listener.as_fd(), LISTENER_KEY),
-            false => self.readiness.add(listener.as_fd(), LISTENER_KEY),
+        self.poller.add(self.deps.waker.as_fd(), WAKER_KEY)?;
+        let is_held = self.deps.listener.is_held();
+        self.deps.listener.sockets.iter().try_for_each(|listener| match is_held {
+            true => self.poller.add_shared(listener.as_fd(), LISTENER_KEY),
+            false => self.poller.add(listener.as_fd(), LISTENER_KEY),
         })
     }
 
-    /// Accepts what is waiting, up to a bound; answers whether anything was, whose requests are then looked for.
+    /// Accepts what is waiting, up to a bound; returns whether anything was, whose requests are then looked for.
     pub(super) fn accept_some(&mut self) -> bool {
         if self.accept.paused_until_ms.is_some_and(|until| self.now.ms >= until) {
             self.accept.paused_until_ms = None;
         }
         let before = self.connections.len();
-        for accepted in (0..ACCEPT_BATCH_MAX).map_while(|_| self.parts.entrance.dealt()).collect::<Vec<_>>() {
+        for accepted in
+            (0..ACCEPT_BATCH_MAX).map_while(|_| self.deps.listener.handed_off()).collect::<Vec<_>>()
+        {
             self.admit(accepted);
         }
         if !self.accept.ready || self.accept.paused_until_ms.is_some() {
             return self.connections.len() > before;
         }
         // What was given away for a moment is taken back before a connection gets it.
-        let kept = self.accept.keep_reserve(&self.parts.bell).and_then(|()| self.readiness.keep_spare());
+        let kept = self.accept.keep_reserve(&self.deps.waker).and_then(|()| self.poller.keep_spare());
         if let Err(error) = kept {
             self.accept.pause(self.now.ms, &format!("no descriptor is left: {error}"));
             return self.connections.len() > before;
         }
         for _ in 0..ACCEPT_BATCH_MAX {
-            match self.parts.entrance.accept() {
+            match self.deps.listener.accept() {
                 Ok(accepted) => accepted.into_iter().for_each(|accepted| self.admit(accepted)),
                 Err(Errno::AGAIN) => {
                     self.accept.ready = false;
@@ -130,14 +132,14 @@ impl ShardLoop {
 
     /// Takes a connection in, or tells it why not.
     fn admit(&mut self, (socket, peer): Accepted) {
-        self.parts.meters.accepted();
-        let seat = match self.parts.quotas.connect(peer.map(|peer| peer.ip())) {
-            Ok(seat) => seat,
-            Err(full) => return self.refuse(socket, peer, full),
+        self.deps.recorder.accepted();
+        let permit = match self.deps.quotas.connect(peer.map(|peer| peer.ip())) {
+            Ok(permit) => permit,
+            Err(limit) => return self.refuse(socket, peer, limit),
         };
-        match self.parts.tls.as_ref().map(Acceptor::session).transpose() {
+        match self.deps.tls.as_ref().map(Acceptor::session).transpose() {
             Ok(session) => {
-                self.open(Requesting::new(Transport::new(socket, session), peer, self.now.ms), seat);
+                self.open(Http1Conn::new(Transport::new(socket, session), peer, self.now.ms), permit);
             }
             // It is closed; the next one may fare better.
             Err(error) => {
@@ -150,19 +152,19 @@ impl ShardLoop {
 
     /// Tells a connection that there is no place for it, before it has said anything. With TLS it is closed: a handshake costs
     /// more than a place, and whoever is full has neither.
-    fn refuse(&mut self, socket: OwnedFd, peer: Option<SocketAddr>, full: Full) {
-        if full == Full::Hub {
-            self.accept.warn(self.now.ms, full.setting(), "new connections are refused");
+    fn refuse(&mut self, socket: OwnedFd, peer: Option<SocketAddr>, limit: LimitReached) {
+        if limit == LimitReached::Hub {
+            self.accept.warn(self.now.ms, limit.setting(), "new connections are refused");
         }
-        let passage = self.parts.gate.passage(None);
-        let answer = match full {
-            Full::Hub => self.parts.gate.full(full.setting()),
-            Full::Address | Full::Token => self.parts.gate.too_many(full.setting(), passage),
+        let context = self.deps.gate.context(None);
+        let answer = match limit {
+            LimitReached::Hub => self.deps.gate.full(limit.setting()),
+            LimitReached::Address | LimitReached::Token => self.deps.gate.too_many(limit.setting(), context),
         };
-        let seat = self.parts.quotas.refuse();
-        if let Some(requesting) = self.say(socket, peer, &answer)
-            && let Some(seat) = seat
-            && let Some(number) = self.open(requesting, seat)
+        let permit = self.deps.quotas.refuse();
+        if let Some(conn) = self.say(socket, peer, &answer)
+            && let Some(permit) = permit
+            && let Some(number) = self.open(conn, permit)
         {
             self.drive(number);
         }
@@ -171,11 +173,11 @@ impl ShardLoop {
     /// No descriptor is left but the one in reserve: with it, a connection is told so. False when accepting has to pause.
     fn turn_away(&mut self, reason: &str) -> bool {
         drop(self.accept.reserve.take());
-        let goes_on = match self.parts.entrance.accept_here() {
+        let goes_on = match self.deps.listener.accept_here() {
             Ok((socket, peer)) => {
-                self.parts.meters.accepted();
+                self.deps.recorder.accepted();
                 self.accept.warn(self.now.ms, reason, "new connections are refused");
-                let answer = self.parts.gate.full(reason);
+                let answer = self.deps.gate.full(reason);
                 // Closed at once: to be read for a while it would need the descriptor.
                 drop(self.say(socket, peer, &answer));
                 true
@@ -183,7 +185,7 @@ impl ShardLoop {
             Err(Errno::AGAIN | Errno::CONNABORTED | Errno::INTR) => true,
             Err(_) => false,
         };
-        if self.accept.keep_reserve(&self.parts.bell).is_err() || !goes_on {
+        if self.accept.keep_reserve(&self.deps.waker).is_err() || !goes_on {
             self.accept.pause(self.now.ms, reason);
             return false;
         }
@@ -191,37 +193,37 @@ impl ShardLoop {
     }
 
     /// Writes an answer to a connection that has not been read, as far as its socket takes it; nothing with TLS.
-    fn say(&mut self, socket: OwnedFd, peer: Option<SocketAddr>, answer: &Answer) -> Option<Requesting> {
-        if self.parts.tls.is_some() {
-            let lack = answer.reason.as_ref().and_then(|reason| reason.lack);
-            self.parts.meters.refused(answer.response.status(), lack);
+    fn say(&mut self, socket: OwnedFd, peer: Option<SocketAddr>, answer: &GateResponse) -> Option<Http1Conn> {
+        if self.deps.tls.is_some() {
+            let unavailable = answer.refusal.as_ref().and_then(|refusal| refusal.unavailable);
+            self.deps.recorder.refused(answer.response.status(), unavailable);
             return None;
         }
-        let mut requesting = Requesting::new(Transport::new(socket, None), peer, self.now.ms);
-        self.give(&mut requesting, answer);
-        match requesting.flush(self.now.ms) {
-            Flushed::All => requesting.written(self.now.ms),
-            Flushed::Blocked | Flushed::Gone => return None,
+        let mut conn = Http1Conn::new(Transport::new(socket, None), peer, self.now.ms);
+        self.give(&mut conn, answer);
+        match conn.flush(self.now.ms) {
+            FlushOutcome::All => conn.written(self.now.ms),
+            FlushOutcome::Blocked | FlushOutcome::Gone => return None,
         }
         // With bytes unread, the kernel would answer the end with a reset, which can overtake the answer.
-        requesting.receive(&mut self.read_buffer, self.now.ms);
-        Some(requesting)
+        conn.receive(&mut self.read_buffer, self.now.ms);
+        Some(conn)
     }
 
-    fn open(&mut self, mut requesting: Requesting, seat: Seat) -> Option<u32> {
-        requesting.is_late = self.stop != Stop::No;
+    fn open(&mut self, mut conn: Http1Conn, permit: ConnectionPermit) -> Option<u32> {
+        conn.is_late = self.stop != Stop::No;
         let serial = self.serial();
         let entry = self.connections.vacant_entry();
         let number = entry.key() as u32;
-        if let Err(error) = self.readiness.add(requesting.transport.as_fd(), key_of(number, serial)) {
+        if let Err(error) = self.poller.add(conn.transport.as_fd(), key_of(number, serial)) {
             self.accept.pause(self.now.ms, &format!("epoll refuses a socket: {error}"));
             return None;
         }
         // A request that is here already is an event of the next round, which is cheaper than to look in vain.
-        let deadline_ms = requesting.deadline_ms(&self.parts.timeouts);
-        requesting.armed_ms = self.wheel.arm(deadline_ms, requesting.armed_ms, (number, serial));
-        let stage = Stage::Requesting(Box::new(requesting));
-        entry.insert(Connected { stage, serial, awaits_writable: false, has_turn: false, _seat: seat });
+        let deadline_ms = conn.deadline_ms(&self.deps.timeouts);
+        conn.armed_ms = self.wheel.arm(deadline_ms, conn.armed_ms, (number, serial));
+        let state = ConnState::Http1(Box::new(conn));
+        entry.insert(Connected { state, serial, awaits_writable: false, is_queued: false, _permit: permit });
         Some(number)
     }
 
@@ -229,7 +231,7 @@ impl ShardLoop {
     pub(super) fn advance_stop(&mut self) -> bool {
         match self.stop {
             Stop::No => {
-                if self.parts.stopping.load(std::sync::atomic::Ordering::SeqCst) {
+                if self.deps.stopping.load(std::sync::atomic::Ordering::SeqCst) {
                     self.begin_stop();
                 }
             }
@@ -240,26 +242,30 @@ impl ShardLoop {
             }
             Stop::Finishing { until_ms } => {
                 if self.now.ms >= until_ms {
-                    warn!(shard = self.parts.number, "the stop takes too long; closing what is open");
+                    warn!(shard = self.deps.number, "the stop takes too long; closing what is open");
                     return true;
                 }
             }
             Stop::Draining { until_ms } => {
                 if self.now.ms >= until_ms {
-                    self.parts.shard.close_all();
+                    self.deps.shard.close_all();
                     self.close_ended();
                     return true;
                 }
-                if self.parts.shard.is_empty() {
-                    self.parts.entrance.sockets.clear();
+                if self.deps.shard.is_empty() {
+                    self.deps.listener.sockets.clear();
                     self.close_idle();
                     return self.connections.is_empty();
                 }
             }
         }
-        if self.stop.dismisses() && self.commits_under_way == 0 && !self.awaits_bodies() && self.has_told() {
+        if self.stop.dismisses()
+            && self.commits_under_way == 0
+            && !self.awaits_bodies()
+            && self.has_settled_ends()
+        {
             // The last of these to go ends the sequencer, whose last entry says that no update comes any more.
-            self.parts.queue = None;
+            self.deps.queue = None;
         }
         false
     }
@@ -267,76 +273,76 @@ impl ShardLoop {
     /// Whether what is under way, and can be, still has its time: `DRAIN_TIMEOUT`, or a little when that is less.
     fn is_patient(&self) -> bool {
         let Stop::Finishing { until_ms } = self.stop else { return false };
-        let since_ms = until_ms - self.parts.drain_ms - DRAIN_GRACE_MS;
-        self.now.ms < since_ms + UNFINISHED_AT_STOP_MS.max(self.parts.drain_ms)
+        let since_ms = until_ms - self.deps.drain_ms - DRAIN_GRACE_MS;
+        self.now.ms < since_ms + UNFINISHED_AT_STOP_MS.max(self.deps.drain_ms)
     }
 
     /// Whether publications are coming in that began before the stop.
     fn awaits_bodies(&self) -> bool {
         self.is_patient()
-            && self.connections.iter().any(|(_, connected)| match &connected.stage {
-                Stage::Requesting(requesting) => matches!(requesting.waiting, Waiting::Body(_)),
-                Stage::Multiplexed(multiplexed) => multiplexed.awaits_bodies(),
-                Stage::Streaming(_) | Stage::Taken => false,
+            && self.connections.iter().any(|(_, connected)| match &connected.state {
+                ConnState::Http1(conn) => matches!(conn.waiting, Waiting::Body(_)),
+                ConnState::Http2(conn) => conn.awaits_bodies(),
+                ConnState::Streaming(_) | ConnState::Taken => false,
             })
     }
 
     /// Whether every subscription that ends with the hub is told of, or there was no time for it.
-    fn has_told(&mut self) -> bool {
+    fn has_settled_ends(&mut self) -> bool {
         let is_late = !self.is_patient();
-        self.subscriptions_are_told(is_late)
+        self.subscriptions_are_settled(is_late)
     }
 
     /// A socket of our own stays open to the end of the drain, so that whoever comes is told to go elsewhere. One that somebody
     /// else holds is left at once: what comes waits there for the next hub.
     fn begin_stop(&mut self) {
-        if !self.parts.entrance.is_held() {
+        if !self.deps.listener.is_held() {
             return self.finish();
         }
-        self.parts.entrance.sockets.clear();
-        self.parts.gate.begin_leave();
+        self.deps.listener.sockets.clear();
+        self.deps.gate.begin_leave();
         self.stop = Stop::HandingOver { until_ms: self.now.ms + HANDOVER_MS };
-        self.dismiss_multiplexed();
+        self.dismiss_http2();
     }
 
     fn finish(&mut self) {
-        self.parts.gate.begin_drain();
+        self.deps.gate.begin_drain();
         self.end_subscriptions();
-        let until_ms = self.now.ms + self.parts.drain_ms + DRAIN_GRACE_MS;
+        let until_ms = self.now.ms + self.deps.drain_ms + DRAIN_GRACE_MS;
         self.stop = Stop::Finishing { until_ms };
         self.dismiss_idle();
-        self.dismiss_multiplexed();
+        self.dismiss_http2();
     }
 
     /// The ring has ended: every acknowledged update is in the outboxes.
     pub(super) fn begin_drain(&mut self) {
-        let count = self.parts.shard.len();
+        let count = self.deps.shard.len();
         if count > 0 {
-            info!(shard = self.parts.number, streams = count, "ending streams");
+            info!(shard = self.deps.number, streams = count, "ending streams");
         }
-        self.parts.shard.begin_drain(self.parts.drain_ms, self.now);
-        self.stop = Stop::Draining { until_ms: self.now.ms + self.parts.drain_ms + DRAIN_GRACE_MS };
+        self.deps.shard.begin_drain(self.deps.drain_ms, self.now);
+        self.stop = Stop::Draining { until_ms: self.now.ms + self.deps.drain_ms + DRAIN_GRACE_MS };
     }
 
     /// Who is asking nothing is closed; but what was sent, and not looked at yet, is answered first.
     fn dismiss_idle(&mut self) {
-        let idle = |(number, connected): (usize, &mut Connected)| match &mut connected.stage {
-            Stage::Requesting(requesting) if requesting.is_idle() => {
-                requesting.is_drained = false;
+        let idle = |(number, connected): (usize, &mut Connected)| match &mut connected.state {
+            ConnState::Http1(conn) if conn.is_idle() => {
+                conn.is_drained = false;
                 Some(number as u32)
             }
             _ => None,
         };
         let numbers: Vec<u32> = self.connections.iter_mut().filter_map(idle).collect();
-        numbers.into_iter().for_each(|number| self.queue_turn(number));
+        numbers.into_iter().for_each(|number| self.enqueue(number));
     }
 
     fn close_idle(&mut self) {
         // At the end nobody is waited for who came late and says nothing.
-        let ends = self.parts.entrance.sockets.is_empty() && matches!(self.stop, Stop::Draining { .. });
-        self.connections.retain(|_, connected| match &mut connected.stage {
-            Stage::Requesting(requesting) if requesting.is_idle() || (ends && requesting.is_silent()) => {
-                requesting.transport.part();
+        let ends = self.deps.listener.sockets.is_empty() && matches!(self.stop, Stop::Draining { .. });
+        self.connections.retain(|_, connected| match &mut connected.state {
+            ConnState::Http1(conn) if conn.is_idle() || (ends && conn.is_silent()) => {
+                conn.transport.part();
                 false
             }
             _ => true,

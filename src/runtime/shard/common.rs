@@ -6,26 +6,26 @@ use std::sync::Arc;
 use tracing::debug;
 
 use super::ShardLoop;
-use crate::history::Origin;
+use crate::history::ResumePoint;
 use crate::http::response::{Precedes, Response};
-use crate::hub::gate::{Answer, Publisher, Subscription};
-use crate::hub::reason::Lack;
-use crate::hub::sequencer::{Publication, Ticket};
+use crate::hub::gate::{GateResponse, GrantedSubscription, Publisher};
+use crate::hub::refusal::Unavailable;
+use crate::hub::sequencer::{Publication, ReplyTo};
 use crate::hub::shard::Joining;
 use crate::protocol::frame::Frame;
 use crate::protocol::subscription::SubscriberId;
 use crate::runtime::access::Client;
-use crate::runtime::librarian::Question;
-use crate::runtime::quota::Place;
+use crate::runtime::history_worker::HistoryRequest;
+use crate::runtime::quota::SubscriptionPermit;
 
 /// Where a subscription begins.
 pub(super) enum Located {
     /// After this; `None` is live from here.
-    At(Option<Origin>),
+    At(Option<ResumePoint>),
     /// The history was asked, and will say.
     Asked,
     /// It cannot be asked now.
-    Refused(Answer),
+    Refused(GateResponse),
 }
 
 impl ShardLoop {
@@ -39,41 +39,50 @@ impl ShardLoop {
         serial: u32,
         publisher: &Publisher,
         body: &[u8],
-    ) -> Result<Arc<Frame>, Answer> {
-        let frame = self.parts.gate.publish(publisher, body, uuid::Uuid::new_v4().into_bytes())?;
-        if self.parts.log_updates {
+    ) -> Result<Arc<Frame>, GateResponse> {
+        let frame = self.deps.gate.publish(publisher, body, uuid::Uuid::new_v4().into_bytes())?;
+        if self.deps.log_updates {
             debug!(event = %String::from_utf8_lossy(frame.event()), "update");
         }
-        let ticket = Ticket::Request { shard: self.parts.number, connection, serial };
-        let publication = Publication { frame: Arc::clone(&frame), ticket };
-        let Some(queue) = &self.parts.queue else {
-            return Err(self.parts.gate.unavailable(Lack::Time, "the hub stops", publisher.passage));
+        let reply_to = ReplyTo::Request { shard: self.deps.number, connection, serial };
+        let publication = Publication { frame: Arc::clone(&frame), reply_to };
+        let Some(queue) = &self.deps.queue else {
+            return Err(self.deps.gate.unavailable(
+                Unavailable::Stopping,
+                "the hub stops",
+                publisher.context,
+            ));
         };
         if !queue.offer(publication) {
-            return Err(self.parts.gate.unavailable(
-                Lack::Queue,
+            return Err(self.deps.gate.unavailable(
+                Unavailable::Queue,
                 "the publication queue is full",
-                publisher.passage,
+                publisher.context,
             ));
         }
         self.commits_under_way += 1;
-        self.parts.meters.offered();
+        self.deps.recorder.offered();
         Ok(frame)
     }
 
     /// Where a subscription begins, if that is known here; else the history is asked.
-    pub(super) fn locate(&mut self, connection: u32, serial: u32, subscription: &Subscription) -> Located {
+    pub(super) fn locate(
+        &mut self,
+        connection: u32,
+        serial: u32,
+        subscription: &GrantedSubscription,
+    ) -> Located {
         let Some(resume) = &subscription.resume else { return Located::At(None) };
-        if let Some(origin) = self.parts.shard.resolve(resume) {
-            return Located::At(Some(origin));
+        if let Some(resume_point) = self.deps.shard.resolve(resume) {
+            return Located::At(Some(resume_point));
         }
-        let question = Question::Resolve { connection, serial, resume: resume.clone() };
-        match self.parts.librarian.ask(question) {
+        let request = HistoryRequest::Resolve { connection, serial, resume: resume.clone() };
+        match self.deps.history_client.ask(request) {
             Ok(()) => Located::Asked,
-            Err(error) => Located::Refused(self.parts.gate.unavailable(
-                Lack::History,
+            Err(error) => Located::Refused(self.deps.gate.unavailable(
+                Unavailable::History,
                 &error.to_string(),
-                subscription.passage,
+                subscription.context,
             )),
         }
     }
@@ -82,46 +91,50 @@ impl ShardLoop {
     ///
     /// # Errors
     /// The answer, when one of them has its share.
-    pub(super) fn place(
+    pub(super) fn take_permit(
         &mut self,
-        subscription: &Subscription,
+        subscription: &GrantedSubscription,
         client: Client,
-    ) -> Result<Option<Box<Place>>, Answer> {
+    ) -> Result<Option<Box<SubscriptionPermit>>, GateResponse> {
         if subscription.head_only {
             return Ok(None);
         }
-        if self.parts.shard.subscriptions().is_some_and(|all| all.is_crowded()) {
+        if self.deps.shard.subscriptions().is_some_and(|all| all.is_crowded()) {
             let reason = "too many events of subscriptions wait";
-            return Err(self.parts.gate.unavailable(Lack::Queue, reason, subscription.passage));
+            return Err(self.deps.gate.unavailable(Unavailable::Queue, reason, subscription.context));
         }
-        self.parts
+        self.deps
             .quotas
             .subscribe(subscription.token, client.address())
-            .map_err(|full| self.parts.gate.too_many(full.setting(), subscription.passage))
+            .map_err(|limit| self.deps.gate.too_many(limit.setting(), subscription.context))
     }
 
     /// The answer that a stream begins with.
-    pub(super) fn stream_response(&self, subscription: &Subscription, origin: Option<&Origin>) -> Response {
-        let precedes = origin.map(|origin| match &origin.known {
+    pub(super) fn stream_response(
+        &self,
+        subscription: &GrantedSubscription,
+        resume_point: Option<&ResumePoint>,
+    ) -> Response {
+        let precedes = resume_point.map(|resume_point| match &resume_point.known {
             Some(id) => Precedes::Event(id),
             None => Precedes::Earliest,
         });
-        let answer = Answer { response: Response::stream(precedes), reason: None };
-        self.parts.gate.complete(answer, subscription.passage).response
+        let answer = GateResponse { response: Response::stream(precedes), refusal: None };
+        self.deps.gate.complete(answer, subscription.context).response
     }
 
-    /// Takes a subscriber in; answers its slot.
+    /// Takes a subscriber in; returns its slot.
     pub(super) fn join(
         &mut self,
-        subscription: Subscription,
-        origin: Option<Origin>,
+        subscription: GrantedSubscription,
+        resume_point: Option<ResumePoint>,
         opening: Box<[u8]>,
     ) -> u32 {
-        let Subscription { selectors, grant, expires_ms, framing, .. } = subscription;
+        let GrantedSubscription { selectors, grant, expires_ms, framing, .. } = subscription;
         let random = uuid::Uuid::new_v4();
-        let expires_ms = expires_ms.min(self.parts.timeouts.stream_ends_ms(self.now.ms, random.as_u128()));
+        let expires_ms = expires_ms.min(self.deps.timeouts.stream_ends_ms(self.now.ms, random.as_u128()));
         let id = SubscriberId::from_random_bytes(random.into_bytes());
-        let joining = Joining { selectors, grant, expires_ms, framing, id, origin, opening };
-        self.parts.shard.join(joining, self.now)
+        let joining = Joining { selectors, grant, expires_ms, framing, id, resume_point, opening };
+        self.deps.shard.join(joining, self.now)
     }
 }

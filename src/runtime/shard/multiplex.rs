@@ -1,22 +1,22 @@
-//! HTTP/2 connections of a shard: their turns, and what happens on their streams.
+//! HTTP/2 connections of a shard: their slices of work, and what happens on their streams.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tracing::debug;
 
-use super::{Carrier, Connected, ShardLoop, Stage, Stop};
+use super::{ConnState, Connected, ShardLoop, Stop, StreamTransport};
 use crate::hub::shard::Closed;
 use crate::limits::{
-    HTTP2_READ_BYTES_MAX, HTTP2_READ_BYTES_MIN, SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURN_US,
+    HTTP2_READ_BYTES_MAX, HTTP2_READ_BYTES_MIN, SERVE_BYTES_MAX, SERVE_SLICE_US, SERVE_STEPS_MAX,
 };
-use crate::runtime::connection::Requesting;
-use crate::runtime::http2::{Awake, Member, Multiplexed, Overdue, Polled, SubscriberStream};
+use crate::runtime::connection::Http1Conn;
+use crate::runtime::http2::{Awake, Http2Conn, Http2Overdue, Polled, StreamKey, SubscriberStream};
 use crate::runtime::transport::Transport;
 
 /// What becomes of the connection for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum Http2ConnAction {
     Waits,
     /// It could go on, and has to let others go first.
     Yields,
@@ -28,108 +28,108 @@ enum Fate {
 
 impl ShardLoop {
     /// A connection turned out to speak HTTP/2.
-    pub(super) fn multiplex(&mut self, number: u32, requesting: Requesting) -> Stage {
-        let mut multiplexed = Multiplexed::new(number, requesting, self.now.ms);
+    pub(super) fn multiplex(&mut self, number: u32, http1: Http1Conn) -> ConnState {
+        let mut conn = Http2Conn::new(number, http1, self.now.ms);
         if self.stop != Stop::No {
-            multiplexed.leave(self.now.ms);
+            conn.leave(self.now.ms);
         }
-        self.parts.meters.multiplexes();
-        Stage::Multiplexed(Box::new(multiplexed))
+        self.deps.recorder.http2_opened();
+        ConnState::Http2(Box::new(conn))
     }
 
-    /// Lets an HTTP/2 connection go as far as it may in one turn.
-    pub(super) fn drive_multiplexed(&mut self, number: u32) {
-        self.with_multiplexed(number, |this, multiplexed| this.turn(number, multiplexed, SERVE_BYTES_MAX));
+    /// Lets an HTTP/2 connection go as far as it may in one slice.
+    pub(super) fn drive_http2(&mut self, number: u32) {
+        self.with_http2(number, |this, conn| this.serve_http2(number, conn, SERVE_BYTES_MAX));
     }
 
-    /// Polls the connections whose streams were written to; answers whether there were any.
-    pub(super) fn drive_touched(&mut self) -> bool {
-        let touched = std::mem::take(&mut self.sockets.touched);
-        for number in &touched {
-            // It may have been polled since, in a turn of its own.
-            self.take_turn(|this| {
-                this.with_multiplexed(*number, |this, multiplexed| match multiplexed.flow.is_dirty() {
-                    // It writes and is told; to read it waits for its turn.
-                    true => this.turn(*number, multiplexed, 0),
-                    false => Fate::Waits,
+    /// Polls the connections whose streams were written to; returns whether there were any.
+    pub(super) fn poll_written(&mut self) -> bool {
+        let needs_poll = std::mem::take(&mut self.sockets.needs_poll);
+        for number in &needs_poll {
+            // It may have been polled since, in a slice of its own.
+            self.spend_budget(|this| {
+                this.with_http2(*number, |this, conn| match conn.send_budget.is_dirty() {
+                    // It writes and is told; to read it waits for a slice of its own.
+                    true => this.serve_http2(*number, conn, 0),
+                    false => Http2ConnAction::Waits,
                 });
             });
         }
-        !touched.is_empty()
+        !needs_poll.is_empty()
     }
 
     /// A deadline of a connection fired.
-    pub(super) fn look_at_multiplexed(&mut self, number: u32) {
-        self.with_multiplexed(number, |this, multiplexed| {
-            if multiplexed.armed_ms > this.now.ms {
-                return Fate::Waits;
+    pub(super) fn on_http2_deadline(&mut self, number: u32) {
+        self.with_http2(number, |this, conn| {
+            if conn.armed_ms > this.now.ms {
+                return Http2ConnAction::Waits;
             }
-            multiplexed.armed_ms = u64::MAX;
+            conn.armed_ms = u64::MAX;
             loop {
-                match multiplexed.overdue(&this.parts.timeouts, this.now.ms) {
-                    Overdue::Nothing => break,
-                    Overdue::Close => return Fate::Closes,
-                    Overdue::Leave => {
-                        multiplexed.leave(this.now.ms);
+                match conn.overdue(&this.deps.timeouts, this.now.ms) {
+                    Http2Overdue::Nothing => break,
+                    Http2Overdue::Close => return Http2ConnAction::Closes,
+                    Http2Overdue::Leave => {
+                        conn.leave(this.now.ms);
                         break;
                     }
                     // As many as a connection has streams may be overdue at once.
-                    Overdue::Exchange(serial) => this.exchange_overdue(multiplexed, serial),
+                    Http2Overdue::Exchange(serial) => this.exchange_overdue(conn, serial),
                 }
             }
-            this.turn(number, multiplexed, SERVE_BYTES_MAX)
+            this.serve_http2(number, conn, SERVE_BYTES_MAX)
         });
     }
 
     /// The hub stops: HTTP/2 connections take no further request.
-    pub(super) fn dismiss_multiplexed(&mut self) {
-        let is_multiplexed = |connected: &Connected| matches!(connected.stage, Stage::Multiplexed(_));
+    pub(super) fn dismiss_http2(&mut self) {
+        let is_http2 = |connected: &Connected| matches!(connected.state, ConnState::Http2(_));
         let numbers: Vec<u32> = self
             .connections
             .iter()
-            .filter_map(|(number, connected)| is_multiplexed(connected).then_some(number as u32))
+            .filter_map(|(number, connected)| is_http2(connected).then_some(number as u32))
             .collect();
         for number in numbers {
-            self.with_multiplexed(number, |this, multiplexed| {
-                multiplexed.leave(this.now.ms);
-                this.turn(number, multiplexed, SERVE_BYTES_MAX)
+            self.with_http2(number, |this, conn| {
+                conn.leave(this.now.ms);
+                this.serve_http2(number, conn, SERVE_BYTES_MAX)
             });
         }
     }
 
     /// Works on an exchange of an HTTP/2 connection, which is polled later in this round.
-    pub(super) fn with_exchanges(&mut self, number: u32, work: impl FnOnce(&mut Self, &mut Multiplexed)) {
-        self.with_multiplexed(number, |this, multiplexed| {
-            work(this, multiplexed);
-            this.touch(multiplexed);
-            Fate::Waits
+    pub(super) fn with_exchanges(&mut self, number: u32, work: impl FnOnce(&mut Self, &mut Http2Conn)) {
+        self.with_http2(number, |this, conn| {
+            work(this, conn);
+            this.mark_for_poll(conn);
+            Http2ConnAction::Waits
         });
     }
 
     /// Works on an HTTP/2 connection, and does with it what comes out.
-    fn with_multiplexed(&mut self, number: u32, work: impl FnOnce(&mut Self, &mut Multiplexed) -> Fate) {
+    fn with_http2(&mut self, number: u32, work: impl FnOnce(&mut Self, &mut Http2Conn) -> Http2ConnAction) {
         let Some(connected) = self.connections.get_mut(number as usize) else { return };
         let serial = connected.serial;
-        let mut multiplexed = match std::mem::replace(&mut connected.stage, Stage::Taken) {
-            Stage::Multiplexed(multiplexed) => multiplexed,
+        let mut conn = match std::mem::replace(&mut connected.state, ConnState::Taken) {
+            ConnState::Http2(conn) => conn,
             other => {
-                connected.stage = other;
+                connected.state = other;
                 return;
             }
         };
-        let mut fate = work(self, &mut multiplexed);
-        if multiplexed.is_blocked() && !multiplexed.with_fd(|socket| self.await_writable(number, socket)) {
-            fate = Fate::Closes;
+        let mut action = work(self, &mut conn);
+        if conn.is_blocked() && !conn.with_fd(|socket| self.await_writable(number, socket)) {
+            action = Http2ConnAction::Closes;
         }
-        let stage = match fate {
-            Fate::Closes | Fate::Ends => {
-                self.parts.meters.multiplexed();
-                for slot in multiplexed.slots() {
-                    self.parts.shard.leave(*slot);
+        let state = match action {
+            Http2ConnAction::Closes | Http2ConnAction::Ends => {
+                self.deps.recorder.http2_closed();
+                for slot in conn.slots() {
+                    self.deps.shard.leave(*slot);
                 }
-                let peer = multiplexed.peer;
-                let is_over = fate == Fate::Ends;
-                match multiplexed.part().filter(|_| is_over) {
+                let peer = conn.peer;
+                let is_over = action == Http2ConnAction::Ends;
+                match conn.part().filter(|_| is_over) {
                     Some(transport) => self.linger(number, serial, transport, peer),
                     None => {
                         self.connections.remove(number as usize);
@@ -137,16 +137,16 @@ impl ShardLoop {
                     }
                 }
             }
-            Fate::Waits | Fate::Yields => {
-                if fate == Fate::Yields {
-                    self.queue_turn(number);
+            Http2ConnAction::Waits | Http2ConnAction::Yields => {
+                if action == Http2ConnAction::Yields {
+                    self.enqueue(number);
                 }
-                let deadline_ms = multiplexed.deadline_ms(&self.parts.timeouts);
-                multiplexed.armed_ms = self.wheel.arm(deadline_ms, multiplexed.armed_ms, (number, serial));
-                Stage::Multiplexed(multiplexed)
+                let deadline_ms = conn.deadline_ms(&self.deps.timeouts);
+                conn.armed_ms = self.wheel.arm(deadline_ms, conn.armed_ms, (number, serial));
+                ConnState::Http2(conn)
             }
         };
-        self.connections[number as usize].stage = stage;
+        self.connections[number as usize].state = state;
     }
 
     /// Closed at once with unread bytes, the kernel would reset the connection, and the last frames could be lost.
@@ -156,97 +156,96 @@ impl ShardLoop {
         serial: u32,
         transport: Transport,
         peer: Option<std::net::SocketAddr>,
-    ) -> Stage {
-        let mut requesting = Requesting::new(transport, peer, self.now.ms);
-        requesting.end(self.now.ms);
-        requesting.armed_ms =
-            self.wheel.arm(requesting.deadline_ms(&self.parts.timeouts), u64::MAX, (number, serial));
-        self.queue_turn(number);
-        Stage::Requesting(Box::new(requesting))
+    ) -> ConnState {
+        let mut conn = Http1Conn::new(transport, peer, self.now.ms);
+        conn.end(self.now.ms);
+        conn.armed_ms = self.wheel.arm(conn.deadline_ms(&self.deps.timeouts), u64::MAX, (number, serial));
+        self.enqueue(number);
+        ConnState::Http1(Box::new(conn))
     }
 
     /// A subscriber is gone, and its stream ends: behind what it was sent, or cut when it was not sent everything.
     pub(super) fn end_shared(&mut self, slot: u32, number: u32, stream: SubscriberStream, reason: Closed) {
         let is_whole = matches!(reason, Closed::Expired | Closed::Drained | Closed::HistoryGap);
-        let flow = Rc::clone(&stream.flow);
+        let send_budget = Rc::clone(&stream.send_budget);
         stream.end(is_whole);
         let now_ms = self.now.ms;
         // Another connection may have the number by now.
-        if let Some(Connected { stage: Stage::Multiplexed(multiplexed), .. }) =
+        if let Some(Connected { state: ConnState::Http2(conn), .. }) =
             self.connections.get_mut(number as usize)
-            && Rc::ptr_eq(&multiplexed.flow, &flow)
+            && Rc::ptr_eq(&conn.send_budget, &send_budget)
         {
-            multiplexed.unsubscribe(slot, now_ms);
-            self.sockets.touch(&flow, number);
+            conn.unsubscribe(slot, now_ms);
+            self.sockets.mark_for_poll(&send_budget, number);
         }
     }
 
     /// Goes as far as the bytes allow, and no further than a client may go that never stops sending; so many bytes are read at most.
-    /// What a byte costs is the client's choice, since heads are compressed: so it ends with the turn's time, too.
-    fn turn(&mut self, number: u32, multiplexed: &mut Multiplexed, bytes_max: usize) -> Fate {
-        let until = Instant::now() + Duration::from_micros(SERVE_TURN_US);
-        multiplexed.begin_turn(self.now.ms);
+    /// What a byte costs is the client's choice, since heads are compressed: so it ends with the slice's time, too.
+    fn serve_http2(&mut self, number: u32, conn: &mut Http2Conn, bytes_max: usize) -> Http2ConnAction {
+        let until = Instant::now() + Duration::from_micros(SERVE_SLICE_US);
+        conn.begin_slice(self.now.ms);
         let mut bytes_left = bytes_max;
         let mut slice = HTTP2_READ_BYTES_MIN;
         for _ in 0..SERVE_STEPS_MAX {
-            match multiplexed.poll() {
+            match conn.poll() {
                 Polled::Request(request) => {
                     slice = HTTP2_READ_BYTES_MIN;
-                    self.begin_exchange(number, multiplexed, *request);
+                    self.begin_exchange(number, conn, *request);
                     if Instant::now() >= until {
-                        return Fate::Yields;
+                        return Http2ConnAction::Yields;
                     }
                     continue;
                 }
                 Polled::Pending => {}
-                Polled::Closed => return Fate::Ends,
+                Polled::Closed => return Http2ConnAction::Ends,
             }
-            for member in multiplexed.take_woken() {
-                match member {
-                    Member::Subscriber(slot) => self.subscriber_woken(number, slot),
-                    Member::Exchange(serial) => self.exchange_woken(number, multiplexed, serial),
+            for key in conn.take_wakes() {
+                match key {
+                    StreamKey::Subscriber(slot) => self.subscriber_woken(number, slot),
+                    StreamKey::Exchange(serial) => self.exchange_woken(number, conn, serial),
                 }
             }
-            for slot in multiplexed.flow.take_waiting() {
-                self.parts.shard.writable(slot);
+            for slot in conn.send_budget.take_waiting() {
+                self.deps.shard.writable(slot);
             }
-            if !multiplexed.flow.is_dirty() {
-                if self.stop != Stop::No && multiplexed.is_idle() {
-                    return Fate::Ends;
+            if !conn.send_budget.is_dirty() {
+                if self.stop != Stop::No && conn.is_idle() {
+                    return Http2ConnAction::Ends;
                 }
-                if !multiplexed.has_more() {
-                    return Fate::Waits;
+                if !conn.has_more() {
+                    return Http2ConnAction::Waits;
                 }
                 if bytes_left == 0 || Instant::now() >= until {
-                    return Fate::Yields;
+                    return Http2ConnAction::Yields;
                 }
                 let allowed = slice.min(bytes_left);
-                multiplexed.allow(allowed);
+                conn.allow(allowed);
                 bytes_left -= allowed;
                 slice = HTTP2_READ_BYTES_MAX;
             }
         }
-        Fate::Yields
+        Http2ConnAction::Yields
     }
 
     /// A stream was changed: the connection is polled in this round.
-    pub(super) fn touch(&mut self, multiplexed: &Multiplexed) {
-        self.sockets.touch(&multiplexed.flow, multiplexed.number);
+    pub(super) fn mark_for_poll(&mut self, conn: &Http2Conn) {
+        self.sockets.mark_for_poll(&conn.send_budget, conn.number);
     }
 
     /// Something happened to a subscriber's stream. The slot may be another connection's by now, for which it is no news.
     fn subscriber_woken(&mut self, number: u32, slot: u32) {
         let Some(Some(socket)) = self.sockets.by_slot.get_mut(slot as usize) else { return };
-        let Carrier::Shared(stream) = &mut socket.carrier else { return };
+        let StreamTransport::Shared(stream) = &mut socket.transport else { return };
         if socket.connection != number {
             return;
         }
         match stream.look() {
-            Awake::Writable => self.parts.shard.writable(slot),
+            Awake::Writable => self.deps.shard.writable(slot),
             Awake::Unchanged => {}
             Awake::Gone => {
                 debug!(slot, "a stream was reset by its client");
-                self.parts.shard.leave(slot);
+                self.deps.shard.leave(slot);
             }
         }
     }

@@ -7,35 +7,35 @@ use std::time::Instant;
 use tracing::debug;
 
 use super::common::Located;
-use super::subscriptions::Lease;
-use super::{Carrier, Connected, ShardLoop, Socket, Stage, Stop, key_of};
-use crate::history::{HistoryError, Origin};
-use crate::http::connection::{CONTINUE, Event};
+use super::subscriptions::MemoryPermit;
+use super::{ConnState, Connected, ShardLoop, Socket, Stop, StreamTransport, key_of};
+use crate::history::{HistoryError, ResumePoint};
+use crate::http::connection::{CONTINUE, Http1Event};
 use crate::http::date::HttpDate;
 use crate::http::http2::Prior;
 use crate::http::redact;
-use crate::http::refusal::Refusal;
 use crate::http::request::{Method, Version};
+use crate::http::request_error::RequestError;
 use crate::http::response::{Http1, Response};
-use crate::hub::gate::{Answer, Decision, Passage, Publisher, Subscription};
-use crate::hub::reason::{Lack, Reason};
-use crate::hub::sequencer::Ticket;
-use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX, SERVE_TURN_US, SERVE_TURNS_MAX};
+use crate::hub::gate::{Decision, GateResponse, GrantedSubscription, Publisher, ResponseContext};
+use crate::hub::refusal::{Refusal, Unavailable};
+use crate::hub::sequencer::ReplyTo;
+use crate::limits::{SERVE_BYTES_MAX, SERVE_SLICE_US, SERVE_SLICES_MAX, SERVE_STEPS_MAX};
 use crate::runtime::access::Caller;
-use crate::runtime::connection::{Flushed, Overdue, Received, Requesting, Waiting};
+use crate::runtime::connection::{FlushOutcome, Http1Conn, Http1Overdue, Received, Waiting};
 use crate::runtime::listener::leave_to_dispatch_timeout;
-use crate::runtime::quota::Place;
+use crate::runtime::quota::SubscriptionPermit;
 
 /// What becomes of a connection for now.
-enum Fate {
+enum ConnAction {
     /// It waits for its client, for the ring or for the history.
     Waits,
     /// It could go on, and has to let others go first.
     Yields,
     /// It is a stream from here: the subscriber of this slot, counted here.
-    Streams(u32, Option<Box<Place>>),
+    Streams(u32, Option<Box<SubscriptionPermit>>),
     /// It speaks HTTP/2.
-    Multiplexes,
+    SpeaksHttp2,
     Closes,
 }
 
@@ -44,39 +44,39 @@ enum Step {
     NeedMore,
     Decided(Decision),
     Body(Vec<u8>),
-    Refused(Refusal),
+    Refused(RequestError),
     Panicked,
 }
 
 impl ShardLoop {
-    /// Lets a connection go as far as it may in one turn; when this round has no turn left, in a later one.
+    /// Lets a connection go as far as it may in one slice; when the budget of this round is spent, in a later one.
     pub(super) fn drive(&mut self, number: u32) {
-        match self.turns_left {
-            0 => self.queue_turn(number),
-            _ => self.take_turn(|this| this.go_on(number)),
+        match self.budget_left {
+            0 => self.enqueue(number),
+            _ => self.spend_budget(|this| this.go_on(number)),
         }
     }
 
     fn go_on(&mut self, number: u32) {
-        match self.connections.get(number as usize).map(|connected| &connected.stage) {
-            Some(Stage::Multiplexed(_)) => self.drive_multiplexed(number),
-            _ => self.with(number, |this, connection| this.serve(number, connection)),
+        match self.connections.get(number as usize).map(|connected| &connected.state) {
+            Some(ConnState::Http2(_)) => self.drive_http2(number),
+            _ => self.with(number, |this, conn| this.serve(number, conn)),
         }
     }
 
-    /// Does what takes a turn of this round, or several: what it costs is known when it is done.
-    pub(super) fn take_turn(&mut self, work: impl FnOnce(&mut Self)) {
+    /// Does what takes a slice of this round, or several: what it costs is known when it is done.
+    pub(super) fn spend_budget(&mut self, work: impl FnOnce(&mut Self)) {
         let began = Instant::now();
         work(self);
-        let turns = 1 + began.elapsed().as_micros() as usize / SERVE_TURN_US as usize;
-        self.turns_left = self.turns_left.saturating_sub(turns);
+        let slices = 1 + began.elapsed().as_micros() as usize / SERVE_SLICE_US as usize;
+        self.budget_left = self.budget_left.saturating_sub(slices);
     }
 
-    /// Queues a connection for a turn.
-    pub(super) fn queue_turn(&mut self, number: u32) {
+    /// Queues a connection for a slice of work.
+    pub(super) fn enqueue(&mut self, number: u32) {
         let connected = &mut self.connections[number as usize];
-        if !std::mem::replace(&mut connected.has_turn, true) {
-            self.turns.push_back((number, connected.serial));
+        if !std::mem::replace(&mut connected.is_queued, true) {
+            self.ready_queue.push_back((number, connected.serial));
         }
     }
 
@@ -86,178 +86,188 @@ impl ShardLoop {
         self.next_serial
     }
 
-    /// Begins a round of turns with the connections that wait for one; answers whether there were any.
-    pub(super) fn take_turns(&mut self) -> bool {
-        let count = self.turns.len();
-        self.turns_left = SERVE_TURNS_MAX;
+    /// Begins a round with the queued connections; returns whether there were any.
+    pub(super) fn drive_queued(&mut self) -> bool {
+        let count = self.ready_queue.len();
+        self.budget_left = SERVE_SLICES_MAX;
         for _ in 0..count {
-            if self.turns_left == 0 {
+            if self.budget_left == 0 {
                 break;
             }
-            let Some((number, serial)) = self.turns.pop_front() else { break };
+            let Some((number, serial)) = self.ready_queue.pop_front() else { break };
             if let Some(connected) = self.connections.get_mut(number as usize)
                 && connected.serial == serial
             {
-                connected.has_turn = false;
-                self.take_turn(|this| this.go_on(number));
+                connected.is_queued = false;
+                self.spend_budget(|this| this.go_on(number));
             }
         }
         count > 0
     }
 
     /// A deadline of a connection fired.
-    pub(super) fn look_at(&mut self, number: u32, serial: u32) {
+    pub(super) fn on_deadline(&mut self, number: u32, serial: u32) {
         let now_ms = self.now.ms;
         let Some(connected) = self.connections.get_mut(number as usize).filter(|it| it.serial == serial)
         else {
             return;
         };
-        let connection = match &mut connected.stage {
-            Stage::Requesting(connection) => connection,
-            Stage::Multiplexed(_) => return self.look_at_multiplexed(number),
-            Stage::Streaming(_) | Stage::Taken => return,
+        let conn = match &mut connected.state {
+            ConnState::Http1(conn) => conn,
+            ConnState::Http2(_) => return self.on_http2_deadline(number),
+            ConnState::Streaming(_) | ConnState::Taken => return,
         };
-        if connection.armed_ms > now_ms {
+        if conn.armed_ms > now_ms {
             return;
         }
-        connection.armed_ms = u64::MAX;
-        match connection.overdue(&self.parts.timeouts, now_ms) {
-            Overdue::Nothing => self.drive(number),
-            Overdue::Close => self.with(number, |_, _| Fate::Closes),
-            Overdue::Timeout => self.with(number, |this, connection| {
-                let answer = this.parts.gate.timed_out(this.passage(connection));
-                this.give(connection, &answer);
-                this.serve(number, connection)
+        conn.armed_ms = u64::MAX;
+        match conn.overdue(&self.deps.timeouts, now_ms) {
+            Http1Overdue::Nothing => self.drive(number),
+            Http1Overdue::Close => self.with(number, |_, _| ConnAction::Closes),
+            Http1Overdue::Timeout => self.with(number, |this, conn| {
+                let answer = this.deps.gate.timed_out(this.context(conn));
+                this.give(conn, &answer);
+                this.serve(number, conn)
             }),
         }
     }
 
     /// An update of this shard came round the ring.
-    pub(super) fn committed(&mut self, ticket: Ticket, is_stored: bool) {
-        let (number, serial) = match ticket {
-            Ticket::Request { connection, serial, .. } => (connection, serial),
-            Ticket::Event { .. } => return self.event_settled(is_stored),
-            Ticket::Inside { .. } => return,
+    pub(super) fn committed(&mut self, reply_to: ReplyTo, is_stored: bool) {
+        let (number, serial) = match reply_to {
+            ReplyTo::Request { connection, serial, .. } => (connection, serial),
+            ReplyTo::Event { .. } => return self.event_settled(is_stored),
+            ReplyTo::Embedded { .. } => return,
         };
         self.commits_under_way -= 1;
-        self.parts.meters.settled(is_stored);
-        if self.is_multiplexed(number) {
-            return self.with_exchanges(number, |this, multiplexed| {
-                this.exchange_committed(multiplexed, serial, is_stored);
+        self.deps.recorder.settled(is_stored);
+        if self.is_http2(number) {
+            return self.with_exchanges(number, |this, conn| {
+                this.exchange_committed(conn, serial, is_stored);
             });
         }
-        self.with(number, |this, connection| {
-            let waiting = std::mem::replace(&mut connection.waiting, Waiting::Client);
-            let Waiting::Commit { frame, passage, .. } = waiting.expecting(serial, connection) else {
-                return Fate::Waits;
+        self.with(number, |this, conn| {
+            let waiting = std::mem::replace(&mut conn.waiting, Waiting::Client);
+            let Waiting::Commit { frame, context, .. } = waiting.expecting(serial, conn) else {
+                return ConnAction::Waits;
             };
             let answer = match is_stored {
-                true => this.parts.gate.published(&frame, passage),
-                false => {
-                    this.parts.gate.unavailable(Lack::History, "the history refused the update", passage)
-                }
+                true => this.deps.gate.published(&frame, context),
+                false => this.deps.gate.unavailable(
+                    Unavailable::History,
+                    "the history refused the update",
+                    context,
+                ),
             };
-            this.give(connection, &answer);
-            this.serve(number, connection)
+            this.give(conn, &answer);
+            this.serve(number, conn)
         });
     }
 
     /// The history said where a subscription begins.
-    pub(super) fn resolved(&mut self, number: u32, serial: u32, origin: Result<Origin, HistoryError>) {
-        if self.is_multiplexed(number) {
-            return self.with_exchanges(number, |this, multiplexed| {
-                this.exchange_resolved(number, multiplexed, serial, origin);
+    pub(super) fn resolved(&mut self, number: u32, serial: u32, found: Result<ResumePoint, HistoryError>) {
+        if self.is_http2(number) {
+            return self.with_exchanges(number, |this, conn| {
+                this.exchange_resolved(number, conn, serial, found);
             });
         }
-        self.with(number, |this, connection| {
-            let waiting = std::mem::replace(&mut connection.waiting, Waiting::Client);
-            let Waiting::Resolve { subscription, .. } = waiting.expecting(serial, connection) else {
-                return Fate::Waits;
+        self.with(number, |this, conn| {
+            let waiting = std::mem::replace(&mut conn.waiting, Waiting::Client);
+            let Waiting::Resolve { subscription, .. } = waiting.expecting(serial, conn) else {
+                return ConnAction::Waits;
             };
-            match origin {
-                Ok(origin) => this
-                    .begin_stream(connection, *subscription, Some(origin))
-                    .unwrap_or_else(|| this.serve(number, connection)),
+            match found {
+                Ok(resume_point) => this
+                    .begin_stream(conn, *subscription, Some(resume_point))
+                    .unwrap_or_else(|| this.serve(number, conn)),
                 Err(error) => {
-                    this.tell_history(&error);
-                    let answer = this.parts.gate.unavailable(
-                        Lack::History,
+                    this.log_history_error(&error);
+                    let answer = this.deps.gate.unavailable(
+                        Unavailable::History,
                         "the history cannot be read",
-                        subscription.passage,
+                        subscription.context,
                     );
-                    this.give(connection, &answer);
-                    this.serve(number, connection)
+                    this.give(conn, &answer);
+                    this.serve(number, conn)
                 }
             }
         });
     }
 
     /// The shards have listed what they have of the active subscriptions.
-    pub(super) fn listed(&mut self, number: u32, serial: u32, answer: &Answer, lease: Option<Lease>) {
-        if self.is_multiplexed(number) {
-            return self.with_exchanges(number, |this, multiplexed| {
-                this.exchange_listed(multiplexed, serial, answer, lease);
+    pub(super) fn listed(
+        &mut self,
+        number: u32,
+        serial: u32,
+        answer: &GateResponse,
+        memory_permit: Option<MemoryPermit>,
+    ) {
+        if self.is_http2(number) {
+            return self.with_exchanges(number, |this, conn| {
+                this.exchange_listed(conn, serial, answer, memory_permit);
             });
         }
-        self.with(number, |this, connection| {
-            let waiting = std::mem::replace(&mut connection.waiting, Waiting::Client);
-            let Waiting::List { .. } = waiting.expecting(serial, connection) else { return Fate::Waits };
-            connection.lease = lease;
-            this.give(connection, answer);
-            this.serve(number, connection)
+        self.with(number, |this, conn| {
+            let waiting = std::mem::replace(&mut conn.waiting, Waiting::Client);
+            let Waiting::List { .. } = waiting.expecting(serial, conn) else {
+                return ConnAction::Waits;
+            };
+            conn.memory_permit = memory_permit;
+            this.give(conn, answer);
+            this.serve(number, conn)
         });
     }
 
-    fn is_multiplexed(&self, number: u32) -> bool {
-        matches!(self.connections.get(number as usize), Some(Connected { stage: Stage::Multiplexed(_), .. }))
+    fn is_http2(&self, number: u32) -> bool {
+        matches!(self.connections.get(number as usize), Some(Connected { state: ConnState::Http2(_), .. }))
     }
 
     /// Works on a connection that makes requests, and does with it what comes out.
-    fn with(&mut self, number: u32, work: impl FnOnce(&mut Self, &mut Requesting) -> Fate) {
+    fn with(&mut self, number: u32, work: impl FnOnce(&mut Self, &mut Http1Conn) -> ConnAction) {
         let Some(connected) = self.connections.get_mut(number as usize) else { return };
         let serial = connected.serial;
-        let mut connection = match std::mem::replace(&mut connected.stage, Stage::Taken) {
-            Stage::Requesting(connection) => connection,
+        let mut conn = match std::mem::replace(&mut connected.state, ConnState::Taken) {
+            ConnState::Http1(conn) => conn,
             other => {
-                connected.stage = other;
+                connected.state = other;
                 return;
             }
         };
-        let stage = match work(self, &mut connection) {
-            Fate::Closes => {
-                connection.transport.part();
+        let state = match work(self, &mut conn) {
+            ConnAction::Closes => {
+                conn.transport.part();
                 self.connections.remove(number as usize);
                 return;
             }
-            Fate::Streams(slot, place) => {
-                let is_tls = connection.transport.is_tls();
-                let (carrier, access) = (Carrier::Own(connection.transport), connection.caller.access);
-                self.sockets.attach(slot, Socket { carrier, connection: number, access, _place: place });
+            ConnAction::Streams(slot, permit) => {
+                let is_tls = conn.transport.is_tls();
+                let (transport, access) = (StreamTransport::Own(conn.transport), conn.caller.access);
+                self.sockets.attach(slot, Socket { transport, connection: number, access, _permit: permit });
                 if is_tls {
                     // What came with the request is read already, or no event will tell of it.
-                    self.attend(slot);
+                    self.read_stream_input(slot);
                 }
-                Stage::Streaming(slot)
+                ConnState::Streaming(slot)
             }
-            Fate::Multiplexes => {
-                let stage = self.multiplex(number, *connection);
-                self.connections[number as usize].stage = stage;
-                return self.drive_multiplexed(number);
+            ConnAction::SpeaksHttp2 => {
+                let state = self.multiplex(number, *conn);
+                self.connections[number as usize].state = state;
+                return self.drive_http2(number);
             }
-            fate @ (Fate::Waits | Fate::Yields) => {
-                if connection.is_blocked() && !self.await_writable(number, connection.transport.as_fd()) {
+            action @ (ConnAction::Waits | ConnAction::Yields) => {
+                if conn.is_blocked() && !self.await_writable(number, conn.transport.as_fd()) {
                     self.connections.remove(number as usize);
                     return;
                 }
-                if matches!(fate, Fate::Yields) {
-                    self.queue_turn(number);
+                if matches!(action, ConnAction::Yields) {
+                    self.enqueue(number);
                 }
-                let deadline_ms = connection.deadline_ms(&self.parts.timeouts);
-                connection.armed_ms = self.wheel.arm(deadline_ms, connection.armed_ms, (number, serial));
-                Stage::Requesting(connection)
+                let deadline_ms = conn.deadline_ms(&self.deps.timeouts);
+                conn.armed_ms = self.wheel.arm(deadline_ms, conn.armed_ms, (number, serial));
+                ConnState::Http1(conn)
             }
         };
-        self.connections[number as usize].stage = stage;
+        self.connections[number as usize].state = state;
     }
 
     /// Asks for the event that the connection can be written; false when that is not possible.
@@ -266,125 +276,123 @@ impl ShardLoop {
         if std::mem::replace(&mut connected.awaits_writable, true) {
             return true;
         }
-        leave_to_dispatch_timeout(socket, self.parts.timeouts.write_ms);
-        self.readiness.await_writable(socket, key_of(number, connected.serial)).is_ok()
+        leave_to_dispatch_timeout(socket, self.deps.timeouts.write_ms);
+        self.poller.await_writable(socket, key_of(number, connected.serial)).is_ok()
     }
 
     /// Goes as far as the bytes allow, and no further than a client may go that never stops sending.
-    fn serve(&mut self, number: u32, connection: &mut Requesting) -> Fate {
+    fn serve(&mut self, number: u32, conn: &mut Http1Conn) -> ConnAction {
         let mut bytes = 0;
         for _ in 0..SERVE_STEPS_MAX {
-            match connection.flush(self.now.ms) {
-                Flushed::All => connection.written(self.now.ms),
-                Flushed::Blocked => return Fate::Waits,
-                Flushed::Gone => return Fate::Closes,
+            match conn.flush(self.now.ms) {
+                FlushOutcome::All => conn.written(self.now.ms),
+                FlushOutcome::Blocked => return ConnAction::Waits,
+                FlushOutcome::Gone => return ConnAction::Closes,
             }
-            if matches!(
-                connection.waiting,
-                Waiting::Commit { .. } | Waiting::Resolve { .. } | Waiting::List { .. }
-            ) {
-                return Fate::Waits;
+            if matches!(conn.waiting, Waiting::Commit { .. } | Waiting::Resolve { .. } | Waiting::List { .. })
+            {
+                return ConnAction::Waits;
             }
             if bytes >= SERVE_BYTES_MAX {
-                return Fate::Yields;
+                return ConnAction::Yields;
             }
-            let step = match connection.prior() {
-                Prior::Http2 => return Fate::Multiplexes,
+            let step = match conn.prior() {
+                Prior::Http2 => return ConnAction::SpeaksHttp2,
                 Prior::Unknown => Step::NeedMore,
-                Prior::Http1 if connection.is_lingering() => Step::NeedMore,
-                Prior::Http1 => self.step(connection),
+                Prior::Http1 if conn.is_lingering() => Step::NeedMore,
+                Prior::Http1 => self.step(conn),
             };
             match step {
-                Step::NeedMore => match connection.receive(&mut self.read_buffer, self.now.ms) {
+                Step::NeedMore => match conn.receive(&mut self.read_buffer, self.now.ms) {
                     Received::Some(count) => bytes += count,
-                    Received::Nothing if self.stop.dismisses() && connection.is_idle() => {
-                        return Fate::Closes;
+                    Received::Nothing if self.stop.dismisses() && conn.is_idle() => {
+                        return ConnAction::Closes;
                     }
-                    Received::Nothing => return Fate::Waits,
-                    Received::End => return Fate::Closes,
+                    Received::Nothing => return ConnAction::Waits,
+                    Received::End => return ConnAction::Closes,
                 },
-                Step::Refused(refusal) => {
-                    let answer = self.parts.gate.refused(refusal, self.passage(connection));
-                    self.give(connection, &answer);
+                Step::Refused(error) => {
+                    let answer = self.deps.gate.refused(error, self.context(conn));
+                    self.give(conn, &answer);
                 }
                 Step::Panicked => {
-                    self.tell_defect(connection.caller.client);
-                    self.fail(connection);
+                    self.log_defect(conn.caller.client);
+                    self.fail(conn);
                 }
-                Step::Decided(Decision::Answer(answer)) => self.give(connection, &answer),
-                Step::Decided(Decision::HangUp) => return Fate::Closes,
-                Step::Decided(Decision::ReadBody(publisher)) => self.read_body(connection, publisher),
+                Step::Decided(Decision::Respond(answer)) => self.give(conn, &answer),
+                Step::Decided(Decision::HangUp) => return ConnAction::Closes,
+                Step::Decided(Decision::ReadBody(publisher)) => self.read_body(conn, publisher),
                 Step::Decided(Decision::Subscribe(subscription)) => {
-                    if let Some(fate) = self.subscribe(number, connection, *subscription) {
-                        return fate;
+                    if let Some(action) = self.subscribe(number, conn, *subscription) {
+                        return action;
                     }
                 }
                 Step::Decided(Decision::List(listing)) => {
                     let serial = self.serial();
                     match self.list(number, serial, *listing) {
-                        Ok(()) => connection.waiting = Waiting::List { serial },
-                        Err(answer) => self.give(connection, &answer),
+                        Ok(()) => conn.waiting = Waiting::List { serial },
+                        Err(answer) => self.give(conn, &answer),
                     }
                 }
-                Step::Body(body) => self.publish(number, connection, &body),
+                Step::Body(body) => self.publish(number, conn, &body),
             }
         }
-        Fate::Yields
+        ConnAction::Yields
     }
 
     /// Reads the next event of the HTTP machine and decides. A panic in here is a defect that one client has met; it must
     /// not end the streams of all others.
-    fn step(&mut self, connection: &mut Requesting) -> Step {
-        let (gate, now, rules) = (&mut self.parts.gate, self.now, self.parts.access);
-        let is_tls = connection.transport.is_tls();
-        let began_ms = connection.began_ms(now.ms);
-        let step = catch_unwind(AssertUnwindSafe(|| match connection.http.poll() {
-            Event::NeedMore => Step::NeedMore,
-            Event::Head(mut request) => {
-                connection.version = request.version;
-                connection.head_only = request.method == Method::Head;
-                connection.passage = Some(gate.passage(request.origin));
-                connection.caller = Caller::read(rules, &mut request, connection.peer, is_tls, began_ms);
-                let client = connection.caller.client;
+    fn step(&mut self, conn: &mut Http1Conn) -> Step {
+        let (gate, now, rules) = (&mut self.deps.gate, self.now, self.deps.access);
+        let is_tls = conn.transport.is_tls();
+        let began_ms = conn.began_ms(now.ms);
+        let step = catch_unwind(AssertUnwindSafe(|| match conn.http.poll() {
+            Http1Event::NeedMore => Step::NeedMore,
+            Http1Event::Head(mut request) => {
+                conn.version = request.version;
+                conn.head_only = request.method == Method::Head;
+                conn.context = Some(gate.context(request.origin));
+                conn.caller = Caller::read(rules, &mut request, conn.peer, is_tls, began_ms);
+                let client = conn.caller.client;
                 debug!(%client, method = request.method.as_str(), path = redact::target(request.path, None), "request");
                 Step::Decided(gate.decide(&request, now))
             }
-            Event::Body(body) => Step::Body(body),
-            Event::Refused(refusal) => Step::Refused(refusal),
+            Http1Event::Body(body) => Step::Body(body),
+            Http1Event::Refused(error) => Step::Refused(error),
         }));
         step.unwrap_or(Step::Panicked)
     }
 
     /// What belongs on the answer to a request that is not carried out. When its head could not be read, the origin is what the
     /// lines before the defect say (PROTOCOL section 8: errors included).
-    fn passage(&self, connection: &mut Requesting) -> Passage {
-        connection.passage.unwrap_or_else(|| {
-            let salvaged = connection.http.salvaged();
-            connection.head_only = salvaged.is_head;
-            self.parts.gate.passage(salvaged.origin)
+    fn context(&self, conn: &mut Http1Conn) -> ResponseContext {
+        conn.context.unwrap_or_else(|| {
+            let recovered_head = conn.http.recovered_head();
+            conn.head_only = recovered_head.is_head;
+            self.deps.gate.context(recovered_head.origin)
         })
     }
 
-    fn fail(&mut self, connection: &mut Requesting) {
-        let answer = self.parts.gate.failed(self.passage(connection));
-        self.give(connection, &answer);
+    fn fail(&mut self, conn: &mut Http1Conn) {
+        let answer = self.deps.gate.failed(self.context(conn));
+        self.give(conn, &answer);
     }
 
-    fn read_body(&mut self, connection: &mut Requesting, publisher: Publisher) {
-        connection.passage = Some(publisher.passage);
-        if connection.http.accept_body(self.parts.gate.body_bytes_max()) {
-            connection.queue(CONTINUE.to_vec(), None, self.now.ms);
+    fn read_body(&mut self, conn: &mut Http1Conn, publisher: Publisher) {
+        conn.context = Some(publisher.context);
+        if conn.http.accept_body(self.deps.gate.body_bytes_max()) {
+            conn.queue(CONTINUE.to_vec(), None, self.now.ms);
         }
-        connection.waiting = Waiting::Body(publisher);
+        conn.waiting = Waiting::Body(publisher);
     }
 
-    fn publish(&mut self, number: u32, connection: &mut Requesting, body: &[u8]) {
-        let waiting = std::mem::replace(&mut connection.waiting, Waiting::Client);
-        let Waiting::Body(publisher) = waiting else { return self.fail(connection) };
+    fn publish(&mut self, number: u32, conn: &mut Http1Conn, body: &[u8]) {
+        let waiting = std::mem::replace(&mut conn.waiting, Waiting::Client);
+        let Waiting::Body(publisher) = waiting else { return self.fail(conn) };
         let serial = self.serial();
         match self.offer(number, serial, &publisher, body) {
-            Ok(frame) => connection.waiting = Waiting::Commit { serial, frame, passage: publisher.passage },
-            Err(answer) => self.give(connection, &answer),
+            Ok(frame) => conn.waiting = Waiting::Commit { serial, frame, context: publisher.context },
+            Err(answer) => self.give(conn, &answer),
         }
     }
 
@@ -392,16 +400,16 @@ impl ShardLoop {
     fn subscribe(
         &mut self,
         number: u32,
-        connection: &mut Requesting,
-        subscription: Subscription,
-    ) -> Option<Fate> {
+        conn: &mut Http1Conn,
+        subscription: GrantedSubscription,
+    ) -> Option<ConnAction> {
         let serial = self.serial();
         match self.locate(number, serial, &subscription) {
-            Located::At(origin) => return self.begin_stream(connection, subscription, origin),
+            Located::At(resume_point) => return self.begin_stream(conn, subscription, resume_point),
             Located::Asked => {
-                connection.waiting = Waiting::Resolve { serial, subscription: Box::new(subscription) };
+                conn.waiting = Waiting::Resolve { serial, subscription: Box::new(subscription) };
             }
-            Located::Refused(answer) => self.give(connection, &answer),
+            Located::Refused(answer) => self.give(conn, &answer),
         }
         None
     }
@@ -409,58 +417,56 @@ impl ShardLoop {
     /// Makes a stream of the connection; not when the request is a `HEAD`, which is answered as any other.
     fn begin_stream(
         &mut self,
-        connection: &mut Requesting,
-        subscription: Subscription,
-        origin: Option<Origin>,
-    ) -> Option<Fate> {
-        let response = self.stream_response(&subscription, origin.as_ref());
+        conn: &mut Http1Conn,
+        subscription: GrantedSubscription,
+        resume_point: Option<ResumePoint>,
+    ) -> Option<ConnAction> {
+        let response = self.stream_response(&subscription, resume_point.as_ref());
         if subscription.head_only {
-            self.answer(connection, &response, None);
+            self.answer(conn, &response, None);
             return None;
         }
-        let place = match self.place(&subscription, connection.caller.client) {
-            Ok(place) => place,
+        let permit = match self.take_permit(&subscription, conn.caller.client) {
+            Ok(permit) => permit,
             Err(answer) => {
-                self.give(connection, &answer);
+                self.give(conn, &answer);
                 return None;
             }
         };
-        if connection.has_ended {
+        if conn.has_ended {
             // A stream ends when its client does, and no other event will tell of it.
-            return Some(Fate::Closes);
+            return Some(ConnAction::Closes);
         }
         let mut opening = Vec::with_capacity(512);
         let date = self.date();
-        let http1 =
-            Http1 { version: connection.version, head_only: false, keep_alive: true, date: Some(&date) };
+        let http1 = Http1 { version: conn.version, head_only: false, keep_alive: true, date: Some(&date) };
         response.encode(&http1, &mut opening);
-        connection.caller.access = connection.caller.streams(opening.len(), self.now.ms);
+        conn.caller.access = conn.caller.streams(opening.len(), self.now.ms);
         opening.extend_from_slice(subscription.framing.opening());
-        debug!(client = %connection.caller.client, selectors = subscription.selectors.len(), ?origin, "subscribed");
-        Some(Fate::Streams(self.join(subscription, origin, opening.into()), place))
+        debug!(client = %conn.caller.client, selectors = subscription.selectors.len(), ?resume_point, "subscribed");
+        Some(ConnAction::Streams(self.join(subscription, resume_point, opening.into()), permit))
     }
 
     /// Queues an answer, and logs why when it is a refusal.
-    pub(super) fn give(&mut self, connection: &mut Requesting, answer: &Answer) {
-        self.answer(connection, &answer.response, answer.reason.as_ref());
+    pub(super) fn give(&mut self, conn: &mut Http1Conn, answer: &GateResponse) {
+        self.answer(conn, &answer.response, answer.refusal.as_ref());
     }
 
-    fn answer(&mut self, connection: &mut Requesting, response: &Response, reason: Option<&Reason>) {
-        let goes_on =
-            connection.http.begin_answer() && self.stop == Stop::No && connection.version == Version::Http11;
+    fn answer(&mut self, conn: &mut Http1Conn, response: &Response, refusal: Option<&Refusal>) {
+        let goes_on = conn.http.begin_answer() && self.stop == Stop::No && conn.version == Version::Http11;
         let date = self.date();
         let http1 = Http1 {
-            version: connection.version,
-            head_only: connection.head_only,
+            version: conn.version,
+            head_only: conn.head_only,
             keep_alive: goes_on,
             date: Some(&date),
         };
         let mut bytes = Vec::with_capacity(512 + response.body().map_or(0, <[u8]>::len));
         response.encode(&http1, &mut bytes);
-        let body_bytes = if connection.head_only { 0 } else { response.body().map_or(0, <[u8]>::len) };
-        self.tell_answer(&connection.caller, connection.began_ms(self.now.ms), response, body_bytes, reason);
-        connection.queue(bytes, Some(goes_on), self.now.ms);
-        connection.waiting = Waiting::Client;
+        let body_bytes = if conn.head_only { 0 } else { response.body().map_or(0, <[u8]>::len) };
+        self.log_response(&conn.caller, conn.began_ms(self.now.ms), response, body_bytes, refusal);
+        conn.queue(bytes, Some(goes_on), self.now.ms);
+        conn.waiting = Waiting::Client;
     }
 
     pub(super) fn date(&mut self) -> HttpDate {
@@ -474,7 +480,7 @@ impl ShardLoop {
 
 impl Waiting {
     /// What was waited for, when it is what `serial` names; else it is put back, and nothing was.
-    fn expecting(self, serial: u32, connection: &mut Requesting) -> Self {
+    fn expecting(self, serial: u32, conn: &mut Http1Conn) -> Self {
         match self {
             Self::Commit { serial: expected, .. }
             | Self::Resolve { serial: expected, .. }
@@ -484,7 +490,7 @@ impl Waiting {
                 self
             }
             other => {
-                connection.waiting = other;
+                conn.waiting = other;
                 Self::Client
             }
         }

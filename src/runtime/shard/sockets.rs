@@ -2,8 +2,8 @@
 
 use crate::hub::shard::{Sent, Wire};
 use crate::runtime::access::Access;
-use crate::runtime::http2::{Flow, SubscriberStream};
-use crate::runtime::quota::Place;
+use crate::runtime::http2::{SendBudget, SubscriberStream};
+use crate::runtime::quota::SubscriptionPermit;
 use crate::runtime::transport::Transport;
 
 /// The sockets of the subscribers.
@@ -13,20 +13,20 @@ pub(super) struct Sockets {
     /// Connections whose sockets were found full.
     pub(super) full: Vec<u32>,
     /// HTTP/2 connections whose streams were given something.
-    pub(super) touched: Vec<u32>,
+    pub(super) needs_poll: Vec<u32>,
 }
 
 pub(super) struct Socket {
-    pub(super) carrier: Carrier,
+    pub(super) transport: StreamTransport,
     pub(super) connection: u32,
     /// What the access log says of the stream.
     pub(super) access: Option<Box<Access>>,
     /// Its token, or its address behind a proxy, is counted for as long as it is here.
-    pub(super) _place: Option<Box<Place>>,
+    pub(super) _permit: Option<Box<SubscriptionPermit>>,
 }
 
 /// What carries the bytes of a subscriber.
-pub(super) enum Carrier {
+pub(super) enum StreamTransport {
     /// A socket of its own.
     Own(Transport),
     /// A stream of an HTTP/2 connection.
@@ -36,18 +36,18 @@ pub(super) enum Carrier {
 impl Wire for Sockets {
     fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
         let Some(Some(socket)) = self.by_slot.get_mut(slot as usize) else { return Sent::Gone };
-        let sent = match &mut socket.carrier {
-            Carrier::Own(transport) => {
+        let sent = match &mut socket.transport {
+            StreamTransport::Own(transport) => {
                 let sent = transport.send(bytes);
                 if sent != Sent::Bytes(bytes.len()) && sent != Sent::Gone {
                     self.full.push(socket.connection);
                 }
                 sent
             }
-            Carrier::Shared(stream) => {
+            StreamTransport::Shared(stream) => {
                 let sent = stream.send(slot, bytes);
-                if stream.flow.touch() {
-                    self.touched.push(socket.connection);
+                if stream.send_budget.mark_dirty() {
+                    self.needs_poll.push(socket.connection);
                 }
                 sent
             }
@@ -60,7 +60,7 @@ impl Wire for Sockets {
 
     fn has_room(&mut self, slot: u32) -> bool {
         match self.by_slot.get_mut(slot as usize) {
-            Some(Some(Socket { carrier: Carrier::Shared(stream), .. })) => stream.has_room(slot),
+            Some(Some(Socket { transport: StreamTransport::Shared(stream), .. })) => stream.has_room(slot),
             _ => true,
         }
     }
@@ -68,24 +68,24 @@ impl Wire for Sockets {
 
 impl Sockets {
     pub(super) fn attach(&mut self, slot: u32, socket: Socket) {
-        let place = slot as usize;
-        if self.by_slot.len() <= place {
-            self.by_slot.resize_with(place + 1, || None);
+        let index = slot as usize;
+        if self.by_slot.len() <= index {
+            self.by_slot.resize_with(index + 1, || None);
         }
-        self.by_slot[place] = Some(socket);
+        self.by_slot[index] = Some(socket);
     }
 
     /// A stream of this HTTP/2 connection was changed.
-    pub(super) fn touch(&mut self, flow: &Flow, connection: u32) {
-        if flow.touch() {
-            self.touched.push(connection);
+    pub(super) fn mark_for_poll(&mut self, send_budget: &SendBudget, connection: u32) {
+        if send_budget.mark_dirty() {
+            self.needs_poll.push(connection);
         }
     }
 
     pub(super) fn transport(&mut self, slot: u32) -> Option<&mut Transport> {
-        match &mut self.by_slot.get_mut(slot as usize)?.as_mut()?.carrier {
-            Carrier::Own(transport) => Some(transport),
-            Carrier::Shared(_) => None,
+        match &mut self.by_slot.get_mut(slot as usize)?.as_mut()?.transport {
+            StreamTransport::Own(transport) => Some(transport),
+            StreamTransport::Shared(_) => None,
         }
     }
 }

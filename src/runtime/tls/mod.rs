@@ -25,7 +25,7 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
 use certificate::CertificateError;
-use session::{Bench, Session};
+use session::{Session, TlsBuffers};
 
 /// The application protocols that are spoken, the preferred one first (RFC 7301).
 const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
@@ -40,13 +40,13 @@ const TICKETS: usize = 1;
 /// Makes sessions for the connections of one shard.
 pub(super) struct Acceptor {
     config: Arc<ServerConfig>,
-    bench: Rc<RefCell<Bench>>,
+    buffers: Rc<RefCell<TlsBuffers>>,
 }
 
 impl Acceptor {
     /// For the calling thread's shard.
     pub(super) fn new(config: Arc<ServerConfig>) -> Self {
-        Self { config, bench: Rc::new(RefCell::new(Bench::new())) }
+        Self { config, buffers: Rc::new(RefCell::new(TlsBuffers::new())) }
     }
 
     /// The session of a fresh connection.
@@ -54,7 +54,7 @@ impl Acceptor {
     /// # Errors
     /// What rustls finds wrong with the configuration.
     pub(super) fn session(&self) -> Result<Box<Session>, rustls::Error> {
-        Session::new(Arc::clone(&self.config), Rc::clone(&self.bench)).map(Box::new)
+        Session::new(Arc::clone(&self.config), Rc::clone(&self.buffers)).map(Box::new)
     }
 }
 

@@ -1,6 +1,6 @@
 //! TLS on one connection: rustls between the bytes of the socket and those of HTTP, without buffers of its own.
 //!
-//! rustls is driven through its unbuffered interface. What is received and what is encrypted passes through a bench that
+//! rustls is driven through its unbuffered interface. What is received and what is encrypted passes through buffers that
 //! all sessions of a shard share; a session keeps only what is left over: the beginning of a record, plaintext that HTTP
 //! had no room for, encrypted bytes that the socket has not taken. An idle one keeps nothing but its keys.
 //!
@@ -27,22 +27,22 @@ use crate::limits::{
     READ_BYTES_MAX, TLS_INCOMING_BYTES_MAX, TLS_OUTGOING_BYTES_MAX, TLS_RECORD_BYTES_MAX,
     TLS_SEALED_BYTES_MAX, TLS_STEPS_MAX, TLS_STREAM_BYTES_MAX,
 };
-use crate::runtime::transport::{Flushed, Gone, Read, receive_raw, send_plain};
+use crate::runtime::transport::{Flushed, Gone, ReadOutcome, receive_raw, send_plain};
 
 /// The answer to a request that came without TLS: its client would be told nothing that people can read.
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 50\r\nConnection: close\r\n\r\nBad Request: this port takes HTTPS, not plain HTTP";
 
 /// Where the bytes of a shard's sessions pass through.
-pub(in crate::runtime) struct Bench {
+pub(in crate::runtime) struct TlsBuffers {
     /// What was received: what a session had left over, and what a read adds to it.
     input: Box<[u8]>,
     /// What is to be sent: one record, and what goes before it.
     output: Box<[u8]>,
 }
 
-impl Bench {
-    /// The bench of one shard.
+impl TlsBuffers {
+    /// The buffers of one shard.
     pub(in crate::runtime) fn new() -> Self {
         Self {
             input: vec![0; TLS_INCOMING_BYTES_MAX + READ_BYTES_MAX].into(),
@@ -54,7 +54,7 @@ impl Bench {
 /// The server's side of one TLS connection.
 pub(in crate::runtime) struct Session {
     tls: UnbufferedServerConnection,
-    bench: Rc<RefCell<Bench>>,
+    buffers: Rc<RefCell<TlsBuffers>>,
     /// The beginning of a record.
     incoming: Vec<u8>,
     /// Deciphered, and not yet read.
@@ -63,8 +63,8 @@ pub(in crate::runtime) struct Session {
     outgoing: Vec<u8>,
     outgoing_sent: usize,
     /// Bytes received since the connection became a stream; `None` before.
-    attended_bytes: Option<usize>,
-    state: State,
+    stream_input_bytes: Option<usize>,
+    state: TlsState,
     /// The client has said that it sends nothing more.
     peer_closed: bool,
     /// The socket's own end follows the last byte of `outgoing`.
@@ -72,7 +72,7 @@ pub(in crate::runtime) struct Session {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum TlsState {
     /// Nothing was received.
     Fresh,
     Handshaking,
@@ -88,17 +88,17 @@ impl Session {
     /// What rustls finds wrong with the configuration.
     pub(in crate::runtime) fn new(
         config: Arc<ServerConfig>,
-        bench: Rc<RefCell<Bench>>,
+        buffers: Rc<RefCell<TlsBuffers>>,
     ) -> Result<Self, rustls::Error> {
         Ok(Self {
             tls: UnbufferedServerConnection::new(config)?,
-            bench,
+            buffers,
             incoming: Vec::new(),
             plain: Vec::new(),
             outgoing: Vec::new(),
             outgoing_sent: 0,
-            attended_bytes: None,
-            state: State::Fresh,
+            stream_input_bytes: None,
+            state: TlsState::Fresh,
             peer_closed: false,
             ends: false,
         })
@@ -106,11 +106,11 @@ impl Session {
 
     /// See [`Transport::is_handshaking`](super::super::transport::Transport::is_handshaking).
     pub(in crate::runtime) fn is_handshaking(&self) -> bool {
-        matches!(self.state, State::Fresh | State::Handshaking)
+        matches!(self.state, TlsState::Fresh | TlsState::Handshaking)
     }
 
     fn is_challenge(&self) -> bool {
-        self.state == State::Open && self.tls.alpn_protocol() == Some(CHALLENGE_PROTOCOL)
+        self.state == TlsState::Open && self.tls.alpn_protocol() == Some(CHALLENGE_PROTOCOL)
     }
 
     /// Whether HTTP/2 was negotiated.
@@ -130,11 +130,11 @@ impl Session {
             Ok(Flushed::Some | Flushed::Nothing) => return Sent::Full,
             Err(Gone) => return Sent::Gone,
         }
-        if self.state != State::Open {
+        if self.state != TlsState::Open {
             return Sent::Gone;
         }
-        let bench = Rc::clone(&self.bench);
-        let output = &mut *bench.borrow_mut().output;
+        let buffers = Rc::clone(&self.buffers);
+        let output = &mut *buffers.borrow_mut().output;
         let mut taken = 0;
         for record in bytes.chunks(TLS_RECORD_BYTES_MAX) {
             let Some(sealed) = self.seal(Seal::Data(record), output) else { return Sent::Gone };
@@ -171,7 +171,7 @@ impl Session {
     }
 
     /// Reads and deciphers what is there, into `into`; what it has no room for is kept, a record at most.
-    pub(in crate::runtime) fn receive(&mut self, socket: &OwnedFd, into: &mut [u8]) -> Read {
+    pub(in crate::runtime) fn receive(&mut self, socket: &OwnedFd, into: &mut [u8]) -> ReadOutcome {
         if !self.plain.is_empty() {
             let count = self.plain.len().min(into.len());
             into[..count].copy_from_slice(&self.plain[..count]);
@@ -179,25 +179,25 @@ impl Session {
             if self.plain.is_empty() {
                 self.plain = Vec::new();
             }
-            return Read::Bytes(count);
+            return ReadOutcome::Bytes(count);
         }
-        if self.peer_closed || self.state == State::Closed {
-            return Read::End;
+        if self.peer_closed || self.state == TlsState::Closed {
+            return ReadOutcome::End;
         }
-        let bench = Rc::clone(&self.bench);
-        let Bench { input, output } = &mut *bench.borrow_mut();
+        let buffers = Rc::clone(&self.buffers);
+        let TlsBuffers { input, output } = &mut *buffers.borrow_mut();
         let kept = self.incoming.len();
         let room = into.len().min(READ_BYTES_MAX);
         let count = match receive_raw(socket, &mut input[kept..kept + room]) {
-            Read::Bytes(count) if count > 0 => count,
+            ReadOutcome::Bytes(count) if count > 0 => count,
             other => return other,
         };
         input[..kept].copy_from_slice(&self.incoming);
-        if let Some(bytes) = &mut self.attended_bytes {
+        if let Some(bytes) = &mut self.stream_input_bytes {
             *bytes += count;
         }
-        if self.state == State::Fresh {
-            self.state = State::Handshaking;
+        if self.state == TlsState::Fresh {
+            self.state = TlsState::Handshaking;
             if input[0].is_ascii_uppercase() {
                 self.outgoing = NOT_TLS.to_vec();
                 return self.fail(socket);
@@ -205,23 +205,23 @@ impl Session {
         }
         let opened = self.open(&mut input[..kept + count], output, into);
         match (opened, self.flush(socket)) {
-            (_, Err(Gone)) => Read::End,
+            (_, Err(Gone)) => ReadOutcome::End,
             (Err(Failed), _) => self.fail(socket),
             // The authority has seen what it wanted to see, and nothing is spoken on this connection.
             (Ok(_), _) if self.is_challenge() => self.fail(socket),
-            (Ok(0), _) if self.peer_closed => Read::End,
-            (Ok(count), _) => Read::Bytes(count),
+            (Ok(0), _) if self.peer_closed => ReadOutcome::End,
+            (Ok(count), _) => ReadOutcome::Bytes(count),
         }
     }
 
-    /// See [`Transport::attend`](super::super::transport::Transport::attend).
-    pub(in crate::runtime) fn attend(&mut self, socket: &OwnedFd, buffer: &mut [u8]) -> bool {
+    /// See [`Transport::read_stream_input`](super::super::transport::Transport::read_stream_input).
+    pub(in crate::runtime) fn read_stream_input(&mut self, socket: &OwnedFd, buffer: &mut [u8]) -> bool {
         self.plain = Vec::new();
-        while *self.attended_bytes.get_or_insert(0) <= TLS_STREAM_BYTES_MAX {
+        while *self.stream_input_bytes.get_or_insert(0) <= TLS_STREAM_BYTES_MAX {
             match self.receive(socket, buffer) {
-                Read::Bytes(_) | Read::Last(_) => {}
-                Read::Nothing => return true,
-                Read::End | Read::Broken => return false,
+                ReadOutcome::Bytes(_) | ReadOutcome::Last(_) => {}
+                ReadOutcome::Nothing => return true,
+                ReadOutcome::End | ReadOutcome::Broken => return false,
             }
         }
         false
@@ -230,10 +230,10 @@ impl Session {
     /// See [`Transport::end`](super::super::transport::Transport::end).
     pub(in crate::runtime) fn end(&mut self, socket: &OwnedFd) {
         self.ends = true;
-        if self.state == State::Open {
-            self.state = State::Closed;
-            let bench = Rc::clone(&self.bench);
-            let output = &mut *bench.borrow_mut().output;
+        if self.state == TlsState::Open {
+            self.state = TlsState::Closed;
+            let buffers = Rc::clone(&self.buffers);
+            let output = &mut *buffers.borrow_mut().output;
             if let Some(sealed) = self.seal(Seal::CloseNotify, output) {
                 self.outgoing.extend_from_slice(&output[..sealed]);
             }
@@ -245,22 +245,22 @@ impl Session {
     /// See [`Transport::part`](super::super::transport::Transport::part).
     pub(in crate::runtime) fn part(&mut self, socket: &OwnedFd) {
         // Behind a record that was cut there is no clean end.
-        if self.state == State::Open && !self.is_held() {
+        if self.state == TlsState::Open && !self.is_held() {
             self.end(socket);
         }
     }
 
-    fn fail(&mut self, socket: &OwnedFd) -> Read {
-        self.state = State::Closed;
+    fn fail(&mut self, socket: &OwnedFd) -> ReadOutcome {
+        self.state = TlsState::Closed;
         self.incoming = Vec::new();
         self.ends = true;
         match self.flush(socket) {
-            Ok(_) => Read::Broken,
-            Err(Gone) => Read::End,
+            Ok(_) => ReadOutcome::Broken,
+            Err(Gone) => ReadOutcome::End,
         }
     }
 
-    /// Writes a record; keeps what the socket does not take, and answers whether it took all.
+    /// Writes a record; keeps what the socket does not take, and returns whether it took all.
     fn write(&mut self, socket: &OwnedFd, sealed: &[u8]) -> Result<bool, Gone> {
         let taken = match send_plain(socket, sealed) {
             Sent::Bytes(taken) => taken,
@@ -273,7 +273,7 @@ impl Session {
         Ok(taken == sealed.len())
     }
 
-    /// Encrypts one record into `output`, behind what rustls has to say first; answers the bytes of it.
+    /// Encrypts one record into `output`, behind what rustls has to say first; returns the bytes of it.
     fn seal(&mut self, what: Seal<'_>, output: &mut [u8]) -> Option<usize> {
         let mut written = 0;
         for _ in 0..TLS_STEPS_MAX {
@@ -298,7 +298,7 @@ impl Session {
         None
     }
 
-    /// Deciphers `input`, of which every whole record is done with afterwards; answers the bytes put into `into`. What is to
+    /// Deciphers `input`, of which every whole record is done with afterwards; returns the bytes put into `into`. What is to
     /// be answered is in `outgoing`. A panic in here is a defect that one client has met; it must not end all others.
     fn open(&mut self, input: &mut [u8], output: &mut [u8], into: &mut [u8]) -> Result<usize, Failed> {
         let opened = catch_unwind(AssertUnwindSafe(|| self.decipher(input, output, into)));
@@ -330,7 +330,7 @@ impl Session {
                 Ok(ConnectionState::PeerClosed) => self.peer_closed = true,
                 Ok(ConnectionState::WriteTraffic(_) | ConnectionState::BlockedHandshake) => {
                     if self.is_handshaking() && !self.tls.is_handshaking() {
-                        self.state = State::Open;
+                        self.state = TlsState::Open;
                         self.opened();
                     }
                     self.keep(&input[start + discard..])?;

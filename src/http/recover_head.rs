@@ -6,7 +6,7 @@
 
 /// What was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Salvaged<'a> {
+pub struct RecoveredHead<'a> {
     /// The method is `HEAD`: its answer has no body.
     pub is_head: bool,
     /// `Origin`, when exactly one line holds it.
@@ -14,14 +14,14 @@ pub struct Salvaged<'a> {
 }
 
 /// Looks at `head`, of which the first `sound_bytes` are complete lines.
-pub(crate) fn salvage(head: &[u8], sound_bytes: usize) -> Salvaged<'_> {
+pub(crate) fn recover_head(head: &[u8], sound_bytes: usize) -> RecoveredHead<'_> {
     let mut origins =
         head[..sound_bytes.min(head.len())].split(|&byte| byte == b'\n').skip(1).filter_map(origin);
     let origin = match (origins.next(), origins.next()) {
         (Some(origin), None) => Some(origin),
         _ => None,
     };
-    Salvaged { is_head: head.starts_with(b"HEAD "), origin }
+    RecoveredHead { is_head: head.starts_with(b"HEAD "), origin }
 }
 
 fn origin(line: &[u8]) -> Option<&[u8]> {
@@ -35,8 +35,8 @@ mod tests {
 
     #[test]
     fn one_origin_is_found_and_two_are_none() {
-        let of = |head: &'static [u8]| salvage(head, head.len());
-        let found = |origin| Salvaged { is_head: false, origin };
+        let of = |head: &'static [u8]| recover_head(head, head.len());
+        let found = |origin| RecoveredHead { is_head: false, origin };
         assert_eq!(of(b"GET / HTTP/1.1\r\nX: y\r\nORIGIN:  a \r\n\r\n"), found(Some(b"a")));
         assert_eq!(of(b"GET / HTTP/1.1\r\nOrigin: a\r\nOrigin: a\r\n\r\n"), found(None));
         assert_eq!(of(b"Origin: a\r\nOrig\r\n\r\n"), found(None), "the request line is no field");
@@ -47,6 +47,6 @@ mod tests {
     #[test]
     fn what_is_not_a_complete_line_is_not_believed() {
         let head = b"GET / HTTP/1.1\r\nOrigin: https://a.example";
-        assert_eq!(salvage(head, 16).origin, None);
+        assert_eq!(recover_head(head, 16).origin, None);
     }
 }

@@ -21,7 +21,7 @@ const READING: epoll::EventFlags =
     epoll::EventFlags::IN.union(epoll::EventFlags::RDHUP).union(epoll::EventFlags::ET);
 
 /// Edge-triggered events of every socket of one shard.
-pub(crate) struct Readiness {
+pub(crate) struct Poller {
     epoll: OwnedFd,
     /// A wait that is under way.
     wait: Option<TcpStream>,
@@ -30,7 +30,7 @@ pub(crate) struct Readiness {
     spare: Option<OwnedFd>,
 }
 
-impl Readiness {
+impl Poller {
     /// An empty set.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl Readiness {
         Ok(())
     }
 
-    /// Fills `events` with what has happened, holding the thread for it up to `wait_ms` milliseconds; answers how many.
+    /// Fills `events` with what has happened, holding the thread for it up to `wait_ms` milliseconds; returns how many.
     pub(crate) fn take(&self, events: &mut Vec<epoll::Event>, wait_ms: u64) -> usize {
         events.clear();
         let wait_ns = (wait_ms % 1_000 * 1_000_000) as i64;
@@ -91,7 +91,7 @@ impl Readiness {
         epoll::wait(&self.epoll, spare_capacity(events), Some(&wait)).unwrap_or(0)
     }
 
-    /// Ready when [`Readiness::take`] would find something.
+    /// Ready when [`Poller::take`] would find something.
     pub(crate) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let wait = match &mut self.wait {
             Some(wait) => wait,
@@ -129,30 +129,30 @@ mod tests {
     use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
 
     use super::*;
-    use crate::runtime::wake::Bell;
+    use crate::runtime::wake::ShardWaker;
 
     #[test]
-    fn every_ring_of_a_bell_that_is_announced_is_an_event() {
-        let set = Readiness::new().expect("an epoll set");
-        let bell = Bell::new().expect("a bell");
-        set.add(bell.as_fd(), 9).expect("added");
+    fn every_wake_of_a_waker_that_is_announced_is_an_event() {
+        let set = Poller::new().expect("an epoll set");
+        let waker = ShardWaker::new().expect("a waker");
+        set.add(waker.as_fd(), 9).expect("added");
         let mut events = Vec::with_capacity(8);
         for _ in 0..3 {
-            bell.ring();
+            waker.wake();
             assert_eq!(set.take(&mut events, 1), 0, "nobody sleeps");
-            bell.announce();
-            bell.ring();
-            bell.ring();
+            waker.announce();
+            waker.wake();
+            waker.wake();
             assert_eq!(set.take(&mut events, 1_000), 1);
             assert_eq!({ events[0].data }.u64(), 9);
-            bell.awake();
+            waker.awake();
         }
     }
 
     #[test]
     fn a_task_waits_for_the_set_and_no_longer() {
         let run = LocalExecutorBuilder::new(Placement::Unbound).io_memory(65_536).spawn(|| async {
-            let mut set = Readiness::new().expect("an epoll set");
+            let mut set = Poller::new().expect("an epoll set");
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let (ours, theirs) =
                 socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a pair");

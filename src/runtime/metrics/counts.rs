@@ -1,10 +1,10 @@
-//! Boards: what a thread of the hub has counted, for others to read.
+//! What a thread of the hub has counted, for others to read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::cause::Cause;
+use super::cause::RefusalCause;
 use super::histogram::Histogram;
-use crate::hub::sequencer::Entry;
+use crate::hub::sequencer::RingEntry;
 use crate::hub::shard::Closed;
 
 /// One number. It has one writer, so to add is to load and to store: no locked instruction.
@@ -28,7 +28,7 @@ impl Count {
 /// What one shard has counted; it alone writes. Off the cache lines of its neighbours.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(in crate::runtime) struct ShardBoard {
+pub(in crate::runtime) struct ShardMetrics {
     /// Subscribers that there are.
     pub(in crate::runtime) subscribers: Count,
     /// Subscriptions that began, and those among them that began with updates of the past.
@@ -47,7 +47,7 @@ pub(in crate::runtime) struct ShardBoard {
     /// Entries taken from the ring.
     pub(super) entries: Count,
     pub(super) ended: [Count; Closed::ALL.len()],
-    pub(super) refused: [Count; Cause::ALL.len()],
+    pub(super) refused: [Count; RefusalCause::ALL.len()],
     /// From a publication that was read to its answer.
     pub(super) publish: Histogram,
 }
@@ -55,7 +55,7 @@ pub(in crate::runtime) struct ShardBoard {
 /// What the sequencer has counted; it alone writes.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(in crate::runtime) struct SequencerBoard {
+pub(in crate::runtime) struct SequencerMetrics {
     /// Entries put on the ring.
     pub(in crate::runtime) entries: Count,
     /// Updates that are stored.
@@ -69,17 +69,17 @@ pub(in crate::runtime) struct SequencerBoard {
     pub(in crate::runtime) commit: Histogram,
 }
 
-impl SequencerBoard {
+impl SequencerMetrics {
     /// An entry is about to be put on the ring.
-    pub(in crate::runtime) fn tell(&self, entry: &Entry) {
+    pub(in crate::runtime) fn count(&self, entry: &RingEntry) {
         match entry {
-            Entry::Published { placed, .. } => {
+            RingEntry::Published { update, .. } => {
                 self.updates.add(1);
-                self.newest.set(placed.position.get());
+                self.newest.set(update.position.get());
             }
-            Entry::Rejected { .. } => self.refused.add(1),
-            Entry::Discarded { before_oldest } => self.before_oldest.set(before_oldest.get()),
-            Entry::End => {}
+            RingEntry::Rejected { .. } => self.refused.add(1),
+            RingEntry::Discarded { before_oldest } => self.before_oldest.set(before_oldest.get()),
+            RingEntry::End => {}
         }
     }
 }

@@ -11,7 +11,7 @@ use super::Exporter;
 use crate::http::request::{Lines, Method, Request};
 use crate::http::response::{HeaderValue, Response};
 use crate::http::status::Status;
-use crate::runtime::aside::Aside;
+use crate::runtime::side_server::SideServer;
 use crate::runtime::{ListenError, RunError};
 
 const OPENMETRICS: &str = "application/openmetrics-text";
@@ -23,18 +23,18 @@ const TEXT_TYPE: HeaderValue = HeaderValue::from_static(prometheus_text::CONTENT
 ///
 /// # Errors
 /// [`RunError::Listen`].
-pub(in crate::runtime) fn listen(address: SocketAddr) -> Result<Aside, RunError> {
-    let (bound, aside) =
-        Aside::open(address).map_err(|error| RunError::Listen(ListenError::Metrics(address, error)))?;
+pub(in crate::runtime) fn listen(address: SocketAddr) -> Result<SideServer, RunError> {
+    let (bound, side_server) =
+        SideServer::open(address).map_err(|error| RunError::Listen(ListenError::Metrics(address, error)))?;
     info!(address = %bound, "metrics are served");
-    Ok(aside)
+    Ok(side_server)
 }
 
 /// Answers whoever asks for metrics, until the hub has ended.
-pub(in crate::runtime) fn serve(aside: Aside, exporter: Exporter, ended: &AtomicBool) {
+pub(in crate::runtime) fn serve(side_server: SideServer, exporter: Exporter, ended: &AtomicBool) {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(exporter));
-    aside.run(ended, |request| answer(request, &registry));
+    side_server.run(ended, |request| answer(request, &registry));
 }
 
 fn answer(request: &Request<'_>, registry: &Registry) -> Response {

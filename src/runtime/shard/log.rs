@@ -5,30 +5,30 @@ use tracing::{debug, error, info};
 use super::ShardLoop;
 use crate::history::HistoryError;
 use crate::http::response::Response;
-use crate::hub::reason::Reason;
+use crate::hub::refusal::Refusal;
 use crate::hub::shard::Closed;
 use crate::runtime::access::{Access, Caller, Client};
 use crate::runtime::sample::Admitted;
 
 impl ShardLoop {
-    /// An answer is given, with so many bytes of a body, to a request that began to arrive at `began_ms`; `reason` is why it
-    /// is a refusal.
-    pub(super) fn tell_answer(
+    /// An answer is given, with so many bytes of a body, to a request that began to arrive at `began_ms`; `refusal` is why it
+    /// is refused.
+    pub(super) fn log_response(
         &mut self,
         caller: &Caller,
         began_ms: u64,
         response: &Response,
         body_bytes: usize,
-        reason: Option<&Reason>,
+        refusal: Option<&Refusal>,
     ) {
         let (now_ms, status) = (self.now.ms, response.status());
-        if let Some(Reason { text: reason, lack }) = reason {
-            self.parts.meters.refused(status, *lack);
+        if let Some(Refusal { text: reason, unavailable }) = refusal {
+            self.deps.recorder.refused(status, *unavailable);
             if let Some(Admitted { left_out }) = self.samplers.refused.admit(now_ms) {
                 info!(client = %caller.client, status = status.code(), reason, left_out, "refused");
             }
         }
-        if self.parts.access.is_logged {
+        if self.deps.access.is_logged {
             match &caller.access {
                 Some(access) => access.answered(status, body_bytes, now_ms),
                 None => Access::unreadable(caller.client, began_ms).answered(status, body_bytes, now_ms),
@@ -37,30 +37,30 @@ impl ShardLoop {
     }
 
     /// A request met a defect.
-    pub(super) fn tell_defect(&mut self, client: Client) {
+    pub(super) fn log_defect(&mut self, client: Client) {
         if let Some(Admitted { left_out }) = self.samplers.defects.admit(self.now.ms) {
             error!(%client, left_out, "a request made the hub panic; it got 500");
         }
     }
 
     /// The history could not be read.
-    pub(super) fn tell_history(&mut self, error: &HistoryError) {
+    pub(super) fn log_history_error(&mut self, error: &HistoryError) {
         if let Some(Admitted { left_out }) = self.samplers.history.admit(self.now.ms) {
             error!(%error, left_out, "the history cannot be read");
         }
     }
 
     /// A stream had to be ended, since nobody would tell when its socket can be written.
-    pub(super) fn tell_unwatched(&mut self, error: &std::io::Error) {
+    pub(super) fn log_unwatched(&mut self, error: &std::io::Error) {
         if let Some(Admitted { left_out }) = self.samplers.sockets.admit(self.now.ms) {
             error!(%error, left_out, "a stream was ended: its socket cannot be watched");
         }
     }
 
     /// A stream has ended.
-    pub(super) fn tell_end(&mut self, slot: u32, reason: Closed, access: Option<&Access>) {
+    pub(super) fn log_end(&mut self, slot: u32, reason: Closed, access: Option<&Access>) {
         let now_ms = self.now.ms;
-        self.parts.meters.ended(reason);
+        self.deps.recorder.ended(reason);
         if let Some(access) = access {
             access.ended(reason, now_ms);
         }
@@ -69,6 +69,6 @@ impl ShardLoop {
         {
             error!(slot, left_out, "a stream was ended: the history cannot be read");
         }
-        debug!(shard = self.parts.number, slot, ?reason, "subscription ended");
+        debug!(shard = self.deps.number, slot, ?reason, "subscription ended");
     }
 }

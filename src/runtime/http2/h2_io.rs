@@ -1,4 +1,4 @@
-//! The line of a connection: its transport, as `h2` reads and writes it.
+//! The transport of a connection, as `h2` reads and writes it.
 
 use std::cell::RefCell;
 use std::io;
@@ -8,23 +8,23 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::http::frame_meter::FrameMeter;
+use crate::http::flood_guard::FloodGuard;
 use crate::hub::shard::Sent;
 use crate::limits::HTTP2_SEND_BYTES;
-use crate::runtime::transport::{Flushed, Gone, Read, Transport};
+use crate::runtime::transport::{Flushed, Gone, ReadOutcome, Transport};
 
-/// The end of the line that the shard holds.
-pub(super) struct Line(Rc<RefCell<State>>);
+/// The end that the shard holds.
+pub(super) struct H2Io(Rc<RefCell<H2IoState>>);
 
 /// The end that `h2` holds.
-pub(super) struct Link(Rc<RefCell<State>>);
+pub(super) struct H2IoHandle(Rc<RefCell<H2IoState>>);
 
-struct State {
+struct H2IoState {
     transport: Transport,
     /// What was received before it was known that this is HTTP/2.
     received: Vec<u8>,
     received_read: usize,
-    meter: FrameMeter,
+    flood_guard: FloodGuard,
     flooded: bool,
     /// The socket may have bytes.
     readable: bool,
@@ -46,19 +46,19 @@ struct State {
     now_ms: u64,
 }
 
-impl Line {
+impl H2Io {
     pub(super) fn new(
         transport: Transport,
         received: Vec<u8>,
         has_ended: bool,
-        meter: FrameMeter,
+        flood_guard: FloodGuard,
         now_ms: u64,
     ) -> Self {
-        Self(Rc::new(RefCell::new(State {
+        Self(Rc::new(RefCell::new(H2IoState {
             transport,
             received,
             received_read: 0,
-            meter,
+            flood_guard,
             flooded: false,
             readable: true,
             has_ended,
@@ -73,8 +73,8 @@ impl Line {
         })))
     }
 
-    pub(super) fn link(&self) -> Link {
-        Link(Rc::clone(&self.0))
+    pub(super) fn handle(&self) -> H2IoHandle {
+        H2IoHandle(Rc::clone(&self.0))
     }
 
     pub(super) fn event(&self, has_ended: bool, now_ms: u64) {
@@ -87,12 +87,12 @@ impl Line {
         }
     }
 
-    pub(super) fn begin_turn(&self, sent_frames: u64, now_ms: u64) {
+    pub(super) fn begin_slice(&self, sent_frames: u64, now_ms: u64) {
         let mut state = self.0.borrow_mut();
         state.bytes_left = 0;
         state.has_more = false;
         state.now_ms = now_ms;
-        state.meter.sent(sent_frames);
+        state.flood_guard.sent(sent_frames);
     }
 
     pub(super) fn allow(&self, bytes: usize) {
@@ -131,10 +131,10 @@ impl Line {
     }
 }
 
-impl State {
+impl H2IoState {
     /// Reads into `into`; `None` when there is nothing now.
     fn read(&mut self, into: &mut [u8]) -> Option<io::Result<usize>> {
-        // What comes behind a flood is not looked at, and the meter has lost its place in it.
+        // What comes behind a flood is not looked at, and the flood guard has lost its place in it.
         if self.flooded {
             return None;
         }
@@ -160,16 +160,16 @@ impl State {
                 return None;
             }
             match self.transport.receive(&mut into[..room]) {
-                Read::Bytes(0) => {}
-                Read::Bytes(count) => return Some(Ok(count)),
-                Read::Last(count) => {
+                ReadOutcome::Bytes(0) => {}
+                ReadOutcome::Bytes(count) => return Some(Ok(count)),
+                ReadOutcome::Last(count) => {
                     // Behind them is the end, when it was told already.
                     self.readable = self.has_ended;
                     return Some(Ok(count));
                 }
-                Read::Nothing => self.readable = false,
-                Read::End => return Some(Ok(0)),
-                Read::Broken => return Some(Err(io::ErrorKind::InvalidData.into())),
+                ReadOutcome::Nothing => self.readable = false,
+                ReadOutcome::End => return Some(Ok(0)),
+                ReadOutcome::Broken => return Some(Err(io::ErrorKind::InvalidData.into())),
             }
         }
         None
@@ -240,7 +240,7 @@ impl State {
     }
 }
 
-impl AsyncRead for Link {
+impl AsyncRead for H2IoHandle {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.borrow_mut();
         let unfilled = into.initialize_unfilled();
@@ -251,7 +251,7 @@ impl AsyncRead for Link {
         };
         let now_ms = state.now_ms;
         state.bytes_left = state.bytes_left.saturating_sub(count);
-        state.flooded = state.meter.received(&unfilled[..count], now_ms).is_err();
+        state.flooded = state.flood_guard.received(&unfilled[..count], now_ms).is_err();
         if state.flooded {
             // What comes with a flood is part of it.
             return Poll::Pending;
@@ -261,7 +261,7 @@ impl AsyncRead for Link {
     }
 }
 
-impl AsyncWrite for Link {
+impl AsyncWrite for H2IoHandle {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.0.borrow_mut().write(bytes).map_or(Poll::Pending, Poll::Ready)
     }
@@ -275,9 +275,9 @@ impl AsyncWrite for Link {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let link = Pin::into_inner(self);
-        std::task::ready!(Pin::new(&mut *link).poll_flush(context))?;
-        link.0.borrow_mut().transport.end();
+        let handle = Pin::into_inner(self);
+        std::task::ready!(Pin::new(&mut *handle).poll_flush(context))?;
+        handle.0.borrow_mut().transport.end();
         Poll::Ready(Ok(()))
     }
 }

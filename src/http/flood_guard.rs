@@ -22,7 +22,7 @@ const CONTINUATION: u8 = 9;
 
 /// The frames of one connection, counted as they arrive.
 #[derive(Debug)]
-pub struct FrameMeter {
+pub struct FloodGuard {
     header: [u8; HEADER_BYTES],
     header_bytes: usize,
     /// Bytes that are no header: of the preface at first, then of the payload that is passing.
@@ -41,7 +41,7 @@ pub struct FrameMeter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flood;
 
-impl FrameMeter {
+impl FloodGuard {
     /// A connection that has received nothing, its preface included.
     pub fn new(now_ms: u64) -> Self {
         Self {
@@ -133,26 +133,26 @@ mod tests {
         bytes
     }
 
-    fn begun() -> FrameMeter {
-        let mut meter = FrameMeter::new(0);
-        assert_eq!(meter.received(PREFACE, 0), Ok(()));
-        meter
+    fn begun() -> FloodGuard {
+        let mut guard = FloodGuard::new(0);
+        assert_eq!(guard.received(PREFACE, 0), Ok(()));
+        guard
     }
 
     /// How many such frames a fresh connection may send at once.
     fn allowed(bytes: &[u8]) -> u64 {
-        let mut meter = begun();
-        (0..1_000_000).take_while(|_| meter.received(bytes, 0).is_ok()).count() as u64
+        let mut guard = begun();
+        (0..1_000_000).take_while(|_| guard.received(bytes, 0).is_ok()).count() as u64
     }
 
     #[test]
     fn a_flood_is_told_however_the_bytes_are_cut() {
-        let mut meter = begun();
+        let mut guard = begun();
         let flood = frame(PING, 0, 8).repeat(HTTP2_CREDIT_REFILLED_MAX as usize + 1);
         for piece in flood[..flood.len() - 17].chunks(7) {
-            assert_eq!(meter.received(piece, 0), Ok(()));
+            assert_eq!(guard.received(piece, 0), Ok(()));
         }
-        assert_eq!(meter.received(&flood[flood.len() - 17..], 0), Err(Flood));
+        assert_eq!(guard.received(&flood[flood.len() - 17..], 0), Err(Flood));
         assert_eq!(allowed(&frame(PING, 0, 8)), HTTP2_CREDIT_REFILLED_MAX);
     }
 
@@ -167,28 +167,28 @@ mod tests {
 
     #[test]
     fn time_and_frames_sent_add_to_the_credit() {
-        let mut meter = begun();
+        let mut guard = begun();
         let update = frame(WINDOW_UPDATE, 0, 4);
-        let spend = |meter: &mut FrameMeter, now_ms| {
-            let count = (0..1_000_000).take_while(|_| meter.received(&update, now_ms).is_ok()).count() as u64;
+        let spend = |guard: &mut FloodGuard, now_ms| {
+            let count = (0..1_000_000).take_while(|_| guard.received(&update, now_ms).is_ok()).count() as u64;
             // The rest of the frame that was too much.
-            meter.skip_bytes = 0;
+            guard.skip_bytes = 0;
             count
         };
-        assert_eq!(spend(&mut meter, 0), HTTP2_CREDIT_REFILLED_MAX);
-        assert_eq!(spend(&mut meter, 1_000), HTTP2_CREDIT_PER_S);
-        assert_eq!(spend(&mut meter, 3_600_000), HTTP2_CREDIT_REFILLED_MAX);
-        meter.sent(1_000);
-        assert_eq!(spend(&mut meter, 3_600_000), 1_000 * HTTP2_CREDIT_PER_FRAME_SENT);
+        assert_eq!(spend(&mut guard, 0), HTTP2_CREDIT_REFILLED_MAX);
+        assert_eq!(spend(&mut guard, 1_000), HTTP2_CREDIT_PER_S);
+        assert_eq!(spend(&mut guard, 3_600_000), HTTP2_CREDIT_REFILLED_MAX);
+        guard.sent(1_000);
+        assert_eq!(spend(&mut guard, 3_600_000), 1_000 * HTTP2_CREDIT_PER_FRAME_SENT);
         let (mut pinged, ping) = (begun(), frame(PING, 0, 8));
         pinged.sent(1_000);
         let pings = (0..1_000_000).take_while(|_| pinged.received(&ping, 0).is_ok()).count() as u64;
         assert_eq!(pings, HTTP2_CREDIT_REFILLED_MAX, "what is sent is answered by window updates alone");
-        meter.sent(u64::MAX);
-        assert_eq!(spend(&mut meter, 3_600_000), HTTP2_CREDIT_MAX);
+        guard.sent(u64::MAX);
+        assert_eq!(spend(&mut guard, 3_600_000), HTTP2_CREDIT_MAX);
         for ms in 1..=1_000 {
-            meter.refill(3_600_000 + ms);
+            guard.refill(3_600_000 + ms);
         }
-        assert_eq!(spend(&mut meter, 3_601_000), HTTP2_CREDIT_PER_S, "small steps lose nothing");
+        assert_eq!(spend(&mut guard, 3_601_000), HTTP2_CREDIT_PER_S, "small steps lose nothing");
     }
 }

@@ -8,7 +8,7 @@ use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 /// A request that cannot be read. The `Display` text is fit for the client. An HTTP/1 connection closes after the
 /// answer: where the next request would start is no longer certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refusal {
+pub enum RequestError {
     /// The request line is not one (RFC 9112, section 3).
     RequestLine,
     /// A line ends with LF alone, or a CR stands alone (RFC 9112, section 2.2).
@@ -49,7 +49,7 @@ pub enum Refusal {
     BodyTooLarge,
 }
 
-impl Refusal {
+impl RequestError {
     /// The status of the answer.
     pub const fn status(self) -> Status {
         match self {
@@ -75,7 +75,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RequestLine => f.write_str("Malformed request line."),
@@ -101,4 +101,4 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for RequestError {}

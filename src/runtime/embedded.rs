@@ -1,7 +1,7 @@
 //! A hub inside another program: its threads run beside the program's own, which publishes without HTTP.
 //!
-//! A publication from inside goes the way of every other one, but for its answer: the sequencer's thread gives it, once the update is
-//! on the ring.
+//! A publication from inside goes the same way as any other, except for its reply: the sequencer's thread gives it,
+//! once the update is on the ring.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,18 +16,18 @@ use std::thread::JoinHandle;
 use crossbeam_channel::bounded;
 
 use super::control::{Control, Stopper};
-use super::metrics::ShardBoard;
-use super::running::{self, Host};
+use super::metrics::ShardMetrics;
+use super::running::{self, ProcessRole};
 use super::sequencer::Queue;
 use super::{RunError, Settings};
 use crate::history::History;
-use crate::hub::sequencer::{Publication, Ticket};
+use crate::hub::sequencer::{Publication, ReplyTo};
 use crate::protocol::event_id::EventId;
 use crate::protocol::frame::Frame;
 
-/// Why an update is not published. But for [`PublishError::Unknown`], nothing of it was dispatched.
+/// Why an update is not published. But for [`CommitError::Unknown`], nothing of it was dispatched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PublishError {
+pub enum CommitError {
     /// The publication queue is full: try again.
     Full,
     /// The history refused it: the disk may be full. The log says more.
@@ -38,7 +38,7 @@ pub enum PublishError {
     Unknown,
 }
 
-impl fmt::Display for PublishError {
+impl fmt::Display for CommitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full => "the publication queue is full",
@@ -49,46 +49,46 @@ impl fmt::Display for PublishError {
     }
 }
 
-impl std::error::Error for PublishError {}
+impl std::error::Error for CommitError {}
 
 /// Holds while nobody panics; and what is behind these locks is whole after every statement.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The way of publications from inside.
+/// Publishes from inside this program.
 #[derive(Clone)]
-pub(super) struct Inside(Arc<Shared>);
+pub(super) struct EmbeddedPublisher(Arc<PublisherShared>);
 
-struct Shared {
+struct PublisherShared {
     /// `None` once the hub stops.
     queue: Mutex<Option<Queue>>,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<WaitingReceipts>,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct WaitingReceipts {
     next_serial: u32,
     /// As many as the queue and the sequencer's batch hold at most.
-    by_serial: HashMap<u32, Arc<Outcome>>,
+    by_serial: HashMap<u32, Arc<CommitOutcome>>,
 }
 
 /// What becomes of one publication.
 #[derive(Default)]
-struct Outcome {
-    state: Mutex<State>,
+struct CommitOutcome {
+    state: Mutex<OutcomeState>,
     told: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    result: Option<Result<(), PublishError>>,
+struct OutcomeState {
+    result: Option<Result<(), CommitError>>,
     /// Of the task that awaits it.
     waker: Option<Waker>,
 }
 
-impl Outcome {
-    fn tell(&self, result: Result<(), PublishError>) {
+impl CommitOutcome {
+    fn set(&self, result: Result<(), CommitError>) {
         let waker = {
             let mut state = lock(&self.state);
             state.result = Some(result);
@@ -100,9 +100,9 @@ impl Outcome {
     }
 }
 
-impl Inside {
+impl EmbeddedPublisher {
     pub(super) fn new(queue: Queue) -> Self {
-        Self(Arc::new(Shared { queue: Mutex::new(Some(queue)), waiting: Mutex::default() }))
+        Self(Arc::new(PublisherShared { queue: Mutex::new(Some(queue)), waiting: Mutex::default() }))
     }
 
     /// No publication comes from inside any more.
@@ -111,12 +111,12 @@ impl Inside {
     }
 
     /// What is on the ring, or refused; the answer is given here when it is a publication from inside.
-    pub(super) fn settled(&self, ticket: Ticket, is_stored: bool) {
-        let Ticket::Inside { serial } = ticket else { return };
+    pub(super) fn settled(&self, reply_to: ReplyTo, is_stored: bool) {
+        let ReplyTo::Embedded { serial } = reply_to else { return };
         // Nothing is locked while the program is woken: it may publish again at once.
         let outcome = lock(&self.0.waiting).by_serial.remove(&serial);
         if let Some(outcome) = outcome {
-            outcome.tell(if is_stored { Ok(()) } else { Err(PublishError::Refused) });
+            outcome.set(if is_stored { Ok(()) } else { Err(CommitError::Refused) });
         }
     }
 
@@ -125,14 +125,14 @@ impl Inside {
         self.close();
         let waiting = std::mem::take(&mut lock(&self.0.waiting).by_serial);
         for outcome in waiting.into_values() {
-            outcome.tell(Err(PublishError::Unknown));
+            outcome.set(Err(CommitError::Unknown));
         }
     }
 
-    fn publish(&self, frame: Arc<Frame>) -> Result<Receipt, PublishError> {
+    fn publish(&self, frame: Arc<Frame>) -> Result<Receipt, CommitError> {
         let queue = lock(&self.0.queue);
-        let Some(queue) = &*queue else { return Err(PublishError::Stopped) };
-        let (id, outcome) = (frame.id().clone(), Arc::<Outcome>::default());
+        let Some(queue) = &*queue else { return Err(CommitError::Stopped) };
+        let (id, outcome) = (frame.id().clone(), Arc::<CommitOutcome>::default());
         let serial = {
             let mut waiting = lock(&self.0.waiting);
             waiting.next_serial = waiting.next_serial.wrapping_add(1);
@@ -140,19 +140,19 @@ impl Inside {
             waiting.by_serial.insert(serial, Arc::clone(&outcome));
             serial
         };
-        let ticket = Ticket::Inside { serial };
-        if queue.offer(Publication { frame, ticket }) {
+        let reply_to = ReplyTo::Embedded { serial };
+        if queue.offer(Publication { frame, reply_to }) {
             return Ok(Receipt { outcome, id });
         }
         lock(&self.0.waiting).by_serial.remove(&serial);
-        Err(PublishError::Full)
+        Err(CommitError::Full)
     }
 }
 
 /// A publication that is under way. Dropped, it goes on all the same.
 #[must_use = "whether the update was stored is known when this was waited for, or awaited"]
 pub struct Receipt {
-    outcome: Arc<Outcome>,
+    outcome: Arc<CommitOutcome>,
     id: EventId,
 }
 
@@ -172,8 +172,8 @@ impl Receipt {
     /// instead.
     ///
     /// # Errors
-    /// [`PublishError`]
-    pub fn wait(self) -> Result<EventId, PublishError> {
+    /// [`CommitError`]
+    pub fn wait(self) -> Result<EventId, CommitError> {
         let mut state = lock(&self.outcome.state);
         loop {
             if let Some(result) = state.result {
@@ -187,7 +187,7 @@ impl Receipt {
 
 /// The same without blocking, in any async runtime.
 impl Future for Receipt {
-    type Output = Result<EventId, PublishError>;
+    type Output = Result<EventId, CommitError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = lock(&self.outcome.state);
@@ -202,11 +202,11 @@ impl Future for Receipt {
 }
 
 /// Answers every receipt when the hub has ended, however it has.
-struct Ending(Option<Inside>);
+struct ReceiptCloser(Option<EmbeddedPublisher>);
 
-impl Drop for Ending {
+impl Drop for ReceiptCloser {
     fn drop(&mut self) {
-        self.0.iter().for_each(Inside::end);
+        self.0.iter().for_each(EmbeddedPublisher::end);
     }
 }
 
@@ -215,8 +215,8 @@ impl Drop for Ending {
 /// Dropped, it stops without being waited for.
 pub struct Embedded {
     address: SocketAddr,
-    inside: Inside,
-    boards: Vec<Arc<ShardBoard>>,
+    publisher: EmbeddedPublisher,
+    shard_metrics: Vec<Arc<ShardMetrics>>,
     stopper: Stopper,
     thread: Option<JoinHandle<Result<(), RunError>>>,
 }
@@ -229,21 +229,21 @@ impl Embedded {
     pub fn start(settings: Settings, history: Box<dyn History>) -> Result<Self, RunError> {
         let control = Control::new();
         let stopper = control.stopper();
-        let (tell, told) = bounded(1);
+        let (report, reported) = bounded(1);
         let run = move || {
-            let mut ending = Ending(None);
+            let mut closer = ReceiptCloser(None);
             let started = |begun: running::Begun| {
-                ending.0 = Some(begun.inside.clone());
+                closer.0 = Some(begun.publisher.clone());
                 // Who started it waits for this.
-                let _ = tell.send(begun);
+                let _ = report.send(begun);
             };
-            running::run(&settings, history, &control, Host::Program, started)
+            running::run(&settings, history, &control, ProcessRole::Program, started)
         };
         let failed = |error: std::io::Error| RunError::Start("petasos".to_owned(), error.to_string());
         let thread = std::thread::Builder::new().name("petasos".to_owned()).spawn(run).map_err(failed)?;
-        match told.recv() {
-            Ok(running::Begun { address, inside, boards }) => {
-                Ok(Self { address, inside, boards, stopper, thread: Some(thread) })
+        match reported.recv() {
+            Ok(running::Begun { address, publisher, shard_metrics }) => {
+                Ok(Self { address, publisher, shard_metrics, stopper, thread: Some(thread) })
             }
             // It has ended instead.
             Err(_) => Err(join(thread).err().unwrap_or_else(|| RunError::Ended("petasos".to_owned()))),
@@ -257,7 +257,7 @@ impl Embedded {
 
     /// How many subscribers are connected now.
     pub fn subscribers(&self) -> u64 {
-        self.boards.iter().map(|board| board.subscribers.get()).sum()
+        self.shard_metrics.iter().map(|metrics| metrics.subscribers.get()).sum()
     }
 
     /// Whether it runs; when it does not and was not stopped, one of its threads has failed ([`Embedded::stop`] says which).
@@ -268,9 +268,9 @@ impl Embedded {
     /// Hands an encoded update to the sequencer, without waiting for it.
     ///
     /// # Errors
-    /// [`PublishError`]: there is no room for it, or the hub has stopped.
-    pub fn publish(&self, frame: Arc<Frame>) -> Result<Receipt, PublishError> {
-        self.inside.publish(frame)
+    /// [`CommitError`]: there is no room for it, or the hub has stopped.
+    pub fn publish(&self, frame: Arc<Frame>) -> Result<Receipt, CommitError> {
+        self.publisher.publish(frame)
     }
 
     /// Tells it to stop, without waiting.

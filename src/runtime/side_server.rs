@@ -1,10 +1,11 @@
-//! Listeners beside the hub's own, for the few who ask for something short: metrics (`METRICS_ADDR`), and plain HTTP beside
-//! certificates by themselves (`ACME_HTTP_ADDR`). Each is a thread of its own, with no more than one answer for each connection.
+//! A small server for each side listener: metrics (`METRICS_ADDR`), and the plain HTTP port of ACME
+//! (`ACME_HTTP_ADDR`). Each is one thread, which gives one response to each connection.
 //!
 //! Invariants worth naming:
-//! - the thread waits for nobody: sockets do not block, and one poll(2) looks at all of them;
-//! - a connection is over within [`ASIDE_MS`], and there are [`ASIDE_CONNECTIONS_MAX`] at most: for one more the oldest is closed,
-//!   so that nobody who is slow keeps others out.
+//! - sockets do not block: one poll(2) waits for all of them;
+//! - a connection ends within [`SIDE_SERVER_CONNECTION_MS`];
+//! - there are at most [`SIDE_SERVER_CONNECTIONS_MAX`]: for one more, the oldest is closed, so slow
+//!   clients never keep others out.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -16,16 +17,19 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::debug;
 
 use super::{clock, listener};
-use crate::http::connection::{Connection, Event};
+use crate::http::connection::{Connection, Http1Event};
 use crate::http::date::HttpDate;
 use crate::http::request::{Method, Request, Version};
 use crate::http::response::{Http1, Response};
-use crate::limits::{ACCEPT_PAUSE_MS, ASIDE_CONNECTIONS_MAX, ASIDE_LOOK_MS, ASIDE_MS, LINGER_BYTES_MAX};
+use crate::limits::{
+    ACCEPT_PAUSE_MS, LINGER_BYTES_MAX, SIDE_SERVER_CONNECTION_MS, SIDE_SERVER_CONNECTIONS_MAX,
+    SIDE_SERVER_POLL_MS,
+};
 
 const BUFFER_BYTES: usize = 4 << 10;
 
 /// The listening socket, and who is connected.
-pub(super) struct Aside {
+pub(super) struct SideServer {
     socket: TcpListener,
     /// Accepting failed; it is tried again at this moment.
     paused_until: Option<Instant>,
@@ -37,23 +41,23 @@ pub(super) struct Aside {
 struct Peer {
     socket: TcpStream,
     until: Instant,
-    stage: Stage,
+    stage: PeerStage,
 }
 
-enum Stage {
-    Asking(Box<Connection>),
-    Answering {
+enum PeerStage {
+    Reading(Box<Connection>),
+    Writing {
         bytes: Vec<u8>,
         sent: usize,
     },
     /// The answer is sent. Closed with unread bytes, the kernel would reset the connection, and the answer could be lost.
-    Leaving {
+    Lingering {
         bytes_left: usize,
     },
 }
 
-impl Aside {
-    /// Listens there. Answers the address, too: port 0 has become a real one.
+impl SideServer {
+    /// Listens there. Returns the address, too: port 0 has become a real one.
     ///
     /// # Errors
     /// What the kernel says.
@@ -75,7 +79,7 @@ impl Aside {
     /// Sleeps until a socket has something to do, or a time is over.
     fn wait(&self) {
         let now = Instant::now();
-        let look = now + Duration::from_millis(ASIDE_LOOK_MS);
+        let look = now + Duration::from_millis(SIDE_SERVER_POLL_MS);
         let until =
             self.peers.iter().map(|peer| peer.until).chain(self.paused_until).fold(look, Instant::min);
         // Rounded up: woken too early, it would find nothing to do.
@@ -93,18 +97,18 @@ impl Aside {
             return;
         }
         self.paused_until = None;
-        for _ in 0..ASIDE_CONNECTIONS_MAX {
+        for _ in 0..SIDE_SERVER_CONNECTIONS_MAX {
             match self.socket.accept() {
                 Ok((socket, _)) => {
                     if let Err(error) = socket.set_nonblocking(true) {
                         debug!(%error, "a connection beside the hub's own cannot be served");
                         continue;
                     }
-                    if self.peers.len() == ASIDE_CONNECTIONS_MAX {
+                    if self.peers.len() == SIDE_SERVER_CONNECTIONS_MAX {
                         self.peers.pop_front();
                     }
-                    let until = now + Duration::from_millis(ASIDE_MS);
-                    let stage = Stage::Asking(Box::default());
+                    let until = now + Duration::from_millis(SIDE_SERVER_CONNECTION_MS);
+                    let stage = PeerStage::Reading(Box::default());
                     self.peers.push_back(Peer { socket, until, stage });
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -118,11 +122,11 @@ impl Aside {
     }
 }
 
-impl Stage {
+impl PeerStage {
     fn awaits(&self) -> PollFlags {
         match self {
-            Self::Asking(_) | Self::Leaving { .. } => PollFlags::IN,
-            Self::Answering { .. } => PollFlags::OUT,
+            Self::Reading(_) | Self::Lingering { .. } => PollFlags::IN,
+            Self::Writing { .. } => PollFlags::OUT,
         }
     }
 }
@@ -133,9 +137,9 @@ impl Peer {
         let mut buffer = [0; BUFFER_BYTES];
         loop {
             match &mut self.stage {
-                Stage::Asking(connection) => {
+                PeerStage::Reading(connection) => {
                     if let Some(bytes) = answer(connection, respond) {
-                        self.stage = Stage::Answering { bytes, sent: 0 };
+                        self.stage = PeerStage::Writing { bytes, sent: 0 };
                         continue;
                     }
                     let room = connection.room().min(BUFFER_BYTES);
@@ -145,17 +149,17 @@ impl Peer {
                         Some(count) => connection.receive(&buffer[..count]),
                     };
                 }
-                Stage::Answering { bytes, sent } => match ready(self.socket.write(&bytes[*sent..]))? {
+                PeerStage::Writing { bytes, sent } => match ready(self.socket.write(&bytes[*sent..]))? {
                     None => return Ok(true),
                     Some(count) => {
                         *sent += count;
                         if *sent == bytes.len() {
                             self.socket.shutdown(Shutdown::Write)?;
-                            self.stage = Stage::Leaving { bytes_left: LINGER_BYTES_MAX };
+                            self.stage = PeerStage::Lingering { bytes_left: LINGER_BYTES_MAX };
                         }
                     }
                 },
-                Stage::Leaving { bytes_left } => match ready(self.socket.read(&mut buffer))? {
+                PeerStage::Lingering { bytes_left } => match ready(self.socket.read(&mut buffer))? {
                     None => return Ok(true),
                     Some(count) if count == 0 || count >= *bytes_left => return Ok(false),
                     Some(count) => *bytes_left -= count,
@@ -180,9 +184,9 @@ fn answer(
     respond: &mut impl FnMut(&Request<'_>) -> Response,
 ) -> Option<Vec<u8>> {
     let (response, version, head_only) = match connection.poll() {
-        Event::Head(request) => (respond(&request), request.version, request.method == Method::Head),
-        Event::Refused(refusal) => (Response::refusal(refusal), Version::Http11, false),
-        Event::NeedMore | Event::Body(_) => return None,
+        Http1Event::Head(request) => (respond(&request), request.version, request.method == Method::Head),
+        Http1Event::Refused(error) => (Response::request_error(error), Version::Http11, false),
+        Http1Event::NeedMore | Http1Event::Body(_) => return None,
     };
     let date = HttpDate::from_unix_s(clock::unix_ms() / 1_000);
     let mut bytes = Vec::new();

@@ -1,21 +1,21 @@
-//! Why a request is refused: a text for the log, and for the metrics what the hub lacked. The client is told neither.
+//! Why a request is refused: a text for the log, and for the metrics what was unavailable. The client is told neither.
 
 use std::fmt;
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
+pub struct Refusal {
     /// For the log; never holds a token.
     pub text: String,
-    /// What the hub lacked; `None` when it is the request that is at fault.
-    pub lack: Option<Lack>,
+    /// What was unavailable; `None` when it is the request that is at fault.
+    pub unavailable: Option<Unavailable>,
 }
 
-/// What the hub lacks when it answers 503, or 429.
+/// Why the hub answers 503, or 429.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lack {
+pub enum Unavailable {
     /// The hub stops.
-    Time,
+    Stopping,
     /// A key set has never been fetched.
     Keys,
     /// The publication queue is full.
@@ -23,21 +23,21 @@ pub enum Lack {
     /// The history refuses updates, cannot be read, or is asked too much.
     History,
     /// Too many bodies are under way on one connection.
-    Room,
+    Crowded,
     /// There are as many connections as the hub takes.
-    Places,
+    Connections,
     /// This client has its share: of connections, or of subscriptions.
-    Share,
+    ClientLimit,
 }
 
-impl Reason {
+impl Refusal {
     /// The request is at fault.
     pub fn new(text: impl fmt::Display) -> Self {
-        Self { text: text.to_string(), lack: None }
+        Self { text: text.to_string(), unavailable: None }
     }
 
-    /// The hub lacks something.
-    pub fn lacking(lack: Lack, text: impl fmt::Display) -> Self {
-        Self { text: text.to_string(), lack: Some(lack) }
+    /// The hub cannot do it now.
+    pub fn unavailable(unavailable: Unavailable, text: impl fmt::Display) -> Self {
+        Self { text: text.to_string(), unavailable: Some(unavailable) }
     }
 }

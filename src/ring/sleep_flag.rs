@@ -8,9 +8,9 @@ use super::shim::{AtomicBool, Ordering, fence};
 
 /// One consumer's flag.
 #[derive(Default)]
-pub struct Doze(AtomicBool);
+pub struct SleepFlag(AtomicBool);
 
-impl Doze {
+impl SleepFlag {
     /// A consumer that is awake.
     pub fn new() -> Self {
         Self(AtomicBool::new(false))
@@ -27,7 +27,7 @@ impl Doze {
         self.0.store(false, Ordering::Relaxed);
     }
 
-    /// Producer, after publishing: whether the consumer has to be woken. Answers `true` once per announcement.
+    /// Producer, after publishing: whether the consumer has to be woken. Returns `true` once per announcement.
     pub fn must_wake(&self) -> bool {
         fence(Ordering::SeqCst);
         self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::AcqRel)
