@@ -8,8 +8,12 @@ venv=$target/tests/venv-clients
 target=$target/clients
 
 echo "-- preparing: the libraries"
-[ -d "$clients/node_modules/eventsource" ] || (cd "$clients" && npm ci --silent --no-audit --no-fund)
-[ -d "$examples/node_modules/graphql" ] || (cd "$examples" && npm ci --silent --no-audit --no-fund)
+for folder in "$clients" "$examples"; do
+    cmp -s "$folder/package-lock.json" "$folder/node_modules/installed" || {
+        (cd "$folder" && npm ci --silent --no-audit --no-fund)
+        cp "$folder/package-lock.json" "$folder/node_modules/installed"
+    }
+done
 cat "$clients/requirements.txt" "$examples/requirements.txt" >"$venv.wanted"
 cmp -s "$venv.wanted" "$venv/installed" || {
     python3 -m venv --clear "$venv"

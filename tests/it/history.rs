@@ -331,7 +331,10 @@ impl Mounted {
             Ok(()) => Some(Self(place)),
             Err(reason) => {
                 use std::io::Write as _;
-                let _ = writeln!(std::io::stderr(), "no file system of our own, so none is filled: {reason}");
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "\nSKIPPED: a_full_file_system…: no file system can be mounted here: {reason}"
+                );
                 None
             }
         }

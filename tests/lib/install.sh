@@ -100,6 +100,8 @@ needs_deploy() {
     need haproxy haproxy
     need caddy caddy
     need supervisord supervisor
+    need pgrep procps
+    need /etc/ssl/certs/ca-certificates.crt ca-certificates
 }
 
 # lacks STAGE: what the stage needs and this machine does not have, with the packages.
@@ -119,8 +121,10 @@ installer() {
 install_missing() {
     local wanted as_root
     wanted=$(printf '%s\n' "${packages_of[@]}" | tr ' ' '\n' | sort -u | xargs)
-    [ -n "$wanted" ] || return 0
     as_root=$(installer)
+    # Left by a run that was killed.
+    if [ -n "$as_root" ] && grep -qsxF "$policy_mark" "$policy"; then $as_root rm -f "$policy"; fi
+    [ -n "$wanted" ] || return 0
     if [ "$may_install" = 0 ]; then
         echo "not installed, because of --no-install: $wanted"
         return 0
@@ -135,32 +139,35 @@ install_missing() {
     keep_services_off "$as_root"
     apt_get "$as_root" update || echo "    apt-get update failed; trying with the lists that are here"
     # shellcheck disable=SC2086 # a list of packages
-    apt_get "$as_root" install -y --no-install-recommends $wanted || {
-        echo "    apt-get failed:"
+    apt_get "$as_root" install -y --no-install-recommends --no-remove $wanted || {
+        echo "    apt-get failed; trying package by package:"
         tail -n 5 "$logs/install.log" | sed 's/^/    /'
+        local package
+        for package in $wanted; do
+            apt_get "$as_root" install -y --no-install-recommends --no-remove "$package" || echo "    not installed: $package"
+        done
     }
-    release_services "$as_root"
+    release_services
 }
 
-# apt_get AS-ROOT ARGUMENT…: up to three tries over a network that fails, and up to ten minutes for a lock. apt-get waits
-# for the lock of dpkg by itself, and not for the one of its lists.
+# apt_get AS-ROOT ARGUMENT…: up to three tries over a network that fails, and up to ten minutes for a lock. (apt-get could wait
+# for the lock of dpkg by itself, but not for the one of its lists, and it would not say so.)
 apt_get() {
-    local as_root=$1 tries=0 locked=0
+    local as_root=$1 tries=0 until=$((SECONDS + 600)) is_announced=0
     shift
     while :; do
         # shellcheck disable=SC2086 # "sudo -n" is two words
-        if $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 \
+        if $as_root env LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=5 -o Acquire::Retries=3 \
             -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold "$@" </dev/null >"$logs/apt.log" 2>&1
         then
-            # `apt-get update` ends with 0 even when a list could not be had.
             cat "$logs/apt.log" >>"$logs/install.log"
             return 0
         fi
         cat "$logs/apt.log" >>"$logs/install.log"
-        if grep -qE 'Could not get lock|Unable to lock|is held by process' "$logs/apt.log" && [ "$locked" -lt 120 ]; then
-            [ "$locked" -gt 0 ] || echo "    another program holds the package lock; waiting for up to ten minutes"
-            locked=$((locked + 1))
-            sleep 5
+        if grep -qE 'Could not get lock|Unable to lock|is held by process' "$logs/apt.log" && [ "$SECONDS" -lt "$until" ]; then
+            [ "$is_announced" = 1 ] || echo "    another program holds the package lock; waiting for up to ten minutes"
+            is_announced=1
+            sleep 3
         else
             tries=$((tries + 1))
             [ "$tries" -lt 3 ] || return 1
@@ -171,58 +178,60 @@ apt_get() {
 
 policy=/usr/sbin/policy-rc.d
 policy_mark="# Written by tests/run of petasos, and removed by it."
-enabled_units() { find /etc/systemd/system /etc/systemd/user /etc/rc?.d -type l -name '[!K]*' 2>/dev/null | sort; }
+# enabled_units: the links that start services; one of the folders may be missing.
+enabled_units() { { find /etc/systemd/system /etc/systemd/user /etc/rc?.d -type l -name '[!K]*' 2>/dev/null || true; } | sort; }
 
+has_policy=""
 # keep_services_off AS-ROOT: packages that are installed from now on start nothing.
 keep_services_off() {
     enabled_units >"$logs/enabled-before"
-    if [ -e "$policy" ] && ! grep -qxF "$policy_mark" "$policy"; then return 0; fi
+    has_policy=$1
+    [ ! -e "$policy" ] || return 0
     printf '#!/bin/sh\n%s\nexit 101\n' "$policy_mark" >"$logs/policy-rc.d"
     # shellcheck disable=SC2086
     $1 install -m 755 "$logs/policy-rc.d" "$policy"
-    has_policy=$1
 }
 
-# release_services AS-ROOT: disables what the packages have enabled, and lets services start again.
+# release_services: disables what the packages have enabled, and lets services start again. Also when a run is interrupted.
 release_services() {
-    local link unit off=()
+    local as_root=$has_policy link unit off=()
+    [ -n "$as_root" ] || return 0
+    has_policy=""
     while IFS= read -r link; do
         unit=${link##*/}
         case $link in
-            /etc/systemd/user/*) $1 rm -f "$link" ;;
-            /etc/rc?.d/S*) unit=${unit#S[0-9][0-9]} ; $1 update-rc.d "$unit" disable >>"$logs/install.log" 2>&1 || true ;;
-            *) $1 deb-systemd-helper disable "$unit" >>"$logs/install.log" 2>&1 || true
-               # The state that the helper keeps has the link as well; what it leaves is removed here.
-               $1 rm -f "$link" ;;
+            /etc/rc?.d/S*)
+                unit=${unit#S[0-9][0-9]}
+                $as_root update-rc.d "$unit" disable >>"$logs/install.log" 2>&1 || true
+                ;;
+            /etc/systemd/system/*)
+                # It keeps the state in which an upgrade of the package leaves the unit.
+                $as_root env DPKG_MAINTSCRIPT_PACKAGE=petasos-tests deb-systemd-helper disable "$unit" >>"$logs/install.log" 2>&1 || true
+                $as_root rm -f "$link" || true
+                ;;
+            *) $as_root rm -f "$link" || true ;;
         esac
         off+=("$unit")
     done < <(enabled_units | comm -13 "$logs/enabled-before" -)
     [ ${#off[@]} -eq 0 ] || echo "    disabled again: $(printf '%s\n' "${off[@]}" | sort -u | xargs)"
-    remove_policy
-}
-
-has_policy=""
-remove_policy() {
-    [ -n "$has_policy" ] || return 0
-    # shellcheck disable=SC2086
-    $has_policy rm -f "$policy"
-    has_policy=""
+    if grep -qsxF "$policy_mark" "$policy"; then $as_root rm -f "$policy" || echo "    remove $policy by hand"; fi
 }
 
 # Tools that Debian 12 does not have. A network that fails is no failure of the tests: the test that needs the tool is skipped.
 # (Helm 3.18 takes Go 1.24, which is newer than Debian 12 has.)
 extra_tools() {
+    [ "$may_install" = 1 ] || return 0
     if ! command -v cargo-deb >/dev/null; then
         echo "-- tool: cargo-deb 3.8.0, below $tools"
         CARGO_TARGET_DIR="$target/tools-build" timeout 900 cargo install --quiet --locked --no-default-features --root "$tools" cargo-deb@3.8.0 ||
-            echo "SKIPPED: cargo-deb cannot be had"
+            echo "cargo-deb cannot be had"
     fi
     if ! command -v helm >/dev/null; then
         echo "-- tool: helm 3.18.6, below $tools"
         if go version 2>/dev/null | grep -qE 'go1\.(2[4-9]|[3-9][0-9])'; then
-            GOBIN="$tools/bin" timeout 600 go install helm.sh/helm/v3/cmd/helm@v3.18.6 || echo "SKIPPED: helm cannot be had"
+            GOBIN="$tools/bin" timeout 600 go install helm.sh/helm/v3/cmd/helm@v3.18.6 || echo "helm cannot be had"
         else
-            echo "SKIPPED: helm is not installed, and building it takes Go 1.24"
+            echo "building helm takes Go 1.24"
         fi
     fi
 }

@@ -3,7 +3,7 @@
 #
 # A suite of cargo prints "test result: …". In a script a test begins with a line "-- NAME" and ends with the next one; a line
 # "SKIPPED: REASON" says that it was not made, and "MISSING: REASON" that it, or a group of tests that cargo leaves out, was not
-# made for lack of a program. What prepares tests, and is none, is a line "-- preparing: …" or "-- tool: …".
+# made for lack of a program or of root. What prepares tests, and is none, is a line "-- preparing: …" or "-- tool: …".
 
 all_passed=0
 all_failed=0
@@ -19,9 +19,11 @@ duration() {
 
 # count LOG STATUS: passed, failed and skipped tests.
 count() {
-    awk -v status="$2" '
+    LC_ALL=C awk -v status="$2" '
         function close_test() { if (open) { if (skipped_here) skipped++; else passed++ } open = 0; skipped_here = 0 }
+        /^running [0-9]+ tests?$/ { suites++ }
         /^test result: / {
+            suites--
             for (i = 1; i < NF; i++) {
                 word = $(i + 1); sub(/;.*/, "", word)
                 if (word == "passed") passed += $i
@@ -33,14 +35,16 @@ count() {
         /^-- (preparing|tool): / { close_test(); next }
         /^-- / { close_test(); open = 1; next }
         # A Rust test that skips itself has passed for cargo.
-        /^SKIPPED: / { if (open) skipped_here = 1; else { skipped++; if (passed > 0 && is_rust) passed-- } }
-        /^running [0-9]+ tests?$/ { is_rust = 1 }
-        /^MISSING: / { missing = 1; if (open) skipped_here = 1 }
+        /^SKIPPED: / { if (open) skipped_here = 1; else skipped_itself++ }
+        /^MISSING: / { if (open) skipped_here = 1; else missing = 1 }
         END {
             if (missing) skipped += left_out
-            was_open = open
+            passed -= skipped_itself
+            skipped += skipped_itself
+            # A suite that has no result was aborted.
+            failed += suites
+            if (status != 0 && failed == 0) { failed++; open = 0 }
             close_test()
-            if (status != 0 && failed == 0) { failed++; if (was_open && passed > 0) passed-- }
             printf "%d %d %d\n", passed, failed, skipped
         }' "$1"
 }
@@ -48,6 +52,11 @@ count() {
 count_stage() {
     local stage=$1 status=$2 log=$3 seconds=$4 passed failed skipped verdict=passed
     read -r passed failed skipped < <(count "$log" "$status")
+    if [ "$status" = 0 ] && [ $((passed + failed + skipped)) = 0 ]; then
+        echo "no test was run" >>"$log"
+        status=1
+        failed=1
+    fi
     if [ "$status" != 0 ]; then
         verdict=FAILED
         failed_stages+=("$stage")
@@ -58,7 +67,7 @@ count_stage() {
     while IFS= read -r reason; do
         reasons+=("$stage: $reason")
         case $reason in MISSING:*) is_something_missing=1 ;; esac
-    done < <(grep -E '^(SKIPPED|MISSING): ' "$log" | sort -u)
+    done < <(grep -aE '^(SKIPPED|MISSING): ' "$log" | sort -u)
     all_passed=$((all_passed + passed))
     all_failed=$((all_failed + failed))
     all_skipped=$((all_skipped + skipped))
@@ -89,9 +98,9 @@ summary() {
     local stage
     for stage in "${failed_stages[@]}"; do
         echo "failed: $stage"
-        # Names of failed tests, where cargo gives them.
-        sed -n '/^failures:$/,/^test result/p' "$logs/$stage.log" | sed -n 's/^    \([^ ]*\)$/   \1/p' | sort -u
-        echo "   again, alone: tests/run $stage"
+        # The names of failed tests: those that cargo lists, or the last one that a script began.
+        { grep -a '^test .* FAILED$' "$logs/$stage.log" || grep -a '^-- ' "$logs/$stage.log" | tail -n 1; } | sed 's/^/   /' || true
+        echo "   again, alone: tests/run$([ "$long" = 0 ] || echo " --long") $stage"
     done
     echo "$all_passed passed, $all_failed failed, $all_skipped skipped"
     if [ ${#failed_stages[@]} -gt 0 ]; then exit 1; fi
