@@ -118,7 +118,7 @@ fn key_of(number: u32, serial: u32) -> u64 {
 /// The stages of a shard's stop.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stop {
-    /// It serves.
+    /// Serving.
     No,
     /// Accepts no connection, since another process holds the socket. Open connections are served
     /// until this moment, and each ends with its next response.

@@ -41,7 +41,7 @@ const PATIENCE: RetryPolicy = RetryPolicy::new()
 #[derive(Debug)]
 pub(super) struct RefusedHost {
     host: String,
-    /// The challenge, by its name.
+    /// The name of the challenge.
     challenge: &'static str,
     /// The authority's explanation.
     text: String,

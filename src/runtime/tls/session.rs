@@ -74,7 +74,7 @@ pub(in crate::runtime) struct Session {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TlsState {
-    /// Nothing was received.
+    /// No byte was received.
     Fresh,
     Handshaking,
     Open,
