@@ -1,10 +1,11 @@
 //! The topic index: which subscriber slots does a publication concern?
 //!
 //! A lookup takes time that grows with the topic's length and the number of matches, not with the
-//! number of selectors. It is one hash lookup for every selector that equals the topic's text, and
-//! one for each beginning of the topic that may be the literal before a template's first expression
-//! (`heads`). The rest of the topic is decided by the only template with that head (`tails`), or by
-//! a trie of the templates that share it (`groups`).
+//! number of selectors. One hash lookup finds the selector that equals the topic's text, and one
+//! for each beginning of the topic finds the templates with that literal before their first
+//! expression (`heads`). The rest of the topic is decided by the only template with that head
+//! (`tails`), or by a trie of those that share it (`groups`): at worst the topic's length times
+//! their states.
 //!
 //! Invariants: a distinct selector is one entry, however many slots share it; a slot's membership
 //! and the entry's member hold each other's index, so leaving is O(1) per selector; a slot is
