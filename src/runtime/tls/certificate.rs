@@ -154,8 +154,7 @@ impl Certificate {
         Ok(Self { key: Arc::new(key), begins_ms, expires_ms })
     }
 
-    /// A warning for the operator if the certificate has expired, expires soon, or is not valid
-    /// yet.
+    /// A warning for the operator if the certificate has expired or expires soon.
     pub(super) fn warning(&self, files: &Files, unix_ms: u64) -> Option<String> {
         let path = files.certificate.display();
         let at = date(self.expires_ms);
