@@ -24,7 +24,7 @@ const SHARES_NEED: Duration = Duration::from_millis(50);
 /// One figure of one round.
 #[derive(Debug, Clone)]
 pub(crate) struct Figure {
-    /// What it is, with its unit last.
+    /// Its name, with the unit last.
     pub(crate) name: &'static str,
     /// The unit, for people.
     pub(crate) unit: &'static str,
