@@ -35,7 +35,7 @@ const DEFLATE_FLUSH: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 const DEFLATE_END: [u8; 2] = [3, 0];
 /// Content of a stored block of deflate. Its length has sixteen bits (RFC 1951, section 3.2.4).
 const DEFLATE_STORED_MAX: usize = 0xffff;
-/// The levels. Both halve an update in a few microseconds; higher levels gain little.
+/// The levels. Halving an update is enough, and both levels do it in a few microseconds.
 const DEFLATE_LEVEL: u32 = 1;
 const ZSTD_LEVEL: i32 = 1;
 /// The start of a stored frame of zstd: the magic number, no flag, and a window of one block.
