@@ -1,14 +1,13 @@
 //! HTTP/2 on one connection: the `h2` crate between a [`Transport`](super::transport::Transport)
 //! and the streams of the hub.
 //!
-//! There is no task. The shard polls the connection with [`Http2Conn::poll`] when its socket has an
-//! event and when one of its streams was given something. Wakers put a stream's number on a list,
-//! which the shard reads after each poll. Invariants:
+//! There is no task: the shard polls [`Http2Conn::poll`] after an event of the socket or a write to
+//! a stream. Wakers put a stream's number on a list, which the shard reads after each poll.
+//! Invariants:
 //! - reading is bounded in each slice, and pauses while responses wait for the socket;
-//! - bytes queued on all streams and not yet written are bounded; beyond the bound, and while the
-//!   socket is full, a stream takes nothing and its subscriber counts as slow;
-//! - a stream never queues more than its window allows, so queued bytes leave as soon as the socket
-//!   takes them.
+//! - queued bytes of all streams are bounded; beyond the bound, and while the socket is full, a
+//!   stream takes nothing and its subscriber counts as slow;
+//! - a stream never queues more than its window, so queued bytes leave when the socket takes them.
 
 mod exchange;
 mod h2_io;

@@ -1,9 +1,7 @@
-//! Metrics for Prometheus (`METRICS_ADDR`): the counters of the hub's threads, and the thread that
-//! serves them.
+//! Metrics for Prometheus (`METRICS_ADDR`): the hub's counters, and the thread that serves them.
 //!
 //! Invariants:
-//! - a counter has one writer, and a scrape only reads: it costs a shard nothing, at any number of
-//!   connections;
+//! - a counter has one writer, and a scrape only reads, so it costs a shard nothing;
 //! - per-delivery counts are published once per round, so an update's path does not get longer;
 //! - labels come from fixed sets: no client input is in a name or label.
 //!

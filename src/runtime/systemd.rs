@@ -1,14 +1,13 @@
 //! Notifications to the service manager (sd_notify(3)): ready, stopping, and watchdog heartbeats.
 //!
-//! Invariants:
-//! - a heartbeat means that every shard made progress since the last one; if one shard stalls,
-//!   heartbeats stop and the manager ends the hub (`WatchdogSec=`), since a hub must not run
-//!   without one of its shards;
-//! - the thread that waits for signals sends heartbeats, so if it ends, they end too.
+//! - A heartbeat means that every shard made progress since the last one. If one shard stalls,
+//!   heartbeats stop and the manager ends the hub (`WatchdogSec=`): it must not run without one of
+//!   its shards.
+//! - The thread that waits for signals sends heartbeats, so if it ends, they end too.
 //!
 //! Without a manager (`NOTIFY_SOCKET`, `WATCHDOG_USEC`) nothing is sent and no shard is woken.
-//! During a stop, heartbeats continue whatever the shards do, since shards end one after the other:
-//! `DRAIN_TIMEOUT` and `TimeoutStopSec=` bound a stop.
+//! During a stop, heartbeats continue, since shards end one by one: `DRAIN_TIMEOUT` and
+//! `TimeoutStopSec=` bound it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,11 +1,10 @@
 //! Automatic certificates (`ACME_HOSTS`): ordered from an authority (RFC 8555), stored, served,
 //! renewed.
 //!
-//! [`Acme::open`] reads the stored certificate, so a restart serves at once. [`Renewer::run`] is a
-//! thread that orders certificates. It has its own tokio runtime, which the ACME crate needs; the
-//! shards share only the certificate pointer and the challenge responses with it. Invariants:
+//! [`Acme::open`] reads the stored certificate, so a restart serves at once. [`Renewer::run`]
+//! orders, on a thread with its own tokio runtime, which the ACME crate needs. Invariants:
 //! - the served certificate stays until a new one is checked, and stored if the disk allows;
-//! - a failed attempt logs one warning, and the pause after it grows: no authority is asked in a
+//! - after a failed attempt there is one warning and a growing pause: no authority is asked in a
 //!   loop;
 //! - without a certificate only handshakes fail: the hub is ready, and serves the first that
 //!   arrives.

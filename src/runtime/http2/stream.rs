@@ -83,8 +83,7 @@ pub(in crate::runtime) struct SubscriberStream {
     waker: Waker,
     /// It reported itself full, and takes nothing until it is woken.
     is_full: bool,
-    /// It did not take all that it was given last: an end here would be one in the middle of an
-    /// event.
+    /// The last send was cut short, so an end now would be inside an event.
     is_cut: bool,
 }
 

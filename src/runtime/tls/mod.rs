@@ -1,4 +1,5 @@
-//! TLS: the configuration that all shards share, its certificate, and the sessions.
+//! TLS: the configuration that all shards share, its certificate, and the sessions. The certificate
+//! is chosen in one place, from the server names and ALPN protocols of the client.
 //!
 //! Invariants:
 //! - a certificate is checked completely before it is served; an invalid one never replaces a valid
@@ -7,8 +8,6 @@
 //! - a new certificate applies to new handshakes; open connections are not affected;
 //! - a handshake for an authority's challenge (RFC 8737) ends its connection, and only such a
 //!   handshake gets the challenge certificate.
-//!
-//! The certificate is chosen in one place, from the server names and ALPN protocols of the client.
 
 pub(super) mod certificate;
 pub(super) mod session;

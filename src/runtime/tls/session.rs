@@ -1,13 +1,13 @@
 //! TLS on one connection: rustls between the bytes of the socket and those of HTTP.
 //!
-//! rustls is driven through its unbuffered interface. Received and encrypted bytes pass through
-//! buffers that all sessions of a shard share. A session keeps only leftovers: the beginning of a
-//! record, plaintext for which HTTP had no room, encrypted bytes that the socket has not taken. An
-//! idle session keeps only its keys. Invariants:
+//! rustls is driven through its unbuffered interface, with buffers that all sessions of a shard
+//! share. A session keeps only leftovers: the beginning of a record, plaintext for which HTTP had
+//! no room, encrypted bytes that the socket has not taken. An idle session keeps only its keys.
+//! Invariants:
 //! - every whole record is decrypted when it is read, so the input left over is the beginning of
 //!   one;
-//! - nothing is encrypted while encrypted bytes wait, so at most one record or our side of a
-//!   handshake waits;
+//! - nothing is encrypted while encrypted bytes wait, so these are one record or one handshake
+//!   flight;
 //! - after a failure nothing is decrypted, and nothing follows the alert.
 
 use std::cell::RefCell;
