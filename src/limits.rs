@@ -227,7 +227,7 @@ pub const EPOLL_WAIT_MS_MAX: u64 = 2 * WHEEL_TICK_MS;
 /// How long accepting pauses when no descriptor is left, in milliseconds.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 /// Connections beyond the limit that are answered and then read for at most [`LINGER_MS`], so that
-/// their clients receive the answer. Further ones are answered and closed at once.
+/// their clients receive the response. Further ones are answered and closed at once.
 pub const REFUSALS_MAX: usize = 32;
 /// Descriptors reserved for everything but accepted connections: listeners, rings, the history,
 /// logs, and refused connections.
@@ -254,7 +254,7 @@ pub const PEER_TIMEOUT_MS_MIN: u64 = 4_500;
 pub const PEER_TIMEOUT_MS_MAX: u64 = 120_000;
 /// Time that a connection may be idle between two requests, in milliseconds.
 pub const KEEP_ALIVE_IDLE_MS: u64 = 60_000;
-/// Time that a closing connection is still read, so that its client can read the answer, in
+/// Time that a closing connection is still read, so that its client can read the response, in
 /// milliseconds.
 pub const LINGER_MS: u64 = 2_000;
 /// Bytes read from a closing connection at most. Then it is closed, whatever is left.

@@ -1,9 +1,9 @@
 //! An update as its publisher sent it.
 //!
-//! [`Update::parse`], and [`Update::build`] for a publisher inside the program, are the only
-//! constructors. They check every rule of PROTOCOL section 3 that does not need a token, so an
-//! `Update` can be encoded and dispatched without further checks. Whether its publisher is
-//! authorized is decided elsewhere: by [`crate::protocol::grant::Grant`].
+//! Publications have two constructors: [`Update::parse`], and [`Update::build`] for a publisher
+//! inside the program. Both check every rule of PROTOCOL section 3 that does not need a token, so
+//! an `Update` can be encoded and dispatched without further checks. The hub's own updates come
+//! from [`Update::of_subscription`]. Authorization is checked by [`crate::protocol::grant::Grant`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -146,7 +146,7 @@ impl<'a> Update<'a> {
         fields.into_update(authorization, random)
     }
 
-    /// The update that announces the begin or the end of a subscription (PROTOCOL section 7). It is
+    /// The update that announces the start or the end of a subscription (PROTOCOL section 7). It is
     /// private, and its topic is in the hub's own namespace, where clients may not publish.
     /// `random` becomes its id.
     pub fn of_subscription(subscription: &Subscription<'_>, random: [u8; 16]) -> Self {
