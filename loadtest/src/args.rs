@@ -22,15 +22,15 @@ use crate::wire::request::Templates;
     missed bar, 2 the run could not be made or says nothing."
 )]
 pub(crate) struct Cli {
-    /// What to run.
+    /// The scenario, or the bars.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
-    /// What every scenario takes.
+    /// The options of every scenario.
     #[command(flatten)]
     pub(crate) common: Common,
 }
 
-/// What to run.
+/// A scenario, or the bars.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// One scenario.
@@ -59,7 +59,7 @@ pub(crate) struct LimitArgs {
     pub(crate) listen: SocketAddr,
 }
 
-/// What every scenario takes.
+/// The options of every scenario.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Measurement")]
 pub(crate) struct Common {
@@ -132,10 +132,10 @@ pub(crate) struct Common {
     /// Write the report, with plots, to this file as one HTML page.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// How another server is spoken to.
+    /// The requests for another server.
     #[command(flatten)]
     pub(crate) templates: Templates,
-    /// What the limit server does wrong.
+    /// A fault of the limit server.
     #[arg(long, global = true, value_enum, default_value_t = Fault::None, hide = true)]
     pub(crate) fault: Fault,
 }

@@ -318,7 +318,7 @@ impl Events {
 
 pub(crate) const ONE_SHARD: (&str, &str) = ("SHARDS", "1");
 
-/// A hub behind TLS, on one shard.
+/// A hub with TLS, on one shard.
 pub(crate) fn tls_hub(name: &str, settings: &[(&str, &str)]) -> (Hub, Pair) {
     let pair = Pair::new();
     let all = [&[ONE_SHARD], settings].concat();
@@ -327,7 +327,7 @@ pub(crate) fn tls_hub(name: &str, settings: &[(&str, &str)]) -> (Hub, Pair) {
     (hub, pair)
 }
 
-/// A plain hub and one behind TLS.
+/// A plain hub and one with TLS.
 pub(crate) fn both(name: &str, settings: &[(&str, &str)]) -> [Hub; 2] {
     [Hub::start(&[&[ONE_SHARD], settings].concat()), tls_hub(name, settings).0]
 }

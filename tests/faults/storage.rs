@@ -18,7 +18,7 @@ const SECTOR_BYTES: usize = 512;
 pub(crate) struct Faults {
     pub(crate) writes_left: AtomicI64,
     pub(crate) syncs_left: AtomicI64,
-    /// Whether a failing write leaves its first half behind.
+    /// Whether a failing write leaves its first half in the file.
     pub(crate) short: bool,
     /// Operations that failed.
     pub(crate) failed: AtomicU64,

@@ -8,7 +8,8 @@
 //! reads. Then everything comes to rest. Each stream is decoded from its bytes and compared with
 //! the plain definition.
 //!
-//! `SIMULATION_SEED=n cargo test --test simulation` replays one seed; `SIMULATION_SEEDS=n` runs that many.
+//! `SIMULATION_SEED=n cargo test --test simulation` replays one seed;
+//! `SIMULATION_SEEDS=n` runs that many.
 
 mod core;
 mod stream;

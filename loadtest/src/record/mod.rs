@@ -21,7 +21,7 @@ pub(crate) type Row = (String, String);
 /// The record of one run of the program.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Record {
-    /// When it began: UTC, RFC 3339.
+    /// The start, in UTC (RFC 3339).
     started_at: String,
     machine: Machine,
     kernel: String,

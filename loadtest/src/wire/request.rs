@@ -17,7 +17,7 @@ const HUB_PATH: &str = "/.well-known/mercure";
 /// The maximum number of header fields of a request.
 const HEADERS_MAX: usize = 32;
 
-/// Where a server listens.
+/// The address and the name of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     /// The address to connect to.
