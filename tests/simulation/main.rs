@@ -1,10 +1,10 @@
 //! Goal: every subscriber gets exactly the updates that it selected and may read, in the one order,
 //! without gap or duplicate, whatever happens around it.
 //!
-//! Method: the pure core (sequencer, ring, shards, history) runs under a seeded scheduler in virtual
-//! time. Publications, joins, leaves, partial socket writes (also as TLS buffers them), expiring
-//! tokens, full queues, refused commits and late history reads are interleaved at random. At rest,
-//! each stream is decoded from its bytes and compared with the plain definition.
+//! Method: the pure core (sequencer, ring, shards, history) runs under a seeded scheduler in
+//! virtual time. Publications, joins, leaves, partial socket writes (also as TLS buffers them),
+//! expiring tokens, full queues, refused commits and late history reads are interleaved at random.
+//! At rest, each stream is decoded from its bytes and compared with the plain definition.
 //!
 //! `SIMULATION_SEED=n cargo test --test simulation` replays one seed;
 //! `SIMULATION_SEEDS=n` runs that many.
