@@ -1,9 +1,10 @@
-//! The fan-out without a kernel: `Shard::take` and `Shard::flush` for 1,000 and 10,000 subscribers of one topic, through a
-//! wire that is memory. What is left is what the hub adds to the sends: finding the subscribers, queueing the update, and
-//! handing over the bytes.
+//! The fan-out without a kernel: `Shard::take` and `Shard::flush` for 1,000 and 10,000 subscribers
+//! of one topic, with a wire in memory. This measures the hub's own work per send: finding the
+//! subscribers, queueing the update, and handing over the bytes.
 //!
-//! The time is that of one delivery (`Throughput::Elements`). Beside it: the same bytes copied to as many places, which is
-//! the least that a kernel does with a send; and four updates flushed together, which go out in one send.
+//! The time is that of one delivery (`Throughput::Elements`). For comparison: the same bytes copied
+//! once per subscriber, the least work that a kernel does for a send; and four updates flushed
+//! together, in one send.
 
 mod common;
 
@@ -29,7 +30,7 @@ const TOPIC: &str = "https://example.com/books/1";
 const NOW: Now = Now { ms: 1, unix_ms: 1_700_000_000_000 };
 const SUBSCRIBERS: [usize; 2] = [1_000, 10_000];
 
-/// A wire that takes everything, and counts.
+/// A wire that accepts and counts everything.
 #[derive(Default)]
 struct Memory {
     sends: u64,
@@ -44,7 +45,8 @@ impl Wire for Memory {
     }
 }
 
-/// Updates with ids of their own, as many as a shard's tail holds: when they are used again, it has forgotten them.
+/// Updates with distinct ids, as many as a shard's tail holds. When they are used again, the tail
+/// has dropped them.
 fn frames(private: &str) -> Vec<Arc<Frame>> {
     let body = format!("topic={TOPIC}&data={}{private}", "x".repeat(200));
     let frame = |number: usize| {
@@ -55,7 +57,7 @@ fn frames(private: &str) -> Vec<Arc<Frame>> {
     (0..TAIL_UPDATES_MAX).map(frame).collect()
 }
 
-/// One who may receive private updates of its topic.
+/// The grant of a subscriber that may receive private updates of its topic.
 fn grant() -> Grant {
     let mercure = MercureClaim { subscribe: Some(vec![TOPIC.to_owned()]), ..MercureClaim::default() };
     Grant::from_claims(&Claims { mercure, exp: None }, Authorization::Selectors).expect("a grant")
@@ -69,7 +71,7 @@ struct Fanout<'f> {
 }
 
 impl<'f> Fanout<'f> {
-    /// Every `share`th of the subscribers selects the topic, the others a topic of their own.
+    /// One in `share` subscribers selects the topic; each of the others selects a different topic.
     fn new(subscribers: usize, share: usize, frames: &'f [Arc<Frame>]) -> Self {
         let settings = ShardSettings {
             heartbeat_ms: 15_000,
@@ -117,7 +119,7 @@ impl<'f> Fanout<'f> {
         self.flush();
     }
 
-    /// Makes sure that one round is what its name says.
+    /// Checks that one round does what its name says.
     fn check(&mut self, updates: usize, sends: u64) {
         let (sent, bytes) = (self.wire.sends, self.wire.bytes);
         self.deliver(updates);

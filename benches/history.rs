@@ -1,8 +1,9 @@
-//! The history in its file: what a commit of one update and of 64 costs, with and without waiting for the disk; what it costs
-//! to find an id, known or not, and to read a slice. The time of a commit is that of one update (`Throughput::Elements`).
+//! The history in its file: the cost of a commit of one update and of 64, with and without waiting
+//! for the disk; the cost of finding an id, known or not, and of reading a slice. The time of a
+//! commit is that of one update (`Throughput::Elements`).
 //!
-//! Beside it: the same bytes appended to a plain file, with and without waiting for the disk, which is the least that a history
-//! could do.
+//! For comparison: the same bytes appended to a plain file, with and without waiting for the disk.
+//! This is the least work that a history could do.
 
 mod common;
 
@@ -19,7 +20,7 @@ use petasos::protocol::frame::Frame;
 use petasos::protocol::grant::Authorization;
 use petasos::protocol::update::Update;
 
-/// Updates that are in the file before anything is measured.
+/// Updates in the file before the measurement.
 const HELD: usize = 100_000;
 const BATCH: usize = 64;
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -38,7 +39,7 @@ fn folder(name: &str) -> Folder {
     Folder(path)
 }
 
-/// An update of 200 bytes with an id as the hub makes them.
+/// An update of 200 bytes with an id like those that the hub generates.
 fn frame(random: &mut fastrand::Rng) -> Arc<Frame> {
     let body = format!("topic=https://example.com/books/1&data={}", "x".repeat(142));
     let id = random.u128(..).to_ne_bytes();

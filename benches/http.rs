@@ -1,7 +1,9 @@
-//! What every request and every update pays once: reading a head, reading a form, writing an answer, encoding a frame.
+//! The fixed costs of every request and every update: reading a head, reading a form, writing a
+//! response, encoding a frame.
 //!
-//! All of it is small beside the microseconds of the system calls around it, and is to stay so. Each is measured beside what
-//! nobody could do without: a head beside finding the ends of its lines, a form and a frame beside copying the same bytes.
+//! All are to stay small compared with the microseconds of the system calls around them. Each is
+//! measured beside the least work possible: a head beside finding the ends of its lines, a form and
+//! a frame beside copying the same bytes.
 
 mod common;
 
@@ -107,7 +109,7 @@ fn answers(c: &mut Criterion) {
 
 fn frames(c: &mut Criterion) {
     let small = format!("topic=https://example.com/books/1&data={}", "x".repeat(200));
-    // A pretty-printed document: every line of it becomes a field line.
+    // A pretty-printed document: each of its lines becomes a field line.
     let mut lines = "topic=https://example.com/books/1&data=".to_owned();
     while lines.len() < 10_000 {
         lines.push_str("  \"title\": \"a line of about fifty bytes, as usual\",%0A");

@@ -1,10 +1,11 @@
-//! The topic index: what a publication, an arrival and a departure cost with 10, 10,000 and 1,000,000 selectors held.
+//! The topic index: the cost of a publication, an arrival and a departure with 10, 10,000 and
+//! 1,000,000 selectors held.
 //!
-//! The bar: a publication to one subscriber costs at most 1.2 times as much CPU with a million other selectors held, 200,000
-//! of them templates, as with ten. A publication takes tens of microseconds, so what the index adds between the two has to
-//! stay a few of them. `match many topics` asks for another topic each time, so that it also counts the cache misses of a
-//! large index; so do `insert` and `remove`, which go through many selectors. `tails` are templates of one head, told apart behind
-//! their expression.
+//! The goal: a publication to one subscriber costs at most 1.2 times as much CPU with a million
+//! other selectors held, 200,000 of them templates, as with ten. A publication takes tens of
+//! microseconds, so the index may add only a few. `match many topics` uses a different topic each
+//! time, so it includes the cache misses of a large index. So do `insert` and `remove`, which use
+//! many selectors. `tails` are templates with one head, which differ after their expression.
 
 mod common;
 
@@ -16,9 +17,9 @@ use petasos::protocol::selector::Selector;
 use petasos::protocol::trie::TopicIndex;
 
 const SIZES: [u32; 3] = [10, 10_000, 1_000_000];
-/// Selectors that come and go beside those that are held.
+/// Selectors that are added and removed beside those that are held.
 const COMERS: u32 = 16_384;
-/// Comers between two looks at the clock.
+/// Such selectors between two readings of the clock.
 const COMERS_AT_ONCE: u64 = 1_024;
 
 #[derive(Clone, Copy)]
@@ -52,7 +53,7 @@ impl Kind {
         Selector::parse(&text).expect("a selector")
     }
 
-    /// A topic that the `n`th selector matches, and no other one.
+    /// A topic that only the `n`th selector matches.
     fn topic(self, n: u32) -> String {
         match (self, self.is_template(n)) {
             (Self::Tails, true) => format!("https://example.com/a/{n}"),
@@ -75,7 +76,8 @@ fn hits(index: &mut TopicIndex, topic: &str) -> u32 {
     hits
 }
 
-/// An index is filled once, outside of what is measured, and then serves every measurement of its kind and size.
+/// An index is filled once, outside the measurement, and serves all measurements of its kind and
+/// size.
 fn indexes(c: &mut Criterion) {
     for (name, kind) in KINDS {
         for size in SIZES {
@@ -92,7 +94,7 @@ fn matching(c: &mut Criterion, index: &mut TopicIndex, name: &str, kind: Kind, s
     c.bench_with_input(BenchmarkId::new(format!("match one topic/{name}"), size), &one, |b, one| {
         b.iter(|| hits(index, one));
     });
-    // A step that shares no factor with the sizes visits all of them, far from each other.
+    // The step is coprime to the sizes, so it reaches all of them, far from each other.
     let many: Vec<String> = (0..size.min(65_536)).map(|n| kind.topic((n * 7_919) % size)).collect();
     let mut next = 0;
     c.bench_with_input(BenchmarkId::new(format!("match many topics/{name}"), size), &many, |b, many| {
@@ -113,7 +115,7 @@ fn coming_and_going(c: &mut Criterion, index: &mut TopicIndex, name: &str, kind:
     });
 }
 
-/// Inserts and removes `count` comers, and answers how long either took.
+/// Inserts and removes `count` selectors; returns the time of each.
 fn come_and_go(index: &mut TopicIndex, comers: &[Selector], size: u32, count: u64) -> (Duration, Duration) {
     let (mut inserting, mut removing) = (Duration::ZERO, Duration::ZERO);
     let mut done = 0;

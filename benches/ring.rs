@@ -1,14 +1,18 @@
-//! The cross-core ring beside a crossbeam channel that carries the same entries, as the sequencer and a shard use it.
+//! The cross-core ring beside a crossbeam channel that carries the same entries, as the sequencer
+//! and a shard use it.
 //!
-//! - `hop`: one entry to another thread and one back, both sides spinning: twice the way of one entry between two cores.
-//! - `stream`: a producer at full speed and a consumer on another thread that drains batches: what one entry costs.
-//! - `batch`: a full batch pushed and drained by one thread: the same without any traffic between cores.
+//! - `hop`: one entry to another thread and one back, both sides spinning. This is twice the way of
+//!   one entry between two cores.
+//! - `stream`: a producer at full speed, and a consumer on another thread that drains batches. This
+//!   is the cost of one entry.
+//! - `batch`: a full batch pushed and drained by one thread: the same without any traffic between
+//!   cores.
 //!
-//! The two sides are pinned to cores of their own. On a machine with fewer idle cores than threads the figures of `hop` and
-//! `stream` are those of its scheduler: a thread that waits long yields, so that they end, but they tell little.
+//! Each side is pinned to its own core. With fewer idle cores than threads, `hop` and `stream`
+//! mostly measure the scheduler; a thread that waits long yields, so that the runs end.
 //!
-//! A channel with more than one reader would need one copy of the entry, and one channel, for each shard; the ring needs
-//! neither. `stream` with several consumers, which runs where there are cores for them, shows that.
+//! A channel needs one copy of the entry, and one channel, for each reader; the ring needs neither.
+//! `stream` with several consumers, which runs if there are cores for them, shows that.
 
 mod common;
 
@@ -48,17 +52,17 @@ fn position(entry: &RingEntry) -> u64 {
     }
 }
 
-/// What is compared: a way for entries from one thread to another, without waiting.
+/// What is compared: a way to pass entries from one thread to another without waiting.
 trait Way: Sized {
     type Out: Outlet;
     /// One end to write and `readers` to read.
     fn open(readers: usize) -> (Self, Vec<Self::Out>);
-    /// Waits, spinning, for room, and hands an entry to every reader.
+    /// Spins until there is room, then hands an entry to every reader.
     fn put(&mut self, number: u64, frame: &Arc<Frame>);
 }
 
 trait Outlet: Send + 'static {
-    /// Takes up to a batch; answers how many and the last position.
+    /// Takes up to one batch; returns the number of entries and the last position.
     fn take(&mut self) -> (u64, u64);
 }
 
@@ -115,7 +119,7 @@ impl Outlet for Receiver<RingEntry> {
     }
 }
 
-/// Waits a moment: by spinning, and after many times in a row by letting others run.
+/// Waits a moment by spinning; after many waits in a row, it yields to other threads.
 #[derive(Default)]
 struct Patience(u32);
 
@@ -130,7 +134,8 @@ impl Patience {
     }
 }
 
-/// The cores that this process may run on. To be listed before a thread is pinned: those that it starts inherit its core.
+/// The cores that this process may run on. List them before pinning a thread: a new thread inherits
+/// the core of its parent.
 #[derive(Clone)]
 struct Cores(Vec<usize>);
 
@@ -140,17 +145,17 @@ impl Cores {
         Self((0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).collect())
     }
 
-    /// Pins this thread to the `n`th core, counted round.
+    /// Pins this thread to core `n`, modulo the number of cores.
     fn pin(&self, n: usize) {
         let Some(cpu) = self.0.get(n % self.0.len().max(1)) else { return };
         let mut one = CpuSet::new();
         one.set(*cpu);
-        // Not allowed to, it runs where the kernel likes.
+        // If pinning is not allowed, the kernel chooses the core.
         let _ = sched_setaffinity(None, &one);
     }
 }
 
-/// Takes entries until it has the one of this position.
+/// Takes entries until it has the one at this position.
 fn take_until(outlet: &mut impl Outlet, number: u64) {
     let mut patience = Patience::default();
     loop {
@@ -162,7 +167,7 @@ fn take_until(outlet: &mut impl Outlet, number: u64) {
     }
 }
 
-/// Runs on a thread of its own, as the hub's shards do, so that this thread's place is not changed.
+/// Runs on a separate thread, as the hub's shards do, so that this thread is not pinned.
 fn apart(run: impl FnOnce() -> Duration + Send) -> Duration {
     std::thread::scope(|scope| scope.spawn(run).join().expect("it ends"))
 }
@@ -234,7 +239,7 @@ fn ways(c: &mut Criterion) {
     group.bench_function("hop/channel", |b| {
         b.iter_custom(|count| apart(|| hop::<Vec<Sender<RingEntry>>>(count)));
     });
-    // The producer has a core, too.
+    // The producer needs a core, too.
     let cores = Cores::all().0.len();
     for readers in (1..=3).take_while(|readers| *readers == 1 || *readers < cores) {
         group.bench_function(format!("stream to {readers}/ring"), |b| {

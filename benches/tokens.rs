@@ -1,7 +1,8 @@
-//! Tokens: what a publisher's token costs when it is first seen, and when it was verified before.
+//! Tokens: the cost of a publisher's token when it is new, and when it was verified before.
 //!
-//! Cold is what the gate does with an unknown token: the header, the signature, the claims, and the grant read from them.
-//! Cached is the lookup of the same token in the shard's cache, alone in it and among as many as it holds.
+//! Cold is the work of the gate for an unknown token: the header, the signature, the claims, and
+//! the grant read from them. Cached is the lookup of the same token in the shard's cache, alone or
+//! in a full generation.
 
 mod common;
 
@@ -17,7 +18,7 @@ use serde_json::json;
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const NOW: u64 = 1_700_000_000;
 
-/// Each with the key that signs and the key that verifies.
+/// Each algorithm with the key that signs and the key that verifies.
 const ALGORITHMS: [(&str, Algorithm, &[u8], &[u8]); 3] = [
     ("HS256", Algorithm::HS256, SECRET, SECRET),
     (
@@ -34,7 +35,7 @@ const ALGORITHMS: [(&str, Algorithm, &[u8], &[u8]); 3] = [
     ),
 ];
 
-/// The token of a publisher of one template, as a framework's default looks.
+/// The token of a publisher of one template, like a framework's default.
 fn token(number: usize, key: &[u8], algorithm: Algorithm) -> String {
     let claims = json!({
         "mercure": {"publish": ["https://example.com/books/{id}"], "subscribe": [format!("/users/{number}")]},
@@ -60,7 +61,7 @@ fn cold(c: &mut Criterion) {
 
 fn cached(c: &mut Criterion) {
     let key = VerificationKey::new(Algorithm::HS256, SECRET).expect("a key");
-    // The cache turns a generation over at half of its bound: fewer stay where they are.
+    // The cache starts a new generation at half of its bound. Fewer tokens stay in one generation.
     for (name, count) in [("alone", 1), ("among many", TOKEN_CACHE_MAX / 2 - 1)] {
         let tokens: Vec<String> = (0..count).map(|n| token(n, SECRET, Algorithm::HS256)).collect();
         let mut cache = TokenCache::new();

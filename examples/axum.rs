@@ -1,10 +1,15 @@
-//! An axum application with a hub beside it: what is stored over its own API is published to everyone who looks at it.
+//! An axum application with a hub: updates stored through its API are published to all subscribers.
 //!
-//! `cargo run --example axum`, then
-//! `curl -N 'http://127.0.0.1:3000/.well-known/mercure?topic=http://127.0.0.1:8080/books/%7Bid%7D'` and
-//! `curl -X PUT http://127.0.0.1:8080/books/1 -H 'Content-Type: application/json' -d '{"title": "in stock"}'`.
+//! Run `cargo run --example axum`, then:
 //!
-//! Ctrl-C (or SIGTERM) ends the application first, with the requests that it is answering, and then the hub, with its streams.
+//! ```sh
+//! curl -N 'http://127.0.0.1:3000/.well-known/mercure?topic=http://127.0.0.1:8080/books/%7Bid%7D'
+//! curl -X PUT http://127.0.0.1:8080/books/1 \
+//!   -H 'Content-Type: application/json' -d '{"title": "in stock"}'
+//! ```
+//!
+//! Ctrl-C (or SIGTERM) first ends the application, with its open requests, and then the hub, with
+//! its streams.
 
 use std::collections::HashMap;
 use std::io::{self, Write as _};
@@ -21,7 +26,7 @@ use signal_hook::iterator::Signals;
 use tokio::sync::oneshot;
 
 struct Shop {
-    /// How this application is reached: the topics begin with it.
+    /// The application's own URL: its topics begin with it.
     origin: String,
     books: Mutex<HashMap<u64, Value>>,
     hub: Hub,
@@ -56,7 +61,7 @@ fn setting(name: &str, default: &str) -> String {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The signals are the program's: the hub takes none.
+    // The program handles the signals; the hub handles none.
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let (tell, told) = oneshot::channel();
     std::thread::spawn(move || {
@@ -64,7 +69,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // It may have ended already.
         let _ = tell.send(());
     });
-    // This blocks while the history is opened, and there is no runtime yet whose tasks would have to wait.
+    // This blocks while the history is opened. No runtime exists yet, so no task has to wait.
     let hub = Hub::builder()
         .set("ADDR", setting("HUB_ADDR", "127.0.0.1:3000"))
         .set("JWT_KEY", "a key that nobody can guess, of 32 bytes or more")
@@ -79,13 +84,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let shop =
         Arc::new(Shop { origin: format!("http://{}", listener.local_addr()?), books: Mutex::default(), hub });
     runtime.block_on(serve(listener, Arc::clone(&shop), told))?;
-    // With its tasks, which share the hub: then this blocks until the last stream has ended.
+    // Dropping the runtime drops its tasks, which share the hub. `stop` blocks until the last
+    // stream ends.
     drop(runtime);
     Arc::into_inner(shop).ok_or("somebody has the hub still")?.hub.stop()?;
     Ok(())
 }
 
-/// Until it is told to end, and everything that was asked is answered.
+/// Serves until `told` resolves and all open requests are answered.
 async fn serve(
     listener: tokio::net::TcpListener,
     shop: Arc<Shop>,
@@ -94,7 +100,7 @@ async fn serve(
     writeln!(io::stdout(), "{}/books/1 http://{}/.well-known/mercure", shop.origin, shop.hub.address())?;
     let application = Router::new().route("/books/{id}", get(read).put(write)).with_state(shop);
     let end = async {
-        // Should nobody be left who could tell, it ends, too.
+        // It also ends if the sender is dropped.
         let _ = told.await;
     };
     axum::serve(listener, application).with_graceful_shutdown(end).await

@@ -1,6 +1,7 @@
-//! A hub in a program of your own: it publishes the time every second until Enter is pressed.
+//! A hub inside another program: it publishes the time every second until Enter is pressed.
 //!
-//! `cargo run --example embed`, then `curl -N 'http://127.0.0.1:3000/.well-known/mercure?topic=https://example.com/clock'`.
+//! Run `cargo run --example embed`, then
+//! `curl -N 'http://127.0.0.1:3000/.well-known/mercure?topic=https://example.com/clock'`.
 
 use std::io::{Write as _, stdin, stdout};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let is_over = Arc::new(AtomicBool::new(false));
     let enter = Arc::clone(&is_over);
     std::thread::spawn(move || {
-        // The end of the input ends it, too.
+        // The end of the input also stops it.
         let _ = stdin().read_line(&mut String::new());
         enter.store(true, Ordering::Relaxed);
     });

@@ -1,7 +1,8 @@
-//! Flags and environment variables, read into a [`Config`] that is valid as a whole.
+//! Parses flags and environment variables into a [`Config`] that is valid as a whole.
 //!
-//! Every error is found before anything starts, and all of them are listed. Invariants: units are converted here, once;
-//! a secret is never part of a message; a setting that this version does not have is refused, not ignored.
+//! All errors are found before anything starts, and all are listed. Invariants: units are converted
+//! here, once; a secret is never part of a message; a setting that this version does not have is
+//! refused, not ignored.
 
 mod certificates;
 mod effective;
@@ -34,61 +35,62 @@ use crate::protocol::names::COOKIE_NAME;
 use crate::runtime::{MetricsSettings, PerClient, Settings, Timeouts};
 use keys::{KeyOrigins, Keys};
 
-/// The key of demo mode. Everybody knows it.
+/// The well-known key of demo mode.
 pub const DEMO_KEY: &str = "!ChangeThisMercureHubJWTSecretKey!";
 /// The value of `DB_PATH` that keeps the history in memory.
 pub const MEMORY: &str = ":memory:";
-/// The history's file where none is named.
+/// The default file of the history.
 pub const DB_PATH_DEFAULT: &str = "updates.db";
-/// Largest `MAX_BODY_SIZE`: frames are counted with it in mind.
+/// The largest `MAX_BODY_SIZE`; the counters of frame bytes rely on it.
 const BODY_BYTES_LIMIT: u64 = 256 << 20;
 const SUBSCRIBER_BUFFER_RANGE: (u64, u64) = (4 << 10, 1 << 30);
-/// Elsewhere a probability; here any value but 0 means the same.
+/// In the reference hub a probability; here all values except 0 have the same effect.
 const CLEANUP_FREQUENCY_DEFAULT: f64 = 0.3;
 const SELECTORS_LIMIT: u64 = crate::limits::FORM_FIELDS_MAX as u64;
 
-/// What the settings are read in.
+/// The environment in which the settings are read.
 pub struct Environment<'w> {
-    /// Reads a file of a `*_FILE` setting.
+    /// Reads the file of a `*_FILE` setting.
     pub read_file: &'w dyn Fn(&str) -> std::io::Result<String>,
     /// The cores this process may run on.
     pub cpus: &'w [usize],
-    /// The environment, for misspelled names.
+    /// The environment variables, to find misspelled names.
     pub variables: &'w [(String, String)],
 }
 
 /// A valid configuration.
 pub struct Config {
-    /// What the hub runs with.
+    /// The settings of the hub.
     pub settings: Settings,
-    /// Where the history is kept; in memory when there is no file (`DB_PATH=:memory:`).
+    /// The file of the history; `None` keeps it in memory (`DB_PATH=:memory:`).
     pub history_file: Option<PathBuf>,
     /// `HISTORY_SYNC`.
     pub history_sync: HistorySync,
-    /// What the history keeps.
+    /// The retention of the history.
     pub retention: Retention,
-    /// `HISTORY_CLEANUP_FREQUENCY`; 0 is the one value that makes a difference, and [`Self::retention`] has it already.
+    /// `HISTORY_CLEANUP_FREQUENCY`. Only 0 makes a difference, and [`Self::retention`] already
+    /// includes it.
     pub cleanup_frequency: f64,
-    /// `DEMO`, or `DEBUG`, which is that too.
+    /// `DEMO`, also set by `DEBUG`.
     pub demo: bool,
     /// `LOG_LEVEL`.
     pub log_level: tracing::Level,
     /// `LOG_FORMAT`.
     pub log_format: LogFormat,
-    /// What the operator should know, for the log.
+    /// Warnings for the operator, for the log.
     pub warnings: Vec<String>,
 }
 
-/// How large a hub is to be: what its host has to provide for.
+/// The size of a hub, for which its host must provide resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Size {
     /// The core of each shard; not empty.
     pub cpus: Vec<usize>,
-    /// `MAX_CONNECTIONS`, when it is given.
+    /// `MAX_CONNECTIONS`, if given.
     pub connections_max: Option<usize>,
 }
 
-/// Where a hub is to listen.
+/// The address on which a hub listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenAddress {
     /// `ADDR`, or its default.
@@ -100,22 +102,22 @@ pub struct ListenAddress {
 /// `LOG_FORMAT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// A line for people.
+    /// One readable line per event.
     Text,
-    /// A JSON object on each line.
+    /// One JSON object per line.
     Json,
-    /// The same, with the fields that Fluentd expects.
+    /// JSON with the fields that Fluentd expects.
     Fluentd,
 }
 
 /// One error in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The variable's name.
+    /// The name of the variable.
     pub name: &'static str,
-    /// What it was set to; secrets are left out.
+    /// Its value; `None` if it may be a secret.
     pub value: Option<String>,
-    /// What is expected.
+    /// The expected form.
     pub expected: String,
 }
 
@@ -132,7 +134,7 @@ impl Config {
     /// Reads every setting.
     ///
     /// # Errors
-    /// Every [`ConfigError`] there is.
+    /// Every [`ConfigError`].
     pub fn read(options: &Options, environment: &Environment<'_>) -> Result<Self, Vec<ConfigError>> {
         let mut reader = Reader { environment, errors: Vec::new(), warnings: Vec::new() };
         let config = reader.read(options);
@@ -144,7 +146,7 @@ impl Config {
         }
     }
 
-    /// Opens the history where the settings say it is.
+    /// Opens the history that the settings name.
     ///
     /// # Errors
     /// The file cannot be used; the text names it.
@@ -155,7 +157,7 @@ impl Config {
         })
     }
 
-    /// Reads the settings of the size alone: whoever looks at a host need not have a key.
+    /// Reads only the settings of the size: checking a host needs no key.
     ///
     /// # Errors
     /// Every [`ConfigError`] in them.
@@ -165,7 +167,7 @@ impl Config {
         size.filter(|_| reader.errors.is_empty()).ok_or(reader.errors)
     }
 
-    /// Reads where the hub listens: whoever asks one how it is need not have a key either.
+    /// Reads only the address settings: a health check needs no key.
     ///
     /// # Errors
     /// Every [`ConfigError`] in these settings.
@@ -239,7 +241,7 @@ impl Reader<'_> {
         })
     }
 
-    /// Everything but the gate, which the answer takes.
+    /// All settings except the gate; the returned function takes the gate.
     fn settings(
         &mut self,
         o: &Options,
@@ -315,7 +317,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Whoever reaches the metrics can read them: on every address, that may be anybody.
+    /// The metrics need no token: on an unspecified address, any host that reaches it can read
+    /// them.
     fn metrics(&mut self, o: &Options, history_file: Option<PathBuf>) -> Option<MetricsSettings> {
         let address = self.value("METRICS_ADDR", &o.metrics_addr, values::address)?;
         if address.ip().is_unspecified() {
@@ -422,7 +425,8 @@ impl Reader<'_> {
         (!cpus.is_empty()).then_some(cpus)
     }
 
-    /// Reads one value; nothing when it is not given, and when it is wrong. An empty one counts as not given.
+    /// Parses one value; `None` if it is not given or not valid. An empty value counts as not
+    /// given.
     fn value<T>(
         &mut self,
         name: &'static str,
@@ -440,7 +444,7 @@ impl Reader<'_> {
     }
 
     fn error(&mut self, name: &'static str, value: Option<String>, expected: String) {
-        // An address that cannot be used may hold a secret all the same.
+        // An invalid URL may still contain a secret.
         let value = value.filter(|text| !(name.ends_with("_URL") && text.contains(['@', '?', '#'])));
         self.errors.push(ConfigError { name, value, expected });
     }

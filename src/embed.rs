@@ -1,8 +1,9 @@
 //! A hub inside any Rust program: [`Hub`].
 //!
-//! It has the settings of the binary, from [`Builder::set`] alone: none is read from the environment, no signal is taken, and no log is
-//! started (it speaks through `tracing`). Whom to trust for HTTPS, and by which proxy to go, is the host's affair, and there variables
-//! count (`SSL_CERT_FILE`, `HTTPS_PROXY`).
+//! It has the settings of the binary, but only from [`Builder::set`]: it reads none from the
+//! environment, handles no signals, and starts no log (it uses `tracing`). For HTTPS, the
+//! environment of the host does set the trusted certificates and the proxy (`SSL_CERT_FILE`,
+//! `HTTPS_PROXY`).
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,16 +18,19 @@ use crate::protocol::grant::Authorization;
 use crate::protocol::update::{Draft, Update, UpdateError};
 use crate::runtime::{CommitError, Embedded, Receipt, RunError, host};
 
-/// Settings of the binary's own log, which a program sets up itself or does not.
+/// Settings of the binary's log. A program with an embedded hub configures its own.
 const OF_THE_BINARY: [&str; 2] = ["LOG_LEVEL", "LOG_FORMAT"];
 
-/// A hub that runs inside this program, on threads of its own.
+/// A hub that runs inside this program, on its own threads.
 ///
-/// [`Hub::stop`] waits for its end: behind it, its port and its history are free. Dropped, it stops without being waited for: both are
-/// free a little later, and until then another hub cannot have them (the history is "held by another process"). A program that returns
-/// from `main` does not wait either: streams are cut off, and the next start may have to repair the history. So stop it.
+/// [`Hub::stop`] waits for its end; its port and history are then free. A dropped hub stops, but
+/// nothing waits for it: both are free a little later, and until then another hub cannot use them
+/// (the history is "held by another process"). A program that returns from `main` does not wait
+/// either: streams are cut off, and the next start may have to repair the history. So call
+/// [`Hub::stop`].
 ///
-/// [`Builder::start`], [`Hub::stop`] and [`Receipt::wait`] block their thread; everything else returns at once.
+/// [`Builder::start`], [`Hub::stop`] and [`Receipt::wait`] block their thread; everything else
+/// returns at once.
 ///
 /// ```no_run
 /// use petasos::{Draft, Hub};
@@ -51,34 +55,36 @@ pub struct Hub {
     warnings: Vec<String>,
 }
 
-/// The settings of a [`Hub`], under the names of their variables; `petasos --help` has them all. They do what they do for the binary,
-/// but:
+/// The settings of a [`Hub`], under the names of their variables; `petasos --help` lists them all.
+/// They have the same effect as in the binary, with these exceptions:
 ///
-/// - `LOG_LEVEL` and `LOG_FORMAT` are refused: what becomes of the events, at which level and in which form, is for the program's
-///   subscriber of `tracing` to say. `ACCESS_LOG=1` makes those of its requests, at the level info and with the target
-///   `petasos::access`; `DEBUG=1` those with the contents of the updates that are posted, at the level debug.
-/// - SIGHUP is not taken: a file of a key (`JWT_KEY_FILE`) is read at start alone. A certificate is read again when it changes.
-/// - No socket is taken from a service manager, and none is told how the hub is.
+/// - `LOG_LEVEL` and `LOG_FORMAT` are refused: the program's `tracing` subscriber decides which
+///   events are logged, and in which form. `ACCESS_LOG=1` emits the events of requests, at the
+///   level info and with the target `petasos::access`; `DEBUG=1` emits events with the contents of
+///   posted updates, at the level debug.
+/// - SIGHUP is not handled: a key file (`JWT_KEY_FILE`) is read only at start. A certificate is
+///   read again when it changes.
+/// - No socket is taken from a service manager, and none is notified of the hub's state.
 ///
-/// Printed with `{:?}`, it shows no secret.
+/// The `{:?}` output shows no secret.
 #[derive(Clone, Default)]
 pub struct Builder {
     /// Name and value, as they were set.
     settings: Vec<(String, String)>,
 }
 
-/// Why a hub does not start. The text is complete: it has the cause, which therefore is no `source` beside it.
+/// Why a hub does not start. The text includes the cause, so there is no `source`.
 #[derive(Debug)]
 pub enum StartError {
     /// The settings are wrong; one text for each error.
     Settings(Vec<String>),
-    /// The history's file cannot be used.
+    /// The history file cannot be used.
     History(OpenError),
-    /// The host lacks something, or the address is taken.
+    /// The host lacks something, or the address is in use.
     Run(RunError),
 }
 
-/// Why an update is not published. The text is complete, as that of [`StartError`].
+/// Why an update is not published. The text includes the cause, like that of [`StartError`].
 #[derive(Debug)]
 pub enum PublishError {
     /// It breaks a rule of the protocol.
@@ -90,13 +96,13 @@ pub enum PublishError {
         /// `MAX_BODY_SIZE`, in bytes.
         bytes_max: u64,
     },
-    /// The hub does not take it now.
+    /// The hub cannot take it now.
     Refused(CommitError),
 }
 
 impl Builder {
-    /// Sets a setting: its variable's name, such as `HEARTBEAT_INTERVAL`, and a value as the variable would have it. Set again, it
-    /// is replaced. Both are checked by [`Builder::start`].
+    /// Sets a setting: the name of its variable, such as `HEARTBEAT_INTERVAL`, and a value as the
+    /// variable would have it. A second call replaces the value. [`Builder::start`] checks both.
     #[must_use]
     pub fn set(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let name = name.into();
@@ -105,9 +111,10 @@ impl Builder {
         self
     }
 
-    /// Starts the hub; it accepts connections when this returns. It blocks the thread until then: the history is opened, and after a
-    /// crash it is repaired, which takes the longer the larger it is. An async program starts it before its runtime, as
-    /// `examples/axum.rs` does, or where blocking is allowed (`tokio::task::spawn_blocking`).
+    /// Starts the hub; it accepts connections when this returns. It blocks the thread until then:
+    /// it opens the history, and after a crash repairs it, which takes longer for a larger history.
+    /// An async program starts the hub before its runtime, as `examples/axum.rs` does, or where
+    /// blocking is allowed (`tokio::task::spawn_blocking`).
     ///
     /// # Errors
     /// [`StartError`]
@@ -125,7 +132,7 @@ impl Builder {
         Ok(Hub { embedded, authorization, body_bytes_max, warnings: config.warnings })
     }
 
-    /// The settings as the command line has them, whose flags are declared once.
+    /// The settings as parsed by the command line, so that flags are declared only once.
     fn options(&self) -> Result<Options, Vec<String>> {
         let command = declared();
         let flag = |name: &str| {
@@ -154,7 +161,7 @@ impl Builder {
     }
 }
 
-/// Every setting there is.
+/// All settings.
 fn declared() -> clap::Command {
     Options::augment_args(clap::Command::new("petasos").no_binary_name(true))
 }
@@ -181,35 +188,37 @@ impl fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// A hub with the settings that the binary has by default; a key has to be set at least (`JWT_KEY`, or `DEMO`).
+    /// A hub with the default settings of the binary; at least a key must be set (`JWT_KEY`, or
+    /// `DEMO`).
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// Where it listens; port 0 has become a real one.
+    /// The address on which it listens, with the actual port if 0 was set.
     pub fn address(&self) -> SocketAddr {
         self.embedded.address()
     }
 
-    /// What the operator should know of the settings.
+    /// Warnings about the settings, for the operator.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// How many subscribers are connected now.
+    /// The number of subscribers connected now.
     pub fn subscribers(&self) -> u64 {
         self.embedded.subscribers()
     }
 
-    /// Whether it runs. One whose thread has failed does not, and [`Hub::stop`] says why.
+    /// Whether it runs. It does not if one of its threads has failed; [`Hub::stop`] then returns
+    /// the reason.
     pub fn is_running(&self) -> bool {
         self.embedded.is_running()
     }
 
-    /// Publishes an update. This program needs no token, and no topic is out of its reach but those of the hub's own; the bounds of a
-    /// [`Draft`] are those of any publisher. `MAX_BODY_SIZE` (1 MiB where it is not set) bounds the bytes of its topics, targets, data, id
-    /// and type together: no form that is posted can hold more. It neither blocks nor waits; the receipt is
-    /// [waited for](Receipt::wait), or awaited.
+    /// Publishes an update. The program needs no token, and may publish to any topic except the
+    /// hub's own; a [`Draft`] has the same bounds as any publisher's update. `MAX_BODY_SIZE`
+    /// (default 1 MiB) bounds the bytes of its topics, targets, data, id and type together. It
+    /// neither blocks nor waits; [wait for](Receipt::wait) the receipt, or await it.
     ///
     /// # Errors
     /// [`PublishError`]: nothing was dispatched.
@@ -223,13 +232,14 @@ impl Hub {
         self.embedded.publish(Arc::new(Frame::encode(&update))).map_err(PublishError::Refused)
     }
 
-    /// Begins to stop: from here on nothing is published, and streams end. [`Hub::stop`] waits for the end.
+    /// Begins to stop: from now on nothing is published, and streams end. [`Hub::stop`] waits for
+    /// the end.
     pub fn begin_stop(&self) {
         self.embedded.begin_stop();
     }
 
-    /// Stops, and blocks the thread until the last stream has ended (`DRAIN_TIMEOUT`), each with everything that was acknowledged. Behind
-    /// it, the hub's port and its history are free.
+    /// Stops, and blocks the thread until the last stream has ended (`DRAIN_TIMEOUT`), each with
+    /// everything that was acknowledged. The hub's port and history are then free.
     ///
     /// # Errors
     /// [`RunError`]: one of its threads had failed.
@@ -238,7 +248,7 @@ impl Hub {
     }
 }
 
-/// Its texts, as `MAX_BODY_SIZE` counts them.
+/// The bytes of its texts, as counted for `MAX_BODY_SIZE`.
 fn bytes_of(draft: &Draft<'_>) -> u64 {
     let lists = [draft.topics, draft.targets].into_iter().flatten();
     let texts = lists.chain(&draft.id).chain(&draft.event_type).chain([&draft.data]);

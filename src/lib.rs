@@ -1,7 +1,8 @@
-//! petasos: a hub for the [Mercure protocol](https://mercure.rocks/spec), thread-per-core on io_uring.
+//! petasos: a hub for the [Mercure protocol](https://mercure.rocks/spec), thread-per-core on
+//! io_uring.
 //!
-//! As a library it is two things: a whole hub inside another program, [`Hub`]; and the protocol's values without a server, for those who have
-//! one already.
+//! As a library it is two things: a whole hub inside another program, [`Hub`]; and the protocol's
+//! values without a server, for programs that have a server already.
 //!
 //! ```
 //! use petasos::protocol::frame::Frame;
@@ -32,9 +33,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The dependency rule: `protocol` ← `http` ← `hub` ← `runtime` ← `config` ← `embed`, `main`. `ring` knows nothing but the type it
-//! carries; `history` knows the frame and the event id. Nothing points back, and only `runtime` touches a socket, a clock or a
-//! thread. `tests/tidy.rs` checks it; `docs/ARCHITECTURE.md` draws it.
+//! The dependency rule: `protocol` ← `http` ← `hub` ← `runtime` ← `config` ← `embed`, `main`.
+//! `ring` knows only the type that it carries; `history` knows the frame and the event id. No
+//! dependency goes the other way, and only `runtime` touches a socket, a clock or a thread.
+//! `tests/tidy.rs` checks this; `docs/ARCHITECTURE.md` has a diagram.
 
 pub mod config;
 mod embed;

@@ -1,6 +1,8 @@
-//! Logs: lines on standard error, written by a thread of their own, so that a slow terminal or disk never stops a shard.
+//! Logs: lines on standard error, written by a separate thread, so that a slow terminal or disk
+//! never stops a shard.
 //!
-//! Invariant: one event is one line. Values come from clients too, and none of them can start a line of its own.
+//! Invariant: one event is one line. Values can come from clients, and none of them can start a new
+//! line.
 
 mod fluentd;
 mod journal;
@@ -21,22 +23,22 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use fluentd::Fluentd;
 use journal::Prioritized;
 
-/// Lines that wait for the writer; beyond, they are dropped rather than waited for.
+/// Lines that wait for the writer. Further ones are dropped; the logging thread never waits.
 const LINES_MAX: usize = 16_384;
 
-/// The logs of a process, which are written until this is dropped.
+/// The logs of a process. They are written until this is dropped.
 #[must_use = "the last lines are written when this is dropped"]
 pub(crate) struct Logs {
     writer: Option<WorkerGuard>,
     errors: ErrorCounter,
 }
 
-/// Starts logging. With `access_log`, the lines of the access log are written whatever the level.
+/// Starts logging. With `access_log`, the access log is written at every level.
 pub(crate) fn start(level: Level, format: LogFormat, access_log: bool) -> Logs {
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).lossy(true).finish(io::stderr());
     let logs = Logs { writer: Some(guard), errors: writer.error_counter() };
-    // What clients do wrong in HTTP/2 is no warning: they could fill the log with it.
+    // Clients' errors in HTTP/2 are not warnings: clients could fill the log with them.
     let filter = Targets::new()
         .with_target("petasos", level)
         .with_target("h2", level.min(Level::ERROR))
@@ -50,7 +52,7 @@ pub(crate) fn start(level: Level, format: LogFormat, access_log: bool) -> Logs {
 
 impl Drop for Logs {
     fn drop(&mut self) {
-        // Everything that waits is written first.
+        // Writes all waiting lines first.
         drop(self.writer.take());
         let dropped = self.errors.dropped_lines();
         if dropped > 0 {
@@ -61,8 +63,8 @@ impl Drop for Logs {
     }
 }
 
-/// The layer that writes events in a format. The journal is told the priority of each, and keeps their time itself, which a
-/// text for people then need not hold a second time.
+/// The layer that writes events in a format. For the journal, each line carries its priority. The
+/// journal keeps the time itself, so the text format omits it.
 fn lines<S, W>(format: LogFormat, is_journal: bool, colors: bool, out: W) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'s> LookupSpan<'s>,
@@ -70,7 +72,7 @@ where
 {
     let text = format::format().with_target(false);
     let json = format::format().json().flatten_event(true).with_current_span(false);
-    // What is within an object is escaped as JSON has it.
+    // Text inside a JSON object is escaped already.
     let object = {
         let out = out.clone();
         move || out.clone()
@@ -99,10 +101,11 @@ where
     layer().with_ansi(colors).fmt_fields(fields).event_format(format).with_writer(writer).boxed()
 }
 
-/// Writes each event, which comes as one buffer, as one line: control characters inside it are escaped.
+/// Writes each event, which arrives as one buffer, as one line. Control characters inside it are
+/// escaped.
 struct OneLine<W> {
     out: W,
-    /// The formatter itself writes escape sequences for a terminal; it has taken those of the values out.
+    /// The formatter writes escape sequences for a terminal; it has removed those in the values.
     colors: bool,
 }
 

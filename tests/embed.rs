@@ -1,4 +1,4 @@
-//! A hub inside a program: this one. And the programs in `examples/` that have one.
+//! A hub embedded in this test program, and the programs in `examples/` that embed one.
 
 mod common;
 
@@ -60,7 +60,7 @@ fn what_the_program_publishes_reaches_subscribers_and_a_stop_ends_their_streams(
     }
     drop(streams.split_off(4));
     common::eventually("those that left are not", || hub.subscribers() == 4);
-    // Acknowledged or not: what was taken before the stop is delivered.
+    // The hub accepted these before the stop, so it delivers them, acknowledged or not.
     let receipts: Vec<_> =
         (0..50).map(|_| hub.publish(&draft(&["https://e.x/2"], "")).expect("taken")).collect();
     assert!(hub.is_running());
@@ -183,7 +183,7 @@ fn what_is_wrong_is_told_when_it_starts() {
     assert!(builder().set("ADDR", "127.0.0.1:0").start().expect("it starts").warnings().len() == 1);
 }
 
-/// What the program's own subscriber of `tracing` is given, of all hubs of this process.
+/// The access log goes to the program's own `tracing` subscriber, for all hubs of the process.
 #[test]
 fn the_access_log_goes_where_the_program_has_its_log() {
     #[derive(Clone, Default)]
@@ -279,7 +279,8 @@ fn a_hub_that_stops_takes_nothing_more() {
     assert_eq!(received, count, "what was acknowledged was delivered");
 }
 
-/// An executor may run a task where it is woken: in the hub's own thread, which then publishes to itself.
+/// An executor may run a task on the thread that wakes it: here the hub's own thread, which then
+/// publishes to itself.
 #[test]
 fn whoever_is_woken_may_publish_at_once_and_a_panic_there_is_the_programs_own() {
     struct Again {
@@ -306,7 +307,7 @@ fn whoever_is_woken_may_publish_at_once_and_a_panic_there_is_the_programs_own() 
     hub.publish(&draft(&["a"], "")).expect("taken").wait().expect("the sequencer lives");
 }
 
-/// Whoever reports an error with its causes would write one that is in the text already a second time.
+/// A program that reports an error with its sources must not print the cause twice.
 #[test]
 fn an_error_says_its_cause_once() {
     fn once(error: &dyn std::error::Error, cause: &str) {
@@ -362,7 +363,7 @@ fn a_hub_and_a_receipt_can_be_printed() {
     assert!(format!("{receipt:?}").contains("mine"), "{receipt:?}");
 }
 
-/// A program that goes on wants its ports back.
+/// A program that keeps running after the stop gets its ports back.
 #[test]
 fn a_hub_that_has_stopped_leaves_nothing_behind() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
@@ -374,7 +375,7 @@ fn a_hub_that_has_stopped_leaves_nothing_behind() {
     }
 }
 
-/// A program, and what it prints: closed, it could not go on.
+/// A program and its output pipe: the program could not go on if the pipe were closed.
 struct Program {
     child: Child,
     _printed: BufReader<ChildStdout>,

@@ -1,7 +1,9 @@
-//! Goal: what the HTTP/1 machine tells depends on the bytes of a connection, never on how the network cut them.
+//! Goal: the events of the HTTP/1 machine depend on the bytes of a connection, not on how the
+//! network splits them.
 //!
-//! Method: every pipeline, valid or not, is fed whole, byte by byte, and cut in two and in three at every place; random
-//! valid pipelines are also compared with what they were made of. Only public items are used, as `runtime` uses them.
+//! Method: every pipeline, valid or not, is fed whole, byte by byte, and cut in two and in three at
+//! every place. Random valid pipelines are also compared with their source. Only public items are
+//! used, as `runtime` uses them.
 
 use petasos::http::connection::{Connection, Http1Event, Phase};
 use petasos::http::request::{Method, Version};
@@ -11,7 +13,7 @@ use proptest::prelude::*;
 
 const BODY_BYTES_MAX: u64 = 40;
 
-/// What the machine told, owned.
+/// The events of the machine, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Told {
     Head {
@@ -22,7 +24,7 @@ enum Told {
         host: Option<String>,
     },
     Body(Vec<u8>),
-    /// What comes before every refusal.
+    /// Comes before every refusal.
     RecoveredHead {
         is_head: bool,
         origin: Option<Vec<u8>>,
@@ -33,7 +35,7 @@ enum Told {
     },
 }
 
-/// Feeds the pieces, accepts every body, answers everything, and stops when the machine closes.
+/// Feeds the pieces, accepts every body, answers every request, and stops when the machine closes.
 fn drive<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Told> {
     let mut connection = Connection::new();
     let mut told = Vec::new();
@@ -60,7 +62,7 @@ fn drain(connection: &mut Connection, told: &mut Vec<Told>) {
                     query: request.query.map(str::to_owned),
                     host: request.host.map(str::to_owned),
                 });
-                // Whether 100 (Continue) is owed does depend on how much of the body has come along.
+                // Whether 100 (Continue) is owed does depend on how much of the body has arrived.
                 let _owes_continue = connection.accept_body(BODY_BYTES_MAX);
                 continue;
             }
@@ -81,7 +83,8 @@ fn whole(bytes: &[u8]) -> Vec<Told> {
     drive(std::iter::once(bytes))
 }
 
-/// Checks every cut in two, a sample of those in three, and single bytes; returns what is told each time.
+/// Checks every cut in two, a sample of the cuts in three, and single bytes; returns the events,
+/// which are the same each time.
 fn however_cut(bytes: &[u8]) -> Vec<Told> {
     let expected = whole(bytes);
     assert_eq!(drive(bytes.chunks(1)), expected, "byte by byte: {}", bytes.escape_ascii());
@@ -154,7 +157,8 @@ fn a_refusal_is_told_alike_however_it_is_cut() {
     }
 }
 
-/// PROTOCOL section 8: cross-origin headers belong on errors, too, and so the origin must be had from a bad head.
+/// PROTOCOL section 8: errors need cross-origin headers too, so the origin must be recovered from a
+/// bad head.
 #[test]
 fn what_is_salvaged_from_a_refused_head_does_not_depend_on_its_cuts() {
     let origin = "Origin: https://a.example\r\n";
@@ -185,7 +189,7 @@ fn a_request_smuggled_into_a_body_is_a_body() {
     }
 }
 
-/// One valid request: its bytes, and what is to be told of it.
+/// One valid request: its bytes, and its expected events.
 #[derive(Clone, Debug)]
 struct Sample {
     bytes: Vec<u8>,

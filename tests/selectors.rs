@@ -1,8 +1,10 @@
-//! Goal: a selector matches what RFC 6570 and the reference say, and the topic index says what the selectors say.
+//! Goal: selectors match as RFC 6570 and the reference define it, and the topic index agrees with
+//! the selectors.
 //!
-//! Method: vectors made with the regular expressions of yosida95/uritemplate v3.0.2, the reference's matcher; expansions by
-//! `uritemplate-next`, random ones and, for small alphabets, all of them; random histories of the index against a linear
-//! scan. proptest prints the failing case and keeps its seed.
+//! Method: vectors made with the regular expressions of yosida95/uritemplate v3.0.2, the
+//! reference's matcher; expansions by `uritemplate-next`, random ones and, for small alphabets, all
+//! of them; random histories of the index, compared with a linear scan. proptest prints the failing
+//! case and keeps its seed.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,7 +17,8 @@ fn selector(text: &str) -> Selector {
     Selector::parse(text).expect("a selector")
 }
 
-/// One line is `selector TAB topic TAB 0|1`, without named operators and prefix lengths, where the reference is followed.
+/// Each line is `selector TAB topic TAB 0|1`. Named operators and prefix lengths are left out:
+/// there the hub differs from the reference.
 #[test]
 fn the_answers_are_those_of_the_reference() {
     let vectors = include_str!("data/template_vectors.tsv");
@@ -27,7 +30,7 @@ fn the_answers_are_those_of_the_reference() {
     }
 }
 
-/// What a variable may be (RFC 6570, section 2.3).
+/// The value of a variable (RFC 6570, section 2.3).
 #[derive(Clone, Debug)]
 enum Value {
     Undefined,
@@ -49,8 +52,8 @@ fn expand(template: &str, values: &[(&str, &Value)]) -> String {
     expansion.build()
 }
 
-/// A string, a list, a map, or undefined. Keys are unreserved and not empty: RFC 6570 section 3.2.1 treats those of
-/// `{?map*}` like literals, and the hub narrows them.
+/// A string, a list, a map, or undefined. Keys are unreserved and not empty: RFC 6570 section 3.2.1
+/// treats those of `{?map*}` like literals, and the hub is narrower.
 fn value() -> impl Strategy<Value = Value> {
     let text = "[a-c/?#=,;&.%é ~]{0,4}";
     prop_oneof![
@@ -61,7 +64,8 @@ fn value() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// What a prefix length applies to (RFC 6570, section 2.4.1), in ASCII: the oracle cuts characters in two.
+/// A value that a prefix length applies to (RFC 6570, section 2.4.1). ASCII only: the oracle splits
+/// characters.
 fn string() -> impl Strategy<Value = Value> {
     prop_oneof![1 => Just(Value::Undefined), 3 => "[a-c/ ,=]{0,5}".prop_map(Value::Text)]
 }
@@ -75,7 +79,8 @@ proptest! {
         x in value(), y in value(), z in value(),
     ) {
         let template: String = parts.iter().map(|(operator, variables, tail)| {
-            // The reference takes no `=` in the first place of `{x,y*}`, and is followed: explode both or none.
+            // Like the reference, the hub allows no `=` in the first place of `{x,y*}`: explode
+            // both or none.
             let uneven = variables.contains(',') && !matches!(operator.as_str(), ";" | "?" | "&");
             let variables = if uneven { variables.replace('*', "") } else { variables.clone() };
             format!("{{{operator}{variables}}}{tail}")
@@ -118,7 +123,7 @@ fn texts(alphabet: &str, length: usize) -> Vec<String> {
     texts
 }
 
-/// Every value whose strings are of the letters `ax` and which is written, joined by commas, in at most `length`
+/// Every value with strings of the letters `ax` whose text, joined by commas, has at most `length`
 /// characters. Keys are not empty.
 fn values(length: usize) -> Vec<Value> {
     let mut values = vec![Value::Undefined];
@@ -175,7 +180,7 @@ fn a_template_with_names_or_prefixes_matches_its_expansions_and_nothing_else() {
             expansions.extend(others.iter().map(|a| expand(template, &[("x", x), ("a", a)])));
         }
         for topic in texts(alphabet, LENGTH) {
-            // The oracle takes a list of empty strings for an empty one.
+            // The oracle treats a list of empty strings as an empty list.
             let beyond_oracle = topic.ends_with(',') && topic.trim_end_matches(',').ends_with('=');
             let expected = expansions.contains(&topic);
             assert!(beyond_oracle || matcher.matches(&topic) == expected, "{template} {topic} {expected}");
@@ -190,7 +195,7 @@ enum Action {
     Publish(Vec<String>),
 }
 
-/// Selectors of few characters, so that they overlap, split each other's literals and end where others begin.
+/// Short selectors that overlap, split each other's literals, and end where others begin.
 fn overlapping_selector() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         6 => "[ab/]{1,3}",
@@ -206,10 +211,11 @@ fn overlapping_selector() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Beginnings of it are heads that begin each other, shorter and longer than what is hashed at once.
+/// Its prefixes are heads that are prefixes of each other, shorter and longer than the hash takes
+/// at once.
 const NESTED: &str = "/ab/ab%41/ba/b/aab/b/";
 
-/// Where [`NESTED`] may be cut: not within a triplet.
+/// Cuts [`NESTED`] anywhere except within a triplet.
 fn nested() -> impl Strategy<Value = &'static str> {
     (0..=NESTED.len()).prop_map(|end| if (7..9).contains(&end) { NESTED } else { &NESTED[..end] })
 }

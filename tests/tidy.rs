@@ -1,4 +1,5 @@
-//! The rules of the code that a test can check: the dependency rule, who touches the world, names, sizes, `unsafe`.
+//! The rules of the code that a test can check: dependencies, access to the system, names, sizes,
+//! `unsafe`.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -7,14 +8,14 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// Names of our own that standard ones have replaced.
+/// Retired names of our items; each has a standard replacement.
 const RETIRED: &str = "Answer Aside Bell Bench Board Carrier Desk Doze Entrance Extent Fate Flow FrameMeter Inside Lack \
     Lease Letter Librarian Line Looks Meters Mistake Multiplexed PartsSeed Passage Piece Place Placed \
     Pulse Readiness Requesting Salvaged Seat SequencerBoard ShardBoard Span Stage Stretch Surroundings \
     Ticket Total Unmade Unpublished Unverified Unwell Wishes Woken librarian look_at passage salvage \
     telling";
 
-/// The same, where HTTP or a dependency has the word: no type of our own has it.
+/// More retired names. HTTP or a dependency uses these words, so only our types may not have them.
 const RETIRED_TYPES: &str = "Full Host Link Origin Parts Post Question Reason Site";
 
 fn files(under: &str) -> Vec<(PathBuf, String)> {
@@ -52,7 +53,7 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     lines.enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
-/// What no line of code in these modules may hold.
+/// Fails if a line of code in these modules contains one of these words.
 fn forbid(modules: &[&str], words: &[&str]) {
     for module in modules {
         for (path, text) in files(module).iter().filter(|(path, _)| !is_test(path)) {
@@ -91,12 +92,13 @@ fn only_the_runtime_touches_the_world() {
         "tokio",
     ];
     forbid(&["src/protocol", "src/http", "src/hub", "src/ring"], &world);
-    // A history may be a file, and touches nothing else.
+    // A history may use files, and nothing else.
     let without_files: Vec<_> = world.into_iter().filter(|word| *word != "std::fs").collect();
     forbid(&["src/history"], &without_files);
 }
 
-/// The thread that orders certificates runs on it, and no shard ever meets it: HTTP/2 is given a socket by two of its traits.
+/// Tokio runs only on the thread that orders certificates, never on a shard. HTTP/2 gets its socket
+/// through two of tokio's traits.
 #[test]
 fn the_runtime_of_tokio_stays_on_its_thread() {
     for (path, text) in files("src").iter().filter(|(path, _)| !path.starts_with("src/runtime/acme")) {
@@ -125,7 +127,7 @@ fn unsafe_stays_where_it_is_explained() {
     }
 }
 
-/// The name of a type that this line declares, if it does; none of a type inside of something.
+/// The name of the type that this line declares, if any. Indented declarations are not found.
 fn declared(line: &str) -> Option<&str> {
     let line = match line.strip_prefix("pub(") {
         Some(rest) => rest.split_once(") ")?.1,

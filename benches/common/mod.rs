@@ -1,4 +1,4 @@
-//! What the benches share: the hub's allocator, and how long each one measures.
+//! Shared by the benches: the hub's allocator, and the duration of each measurement.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use criterion::Criterion;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Twenty samples in about a second: the whole of `cargo bench` takes minutes, and the medians of several runs of it tell
-/// more than one long run on a machine that others use too.
+/// Twenty samples in about a second. The whole of `cargo bench` takes minutes; on a shared machine,
+/// the medians of several runs say more than one long run.
 pub(crate) fn brief() -> Criterion {
     Criterion::default()
         .sample_size(20)

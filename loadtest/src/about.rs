@@ -11,19 +11,19 @@ use crate::record::{UNKNOWN, build};
 pub(crate) struct About {
     /// Its name and version, if known.
     pub(crate) software: Option<String>,
-    /// The profile of cargo it was built with, when that is known.
+    /// The cargo profile that it was built with, if known.
     pub(crate) profile: Option<&'static str>,
     /// Whether each round starts it; otherwise it ran before.
     pub(crate) is_started: bool,
-    /// How it is spoken to.
+    /// Its protocol, in words.
     pub(crate) protocol: String,
     /// The environment variables it is started with, without secrets and without its address.
     pub(crate) settings: Vec<String>,
-    /// The name of its process, when that is known.
+    /// The name of its process, if known.
     pub(crate) process: Option<String>,
-    /// The processors that process may run on.
+    /// The processors that the process may run on.
     pub(crate) processors: Option<String>,
-    /// Files that it may open.
+    /// The number of files that it may open.
     pub(crate) open_files: Option<u64>,
 }
 
@@ -41,7 +41,7 @@ impl About {
         self.software = self.software.take().or_else(|| load.server.clone());
     }
 
-    /// As a row of the report.
+    /// The description, for a row of the report.
     pub(crate) fn text(&self) -> String {
         let mut out = format!("{}{}", self.software.as_deref().unwrap_or(UNKNOWN), build(self.profile));
         out.push_str(if self.is_started { "; started for each round" } else { "; ran before" });

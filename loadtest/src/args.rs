@@ -12,8 +12,8 @@ use crate::wire::request::Templates;
 
 /// Load generator and judge for Mercure hubs and other SSE servers.
 ///
-/// Without a scenario: the canonical run, which starts the hub and compares a closed fan-out to 1,000 subscribers with
-/// the limit of this machine.
+/// Without a scenario: the canonical run, which starts the hub and compares a closed fan-out to
+/// 1,000 subscribers with the limit of this machine.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -22,15 +22,15 @@ use crate::wire::request::Templates;
     missed bar, 2 the run could not be made or says nothing."
 )]
 pub(crate) struct Cli {
-    /// What to run.
+    /// The scenario, or the bars.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
-    /// What every scenario takes.
+    /// The options of every scenario.
     #[command(flatten)]
     pub(crate) common: Common,
 }
 
-/// What to run.
+/// A scenario, or the bars.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// One scenario.
@@ -59,7 +59,7 @@ pub(crate) struct LimitArgs {
     pub(crate) listen: SocketAddr,
 }
 
-/// What every scenario takes.
+/// The options of every scenario.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Measurement")]
 pub(crate) struct Common {
@@ -72,14 +72,15 @@ pub(crate) struct Common {
     /// Measure these running hubs in turn with the first one; PID as for --pid.
     #[arg(long, global = true, num_args = 1.., value_name = "URL[,PID]")]
     pub(crate) compare: Vec<String>,
-    /// The hub's binary [default: `petasos` beside this program, in target/dist, in target/release, or in PATH].
+    /// The hub's binary [default: `petasos` beside this program, in target/dist, in target/release,
+    /// or in PATH].
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) server: Option<PathBuf>,
     /// A further environment variable of the hub.
     #[arg(long, global = true, value_name = "NAME=VALUE")]
     pub(crate) server_env: Vec<String>,
-    /// Where a hub that is started here keeps a history in a file, for the scenarios that need one; a disk, if the disk is
-    /// to be measured [default: the system's folder for temporary files].
+    /// Folder in which a started hub keeps its history, for the scenarios that need a file; on a
+    /// disk, if the disk is to be measured [default: the system's folder for temporary files].
     #[arg(long, global = true, value_name = "FOLDER")]
     pub(crate) scratch: Option<PathBuf>,
     /// The processor the server runs on.
@@ -102,11 +103,12 @@ pub(crate) struct Common {
     /// Measure the limit server in turn with the hub and print ratios.
     #[arg(long, global = true)]
     pub(crate) limit: bool,
-    /// Start the hub with a certificate and measure it over TLS; what --limit measures in turn with it is then a hub without.
+    /// Start the hub with a certificate and measure it over TLS; --limit then compares it with a
+    /// hub without TLS.
     #[arg(long, global = true, conflicts_with_all = ["url", "subscribe_url", "publish_url"])]
     pub(crate) tls: bool,
-    /// Speak HTTP/2, in clear text as if the server were known to speak it, and with --tls by ALPN; what --limit measures in turn
-    /// with the hub is then the same hub over HTTP/1.1.
+    /// Speak HTTP/2, in clear text with prior knowledge, and with --tls by ALPN; --limit then
+    /// compares the hub with the same hub over HTTP/1.1.
     #[arg(long, global = true)]
     pub(crate) http2: bool,
     /// How many subscribers share a connection over HTTP/2; as many publishers share another.
@@ -130,10 +132,10 @@ pub(crate) struct Common {
     /// Write the report, with plots, to this file as one HTML page.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// How another server is spoken to.
+    /// The requests for another server.
     #[command(flatten)]
     pub(crate) templates: Templates,
-    /// What the limit server does wrong.
+    /// A fault of the limit server.
     #[arg(long, global = true, value_enum, default_value_t = Fault::None, hide = true)]
     pub(crate) fault: Fault,
 }
@@ -154,7 +156,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// As it is written on the command line.
+    /// Its name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::None => "none",

@@ -17,12 +17,12 @@ use crate::wire::coding::Coding;
 
 const HEAD: [&str; 6] = ["figure", "value", "limit", "ratio (least-most)", "bar", "verdict"];
 
-/// What a figure must be.
+/// The condition that a figure must meet.
 #[derive(Debug, Clone, Copy)]
 enum Rule {
-    /// Its ratio to the limit's is at most this.
+    /// Its ratio to the limit's figure is at most this.
     RatioAtMost(f64),
-    /// Its ratio to the limit's is at least this.
+    /// Its ratio to the limit's figure is at least this.
     RatioAtLeast(f64),
     /// The figure itself is at most this.
     AtMost(f64),
@@ -35,17 +35,18 @@ struct Bar {
     name: &'static str,
     figure: &'static str,
     rule: Rule,
-    /// The promise is about throughput: a generator at its end understates it, which cannot make it pass.
+    /// The bar is about throughput: an overloaded generator only understates it, so it cannot pass
+    /// wrongly.
     understated_is_fine: bool,
 }
 
-/// One scenario and the promises it judges.
+/// One scenario and the bars that it judges.
 struct Run {
     scenario: Scenario,
     rounds: usize,
-    /// Over TLS, beside a hub in clear text.
+    /// Over TLS, compared with a hub in clear text.
     tls: bool,
-    /// Over HTTP/2, beside a hub over HTTP/1.1.
+    /// Over HTTP/2, compared with a hub over HTTP/1.1.
     http2: bool,
     bars: Vec<Bar>,
 }
@@ -80,7 +81,7 @@ struct Judgement {
     note: Option<String>,
 }
 
-/// Runs the bars whose name contains `only`; true when all are met and every delivery was sound.
+/// Runs the bars whose name contains `only`; true when all are met and all deliveries were sound.
 pub(crate) fn run(common: &Common, record: &Record, only: Option<&str>) -> Result<bool, String> {
     if !common.compare.is_empty() {
         return Err("the bars judge one hub: --compare goes with a scenario".to_owned());
@@ -110,7 +111,7 @@ pub(crate) fn run(common: &Common, record: &Record, only: Option<&str>) -> Resul
         let common = &Common { tls, http2, ..common.clone() };
         let rounds = match rounds::run(common, &run.scenario, count, with_limit) {
             Ok(rounds) => rounds,
-            // One scenario that cannot be run hides nothing of the others.
+            // A scenario that cannot run does not hide the results of the others.
             Err(error) => Rounds::failed(error),
         };
         documents.push(json_of(&run.scenario, &rounds));
@@ -152,7 +153,7 @@ fn bar(name: &'static str, figure: &'static str, rule: Rule) -> Bar {
 fn runs() -> Vec<Run> {
     use Rule::{AtMost, RatioAtLeast, RatioAtMost};
     let memory = |name, subscribers| Run {
-        // One heartbeat, which comes every 15 s, belongs to what idling costs.
+        // Idling includes one heartbeat, which comes every 15 s.
         scenario: Scenario::Idle(Idle { subscribers, seconds: 16.0 }),
         rounds: 1,
         tls: false,
@@ -197,7 +198,7 @@ fn runs() -> Vec<Run> {
             bars: vec![bar("CPU per connection, us", "cpu_per_connection_us", RatioAtMost(1.5))],
         },
         selectors(1, ["publish beside 1M to beside 10", "the same, topics differ"]),
-        // A hub that never sleeps spends less on a publication: then the index weighs most.
+        // A hub that never sleeps spends less on a publication, so the index has the most weight.
         selectors(10, ["publish beside 1M, hub busy", "the same, topics differ, hub busy"]),
         Run {
             scenario: Scenario::Fanout(Fanout::at_rate(10_000, 5.0, 10.0)),
@@ -216,7 +217,7 @@ fn runs() -> Vec<Run> {
     ]
 }
 
-/// What compression may cost, and has to save.
+/// The limits on what compression costs, and on the bytes that it must save.
 fn compression_runs() -> Vec<Run> {
     let run = |coding, [cpu, bytes]: [&'static str; 2]| Run {
         scenario: Scenario::Compress(Compress::to(coding)),
@@ -234,7 +235,7 @@ fn compression_runs() -> Vec<Run> {
     ]
 }
 
-/// Publications that concern one subscriber, while a million selectors are held.
+/// Publications for one subscriber, while a million selectors are held.
 fn selectors(publishers: u32, [hot, varied]: [&'static str; 2]) -> Run {
     let at_most = |name, figure| bar(name, figure, Rule::AtMost(1.2));
     Run {
@@ -246,7 +247,7 @@ fn selectors(publishers: u32, [hot, varied]: [&'static str; 2]) -> Run {
     }
 }
 
-/// What the history promises.
+/// The bars of the history.
 fn history_runs() -> Vec<Run> {
     use Rule::{AtLeast, AtMost};
     vec![
@@ -274,7 +275,7 @@ fn history_runs() -> Vec<Run> {
     ]
 }
 
-/// What TLS may cost.
+/// The limits on the cost of TLS.
 fn tls_runs() -> Vec<Run> {
     use Rule::{AtMost, RatioAtMost};
     vec![
@@ -295,7 +296,7 @@ fn tls_runs() -> Vec<Run> {
     ]
 }
 
-/// What HTTP/2 may cost, with as many streams on a connection as the command line says.
+/// The limits on the cost of HTTP/2, with the streams per connection of the command line.
 fn http2_runs() -> Vec<Run> {
     use Rule::{AtMost, RatioAtMost};
     vec![

@@ -1,4 +1,4 @@
-//! The hub's binary: its place, its version and its profile.
+//! The hub's binary: its path, its version and its profile.
 
 use std::ffi::OsStr;
 use std::io::Read as _;
@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 
 /// The name of the binary.
 const NAME: &str = "petasos";
-/// The profiles whose folders are looked into, the best first.
+/// The profiles whose folders are searched, the best first.
 const BUILT: [&str; 2] = ["dist", "release"];
 /// The folders that cargo names after a profile (`dev` is in `debug`).
 const PROFILES: [&str; 3] = ["dist", "release", "debug"];
-/// How long a binary may take to say its version.
+/// The time limit for printing the version.
 const VERSION_PATIENCE: Duration = Duration::from_secs(2);
-/// Characters of a version that are kept.
+/// The maximum number of characters kept of a version.
 const VERSION_CHARS_MAX: usize = 100;
 
-/// The hub's binary: beside this one, else in `dist` or `release` of the target folder, else in `PATH`.
+/// The hub's binary: beside this one, else in `dist` or `release` of the target folder, else in
+/// `PATH`.
 pub(crate) fn find() -> Result<PathBuf, String> {
     let own = std::env::current_exe().ok();
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
@@ -31,7 +32,7 @@ pub(crate) fn find() -> Result<PathBuf, String> {
     })
 }
 
-/// Where it may be, in order.
+/// The candidate paths, in order.
 fn candidates(own: Option<&Path>, target: &Path, path: &OsStr) -> impl Iterator<Item = PathBuf> {
     let beside = own.and_then(Path::parent).map(Path::to_path_buf);
     let built = BUILT.map(|profile| target.join(profile));
@@ -39,7 +40,7 @@ fn candidates(own: Option<&Path>, target: &Path, path: &OsStr) -> impl Iterator<
     folders.map(|folder| folder.join(NAME))
 }
 
-/// The profile that a binary was built with, from the name of the folder that cargo has put it into; `None` elsewhere.
+/// The profile of a binary, from the name of its cargo folder; `None` elsewhere.
 pub(crate) fn profile(program: &Path) -> Option<&'static str> {
     let folder = program.canonicalize().ok()?;
     let folder = folder.parent()?.file_name()?;
@@ -56,7 +57,7 @@ pub(crate) fn version(program: &Path) -> Option<String> {
         match child.try_wait() {
             Ok(Some(status)) => break Some(status),
             Ok(None) if started.elapsed() < VERSION_PATIENCE => std::thread::sleep(Duration::from_millis(1)),
-            // Some other program, which does not know the option.
+            // Another program, which does not know the option.
             Ok(None) | Err(_) => break None,
         }
     };
@@ -80,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder that is gone after a test.
+    /// A folder that a test removes at its end.
     struct Folder(PathBuf);
 
     impl Folder {

@@ -1,4 +1,4 @@
-//! What the generator knows of the updates under way: counts, latencies, and which update still lacks deliveries.
+//! The generator's record of updates in flight: counts, latencies, and missing deliveries.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -8,28 +8,29 @@ use hdrhistogram::Histogram;
 use crate::ledger::{Delivery, Ledger, Tally};
 use crate::wire::stamp::{PADDING, STAMP_BYTES, Stamp, json};
 
-/// Longest latency told apart, in nanoseconds.
+/// The longest latency that is recorded exactly, in nanoseconds.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
 
-/// How long one step of [`Times::per_step`] is.
+/// The length of one step of [`Times::per_step`], in nanoseconds.
 pub(crate) const STEP_NS: u64 = 100_000_000;
-/// Steps that are told apart: ten minutes. What comes later counts in the last one.
+/// The maximum number of steps: ten minutes. Later deliveries count in the last step.
 const STEPS_MAX: u64 = 6_000;
 
-/// Latencies in nanoseconds, counted from when a publication was due, not from when it was sent.
+/// Latencies in nanoseconds, counted from the time a publication was due, not from when it was
+/// sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Times {
-    /// Publication to each delivery.
+    /// From the publication to each delivery.
     pub(crate) receive: Histogram<u64>,
-    /// Publication to the first delivery of an update.
+    /// From the publication to the first delivery of an update.
     pub(crate) first: Histogram<u64>,
-    /// Publication to the last delivery of an update.
+    /// From the publication to the last delivery of an update.
     pub(crate) last: Histogram<u64>,
-    /// Publication to the hub's answer.
+    /// From the publication to the hub's answer.
     pub(crate) answer: Histogram<u64>,
-    /// How late the generator itself was.
+    /// The delay of the generator itself.
     pub(crate) lag: Histogram<u64>,
-    /// When they began, on the run's clock.
+    /// Start of the measurement, on the run's clock.
     started_ns: u64,
     /// Deliveries in each [`STEP_NS`] since then.
     pub(crate) per_step: Vec<u64>,
@@ -50,7 +51,7 @@ impl Times {
         }
     }
 
-    /// Adds the latencies of another round; the steps stay those of the first.
+    /// Adds the latencies of another round; the steps stay those of the first round.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (mine, others) in [
             (&mut self.receive, &other.receive),
@@ -76,11 +77,11 @@ impl Times {
 /// One subscriber as the book sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader {
-    /// Its first cursor; it has one for each of `streams`.
+    /// Its first cursor; it has one cursor for each stream in `streams`.
     pub(crate) cursor: usize,
-    /// The streams it has a claim to; anything else is misdelivered.
+    /// The streams that it may receive; any other delivery is misdelivered.
     pub(crate) streams: Range<u32>,
-    /// It is checked, but its latencies are not measured and nobody waits for it.
+    /// Its deliveries are checked, but its latencies are not measured and nothing waits for it.
     pub(crate) background: bool,
 }
 
@@ -88,9 +89,9 @@ pub(crate) struct Reader {
 #[derive(Debug)]
 struct Flight {
     due_ns: u64,
-    /// When its first delivery came; 0 before.
+    /// Time of its first delivery; 0 before.
     first_ns: u64,
-    /// Deliveries to come from the measured readers.
+    /// Deliveries that measured readers still lack.
     left: u32,
     refused: bool,
 }
@@ -98,12 +99,12 @@ struct Flight {
 #[derive(Debug, Default)]
 struct Stream {
     published: u64,
-    /// The sequence of the first of `flights`.
+    /// The sequence number of the first entry of `flights`.
     base: u64,
     flights: VecDeque<Flight>,
     readers: u64,
     measured: u32,
-    /// Length of the data of each update.
+    /// Length of the data of each update, in bytes.
     data_bytes: usize,
 }
 
@@ -111,7 +112,7 @@ struct Stream {
 #[derive(Debug)]
 pub(crate) struct Book {
     run: u32,
-    /// The stamp may stand anywhere in the data, and what surrounds it is not checked.
+    /// The stamp may be anywhere in the data; the bytes around it are not checked.
     wraps_data: bool,
     padding: Vec<u8>,
     is_json: bool,
@@ -119,13 +120,14 @@ pub(crate) struct Book {
     streams: Vec<Stream>,
     open: u64,
     tally: Tally,
-    /// Length of the longest event that was delivered.
+    /// Length of the longest event delivered, in bytes.
     event_bytes: usize,
     pub(crate) times: Times,
 }
 
 impl Book {
-    /// A book of `streams` streams; `run` marks its updates. `wraps_data`: the stamp may stand anywhere in what comes.
+    /// A book of `streams` streams; `run` marks its updates. `wraps_data`: the stamp may be
+    /// anywhere in the received data.
     pub(crate) fn new(run: u32, streams: u32, wraps_data: bool) -> Self {
         Self {
             run: run % 100_000_000,
@@ -141,7 +143,7 @@ impl Book {
         }
     }
 
-    /// Books that the data of each update of `stream` are `data_bytes` long.
+    /// Records that the data of each update of `stream` is `data_bytes` long.
     pub(crate) fn set_data_bytes(&mut self, stream: u32, data_bytes: usize) {
         self.streams[stream as usize].data_bytes = data_bytes;
         let padding = self.padding.len().max(data_bytes.saturating_sub(STAMP_BYTES));
@@ -152,17 +154,17 @@ impl Book {
         }
     }
 
-    /// From now on the updates are to hold JSON behind their stamps.
+    /// From now on the data after the stamps is JSON.
     pub(crate) fn publish_json(&mut self) {
         self.is_json = true;
     }
 
-    /// What is to stand behind the stamps, of the length of the longest update.
+    /// The data after the stamps, as long as the longest update needs.
     pub(crate) fn padding(&self) -> &[u8] {
         &self.padding
     }
 
-    /// A reader of `streams`, which expects whatever is published from now on.
+    /// Adds a reader of `streams`, which expects every later publication.
     pub(crate) fn join(&mut self, streams: Range<u32>, background: bool) -> Reader {
         let mut first = 0;
         for number in streams.clone().rev() {
@@ -179,8 +181,8 @@ impl Book {
         Reader { cursor: first, streams, background }
     }
 
-    /// A reader of `streams`, which expects whatever was and will be published on them, none of which may have been refused.
-    /// Nobody waits for it to have what was published before.
+    /// Adds a reader of `streams`, which expects every earlier and later publication on them. None
+    /// of them may have been refused. Nothing waits until it has received the earlier ones.
     pub(crate) fn join_from_start(&mut self, streams: Range<u32>, background: bool) -> Reader {
         let reader = self.join(streams.clone(), background);
         for (at, number) in streams.enumerate() {
@@ -190,7 +192,7 @@ impl Book {
         reader
     }
 
-    /// Books a publication on `stream` that is due at `due_ns` and answers its stamp.
+    /// Records a publication on `stream` that is due at `due_ns`, and returns its stamp.
     pub(crate) fn publish(&mut self, stream: u32, due_ns: u64) -> Stamp {
         let entry = &mut self.streams[stream as usize];
         let sequence = entry.published;
@@ -202,7 +204,7 @@ impl Book {
         Stamp { run: self.run, stream, sequence, due_ns }
     }
 
-    /// Books that the hub refused a publication: no delivery of it is expected.
+    /// Records that the hub refused a publication: no delivery of it is expected.
     pub(crate) fn refuse(&mut self, stream: u32, sequence: u64) {
         let entry = &mut self.streams[stream as usize];
         self.tally.published -= 1;
@@ -217,12 +219,12 @@ impl Book {
         }
     }
 
-    /// Books a stream that ended while the generator wanted it open.
+    /// Records a stream that ended while the generator wanted it open.
     pub(crate) fn disconnect(&mut self) {
         self.tally.disconnected += 1;
     }
 
-    /// Books what a reader got at `now_ns` in an event of `event_bytes`.
+    /// Records data that a reader received at `now_ns`, in an event of `event_bytes`.
     pub(crate) fn deliver_event(&mut self, reader: &Reader, data: &[u8], event_bytes: usize, now_ns: u64) {
         let received = self.tally.received;
         self.deliver(reader, data, now_ns);
@@ -231,7 +233,7 @@ impl Book {
         }
     }
 
-    /// Books what a reader got at `now_ns`.
+    /// Records data that a reader received at `now_ns`.
     fn deliver(&mut self, reader: &Reader, data: &[u8], now_ns: u64) {
         let stamp = Stamp::read(data).filter(|stamp| stamp.run == self.run);
         let stamp = stamp.or_else(|| self.wraps_data.then(|| Stamp::find(data, self.run)).flatten());
@@ -279,22 +281,22 @@ impl Book {
         }
     }
 
-    /// Length of the data of an update, the longest of all streams; 0 without streams.
+    /// Length of the data of an update in bytes, the longest of all streams; 0 without streams.
     pub(crate) fn data_bytes(&self) -> usize {
         self.streams.iter().map(|stream| stream.data_bytes).max().unwrap_or(0)
     }
 
-    /// Length of the longest event that was delivered, as it stood in its stream; 0 before.
+    /// Length of the longest event delivered, in bytes, with its framing in the stream; 0 before.
     pub(crate) fn event_bytes(&self) -> usize {
         self.event_bytes
     }
 
-    /// Updates that some measured reader still lacks.
+    /// Updates that at least one measured reader still lacks.
     pub(crate) fn open(&self) -> u64 {
         self.open
     }
 
-    /// Gives up waiting for the updates under way; their missing deliveries stay lost.
+    /// Stops waiting for the updates in flight; their missing deliveries stay lost.
     pub(crate) fn give_up(&mut self) {
         self.open = 0;
         for stream in &mut self.streams {
@@ -303,12 +305,12 @@ impl Book {
         }
     }
 
-    /// The counts so far: whatever is expected and has not come counts as lost.
+    /// The counts so far. Every expected delivery that has not come counts as lost.
     pub(crate) fn tally(&self) -> Tally {
         Tally { lost: self.tally.expected.saturating_sub(self.tally.received), ..self.tally }
     }
 
-    /// Forgets the latencies so far: the end of a warm-up at `now_ns`.
+    /// Forgets the latencies so far, at the end of a warm-up at `now_ns`.
     pub(crate) fn forget_times(&mut self, now_ns: u64) {
         self.times = Times::new(now_ns);
     }

@@ -1,47 +1,48 @@
-//! Who got what: every delivery is checked against its place in its stream, for every subscriber.
+//! Checks every delivery against its place in its stream, for every subscriber.
 //!
-//! Invariant: `unique` counts each (subscriber, stream, sequence) once, so `expected - unique` is what was lost.
+//! Invariant: `unique` counts each (subscriber, stream, sequence) once, so `expected - unique` is
+//! the number of lost deliveries.
 
 use std::collections::HashMap;
 
-/// What one delivery turned out to be.
+/// The classification of one delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delivery {
     /// The next of its stream, or the first after a gap.
     InOrder,
-    /// One that had been skipped: it came after a later one.
+    /// One that had been skipped: it arrived after a later one.
     Late,
-    /// One that had come before.
+    /// One that had already arrived.
     Duplicate,
 }
 
-/// The counts of a run. A sound run has `lost`, `duplicated`, `out_of_order` and `misdelivered` at 0.
+/// The counts of a run. See [`Tally::is_sound`] for a sound run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Tally {
     /// Updates the hub accepted.
     pub(crate) published: u64,
-    /// Publications it refused (503 and the like): nobody may receive them.
+    /// Publications that the hub refused (503 and the like): no subscriber may receive them.
     pub(crate) refused: u64,
-    /// Deliveries that accepted updates entail.
+    /// Deliveries that follow from accepted updates.
     pub(crate) expected: u64,
-    /// Distinct deliveries that came.
+    /// Distinct deliveries received.
     pub(crate) received: u64,
-    /// Expected deliveries that never came.
+    /// Expected deliveries that never arrived.
     pub(crate) lost: u64,
-    /// Deliveries that came again.
+    /// Repeated deliveries.
     pub(crate) duplicated: u64,
-    /// Deliveries that came after a later one of their stream.
+    /// Deliveries that arrived after a later one of their stream.
     pub(crate) out_of_order: u64,
-    /// Deliveries to a subscriber that had no claim to them.
+    /// Deliveries to a subscriber that must not receive them.
     pub(crate) misdelivered: u64,
-    /// Deliveries whose data were not what was published; they count as lost, too.
+    /// Deliveries whose data differ from the published data; they also count as lost.
     pub(crate) corrupted: u64,
     /// Streams that the hub ended, or that broke.
     pub(crate) disconnected: u64,
 }
 
 impl Tally {
-    /// Whether everything arrived that should, once, in order, and nothing else.
+    /// Whether every expected delivery arrived, once, in order, and nothing else.
     pub(crate) fn is_sound(&self) -> bool {
         self.lost == 0
             && self.duplicated == 0
@@ -71,23 +72,23 @@ impl Tally {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     next: Vec<u64>,
-    /// Sequences that were skipped, as half-open ranges, for the cursors that have any.
+    /// Sequences that were skipped, as half-open ranges, for cursors that have any.
     gaps: HashMap<usize, Vec<(u64, u64)>>,
 }
 
 impl Ledger {
-    /// Adds one cursor, which expects `first` next, and answers its number.
+    /// Adds one cursor, which expects `first` next, and returns its number.
     pub(crate) fn join(&mut self, first: u64) -> usize {
         self.next.push(first);
         self.next.len() - 1
     }
 
-    /// Lets a cursor that has nothing yet expect its stream from the start.
+    /// Makes a cursor that has received nothing expect its stream from the start.
     pub(crate) fn rewind(&mut self, cursor: usize) {
         self.next[cursor] = 0;
     }
 
-    /// Records that the subscriber of `cursor` got `sequence`.
+    /// Records that the subscriber of `cursor` received `sequence`.
     pub(crate) fn record(&mut self, cursor: usize, sequence: u64) -> Delivery {
         let next = &mut self.next[cursor];
         if sequence >= *next {

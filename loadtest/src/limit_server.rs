@@ -1,9 +1,10 @@
-//! The limit: what this machine's kernel can do when nothing stands between a publication and its sends.
+//! The limit: the performance of this machine's kernel with nothing between a publication and its
+//! sends.
 //!
-//! One thread; a `GET` is answered with a fixed head and its socket is kept in the list of its topic; a `POST` is answered,
-//! framed once, and sent to every socket of the list in a plain loop. No parsing beyond the end of the head and the text
-//! behind `topic=`, no templates, no authorization, no history, no heartbeat. No hub that sends one frame at a time can be
-//! faster on one thread.
+//! One thread. A `GET` gets a fixed head, and its socket joins the list of its topic. A `POST` is
+//! answered, framed once, and sent to every socket of the list in a plain loop. It parses only the
+//! end of the head and the text after `topic=`; it has no templates, no authorization, no history
+//! and no heartbeat. No single-threaded hub that sends one frame at a time can be faster.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -22,14 +23,14 @@ const BACKLOG: i32 = 4_096;
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
     Cache-Control: private, no-cache, no-store, must-revalidate, max-age=0\r\nPragma: no-cache\r\nExpires: 0\r\n\
     X-Accel-Buffering: no\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n:\n\r\n";
-/// Every how many updates a faulty server fails.
+/// A faulty server fails at every update of this period.
 const FAULT_PERIOD: u64 = 10;
 
 /// A connection.
 enum Connection {
     /// Its request is being read, or it publishes.
     Talking { socket: OwnedFd, input: Vec<u8> },
-    /// It subscribed: its socket is in this list.
+    /// A subscriber: its socket is in this list.
     Listening { list: usize },
 }
 
@@ -41,7 +42,7 @@ struct Limit {
     listener: OwnedFd,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
-    /// The number of each topic's list; topics stay as they are escaped.
+    /// The index of each topic's list; topics stay percent-encoded.
     topics: HashMap<Vec<u8>, usize>,
     lists: Vec<Vec<Subscriber>>,
     published: u64,
@@ -50,7 +51,7 @@ struct Limit {
     held: Option<Vec<u8>>,
 }
 
-/// Serves until it is killed, or until its parent ends.
+/// Serves until it is killed or its parent ends.
 pub(crate) fn run(address: SocketAddr, fault: Fault) -> Result<(), String> {
     net::raise_descriptor_limit();
     let parent_death = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
@@ -120,7 +121,7 @@ impl Limit {
         let (socket, input) = match self.connections.get_mut(slot) {
             Some(Some(Connection::Talking { socket, input })) => (socket, input),
             Some(Some(Connection::Listening { list })) => {
-                // A subscriber has nothing to say: it is gone.
+                // A subscriber sends nothing, so it has closed.
                 self.lists[*list].retain(|(listener, _)| *listener != slot);
                 self.release(slot);
                 return Ok(());
@@ -205,7 +206,7 @@ impl Limit {
         self.lists[list] = subscribers;
     }
 
-    /// What the first subscriber gets from a server with a fault: the judge must notice.
+    /// Sends to the first subscriber of a server with a fault; the judge must notice it.
     fn send_faulty(&mut self, socket: &OwnedFd) {
         let due = self.published.is_multiple_of(FAULT_PERIOD);
         match self.fault {
@@ -218,7 +219,7 @@ impl Limit {
                 send_all(socket, &self.frame);
             }
             Fault::Corrupt if due => {
-                // The last byte of the data: behind it are the end of the event and of the chunk.
+                // The last byte of the data, before the ends of the event and of the chunk.
                 let mut spoilt = self.frame.clone();
                 let at = spoilt.len() - b"x\n\n\r\n".len();
                 spoilt[at] ^= 1;
@@ -234,7 +235,7 @@ impl Limit {
     }
 }
 
-/// What stands behind `name` up to one of `ends`; nothing when `name` does not occur.
+/// The text after `name` up to one of `ends`; empty if `name` does not occur.
 fn after<'a>(text: &'a [u8], name: &[u8], ends: &[u8]) -> &'a [u8] {
     let Some(at) = memchr::memmem::find(text, name) else { return &[] };
     let rest = &text[at + name.len()..];

@@ -1,17 +1,18 @@
-//! The load of one round, as the generator saw it: subscribers, publishers and sizes.
+//! The load of one round, as measured by the generator: subscribers, publishers and sizes.
 
 /// The load of one round.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Load {
-    /// Subscribers, with those of a warm-up and those that are not measured.
+    /// Subscribers, including those of a warm-up and those that are not measured.
     pub(crate) subscribers: usize,
     /// Publishers.
     pub(crate) publishers: usize,
-    /// Length of the data of an update, the longest; 0 when there was none.
+    /// Length of the longest data of an update, in bytes; 0 without updates.
     pub(crate) data_bytes: usize,
-    /// Length of an event in the stream, the longest, before any coding and without what frames it; 0 when none came.
+    /// Length of the longest event in the stream, in bytes, without coding, chunks or frames; 0
+    /// without events.
     pub(crate) event_bytes: usize,
-    /// Bytes of all streams, with chunks or DATA frames around them and with heartbeats, without heads.
+    /// Bytes of all streams, including chunks or DATA frames and heartbeats, without heads.
     pub(crate) wire_bytes: u64,
     /// Deliveries in these streams.
     pub(crate) deliveries: u64,
@@ -20,7 +21,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// The load of two generators at the same time.
+    /// The combined load of two generators that run at the same time.
     pub(crate) fn beside(self, other: Self) -> Self {
         Self {
             subscribers: self.subscribers + other.subscribers,
@@ -33,7 +34,7 @@ impl Load {
         }
     }
 
-    /// Bytes of the streams for each delivery; `None` when nothing was delivered.
+    /// Bytes of the streams for each delivery; `None` without deliveries.
     pub(crate) fn wire_bytes_per_delivery(&self) -> Option<f64> {
         (self.deliveries > 0).then(|| self.wire_bytes as f64 / self.deliveries as f64)
     }

@@ -1,8 +1,9 @@
-//! `petasos-loadtest`: loads a Mercure hub and judges what it delivers, how fast, and at what cost.
+//! `petasos-loadtest`: loads a Mercure hub and judges its deliveries, their speed, and their cost.
 //!
-//! One process, one thread, one epoll set. It shares no code with the hub, so that it can judge any.
+//! One process, one thread, one epoll set. It shares no code with the hub, so it can judge any hub.
 //!
-//! `args` → `scenario` (what is done) → `engine` (sockets) → `book` and `ledger` (who got what, when) → `report`, `bars`.
+//! `args` → `scenario` (the load) → `engine` (sockets) → `book` and `ledger` (deliveries and their
+//! times) → `report`, `bars`.
 
 mod about;
 mod args;
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// True when everything was sound and every bar was met.
+/// True if everything was sound and every bar was met.
 fn run(cli: Cli) -> Result<bool, String> {
     let mut common = cli.common;
     let record = || Record::begin(&common);

@@ -1,4 +1,5 @@
-//! What processes cost, read from `/proc`: processor time, waiting for a processor, context switches, memory.
+//! The cost of processes, read from `/proc`: processor time, waiting for a processor, context
+//! switches, memory.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -9,25 +10,25 @@ use rustix::time::{ClockId, clock_gettime};
 #[derive(Debug, Clone, Copy, Default)]
 struct Counters {
     cpu_ns: u64,
-    /// Ready to run, but something else ran.
+    /// Time during which it was ready to run, but another thread ran.
     wait_ns: u64,
     switches: u64,
 }
 
-/// What was used between two moments.
+/// The use of resources between two moments.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
-    /// How long it was.
+    /// The time between them.
     pub(crate) elapsed: Duration,
-    /// Processor time of the server, in nanoseconds; `None` when its process is not known.
+    /// Processor time of the server, in nanoseconds; `None` if its process is not known.
     pub(crate) server_cpu_ns: Option<u64>,
     /// Context switches of the server.
     pub(crate) server_switches: Option<u64>,
-    /// How long the server's threads waited for a processor, in nanoseconds.
+    /// Time that the server's threads waited for a processor, in nanoseconds.
     pub(crate) server_wait_ns: Option<u64>,
     /// Processor time of the generator, in nanoseconds.
     pub(crate) own_cpu_ns: u64,
-    /// How long the generator waited for a processor, in nanoseconds: somebody else was on it.
+    /// Time that the generator waited for its processor, which ran something else, in nanoseconds.
     pub(crate) own_wait_ns: u64,
 }
 
@@ -42,18 +43,19 @@ impl Usage {
         self.own_wait_ns as f64 / self.elapsed.as_nanos() as f64
     }
 
-    /// The share of the time that the server's threads waited for a processor; more than 1 with several threads.
+    /// The share of the time that the server's threads waited for a processor; may exceed 1 with
+    /// several threads.
     pub(crate) fn server_wait_share(&self) -> Option<f64> {
         self.server_wait_ns.map(|wait_ns| wait_ns as f64 / self.elapsed.as_nanos() as f64)
     }
 
-    /// The share of one processor that the server used; more than 1 with several threads.
+    /// The share of one processor that the server used; may exceed 1 with several threads.
     pub(crate) fn server_share(&self) -> Option<f64> {
         self.server_cpu_ns.map(|cpu_ns| cpu_ns as f64 / self.elapsed.as_nanos() as f64)
     }
 }
 
-/// A measurement that has begun.
+/// A measurement in progress.
 #[derive(Debug)]
 pub(crate) struct Meter {
     server: Option<u32>,
@@ -64,7 +66,7 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Starts measuring the generator and, when its process is known, the server.
+    /// Starts measuring the generator and, if its process is known, the server.
     pub(crate) fn start(server: Option<u32>) -> Self {
         Self {
             server,
@@ -75,9 +77,9 @@ impl Meter {
         }
     }
 
-    /// What was used since the start.
+    /// The use since the start.
     pub(crate) fn stop(&self) -> Usage {
-        // First what belongs together: reading `/proc` takes a while, too.
+        // Time and own processor time first: reading `/proc` takes time too.
         let elapsed = self.started.elapsed();
         let own_cpu_ns = own_cpu_ns().saturating_sub(self.own_cpu_before_ns);
         let server = self.server.and_then(counters).zip(self.server_before);
@@ -101,7 +103,7 @@ fn own_wait_ns() -> u64 {
     counters(std::process::id()).map_or(0, |counters| counters.wait_ns)
 }
 
-/// The sum over the threads that live; a thread that ended takes its time with it.
+/// The sum over the live threads; the times of ended threads are not included.
 fn counters(process: u32) -> Option<Counters> {
     let mut sum = Counters::default();
     for task in fs::read_dir(format!("/proc/{process}/task")).ok()?.flatten() {
@@ -120,7 +122,8 @@ fn counters(process: u32) -> Option<Counters> {
     Some(sum)
 }
 
-/// The memory of a process in bytes: its proportional set size. Socket buffers are the kernel's and not in it.
+/// The memory of a process in bytes: its proportional set size, which excludes socket buffers in
+/// the kernel.
 pub(crate) fn memory_bytes(process: u32) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?;
     let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
@@ -128,7 +131,7 @@ pub(crate) fn memory_bytes(process: u32) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// How many descriptors a process may open; `None` when that is not known, or unbounded.
+/// The number of descriptors that a process may open; `None` if unknown or unlimited.
 pub(crate) fn descriptors_max(process: u32) -> Option<u64> {
     let limits = fs::read_to_string(format!("/proc/{process}/limits")).ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;

@@ -1,4 +1,5 @@
-//! Sockets and limits: thin, safe wrappers over the system calls of the generator and of the limit server.
+//! Sockets and limits: thin, safe wrappers over the system calls of the generator and of the limit
+//! server.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,18 +14,19 @@ use rustls::ClientConfig;
 
 use crate::tls::Session;
 
-/// Connections from one source address: well below the ephemeral ports one address has.
+/// Connections from one source address: far fewer than its ephemeral ports.
 const CONNECTIONS_PER_ADDRESS: usize = 4_096;
 /// Descriptors that are not connections.
 const SPARE_FDS: u64 = 64;
-/// Events taken from one wait: few enough that a publication which falls due is not held up by more than a millisecond.
+/// The maximum number of events of one wait: few enough that a due publication is delayed by at
+/// most a millisecond.
 pub(crate) const EVENTS_MAX: usize = 256;
 
-/// Raises the soft limit of descriptors to the hard one; answers how many connections that allows.
+/// Raises the soft limit of descriptors to the hard one; returns the number of connections allowed.
 pub(crate) fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    // A refusal leaves the old limit, which the caller compares with what it needs.
+    // If this fails, the old limit remains; the caller compares it with its need.
     let _ = setrlimit(Resource::Nofile, raised);
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).saturating_sub(SPARE_FDS)
 }
@@ -37,8 +39,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Starts a connection to `address` that does not block. `number` spreads loopback connections over source
-    /// addresses. `receive_bytes` is its `SO_RCVBUF`; `None`: the system's. `tls`: over TLS.
+    /// Starts a non-blocking connection to `address`. `number` spreads loopback connections over
+    /// source addresses. `receive_bytes` is its `SO_RCVBUF`; `None`: the system's default. `tls`:
+    /// over TLS.
     pub(crate) fn start(
         address: SocketAddr,
         number: usize,
@@ -54,7 +57,7 @@ impl Connection {
         sockopt::socket_error(&self.socket)?
     }
 
-    /// Reads what is there. `Ok(None)`: nothing now; `Ok(Some(0))`: the peer has closed.
+    /// Reads available bytes. `Ok(None)`: nothing now; `Ok(Some(0))`: the peer has closed.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
         match &mut self.session {
             None => receive(&self.socket, buffer),
@@ -62,7 +65,7 @@ impl Connection {
         }
     }
 
-    /// Writes what the socket takes; 0 when it takes nothing now.
+    /// Writes as much as the socket takes; 0 if it takes nothing now.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
         match &mut self.session {
             None => send(&self.socket, bytes),
@@ -70,12 +73,12 @@ impl Connection {
         }
     }
 
-    /// Whether bytes that it took wait for the socket: sending none sends them.
+    /// Whether accepted bytes still wait for the socket: an empty `send` sends them.
     pub(crate) fn is_holding(&self) -> bool {
         self.session.as_ref().is_some_and(Session::is_holding)
     }
 
-    /// Whether a TLS handshake is under way, which goes on with sending none and receiving.
+    /// Whether a TLS handshake is in progress; empty sends and receives continue it.
     pub(crate) fn is_handshaking(&self) -> bool {
         self.session.as_ref().is_some_and(Session::is_handshaking)
     }
@@ -97,13 +100,14 @@ fn connect(address: SocketAddr, number: usize, receive_bytes: Option<usize>) -> 
     if let IpAddr::V4(ip) = address.ip()
         && ip.is_loopback()
     {
-        // The kernel chooses the port here, not in connect(), so one source address has as many ports as there are
-        // ephemeral ones, whatever it connects to; hence the small share that each address gets.
+        // The kernel chooses the port here, not in connect(). One source address thus has only its
+        // ephemeral ports, whatever its destinations, so each address gets a small share of the
+        // connections.
         let block = u8::try_from(number / CONNECTIONS_PER_ADDRESS % 250).unwrap_or(0);
         rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::new(127, 0, 1 + block, 1), 0)))?;
     }
     sockopt::set_tcp_nodelay(&socket, true)?;
-    // Closing resets: thousands of sockets in TIME_WAIT would spoil the next round.
+    // Closing resets: thousands of sockets in TIME_WAIT would disturb the next round.
     sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
     match rustix::net::connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
@@ -111,7 +115,7 @@ fn connect(address: SocketAddr, number: usize, receive_bytes: Option<usize>) -> 
     }
 }
 
-/// Reads what is there. `Ok(None)`: nothing now.
+/// Reads available bytes. `Ok(None)`: nothing now.
 pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
     match rustix::net::recv(socket, buffer, RecvFlags::DONTWAIT) {
         Ok((bytes, _)) => Ok(Some(bytes)),
@@ -120,7 +124,7 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<Option<usi
     }
 }
 
-/// Writes what the socket takes; 0 when it takes nothing now.
+/// Writes as much as the socket takes; 0 if it takes nothing now.
 pub(crate) fn send(socket: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
     match rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
         Err(Errno::AGAIN | Errno::INTR) => Ok(0),
@@ -134,12 +138,12 @@ pub(crate) struct Poll {
     events: Vec<epoll::Event>,
 }
 
-/// What a socket is watched for.
+/// The events that a socket is watched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interest {
     /// Bytes to read, or the end of the connection.
     Read,
-    /// Room to write.
+    /// Space to write.
     Write,
     /// Either.
     ReadWrite,
@@ -166,17 +170,18 @@ impl Poll {
         epoll::add(&self.set, socket, epoll::EventData::new_u64(key), interest.flags())
     }
 
-    /// Watches `socket` for something else.
+    /// Changes the events that `socket` is watched for.
     pub(crate) fn change(&self, socket: impl AsFd, key: u64, interest: Interest) -> Result<(), Errno> {
         epoll::modify(&self.set, socket, epoll::EventData::new_u64(key), interest.flags())
     }
 
-    /// Watches `socket` no longer.
+    /// Stops watching `socket`.
     pub(crate) fn remove(&self, socket: impl AsFd) -> Result<(), Errno> {
         epoll::delete(&self.set, socket)
     }
 
-    /// Waits at most `timeout` (`None`: for ever), and appends the keys of the ready sockets to `keys`.
+    /// Waits at most `timeout` (`None`: for ever), and appends the keys of the ready sockets to
+    /// `keys`.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>, keys: &mut Vec<u64>) -> Result<(), Errno> {
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),

@@ -1,23 +1,24 @@
 //! The progress bar on a terminal; elsewhere nothing is drawn.
 //!
-//! Each line that is drawn names one phase and counts that phase alone: its name, its total and its position change together.
+//! Each line drawn names one phase and counts only that phase: its name, its total and its position
+//! change together.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-/// Drawings a second: they take time from the generator's processor.
+/// Draws a second: they take time from the generator's processor.
 const DRAWS_PER_SECOND: u8 = 4;
 
-/// What is being done, and the unit in which it is counted.
+/// The current phase, and the unit of its count.
 #[derive(Debug, Clone, Copy, Default)]
 struct Phase {
     name: &'static str,
     unit: &'static str,
 }
 
-/// What a run is doing and how far it is.
+/// The progress of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -25,15 +26,15 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A bar on the standard error, if that is a terminal, which begins with `label`.
+    /// A bar on standard error, if that is a terminal, which begins with `label`.
     pub(crate) fn new(label: &str) -> Self {
         Self::on(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND), label)
     }
 
     fn on(target: ProgressDrawTarget, label: &str) -> Self {
         let phase = Arc::new(Mutex::new(Phase::default()));
-        // Not the bar's own message: setting that, the length and the position are three drawings, the first two of which mix
-        // this phase with the last.
+        // The bar's own message is not used: setting message, length and position draws three
+        // times, and the first two drawings mix this phase with the last.
         let word = |of: fn(Phase) -> &'static str| {
             let phase = Arc::clone(&phase);
             move |_: &ProgressState, out: &mut dyn fmt::Write| {
@@ -50,7 +51,7 @@ impl Progress {
         Self { bar, phase }
     }
 
-    /// Begins a phase of `total` steps, each of which is one `unit`.
+    /// Begins a phase of `total` steps, each of one `unit`.
     pub(crate) fn begin(&self, name: &'static str, total: u64, unit: &'static str) {
         self.bar.update(|state| {
             if let Ok(mut phase) = self.phase.lock() {
@@ -61,7 +62,7 @@ impl Progress {
         });
     }
 
-    /// How many steps of the phase are done.
+    /// Sets the number of steps of the phase that are done.
     pub(crate) fn set(&self, done: u64) {
         debug_assert!(
             self.bar.length().is_none_or(|total| done <= total),
@@ -80,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    /// A terminal that keeps what is written to it.
+    /// A terminal that keeps everything written to it.
     #[derive(Debug, Clone, Default)]
     struct Recorder(Arc<Mutex<Vec<String>>>);
 

@@ -1,6 +1,7 @@
-//! One publisher: one publication at a time, on a connection that is kept, or on one that the engine shares among many.
+//! One publisher: one publication at a time, on a kept-alive connection or on one that the engine
+//! shares.
 //!
-//! A hub may close a connection that has been idle for long; the next publication opens another.
+//! A hub may close a connection after a long idle time; the next publication opens another.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,18 +14,18 @@ use crate::wire::chunked::Chunked;
 use crate::wire::http::ResponseHead;
 use crate::wire::stamp::Stamp;
 
-/// Bytes of an answer beyond which it is given up.
+/// The maximum length of an answer, in bytes.
 const RESPONSE_BYTES_MAX: usize = 1 << 20;
 
-/// An answer beyond it.
+/// The error for a longer answer.
 const ENDLESS: &str = "a publication was answered with an endless body";
 
-/// What the hub said to a publication.
+/// The hub's answer to a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PublishResult {
     /// 2xx.
     Accepted,
-    /// 429 or 503: it could not take it now.
+    /// 429 or 503: the hub cannot take it now.
     Refused,
 }
 
@@ -32,14 +33,14 @@ pub(crate) enum PublishResult {
 pub(crate) struct Publisher {
     address: SocketAddr,
     tls: Option<Arc<ClientConfig>>,
-    /// `None` after the hub has closed it between two publications.
+    /// `None` if the hub has closed it between two publications.
     socket: Option<Connection>,
     /// A publication awaits its answer.
     is_busy: bool,
-    /// The answer so far: with its head, but over HTTP/2 that stands beside it.
+    /// The answer so far. It includes the head over HTTP/1.1; over HTTP/2 `head` has it.
     answer: Vec<u8>,
     head: Option<ResponseHead>,
-    /// What the server called itself in its last answer.
+    /// The server's name for itself in its last answer.
     server: Option<String>,
     under_way: Stamp,
 }
@@ -59,7 +60,7 @@ impl Publisher {
         }
     }
 
-    /// Connects, if it is not connected; answers the socket when it is new and has to be watched for reading.
+    /// Connects, unless connected; returns a new socket, which must be watched for reading.
     pub(crate) fn connect(&mut self) -> Result<Option<&Connection>, String> {
         if self.socket.is_some() {
             return Ok(None);
@@ -82,7 +83,7 @@ impl Publisher {
         self.is_busy = true;
     }
 
-    /// Sends it; the publisher must be connected. It waits for room when the socket is full.
+    /// Sends it; the publisher must be connected. Waits while the socket is full.
     pub(crate) fn send(&mut self, request: &[u8]) -> Result<(), String> {
         let socket = self.socket.as_mut().ok_or("publisher: not connected")?;
         let mut rest = request;
@@ -95,12 +96,12 @@ impl Publisher {
         Ok(())
     }
 
-    /// The publication that was answered last, or awaits its answer.
+    /// The stamp of the publication that was answered last or awaits its answer.
     pub(crate) fn answered(&self) -> Stamp {
         self.under_way
     }
 
-    /// Reads what has come; the answer when it is complete.
+    /// Reads available bytes; returns the answer when it is complete.
     pub(crate) fn ready(&mut self) -> Result<Option<PublishResult>, String> {
         let mut buffer = [0; 4_096];
         let Some(socket) = &mut self.socket else { return Ok(None) };
@@ -134,7 +135,7 @@ impl Publisher {
         judge(head.status, &body).map(Some)
     }
 
-    /// What the server called itself in its last answer, if it did.
+    /// The server's name for itself in its last answer, if any.
     pub(crate) fn take_server(&mut self) -> Option<String> {
         self.server.take()
     }
@@ -145,13 +146,13 @@ impl Publisher {
         self.answer.clear();
     }
 
-    /// A piece of its body.
+    /// A part of its body.
     pub(crate) fn go_on_with_answer(&mut self, body: &[u8]) -> Result<(), String> {
         self.answer.extend_from_slice(body);
         if self.answer.len() > RESPONSE_BYTES_MAX { Err(ENDLESS.to_owned()) } else { Ok(()) }
     }
 
-    /// Its end: what the hub said.
+    /// The end of the answer; returns its meaning.
     pub(crate) fn end_answer(&mut self) -> Result<PublishResult, String> {
         let mut head = self.head.take().ok_or("an answer without a head")?;
         self.server = head.server.take();
@@ -163,7 +164,7 @@ impl Publisher {
     }
 }
 
-/// What an answer means.
+/// The meaning of an answer.
 fn judge(status: u16, body: &[u8]) -> Result<PublishResult, String> {
     match status {
         200..=299 => Ok(PublishResult::Accepted),
@@ -175,7 +176,7 @@ fn judge(status: u16, body: &[u8]) -> Result<PublishResult, String> {
     }
 }
 
-/// Whether the body of an answer is all there (RFC 9112, section 6.3).
+/// Whether the body of an answer is complete (RFC 9112, section 6.3).
 fn is_complete(head: &ResponseHead, body: &[u8], closed: bool) -> Result<bool, String> {
     if body.len() > RESPONSE_BYTES_MAX {
         return Err(ENDLESS.to_owned());

@@ -1,4 +1,5 @@
-//! Rounds: the same scenario again and again, all servers in turn, so that all see the same machine.
+//! Rounds: the same scenario repeatedly, on all servers in turn, so that all run under the same
+//! conditions.
 
 use std::io::Write as _;
 
@@ -10,18 +11,18 @@ use crate::scenario::{Outcome, RoundContext, Scenario};
 use crate::server::{self, Contestant, Reference, Server};
 use crate::{meter, net, progress::Progress};
 
-/// What the rounds of one server found.
+/// The results of the rounds of one server.
 #[derive(Debug)]
 pub(crate) struct Column {
     /// The server's name.
     pub(crate) name: String,
-    /// What it is, if it is what everything else is compared with.
+    /// Its role, if it is the reference that the others are compared with.
     pub(crate) reference: Option<Reference>,
-    /// What a report says of it.
+    /// Its description in a report.
     pub(crate) about: About,
-    /// A round each.
+    /// One outcome for each round.
     pub(crate) outcomes: Vec<Outcome>,
-    /// Why there are no more of them.
+    /// The reason why there are no further rounds.
     pub(crate) failure: Option<String>,
 }
 
@@ -32,34 +33,34 @@ pub(crate) struct Rounds {
     pub(crate) columns: Vec<Column>,
 }
 
-/// A figure over the limit's.
+/// A figure divided by the limit's.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub(crate) struct Ratio {
     /// The median over the rounds.
     pub(crate) median: f64,
-    /// The least of any round.
+    /// The smallest of all rounds.
     pub(crate) least: f64,
-    /// The most of any round.
+    /// The largest of all rounds.
     pub(crate) most: f64,
 }
 
 impl Column {
-    /// A server that was not measured yet.
+    /// A server that has not been measured yet.
     pub(crate) fn new(name: &str, about: About) -> Self {
         Self { name: name.to_owned(), reference: None, about, outcomes: Vec::new(), failure: None }
     }
 
-    /// Whether it is what everything else is compared with.
+    /// Whether it is the reference that the others are compared with.
     pub(crate) fn is_limit(&self) -> bool {
         self.reference.is_some()
     }
 
-    /// The sum of the counts.
+    /// The sum of the counts of all rounds.
     pub(crate) fn tally(&self) -> Tally {
         self.outcomes.iter().fold(Tally::default(), |sum, outcome| sum.plus(outcome.tally))
     }
 
-    /// The median of a figure; `None` when no round has it.
+    /// The median of a figure; `None` if no round has it.
     pub(crate) fn median(&self, figure: &str) -> Option<f64> {
         let mut values: Vec<f64> = self.outcomes.iter().filter_map(|outcome| outcome.get(figure)).collect();
         values.sort_by(f64::total_cmp);
@@ -74,7 +75,7 @@ impl Column {
         Some(sum)
     }
 
-    /// Why its figures cannot be trusted, if so.
+    /// The reason why its figures cannot be trusted, if any.
     pub(crate) fn invalid(&self) -> Option<String> {
         let unsound_limit =
             || Some(format!("it was not sound: {:?}", self.tally())).filter(|_| !self.tally().is_sound());
@@ -87,7 +88,7 @@ impl Column {
 }
 
 impl Rounds {
-    /// Rounds that could not be made.
+    /// Rounds that could not run.
     pub(crate) fn failed(reason: String) -> Self {
         let mut column = Column::new("hub", About::default());
         column.failure = Some(reason);
@@ -99,13 +100,13 @@ impl Rounds {
         &self.columns[0]
     }
 
-    /// The limit server, when it was measured beside the subject.
+    /// The limit server, if it was measured too.
     pub(crate) fn limit(&self) -> Option<&Column> {
         self.columns[1..].iter().find(|column| column.is_limit())
     }
 
-    /// A figure over the limit's, round by round. Neighbours in time saw the same machine, so their ratios scatter less
-    /// than the figures do.
+    /// A figure divided by the limit's, round by round. Runs next to each other see the same
+    /// machine conditions, so their ratios vary less than the figures do.
     pub(crate) fn ratio(&self, column: &Column, figure: &str) -> Option<Ratio> {
         let limits = self.limit()?.outcomes.iter().map(|outcome| outcome.get(figure));
         let values = column.outcomes.iter().map(|outcome| outcome.get(figure));
@@ -117,24 +118,26 @@ impl Rounds {
         Some(Ratio { median: median(&ratios)?, least: *ratios.first()?, most: *ratios.last()? })
     }
 
-    /// Whether every server but the limit delivered everything, once, in order, and nothing else.
+    /// Whether every server except the limit delivered everything, once, in order, and nothing
+    /// else.
     pub(crate) fn are_sound(&self) -> bool {
         self.columns.iter().all(|column| column.is_limit() || column.tally().is_sound())
     }
 
-    /// Why the figures cannot be trusted, if so.
+    /// The reason why the figures cannot be trusted, if any.
     pub(crate) fn invalid(&self) -> Option<String> {
         self.columns.iter().find_map(Column::invalid)
     }
 
-    /// What may have spoilt times and rates, if anything.
+    /// A disturbance that may have affected times and rates, if any.
     pub(crate) fn disturbed(&self) -> Option<&str> {
         let mut outcomes = self.columns.iter().flat_map(|column| &column.outcomes);
         outcomes.find_map(|outcome| outcome.disturbed.as_deref())
     }
 }
 
-/// Runs `scenario` `count` times against every server in turn; with the limit when it is asked for and can do it.
+/// Runs `scenario` `count` times on every server in turn; on the limit too if `with_limit` and the
+/// scenario has one.
 pub(crate) fn run(
     common: &Common,
     scenario: &Scenario,
@@ -158,14 +161,14 @@ pub(crate) fn run(
         contestant.about(common, scenario.history_sync()).map(|about| Column::new(&contestant.name, about))
     };
     let mut columns: Vec<Column> = contestants.iter().map(column).collect::<Result<_, _>>()?;
-    // What is itself under measurement is judged as a hub is, whatever it is.
+    // A limit server that is itself the subject is judged as a hub is.
     if reference.is_some() {
         columns[1].reference = reference;
     }
     for round in 1..=count.max(1) {
         let _ = writeln!(std::io::stderr(), "{} round {round}/{count}", scenario.name());
         let mut turn: Vec<_> = contestants.iter().zip(&mut columns).collect();
-        // Every other round goes backwards, so that nobody always has the machine as the same neighbour left it.
+        // Every other round goes backwards, so that no server always runs after the same one.
         if round % 2 == 0 {
             turn.reverse();
         }
@@ -182,7 +185,7 @@ pub(crate) fn run(
     Ok(Rounds { columns })
 }
 
-/// The median of values in order.
+/// The median of sorted values.
 fn median(values: &[f64]) -> Option<f64> {
     match values.len() {
         0 => None,
@@ -205,7 +208,7 @@ fn once(
     Ok(outcome)
 }
 
-/// Whether generator and servers may open so many connections.
+/// Checks that the generator and the servers may open enough connections.
 fn check_descriptors(common: &Common, scenario: &Scenario, contestants: &[Contestant]) -> Result<(), String> {
     let allowed = net::raise_descriptor_limit();
     for contestant in contestants {
@@ -234,7 +237,7 @@ fn check_descriptors(common: &Common, scenario: &Scenario, contestants: &[Contes
 mod tests {
     use super::*;
 
-    /// A column whose rounds found these values of `x`.
+    /// A column whose rounds have these values of `x`.
     fn column(is_limit: bool, values: &[f64]) -> Column {
         let outcome = |&value: &f64| {
             let mut outcome = Outcome::default();
@@ -256,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_ratio_needs_a_limit() {
-        // The machine was twice as slow in the second round, for both.
+        // In the second round, the machine was twice as slow for both.
         let rounds =
             Rounds { columns: vec![column(false, &[3.0, 6.0, 4.0]), column(true, &[2.0, 4.0, 2.0])] };
         let ratio = Ratio { median: 1.5, least: 1.5, most: 2.0 };

@@ -1,4 +1,5 @@
-//! The process that is measured: a hub or the limit server, started on a processor of its own and stopped afterwards.
+//! The measured process: a hub or the limit server, started on a separate processor and stopped
+//! afterwards.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How long it may take to stop before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
-/// What `--subject` names.
+/// The values of `--subject`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Subject {
     /// The hub.
@@ -29,7 +30,7 @@ pub(crate) enum Subject {
     Limit,
 }
 
-/// What ratios are over.
+/// The server that ratios compare with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reference {
     /// The limit server.
@@ -41,7 +42,7 @@ pub(crate) enum Reference {
 }
 
 impl Reference {
-    /// What the command line calls for.
+    /// The reference for this command line.
     pub(crate) fn of(common: &Common) -> Self {
         match common {
             Common { http2: true, .. } => Self::Http1,
@@ -54,23 +55,23 @@ impl Reference {
 /// One server that rounds measure.
 #[derive(Debug, Clone)]
 pub(crate) struct Contestant {
-    /// What it is called in tables.
+    /// Its name in tables.
     pub(crate) name: String,
     kind: Kind,
 }
 
 #[derive(Debug, Clone)]
 enum Kind {
-    /// A hub that each round starts afresh, with TLS or without, and over HTTP/2 or 1.1.
+    /// A hub that each round starts anew, with or without TLS, over HTTP/2 or 1.1.
     Start { tls: bool, http2: bool },
-    /// A server that runs already.
+    /// A server that is already running.
     Running { wire: Box<Wire>, process: Option<u32> },
-    /// The limit server, started afresh, too.
+    /// The limit server, also started anew by each round.
     Limit,
 }
 
 impl Contestant {
-    /// What the command line names first.
+    /// The server that the command line names first.
     pub(crate) fn subject(common: &Common) -> Result<Self, String> {
         if common.subject == Subject::Limit {
             return match common.http2 {
@@ -108,7 +109,7 @@ impl Contestant {
         Self { name: "limit".to_owned(), kind: Kind::Limit }
     }
 
-    /// What ratios are over.
+    /// The server that ratios compare with.
     pub(crate) fn reference(reference: Reference, common: &Common) -> Self {
         let hub = |name: &str, tls| Self { name: name.to_owned(), kind: Kind::Start { tls, http2: false } };
         match reference {
@@ -118,7 +119,7 @@ impl Contestant {
         }
     }
 
-    /// What a report says of it before it was started; `history_sync` as for [`Server::start`].
+    /// Its description in a report, before it is started; `history_sync` as for [`Server::start`].
     pub(crate) fn about(&self, common: &Common, history_sync: Option<&str>) -> Result<About, String> {
         let mut about = About { protocol: self.protocol(common), ..About::default() };
         match &self.kind {
@@ -145,7 +146,7 @@ impl Contestant {
         Ok(about)
     }
 
-    /// How it is spoken to, in words.
+    /// Its protocol, in words.
     fn protocol(&self, common: &Common) -> String {
         let is_tls = matches!(self.kind, Kind::Start { tls: true, .. });
         let below = if is_tls { "over TLS" } else { "in clear text" };
@@ -159,7 +160,7 @@ impl Contestant {
         out
     }
 
-    /// How many streams share a connection to it; `None`: it is spoken to over HTTP/1.1.
+    /// The number of streams that share a connection to it; `None` for HTTP/1.1.
     pub(crate) fn streams_per_connection(&self, common: &Common) -> Option<usize> {
         let is_http2 = match self.kind {
             Kind::Start { http2, .. } => http2,
@@ -169,7 +170,7 @@ impl Contestant {
         is_http2.then_some(common.streams_per_connection as usize)
     }
 
-    /// Its process, when it runs already and is known.
+    /// Its process id, if it already runs and the id is known.
     pub(crate) fn process(&self) -> Option<u32> {
         match self.kind {
             Kind::Running { process, .. } => process,
@@ -184,12 +185,13 @@ pub(crate) struct Server {
     child: Option<Child>,
     process: Option<u32>,
     wire: Wire,
-    /// Where it keeps its history, removed with it.
+    /// The folder of its history, removed with it.
     scratch: Option<PathBuf>,
 }
 
 impl Server {
-    /// Starts the contestant, unless it runs already; a hub with its history in a file when `history_sync` says how.
+    /// Starts the contestant, unless it already runs. With `history_sync`, a hub keeps its history
+    /// in a file.
     pub(crate) fn start(
         common: &Common,
         contestant: &Contestant,
@@ -230,12 +232,12 @@ impl Server {
         Ok(server)
     }
 
-    /// How it is spoken to.
+    /// The requests that it takes.
     pub(crate) fn wire(&self) -> &Wire {
         &self.wire
     }
 
-    /// Its process, when it is known.
+    /// Its process id, if known.
     pub(crate) fn process(&self) -> Option<u32> {
         self.process
     }
@@ -268,7 +270,7 @@ impl Drop for Server {
 impl Server {
     fn stop(&mut self) {
         let Some(child) = &mut self.child else { return };
-        // The child has not been waited for, so its id is still its own.
+        // The child has not been waited for, so its id has not been reused.
         if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::TERM);
         }
@@ -293,7 +295,7 @@ pub(crate) fn pin_to(cpu: usize) -> Result<(), String> {
     sched_setaffinity(None, &set).map_err(|error| format!("processor {cpu} cannot be used: {error}"))
 }
 
-/// Runs `spawn` on processor `cpu`, which its children inherit, and comes back.
+/// Runs `spawn` on processor `cpu`, which its children inherit, then restores the affinity.
 fn pinned<T>(cpu: usize, spawn: impl FnOnce() -> T) -> Result<T, String> {
     let before = sched_getaffinity(None).map_err(|error| format!("affinity: {error}"))?;
     pin_to(cpu)?;
@@ -314,8 +316,8 @@ fn hub_program(common: &Common) -> Result<PathBuf, String> {
     common.server.clone().map_or_else(binary::find, Ok)
 }
 
-/// The environment variables that a hub is started with, but for its address and its certificate. `history`: the folder of a
-/// history in a file, and its `HISTORY_SYNC`.
+/// The environment variables that a hub is started with, except for its address and its
+/// certificate. `history`: the folder of a history in a file, and its `HISTORY_SYNC`.
 fn hub_settings(common: &Common, history: Option<(PathBuf, &str)>) -> Result<Vec<(String, String)>, String> {
     let mut settings = vec![
         ("DEMO".to_owned(), "1".to_owned()),

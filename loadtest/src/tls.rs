@@ -1,5 +1,6 @@
-//! TLS between generator and hub, for `--tls`: the certificate of a hub that is started here, and the client's side of a
-//! connection. Its cryptography is the generator's own time, which is no figure of the hub.
+//! TLS between generator and hub, for `--tls`: the certificate of a started hub, and the client's
+//! side of a connection. Its cryptography uses the generator's time, which is not a figure of the
+//! hub.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -18,10 +19,11 @@ const NAME: &str = "localhost";
 pub(crate) const CERTIFICATE_FILE: &str = "cert.pem";
 /// See [`CERTIFICATE_FILE`].
 pub(crate) const KEY_FILE: &str = "key.pem";
-/// Plaintext given to rustls at once: what it makes of it waits for the socket.
+/// Plaintext given to rustls at once; the encrypted bytes wait for the socket.
 const RECORD_BYTES: usize = 16 << 10;
 
-/// Makes a certificate and its key, in two files of `folder`; answers clients that trust it and speak HTTP/2 alone, or 1.1.
+/// Writes a certificate and its key to two files in `folder`. Returns a client configuration that
+/// trusts it and offers only HTTP/2, or only HTTP/1.1.
 pub(crate) fn prepare(folder: &Path, http2: bool) -> Result<Arc<ClientConfig>, String> {
     let made = rcgen::generate_simple_self_signed(vec![NAME.to_owned()]);
     let made = made.map_err(|error| format!("a certificate cannot be made: {error}"))?;
@@ -38,7 +40,7 @@ pub(crate) fn prepare(folder: &Path, http2: bool) -> Result<Arc<ClientConfig>, S
     let builder = builder.with_safe_default_protocol_versions().map_err(fault)?;
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
-    // Every connection is a whole handshake, as those of clients that come for the first time are.
+    // Every connection makes a full handshake, as new clients do.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
 }
@@ -47,7 +49,7 @@ pub(crate) fn prepare(folder: &Path, http2: bool) -> Result<Arc<ClientConfig>, S
 #[derive(Debug)]
 pub(crate) struct Session(Box<ClientConnection>);
 
-/// A socket that does not block, as rustls reads and writes it.
+/// A non-blocking socket, as rustls reads and writes it.
 struct Io<'s>(&'s OwnedFd);
 
 impl io::Read for Io<'_> {
@@ -77,7 +79,7 @@ impl Session {
         Ok(Self(Box::new(connection)))
     }
 
-    /// Reads what is there, as [`net::receive`] does.
+    /// Reads available bytes, as [`net::receive`] does.
     pub(crate) fn receive(&mut self, socket: &OwnedFd, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
         let read = self.0.read_tls(&mut Io(socket));
         match read {
@@ -90,12 +92,12 @@ impl Session {
         match self.0.reader().read(buffer) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            // It was cut without a word.
+            // The peer closed without a close_notify.
             Err(_) => Err(Errno::CONNRESET),
         }
     }
 
-    /// Takes bytes, unless some wait for the socket; 0 when it takes nothing now.
+    /// Takes bytes, unless earlier ones wait for the socket; 0 if it takes nothing now.
     pub(crate) fn send(&mut self, socket: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
         self.flush(socket)?;
         if self.is_holding() {
@@ -107,12 +109,12 @@ impl Session {
         Ok(taken)
     }
 
-    /// Whether bytes that were taken wait for the socket.
+    /// Whether accepted bytes wait for the socket.
     pub(crate) fn is_holding(&self) -> bool {
         self.0.wants_write()
     }
 
-    /// Whether the handshake is under way.
+    /// Whether the handshake is in progress.
     pub(crate) fn is_handshaking(&self) -> bool {
         self.0.is_handshaking()
     }

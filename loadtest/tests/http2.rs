@@ -1,7 +1,7 @@
-//! Goal: over HTTP/2 the generator understands a server that is sound, and fails one that is not.
+//! Goal: over HTTP/2 the generator passes a sound server and fails an unsound one.
 //!
-//! Method: the real binary against a hub of a few lines, on another implementation of the protocol, which
-//! is told what to do wrong, or only differently.
+//! Method: the real binary against a hub of a few lines, on another implementation of the protocol.
+//! The hub can be set to misbehave, or only to behave differently.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Output};
@@ -15,7 +15,7 @@ use http::{Method, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-/// When a server does what it is told to do.
+/// The update at which a server misbehaves.
 const AT_UPDATE: u64 = 30;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,13 +23,13 @@ enum Conduct {
     Sound,
     /// Small windows for bodies, and few streams.
     Narrow,
-    /// It says goodbye to every connection in the midst of the run, and serves what is open.
+    /// It sends a GOAWAY on every connection during the run, and serves the open streams.
     Leave,
     /// One stream does not get one update.
     Lose,
     /// It resets one stream.
     Reset,
-    /// It answers with something else than an event stream.
+    /// It responds with something other than an event stream.
     Page,
     /// It refuses every publication.
     Refuse,
@@ -37,13 +37,13 @@ enum Conduct {
 
 struct Hub {
     conduct: Conduct,
-    /// Topics, as they are escaped, and the streams.
+    /// Topics, percent-encoded, and their streams.
     streams: Mutex<Vec<(String, SendStream<Bytes>)>>,
     published: AtomicU64,
     goodbye: Notify,
 }
 
-/// A hub on an address of its own, for as long as the tests last.
+/// A hub on a separate address, for as long as the tests run.
 fn hub(conduct: Conduct) -> SocketAddr {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     listener.set_nonblocking(true).expect("a socket");
@@ -64,7 +64,7 @@ fn hub(conduct: Conduct) -> SocketAddr {
 
 async fn connection(socket: TcpStream, hub: Arc<Hub>) -> Result<(), h2::Error> {
     let mut builder = Builder::new();
-    // Whoever churns resets many streams, some before this server, one thread among many, has looked at them.
+    // Churn resets many streams, some before this single-threaded server has handled them.
     builder.max_pending_accept_reset_streams(1_000).max_local_error_reset_streams(None);
     if hub.conduct == Conduct::Narrow {
         builder.initial_window_size(1_000).max_concurrent_streams(7);
@@ -119,7 +119,7 @@ async fn body(mut stream: RecvStream) -> Result<String, h2::Error> {
     Ok(String::from_utf8(form).expect("UTF-8"))
 }
 
-/// What stands behind `name`, up to the next parameter.
+/// The text after `name`, up to the next parameter.
 fn after(text: &str, name: &str) -> String {
     let rest = text.split(name).nth(1).unwrap_or_default();
     rest.split('&').next().unwrap_or_default().to_owned()
@@ -134,7 +134,7 @@ impl Hub {
             if is_struck && self.conduct == Conduct::Reset {
                 stream.send_reset(Reason::INTERNAL_ERROR);
             } else if !is_struck || self.conduct != Conduct::Lose {
-                // Whoever is gone is missed by nobody.
+                // A subscriber that has left does not matter.
                 let _ = stream.send_data(Bytes::copy_from_slice(event.as_bytes()), false);
             }
         }
@@ -176,7 +176,7 @@ fn a_sound_server_passes_whatever_the_streams_of_a_connection() {
 
 #[test]
 fn publishers_at_full_speed_share_a_connection_and_lose_nothing() {
-    // On one processor the generator may be declared the bottleneck, which says nothing about the deliveries.
+    // On one processor the generator may be the bottleneck. This does not affect the counts.
     let arguments = ["firehose", "--subscribers", "50", "--publishers", "8", "--seconds", "0.5"];
     let (status, text) = generate(Conduct::Sound, &arguments);
     assert!(matches!(status, Some(0 | 2)), "{text}");
@@ -199,10 +199,10 @@ fn more_streams_than_the_server_allows_cannot_be_measured() {
 fn subscribers_that_come_and_go_disturb_no_count() {
     let sizes =
         ["--subscribers", "120", "--churners", "60", "--burst", "10", "--rate", "40", "--seconds", "1"];
-    // After a goodbye, whoever comes back does so on another connection, and so do the publications.
+    // After a GOAWAY, reconnections and publications use another connection.
     for conduct in [Conduct::Sound, Conduct::Leave] {
         let (status, text) = generate(conduct, &[&["churn"], &sizes[..]].concat());
-        // On a busy machine the generator may be late, which says nothing about the deliveries.
+        // On a busy machine the generator may be late. This does not affect the counts.
         assert!(matches!(status, Some(0 | 2)), "{text}");
         let counts = "expected 7200, received 7200, lost 0, duplicated 0, out of order 0, misdelivered 0";
         assert!(text.contains(counts), "{conduct:?}: {text}");

@@ -1,6 +1,7 @@
-//! Goal: the judge passes a server that is sound and fails one that is not.
+//! Goal: the judge passes a sound server and fails an unsound one.
 //!
-//! Method: the real binary, its scenarios made small, against its own limit server, which is told what to do wrong.
+//! Method: the real binary, with small scenarios, against its limit server, which can be set to
+//! misbehave.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -57,7 +58,7 @@ fn a_sound_server_passes_connect_and_idle() {
 
 #[test]
 fn publishers_at_full_speed_lose_nothing() {
-    // On one processor the generator may be declared the bottleneck, which says nothing about the deliveries.
+    // On one processor the generator may be the bottleneck. This does not affect the counts.
     let output = run(&["firehose", "--subscribers", "50", "--publishers", "4", "--seconds", "0.5"]);
     let text = text(&output);
     assert!(matches!(output.status.code(), Some(0 | 2)), "{text}");
@@ -81,7 +82,7 @@ fn a_disordered_update_fails_the_run() {
 
 #[test]
 fn an_update_for_others_fails_the_run() {
-    // The limit server matches nothing: everyone gets everything.
+    // The limit server does not match: all subscribers get everything.
     let output = run(&["private", "--subscribers", "8", "--updates", "5"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
 }
@@ -101,7 +102,7 @@ fn topics_get_their_own_updates_alone() {
 
 #[test]
 fn many_selectors_are_beyond_a_server_that_matches_one() {
-    // The limit server knows one topic of each connection: what is published to the others is lost.
+    // The limit server knows one topic of each connection: publications on the others are lost.
     let sizes = ["--connections", "10", "--selectors", "1", "--templates-percent", "0", "--updates", "50"];
     assert_sound(&[&["selectors"], &sizes[..]].concat(), "expected 240, received 240, lost 0");
     let output = run(&["selectors", "--connections", "10", "--selectors", "2", "--updates", "50"]);
@@ -123,7 +124,7 @@ fn a_run_that_cannot_be_made_is_told_apart_from_an_unsound_one() {
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
 }
 
-/// A limit server that runs by itself, as a hub of somebody else's does.
+/// A limit server that the generator did not start, like an external hub.
 struct Running {
     child: Child,
     url: String,

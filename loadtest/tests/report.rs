@@ -1,7 +1,8 @@
-//! Goal: the report says what was measured, with what and how, in all of its forms the same, without secrets; and the progress
-//! bar counts the phase that it names.
+//! Goal: all forms of the report say the same about subject, machine and method, without secrets.
+//! The progress bar counts the phase that it names.
 //!
-//! Method: the real binary, small, against its own limit server or a server of a few lines; its progress on a pseudo-terminal.
+//! Method: the real binary with small runs, against its limit server or a server of a few lines;
+//! its progress on a pseudo-terminal.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -24,7 +25,7 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// What the printed report says of `name`.
+/// The value of the row `name` in a printed report.
 #[track_caller]
 fn row<'a>(report: &'a str, name: &str) -> &'a str {
     let is_row = |line: &&str| line.get(2..26).is_some_and(|own| own.trim_end() == name);
@@ -42,7 +43,7 @@ fn path(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 
-/// Text as it stands in a page.
+/// Text as escaped in a page.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
@@ -181,7 +182,7 @@ fn server(name: &'static str) -> SocketAddr {
         for mut socket in listener.incoming().map_while(Result::ok) {
             let head =
                 BufReader::new(&socket).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
-            // What was cut off before it spoke is no client.
+            // A connection that closes without a request is not a client.
             if head.count() > 0 {
                 let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
                 let _ = write!(socket, "{head}{name}\r\n:\n");
@@ -209,7 +210,7 @@ fn a_server_that_runs_already_is_what_it_calls_itself() {
     assert!(!hub.ends_with("unknown"), "{hub}");
 }
 
-/// What the binary draws on a terminal.
+/// The output of the binary on a terminal.
 fn drawn(arguments: &[&str]) -> String {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
     grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("a pseudo-terminal");
@@ -224,14 +225,14 @@ fn drawn(arguments: &[&str]) -> String {
         .stderr(other)
         .spawn()
         .expect("the binary runs");
-    // The end of it is an error: nobody has the other side any more.
+    // The end is an error: the other side of the terminal is closed.
     let mut bytes = Vec::new();
     let _ = File::from(terminal).read_to_end(&mut bytes);
     assert!(child.wait().is_ok_and(|status| status.success()), "{}", String::from_utf8_lossy(&bytes));
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The phases that were drawn, each with its count.
+/// The phases drawn, each with its count.
 fn phases(drawn: &str) -> Vec<(String, u64, u64)> {
     let phase = |line: &str| {
         let (name, rest) = line.split_once('[')?;

@@ -1,4 +1,4 @@
-//! The certificate's settings: two files, or hosts for which an authority gives it.
+//! The settings of the certificate: two files, or hosts for which an ACME authority issues it.
 
 use std::net::SocketAddr;
 
@@ -11,13 +11,13 @@ use crate::runtime::{AcmeSettings, CertificateSource, Files};
 
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 const FOLDER_DEFAULT: &str = "acme";
-/// Of a name in the DNS (RFC 1035, section 2.3.4), as it is written without its last dot.
+/// Maximum length of a DNS name (RFC 1035, section 2.3.4), written without its final dot.
 const HOST_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 const EMAIL_BYTES_MAX: usize = 254;
 
 impl Reader<'_> {
-    /// Where the certificate comes from, which is read when the hub starts, and again later.
+    /// The source of the certificate, which is read when the hub starts, and again later.
     pub(super) fn certificates(&mut self, o: &Options) -> Option<CertificateSource> {
         let files = self.files(o);
         let acme = self.acme(o);
@@ -51,7 +51,7 @@ impl Reader<'_> {
         let ca_file = self.value("ACME_CA_FILE", &o.acme_ca_file, any);
         let http_address = self.value("ACME_HTTP_ADDR", &o.acme_http_addr, address_or_off);
         let Some(hosts) = hosts else {
-            // The folder may be set once and for all, as the unit in tuning/ does.
+            // The folder may be set permanently, as the unit in tuning/ does.
             let idle = [
                 ("ACME_DIRECTORY_URL", directory_url.is_some()),
                 ("ACME_EMAIL", email.is_some()),
@@ -81,7 +81,7 @@ fn any(text: &str) -> Result<String, Expected> {
     Ok(text.to_owned())
 }
 
-/// Names in the DNS, each once, in ASCII and lower case.
+/// DNS names, each once, in ASCII and lower case.
 fn hosts(text: &str) -> Result<Vec<String>, Expected> {
     let mut hosts = Vec::new();
     for name in text.split([',', ' ']).filter(|name| !name.is_empty()) {
@@ -130,14 +130,14 @@ fn is_dns_name(name: &str) -> bool {
 
 fn https_url(text: &str) -> Result<String, Expected> {
     let url = Url::parse(text).ok().filter(|url| url.scheme() == "https" && url.has_host());
-    // It is logged, and sent to the authority; neither is the place for a password.
+    // The URL is logged and sent to the authority, so it must not hold a password.
     let url = url.filter(|url| url.username().is_empty() && url.password().is_none());
     url.map(|_| text.to_owned()).ok_or_else(|| {
         "the https:// URL of an authority's directory, such as https://acme-staging-v02.api.letsencrypt.org/directory".to_owned()
     })
 }
 
-/// What fits behind `mailto:` without another meaning (RFC 6068).
+/// An address that has no other meaning after `mailto:` (RFC 6068).
 fn email(text: &str) -> Result<String, Expected> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"?&,;:<>()\"".contains(&byte);
     let parts = text.rsplit_once('@').filter(|(local, domain)| !local.is_empty() && is_dns_name(domain));

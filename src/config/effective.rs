@@ -1,6 +1,6 @@
-//! The settings that are in force, one by one, for whoever asks: `petasos config`.
+//! The effective settings, one by one, for `petasos config`.
 //!
-//! Invariants: every setting is listed once, in the order of the help; no secret is ever part of a value.
+//! Invariants: every setting is listed once, in the order of the help; no value contains a secret.
 
 use std::fmt;
 use std::path::Path;
@@ -16,12 +16,13 @@ use crate::hub::keys::KeySource;
 use crate::protocol::grant::Authorization;
 use crate::runtime::{AcmeSettings, CertificateSource};
 
-/// What stands for a secret.
+/// The replacement for a secret.
 const MASK: &str = "********";
 
-/// What may be shown of the value of the setting with this name. Secrets are those that the help hides (`declared` is [`Options`] as
-/// a command): a key is masked, and of an address its query, or all of it when a password may be in it. The value of what is no
-/// setting may be a secret under a misspelled name.
+/// The part of a setting's value that may be shown. Secrets are the settings whose values the help
+/// hides (`declared` is [`Options`] as a command). A key is masked. Of a URL the query is masked,
+/// or all of it if it may contain a password. An unknown name is masked too: it may be a misspelled
+/// secret.
 pub(crate) fn shown(declared: &clap::Command, name: &str, value: &str) -> String {
     let is_it = |argument: &&clap::Arg| argument.get_env().is_some_and(|env| env == name);
     let setting = declared.get_arguments().find(is_it);
@@ -37,16 +38,16 @@ pub(crate) fn shown(declared: &clap::Command, name: &str, value: &str) -> String
     }
 }
 
-/// Where the value of a setting comes from.
+/// The source of a setting's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettingSource {
     /// A flag of the command line.
     Flag,
     /// An environment variable.
     Environment,
-    /// The file that a setting ending in `_FILE` names.
+    /// The file named by a setting ending in `_FILE`.
     File,
-    /// Neither: it is the default.
+    /// The setting is not given: its default.
     Default,
 }
 
@@ -64,17 +65,19 @@ impl fmt::Display for SettingSource {
 /// One setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effective {
-    /// The variable's name; the flag is the same in lower case with hyphens.
+    /// The name of the variable; the flag is the same in lower case with hyphens.
     pub name: &'static str,
-    /// Its value, in the form in which it could be set; `None` when there is none. A secret is masked.
+    /// Its value, in the form in which it could be set; `None` if there is none. A secret is
+    /// masked.
     pub value: Option<String>,
-    /// Where it comes from.
+    /// The source of the value.
     pub source: SettingSource,
 }
 
 impl Config {
-    /// Every setting with the value that is in force. `options` are what this configuration was read from, and `given` says
-    /// where the setting of a name was given, if it was and is not empty: a flag, or the environment.
+    /// Every setting with its effective value. `options` are those from which this configuration
+    /// was read. `given` returns where the setting of a name was given, if it was and is not empty:
+    /// a flag, or the environment.
     pub fn effective(
         &self,
         options: &Options,
@@ -93,7 +96,7 @@ impl Config {
             let file = format!("{name}_FILE");
             let source = match given(name) {
                 Some(source) => source,
-                // No setting but a secret has a file beside it.
+                // Only a secret has a `_FILE` setting.
                 None if given(&file).is_some() => SettingSource::File,
                 None => SettingSource::Default,
             };
@@ -130,15 +133,15 @@ impl Config {
 
     fn authorization(&self, o: &Options) -> Vec<(&'static str, Option<String>)> {
         let gate = &self.settings.gate;
-        // That there is a key; whatever it is, it is masked.
+        // Whether there is a key; its value is masked anyway.
         let key = |is_set: bool| is_set.then(String::new);
         let authorization = match gate.authorization {
             Authorization::Selectors => "selectors",
             Authorization::Targets => "targets",
         };
-        // That of both roles, or the demo's, when there is none of its own.
+        // The key of the role, else that of both roles or of the demo.
         let in_force = |source: &KeySource| key(!matches!(source, KeySource::Fetched(_)));
-        // With a key set, each key has an algorithm of its own, unless one is asked for.
+        // With a key set, each key has its own algorithm, unless one is configured.
         let algorithm = |source: &KeySource| match source {
             KeySource::Fixed(key) => Some(format!("{:?}", key.algorithm())),
             KeySource::File(key) => Some(format!("{:?}", key.algorithm())),
@@ -242,7 +245,7 @@ fn duration(ms: u64) -> Option<String> {
     Some(humantime::format_duration(Duration::from_millis(ms)).to_string())
 }
 
-/// In the largest unit that it is a multiple of.
+/// In the largest unit of which it is a multiple.
 fn size(bytes: u64) -> Option<String> {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let unit = units.into_iter().find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit));
@@ -267,7 +270,7 @@ mod tests {
         (row.value.as_deref(), row.source)
     }
 
-    /// A setting that somebody adds and forgets here would be in force unseen.
+    /// A new setting that is missing here would be in force but not shown.
     #[test]
     fn every_setting_of_the_help_is_listed_once_and_in_its_order() {
         let options = Options { jwt_key: Some(SECRET.to_owned()), ..Options::default() };
@@ -320,7 +323,7 @@ mod tests {
         assert!(!format!("{rows:?}").contains(SECRET));
     }
 
-    /// Before it is read, too: a program may print what it is about to start a hub with.
+    /// Also before it is read: a program may print the settings before it starts a hub with them.
     #[test]
     fn nothing_is_shown_of_a_secret_and_of_what_may_be_one() {
         let declared = Options::augment_args(clap::Command::new("petasos"));

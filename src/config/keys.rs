@@ -1,5 +1,5 @@
-//! The keys of the two roles: from their own setting, from the one for both, or from demo mode; each a key, or the address of
-//! a key set.
+//! The keys of the two roles: from the role's own setting, from the common one, or from demo mode.
+//! Each is a key, or the URL of a key set.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,17 +12,18 @@ use crate::hub::keys::{KeySource, SharedKey, SharedKeys};
 use crate::protocol::token::VerificationKey;
 use crate::runtime::{KeyFile, KeySetSource};
 
-/// What the settings for a key hold.
+/// The content of the settings for a key.
 #[derive(Clone)]
 enum Given {
     Nothing,
-    /// It is set, and wrong; that is said already, so nothing else is said of a role that would take it.
+    /// It is set but invalid. The error is already reported, so a role that would use it reports no
+    /// other.
     Wrong,
     /// The name of the setting, and the key.
     Key(&'static str, String),
     /// The name of the setting, its file, and the key in it.
     File(&'static str, String, String),
-    /// The address of a key set.
+    /// The URL of a key set.
     Url(Url),
 }
 
@@ -32,7 +33,7 @@ impl Given {
     }
 }
 
-/// The settings of a role, or of both: the names of its variables, and what is given.
+/// The settings of a role, or of both: the names of the variables, and the given values.
 struct Names<'o> {
     key: (&'static str, &'o Option<String>),
     file: (&'static str, &'o Option<String>),
@@ -40,15 +41,15 @@ struct Names<'o> {
     algorithm: (&'static str, &'o Option<String>),
 }
 
-/// The keys of the roles; nothing for one that is missing or wrong.
+/// The keys of the roles; `None` for one that is missing or invalid.
 pub(super) struct Keys {
     pub(super) publisher: Option<KeySource>,
     pub(super) subscriber: Option<KeySource>,
-    /// Where some of them come from.
+    /// The sources of those that can be read again.
     pub(super) origins: KeyOrigins,
 }
 
-/// What can be read again while the hub runs, each once.
+/// The sources that can be read again while the hub runs, each once.
 #[derive(Default)]
 pub(super) struct KeyOrigins {
     pub(super) sets: Vec<KeySetSource>,
@@ -77,7 +78,8 @@ impl Reader<'_> {
         Keys { publisher, subscriber, origins }
     }
 
-    /// What a role's tokens are verified with. The algorithms are those of its own setting and of the one for both roles.
+    /// The source of the key for a role's tokens. `own` is the algorithm of the role's own setting,
+    /// `common` that of both roles.
     fn source(
         &mut self,
         names: &Names<'_>,
@@ -107,7 +109,7 @@ impl Reader<'_> {
                     self.error(names.algorithm.0, names.algorithm.1.clone(), expected.to_owned());
                     return None;
                 }
-                // A common one with a shared secret is that of the other role's key.
+                // A common algorithm with a shared secret belongs to the other role's key.
                 let only = own.or(common.filter(is_public));
                 Some(KeySource::Fetched(shared(url, only, &mut origins.sets)))
             }
@@ -129,7 +131,7 @@ impl Reader<'_> {
             }
             Err(error) => {
                 let expected = format!("a key for {algorithm:?}: {error}");
-                // One key for both roles is wrong once.
+                // A key for both roles is reported once.
                 if !self.errors.iter().any(|error| error.name == source && error.expected == expected) {
                     self.error(source, None, expected);
                 }
@@ -138,7 +140,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A key as text, from its variable or from its file, or the address of a key set: one of the three.
+    /// A key as text, from its variable or its file, or the URL of a key set; only one of the three
+    /// may be set.
     fn given(&mut self, names: &Names<'_>) -> Given {
         let set = |(name, value): (&'static str, &Option<String>)| {
             value.clone().filter(|text| !text.is_empty()).map(|text| (name, text))
@@ -162,7 +165,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The address of a key set. One with a password is not repeated in the message.
+    /// The URL of a key set. A URL with a password is not repeated in the message.
     fn url(&mut self, name: &'static str, text: &str) -> Given {
         let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let Some(url) = url.filter(|url| url.host().is_some() && url.fragment().is_none()) else {
@@ -206,7 +209,7 @@ fn names(o: &Options) -> [Names<'_>; 3] {
     ]
 }
 
-/// The key of this file, which both roles share when they have the same.
+/// The key of this file; both roles share it if they name the same file.
 fn read_again(
     name: &'static str,
     path: PathBuf,
@@ -222,7 +225,7 @@ fn read_again(
     key
 }
 
-/// The set of this address, which both roles share when they have the same.
+/// The set of this URL; both roles share it if they name the same URL.
 fn shared(url: Url, only: Option<Algorithm>, sets: &mut Vec<KeySetSource>) -> Arc<SharedKeys> {
     if let Some(set) = sets.iter().find(|set| set.url == url && set.only == only) {
         return Arc::clone(&set.keys);

@@ -1,13 +1,14 @@
-//! Names of settings that were misspelled.
+//! Misspelled names of settings.
 
 use clap::Args as _;
 
 use super::Options;
 
-/// One warning for each variable that looks like a misspelled setting, or like one of the reference hub.
+/// One warning for each variable that looks like a misspelled setting, or like one of the reference
+/// hub.
 pub fn misspelled(environment: &[(String, String)]) -> Vec<String> {
-    /// A shorter name is near too many others, and of two mistakes in a name only a long one is left recognizable:
-    /// DB_PASS is not a DB_PATH.
+    /// A shorter name is too close to many others, and only a long name is recognizable with two
+    /// mistakes: DB_PASS is not a DB_PATH.
     const LENGTH_MIN: usize = 6;
     const LENGTH_FOR_TWO: usize = 10;
     let command = Options::augment_args(clap::Command::new("petasos"));
@@ -35,7 +36,8 @@ pub fn misspelled(environment: &[(String, String)]) -> Vec<String> {
     warnings
 }
 
-/// The warning for a variable of the reference hub; `rest` is what follows the prefix. Some are ours without it, or with a longer end.
+/// The warning for a variable of the reference hub; `rest` follows the prefix. Some settings of
+/// this hub have the same name without the prefix, or with a longer ending.
 fn of_another_hub(name: &str, rest: &str, ours: &[String]) -> String {
     let same = ours.iter().filter(|known| !rest.is_empty() && known.starts_with(rest));
     match same.min_by_key(|known| known.len()) {

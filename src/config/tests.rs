@@ -1,4 +1,4 @@
-//! Settings, read in an environment that the test makes up.
+//! Settings, read in an environment that the test provides.
 
 use super::*;
 use crate::hub::keys::KeySource;
@@ -176,7 +176,8 @@ fn a_key_that_is_wrong_is_not_said_to_be_missing_too() {
     }
 }
 
-/// Which keys the roles have: the place of their set among those that are fetched, or the algorithm of a fixed key.
+/// The keys of the roles: the index of their set among the fetched ones, or the algorithm of a
+/// fixed key.
 fn sources(options: &Options) -> (Config, [Result<usize, String>; 2]) {
     let config = valid(options, &[]);
     let gate = &config.settings.gate;
@@ -208,7 +209,7 @@ fn a_role_takes_its_key_from_a_key_set_or_from_a_setting() {
     assert_eq!((same, config.settings.key_sets.len()), ([Ok(0), Ok(0)], 1), "an address is fetched once");
     let (config, other) = sources(&Options { subscriber_jwt_algorithm: some("ES256"), ..two });
     assert_eq!((other, config.settings.key_sets[1].only), ([Ok(0), Ok(1)], Some(Algorithm::ES256)));
-    // A common algorithm with a shared secret is that of the key beside the set.
+    // A common algorithm with a shared secret belongs to the key, not to the set.
     let mixed = Options { publisher_jwks_url: url(), jwt_algorithm: some("HS512"), ..with_key() };
     let (config, mixed) = sources(&mixed);
     assert_eq!((mixed, config.settings.key_sets[0].only), ([Ok(0), Err("HS512".to_owned())], None));
@@ -265,7 +266,7 @@ fn the_demo_key_stands_in_only_for_a_key_that_is_missing() {
     assert!(!is_told(&Options { jwt_key: secret(), ..demo() }));
     let each = Options { publisher_jwt_key: secret(), subscriber_jwt_key: secret(), ..demo() };
     assert!(!is_told(&each));
-    // Set by hand it is the same key.
+    // If set explicitly, it is the same key.
     assert!(is_told(&Options { demo: None, subscriber_jwt_key: some(DEMO_KEY), ..each.clone() }));
     assert!(read(&Options { demo: None, subscriber_jwt_key: None, ..each }, &[]).is_err());
 }
@@ -338,7 +339,7 @@ fn hosts_for_certificates_stand_alone_and_move_the_port() {
     assert!(!config.warnings.iter().any(|line| line.contains("ACME_CERT_DIR")), "{:?}", config.warnings);
 }
 
-/// The suffixes and the bounds of sizes, through to the settings they end in.
+/// The suffixes and bounds of sizes, through to the resulting settings.
 #[test]
 fn sizes_reach_the_settings_within_their_bounds() {
     let body = |text: &str| {

@@ -1,9 +1,9 @@
-//! How single values are written: durations, sizes, switches, lists of cores.
+//! The formats of single values: durations, sizes, switches, lists of cores.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// What is expected of a value, in words for whoever wrote another.
+/// The expected form of a value, for error messages.
 pub(super) type Expected = String;
 
 pub(super) fn switch(text: &str) -> Result<bool, Expected> {
@@ -16,8 +16,8 @@ pub(super) fn switch(text: &str) -> Result<bool, Expected> {
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
-/// Milliseconds; at most a year, which no timeout of a server exceeds. Less than one is refused rather than rounded: zero
-/// switches a timeout off.
+/// Milliseconds; at most a year, more than any timeout of a server. A value below 1 ms is refused,
+/// not rounded, because zero turns a timeout off.
 pub(super) fn duration_ms(text: &str) -> Result<u64, Expected> {
     milliseconds(text, 365).ok_or_else(|| "a duration such as 15s, 2m or 0s, from 1ms to 365d".to_owned())
 }
@@ -36,13 +36,13 @@ fn milliseconds(text: &str, days_max: u32) -> Option<u64> {
         .map(|duration| duration.as_millis() as u64)
 }
 
-/// A share of one.
+/// A number from 0 to 1.
 pub(super) fn frequency(text: &str) -> Result<f64, Expected> {
     let number: Option<f64> = text.parse().ok();
     number.filter(|number| (0.0..=1.0).contains(number)).ok_or_else(|| "a number from 0 to 1".to_owned())
 }
 
-/// Bytes: a number, alone or with one of the units of the field.
+/// Bytes: a number, alone or with one of the usual units.
 pub(super) fn bytes(text: &str, min: u64, max: u64) -> Result<u64, Expected> {
     const UNITS: [(&str, u64); 7] = [
         ("KiB", 1 << 10),
@@ -81,7 +81,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, Expected> {
     parsed.ok_or_else(|| "an address such as :3000, 127.0.0.1:3000 or [::1]:3000".to_owned())
 }
 
-/// The cores of a list such as `0,2-3`, in its order, each once, all of them among `available`.
+/// The cores of a list such as `0,2-3`, in its order, each once, all in `available`.
 pub(super) fn cpus(text: &str, available: &[usize]) -> Result<Vec<usize>, Expected> {
     let expected =
         || format!("a list of cores such as 0,2-3, of those this process may run on: {available:?}");
@@ -103,7 +103,7 @@ pub(super) fn cpus(text: &str, available: &[usize]) -> Result<Vec<usize>, Expect
     if sorted.len() == cpus.len() { Ok(cpus) } else { Err(expected()) }
 }
 
-/// A cookie's name is a token (RFC 6265, section 4.1.1; RFC 9110, section 5.6.2).
+/// The name of a cookie is a token (RFC 6265, section 4.1.1; RFC 9110, section 5.6.2).
 pub(super) fn cookie_name(text: &str) -> Result<String, Expected> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if !text.is_empty() && text.bytes().all(is_token) {

@@ -1,8 +1,8 @@
-//! The history in memory (`DB_PATH=:memory:`): lost at exit, never written anywhere.
+//! The history in memory (`DB_PATH=:memory:`): lost at exit, never written to disk.
 //!
-//! Shards read while the sequencer appends, so both maps are lock-free skip lists; frames are shared with the ring and the
-//! tails, not copied. Readers see an update as soon as it is inserted, which is before it is on the ring: a shard may
-//! read ahead of the ring, and has to expect that.
+//! Shards read while the sequencer appends, so both maps are lock-free skip lists. Frames are
+//! shared with the ring and the tails, not copied. Readers see an update as soon as it is inserted,
+//! which is before it is on the ring: a shard may read ahead of the ring and must expect that.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -32,9 +32,10 @@ struct StampedUpdate {
 
 struct MemoryStore {
     by_position: SkipMap<Position, StampedUpdate>,
-    /// Every occurrence of every id, so that the first that is left can be found when an older one is removed.
+    /// Every occurrence of every id, so that the first remaining one can be found when an older one
+    /// is removed.
     by_id: SkipSet<(Box<str>, Position)>,
-    /// The two ends of [`HistoryRange`], written by the sequencer alone.
+    /// The two ends of [`HistoryRange`], written only by the sequencer.
     before_oldest: AtomicU64,
     newest: AtomicU64,
 }
@@ -77,7 +78,8 @@ impl MemoryHistory {
             if !is_too_much && self.held.oldest_unix_ms(unix_ms) >= oldest_unix_ms {
                 break;
             }
-            // Readers are told first, so that a hole is never taken for the end of the history.
+            // The bound moves first, so that readers never mistake a gap for the end of the
+            // history.
             self.held.before_oldest.store(position.get(), Ordering::Release);
             self.held.by_id.remove(&(frame.id().as_str().into(), *position));
             self.updates -= 1;
@@ -117,15 +119,15 @@ impl MemoryStore {
         (&**found == id).then_some(*position)
     }
 
-    /// When the oldest update was published, at the latest. The system's clock may have been set back: what seems to be of the
-    /// future is as old as the first one behind it that does not.
+    /// The latest time at which the oldest update can have been published. If the system clock was
+    /// set back, an update with a future time counts as old as the first later update without one.
     fn oldest_unix_ms(&self, unix_ms: u64) -> u64 {
         let mut stamps = self.by_position.iter().map(|entry| entry.value().unix_ms);
         stamps.find(|stamp| *stamp <= unix_ms).unwrap_or(u64::MAX)
     }
 
     fn range_now(&self) -> HistoryRange {
-        // `newest` first: read the other way round, the ends could cross.
+        // `newest` first: in the other order the ends could cross.
         let newest = Position::new(self.newest.load(Ordering::Acquire));
         let before_oldest = Position::new(self.before_oldest.load(Ordering::Acquire));
         HistoryRange { before_oldest, newest: newest.max(before_oldest) }
@@ -164,8 +166,8 @@ impl HistoryReader for MemoryStore {
     }
 }
 
-/// Takes neighbours until there are enough. The oldest may be removed meanwhile: what follows a hole is left to the next
-/// read.
+/// Takes consecutive updates until there are enough. The oldest may be removed meanwhile; the next
+/// read takes what follows a gap.
 fn collect(
     entries: impl Iterator<Item = SequencedUpdate>,
     updates_max: usize,

@@ -1,12 +1,14 @@
-//! The history: every acknowledged update, in the one order, for those who come back.
+//! The history: every acknowledged update, in the one order, for clients that reconnect.
 //!
-//! It knows the frame and the event id, nothing of subscribers. One [`History`] belongs to the sequencer, which alone
-//! appends; any number of [`HistoryReader`]s look up ids and read ranges meanwhile, without stopping it.
+//! It knows frames and event ids, not subscribers. One [`History`] belongs to the sequencer, which
+//! alone appends. Any number of [`HistoryReader`]s look up ids and read ranges meanwhile, without
+//! blocking it.
 //!
-//! Invariants worth naming:
-//! - positions are given out here, one after the other, without a hole; a position never names two updates;
-//! - an append is all or nothing, and what it acknowledged is read in that order;
-//! - the oldest updates go first, so what is held is always one unbroken range.
+//! Invariants:
+//! - the history assigns positions, consecutively and without a gap; a position never identifies
+//!   two updates;
+//! - an append is all or nothing, and acknowledged updates are read in that order;
+//! - the oldest updates are discarded first, so the history always holds one contiguous range.
 
 pub mod memory;
 pub mod redb;
@@ -17,12 +19,13 @@ use std::sync::Arc;
 use crate::protocol::event_id::EventId;
 use crate::protocol::frame::Frame;
 
-/// The place of an update in the hub's one order, from 1; [`Position::START`] is the place before the first.
+/// The place of an update in the hub's one order, from 1; [`Position::START`] is the place before
+/// the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(u64);
 
 impl Position {
-    /// Before every update.
+    /// The position before every update.
     pub const START: Self = Self(0);
 
     /// The position with this number.
@@ -35,41 +38,43 @@ impl Position {
         self.0
     }
 
-    /// The place after it.
+    /// The next position.
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
 
-    /// The place before it; the start stays the start.
+    /// The previous position; that of the start is the start.
     pub const fn previous(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
 }
 
-/// One update in its place.
+/// One update with its position.
 #[derive(Clone, Debug)]
 pub struct SequencedUpdate {
-    /// Its place in the order.
+    /// Its position.
     pub position: Position,
     /// The update.
     pub frame: Arc<Frame>,
-    /// Whether no update that the history held when it was appended had this id: then a lookup finds this one.
+    /// Whether the history held no update with this id when this one was appended: a lookup then
+    /// finds this one.
     pub first_of_id: bool,
 }
 
-/// What a history keeps; zero is no bound (`HISTORY_SIZE`, `HISTORY_MAX_BYTES`, `HISTORY_MAX_AGE`).
+/// The retention of a history; zero is no bound (`HISTORY_SIZE`, `HISTORY_MAX_BYTES`,
+/// `HISTORY_MAX_AGE`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     /// Updates; the newest always stays.
     pub updates_max: u64,
     /// Bytes of updates, as the store counts them; the newest always stays.
     pub bytes_max: u64,
-    /// Milliseconds since an update was appended; the newest goes, too.
+    /// Milliseconds since an update was appended; it applies to the newest, too.
     pub age_max_ms: u64,
 }
 
 impl Retention {
-    /// Whether the history grows for ever.
+    /// Whether the history grows without bound.
     pub fn is_unbounded(self) -> bool {
         self == Self::default()
     }
@@ -78,39 +83,40 @@ impl Retention {
 /// The range that a history holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryRange {
-    /// The place before the oldest update that is held: a reader that was here has missed nothing.
+    /// The position before the oldest update that is held: a reader at this position has missed
+    /// nothing.
     pub before_oldest: Position,
-    /// The newest update, or [`HistoryRange::before_oldest`] when none is held.
+    /// The newest update, or [`HistoryRange::before_oldest`] if none is held.
     pub newest: Position,
 }
 
-/// What an append did.
+/// The result of an append.
 #[derive(Debug)]
 pub struct Appended {
-    /// The batch in its places.
+    /// The batch with its positions.
     pub updates: Vec<SequencedUpdate>,
-    /// The place before the oldest update that is still held.
+    /// The position before the oldest update that is still held.
     pub before_oldest: Position,
 }
 
 /// A slice of the history.
 #[derive(Debug)]
 pub struct HistorySlice {
-    /// The updates, in order, without a hole.
+    /// The updates, in order and without a gap.
     pub updates: Vec<SequencedUpdate>,
-    /// What the history held when it was read.
+    /// The range of the history when it was read.
     pub range: HistoryRange,
 }
 
 impl HistorySlice {
-    /// That of a history that has never held anything.
+    /// The slice of a history that has never held an update.
     pub fn empty() -> Self {
         let range = HistoryRange { before_oldest: Position::START, newest: Position::START };
         Self { updates: Vec::new(), range }
     }
 }
 
-/// Why a store did not do as it was asked; the text is for the log.
+/// Why an operation of a store failed; the text is for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryError(pub String);
 
@@ -124,21 +130,22 @@ impl std::error::Error for HistoryError {}
 
 /// The writing end; the sequencer owns it.
 pub trait History: Send {
-    /// Appends a batch at this time (Unix, in milliseconds), in one transaction, and discards what retention does not keep.
+    /// Appends a batch at this time (Unix, in milliseconds), in one transaction, and discards the
+    /// updates beyond the retention.
     ///
     /// # Errors
-    /// The store refused: nothing of the batch is held, and the next call may succeed.
+    /// The store refused: none of the batch is held, and the next call may succeed.
     fn append(&mut self, batch: &[Arc<Frame>], unix_ms: u64) -> Result<Appended, HistoryError>;
 
-    /// Whether [`History::maintain`] has something to do, or will have without another append.
+    /// Whether [`History::maintain`] has work now, or will have without another append.
     fn needs_upkeep(&self) -> bool;
 
-    /// Makes what was acknowledged durable, where an append did not; discards what has become too old; frees a bounded
-    /// share of what was discarded. To be called about once a second while [`History::needs_upkeep`]. Returns the place
-    /// before the oldest update that is still held.
+    /// Makes acknowledged updates durable if an append did not; discards updates that are too old;
+    /// frees a bounded number of discarded updates. Call it about once a second while
+    /// [`History::needs_upkeep`]. Returns the position before the oldest update that is still held.
     ///
     /// # Errors
-    /// The store refused: a crash may lose what came since the last call that succeeded.
+    /// The store refused: a crash may lose the updates since the last successful call.
     fn maintain(&mut self, unix_ms: u64) -> Result<Position, HistoryError>;
 
     /// A reading end for other threads.
@@ -147,15 +154,16 @@ pub trait History: Send {
 
 /// A reading end, shared by every shard.
 pub trait HistoryReader: Send + Sync {
-    /// The place of the first update with this id that is held; `None` when there is none.
+    /// The position of the first held update with this id; `None` if there is none.
     ///
     /// # Errors
     /// The store could not be read.
     fn locate(&self, id: &str) -> Result<Option<Position>, HistoryError>;
 
-    /// The updates after `after`: at most `updates_max`, and no further one once `bytes_max` is reached.
+    /// The updates after `after`: at most `updates_max`, and none after `bytes_max` is reached.
     ///
-    /// When the next one is not held any more the slice begins at the oldest that is, and [`HistoryRange`] tells.
+    /// If the next update is no longer held, the slice begins at the oldest that is; its
+    /// [`HistoryRange`] shows this.
     ///
     /// # Errors
     /// The store could not be read.
@@ -166,13 +174,13 @@ pub trait HistoryReader: Send + Sync {
         bytes_max: usize,
     ) -> Result<HistorySlice, HistoryError>;
 
-    /// The newest updates: at most `updates_max`, and no older one once `bytes_max` is reached.
+    /// The newest updates: at most `updates_max`, and no older one after `bytes_max` is reached.
     ///
     /// # Errors
     /// The store could not be read.
     fn newest(&self, updates_max: usize, bytes_max: usize) -> Result<HistorySlice, HistoryError>;
 
-    /// What is held now.
+    /// The range that is held now.
     ///
     /// # Errors
     /// The store could not be read.
@@ -182,29 +190,30 @@ pub trait HistoryReader: Send + Sync {
 /// Where a subscriber wants to resume (PROTOCOL section 6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resume {
-    /// After everything that is discarded: `earliest`, or an id that cannot exist.
+    /// From the oldest update that is held: for `earliest`, or an id that cannot exist.
     Earliest,
-    /// After this update, or as [`Resume::Earliest`] when it is not held.
+    /// After this update; like [`Resume::Earliest`] if it is not held.
     After(EventId),
 }
 
 impl Resume {
-    /// Reads a last event id. Any text is one: what is not an event id is one that is not held.
+    /// Parses a last event id. Any text is valid: a text that is not an event id is an id that is
+    /// not held.
     pub fn parse(text: &str) -> Self {
         EventId::parse(text).map_or(Self::Earliest, Self::After)
     }
 }
 
-/// Where a subscriber that resumes begins.
+/// Where a resuming subscriber begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResumePoint {
-    /// The last position it is taken to have.
+    /// The last position that it is assumed to have.
     pub cursor: Position,
-    /// The id it named, when it is held; else it is told `earliest`.
+    /// The id that it named, if it is held; otherwise the response says `earliest`.
     pub known: Option<EventId>,
 }
 
-/// Finds where a subscriber begins.
+/// Finds the position where a subscriber begins.
 ///
 /// # Errors
 /// The store could not be read.

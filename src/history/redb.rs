@@ -1,11 +1,15 @@
-//! The history on disk (`DB_PATH`): one redb file, written by the sequencer alone, one transaction for each batch.
+//! The history on disk (`DB_PATH`): one redb file, written only by the sequencer, one transaction
+//! for each batch.
 //!
-//! Invariants worth naming:
-//! - what [`History::append`] answered is in the file as [`HistorySync`] promises, and nothing else of the batch is;
-//! - one process has the file: it is locked for as long as the history lives, also while the store is reopened;
-//! - a store that failed is opened afresh, with exactly what was acknowledged: a commit that failed halfway leaves nothing;
-//! - an update that retention does not keep is out of reach as soon as the commit that made it one too many is done; its
-//!   pages are freed by later transactions, a bounded number in each, so no bound makes a commit much longer.
+//! Invariants:
+//! - when [`History::append`] returns, its batch is in the file as [`HistorySync`] promises; if it
+//!   fails, none of the batch is;
+//! - one process holds the file: it stays locked while the history exists, even while the store is
+//!   reopened;
+//! - a failed store is reopened with exactly the acknowledged updates: a partial commit leaves
+//!   nothing;
+//! - an update beyond the retention is unreachable right after the commit that exceeded it; its
+//!   pages are freed by later transactions, a bounded number in each.
 //!
 //! The file has four tables:
 //!
@@ -38,23 +42,24 @@ pub use open::OpenError;
 use store::{RedbStore, read_meta};
 use write::{AppendedBatch, Meta, StampedFrame};
 
-/// The version of the file's format that this hub reads and writes.
+/// The version of the file format that this hub reads and writes.
 pub const FORMAT: u64 = 2;
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-/// The names of the two halves of the key with which ids are hashed.
+/// The names of the two halves of the key for hashing ids.
 const HASH_KEY: [&str; 2] = ["hash_key_0", "hash_key_1"];
 
-/// When an update that was acknowledged is on the disk (`HISTORY_SYNC`).
+/// When an acknowledged update is on the disk (`HISTORY_SYNC`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HistorySync {
-    /// Before it is acknowledged: neither a crash of the hub nor a power cut loses it.
+    /// Before it is acknowledged: neither a crash of the hub nor a power failure loses it.
     #[default]
     Always,
-    /// When [`History::maintain`] is called next: a crash of the hub or of the host loses what came since, and no more.
+    /// At the next [`History::maintain`]: a crash of the hub or of the host loses only the updates
+    /// since the last one.
     Interval,
-    /// When the kernel likes: a crash of the hub loses nothing, but a power cut may lose any number of updates, and
-    /// the file with them.
+    /// When the kernel writes it: a crash of the hub loses nothing, but a power failure may lose
+    /// any number of updates, and the file with them.
     Never,
 }
 
@@ -66,15 +71,15 @@ pub struct RedbHistory {
     store: Arc<RedbStore>,
     retention: Retention,
     sync: HistorySync,
-    /// The file's numbers as of the last commit that was acknowledged.
+    /// The numbers of the file at the last acknowledged commit.
     meta: Meta,
-    /// The newest of the acknowledged updates, which the disk may not have yet ([`HistorySync::Interval`]): a store that
-    /// is reopened has lost them, and gets them again.
+    /// The newest acknowledged updates that may not be on the disk yet ([`HistorySync::Interval`]).
+    /// A reopened store has lost them, and gets them again.
     unsynced: Vec<StampedFrame>,
     unsynced_bytes: usize,
 }
 
-/// Any of redb's errors, for the log.
+/// Converts any error of redb; the text is for the log.
 fn failed(error: impl fmt::Display) -> HistoryError {
     HistoryError(error.to_string())
 }
@@ -89,21 +94,21 @@ impl RedbHistory {
         let meta = read_meta(&database)?;
         let store = Arc::new(RedbStore::new(database, open)?);
         let mut history = Self { store, retention, sync, meta, unsynced: Vec::new(), unsynced_bytes: 0 };
-        // Age is for the first call that knows the time.
+        // The age limit applies at the first call that knows the time.
         history.discard(0)?;
         Ok(history)
     }
 
-    /// After an error redb refuses everything, so the store is closed. It is opened again at once, for the readers; where
-    /// that fails too, by the next call.
+    /// After an error redb refuses everything, so the store is closed. It is reopened at once, for
+    /// the readers; if that fails, the next call tries again.
     fn recover(&mut self) {
         self.store.close();
-        // The error that counts is the one that is being reported.
+        // The error being reported is the relevant one.
         let _ = self.reopen_if_closed();
     }
 
-    /// Opens a store that has failed, with exactly what was acknowledged. A commit that failed may have reached the file
-    /// all the same: what it left is removed before anyone can read it.
+    /// Opens a failed store with exactly the acknowledged updates. A failed commit may still have
+    /// reached the file: its changes are removed before any reader can see them.
     fn reopen_if_closed(&mut self) -> Result<(), HistoryError> {
         let Self { store, meta, unsynced, .. } = self;
         let synced = meta.newest - unsynced.len() as u64;
@@ -120,7 +125,7 @@ impl RedbHistory {
             }
             transact(database, Durability::Immediate, |transaction| {
                 write::truncate(transaction, synced)?;
-                // What is read of the file next finds the ids again.
+                // The ids are found again when the file is next read.
                 let nothing = UnindexedIds::new(std::iter::empty(), 0);
                 write::append(transaction, unsynced, store.hasher, &nothing, None).map(|written| written.meta)
             })
@@ -140,12 +145,13 @@ impl RedbHistory {
     fn durability(&self) -> Durability {
         match self.sync {
             HistorySync::Interval if self.unsynced_bytes < UNSYNCED_BYTES_MAX => Durability::None,
-            // The file itself leaves out the system call for `Never`.
+            // For `Never`, the file itself omits the system call.
             _ => Durability::Immediate,
         }
     }
 
-    /// Puts out of reach what retention does not keep; returns the place before the oldest update that is held.
+    /// Makes the updates beyond the retention unreachable; returns the position before the oldest
+    /// update that is held.
     fn discard(&mut self, unix_ms: u64) -> Result<Position, HistoryError> {
         let (meta, retention, discarded) = (self.meta, self.retention, self.store.discarded());
         if retention.is_unbounded() {
@@ -160,7 +166,7 @@ impl RedbHistory {
         Ok(Position::new(discarded))
     }
 
-    /// Runs a transaction; the store is opened afresh when it fails.
+    /// Runs a transaction; reopens the store if it fails.
     fn commit<T>(
         &mut self,
         durability: Durability,
@@ -192,7 +198,8 @@ impl History for RedbHistory {
         let stamped: Vec<StampedFrame> =
             batch.iter().map(|frame| StampedFrame { frame: Arc::clone(frame), unix_ms }).collect();
         let durability = self.durability();
-        // Only what was discarded before goes with this transaction: should it fail halfway, nothing else is missing.
+        // Only updates discarded earlier are freed in this transaction: if it fails halfway,
+        // nothing else is missing.
         let discarded = self.store.discarded();
         let trim_max = TRIM_UPDATES_MAX + 2 * batch.len();
         let store = Arc::clone(&self.store);
@@ -209,7 +216,7 @@ impl History for RedbHistory {
         } else {
             self.all_synced();
         }
-        // It is stored: what cannot be discarded now is discarded later.
+        // The batch is stored: an update that cannot be discarded now is discarded later.
         let before_oldest = self.discard(unix_ms).unwrap_or_else(|_| Position::new(self.store.discarded()));
         Ok(Appended { updates, before_oldest })
     }

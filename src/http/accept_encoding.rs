@@ -1,22 +1,23 @@
-//! Which coding an answer is sent in: `Accept-Encoding` (RFC 9110, section 12.5.3).
+//! The coding of a response: `Accept-Encoding` (RFC 9110, section 12.5.3).
 //!
-//! The coding of the highest quality wins; among equals zstd, then gzip, then none, since a client that names a coding
-//! asks for it. A part that cannot be read is ignored, as an unknown coding is: both offer nothing. Where a client refuses
-//! everything, none is used: the header is disregarded, which section 12.1 allows, rather than a stream refused.
+//! The coding with the highest quality wins. Among equals, zstd comes before gzip, and gzip before
+//! none, since a client that names a coding asks for it. Parts that cannot be read and unknown
+//! codings are ignored. If a client refuses every coding, none is used: section 12.1 allows the hub
+//! to disregard the header instead of refusing the stream.
 
 use crate::http::request::Lines;
 use crate::protocol::coding::Coding;
 
-/// What was negotiated for one answer.
+/// The coding negotiated for one response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Negotiated {
-    /// Whether other requests may get other codings, so that caches have to be told.
+    /// Whether other requests may get other codings, which caches must know.
     pub varies: bool,
-    /// The coding; none sends the body as it is.
+    /// The coding; `None` sends the body uncompressed.
     pub coding: Option<Coding>,
 }
 
-/// In thousandths, as precise as a quality can be written.
+/// In thousandths, the full precision of a quality.
 type Quality = u16;
 
 impl Negotiated {
@@ -43,9 +44,9 @@ fn choose(accept_encoding: &Lines<'_>) -> Option<Coding> {
         };
         *place = Some(place.unwrap_or(0).max(quality));
     }
-    // Not named, no coding at all is acceptable, and worth the least that is not nothing.
+    // If `identity` is not named, it is acceptable with the lowest priority.
     let mut best = (identity.unwrap_or(0), None);
-    // Not everybody who says `*` has heard of zstd: it is meant only by those who refuse gzip.
+    // A client that sends `*` may not know zstd; `*` means zstd only if the client refuses gzip.
     let zstd_by_any = any.filter(|_| gzip == Some(0));
     let candidates = [(zstd.or(zstd_by_any), Coding::Zstd), (gzip.or(any), Coding::Gzip)];
     for (quality, coding) in candidates.into_iter().rev() {
@@ -142,7 +143,7 @@ mod tests {
             ("identity;q=0", None),
             ("identity;q=0, br", None),
             ("identity;q=0, gzip;q=0.1", gzip),
-            // What cannot be read is ignored.
+            // Unreadable parts are ignored.
             ("gzip;q=2", None),
             ("gzip;q=1.001", None),
             ("gzip;q=0.1234", None),
@@ -153,7 +154,7 @@ mod tests {
             ("gzip;q=1;q=0", None),
             ("gzip;q=x, zstd", zstd),
             ("gzipped, zstandard", None),
-            // Said twice, the better one counts.
+            // Of two qualities for one coding, the better one counts.
             ("gzip;q=0, gzip;q=0.5", gzip),
         ] {
             assert_eq!(chosen(&[accepted]), expected, "{accepted:?}");

@@ -8,19 +8,20 @@
 //!                                              └─▶ Trailer ──CR──▶ TrailerLf ──▶ LineStart
 //! ```
 //!
-//! Invariants: the body never exceeds its bound, and one that will is refused before its bytes are read; every line ends
-//! with CR LF exactly; extensions and trailers are read past, within bounds, and never used.
+//! Invariants: the body never exceeds its bound, and a larger one is refused before its bytes are
+//! read; every line ends with exactly CR LF; extensions and trailers are skipped, within bounds,
+//! and never used.
 
 use crate::http::request_error::RequestError;
 use crate::limits::{CHUNK_EXTENSIONS_BYTES_MAX, TRAILERS_BYTES_MAX};
 
-/// Digits of a chunk size: as many as a `u64` can hold, so that none can overflow.
+/// Digits of a chunk size: as many as fit in a `u64`, so that none can overflow.
 const CHUNK_SIZE_DIGITS_MAX: u8 = 16;
 
-/// How a body is framed.
+/// The framing of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
-    /// There is none, or its length is 0.
+    /// There is no body, or its length is 0.
     Empty,
     /// `Content-Length`, in bytes.
     Fixed(u64),
@@ -55,10 +56,10 @@ enum BodyState {
 }
 
 impl BodyReader {
-    /// A body of at most `body_bytes_max` bytes, chunks decoded.
+    /// A reader for a body of at most `body_bytes_max` bytes, after decoding of the chunks.
     ///
     /// # Errors
-    /// [`RequestError::BodyTooLarge`] when its length is known and exceeds that.
+    /// [`RequestError::BodyTooLarge`] if the known length exceeds that.
     pub fn new(length: BodyLength, body_bytes_max: u64) -> Result<Self, RequestError> {
         let state = match length {
             BodyLength::Empty | BodyLength::Fixed(0) => BodyState::Done,
@@ -74,12 +75,13 @@ impl BodyReader {
         })
     }
 
-    /// Reads what of `input` belongs to the body and appends its content to `out`. Returns how many bytes of `input` it
-    /// took, and whether the body is complete; it takes all of them unless it is.
+    /// Reads the bytes of `input` that belong to the body and appends the content to `out`. Returns
+    /// how many bytes it took, and whether the body is complete. It takes all of `input` unless the
+    /// body is complete.
     ///
     /// # Errors
-    /// [`RequestError::Chunk`], [`RequestError::ChunkOverhead`] and [`RequestError::BodyTooLarge`], after which it must not be called
-    /// again.
+    /// [`RequestError::Chunk`], [`RequestError::ChunkOverhead`] and [`RequestError::BodyTooLarge`].
+    /// Do not call it again after an error.
     pub fn feed(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(usize, bool), RequestError> {
         let mut rest = input;
         loop {
@@ -107,7 +109,7 @@ impl BodyReader {
         }
     }
 
-    /// The state after one byte that is not content.
+    /// The state after one byte of the framing.
     fn step(&mut self, byte: u8) -> Result<BodyState, RequestError> {
         match (self.state, byte) {
             (BodyState::Size { digits: 1.., size }, b'\r') => {
@@ -134,7 +136,8 @@ impl BodyReader {
             (BodyState::DataCr, b'\r') => Ok(BodyState::DataLf),
             (BodyState::DataLf, b'\n') => Ok(BodyState::Size { digits: 0, size: 0 }),
             (BodyState::LineStart, b'\r') => Ok(BodyState::EndLf),
-            // A folded line continues the one before; as the first it continues nothing, and nobody sends either.
+            // A folded line continues the line before; as the first line it continues nothing. No
+            // client sends either.
             (BodyState::LineStart, b' ' | b'\t') => Err(RequestError::Chunk),
             (BodyState::Trailer, b'\r') => Ok(BodyState::TrailerLf),
             (BodyState::LineStart | BodyState::Trailer, _) if is_text(byte) => {
@@ -146,16 +149,16 @@ impl BodyReader {
         }
     }
 
-    /// Refuses the chunk that would make the body too large as soon as its size is known.
+    /// Refuses a chunk that makes the body too large as soon as its size is known.
     fn size_known(&mut self, size: u64) -> Result<(), RequestError> {
         self.room_bytes = self.room_bytes.checked_sub(size).ok_or(RequestError::BodyTooLarge)?;
         Ok(())
     }
 }
 
-/// Copies at most `left` bytes; returns how many, and how many are left then.
+/// Copies at most `left` bytes. Returns how many it copied, and how many then remain.
 fn copy(input: &[u8], left: u64, out: &mut Vec<u8>) -> (usize, u64) {
-    // A length beyond the address space only means that all of the input belongs to the body.
+    // A length beyond the address space means that all of the input belongs to the body.
     let taken = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
     out.extend_from_slice(&input[..taken]);
     (taken, left - taken as u64)
@@ -166,7 +169,7 @@ fn count(left: &mut usize) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// A byte that may stand in an extension or a trailer: no control character but the tab.
+/// Whether a byte may occur in an extension or a trailer: no control character except the tab.
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }

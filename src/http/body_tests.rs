@@ -1,4 +1,4 @@
-//! Bodies, whole and byte by byte: both ways of feeding one must come to the same end.
+//! Bodies, whole and byte by byte: both ways of feeding must give the same result.
 
 use proptest::prelude::*;
 
@@ -6,10 +6,11 @@ use super::*;
 
 const BOUND: u64 = 32;
 
-/// The content, and the bytes taken.
+/// The content, and the number of bytes taken.
 type Outcome = Result<(Vec<u8>, usize), RequestError>;
 
-/// Feeds pieces until the body is complete, fails, or the input ends; none when it is not complete then.
+/// Feeds pieces until the body is complete, fails, or the input ends; `None` if it is then
+/// incomplete.
 fn feed<'a>(length: BodyLength, bound: u64, pieces: impl Iterator<Item = &'a [u8]>) -> Option<Outcome> {
     let mut body = match BodyReader::new(length, bound) {
         Ok(body) => body,
@@ -32,7 +33,7 @@ fn feed<'a>(length: BodyLength, bound: u64, pieces: impl Iterator<Item = &'a [u8
     None
 }
 
-/// The outcome, checked to be the same whole and byte by byte.
+/// The outcome, which must be the same whole and byte by byte.
 fn chunked(input: &[u8]) -> Option<Outcome> {
     let whole = feed(BodyLength::Chunked, BOUND, std::iter::once(input));
     assert_eq!(feed(BodyLength::Chunked, BOUND, input.chunks(1)), whole, "{}", input.escape_ascii());
@@ -126,7 +127,7 @@ fn a_line_of_the_chunked_coding_ends_with_cr_lf() {
         "1\r\na\r0\r\n\r\n",
         "1\r\nab\r\n0\r\n\r\n",
         "1\r\na0\r\n\r\n",
-        // One byte that is not the one which belongs there, all the others right.
+        // One wrong byte; all others are correct.
         "1\rxa\r\n0\r\n\r\n",
         "1\r\nax\n0\r\n\r\n",
         "1\r\na\rx0\r\n\r\n",

@@ -11,21 +11,23 @@
 //!                                        Closed ◀──── answered, not keep-alive ─────────────┘
 //! ```
 //!
-//! The caller owns the socket, and does this: read at most [`Connection::room`] bytes and hand them to
-//! [`Connection::receive`]; then call [`Connection::poll`] until it says [`Http1Event::NeedMore`], reacting to each event:
+//! The caller owns the socket. It reads at most [`Connection::room`] bytes, passes them to
+//! [`Connection::receive`], and calls [`Connection::poll`] until that returns
+//! [`Http1Event::NeedMore`]:
 //!
-//! - [`Http1Event::Head`]: either [`Connection::accept_body`], or answer at once;
-//! - [`Http1Event::Body`], [`Http1Event::Refused`]: answer.
+//! - [`Http1Event::Head`]: call [`Connection::accept_body`], or respond at once;
+//! - [`Http1Event::Body`], [`Http1Event::Refused`]: respond.
 //!
-//! A head that cannot be read still tells some of what its refusal needs: [`Connection::recovered_head`].
+//! [`Connection::recovered_head`] returns the usable parts of a head that cannot be read.
 //!
-//! To answer: [`Connection::begin_answer`] says whether the connection will go on, which the answer's head must tell;
-//! when the answer is written, [`Connection::answered`]. A subscription never ends here: the caller drops the machine,
-//! and with it every byte behind the request.
+//! To respond, call [`Connection::begin_answer`]; it returns whether the connection stays open,
+//! which the response head must state. Call [`Connection::answered`] when the response is written.
+//! A subscription never ends here: the caller drops the machine and all bytes after the request.
 //!
-//! Invariants: the next head is not looked at before the current answer is out; the buffer never exceeds
-//! [`READ_BUFFER_BYTES_MAX`], and is freed while the connection idles; the events do not depend on how the bytes were
-//! cut. Every call is legal in every state: one that makes no sense there changes nothing, or closes.
+//! Invariants: the next head is not read before the current response is written; the buffer never
+//! exceeds [`READ_BUFFER_BYTES_MAX`], and is freed while the connection idles; the events do not
+//! depend on how the bytes were split. Every call is legal in every state; a call that does not
+//! apply changes nothing or closes the connection.
 
 use std::fmt;
 
@@ -37,45 +39,46 @@ use crate::http::request_error::RequestError;
 use crate::http::scan::{Scanner, skip_empty_lines, starts_empty_line};
 use crate::limits::{EMPTY_LINES_MAX, HEAD_BYTES_MAX, PIPELINED_BYTES_MAX, READ_BUFFER_BYTES_MAX};
 
-/// The interim answer that asks for the body (RFC 9110, section 15.2.1).
+/// The interim response that asks for the body (RFC 9110, section 15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// What is reserved for a body at once; a longer one grows with what really arrives.
+/// The memory reserved for a body at first. A longer body grows with the bytes that arrive.
 const BODY_RESERVE_BYTES: u64 = 16 << 10;
 
-/// What [`Connection::poll`] found.
+/// The result of [`Connection::poll`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Http1Event<'a> {
-    /// Nothing: it takes more bytes, a decision or an answer to go on.
+    /// Nothing yet: more bytes, a decision or a response is needed.
     NeedMore,
-    /// A request, once: decide what to do with it.
+    /// A request, reported once: decide what to do with it.
     Head(Box<Request<'a>>),
-    /// The body of the request that was accepted.
+    /// The body of the accepted request.
     Body(Vec<u8>),
-    /// The request cannot be read. Answer this, then close.
+    /// The request cannot be read. Send this error, then close.
     Refused(RequestError),
 }
 
-/// Where the connection is, for the caller's timeouts.
+/// The state of the connection, for the caller's timeouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Between requests, and no byte of the next one is here.
+    /// Between requests; no byte of the next one has arrived.
     Idle,
-    /// A head is partly here: `HEADER_TIMEOUT` runs.
+    /// Part of a head has arrived: `HEADER_TIMEOUT` runs.
     Head,
-    /// A body is partly here: `READ_TIMEOUT` runs.
+    /// Part of a body has arrived: `READ_TIMEOUT` runs.
     Body,
-    /// A request is here, its answer is owed.
+    /// A request has arrived; its response is pending.
     Answering,
-    /// Nothing will be read any more.
+    /// Nothing more will be read.
     Closed,
 }
 
-/// One HTTP/1 connection, from the server's side. `Debug` does not show the bytes: they hold tokens.
+/// One HTTP/1 connection, from the server's side. `Debug` does not show the bytes: they hold
+/// tokens.
 #[derive(Default)]
 pub struct Connection {
     state: Http1State,
-    /// Bytes received; those before `start` are done with.
+    /// Received bytes; those before `start` are consumed.
     buffer: Vec<u8>,
     start: usize,
 }
@@ -98,7 +101,7 @@ enum Http1State {
         keep_alive: bool,
     },
     RefusedBody(RequestError),
-    /// A head was refused. Its first lines, which were read before what is wrong, take so many bytes of the buffer.
+    /// A head was refused. Its complete lines take `sound_bytes` of the buffer.
     RefusedHead {
         sound_bytes: usize,
     },
@@ -115,14 +118,15 @@ impl Default for Http1State {
 }
 
 impl Connection {
-    /// A connection that has received nothing. Allocates nothing.
+    /// A connection that has received nothing. It allocates nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many bytes [`Connection::receive`] would take now. 0 means: do not read from the socket. That is so while an
-    /// answer is owed and enough of later requests is here (so a flood of pipelined requests is held in the client's
-    /// own kernel), and when the connection is closed. Ask after polling.
+    /// How many bytes [`Connection::receive`] would take now. At 0, do not read from the socket. It
+    /// is 0 while a response is pending and enough bytes of later requests are buffered, so a flood
+    /// of pipelined requests stays in the client's kernel. It is also 0 when the connection is
+    /// closed. Ask after polling.
     pub fn room(&self) -> usize {
         let held = self.held().len();
         match &self.state {
@@ -156,17 +160,17 @@ impl Connection {
         taken
     }
 
-    /// What was received and is not done with. Before the first poll, that is all.
+    /// The received bytes that are not consumed; before the first poll, all of them.
     pub fn received(&self) -> &[u8] {
         self.held()
     }
 
-    /// The same, when the connection turns out to speak something else.
+    /// Like [`Connection::received`], by value, for a connection that uses another protocol.
     pub fn into_received(mut self) -> Vec<u8> {
         self.buffer.split_off(self.start)
     }
 
-    /// Goes as far as the received bytes allow.
+    /// Processes the received bytes as far as possible.
     pub fn poll(&mut self) -> Http1Event<'_> {
         match self.state {
             Http1State::Head { .. } => self.poll_head(),
@@ -179,9 +183,10 @@ impl Connection {
         }
     }
 
-    /// Decides to read the body of the request that [`Http1Event::Head`] told of, of at most `body_bytes_max` bytes; the next
-    /// polls tell [`Http1Event::Body`], or [`Http1Event::Refused`] as soon as it is known to be larger. A request without a body
-    /// has an empty one. Returns true when the client waits for [`CONTINUE`], which must be written now.
+    /// Accepts the body of the request from [`Http1Event::Head`], of at most `body_bytes_max`
+    /// bytes. The next polls return [`Http1Event::Body`], or [`Http1Event::Refused`] as soon as the
+    /// body is known to be larger. A request without a body has an empty one. Returns true when the
+    /// client waits for [`CONTINUE`], which must be written now.
     #[must_use = "the client may be waiting for the interim answer"]
     pub fn accept_body(&mut self, body_bytes_max: u64) -> bool {
         let Http1State::Deciding { head_bytes, body_length, expect_continue, keep_alive } = self.state else {
@@ -195,7 +200,8 @@ impl Connection {
                     BodyLength::Empty | BodyLength::Chunked => Vec::new(),
                 };
                 self.state = Http1State::Body { body, content, keep_alive };
-                // Bytes of the body that are here prove that the client does not wait (RFC 9110, section 10.1.1).
+                // If bytes of the body have arrived, the client does not wait (RFC 9110, section
+                // 10.1.1).
                 expect_continue && body_length != BodyLength::Empty && self.held().is_empty()
             }
             Err(error) => {
@@ -205,9 +211,10 @@ impl Connection {
         }
     }
 
-    /// Starts the answer; returns whether the connection will serve another request, which the answer must tell the
-    /// client. It will not when the client does not want it, when the request was refused, or when its body has not been
-    /// read and is not here as a whole: nothing would tell where the next request starts. Asking again gives the same.
+    /// Starts the response. Returns whether the connection will serve another request, which the
+    /// response must state. It will not if the client asked to close, if the request was refused,
+    /// or if its body was not read and has not arrived completely: the start of the next request is
+    /// then unknown. Calling it again returns the same.
     pub fn begin_answer(&mut self) -> bool {
         let keep_alive = match self.state {
             Http1State::Deciding { head_bytes, body_length, keep_alive, .. } => {
@@ -228,7 +235,8 @@ impl Connection {
         keep_alive
     }
 
-    /// The answer is written: the next request may be polled for, or the connection is closed.
+    /// Call this when the response is written: the next request may be polled for, or the
+    /// connection is closed.
     pub fn answered(&mut self) {
         let keep_alive = self.begin_answer();
         self.state = if keep_alive { Http1State::default() } else { Http1State::Closed };
@@ -237,7 +245,7 @@ impl Connection {
         }
     }
 
-    /// Where the connection is.
+    /// The phase of the connection.
     pub fn phase(&self) -> Phase {
         match self.state {
             Http1State::Head { .. } if self.held().is_empty() => Phase::Idle,
@@ -251,8 +259,8 @@ impl Connection {
         }
     }
 
-    /// What can be had of the head that is being read, or that was refused, until its answer begins. It depends on the
-    /// bytes before what is wrong and not on how they were cut.
+    /// The usable parts of the head that is being read or was refused, until its response begins.
+    /// They depend on the bytes before the error, not on how the bytes were split.
     pub fn recovered_head(&self) -> RecoveredHead<'_> {
         match &self.state {
             Http1State::Head { scanner, .. } => recover_head(self.held(), scanner.complete_lines_bytes()),
@@ -318,7 +326,7 @@ impl Connection {
         Http1Event::Refused(error)
     }
 
-    /// Reads past a body that nobody wants; false when it is not here as a whole.
+    /// Skips an unwanted body; false if it has not arrived completely.
     fn skip_body(&mut self, length: BodyLength) -> bool {
         let Ok(mut body) = BodyReader::new(length, READ_BUFFER_BYTES_MAX as u64) else { return false };
         match body.feed(&self.buffer[self.start..], &mut Vec::new()) {
@@ -330,7 +338,7 @@ impl Connection {
         }
     }
 
-    /// The bytes that are not done with.
+    /// The bytes that are not consumed.
     fn held(&self) -> &[u8] {
         &self.buffer[self.start..]
     }
@@ -343,7 +351,7 @@ impl Connection {
         }
     }
 
-    /// Makes room like a `Vec` does, but not beyond what may ever be held.
+    /// Grows as a `Vec` does, but never beyond the bound of the buffer.
     fn reserve(&mut self, more_bytes: usize) {
         let needed = self.buffer.len() + more_bytes;
         if needed > self.buffer.capacity() {
@@ -352,7 +360,7 @@ impl Connection {
         }
     }
 
-    /// Gives the buffer's memory back: an idle connection costs its struct and nothing more.
+    /// Frees the buffer: an idle connection costs only its struct.
     fn release(&mut self) {
         self.buffer = Vec::new();
         self.start = 0;

@@ -1,4 +1,5 @@
-//! The machine's rules, one by one, and what it holds in memory. That cuts do not matter is `tests/http_machine.rs`.
+//! The rules of the machine, one by one, and its memory. `tests/http_machine.rs` shows that the
+//! split of the bytes does not matter.
 
 use proptest::prelude::*;
 
@@ -18,7 +19,7 @@ fn post(fields: &str, body: &str) -> String {
     format!("POST /hub HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}")
 }
 
-/// Polls for a head; its path.
+/// Polls for a head; returns its path.
 fn path(connection: &mut Connection) -> String {
     match connection.poll() {
         Http1Event::Head(request) => request.path.to_owned(),
@@ -224,7 +225,7 @@ fn a_refused_head_or_body_closes_and_frees_the_buffer() {
 
 #[test]
 fn an_answer_without_a_request_closes_the_connection() {
-    // A timeout: 408 is answered to half a head, or to half a body.
+    // A timeout: half a head or half a body gets a 408.
     let mut half_a_head = connection("GET /");
     assert_eq!(half_a_head.poll(), Http1Event::NeedMore);
     let mut half_a_body = connection(post("Content-Length: 3\r\n", "on"));
@@ -295,7 +296,7 @@ fn empty_lines_cut_in_two_count_once() {
     }
 }
 
-/// What clients and attackers send, in pieces that sometimes fit together.
+/// Input of clients and attackers, in pieces that sometimes fit together.
 fn fragment() -> impl Strategy<Value = Vec<u8>> {
     let texts = prop::sample::select(vec![
         "GET /hub HTTP/1.1\r\n",
@@ -338,7 +339,7 @@ proptest! {
         let mut cuts = cuts.iter().cycle();
         let mut decisions = decisions.iter().cycle();
         let bound = 100_000;
-        // Each turn takes bytes or answers a request, which took some; the last turns drain what is left.
+        // Each turn takes bytes or answers a request; the last turns drain the rest.
         for _ in 0..2 * input.len() + 8 {
             let cut = at + cuts.next().map_or(1, |&cut| cut).min(input.len() - at);
             let room = connection.room();

@@ -1,6 +1,7 @@
-//! Cross-origin resource sharing (Fetch, section 3.2) and lists of origins (PROTOCOL sections 4 and 8).
+//! Cross-origin resource sharing (Fetch, section 3.2) and lists of origins (PROTOCOL
+//! sections 4 and 8).
 //!
-//! Invariant: an origin that is echoed comes from the configuration, never from the request.
+//! Invariant: an echoed origin comes from the configuration, never from the request.
 
 use std::fmt;
 
@@ -9,46 +10,47 @@ use url::Url;
 use crate::http::response::{HeaderValue, Response};
 use crate::http::status::Status;
 
-/// Origins that may do something; all of them with `*`.
+/// Allowed origins; `*` allows all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginList {
     any: bool,
     origins: Vec<HeaderValue>,
 }
 
-/// A part of a setting that is not an origin.
+/// The error for a part of a setting that is not an origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginError {
     part: String,
 }
 
-/// Which answers other origins may read: `CORS_ALLOWED_ORIGINS`.
+/// The origins that may read responses: `CORS_ALLOWED_ORIGINS`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cors {
     allowed: OriginList,
 }
 
-/// What [`Cors`] decided about one request. It outlives the request, which is gone when its answer is made.
+/// The decision of [`Cors`] about one request. It outlives the request, which is gone when its
+/// response is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CorsDecision {
-    /// There is no list: no answer has such headers.
+    /// There is no list: no response has CORS headers.
     Off,
-    /// The request has no origin, or one that is not listed; with a list, that is worth a `Vary`.
+    /// The request has no origin, or an unlisted one. The response needs a `Vary`, because there is
+    /// a list.
     NotListed,
-    /// Everyone may read it, without credentials. `varies`: a listed origin would get another answer.
+    /// Every origin may read the response, without credentials. `varies`: a listed origin would get
+    /// a different response.
     Any {
-        /// Whether the answer depends on the origin.
+        /// Whether the response depends on the origin.
         varies: bool,
     },
-    /// The origin at this place of the list may read it, with credentials.
+    /// The origin at this index of the list may read the response, with credentials.
     Listed(usize),
 }
 
 impl OriginList {
-    /// Reads a list separated by commas or white space: origins (`https://example.com:8443`), or `*`.
-    ///
-    /// # Errors
-    /// [`OriginError`] names the part that is not an origin.
+    /// Parses a list separated by commas or white space: origins (`https://example.com:8443`), or
+    /// `*`.
     pub fn parse(list: &str) -> Result<Self, OriginError> {
         let mut parsed = Self::default();
         for part in list.split([',', ' ', '\t', '\r', '\n']).filter(|part| !part.is_empty()) {
@@ -64,18 +66,18 @@ impl OriginList {
         Ok(parsed)
     }
 
-    /// Whether nothing is allowed.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         !self.any && self.origins.is_empty()
     }
 
-    /// Whether this origin, as an `Origin` header writes it, is allowed. `null` never is: every sandboxed document has
-    /// it, so it names nobody.
+    /// Whether this value of an `Origin` header is allowed. `null` never is: every sandboxed
+    /// document has it, so it identifies no origin.
     pub fn allows(&self, origin: &[u8]) -> bool {
         self.place(origin).is_some() || (self.any && origin != b"null" && !origin.is_empty())
     }
 
-    /// The same for the URL of a document, as a `Referer` header writes it.
+    /// Like [`OriginList::allows`], for the URL of a document from a `Referer` header.
     pub fn allows_origin_of(&self, url: &[u8]) -> bool {
         let url = std::str::from_utf8(url).ok().and_then(|text| Url::parse(text).ok());
         url.and_then(|url| serialize_origin(&url)).is_some_and(|origin| self.allows(origin.as_bytes()))
@@ -86,7 +88,8 @@ impl OriginList {
     }
 }
 
-/// An origin in the form in which browsers send it: the default port left out, the host in lower case and ASCII.
+/// An origin in the form that browsers send: without the default port, the host in lower case and
+/// ASCII.
 fn parse_origin(text: &str) -> Option<HeaderValue> {
     let url = Url::parse(text).ok()?;
     let is_bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
@@ -96,7 +99,8 @@ fn parse_origin(text: &str) -> Option<HeaderValue> {
     HeaderValue::parse(serialize_origin(&url)?).ok()
 }
 
-/// Scheme, host and port; also of schemes that WHATWG calls opaque (`capacitor://localhost`), which web views send.
+/// Scheme, host and port. It also accepts schemes that WHATWG calls opaque
+/// (`capacitor://localhost`), which web views send.
 fn serialize_origin(url: &Url) -> Option<String> {
     let host = url.host_str().filter(|host| !host.is_empty())?;
     let origin = match url.port() {
@@ -107,7 +111,7 @@ fn serialize_origin(url: &Url) -> Option<String> {
 }
 
 impl Cors {
-    /// Reads `CORS_ALLOWED_ORIGINS`; an empty list switches CORS off.
+    /// Parses `CORS_ALLOWED_ORIGINS`; an empty list turns CORS off.
     ///
     /// # Errors
     /// [`OriginError`] names the part that is not an origin.
@@ -127,7 +131,7 @@ impl Cors {
         }
     }
 
-    /// Adds what every answer carries, errors included (PROTOCOL section 8).
+    /// Adds the CORS headers that every response carries, errors included (PROTOCOL section 8).
     pub fn apply(&self, decision: CorsDecision, response: &mut Response) {
         let allowed = match decision {
             CorsDecision::Off => return,
@@ -146,7 +150,7 @@ impl Cors {
         response.set("Access-Control-Expose-Headers", HeaderValue::from_static("Link, Last-Event-ID"));
     }
 
-    /// The answer to a preflight request, with everything that [`Cors::apply`] would add.
+    /// The response to a preflight request, including the headers of [`Cors::apply`].
     pub fn preflight(&self, decision: CorsDecision) -> Response {
         let mut response = Response::empty(Status::NoContent);
         self.apply(decision, &mut response);
@@ -163,7 +167,7 @@ impl Cors {
     }
 }
 
-/// What is expected of the list, in words for whoever wrote another.
+/// The text states the expected form of the list.
 impl fmt::Display for OriginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "origins such as https://app.example.com, without a path, or *: not {:?}", self.part)

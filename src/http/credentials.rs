@@ -1,7 +1,8 @@
-//! Where the token of a request is (PROTOCOL section 4; RFC 6750, section 2). Whether it is valid is not decided here.
+//! Where the token of a request is (PROTOCOL section 4; RFC 6750, section 2). Its validity is not
+//! decided here.
 //!
-//! Invariants: a request that could mean two tokens is refused; a token sent by cookie publishes only from an origin
-//! that may; no token appears in `Debug` output.
+//! Invariants: a request with more than one token in a place is refused; a cookie token publishes
+//! only from an allowed origin; no token appears in `Debug` output.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,18 +14,18 @@ use crate::http::status::Status;
 use crate::protocol::form::{self, FormError};
 use crate::protocol::names::PARAM_AUTHORIZATION;
 
-/// Which places are looked at.
+/// The places to look for a token.
 #[derive(Clone, Copy, Debug)]
 pub struct CredentialRules<'c> {
     /// Name of the cookie (`COOKIE_NAME`).
     pub cookie_name: &'c str,
-    /// Whether the query parameter counts: in draft-07, not in draft-04.
+    /// Whether the query parameter is read: in draft-07, not in draft-04.
     pub query_parameter: bool,
     /// Origins whose documents may publish by cookie (`PUBLISH_ALLOWED_ORIGINS`).
     pub publish_origins: &'c OriginList,
 }
 
-/// The token a request came with. `Debug` does not show it.
+/// The token of a request. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential<'a> {
     /// The token, unchecked.
@@ -38,34 +39,35 @@ pub struct Credential<'a> {
 pub enum TokenSource {
     /// `Authorization: Bearer`.
     Header,
-    /// The query parameter: a successful answer must be marked private ([`Response::mark_private`]).
+    /// The query parameter. A successful response must be marked private
+    /// ([`Response::mark_private`]).
     Query,
     /// The cookie.
     Cookie,
 }
 
-/// Why a request's credentials are refused. `Display` is for the log; [`CredentialError::to_response`] tells the client
-/// less.
+/// Why a request's credentials are refused. `Display` is for the log;
+/// [`CredentialError::to_response`] gives the client less detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialError {
     /// Two `Authorization` headers, or two query parameters.
     Several,
     /// `Authorization` with another scheme than `Bearer`.
     OtherScheme,
-    /// The place for the token is there, and what it holds is not a text without spaces.
+    /// The field is present, but its token is empty or not printable ASCII without spaces.
     Malformed,
-    /// A cookie on `POST`, from an origin that may not publish, or from none.
+    /// A cookie on `POST` from an origin that may not publish, or without an origin.
     ForeignOrigin,
     /// The query cannot be read.
     Query(FormError),
 }
 
 impl Credential<'_> {
-    /// Finds the token: the header, else the query parameter, else the cookie. None when there is none; an empty query
-    /// parameter or cookie is none.
+    /// Finds the token: in the header, else the query parameter, else the cookie. Returns `None` if
+    /// there is none; an empty query parameter or cookie counts as none.
     ///
     /// # Errors
-    /// [`CredentialError`], when it cannot be told, or must not be used.
+    /// [`CredentialError`] if the token is ambiguous or must not be used.
     pub fn find<'a>(
         request: &Request<'a>,
         rules: &CredentialRules<'_>,
@@ -91,7 +93,7 @@ impl Credential<'_> {
     }
 }
 
-/// The token of `Bearer <token>`; the scheme in any case (RFC 9110, section 11.1).
+/// The token of `Bearer <token>`; the scheme may have any case (RFC 9110, section 11.1).
 fn bearer(value: &[u8]) -> Result<&str, CredentialError> {
     let scheme_end = value.iter().position(|&byte| byte == b' ').unwrap_or(value.len());
     let (scheme, rest) = value.split_at(scheme_end);
@@ -115,8 +117,9 @@ fn from_query(query: &str) -> Result<Option<Cow<'_, str>>, CredentialError> {
     }
 }
 
-/// The first cookie of that name (RFC 6265, sections 4.2 and 5.2; names are case-sensitive), without its quotes. A
-/// cookie of a longer path is sent first, so the first is the one that was set for the hub.
+/// The first cookie with this name (RFC 6265, sections 4.2 and 5.2; names are case-sensitive),
+/// without its quotes. Browsers send a cookie with a longer path first, so the first is the one set
+/// for the hub.
 fn from_cookies<'a>(request: &Request<'a>, cookie_name: &str) -> Result<Option<&'a str>, CredentialError> {
     let pairs = request.cookies.iter().flat_map(|line| line.split(|&byte| byte == b';'));
     for pair in pairs {
@@ -132,12 +135,13 @@ fn from_cookies<'a>(request: &Request<'a>, cookie_name: &str) -> Result<Option<&
     Ok(None)
 }
 
-/// A token has no space in it and no byte beyond ASCII; what else it must be is for its verification to say.
+/// A token is printable ASCII without spaces; the verifier checks the rest.
 fn token(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
-/// Protection from cross-site request forgery: a browser adds the cookie to any site's `POST`, but not a false origin.
+/// Protection from cross-site request forgery: a browser adds the cookie to a `POST` from any site,
+/// but never a false origin.
 fn may_publish(request: &Request<'_>, origins: &OriginList) -> bool {
     match (request.origin, request.referer) {
         (Some(origin), _) => origins.allows(origin),
@@ -147,7 +151,7 @@ fn may_publish(request: &Request<'_>, origins: &OriginList) -> bool {
 }
 
 impl CredentialError {
-    /// The answer: 403 to a foreign origin, 400 to a malformed query, else 401.
+    /// The response: 403 to a foreign origin, 400 to a malformed query, else 401.
     pub fn to_response(self) -> Response {
         match self {
             Self::ForeignOrigin => Response::status_only(Status::Forbidden),

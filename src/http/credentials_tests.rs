@@ -1,4 +1,4 @@
-//! Which token counts, and when none may (PROTOCOL section 4).
+//! Which token is used, and when none may be (PROTOCOL section 4).
 
 use super::*;
 use crate::http::request::Version;
@@ -24,7 +24,7 @@ fn find_with<'a>(
     Credential::find(request, &rules)
 }
 
-/// The token and its place, of a `GET`.
+/// The token of a `GET` and its source.
 fn find(
     query: Option<&str>,
     fields: &[(&str, &str)],

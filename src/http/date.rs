@@ -1,4 +1,5 @@
-//! The `Date` header. The core has no clock: the seconds are the caller's, who renders once a second.
+//! The `Date` header. The core has no clock: the caller passes the seconds, and renders once a
+//! second.
 
 use std::io::Write;
 use std::time::{Duration, UNIX_EPOCH};
@@ -8,12 +9,13 @@ const DATE_BYTES: usize = 29;
 /// 9999-12-31T23:59:59Z: the year has four digits.
 const UNIX_S_MAX: u64 = 253_402_300_799;
 
-/// A date as HTTP writes it: IMF-fixdate (RFC 9110, section 5.6.7), 29 bytes.
+/// A date in the format of HTTP: IMF-fixdate (RFC 9110, section 5.6.7), 29 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpDate([u8; DATE_BYTES]);
 
 impl HttpDate {
-    /// The date `unix_s` seconds after 1970-01-01T00:00:00Z; anything after the year 9999 is its last second.
+    /// The date `unix_s` seconds after 1970-01-01T00:00:00Z; times after the year 9999 give its
+    /// last second.
     pub fn from_unix_s(unix_s: u64) -> Self {
         let date = httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(unix_s.min(UNIX_S_MAX)));
         let mut text = [0; DATE_BYTES];

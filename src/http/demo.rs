@@ -1,9 +1,9 @@
-//! What a hub in demo mode has besides (PROTOCOL section 9): the debugger at `/`, the playground for discovery under `/demo/`,
-//! and the hub's own matcher over HTTP. Without demo mode nothing of it exists.
+//! The resources of demo mode (PROTOCOL section 9): the debugger at `/`, the playground for
+//! discovery under `/demo/`, and the hub's matcher over HTTP. They do not exist without demo mode.
 //!
-//! The playground answers with whatever it is asked to, of any media type, on the hub's own origin. So whatever it answers is
-//! sandboxed, and no policy of this origin that lets something be run may say `'self'`: the [`debugger`]'s names its script by
-//! its hash.
+//! The playground returns any content of any media type that its URL asks for, on the hub's own
+//! origin. So every document it returns is sandboxed, and no policy of this origin that allows
+//! scripts may contain `'self'`: the policy of the [`debugger`] names its script by hash.
 
 pub mod debugger;
 pub mod matcher;
@@ -31,12 +31,14 @@ pub struct Demo {
     cookie_name: String,
 }
 
-/// Why a request to one of them is refused. The texts are fit for the client, and hold nothing of the token.
+/// Why a request to one of them is refused. The texts are safe to show the client and hold no part
+/// of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DemoError {
     /// Neither `GET` nor `HEAD`.
     Method,
-    /// Path and query are longer than [`DEMO_TARGET_BYTES_MAX`]: they come back in a header.
+    /// Path and query are longer than [`DEMO_TARGET_BYTES_MAX`]; the response repeats them in a
+    /// header.
     TargetTooLong,
     /// The query is not a form.
     Form(FormError),
@@ -44,17 +46,17 @@ pub enum DemoError {
     NoCookie,
     /// `jwt` is longer than [`DEMO_COOKIE_BYTES_MAX`].
     CookieTooLong,
-    /// Not one `selector`.
+    /// There is not exactly one `selector`.
     Selectors,
-    /// `selector` is none.
+    /// `selector` is not valid.
     Selector(SelectorError),
-    /// No `topic`, or more than [`MATCH_TOPICS_MAX`].
+    /// There is no `topic`, or there are more than [`MATCH_TOPICS_MAX`].
     Topics,
-    /// A `topic` is none.
+    /// A `topic` is not valid.
     Topic(TopicError),
     /// A `topic` is longer than [`SELECTOR_BYTES_MAX`].
     TopicTooLong,
-    /// The topics are so long that the selector would take more than [`MATCH_STEPS_MAX`].
+    /// Selector and topics together would take more than [`MATCH_STEPS_MAX`] steps.
     TooManySteps,
 }
 
@@ -64,7 +66,8 @@ impl Demo {
         Self { debugger: Debugger::new(authorization, cookie_name), cookie_name: cookie_name.to_owned() }
     }
 
-    /// The answer to a request for one of them, the debugger's in this coding; `None` when it is for something else.
+    /// The response to a request for one of them; the debugger's page in the negotiated coding.
+    /// `None` if the request is for another resource.
     pub fn answer(
         &self,
         request: &Request<'_>,
@@ -88,14 +91,14 @@ impl Demo {
     }
 }
 
-/// Path and query are bounded for both resources that read a query.
+/// Checks the length of path and query, for both resources that read a query.
 fn check_target(request: &Request<'_>) -> Result<(), DemoError> {
     let bytes = request.path.len() + request.query.map_or(0, |query| 1 + query.len());
     if bytes > DEMO_TARGET_BYTES_MAX { Err(DemoError::TargetTooLong) } else { Ok(()) }
 }
 
 impl DemoError {
-    /// The answer.
+    /// The response.
     pub fn to_response(self) -> Response {
         match self {
             Self::Method => Response::method_not_allowed("GET, HEAD, OPTIONS"),

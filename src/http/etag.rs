@@ -1,11 +1,11 @@
-//! Entity tags made of event ids (RFC 9110, sections 8.8.3 and 13.1.2).
+//! Entity tags from event ids (RFC 9110, sections 8.8.3 and 13.1.2).
 
 use std::fmt::Write as _;
 
 use crate::http::request::Lines;
 
-/// The entity tag of a resource that changes with this event id: the id, quoted. What a tag cannot hold, and `%`, is
-/// percent-encoded, so that two ids never share a tag.
+/// The entity tag of a resource that changes with this event id: the quoted id. `%` and the
+/// characters that a tag cannot hold are percent-encoded, so that two ids never share a tag.
 pub fn entity_tag(id: &str) -> String {
     let mut tag = String::with_capacity(id.len() + 2);
     tag.push('"');
@@ -13,7 +13,7 @@ pub fn entity_tag(id: &str) -> String {
         match byte {
             b'!' | b'#' | b'$' | b'&'..=b'~' => tag.push(char::from(byte)),
             _ => {
-                // A string takes everything.
+                // Writing to a `String` cannot fail.
                 let _ = write!(tag, "%{byte:02X}");
             }
         }
@@ -22,7 +22,8 @@ pub fn entity_tag(id: &str) -> String {
     tag
 }
 
-/// Whether one of the tags in `If-None-Match` is this one, compared weakly, or any will do. What is no list of tags names none.
+/// Whether `If-None-Match` contains this tag, compared weakly, or is `*`. A malformed list contains
+/// no tag.
 pub fn is_current(if_none_match: &Lines<'_>, tag: &str) -> bool {
     if_none_match.iter().any(|line| {
         let mut rest = line.trim_ascii();
@@ -39,7 +40,7 @@ pub fn is_current(if_none_match: &Lines<'_>, tag: &str) -> bool {
     })
 }
 
-/// The first tag of a list, without its `W/`, and what follows.
+/// The first tag of a list, without its `W/`, and the rest of the list.
 fn next_tag(list: &[u8]) -> Option<(&[u8], &[u8])> {
     let list = list.trim_ascii_start();
     let list = list.strip_prefix(b"W/").unwrap_or(list);

@@ -1,11 +1,13 @@
-//! Tells a flood of HTTP/2 frames from a client that has something to say.
+//! Detects a flood of HTTP/2 frames.
 //!
-//! Most frames cost their sender nothing and the receiver some work: pings, settings, resets, priorities, window updates,
-//! empty data, continuations. A connection has a credit of them, which time refills. Window updates have one of their own, to
-//! which every frame that is sent adds, since a client answers those with them. Requests and data are not counted: they are
-//! bounded by the number of streams and by the windows.
+//! Most frames cost their sender nothing and the receiver some work: pings, settings, resets,
+//! priorities, window updates, empty data, continuations. A connection has a credit for them, which
+//! time refills. Window updates have a separate credit; every frame that is sent adds to it, since
+//! a client responds with window updates. Requests and data are not counted: the number of streams
+//! and the windows bound them.
 //!
-//! It reads the nine bytes before each frame (RFC 9113, section 4.1) as they pass, however they were cut, and nothing else.
+//! The guard reads only the nine-byte header of each frame (RFC 9113, section 4.1) as it passes,
+//! however the bytes were split.
 
 use crate::http::http2::PREFACE;
 use crate::limits::{
@@ -25,24 +27,24 @@ const CONTINUATION: u8 = 9;
 pub struct FloodGuard {
     header: [u8; HEADER_BYTES],
     header_bytes: usize,
-    /// Bytes that are no header: of the preface at first, then of the payload that is passing.
+    /// Bytes to skip: first the preface, then the payload of the current frame.
     skip_bytes: usize,
     credit: u64,
-    /// The same for window updates.
+    /// The credit for window updates.
     updates: u64,
     refilled_ms: u64,
-    /// Parts of a second's credit that were not given yet, in thousandths.
+    /// The part of the refill that is not yet a whole credit, in thousandths.
     rest: u64,
-    /// Frames that carry on the head of one request.
+    /// CONTINUATION frames of the current request head.
     continuations: u32,
 }
 
-/// More frames came than a client with something to say would send.
+/// The error for more frames than a normal client would send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flood;
 
 impl FloodGuard {
-    /// A connection that has received nothing, its preface included.
+    /// A connection that has not even received its preface.
     pub fn new(now_ms: u64) -> Self {
         Self {
             header: [0; HEADER_BYTES],
@@ -56,16 +58,16 @@ impl FloodGuard {
         }
     }
 
-    /// So many frames were sent.
+    /// Adds credit for `frames` sent frames.
     pub fn sent(&mut self, frames: u64) {
         let more = frames.saturating_mul(HTTP2_CREDIT_PER_FRAME_SENT);
         self.updates = self.updates.saturating_add(more).min(HTTP2_CREDIT_MAX);
     }
 
-    /// Bytes were received.
+    /// Counts the frames in the received bytes.
     ///
     /// # Errors
-    /// The credit is used up.
+    /// [`Flood`] if the credit is used up.
     pub fn received(&mut self, bytes: &[u8], now_ms: u64) -> Result<(), Flood> {
         self.refill(now_ms);
         let mut left = bytes;
@@ -85,7 +87,7 @@ impl FloodGuard {
         Ok(())
     }
 
-    /// A frame begins.
+    /// Charges the frame whose header is complete.
     fn frame(&mut self) -> Result<(), Flood> {
         let [high, middle, low, kind, flags, ..] = self.header;
         let length = u32::from_be_bytes([0, high, middle, low]);
@@ -95,7 +97,8 @@ impl FloodGuard {
             HEADERS => flags & END_HEADERS != 0,
             _ => false,
         };
-        // A head in pieces is paid for piece by piece, and each is dearer than the last: none has many of them.
+        // Each piece of a head costs more than the piece before, so the number of pieces is
+        // limited.
         let price = if kind == CONTINUATION {
             self.continuations += 1;
             u64::from(self.continuations)
@@ -139,7 +142,7 @@ mod tests {
         guard
     }
 
-    /// How many such frames a fresh connection may send at once.
+    /// How many such frames a new connection may send at once.
     fn allowed(bytes: &[u8]) -> u64 {
         let mut guard = begun();
         (0..1_000_000).take_while(|_| guard.received(bytes, 0).is_ok()).count() as u64
@@ -171,7 +174,7 @@ mod tests {
         let update = frame(WINDOW_UPDATE, 0, 4);
         let spend = |guard: &mut FloodGuard, now_ms| {
             let count = (0..1_000_000).take_while(|_| guard.received(&update, now_ms).is_ok()).count() as u64;
-            // The rest of the frame that was too much.
+            // Skip the rest of the frame that exceeded the credit.
             guard.skip_bytes = 0;
             count
         };

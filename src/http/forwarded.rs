@@ -1,8 +1,10 @@
-//! What a proxy in front says of a request: `Forwarded` (RFC 7239), `X-Forwarded-For`, `-Proto` and `-Host`, `X-Real-IP`.
+//! The fields that a proxy adds to a request: `Forwarded` (RFC 7239), `X-Forwarded-For`, `-Proto`
+//! and `-Host`, `X-Real-IP`.
 //!
-//! A client can send these fields too, so they mean something only behind a proxy that sets them (`USE_FORWARDED_HEADERS`).
-//! Invariants: of a list, the last element alone is believed, which the nearest proxy has added: what stands before it may be
-//! of the client; what cannot be read says nothing, and is never an error.
+//! A client can send these fields too, so they are used only if a proxy sets them
+//! (`USE_FORWARDED_HEADERS`). Invariants: only the last element of a list is trusted, which the
+//! nearest proxy has added; earlier elements may come from the client. A field that cannot be read
+//! is ignored; it is never an error.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,19 +21,19 @@ pub struct ForwardedFields<'a> {
     x_real_ip: Option<&'a [u8]>,
 }
 
-/// What they say.
+/// The values of the fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Forwarded<'a> {
-    /// Who made the request.
+    /// The address of the client.
     pub client: Option<IpAddr>,
-    /// What it was made with.
+    /// The scheme the client used.
     pub scheme: Option<Scheme>,
-    /// Whom it was made to; always a valid host with an optional port.
+    /// The host the client addressed; always a valid host with an optional port.
     pub host: Option<&'a str>,
 }
 
 impl<'a> ForwardedFields<'a> {
-    /// Takes a field that belongs here, the name in any case; false for any other.
+    /// Stores one of these fields; `name` may have any case. Returns false for any other field.
     pub(crate) fn take(&mut self, name: &str, value: &'a [u8]) -> bool {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         let place = match name.len() {
@@ -46,7 +48,8 @@ impl<'a> ForwardedFields<'a> {
         true
     }
 
-    /// Reads them. `Forwarded` goes before the others, and `X-Forwarded-For` before `X-Real-IP`.
+    /// Reads the fields. `Forwarded` takes precedence over the others, and `X-Forwarded-For` over
+    /// `X-Real-IP`.
     pub fn read(&self) -> Forwarded<'a> {
         let standard = self.forwarded.and_then(as_text).and_then(last_of_forwarded).unwrap_or_default();
         let last = |list: Option<&'a [u8]>| list.and_then(as_text).and_then(last_of_list);
@@ -65,12 +68,13 @@ fn as_text(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(value).ok()
 }
 
-/// The last element of a list that is not empty (RFC 9110, section 5.6.1).
+/// The last non-empty element of a list (RFC 9110, section 5.6.1).
 fn last_of_list(list: &str) -> Option<&str> {
     list.rsplit(',').map(str::trim).find(|element| !element.is_empty())
 }
 
-/// The last element of `Forwarded` (RFC 7239, section 4); nothing when the list cannot be read up to its end.
+/// The last element of `Forwarded` (RFC 7239, section 4); `None` if the list cannot be read to its
+/// end.
 fn last_of_forwarded(list: &str) -> Option<Forwarded<'_>> {
     let elements = split(list, b',')?;
     let element = elements.into_iter().rev().map(str::trim).find(|element| !element.is_empty())?;
@@ -79,13 +83,13 @@ fn last_of_forwarded(list: &str) -> Option<Forwarded<'_>> {
     for pair in split(element, b';')? {
         let (name, value) = pair.split_once('=')?;
         let name = name.trim().to_ascii_lowercase();
-        // No parameter may occur twice (section 4): of two, one is of somebody else.
+        // No parameter may occur twice (section 4): one of the two may come from the client.
         if names.contains(&name) {
             return None;
         }
         let value = value.trim();
         let value = match value.strip_prefix('"') {
-            // Nothing that is looked for needs a backslash.
+            // No value that is read here needs a backslash.
             Some(quoted) => quoted.strip_suffix('"').filter(|text| !text.contains(['"', '\\']))?,
             None => value,
         };
@@ -100,7 +104,8 @@ fn last_of_forwarded(list: &str) -> Option<Forwarded<'_>> {
     Some(forwarded)
 }
 
-/// Splits at a separator that is not within a quoted string (RFC 9110, section 5.6.4); nothing when one does not end.
+/// Splits at each separator outside quoted strings (RFC 9110, section 5.6.4); `None` if a quoted
+/// string does not end.
 fn split(text: &str, separator: u8) -> Option<Vec<&str>> {
     let mut parts = Vec::new();
     let (mut start, mut is_quoted, mut is_escaped) = (0, false, false);
@@ -120,7 +125,8 @@ fn split(text: &str, separator: u8) -> Option<Vec<&str>> {
     (!is_quoted).then_some(parts)
 }
 
-/// An address, perhaps in brackets and with a port (RFC 7239, section 6); neither `unknown` nor a name that hides one.
+/// An IP address, optionally in brackets and with a port (RFC 7239, section 6). `unknown` and
+/// obfuscated names give `None`.
 fn address(node: &str) -> Option<IpAddr> {
     if let Ok(address) = node.parse() {
         return Some(address);
@@ -197,7 +203,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Garbage is no error, and an address that is told is the one that the last proxy has added.
+        /// Garbage is not an error, and the reported address is the one that the last proxy has
+        /// added.
         #[test]
         fn what_a_client_sends_before_the_proxy_changes_nothing(garbage in "[^\"\\\\]{0,60}") {
             let list = format!("{garbage}, for=192.0.2.1;proto=https");

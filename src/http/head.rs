@@ -1,7 +1,8 @@
-//! The head of an HTTP/1 request (RFC 9112, sections 2 to 6), on httparse.
+//! The head of an HTTP/1 request (RFC 9112, sections 2 to 6), read with httparse.
 //!
-//! httparse finds the parts; a server must check more than it does. Invariant: where RFC 9112 lets a recipient choose
-//! between repairing and refusing, this refuses, so that no proxy in front can have understood the bytes differently.
+//! httparse finds the parts; a server must check more than httparse does. Invariant: where RFC 9112
+//! lets a recipient repair or refuse, this code refuses, so that no proxy can have read the bytes
+//! differently.
 
 use std::mem::MaybeUninit;
 
@@ -12,23 +13,26 @@ use crate::http::scan::{Scanner, skip_empty_lines, starts_empty_line};
 use crate::http::target::{RequestTarget, valid_host};
 use crate::limits::{EMPTY_LINES_MAX, HEADERS_MAX};
 
-/// A request head, with what it says about the connection and the body.
+/// A request head, with the framing of the connection and the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head<'a> {
     /// The request.
     pub request: Request<'a>,
     /// How the body is framed.
     pub body_length: BodyLength,
-    /// Whether the client lets the connection serve another request: HTTP/1.1 without `Connection: close`.
+    /// Whether the client allows the connection to serve another request: HTTP/1.1 without
+    /// `Connection: close`.
     pub keep_alive: bool,
 }
 
-/// Reads the head at the start of `buf`, after at most [`EMPTY_LINES_MAX`] empty lines. None when it is
-/// not complete; else the head and the number of bytes it takes. One that arrives in pieces is read by
-/// [`crate::http::connection::Connection`], which does not start over at each.
+/// Reads the head at the start of `buf`, after at most [`EMPTY_LINES_MAX`] empty lines. Returns
+/// `None` if the head is not complete, else the head and its length in bytes. For a head that
+/// arrives in pieces, use [`crate::http::connection::Connection`], which does not start over at
+/// each piece.
 ///
 /// # Errors
-/// The [`RequestError`] to answer before the connection is closed; it is found as soon as a bound is passed, complete or not.
+/// The [`RequestError`] to send before the connection is closed. It is found as soon as a bound is
+/// exceeded, even if the head is not complete.
 pub fn parse_head(buf: &[u8]) -> Result<Option<(Head<'_>, usize)>, RequestError> {
     let mut empty_lines_left = EMPTY_LINES_MAX;
     let start = skip_empty_lines(buf, &mut empty_lines_left);
@@ -63,7 +67,8 @@ pub(crate) fn parse_complete(head: &[u8]) -> Result<Head<'_>, RequestError> {
             request.field(field.name, value)?;
         }
     }
-    // The authority of an absolute target replaces `Host`, which must be valid all the same (RFC 9112, section 3.2.2).
+    // The authority of an absolute target replaces `Host`, which must still be valid (RFC 9112,
+    // section 3.2.2).
     request.host = target.authority.or(message.host(version)?);
     Ok(Head {
         request,
@@ -72,7 +77,7 @@ pub(crate) fn parse_complete(head: &[u8]) -> Result<Head<'_>, RequestError> {
     })
 }
 
-/// The fields that belong to the HTTP/1 message, not to the request.
+/// The fields of the HTTP/1 message, as opposed to the request.
 #[derive(Default)]
 struct MessageFields<'a> {
     host: Single<'a>,
@@ -82,7 +87,7 @@ struct MessageFields<'a> {
 }
 
 impl<'a> MessageFields<'a> {
-    /// Takes a field that belongs here; false for any other.
+    /// Stores a field of the message; returns false for any other field.
     fn take(&mut self, name: &str, value: &'a [u8]) -> bool {
         let place = match name.len() {
             4 if name.eq_ignore_ascii_case("host") => &mut self.host,
@@ -124,7 +129,7 @@ impl<'a> MessageFields<'a> {
     }
 }
 
-/// Digits and nothing else: no sign, no space, no list, no overflow.
+/// Digits only: no sign, no space, no list, no overflow.
 fn decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
@@ -135,8 +140,8 @@ fn decimal(value: &[u8]) -> Option<u64> {
     })
 }
 
-/// `chunked` alone is understood. Another coding under a final `chunked` has a length at least, so it is merely not
-/// implemented; anything else has none (RFC 9112, sections 6.1 and 6.3).
+/// Only `chunked` is supported. Another coding before a final `chunked` still has a known length,
+/// so it is merely not implemented; anything else has none (RFC 9112, sections 6.1 and 6.3).
 fn transfer_coding(codings: &[u8]) -> Result<BodyLength, RequestError> {
     let is_chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
     let is_not_another = |coding: &[u8]| is_chunked(coding) || coding.trim_ascii().is_empty();
@@ -165,8 +170,9 @@ fn error_of(error: httparse::Error, head: &[u8]) -> RequestError {
     }
 }
 
-/// Whether the request line has its three parts and the last is a well-formed version (RFC 9112, section 2.3), which
-/// then is not one of ours. With a space too many it is no request line, whatever it ends with.
+/// Whether the request line has exactly three parts and the last is a well-formed version (RFC
+/// 9112, section 2.3), which is then an unsupported one. A line with an extra space is not a
+/// request line, whatever its ending.
 fn names_another_version(head: &[u8]) -> bool {
     let line = &head[..memchr::memchr(b'\r', head).unwrap_or(head.len())];
     let mut parts = line.split(|&byte| byte == b' ').skip(2);

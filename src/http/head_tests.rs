@@ -1,4 +1,5 @@
-//! What RFC 9112 lets a recipient repair is refused: each refusal is a vector, and each bound has its two sides.
+//! RFC 9112 allows a recipient to repair some errors; the hub refuses them all. Each refusal is a
+//! vector, and each bound is tested on both sides.
 
 use super::*;
 use crate::http::status::Status;
@@ -25,7 +26,7 @@ fn line(line: &str) -> String {
 fn assert_refused(head: impl AsRef<[u8]>, expected: RequestError) {
     let head = head.as_ref();
     assert_eq!(parse(head), Err(expected), "{}", head.escape_ascii());
-    // Part of the head is either not judged yet, or judged alike.
+    // A part of the head is either not judged yet, or gets the same result.
     for end in 0..head.len().min(512) {
         if let Err(error) = parse_head(&head[..end]) {
             assert_eq!(error, expected, "{}", head[..end].escape_ascii());
@@ -204,7 +205,8 @@ fn a_transfer_coding_is_chunked_once_or_refused() {
         let head = post(&format!("Transfer-Encoding:{value}\r\n"));
         assert_eq!(parse(head.as_bytes()).map(|head| head.body_length), Ok(BodyLength::Chunked));
     }
-    // HTTP/1.0 has no chunks: something in front that forwards them so has not understood them (RFC 9112, 6.1).
+    // HTTP/1.0 has no chunks: a proxy that forwards them in 1.0 has misunderstood them (RFC 9112,
+    // 6.1).
     let old = "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
     assert_refused(old, RequestError::TransferEncoding);
 }
@@ -226,7 +228,7 @@ fn host_is_there_once_and_is_a_host() {
         "Host: é\r\n",
     ] {
         assert_refused(format!("GET / HTTP/1.1\r\n{fields}\r\n"), RequestError::Host);
-        // An absolute target does not make up for it.
+        // An absolute target does not replace it.
         assert_refused(format!("GET http://a/ HTTP/1.1\r\n{fields}\r\n"), RequestError::Host);
     }
     assert_eq!(parse(b"GET / HTTP/1.0\r\n\r\n").map(|head| head.request.host), Ok(None));
@@ -282,7 +284,7 @@ fn what_is_not_a_request_line_is_400() {
         let error = parse(line(bad).as_bytes()).expect_err("not a request line");
         assert_eq!(error.status(), Status::BadRequest, "{bad}");
     }
-    // A TLS client on a plain port is told so before it waits for an answer to its greeting.
+    // A TLS client on a plain port is refused before it waits for a reply to its hello.
     assert_eq!(parse_head(b"\x16"), Err(RequestError::RequestLine));
     assert_eq!(parse_head(b" GET"), Err(RequestError::RequestLine));
 }
@@ -313,7 +315,7 @@ fn a_target_beyond_its_bound_is_414() {
     let longer = line(&format!("GET {target}a HTTP/1.1"));
     assert_eq!(parse(longer.as_bytes()), Err(RequestError::TargetTooLong));
     assert_eq!(RequestError::TargetTooLong.status(), Status::UriTooLong);
-    // It is known before the line ends.
+    // The error is known before the line ends.
     let endless = format!("GET /{}", "a".repeat(TARGET_BYTES_MAX + 64));
     assert_eq!(parse_head(endless.as_bytes()), Err(RequestError::TargetTooLong));
 }
@@ -338,7 +340,7 @@ fn fields_beyond_their_number_are_431() {
     let more = post(&"X: y\r\n".repeat(HEADERS_MAX));
     assert_eq!(parse(more.as_bytes()), Err(RequestError::TooManyFields));
     assert_eq!(RequestError::TooManyFields.status(), Status::HeaderFieldsTooLarge);
-    // It is known before the head ends.
+    // The error is known before the head ends.
     assert_eq!(parse_head(&more.as_bytes()[..more.len() - 2]), Err(RequestError::TooManyFields));
 }
 

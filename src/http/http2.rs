@@ -1,5 +1,5 @@
-//! HTTP/2 (RFC 9113), as far as it is ours: how a connection begins, and what the head of a request says. Frames, streams and
-//! field compression are the business of a library.
+//! The hub's part of HTTP/2 (RFC 9113): how a connection begins, and how the head of a request is
+//! read. A library does frames, streams and field compression.
 
 use http::request::Parts;
 
@@ -8,23 +8,23 @@ use crate::http::request_error::RequestError;
 use crate::http::target::{RequestTarget, valid_host};
 use crate::limits::HEADERS_MAX;
 
-/// What a client sends first on every connection (RFC 9113, section 3.4).
+/// The bytes that a client sends first on every connection (RFC 9113, section 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Whether bytes that were received first are a preface.
+/// Whether the first received bytes are the HTTP/2 preface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prior {
-    /// They are.
+    /// They are the preface.
     Http2,
-    /// They may be, when more follow.
+    /// They are a part of the preface; more bytes must follow.
     Unknown,
-    /// They are not.
+    /// They are not the preface.
     Http1,
 }
 
 impl Prior {
-    /// Looks at what a connection received so far. A client that knows already that this port speaks HTTP/2 begins with the
-    /// preface (RFC 9113, section 3.3).
+    /// Checks the bytes that a connection has received so far. A client with prior knowledge of
+    /// HTTP/2 begins with the preface (RFC 9113, section 3.3).
     pub fn of(received: &[u8]) -> Self {
         let length = received.len().min(PREFACE.len());
         if received[..length] != PREFACE[..length] {
@@ -40,7 +40,7 @@ impl Prior {
 /// Reads the head of a request, which the library found well-formed.
 ///
 /// # Errors
-/// The [`RequestError`] to answer; the connection goes on.
+/// The [`RequestError`] to send; the connection stays open.
 pub fn read_request(parts: &Parts) -> Result<Request<'_>, RequestError> {
     if parts.headers.len() > HEADERS_MAX {
         return Err(RequestError::TooManyFields);
@@ -51,7 +51,7 @@ pub fn read_request(parts: &Parts) -> Result<Request<'_>, RequestError> {
             let target = RequestTarget::parse(method, target.as_str())?;
             (target.path, target.query)
         }
-        // `CONNECT`, which no resource here has.
+        // `CONNECT`, which no resource here supports.
         None => ("/", None),
     };
     let mut request = Request::new(method, Version::Http2, path, query);
@@ -65,7 +65,7 @@ pub fn read_request(parts: &Parts) -> Result<Request<'_>, RequestError> {
             name => request.field(name, value)?,
         }
     }
-    // Two authorities that differ could be understood in two ways (RFC 9113, section 8.3.1).
+    // If the two authorities differed, the request would be ambiguous (RFC 9113, section 8.3.1).
     if let Some(authority) = parts.uri.authority() {
         let authority = valid_host(authority.as_str().as_bytes()).ok_or(RequestError::Host)?;
         if request.host.is_some_and(|host| !host.eq_ignore_ascii_case(authority)) {

@@ -1,10 +1,11 @@
 //! HTTP, pure: bytes in, values out. No socket, no clock, no thread.
 //!
-//! [`connection::Connection`] is the HTTP/1.1 server machine; [`request::Request`], [`route::Route`] and
-//! [`response::Response`] know nothing of it and serve HTTP/2 as well, of which [`http2`] and [`flood_guard`] have what is not a
-//! library's. Invariants worth naming: what two readers could
-//! understand differently is refused, not repaired (request smuggling lives in repairs); every buffer is bounded in
-//! [`crate::limits`]; a header value that reaches the wire cannot hold a control character, by construction.
+//! [`connection::Connection`] is the HTTP/1.1 server machine. [`request::Request`],
+//! [`route::Route`] and [`response::Response`] do not depend on it and serve HTTP/2 as well.
+//! [`http2`] and [`flood_guard`] hold the hub's own part of HTTP/2. Invariants: a message that two
+//! readers could understand differently is refused, not repaired (request smuggling relies on
+//! repairs); [`crate::limits`] bounds every buffer; a header value that reaches the wire cannot
+//! hold a control character, by construction.
 
 pub mod accept_encoding;
 pub mod body;

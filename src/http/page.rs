@@ -1,4 +1,4 @@
-//! Pages that are part of this program, compressed once for each coding.
+//! Pages that are part of the binary, compressed once for each coding.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -7,7 +7,7 @@ use crate::http::accept_encoding::Negotiated;
 use crate::http::request::Request;
 use crate::protocol::coding::Coding;
 
-/// What is at `/` when there is no demo mode.
+/// The page at `/` without demo mode.
 pub static WELCOME: Page = Page::new(concat!(
     "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>petasos</title>",
     "<h1>petasos</h1><p>This is a hub for the Mercure protocol. Its URL is ",
@@ -22,17 +22,17 @@ pub struct Page {
 }
 
 impl Page {
-    /// A page of this text, for a static.
+    /// A page with this text, for a `static`.
     pub const fn new(html: &'static str) -> Self {
         Self { html: Cow::Borrowed(html), gzip: OnceLock::new(), zstd: OnceLock::new() }
     }
 
-    /// A page that was put together when the hub began.
+    /// A page that was built when the hub started.
     pub fn owned(html: String) -> Self {
         Self { html: Cow::Owned(html), gzip: OnceLock::new(), zstd: OnceLock::new() }
     }
 
-    /// The page in the coding that was negotiated.
+    /// The page in the negotiated coding.
     pub fn body(&self, negotiated: Negotiated) -> &[u8] {
         let Some(coding) = negotiated.coding else { return self.html.as_bytes() };
         let place = match coding {
@@ -43,8 +43,8 @@ impl Page {
     }
 }
 
-/// The coding of a page. Who comes from another site gets it uncompressed: an attack that learns a secret from the length of
-/// what is compressed (BREACH) has to send its victims from there.
+/// The coding of a page. A request from another site gets the page uncompressed: BREACH, an attack
+/// that learns a secret from the compressed length, must send its victims from another site.
 pub fn coding_for(request: &Request<'_>, negotiated: Negotiated) -> Negotiated {
     let Some(referer) = request.referer else { return negotiated };
     let url = std::str::from_utf8(referer).ok().and_then(|referer| url::Url::parse(referer).ok());

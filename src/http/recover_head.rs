@@ -1,19 +1,19 @@
-//! What can be had of a head that cannot be read, for the sake of its refusal.
+//! The usable parts of a head that cannot be read, for its refusal.
 //!
-//! The lines are read leniently, which is harmless here alone: an origin that is found decides nothing but whether a page
-//! may read the text of the refusal (it is compared with the configuration, never echoed), and the method nothing but
-//! whether that text is sent. Nothing of it is ever carried out.
+//! The lines are read leniently, which is harmless only here: the origin decides only whether a
+//! page may read the text of the refusal (it is compared with the configuration, never echoed), and
+//! the method only whether that text is sent. The request is never carried out.
 
-/// What was found.
+/// The recovered parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecoveredHead<'a> {
-    /// The method is `HEAD`: its answer has no body.
+    /// The method is `HEAD`: its response has no body.
     pub is_head: bool,
-    /// `Origin`, when exactly one line holds it.
+    /// `Origin`, if exactly one line holds it.
     pub origin: Option<&'a [u8]>,
 }
 
-/// Looks at `head`, of which the first `sound_bytes` are complete lines.
+/// Reads `head`, of which the first `sound_bytes` are complete lines.
 pub(crate) fn recover_head(head: &[u8], sound_bytes: usize) -> RecoveredHead<'_> {
     let mut origins =
         head[..sound_bytes.min(head.len())].split(|&byte| byte == b'\n').skip(1).filter_map(origin);

@@ -1,7 +1,7 @@
-//! Request targets as they may stand in a log: no token, and no more than a bounded text.
+//! Request targets for the log: without tokens, and of bounded length.
 //!
-//! Invariant: what a client sends as a token is not shown, whether it sends it in the place for it (PROTOCOL section 4), in one
-//! that other servers have, or spelled with percent-encoded letters.
+//! Invariant: a token is not logged, whether it is in its own field (PROTOCOL section 4), in one
+//! that other servers use, or in percent-encoded letters.
 
 use std::borrow::Cow;
 
@@ -9,10 +9,10 @@ use percent_encoding::percent_decode_str;
 
 use crate::limits::LOGGED_TEXT_BYTES_MAX;
 
-/// What stands for a token.
+/// The replacement for a token.
 const MASK: &str = "***";
-/// The parameters whose values are tokens: the hub's own, that of the demo, and those of other servers that a client may be
-/// written for.
+/// The parameters whose values are tokens: the hub's own, that of the demo, and those that clients
+/// of other servers may send.
 const SECRET_PARAMETERS: [&str; 6] = ["authorization", "jwt", "token", "access_token", "id_token", "key"];
 /// How every JWT begins: `{"` in base64url.
 const JWT_START: &str = "eyJ";
@@ -46,9 +46,9 @@ pub fn target(path: &str, query: Option<&str>) -> String {
     cut(text)
 }
 
-/// The value of a field for the log: cut as a target is, in UTF-8, and without a token.
+/// The value of a field for the log: cut like a target, in UTF-8, and without a token.
 pub fn field(value: &[u8]) -> String {
-    // A character has four bytes at most, so the cut that follows finds its place.
+    // A character has at most four bytes, so the cut below always finds a boundary.
     let enough = &value[..value.len().min(LOGGED_TEXT_BYTES_MAX + 4)];
     match String::from_utf8_lossy(enough) {
         text if is_jwt(&text) => MASK.to_owned(),
@@ -61,13 +61,13 @@ fn is_secret(name: &str) -> bool {
     SECRET_PARAMETERS.iter().any(|secret| name.trim().eq_ignore_ascii_case(secret))
 }
 
-/// Whether a token begins here, perhaps behind the name of its scheme.
+/// Whether a token begins here, with or without the name of its scheme before it.
 fn is_jwt(value: &str) -> bool {
     let value = decoded(value);
     value.split(|byte: char| !byte.is_ascii_graphic()).any(|word| word.starts_with(JWT_START))
 }
 
-/// As a form writes it: percent-encoded, with `+` for a space.
+/// The decoded text of a form: percent-encoded, with `+` for a space.
 fn decoded(text: &str) -> Cow<'_, str> {
     let spaced: Cow<'_, str> = if text.contains('+') { text.replace('+', " ").into() } else { text.into() };
     match spaced {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever stands around it.
+        /// For any text around it.
         #[test]
         fn a_token_among_other_parameters_is_never_shown(before in "[ -~é%&=+?/]{0,40}", after in "\\PC{0,40}") {
             for parameter in ["authorization=s3cret-s3cret", "x=eyJs3cret.s3cret.s3cret"] {

@@ -1,7 +1,8 @@
-//! The request as the hub sees it, borrowed from the bytes it came in, the same for HTTP/1 and HTTP/2.
+//! A request, borrowed from the bytes it came in, the same for HTTP/1 and HTTP/2.
 //!
-//! Only the fields the hub uses are kept. A field that may be given once and is given twice is refused here, for both
-//! versions; `Authorization` alone keeps the difference, because the protocol answers 401 to it.
+//! Only the fields the hub uses are kept. A repeated field that must occur once is refused here,
+//! for both versions. `Authorization` is the exception: its repetition is kept, because the
+//! protocol requires 401 for it.
 
 use std::net::IpAddr;
 
@@ -20,9 +21,10 @@ pub enum Method {
     Post,
     /// `OPTIONS`
     Options,
-    /// A standard method that no resource here has: `PUT`, `DELETE`, `PATCH`, `TRACE`, `CONNECT`.
+    /// A standard method that no resource here supports: `PUT`, `DELETE`, `PATCH`, `TRACE`,
+    /// `CONNECT`.
     NotAllowed,
-    /// Anything else; methods are case-sensitive, so `get` is one of these.
+    /// Any other method. Methods are case-sensitive, so `get` is one of these.
     Unknown,
 }
 
@@ -39,7 +41,7 @@ impl Method {
         }
     }
 
-    /// The name, for the log; those that no resource has are not told apart.
+    /// The name, for the log; unsupported methods are all `other`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -51,18 +53,18 @@ impl Method {
     }
 }
 
-/// The version of HTTP that the request came in.
+/// The HTTP version of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
     /// HTTP/1.0: no chunks, and every connection serves one request.
     Http10,
     /// HTTP/1.1.
     Http11,
-    /// HTTP/2, where the connection's framing is not ours.
+    /// HTTP/2; a library does the framing.
     Http2,
 }
 
-/// What a URL of this hub begins with, for whoever made the request.
+/// The scheme of the hub's URL, as the client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// `http`
@@ -86,20 +88,20 @@ impl Scheme {
     }
 }
 
-/// A field that may be given once, where the difference between one and several matters later.
+/// A field that may occur once, where a repetition is handled later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Single<'a> {
-    /// Not there.
+    /// The field is absent.
     #[default]
     Absent,
-    /// There, once.
+    /// The field occurs once.
     One(&'a [u8]),
-    /// There more than once: none of the values may be believed.
+    /// The field occurs more than once: no value may be used.
     Several,
 }
 
-/// The lines of a field that may be given several times: a list, or the cookie crumbs of HTTP/2. Allocates from the
-/// second line on.
+/// The lines of a field that may occur several times: a list, or the cookie crumbs of HTTP/2. Only
+/// the second and later lines allocate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lines<'a> {
     first: Option<&'a [u8]>,
@@ -112,7 +114,7 @@ impl<'a> Lines<'a> {
         self.first.into_iter().chain(self.more.iter().copied())
     }
 
-    /// Whether the field is not there at all.
+    /// Whether the field is absent.
     pub fn is_empty(&self) -> bool {
         self.first.is_none()
     }
@@ -134,7 +136,7 @@ impl<'a> FromIterator<&'a [u8]> for Lines<'a> {
     }
 }
 
-/// One request without its body. `Debug` does not show the fields that carry secrets.
+/// One request without its body. `Debug` hides the fields that carry secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Request<'a> {
     /// The method.
@@ -143,11 +145,12 @@ pub struct Request<'a> {
     pub version: Version,
     /// The path, undecoded; `*` for `OPTIONS *`.
     pub path: &'a str,
-    /// What follows the first `?`, undecoded.
+    /// The part after the first `?`, undecoded.
     pub query: Option<&'a str>,
-    /// What the request was made with: the connection's, or what a proxy in front says.
+    /// The scheme of the connection, or the one that a trusted proxy reports.
     pub scheme: Scheme,
-    /// The authority: from an absolute target, `:authority`, else `Host`. Always a valid host with an optional port.
+    /// The authority: of an absolute target, of `:authority`, else of `Host`. Always a valid host
+    /// with an optional port.
     pub host: Option<&'a str>,
     /// `Authorization`.
     pub authorization: Single<'a>,
@@ -159,9 +162,9 @@ pub struct Request<'a> {
     pub referer: Option<&'a [u8]>,
     /// `Content-Type`.
     pub content_type: Option<&'a [u8]>,
-    /// `User-Agent`, for the log; the last one, when there are several.
+    /// `User-Agent`, for the log; the last one if there are several.
     pub user_agent: Option<&'a [u8]>,
-    /// `Last-Event-ID`; `earliest` when it is not UTF-8.
+    /// `Last-Event-ID`; `earliest` if it is not UTF-8.
     pub last_event_id: Option<&'a str>,
     /// `Accept`.
     pub accept: Lines<'a>,
@@ -173,9 +176,10 @@ pub struct Request<'a> {
     pub cors_method: Option<&'a [u8]>,
     /// `Access-Control-Request-Headers`.
     pub cors_headers: Lines<'a>,
-    /// What a proxy in front may have said.
+    /// The fields that a proxy may have set.
     pub forwarded: ForwardedFields<'a>,
-    /// `Expect: 100-continue`; always false in HTTP/1.0, where it must be ignored (RFC 9110, section 10.1.1).
+    /// `Expect: 100-continue`. Always false in HTTP/1.0, where it must be ignored (RFC 9110,
+    /// section 10.1.1).
     pub expect_continue: bool,
 }
 
@@ -206,13 +210,10 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Takes one header field, the name in any case; fields the hub does not use are ignored. `Host` and what frames an
-    /// HTTP/1 message is the business of [`crate::http::head`].
-    ///
-    /// # Errors
-    /// [`RequestError::Repeated`] and [`RequestError::Expectation`].
+    /// Stores one header field; `name` may have any case. Fields that the hub does not use are
+    /// ignored. [`crate::http::head`] handles `Host` and the fields that frame an HTTP/1 message.
     pub fn field(&mut self, name: &str, value: &'a [u8]) -> Result<(), RequestError> {
-        // The length alone tells most names apart, so that a field costs one comparison, not thirteen.
+        // The length distinguishes most names, so a field costs one comparison, not thirteen.
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         match name.len() {
             6 if is("cookie") => self.cookies.push(value),
@@ -229,8 +230,9 @@ impl<'a> Request<'a> {
                 }
             }
             13 if is("last-event-id") => {
-                // Every event id is UTF-8, so this names none that is held: as good as `earliest` (PROTOCOL section 6). Read
-                // leniently, it could name another event, and the client would miss updates unawares.
+                // Every event id is UTF-8, so this id is unknown, which means `earliest` (PROTOCOL
+                // section 6). A lenient reading could name another event; the client would then
+                // miss updates without notice.
                 let id = std::str::from_utf8(value).unwrap_or(EARLIEST);
                 once(&mut self.last_event_id, id, "Last-Event-ID")?;
             }
@@ -246,7 +248,8 @@ impl<'a> Request<'a> {
         Ok(())
     }
 
-    /// Believes what a proxy in front said of the scheme and the host, and returns whom it named as the client.
+    /// Trusts the scheme and the host that a proxy reports, and returns the client address it
+    /// reports.
     pub fn trust_forwarded(&mut self) -> Option<IpAddr> {
         let Forwarded { client, scheme, host } = self.forwarded.read();
         self.scheme = scheme.unwrap_or(self.scheme);
@@ -266,7 +269,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Stores the value of a field that may be given once.
+/// Stores the value of a field that may occur once.
 fn once<T>(place: &mut Option<T>, value: T, name: &'static str) -> Result<(), RequestError> {
     match place.replace(value) {
         None => Ok(()),

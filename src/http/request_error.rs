@@ -1,23 +1,25 @@
-//! Why a request is refused before anything of it is carried out.
+//! Why a request is refused before it is processed.
 
 use std::fmt;
 
 use crate::http::status::Status;
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 
-/// A request that cannot be read. The `Display` text is fit for the client. An HTTP/1 connection closes after the
-/// answer: where the next request would start is no longer certain.
+/// A request that cannot be read. The `Display` text is safe to show the client. An HTTP/1
+/// connection closes after the response, because the start of the next request is uncertain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RequestError {
-    /// The request line is not one (RFC 9112, section 3).
+    /// The request line is malformed (RFC 9112, section 3).
     RequestLine,
     /// A line ends with LF alone, or a CR stands alone (RFC 9112, section 2.2).
     LineEnding,
-    /// A field line is malformed: a bad name, white space before the colon, a folded line (RFC 9112, section 5).
+    /// A field line is malformed: a bad name, white space before the colon, a folded line (RFC
+    /// 9112, section 5).
     FieldName,
     /// A field value holds a control character (RFC 9110, section 5.5).
     FieldValue,
-    /// The request target has a form that this method cannot have, or is not a URI reference (RFC 9112, section 3.2).
+    /// The request target has a form that this method does not allow, or is not a URI reference
+    /// (RFC 9112, section 3.2).
     Target,
     /// The request target is longer than [`TARGET_BYTES_MAX`].
     TargetTooLong,
@@ -31,15 +33,17 @@ pub enum RequestError {
     Host,
     /// `Content-Length` is given twice or is not a decimal number (RFC 9112, section 6.3).
     ContentLength,
-    /// `Content-Length` beside `Transfer-Encoding`, the classic of request smuggling (RFC 9112, section 6.1).
+    /// `Content-Length` together with `Transfer-Encoding`, a classic of request smuggling (RFC
+    /// 9112, section 6.1).
     LengthAndCoding,
-    /// `Transfer-Encoding` in HTTP/1.0, given twice, or not ending with `chunked` once (RFC 9112, section 6.3).
+    /// `Transfer-Encoding` in HTTP/1.0, given twice, or not ending with `chunked` once (RFC 9112,
+    /// section 6.3).
     TransferEncoding,
     /// A transfer coding other than `chunked` (RFC 9112, section 6.1).
     UnknownCoding,
     /// An expectation other than `100-continue` (RFC 9110, section 10.1.1).
     Expectation,
-    /// A field that may be given once is given several times; the name of the field.
+    /// A field that may occur once is repeated; the name of the field.
     Repeated(&'static str),
     /// The chunked coding is broken (RFC 9112, section 7.1).
     Chunk,
@@ -50,7 +54,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// The status of the answer.
+    /// The status of the response.
     pub const fn status(self) -> Status {
         match self {
             Self::TargetTooLong => Status::UriTooLong,

@@ -1,7 +1,9 @@
-//! Answers: built without knowing the version of HTTP, then encoded as HTTP/1.1 or read field by field for HTTP/2.
+//! Responses: built without knowing the version of HTTP, then encoded as HTTP/1.1 or read field by
+//! field for HTTP/2.
 //!
-//! Invariants: a field's name is a constant and its value a [`HeaderValue`], which cannot hold a control character, so
-//! nothing a client sent can end a line; every answer carries the security headers of PROTOCOL section 8.
+//! Invariants: a field's name is a constant and its value a [`HeaderValue`], which cannot hold a
+//! control character, so client input cannot end a line; every response carries the security
+//! headers of PROTOCOL section 8.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,11 +27,11 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 #[derive(Clone, PartialEq, Eq)]
 pub struct HeaderValue(Cow<'static, str>);
 
-/// A text that cannot be a field's value: it holds a control character.
+/// The error for a text that holds a control character and cannot be a field value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeaderValueError;
 
-/// One answer. Its body is complete, or a stream that follows the head.
+/// One response. Its body is complete, or a stream that follows the head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     status: Status,
@@ -43,16 +45,16 @@ enum ResponseBody {
     Stream,
 }
 
-/// What the bearer of the token is told (RFC 6750, section 3).
+/// The error reported to the sender of the token (RFC 6750, section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Challenge {
     /// There was no token.
     Missing,
-    /// There was one, and it failed a check; never which.
+    /// The token failed a check; the response never says which.
     InvalidToken,
 }
 
-/// From where a stream starts, when the request asked (PROTOCOL section 6).
+/// Where a stream starts, if the request asked for it (PROTOCOL section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precedes<'a> {
     /// From the start of the history.
@@ -61,26 +63,28 @@ pub enum Precedes<'a> {
     Event(&'a EventId),
 }
 
-/// How an answer goes over an HTTP/1 connection.
+/// How a response is sent over an HTTP/1 connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Http1<'a> {
     /// The version of the request.
     pub version: Version,
-    /// The request was a `HEAD`: the answer's head, without its body.
+    /// The request was a `HEAD`: send the head without the body.
     pub head_only: bool,
-    /// The connection serves another request, [`crate::http::connection::Connection::begin_answer`].
+    /// Whether the connection serves another request, from
+    /// [`crate::http::connection::Connection::begin_answer`].
     pub keep_alive: bool,
     /// `Date`, which a server that has a clock must send (RFC 9110, section 6.6.1).
     pub date: Option<&'a HttpDate>,
 }
 
 impl Response {
-    /// Published (PROTOCOL section 3): 200, and the body is the id and nothing else.
+    /// The response to a publication (PROTOCOL section 3): 200, with the id as the whole body.
     pub fn published(id: &EventId) -> Self {
         Self::text(Status::Ok, id.as_str().to_owned())
     }
 
-    /// The head of a subscription's stream (PROTOCOL section 2). On HTTP/1.1 the caller sends chunks behind it.
+    /// The head of a subscription's stream (PROTOCOL section 2). On HTTP/1.1 the caller sends
+    /// chunks after it.
     pub fn stream(precedes: Option<Precedes<'_>>) -> Self {
         let mut response =
             Self { status: Status::Ok, fields: Vec::with_capacity(8), body: ResponseBody::Stream };
@@ -103,7 +107,7 @@ impl Response {
         response
     }
 
-    /// A text for people, `text/plain; charset=utf-8`.
+    /// A plain text, `text/plain; charset=utf-8`.
     pub fn text(status: Status, text: impl Into<Cow<'static, str>>) -> Self {
         let bytes = match text.into() {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
@@ -122,7 +126,7 @@ impl Response {
         Self { status, fields: Vec::new(), body: ResponseBody::Bytes(Cow::Borrowed(&[])) }
     }
 
-    /// A status with its reason as the text.
+    /// A status with its reason phrase as the text.
     pub fn status_only(status: Status) -> Self {
         Self::text(status, status.reason())
     }
@@ -132,12 +136,12 @@ impl Response {
         Self::text(error.status(), error.to_string())
     }
 
-    /// 400 with the text of an error that is fit for the client.
+    /// 400 with the error's text, which must be safe to show the client.
     pub fn bad_request(error: &impl fmt::Display) -> Self {
         Self::text(Status::BadRequest, error.to_string())
     }
 
-    /// 401 (PROTOCOL section 4). The body never says why.
+    /// 401 (PROTOCOL section 4). The body never gives the reason.
     pub fn unauthorized(challenge: Challenge) -> Self {
         let mut response = Self::status_only(Status::Unauthorized);
         let value = match challenge {
@@ -148,19 +152,19 @@ impl Response {
         response
     }
 
-    /// 405, naming the methods that the resource has (RFC 9110, section 15.5.6).
+    /// 405, with the allowed methods (RFC 9110, section 15.5.6).
     pub fn method_not_allowed(allow: &'static str) -> Self {
         let mut response = Self::status_only(Status::MethodNotAllowed);
         response.append("Allow", HeaderValue::from_static(allow));
         response
     }
 
-    /// 503: try again after so many seconds.
+    /// 503: try again after `retry_after_s` seconds.
     pub fn unavailable(retry_after_s: u32) -> Self {
         Self::later(Status::ServiceUnavailable, retry_after_s)
     }
 
-    /// 429: the client has its share; try again after so many seconds.
+    /// 429: the client has reached its limit; try again after `retry_after_s` seconds.
     pub fn too_many(retry_after_s: u32) -> Self {
         Self::later(Status::TooManyRequests, retry_after_s)
     }
@@ -171,14 +175,14 @@ impl Response {
         response
     }
 
-    /// Alive, or ready: 200 `ok`.
+    /// The response of a healthy or ready hub: 200 `ok`.
     pub fn healthy() -> Self {
         let mut response = Self::text(Status::Ok, "ok");
         response.append(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
 
-    /// A page that is part of this program.
+    /// A page that is part of the binary.
     pub fn page(page: &'static Page, negotiated: Negotiated) -> Self {
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         let mut response = Self::with_body(Status::Ok, html, page.body(negotiated));
@@ -186,7 +190,8 @@ impl Response {
         response
     }
 
-    /// Says which coding the body has, and that another request may get another one. A stream follows in that coding.
+    /// Sets the coding of the body, and `Vary` if another request may get another coding. A stream
+    /// follows in that coding.
     pub fn set_coding(&mut self, negotiated: Negotiated) {
         if let Some(coding) = negotiated.coding {
             self.set("Content-Encoding", HeaderValue::from_static(coding.name()));
@@ -196,8 +201,8 @@ impl Response {
         }
     }
 
-    /// Says that the answer depends on this field of the request (RFC 9110, section 12.5.5). There is one `Vary`, whoever
-    /// has a part in it: some caches read no second one.
+    /// States that the response depends on this field of the request (RFC 9110, section 12.5.5).
+    /// All such fields share one `Vary`, because some caches read only the first.
     pub fn vary(&mut self, field: &'static str) {
         match self.fields.iter_mut().find(|(name, _)| *name == VARY) {
             Some((_, value)) => value.0 = Cow::Owned(format!("{}, {field}", value.as_str())),
@@ -210,7 +215,7 @@ impl Response {
         self.body == ResponseBody::Stream
     }
 
-    /// Adds a field. One of the same name stays: right for lists such as `Link`.
+    /// Adds a field. Existing fields of the same name stay, as needed for lists such as `Link`.
     pub fn append(&mut self, name: &'static str, value: HeaderValue) {
         self.fields.push((name, value));
     }
@@ -221,8 +226,8 @@ impl Response {
         self.append(name, value);
     }
 
-    /// Marks a successful answer private, because its URL holds a token (PROTOCOL section 4; RFC 6750, section 2.3). A
-    /// stream is private already; an error is left alone.
+    /// Marks a successful response private, because its URL holds a token (PROTOCOL section 4; RFC
+    /// 6750, section 2.3). A stream is already private; an error is not changed.
     pub fn mark_private(&mut self) {
         let is_private = |(name, value): &(&str, HeaderValue)| {
             *name == CACHE_CONTROL && value.as_str().starts_with("private")
@@ -240,7 +245,7 @@ impl Response {
         self.status
     }
 
-    /// The body as a whole; none for a stream.
+    /// The complete body; `None` for a stream.
     pub fn body(&self) -> Option<&[u8]> {
         match &self.body {
             ResponseBody::Bytes(bytes) => Some(bytes),
@@ -248,12 +253,12 @@ impl Response {
         }
     }
 
-    /// `Content-Length`; none for a stream and for a status that has no body.
+    /// `Content-Length`; `None` for a stream and for a status without a body.
     pub fn content_length(&self) -> Option<usize> {
         self.body().filter(|_| self.status.has_body()).map(<[u8]>::len)
     }
 
-    /// Every field but `Date`, `Content-Length` and those of the HTTP/1 connection.
+    /// Every field except `Date`, `Content-Length` and those of the HTTP/1 connection.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let own_policy = self.fields.iter().any(|(name, _)| *name == CONTENT_SECURITY_POLICY);
         let common = [
@@ -265,10 +270,10 @@ impl Response {
         common.chain(self.fields.iter().map(|(name, value)| (*name, value.as_str())))
     }
 
-    /// Appends the answer to `out` as HTTP/1.1: the head, and the body unless `http1.head_only`.
+    /// Appends the response to `out` as HTTP/1.1: the head, and the body unless `http1.head_only`.
     ///
-    /// The status line says HTTP/1.1 to a client of 1.0 too (RFC 9110, section 2.5), and uses nothing that it cannot
-    /// understand: a stream ends with the connection, not with a last chunk.
+    /// The status line is HTTP/1.1 for a 1.0 client too (RFC 9110, section 2.5), but the response
+    /// uses no feature of 1.1: a stream ends with the connection, not with a last chunk.
     pub fn encode(&self, http1: &Http1<'_>, out: &mut Vec<u8>) {
         let chunks = self.body == ResponseBody::Stream && http1.version != Version::Http10;
         let keep_alive = http1.keep_alive && http1.version != Version::Http10;
@@ -326,10 +331,10 @@ fn extend_decimal(out: &mut Vec<u8>, number: u64) {
 }
 
 impl HeaderValue {
-    /// A value that is part of this program. In a constant, a bad one does not compile.
+    /// A constant value. In a `const`, an invalid one does not compile.
     ///
     /// # Panics
-    /// When the text holds a control character.
+    /// If the text holds a control character.
     pub const fn from_static(text: &'static str) -> Self {
         assert!(is_field_value(text.as_bytes()), "a control character in a constant");
         Self(Cow::Borrowed(text))
@@ -338,7 +343,7 @@ impl HeaderValue {
     /// A value made at run time.
     ///
     /// # Errors
-    /// When it holds a control character.
+    /// [`HeaderValueError`] if it holds a control character.
     pub fn parse(text: String) -> Result<Self, HeaderValueError> {
         if is_field_value(text.as_bytes()) { Ok(Self(Cow::Owned(text))) } else { Err(HeaderValueError) }
     }

@@ -1,4 +1,5 @@
-//! Answers, byte by byte where the bytes are the protocol, through httparse where they are HTTP.
+//! Responses: compared byte by byte where the protocol fixes the bytes, and parsed by httparse
+//! where HTTP does.
 
 use proptest::prelude::*;
 
@@ -128,7 +129,7 @@ fn the_connection_is_told_closed_or_left_to_the_default() {
         (Version::Http11, true, false),
         (Version::Http11, false, true),
         (Version::Http10, false, true),
-        // Were it kept, a client of 1.0 would still wait for the end of the connection.
+        // If it were kept open, a client of 1.0 would still wait for the end of the connection.
         (Version::Http10, true, true),
     ] {
         let text = encode(&response, &Http1 { version, keep_alive, ..KEPT });
@@ -203,7 +204,7 @@ fn a_successful_answer_to_a_url_with_a_token_is_private() {
     assert_eq!(value(&error, "Cache-Control"), None);
 }
 
-/// A `HEAD` is told of the same bytes that a `GET` gets (RFC 9110, section 9.3.2).
+/// The response to a `HEAD` describes the same bytes that a `GET` gets (RFC 9110, section 9.3.2).
 #[test]
 fn a_page_is_sent_in_the_coding_that_its_head_tells() {
     static LONG: Page = Page::new(
@@ -253,7 +254,8 @@ fn every_answer_reads_as_http() {
     }
 }
 
-/// Reads the encoded answer with httparse, and finds the status, every field, and a body of the length it was told.
+/// Reads the encoded response with httparse, and checks the status, every field, and the length of
+/// the body.
 fn assert_reads_back(response: &Response, http1: &Http1<'_>) {
     let mut out = b"before".to_vec();
     response.encode(http1, &mut out);

@@ -1,26 +1,26 @@
-//! Which resource a request means (PROTOCOL section 1).
+//! The resource that a request asks for (PROTOCOL section 1).
 //!
-//! Paths are compared byte by byte, undecoded: `/%68ub` is not `/hub`. A proxy in front that guards a path then guards
-//! the only spelling of it that this hub knows.
+//! Paths are compared byte by byte, undecoded: `/%68ub` is not `/hub`. So if a proxy guards a path,
+//! it guards the only spelling that the hub accepts.
 
 use crate::http::request::{Method, Request};
 use crate::protocol::names::{
     HEALTH_PATH, HUB_PATH, HUB_PATH_2019, READY_PATH, SUBSCRIPTIONS_PATH, SUBSCRIPTIONS_PATH_2019,
 };
 
-/// What a request asks for.
+/// The resource and action of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// Subscribe.
     Subscribe {
-        /// A `HEAD`: answer the head of the stream, subscribe nobody.
+        /// A `HEAD`: respond with the head of the stream, without a subscription.
         head_only: bool,
     },
     /// Publish.
     Publish,
-    /// List active subscriptions: what [`below_subscriptions`] says.
+    /// List active subscriptions; see [`below_subscriptions`].
     ListSubscriptions,
-    /// `OPTIONS` of anything: [`crate::http::cors::Cors::preflight`].
+    /// `OPTIONS` of any path: [`crate::http::cors::Cors::preflight`].
     Preflight,
     /// Liveness.
     Health,
@@ -30,7 +30,7 @@ pub enum Route {
     Welcome,
     /// There is nothing at this path.
     NotFound,
-    /// The path is known, the method is not for it.
+    /// The path is known, but does not support the method.
     MethodNotAllowed {
         /// The value of `Allow`.
         allow: &'static str,
@@ -39,7 +39,7 @@ pub enum Route {
     NotImplemented,
 }
 
-/// What the request asks for. Its headers play no part.
+/// The route of a request. Its headers are not used.
 pub fn route(request: &Request<'_>) -> Route {
     match request.method {
         Method::Unknown => return Route::NotImplemented,
@@ -61,7 +61,8 @@ pub fn route(request: &Request<'_>) -> Route {
     }
 }
 
-/// What follows the path of the active subscriptions, under either name of the hub: nothing, or a slash and more.
+/// The rest of the path after the path of the active subscriptions, under either name of the hub:
+/// empty, or starting with a slash.
 pub fn below_subscriptions(path: &str) -> Option<&str> {
     let rest =
         [SUBSCRIPTIONS_PATH, SUBSCRIPTIONS_PATH_2019].iter().find_map(|base| path.strip_prefix(base))?;

@@ -1,32 +1,33 @@
 //! Finds the end of a request head in bytes that arrive piece by piece.
 //!
-//! Every byte is looked at once, however small the pieces; each bound is checked at the byte that passes it, and a
-//! violation depends on where it stands, not on how the bytes were cut.
+//! Every byte is examined once, however small the pieces. Each bound is checked at the byte that
+//! exceeds it. A violation depends on its position, not on how the bytes were split.
 
 use crate::http::request_error::RequestError;
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_LINE_BYTES_MAX};
 
-/// What is known of a head that is not complete.
+/// The state of an incomplete head.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Scanner {
-    /// Bytes that have been looked at.
+    /// Bytes already examined.
     scanned_bytes: usize,
-    /// Where the line that is being read starts.
+    /// The start of the current line.
     line_start: usize,
-    /// Lines that are complete.
+    /// Complete lines.
     lines: usize,
 }
 
 impl Scanner {
-    /// Bytes of the lines that were found complete and well ended.
+    /// Bytes of the lines that are complete and end correctly.
     pub(crate) fn complete_lines_bytes(&self) -> usize {
         self.line_start
     }
 
-    /// The length of the head including its empty line, once that is in `head`; else none, and the next call must be
-    /// given the same bytes with more behind them.
+    /// The length of the head including its empty line, once `head` contains it. Until then `None`;
+    /// the next call must pass the same bytes followed by more.
     pub(crate) fn find_end(&mut self, head: &[u8]) -> Result<Option<usize>, RequestError> {
-        // What does not start like a method is not HTTP: a TLS client on a plain port is told so at its first byte.
+        // Bytes that do not start like a method are not HTTP: a TLS client on a plain port is
+        // refused at its first byte.
         if head
             .first()
             .is_some_and(|&byte| !byte.is_ascii_alphanumeric() && !b"!#$%&'*+-.^_`|~".contains(&byte))
@@ -64,8 +65,9 @@ impl Scanner {
     }
 }
 
-/// The length of the empty lines at the start of `input`, of which `lines_left` are tolerated (RFC 9112, section 2.2:
-/// old clients end a body with one). They are counted, so the caller must not show them again.
+/// The length of the empty lines at the start of `input`; at most `lines_left` are tolerated (RFC
+/// 9112, section 2.2: old clients end a body with one). They are counted, so the caller must not
+/// pass them again.
 pub(crate) fn skip_empty_lines(input: &[u8], lines_left: &mut usize) -> usize {
     let mut rest = input;
     while *lines_left > 0
@@ -77,7 +79,7 @@ pub(crate) fn skip_empty_lines(input: &[u8], lines_left: &mut usize) -> usize {
     input.len() - rest.len()
 }
 
-/// Whether `input` is a CR whose LF may still make it an empty line that is tolerated.
+/// Whether `input` is a CR that a LF could complete to a tolerated empty line.
 pub(crate) fn starts_empty_line(input: &[u8], lines_left: usize) -> bool {
     lines_left > 0 && input == b"\r"
 }
@@ -97,7 +99,8 @@ mod tests {
         }
         assert_eq!(scanner.find_end(HEAD), Ok(Some(HEAD.len())));
 
-        // Line ends that were not there before would be an error, were they seen. The CR before an LF may be an old byte.
+        // A second look at old line ends would be an error. Only the CR before an LF may be an old
+        // byte.
         for cut in 2..HEAD.len() {
             let mut scanner = Scanner::default();
             assert_eq!(scanner.find_end(&HEAD[..cut]), Ok(None));

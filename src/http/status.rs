@@ -1,4 +1,4 @@
-//! The status codes this hub answers with.
+//! The status codes of the hub's responses.
 
 /// A status code (RFC 9110, section 15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -6,21 +6,21 @@
 pub enum Status {
     /// The request succeeded.
     Ok = 200,
-    /// The same, and there is no body.
+    /// The request succeeded, and there is no body.
     NoContent = 204,
     /// The client's copy is current.
     NotModified = 304,
-    /// The resource is elsewhere, for good, and whatever the method.
+    /// The resource has moved permanently; the method must not change.
     PermanentRedirect = 308,
     /// The request breaks a rule of HTTP or of the protocol.
     BadRequest = 400,
     /// A token is missing or invalid.
     Unauthorized = 401,
-    /// The token does not grant this, or the origin may not do it.
+    /// The token does not grant this, or the origin is not allowed.
     Forbidden = 403,
     /// There is nothing at this path.
     NotFound = 404,
-    /// The path is known, the method is not for it.
+    /// The path is known, but does not support the method.
     MethodNotAllowed = 405,
     /// The request did not arrive in time.
     RequestTimeout = 408,
@@ -28,11 +28,11 @@ pub enum Status {
     ContentTooLarge = 413,
     /// The request target is longer than allowed.
     UriTooLong = 414,
-    /// The body is not of a type this resource reads.
+    /// The resource does not accept the type of the body.
     UnsupportedMediaType = 415,
-    /// The `Expect` header asks for something unknown.
+    /// The expectation in `Expect` is unknown.
     ExpectationFailed = 417,
-    /// The client has too many of something at once (RFC 6585, section 4).
+    /// The client has reached a limit (RFC 6585, section 4).
     TooManyRequests = 429,
     /// The head is larger than allowed, or has too many fields.
     HeaderFieldsTooLarge = 431,
@@ -42,7 +42,7 @@ pub enum Status {
     NotImplemented = 501,
     /// The hub cannot do this now.
     ServiceUnavailable = 503,
-    /// The version of HTTP is not spoken here.
+    /// The version of HTTP is not supported.
     VersionNotSupported = 505,
 }
 
@@ -52,7 +52,7 @@ impl Status {
         self as u16
     }
 
-    /// The reason phrase of an HTTP/1 status line, which also is the default text of an error body.
+    /// The reason phrase of an HTTP/1 status line, also the default text of an error body.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Ok => "OK",
@@ -78,7 +78,7 @@ impl Status {
         }
     }
 
-    /// Whether an answer with this status may have a body at all (RFC 9110, sections 15.3.5 and 15.4.5).
+    /// Whether a response with this status may have a body (RFC 9110, sections 15.3.5 and 15.4.5).
     pub const fn has_body(self) -> bool {
         !matches!(self, Self::NoContent | Self::NotModified)
     }

@@ -1,4 +1,5 @@
-//! What a subscription asks for: its selectors, as texts, and where it wants to start (PROTOCOL section 2).
+//! The parameters of a subscription: its selectors, as texts, and where it starts (PROTOCOL section
+//! 2).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,18 +14,18 @@ use crate::protocol::names::{
 /// The query and the `Last-Event-ID` header of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscribeQuery<'a> {
-    /// The topic selectors, one at least, in order, repetitions included.
+    /// The topic selectors, at least one, in order, repetitions included.
     pub topics: Vec<Cow<'a, str>>,
-    /// The last event id, not empty. It may be longer than any id there is: then it is unknown, like any other.
+    /// The last event id, not empty. It may be longer than any valid id; it is then unknown.
     pub last_event_id: Option<Cow<'a, str>>,
 }
 
-/// Why a subscription is a 400. The texts are fit for the client.
+/// Why a subscription gets a 400. The texts are safe to show the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubscribeQueryError {
     /// No `topic`.
     MissingTopic,
-    /// More selectors than this.
+    /// More selectors than this maximum.
     TooManyTopics(usize),
     /// A selector longer than [`SELECTOR_BYTES_MAX`].
     TopicTooLong,
@@ -33,9 +34,10 @@ pub enum SubscribeQueryError {
 }
 
 impl<'a> SubscribeQuery<'a> {
-    /// Reads the request of a subscription with at most `selectors_max` selectors (`MAX_SELECTORS`). The header
-    /// `Last-Event-ID` goes before the parameter `lastEventID`, that before its 2019 name, and that before other spellings; the first
-    /// that is not empty wins, also among repetitions of one.
+    /// Parses the request of a subscription with at most `selectors_max` selectors
+    /// (`MAX_SELECTORS`). The header `Last-Event-ID` takes precedence over the parameter
+    /// `lastEventID`, then its 2019 name, then other spellings. The first non-empty value wins,
+    /// also among repetitions.
     ///
     /// # Errors
     /// [`SubscribeQueryError`], a 400.

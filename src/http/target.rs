@@ -9,17 +9,19 @@ use crate::limits::{HOST_BYTES_MAX, TARGET_BYTES_MAX};
 pub(crate) struct RequestTarget<'a> {
     /// The path, or `*`.
     pub(crate) path: &'a str,
-    /// What follows the first `?`.
+    /// The part after the first `?`.
     pub(crate) query: Option<&'a str>,
     /// The authority of an absolute target.
     pub(crate) authority: Option<&'a str>,
 }
 
 impl<'a> RequestTarget<'a> {
-    /// Reads an origin, absolute or asterisk form; the authority form belongs to `CONNECT`, which no resource here has.
+    /// Parses an origin, absolute or asterisk form. The authority form belongs to `CONNECT`, which
+    /// no resource here supports.
     ///
-    /// Characters that a URI should have escaped (`{`, `|`, raw UTF-8) are accepted: topic selectors are often typed
-    /// by hand, and nothing behind this reads them in two ways. A fragment is refused.
+    /// Characters that a URI should have escaped (`{`, `|`, raw UTF-8) are accepted: topic
+    /// selectors are often typed by hand, and the hub reads them in one way only. A fragment is
+    /// refused.
     pub(crate) fn parse(method: Method, target: &'a str) -> Result<Self, RequestError> {
         if target.len() > TARGET_BYTES_MAX {
             return Err(RequestError::TargetTooLong);
@@ -54,8 +56,8 @@ fn strip_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     start.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
-/// `value` as text when it is a host with an optional port. No user information, and not empty: the `http` and `https`
-/// schemes forbid both (RFC 9110, section 4.2).
+/// `value` as text if it is a host with an optional port. It must not be empty or have user
+/// information: the `http` and `https` schemes forbid both (RFC 9110, section 4.2).
 pub(crate) fn valid_host(value: &[u8]) -> Option<&str> {
     if value.len() > HOST_BYTES_MAX {
         return None;

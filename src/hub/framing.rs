@@ -1,7 +1,8 @@
-//! How a stream goes over its connection: the transfer of HTTP/1 around the coding that was negotiated.
+//! How a stream is sent over its connection: the HTTP transfer around the negotiated coding.
 //!
-//! Invariant: what a framing gives (opening, frames, comments, ending) is one well-formed stream in any order that begins
-//! with the opening and ends with the ending. Everything but a frame and the trailer of gzip is constant.
+//! Invariant: the outputs of a framing (opening, frames, comments, ending) form one well-formed
+//! stream in any order that begins with the opening and ends with the ending. All of them are
+//! constant, except frames and the gzip trailer.
 
 use crate::limits::COMPRESSED_BYTES_PER_WORK;
 use crate::protocol::checksum::{CrcPart, CrcSum};
@@ -9,36 +10,38 @@ use crate::protocol::chunk::{Chunk, LAST_CHUNK};
 use crate::protocol::coding::{Coding, gzip_end};
 use crate::protocol::frame::{COMMENT, Frame};
 
-/// How the end of a stream and its parts are told.
+/// How the parts of a stream and its end are marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transfer {
     /// HTTP/1.1: each part is a chunk.
     Chunked,
-    /// HTTP/1.0: the bare bytes, until the connection closes. HTTP/2: the same, until the stream ends.
+    /// HTTP/1.0: the bare bytes, until the connection closes. HTTP/2: the same, until the stream
+    /// ends.
     Plain,
 }
 
-/// The framing of one stream; it never changes until the stream ends.
+/// The framing of one stream; it does not change until the stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Framing {
-    /// Around the coding.
+    /// The transfer, around the coding.
     pub transfer: Transfer,
-    /// `Content-Encoding`; none sends the events as they are.
+    /// `Content-Encoding`; `None` sends the events uncompressed.
     pub coding: Option<Coding>,
 }
 
-/// The comment in each coding, as a chunk: a stored block of deflate with the two bytes and a flush, or a frame of zstd with them.
+/// The comment in each coding, as a chunk: for deflate a stored block with the two bytes and a
+/// flush, for zstd a frame with the two bytes.
 const COMMENT_CHUNK: &[u8] = b"2\r\n:\n\r\n";
 const COMMENT_CHUNK_GZIP: &[u8] = b"c\r\n\x00\x02\x00\xfd\xff:\n\x00\x00\x00\xff\xff\r\n";
 const COMMENT_CHUNK_ZSTD: &[u8] = b"b\r\n\x28\xb5\x2f\xfd\x20\x02\x11\x00\x00:\n\r\n";
-/// The header of gzip and the comment.
+/// The gzip header and the comment.
 const OPENING_CHUNK_GZIP: &[u8] =
     b"16\r\n\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x00\x02\x00\xfd\xff:\n\x00\x00\x00\xff\xff\r\n";
 
 impl Framing {
-    /// How many framings there are.
+    /// The number of framings.
     pub const COUNT: usize = 6;
-    /// Chunks of events as they are.
+    /// Chunks of uncompressed events.
     pub const CHUNKED: Self = Self { transfer: Transfer::Chunked, coding: None };
     /// The bare events.
     pub const PLAIN: Self = Self { transfer: Transfer::Plain, coding: None };
@@ -53,7 +56,7 @@ impl Framing {
         2 * coding + usize::from(self.transfer == Transfer::Plain)
     }
 
-    /// The bytes of a frame as this framing sends them.
+    /// The bytes of a frame in this framing.
     pub fn bytes(self, frame: &Frame) -> &[u8] {
         match (self.coding, self.transfer) {
             (None, Transfer::Chunked) => frame.chunk(),
@@ -63,8 +66,9 @@ impl Framing {
         }
     }
 
-    /// What [`Framing::bytes`] costs now, in the unit of [`MATCHING_WORK_MAX`](crate::limits::MATCHING_WORK_MAX): nothing,
-    /// unless the frame has to be compressed first.
+    /// The cost of [`Framing::bytes`] now, in the unit of
+    /// [`MATCHING_WORK_MAX`](crate::limits::MATCHING_WORK_MAX): 0 unless the frame must be
+    /// compressed first.
     pub fn work(self, frame: &Frame) -> u64 {
         match self.coding {
             Some(coding) if !frame.has_encoded(coding) => {
@@ -74,7 +78,8 @@ impl Framing {
         }
     }
 
-    /// The first bytes of every stream, which end with a comment: the client's `open` event fires at once.
+    /// The first bytes of every stream. They end with a comment, so that the client's `open` event
+    /// fires at once.
     pub fn opening(self) -> &'static [u8] {
         match self.coding {
             Some(Coding::Gzip) => self.part_of(OPENING_CHUNK_GZIP, 4),
@@ -92,7 +97,8 @@ impl Framing {
         self.part_of(chunk, 3)
     }
 
-    /// The end of a stream that has carried this; empty when the connection's end is the stream's.
+    /// The end of a stream with this checksum; empty if the end of the connection or of the HTTP/2
+    /// stream is enough.
     pub fn ending(self, carried: CrcSum) -> Vec<u8> {
         let mut ending = Vec::new();
         if self.is_summed() {
@@ -108,12 +114,12 @@ impl Framing {
         ending
     }
 
-    /// Whether the stream's end depends on what it has carried.
+    /// Whether the end of the stream contains a checksum of its content.
     pub fn is_summed(self) -> bool {
         self.coding == Some(Coding::Gzip)
     }
 
-    /// What a frame adds to what the stream has carried; nothing where nobody asks.
+    /// The effect of a frame on the checksum of the stream; empty if the framing has none.
     pub fn crc_part(self, frame: &Frame) -> CrcPart {
         match self.coding {
             Some(coding) if self.is_summed() => frame.encoded(coding).crc_part(),

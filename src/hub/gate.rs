@@ -1,8 +1,8 @@
-//! The gate: what a request may do, before anything of it is done.
+//! The gate: decides what a request may do, before any of it is done.
 //!
-//! It turns a request into a [`Decision`]: an answer, a subscription that is granted, or a body worth reading. The client
-//! is told the status that PROTOCOL section 4 gives; the reason goes to the log with the answer, and never holds a token.
-//! It fails closed: whatever cannot be decided is refused.
+//! It turns a request into a [`Decision`]: a response, a granted subscription, or a body to read.
+//! The client gets the status of PROTOCOL section 4; the reason goes to the log with the response,
+//! and never holds a token. The gate fails closed: if it cannot decide, it refuses.
 
 mod answers;
 mod listing;
@@ -39,10 +39,10 @@ pub use listing::Listing;
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 const RETRY_AFTER_S: u32 = 1;
-/// Whoever finds no place comes back later than whoever met a short trouble.
+/// A client that met a limit should wait longer than one that met a short failure.
 const RETRY_AFTER_FULL_S: u32 = 10;
 
-/// What a gate needs to know of the settings.
+/// The settings of a gate.
 #[derive(Clone)]
 pub struct GateSettings {
     /// `AUTHORIZATION`.
@@ -65,71 +65,72 @@ pub struct GateSettings {
     pub body_bytes_max: u64,
     /// `COMPRESS`.
     pub compress: bool,
-    /// What demo mode has besides.
+    /// The resources of demo mode, if it is on.
     pub demo: Option<Arc<Demo>>,
     /// `SUBSCRIPTIONS`.
     pub subscriptions: bool,
 }
 
-/// What the gate knows of a request that it has let pass, or answered.
+/// The properties of a request that its response depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseContext {
-    /// Which cross-origin headers its answer gets.
+    /// Which cross-origin headers the response gets.
     cors: CorsDecision,
-    /// Which coding a stream or a page gets; every other answer is too short to have one.
+    /// The coding of a stream or a page; every other response is too short for one.
     negotiated: Negotiated,
-    /// Its URL held the token.
+    /// Whether the URL held the token.
     has_token_in_url: bool,
 }
 
-/// What is to be done with a request.
+/// What to do with a request.
 pub enum Decision {
-    /// Answer it.
+    /// Send this response.
     Respond(GateResponse),
     /// A granted subscription.
     Subscribe(Box<GrantedSubscription>),
-    /// A granted request for a list of active subscriptions: ask the shards, then [`Gate::listed`].
+    /// A granted request for a list of active subscriptions: ask the shards, then call
+    /// [`Gate::listed`].
     List(Box<Listing>),
-    /// A publisher that may publish something: read the body, then [`Gate::publish`].
+    /// A publisher with some publish grant: read the body, then call [`Gate::publish`].
     ReadBody(Publisher),
-    /// No answer at all: the hub stops, and an `EventSource` that is answered does not come back, while one that meets an error of
-    /// the network does.
+    /// Close without a response: the hub stops. An `EventSource` reconnects after a network error,
+    /// but not after an error response.
     HangUp,
 }
 
-/// A response, with the reason when it is a refusal.
+/// A response, with the reason if it is a refusal.
 #[derive(Debug)]
 pub struct GateResponse {
     /// The response, complete.
     pub response: Response,
-    /// Why the request is refused; `None` when it is not.
+    /// Why the request is refused; `None` if it is not.
     pub refusal: Option<Refusal>,
 }
 
-/// A subscription that is granted.
+/// A granted subscription.
 pub struct GrantedSubscription {
-    /// A `HEAD`: the head of the stream, and no subscription.
+    /// A `HEAD`: send the head of the stream, without a subscription.
     pub head_only: bool,
-    /// What it selects; never empty.
+    /// The selectors; never empty.
     pub selectors: Vec<Selector>,
-    /// What it may receive.
+    /// The updates it may receive.
     pub grant: Rc<Grant>,
-    /// What tells its token from others; `None` when there is none.
+    /// A number that identifies its token; `None` without a token.
     pub token: Option<u64>,
     /// When its token expires, in [`Now::ms`].
     pub expires_ms: u64,
     /// Where it resumes.
     pub resume: Option<Resume>,
-    /// How its stream is framed.
+    /// The framing of its stream.
     pub framing: Framing,
-    /// For its answer.
+    /// The context for its response.
     pub context: ResponseContext,
 }
 
-/// A publisher whose body is worth reading.
+/// A publisher whose body should be read.
 pub struct Publisher {
     grant: Rc<Grant>,
-    /// For its answer.
+    /// The context for its response.
     pub context: ResponseContext,
 }
 
@@ -139,13 +140,13 @@ pub struct Gate {
     anonymous: Rc<Grant>,
     publishers: Verifier,
     subscribers: Verifier,
-    /// The hub stops: it is not ready any more.
+    /// Whether the hub stops: `/readyz` is then not ready.
     leaving: bool,
-    /// And nothing new begins.
+    /// Whether new work is refused, too.
     draining: bool,
 }
 
-/// What a token grants, and what tells it from others when it is a subscriber's.
+/// The grant of a token, and for a subscriber the number that identifies the token.
 type Granted = (Rc<Grant>, Option<u64>);
 
 #[derive(Clone, Copy)]
@@ -154,7 +155,7 @@ enum Role {
     Subscriber,
 }
 
-/// A refusal on its way to become a [`GateResponse`].
+/// A refusal before it becomes a [`GateResponse`].
 struct Refused {
     response: Response,
     refusal: Refusal,
@@ -191,27 +192,29 @@ impl Gate {
         }
     }
 
-    /// From now on `/readyz` says that the hub stops.
+    /// From now on `/readyz` reports that the hub stops.
     pub fn begin_leave(&mut self) {
         self.leaving = true;
     }
 
-    /// From now on nothing new begins either: 503, and no answer to a subscriber.
+    /// From now on all new work is refused, too: 503, and no response to a subscriber.
     pub fn begin_drain(&mut self) {
         self.leaving = true;
         self.draining = true;
     }
 
-    /// The most bytes a body may have.
+    /// The maximum size of a body, in bytes.
     pub fn body_bytes_max(&self) -> u64 {
         self.settings.body_bytes_max
     }
 
-    /// What any answer to a request of this origin is [completed](Gate::complete) with, when nothing more is known of it.
+    /// The context for a response when only the origin of its request is known; see
+    /// [complete](Gate::complete).
     ///
-    /// Where the origin of a request could not be read (it is asked for with `None`), the answer says what holds for every
-    /// origin: `*` when all are allowed, else no more than `Vary`. A page of a listed origin then sees a network error, as
-    /// Fetch has it for any answer that does not name it; to echo an origin that nobody has read would be a guess.
+    /// If the origin could not be read (`None`), the response says what holds for every origin: `*`
+    /// if all are allowed, else at most `Vary`. A page of a listed origin then sees a network
+    /// error, as Fetch requires for any response that does not name the origin. Echoing an origin
+    /// that was not read would be a guess.
     pub fn context(&self, origin: Option<&[u8]>) -> ResponseContext {
         let negotiated = Negotiated::OFF;
         ResponseContext { cors: self.settings.cors.decide(origin), negotiated, has_token_in_url: false }
@@ -281,11 +284,11 @@ impl Gate {
         }
     }
 
-    /// Decides about the body of a publisher: the update, encoded, or the answer. `random` becomes the event id when the
-    /// publisher chose none.
+    /// Decides about the body of a publisher. Returns the encoded update. `random` becomes the
+    /// event id if the publisher chose none.
     ///
     /// # Errors
-    /// The answer to a body that is no publication, or to one that is not granted.
+    /// The response to a body that is not a valid publication or that is not granted.
     pub fn publish(
         &self,
         publisher: &Publisher,
@@ -373,7 +376,8 @@ impl Gate {
         })
     }
 
-    /// What the request's token grants, and what tells a subscriber's from others; `None` when it has none.
+    /// The grant of the request's token, and for a subscriber the number that identifies the token;
+    /// `None` without a token.
     fn grant(
         &mut self,
         role: Role,
@@ -406,7 +410,7 @@ impl Gate {
         })
     }
 
-    /// Whether there is nothing at this path, though other hubs have something.
+    /// Whether this path has no resource under these settings, though it has one under others.
     fn lacks(&self, path: &str) -> bool {
         !self.settings.subscriptions && below_subscriptions(path).is_some()
     }
@@ -417,8 +421,8 @@ impl Gate {
     }
 }
 
-/// A number for a token that is verified, the same in every shard. Nobody without the key can choose tokens, so none can be made
-/// that shares its number with another.
+/// A number for a verified token, the same in every shard. Only holders of the key can create
+/// tokens, so an attacker cannot make two tokens share a number.
 fn token_number(token: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(token.as_bytes());
@@ -435,7 +439,7 @@ fn is_form(content_type: Option<&[u8]>) -> bool {
     media_type.is_some_and(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(FORM))
 }
 
-/// `exp` on the clock that never jumps: the subscriber is disconnected when it is reached.
+/// `exp` on the monotonic clock: the subscriber is disconnected at that time.
 fn expires_ms(grant: &Grant, now: Now) -> u64 {
     grant.expires_at().map_or(u64::MAX, |exp_s| {
         let left_ms = exp_s.saturating_mul(1_000).saturating_sub(now.unix_ms);

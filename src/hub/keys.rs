@@ -1,8 +1,9 @@
-//! What the tokens of one role are verified with: a key of the configuration, or a key set that is fetched.
+//! The keys that verify the tokens of one role: a key of the configuration, or a fetched key set.
 //!
-//! A key set has one writer, which fetches it, and a reader in each shard. Invariants: what a shard does for a token takes no
-//! lock, but for one when a new set is there; with a new set, tokens that the old one verified are verified again; as long as no
-//! set was fetched, no token is valid. Streams that are open stay open until their token's `exp`.
+//! A key set has one writer, which fetches it, and a reader in each shard. Invariants: a shard
+//! takes no lock to verify a token, except once for each new set or key; a new set discards the
+//! tokens verified with the old one; until a set is fetched, no token is valid. Open streams stay
+//! open until the `exp` of their token.
 
 use std::fmt;
 use std::rc::Rc;
@@ -16,17 +17,17 @@ use crate::limits::JWKS_ASK_EVERY_MS;
 use crate::protocol::grant::{Authorization, Grant};
 use crate::protocol::token::{Algorithm, KeySet, TokenCache, TokenError, VerificationKey};
 
-/// No time: nobody has asked yet.
+/// No request for a fetch yet.
 const NEVER: u64 = u64::MAX;
 
-/// Where the key of a role comes from.
+/// The source of the key of a role.
 #[derive(Clone)]
 pub enum KeySource {
     /// The configuration.
     Fixed(VerificationKey),
     /// A file; the key that was read last.
     File(Arc<SharedKey>),
-    /// An address; the set that was fetched last.
+    /// A URL; the set that was fetched last.
     Fetched(Arc<SharedKeys>),
 }
 
@@ -36,16 +37,16 @@ impl From<VerificationKey> for KeySource {
     }
 }
 
-/// A key that whoever reads its file replaces while shards use it.
+/// A key that the reader of its file replaces while shards use it.
 pub struct SharedKey {
     key: Mutex<Arc<VerificationKey>>,
-    /// Counts the keys, from 1: a shard looks whether it has the newest without touching the lock.
+    /// Counts the keys, from 1, so that a shard can check for a newer one without the lock.
     generation: AtomicU64,
     algorithm: Algorithm,
 }
 
 impl SharedKey {
-    /// The first key.
+    /// Creates it with the first key.
     pub fn new(key: VerificationKey) -> Arc<Self> {
         let algorithm = key.algorithm();
         Arc::new(Self { key: Mutex::new(Arc::new(key)), generation: AtomicU64::new(1), algorithm })
@@ -56,15 +57,15 @@ impl SharedKey {
         self.algorithm
     }
 
-    /// This key replaces the one before.
+    /// Replaces the key.
     pub fn replace(&self, key: VerificationKey) {
         let mut place = self.key.lock().unwrap_or_else(PoisonError::into_inner);
         *place = Arc::new(key);
-        // Under the lock, so that whoever sees the count finds this key or a newer one.
+        // Under the lock, so that a shard that sees the new count finds this key or a newer one.
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// The newest key, when it is not that of this count.
+    /// The newest key, if `generation` is older; updates `generation`.
     fn newer_than(&self, generation: &mut u64) -> Option<Arc<VerificationKey>> {
         if self.generation.load(Ordering::Acquire) == *generation {
             return None;
@@ -78,7 +79,7 @@ impl SharedKey {
 /// A key set that its fetcher replaces while shards read it.
 pub struct SharedKeys {
     set: Mutex<Option<Arc<KeySet>>>,
-    /// Counts the sets: a shard looks whether it has the newest without touching the lock.
+    /// Counts the sets, so that a shard can check for a newer one without the lock.
     generation: AtomicU64,
     /// When a shard last asked for a fetch, in [`Now::ms`].
     asked_ms: AtomicU64,
@@ -87,7 +88,7 @@ pub struct SharedKeys {
 }
 
 impl SharedKeys {
-    /// No set yet.
+    /// Creates it without a set.
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             set: Mutex::new(None),
@@ -98,47 +99,48 @@ impl SharedKeys {
         })
     }
 
-    /// For the fetcher: whether a fetch is under way.
+    /// For the fetcher: sets whether a fetch is running.
     pub fn set_fetching(&self, is_fetching: bool) {
         self.is_fetching.store(is_fetching, Ordering::Relaxed);
     }
 
-    /// For the fetcher: this set replaces the one before.
+    /// For the fetcher: replaces the set.
     pub fn replace(&self, set: KeySet) {
         let mut place = self.set.lock().unwrap_or_else(PoisonError::into_inner);
         *place = Some(Arc::new(set));
-        // Under the lock, so that whoever sees the count finds this set or a newer one.
+        // Under the lock, so that a shard that sees the new count finds this set or a newer one.
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// For the fetcher: a message for each time that shards want the set fetched anew.
+    /// For the fetcher: one message for each request to fetch the set again.
     pub fn asks(&self) -> &Receiver<()> {
         &self.asks.1
     }
 
-    /// Has the set fetched now, whoever asked when.
+    /// Requests a fetch now, regardless of earlier requests.
     pub fn fetch(&self) {
-        // A message that waits already is as good as this one.
+        // A waiting message has the same effect.
         let _ = self.asks.0.try_send(());
     }
 
-    /// A token names a key that is not in the set: has it fetched, unless somebody asked within [`JWKS_ASK_EVERY_MS`]. Returns
-    /// whether a fetch is under way, which may bring the key.
+    /// Requests a fetch because a token names a key that is not in the set, unless one was
+    /// requested within [`JWKS_ASK_EVERY_MS`]. Returns whether a fetch is running, which may bring
+    /// the key.
     fn ask(&self, now_ms: u64) -> bool {
         let asked_ms = self.asked_ms.load(Ordering::Relaxed);
         if asked_ms != NEVER && now_ms < asked_ms.saturating_add(JWKS_ASK_EVERY_MS) {
             return self.is_fetching.load(Ordering::Relaxed);
         }
-        // Of shards that ask at the same time one is heard, which is enough.
+        // If several shards ask at the same time, one request is enough.
         if self.asked_ms.compare_exchange(asked_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             self.set_fetching(true);
-            // A message that waits already is as good as this one.
+            // A waiting message has the same effect.
             let _ = self.asks.0.try_send(());
         }
         true
     }
 
-    /// The newest set, when it is not that of this count.
+    /// The newest set, if `generation` is older; updates `generation`.
     fn newer_than(&self, generation: &mut u64) -> Option<Arc<KeySet>> {
         if self.generation.load(Ordering::Acquire) == *generation {
             return None;
@@ -149,23 +151,23 @@ impl SharedKeys {
     }
 }
 
-/// Why a token does not grant anything. The text is for the log.
+/// Why a token grants nothing. The text is for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum AuthError {
-    /// It is not valid.
+    /// The token is not valid.
     Invalid(String),
-    /// It cannot be told yet: the keys are on their way.
+    /// The token cannot be verified yet: the keys are being fetched.
     NotYet(&'static str),
 }
 
 /// Verifies the tokens of one role in one shard.
 pub(super) struct Verifier {
     source: KeySource,
-    /// The newest set or key that this shard has seen, and its count.
+    /// The newest set or key that this shard has seen, and its generation.
     set: Option<Arc<KeySet>>,
     key: Option<Arc<VerificationKey>>,
     generation: u64,
-    /// Tokens that were verified with the key, or with this set.
+    /// Tokens verified with the current key or set.
     cache: TokenCache<Rc<Grant>>,
 }
 
@@ -174,7 +176,7 @@ impl Verifier {
         Self { source, set: None, key: None, generation: 0, cache: TokenCache::new() }
     }
 
-    /// Whether there is something to verify tokens with.
+    /// Whether there is a key or a set.
     pub(super) fn has_keys(&self) -> bool {
         match &self.source {
             KeySource::Fixed(_) | KeySource::File(_) => true,
@@ -182,7 +184,7 @@ impl Verifier {
         }
     }
 
-    /// Takes the newest key or set. What the one before has verified is verified again.
+    /// Takes the newest key or set, and discards the tokens verified with the old one.
     fn renew(&mut self) {
         let is_new = match &self.source {
             KeySource::Fixed(_) => false,
@@ -200,7 +202,7 @@ impl Verifier {
         }
     }
 
-    /// What a token grants.
+    /// The grant of a token.
     pub(super) fn grant(
         &mut self,
         token: &str,
@@ -250,7 +252,7 @@ mod tests {
     const NOW: Now = Now { ms: 1_000, unix_ms: 1_600_000_000_000 };
 
     fn key() -> EncodingKey {
-        // The first call of ours chooses the cryptography.
+        // The first call of our own code chooses the cryptography provider.
         sign(&json!({}), b"x", Algorithm::HS256).expect("a token");
         EncodingKey::from_ec_pem(EC256.as_bytes()).expect("a key")
     }
@@ -282,7 +284,7 @@ mod tests {
         assert_eq!(grants(&mut verifier, "a", NOW), Ok(()));
     }
 
-    /// A key that is withdrawn verifies nothing any more, also no token that it verified before.
+    /// A withdrawn key verifies no token, not even one that it verified before.
     #[test]
     fn with_a_new_set_the_tokens_of_the_old_one_are_verified_again() {
         let shared = SharedKeys::new();
@@ -299,7 +301,7 @@ mod tests {
         assert!(grants(&mut verifier, "b", NOW).is_err());
     }
 
-    /// A key that is replaced verifies nothing any more, also no token that it verified before.
+    /// A replaced key verifies no token, not even one that it verified before.
     #[test]
     fn with_a_new_key_the_tokens_of_the_old_one_are_verified_again() {
         let key = |secret: &str| VerificationKey::new(Algorithm::HS256, secret.as_bytes()).expect("a key");
@@ -323,7 +325,7 @@ mod tests {
         assert!(matches!(grants(&mut verifier, "b", at(0)), Err(AuthError::NotYet(_))), "asked");
         assert!(matches!(grants(&mut verifier, "c", at(1)), Err(AuthError::NotYet(_))), "under way");
         assert_eq!(shared.asks().try_iter().count(), 1);
-        // The fetch is over and has brought nothing new.
+        // The fetch has ended and brought nothing new.
         shared.set_fetching(false);
         for ms in [2, JWKS_ASK_EVERY_MS - 1] {
             assert!(matches!(grants(&mut verifier, "b", at(ms)), Err(AuthError::Invalid(_))), "at {ms}");

@@ -1,17 +1,18 @@
-//! Outboxes: what each subscriber is still owed, shared by all who are owed the same.
+//! Outboxes: the pending updates of each subscriber, shared by all with the same ones.
 //!
-//! An outbox is a path of frames, and the paths of a shard form a tree: a node is one frame after the node above it. A
-//! subscriber holds the last node of its path, so appending a frame is one step down, and a thousand subscribers that
-//! are owed the same frames hold the same node. The bytes of a node's whole path are gathered once, when the first of
-//! them is written to, and used by all: one copy and one send for each subscriber, whatever the number of frames.
+//! An outbox is a path of frames, and the paths of a shard form a tree: a node is one frame after
+//! the node above it. A subscriber holds the last node of its path, so appending a frame is one
+//! step down, and a thousand subscribers with the same pending frames hold the same node. The bytes
+//! of a node's path are gathered once, at the first write, and shared: one copy and one send per
+//! subscriber, whatever the number of frames.
 //!
-//! Invariants worth naming:
-//! - a node lives while a subscriber holds it or a node follows it;
-//! - gathered bytes live while a subscriber holds the node;
-//! - paths never mix framings;
-//! - a node and the next one at the same place (`latest`) are matched by position, so a path never holds a frame twice.
+//! Invariants:
+//! - a node lives while a subscriber holds it or a node follows it; its gathered bytes live while a
+//!   subscriber holds it;
+//! - paths never mix framings; a path reuses a `latest` node only at the same position, so it never
+//!   holds a frame twice.
 //!
-//! It does not bound itself: [`Outboxes::bytes`] is what its owner compares with the bound.
+//! Outboxes do not limit their size: the owner compares [`Outboxes::bytes`] with the bound.
 
 use std::sync::Arc;
 
@@ -24,15 +25,15 @@ use crate::protocol::frame::Frame;
 
 const NOBODY: u32 = u32::MAX;
 
-/// The end of one subscriber's path. Not `Clone`: each is held by one subscriber, and counted.
+/// The end of one subscriber's path. Not `Clone`: each is held by one subscriber and counted.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Pending(u32);
 
 impl Pending {
-    /// Nothing is owed.
+    /// Nothing is pending.
     pub const NONE: Self = Self(NOBODY);
 
-    /// Whether nothing is owed.
+    /// Whether nothing is pending.
     pub fn is_none(&self) -> bool {
         self.0 == NOBODY
     }
@@ -47,32 +48,32 @@ struct Node {
     position: Position,
     framing: Framing,
     above: u32,
-    /// The node that was last appended to this one, if it is still there.
+    /// The node that was last appended to this one, if it still exists.
     latest: u32,
     holders: u32,
     followers: u32,
-    /// Bytes of the path from its start to here.
+    /// Bytes of the path from its start through this frame.
     path_bytes: usize,
-    /// What these add to the checksum of a stream, where the framing has one.
+    /// The effect of these bytes on the checksum of a stream, if the framing has one.
     path_crc: CrcPart,
     gathered: Option<Box<[u8]>>,
 }
 
-/// What is left of a path when frames are taken from its start.
+/// The remaining path after frames are removed from its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rest {
-    /// How many of the bytes of the new path were sent.
+    /// How many bytes of the new path are already sent.
     pub sent: usize,
-    /// The checksum of the frames that are gone, all of which were sent.
+    /// The checksum of the removed frames, all of which were sent.
     pub gone: CrcPart,
 }
 
 /// All outboxes of one shard.
 pub struct Outboxes {
     nodes: Slab<Node>,
-    /// The latest node without one above it, for each framing.
+    /// The latest node without a node above it, for each framing.
     latest_roots: [u32; Framing::COUNT],
-    /// For a path that only one subscriber holds.
+    /// A buffer for a path that only one subscriber holds.
     scratch: Vec<u8>,
 }
 
@@ -98,18 +99,18 @@ impl Outboxes {
         pending.0 = node;
     }
 
-    /// Bytes of the whole path, those already sent included.
+    /// Bytes of the whole path, including sent ones.
     pub fn bytes(&self, pending: &Pending) -> usize {
         self.nodes.get(pending.0 as usize).map_or(0, |node| node.path_bytes)
     }
 
-    /// The bytes of the path from `offset` on; empty when nothing is owed.
+    /// The bytes of the path from `offset` on; empty if nothing is pending.
     pub fn unsent(&mut self, pending: &Pending, offset: usize) -> &[u8] {
         let Self { nodes, scratch, .. } = self;
         let Some(node) = nodes.get(pending.0 as usize) else { return &[] };
         let path_bytes = node.path_bytes;
         if node.above == NOBODY {
-            // Nothing to gather: the frame itself is sent.
+            // No gathering needed: the frame itself is sent.
         } else if node.holders == 1 && node.gathered.is_none() {
             scratch.clear();
             scratch.resize(path_bytes - offset, 0);
@@ -127,12 +128,12 @@ impl Outboxes {
         }
     }
 
-    /// What the whole path adds to the checksum of its stream.
+    /// The effect of the whole path on the checksum of its stream.
     pub fn crc_part(&self, pending: &Pending) -> CrcPart {
         self.nodes.get(pending.0 as usize).map_or(CrcPart::EMPTY, |node| node.path_crc)
     }
 
-    /// Everything was sent, or nothing more will be.
+    /// Releases the path: everything was sent, or nothing more will be.
     pub fn release(&mut self, pending: &mut Pending) {
         let node = pending.take();
         if node != NOBODY {
@@ -140,7 +141,7 @@ impl Outboxes {
         }
     }
 
-    /// Starts the path anew at the frame in which `offset` lies, so that sent frames are not kept.
+    /// Restarts the path at the frame that contains `offset`, so that sent frames are not kept.
     pub fn rebase(&mut self, pending: &mut Pending, offset: usize) -> Rest {
         let mut frames = Vec::new();
         let mut start = 0;
@@ -161,8 +162,9 @@ impl Outboxes {
         Rest { sent: offset - start, gone }
     }
 
-    /// Forgets every frame of the path of which no byte was sent. Returns what is left, and the position of the last update
-    /// that the subscriber has, or will have when the rest is sent; `None` when no update was begun.
+    /// Drops every frame of the path of which no byte was sent. Returns the rest, and the position
+    /// of the last update that the subscriber has, or will have once the rest is sent; `None` if no
+    /// update was begun.
     pub fn cut(&mut self, pending: &mut Pending, offset: usize) -> (Rest, Option<Position>) {
         let mut at = pending.0;
         while let Some(node) = self.nodes.get(at as usize) {
@@ -193,12 +195,12 @@ impl Outboxes {
         Some(node.position)
     }
 
-    /// Nodes that are alive, for the tests' leak checks.
+    /// The number of live nodes, for the leak checks of the tests.
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// Whether nobody is owed anything.
+    /// Whether no subscriber has anything pending.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Outboxes against the plain definition: a list of frames for each subscriber.
+//! Outboxes compared with the plain definition: a list of frames for each subscriber.
 
 use super::*;
 use crate::hub::framing::Transfer;
@@ -106,7 +106,7 @@ fn a_cut_keeps_the_frame_that_was_begun_and_names_the_last_one_delivered() {
     }
 }
 
-/// However a path is cut and rebased on its way, its stream ends with the checksum of what was sent.
+/// Cuts and rebases do not change the checksum: the stream ends with that of the sent bytes.
 #[test]
 fn the_checksums_of_what_is_gone_and_what_is_left_are_those_of_the_whole() {
     let framing = Framing { transfer: Transfer::Chunked, coding: Some(Coding::Gzip) };

@@ -1,4 +1,5 @@
-//! Why a request is refused: a text for the log, and for the metrics what was unavailable. The client is told neither.
+//! Why a request is refused: a text for the log, and the unavailable resource for the metrics. The
+//! client gets neither.
 
 use std::fmt;
 
@@ -7,11 +8,11 @@ use std::fmt;
 pub struct Refusal {
     /// For the log; never holds a token.
     pub text: String,
-    /// What was unavailable; `None` when it is the request that is at fault.
+    /// The unavailable resource; `None` if the request is at fault.
     pub unavailable: Option<Unavailable>,
 }
 
-/// Why the hub answers 503, or 429.
+/// Why the hub responds 503 or 429.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unavailable {
     /// The hub stops.
@@ -20,23 +21,23 @@ pub enum Unavailable {
     Keys,
     /// The publication queue is full.
     Queue,
-    /// The history refuses updates, cannot be read, or is asked too much.
+    /// The history refuses updates, cannot be read, or has too many requests.
     History,
     /// Too many bodies are under way on one connection.
     Crowded,
-    /// There are as many connections as the hub takes.
+    /// The connection limit of the hub is reached.
     Connections,
-    /// This client has its share: of connections, or of subscriptions.
+    /// This client has reached its limit of connections or subscriptions.
     ClientLimit,
 }
 
 impl Refusal {
-    /// The request is at fault.
+    /// A refusal because the request is at fault.
     pub fn new(text: impl fmt::Display) -> Self {
         Self { text: text.to_string(), unavailable: None }
     }
 
-    /// The hub cannot do it now.
+    /// A refusal because the hub cannot do it now.
     pub fn unavailable(unavailable: Unavailable, text: impl fmt::Display) -> Self {
         Self { text: text.to_string(), unavailable: Some(unavailable) }
     }

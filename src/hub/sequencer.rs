@@ -1,15 +1,16 @@
 //! The sequencer: gives every update its place in the one order.
 //!
-//! It takes what is waiting, appends it to the history in one transaction, and only then makes ring entries of it. So
-//! nothing is delivered that a crash could forget, and the order of the history, of the ring and of every stream is the
-//! same. The ring is also the only way back to the publisher: its shard finds the [`ReplyTo`] there.
+//! It takes the waiting updates, appends them to the history in one transaction, and only then
+//! makes ring entries of them. So no update is delivered that a crash could lose, and the order of
+//! the history, of the ring and of every stream is the same. The ring also carries the result back
+//! to the publisher: its shard finds the [`ReplyTo`] there.
 
 use std::sync::Arc;
 
 use crate::history::{Appended, History, HistoryError, Position, SequencedUpdate};
 use crate::protocol::frame::Frame;
 
-/// Whom to answer when an update is in its place, or refused.
+/// The recipient of the result: the update is stored, or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReplyTo {
     /// A request of one connection of the shard that took the `POST`.
@@ -18,15 +19,15 @@ pub enum ReplyTo {
         shard: u16,
         /// Its connection.
         connection: u32,
-        /// Tells apart connections that had the same number, and requests of one connection.
+        /// Distinguishes connections that had the same number, and requests of one connection.
         serial: u32,
     },
-    /// A shard itself, which tells of a subscription; its events come back in their order.
+    /// A shard that announces a subscription; its events come back in order.
     Event {
         /// The shard.
         shard: u16,
     },
-    /// The program that has the hub in it.
+    /// The program that embeds the hub.
     Embedded {
         /// Its publication.
         serial: u32,
@@ -34,7 +35,7 @@ pub enum ReplyTo {
 }
 
 impl ReplyTo {
-    /// The shard that meets it on the ring; `None` when it is no shard's.
+    /// The shard that handles it; `None` for the embedding program.
     pub fn shard(self) -> Option<u16> {
         match self {
             Self::Request { shard, .. } | Self::Event { shard } => Some(shard),
@@ -48,38 +49,38 @@ impl ReplyTo {
 pub struct Publication {
     /// The update, encoded.
     pub frame: Arc<Frame>,
-    /// Who waits for the answer.
+    /// The recipient of the result.
     pub reply_to: ReplyTo,
 }
 
-/// What travels on the ring.
+/// An entry of the ring.
 #[derive(Debug)]
 pub enum RingEntry {
-    /// Stored and in its place: deliver it, and answer the publisher.
+    /// Stored and in its place: deliver it, and respond to the publisher.
     Published {
         /// The update in its place.
         update: SequencedUpdate,
-        /// Who waits for the answer.
+        /// The recipient of the result.
         reply_to: ReplyTo,
     },
-    /// Not stored: only the publisher hears of it.
+    /// Not stored: only the publisher is notified.
     Rejected {
-        /// Who waits for the answer.
+        /// The recipient of the result.
         reply_to: ReplyTo,
     },
-    /// The history holds nothing up to this position any more: tails forget it, too.
+    /// The history no longer holds updates up to this position: tails drop them, too.
     Discarded {
-        /// The place before the oldest update that is held.
+        /// The position before the oldest update that is held.
         before_oldest: Position,
     },
-    /// Nothing comes after this: the hub stops.
+    /// No entry follows: the hub stops.
     End,
 }
 
 /// The sequencer; it owns the writing end of the history.
 pub struct Sequencer {
     history: Box<dyn History>,
-    /// What the ring was told last.
+    /// The last value sent to the ring.
     before_oldest: Position,
 }
 
@@ -89,8 +90,8 @@ impl Sequencer {
         Self { history, before_oldest }
     }
 
-    /// Commits a batch, and returns its ring entries in order, with one more when the history discarded something; with the
-    /// store's error when it refused, which is then the error of the whole batch.
+    /// Commits a batch, and returns its ring entries in order, plus one if the history discarded
+    /// something. If the store refused, the whole batch is rejected and the error is returned.
     pub fn commit(&mut self, batch: &[Publication], unix_ms: u64) -> (Vec<RingEntry>, Option<HistoryError>) {
         let frames: Vec<_> = batch.iter().map(|publication| Arc::clone(&publication.frame)).collect();
         match self.history.append(&frames, unix_ms) {
@@ -110,16 +111,13 @@ impl Sequencer {
         batch.iter().map(|publication| RingEntry::Rejected { reply_to: publication.reply_to }).collect()
     }
 
-    /// Whether [`Sequencer::maintain`] is to be called in a second.
+    /// Whether [`Sequencer::maintain`] should be called in a second.
     pub fn needs_upkeep(&self) -> bool {
         self.history.needs_upkeep()
     }
 
-    /// Does what the history does beside appending: see [`History::maintain`]. Returns an entry for the ring when it
+    /// Maintains the history: see [`History::maintain`]. Returns a ring entry if the history
     /// discarded something.
-    ///
-    /// # Errors
-    /// The store refused.
     pub fn maintain(&mut self, unix_ms: u64) -> Result<Option<RingEntry>, HistoryError> {
         let before_oldest = self.history.maintain(unix_ms)?;
         Ok(self.discarded(before_oldest))

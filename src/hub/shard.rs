@@ -1,25 +1,28 @@
-//! One core's share of the hub: its subscribers, what they selected, what they are owed.
+//! One core's part of the hub: its subscribers, their selectors, and their pending updates.
 //!
 //! ```text
-//!             join, nothing to resume                       pending past the bound
-//!   ─────────────────────────────────▶ Live ──────────────────────────────────────┐
-//!                                       ▲  cursor meets the shard's position      ▼
-//!   ──────────────────────────────────▶ └──────────────────────────────── CatchingUp ──▶ (tail, else a history read)
-//!             join, from an origin
+//!     join, nothing to resume               pending past the bound
+//!   ──────────────────────────▶ Live ───────────────────────────────▶ CatchingUp ◀── tail, else a
+//!                                ▲                                      │    ▲       history read
+//!                                └── cursor meets the shard's position ─┘    │
+//!   ─────────────────────────────────────────────────────────────────────────┘
+//!     join, from a resume point
 //!   either: expired, drained, or the history has a gap ──▶ Ending ── all sent ──▶ closed
 //! ```
 //!
-//! The caller owns sockets and time. It feeds ring entries ([`Shard::take`]), lets the shard write ([`Shard::flush`],
-//! [`Shard::catch_up`], [`Shard::advance`]) through a [`Wire`], runs the reads it asks for ([`Shard::next_read`]) and closes
-//! what it has given up ([`Shard::next_closed`]).
+//! The caller owns sockets and time. It feeds ring entries ([`Shard::take`]), calls the methods
+//! that write ([`Shard::flush`], [`Shard::catch_up`], [`Shard::advance`]) through a [`Wire`], runs
+//! the requested reads ([`Shard::next_read`]) and closes the ended subscriptions
+//! ([`Shard::next_closed`]).
 //!
-//! Invariants worth naming:
-//! - a live subscriber has been offered every update up to the shard's position; one that catches up, every update up
-//!   to its cursor, and live updates are never queued for it;
-//! - the end of the tail is the shard's position, so who has read the tail to its end is live, in the same call;
-//! - what waits for one subscriber never exceeds the bound by more than one frame.
+//! Invariants:
+//! - a live subscriber has been offered every update up to the shard's position; one that catches
+//!   up has been offered every update up to its cursor, and live updates are never queued for it;
+//! - the end of the tail is the shard's position, so a subscriber that has read the tail to its end
+//!   is live, in the same call;
+//! - the pending bytes of one subscriber never exceed the bound by more than one frame.
 //!
-//! It deliberately does not know connections, HTTP or tokens: a grant was made at the gate.
+//! It does not know connections, HTTP or tokens: the gate made the grants.
 
 mod catching_up;
 mod ending;
@@ -51,18 +54,20 @@ use ending::Drain;
 pub use wire::{Sent, Wire};
 use writing::{Ahead, Written};
 
-/// What a shard needs to know of the settings.
+/// The settings of a shard.
 #[derive(Clone, Copy, Debug)]
 pub struct ShardSettings {
     /// `HEARTBEAT_INTERVAL`; 0 sends none.
     pub heartbeat_ms: u64,
-    /// `DISPATCH_TIMEOUT`: a socket that takes no byte for so long, though some are owed, is closed; 0 waits for ever.
+    /// `DISPATCH_TIMEOUT`: a socket with pending bytes that takes none for this long is closed; 0
+    /// waits forever.
     pub dispatch_timeout_ms: u64,
-    /// `SUBSCRIBER_BUFFER`: bytes that may wait for one subscriber before it is served from the history.
+    /// `SUBSCRIBER_BUFFER`: bytes that may be pending for one subscriber before it is served from
+    /// the history.
     pub subscriber_buffer_bytes: usize,
-    /// What is kept in memory for those who resume.
+    /// The bounds of the updates kept in memory for subscribers that resume.
     pub tail: TailBounds,
-    /// `SUBSCRIPTIONS`: subscriptions are told of.
+    /// `SUBSCRIPTIONS`: whether active subscriptions are tracked.
     pub tracks_subscriptions: bool,
 }
 
@@ -71,11 +76,12 @@ pub struct ShardSettings {
 pub enum Closed {
     /// The client left.
     Gone,
-    /// Its time is over: its token's, or that of any response (`WRITE_TIMEOUT`).
+    /// Its token expired, or the time limit of a response (`WRITE_TIMEOUT`) was reached.
     Expired,
     /// It took no byte for `DISPATCH_TIMEOUT`.
     Stalled,
-    /// The history no longer holds its next update; it is told when it comes back with its last event id.
+    /// The history no longer holds its next update. When the client reconnects with its last event
+    /// id, the response shows the gap.
     HistoryGap,
     /// The history could not be read.
     HistoryUnreadable,
@@ -89,21 +95,22 @@ impl Closed {
         [Self::Gone, Self::Expired, Self::Stalled, Self::HistoryGap, Self::HistoryUnreadable, Self::Drained];
 }
 
-/// A subscription that was granted.
+/// A granted subscription.
 pub struct Joining {
-    /// What it selects; not empty.
+    /// The selectors; not empty.
     pub selectors: Vec<Selector>,
-    /// What it may receive.
+    /// The updates it may receive.
     pub grant: Rc<Grant>,
-    /// When its token expires, or its time is over otherwise, in the milliseconds of [`Now::ms`]; `u64::MAX` for never.
+    /// When its token expires or its time limit is reached, in the milliseconds of [`Now::ms`];
+    /// `u64::MAX` for never.
     pub expires_ms: u64,
-    /// How its stream is framed.
+    /// The framing of its stream.
     pub framing: Framing,
-    /// What it is known by among the active subscriptions.
+    /// Its id among the active subscriptions.
     pub id: SubscriberId,
-    /// Where it resumes; `None` is live from here.
+    /// Where it resumes; `None` starts live.
     pub resume_point: Option<ResumePoint>,
-    /// The head of the answer and [`Framing::opening`].
+    /// The head of the response and [`Framing::opening`].
     pub opening: Box<[u8]>,
 }
 
@@ -111,50 +118,51 @@ pub struct Joining {
 enum SubscriberState {
     Live,
     CatchingUp {
-        /// The last update it was offered.
+        /// The last update that it was offered.
         cursor: Position,
-        /// It was told that it gets everything that is held, and has had nothing yet: what is discarded before it is read
-        /// is no loss.
+        /// Whether it was promised everything that is held and has received nothing yet. Updates
+        /// discarded before it reads them are then no loss.
         from_oldest: bool,
         /// Whether it waits for a read of the history.
         reading: Reading,
     },
     Ending(Closed),
-    /// Gone; its slot is kept until the caller has heard of it, so that nobody else is closed in its place.
+    /// Gone. The slot stays in use until the caller has taken the notice, so that no other
+    /// subscriber is closed in its place.
     Closed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
     No,
-    /// It waits for its turn.
+    /// It waits in the queue for a read.
     Wanted,
     UnderWay,
 }
 
-/// One subscriber; what is touched for every delivery comes first.
+/// One subscriber. The fields used for every delivery come first.
 struct Subscriber {
     pending: Pending,
     state: SubscriberState,
     framing: Framing,
-    /// In the queue of those to be written to.
+    /// Whether it is in the queue of subscribers to write to.
     dirty: bool,
-    /// The socket is full; it will be announced when it is not.
+    /// Whether the socket is full. [`Shard::writable`] reports when it takes bytes again.
     blocked: bool,
-    /// Bytes of the pending path that were sent.
+    /// Sent bytes of the pending path.
     sent: usize,
-    /// Bytes that go before the pending path: the opening, the rest of a comment, the last chunk.
+    /// Bytes to send before the pending path: the opening, the rest of a comment, the last chunk.
     ahead: Option<Box<Ahead>>,
     /// When the socket last took a byte.
     wrote_ms: u64,
     grant: Rc<Grant>,
-    /// What it costs to compare a topic with its selectors.
+    /// The cost of comparing a topic with its selectors.
     match_cost: u32,
     expires_ms: u64,
-    /// When the wheel will look at it.
+    /// When the wheel fires for it.
     armed_ms: u64,
     generation: u32,
-    /// What the stream has carried, where its end tells.
+    /// The checksum of the stream so far, if its end needs one.
     carried: CrcSum,
 }
 
@@ -165,11 +173,11 @@ pub struct Counters {
     pub deliveries: u64,
     /// Bytes that sockets took.
     pub bytes: u64,
-    /// Times a subscriber fell behind its buffer.
+    /// How often a subscriber exceeded its buffer.
     pub fell_behind: u64,
     /// Subscriptions that began.
     pub joined: u64,
-    /// How many of them began with updates of the past.
+    /// How many of them resumed.
     pub resumed: u64,
     /// Work on subscribers, in the unit of [`MATCHING_WORK_MAX`](crate::limits::MATCHING_WORK_MAX).
     pub work: u64,
@@ -185,15 +193,15 @@ pub struct Shard {
     outboxes: Outboxes,
     tail: Tail,
     wheel: Wheel<(u32, u32)>,
-    /// What the wheel has fired and is not handled yet.
+    /// Timers that the wheel has fired but that are not handled yet.
     due: VecDeque<(u32, u32)>,
     /// Subscribers to write to.
     dirty: VecDeque<u32>,
-    /// How many of these were there when entries were last taken; they are the first.
+    /// How many of these were in the queue when entries were last taken; they come first.
     dirty_since_take: usize,
-    /// Subscribers that catch up and are owed nothing at the moment.
+    /// Subscribers that catch up and have nothing pending now.
     catching_up: VecDeque<u32>,
-    /// Subscribers that have read further than this shard has.
+    /// Subscribers that have read further than this shard.
     ahead_of_shard: Vec<u32>,
     reads_wanted: VecDeque<u32>,
     reads_under_way: usize,
@@ -201,13 +209,13 @@ pub struct Shard {
     drain: Option<Drain>,
     next_generation: u32,
     counters: Counters,
-    /// Kept when they are told of.
+    /// The active subscriptions, if they are tracked.
     subscriptions: Option<Box<Subscriptions>>,
 }
 
 impl Shard {
-    /// A shard without subscribers, which begins behind the newest update of the history. `newest` is as much of the
-    /// history's end as its tail is to hold.
+    /// A shard without subscribers, which begins after the newest update of the history. `newest`
+    /// is the end of the history that its tail should hold.
     pub fn new(settings: ShardSettings, newest: &HistorySlice, now: Now) -> Self {
         Self {
             settings,
@@ -235,12 +243,12 @@ impl Shard {
         }
     }
 
-    /// How many subscribers there are.
+    /// The number of subscribers.
     pub fn len(&self) -> usize {
         self.subscribers.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no subscribers.
     pub fn is_empty(&self) -> bool {
         self.subscribers.is_empty()
     }
@@ -250,23 +258,24 @@ impl Shard {
         self.position
     }
 
-    /// What was counted so far.
+    /// The counters so far.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// The active subscriptions; `None` when they are not told of.
+    /// The active subscriptions; `None` if they are not tracked.
     pub fn subscriptions(&mut self) -> Option<&mut Subscriptions> {
         self.subscriptions.as_deref_mut()
     }
 
-    /// The shard's own answer to where a subscriber resumes; `None` means: ask the history.
+    /// Where a subscriber resumes, if the tail knows; `None` means: ask the history.
     pub fn resolve(&self, resume: &Resume) -> Option<ResumePoint> {
         let Resume::After(id) = resume else { return None };
         self.tail.locate(id.as_str()).map(|cursor| ResumePoint { cursor, known: Some(id.clone()) })
     }
 
-    /// Takes a subscriber in; returns its slot. The caller attaches its socket to the slot before it lets the shard write.
+    /// Adds a subscriber; returns its slot. The caller attaches the socket to the slot before it
+    /// lets the shard write.
     pub fn join(&mut self, joining: Joining, now: Now) -> u32 {
         let Joining { selectors, grant, expires_ms, framing, id, resume_point, opening } = joining;
         self.counters.resumed += u64::from(resume_point.is_some());
@@ -309,12 +318,12 @@ impl Shard {
         slot
     }
 
-    /// The client of this slot left.
+    /// Handles that the client of this slot has left.
     pub fn leave(&mut self, slot: u32) {
         self.close(slot, Closed::Gone);
     }
 
-    /// The socket of this slot takes bytes again.
+    /// Handles that the socket of this slot takes bytes again.
     pub fn writable(&mut self, slot: u32) {
         if let Some(subscriber) = self.subscribers.get_mut(slot as usize)
             && std::mem::take(&mut subscriber.blocked)
@@ -323,7 +332,8 @@ impl Shard {
         }
     }
 
-    /// Takes the next update from the ring: queues it for every live subscriber that selected it and may receive it.
+    /// Takes the next update from the ring: queues it for every live subscriber that selected it
+    /// and may receive it.
     pub fn take(&mut self, update: &SequencedUpdate) {
         let Self { subscribers, index, outboxes, dirty, catching_up, settings, counters, .. } = self;
         let frame = &*update.frame;
@@ -361,7 +371,7 @@ impl Shard {
         }
     }
 
-    /// The history holds nothing up to this position any more.
+    /// Forgets updates up to this position: the history no longer holds them.
     pub fn forget_until(&mut self, before_oldest: Position) {
         self.tail.forget_until(before_oldest);
         if let Some(subscriptions) = &mut self.subscriptions {
@@ -369,15 +379,16 @@ impl Shard {
         }
     }
 
-    /// Whether a subscriber that was owed something when entries were last taken waits to be written to. Entries are best
-    /// taken while none does: then each round of sends carries everything that came since the last. Who came to be owed
-    /// something later does not count: those that catch up always are, and live updates and answers never wait for them.
+    /// Whether a subscriber that was in the write queue when entries were last taken still waits.
+    /// Take entries only when none does: each round of sends then carries everything that came
+    /// since the last. Subscribers queued later do not count: those that catch up are always
+    /// queued, and live updates and responses never wait for them.
     pub fn has_unflushed(&self) -> bool {
         self.dirty_since_take > 0
     }
 
-    /// Whether [`Shard::flush`], [`Shard::catch_up`] or [`Shard::advance`] would do something: then the caller must not
-    /// sleep.
+    /// Whether [`Shard::flush`], [`Shard::catch_up`] or [`Shard::advance`] has work; the caller
+    /// must then not sleep.
     pub fn has_work(&self) -> bool {
         !self.dirty.is_empty() || !self.catching_up.is_empty() || !self.due.is_empty()
     }
@@ -391,7 +402,7 @@ impl Shard {
         }
     }
 
-    /// The next subscription that ended: the caller closes its socket. The slot is free from here on.
+    /// The next subscription that ended; the caller closes its socket. This frees the slot.
     pub fn next_closed(&mut self) -> Option<(u32, Closed)> {
         let (slot, reason) = self.closed.pop_front()?;
         self.subscribers.remove(slot as usize);
@@ -400,7 +411,7 @@ impl Shard {
 
     fn flush_one(&mut self, slot: u32, now: Now, wire: &mut impl Wire) {
         let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { return };
-        // A slot can be in the queue twice when it was reused; the mark says which entry counts.
+        // A reused slot can be in the queue twice; the flag shows which entry counts.
         if !std::mem::take(&mut subscriber.dirty) || subscriber.blocked {
             return;
         }
@@ -417,7 +428,7 @@ impl Shard {
         }
     }
 
-    /// Nothing is owed at the moment: what next?
+    /// Continues a subscriber that has nothing pending now.
     fn all_sent(&mut self, slot: u32) {
         match self.subscribers[slot as usize].state {
             SubscriberState::Live | SubscriberState::Closed => {}

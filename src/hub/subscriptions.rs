@@ -1,12 +1,16 @@
-//! Active subscriptions of one shard (`SUBSCRIPTIONS`, PROTOCOL section 7): who is there, and the updates that tell of it.
+//! Active subscriptions of one shard (`SUBSCRIPTIONS`, PROTOCOL section 7), and the updates that
+//! announce them.
 //!
-//! An event goes the way of any update: the shard hands it to the sequencer, and meets it on the ring. Invariants worth naming:
-//! - a subscription is listed from when its event is handed over, before it is in its place, and not listed any more before the
-//!   event of its end is; so a list that is made after some update was in its place lacks nothing that events up to that update
-//!   told, has nothing whose end is not told behind it, and whoever follows from there misses nothing;
-//! - no event overtakes another one of the same subscription, also when the history refused one;
-//! - nobody waits for an event, and who has many selectors delays nobody's: subscribers take turns;
-//! - a subscriber that was not told of is forgotten without a word, so what waits is in proportion to those who are there.
+//! An event is sent like any update: the shard passes it to the sequencer and receives it from the
+//! ring. Invariants:
+//! - a subscription is listed as soon as its begin event is handed over, and is no longer listed
+//!   when its end event is; so every difference between a list made after update U and reality is
+//!   followed by an event after U;
+//! - no event overtakes another of the same subscription, even if the history refused one;
+//! - nothing waits for an event; subscribers take turns, so one with many selectors does not delay
+//!   the others;
+//! - a subscriber that ends before its first event produces none, so the queue stays in proportion
+//!   to the active subscribers.
 
 use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};
@@ -22,37 +26,38 @@ use crate::protocol::selector::Selector;
 use crate::protocol::subscription::{ListingQuery, SubscriberId, Subscription};
 use crate::protocol::update::Update;
 
-/// About what a subscriber holds beside its selectors.
+/// Approximate memory of a subscriber besides its selectors.
 const SUBSCRIBER_BYTES: usize = 256;
 
 /// The active subscriptions of one shard.
 #[derive(Default)]
 pub struct Subscriptions {
     by_slot: Vec<Option<Rc<ActiveSubscriber>>>,
-    /// Those that have something to tell; each is in here once.
+    /// Subscribers with events to send; each is in here once.
     waiting: VecDeque<Rc<ActiveSubscriber>>,
-    /// How many of them have nothing left to tell: they ended before anything was told.
+    /// How many of them have no event left to send: they ended before their first.
     silent: usize,
-    /// Bytes of those that have ended and have something to tell.
+    /// Bytes of the ended subscribers that still have events to send.
     ended_bytes: usize,
-    /// Events that the history refused: they go before all others.
+    /// Events that the history refused; they are sent before all others.
     refused: VecDeque<SubscriptionEvent>,
-    /// Events that the sequencer has. They come back in this order.
+    /// Events handed to the sequencer. They come back in this order.
     under_way: VecDeque<SubscriptionEvent>,
     newest: Newest,
-    /// The history has forgotten updates, and their ids with them.
+    /// Whether the history has discarded updates, and their ids with them.
     has_forgotten: bool,
-    /// The hub stops: all have ended.
+    /// Whether the hub stops: all subscriptions have ended.
     has_ended: bool,
 }
 
-/// The newest update that nobody takes for another one: its id was not there before.
+/// The newest update whose id the history did not hold before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Newest {
-    /// `None` when there has never been one.
+    /// `None` if there has never been one.
     pub id: Option<EventId>,
-    /// It came while this hub runs, and no list that this hub made before had its id: either the hub made the id, or the history, which knows
-    /// every id of its own, has never forgotten one. (What a crash takes from a history that is not synced it does not know to have lost.)
+    /// True if the update came while this hub runs and no earlier list of this hub had its id: the
+    /// hub generated the id, or the history has never discarded an update and so knows every id.
+    /// (It does not notice updates that a crash takes from an unsynced history.)
     pub is_unique: bool,
 }
 
@@ -65,18 +70,19 @@ impl Newest {
 
 struct ActiveSubscriber {
     id: SubscriberId,
-    /// Each once.
+    /// Without repetitions.
     selectors: Box<[Box<str>]>,
-    /// For its payload.
+    /// For the payload.
     grant: Rc<Grant>,
-    /// So many of its selectors were handed over as begun, the first ones; and so many of these as ended.
+    /// How many of its selectors were announced as begun, from the first on; and how many of these
+    /// as ended.
     begun: Cell<usize>,
     ended: Cell<usize>,
     has_ended: Cell<bool>,
     waits: Cell<bool>,
 }
 
-/// One selector of a subscriber began, or ended.
+/// The begin or end of one selector of a subscriber.
 struct SubscriptionEvent {
     subscriber: Rc<ActiveSubscriber>,
     selector: usize,
@@ -95,7 +101,7 @@ impl ActiveSubscriber {
         }
     }
 
-    /// The selector whose event is next, and whether it begins.
+    /// The selector of the next event, and whether it begins.
     fn next(&self) -> (usize, bool) {
         let active = !self.has_ended.get();
         let counter = if active { &self.begun } else { &self.ended };
@@ -109,13 +115,14 @@ impl ActiveSubscriber {
 }
 
 impl Subscriptions {
-    /// None yet; `newest` is the newest update of a history that may have forgotten others.
+    /// No subscriptions yet. `newest` is the newest update of the history; `has_forgotten` is
+    /// whether the history has discarded any.
     pub fn new(newest: Option<&SequencedUpdate>, has_forgotten: bool) -> Self {
         let id = newest.map(|update| update.frame.id().clone());
         Self { newest: Newest { id, is_unique: false }, has_forgotten, ..Self::default() }
     }
 
-    /// The subscriber of this slot begins.
+    /// Starts the subscriptions of this slot.
     pub(super) fn begin(&mut self, slot: u32, id: SubscriberId, selectors: &[Selector], grant: &Rc<Grant>) {
         if self.has_ended {
             return;
@@ -139,7 +146,7 @@ impl Subscriptions {
         self.by_slot[place] = Some(subscriber);
     }
 
-    /// The subscriber of this slot is gone.
+    /// Ends the subscriptions of this slot.
     pub(super) fn end(&mut self, slot: u32) {
         let Some(subscriber) = self.by_slot.get_mut(slot as usize).and_then(Option::take) else { return };
         subscriber.has_ended.set(true);
@@ -150,7 +157,7 @@ impl Subscriptions {
             }
         } else if subscriber.waits.get() {
             self.silent += 1;
-            // Each is looked at twice at most, on the whole.
+            // On average each entry is examined at most twice.
             if 2 * self.silent > self.waiting.len() {
                 self.waiting.retain(|subscriber| subscriber.has_events());
                 self.silent = 0;
@@ -158,7 +165,7 @@ impl Subscriptions {
         }
     }
 
-    /// An update was taken from the ring.
+    /// Notes an update that was taken from the ring.
     pub(super) fn took(&mut self, update: &SequencedUpdate) {
         if update.first_of_id {
             let is_unique = update.frame.has_made_id() || !self.has_forgotten;
@@ -166,12 +173,13 @@ impl Subscriptions {
         }
     }
 
-    /// The history has forgotten updates. The newest is unique all the same: when it came, everything was there to look its id up.
+    /// Notes that the history has discarded updates. The newest update stays unique: when it came,
+    /// its id was looked up in the complete history.
     pub(super) fn forgot(&mut self) {
         self.has_forgotten = true;
     }
 
-    /// The hub stops: all subscriptions end, and none begins.
+    /// Ends all subscriptions and refuses new ones: the hub stops.
     pub fn end_all(&mut self) {
         self.has_ended = true;
         for slot in 0..self.by_slot.len() as u32 {
@@ -179,7 +187,8 @@ impl Subscriptions {
         }
     }
 
-    /// Forgets what was not handed over yet, since the time of the stop is over; returns how many events that are.
+    /// Drops the events that were not handed over, because the time for the stop is over; returns
+    /// how many.
     pub fn abandon(&mut self) -> usize {
         let left = |subscriber: Rc<ActiveSubscriber>| subscriber.begun.get() - subscriber.ended.get();
         let untold: usize = self.waiting.drain(..).map(left).sum();
@@ -187,13 +196,13 @@ impl Subscriptions {
         untold + self.refused.drain(..).count()
     }
 
-    /// Whether those that have ended, and could not say so, hold so much that no subscription may begin: the history has taken
-    /// nothing for long.
+    /// Whether ended subscribers with unsent events hold so much memory that no subscription may
+    /// begin: the history has accepted nothing for long.
     pub fn is_crowded(&self) -> bool {
         self.ended_bytes >= SUBSCRIPTIONS_ENDED_BYTES_MAX
     }
 
-    /// Whether an event could be handed over.
+    /// Whether an event can be handed over.
     pub fn has_event(&self) -> bool {
         (self.waiting.len() > self.silent || !self.refused.is_empty())
             && self.under_way.len() < SUBSCRIPTION_EVENTS_UNDER_WAY_MAX
@@ -204,7 +213,7 @@ impl Subscriptions {
         self.waiting.len() == self.silent && self.refused.is_empty() && self.under_way.is_empty()
     }
 
-    /// The next event to hand to the sequencer; `random` becomes its event id.
+    /// The next event for the sequencer; `random` becomes its event id.
     pub fn next_event(&mut self, random: [u8; 16]) -> Option<Arc<Frame>> {
         if !self.has_event() {
             return None;
@@ -238,15 +247,15 @@ impl Subscriptions {
         }
     }
 
-    /// The sequencer had no room for the last event: it waits on, before all others.
+    /// Takes back the last event, because the sequencer had no room; it goes before all others.
     pub fn put_back(&mut self) {
         if let Some(event) = self.under_way.pop_back() {
             self.refused.push_front(event);
         }
     }
 
-    /// The oldest event under way came back. One that the history refused is handed over again, unless it is a beginning and the
-    /// subscription has ended since; and a hub that stops tries once.
+    /// Completes the oldest event under way. A refused event is sent again, unless it is a begin
+    /// event and the subscription has ended since, or the hub stops.
     pub fn settled(&mut self, is_stored: bool) {
         let Some(event) = self.under_way.pop_front() else { return };
         if !is_stored && !self.has_ended && event.active != event.subscriber.has_ended.get() {
@@ -259,8 +268,8 @@ impl Subscriptions {
         &self.newest
     }
 
-    /// Lists what is asked for as members of a collection, from this slot on, and looks at so many subscriptions, about; returns where
-    /// to go on, or that this was all.
+    /// Appends the wanted subscriptions to `members`, from slot `from` on, and examines about
+    /// `count_max` subscriptions. Returns the slot to continue at, or `None` at the end.
     pub fn list(
         &self,
         from: usize,

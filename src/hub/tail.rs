@@ -1,8 +1,10 @@
-//! The tail: the newest updates, kept by each shard beside its ring, so that most reconnects never touch the history.
+//! The tail: the newest updates, kept in the memory of each shard, so that most reconnects never
+//! read the history.
 //!
-//! It is filled as the ring is drained, so it ends where the shard is, and a subscriber that has read it to its end is
-//! live. The frames are shared with everyone else; the tail holds pointers, and counts bytes as if they were its own. What the history discards it forgets when the
-//! ring says so.
+//! It is filled from the ring, so it ends at the shard's position, and a subscriber that has read
+//! it to its end is live. The frames are shared with the other shards; the tail holds pointers, and
+//! counts the bytes as if it owned them. It forgets updates that the history discards when the ring
+//! reports it.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher as _;
@@ -12,7 +14,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use crate::history::{Position, SequencedUpdate};
 use crate::limits::{TAIL_BYTES_MAX, TAIL_UPDATES_MAX};
 
-/// What a tail may hold; the newest update always stays.
+/// The bounds of a tail; the newest update always stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TailBounds {
     /// Updates.
@@ -28,7 +30,7 @@ impl Default for TailBounds {
     }
 }
 
-/// The newest updates of one shard, in order and without a hole.
+/// The newest updates of one shard, in order and without a gap.
 pub struct Tail {
     updates: VecDeque<CountedUpdate>,
     bytes: usize,
@@ -38,15 +40,15 @@ pub struct Tail {
     hasher: DefaultHashBuilder,
 }
 
-/// An update with the bytes that were counted for it: its own, and those of the encoded frames that were made before it came here,
-/// which are those for who is live.
+/// An update with its counted bytes: its own, and those of the encoded frames that existed when it
+/// came here, which are those for live subscribers.
 struct CountedUpdate {
     update: SequencedUpdate,
     bytes: u32,
 }
 
 impl Tail {
-    /// A tail that begins with these updates, the newest there are.
+    /// A tail that begins with these updates, the newest of the history.
     pub fn new(bounds: TailBounds, updates: &[SequencedUpdate]) -> Self {
         let mut tail = Self {
             updates: VecDeque::new(),
@@ -59,7 +61,7 @@ impl Tail {
         tail
     }
 
-    /// Appends the next update, and forgets the oldest beyond the bounds. The newest always stays.
+    /// Appends the next update, and drops the oldest beyond the bounds. The newest always stays.
     pub fn push(&mut self, update: SequencedUpdate) {
         debug_assert!(self.updates.back().is_none_or(|last| last.update.position.next() == update.position));
         let bytes = update.frame.bytes_held() + update.frame.encoded_bytes_held();
@@ -81,14 +83,15 @@ impl Tail {
         }
     }
 
-    /// Forgets what the history has discarded.
+    /// Drops the updates that the history has discarded.
     pub fn forget_until(&mut self, before_oldest: Position) {
         while self.updates.front().is_some_and(|oldest| oldest.update.position <= before_oldest) {
             self.forget_oldest();
         }
     }
 
-    /// The place of the first update with this id, when the tail knows for sure; `None` means: ask the history.
+    /// The position of the first update with this id, if the tail is certain; `None` means: ask the
+    /// history.
     pub fn locate(&self, id: &str) -> Option<Position> {
         let is_it = |position: &Position| {
             find(&self.updates, *position).is_some_and(|update| update.frame.id().as_str() == id)
@@ -96,7 +99,7 @@ impl Tail {
         self.by_id.find(self.hasher.hash_one(id), is_it).copied()
     }
 
-    /// The updates after `cursor`, when the tail reaches back that far.
+    /// The updates after `cursor`, if the tail reaches back that far.
     pub fn after(&self, cursor: Position) -> Option<impl Iterator<Item = &SequencedUpdate>> {
         let first = self.updates.front()?.update.position;
         let skip = cursor.next().get().checked_sub(first.get())?;

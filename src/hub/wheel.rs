@@ -1,15 +1,15 @@
 //! The timer wheel: one for each shard, whatever the number of connections.
 //!
-//! Deadlines are rounded up to a tick, so nothing fires early; a deadline beyond the horizon is handed back at the horizon,
-//! and the owner arms it again. Nothing is ever cancelled: the owner compares what fires with the deadline it has now,
-//! and lets stale ones pass. An entry is the size of its key.
+//! Deadlines are rounded up to a tick, so nothing fires early. A deadline beyond the horizon fires
+//! at the horizon, and the owner arms it again. Timers are never cancelled: the owner compares a
+//! fired timer with its current deadline and ignores stale ones. An entry is the size of its key.
 
 use crate::limits::{WHEEL_TICK_MS, WHEEL_TICKS};
 
 /// Deadlines of keys `K`.
 pub struct Wheel<K> {
     buckets: Box<[Vec<K>]>,
-    /// The tick that has not fired yet and comes first.
+    /// The first tick that has not fired yet.
     next_tick: u64,
     armed: usize,
 }
@@ -24,9 +24,10 @@ impl<K> Wheel<K> {
         }
     }
 
-    /// Fires `key` at `deadline_ms` or up to one tick later; at the horizon when that is sooner. Returns when it will.
-    /// `armed_ms` is what the last call returned, until that has fired; `u64::MAX` otherwise. A key that fires in time
-    /// anyhow is not put in again, so that asking for one deadline however often costs one entry.
+    /// Fires `key` at `deadline_ms` or up to one tick later, at the latest at the horizon. Returns
+    /// that time. `armed_ms` is the result of the last call until that has fired, else `u64::MAX`.
+    /// A key that already fires early enough is not inserted again, so repeated calls for one
+    /// deadline cost one entry.
     pub fn arm(&mut self, deadline_ms: u64, armed_ms: u64, key: K) -> u64 {
         if deadline_ms >= armed_ms {
             return armed_ms;
@@ -42,7 +43,7 @@ impl<K> Wheel<K> {
         fires_ms
     }
 
-    /// Hands every key whose tick has come to `due`.
+    /// Passes every key whose tick has come to `due`.
     pub fn advance(&mut self, now_ms: u64, mut due: impl FnMut(K)) {
         let now_tick = now_ms / WHEEL_TICK_MS;
         while self.next_tick <= now_tick {
@@ -57,7 +58,8 @@ impl<K> Wheel<K> {
         }
     }
 
-    /// When [`Wheel::advance`] has to be called next, in the time of `now_ms`; `None` when nothing is armed.
+    /// When [`Wheel::advance`] must be called next, in the time of `now_ms`; `None` if nothing is
+    /// armed.
     pub fn next_deadline_ms(&self) -> Option<u64> {
         if self.armed == 0 {
             return None;

@@ -1,8 +1,10 @@
-//! `LOG_FORMAT=FLUENTD`: a JSON object on each line, as Fluentd's parser for JSON reads it without any configuration.
+//! `LOG_FORMAT=FLUENTD`: a JSON object on each line, as Fluentd's JSON parser reads it without any
+//! configuration.
 //!
-//! `time` is in seconds of Unix time with a fraction, the key and the type where that parser looks for the time of an event;
-//! `severity` and `message` are the names that its outputs to log services know. Every other field of the event is a key of
-//! its own, but none can stand in for one of these.
+//! `time` is in seconds of Unix time with a fraction; that parser expects the time of an event
+//! under this key and in this type. `severity` and `message` are the names that Fluentd's outputs
+//! to log services know. Every other field of the event is a separate key; none can replace one of
+//! these.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -32,7 +34,7 @@ where
         event.record(&mut fields);
         let FluentdFields(mut object) = fields;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // A double holds microseconds of this century exactly enough to be written as such.
+        // A double holds the microseconds of this century exactly enough to print them.
         object.insert("time".to_owned(), json!(since_epoch.as_micros() as f64 / 1e6));
         object.insert("severity".to_owned(), json!(severity(*event.metadata().level())));
         object.insert("target".to_owned(), json!(event.metadata().target()));
@@ -49,7 +51,7 @@ fn severity(level: Level) -> &'static str {
     }
 }
 
-/// The fields of an event, the message among them.
+/// The fields of an event, including the message.
 struct FluentdFields(Map<String, Value>);
 
 impl FluentdFields {

@@ -1,6 +1,8 @@
-//! The journal of systemd: each line says how important it is, in the way that the journal takes out again.
+//! The journal of systemd: each line begins with its priority, in the form that the journal reads
+//! and removes.
 //!
-//! The journal keeps the time and the priority of each line itself (sd-daemon(3), systemd.exec(5) about `JOURNAL_STREAM`).
+//! The journal stores the time and the priority of each line itself (sd-daemon(3), systemd.exec(5)
+//! about `JOURNAL_STREAM`).
 
 use std::fmt;
 use std::os::fd::AsFd;
@@ -10,21 +12,21 @@ use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Whether this stream is the one that `JOURNAL_STREAM` names: device and inode, with a colon between them. The variable is
-/// inherited by every process of a unit, so it alone says nothing.
+/// Whether this stream is the one that `JOURNAL_STREAM` names as device and inode, separated by a
+/// colon. Every process of a unit inherits the variable, so the variable alone proves nothing.
 pub(super) fn is_journal(named: Option<&str>, stream: impl AsFd) -> bool {
     let Some((device, inode)) = named.and_then(|named| named.split_once(':')) else { return false };
     let (Ok(device), Ok(inode)) = (device.parse::<u64>(), inode.parse::<u64>()) else { return false };
     rustix::fs::fstat(stream).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (device, inode))
 }
 
-/// Writes the priority of an event in front of what another format makes of it.
+/// Writes the priority of an event before the output of another format.
 pub(super) struct Prioritized<F> {
     format: F,
 }
 
 impl<F> Prioritized<F> {
-    /// This format with priorities.
+    /// Adds priorities to this format.
     pub(super) fn new(format: F) -> Self {
         Self { format }
     }

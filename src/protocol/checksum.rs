@@ -1,27 +1,29 @@
-//! The checksum that ends a gzip stream (RFC 1952, section 2.3.1), for streams that are put together from shared encoded frames.
+//! The checksum that ends a gzip stream (RFC 1952, section 2.3.1), for streams put together from
+//! shared encoded frames.
 //!
-//! Each stream has had other updates, so each needs a CRC-32 of its own; but nobody should look at every byte again for
-//! every subscriber. A CRC is a remainder of polynomials over GF(2), so that of two texts follows from those of its parts
-//! and the length of the second: crc(ab) = crc(a)·x^(8·|b|) + crc(b). The power is computed once for each frame or path
-//! ([`CrcPart`]); what is left for each subscriber is one multiplication of 32 steps ([`CrcSum`]).
+//! Each stream carries different updates, so each needs a separate CRC-32, without reading every
+//! byte again for every subscriber. A CRC is a remainder of polynomials over GF(2), so the CRC of
+//! two texts follows from the CRCs of its parts and the length of the second: crc(ab) =
+//! crc(a)·x^(8·|b|) + crc(b). The power is computed once for each frame or path ([`CrcPart`]). Per
+//! subscriber, one multiplication of 32 steps remains ([`CrcSum`]).
 
-/// The polynomial of CRC-32, its bits reversed as everywhere here: x^k is the bit 31 − k.
+/// The polynomial of CRC-32. Bits are reversed throughout this module: x^k is bit 31 − k.
 const POLYNOMIAL: u32 = 0xedb8_8320;
 const ONE: u32 = 1 << 31;
-/// x^8: a byte further.
+/// x^8: a shift by one byte.
 const BYTE: u32 = 1 << 23;
 
-/// The checksum of a text that others come before.
+/// The checksum of a text that follows others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CrcPart {
     crc: u32,
-    /// Modulo 2^32, as the trailer of gzip has it.
+    /// Modulo 2^32, as in the trailer of gzip.
     bytes: u32,
-    /// x^(8·bytes): what moves the checksum of the text before it out of its way.
+    /// x^(8·bytes): shifts the checksum of the text before it.
     shift: u32,
 }
 
-/// The checksum of all that a stream has carried.
+/// The checksum of everything that a stream has carried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CrcSum {
     crc: u32,
@@ -29,15 +31,15 @@ pub struct CrcSum {
 }
 
 impl CrcPart {
-    /// That of no text at all.
+    /// The checksum of an empty text.
     pub const EMPTY: Self = Self { crc: 0, bytes: 0, shift: ONE };
 
-    /// That of a text.
+    /// The checksum of a text.
     pub fn of(text: &[u8]) -> Self {
         Self { crc: crc32fast::hash(text), bytes: text.len() as u32, shift: power_of_byte(text.len()) }
     }
 
-    /// That of this text and the next one together.
+    /// The checksum of this text followed by the next one.
     #[must_use]
     pub fn then(self, next: Self) -> Self {
         Self {
@@ -49,7 +51,7 @@ impl CrcPart {
 }
 
 impl CrcSum {
-    /// The stream has carried this, too.
+    /// Adds a text that the stream has carried.
     pub fn add(&mut self, crc_part: CrcPart) {
         self.crc = multiply(crc_part.shift, self.crc) ^ crc_part.crc;
         self.bytes = self.bytes.wrapping_add(crc_part.bytes);
@@ -68,7 +70,7 @@ impl CrcSum {
 fn multiply(a: u32, mut b: u32) -> u32 {
     let mut product = 0;
     for bit in (0..u32::BITS).rev() {
-        // Without a branch: the bits of a checksum cannot be predicted.
+        // Without a branch, since the bits of a checksum cannot be predicted.
         product ^= b & 0_u32.wrapping_sub(a >> bit & 1);
         b = b >> 1 ^ POLYNOMIAL & 0_u32.wrapping_sub(b & 1);
     }

@@ -1,4 +1,5 @@
-//! Bytes framed as one HTTP/1.1 chunk (RFC 9112, section 7.1), with the bare bytes as a slice of the same buffer.
+//! Bytes framed as one HTTP/1.1 chunk (RFC 9112, section 7.1), with the bare bytes as a slice of
+//! the same buffer.
 
 use std::io::Write as _;
 
@@ -9,7 +10,7 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 const HEAD_BYTES_MAX: usize = 18;
 const TAIL: &[u8] = b"\r\n";
 
-/// One chunk. Its content is not empty, or it would be the last one.
+/// One chunk. Its content is not empty; an empty chunk would end the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Chunk {
     bytes: Box<[u8]>,

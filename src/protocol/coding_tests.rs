@@ -1,4 +1,5 @@
-//! Encoded frames, read back with the decoders of other programs' kind: streaming, and fed in any cuts.
+//! Encoded frames, read back with the kinds of decoders that other programs use: streaming, and fed
+//! in pieces of any size.
 
 use std::io::{Read as _, Write as _};
 
@@ -6,7 +7,7 @@ use fastrand::Rng;
 
 use super::*;
 
-/// An update as there are many: the kind that compression is for.
+/// A typical update, of the kind that compression is for.
 fn json(rng: &mut Rng, bytes: usize) -> Vec<u8> {
     let mut text = b"id: urn:uuid:5e94c686-2c0b-4f9b-958c-92ccc3bbb4eb\ndata: [".to_vec();
     while text.len() < bytes {
@@ -37,12 +38,13 @@ fn stream(coding: Coding, texts: &[&[u8]]) -> Vec<u8> {
     stream
 }
 
-/// What a decoder makes of a whole stream; it has to end where the stream ends.
+/// The output of a decoder for a whole stream. The decoder has to end where the stream ends.
 fn decoded(coding: Coding, stream: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     match coding {
         Coding::Gzip => {
-            // Not the decoder for several members: a browser reads one, and checks its trailer or not.
+            // Not the decoder for several members: a browser reads only one, and may or may not
+            // check its trailer.
             let mut decoder = flate2::read::GzDecoder::new(stream);
             decoder.read_to_end(&mut out).expect("one member of gzip, with its trailer");
             assert!(decoder.into_inner().is_empty(), "bytes behind the trailer");
@@ -73,7 +75,7 @@ fn pieces_follow_each_other_in_any_order_and_number() {
     }
 }
 
-/// A client shows an update when its frame is there, not when the next one comes.
+/// A client shows an update when its frame arrives, not when the next one does.
 #[test]
 fn each_piece_can_be_read_as_soon_as_it_is_there() {
     let mut rng = Rng::with_seed(8);
@@ -86,7 +88,7 @@ fn each_piece_can_be_read_as_soon_as_it_is_there() {
         for text in &texts {
             let encoded = EncodedFrame::new(coding, text);
             if coding == Coding::Gzip {
-                // The decoder of Go holds back what it has decoded until there is a flush.
+                // Go's decoder holds back decoded bytes until there is a flush.
                 assert!(encoded.chunk().content().ends_with(&DEFLATE_FLUSH[1..]), "no flush");
             }
             let out = match coding {

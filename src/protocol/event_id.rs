@@ -1,16 +1,17 @@
-//! Event ids: what `Last-Event-ID` carries.
+//! Event ids: the values of `Last-Event-ID`.
 //!
-//! An id is stored and compared byte by byte. One that a publisher chose is checked by [`EventId::parse`]; one the hub
-//! makes is a `urn:uuid:` of version 4 whose randomness is the caller's.
+//! An id is stored and compared byte by byte. [`EventId::parse`] checks an id that a publisher
+//! chose. The hub generates ids as `urn:uuid:` of version 4, from the caller's random bytes.
 
 use std::fmt;
 
 use crate::limits::EVENT_ID_BYTES_MAX;
 use crate::protocol::names::EARLIEST;
 
-/// The id of one update (draft-07, section "Publication"): not empty, no control character, at most
-/// [`EVENT_ID_BYTES_MAX`] bytes, not starting with `#`, not `earliest`, and no space at either end: white space around the
-/// value of a header is not part of it (RFC 9110, section 5.5), so `Last-Event-ID` could never name such an id.
+/// The id of one update (draft-07, section "Publication"). It is not empty, has at most
+/// [`EVENT_ID_BYTES_MAX`] bytes and no control character, does not start with `#`, is not
+/// `earliest`, and has no space at either end. White space around a header value is not part of it
+/// (RFC 9110, section 5.5), so `Last-Event-ID` could never name such an id.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(Box<str>);
 
@@ -21,11 +22,11 @@ pub enum EventIdError {
     Empty,
     /// Longer than [`EVENT_ID_BYTES_MAX`].
     TooLong,
-    /// Holds a control character, which could end the line it is sent in.
+    /// Holds a control character, which could end the line that carries it.
     ControlCharacter,
     /// Starts or ends with a space, which `Last-Event-ID` would lose.
     SurroundingSpace,
-    /// Starts with `#`, or is `earliest`: the protocol keeps both for itself.
+    /// Starts with `#`, or is `earliest`. The protocol reserves both.
     Reserved,
 }
 
@@ -51,8 +52,8 @@ impl EventId {
         }
     }
 
-    /// The id the hub gives to an update without one: `urn:uuid:` and a UUID version 4 (RFC 9562, section 5.4) made of
-    /// the caller's random bytes.
+    /// The id that the hub gives to an update without one: `urn:uuid:` and a UUID version 4 (RFC
+    /// 9562, section 5.4) made of the caller's random bytes.
     pub fn from_random_bytes(random: [u8; 16]) -> Self {
         Self(uuid::Builder::from_random_bytes(random).into_uuid().urn().to_string().into())
     }

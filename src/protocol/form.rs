@@ -1,8 +1,8 @@
 //! `application/x-www-form-urlencoded`, strictly and within bounds: queries and publication bodies.
 //!
-//! The WHATWG decoder repairs what it cannot read; this one refuses it, because a topic that is silently changed reaches
-//! other subscribers than its publisher meant. Invariants: a field is borrowed unless something in it was escaped; at
-//! most [`FORM_FIELDS_MAX`] fields are yielded; after an error nothing more is.
+//! The WHATWG decoder repairs invalid input. This one refuses it, because a silently changed topic
+//! would reach other subscribers than the publisher meant. Invariants: a field is borrowed unless
+//! it holds an escape; at most [`FORM_FIELDS_MAX`] fields are yielded; nothing follows an error.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::limits::FORM_FIELDS_MAX;
 /// One field: its name and its value, both decoded.
 pub type Field<'a> = (Cow<'a, str>, Cow<'a, str>);
 
-/// Why a form cannot be read. The texts are fit for the client.
+/// Why a form cannot be read. The texts may be shown to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormError {
     /// A `%` that is not followed by two hexadecimal digits.
@@ -31,9 +31,9 @@ pub struct FormFields<'a> {
     fields_left: usize,
 }
 
-/// Reads `input` as `application/x-www-form-urlencoded` (WHATWG URL, section 5.1): fields separated by `&`, name and
-/// value by the first `=`, `+` for a space, `%XX` for a byte. Empty pairs (`a=1&&b=2`) are skipped; a pair without
-/// `=` is a name with an empty value.
+/// Reads `input` as `application/x-www-form-urlencoded` (WHATWG URL, section 5.1). Fields are
+/// separated by `&`, name and value by the first `=`; `+` is a space, and `%XX` is a byte. Empty
+/// pairs (`a=1&&b=2`) are skipped; a pair without `=` is a name with an empty value.
 ///
 /// The iterator yields a [`FormError`] at the first field that breaks a rule, and then ends.
 pub fn fields(input: &[u8]) -> FormFields<'_> {
@@ -62,7 +62,7 @@ impl<'a> Iterator for FormFields<'a> {
 impl FusedIterator for FormFields<'_> {}
 
 impl<'a> FormFields<'a> {
-    /// The next pair between two `&` that is not empty.
+    /// The next non-empty pair between two `&`.
     fn next_pair(&mut self) -> Option<&'a [u8]> {
         while !self.rest.is_empty() {
             let (pair, rest) = match memchr::memchr(b'&', self.rest) {

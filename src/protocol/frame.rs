@@ -1,9 +1,12 @@
-//! The encoded update: what every subscriber of it is sent, made once.
+//! The encoded update: the bytes that every subscriber receives, made once.
 //!
-//! The bytes are the SSE event (WHATWG HTML, section 9.2.5) framed as one HTTP/1.1 chunk (RFC 9112, section 7.1); the bare
-//! event is a slice of the same buffer. Those who take it compressed share one [`EncodedFrame`] for each coding, made when the first
-//! of them is sent it. Beside them a frame carries what decides who gets it: topics, audience, id.
-//! Invariant: a frame holds exactly one event, since an [`Update`] cannot hold a line break outside its data.
+//! The bytes are the SSE event (WHATWG HTML, section 9.2.5) framed as one HTTP/1.1 chunk (RFC 9112,
+//! section 7.1); the bare event is a slice of the same buffer. Subscribers with compression share
+//! one [`EncodedFrame`] for each coding, made when it is first sent. A frame also carries the
+//! topics, the audience and the id, which decide who receives it.
+//!
+//! Invariant: a frame holds exactly one event, since an [`Update`] cannot hold a line break outside
+//! its data.
 
 use memchr::memchr2;
 
@@ -13,10 +16,10 @@ use crate::protocol::event_id::EventId;
 use crate::protocol::topic::Topic;
 use crate::protocol::update::{Audience, Update};
 
-/// The comment that opens every stream and serves as heartbeat.
+/// The comment that opens every stream and is its heartbeat.
 pub const COMMENT: &[u8] = b":\n";
 
-/// One update, encoded, with what decides who receives it.
+/// One update, encoded, with the values that decide who receives it.
 #[derive(Debug)]
 pub struct Frame {
     plain: Chunk,
@@ -30,13 +33,13 @@ pub struct Frame {
 /// The fields of an event, read back from its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventFields<'f> {
-    /// The event type, when there is one.
+    /// The event type, if there is one.
     pub event_type: Option<&'f str>,
-    /// The reconnection time in milliseconds, when there is one, in digits.
+    /// The reconnection time in milliseconds, in digits, if there is one.
     pub retry: Option<&'f str>,
     /// The event id.
     pub id: &'f str,
-    /// The data; each of its line ends has become a line feed.
+    /// The data. Each line end has become a line feed.
     pub data: String,
 }
 
@@ -49,7 +52,7 @@ impl Frame {
         Self { has_made_id: update.has_made_id(), ..frame }
     }
 
-    /// Frames an event that was encoded before, as a stored record keeps it.
+    /// Frames an event that was encoded before, as in a stored record.
     pub fn from_event(event: &[u8], id: EventId, topics: Box<[Topic]>, audience: Audience) -> Self {
         Self {
             plain: Chunk::new(event),
@@ -71,17 +74,18 @@ impl Frame {
         self.plain.content()
     }
 
-    /// The event in a coding; compressed now, when nobody was sent it so before.
+    /// The event in a coding. It is compressed on the first call.
     pub fn encoded(&self, coding: Coding) -> &EncodedFrame {
         self.encoded.get_or_make(coding, self.event())
     }
 
-    /// Whether [`Frame::encoded`] is made already.
+    /// Whether the result of [`Frame::encoded`] exists already.
     pub fn has_encoded(&self, coding: Coding) -> bool {
         self.encoded.has(coding)
     }
 
-    /// The fields of the event, for whoever wants to publish it again; `None` when [`Frame::encode`] has not made it.
+    /// The fields of the event, to publish it again. `None` when [`Frame::encode`] did not make the
+    /// event.
     pub fn fields(&self) -> Option<EventFields<'_>> {
         let mut lines = std::str::from_utf8(self.event()).ok()?.strip_suffix("\n\n")?.split('\n').peekable();
         let mut field = |name: &str| {
@@ -105,7 +109,7 @@ impl Frame {
         &self.id
     }
 
-    /// Whether its event id was made by the hub, just now: then no update before it has it, and nobody need look.
+    /// True if the hub generated the id just now: it is unique, so no lookup is needed.
     pub fn has_made_id(&self) -> bool {
         self.has_made_id
     }
@@ -120,18 +124,18 @@ impl Frame {
         self.topics.iter().map(Topic::as_str)
     }
 
-    /// Who it is for.
+    /// The subscribers that may receive it.
     pub fn audience(&self) -> &Audience {
         &self.audience
     }
 
-    /// About how many bytes of memory its encoded frames hold now. They come later, so they are not part of [`Frame::bytes_held`],
-    /// which has to be the same whenever it is asked.
+    /// Approximate memory of its encoded frames now, in bytes. They are made later, so they are not
+    /// part of [`Frame::bytes_held`], which must never change.
     pub fn encoded_bytes_held(&self) -> usize {
         self.encoded.bytes_held()
     }
 
-    /// About how many bytes of memory it holds without its encoded frames, for the bounds on queues and tails.
+    /// Approximate memory without its encoded frames, in bytes, for the bounds on queues and tails.
     pub fn bytes_held(&self) -> usize {
         let topics: usize = self.topics.iter().map(|topic| topic.as_str().len() + size_of::<Topic>()).sum();
         let targets: usize = match &self.audience {
@@ -144,7 +148,7 @@ impl Frame {
     }
 }
 
-/// The encoded frames follow from the event: whether they are made already makes no difference.
+/// The encoded frames follow from the event, so equality ignores whether they exist.
 impl PartialEq for Frame {
     fn eq(&self, other: &Self) -> bool {
         self.plain == other.plain

@@ -1,7 +1,9 @@
-//! Grants: what a verified token, or its absence, may publish and receive (PROTOCOL section 4).
+//! Grants: what a verified token, or its absence, allows to publish and receive (PROTOCOL section
+//! 4).
 //!
-//! A grant is read once from its claims, under the one rule that the hub follows ([`Authorization`]); asking it costs no
-//! parsing. It fails closed: what is not granted is not allowed, and a list that cannot be understood is no grant at all.
+//! A grant is read once from its claims, under the one rule that the hub follows
+//! ([`Authorization`]). Checks against it need no parsing. It fails closed: what is not granted is
+//! not allowed, and a list that cannot be parsed is no grant at all.
 
 use std::fmt;
 
@@ -13,7 +15,7 @@ use crate::protocol::selector::{Selector, SelectorError};
 use crate::protocol::token::Claims;
 use crate::protocol::update::Audience;
 
-/// What the lists of the claim mean (`AUTHORIZATION`): one rule for the whole hub.
+/// What the lists of the claim mean (`AUTHORIZATION`). One rule applies to the whole hub.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Authorization {
     /// Draft-07: topic selectors.
@@ -23,7 +25,7 @@ pub enum Authorization {
     Targets,
 }
 
-/// What somebody may publish and receive.
+/// What a client may publish and receive.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Grant {
     publish: Rule,
@@ -32,7 +34,7 @@ pub struct Grant {
     expires_at: Option<u64>,
 }
 
-/// One list of a claim, understood.
+/// One list of a claim, parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Rule {
     /// No claim: nothing.
@@ -44,16 +46,16 @@ enum Rule {
     Targets(Box<[Box<str>]>),
 }
 
-/// Why claims are no grant; the text is for the log.
+/// Why claims are no grant. The text is for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GrantError {
     /// A list has more than [`GRANTS_MAX`] members.
     TooMany(&'static str),
-    /// A member is no selector.
+    /// A member is not a selector.
     Selector(&'static str, SelectorError),
 }
 
-/// Why a publication is not granted; the text is for the log.
+/// Why a publication is not granted. The text is for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublishDenial {
     /// The token has no `publish` claim, or one that grants nothing.
@@ -65,7 +67,7 @@ pub enum PublishDenial {
 }
 
 impl Grant {
-    /// What somebody without a token has: public updates.
+    /// The grant of a client without a token: it may receive public updates.
     pub fn anonymous() -> Self {
         Self::default()
     }
@@ -73,7 +75,7 @@ impl Grant {
     /// Reads the claims of a verified token.
     ///
     /// # Errors
-    /// [`GrantError`]: a list is too long, or a member of it is no selector.
+    /// [`GrantError`]: a list is too long, or one of its members is not a selector.
     pub fn from_claims(claims: &Claims, authorization: Authorization) -> Result<Self, GrantError> {
         let claim = &claims.mercure;
         Ok(Self {
@@ -84,7 +86,7 @@ impl Grant {
         })
     }
 
-    /// Whether there is any publication that it allows: if not, no body is worth reading.
+    /// Whether it allows any publication. If not, the body need not be read.
     pub fn may_publish_anything(&self) -> bool {
         match &self.publish {
             Rule::Nothing => false,
@@ -94,8 +96,8 @@ impl Grant {
         }
     }
 
-    /// Whether an update with these topics may be published for this audience: with selectors, every topic has to match
-    /// one; with targets, every target has to be listed.
+    /// Whether an update with these topics may be published for this audience. With selectors,
+    /// every topic has to match one; with targets, every target has to be listed.
     ///
     /// # Errors
     /// [`PublishDenial`] names what is not granted.
@@ -116,13 +118,15 @@ impl Grant {
                 denied.map_or(Ok(()), |target| Err(PublishDenial::Target(target.to_string())))
             }
             (Rule::Targets(_), Audience::Public) => Ok(()),
-            // A private update cannot come to a hub that authorizes by targets; refused all the same.
+            // A hub that authorizes by targets never gets a private update; it is refused here
+            // anyway.
             (Rule::Targets(_), Audience::Private) => Err(PublishDenial::NoClaim),
         }
     }
 
-    /// Whether an update with these topics and this audience may be received: public ones by everybody, private ones when
-    /// one topic matches a selector, targeted ones when one target is listed.
+    /// Whether an update with these topics and this audience may be received. Public updates may be
+    /// received by every client, private ones when one topic matches a selector, and targeted ones
+    /// when one target is listed.
     pub fn may_receive<'t>(&self, mut topics: impl Iterator<Item = &'t str>, audience: &Audience) -> bool {
         match (audience, &self.subscribe) {
             (Audience::Public, _) | (_, Rule::Everything) => true,
@@ -200,7 +204,8 @@ impl fmt::Display for PublishDenial {
 
 impl std::error::Error for PublishDenial {}
 
-/// As much of a text that a client chose as a line of the log may hold: a topic can be as long as a body.
+/// The beginning of a text that a client chose, as long as a line of the log may hold. A topic can
+/// be as long as a body.
 fn beginning(text: &str) -> &str {
     let longest = text.len().min(LOGGED_TEXT_BYTES_MAX);
     let end = (0..=longest).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
@@ -250,7 +255,7 @@ mod tests {
         }
     }
 
-    /// The same for `AUTHORIZATION=targets`: `[]` allows public updates, and nothing else.
+    /// The same for `AUTHORIZATION=targets`. `[]` allows public updates only.
     #[test]
     fn with_targets_every_target_has_to_be_granted_and_topics_do_not_count() {
         for (members, audience, allowed) in [

@@ -1,8 +1,8 @@
 //! The Mercure protocol, pure: bytes in, values out. No socket, no clock, no thread.
 //!
-//! Invariants worth naming: a value that matters has one constructor, and it parses ([`update::Update::parse`],
-//! [`selector::Selector::parse`], [`event_id::EventId::parse`]); time is an argument; every size is bounded in
-//! [`crate::limits`].
+//! Invariants: a value that matters has one constructor, which parses it
+//! ([`update::Update::parse`], [`selector::Selector::parse`], [`event_id::EventId::parse`]); time
+//! is an argument; every size is bounded in [`crate::limits`].
 
 pub mod checksum;
 pub mod chunk;

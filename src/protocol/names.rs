@@ -1,23 +1,25 @@
-//! Every name on the wire: paths, parameters, headers, cookie and claim. Nothing else spells them out.
+//! Every name on the wire: paths, parameters, headers, cookie and claim. They are spelled out only
+//! here.
 
 /// Path of the hub resource (draft-07, section "Discovery").
 pub const HUB_PATH: &str = "/.well-known/mercure";
 /// The hub's path in the 2019 protocol, served as the same resource.
 pub const HUB_PATH_2019: &str = "/hub";
-/// Path of the active subscriptions, below which each has its own (draft-07, section "Active Subscriptions").
+/// Path of the active subscriptions. Each one has a path below it (draft-07, section "Active
+/// Subscriptions").
 pub const SUBSCRIPTIONS_PATH: &str = "/.well-known/mercure/subscriptions";
-/// The same below the hub's path of 2019.
+/// The same path below the hub's path of 2019.
 pub const SUBSCRIPTIONS_PATH_2019: &str = "/hub/subscriptions";
 /// Liveness probe.
 pub const HEALTH_PATH: &str = "/healthz";
 /// Readiness probe.
 pub const READY_PATH: &str = "/readyz";
 
-/// What the paths of the playground begin with (demo mode).
+/// Prefix of the paths of the playground (demo mode).
 pub const DEMO_PATH: &str = "/demo/";
 /// The matcher over HTTP (demo mode).
 pub const MATCH_PATH: &str = "/.well-known/mercure/match";
-/// The same below the hub's path of 2019.
+/// The same path below the hub's path of 2019.
 pub const MATCH_PATH_2019: &str = "/hub/match";
 
 /// Subscription and publication: a topic selector, or a topic.
@@ -26,8 +28,8 @@ pub const PARAM_TOPIC: &str = "topic";
 pub const PARAM_LAST_EVENT_ID: &str = "lastEventID";
 /// State reconciliation in the query, as the 2019 protocol spelled it.
 pub const PARAM_LAST_EVENT_ID_2019: &str = "Last-Event-ID";
-/// State reconciliation in the query, as some libraries and the newest drafts spell it. To ignore it would be to lose updates without
-/// a word.
+/// State reconciliation in the query, as some libraries and the newest drafts spell it. If it were
+/// ignored, updates would be lost silently.
 pub const PARAM_LAST_EVENT_ID_OTHERS: [&str; 2] = ["lastEventId", "last_event_id"];
 /// The token in the query (draft-07).
 pub const PARAM_AUTHORIZATION: &str = "authorization";
@@ -44,20 +46,20 @@ pub const PARAM_TYPE: &str = "type";
 /// Publication: the SSE reconnection time in milliseconds.
 pub const PARAM_RETRY: &str = "retry";
 
-/// Playground: the content of the answer.
+/// Playground: the content of the response.
 pub const PARAM_BODY: &str = "body";
 /// Playground: the token of the cookie.
 pub const PARAM_JWT: &str = "jwt";
 /// Matcher: the selector.
 pub const PARAM_SELECTOR: &str = "selector";
 
-/// State reconciliation as a header, of a request and of an answer (WHATWG HTML, section 9.2).
+/// State reconciliation as a header, of a request and of a response (WHATWG HTML, section 9.2).
 pub const HEADER_LAST_EVENT_ID: &str = "Last-Event-ID";
 /// Default name of the cookie that carries a token.
 pub const COOKIE_NAME: &str = "mercureAuthorization";
-/// The claim that holds what a token may do.
+/// The claim that holds the rights of a token.
 pub const CLAIM: &str = "mercure";
-/// The claim under its namespaced name; it wins when both are there.
+/// The claim under its namespaced name. It wins when both are present.
 pub const CLAIM_NAMESPACED: &str = "https://mercure.rocks/";
 /// The event id that stands for "before the first one".
 pub const EARLIEST: &str = "earliest";

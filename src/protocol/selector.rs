@@ -1,6 +1,8 @@
-//! Topic selectors: what a subscriber asks for and what a token grants (PROTOCOL section 5).
+//! Topic selectors: the topics that a subscriber requests, or that a token grants (PROTOCOL section
+//! 5).
 //!
-//! [`Selector::matches`] is the plain definition; the topic index gives the same answer for a million of them.
+//! [`Selector::matches`] is the plain definition. The topic index gives the same result for a
+//! million selectors.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,21 +11,21 @@ use crate::limits::{SELECTOR_BYTES_MAX, TEMPLATE_STATES_MAX};
 use crate::protocol::names::ANY;
 use crate::protocol::uri_template::{Template, TemplateError};
 
-/// One topic selector. Two are equal when their texts are.
+/// One topic selector. Two are equal when their texts are equal.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Selector {
     /// `*`: every topic.
     Any,
-    /// The topic that is this text, byte by byte; an invalid template is one of these.
+    /// The topic with exactly this text, byte by byte. An invalid template is one of these.
     Exact(Box<str>),
     /// The topics that the template can produce, and the template itself as a string.
     Template(Arc<Template>),
 }
 
-/// Why a text is refused as a selector. Its text may be shown to clients.
+/// Why a text is refused as a selector. The message may be shown to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SelectorError {
-    /// The empty string, which is no topic.
+    /// The empty string, which is not a topic.
     Empty,
     /// Longer than [`SELECTOR_BYTES_MAX`].
     TooLong,
@@ -62,11 +64,11 @@ impl Selector {
         }
     }
 
-    /// What it costs to compare a topic with it, in states that each byte may pass; 1 at least.
+    /// The cost of comparing a topic with it, in states that each byte may pass; at least 1.
     pub fn match_cost(&self) -> u32 {
         match self {
             Self::Any | Self::Exact(_) => 1,
-            // The bound on states fits by far.
+            // The bound on states is far below `u32::MAX`.
             Self::Template(template) => 1 + template.expression_states() as u32,
         }
     }

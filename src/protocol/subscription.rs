@@ -1,8 +1,9 @@
-//! Active subscriptions: their topics, and the documents that tell of them (draft-07, section "Active Subscriptions"; PROTOCOL
-//! section 7).
+//! Active subscriptions: their topics, and their documents (draft-07, section "Active
+//! Subscriptions"; PROTOCOL section 7).
 //!
-//! Invariants worth naming: a selector and a subscriber's id are each percent-encoded as a whole, once, so every subscription has
-//! one topic, whatever its selector holds; the topic of a document is the path where the document is found.
+//! Invariants: a selector and a subscriber's id are each percent-encoded as a whole, once, so every
+//! subscription has one topic, whatever its selector holds. The topic of a document is the path of
+//! the document.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::Serialize;
@@ -11,11 +12,13 @@ use uuid::Uuid;
 
 use crate::protocol::names::{EARLIEST, SUBSCRIPTIONS_PATH};
 
-/// What a variable of the path is encoded with: all but the unreserved characters (RFC 3986, section 2.3).
+/// The characters encoded in a variable of the path: all but the unreserved ones (RFC 3986, section
+/// 2.3).
 const VARIABLE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const CONTEXT: &str = "https://mercure.rocks/";
 
-/// The id of a subscriber, `urn:uuid:` and a UUID version 4: one for each stream, new each time a client comes back.
+/// The id of a subscriber, `urn:uuid:` and a UUID version 4. There is one for each stream; a client
+/// that reconnects gets a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SubscriberId(Uuid);
 
@@ -25,7 +28,7 @@ impl SubscriberId {
         Self(uuid::Builder::from_random_bytes(random).into_uuid())
     }
 
-    /// Reads an id as [`SubscriberId::to_urn`] writes it; nothing else names a subscriber.
+    /// Reads an id as [`SubscriberId::to_urn`] writes it. No other spelling is accepted.
     pub fn parse(text: &str) -> Option<Self> {
         let id = Self(Uuid::try_parse(text.strip_prefix("urn:uuid:")?).ok()?);
         (id.to_urn() == text).then_some(id)
@@ -37,7 +40,7 @@ impl SubscriberId {
     }
 }
 
-/// Which active subscriptions somebody asks for: the path below the hub's, decoded.
+/// Which active subscriptions are requested: the path below the hub's, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListingQuery {
     /// All of them.
@@ -48,14 +51,14 @@ pub enum ListingQuery {
     One {
         /// Its selector.
         selector: String,
-        /// Its subscriber, which need not be the id of any.
+        /// Its subscriber. It need not be an existing id.
         subscriber: String,
     },
 }
 
 impl ListingQuery {
-    /// Reads what follows the path of the collection: nothing, `/{topic}`, or `/{topic}/{subscriber}`. `None` when there can be
-    /// nothing of that name.
+    /// Reads the part of the path after that of the collection: nothing, `/{topic}`, or
+    /// `/{topic}/{subscriber}`. `None` when no resource can have that path.
     pub fn parse(rest: &str) -> Option<Self> {
         if rest.is_empty() {
             return Some(Self::All);
@@ -68,7 +71,7 @@ impl ListingQuery {
         }
     }
 
-    /// The path in its one spelling: what a token has to grant, and the `id` of the document.
+    /// The canonical path: what a token has to grant, and the `id` of the document.
     pub fn path(&self) -> String {
         match self {
             Self::All => SUBSCRIPTIONS_PATH.to_owned(),
@@ -77,7 +80,7 @@ impl ListingQuery {
         }
     }
 
-    /// Whether a subscription of this subscriber to this selector is asked for.
+    /// Whether a subscription of this subscriber to this selector is requested.
     pub fn includes(&self, selector: &str, subscriber: SubscriberId) -> bool {
         match self {
             Self::All => true,
@@ -93,8 +96,8 @@ fn encode(variable: &str) -> impl std::fmt::Display {
     utf8_percent_encode(variable, VARIABLE)
 }
 
-/// A variable of the path; an empty one, one that is not UTF-8, holds a slash as it is, or is not percent-encoded as it should be
-/// (RFC 3986, section 2.1) names nothing.
+/// A variable of the path. `None` when it is empty, is not UTF-8, holds a bare slash, or is not
+/// percent-encoded correctly (RFC 3986, section 2.1).
 fn decode(variable: &str) -> Option<String> {
     let is_triplet =
         |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|digit| digit.is_ascii_hexdigit());
@@ -111,11 +114,11 @@ fn path_of(selector: &str, subscriber: &str) -> String {
 /// One subscription: a selector of a subscriber.
 #[derive(Clone, Copy, Debug)]
 pub struct Subscription<'a> {
-    /// The selector, as it was asked for.
+    /// The selector as the client sent it.
     pub selector: &'a str,
-    /// Who subscribed.
+    /// Its subscriber.
     pub subscriber: SubscriberId,
-    /// Whether it is there still.
+    /// Whether it still exists.
     pub active: bool,
     /// `mercure.payload` of the subscriber's token.
     pub payload: Option<&'a Value>,
@@ -136,12 +139,12 @@ struct SubscriptionDocument<'a> {
 }
 
 impl Subscription<'_> {
-    /// The topic of its events, which is the path of its document.
+    /// The topic of its events. It is also the path of its document.
     pub fn topic(&self) -> String {
         path_of(self.selector, &self.subscriber.to_urn())
     }
 
-    /// The data of an event that tells of it.
+    /// The data of an event about it.
     pub fn event_data(&self) -> String {
         let mut data = Vec::with_capacity(256);
         self.write(&mut data, Some(CONTEXT));
@@ -174,8 +177,8 @@ pub fn join_members(members: &mut Vec<u8>, others: &[u8]) {
     members.extend_from_slice(others);
 }
 
-/// The document of one subscription, of what [`Subscription::write_member`] wrote; `newest` is the id of the newest update, if there
-/// is any. `None` when it wrote nothing.
+/// The document of one subscription, from the output of [`Subscription::write_member`]. `newest` is
+/// the id of the newest update, if there is any. `None` when that output is empty.
 pub fn single(newest: Option<&str>, member: &[u8]) -> Option<Vec<u8>> {
     let fields = member.strip_prefix(b"{")?;
     let mut document = Vec::with_capacity(member.len() + 128);
@@ -186,8 +189,9 @@ pub fn single(newest: Option<&str>, member: &[u8]) -> Option<Vec<u8>> {
     Some(document)
 }
 
-/// The document of a collection: `path` is where it was asked for, `newest` the id of the newest update, if there is any, and
-/// `members` what [`Subscription::write_member`] wrote, with commas between.
+/// The document of a collection. `path` is the requested path, `newest` the id of the newest
+/// update, if there is any, and `members` the output of [`Subscription::write_member`], separated
+/// by commas.
 pub fn collection(path: &str, newest: Option<&str>, members: &[u8]) -> Vec<u8> {
     let mut document = Vec::with_capacity(members.len() + path.len() + 256);
     write_field(&mut document, "{\"@context\":", CONTEXT);
@@ -206,7 +210,7 @@ fn write_field(document: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 fn write_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    // Memory takes everything, and every key of a document is a string.
+    // A `Vec` takes everything, and every key of a document is a string.
     serde_json::to_writer(out, value).expect("texts and JSON values can be written as JSON");
 }
 
@@ -252,8 +256,8 @@ mod tests {
         }
     }
 
-    /// A proxy, or a library, may leave what needs no encoding as it is: the resource is the same, and so is what a token has to
-    /// grant.
+    /// A proxy or a library may leave characters as they are when they need no encoding. The
+    /// resource is the same, and so is what a token has to grant.
     #[test]
     fn every_spelling_of_a_path_is_the_same_resource() {
         for path in ["/a%3Ab/urn:uuid:x", "/a:b/urn%3auuid%3ax", "/%61:b/urn:uuid%3A%78"] {

@@ -1,9 +1,10 @@
-//! Tokens: JWTs in compact form (RFC 7519, RFC 7515 section 7.1), verified before anything in them is believed.
+//! Tokens: JWTs in compact form (RFC 7519, RFC 7515 section 7.1), verified before any part of them
+//! is trusted.
 //!
-//! Invariants: the algorithm is the key's, never the token's; no part of the claims is read before the signature holds;
-//! `exp` and `nbf` are enforced without leeway against a time that is an argument; an error never holds a byte of the
-//! token. What is deliberately not looked at: `aud`, `iss`, `sub`, `jti` and every other claim or header; `kid` chooses
-//! among the keys of a [`KeySet`], and nowhere else.
+//! Invariants: the algorithm is the key's, never the token's; no claim is read before the signature
+//! is verified; `exp` and `nbf` are enforced without leeway against a time that is an argument; an
+//! error never holds a byte of the token. Ignored on purpose: `aud`, `iss`, `sub`, `jti` and every
+//! other claim or header. `kid` is used only to choose among the keys of a [`KeySet`].
 
 mod cache;
 mod jwks;
@@ -23,10 +24,11 @@ pub use key::{Algorithm, KeyError, SignError, VerificationKey, sign};
 use crate::limits::TOKEN_BYTES_MAX;
 use crate::protocol::names::{CLAIM, CLAIM_NAMESPACED};
 
-/// What a verified token says.
+/// The content of a verified token.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Claims {
-    /// What it may publish and receive. Empty when the token has no such claim: it is valid, and grants nothing.
+    /// The rights to publish and receive. Empty when the token has no such claim: it is valid, and
+    /// grants nothing.
     pub mercure: MercureClaim,
     /// The first second, in Unix time, in which the token is no longer valid.
     pub exp: Option<u64>,
@@ -35,7 +37,8 @@ pub struct Claims {
 /// The `mercure` claim (draft-07, section "Authorization"). A list that is `null` counts as absent.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct MercureClaim {
-    /// Selectors, or targets, it may publish to. Absent and empty differ: see [`crate::protocol::grant`].
+    /// Selectors, or targets, that it may publish to. Absent and empty differ: see
+    /// [`crate::protocol::grant`].
     pub publish: Option<Vec<String>>,
     /// Selectors, or targets, whose updates it may receive.
     pub subscribe: Option<Vec<String>>,
@@ -43,22 +46,23 @@ pub struct MercureClaim {
     pub payload: Option<Value>,
 }
 
-/// Why a token is refused: the text for the log. The client is told nothing but 401.
+/// Why a token is refused: the text for the log. The client gets only a 401.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenError {
     /// Longer than [`TOKEN_BYTES_MAX`].
     TooLong,
     /// Not three parts in base64url, or its claims are not a JSON object.
     Malformed,
-    /// The header cannot be read; an algorithm that does not exist, such as `none`, is such a header.
+    /// The header cannot be read. An algorithm that does not exist, such as `none`, is one reason.
     Header,
-    /// The header names another algorithm than the configuration.
+    /// The header names an algorithm other than the configured one.
     WrongAlgorithm,
-    /// The header names a key (`kid`) that is not in the key set. A newer one may have it.
+    /// The header names a key (`kid`) that is not in the key set. A newer key set may have it.
     UnknownKey,
-    /// The header names no key, and several of the key set are of its algorithm.
+    /// The header names no key, and several keys of the set have its algorithm.
     NoKeyNamed,
-    /// The header asks to fetch or to trust another key, or to understand an extension (RFC 7515, section 4.1).
+    /// The header asks to fetch or trust another key, or to support an extension (RFC 7515, section
+    /// 4.1).
     ForbiddenHeader(&'static str),
     /// The signature is not the key's.
     BadSignature,
@@ -68,7 +72,8 @@ pub enum TokenError {
     Expired,
     /// `nbf` is in the future.
     NotYetValid,
-    /// The claim of that name is not an object whose `publish` and `subscribe` are lists of strings.
+    /// The claim of that name is not an object whose `publish` and `subscribe` are lists of
+    /// strings.
     WrongShape(&'static str),
 }
 
@@ -83,7 +88,7 @@ impl VerificationKey {
         if !self.verifies(message.as_bytes(), signature) {
             return Err(TokenError::BadSignature);
         }
-        // The function is called insecure because it checks no signature. That was done in the line above.
+        // The function is named insecure because it checks no signature. The lines above did.
         let mut claims: Map<String, Value> =
             insecure_decode_claims(token).map_err(|_| TokenError::Malformed)?;
         let exp = numeric_date(&claims, "exp")?;
@@ -139,7 +144,7 @@ impl fmt::Display for TokenError {
 
 impl std::error::Error for TokenError {}
 
-/// The header of a token of three parts (RFC 7515, section 7.1). Nothing in it is verified.
+/// The header of a token of three parts (RFC 7515, section 7.1). It is not verified.
 fn read_header(token: &str) -> Result<Header, TokenError> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(TokenError::TooLong);
@@ -150,13 +155,14 @@ fn read_header(token: &str) -> Result<Header, TokenError> {
     jsonwebtoken::decode_header(token).map_err(|_| TokenError::Header)
 }
 
-/// Takes the claim out of the others; the namespaced one wins. One that is `null` grants nothing.
+/// Removes the claim from the others; the namespaced one wins. A claim that is `null` grants
+/// nothing.
 fn mercure_claim(claims: &mut Map<String, Value>) -> Result<MercureClaim, TokenError> {
     for name in [CLAIM_NAMESPACED, CLAIM] {
         match claims.remove(name) {
             None => {}
             Some(Value::Null) => break,
-            // Only an object is a claim: serde would read a list into the fields in their order.
+            // Only an object is accepted: serde would read a list into the fields in their order.
             Some(claim @ Value::Object(_)) => {
                 return serde_json::from_value(claim).map_err(|_| TokenError::WrongShape(name));
             }
@@ -166,13 +172,14 @@ fn mercure_claim(claims: &mut Map<String, Value>) -> Result<MercureClaim, TokenE
     Ok(MercureClaim::default())
 }
 
-/// Reads a NumericDate, which may have a fraction, and rounds it up: for a clock of whole seconds, `now < exp` and
-/// `now >= nbf` then answer as they would for the exact value. A negative date is before every `now`.
+/// Reads a NumericDate, which may have a fraction, and rounds it up. For a clock of whole seconds,
+/// `now < exp` and `now >= nbf` then have the same result as for the exact value. A negative date
+/// is before every `now`.
 fn numeric_date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<u64>, TokenError> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let seconds = match value.as_u64() {
         Some(seconds) => seconds,
-        // The cast saturates: a date beyond the range of u64 is as far away as its end.
+        // The cast saturates: a date beyond the range of u64 becomes the end of that range.
         None => value.as_f64().ok_or(TokenError::NotADate(name))?.ceil() as u64,
     };
     Ok(Some(seconds))

@@ -1,7 +1,8 @@
 //! Topics: what an update is about.
 //!
-//! A topic is any string that the rules of PROTOCOL section 3 leave, an IRI by preference, and it is compared byte by byte.
-//! The hub's own namespace is the one place where a topic is read as a URL, so that no other spelling gets around it.
+//! A topic is any string allowed by PROTOCOL section 3, preferably an IRI. Topics are compared byte
+//! by byte. Only for the hub's own namespace is a topic read as a URL, so that no other spelling
+//! gets around the check.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -22,13 +23,13 @@ pub struct Topic(Box<str>);
 pub enum TopicError {
     /// The empty string.
     Empty,
-    /// `*`, which is the selector of every topic.
+    /// `*`, the selector of every topic.
     Any,
     /// Holds a control character.
     ControlCharacter,
 }
 
-/// What relative topics are resolved against: any host would do, and `.invalid` is nobody's (RFC 6761).
+/// The base for relative topics. Any host would do; `.invalid` belongs to no one (RFC 6761).
 static BASE: LazyLock<Option<Url>> = LazyLock::new(|| Url::parse("https://petasos.invalid/").ok());
 
 impl Topic {
@@ -48,7 +49,7 @@ impl Topic {
         }
     }
 
-    /// The topic of events that tell of a subscription; the hub alone publishes to it.
+    /// The topic of events about a subscription. Only the hub publishes to it.
     pub fn of_subscription(subscription: &Subscription<'_>) -> Self {
         Self(subscription.topic().into())
     }
@@ -58,14 +59,16 @@ impl Topic {
         &self.0
     }
 
-    /// Whether its path is the hub's, under either name, or lies under it, on any host. The topic is parsed as a browser
-    /// would (WHATWG URL: dot segments, `%2e`, backslashes), a relative one against the root of a host, and
-    /// percent-encoded unreserved characters are decoded (RFC 3986, section 6.2.2.2). A text that is no URL has no path.
+    /// Whether its path is the hub's, under either name, or lies below it, on any host. The topic
+    /// is parsed as a browser would (WHATWG URL: dot segments, `%2e`, backslashes); a relative one
+    /// is resolved against the root of a host. Percent-encoded unreserved characters are decoded
+    /// (RFC 3986, section 6.2.2.2). A text that is not a URL has no path.
     ///
-    /// One that begins with the hub's path is in it as well, wherever dot segments lead from there: selectors are compared with the
-    /// text, and one for the hub's own events must not select anybody else's.
+    /// A text that begins with the hub's path is in the namespace as well, wherever dot segments
+    /// lead from there. Selectors are compared with the text, and a selector for the hub's own
+    /// events must not match the events of other publishers.
     pub fn in_hub_namespace(&self) -> bool {
-        // Most topics can be told apart without a parser: nothing but an encoded character hides these words.
+        // Most topics are decided without a parser: only an encoded character can hide these words.
         let bytes = self.0.as_bytes();
         let may_be_hidden = memchr::memchr(b'%', bytes).is_some();
         if !may_be_hidden
@@ -90,7 +93,7 @@ fn is_hub_path(path: &str) -> bool {
     [HUB_PATH, HUB_PATH_2019].iter().any(|hub| path.strip_prefix(hub).is_some_and(is_below))
 }
 
-/// Decodes what never needed to be encoded and leaves the rest, an encoded slash among it, as it is.
+/// Decodes characters that never need encoding. Other triplets, such as an encoded slash, stay.
 fn decode_unreserved(path: &str) -> String {
     let mut decoded = String::with_capacity(path.len());
     let mut rest = path;

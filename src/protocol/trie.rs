@@ -1,17 +1,16 @@
 //! The topic index: which subscriber slots does a publication concern?
 //!
-//! The answer takes time that grows with the topic's length and the number of answers, not with the number of selectors:
-//! one hash lookup for every selector that is the topic's text, and one for each beginning of the topic that may be the
-//! literal before a template's first expression (`heads`). What follows there is decided by the only template with that
-//! head (`tails`), or by a trie of those that share it (`groups`). That is bounded by the topic's length times the states of
-//! the templates, with equal beginnings counted once; expressions are compared without their variables' names unless the
-//! names are sent. With a million selectors a lookup is cache misses and little else, so what it reads is packed (`entry`).
+//! A lookup takes time that grows with the topic's length and the number of matches, not with the
+//! number of selectors. One hash lookup finds the selector that equals the topic's text, and one
+//! for each beginning of the topic finds the templates with that literal before their first
+//! expression (`heads`). The rest of the topic is decided by the only template with that head
+//! (`tails`), or by a trie of those that share it (`groups`): at worst the topic's length times
+//! their states.
 //!
-//! Invariants worth naming: a distinct selector is one entry, however many slots share it; a slot's membership and the
-//! entry's member name each other's place, so that leaving is O(1) per selector; a slot is answered once per publication
-//! (a stamp per slot, and one per entry so that a long list is read once). Freed places are reused, not given back.
-//!
-//! It is not a filter: what a subscriber may read is the grant's business.
+//! Invariants: a distinct selector is one entry, however many slots share it; a slot's membership
+//! and the entry's member hold each other's index, so leaving is O(1) per selector; a slot is
+//! reported once per publication (each slot and each entry has a stamp). Freed places are reused,
+//! not given back. It is not a filter: the grant decides what a subscriber may read.
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
@@ -30,12 +29,13 @@ mod templates;
 #[cfg(test)]
 mod tests;
 
-/// The selectors of all subscribers of a shard, and who holds them. Slots are small numbers that the caller reuses: memory
-/// grows with the largest one.
+/// The selectors of all subscribers of a shard, and the slots that hold them. Slots are small
+/// numbers that the caller reuses; memory grows with the largest one.
 #[derive(Default)]
 pub struct TopicIndex {
     hasher: DefaultHashBuilder,
-    /// Every distinct selector by its text: a template matches itself as a string, so one lookup serves all kinds.
+    /// Every distinct selector by its text. A template matches itself as a string, so one lookup
+    /// serves all kinds.
     by_text: HashTable<Key>,
     entries: Slab<SelectorEntry>,
     /// The members of entries that have several.
@@ -47,11 +47,12 @@ pub struct TopicIndex {
     /// The entry of `*`.
     any: Option<u32>,
     epoch: u32,
-    /// Entries that match; kept to spare its allocation.
+    /// Matching entries; kept to avoid an allocation.
     found: Vec<u32>,
 }
 
-/// An entry's place in the hash table, with enough of its hash that growing the table reads no text.
+/// An entry's place in the hash table, with enough of its hash to grow the table without reading
+/// any text.
 struct Key {
     hash: u32,
     entry: u32,
@@ -68,17 +69,17 @@ enum HeldSelectors {
 #[derive(Clone, Copy)]
 struct Membership {
     entry: u32,
-    /// The index among the entry's members that names this slot.
+    /// The index of this slot among the entry's members.
     member: u32,
 }
 
 struct Slot {
     held: HeldSelectors,
-    /// The publication it was last answered for.
+    /// The publication that it was last reported for.
     stamp: u32,
 }
 
-// A million subscribers of a selector each are the measure of these.
+// These sizes are chosen for a million subscribers with one selector each.
 const _: () = assert!(size_of::<Slot>() <= 16 && size_of::<Key>() <= 8);
 
 impl TopicIndex {
@@ -97,7 +98,7 @@ impl TopicIndex {
         self.entries.is_empty()
     }
 
-    /// Lets `slot` hold `selectors`, and nothing else; a selector given twice counts once.
+    /// Sets the selectors of `slot` to `selectors`. A selector given twice counts once.
     pub fn insert(&mut self, slot: u32, selectors: &[Selector]) {
         self.remove(slot);
         if self.slots.len() <= slot as usize {
@@ -123,7 +124,7 @@ impl TopicIndex {
         self.slots[slot as usize].held = held;
     }
 
-    /// Takes `slot` out, with the selectors that nobody else holds. No-op when it is not there.
+    /// Removes `slot`, with the selectors that no other slot holds. No-op when it is not there.
     pub fn remove(&mut self, slot: u32) {
         let Some(held) = self
             .slots
@@ -136,7 +137,8 @@ impl TopicIndex {
             HeldSelectors::None => {}
             HeldSelectors::One(membership) => self.leave(membership),
             HeldSelectors::Many(key) => {
-                // A slot's entries are distinct, so leaving one moves no other membership of this slot.
+                // A slot's entries are distinct, so leaving one moves no other membership of this
+                // slot.
                 for membership in self.memberships.remove(key as usize) {
                     self.leave(membership);
                 }
@@ -144,7 +146,8 @@ impl TopicIndex {
         }
     }
 
-    /// Calls `hit` once for each slot of which a selector matches one of `topics`, in no particular order.
+    /// Calls `hit` once for each slot that has a selector matching one of `topics`, in no
+    /// particular order.
     pub fn for_each_match<'t>(&mut self, topics: impl Iterator<Item = &'t str>, mut hit: impl FnMut(u32)) {
         self.next_epoch();
         let mut found = std::mem::take(&mut self.found);
@@ -158,7 +161,8 @@ impl TopicIndex {
                 found.drain(..).for_each(|entry| self.answer(entry, &mut hit));
             }
         }
-        // A single entry is the common case. It names no slot twice, so the slots' stamps need not be read.
+        // A single entry is the common case. It names no slot twice, so the slots' stamps need not
+        // be read.
         if let Some(only) = found.pop() {
             members(&self.entries, &self.shared, only).for_each(|member| hit(member.slot));
         }
@@ -170,7 +174,8 @@ impl TopicIndex {
         self.held_by(slot).iter().map(|membership| &*self.entries[membership.entry as usize].text)
     }
 
-    /// Whether a selector of `slot` matches one of `topics`: what [`Self::for_each_match`] says, for one slot.
+    /// Whether a selector of `slot` matches one of `topics`: the same as [`Self::for_each_match`],
+    /// for one slot.
     pub fn slot_matches<'t>(&self, slot: u32, mut topics: impl Iterator<Item = &'t str>) -> bool {
         let held = self.held_by(slot);
         let matches = |membership: &Membership, topic: &str| {
@@ -199,7 +204,7 @@ impl TopicIndex {
         self.by_text.find(widen(hash), same).map(|key| key.entry)
     }
 
-    /// Makes `member` one of the selector's; none when its slot is one already.
+    /// Adds `member` to the selector's entry; `None` when its slot is there already.
     fn join(&mut self, selector: &Selector, member: Member) -> Option<Membership> {
         let hash = self.hash(selector.as_str());
         let Some(entry) = self.find(hash, selector.as_str()) else {
@@ -253,7 +258,7 @@ impl TopicIndex {
             *members = Members::one(last);
             self.shared.remove(key as usize);
         } else if shared.len() < shared.capacity() / 4 {
-            // A crowd that has gone leaves no room behind.
+            // Memory for many members is given back after most have left.
             shared.shrink_to(shared.len() * 2);
         }
         if let Some(moved) = moved {
@@ -280,7 +285,7 @@ impl TopicIndex {
 
     fn next_epoch(&mut self) {
         if self.epoch == u32::MAX {
-            // Once in four billion publications, the stamps of the last round are wiped.
+            // Once in four billion publications, all stamps are reset.
             self.epoch = 0;
             self.slots.iter_mut().for_each(|slot| slot.stamp = 0);
             self.entries.iter_mut().for_each(|(_, entry)| entry.stamp = 0);
@@ -288,7 +293,7 @@ impl TopicIndex {
         self.epoch += 1;
     }
 
-    /// Calls `hit` for the members of `entry` that it was not called for in this epoch.
+    /// Calls `hit` for the members of `entry` that were not reported in this epoch yet.
     fn answer(&mut self, entry: u32, hit: &mut impl FnMut(u32)) {
         let stamp = &mut self.entries[entry as usize].stamp;
         if std::mem::replace(stamp, self.epoch) == self.epoch {
@@ -317,7 +322,7 @@ fn members<'i>(
     one.into_iter().chain(several.iter().copied())
 }
 
-/// A hash for the table: it takes its place from the low bits and its tag from the high ones.
+/// A hash for the table, which takes the bucket from the low bits and the tag from the high ones.
 fn widen(hash: u32) -> u64 {
     u64::from(hash) << 32 | u64::from(hash)
 }

@@ -1,9 +1,9 @@
 //! An update as its publisher sent it.
 //!
-//! [`Update::parse`], and [`Update::build`] for a publisher inside the program, are the only constructors: every rule of PROTOCOL
-//! section 3 that does not need a token is checked here,
-//! so an `Update` can be encoded and dispatched without a second look. It does not decide who may publish it: that is
-//! [`crate::protocol::grant::Grant`].
+//! Publications have two constructors: [`Update::parse`], and [`Update::build`] for a publisher
+//! inside the program. Both check every rule of PROTOCOL section 3 that does not need a token, so
+//! an `Update` can be encoded and dispatched without further checks. The hub's own updates come
+//! from [`Update::of_subscription`]. Authorization is checked by [`crate::protocol::grant::Grant`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,10 +18,10 @@ use crate::protocol::names::{
 use crate::protocol::subscription::Subscription;
 use crate::protocol::topic::{Topic, TopicError};
 
-/// Who an update is for.
+/// The subscribers that may receive an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// Everyone who selected one of its topics.
+    /// Every subscriber that selected one of its topics.
     Public,
     /// Draft-07: subscribers whose token grants one of its topics.
     Private,
@@ -41,24 +41,30 @@ pub struct Update<'a> {
     data: Cow<'a, str>,
 }
 
-/// What somebody who has no body says of an update, field by field; [`Update::build`] checks it, and [`UpdateError`] says which bound it
-/// breaks. Of data there may be as much as the hub takes (`MAX_BODY_SIZE`): that is for whoever takes the draft to say.
+/// The fields of an update from a publisher inside the program. [`Update::build`] checks them;
+/// [`UpdateError`] names the bound that is broken. The size of the data is not checked here: the
+/// caller compares it with `MAX_BODY_SIZE`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Draft<'a> {
-    /// The canonical topic first, then the alternates: 1 to [`TOPICS_MAX`]. None is empty, or `*`, or holds a control character, or
-    /// has the hub's own path (`/.well-known/mercure`, `/hub`) or one below it, on any host.
+    /// The canonical topic first, then the alternates: 1 to [`TOPICS_MAX`]. A topic must not be
+    /// empty, be `*`, or hold a control character. On any host, its path must not be the hub's own
+    /// path (`/.well-known/mercure`, `/hub`) or a path below it.
     pub topics: &'a [&'a str],
-    /// The content; it may be empty. Every end of a line (CR LF, CR or LF) arrives as LF.
+    /// The content; it may be empty. Every line end (CR LF, CR or LF) arrives as LF.
     pub data: &'a str,
-    /// Draft-07: for those whose token grants one of the topics. With `AUTHORIZATION=targets` it is refused.
+    /// Draft-07: only for subscribers whose token grants one of the topics. Refused with
+    /// `AUTHORIZATION=targets`.
     pub private: bool,
-    /// Draft-04: for those whose token lists one of these, [`TARGETS_MAX`] at most and none empty; no target is for everyone. Any is
-    /// refused unless `AUTHORIZATION=targets`.
+    /// Draft-04: only for subscribers whose token lists one of these. At most [`TARGETS_MAX`], none
+    /// empty; without targets the update is public. Any target is refused unless
+    /// `AUTHORIZATION=targets`.
     pub targets: &'a [&'a str],
-    /// The event id; one is made when it is `None` or empty. At most [`EVENT_ID_BYTES_MAX`] bytes, without a control character, without a
-    /// space at either end, not beginning with `#`, and not `earliest`.
+    /// The event id; one is generated when it is `None` or empty. At most [`EVENT_ID_BYTES_MAX`]
+    /// bytes, without control characters, without a space at either end, not beginning with `#`,
+    /// and not `earliest`.
     pub id: Option<&'a str>,
-    /// The SSE event type; none when it is empty. At most [`EVENT_ID_BYTES_MAX`] bytes, without a control character.
+    /// The SSE event type; none when it is empty. At most [`EVENT_ID_BYTES_MAX`] bytes, without
+    /// control characters.
     pub event_type: Option<&'a str>,
     /// The SSE reconnection time, in milliseconds; any number.
     pub retry_ms: Option<u64>,
@@ -73,7 +79,7 @@ pub enum UpdateError {
     MissingTopic,
     /// No `data` field although the hub authorizes by targets (draft-04).
     MissingData,
-    /// A field that may be given once was given again.
+    /// A field that may be given only once is repeated.
     Repeated(&'static str),
     /// More than [`TOPICS_MAX`] topics.
     TooManyTopics,
@@ -81,7 +87,7 @@ pub enum UpdateError {
     TooManyTargets,
     /// A `topic` that is not a topic.
     Topic(TopicError),
-    /// A `topic` inside the hub's own namespace: the one error that is a 403.
+    /// A `topic` inside the hub's own namespace. This is the one error that is a 403.
     ReservedTopic,
     /// An `id` that is not an event id.
     Id(EventIdError),
@@ -89,19 +95,22 @@ pub enum UpdateError {
     Type,
     /// A `retry` that is not a number of milliseconds.
     Retry,
-    /// `target` on a hub that authorizes by selectors: ignoring it would publish to everyone.
+    /// `target` on a hub that authorizes by selectors. Ignoring it would publish to every
+    /// subscriber.
     TargetNotSupported,
-    /// `private` on a hub that authorizes by targets: ignoring it would publish to everyone.
+    /// `private` on a hub that authorizes by targets. Ignoring it would publish to every
+    /// subscriber.
     PrivateNotSupported,
     /// An empty `target`.
     EmptyTarget,
-    /// `target[]`, `target[0]`, or `private` in the same way: ignoring it would publish to everyone.
+    /// `target[]`, `target[0]`, or `private` in the same way. Ignoring it would publish to every
+    /// subscriber.
     Brackets(&'static str),
 }
 
 impl<'a> Update<'a> {
-    /// Reads the body of a publication. `authorization` is the hub's setting, `random` becomes the id when the publisher
-    /// gave none.
+    /// Reads the body of a publication. `authorization` is the hub's setting. `random` becomes the
+    /// id when the publisher gave none.
     ///
     /// An empty `id`, `type` or `retry` counts as not given, as an HTML form sends it.
     ///
@@ -115,7 +124,7 @@ impl<'a> Update<'a> {
         UpdateFields::collect(body)?.into_update(authorization, random)
     }
 
-    /// The same of a draft.
+    /// Checks a draft by the same rules.
     ///
     /// # Errors
     /// As [`Update::parse`].
@@ -137,8 +146,9 @@ impl<'a> Update<'a> {
         fields.into_update(authorization, random)
     }
 
-    /// The update by which the hub tells that a subscription began, or ended (PROTOCOL section 7): private, in the hub's own
-    /// namespace, where nobody else may publish. `random` becomes its id.
+    /// The update that announces the start or the end of a subscription (PROTOCOL section 7). It is
+    /// private, and its topic is in the hub's own namespace, where clients may not publish.
+    /// `random` becomes its id.
     pub fn of_subscription(subscription: &Subscription<'_>, random: [u8; 16]) -> Self {
         Self {
             topics: Box::new([Topic::of_subscription(subscription)]),
@@ -156,17 +166,17 @@ impl<'a> Update<'a> {
         &self.topics
     }
 
-    /// Who it is for.
+    /// The subscribers that may receive it.
     pub fn audience(&self) -> &Audience {
         &self.audience
     }
 
-    /// Its event id, chosen by the publisher or made here.
+    /// Its event id, chosen by the publisher or generated here.
     pub fn id(&self) -> &EventId {
         &self.id
     }
 
-    /// Whether its event id was made here, of random bytes: then no update before it has it.
+    /// Whether its event id was generated here from random bytes. Then no earlier update has it.
     pub fn has_made_id(&self) -> bool {
         self.has_made_id
     }
@@ -187,7 +197,7 @@ impl<'a> Update<'a> {
     }
 }
 
-/// The fields of a body, each in its place and counted, before they are understood.
+/// The fields of a body, sorted by name and counted, but not parsed yet.
 #[derive(Default)]
 struct UpdateFields<'a> {
     topics: Vec<Topic>,
@@ -286,7 +296,8 @@ impl<'a> UpdateFields<'a> {
     }
 }
 
-/// Some languages write a list so by themselves; of the names that are ignored, these would widen the audience.
+/// Some languages write lists in this form by default. Of the names that are ignored, these would
+/// widen the audience.
 fn refuse_brackets(name: &str) -> Result<(), UpdateError> {
     let is_meant = |meant: &&str| name.strip_prefix(*meant).is_some_and(|rest| rest.starts_with('['));
     match [PARAM_TARGET, PARAM_PRIVATE].into_iter().find(is_meant) {

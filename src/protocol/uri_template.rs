@@ -1,13 +1,14 @@
 //! URI Templates (RFC 6570) read backwards: can this template produce this topic?
 //!
-//! PROTOCOL section 5 is the contract. A template is parsed into parts, literals and expressions; each expression becomes a
-//! small automaton (`compile`); one simulation (`run`) serves both a template alone and the tries of the topic index. It
-//! takes one pass over the topic and at most [`TEMPLATE_STATES_MAX`] steps per byte: nothing backtracks. Most templates
-//! leave nothing to choose, and need no simulation (`plain`).
+//! The contract is PROTOCOL section 5. A template is parsed into literals and expressions; each
+//! expression becomes a small automaton (`compile`). One simulation (`run`) serves both single
+//! templates and the tries of the topic index: one pass, at most [`TEMPLATE_STATES_MAX`] steps per
+//! byte, no backtracking. Most templates leave no choice and need no simulation (`plain`).
 //!
-//! Literals are compared byte by byte, as the reference does: RFC 6570 section 3.1 would percent-encode a literal `é` on
-//! expansion, but topics are IRIs here and nothing is normalized, so `/é{id}` matches `/é1` and not `/%C3%A91`. Values are
-//! different: an expansion holds ASCII only, so no expression matches a raw `é`.
+//! Literals are compared byte by byte, as the reference does. RFC 6570 section 3.1 would
+//! percent-encode a literal `é` on expansion. But topics are IRIs here and are not normalized, so
+//! `/é{id}` matches `/é1` and not `/%C3%A91`. No expression matches a raw `é`, since expansions are
+//! ASCII only.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -28,7 +29,8 @@ pub(super) use compile::{Expression, NfaState};
 
 const _: () = assert!(SELECTOR_BYTES_MAX <= u16::MAX as usize);
 
-/// A valid RFC 6570 URI Template, levels 1 to 4, with at least one expression. Equal and hashed by its text.
+/// A valid RFC 6570 URI Template, levels 1 to 4, with at least one expression. Equal and hashed by
+/// its text.
 #[derive(Clone)]
 pub struct Template {
     text: Box<str>,
@@ -47,12 +49,12 @@ pub(super) enum TemplatePart {
     Expression(Expression),
 }
 
-/// Why a text is not a template that this hub matches.
+/// Why a text is not a template that this hub supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TemplateError {
     /// It breaks the grammar of RFC 6570 section 2.
     Syntax {
-        /// Where, in bytes from the start.
+        /// The position in bytes from the start.
         at: usize,
     },
     /// It is all literal.
@@ -65,7 +67,7 @@ impl Template {
     /// Parses and compiles a template (RFC 6570, section 2).
     ///
     /// # Errors
-    /// [`TemplateError`] says what keeps the text from being a template.
+    /// [`TemplateError`] names the reason.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         if text.len() > SELECTOR_BYTES_MAX {
             return Err(TemplateError::TooComplex);
@@ -87,15 +89,15 @@ impl Template {
         &self.text
     }
 
-    /// Whether the template can produce `topic` (PROTOCOL section 5, rule 3). One pass, at most [`TEMPLATE_STATES_MAX`]
-    /// steps per byte.
+    /// Whether the template can produce `topic` (PROTOCOL section 5, rule 3). One pass, at most
+    /// [`TEMPLATE_STATES_MAX`] steps per byte.
     pub fn matches(&self, topic: &str) -> bool {
         let head = self.head().as_bytes();
         topic.as_bytes().starts_with(head)
             && self.tail_matches(&topic.as_bytes()[head.len()..], &mut Simulator::default())
     }
 
-    /// States of its expressions: what a topic that passes its literal ends may cost at each byte.
+    /// States of its expressions: the cost per byte of a topic that matches its literal ends.
     pub(in crate::protocol) fn expression_states(&self) -> usize {
         let size = |part: &TemplatePart| match part {
             TemplatePart::Literal { .. } => 0,
@@ -120,7 +122,7 @@ impl Template {
         }
     }
 
-    /// Whether the tail can produce `rest`, which is what follows the head in a topic.
+    /// Whether the tail can produce `rest`, the part of a topic after the head.
     pub(super) fn tail_matches(&self, rest: &[u8], simulator: &mut Simulator) -> bool {
         if self.is_plain { plain::matches(self, rest) } else { simulator.matches(self, rest) }
     }
@@ -138,7 +140,7 @@ impl Template {
     }
 }
 
-/// Runs the simulation for one template after the other; keeps its buffers in between.
+/// Runs the simulation for one template after the other, and keeps its buffers between them.
 #[derive(Debug, Default)]
 pub(super) struct Simulator {
     visits: Vec<u64>,
@@ -149,7 +151,7 @@ pub(super) struct Simulator {
 
 impl Simulator {
     fn matches(&mut self, template: &Template, rest: &[u8]) -> bool {
-        // A literal end decides most comparisons without any set-up.
+        // A literal at the end decides most comparisons without any set-up.
         let tail = template.tail();
         if let Some(&TemplatePart::Literal { start, end }) = tail.last()
             && !rest.ends_with(template.literal(start, end))
@@ -181,7 +183,8 @@ impl Simulator {
     }
 }
 
-/// The tail of a template as a graph: node `i` stands before part `i`, and part `i` leads to node `i + 1`.
+/// The tail of a template as a graph: node `i` stands before part `i`, and part `i` leads to node
+/// `i + 1`.
 struct Chain<'t> {
     template: &'t Template,
     parts: &'t [TemplatePart],

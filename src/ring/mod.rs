@@ -1,16 +1,16 @@
 //! The cross-core broadcast ring: one producer, N consumers, lock-free, gated by the slowest.
 //!
-//! Every consumer sees every entry, in the order it was pushed, and reads it in place: nothing is copied, nothing is
-//! allocated after [`ring`]. A push into a full ring is refused, never an overwrite of what someone has not read.
-//!
-//! Invariants worth naming:
-//! - `published` counts the entries pushed; only the producer writes it.
-//! - `read[i]` counts the entries consumer `i` is done with; only that consumer writes it, and never past `published`.
-//! - The producer touches slot `n` only while `n` is unpublished, or after every consumer is done with it.
-//! - Entries are dropped by the producer, in [`Producer::push`] and [`Producer::reclaim`], so a consumer never frees memory
-//!   of another core's allocator.
-//!
-//! It deliberately does not wait: [`sleep_flag::SleepFlag`] says when a sleeper has to be woken, and the caller does it.
+//! Every consumer sees every entry in push order and reads it in place. Nothing is copied, and
+//! nothing is allocated after [`ring`]. A push into a full ring is refused; unread entries are
+//! never overwritten. The ring does not wait: [`sleep_flag::SleepFlag`] reports when a sleeper has
+//! to be woken, and the caller wakes it. Invariants:
+//! - `published` counts the entries pushed. Only the producer writes it.
+//! - `read[i]` counts the entries that consumer `i` has finished. Only that consumer writes it, and
+//!   it never exceeds `published`.
+//! - The producer touches slot `n` only while `n` is unpublished, or after every consumer has
+//!   finished it.
+//! - The producer drops entries, in [`Producer::push`] and [`Producer::reclaim`], so a consumer
+//!   never frees memory of another core's allocator.
 
 #![expect(unsafe_code, reason = "slots are shared without a lock; loom models check the protocol")]
 
@@ -21,10 +21,11 @@ use std::cmp::min;
 
 use shim::{Arc, AtomicU64, Ordering, UnsafeCell};
 
-/// A consumer that is gone: it gates nobody.
+/// The counter of a dropped consumer, which gates nothing.
 const GONE: u64 = u64::MAX;
 
-/// Keeps two counters that different cores write off each other's cache lines (a pair of lines is fetched at once).
+/// Keeps two counters that different cores write on separate cache lines. The CPU fetches lines in
+/// pairs.
 #[repr(align(128))]
 struct CachePadded<T>(T);
 
@@ -34,10 +35,11 @@ struct RingShared<T> {
     read: Box<[CachePadded<AtomicU64>]>,
 }
 
-// SAFETY: a slot is written by the one producer while no consumer may read it, and only read (through `&T`) while several
-// may; the counters order the two. So sharing needs `T: Sync`, and dropping on the producer's thread needs `T: Send`.
+// SAFETY: a slot is written by the one producer while no consumer may read it, and only read
+// (through `&T`) while several consumers may. The counters order the two. So sharing needs `T:
+// Sync`, and dropping on the producer's thread needs `T: Send`.
 unsafe impl<T: Send + Sync> Sync for RingShared<T> {}
-// SAFETY: as above; the slots are owned.
+// SAFETY: as above; the ring owns the slots.
 unsafe impl<T: Send + Sync> Send for RingShared<T> {}
 
 impl<T> RingShared<T> {
@@ -48,10 +50,10 @@ impl<T> RingShared<T> {
     }
 }
 
-/// Makes a ring of `capacity` entries, a power of two, for `consumers` readers.
+/// Creates a ring of `capacity` entries, a power of two, for `consumers` readers.
 ///
 /// # Panics
-/// When `capacity` is not a power of two: it is a constant of the program, not an input.
+/// When `capacity` is not a power of two. It is a constant of the program, not an input.
 pub fn ring<T: Send + Sync>(capacity: usize, consumers: usize) -> (Producer<T>, Vec<Consumer<T>>) {
     assert!(capacity.is_power_of_two(), "the capacity of a ring is a power of two");
     let shared = Arc::new(RingShared {
@@ -65,7 +67,7 @@ pub fn ring<T: Send + Sync>(capacity: usize, consumers: usize) -> (Producer<T>, 
     (Producer { shared, next: 0, reclaimed: 0 }, readers)
 }
 
-/// The writing end; there is one.
+/// The writing end. There is only one.
 pub struct Producer<T> {
     shared: Arc<RingShared<T>>,
     /// The place of the next entry.
@@ -78,14 +80,15 @@ impl<T: Send + Sync> Producer<T> {
     /// Appends an entry and publishes it to every consumer.
     ///
     /// # Errors
-    /// Gives the entry back when the slowest consumer has not read the one a whole ring earlier.
+    /// Returns the entry when the slowest consumer has not read the entry one ring length earlier.
     pub fn push(&mut self, entry: T) -> Result<(), T> {
         let capacity = self.shared.slots.len() as u64;
         if self.next - self.reclaimed == capacity && self.reclaim() == 0 {
             return Err(entry);
         }
         self.shared.slot(self.next).with_mut(|slot| {
-            // SAFETY: the slot of `next` is unpublished and reclaimed, so no consumer reads it, and there is one producer.
+            // SAFETY: the slot of `next` is unpublished and reclaimed, so no consumer reads it, and
+            // there is one producer.
             unsafe { *slot = Some(entry) }
         });
         self.next += 1;
@@ -93,13 +96,14 @@ impl<T: Send + Sync> Producer<T> {
         Ok(())
     }
 
-    /// Drops the entries that every consumer is done with; returns how many.
+    /// Drops the entries that every consumer has finished; returns their number.
     pub fn reclaim(&mut self) -> u64 {
         let slowest = self.shared.read.iter().map(|read| read.0.load(Ordering::Acquire)).fold(self.next, min);
         let dropped = slowest - self.reclaimed;
         while self.reclaimed < slowest {
             self.shared.slot(self.reclaimed).with_mut(|slot| {
-                // SAFETY: every consumer's counter, loaded with Acquire, is past this slot: none reads it any more.
+                // SAFETY: every consumer's counter, loaded with Acquire, is past this slot, so none
+                // reads it any more.
                 unsafe { *slot = None }
             });
             self.reclaimed += 1;
@@ -107,26 +111,27 @@ impl<T: Send + Sync> Producer<T> {
         dropped
     }
 
-    /// Entries that are held: pushed and not yet reclaimed.
+    /// The number of entries held: pushed and not yet reclaimed.
     pub fn held(&self) -> u64 {
         self.next - self.reclaimed
     }
 }
 
-/// One reading end. Dropping it stops it from gating the ring.
+/// One reading end. When it is dropped, it no longer gates the ring.
 pub struct Consumer<T> {
     shared: Arc<RingShared<T>>,
     index: usize,
     /// The place of the next entry to read.
     next: u64,
-    /// `published` as it was last seen.
+    /// The last value seen of `published`.
     published: u64,
 }
 
 impl<T: Send + Sync> Consumer<T> {
-    /// Hands up to `max` entries to `read`, in order, until it returns false; returns how many it was given.
+    /// Passes up to `max` entries to `read`, in order, until it returns false. Returns the number
+    /// of entries passed.
     ///
-    /// The slots are given back to the producer once, after the last of them.
+    /// The slots are returned to the producer once, after the last of them.
     pub fn drain(&mut self, max: usize, mut read: impl FnMut(&T) -> bool) -> usize {
         if self.next == self.published && self.is_empty() {
             return 0;
@@ -136,8 +141,9 @@ impl<T: Send + Sync> Consumer<T> {
         let end = min(self.published, first.saturating_add(max as u64));
         while self.next < end {
             let goes_on = self.shared.slot(self.next).with(|slot| {
-                // SAFETY: `next` is below `published`, loaded with Acquire, so the write of the entry happened before; and
-                // the counter that the producer looks at is still at or before it, so the producer does not touch it.
+                // SAFETY: `next` is below `published`, loaded with Acquire, so the write of the
+                // entry happened before. The counter that the producer checks is still at or before
+                // this entry, so the producer does not touch it.
                 let entry = unsafe { &*slot };
                 read(entry.as_ref().expect("a published slot holds an entry until all have read it"))
             });

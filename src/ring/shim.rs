@@ -1,4 +1,5 @@
-//! The one door to atomics for the ring: those of `std`, or loom's when its models run (`--cfg loom`).
+//! The only source of atomics for the ring: those of `std`, or loom's when its models run (`--cfg
+//! loom`).
 
 #[cfg(not(loom))]
 pub(super) use std::sync::{
@@ -15,7 +16,7 @@ pub(super) use loom::{
     },
 };
 
-/// `std`'s cell behind loom's closure interface.
+/// `std`'s cell with loom's closure interface.
 #[cfg(not(loom))]
 pub(super) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 

@@ -1,5 +1,5 @@
-//! The ring's promises: with `std` under real threads, and as loom models (`RUSTFLAGS="--cfg loom"`) over every
-//! interleaving that the memory model allows, bounded as loom's defaults bound it.
+//! The guarantees of the ring: with `std` on real threads, and as loom models (`RUSTFLAGS="--cfg
+//! loom"`) over every interleaving that the memory model allows, within loom's default bounds.
 
 use super::*;
 
@@ -155,7 +155,8 @@ mod models {
                 })
                 .collect();
             producer.push(1).expect("an empty ring has room");
-            // Refused or not, a consumer that reads the second entry has read the first.
+            // Whether the push was refused or not, a consumer that reads the second entry has read
+            // the first.
             let second = producer.push(2);
             for reader in readers {
                 assert!(reader.join().expect("a reader") <= 2);
@@ -173,7 +174,7 @@ mod models {
             let theirs = Arc::clone(&sleep_flag);
             let sleeper = thread::spawn(move || {
                 theirs.announce();
-                // Sleeps only when the ring is empty after the announcement.
+                // It sleeps only if the ring is empty after the announcement.
                 let sleeps = consumer.is_empty();
                 if !sleeps {
                     theirs.end();

@@ -1,7 +1,7 @@
-//! The access log (`ACCESS_LOG`): a line for each request when it is answered; for each stream one when it begins and one when
-//! it ends.
+//! The access log (`ACCESS_LOG`): one line per request; for a stream, one line when it begins and
+//! one when it ends.
 //!
-//! Invariant: no token is in a line ([`redact`]), and no line is longer than a few bounded texts.
+//! Invariant: no line holds a token ([`redact`]), and every line is bounded in length.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -13,20 +13,20 @@ use crate::http::request::{Request, Scheme, Version};
 use crate::http::status::Status;
 use crate::hub::shard::Closed;
 
-/// The target of the events of the access log, by which the log tells them from all others.
+/// The tracing target of access log events, which separates them from all others.
 pub const ACCESS_TARGET: &str = "petasos::access";
 
-/// What stands where nothing is known.
+/// Stands for an unknown value.
 const UNKNOWN: &str = "-";
 
-/// Who made a request, as far as the log is concerned.
+/// The client of a request, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Client {
     /// The other end of the connection.
     Peer(SocketAddr),
-    /// Whom a proxy in front names (`USE_FORWARDED_HEADERS`).
+    /// The client that a proxy in front names (`USE_FORWARDED_HEADERS`).
     Forwarded(IpAddr),
-    /// The system did not say.
+    /// The address is unknown.
     Unknown,
 }
 
@@ -36,7 +36,7 @@ impl Client {
         peer.map_or(Self::Unknown, Self::Peer)
     }
 
-    /// Its address, if that is known.
+    /// Its IP address, if known.
     pub(super) fn address(self) -> Option<IpAddr> {
         match self {
             Self::Peer(peer) => Some(peer.ip()),
@@ -49,7 +49,7 @@ impl Client {
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // An IPv4 client of a listener for both families has an address of IPv6 around its own.
+            // A dual-stack listener sees an IPv4 client as an IPv4-mapped IPv6 address.
             Self::Peer(peer) => SocketAddr::new(peer.ip().to_canonical(), peer.port()).fmt(f),
             Self::Forwarded(address) => address.to_canonical().fmt(f),
             Self::Unknown => f.write_str(UNKNOWN),
@@ -57,7 +57,7 @@ impl fmt::Display for Client {
     }
 }
 
-/// What the settings ask for.
+/// The settings that apply.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     /// `ACCESS_LOG`
@@ -66,21 +66,21 @@ pub(super) struct Rules {
     pub(super) trusts_proxy: bool,
 }
 
-/// Who makes a request, and what the access log says of it.
+/// The client of a request, and its access log entry.
 pub(super) struct Caller {
     pub(super) client: Client,
-    /// Nothing when the log is off, or the request could not be read.
+    /// `None` when the log is off, or before a request was read.
     pub(super) access: Option<Box<Access>>,
 }
 
 impl Caller {
-    /// Nothing is known but the other end of the connection.
+    /// Only the peer address is known.
     pub(super) fn peer(peer: Option<SocketAddr>) -> Self {
         Self { client: Client::peer(peer), access: None }
     }
 
-    /// Who makes this request, which began to arrive at this moment. The request itself learns what it was made with, and what
-    /// a proxy says.
+    /// The client of a request that began to arrive at `began_ms`. Also sets the request's scheme
+    /// and the fields that a proxy sends.
     pub(super) fn read(
         rules: Rules,
         request: &mut Request<'_>,
@@ -97,7 +97,7 @@ impl Caller {
         Self { client, access }
     }
 
-    /// The request becomes a stream, whose first bytes are so many of a head.
+    /// Notes that the request becomes a stream. The first `head_bytes` bytes are its response head.
     pub(super) fn streams(&mut self, head_bytes: usize, now_ms: u64) -> Option<Box<Access>> {
         let mut access = self.access.take()?;
         access.streams(head_bytes, now_ms);
@@ -105,7 +105,7 @@ impl Caller {
     }
 }
 
-/// What the lines of one request have in common.
+/// The fields shared by the lines of one request.
 pub(super) struct Access {
     client: Client,
     method: &'static str,
@@ -115,13 +115,13 @@ pub(super) struct Access {
     version: &'static str,
     user_agent: String,
     began_ms: u64,
-    /// Bytes of the stream so far, before TLS, and how many of them are no part of its body.
+    /// Bytes of the stream so far, before TLS; `head_bytes` of them are not part of its body.
     bytes: u64,
     head_bytes: u64,
 }
 
 impl Access {
-    /// A request that began to arrive at this moment.
+    /// A request that began to arrive at `began_ms`.
     pub(super) fn new(request: &Request<'_>, client: Client, began_ms: u64) -> Self {
         let or_unknown = |value: Option<&[u8]>| value.map_or_else(|| UNKNOWN.to_owned(), redact::field);
         Self {
@@ -160,7 +160,7 @@ impl Access {
         }
     }
 
-    /// It is answered, with a body of so many bytes.
+    /// Logs a response with a body of this many bytes.
     pub(super) fn answered(&self, status: Status, bytes: usize, now_ms: u64) {
         let Self { client, method, scheme, host, path, version, user_agent, .. } = self;
         let duration_ms = self.duration_ms(now_ms);
@@ -171,7 +171,7 @@ impl Access {
         );
     }
 
-    /// Its stream begins.
+    /// Logs the begin of the stream.
     fn streams(&mut self, head_bytes: usize, now_ms: u64) {
         self.head_bytes = head_bytes as u64;
         let duration_ms = self.duration_ms(now_ms);
@@ -183,12 +183,12 @@ impl Access {
         );
     }
 
-    /// Its stream has carried more bytes.
+    /// Counts bytes of the stream.
     pub(super) fn add(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
     }
 
-    /// Its stream has ended.
+    /// Logs the end of the stream.
     pub(super) fn ended(&self, reason: Closed, now_ms: u64) {
         let Self { client, method, scheme, host, path, version, user_agent, .. } = self;
         let bytes = self.bytes.saturating_sub(self.head_bytes);

@@ -1,4 +1,4 @@
-//! Where the certificate comes from: files that somebody else writes, or an authority that gives it by itself.
+//! The source of the certificate: files that another program writes, or an ACME authority.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use super::acme::{Acme, AcmeSettings, Renewer};
 use super::tls::certificate::Files;
 use super::tls::watch::Keeper;
 
-/// The source that the settings name.
+/// The source of the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateSource {
     /// `CERT_FILE` and `KEY_FILE`.
@@ -19,17 +19,17 @@ pub enum CertificateSource {
     Acme(AcmeSettings),
 }
 
-/// The source, as the thread that waits for signals has it.
+/// The certificate source, as the signal thread holds it.
 pub(super) enum Certificates {
     Files(Box<Keeper>),
     Acme(Box<Acme>),
 }
 
 impl Certificates {
-    /// Reads what there is.
+    /// Reads the certificate, or the ACME state.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// [`RunError::Certificate`] or [`RunError::Acme`].
     pub(super) fn open(source: &CertificateSource) -> Result<Self, RunError> {
         match source {
             CertificateSource::Files(files) => {
@@ -42,7 +42,7 @@ impl Certificates {
         }
     }
 
-    /// What the shards serve with.
+    /// The TLS configuration of the shards.
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         match self {
             Self::Files(keeper) => keeper.config(),
@@ -50,7 +50,7 @@ impl Certificates {
         }
     }
 
-    /// What a thread of its own has to run, once.
+    /// The renewer for its thread; `Some` once, and only with ACME.
     pub(super) fn take_renewer(&mut self) -> Option<Renewer> {
         match self {
             Self::Files(_) => None,
@@ -58,7 +58,7 @@ impl Certificates {
         }
     }
 
-    /// When [`Self::look`] has to be called next.
+    /// When to call [`Self::look`] next.
     pub(super) fn next_look(&self) -> Option<Instant> {
         match self {
             Self::Files(keeper) => Some(keeper.next_look()),
@@ -66,14 +66,14 @@ impl Certificates {
         }
     }
 
-    /// Looks whether anything has changed.
+    /// Checks whether the files have changed.
     pub(super) fn look(&mut self) {
         if let Self::Files(keeper) = self {
             keeper.look();
         }
     }
 
-    /// SIGHUP: the operator has changed something.
+    /// Handles SIGHUP: reads the files again, or retries a pending order now.
     pub(super) fn reload(&mut self) {
         match self {
             Self::Files(keeper) => keeper.reload(),
@@ -81,14 +81,14 @@ impl Certificates {
         }
     }
 
-    /// Warns of a certificate that expires soon, when it is time to.
+    /// Warns of a certificate that expires soon, at most once per interval.
     pub(super) fn warn(&mut self) {
         if let Self::Files(keeper) = self {
             keeper.warn();
         }
     }
 
-    /// The hub stops.
+    /// Stops the renewer.
     pub(super) fn stop(&self) {
         if let Self::Acme(acme) = self {
             acme.stop();

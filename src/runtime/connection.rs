@@ -14,22 +14,23 @@ use crate::hub::shard::Sent;
 use crate::limits::{KEEP_ALIVE_IDLE_MS, LINGER_BYTES_MAX, LINGER_MS, TLS_HANDSHAKE_MS};
 use crate::protocol::frame::Frame;
 
-/// The timeouts of requests, in milliseconds; 0 is none.
+/// The timeouts of requests, in milliseconds; 0 means none.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// `HEADER_TIMEOUT`.
     pub header_ms: u64,
     /// `READ_TIMEOUT`.
     pub read_ms: u64,
-    /// `DISPATCH_TIMEOUT`, for answers.
+    /// `DISPATCH_TIMEOUT`, for responses.
     pub write_ms: u64,
-    /// `WRITE_TIMEOUT`: a whole response, streams included.
+    /// `WRITE_TIMEOUT`: a whole response, including streams.
     pub response_ms: u64,
 }
 
 impl Timeouts {
-    /// When a stream that begins now has to end: after 80 to 100 % of `WRITE_TIMEOUT`, so that clients who came together do not
-    /// all come back together. `random` is any number, of which the low bits count.
+    /// When a stream that begins now must end: after 80 to 100 % of `WRITE_TIMEOUT`, so that
+    /// clients that connected together do not all reconnect together. Only the low 16 bits of
+    /// `random` are used.
     pub(super) fn stream_ends_ms(&self, now_ms: u64, random: u128) -> u64 {
         let share = u64::from(random as u16);
         let jitter_ms = u128::from(self.response_ms) * u128::from(share) / (5 * u128::from(u16::MAX));
@@ -40,77 +41,78 @@ impl Timeouts {
     }
 }
 
-/// A connection that makes requests.
+/// A connection that makes HTTP/1 requests.
 pub(super) struct Http1Conn {
     pub(super) transport: Transport,
     pub(super) peer: Option<SocketAddr>,
-    /// Who makes the current request.
+    /// The client of the current request.
     pub(super) caller: Caller,
     pub(super) http: Connection,
-    /// It is known to speak HTTP/1.
+    /// Set once the connection is known to speak HTTP/1.
     is_http1: bool,
     pub(super) waiting: Waiting,
-    /// Bytes of answers that the socket has not taken.
+    /// Response bytes that the socket has not taken.
     out: Vec<u8>,
     out_sent: usize,
-    /// What the current request is, for its answer.
+    /// Properties of the current request that its response needs.
     pub(super) version: Version,
     pub(super) head_only: bool,
     pub(super) context: Option<ResponseContext>,
-    /// An answer is in `out`, and the connection goes on behind it, or does not.
+    /// Set while a response is in `out`; the value says whether the connection continues after it.
     answering: Option<bool>,
-    /// When that answer began.
+    /// When that response began.
     answered_ms: u64,
-    /// When it was opened, or its last answer was written.
+    /// When the connection was opened, or its last response was written.
     idle_since_ms: u64,
-    /// When the first byte of the current request came.
+    /// When the first byte of the current request arrived.
     request_since_ms: Option<u64>,
     /// When the socket last took a byte, or the connection began to linger.
     wrote_ms: u64,
-    /// Bytes that may still be thrown away, when it lingers.
+    /// While lingering: how many more bytes may be read and discarded.
     lingering: Option<usize>,
     served: bool,
-    /// It came while the hub stops: it is given the time to say what it wants, and then told.
+    /// Accepted while the hub stops: it is not closed as idle before it has sent a request.
     pub(super) is_late: bool,
-    /// The socket was empty after the last read: nothing more is read until an event tells of it.
+    /// The socket was empty after the last read: read again only after the next event.
     pub(super) is_drained: bool,
-    /// The client sends nothing more. Told by the epoll set, once, and perhaps before the connection becomes a stream.
+    /// The client sends nothing more. The epoll set reports this once, perhaps before the
+    /// connection becomes a stream.
     pub(super) has_ended: bool,
     pub(super) armed_ms: u64,
-    /// Held while a long answer is in `out`.
+    /// Held while a long response is in `out`.
     pub(super) memory_permit: Option<MemoryPermit>,
 }
 
-/// What a connection waits for.
+/// What a connection is waiting for.
 pub(super) enum Waiting {
-    /// For the client.
+    /// The next bytes of the client.
     Client,
-    /// For the client's body.
+    /// The request body.
     Body(Publisher),
-    /// For its publication to come round the ring.
+    /// The publication's entry to come round the ring.
     Commit { serial: u32, frame: Arc<Frame>, context: ResponseContext },
-    /// For the history to say where the subscription begins.
+    /// The history to find where the subscription begins.
     Resolve { serial: u32, subscription: Box<GrantedSubscription> },
-    /// For the shards to list their subscriptions.
+    /// The shards to list their subscriptions.
     List { serial: u32 },
 }
 
-/// What a read of the socket found.
+/// The result of a read.
 pub(super) enum Received {
-    /// So many bytes; none when the call was interrupted and has to be made again.
+    /// This many bytes; 0 when the call was interrupted and must be repeated.
     Some(usize),
     Nothing,
     End,
 }
 
-/// What became of the bytes in `out`.
+/// The result of writing the bytes in `out`.
 pub(super) enum FlushOutcome {
     All,
     Blocked,
     Gone,
 }
 
-/// What a deadline that has passed asks for.
+/// What to do about a deadline that has passed.
 pub(super) enum Http1Overdue {
     Nothing,
     Close,
@@ -147,7 +149,8 @@ impl Http1Conn {
         }
     }
 
-    /// Which version of HTTP it speaks: with TLS as was negotiated (RFC 9113, section 3.2), else as the first bytes say.
+    /// The HTTP version: with TLS as negotiated (RFC 9113, section 3.2), else detected from the
+    /// first bytes.
     pub(super) fn prior(&mut self) -> Prior {
         if self.is_http1 || self.is_lingering() || self.transport.is_handshaking() {
             return Prior::Http1;
@@ -161,24 +164,25 @@ impl Http1Conn {
         prior
     }
 
-    /// It speaks HTTP/2: the transport, and what was received.
+    /// Takes the transport and the bytes received so far, for a connection that speaks HTTP/2.
     pub(super) fn into_received(self) -> (Transport, Vec<u8>) {
         (self.transport, self.http.into_received())
     }
 
-    /// Nothing more is written; what the client still sends is read for a while.
+    /// Stops writing; reads and discards what the client still sends for a while.
     pub(super) fn end(&mut self, now_ms: u64) {
         self.transport.end();
         self.linger(now_ms);
     }
 
-    /// Queues bytes for the client; with `Some`, they are the answer, and say whether the connection goes on.
+    /// Queues bytes for the client. With `Some`, they are the response, and the value says whether
+    /// the connection continues.
     pub(super) fn queue(&mut self, bytes: Vec<u8>, goes_on: Option<bool>, now_ms: u64) {
         if self.out.is_empty() {
             self.wrote_ms = now_ms;
         }
         match self.out.is_empty() {
-            // A long answer is not copied once more.
+            // Avoid copying a long response again.
             true => self.out = bytes,
             false => self.out.extend_from_slice(&bytes),
         }
@@ -217,7 +221,7 @@ impl Http1Conn {
         FlushOutcome::All
     }
 
-    /// Everything is written: goes on to the next request, or begins to close.
+    /// Everything is written: continues with the next request, or begins to close.
     pub(super) fn written(&mut self, now_ms: u64) {
         let Some(goes_on) = self.answering.take() else { return };
         self.http.answered();
@@ -225,13 +229,14 @@ impl Http1Conn {
         self.memory_permit = None;
         self.idle_since_ms = now_ms;
         self.request_since_ms = None;
-        // Nothing of this request may colour the answer to the next, whose head may not be readable.
+        // Reset everything of this request: the head of the next one may be unreadable.
         self.context = None;
         self.caller = Caller::peer(self.peer);
         self.version = Version::Http11;
         self.head_only = false;
         if !goes_on || self.http.phase() == Phase::Closed {
-            // Closed at once with unread bytes, the kernel would reset the connection and the answer could be lost.
+            // If the socket were closed now with unread bytes, the kernel would reset the
+            // connection and the response could be lost.
             self.end(now_ms);
         }
     }
@@ -241,7 +246,8 @@ impl Http1Conn {
         self.wrote_ms = now_ms;
     }
 
-    /// Reads what the HTTP machine has room for; when it lingers, what may still be thrown away.
+    /// Reads as much as the HTTP machine has room for; while lingering, as much as may be
+    /// discarded.
     pub(super) fn receive(&mut self, buffer: &mut [u8], now_ms: u64) -> Received {
         if self.lingering == Some(0) {
             return Received::End;
@@ -257,7 +263,8 @@ impl Http1Conn {
             None => self.transport.receive(&mut buffer[..room]),
             Some(_) => self.transport.discard(&mut buffer[..room]),
         };
-        // The end of the client was told before this read, or is yet to be told: only in the latter case it can be waited for.
+        // The end of the client is reported once. If it was reported before this read, no further
+        // event will come, so the socket does not count as drained.
         self.is_drained = matches!(read, ReadOutcome::Last(_)) && !self.has_ended;
         match read {
             ReadOutcome::Bytes(0) => Received::Some(0),
@@ -265,7 +272,7 @@ impl Http1Conn {
                 if let Some(left) = &mut self.lingering {
                     *left -= count;
                 } else {
-                    // Empty lines before a request begin none: they must not start its clock.
+                    // Empty lines before a request must not start its timer.
                     if self.request_since_ms.is_none() || self.http.phase() == Phase::Idle {
                         self.request_since_ms = Some(now_ms);
                     }
@@ -276,25 +283,25 @@ impl Http1Conn {
             ReadOutcome::Nothing => Received::Nothing,
             ReadOutcome::End => Received::End,
             ReadOutcome::Broken => {
-                // Its last word is on the way, and would be lost with unread bytes as an answer would.
+                // The TLS alert is on its way; closing with unread bytes would lose it.
                 self.linger(now_ms);
                 Received::Some(0)
             }
         }
     }
 
-    /// The socket has not taken all that it is owed.
+    /// Whether the socket has not taken all the bytes queued for it.
     pub(super) fn is_blocked(&self) -> bool {
         !self.out.is_empty() || self.transport.is_held()
     }
 
-    /// Its last answer is given time to arrive. Perhaps it was HTTP/2: then the machine here has seen nothing, and yet what was
-    /// sent may still be lost.
+    /// Whether the last response is being given time to arrive. If it was an HTTP/2 response,
+    /// `http` has seen nothing, yet bytes already sent may still be lost.
     pub(super) fn is_lingering(&self) -> bool {
         self.lingering.is_some()
     }
 
-    /// Nothing is owed either way, and nothing new expected: it can be closed without anybody noticing.
+    /// Whether no request or response is in progress, so the connection can be closed unnoticed.
     pub(super) fn is_idle(&self) -> bool {
         !self.is_late
             && self.http.phase() == Phase::Idle
@@ -303,17 +310,17 @@ impl Http1Conn {
             && matches!(self.waiting, Waiting::Client)
     }
 
-    /// It has said nothing.
+    /// Whether it has sent no request yet.
     pub(super) fn is_silent(&self) -> bool {
         self.http.phase() == Phase::Idle && !self.served && !self.is_lingering()
     }
 
-    /// When the current request began to arrive; now, when it came with the one before.
+    /// When the current request began to arrive; now, if it arrived together with the previous one.
     pub(super) fn began_ms(&self, now_ms: u64) -> u64 {
         self.request_since_ms.unwrap_or(now_ms)
     }
 
-    /// The next moment at which time changes something; `u64::MAX` when it does not.
+    /// The next moment when a timeout may pass; `u64::MAX` for none.
     pub(super) fn deadline_ms(&self, timeouts: &Timeouts) -> u64 {
         if self.is_lingering() {
             return after(self.wrote_ms, LINGER_MS);
@@ -338,7 +345,7 @@ impl Http1Conn {
         }
     }
 
-    /// What has to be done about a deadline that may have passed.
+    /// What to do about a deadline that may have passed.
     pub(super) fn overdue(&self, timeouts: &Timeouts, now_ms: u64) -> Http1Overdue {
         if self.deadline_ms(timeouts) > now_ms {
             Http1Overdue::Nothing
@@ -350,7 +357,7 @@ impl Http1Conn {
     }
 }
 
-/// A period after a moment; 0 is none.
+/// `period_ms` after `since_ms`; never, if the period is 0.
 pub(super) fn after(since_ms: u64, period_ms: u64) -> u64 {
     match period_ms {
         0 => u64::MAX,
@@ -377,7 +384,7 @@ mod tests {
 
     fn receive(conn: &mut Http1Conn, theirs: &OwnedFd, bytes: &[u8], now_ms: u64) {
         send(theirs, bytes, SendFlags::empty()).expect("sent");
-        // As the event does that tells of it.
+        // As a socket event would.
         conn.is_drained = false;
         assert!(matches!(conn.receive(&mut [0; 1_024], now_ms), Received::Some(_)));
     }
@@ -392,7 +399,8 @@ mod tests {
         assert_ne!(ends_ms(10_000, 1_000), ends_ms(10_000, 60_000));
     }
 
-    /// A client that takes a byte now and then never stalls, and could hold an answer for ever.
+    /// A client that takes a byte now and then never stalls; without this it could hold a response
+    /// forever.
     #[test]
     fn an_answer_as_a_whole_may_take_no_longer_than_its_time() {
         let (mut conn, theirs) = connected(0);
@@ -409,7 +417,8 @@ mod tests {
         assert!(matches!(conn.overdue(&timeouts, 4_000), Http1Overdue::Close));
     }
 
-    /// RFC 9112, section 2.2: old clients end a body with an empty line, which belongs to no request.
+    /// RFC 9112, section 2.2: old clients end a body with an empty line, which belongs to no
+    /// request.
     #[test]
     fn an_empty_line_long_before_a_request_does_not_let_its_time_run_out() {
         let (mut conn, theirs) = connected(0);

@@ -1,4 +1,5 @@
-//! How the thread that waits for the end of a hub is told: by signals, by the program that has the hub in it, by threads that end.
+//! Events for the thread that waits for the end of a hub: signals, a stop by the embedding program,
+//! threads that end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +12,10 @@ use tracing::info;
 use super::RunError;
 use crate::limits::{SIGNAL_ECHO_MS, SIGNAL_PATIENCE_MS};
 
-/// What the waiting thread hears of.
+/// An event for the waiting thread.
 pub(super) enum Happened {
     Signal(i32),
-    /// The program that has the hub in it wants it to stop.
+    /// The embedding program stops the hub.
     Stop,
     Ended {
         name: String,
@@ -22,7 +23,7 @@ pub(super) enum Happened {
     },
 }
 
-/// Reports the end of a thread, also when it ends by a panic.
+/// Reports the end of a thread, even by a panic.
 pub(super) struct EndReport {
     pub(super) name: String,
     pub(super) reports: Sender<Happened>,
@@ -32,16 +33,16 @@ impl Drop for EndReport {
     fn drop(&mut self) {
         let happened =
             Happened::Ended { name: std::mem::take(&mut self.name), panicked: std::thread::panicking() };
-        // Nobody listens any more when the hub ends at once.
+        // When the hub ends at once, there is no receiver any more.
         let _ = self.reports.send(happened);
     }
 }
 
-/// How the waiting thread is reached.
+/// The channel to the waiting thread.
 pub(super) struct Control {
     pub(super) reports: Sender<Happened>,
     pub(super) happened: Receiver<Happened>,
-    /// Somebody reads what is reported.
+    /// Set once the reports are being read.
     serves: Arc<AtomicBool>,
 }
 
@@ -50,9 +51,9 @@ pub(super) struct Control {
 pub(super) struct Stopper(Sender<Happened>);
 
 impl Stopper {
-    /// Streams end over `DRAIN_TIMEOUT`; a second time it changes nothing.
+    /// Ends streams over `DRAIN_TIMEOUT`; a second call has no effect.
     pub(super) fn stop(&self) {
-        // A hub that has ended has stopped.
+        // An error means that the hub has ended already.
         let _ = self.0.send(Happened::Stop);
     }
 }
@@ -67,13 +68,14 @@ impl Control {
         Stopper(self.reports.clone())
     }
 
-    /// Connections are accepted, and what is reported is read.
+    /// Notes that connections are accepted and reports are read.
     pub(super) fn serves(&self) {
         self.serves.store(true, Ordering::SeqCst);
     }
 
-    /// Takes SIGTERM, SIGINT and SIGHUP from now on, before anything is opened: a SIGHUP would end the process else. A hub that does not
-    /// serve yet ends at once, as one does that cannot be told a second time.
+    /// Handles SIGTERM, SIGINT and SIGHUP from now on. Call it before anything is opened: by
+    /// default, SIGHUP ends the process. Before the hub serves, SIGTERM and SIGINT end the process
+    /// at once. A second one while the hub stops ends it, too, if the waiting thread does not.
     pub(super) fn watch_signals(&self) -> Result<(), RunError> {
         let (reports, serves) = (self.reports.clone(), Arc::clone(&self.serves));
         let failed = |error: std::io::Error| RunError::Start("signals".to_owned(), error.to_string());
@@ -103,9 +105,9 @@ impl Control {
     }
 }
 
-/// Ends the process from a thread that cannot wait for others.
+/// Ends the process from a thread that cannot join others.
 fn end_process(status: i32) -> ! {
-    // The log is written by another thread.
+    // Let the log thread write its lines.
     std::thread::sleep(Duration::from_millis(50));
     std::process::exit(status)
 }

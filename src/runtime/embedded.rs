@@ -1,7 +1,8 @@
-//! A hub inside another program: its threads run beside the program's own, which publishes without HTTP.
+//! A hub inside another program: its threads run beside the program's own, and the program
+//! publishes without HTTP.
 //!
-//! A publication from inside goes the same way as any other, except for its reply: the sequencer's thread gives it,
-//! once the update is on the ring.
+//! An embedded publication takes the same way as any other, except for its result: the sequencer's
+//! thread sets it once the update is on the ring.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,16 +26,17 @@ use crate::hub::sequencer::{Publication, ReplyTo};
 use crate::protocol::event_id::EventId;
 use crate::protocol::frame::Frame;
 
-/// Why an update is not published. But for [`CommitError::Unknown`], nothing of it was dispatched.
+/// Why an update is not published. Nothing of it was dispatched, except with
+/// [`CommitError::Unknown`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitError {
     /// The publication queue is full: try again.
     Full,
-    /// The history refused it: the disk may be full. The log says more.
+    /// The history refused it: the disk may be full. The log has details.
     Refused,
     /// The hub has stopped.
     Stopped,
-    /// The hub has failed before it was known: the update may be stored, or not.
+    /// The hub failed before the result was known: the update may be stored, or not.
     Unknown,
 }
 
@@ -51,7 +53,7 @@ impl fmt::Display for CommitError {
 
 impl std::error::Error for CommitError {}
 
-/// Holds while nobody panics; and what is behind these locks is whole after every statement.
+/// Ignores poisoning: the data under these locks is consistent after every statement.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -69,11 +71,11 @@ struct PublisherShared {
 #[derive(Default)]
 struct WaitingReceipts {
     next_serial: u32,
-    /// As many as the queue and the sequencer's batch hold at most.
+    /// Bounded by the capacity of the queue and the sequencer's batch.
     by_serial: HashMap<u32, Arc<CommitOutcome>>,
 }
 
-/// What becomes of one publication.
+/// The result of one publication.
 #[derive(Default)]
 struct CommitOutcome {
     state: Mutex<OutcomeState>,
@@ -83,7 +85,7 @@ struct CommitOutcome {
 #[derive(Default)]
 struct OutcomeState {
     result: Option<Result<(), CommitError>>,
-    /// Of the task that awaits it.
+    /// The waker of the task that awaits it.
     waker: Option<Waker>,
 }
 
@@ -95,7 +97,7 @@ impl CommitOutcome {
             state.waker.take()
         };
         self.told.notify_all();
-        // What the program does when it is woken is its own affair, and must not end the sequencer.
+        // The woken code is the program's: a panic in it must not end the sequencer.
         let _ = catch_unwind(AssertUnwindSafe(|| waker.into_iter().for_each(Waker::wake)));
     }
 }
@@ -105,22 +107,23 @@ impl EmbeddedPublisher {
         Self(Arc::new(PublisherShared { queue: Mutex::new(Some(queue)), waiting: Mutex::default() }))
     }
 
-    /// No publication comes from inside any more.
+    /// Accepts no further embedded publications.
     pub(super) fn close(&self) {
         lock(&self.0.queue).take();
     }
 
-    /// What is on the ring, or refused; the answer is given here when it is a publication from inside.
+    /// Reports that an update is on the ring, or was refused. Only embedded publications are
+    /// handled here.
     pub(super) fn settled(&self, reply_to: ReplyTo, is_stored: bool) {
         let ReplyTo::Embedded { serial } = reply_to else { return };
-        // Nothing is locked while the program is woken: it may publish again at once.
+        // Hold no lock while the program is woken: it may publish again at once.
         let outcome = lock(&self.0.waiting).by_serial.remove(&serial);
         if let Some(outcome) = outcome {
             outcome.set(if is_stored { Ok(()) } else { Err(CommitError::Refused) });
         }
     }
 
-    /// The sequencer has ended: nothing is settled any more.
+    /// The sequencer has ended: the results of all pending publications are unknown.
     fn end(&self) {
         self.close();
         let waiting = std::mem::take(&mut lock(&self.0.waiting).by_serial);
@@ -149,7 +152,7 @@ impl EmbeddedPublisher {
     }
 }
 
-/// A publication that is under way. Dropped, it goes on all the same.
+/// A publication in progress. It continues if the receipt is dropped.
 #[must_use = "whether the update was stored is known when this was waited for, or awaited"]
 pub struct Receipt {
     outcome: Arc<CommitOutcome>,
@@ -168,11 +171,8 @@ impl Receipt {
         &self.id
     }
 
-    /// Blocks the thread until the update is stored, as `HISTORY_SYNC` promises, and in its place. An async program awaits the receipt
-    /// instead.
-    ///
-    /// # Errors
-    /// [`CommitError`]
+    /// Blocks the thread until the update is stored, as `HISTORY_SYNC` promises, and has its place
+    /// in the order. An async program awaits the receipt instead.
     pub fn wait(self) -> Result<EventId, CommitError> {
         let mut state = lock(&self.outcome.state);
         loop {
@@ -185,7 +185,7 @@ impl Receipt {
     }
 }
 
-/// The same without blocking, in any async runtime.
+/// Waits without blocking, in any async runtime.
 impl Future for Receipt {
     type Output = Result<EventId, CommitError>;
 
@@ -201,7 +201,7 @@ impl Future for Receipt {
     }
 }
 
-/// Answers every receipt when the hub has ended, however it has.
+/// Completes every receipt when the hub ends, even by a panic.
 struct ReceiptCloser(Option<EmbeddedPublisher>);
 
 impl Drop for ReceiptCloser {
@@ -210,9 +210,10 @@ impl Drop for ReceiptCloser {
     }
 }
 
-/// A hub that runs inside this program. Signals, and the sockets of a service manager, are left to the program.
+/// A hub that runs inside this program. Signals, and the sockets of a service manager, are left to
+/// the program.
 ///
-/// Dropped, it stops without being waited for.
+/// If dropped, the hub is told to stop, and is not waited for.
 pub struct Embedded {
     address: SocketAddr,
     publisher: EmbeddedPublisher,
@@ -225,7 +226,7 @@ impl Embedded {
     /// Starts a hub; it accepts connections when this returns.
     ///
     /// # Errors
-    /// [`RunError`]: it did not start.
+    /// [`RunError`]: the hub did not start.
     pub fn start(settings: Settings, history: Box<dyn History>) -> Result<Self, RunError> {
         let control = Control::new();
         let stopper = control.stopper();
@@ -234,7 +235,7 @@ impl Embedded {
             let mut closer = ReceiptCloser(None);
             let started = |begun: running::Begun| {
                 closer.0 = Some(begun.publisher.clone());
-                // Who started it waits for this.
+                // The starting thread waits for this.
                 let _ = report.send(begun);
             };
             running::run(&settings, history, &control, ProcessRole::Program, started)
@@ -245,22 +246,23 @@ impl Embedded {
             Ok(running::Begun { address, publisher, shard_metrics }) => {
                 Ok(Self { address, publisher, shard_metrics, stopper, thread: Some(thread) })
             }
-            // It has ended instead.
+            // The hub ended instead of starting.
             Err(_) => Err(join(thread).err().unwrap_or_else(|| RunError::Ended("petasos".to_owned()))),
         }
     }
 
-    /// Where it listens; port 0 has become a real one.
+    /// The address it listens on; port 0 is replaced by the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many subscribers are connected now.
+    /// The number of subscribers connected now.
     pub fn subscribers(&self) -> u64 {
         self.shard_metrics.iter().map(|metrics| metrics.subscribers.get()).sum()
     }
 
-    /// Whether it runs; when it does not and was not stopped, one of its threads has failed ([`Embedded::stop`] says which).
+    /// Whether the hub runs. If it does not and was not stopped, one of its threads has failed;
+    /// [`Embedded::stop`] returns which.
     pub fn is_running(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
@@ -268,20 +270,18 @@ impl Embedded {
     /// Hands an encoded update to the sequencer, without waiting for it.
     ///
     /// # Errors
-    /// [`CommitError`]: there is no room for it, or the hub has stopped.
+    /// [`CommitError`]: the queue is full, or the hub has stopped.
     pub fn publish(&self, frame: Arc<Frame>) -> Result<Receipt, CommitError> {
         self.publisher.publish(frame)
     }
 
-    /// Tells it to stop, without waiting.
+    /// Tells the hub to stop, without waiting.
     pub fn begin_stop(&self) {
         self.stopper.stop();
     }
 
-    /// Stops, and waits until the last stream has ended (`DRAIN_TIMEOUT`): each with everything that was acknowledged.
-    ///
-    /// # Errors
-    /// [`RunError`]: one of its threads has failed.
+    /// Stops the hub, and waits until the last stream has ended (at most `DRAIN_TIMEOUT`). Each
+    /// stream first carries every acknowledged update.
     pub fn stop(mut self) -> Result<(), RunError> {
         self.stopper.stop();
         self.thread.take().map_or(Ok(()), join)

@@ -1,7 +1,7 @@
-//! Asking another hub whether it is ready, for `petasos health`.
+//! The readiness check of another hub, for `petasos health`.
 //!
-//! Invariants: one request, to the very address, through no proxy and along no redirect; it ends within its time whatever
-//! the other side does.
+//! Invariants: it sends one request, to the given address, with no proxy and no redirects. It ends
+//! within its time limit whatever the other side does.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,14 +11,15 @@ use url::Url;
 use super::https::{NoAuthorities, Terms, Trust, http, https};
 use crate::limits::HEALTH_BODY_BYTES_MAX;
 
-/// Why a hub is not ready, or cannot be asked; goes on where its URL ends.
+/// Why a hub is not ready, or could not be asked. The text continues a sentence that begins with
+/// the URL.
 #[derive(Debug)]
 pub enum HealthError {
-    /// It answered otherwise: the status, and the first line of the text, without control characters.
+    /// Another status: the status, and the first line of the text, without control characters.
     Status(u16, String),
-    /// It did not answer; what happened.
+    /// No response; the cause.
     NoAnswer(String),
-    /// There is nobody to trust its certificate by.
+    /// There are no trusted authorities to check its certificate.
     NoAuthorities,
 }
 
@@ -35,10 +36,10 @@ impl fmt::Display for HealthError {
 
 impl std::error::Error for HealthError {}
 
-/// Asks with a `GET`, within this time; with `takes_any`, whatever certificate the other side has.
+/// Sends a `GET`, with a time limit; with `takes_any`, accepts any certificate.
 ///
 /// # Errors
-/// [`HealthError`]: the answer is not a 200, or there is none.
+/// [`HealthError`]: the response is not a 200, or there is none.
 pub fn ask(url: &Url, takes_any: bool, within: Duration) -> Result<(), HealthError> {
     let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
     let terms = Terms { within_ms, redirects_max: 0, no_is_error: false, by_proxy: false };
@@ -54,11 +55,11 @@ pub fn ask(url: &Url, takes_any: bool, within: Duration) -> Result<(), HealthErr
     match answer.status().as_u16() {
         200 => Ok(()),
         status => {
-            // The status says enough where there is no text behind it.
+            // Without a text, the status is enough.
             let text = answer.body_mut().with_config().limit(HEALTH_BODY_BYTES_MAX).read_to_string();
             let text = text.unwrap_or_default();
             let first_line = text.lines().next().unwrap_or_default().trim();
-            // It goes to a terminal.
+            // Control characters must not reach the terminal.
             Err(HealthError::Status(
                 status,
                 first_line.chars().filter(|letter| !letter.is_control()).collect(),

@@ -1,7 +1,8 @@
-//! The history worker: a thread for each shard that reads the history. It may block, so the shard never does.
+//! The history worker: a thread for each shard that reads the history. It may block, so the shard
+//! never does.
 //!
-//! Requests and replies go through bounded queues, and the waker announces a reply to the shard: nothing of it depends
-//! on the scheduling of the executor. A panic ends the process, as that of any thread does.
+//! Requests and replies go through bounded queues, and the waker announces a reply to the shard.
+//! Nothing depends on the executor's scheduling. A panic ends the process, as in any thread.
 
 use std::sync::Arc;
 
@@ -12,11 +13,11 @@ use crate::history::{HistoryError, HistoryReader, HistorySlice, Resume, ResumePo
 use crate::hub::shard::HistoryRead;
 use crate::limits::{CATCH_UP_BYTES, CATCH_UP_UPDATES, HISTORY_READS_MAX, HISTORY_REQUESTS_MAX};
 
-/// What a shard asks.
+/// A request of a shard.
 pub(super) enum HistoryRequest {
-    /// The next slice for a subscriber that catches up.
+    /// The next slice for a subscriber that is catching up.
     Read(HistoryRead),
-    /// Where a subscription begins.
+    /// Find where a subscription begins.
     Resolve { connection: u32, serial: u32, resume: Resume },
 }
 
@@ -46,20 +47,20 @@ pub(super) fn open(
     waker: Arc<ShardWaker>,
 ) -> (HistoryClient, HistoryWorker) {
     let (ask, requests) = bounded(HISTORY_REQUESTS_MAX);
-    // As many replies as requests, and the one in hand: the thread never waits for room.
+    // Room for the replies to all requests and to the one in progress: the thread never waits.
     let (replies, hear) = bounded(2 * HISTORY_REQUESTS_MAX + 1);
     (HistoryClient { requests: ask, replies: hear }, HistoryWorker { requests, replies, history, waker })
 }
 
 impl HistoryClient {
-    /// Asks, without waiting.
+    /// Sends a request without waiting.
     ///
     /// # Errors
     /// Too many requests wait already.
     pub(super) fn ask(&self, request: HistoryRequest) -> Result<(), HistoryError> {
-        // Lookups leave room for the reads, of which a shard has a bounded number under way: a crowd that comes back must
-        // not end the streams of those that catch up. Replies that are not taken count too, so that their queue keeps its
-        // bound.
+        // Lookups leave room for reads, of which a shard has a bounded number in progress: many
+        // clients that reconnect must not end the streams of those that catch up. Replies that are
+        // not taken count too, so that their queue keeps its bound.
         let lookups_max = HISTORY_REQUESTS_MAX - HISTORY_READS_MAX;
         let waiting = self.requests.len().max(self.replies.len());
         if matches!(request, HistoryRequest::Resolve { .. }) && waiting >= lookups_max {
@@ -81,7 +82,7 @@ impl HistoryClient {
 }
 
 impl HistoryWorker {
-    /// Answers until the shard is gone.
+    /// Serves requests until the shard is gone.
     pub(super) fn run(self) {
         for request in &self.requests {
             let reply = match request {

@@ -1,8 +1,7 @@
-//! The host, held against what the hub needs of it and against `tuning/`.
+//! The host check: compares the host with the needs of the hub and with `tuning/`.
 //!
-//! [`HostFacts::read`] looks at the running system, [`judge`] tells what the facts mean: the one touches the world and judges
-//! nothing, the other is pure. What is expected is taken from the files of `tuning/` themselves, so that advice and files
-//! cannot differ.
+//! [`HostFacts::read`] reads the running system and does not judge; [`judge`] is pure. Expected
+//! values come from the files of `tuning/`, so that advice and files cannot differ.
 
 mod facts;
 mod findings;
@@ -19,10 +18,11 @@ pub use findings::{Finding, HostNeeds, Verdict, judge};
 
 use crate::limits::KEY_FILE_BYTES_MAX;
 
-/// Reads a file with a key: a regular one, of at most [`KEY_FILE_BYTES_MAX`]. Anything else could keep the hub waiting, or never end.
+/// Reads a key file: a regular file of at most [`KEY_FILE_BYTES_MAX`]. Anything else could block
+/// the hub, or never end.
 ///
 /// # Errors
-/// What the kernel says, or which of these it is not.
+/// The kernel's error, or the condition that is violated.
 pub fn read_key_file(path: &str) -> io::Result<String> {
     let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
     if !file.metadata()?.is_file() {
@@ -39,7 +39,7 @@ pub fn read_key_file(path: &str) -> io::Result<String> {
 /// The cores that this process may run on (its affinity mask).
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub fn own_cpus() -> io::Result<Vec<usize>> {
     let mask = rustix::thread::sched_getaffinity(None)?;
     Ok((0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| mask.is_set(*cpu)).collect())

@@ -1,14 +1,13 @@
-//! HTTP/2 on one connection: the `h2` crate between a [`Transport`](super::transport::Transport) and the streams of the hub.
+//! HTTP/2 on one connection: the `h2` crate between a [`Transport`](super::transport::Transport)
+//! and the streams of the hub.
 //!
-//! There is no task. The shard polls the connection when its socket has an event and when one of its streams was given
-//! something, always with [`Http2Conn::poll`]; the wakers that `h2` asks for put the stream's number on a list, which the
-//! shard reads after each poll.
-//!
-//! Invariants worth naming:
-//! - reading is bounded in each slice, and pauses while what the client is owed for it waits for the socket;
-//! - what is queued on all streams and not written is bounded: beyond, and while the socket is full, a stream takes nothing, and
-//!   its subscriber is a slow one;
-//! - a stream never queues more than its window allows, so what is queued goes out as soon as the socket takes it.
+//! There is no task: the shard polls [`Http2Conn::poll`] after an event of the socket or a write to
+//! a stream. Wakers put a stream's number on a list, which the shard reads after each poll.
+//! Invariants:
+//! - reading is bounded in each slice, and pauses while responses wait for the socket;
+//! - queued bytes of all streams are bounded; beyond the bound, and while the socket is full, a
+//!   stream takes nothing and its subscriber counts as slow;
+//! - a stream never queues more than its window, so queued bytes leave when the socket takes them.
 
 mod exchange;
 mod h2_io;
@@ -47,22 +46,22 @@ use stream::{StreamWaker, WakeList};
 
 /// A connection with many streams.
 pub(super) struct Http2Conn {
-    /// Its number among the connections of its shard.
+    /// Its index among the shard's connections.
     pub(super) number: u32,
     io: H2Io,
     state: Http2State,
     pub(super) peer: Option<SocketAddr>,
-    /// Requests that are not answered as a whole, by their serial.
+    /// Requests without a complete response, by serial.
     pub(super) exchanges: HashMap<u32, Exchange>,
-    /// The slots of the subscribers.
+    /// The slots of its subscribers.
     slots: Vec<u32>,
     pub(super) send_budget: Rc<SendBudget>,
     wakes: Arc<WakeList>,
-    /// A request was answered, or became a stream.
+    /// Whether a request got its response or became a stream.
     served: bool,
     /// Since when it has neither exchanges nor subscribers.
     idle_since_ms: u64,
-    /// Since when it goes away.
+    /// Since when it is closing (GOAWAY).
     leaving_since_ms: Option<u64>,
     pub(super) armed_ms: u64,
 }
@@ -73,29 +72,29 @@ enum Http2State {
     Closed,
 }
 
-/// What a poll found.
+/// The result of a poll.
 pub(super) enum Polled {
-    /// A request: its head, what reads its body, and what answers it.
+    /// A request: its head, the reader of its body, and the sender of its response.
     Request(Box<(Request<RecvStream>, SendResponse<Bytes>)>),
     /// Nothing more for now.
     Pending,
-    /// The connection is over. What it owes is on its way, or nobody is there to take it.
+    /// The connection is over. Remaining bytes are in the transport, or the peer is gone.
     Closed,
 }
 
-/// What a deadline that has passed asks for.
+/// What to do about a deadline that has passed.
 pub(super) enum Http2Overdue {
     Nothing,
-    /// The connection is closed with whatever it owes.
+    /// Close the connection, even with bytes left to send.
     Close,
-    /// It is told to go.
+    /// Send GOAWAY.
     Leave,
     /// One exchange took too long.
     Exchange(u32),
 }
 
 impl Http2Conn {
-    /// A connection that turned out to be one of HTTP/2.
+    /// Takes over a connection that turned out to speak HTTP/2.
     pub(super) fn new(number: u32, conn: Http1Conn, now_ms: u64) -> Self {
         let (peer, has_ended) = (conn.peer, conn.has_ended);
         let (transport, received) = conn.into_received();
@@ -126,34 +125,34 @@ impl Http2Conn {
         }
     }
 
-    /// The socket has an event: among others, perhaps, that the client sends nothing more.
+    /// Handles an event of the socket; `has_ended` if the client sends nothing more.
     pub(super) fn event(&mut self, has_ended: bool, now_ms: u64) {
         self.io.event(has_ended, now_ms);
     }
 
-    /// Begins a slice of work, in which nothing is read until it is allowed.
+    /// Begins a slice of work. Nothing is read until [`Self::allow`] is called.
     pub(super) fn begin_slice(&mut self, now_ms: u64) {
         self.io.begin_slice(self.send_budget.take_sent_frames(), now_ms);
     }
 
-    /// So many bytes may be read now. Whatever requests they hold are decoded at once, so they are to be few until it is known
-    /// that they hold none, and none at all while requests wait to be taken.
+    /// Allows reading this many bytes. All requests in them are decoded at once, so allow few bytes
+    /// until it is known that they hold no request, and none while requests wait to be taken.
     pub(super) fn allow(&mut self, bytes: usize) {
         self.io.allow(bytes);
     }
 
-    /// Whether there may be more to read than was allowed.
+    /// Whether more may be readable than was allowed.
     pub(super) fn has_more(&self) -> bool {
         self.io.has_more()
     }
 
-    /// Goes as far as it can without waiting. A panic in here is a defect that one client has met; it must not end the streams
-    /// of all others.
+    /// Advances as far as possible without waiting. A panic in here is a defect that one client
+    /// triggered; it must not end the streams of all others.
     pub(super) fn poll(&mut self) -> Polled {
         self.send_budget.begin_poll();
         let polled = catch_unwind(AssertUnwindSafe(|| self.advance())).unwrap_or_else(|_| {
             error!(peer = ?self.peer, "an HTTP/2 connection made the hub panic; it was closed");
-            // What panicked has left locks behind, on which whatever touches a stream would panic again, and nobody would catch it.
+            // The panic left locks poisoned: touching a stream would panic again, without a catch.
             self.send_budget.break_off();
             std::mem::forget(std::mem::take(&mut self.exchanges));
             Polled::Closed
@@ -196,7 +195,7 @@ impl Http2Conn {
         Polled::Closed
     }
 
-    /// Takes no further request: the client is told, and the connection ends with its last stream.
+    /// Accepts no further request: sends GOAWAY; the connection ends with its last stream.
     pub(super) fn leave(&mut self, now_ms: u64) {
         if self.leaving_since_ms.is_some() {
             return;
@@ -209,23 +208,23 @@ impl Http2Conn {
         self.leaving_since_ms = Some(now_ms);
     }
 
-    /// Says that this is the end, if the socket takes it, and gives the transport back.
+    /// Sends GOAWAY, if the socket takes it, and returns the transport.
     pub(super) fn part(mut self) -> Option<Transport> {
         if let Http2State::Open(connection) = &mut self.state {
             connection.abrupt_shutdown(Reason::NO_ERROR);
             let _ = self.poll();
         }
-        // Every stream shares the connection, but none shares the `io`.
+        // Streams share the connection's state, but not its `io`.
         drop(self.state);
         self.io.into_transport()
     }
 
-    /// The waker of a request.
+    /// The waker of an exchange.
     pub(super) fn exchange_waker(&self, serial: u32) -> Waker {
         StreamWaker::waker(&self.wakes, StreamKey::Exchange(serial))
     }
 
-    /// Makes a subscriber's stream of an answer that has begun.
+    /// Turns a response that has begun into a subscriber's stream.
     pub(super) fn subscribe(&mut self, slot: u32, stream: h2::SendStream<Bytes>) -> SubscriberStream {
         self.slots.push(slot);
         self.served = true;
@@ -233,7 +232,7 @@ impl Http2Conn {
         SubscriberStream::new(stream, Rc::clone(&self.send_budget), waker)
     }
 
-    /// A subscriber is gone.
+    /// Removes a subscriber.
     pub(super) fn unsubscribe(&mut self, slot: u32, now_ms: u64) {
         if let Some(at) = self.slots.iter().position(|other| *other == slot) {
             self.slots.swap_remove(at);
@@ -241,7 +240,7 @@ impl Http2Conn {
         }
     }
 
-    /// An exchange is over.
+    /// Notes that an exchange is over.
     pub(super) fn finished(&mut self, now_ms: u64) {
         self.served = true;
         self.rest(now_ms);
@@ -253,28 +252,29 @@ impl Http2Conn {
         }
     }
 
-    /// The slots of the subscribers.
+    /// The slots of its subscribers.
     pub(super) fn slots(&self) -> &[u32] {
         &self.slots
     }
 
-    /// The streams that something happened to, each once or more often.
+    /// Takes the woken streams; a stream may appear more than once.
     pub(super) fn take_wakes(&mut self) -> Vec<StreamKey> {
         self.wakes.take()
     }
 
-    /// Whether bodies are coming in.
+    /// Whether request bodies are arriving.
     pub(super) fn awaits_bodies(&self) -> bool {
         self.exchanges.values().any(|exchange| matches!(exchange.stage, ExchangeStage::Body { .. }))
     }
 
-    /// Whether the bodies that are partly here are as much as they may be together, when each may have so many bytes.
+    /// Whether the incomplete bodies together have reached their bound; `body_bytes_max` is the
+    /// bound of one body, in bytes.
     pub(super) fn is_crowded(&self, body_bytes_max: u64) -> bool {
         let bytes: u64 = self.exchanges.values().map(|exchange| exchange.body_bytes() as u64).sum();
         bytes >= body_bytes_max.saturating_mul(HTTP2_BODIES_MAX)
     }
 
-    /// The socket has not taken all that it is owed.
+    /// Whether the socket has not taken all the bytes queued for it.
     pub(super) fn is_blocked(&self) -> bool {
         self.io.is_blocked()
     }
@@ -283,12 +283,12 @@ impl Http2Conn {
         self.exchanges.is_empty() && self.slots.is_empty()
     }
 
-    /// Nothing is owed either way: it can be closed without anybody noticing.
+    /// Whether no request or response is in progress, so the connection can be closed unnoticed.
     pub(super) fn is_idle(&self) -> bool {
         self.is_unused() && !self.is_blocked()
     }
 
-    /// The next moment at which time changes something; `u64::MAX` when it does not.
+    /// The next moment when a timeout may pass; `u64::MAX` for none.
     pub(super) fn deadline_ms(&self, timeouts: &Timeouts) -> u64 {
         let exchanges = self.exchanges.values().map(|exchange| exchange.deadline_ms(timeouts));
         exchanges.min().unwrap_or(u64::MAX).min(self.own_deadline_ms(timeouts))
@@ -308,7 +308,7 @@ impl Http2Conn {
         idle_ms.min(blocked_ms)
     }
 
-    /// What has to be done about a deadline that may have passed.
+    /// What to do about a deadline that may have passed.
     pub(super) fn overdue(&self, timeouts: &Timeouts, now_ms: u64) -> Http2Overdue {
         if self.own_deadline_ms(timeouts) <= now_ms {
             let is_over = self.is_blocked() || self.leaving_since_ms.is_some();
@@ -321,12 +321,12 @@ impl Http2Conn {
         }
     }
 
-    /// Whether there is TLS on the socket.
+    /// Whether the connection uses TLS.
     pub(super) fn is_tls(&self) -> bool {
         self.io.with_transport(Transport::is_tls)
     }
 
-    /// The socket.
+    /// Calls `use_it` with the socket.
     pub(super) fn with_fd<T>(&self, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
         self.io.with_transport(|transport| use_it(transport.as_fd()))
     }

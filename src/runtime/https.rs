@@ -1,6 +1,8 @@
-//! HTTPS to others: an issuer's key sets, an authority's certificates. Blocking, for threads that have nothing else to do.
+//! HTTPS clients: for an issuer's key sets and an authority's certificates. Blocking; use only on
+//! threads that may block.
 //!
-//! Invariants: every answer is bounded in bytes, in time and in redirects; where HTTPS was asked for, nothing is plain HTTP.
+//! Invariants: every response is bounded in bytes, time and redirects; an HTTPS request never
+//! becomes plain HTTP.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,18 +12,18 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-/// Whose certificates the others may have.
+/// Which authorities are trusted.
 #[derive(Clone)]
 pub(super) enum Trust {
-    /// Those that the host trusts (`SSL_CERT_FILE`, `SSL_CERT_DIR`), as it does when they are needed.
+    /// Those of the host (`SSL_CERT_FILE`, `SSL_CERT_DIR`), read when they are needed.
     Host,
-    /// These, and nobody else.
+    /// Only these.
     Given(Arc<[Certificate<'static>]>),
-    /// Whoever answers.
+    /// Any certificate is accepted.
     Anybody,
 }
 
-/// The host trusts nobody.
+/// The host has no trusted authorities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoAuthorities;
 
@@ -35,29 +37,29 @@ impl fmt::Display for NoAuthorities {
 
 impl std::error::Error for NoAuthorities {}
 
-/// What is asked of a client.
+/// The limits of a client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
-    /// How long a request may take as a whole, in milliseconds.
+    /// Limit of a whole request, in milliseconds.
     pub(super) within_ms: u64,
     pub(super) redirects_max: u32,
-    /// Whether an answer that says no is an error.
+    /// Whether an error status counts as an error.
     pub(super) no_is_error: bool,
-    /// Whether a proxy of the environment is used (`HTTPS_PROXY` and its like).
+    /// Whether a proxy from the environment is used (`HTTPS_PROXY` and others).
     pub(super) by_proxy: bool,
 }
 
-/// A client for HTTPS alone.
+/// A client for HTTPS only.
 ///
 /// # Errors
-/// Nobody can be trusted.
+/// There are no trusted authorities.
 pub(super) fn https(trust: &Trust, terms: Terms) -> Result<Agent, NoAuthorities> {
     let provider = Arc::new(default_provider());
     let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
     let authorities = match trust {
         Trust::Anybody => return Ok(client(terms, Some(tls.disable_verification(true).build()))),
         Trust::Given(authorities) => authorities.to_vec(),
-        // What cannot be read among them is as good as absent: the handshake then tells whom it does not trust.
+        // Unreadable certificates are skipped: the handshake then reports an untrusted authority.
         Trust::Host => {
             let found = rustls_native_certs::load_native_certs().certs;
             found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
@@ -79,7 +81,7 @@ fn client(terms: Terms, tls: Option<TlsConfig>) -> Agent {
     let mut config = Agent::config_builder()
         .timeout_global(Some(Duration::from_millis(terms.within_ms)))
         .max_redirects(terms.redirects_max)
-        // Where none is followed, one is an answer like others.
+        // Where none is followed, a redirect is a response like others.
         .max_redirects_will_error(terms.redirects_max > 0)
         .http_status_as_error(terms.no_is_error)
         .https_only(tls.is_some())

@@ -1,9 +1,12 @@
-//! Key sets (`JWKS_URL`): fetched by a thread of their own, at start, every few minutes, and when a token names a key that is
-//! not there.
+//! Key sets (`JWKS_URL`): a thread fetches each at start, every few minutes, and when a token names
+//! an unknown key.
 //!
-//! Invariants: the hub starts whether a set can be fetched or not, and no token is valid before it was; a fetch that fails
-//! leaves the last set as it is, with one warning; an answer is bounded in bytes, in time and in redirects; nothing goes from
-//! HTTPS to HTTP. The authorities are those of the host, read anew for each fetch.
+//! Invariants:
+//! - the hub starts whether or not a set can be fetched; until then no token is valid;
+//! - a failed fetch keeps the last set, and logs one warning;
+//! - a response is bounded in bytes, time and redirects, and HTTPS never becomes HTTP.
+//!
+//! The host's trusted authorities are read again for each fetch.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,14 +27,14 @@ use crate::protocol::token::{Algorithm, KeySet, KeySetError};
 const TERMS: Terms =
     Terms { within_ms: JWKS_FETCH_MS, redirects_max: JWKS_REDIRECTS_MAX, no_is_error: true, by_proxy: true };
 
-/// A key set, and where it is fetched.
+/// A key set and its address.
 #[derive(Clone)]
 pub struct KeySetSource {
-    /// `http` or `https`, without a user and a password.
+    /// `http` or `https`, without user and password.
     pub url: Url,
-    /// The one algorithm that is asked for; `None` leaves it to the keys.
+    /// The only accepted algorithm; `None` leaves it to the keys.
     pub only: Option<Algorithm>,
-    /// Where the shards find it.
+    /// The keys that the shards use.
     pub keys: Arc<SharedKeys>,
 }
 
@@ -41,7 +44,7 @@ enum FetchError {
     Http(ureq::Error),
     Untrusted(NoAuthorities),
     Document(KeySetError),
-    /// Reading the answer panicked, which must not end the hub. The panic is in the log.
+    /// Reading the response panicked, which must not end the hub. The panic is in the log.
     Defect,
 }
 
@@ -59,7 +62,7 @@ impl fmt::Display for FetchError {
     }
 }
 
-/// What the thread of one key set owns.
+/// The state of a key set's thread.
 pub(super) struct Fetcher {
     source: KeySetSource,
     /// The document that was fetched last.
@@ -79,7 +82,8 @@ impl Fetcher {
             keys.set_fetching(true);
             self.update();
             keys.set_fetching(false);
-            // Somebody asks, or it is time; this thread itself holds the other end, so it cannot be gone.
+            // Wait for a request or the next regular fetch; this thread holds a sender, so the
+            // channel is never disconnected.
             let _ = keys.asks().recv_timeout(self.pause());
         }
     }
@@ -113,7 +117,8 @@ impl Fetcher {
         }
     }
 
-    /// The document, and the set that it holds unless it is the one we have: then tokens that are verified stay so.
+    /// The document, and its key set unless the document is unchanged: then verified tokens stay
+    /// verified.
     fn fetch(&self) -> Result<(Vec<u8>, Option<KeySet>), FetchError> {
         let url = &self.source.url;
         let agent = match url.scheme() {
@@ -134,7 +139,7 @@ impl Fetcher {
         Ok((document, Some(set)))
     }
 
-    /// How long until the next fetch, when nobody asks for one.
+    /// The time until the next regular fetch.
     fn pause(&self) -> Duration {
         let ms = match self.failures_in_a_row {
             0 => JWKS_REFRESH_MS,

@@ -1,9 +1,11 @@
-//! Listening sockets: one for each shard on the same address, made by hand because glommio's listener panics on a bad
-//! address, has a fixed backlog, and lets two hubs share a port without a word; or those that a service manager holds
-//! (sd_listen_fds(3)), which outlive the hub.
+//! Listening sockets. By default each shard binds its own socket to the same address. Alternatively
+//! the hub takes sockets that a service manager holds (sd_listen_fds(3)); these outlive the hub.
 //!
-//! A socket that is held has one queue for all shards: the shard that accepts a connection hands it off to the next shard in turn, so
-//! that streams are spread as evenly as the kernel spreads them over sockets of their own.
+//! The sockets are made here, not by glommio: its listener panics on a bad address, has a fixed
+//! backlog, and lets two hubs share a port without an error.
+//!
+//! A held socket has one queue for all shards. The shard that accepts a connection hands it off to
+//! the next shard in turn, so streams are spread as evenly as over one socket per shard.
 
 #![expect(unsafe_code, reason = "what a service manager hands over is a number")]
 
@@ -28,16 +30,16 @@ use crate::limits::{
     HANDED_OFF_MAX, LISTEN_BACKLOG, PEER_TIMEOUT_MS_MAX, PEER_TIMEOUT_MS_MIN, SUBSCRIBER_SOCKET_BYTES,
 };
 
-/// Why nothing can be listened on.
+/// Why the hub cannot listen.
 #[derive(Debug)]
 pub enum ListenError {
     /// The address cannot be bound.
     Address(SocketAddr, io::Error),
-    /// That of the metrics cannot be bound.
+    /// The metrics address cannot be bound.
     Metrics(SocketAddr, io::Error),
-    /// `LISTEN_FDS` or `LISTEN_PID` is no number, or names a descriptor that is not open.
+    /// `LISTEN_FDS` or `LISTEN_PID` is not a number, or names a descriptor that is not open.
     Handed(io::Error),
-    /// A descriptor of `LISTEN_FDS` is something else than a listening socket of TCP; which of them, counted from 1.
+    /// A descriptor of `LISTEN_FDS` is not a listening TCP socket; its position, counted from 1.
     NotListening(usize),
 }
 
@@ -57,21 +59,21 @@ impl fmt::Display for ListenError {
     }
 }
 
-/// A connection that was accepted.
+/// An accepted connection.
 pub(super) type Accepted = (OwnedFd, Option<SocketAddr>);
 
-/// Where the connections of one shard come from.
+/// The source of one shard's connections.
 pub(super) struct Listener {
-    /// Until the hub stops.
+    /// Emptied when the hub stops.
     pub(super) sockets: Vec<OwnedFd>,
-    /// Which of them is asked first.
+    /// Index of the socket to try first.
     first: Cell<usize>,
-    /// With a socket that is held.
+    /// Present with held sockets.
     handoff: Option<Handoff>,
     peer_timeout_ms: u32,
 }
 
-/// Who is next to get a connection.
+/// Chooses the shard that gets the next connection.
 struct Handoff {
     own: usize,
     next: Arc<AtomicUsize>,
@@ -79,11 +81,8 @@ struct Handoff {
     inbox: Receiver<Accepted>,
 }
 
-/// Takes the sockets that are handed over, else binds the address; returns the address, port 0 having become a real one, and a
-/// listener for the shard of each waker.
-///
-/// # Errors
-/// [`ListenError`]
+/// Takes the sockets that a service manager hands over, or binds the address. Returns the bound
+/// address (port 0 replaced by the real port) and one listener per waker.
 pub(super) fn open(
     address: SocketAddr,
     wakers: &[Arc<ShardWaker>],
@@ -108,7 +107,7 @@ pub(super) fn open(
     let shards: Arc<[_]> = senders.into_iter().zip(wakers.iter().cloned()).collect();
     let next = Arc::new(AtomicUsize::new(0));
     let listener = |(own, inbox): (usize, Receiver<Accepted>)| {
-        // Each socket has a shard, and each shard a socket.
+        // Each socket has a shard, and each shard has a socket.
         let numbers = (0..held.len().max(wakers.len())).filter(|number| number % wakers.len() == own);
         let sockets: io::Result<_> = numbers.map(|number| held[number % held.len()].try_clone()).collect();
         let sockets = sockets.map_err(ListenError::Handed)?;
@@ -120,25 +119,26 @@ pub(super) fn open(
 }
 
 impl Listener {
-    /// Whether somebody else holds the socket: connections wait in it when this hub has stopped, and another one takes them.
+    /// Whether another process holds the socket: after this hub has stopped, connections wait in it
+    /// for the next hub.
     pub(super) fn is_held(&self) -> bool {
         self.handoff.is_some()
     }
 
-    /// Whether other shards have left connections here.
+    /// Whether other shards have handed off connections to this one.
     pub(super) fn has_handed_off(&self) -> bool {
         self.handoff.as_ref().is_some_and(|handoff| !handoff.inbox.is_empty())
     }
 
-    /// A connection that another shard has accepted for this one.
+    /// Takes a connection that another shard accepted for this one.
     pub(super) fn handed_off(&self) -> Option<Accepted> {
         self.handoff.as_ref()?.inbox.try_recv().ok()
     }
 
-    /// Accepts a connection; `None` when it was another shard's turn to get it.
+    /// Accepts a connection; `None` when it was handed off to another shard.
     ///
     /// # Errors
-    /// What the kernel says; [`Errno::AGAIN`] when none waits, or the hub has stopped accepting.
+    /// The kernel's error; [`Errno::AGAIN`] when none waits, or the hub has stopped accepting.
     pub(super) fn accept(&self) -> Result<Option<Accepted>, Errno> {
         let accepted = self.accept_here()?;
         let Some(handoff) = &self.handoff else { return Ok(Some(accepted)) };
@@ -152,7 +152,7 @@ impl Listener {
                 waker.wake();
                 Ok(None)
             }
-            // That shard is busy, or has stopped.
+            // That shard is busy or has stopped: keep the connection here.
             Err(refused) => Ok(Some(refused.into_inner())),
         }
     }
@@ -162,7 +162,7 @@ impl Listener {
     /// # Errors
     /// As [`Self::accept`].
     pub(super) fn accept_here(&self) -> Result<Accepted, Errno> {
-        // In turn, so that one on which many wait leaves the others theirs.
+        // Start with another socket each time, so that a busy one does not starve the others.
         let first = self.first.replace(self.first.get().wrapping_add(1));
         let listeners =
             (0..self.sockets.len()).map(|nth| &self.sockets[first.wrapping_add(nth) % self.sockets.len()]);
@@ -171,20 +171,22 @@ impl Listener {
         let accepted = accepted.find(|accepted| !matches!(accepted, Err(Errno::AGAIN)));
         let (socket, peer) = accepted.unwrap_or(Err(Errno::AGAIN))?;
         if self.handoff.is_some() {
-            // It may have come before this hub was there, and then it has inherited nothing. A connection that is gone
-            // already takes no option, which its first read tells.
+            // The connection may be older than this hub and have inherited no options. If it is
+            // already closed, setting them fails; the first read reports that.
             let _ = prepare(&socket, self.peer_timeout_ms);
         }
         Ok((socket, peer.and_then(|peer| SocketAddr::try_from(peer).ok())))
     }
 }
 
-/// The sockets that the service manager hands over, non-blocking and closed on exec; none when there is no such manager.
+/// The sockets that the service manager hands over, made non-blocking and close-on-exec; empty
+/// without such a manager.
 fn handed_over() -> Result<Vec<OwnedFd>, ListenError> {
     let descriptors = sd_notify::listen_fds().map_err(ListenError::Handed)?;
     let take = |(number, descriptor)| {
-        // SAFETY: it is open, or `listen_fds` had failed to set a flag of it; it is ours by the protocol of LISTEN_FDS, and
-        // nobody else takes it, since the hub calls this once.
+        // SAFETY: the descriptor is open, else `listen_fds` would have failed to set a flag on it;
+        // by the LISTEN_FDS protocol it is ours, and nothing else takes it: the hub calls this
+        // once.
         let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
         let is_stream = sockopt::socket_type(&socket) == Ok(SocketType::STREAM);
         let is_tcp =
@@ -198,40 +200,41 @@ fn handed_over() -> Result<Vec<OwnedFd>, ListenError> {
     descriptors.enumerate().map(take).collect()
 }
 
-/// After which time without an acknowledgement a peer is given up: a heartbeat, so that one which has vanished is found out with
-/// the heartbeat after the next.
+/// How long a peer may leave data unacknowledged: about one heartbeat, so that a vanished peer is
+/// detected by the heartbeat after the next.
 fn peer_timeout_ms(heartbeat_ms: u64) -> u32 {
-    // A little less: what tells of it takes its time, too.
+    // A little less than a heartbeat, since the detection itself takes time.
     let timeout_ms = if heartbeat_ms == 0 { PEER_TIMEOUT_MS_MAX } else { heartbeat_ms / 10 * 9 };
     timeout_ms.clamp(PEER_TIMEOUT_MS_MIN, PEER_TIMEOUT_MS_MAX) as u32
 }
 
-/// A client that reads slowly is there, though its window is shut and the kernel counts that as silence: from the moment when its
-/// socket is full, `DISPATCH_TIMEOUT` is its time alone.
+/// Sets the peer timeout of a full socket to `DISPATCH_TIMEOUT`. The kernel counts the closed
+/// window of a slow reader as silence, so the usual peer timeout would end a client that is still
+/// there.
 pub(super) fn leave_to_dispatch_timeout(socket: impl AsFd, dispatch_timeout_ms: u64) {
     let timeout_ms = u32::try_from(dispatch_timeout_ms).unwrap_or(0);
-    // What is no TCP socket, or gone already, has no such time.
+    // Ignore errors: the socket is not TCP, or is closed already.
     let _ = sockopt::set_tcp_user_timeout(socket.as_fd(), timeout_ms);
 }
 
-/// A listening socket for who asks little and leaves: nobody is given up there before the longest time is over.
+/// A listening socket for short connections; it uses the longest peer timeout.
 ///
 /// # Errors
-/// What the kernel says, as [`io::ErrorKind::AddrInUse`] and its like.
+/// The kernel's error, for example [`io::ErrorKind::AddrInUse`].
 pub(super) fn bind_one(address: SocketAddr) -> io::Result<(SocketAddr, OwnedFd)> {
     let (address, mut sockets) = bind_all(address, 1, PEER_TIMEOUT_MS_MAX as u32)?;
     Ok((address, sockets.pop().ok_or(io::ErrorKind::NotFound)?))
 }
 
-/// Binds `count` sockets to one address, the kernel spreading connections over them (`SO_REUSEPORT`). Another process on the
-/// port is an error, although the option would allow it.
+/// Binds `count` sockets to one address; the kernel spreads connections over them (`SO_REUSEPORT`).
+/// Another process on the port is an error, although the option would allow it.
 fn bind_all(
     address: SocketAddr,
     count: usize,
     peer_timeout_ms: u32,
 ) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
     match try_bind_all(address, count, peer_timeout_ms) {
-        // A host without IPv6: every address then means every IPv4 address.
+        // A host without IPv6: the unspecified address then means every IPv4 address.
         Err(error) if error.raw_os_error() == Some(AFNOSUPPORT) && address.ip() == Ipv6Addr::UNSPECIFIED => {
             let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
             try_bind_all(address, count, peer_timeout_ms)
@@ -247,7 +250,7 @@ fn try_bind_all(
     count: usize,
     peer_timeout_ms: u32,
 ) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
-    // Bound without SO_REUSEPORT first: this fails when anybody else has the port.
+    // First bind without SO_REUSEPORT: this fails if another process has the port.
     let probe = make(address, false, peer_timeout_ms)?;
     let address = SocketAddr::try_from(getsockname(&probe)?)?;
     drop(probe);
@@ -259,7 +262,7 @@ fn try_bind_all(
     Ok((address, sockets))
 }
 
-/// A bound socket. What is set here is inherited by the connections, which saves system calls for each.
+/// A bound socket. Connections inherit the options set here, which saves system calls for each.
 fn make(address: SocketAddr, reuse_port: bool, peer_timeout_ms: u32) -> io::Result<OwnedFd> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -274,18 +277,18 @@ fn make(address: SocketAddr, reuse_port: bool, peer_timeout_ms: u32) -> io::Resu
     Ok(socket)
 }
 
-/// What every connection has.
+/// Sets the options of every connection.
 fn prepare(socket: &OwnedFd, peer_timeout_ms: u32) -> io::Result<()> {
     sockopt::set_tcp_nodelay(socket, true)?;
-    // A peer that has vanished: while something is on its way, the kernel waits so long for an acknowledgement; while nothing
-    // is, it asks after half of that time, and once more.
+    // Detect a vanished peer. While data is in flight, the kernel waits this long for an
+    // acknowledgement; while none is, it probes after half of that time, and once more.
     sockopt::set_tcp_user_timeout(socket, peer_timeout_ms)?;
     sockopt::set_socket_keepalive(socket, true)?;
     let part = |divisor: u64| Duration::from_millis((u64::from(peer_timeout_ms) / divisor).max(1_000));
     sockopt::set_tcp_keepidle(socket, part(2))?;
     sockopt::set_tcp_keepintvl(socket, part(4))?;
     sockopt::set_tcp_keepcnt(socket, 2)?;
-    // With the default a client that stopped reading swallows megabytes before anyone is told.
+    // With the default size, a client that stopped reading takes in megabytes before sends block.
     sockopt::set_socket_send_buffer_size(socket, SUBSCRIBER_SOCKET_BYTES)?;
     Ok(())
 }

@@ -1,23 +1,24 @@
-//! Signs of life: whether every shard makes progress.
+//! Liveness: whether every shard makes progress.
 //!
-//! A shard counts up its [`Liveness`] when a round begins, as it reads the clock, and before it sleeps, as it announces
-//! that to its waker. So a busy shard counts by itself, and a sleeping one counts when it is woken: [`Watch`] wakes it
-//! and checks the counter later, which also shows that a wake-up still reaches it.
+//! A shard increments its [`Liveness`] counter when a round begins, as it reads the clock, and
+//! before it sleeps, as it announces that to its waker. A sleeping shard does not count, so
+//! [`Watch`] wakes it and checks the counter later. That also shows that wake-ups reach it.
 //!
-//! It deliberately does not watch the sequencer: a disk that is slow is no reason to end every stream.
+//! It deliberately does not watch the sequencer: a slow disk must not end every stream.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::wake::ShardWaker;
 
-/// The counter of one shard, which alone writes it. Off the cache lines of its neighbours: it is written in every round.
+/// The counter of one shard, its only writer. It is written in every round, so it shares no cache
+/// line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Liveness(AtomicU64);
 
 impl Liveness {
-    /// The shard makes progress.
+    /// Records progress.
     pub(crate) fn mark_alive(&self) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
@@ -38,7 +39,7 @@ struct Watched {
 }
 
 impl Watch {
-    /// Watches the shards of these wakers, and wakes them a first time.
+    /// Watches the shards of these wakers, and wakes them for the first time.
     pub(crate) fn new(wakers: &[Arc<ShardWaker>]) -> Self {
         let watched = |waker: &Arc<ShardWaker>| Watched { waker: Arc::clone(waker), seen: 0 };
         let mut this = Self { shards: wakers.iter().map(watched).collect() };
@@ -46,7 +47,7 @@ impl Watch {
         this
     }
 
-    /// The first shard that has made no progress since the last call; then wakes all of them again.
+    /// The first shard without progress since the last call. Then wakes all shards again.
     pub(crate) fn stalled(&mut self) -> Option<usize> {
         let mut stalled = None;
         for (number, shard) in self.shards.iter_mut().enumerate() {
@@ -74,7 +75,7 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(20);
 
-    /// A thread as that of a shard: it looks for work, sleeps until it is woken, and may get stuck in its work.
+    /// Simulates a shard's thread: it checks for work, sleeps until it is woken, and may get stuck.
     fn shard(waker: Arc<ShardWaker>, work: Receiver<Receiver<()>>) -> JoinHandle<()> {
         std::thread::spawn(move || {
             let set = Poller::new().expect("an epoll set");
@@ -88,7 +89,7 @@ mod tests {
                 waker.awake();
                 waker.liveness().mark_alive();
                 let Ok(stuck) = work.try_recv() else { continue };
-                // A sender that is gone without a word ends the thread.
+                // A dropped sender ends the thread.
                 if stuck.recv().is_err() {
                     return;
                 }
@@ -104,7 +105,7 @@ mod tests {
         }
     }
 
-    /// Checks until every shard has counted between two checks, or the one of this number has not.
+    /// Checks until the result is `expected`.
     fn look_until(watch: &mut Watch, expected: Option<usize>) {
         eventually(&format!("the watch does not answer {expected:?}"), || {
             std::thread::sleep(Duration::from_millis(50));
@@ -125,7 +126,7 @@ mod tests {
             .unzip();
         let mut watch = Watch::new(&wakers);
         eventually("the shards do not begin", || wakers.iter().all(|waker| waker.liveness().count() > 0));
-        // One that does nothing is asked, from the first moment on, and answers.
+        // An idle shard is checked from the beginning, and counts as alive.
         look_until(&mut watch, None);
         look_until(&mut watch, None);
 

@@ -1,11 +1,12 @@
-//! Metrics for Prometheus (`METRICS_ADDR`): what the threads of the hub count, and the thread that tells it.
+//! Metrics for Prometheus (`METRICS_ADDR`): the hub's counters, and the thread that serves them.
 //!
-//! Invariants worth naming:
-//! - a count has one writer, and whoever scrapes only reads: a scrape costs a shard nothing, however many connections it has;
-//! - what is counted for each delivery is written once in a round, so the path of an update does not get longer;
-//! - labels come from fixed sets: nothing that a client sends is in a name or a label.
+//! Invariants:
+//! - a counter has one writer, and a scrape only reads, so it costs a shard nothing;
+//! - per-delivery counts are published once per round, so an update's path does not get longer;
+//! - labels come from fixed sets: no client input is in a name or label.
 //!
-//! It deliberately does not serve `/metrics` where the hub listens: counts tell strangers what a hub does.
+//! It deliberately does not serve `/metrics` on the hub's address: counts tell strangers about the
+//! hub.
 
 mod cause;
 mod counts;
@@ -24,11 +25,11 @@ pub(super) use exporter::{Exporter, HubFacts};
 pub(super) use handler::{listen, serve};
 pub(super) use recorder::Recorder;
 
-/// What is to be served.
+/// What to serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricsSettings {
     /// `METRICS_ADDR`.
     pub address: SocketAddr,
-    /// The file of the history, whose size is told.
+    /// The history file, whose size is reported.
     pub history_file: Option<PathBuf>,
 }

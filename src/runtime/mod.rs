@@ -1,8 +1,9 @@
-//! The shell: the only module that touches sockets, clocks and threads, and the only one that knows glommio.
+//! The shell: the only module that touches sockets, clocks and threads, and that uses glommio.
 //!
-//! [`run`] starts one executor for each shard, pinned to its core, and the sequencer's thread; the calling thread then
-//! waits for signals and for the end of either. Invariant: half a hub is worse than none. When a shard or the sequencer
-//! panics, [`run`] returns at once, and the process ends.
+//! [`run`] starts one executor for each shard, pinned to its core, and the sequencer's thread. The
+//! calling thread then waits for signals and for the end of any thread. Invariant: a hub never runs
+//! without one of its threads. If a shard or the sequencer panics, [`run`] returns at once, and the
+//! process ends.
 
 mod access;
 mod acme;
@@ -56,19 +57,19 @@ use crate::history::{History, HistoryError};
 use crate::hub::gate::GateSettings;
 use crate::hub::shard::ShardSettings;
 
-/// Everything that [`run`] needs to know.
+/// The settings of [`run`].
 pub struct Settings {
-    /// Where to listen.
+    /// The address to listen on.
     pub address: SocketAddr,
-    /// The certificate, with which every connection is TLS; `None` for none.
+    /// The certificate for TLS on every connection; `None` for no TLS.
     pub tls: Option<CertificateSource>,
     /// The core of each shard; not empty.
     pub cpus: Vec<usize>,
-    /// Who may do what.
+    /// Authentication and authorization.
     pub gate: GateSettings,
-    /// Key sets that the gate's keys are fetched from, by a thread each.
+    /// Key sets for the gate, each fetched by its own thread.
     pub key_sets: Vec<KeySetSource>,
-    /// Files that the gate's keys are in, which SIGHUP reads again.
+    /// Files with keys for the gate; SIGHUP reads them again.
     pub key_files: Vec<KeyFile>,
     /// How subscribers are served.
     pub shard: ShardSettings,
@@ -76,17 +77,17 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// `DRAIN_TIMEOUT`, in milliseconds.
     pub drain_ms: u64,
-    /// `DEBUG`: the contents of updates are logged.
+    /// `DEBUG`: logs the contents of updates.
     pub log_updates: bool,
-    /// `USE_FORWARDED_HEADERS`: a proxy in front says who the clients are.
+    /// `USE_FORWARDED_HEADERS`: a proxy in front names the clients.
     pub trusts_proxy: bool,
-    /// `ACCESS_LOG`: a line for each request.
+    /// `ACCESS_LOG`: logs a line for each request.
     pub access_log: bool,
-    /// `MAX_CONNECTIONS`; `None` leaves it to the limit of open files.
+    /// `MAX_CONNECTIONS`; `None` for the limit of open files.
     pub connections_max: Option<usize>,
-    /// What each client may have of them.
+    /// Limits for each client.
     pub per_client: PerClient,
-    /// Where metrics are served, if they are.
+    /// The metrics listener; `None` for none.
     pub metrics: Option<MetricsSettings>,
 }
 
@@ -95,17 +96,17 @@ pub struct Settings {
 pub enum RunError {
     /// The host lacks something.
     Host(HostError),
-    /// The certificate cannot be served with.
+    /// The certificate cannot be served.
     Certificate(CertificateError),
-    /// Certificates cannot be kept.
+    /// Certificates cannot be managed.
     Acme(AcmeError),
-    /// There is nothing to listen on.
+    /// The hub cannot listen.
     Listen(ListenError),
-    /// The file of the history cannot be used.
+    /// The history file cannot be opened.
     Open(OpenError),
     /// The history cannot be used.
     History(HistoryError),
-    /// A thread could not be started; its name.
+    /// A thread could not be started: its name, and the error.
     Start(String, String),
     /// A thread ended while the hub was running; its name. The panic is in the log.
     Ended(String),
@@ -131,11 +132,13 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
-/// Runs a hub until SIGTERM or SIGINT, and then until its streams have ended. `open` opens the history, which may take long when it has
-/// to be repaired; `started` is called with the address once connections are accepted.
+/// Runs a hub until SIGTERM or SIGINT, and then until its streams have ended. `open` opens the
+/// history, which may take long if it needs repair. `started` is called with the address once
+/// connections are accepted.
 ///
-/// The process is the hub's: SIGHUP reads keys and certificates again, a service manager hands it sockets (`LISTEN_FDS`) and hears of
-/// it (`NOTIFY_SOCKET`). A program that has a hub in it takes [`Embedded`].
+/// The hub owns the process: SIGHUP reads keys and certificates again, and a service manager can
+/// hand it sockets (`LISTEN_FDS`) and is notified (`NOTIFY_SOCKET`). To run a hub inside another
+/// program, use [`Embedded`].
 ///
 /// # Errors
 /// [`RunError`]: the hub did not start, or one of its threads failed.

@@ -1,9 +1,11 @@
 //! The epoll set of a shard, and how a glommio task waits for it.
 //!
-//! glommio has no way to wait for a file descriptor of one's own. This leans on internals of 0.9.0, which is pinned: a
-//! `TcpStream` made from any descriptor asks for its readability at once (`POLL_ADD`, in `NonBufferedStream::init`), and the
-//! first `poll_read` waits for that; only then does it read, and fails with `ENOTSOCK` because an epoll descriptor is no
-//! socket. So "ready, with whatever result" means that the set has events. A test in this file holds it to that.
+//! glommio has no API to wait for an arbitrary file descriptor. This code relies on internals of
+//! version 0.9.0, which is pinned. A `TcpStream` made from any descriptor asks for its readability
+//! at once (`POLL_ADD`, in `NonBufferedStream::init`), and the first `poll_read` waits for that.
+//! Only then does it read, which fails with `ENOTSOCK`, because an epoll descriptor is not a
+//! socket. So "ready, with any result" means that the set has events. A test in this file checks
+//! this.
 
 #![expect(unsafe_code, reason = "glommio takes a descriptor only through FromRawFd")]
 
@@ -23,10 +25,10 @@ const READING: epoll::EventFlags =
 /// Edge-triggered events of every socket of one shard.
 pub(crate) struct Poller {
     epoll: OwnedFd,
-    /// A wait that is under way.
+    /// The wait in progress.
     wait: Option<TcpStream>,
-    /// What the next wait is made with. It is kept between two, since whoever finds no descriptor left takes the first that becomes
-    /// free.
+    /// The descriptor for the next wait. It is kept ready, because under a shortage any other code
+    /// could take the next free descriptor.
     spare: Option<OwnedFd>,
 }
 
@@ -41,40 +43,43 @@ impl Poller {
         Ok(Self { epoll, wait: None, spare })
     }
 
-    /// Adds a socket, for reading and its end; closing it takes it out. What is there already is an event. A fresh socket
-    /// can be written, which would be an event of no use: [`Self::await_writable`] asks for it when it is one.
+    /// Adds a socket for reading and for its end; closing the socket removes it. Data that is
+    /// already there counts as an event. Writability does not: a fresh socket is always writable;
+    /// see [`Self::await_writable`].
     ///
     /// # Errors
-    /// What the kernel says: out of memory, or of `fs.epoll.max_user_watches`.
+    /// The kernel's error: out of memory, or of `fs.epoll.max_user_watches`.
     pub(crate) fn add(&self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         epoll::add(&self.epoll, socket, epoll::EventData::new_u64(key), READING)?;
         Ok(())
     }
 
-    /// Adds a listening socket that other sets have, too: of those that sleep, one is woken.
+    /// Adds a listening socket that other sets contain too: an event wakes only one of the sleeping
+    /// sets.
     ///
     /// # Errors
-    /// What the kernel says: out of memory, or of `fs.epoll.max_user_watches`.
+    /// The kernel's error: out of memory, or of `fs.epoll.max_user_watches`.
     pub(crate) fn add_shared(&self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET | epoll::EventFlags::EXCLUSIVE;
         epoll::add(&self.epoll, socket, epoll::EventData::new_u64(key), flags)?;
         Ok(())
     }
 
-    /// From now on, that a socket of the set can be written is an event, too; that it can be by now is the first.
+    /// From now on, reports also when a socket of the set becomes writable, beginning with its
+    /// present state.
     ///
     /// # Errors
-    /// What the kernel says: out of memory.
+    /// The kernel's error: out of memory.
     pub(crate) fn await_writable(&self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         let flags = READING | epoll::EventFlags::OUT;
         epoll::modify(&self.epoll, socket, epoll::EventData::new_u64(key), flags)?;
         Ok(())
     }
 
-    /// Takes the descriptor that the next wait needs, if it is not there.
+    /// Takes the descriptor for the next wait, if there is none yet.
     ///
     /// # Errors
-    /// None is left.
+    /// No descriptor is left.
     pub(crate) fn keep_spare(&mut self) -> io::Result<()> {
         if self.spare.is_none() {
             self.spare = Some(self.epoll.try_clone()?);
@@ -82,29 +87,31 @@ impl Poller {
         Ok(())
     }
 
-    /// Fills `events` with what has happened, holding the thread for it up to `wait_ms` milliseconds; returns how many.
+    /// Fills `events` with the pending events, blocking the thread for up to `wait_ms`
+    /// milliseconds; returns their number.
     pub(crate) fn take(&self, events: &mut Vec<epoll::Event>, wait_ms: u64) -> usize {
         events.clear();
         let wait_ns = (wait_ms % 1_000 * 1_000_000) as i64;
         let wait = Timespec { tv_sec: (wait_ms / 1_000) as i64, tv_nsec: wait_ns };
-        // An interrupted or failed look finds nothing; the next one finds it.
+        // An interrupted or failed call returns no events; the next call returns them.
         epoll::wait(&self.epoll, spare_capacity(events), Some(&wait)).unwrap_or(0)
     }
 
-    /// Ready when [`Poller::take`] would find something.
+    /// Ready if [`Poller::take`] would return events.
     pub(crate) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let wait = match &mut self.wait {
             Some(wait) => wait,
             empty => match self.spare.take().map_or_else(|| self.epoll.try_clone(), Ok) {
                 Ok(duplicate) => empty.insert(watch(duplicate)),
-                // No descriptor to wait with: look again at once rather than sleep through events.
+                // No descriptor for the wait: poll again at once rather than sleep through events.
                 Err(_) => return Poll::Ready(()),
             },
         };
         match Pin::new(wait).poll_read(context, &mut [0]) {
             Poll::Ready(_) => {
                 self.wait = None;
-                // glommio closes the one of this wait later, so there may be none yet.
+                // glommio closes the descriptor of this wait later, so there may be no free one
+                // yet.
                 let _ = self.keep_spare();
                 Poll::Ready(())
             }
@@ -115,7 +122,8 @@ impl Poller {
 
 fn watch(duplicate: OwnedFd) -> TcpStream {
     debug_assert!(duplicate.as_raw_fd() >= 0);
-    // SAFETY: the descriptor is open and owned by nobody else: it came as owned, and is given away here.
+    // SAFETY: the descriptor is open and has no other owner: it came as owned, and is given away
+    // here.
     unsafe { TcpStream::from_raw_fd(duplicate.into_raw_fd()) }
 }
 
@@ -167,7 +175,7 @@ mod tests {
                 assert_eq!(set.take(&mut events, 0), 1, "ready, and no event");
                 assert_eq!({ events[0].data }.u64(), 7);
             }
-            // It can be written all the time, and now that is told.
+            // The socket is writable all the time; now that is reported.
             set.await_writable(ours.as_fd(), 7).expect("modified");
             poll_fn(|context| set.poll_ready(context)).await;
             assert_eq!(set.take(&mut events, 0), 1);

@@ -1,5 +1,5 @@
-//! What glommio needs of the host, looked at before it is started: it would panic, or end the process, without a word
-//! about the setting to change.
+//! Checks the host for glommio's needs before it starts: glommio would panic, or end the process,
+//! without naming the setting to change.
 
 use super::running::ProcessRole;
 use std::fmt;
@@ -56,7 +56,7 @@ impl fmt::Display for HostError {
 
 impl std::error::Error for HostError {}
 
-/// Looks at everything that the shards need.
+/// Checks everything that the shards need.
 ///
 /// # Errors
 /// [`HostError`] names what is missing.
@@ -67,10 +67,10 @@ pub(super) fn check_host(shards: usize, role: ProcessRole) -> Result<(), HostErr
         return Err(HostError::Memlock { allowed, needed });
     }
     if role == ProcessRole::Program {
-        // What happens when a thread panics is the program's to say.
+        // The panic hook belongs to the embedding program.
         return check_ring();
     }
-    // A panic is one answer of several here, and its trace would hide the sentence that says what to do.
+    // glommio may panic here; the trace would hide the message that says what to do.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let checked = check_ring();
@@ -78,8 +78,8 @@ pub(super) fn check_host(shards: usize, role: ProcessRole) -> Result<(), HostErr
     checked
 }
 
-/// 0: everybody; 1: a group and the administrator; 2: nobody. The file is missing on kernels before 6.6, which have no
-/// such switch.
+/// 0: all users; 1: a group and the administrator; 2: no user. Kernels before 6.6 have no such
+/// switch and no such file.
 fn check_io_uring_switch() -> Result<(), HostError> {
     match std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled") {
         Ok(text) if text.trim() == "2" => Err(HostError::IoUringDisabled(text.trim().to_owned())),
@@ -87,7 +87,7 @@ fn check_io_uring_switch() -> Result<(), HostError> {
     }
 }
 
-/// Starts an executor that does nothing, on a thread of its own, where a panic can be caught.
+/// Starts an idle executor on its own thread, where a panic can be caught.
 ///
 /// # Errors
 /// [`HostError::IoUring`] with the cause.
@@ -105,18 +105,18 @@ pub(crate) fn check_ring() -> Result<(), HostError> {
     }
 }
 
-/// Memory that each executor registers for buffers; the hub's sockets do not use them.
+/// Memory that each executor registers for buffers, in bytes; the hub's sockets do not use it.
 pub(crate) const IO_MEMORY_BYTES: usize = 64 << 10;
 
-/// Raises the limit of open files as far as it may be, and returns how many connections that leaves.
+/// Raises the limit of open files to its maximum; returns how many connections that leaves.
 ///
 /// # Errors
-/// Fewer than the hub itself needs.
+/// The limit leaves no connection.
 pub(crate) fn connections_allowed() -> Result<usize, HostError> {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         limit.current = limit.maximum;
-        // Refused, the old limit stays, and is what counts.
+        // If this fails, the old limit stays in force.
         let _ = setrlimit(Resource::Nofile, limit);
     }
     let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);

@@ -1,11 +1,11 @@
-//! What clients may have at once: connections of the hub, connections of one address, subscriptions of one token.
+//! Limits per client: connections of the hub and of each address, subscriptions of each token.
 //!
-//! Invariants worth naming:
-//! - the counts are those of the process, whichever shard a client comes to;
-//! - each connection and subscription that is counted holds a permit; dropping it gives it back, so no
-//!   way to close a connection can forget to;
-//! - a count is touched when a connection or a subscription begins and when it ends, never by an update: each lock is taken for
-//!   one look into one map of sixteen.
+//! Invariants:
+//! - counts are per process, whichever shard serves a client;
+//! - each counted connection or subscription holds a permit, and dropping the permit ends the
+//!   count, so no way of closing a connection can miss it;
+//! - counts change only when a connection or subscription begins or ends, never with an update. A
+//!   lock is held for one access to one of 16 maps.
 
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use hashbrown::{DefaultHashBuilder, HashMap};
 
 use crate::limits::{QUOTA_MAPS, REFUSALS_MAX};
 
-/// The bounds; 0 is none.
+/// The limits; 0 means none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PerClient {
     /// `MAX_CONNECTIONS_PER_ADDRESS`.
@@ -25,7 +25,7 @@ pub struct PerClient {
     pub subscriptions_per_token: u32,
 }
 
-/// Which bound is reached.
+/// The limit that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LimitReached {
     Hub,
@@ -51,7 +51,7 @@ pub(super) struct Quotas {
     refusals: Arc<PermitPool>,
     addresses: Option<Arc<Counts<Network>>>,
     tokens: Option<Arc<Counts<u64>>>,
-    /// A proxy is in front: an address is that of a request, and its streams are counted.
+    /// A proxy is in front: the address is that of a request, and its streams are counted.
     trusts_proxy: bool,
 }
 
@@ -79,13 +79,14 @@ impl Quotas {
         }
     }
 
-    /// A connection from this address; behind a proxy that is the proxy's, and counts for nobody.
+    /// Counts a connection from this address. With a trusted proxy, the proxy's address is not
+    /// counted.
     ///
     /// # Errors
-    /// The hub is full, or the address has its share.
+    /// The limit that is reached.
     pub(super) fn connect(&self, address: Option<IpAddr>) -> Result<ConnectionPermit, LimitReached> {
         let pool = self.connections.take().ok_or(LimitReached::Hub)?;
-        // Dropped on an early return, the permit is given back.
+        // Dropped on an early return, which releases it.
         let mut permit = ConnectionPermit { pool, _address: None };
         if let Some(counts) = self.addresses.as_ref().filter(|_| !self.trusts_proxy)
             && let Some(address) = address
@@ -95,16 +96,16 @@ impl Quotas {
         Ok(permit)
     }
 
-    /// A connection that is told why it is refused, and read for a while so that it can be heard; `None` when there are
-    /// enough of them.
+    /// A permit for a refused connection that is kept open a little so that the response can
+    /// arrive; `None` when there are too many of them.
     pub(super) fn refuse(&self) -> Option<ConnectionPermit> {
         Some(ConnectionPermit { pool: self.refusals.take()?, _address: None })
     }
 
-    /// A subscription with this token from this address; `None` when neither is counted.
+    /// Counts a subscription with this token from this address; `None` if neither is counted.
     ///
     /// # Errors
-    /// One of them has its share.
+    /// The limit that is reached.
     pub(super) fn subscribe(
         &self,
         token: Option<u64>,
@@ -139,7 +140,7 @@ impl PermitPool {
         Arc::new(Self { taken: AtomicUsize::new(0), max })
     }
 
-    /// Takes a permit, which the caller has to give back.
+    /// Takes a permit. The caller must give it back.
     fn take(self: &Arc<Self>) -> Option<Arc<Self>> {
         let more = |taken: usize| (taken < self.max).then_some(taken + 1);
         let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
@@ -147,8 +148,8 @@ impl PermitPool {
     }
 }
 
-/// Whose connections are counted together: an address of IPv4, or the 64 bits of one of IPv6 that are a network's, since its
-/// hosts choose the others.
+/// The unit of counting: an IPv4 address, or the 64-bit network prefix of an IPv6 address, since
+/// hosts choose the other bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Network {
     V4(u32),
@@ -164,14 +165,14 @@ impl Network {
     }
 }
 
-/// How many each has, of those that have any.
+/// The counts by key; only keys with a count above 0 are stored.
 struct Counts<K> {
     max: u32,
     hasher: DefaultHashBuilder,
     maps: [Mutex<HashMap<K, u32>>; QUOTA_MAPS],
 }
 
-/// One of somebody's.
+/// Counts one connection or subscription of a client.
 struct ClientPermit<K: Copy + Eq + Hash> {
     counts: Arc<Counts<K>>,
     key: K,
@@ -252,7 +253,7 @@ mod tests {
         let others = ["192.0.2.2", "2001:db8:0:1::1"].map(|text| quotas.connect(address(text)));
         assert!(others.iter().all(Result::is_ok));
         drop(others);
-        // Who was refused for its address has not kept a permit of the hub, and nobody is remembered.
+        // A refusal for the address holds no permit of the hub, and no client is left in the maps.
         assert_eq!(quotas.connections.taken.load(Ordering::Relaxed), 0);
         let counts = quotas.addresses.expect("counted");
         assert!(counts.maps.iter().all(|map| map.lock().expect("no panic").is_empty()));

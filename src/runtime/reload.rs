@@ -1,7 +1,7 @@
-//! What SIGHUP reads again: the certificate, the keys of `*_JWT_KEY_FILE`, and key sets.
+//! SIGHUP: reads the certificate, the keys of `*_JWT_KEY_FILE`, and key sets again.
 //!
-//! Invariant: what cannot be used leaves what is in force as it is, with a line in the log that names it. Streams that are open stay
-//! open until their token's `exp`.
+//! Invariant: an unusable file changes nothing, and a log line names it. Open streams stay open
+//! until their token's `exp`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use super::keys::KeySetSource;
 use crate::hub::keys::SharedKey;
 use crate::protocol::token::VerificationKey;
 
-/// A key that is in a file.
+/// A key in a file.
 #[derive(Clone)]
 pub struct KeyFile {
     /// The setting that names it.
     pub name: &'static str,
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// Where the shards find it.
+    /// The key that the shards use.
     pub key: Arc<SharedKey>,
 }
 
-/// All of it.
+/// Everything that SIGHUP reads again.
 pub(super) struct Reloads {
     pub(super) certificates: Option<Certificates>,
     pub(super) key_files: Vec<KeyFile>,
@@ -34,12 +34,12 @@ pub(super) struct Reloads {
 }
 
 impl Reloads {
-    /// When [`Self::look`] has to be called next, if ever.
+    /// When to call [`Self::look`] next, if at all.
     pub(super) fn next_look(&self) -> Option<Instant> {
         self.certificates.as_ref().and_then(Certificates::next_look)
     }
 
-    /// Looks whether a certificate has changed.
+    /// Checks whether the certificate has changed.
     pub(super) fn look(&mut self) {
         self.certificates.iter_mut().for_each(Certificates::look);
     }

@@ -1,4 +1,4 @@
-//! A hub while it runs: its threads, from their start to their end.
+//! A running hub: its threads, from start to end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,23 +37,24 @@ use crate::hub::tail::TailBounds;
 use crate::limits::RING_ENTRIES;
 use crate::ring::ring;
 
-/// glommio's preemption is kept out of the way. A shard looks at its sockets, its ring and its waker in every round, so it
-/// needs none; and glommio 0.9.0 forgets tasks that are ready when the timer has fired before it ran any of them: the
-/// executor then sleeps for ever. With 1 ms that took a thread that was off its core for so long.
+/// Keeps glommio's preemption from firing. A shard checks its sockets, its ring and its waker in
+/// every round, so it needs no preemption. And glommio 0.9.0 forgets ready tasks if the timer fires
+/// before it ran any of them: the executor then sleeps forever. With 1 ms this happened when a
+/// thread was off its core that long.
 const PREEMPT_TIMER: Duration = Duration::from_secs(3_600);
-/// A task that does nothing wakes each executor this often: should a wake-up get lost all the same, it is found.
+/// An idle task wakes each executor this often, in case a wake-up is lost anyway.
 const SAFETY_WAKE: Duration = Duration::from_millis(500);
 
 /// Whether the hub owns the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProcessRole {
-    /// The hub's: what a service manager hands over and wants to hear is meant for it.
+    /// The hub owns it: sockets and notifications of a service manager concern the hub.
     Service,
-    /// Another program's.
+    /// Another program owns it.
     Program,
 }
 
-/// What is told once connections are accepted.
+/// Reported once connections are accepted.
 pub(super) struct Begun {
     pub(super) address: SocketAddr,
     pub(super) publisher: EmbeddedPublisher,
@@ -99,7 +100,7 @@ pub(super) fn run(
 struct RunningHub {
     address: SocketAddr,
     executors: Vec<ExecutorJoinHandle<()>>,
-    /// How many threads report their end.
+    /// The number of threads that report their end.
     threads: usize,
     shard_metrics: Vec<Arc<ShardMetrics>>,
     shutdown: HubShutdown,
@@ -169,12 +170,12 @@ impl RunningHub {
         shutdown.fetch(&settings.key_sets, reports)?;
         drop(queue);
         start_thread("sequencer", reports, move || sequencer.run())?;
-        // Each shard has its history worker; there is one sequencer. Who fetches key sets ends later.
+        // Each shard has a history worker; there is one sequencer. Key fetchers end later.
         let threads = 2 * executors.len() + 1;
         Ok(Self { address, executors, threads, shard_metrics, shutdown })
     }
 
-    /// Tells every thread; false when it was told before.
+    /// Tells every thread to stop; false if that happened before.
     fn begin_stop(&self, manager: &mut Manager, reloads: &Reloads) -> bool {
         if self.shutdown.stopping.load(Ordering::SeqCst) {
             return false;
@@ -225,8 +226,8 @@ impl RunningHub {
     }
 }
 
-/// What every shard begins with: what is too old is discarded, and the end of the history is in memory, so that those who
-/// come back after a restart do not all go to the disk.
+/// The tail that every shard begins with. First discards old updates; then loads the end of the
+/// history into memory, so that clients that reconnect after a restart do not all read the disk.
 fn end_of(history: &mut dyn History, tail: TailBounds) -> Result<Arc<HistorySlice>, RunError> {
     if history.needs_upkeep() {
         history.maintain(clock::unix_ms()).map_err(RunError::History)?;
@@ -235,12 +236,13 @@ fn end_of(history: &mut dyn History, tail: TailBounds) -> Result<Arc<HistorySlic
     newest.map(Arc::new).map_err(RunError::History)
 }
 
-/// How a hub ends: with a stop, with a defect, or in the middle of its start. In a program that goes on, no thread may stay behind.
+/// Ends a hub: at a stop, after a defect, or during a failed start. In an embedding program, the
+/// threads with ports are joined.
 struct HubShutdown {
     role: ProcessRole,
     /// Nothing new begins.
     stopping: Arc<AtomicBool>,
-    /// It is over, for those who serve to the last: metrics, key sets.
+    /// The hub has ended: stops the threads that run to the end (metrics, key sets).
     ended: Arc<AtomicBool>,
     wakers: Vec<Arc<ShardWaker>>,
     publisher: EmbeddedPublisher,
@@ -254,7 +256,7 @@ impl HubShutdown {
         Self { role, stopping, ended, wakers, publisher, keys: Vec::new(), helpers: Vec::new() }
     }
 
-    /// Starts a thread that looks now and then whether the hub has ended.
+    /// Starts a thread that regularly checks whether the hub has ended.
     fn help(
         &mut self,
         name: &str,
@@ -266,7 +268,7 @@ impl HubShutdown {
         Ok(())
     }
 
-    /// Fetches key sets from now on, each in a thread of its own.
+    /// Starts a thread for each key set.
     fn fetch(&mut self, sources: &[KeySetSource], reports: &Sender<Happened>) -> Result<(), RunError> {
         for (number, source) in sources.iter().enumerate() {
             let (fetcher, ended) = (Fetcher::new(source.clone()), Arc::clone(&self.ended));
@@ -289,16 +291,16 @@ impl Drop for HubShutdown {
         self.ended.store(true, Ordering::SeqCst);
         self.keys.iter().for_each(|keys| keys.fetch());
         if self.role == ProcessRole::Program {
-            // Their ports may be wanted again.
+            // The program may need their ports again.
             for helper in self.helpers.drain(..) {
-                // One that panicked was reported.
+                // A panic was reported already.
                 let _ = helper.join();
             }
         }
     }
 }
 
-/// How many connections there may be: as many as the settings say, where the limit of open files leaves so many.
+/// The maximum number of connections: the configured one, bounded by the limit of open files.
 fn connections_max(settings: &Settings, allowed: usize) -> usize {
     match settings.connections_max {
         Some(wanted) if wanted > allowed => {
@@ -318,7 +320,8 @@ fn make_wakers(count: usize) -> Result<Vec<Arc<ShardWaker>>, RunError> {
     wakers.map_err(|error| RunError::Start("wakers".to_owned(), error.to_string()))
 }
 
-/// What crosses to a shard's thread; the rest is made there, since grants and outboxes never leave it.
+/// What is moved to a shard's thread. The rest is created there, since grants and outboxes never
+/// leave it.
 struct ShardSpawn {
     number: u16,
     listener: Listener,
@@ -359,7 +362,8 @@ impl ShardSpawn {
             access: self.access,
             quotas: self.quotas,
             recorder: self.recorder,
-            // Half a buffer: then a subscriber that reads what it is sent never falls behind by one batch.
+            // Half a buffer: a subscriber that reads its stream then never falls behind by a single
+            // batch.
             batch_bytes_max: (shard.subscriber_buffer_bytes / 2).max(1),
         }
     }

@@ -1,5 +1,5 @@
-//! Lines of the log that come one for each event are written up to a number in each second, and then counted: a flood of
-//! bad requests must not become a flood of lines.
+//! Sampled log lines: of the lines that come once per event, a bounded number is written in each
+//! second and the rest is counted. So a flood of bad requests does not become a flood of lines.
 
 use crate::limits::SAMPLED_LINES_PER_S;
 
@@ -13,15 +13,16 @@ pub(super) struct Sampler {
     left_out: u64,
 }
 
-/// A line may be written.
+/// Permission to write a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Admitted {
-    /// So many of its kind were not written before it; `None` for none, so that the line does not say so.
+    /// Lines of its kind that were dropped before it; `None` for none, so that the line omits the
+    /// field.
     pub(super) left_out: Option<u64>,
 }
 
 impl Sampler {
-    /// Whether a line may be written now.
+    /// Permission to write a line now; `None` if it is dropped.
     pub(super) fn admit(&mut self, now_ms: u64) -> Option<Admitted> {
         if now_ms.saturating_sub(self.second_began_ms) >= SECOND_MS {
             self.second_began_ms = now_ms;
@@ -42,9 +43,9 @@ impl Sampler {
 pub(super) struct Samplers {
     /// Requests that were refused.
     pub(super) refused: Sampler,
-    /// Requests that met a defect.
+    /// Requests with a panic.
     pub(super) defects: Sampler,
-    /// Reads of the history that failed.
+    /// Failed reads of the history.
     pub(super) history: Sampler,
     /// Connections and streams that the system cannot serve.
     pub(super) sockets: Sampler,

@@ -19,29 +19,31 @@ use crate::hub::sequencer::{Publication, RingEntry, Sequencer};
 use crate::limits::{COMMIT_BATCH_MAX, PUBLISH_QUEUE_BYTES_MAX, PUBLISH_QUEUE_MAX};
 use crate::ring::Producer;
 
-/// How often a full ring is looked at again; the shards behind it are at work on what it holds.
+/// How often to retry a push to a full ring; the shards are reading it meanwhile.
 const FULL_RING_PAUSE: Duration = Duration::from_micros(200);
-/// How long entries that all have read may keep their memory when nothing follows.
+/// How long entries that every shard has read may keep their memory when nothing follows.
 const RECLAIM_AFTER: Duration = Duration::from_millis(50);
-/// How often the history is maintained while it needs it: what was acknowledged is made durable, where a commit does not
-/// wait for the disk; what is too old is discarded.
+/// Interval of history maintenance while it is needed: it makes acknowledged updates durable (where
+/// a commit does not wait for the disk) and discards old ones.
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
-/// The share of a commit's time that the next one waits for publications that are likely on their way, at most
-/// [`GATHER_MAX`], in steps.
+/// After a commit, the next one waits up to 1/`GATHER_SHARE` of its duration, at most
+/// [`GATHER_MAX`], for publications that are likely on their way; it checks at every
+/// [`GATHER_STEP`].
 const GATHER_SHARE: u32 = 4;
 const GATHER_MAX: Duration = Duration::from_millis(2);
 const GATHER_STEP: Duration = Duration::from_micros(50);
-/// How late the kernel may wake the thread, in nanoseconds. It sleeps for a few steps at most; with the usual 50 us, half of
-/// that time would be lateness.
+/// Timer slack of the thread, in nanoseconds. It sleeps for a few steps at most; with the default
+/// of 50 us, half of that time would be lateness.
 const TIMER_SLACK_NS: NonZeroU64 = NonZeroU64::MIN;
-/// How long a store that failed is left alone, in times of how long it took to fail: it was opened afresh, which takes long
-/// when the history is. Updates are refused meanwhile. At most [`PATIENCE_MAX`].
+/// After a failed commit, updates are refused for `PATIENCE_SHARE` times the duration of the
+/// failure, at most [`PATIENCE_MAX`]: the store was reopened, which takes long for a large history.
 const PATIENCE_SHARE: u32 = 4;
 const PATIENCE_MAX: Duration = Duration::from_secs(30);
-/// How often a failing store is logged.
+/// Minimum time between warnings about a failing store.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
-/// The way to the sequencer, bounded in number and bytes; each shard has one. When all are gone, the sequencer ends.
+/// The queue to the sequencer, bounded in number and bytes. Each shard has a handle; the sequencer
+/// ends when all are dropped.
 #[derive(Clone)]
 pub(crate) struct Queue {
     sender: Sender<Publication>,
@@ -49,7 +51,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Hands a publication over; false when there is no room for it.
+    /// Hands a publication over; false if there is no room for it.
     pub(crate) fn offer(&self, publication: Publication) -> bool {
         let bytes = publication.frame.bytes_held();
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -61,13 +63,14 @@ impl Queue {
         taken
     }
 
-    /// Bytes of the publications between all shards and the last reader of the ring, as they are at any time.
+    /// The live count of bytes of the publications between the shards and the slowest reader of the
+    /// ring.
     pub(crate) fn bytes(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.bytes)
     }
 }
 
-/// What the thread owns.
+/// The state of the sequencer's thread.
 pub(crate) struct SequencerThread {
     sequencer: Sequencer,
     ring: Producer<RingEntry>,
@@ -78,9 +81,9 @@ pub(crate) struct SequencerThread {
     held: VecDeque<usize>,
     warned: Option<Instant>,
     maintained: Instant,
-    /// The store has failed; updates are refused until then.
+    /// Set after a failure of the store: updates are refused until then.
     left_alone_until: Option<Instant>,
-    /// Publications of the last commit, and how long it took.
+    /// Number of publications in the last commit; its duration is `commit_took`.
     last_batch: usize,
     commit_took: Duration,
     metrics: Arc<SequencerMetrics>,
@@ -88,7 +91,7 @@ pub(crate) struct SequencerThread {
 }
 
 impl SequencerThread {
-    /// The thread's state, and the way to it.
+    /// Returns the thread's state, and the queue to it.
     pub(crate) fn new(
         sequencer: Sequencer,
         ring: Producer<RingEntry>,
@@ -116,19 +119,19 @@ impl SequencerThread {
         (thread, queue)
     }
 
-    /// Where it counts what it does, starting from this range of the history.
+    /// The thread's counters, initialized with this range of the history.
     pub(crate) fn metrics(&self, range: HistoryRange) -> Arc<SequencerMetrics> {
         self.metrics.before_oldest.set(range.before_oldest.get());
         self.metrics.newest.set(range.newest.get());
         Arc::clone(&self.metrics)
     }
 
-    /// Publishes from inside this program. It has to be closed before the thread can end.
+    /// The publisher for the embedding program. It must be closed before the thread can end.
     pub(crate) fn publisher(&self) -> EmbeddedPublisher {
         self.publisher.clone()
     }
 
-    /// Runs until every [`Queue`] is gone and what they held is on the ring.
+    /// Runs until every [`Queue`] is dropped and all their publications are on the ring.
     pub(crate) fn run(mut self) {
         if let Err(error) = set_current_timer_slack(Some(TIMER_SLACK_NS)) {
             debug!(%error, "the sequencer sleeps a little longer than it has to");
@@ -168,8 +171,9 @@ impl SequencerThread {
         }
     }
 
-    /// Takes what is waiting. When more came last time, the others are likely on their way: publishers that were answered
-    /// together publish again together. They are waited for, for a small share of what a commit takes.
+    /// Takes the waiting publications. If the last batch was larger, the others are likely on their
+    /// way, since publishers that got their responses together publish again together: wait for
+    /// them, for a small share of a commit's duration.
     fn gather(&mut self, batch: &mut Vec<Publication>) {
         let patience = (self.commit_took / GATHER_SHARE).min(GATHER_MAX);
         let until = Instant::now() + patience;
@@ -191,7 +195,7 @@ impl SequencerThread {
                 self.push(discarded, 0);
                 self.wake_all();
             }
-            // It is tried again: what was acknowledged is kept for it.
+            // Maintenance is retried; acknowledged updates are kept for it.
             Err(error) => {
                 self.warn(&error, "the history could not be written to the disk; it is tried again");
             }
@@ -221,7 +225,7 @@ impl SequencerThread {
             });
             entries
         };
-        // What is discarded comes last, and holds no bytes.
+        // Discard entries come last, and hold no bytes.
         let bytes =
             batch.iter().map(|publication| publication.frame.bytes_held()).chain(std::iter::repeat(0));
         let is_stored = self.left_alone_until.is_none();
@@ -247,7 +251,8 @@ impl SequencerThread {
         self.held.push_back(bytes);
     }
 
-    /// Frees what every shard has read. A push may have done so itself, so the count is taken from the ring.
+    /// Frees the entries that every shard has read. A push may have freed some already, so the
+    /// ring's own count is used.
     fn reclaim(&mut self) {
         self.ring.reclaim();
         while self.held.len() as u64 > self.ring.held() {

@@ -1,12 +1,13 @@
-//! The loop of one shard: sockets, ring, timers, and the pure [`Shard`] between them.
+//! The loop of one shard: sockets, ring and timers around the pure [`Shard`].
 //!
-//! One task does all of it, in rounds: socket events, what the ring brought, reads that came back, catching up, a slice of
-//! sends, timers. A round is short, so nothing waits long for anything else; when a round finds nothing to do, the task
-//! sleeps until a socket, the waker or a deadline wakes it, all of them in one epoll set. Entries are taken from the ring only when everybody has been
-//! written to, so each send carries all that came meanwhile.
-//!
-//! A round is short because all of its work is bounded, whoever asks for it: what is left over waits in a queue of its own,
-//! and while one of these holds something the task does not sleep, since the sockets' edges are past.
+//! One task does all of it, in rounds: socket events, ring entries, history replies, replay, a
+//! slice of sends, timers. When a round finds nothing to do, the task sleeps until a socket, the
+//! waker or a deadline wakes it, all through one epoll set.
+//! - All work of a round is bounded, so nothing waits long. Leftover work waits in its own queue.
+//! - While such a queue holds something the task does not sleep: the edge-triggered events are
+//!   past.
+//! - Entries are taken from the ring only after every subscriber has been written to, so each send
+//!   carries all updates that arrived meanwhile.
 
 mod accept;
 mod common;
@@ -61,16 +62,16 @@ use sockets::{Socket, Sockets, StreamTransport};
 use subscriptions::Listings;
 pub(super) use subscriptions::MemoryPermit;
 
-/// What a shard's thread is made of.
+/// The parts of a shard's thread.
 pub(super) struct ShardDeps {
     pub(super) number: u16,
     pub(super) listener: Listener,
-    /// What a connection is accepted with, when the listener's are TLS.
+    /// Makes TLS sessions; `None` without TLS.
     pub(super) tls: Option<Acceptor>,
     pub(super) shard: Shard,
     pub(super) gate: Gate,
     pub(super) ring: Consumer<RingEntry>,
-    /// Until this shard's last publication is acknowledged.
+    /// `None` after this shard's last publication is acknowledged.
     pub(super) queue: Option<Queue>,
     pub(super) history_client: HistoryClient,
     pub(super) mailbox: Mailbox,
@@ -83,29 +84,29 @@ pub(super) struct ShardDeps {
     pub(super) access: access::Rules,
     pub(super) quotas: Quotas,
     pub(super) recorder: Recorder,
-    /// Bytes of updates taken from the ring in one go.
+    /// Bytes of updates to take from the ring at once.
     pub(super) batch_bytes_max: usize,
 }
 
 enum ConnState {
     Http1(Box<Http1Conn>),
-    /// It speaks HTTP/2: requests and subscribers on streams of their own.
+    /// It speaks HTTP/2: its requests and subscribers are HTTP/2 streams.
     Http2(Box<Http2Conn>),
-    /// It is a stream: the subscriber of this slot.
+    /// It is an event stream: the subscriber of this slot.
     Streaming(u32),
-    /// Being worked on.
+    /// Moved out while it is worked on.
     Taken,
 }
 
 struct Connected {
     state: ConnState,
-    /// Tells apart connections that had the same number.
+    /// Distinguishes connections that had the same number.
     serial: u32,
-    /// Events tell when its socket can be written: it was full once.
+    /// The socket was full once: the epoll set now also reports when it is writable.
     awaits_writable: bool,
-    /// It has steps left to do and is in the queue of those that do.
+    /// It has work left and is in `ready_queue`.
     is_queued: bool,
-    /// It is counted for as long as it is here.
+    /// Counts the connection while it is open.
     _permit: ConnectionPermit,
 }
 
@@ -114,17 +115,17 @@ fn key_of(number: u32, serial: u32) -> u64 {
     u64::from(number) | u64::from(serial) << 32
 }
 
-/// The stop of a shard, step by step.
+/// The stages of a shard's stop.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stop {
-    /// It serves.
+    /// Serving.
     No,
-    /// No connection is accepted, since somebody else holds the socket; those that are open are served until this moment, and each
-    /// ends with its next answer.
+    /// Accepts no connection, since another process holds the socket. Open connections are served
+    /// until this moment, and each ends with its next response.
     HandingOver { until_ms: u64 },
-    /// Nothing new begins; publications under way are finished. Until this moment at the latest.
+    /// Nothing new begins; publications in progress are finished. Until this moment at the latest.
     Finishing { until_ms: u64 },
-    /// No update comes any more; streams end. Until this moment at the latest.
+    /// No further updates arrive; streams end. Until this moment at the latest.
     Draining { until_ms: u64 },
 }
 
@@ -135,11 +136,12 @@ pub(super) struct ShardLoop {
     connections: Slab<Connected>,
     sockets: Sockets,
     wheel: Wheel<(u32, u32)>,
-    /// What the wheel has fired and is not handled yet.
+    /// Timers that have fired and are not handled yet.
     due: VecDeque<(u32, u32)>,
-    /// Connections that ran out of steps, by number and serial; each is in here once. No event will tell of them.
+    /// Connections with work left, by number and serial; each at most once. No event will report
+    /// them.
     ready_queue: VecDeque<(u32, u32)>,
-    /// Slices of work that this round has left.
+    /// Slices of work left in this round.
     budget_left: usize,
     commits_under_way: usize,
     next_serial: u32,
@@ -153,7 +155,7 @@ pub(super) struct ShardLoop {
 }
 
 impl ShardLoop {
-    /// Prepares the loop. To be called on the shard's own thread.
+    /// Prepares the loop. Call it on the shard's own thread.
     ///
     /// # Errors
     /// No descriptor is left for the epoll set.
@@ -188,7 +190,7 @@ impl ShardLoop {
     pub(super) async fn run(mut self) {
         loop {
             self.now = self.deps.clock.now();
-            // Queued connections go before those that have just sent something.
+            // Serve queued connections before those that have just sent something.
             let mut busy = self.drive_queued();
             busy |= self.take_events();
             busy |= self.accept_some();
@@ -206,7 +208,7 @@ impl ShardLoop {
                 debug!(shard = self.deps.number, "the shard has stopped");
                 return;
             }
-            // Timers and the stop leave bytes to write, too, and everything above may leave a connection queued.
+            // Timers and the stop can add bytes to write; everything above can queue a connection.
             if busy || self.deps.shard.has_work() || !self.ready_queue.is_empty() || !self.due.is_empty() {
                 glommio::yield_if_needed().await;
             } else {
@@ -217,13 +219,13 @@ impl ShardLoop {
 
     fn take_events(&mut self) -> bool {
         let mut events = std::mem::take(&mut self.events);
-        // What ended a short sleep is there already.
+        // The events that ended a short sleep are in `events` already.
         if events.is_empty() {
             self.poller.take(&mut events, 0);
         }
         let count = events.len();
         for event in events.drain(..) {
-            // The event is packed: its fields are copied, not borrowed.
+            // The struct is packed: copy its fields, since they cannot be borrowed.
             let (data, flags) = (event.data, event.flags);
             self.socket_event(data.u64(), flags);
         }
@@ -256,7 +258,7 @@ impl ShardLoop {
             ConnState::Http1(conn) => {
                 conn.has_ended |= has_ended;
                 conn.is_drained = false;
-                // A queued connection will see later what happened.
+                // A queued connection sees the change in its next slice.
                 if !connected.is_queued {
                     self.drive(number);
                 }
@@ -285,7 +287,7 @@ impl ShardLoop {
         }
     }
 
-    /// Reads what a client sends on its stream.
+    /// Reads input that a client sends on its stream.
     fn read_stream_input(&mut self, slot: u32) {
         let Self { sockets, read_buffer, .. } = self;
         if sockets.transport(slot).is_some_and(|transport| !transport.read_stream_input(read_buffer)) {
@@ -293,7 +295,8 @@ impl ShardLoop {
         }
     }
 
-    /// Takes entries from the ring when everybody has been written to: answers our publishers, queues the updates.
+    /// Takes entries from the ring once every subscriber has been written to: responds to this
+    /// shard's publishers, queues the updates.
     fn take_entries(&mut self) -> bool {
         if self.deps.shard.has_unflushed() {
             return false;
@@ -343,7 +346,8 @@ impl ShardLoop {
         }
     }
 
-    /// Asks for the events of the sockets that were found full. A socket that takes bytes again by now is told at once.
+    /// Asks for writable events of the sockets that were found full. If a socket has room again by
+    /// now, the event fires at once.
     fn watch_full(&mut self) {
         while let Some(number) = self.sockets.full.pop() {
             let Some(Connected { state: ConnState::Streaming(slot), serial, awaits_writable, .. }) =
@@ -413,8 +417,8 @@ impl ShardLoop {
         any
     }
 
-    /// Sleeps until a socket, the waker or a deadline: first in the epoll set itself, which takes one system call where
-    /// glommio takes a dozen; when that has lasted for a while, as a task of the executor.
+    /// Sleeps until a socket, the waker or a deadline. At first it waits in the epoll set, which
+    /// takes one system call where glommio takes a dozen; after a while, as a task of the executor.
     async fn sleep(&mut self) {
         let deadlines = [
             self.deps.shard.next_deadline_ms(),
@@ -436,7 +440,7 @@ impl ShardLoop {
         self.deps.waker.awake();
     }
 
-    /// Gives the thread back to the executor until the epoll set has an event or the time is over.
+    /// Yields the thread to the executor until the epoll set has an event or the time is over.
     async fn park(&mut self, left_ms: Option<u64>) {
         let mut timeout = pin!(left_ms.map(|left_ms| Timer::new(Duration::from_millis(left_ms))));
         poll_fn(|context| {

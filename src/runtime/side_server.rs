@@ -1,7 +1,7 @@
 //! A small server for each side listener: metrics (`METRICS_ADDR`), and the plain HTTP port of ACME
 //! (`ACME_HTTP_ADDR`). Each is one thread, which gives one response to each connection.
 //!
-//! Invariants worth naming:
+//! Invariants:
 //! - sockets do not block: one poll(2) waits for all of them;
 //! - a connection ends within [`SIDE_SERVER_CONNECTION_MS`];
 //! - there are at most [`SIDE_SERVER_CONNECTIONS_MAX`]: for one more, the oldest is closed, so slow
@@ -28,10 +28,10 @@ use crate::limits::{
 
 const BUFFER_BYTES: usize = 4 << 10;
 
-/// The listening socket, and who is connected.
+/// The listening socket, and the open connections.
 pub(super) struct SideServer {
     socket: TcpListener,
-    /// Accepting failed; it is tried again at this moment.
+    /// Accepting failed; retry at this moment.
     paused_until: Option<Instant>,
     /// Oldest first.
     peers: VecDeque<Peer>,
@@ -50,23 +50,24 @@ enum PeerStage {
         bytes: Vec<u8>,
         sent: usize,
     },
-    /// The answer is sent. Closed with unread bytes, the kernel would reset the connection, and the answer could be lost.
+    /// The response is sent. If the socket were closed now with unread bytes, the kernel would
+    /// reset the connection and the response could be lost.
     Lingering {
         bytes_left: usize,
     },
 }
 
 impl SideServer {
-    /// Listens there. Returns the address, too: port 0 has become a real one.
+    /// Listens on the address. Returns the bound address; port 0 is replaced by the real port.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error.
     pub(super) fn open(address: SocketAddr) -> io::Result<(SocketAddr, Self)> {
         let (address, socket) = listener::bind_one(address)?;
         Ok((address, Self { socket: TcpListener::from(socket), paused_until: None, peers: VecDeque::new() }))
     }
 
-    /// Answers whoever connects, until the hub has ended.
+    /// Serves until the hub has ended.
     pub(super) fn run(mut self, ended: &AtomicBool, mut respond: impl FnMut(&Request<'_>) -> Response) {
         while !ended.load(Ordering::SeqCst) {
             self.wait();
@@ -76,19 +77,19 @@ impl SideServer {
         }
     }
 
-    /// Sleeps until a socket has something to do, or a time is over.
+    /// Sleeps until a socket has an event, or a timeout.
     fn wait(&self) {
         let now = Instant::now();
         let look = now + Duration::from_millis(SIDE_SERVER_POLL_MS);
         let until =
             self.peers.iter().map(|peer| peer.until).chain(self.paused_until).fold(look, Instant::min);
-        // Rounded up: woken too early, it would find nothing to do.
+        // Round up: an early wake-up would find nothing to do.
         let left = until.saturating_duration_since(now) + Duration::from_millis(1);
         let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
         let peers = self.peers.iter().map(|peer| PollFd::new(&peer.socket, peer.stage.awaits()));
         let listener = self.paused_until.is_none().then(|| PollFd::new(&self.socket, PollFlags::IN));
         let mut sockets: Vec<_> = peers.chain(listener).collect();
-        // Interrupted, or short of memory: what is to be done is looked for all the same.
+        // After an interruption or an error, check all sockets anyway.
         let _ = poll(&mut sockets, Some(&left));
     }
 
@@ -132,7 +133,7 @@ impl PeerStage {
 }
 
 impl Peer {
-    /// Goes as far as the socket allows; false when the connection is over.
+    /// Advances as far as the socket allows; false when the connection is over.
     fn advance(&mut self, respond: &mut impl FnMut(&Request<'_>) -> Response) -> io::Result<bool> {
         let mut buffer = [0; BUFFER_BYTES];
         loop {
@@ -169,7 +170,7 @@ impl Peer {
     }
 }
 
-/// `None` when the socket has to be waited for.
+/// `None` if the socket is not ready.
 fn ready(result: io::Result<usize>) -> io::Result<Option<usize>> {
     match result {
         Ok(count) => Ok(Some(count)),
@@ -178,7 +179,7 @@ fn ready(result: io::Result<usize>) -> io::Result<Option<usize>> {
     }
 }
 
-/// The answer to the request, when it is here as a whole.
+/// The response, once the request is complete.
 fn answer(
     connection: &mut Connection,
     respond: &mut impl FnMut(&Request<'_>) -> Response,

@@ -1,12 +1,13 @@
-//! What the service manager is told (sd_notify(3)): that the hub serves, that it stops, and that it is alive.
+//! Notifications to the service manager (sd_notify(3)): ready, stopping, and watchdog heartbeats.
 //!
-//! Invariants worth naming:
-//! - a heartbeat says that every shard made progress since the last one; one stalled shard ends the heartbeats, and the
-//!   manager then ends the hub (`WatchdogSec=`), since half a hub is worse than none;
-//! - the thread that waits for signals sends them, so that its own end ends them too.
+//! - A heartbeat means that every shard made progress since the last one. If one shard stalls,
+//!   heartbeats stop and the manager ends the hub (`WatchdogSec=`): it must not run without one of
+//!   its shards.
+//! - The thread that waits for signals sends heartbeats, so if it ends, they end too.
 //!
-//! Without a manager (`NOTIFY_SOCKET`, `WATCHDOG_USEC`) nothing is sent and nobody is woken. During a stop the heartbeats go
-//! on whatever the shards do, since they end one after the other: `DRAIN_TIMEOUT` and `TimeoutStopSec=` bound a stop.
+//! Without a manager (`NOTIFY_SOCKET`, `WATCHDOG_USEC`) nothing is sent and no shard is woken.
+//! During a stop, heartbeats continue, since shards end one by one: `DRAIN_TIMEOUT` and
+//! `TimeoutStopSec=` bound it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,38 +20,39 @@ use super::liveness::Watch;
 use super::wake::ShardWaker;
 use crate::limits::{HEARTBEATS_PER_WATCHDOG, WATCHDOG_CHECK_MS_MIN};
 
-/// Messages that wait for the manager.
+/// Bound of the queue of messages to the manager.
 const MESSAGES_MAX: usize = 8;
 
-/// The way to the service manager.
+/// The connection to the service manager.
 pub(super) struct Manager {
-    /// `None` when nobody asked for heartbeats.
+    /// `None` if no watchdog is configured.
     timer: Option<WatchdogTimer>,
     stopping: bool,
-    /// To the thread that tells the manager: one that does not listen must not hold up the hub. `None` when there is none.
+    /// Queue to the thread that sends: a manager that does not read must not block the hub. `None`
+    /// without a manager.
     messages: Option<Sender<NotifyState<'static>>>,
 }
 
-/// What [`Manager::next`] waited for.
+/// The result of [`Manager::next`].
 pub(super) enum Next<T> {
     Event(T),
-    /// The moment has come.
+    /// The given moment has come.
     Due,
     /// No event can come any more.
     End,
 }
 
-/// How the shards are looked at.
+/// Checks the shards at intervals.
 struct WatchdogTimer {
     watch: Watch,
     next: Instant,
     between: Duration,
-    /// The shard that is stalled, as it was logged.
+    /// The stalled shard that was logged last.
     stalled: Option<usize>,
 }
 
 impl Manager {
-    /// The manager of this process, if there is one, and of the shards with these wakers.
+    /// The manager of this process, if there is one, for the shards of these wakers.
     pub(super) fn new(wakers: &[Arc<ShardWaker>]) -> Self {
         let timer = sd_notify::watchdog_enabled().map(|watchdog| {
             let between = interval(watchdog);
@@ -64,23 +66,23 @@ impl Manager {
         Self { timer, stopping: false, messages: is_named().then(start_notifying).flatten() }
     }
 
-    /// None: the process is not the hub's.
+    /// No manager: another program owns the process.
     pub(super) fn none() -> Self {
         Self { timer: None, stopping: false, messages: None }
     }
 
-    /// Connections are accepted.
+    /// Reports that connections are accepted.
     pub(super) fn serves(&mut self) {
         self.notify(NotifyState::Ready);
     }
 
-    /// The hub stops.
+    /// Reports that the hub stops.
     pub(super) fn stops(&mut self) {
         self.stopping = true;
         self.notify(NotifyState::Stopping);
     }
 
-    /// The next event, or that the moment has come, with the heartbeats that are due meanwhile.
+    /// Waits for the next event or the given moment, and sends heartbeats that are due meanwhile.
     pub(super) fn next<T>(&mut self, events: &Receiver<T>, moment: Option<Instant>) -> Next<T> {
         loop {
             let deadline = self.timer.as_ref().map(|timer| timer.next).into_iter().chain(moment).min();
@@ -108,7 +110,7 @@ impl Manager {
 
     fn notify(&self, state: NotifyState<'static>) {
         if let Some(messages) = &self.messages {
-            // Where some wait already, the manager does not listen.
+            // If the queue is full, the manager does not read: drop the message.
             let _ = messages.try_send(state);
         }
     }
@@ -118,7 +120,7 @@ fn is_named() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
-/// Starts the thread that tells the manager; it ends with the process.
+/// Starts the thread that sends messages to the manager; it ends with the process.
 fn start_notifying() -> Option<Sender<NotifyState<'static>>> {
     let (sender, messages) = bounded::<NotifyState<'static>>(MESSAGES_MAX);
     let notify = move || {
@@ -142,7 +144,8 @@ fn start_notifying() -> Option<Sender<NotifyState<'static>>> {
 }
 
 impl WatchdogTimer {
-    /// Whether every shard made progress since the last look. The first one that did not is logged, once.
+    /// Whether every shard made progress since the last check. The first stalled shard is logged
+    /// once.
     fn all_live(&mut self) -> bool {
         let stalled = self.watch.stalled();
         if stalled.is_some() && stalled != self.stalled {
@@ -153,7 +156,7 @@ impl WatchdogTimer {
     }
 }
 
-/// Often enough that a look which comes too early for one shard, or is late itself, is made up for in time.
+/// Several checks per watchdog period, so that one early or late check does no harm.
 fn interval(watchdog: Duration) -> Duration {
     (watchdog / HEARTBEATS_PER_WATCHDOG).max(Duration::from_millis(WATCHDOG_CHECK_MS_MIN))
 }

@@ -1,10 +1,10 @@
-//! What a connection reads from and writes to: its socket, with TLS between or without.
+//! The byte transport of a connection: its socket, with or without TLS.
 //!
-//! Invariants worth naming:
+//! Invariants:
 //! - a plain socket costs the send path one branch, and nothing is buffered here;
-//! - with TLS, what the socket has not taken is one flight of a handshake or one record at most, and while there is any,
-//!   nothing more is encrypted: a slow client is slow for the hub as it is without TLS;
-//! - what is sent last is the end of the stream: behind [`Transport::end`] nothing is written any more.
+//! - with TLS, at most one handshake flight or one record waits for the socket, and while it waits
+//!   nothing more is encrypted: a slow client looks the same as without TLS;
+//! - nothing is written after [`Transport::end`].
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -20,17 +20,17 @@ pub(super) struct Transport {
     session: Option<Box<Session>>,
 }
 
-/// What a read found.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadOutcome {
-    /// So many bytes; none when there may be more behind what was read, as after an interrupted call.
+    /// This many bytes. 0 if more may be readable at once, as after an interrupted call.
     Bytes(usize),
-    /// So many bytes, and the socket has no more: an event tells of those that follow.
+    /// This many bytes, and the socket has no more: an event will report the next ones.
     Last(usize),
     Nothing,
     /// The client sends nothing more, or the socket is broken.
     End,
-    /// What was sent is not TLS. The alert is on its way, and nothing else can be said.
+    /// The input was not valid TLS. The alert is on its way; nothing else can be sent.
     Broken,
 }
 
@@ -40,8 +40,8 @@ impl Transport {
         Self { socket, session }
     }
 
-    /// Hands bytes to the socket without waiting. [`Sent::Held`] when some wait here: [`Self::flush`] has to be called
-    /// when the socket takes bytes again.
+    /// Hands bytes to the socket without waiting. With [`Sent::Held`] some wait here: call
+    /// [`Self::flush`] when the socket takes bytes again.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Sent {
         match &mut self.session {
             None => send_plain(&self.socket, bytes),
@@ -49,7 +49,7 @@ impl Transport {
         }
     }
 
-    /// Writes what waits here.
+    /// Writes the bytes that wait here.
     ///
     /// # Errors
     /// The peer is gone.
@@ -65,10 +65,10 @@ impl Transport {
         self.session.as_ref().is_some_and(|session| session.is_held())
     }
 
-    /// Reads what is there, as much as `into` has room for.
+    /// Reads available bytes, at most `into.len()`.
     pub(super) fn receive(&mut self, into: &mut [u8]) -> ReadOutcome {
         match &mut self.session {
-            // A read that comes back short has emptied the socket (epoll(7), on edge-triggered events).
+            // A short read has emptied the socket (epoll(7), on edge-triggered events).
             None => match receive_raw(&self.socket, into) {
                 ReadOutcome::Bytes(count) if (1..into.len()).contains(&count) => ReadOutcome::Last(count),
                 read => read,
@@ -77,13 +77,14 @@ impl Transport {
         }
     }
 
-    /// Reads what nobody wants, undeciphered.
+    /// Reads bytes to be thrown away, without decrypting them.
     pub(super) fn discard(&mut self, into: &mut [u8]) -> ReadOutcome {
         receive_raw(&self.socket, into)
     }
 
-    /// Reads what a client sends on a stream, where nothing is expected but its end; false when that has come, or when it
-    /// sends what it should not. Without TLS the events of the socket tell, and the kernel holds the bytes.
+    /// Reads what a client sends on a stream, where only its end is expected. False after that end,
+    /// or if it sends too much. Without TLS, socket events report the end, and the kernel holds the
+    /// bytes.
     pub(super) fn read_stream_input(&mut self, buffer: &mut [u8]) -> bool {
         match &mut self.session {
             None => true,
@@ -91,18 +92,18 @@ impl Transport {
         }
     }
 
-    /// Nothing more will be written: says so, behind what waits here.
+    /// Shuts down the write side, after the bytes that wait here.
     pub(super) fn end(&mut self) {
         match &mut self.session {
             None => {
-                // A socket that cannot be shut down is gone already, which the next read tells.
+                // A failed shutdown means the socket is closed; the next read reports that.
                 let _ = shutdown(&self.socket, Shutdown::Write);
             }
             Some(session) => session.end(&self.socket),
         }
     }
 
-    /// The connection is about to be closed with nothing owed: with TLS the client is told that this is the end.
+    /// Call before closing with nothing left to send: with TLS, sends close_notify.
     pub(super) fn part(&mut self) {
         if let Some(session) = &mut self.session {
             session.part(&self.socket);
@@ -114,12 +115,12 @@ impl Transport {
         self.session.as_ref().is_some_and(|session| session.is_handshaking())
     }
 
-    /// Whether HTTP/2 was negotiated; `None` without TLS, where nothing is.
+    /// Whether HTTP/2 was negotiated; `None` without TLS, where nothing is negotiated.
     pub(super) fn is_http2(&self) -> Option<bool> {
         self.session.as_ref().map(|session| session.is_http2())
     }
 
-    /// Whether there is TLS on the socket.
+    /// Whether the connection uses TLS.
     pub(super) fn is_tls(&self) -> bool {
         self.session.is_some()
     }
@@ -131,7 +132,7 @@ impl AsFd for Transport {
     }
 }
 
-/// What became of the bytes that waited.
+/// The result of writing the bytes that waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flushed {
     /// None waits any more.
@@ -146,7 +147,7 @@ pub(super) enum Flushed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gone;
 
-/// Hands bytes to a socket, without waiting.
+/// Hands bytes to a socket without waiting.
 pub(super) fn send_plain(socket: &OwnedFd, bytes: &[u8]) -> Sent {
     loop {
         match send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
@@ -158,7 +159,7 @@ pub(super) fn send_plain(socket: &OwnedFd, bytes: &[u8]) -> Sent {
     }
 }
 
-/// Reads from a socket, without waiting.
+/// Reads from a socket without waiting.
 pub(super) fn receive_raw(socket: &OwnedFd, into: &mut [u8]) -> ReadOutcome {
     match recv(socket, into, RecvFlags::DONTWAIT) {
         Ok((0, _)) => ReadOutcome::End,

@@ -1,7 +1,7 @@
-//! Waking a shard that sleeps, from another thread.
+//! Wakes a sleeping shard from another thread.
 //!
-//! The waker is an event counter in the shard's epoll set, so a shard that waits for its sockets waits for the waker,
-//! too, whichever way it waits. The counter is never read: each wake-up is an edge, and that is an event.
+//! The waker is an event counter in the shard's epoll set, so each way to wait for the sockets also
+//! waits for the waker. The counter is never read: each write is an edge, and thus an event.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -29,7 +29,7 @@ impl ShardWaker {
         Ok(Self { sleep_flag: SleepFlag::new(), counter, liveness: Arc::default() })
     }
 
-    /// The shard is about to sleep; it must look for work once more after this.
+    /// The shard is about to sleep; it must check for work once more after this.
     pub(crate) fn announce(&self) {
         self.liveness.mark_alive();
         self.sleep_flag.announce();
@@ -40,15 +40,15 @@ impl ShardWaker {
         self.sleep_flag.end();
     }
 
-    /// There is work; wakes the shard if it sleeps. To be called after the work can be seen.
+    /// Wakes the shard if it sleeps. Call it after the work is visible.
     pub(crate) fn wake(&self) {
         if self.sleep_flag.must_wake() {
-            // It fails only when the counter is full, after more wake-ups than a century has microseconds.
+            // Fails only if the counter is full, after about 2^64 wake-ups.
             let _ = rustix::io::write(&self.counter, &1_u64.to_ne_bytes());
         }
     }
 
-    /// The shard's sign of life.
+    /// The shard's liveness counter.
     pub(crate) fn liveness(&self) -> &Arc<Liveness> {
         &self.liveness
     }

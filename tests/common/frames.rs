@@ -1,4 +1,5 @@
-//! Frames of HTTP/2 (RFC 9113, section 4) written and read by hand, so that a test can send what no library would.
+//! Frames of HTTP/2 (RFC 9113, section 4), written and read by hand: tests can send frames that no
+//! library would.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -67,7 +68,7 @@ pub(crate) fn window_update(stream: u32, bytes: u32) -> Vec<u8> {
     frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())
 }
 
-/// A string of HPACK as it is (RFC 7541, section 5.2).
+/// A string of HPACK without Huffman coding (RFC 7541, section 5.2).
 fn string(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     match text.len() {
@@ -86,12 +87,12 @@ fn string(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A field that is spelled out and not remembered (RFC 7541, section 6.2.2).
+/// A literal field without indexing (RFC 7541, section 6.2.2).
 pub(crate) fn literal(name: &str, value: &str) -> Vec<u8> {
     [vec![0], string(name.as_bytes()), string(value.as_bytes())].concat()
 }
 
-/// A field that is spelled out and remembered: the next one has index 62 (RFC 7541, section 6.2.1).
+/// A literal field with incremental indexing: its index is 62 (RFC 7541, section 6.2.1).
 pub(crate) fn remembered(name: &str, value: &str) -> Vec<u8> {
     [vec![0x40], string(name.as_bytes()), string(value.as_bytes())].concat()
 }
@@ -102,7 +103,7 @@ pub(crate) fn request(method: &str, target: &str) -> Vec<u8> {
     fields.iter().flat_map(|(name, value)| literal(name, value)).collect()
 }
 
-/// A whole request without a body.
+/// A complete request without a body.
 pub(crate) fn get(stream: u32, target: &str) -> Vec<u8> {
     frame(HEADERS, END_HEADERS | END_STREAM, stream, &request("GET", target))
 }
@@ -130,7 +131,7 @@ impl Raw {
         raw
     }
 
-    /// On a socket of which nothing was read.
+    /// A connection on a socket that has not been read.
     pub(crate) fn on(socket: TcpStream) -> Self {
         socket.set_nodelay(true).expect("a socket");
         socket.set_write_timeout(Some(DEADLINE)).expect("a socket");
@@ -143,7 +144,7 @@ impl Raw {
         Self::on(self.socket.try_clone().expect("a descriptor"))
     }
 
-    /// Sends; false when the hub has closed.
+    /// Sends; false if the hub has closed.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> bool {
         let sent = self.socket.write_all(bytes);
         if let Err(error) = &sent {
@@ -152,7 +153,7 @@ impl Raw {
         sent.is_ok()
     }
 
-    /// The next frame; `None` at the end, a reset being one.
+    /// The next frame; `None` at the end or after a reset.
     pub(crate) fn next(&mut self) -> Option<Frame> {
         let until = Instant::now() + DEADLINE;
         loop {
@@ -172,7 +173,7 @@ impl Raw {
         }
     }
 
-    /// The next frame of this kind; those before it are let go.
+    /// The next frame of this kind; earlier ones are dropped.
     pub(crate) fn next_of(&mut self, kind: u8) -> Frame {
         loop {
             let frame = self.next().expect("the hub has closed");

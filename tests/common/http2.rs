@@ -1,5 +1,5 @@
-//! HTTP/2 as a real client speaks it: the one of the `h2` crate, on TCP or TLS, on a runtime of its own. It reads and writes
-//! only while a test waits for something: between two waits its socket is one that nobody reads.
+//! HTTP/2 with a real client, that of the `h2` crate, on TCP or TLS, on a separate runtime. The
+//! client reads and writes only while a test waits; between two waits it does not read its socket.
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use super::tls::{Files, Pair, trusting};
 use super::{Coding, DEADLINE, Event, Hub, id, publisher, take_event};
 
-/// What publications are sent as.
+/// The content type of publications.
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// One connection.
@@ -30,7 +30,7 @@ pub(crate) struct Http2 {
     driver: JoinHandle<Result<(), h2::Error>>,
 }
 
-/// A complete answer.
+/// A complete response.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -38,28 +38,29 @@ pub(crate) struct Reply {
     pub(crate) body: String,
 }
 
-/// An answer that has begun.
+/// A response that has begun.
 pub(crate) struct Events {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     body: RecvStream,
     coding: Coding,
     text: String,
-    /// Bytes that its window was not given back.
+    /// Bytes that were read and not returned to its window.
     pub(crate) held: usize,
-    /// Whether its window is given back what is read.
+    /// Whether bytes that are read are returned to its window.
     pub(crate) releases: bool,
     ended: Option<Result<(), h2::Error>>,
 }
 
-/// A field of an answer, as text.
+/// A field of a response, as text.
 pub(crate) fn field<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).map(|value| value.to_str().expect("ASCII"))
 }
 
 pub(crate) fn builder() -> Builder {
     let mut builder = Builder::new();
-    // The connection's window is wide, so that one stream whose window is shut leaves room for others.
+    // The connection's window is wide, so that a stream with a closed window does not block the
+    // others.
     builder.initial_connection_window_size(64 << 20);
     builder
 }
@@ -73,7 +74,7 @@ pub(crate) fn get(query: &str) -> Request {
     request("GET", &format!("/.well-known/mercure?{query}"))
 }
 
-/// A publication with a token that allows everything.
+/// A publication whose token allows everything.
 pub(crate) fn post() -> Request {
     let authorization = format!("Bearer {}", publisher());
     request("POST", "/.well-known/mercure")
@@ -86,7 +87,7 @@ impl Http2 {
         Self::with(hub, &builder(), None)
     }
 
-    /// With settings of its own, and a bound on what the kernel receives for it.
+    /// With other settings, and optionally a smaller receive buffer in the kernel.
     pub(crate) fn with(hub: &Hub, builder: &Builder, receive_bytes: Option<u32>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let connected = runtime.block_on(async {
@@ -111,12 +112,12 @@ impl Http2 {
         Self { runtime, sender, driver }
     }
 
-    /// Waits, and lets the connection go on meanwhile.
+    /// Waits for a future while the connection makes progress.
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(async { timeout(DEADLINE, future).await.expect("it comes in time") })
     }
 
-    /// Begins a request, whose body may follow.
+    /// Begins a request; its body may follow.
     pub(crate) fn begin(&self, request: Request, is_whole: bool) -> (ResponseFuture, SendStream<Bytes>) {
         let request = request.body(()).expect("a request");
         self.wait(async {
@@ -125,18 +126,18 @@ impl Http2 {
         })
     }
 
-    /// Asks, and waits for the whole answer.
+    /// Sends a request, and waits for the complete response.
     pub(crate) fn ask(&self, request: Request, body: impl Into<Bytes>) -> Reply {
         let body = body.into();
         let (response, upload) = self.begin(request, body.is_empty());
         self.wait(async {
-            // A refusal may come before all is sent, and what follows may be in vain.
+            // A refusal may come before everything is sent; the rest may then fail.
             let _ = send_all(upload, body).await;
             answer(response).await.expect("an answer")
         })
     }
 
-    /// Asks for many things at once; the answers, in the order of the requests.
+    /// Sends many requests at once; returns the responses in the order of the requests.
     pub(crate) fn ask_all(&self, requests: impl IntoIterator<Item = (Request, String)>) -> Vec<Reply> {
         let asked: Vec<_> = requests
             .into_iter()
@@ -155,14 +156,14 @@ impl Http2 {
         asked.into_iter().map(|reply| self.wait(reply).expect("no panic")).collect()
     }
 
-    /// Publishes a form body; answers the id.
+    /// Publishes a form body; returns the id.
     pub(crate) fn publish(&self, body: &str) -> String {
         let reply = self.ask(post(), body.to_owned());
         assert_eq!(reply.status, 200, "{reply:?}");
         reply.body
     }
 
-    /// The same, of a hub that may stop; `None` when it did not say that it has the update.
+    /// The same, for a hub that may stop; `None` if it did not acknowledge the update.
     pub(crate) fn try_publish(&self, body: &str) -> Option<String> {
         let body = Bytes::from(body.to_owned());
         let request = post().body(()).expect("a request");
@@ -179,7 +180,7 @@ impl Http2 {
         self.open(get(query))
     }
 
-    /// Asks, and reads the head of the answer.
+    /// Sends a request, and reads the head of the response.
     pub(crate) fn open(&self, request: Request) -> Events {
         let (response, _) = self.begin(request, true);
         let (head, body) = self.wait(response).expect("an answer").into_parts();
@@ -196,7 +197,8 @@ impl Http2 {
         }
     }
 
-    /// Waits for the end of the connection, which is the hub's: `None` when it went without a word, else what it said.
+    /// Waits until the hub ends the connection. Returns the reason of its GOAWAY, or `None` without
+    /// one.
     pub(crate) fn end(self) -> Option<Reason> {
         let Self { runtime, sender, driver } = self;
         drop(sender);
@@ -265,7 +267,7 @@ impl Events {
         (0..count).map(|_| id(&self.next(client).expect("an event"))).collect()
     }
 
-    /// Reads without giving its window back, until so many bytes are held.
+    /// Reads without returning bytes to the window, until this many bytes are held.
     pub(crate) fn hold(&mut self, client: &Http2, bytes: usize) {
         self.releases = false;
         while self.held < bytes {
@@ -273,14 +275,14 @@ impl Events {
         }
     }
 
-    /// Gives the window back what it lacks.
+    /// Returns the held bytes to the window.
     pub(crate) fn release(&mut self) {
         self.releases = true;
         let held = std::mem::take(&mut self.held);
         self.body.flow_control().release_capacity(held).expect("it was held");
     }
 
-    /// Reads to the end of the stream; the reason when it was cut.
+    /// Reads to the end of the stream; the reason if it was reset.
     pub(crate) fn end(&mut self, client: &Http2) -> Result<(), Reason> {
         while client.wait(self.receive()) {}
         match &self.ended {
@@ -316,7 +318,7 @@ impl Events {
 
 pub(crate) const ONE_SHARD: (&str, &str) = ("SHARDS", "1");
 
-/// A hub behind TLS, on one shard.
+/// A hub with TLS, on one shard.
 pub(crate) fn tls_hub(name: &str, settings: &[(&str, &str)]) -> (Hub, Pair) {
     let pair = Pair::new();
     let all = [&[ONE_SHARD], settings].concat();
@@ -325,7 +327,7 @@ pub(crate) fn tls_hub(name: &str, settings: &[(&str, &str)]) -> (Hub, Pair) {
     (hub, pair)
 }
 
-/// A plain hub and one behind TLS.
+/// A plain hub and one with TLS.
 pub(crate) fn both(name: &str, settings: &[(&str, &str)]) -> [Hub; 2] {
     [Hub::start(&[&[ONE_SHARD], settings].concat()), tls_hub(name, settings).0]
 }

@@ -1,6 +1,6 @@
-//! A hub started as a user starts it, and clients on real sockets. Everything waits for events with a deadline.
+//! A hub started as a user starts it, and clients on real sockets. All waits have a deadline.
 
-// Each test binary uses its own part of this.
+// Each test binary uses only some of these items.
 #![allow(dead_code, reason = "shared by several test binaries")]
 
 pub(crate) mod frames;
@@ -20,7 +20,7 @@ use petasos::protocol::token::{Algorithm, sign};
 use rustls::{ClientConfig, ClientConnection};
 use serde_json::{Value, json};
 
-/// How long anything may take.
+/// The longest time that one wait may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -28,7 +28,7 @@ pub(crate) const KEY: &str = "0123456789abcdef0123456789abcdef";
 pub(crate) struct Hub {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// How clients connect, when the hub takes TLS.
+    /// The clients' TLS configuration, if the hub takes TLS.
     pub(crate) tls: Option<Arc<ClientConfig>>,
     lines: Receiver<String>,
     /// The log so far.
@@ -36,7 +36,8 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Starts a hub on a free port with a key, anonymous subscribers, and these settings on top.
+    /// Starts a hub on a free port with a key, anonymous subscribers, and these additional
+    /// settings.
     pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
         let mut command = command();
         command.env("ADDR", "127.0.0.1:0").env("JWT_KEY", KEY).env("ALLOW_ANONYMOUS", "1");
@@ -44,7 +45,7 @@ impl Hub {
         Self::run(command)
     }
 
-    /// Runs a prepared command, and waits until it serves.
+    /// Runs a prepared command, and waits until the hub serves.
     pub(crate) fn run(mut command: Command) -> Self {
         command.env("LOG_FORMAT", "JSON").stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
@@ -92,7 +93,7 @@ impl Hub {
         rustix::process::kill_process(pid, signal).expect("the hub runs");
     }
 
-    /// Waits for its end.
+    /// Waits until the hub ends.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let until = Instant::now() + DEADLINE;
         loop {
@@ -112,14 +113,14 @@ impl Hub {
         }
     }
 
-    /// Sends a request on a connection of its own and reads the whole answer.
+    /// Sends a request on a new connection and reads the whole response.
     pub(crate) fn request(&self, request: &str) -> HttpResponse {
         let mut client = self.connect();
         client.send(request);
         client.answer()
     }
 
-    /// Publishes a form body; answers the id.
+    /// Publishes a form body; returns the id.
     pub(crate) fn publish(&self, body: &str) -> String {
         let answer = self.request(&post(body, Some(&publisher())));
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -131,7 +132,7 @@ impl Hub {
         self.subscribe_with(query, "")
     }
 
-    /// Subscribes with more header lines, each with its CR LF.
+    /// Subscribes with additional header lines, each with its CR LF.
     pub(crate) fn subscribe_with(&self, query: &str, headers: &str) -> Stream {
         let mut client = self.connect();
         client.send(&get(query, headers));
@@ -147,7 +148,7 @@ impl Drop for Hub {
     }
 }
 
-/// The binary, without any setting of the environment.
+/// The binary, without any settings from the environment.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_petasos"));
     command.stdin(Stdio::null()).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -186,7 +187,7 @@ pub(crate) struct Client {
     pub(crate) received: Vec<u8>,
 }
 
-/// A complete answer.
+/// A complete response.
 #[derive(Debug)]
 pub(crate) struct HttpResponse {
     pub(crate) status: u16,
@@ -213,7 +214,7 @@ impl Client {
         Self { socket, tls: None, received: Vec::new() }
     }
 
-    /// A client that knows the hub as `localhost`. The handshake comes with the first bytes.
+    /// A client that knows the hub as `localhost`. The first bytes start the handshake.
     pub(crate) fn tls(socket: TcpStream, config: &Arc<ClientConfig>) -> Self {
         let name = "localhost".try_into().expect("a name");
         let connection = ClientConnection::new(Arc::clone(config), name).expect("a configuration");
@@ -221,7 +222,7 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, text: &str) {
-        // A hub that has refused the beginning may have closed before the end.
+        // A hub that has refused the beginning may close before the end.
         let _ = match &mut self.tls {
             None => self.socket.write_all(text.as_bytes()),
             Some(connection) => {
@@ -231,7 +232,7 @@ impl Client {
         };
     }
 
-    /// Reads once; false at the end of the stream, which TLS must tell.
+    /// Reads once; false at the end of the stream, which over TLS needs a close_notify.
     pub(crate) fn read_some(&mut self, until: Instant) -> bool {
         let left = until.saturating_duration_since(Instant::now());
         assert!(!left.is_zero(), "nothing more came: {:?}", String::from_utf8_lossy(&self.received));
@@ -265,7 +266,7 @@ impl Client {
         }
     }
 
-    /// Reads the next answer.
+    /// Reads the next response.
     pub(crate) fn answer(&mut self) -> HttpResponse {
         let head = self.head();
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
@@ -278,7 +279,7 @@ impl Client {
         HttpResponse { status, head, body }
     }
 
-    /// Whether the hub closes the connection without another byte.
+    /// Whether the hub closes the connection without sending another byte.
     pub(crate) fn is_closed(&mut self) -> bool {
         let until = Instant::now() + DEADLINE;
         self.received.is_empty() && !self.read_some(until)
@@ -294,14 +295,14 @@ pub(crate) struct Stream {
     pub(crate) status: u16,
     pub(crate) head: String,
     chunked: bool,
-    /// The body so far as it came, without its chunks.
+    /// The body so far, without its chunk framing.
     pub(crate) body: Vec<u8>,
     coding: Coding,
     text: String,
     pub(crate) ended: bool,
 }
 
-/// A decoder that is fed as the bytes arrive, and shows at once what it has.
+/// A streaming decoder: each input gives its output at once.
 enum Coding {
     Identity,
     Gzip(flate2::write::GzDecoder<Vec<u8>>),
@@ -343,7 +344,7 @@ impl Stream {
         let coding = Coding::of(header(&head, "Content-Encoding"));
         let (body, text) = (Vec::new(), String::new());
         let mut stream = Self { client, status, head, chunked, body, coding, text, ended: false };
-        // Events may have come with the head: whoever waited for more before looking at them would wait for a heartbeat.
+        // Events may have come with the head. Without this, a reader would wait for the heartbeat.
         stream.decode(true);
         stream
     }
@@ -401,7 +402,7 @@ impl Stream {
         self.text.push_str(std::str::from_utf8(&text).expect("UTF-8"));
     }
 
-    /// Waits until this was received, and is not part of an event that was asked for.
+    /// Waits for a text that no event taken so far contains.
     pub(crate) fn wait_for(&mut self, text: &str) {
         let until = Instant::now() + DEADLINE;
         while !self.text.contains(text) {
@@ -410,7 +411,7 @@ impl Stream {
         }
     }
 
-    /// The whole body of a stream that has ended, as a decoder has it that insists on a clean end.
+    /// The whole body of a stream that has ended, read by a decoder that requires a clean end.
     pub(crate) fn whole(&self) -> String {
         assert!(self.ended, "the stream goes on");
         let mut text = Vec::new();
@@ -427,7 +428,7 @@ impl Stream {
     }
 }
 
-/// Takes the first event of a text that is not a comment, when it is there as a whole.
+/// Takes the first event of a text that is not a comment, if it is complete.
 fn take_event(text: &mut String) -> Option<Event> {
     while let Some(rest) = text.strip_prefix(":\n") {
         *text = rest.to_owned();

@@ -1,4 +1,5 @@
-//! Pebble, the test authority of Let's Encrypt, with its own DNS server, and a place for both and a hub.
+//! Pebble, the test authority of Let's Encrypt, with its DNS server, and a setup for both and a
+//! hub.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -16,7 +17,7 @@ use serde_json::json;
 use super::tls::{Pair, any};
 use super::{Client, Hub, eventually};
 
-/// A port that nobody has: below those that the kernel gives to connections by itself.
+/// A free port, below the range from which the kernel chooses ports itself.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let offset = u16::try_from(std::process::id() % 10_000).expect("below ten thousand");
@@ -51,7 +52,7 @@ impl Drop for Program {
     }
 }
 
-/// A place for an authority and a hub: a folder, and ports.
+/// A setup for an authority and a hub: a folder, and ports.
 pub(crate) struct AcmeSetup {
     pub(crate) folder: PathBuf,
     /// The certificate of the authority's own server.
@@ -81,12 +82,13 @@ impl AcmeSetup {
         Self { folder, pair, authority, management, dns, hub, plain, _dns: program }
     }
 
-    /// An authority that looks at these ports, and whose certificates are good for so many seconds.
+    /// An authority that checks these ports, and whose certificates are valid for `good_for_s`
+    /// seconds.
     pub(crate) fn authority(&self, tls_port: u16, http_port: u16, good_for_s: u64) -> Program {
         self.authority_that_looks(tls_port, http_port, good_for_s, true)
     }
 
-    /// One that looks at every order, or at the first of a host alone.
+    /// An authority that checks the host at every order, or only at the first order of a host.
     pub(crate) fn authority_that_looks(
         &self,
         tls_port: u16,
@@ -106,7 +108,7 @@ impl AcmeSetup {
         fs::write(self.folder.join("pebble.json"), settings.to_string()).expect("written");
         let mut pebble = Command::new("pebble");
         pebble.args(["-config", &self.path("pebble.json"), "-dnsserver", &local(self.dns)]);
-        // No pauses, and nothing at random.
+        // No pauses and no random errors.
         pebble.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "0");
         pebble.env("PEBBLE_AUTHZREUSE", if always { "0" } else { "100" });
         Program::start(&mut pebble, self.authority)
@@ -143,7 +145,8 @@ impl AcmeSetup {
         Hub::start(&all)
     }
 
-    /// A client that trusts what the authority gives, and never resumes a session, which would not show the certificate.
+    /// A client that trusts the authority's certificates. It never resumes a session, which would
+    /// not show the certificate.
     pub(crate) fn clients(&self, protocols: &[&str]) -> Arc<ClientConfig> {
         let socket = TcpStream::connect(("127.0.0.1", self.management)).expect("the authority runs");
         let mut client = Client::tls(socket, &any(&self.pair));

@@ -1,4 +1,4 @@
-//! Active subscriptions, as a client asks for them and is told of them.
+//! Active subscriptions, as a client lists them and receives their events.
 
 use std::time::Instant;
 
@@ -35,7 +35,7 @@ pub(crate) fn members(list: &Value) -> &Vec<Value> {
     list["subscriptions"].as_array().expect("a list")
 }
 
-/// Asks for a list that the client has, until no shard has anything more to tell.
+/// Asks for a list that the client has, until the hub responds 304: no shard has further changes.
 pub(crate) fn unchanged(hub: &Hub, path: &str, tag: &str) -> HttpResponse {
     let until = Instant::now() + DEADLINE;
     loop {
@@ -48,7 +48,7 @@ pub(crate) fn unchanged(hub: &Hub, path: &str, tag: &str) -> HttpResponse {
     }
 }
 
-/// The tag of the list once no shard has anything more to tell.
+/// The tag of the list, once no shard has further changes.
 pub(crate) fn quiet_tag(hub: &Hub) -> String {
     let until = Instant::now() + DEADLINE;
     loop {
@@ -60,7 +60,7 @@ pub(crate) fn quiet_tag(hub: &Hub) -> String {
     }
 }
 
-/// Waits until so many subscriptions are listed.
+/// Waits until `count` subscriptions are listed.
 pub(crate) fn wait_for(hub: &Hub, path: &str, count: usize) -> Value {
     let until = Instant::now() + DEADLINE;
     loop {

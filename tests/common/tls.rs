@@ -36,7 +36,7 @@ impl Pair {
     }
 }
 
-/// The two files of a hub, in a folder of their own.
+/// The two files of a hub, in a separate folder.
 pub(crate) struct Files(PathBuf);
 
 impl Files {
@@ -53,7 +53,7 @@ impl Files {
         self.put("key.pem", &pair.key);
     }
 
-    /// Replaces a file as a careful program does: under another name first.
+    /// Replaces a file atomically: it writes another name first.
     pub(crate) fn put(&self, name: &str, content: &str) {
         let next = self.0.join("next");
         fs::write(&next, content).expect("written");

@@ -1,4 +1,4 @@
-//! A whole hub, in this process, on a disk that fails while it is used.
+//! A whole hub, in this process, on a disk that fails during use.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::common::{Client, DEADLINE, KEY, Stream, eventually, get, id, post, pu
 use crate::storage::Faults;
 use crate::{Directory, faulty};
 
-/// Counts what readers ask of the store.
+/// Counts the reads of the store.
 struct Counted {
     inner: Arc<dyn HistoryReader>,
     reads: Arc<AtomicU64>,
@@ -55,7 +55,7 @@ impl HistoryReader for Counted {
     }
 }
 
-/// A history whose readers are counted.
+/// A history whose reads are counted.
 struct Watched {
     inner: RedbHistory,
     reads: Arc<AtomicU64>,
@@ -79,7 +79,7 @@ impl History for Watched {
     }
 }
 
-/// A hub of this process.
+/// A hub in this process.
 struct InProcess {
     address: SocketAddr,
     ended: JoinHandle<Result<(), RunError>>,
@@ -124,7 +124,7 @@ impl InProcess {
         Stream::open(client)
     }
 
-    /// Publishes on this connection; answers the status.
+    /// Publishes on this connection; returns the status.
     fn publish(client: &mut Client, id: &str) -> u16 {
         client.send(&post(&format!("topic=t&data=x&id={id}"), Some(&publisher())));
         client.answer().status
@@ -142,7 +142,7 @@ fn history(directory: &Directory, faults: &Arc<Faults>) -> RedbHistory {
     RedbHistory::on_storage("a faulty disk", on, Retention::default(), HistorySync::Always).expect("ours")
 }
 
-/// What a fault does to a hub that is used: publishers get 200 or 503, streams live on.
+/// The effect of a fault on a hub in use: publishers get 200 or 503, streams stay open.
 fn serves_through(writes_left: i64, syncs_left: i64, short: bool) {
     const PUBLISHERS: usize = 4;
     const ATTEMPTS_MAX: u64 = 1_000_000;
@@ -158,7 +158,7 @@ fn serves_through(writes_left: i64, syncs_left: i64, short: bool) {
             scope.spawn(move || {
                 let mut client = hub.connect();
                 let mut acknowledged = Vec::new();
-                // Each sees service before the fault, the fault, and service after it.
+                // Each publisher sees service before the fault, the fault, and service after it.
                 for number in 0.. {
                     let id = format!("{publisher}-{number}");
                     let is_sound = sound_again.load(Ordering::SeqCst);
@@ -169,7 +169,7 @@ fn serves_through(writes_left: i64, syncs_left: i64, short: bool) {
                                 break;
                             }
                         }
-                        // A store that has failed is left alone for a moment.
+                        // After a failure the store is not tried again for a moment.
                         503 => {
                             met.store(true, Ordering::SeqCst);
                             assert!(number < ATTEMPTS_MAX, "service does not resume");
@@ -201,7 +201,7 @@ fn serves_through(writes_left: i64, syncs_left: i64, short: bool) {
     assert_eq!(crate::held(&*reopened.reader()), replayed, "after a restart");
 }
 
-/// After a restart, clients that come back with an id of the file's end are served from memory.
+/// After a restart, clients whose last event id is near the end of the file are served from memory.
 fn a_storm_reads_nothing() {
     const UPDATES: u64 = 50;
     const CLIENTS: usize = 1_000;
@@ -219,14 +219,14 @@ fn a_storm_reads_nothing() {
         assert_eq!(stream.ids(UPDATES as usize - 1).last().map(String::as_str), Some("49"));
     }
     assert_eq!(hub.reads.load(Ordering::SeqCst), 0, "reads of the store");
-    // The count counts.
+    // The counter works.
     hub.subscribe("Last-Event-ID: earliest\r\n").ids(1);
     assert!(hub.reads.load(Ordering::SeqCst) > 0);
     drop(streams);
     hub.stop();
 }
 
-/// One test, since the hubs of a process hear the same signal.
+/// One test, since all hubs of a process receive the same signal.
 #[test]
 fn a_hub_refuses_what_it_cannot_store_and_resumes_and_serves_a_storm_from_memory() {
     serves_through(0, -1, false);

@@ -1,9 +1,9 @@
-//! Goal: whatever the disk does, an update that was acknowledged is in the history, once, in its place; one that was refused
-//! is nowhere; and service resumes when the fault goes.
+//! Goal: whatever the disk does, an acknowledged update is in the history, once and in order; a
+//! refused one is not; and service resumes when the fault ends.
 //!
-//! Method: the store on storage whose n-th write or sync fails, for every n of a commit; on a disk that loses its power with
-//! any part of what was not synced written, in any order; and a whole hub, in this process, on storage that fails while
-//! publishers and subscribers are at work over real sockets.
+//! Method: the store on storage whose n-th write or sync fails, for every n of a commit; on a disk
+//! that loses power with any part of its unsynced writes done, in any order; and a whole hub, in
+//! this process, on storage that fails while publishers and subscribers use real sockets.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -23,7 +23,7 @@ use storage::{Disk, Faults, FaultyFile, PageCache};
 
 const NOW_MS: u64 = 1_700_000_000_000;
 
-/// A directory of its own for one test, removed at the end.
+/// A directory for one test, removed at the end.
 pub(crate) struct Directory(PathBuf);
 
 impl Directory {
@@ -62,10 +62,11 @@ pub(crate) fn faulty(path: &std::path::Path, faults: &Arc<Faults>) -> FaultyFile
     FaultyFile { file: Arc::new(file), faults: Arc::clone(faults) }
 }
 
-/// Breaks the n-th operation of a second batch, and looks at what is left. Answers whether the fault was reached.
+/// Breaks the n-th operation of a second batch, and checks the result. Returns whether the fault
+/// was reached.
 fn survives_fault(writes_left: i64, syncs_left: i64, short: bool, sync: HistorySync) -> bool {
     let directory = Directory::new("store");
-    // Retention is at work, too: half of a failed commit must not take anything with it.
+    // Retention also runs: a failed commit must not remove anything.
     let retention = Retention { updates_max: 3, ..Retention::default() };
     let faults = Faults::none(short);
     let file = faulty(&directory.file(), &faults);
@@ -108,8 +109,8 @@ fn a_batch_that_failed_leaves_nothing_and_the_next_succeeds_whichever_operation_
     }
 }
 
-/// Works on a history until its power is cut. Answers how many operations of the disk that took, how many updates are safe
-/// at the cut, and the most that may be there.
+/// Uses a history until its power is cut. Returns the number of disk operations, the number of
+/// updates that are safe at the cut, and the maximum that may be stored.
 fn work(disk: &Disk, seed: u64, retention: Retention, sync: HistorySync, cut_before: u64) -> (u64, u64, u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let storage = disk.clone();
@@ -150,7 +151,8 @@ fn survives_power_cut(seed: u64, sync: HistorySync) {
     let history = RedbHistory::on_storage("a disk", move || after.clone(), retention, sync);
     let found = match history {
         Ok(history) => held(&*history.reader()),
-        // The file of a hub is made beside its place and moved there when it is safe: half of one is never opened.
+        // A hub creates its file under another name and renames it when it is safe, so it never
+        // opens an incomplete one.
         Err(_) if safe == 0 => return,
         Err(error) => panic!("seed {seed} {sync:?}: {error}"),
     };
@@ -169,7 +171,8 @@ fn a_power_cut_takes_nothing_that_was_promised_to_be_on_the_disk() {
     }
 }
 
-/// Linux tells of a failed sync once, and takes the pages for written. A store that is opened afresh would build on them.
+/// Linux reports a failed sync once and then treats the pages as written. A store that continued
+/// from them would build on lost data.
 #[test]
 fn a_failed_sync_before_a_power_cut_takes_nothing_with_it() {
     for (updates_max, batches) in [(0, 1), (0, 20), (100, 20), (1_000, 40)] {
@@ -187,7 +190,8 @@ fn a_failed_sync_before_a_power_cut_takes_nothing_with_it() {
                 history.append(&frames, NOW_MS).expect("a sound disk");
             }
             disk.fail_syncs(failing);
-            // Opening the store afresh may fail, too: then more than one is refused, but none for ever.
+            // Opening the store anew may fail too. Then more than one batch is refused, but not for
+            // ever.
             let attempts = (0..10).map(|attempt| format!("attempt{attempt}"));
             let refused: Vec<_> =
                 attempts.take_while(|id| history.append(&[frame(id)], NOW_MS).is_err()).collect();

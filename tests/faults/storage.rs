@@ -1,5 +1,5 @@
-//! Storage that fails on purpose: a file whose n-th write or sync fails, a disk that loses its power, and one behind Linux's page
-//! cache, which forgets what a failed sync did not write.
+//! Storage that fails on purpose: a file whose n-th write or sync fails, a disk that loses power,
+//! and a disk with Linux's page cache, which forgets the pages that a failed sync did not write.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -12,12 +12,13 @@ use redb::StorageBackend;
 
 const SECTOR_BYTES: usize = 512;
 
-/// How many operations still succeed; negative is no fault. Once one has failed, all fail until the fault is lifted.
+/// The number of operations that still succeed; negative is no fault. After the first failure, all
+/// fail until the fault is lifted.
 #[derive(Debug)]
 pub(crate) struct Faults {
     pub(crate) writes_left: AtomicI64,
     pub(crate) syncs_left: AtomicI64,
-    /// Whether a failing write leaves its first half behind.
+    /// Whether a failing write leaves its first half in the file.
     pub(crate) short: bool,
     /// Operations that failed.
     pub(crate) failed: AtomicU64,
@@ -99,15 +100,15 @@ enum Operation {
 
 #[derive(Debug, Default)]
 struct Platters {
-    /// What a power cut leaves for certain.
+    /// The bytes that certainly survive a power cut.
     safe: Vec<u8>,
-    /// What is read as long as there is power.
+    /// The bytes that are read while there is power.
     seen: Vec<u8>,
-    /// What came since the last sync.
+    /// Operations since the last sync.
     unsafe_since: Vec<Operation>,
     /// Writes, syncs and changes of the length so far.
     operations: u64,
-    /// Before which of them the power is cut, and what is there then.
+    /// The power is cut before this operation; `cut` is the state then.
     cut_before: u64,
     cut: Option<(Vec<u8>, Vec<Operation>)>,
 }
@@ -121,7 +122,7 @@ impl Platters {
     }
 }
 
-/// A disk in memory that may lose, or reorder, every sector that was not synced.
+/// A disk in memory that may lose or reorder every sector that was not synced.
 #[derive(Clone, Debug)]
 pub(crate) struct Disk(Arc<Mutex<Platters>>);
 
@@ -140,7 +141,8 @@ impl Disk {
         self.with(|platters| platters.operations)
     }
 
-    /// The disk as it may be found after the power was cut: with some of what was not synced, in any order.
+    /// A possible state of the disk after the power cut: with any of the unsynced operations, in
+    /// any order.
     pub(crate) fn after_cut(&self, random: &mut fastrand::Rng) -> Self {
         let (mut bytes, mut operations) =
             self.with(|platters| platters.cut.clone()).expect("the operation before which the power is cut");
@@ -221,12 +223,12 @@ struct Cached {
     seen: Vec<u8>,
     disk: Vec<u8>,
     dirty: BTreeSet<usize>,
-    /// Syncs that fail from now on.
+    /// The number of following syncs that fail.
     failing: u32,
 }
 
-/// A disk behind a page cache as Linux has it: a sync that fails says so once, and takes the pages for clean. They are still
-/// seen, and never written again.
+/// A disk with Linux's page cache: a failed sync reports its error once and marks the pages clean.
+/// They are still read, but never written again.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PageCache(Arc<Mutex<Cached>>);
 
@@ -239,7 +241,7 @@ impl PageCache {
         self.with(|cached| cached.failing = count);
     }
 
-    /// What is found when the power comes back.
+    /// The content after a power cut.
     pub(crate) fn after_cut(&self) -> Self {
         let disk = self.with(|cached| cached.disk.clone());
         Self(Arc::new(Mutex::new(Cached { seen: disk.clone(), disk, ..Cached::default() })))
@@ -260,7 +262,7 @@ impl StorageBackend for PageCache {
         })
     }
 
-    /// The length is in the file system's journal, which is not what fails here.
+    /// The length is in the file system's journal, which does not fail here.
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.with(|cached| {
             cached.seen.resize(len as usize, 0);

@@ -1,8 +1,9 @@
-//! Goal: certificates come by themselves from an authority that really looks at the host, are stored and renewed, and whatever
-//! the authority does or does not do, the hub serves what it has.
+//! Goal: certificates come automatically from an authority that really checks the host; they are
+//! stored and renewed. Whatever the authority does, the hub serves the certificate that it has.
 //!
-//! Method: Pebble, the test authority of Let's Encrypt, with its own DNS server in which every name is this machine (tests/run
-//! installs both; Debian: pebble). Pauses are not waited for: SIGHUP ends them, as it does for an operator.
+//! Method: Pebble, the test authority of Let's Encrypt, with its DNS server, in which every name is
+//! this machine (tests/run installs both; Debian: pebble). The tests do not wait for pauses: SIGHUP
+//! ends them, as it does for an operator.
 
 use crate::common;
 use std::fs;
@@ -30,7 +31,7 @@ use serde_json::{Value, json};
 const OBTAINED: &str = "new connections get a new certificate";
 const FAILED: &str = "no certificate for";
 
-/// Asks the hub over TLS, and answers the certificate.
+/// Makes a request over TLS, and returns the certificate.
 fn served(hub: &Hub) -> CertificateDer<'static> {
     let mut client = hub.connect();
     client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -39,7 +40,7 @@ fn served(hub: &Hub) -> CertificateDer<'static> {
     tls.peer_certificates().expect("certificates")[0].clone().into_owned()
 }
 
-/// Why a handshake fails.
+/// The error of a handshake that must fail.
 fn refusal(address: SocketAddr, config: &Arc<ClientConfig>) -> String {
     let mut client = Client::tls(TcpStream::connect(address).expect("the hub accepts"), config);
     let tls = client.tls.as_deref_mut().expect("TLS");
@@ -50,7 +51,7 @@ fn count(hub: &Hub, text: &str) -> usize {
     hub.log.iter().filter(|line| line.contains(text)).count()
 }
 
-/// Puts a certificate in its place that is due for renewal, and answers it.
+/// Stores a certificate that is due for renewal, and returns it.
 fn put_due(setup: &AcmeSetup) -> Pair {
     let mut parameters = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
     parameters.not_before = (SystemTime::now() - 60 * DAY).into();
@@ -81,7 +82,7 @@ fn a_first_certificate_comes_by_tls_alpn_01_and_outlives_a_restart() {
     for name in ["localhost", "push.example"] {
         verify_server_name(&parsed, &name.try_into().expect("a name")).expect("it is named");
     }
-    // Nobody else reads the keys.
+    // Other users cannot read the keys.
     for (path, mode) in
         [(setup.folder.join("acme"), 0o700), (setup.certificate(), 0o600), (setup.account(), 0o600)]
     {
@@ -92,7 +93,7 @@ fn a_first_certificate_comes_by_tls_alpn_01_and_outlives_a_restart() {
     hub.wait_for_log("the certificate is not due yet");
     hub.signal(Signal::TERM);
     assert!(hub.wait().success());
-    // A restart asks nobody.
+    // A restart makes no request to the authority.
     let clients = setup.clients(&["http/1.1"]);
     drop(authority);
     let mut hub = setup.hub(&settings);
@@ -113,10 +114,11 @@ fn a_challenge_by_handshake_is_no_way_to_the_hub() {
     let _authority = setup.authority(setup.hub, setup.plain, 90 * 24 * 3_600);
     let mut hub = setup.hub(&[]);
     hub.wait_for_log(OBTAINED);
-    // There is no challenge any more, so nobody is answered.
+    // No challenge is active any more, so the handshake is refused.
     let alert = refusal(hub.address, &setup.clients(&["acme-tls/1"]));
     assert!(alert.contains("AccessDenied"), "{alert}");
-    // Who offers more gets anything else rather, and nothing behind the handshake if there is nothing else.
+    // A client that also offers a usable protocol gets that one. If there is none, the connection
+    // ends after the handshake.
     hub.tls = Some(setup.clients(&["acme-tls/1", "http/1.1"]));
     served(&hub);
     let mut client = Client::tls(
@@ -138,7 +140,7 @@ fn a_challenge_by_handshake_is_no_way_to_the_hub() {
     served(&hub);
 }
 
-/// The authority finds nobody at the port for TLS, as behind a proxy that terminates it.
+/// The authority cannot reach the TLS port, as with a proxy that terminates TLS.
 #[test]
 fn http_01_takes_over_and_everything_else_is_redirected() {
     let setup = AcmeSetup::new("http");
@@ -166,7 +168,7 @@ fn http_01_takes_over_and_everything_else_is_redirected() {
     assert_eq!(ask("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n").status, 400);
     assert_eq!(ask("GET / HTTP/1.1\r\n\r\n").status, 400);
     assert_eq!(ask("\u{16}\u{3}\u{1} nothing\r\n\r\n").status, 400);
-    // Whoever says nothing takes no place from anybody.
+    // Silent clients do not keep others out.
     let (began, limit) = (Instant::now(), Duration::from_millis(SIDE_SERVER_CONNECTION_MS));
     let idle: Vec<_> = (0..4 * SIDE_SERVER_CONNECTIONS_MAX)
         .map(|_| {
@@ -216,14 +218,14 @@ fn while_the_authority_is_down_or_refuses_the_old_certificate_stays() {
     let mut hub = setup.hub(&[("ACME_HTTP_ADDR", &plain)]);
     hub.tls = Some(any(&due));
     let mut stream = hub.subscribe("topic=a");
-    // A session that is resumed would not show the certificate.
+    // Fresh clients: a resumed session would not show the certificate.
     let mut old_is_served = |hub: &mut Hub| {
         let id = hub.publish("topic=a");
         assert_eq!(stream.ids(1), [id]);
         hub.tls = Some(any(&due));
         assert_eq!(served(hub), due.der);
     };
-    // One warning for each try, which says what is wrong, what is served, and when it goes on.
+    // One warning for each attempt: the error, the certificate still in use, and the next attempt.
     let line = hub.wait_for_log(FAILED);
     let url = format!("no certificate for localhost from https://localhost:{}/dir: ", setup.authority);
     for part in [
@@ -245,7 +247,7 @@ fn while_the_authority_is_down_or_refuses_the_old_certificate_stays() {
     hub.signal(Signal::HUP);
     pauses(&hub.wait_for_log(FAILED), 108..=120);
     old_is_served(&mut hub);
-    // An authority that looks at the wrong ports refuses the host, in both ways.
+    // An authority that checks the wrong ports refuses the host, with both challenges.
     let authority = setup.authority(free_port(), free_port(), 90 * 24 * 3_600);
     hub.signal(Signal::HUP);
     let line = hub.wait_for_log(FAILED);
@@ -257,7 +259,7 @@ fn while_the_authority_is_down_or_refuses_the_old_certificate_stays() {
     pauses(&line, 54 * 60..=60 * 60);
     old_is_served(&mut hub);
     assert_eq!(count(&hub, FAILED), 3, "{:#?}", hub.log);
-    // The next one knows nothing of the account.
+    // The next authority does not know the account.
     drop(authority);
     let account = fs::read(setup.account()).expect("an account");
     let _authority = setup.authority(setup.hub, setup.plain, 90 * 24 * 3_600);
@@ -275,11 +277,11 @@ fn while_the_authority_is_down_or_refuses_the_old_certificate_stays() {
 #[test]
 fn without_a_certificate_handshakes_fail_until_there_is_one() {
     let setup = AcmeSetup::new("none");
-    // What is stored cannot be served: it is for another host, with another's key, or no certificate at all.
+    // The stored file cannot be served: its key is not that of its certificate.
     fs::create_dir_all(setup.folder.join("acme")).expect("a folder");
     fs::write(setup.certificate(), format!("{}{}", setup.pair.certificate, Pair::new().key))
         .expect("written");
-    // Somebody else has the port for plain HTTP.
+    // Another process has the port for plain HTTP.
     let taken = TcpListener::bind(("127.0.0.1", setup.plain)).expect("a port");
     let other = Pair::new();
     fs::write(setup.folder.join("other.pem"), &other.certificate).expect("written");
@@ -293,7 +295,7 @@ fn without_a_certificate_handshakes_fail_until_there_is_one() {
     hub.wait_for_log(FAILED);
     let alert = refusal(hub.address, &trusting(&[&other], &[&TLS13], &["http/1.1"]));
     assert!(alert.contains("AccessDenied"), "{alert}");
-    // An authority that is not who it is to be gets nothing.
+    // The hub sends nothing to an authority whose certificate it does not trust.
     let _authority = setup.authority(setup.hub, setup.plain, 90 * 24 * 3_600);
     hub.signal(Signal::HUP);
     let line = hub.wait_for_log(FAILED);
@@ -309,7 +311,8 @@ fn without_a_certificate_handshakes_fail_until_there_is_one() {
     };
     let before = account();
     drop(hub);
-    // One more host: what is stored serves the others until there is a new one. The authority is told of the new contact.
+    // One more host: the stored certificate serves the others until there is a new one. The hub
+    // sends the new contact to the authority.
     let settings = [("ACME_HOSTS", "localhost,push.example"), ("ACME_EMAIL", "admin@hub.example")];
     let mut hub = setup.hub(&settings);
     hub.wait_for_log(OBTAINED);
@@ -324,7 +327,7 @@ fn without_a_certificate_handshakes_fail_until_there_is_one() {
     drop(taken);
 }
 
-/// A web server that is no authority: a hub.
+/// A web server that is not an authority: a hub.
 #[test]
 fn an_answer_that_is_none_of_the_protocol_is_told_as_it_is() {
     let setup = AcmeSetup::new("web");

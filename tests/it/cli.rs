@@ -1,5 +1,6 @@
-//! Goal: the commands answer scripts as documented: standard output for results, standard error for complaints, and
-//! 0, 1 or 2 as exit status. Method: the built binary, with an environment that holds nothing but what the test sets.
+//! Goal: the commands behave in scripts as documented: results on standard output, errors on
+//! standard error, and exit status 0, 1 or 2. Method: the built binary, with an environment that
+//! holds only what the test sets.
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -68,7 +69,8 @@ fn version_and_help_are_told() {
     ] {
         assert!(help.contains(part), "{part} is not in {help}");
     }
-    // What stands before the first heading is of the program, not of the hub: nothing else may be without one.
+    // Options before the first heading belong to the program, not to the hub. No others may be
+    // there.
     let ungrouped =
         help.split("Options:").nth(1).and_then(|rest| rest.split("Listening:").next()).expect("headings");
     assert_eq!(ungrouped.matches("--").count(), 2, "{ungrouped}");
@@ -167,7 +169,7 @@ fn a_reader_that_goes_away_is_no_failure() {
         .expect("the binary runs");
     drop(child.stdout.take());
     let mut stdin = child.stdin.take().expect("a pipe");
-    // It may end before it has read everything: that is the point.
+    // It may end before it has read everything; the test is about this.
     let _ = stdin.write_all("a\ta\n".repeat(100_000).as_bytes());
     drop(stdin);
     let output = child.wait_with_output().expect("it ends");
@@ -266,7 +268,7 @@ fn a_key_under_another_name_is_told_of_with_the_error() {
     }
 }
 
-/// A pipe could keep the hub waiting, and a device never end.
+/// A pipe could block the hub, and a device may have no end.
 #[test]
 fn a_key_file_that_is_no_file_is_an_error() {
     for path in ["/dev/zero", "/dev/stdin", "/"] {
@@ -277,7 +279,7 @@ fn a_key_file_that_is_no_file_is_an_error() {
     }
 }
 
-/// Whatever keeps a hub from starting, its log says it before the process ends, in every format.
+/// A hub that cannot start logs the reason before the process ends, in every format.
 #[test]
 fn a_hub_that_cannot_listen_says_why_and_exits_with_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -1,8 +1,9 @@
-//! Goal: who accepts a coding gets the same updates, each as soon as it is there, in bytes that every decoder reads.
+//! Goal: a client that accepts a coding gets the same updates, each without delay, in bytes that
+//! every decoder reads.
 //!
-//! Method: the binary over real sockets, read by streaming decoders as the bytes arrive, and at the end once more by decoders
-//! that insist on a clean end; then curl, Python and Node, which bring decoders of their own. Sections are those of RFC 9110
-//! and the protocol document.
+//! Method: the binary over real sockets. Streaming decoders read the bytes as they arrive; at the
+//! end, decoders that require a clean end read them again. Then curl, Python and Node read them
+//! with their own decoders. Section numbers refer to RFC 9110 and the protocol document.
 
 use crate::common;
 use std::io::Read as _;
@@ -29,7 +30,7 @@ fn subscribe(hub: &Hub, query: &str, coding: &str) -> Stream {
     hub.subscribe_with(query, &format!("Accept-Encoding: {coding}\r\n"))
 }
 
-/// HTTP/1.0, where the bytes end with the connection.
+/// HTTP/1.0: the body ends with the connection.
 fn subscribe_1_0(hub: &Hub, query: &str, coding: &str) -> Stream {
     let mut client = hub.connect();
     client.send(&format!("GET /hub?{query} HTTP/1.0\r\nAccept-Encoding: {coding}\r\n\r\n"));
@@ -118,7 +119,7 @@ fn a_page_is_compressed_whole() {
     };
     let (_, expected) = fetch("GET", "");
     assert!(expected.starts_with(b"<!doctype html>"));
-    // Who comes from another site gets it as it is.
+    // A request that comes from another site gets the page uncompressed.
     for (referer, is_ours) in
         [("http://h/other", true), ("http://h:81/", false), ("https://a.example/", false), ("garbage", false)]
     {
@@ -127,7 +128,7 @@ fn a_page_is_compressed_whole() {
         assert!(head.contains("Vary: Accept-Encoding") && (is_ours || body == expected), "{referer}: {head}");
     }
     for coding in CODINGS {
-        // A part was asked for, and the whole is an answer to that (section 14.2).
+        // The request asks for a part; a whole response is allowed (section 14.2).
         let (head, body) = fetch("GET", &format!("Accept-Encoding: {coding}\r\nRange: bytes=0-3\r\n"));
         let mut page = Vec::new();
         match coding {
@@ -152,7 +153,8 @@ fn each_update_can_be_read_when_it_is_there_and_the_end_is_clean() {
     let mut streams = all(&hub, "topic=a");
     let mut plain = hub.subscribe("topic=a");
     for number in 0..20 {
-        // Short ones are stored, long ones are compressed, and lines that look like a stream's are data.
+        // Short updates are stored, long ones are compressed. Lines that look like a comment are
+        // data.
         let data = if number % 3 == 0 { format!("{number}%0A:%0A") } else { books(number) };
         hub.publish(&format!("topic=a&id=i{number}&data={data}"));
         let expected = plain.next();
@@ -209,8 +211,8 @@ fn a_replay_joins_live_in_the_same_stream() {
     assert!(hub.wait().success());
 }
 
-/// One that reads nothing for a while is served from the history, and its stream is still one stream: the checksum at its
-/// end says that nothing was lost or came twice.
+/// A client that reads nothing for a while is served from the history, in the same compressed
+/// stream: the checksum at its end shows that nothing was lost or repeated.
 #[test]
 fn a_slow_reader_catches_up_in_the_same_stream() {
     let mut hub = Hub::start(&[("DRAIN_TIMEOUT", "0s"), ("SUBSCRIBER_BUFFER", "64KiB")]);
@@ -218,7 +220,7 @@ fn a_slow_reader_catches_up_in_the_same_stream() {
     let mut rng = fastrand::Rng::with_seed(3);
     let mut client = hub.connect();
     let mut noise = || -> String { (0..30_000).map(|_| rng.alphanumeric()).collect() };
-    // More than the buffers of both kernels hold.
+    // More than the socket buffers of both ends hold.
     for number in 0..300 {
         client.send(&common::post(
             &format!("topic=a&id=i{number}&data={}", noise()),
@@ -261,7 +263,7 @@ fn compress_0_switches_it_off() {
     assert_eq!(stream.ids(1), ["i"]);
 }
 
-/// An output of a program, piece by piece as it comes.
+/// The output of a program, line by line as it comes.
 fn read_by(hub: &mut Hub, mut command: Command, lines: usize) -> String {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the program starts");
     let (sender, output) = crossbeam_channel::unbounded();
@@ -319,7 +321,8 @@ fn curl_reads_both_codings_as_they_come_and_finds_the_end_clean() {
     });
 }
 
-/// Python's zlib reads one member, as browsers do, and checks its trailer; its HTTP client knows no coding.
+/// Python's zlib reads one gzip member, as browsers do, and checks its trailer. Python's HTTP
+/// client supports no coding.
 #[test]
 fn python_reads_gzip_as_it_comes() {
     const SCRIPT: &str = "
@@ -334,7 +337,7 @@ assert decoder.eof and not decoder.unused_data
     reads(|url| vec![with("python3", &["-c", SCRIPT], url)]);
 }
 
-/// Node's `fetch` decodes by itself, as browsers do.
+/// Node's `fetch` decodes automatically, as browsers do.
 #[test]
 fn node_reads_gzip_as_it_comes() {
     const SCRIPT: &str = "

@@ -1,8 +1,10 @@
-//! What was acknowledged survives SIGKILL.
+//! Acknowledged updates survive SIGKILL.
 //!
-//! Goal: an id that got a 200 is in the history after a crash, once, in order; a subscriber that comes back with its last
-//! event id has seen each exactly once. Method: a publisher journals every 200; the hub is killed at a random moment and
-//! started again on the same file and port, for `CRASH_ROUNDS` rounds (default 30); `CRASH_SEED` replays the moments.
+//! Goal: an id that got a 200 is in the history after a crash, once and in order; a subscriber that
+//! reconnects with its last event id gets each update exactly once. Method: a publisher journals
+//! every
+//! 200. The hub is killed at a random moment and restarted on the same file and port, for
+//!      `CRASH_ROUNDS` rounds (default 30). `CRASH_SEED` replays the moments.
 
 use crate::common;
 use std::io::{Read as _, Write as _};
@@ -17,7 +19,7 @@ use crate::common::{Hub, get, id, post, publisher};
 use rustix::process::Signal;
 
 const DEADLINE: Duration = Duration::from_secs(20);
-/// Longer than a start of the hub, so that a silent socket is one of a hub that is gone.
+/// Longer than a start of the hub: a socket silent for this time belongs to a killed hub.
 const QUIET: Duration = Duration::from_millis(500);
 
 fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
@@ -28,10 +30,12 @@ fn start(database: &Path, address: &str) -> Hub {
     Hub::start(&[("DB_PATH", database.to_str().expect("UTF-8")), ("ADDR", address)])
 }
 
-/// Sends a request, and gives the answer to `hear` as it comes, until that has enough or the hub is gone.
+/// Sends a request, and passes the response so far to `hear` until that returns true or the hub is
+/// gone.
 fn exchange(address: SocketAddr, request: &str, mut hear: impl FnMut(&str) -> bool) {
     let Ok(mut socket) = TcpStream::connect(address) else {
-        // The hub is being started: a refused connection costs nothing, so it is not hammered.
+        // The hub is starting. A refused connection costs nothing, so yield before the next
+        // attempt.
         std::thread::yield_now();
         return;
     };
@@ -49,7 +53,8 @@ fn exchange(address: SocketAddr, request: &str, mut hear: impl FnMut(&str) -> bo
     }
 }
 
-/// Publishes one id after the other. An id without a 200 may be stored or not, so it is never used again.
+/// Publishes one id after the other. An id without a 200 may be stored or not, so it is never
+/// reused.
 fn publish(address: SocketAddr, stop: &AtomicBool, journal: &Sender<String>) {
     let token = publisher();
     let mut number = 0_u64;
@@ -68,14 +73,14 @@ fn publish(address: SocketAddr, stop: &AtomicBool, journal: &Sender<String>) {
     }
 }
 
-/// Stays subscribed through every crash; tells each id that it was sent.
+/// Stays subscribed through every crash; sends each received id to `seen`.
 fn follow(address: SocketAddr, stop: &AtomicBool, seen: &Sender<String>) {
     let mut last = "earliest".to_owned();
     while !stop.load(Ordering::SeqCst) {
         let request = get("topic=t", &format!("Last-Event-ID: {last}\r\n"));
         let mut done = 0;
         exchange(address, &request, |text| {
-            // An event is complete with its empty line, and only then is it the last one that was seen.
+            // An event is complete with its empty line; only then is it the last one seen.
             while let Some(end) = text[done..].find("\ndata: x\n\n") {
                 let event = &text[done..done + end];
                 last = event.rsplit("id: ").next().expect("an id").to_owned();
@@ -101,7 +106,7 @@ fn wait_for(ids: &Receiver<String>, wanted: &str, into: &mut Vec<String>) {
 fn what_was_acknowledged_survives_sigkill_and_reaches_a_returning_subscriber_exactly_once() {
     let rounds = from_environment("CRASH_ROUNDS").unwrap_or(30);
     let seed = from_environment("CRASH_SEED").unwrap_or_else(|| fastrand::u64(..));
-    // A test that fails is replayed from the seed it named.
+    // A failed test can be replayed from this seed.
     let _ = writeln!(std::io::stderr(), "CRASH_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let directory = std::env::temp_dir().join(format!("petasos-crash-{}", std::process::id()));
@@ -119,7 +124,7 @@ fn what_was_acknowledged_survives_sigkill_and_reaches_a_returning_subscriber_exa
         let publisher = scope.spawn(|| publish(address, &stop, &journal));
         let follower = scope.spawn(|| follow(address, &follower_stop, &tell));
         for _ in 0..rounds {
-            // Each round gets some updates through, then is killed at a moment of its own.
+            // Each round gets some updates through, then kills the hub at a random moment.
             journalled.push(acknowledged.recv_timeout(DEADLINE).expect("the hub serves again"));
             std::thread::sleep(Duration::from_micros(random.u64(0..60_000)));
             hub.signal(Signal::KILL);
@@ -137,7 +142,7 @@ fn what_was_acknowledged_survives_sigkill_and_reaches_a_returning_subscriber_exa
 
     let count = journalled.len();
     assert!(count > rounds, "{count} updates in {rounds} rounds");
-    // One more than the last: a replay is over when it comes.
+    // One more update: the replay is complete when it arrives.
     hub.publish("topic=t&data=x&id=end");
     let mut replay = hub.subscribe_with("topic=t", "Last-Event-ID: earliest\r\n");
     let mut stored = Vec::new();
@@ -165,7 +170,7 @@ fn a_hub_that_was_killed_while_it_made_its_file_starts_again() {
         let mut first = common::command();
         first.env("ADDR", "127.0.0.1:0").env("JWT_KEY", common::KEY).env("DB_PATH", &database);
         let mut first = first.stderr(Stdio::null()).spawn().expect("the binary starts");
-        // From the moment that there is any file, a little later each round.
+        // Killed as soon as there is any file, a little later each round.
         let until = Instant::now() + DEADLINE;
         while std::fs::read_dir(&directory).expect("a directory").next().is_none() {
             assert!(Instant::now() < until, "the hub makes no file");

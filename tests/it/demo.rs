@@ -1,5 +1,6 @@
-//! Demo mode from outside (PROTOCOL section 9): every header of the playground, the matcher and the debugger's page over both
-//! versions of HTTP, and that nothing of it is there without demo mode. What the page does is tested in `tests/web/debugger.py`.
+//! Demo mode from outside (PROTOCOL section 9): every header of the playground, the matcher and the
+//! debugger's page, over both versions of HTTP. Without demo mode, none of it exists. The behaviour
+//! of the page is tested in `tests/web/debugger.py`.
 
 use crate::common::http2::{Http2, field, request};
 use crate::common::tls::{Files, Pair, any};
@@ -71,7 +72,7 @@ fn the_playground_answers_every_header_over_both_versions() {
     assert_eq!(field(&reply.headers, "content-length"), Some("7"));
 }
 
-/// The cookie is the one that the hub reads.
+/// The playground sets the cookie that the hub reads.
 #[test]
 fn the_cookie_of_the_playground_opens_a_stream() {
     let hub = Hub::start(&[("DEMO", "1"), ("ALLOW_ANONYMOUS", "0"), ("COOKIE_NAME", "other")]);
@@ -136,7 +137,7 @@ fn what_is_too_long_or_no_cookie_is_refused_with_the_bound() {
     }
 }
 
-/// At its bound: others do not wait for it.
+/// At its bound: other clients do not wait for it.
 #[test]
 fn the_matcher_is_the_hubs_own_and_is_quick_whatever_it_is_asked() {
     let hub = Hub::start(&[("DEMO", "1"), ("CORS_ALLOWED_ORIGINS", "https://page.example")]);
@@ -190,7 +191,7 @@ fn without_demo_mode_there_is_nothing_of_it() {
     }
 }
 
-/// The token of the playground is in no line of the log.
+/// The token of the playground is not in the log.
 #[test]
 fn the_token_stays_out_of_the_log() {
     let mut hub = Hub::start(&[("DEMO", "1"), ("LOG_LEVEL", "debug"), ("ACCESS_LOG", "1")]);

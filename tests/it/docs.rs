@@ -1,7 +1,8 @@
-//! Goal: what `docs/` says of the settings and quotes of the hub is what the code says. Method: `docs/configuration.md` holds
-//! blocks between `<!-- begin: NAME -->` and `<!-- end: NAME -->`, which are rendered here from the declarations of the settings, from
-//! what the reader of the settings answers to nonsense, and from the binary, and compared. `UPDATE_DOCS=1` writes them anew. What
-//! `docs/troubleshooting.md` quotes has to be in the sources, and what `docs/migration.md` names has to be a setting.
+//! Goal: the statements of `docs/` about settings, and its quotes of the hub, agree with the code.
+//! Method: the blocks of `docs/configuration.md` between `<!-- begin: NAME -->` and `<!-- end: NAME
+//! -->` are rendered from the declarations of the settings, from their errors, and from the binary,
+//! and compared. `UPDATE_DOCS=1` rewrites them. Quotes in `docs/troubleshooting.md` must be in the
+//! sources, and settings named in `docs/migration.md` must exist.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,12 +24,12 @@ fn read(path: &str) -> String {
     fs::read_to_string(in_repository(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The settings as they are declared, deaf to the environment of the test.
+/// The settings as declared, independent of the test's environment.
 fn declared() -> clap::Command {
     Options::augment_args(clap::Command::new("petasos")).mut_args(|argument| argument.env(None))
 }
 
-/// The settings with the names of their variables.
+/// The settings that have an environment variable.
 fn settings() -> Vec<Arg> {
     let command = Options::augment_args(clap::Command::new("petasos"));
     command.get_arguments().filter(|argument| argument.get_env().is_some()).cloned().collect()
@@ -38,17 +39,18 @@ fn variable(setting: &Arg) -> String {
     setting.get_env().expect("a variable").to_string_lossy().into_owned()
 }
 
-/// What the setting expects, in the words in which it refuses nonsense; `None` when it takes any text.
+/// The expected value of a setting, from the error for an invalid one; `None` if any text is valid.
 fn expected(setting: &Arg) -> Option<String> {
     let flag = format!("--{}=?", setting.get_long().expect("a long flag"));
     let mut arguments = vec!["petasos", &flag];
-    // A key of its own is in the way of some settings, and the lack of one is an error.
+    // A separate key conflicts with some settings, and a missing key is an error; `--demo` avoids
+    // both.
     if setting.get_long() != Some("demo") {
         arguments.push("--demo");
     }
     let matches = declared().try_get_matches_from(arguments).expect("every setting takes text");
     let options = Options::from_arg_matches(&matches).expect("text");
-    // The cores of a host are not those of another: so many has none.
+    // A number of cores that no host has, so that the text does not depend on the host.
     let cpus: Vec<_> = (0..CORES).collect();
     let environment = Environment { read_file: &|_| Ok(KEY.to_owned()), cpus: &cpus, variables: &[] };
     let errors = Config::read(&options, &environment).err()?;
@@ -70,7 +72,7 @@ fn meaning_and_default(setting: &Arg) -> (String, String) {
     (meaning.to_owned(), default.to_owned())
 }
 
-/// One table for each heading of the help: its name, and the lines.
+/// One table for each heading of the help: its name and its lines.
 fn tables() -> BTreeMap<String, String> {
     let mut tables = BTreeMap::new();
     for setting in settings() {
@@ -95,7 +97,7 @@ fn tables() -> BTreeMap<String, String> {
     tables
 }
 
-/// What a start says of these variables, as a terminal would show it.
+/// The errors of a start with these variables, as a terminal shows them.
 fn errors() -> String {
     const WRONG: [(&str, &str); 5] = [
         ("HEARTBEAT_INTERVAL", "15"),
@@ -115,7 +117,7 @@ fn errors() -> String {
     format!("```console\n$ {} petasos\n{said}$ echo $?\n2\n```\n", given.join(" "))
 }
 
-/// The page with each block as `rendered` has it.
+/// The page with its blocks replaced by `rendered`.
 fn rewritten(page: &str, rendered: &BTreeMap<String, String>) -> String {
     let mut page = page.to_owned();
     for (name, text) in rendered {
@@ -149,7 +151,7 @@ fn the_page_of_the_settings_is_what_the_code_says() {
     );
 }
 
-/// All the source there is, with strings that go on in the next line put together.
+/// All source text, with continued strings joined.
 fn sources(folder: &Path, text: &mut String) {
     for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
         if entry.is_dir() {
@@ -163,7 +165,8 @@ fn sources(folder: &Path, text: &mut String) {
     }
 }
 
-/// What is quoted in a column "the hub says" of the page on troubles is in the sources, but for what `…` stands for.
+/// Each quote in a column "the hub says" of the troubleshooting page is in the sources, except for
+/// the text that `…` stands for.
 #[test]
 fn what_the_page_on_troubles_quotes_is_what_the_hub_says() {
     let mut text = String::new();
@@ -192,7 +195,7 @@ fn what_the_page_on_troubles_quotes_is_what_the_hub_says() {
     assert!(count > 80, "the page quotes the hub: {count}");
 }
 
-/// What the page on migration calls a setting of ours is one.
+/// Each setting of ours that the migration page names exists.
 #[test]
 fn the_page_on_migration_names_settings_that_there_are() {
     let names: Vec<_> = settings().iter().map(variable).collect();

@@ -1,5 +1,5 @@
-//! The protocol of 2019 (draft-04) end to end: the hub at `/hub`, audiences by targets, its names and its examples.
-//! Sections are those of that draft; `AUTHORIZATION=targets` asks for it.
+//! The protocol of 2019 (draft-04) end to end: the hub at `/hub`, authorization by targets, its
+//! names and its examples. Sections are those of that draft; `AUTHORIZATION=targets` selects it.
 
 use crate::common::{HttpResponse, Hub, Stream, post, publisher, token};
 use serde_json::{Value, json};
@@ -13,13 +13,13 @@ fn hub() -> Hub {
     Hub::start(&[("AUTHORIZATION", "targets")])
 }
 
-/// The form of an update; `+`, `&`, `=` and `%` do not occur in what the tests publish.
+/// The form of an update. The tests publish no `+`, `&`, `=` or `%`.
 fn form(id: &str, targets: &[&str]) -> String {
     let targets: String = targets.iter().map(|target| format!("&target={target}")).collect();
     format!("topic={BOOK}&data={{\"id\":\"{id}\"}}&id={id}{targets}")
 }
 
-/// Publishes at `/hub` with a token whose claim `mercure.publish` is this.
+/// Publishes at `/hub` with a token whose claim `mercure.publish` is `claim`.
 fn publish(hub: &Hub, form: &str, claim: &Value) -> HttpResponse {
     let claim = if claim.is_null() { json!({}) } else { json!({ "publish": claim }) };
     let request = post(form, Some(&token(&claim, None)));
@@ -37,7 +37,7 @@ fn bearer(targets: &Value) -> String {
     format!("Authorization: Bearer {}\r\n", token(&json!({ "subscribe": targets }), None))
 }
 
-/// "Publication": the first topic is the canonical one; the body of the answer is the id.
+/// "Publication": the first topic is the canonical one; the body of the response is the id.
 #[test]
 fn an_update_reaches_the_subscribers_of_each_of_its_topics_once() {
     let hub = hub();
@@ -57,7 +57,8 @@ fn an_update_reaches_the_subscribers_of_each_of_its_topics_once() {
     }
 }
 
-/// "Authorization", publishers: every target has to be in the list; `[]` is for public updates alone; `*` is for all.
+/// "Authorization", publishers: every target must be in the list; `[]` allows only public updates;
+/// `*` allows all.
 #[test]
 fn a_publisher_may_address_the_targets_of_its_token() {
     let hub = hub();
@@ -75,7 +76,7 @@ fn a_publisher_may_address_the_targets_of_its_token() {
         (json!([]), &[USER], 403),
         (Value::Null, &[], 403),
         (Value::Null, &[USER], 403),
-        // A target is a string, and no template of others.
+        // A target is a string, not a template.
         (json!(["https://example.com/user/{name}"]), &[USER], 403),
     ]
     .into_iter()
@@ -86,13 +87,14 @@ fn a_publisher_may_address_the_targets_of_its_token() {
     }
     let nobody = hub.request(&post(&form("none", &[]), None));
     assert_eq!(nobody.status, 401);
-    // Exactly what was answered with 200 is there.
+    // Exactly the updates that got 200 are stored.
     let mut everything =
         subscribe(&hub, &format!("topic={BOOK}&Last-Event-ID=earliest"), &bearer(&json!(["*"])));
     assert_eq!(everything.ids(7), ["i0", "i1", "i2", "i3", "i4", "i5", "i8"]);
 }
 
-/// "Authorization", subscribers: one target in common is enough; public updates are for all; live and from the history.
+/// "Authorization", subscribers: one common target is enough; public updates are for all; live and
+/// from the history.
 #[test]
 fn a_subscriber_receives_what_is_for_its_targets() {
     let hub = hub();
@@ -111,7 +113,7 @@ fn a_subscriber_receives_what_is_for_its_targets() {
         (bearer(&json!(["*"])), vec!["user", "both", "group", "public", "end"]),
         (cookie(&json!([USER])), vec!["user", "both", "public", "end"]),
         (cookie(&json!(["*"])), vec!["user", "both", "group", "public", "end"]),
-        // A publisher's token is no subscriber's.
+        // A publisher's token does not authorize a subscriber.
         (format!("Authorization: Bearer {}\r\n", publisher()), public.to_vec()),
     ];
     let mut live: Vec<_> = cases.iter().map(|(headers, _)| subscribe(&hub, &query, headers)).collect();
@@ -127,7 +129,7 @@ fn a_subscriber_receives_what_is_for_its_targets() {
     }
 }
 
-/// "Hub", reconciliation: the query parameter has the name of the header, which wins.
+/// "Hub", reconciliation: the query parameter has the name of the header; the header wins.
 #[test]
 fn a_subscriber_comes_back_by_the_names_of_2019() {
     let hub = hub();
@@ -144,7 +146,8 @@ fn a_subscriber_comes_back_by_the_names_of_2019() {
     assert_eq!(by_header.ids(1), ["c"]);
 }
 
-/// What a hub of selectors would keep from strangers is never published to all: `private` is refused, and so is an update without data.
+/// An update that selector authorization would keep private is never published to all: `private` is
+/// refused, and so is an update without data.
 #[test]
 fn what_means_something_else_by_now_is_refused() {
     let hub = hub();
@@ -163,7 +166,8 @@ fn what_means_something_else_by_now_is_refused() {
     assert_eq!(everything.ids(1), ["first"]);
 }
 
-/// "Authorization", cookies: a publication with one needs an origin that may, as a browser tells it.
+/// "Authorization", cookies: a publication with a cookie needs an allowed origin in the browser's
+/// headers.
 #[test]
 fn a_browser_publishes_with_its_cookie_from_a_page_that_may() {
     let hub = Hub::start(&[("AUTHORIZATION", "targets"), ("PUBLISH_ALLOWED_ORIGINS", "https://example.com")]);

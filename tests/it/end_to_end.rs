@@ -1,4 +1,5 @@
-//! The hub from outside: the binary, real sockets, more than one shard. Sections are those of the protocol document.
+//! The hub from outside: the binary, real sockets, several shards. Section numbers refer to the
+//! protocol document.
 
 use crate::common;
 use std::io::Write as _;
@@ -49,7 +50,7 @@ fn the_first_bytes_are_a_comment_and_heartbeats_follow() {
     assert!(client.received.starts_with(b"2\r\n:\n\r\n2\r\n:\n\r\n2\r\n:\n\r\n"));
 }
 
-/// Section 6: what was missed, then live, without gap or duplicate while updates arrive.
+/// Section 6: a replay, then live updates, without gap or duplicate while updates arrive.
 #[test]
 fn a_replay_joins_live_without_gap_or_duplicate() {
     let hub = Hub::start(&[("SUBSCRIBER_BUFFER", "4KiB")]);
@@ -85,7 +86,7 @@ fn a_replay_joins_live_without_gap_or_duplicate() {
 
 #[test]
 fn a_bounded_history_says_that_it_discarded() {
-    // On one shard: another one may answer from before the last update, and truthfully tell "a".
+    // One shard: another shard may lag behind the last update and correctly report "a".
     let hub = Hub::start(&[("HISTORY_SIZE", "2"), ("SHARDS", "1")]);
     for id in ["a", "b", "c"] {
         hub.publish(&format!("topic=t&id={id}"));
@@ -125,7 +126,7 @@ fn private_updates_reach_only_those_with_a_grant_and_no_longer_than_it_lasts() {
     assert_eq!(later.ids(2), ["3", "4"], "a replay is filtered by the grant held now");
 }
 
-/// `WRITE_TIMEOUT`: nobody misses anything, since who comes back says what it has seen.
+/// `WRITE_TIMEOUT`: no update is lost, since a client reconnects with its last event id.
 #[test]
 fn a_stream_ends_when_its_time_is_over_and_goes_on_where_it_ended() {
     let hub = Hub::start(&[("WRITE_TIMEOUT", "1s")]);
@@ -247,7 +248,7 @@ fn what_could_hide_a_second_request_closes_the_connection() {
     }
 }
 
-/// RFC 9112, section 9.3: answers come in the order of the requests, on one connection.
+/// RFC 9112, section 9.3: a connection's responses come in the order of its requests.
 #[test]
 fn pipelined_requests_are_answered_in_order_on_one_connection() {
     let hub = Hub::start(&[]);
@@ -395,7 +396,8 @@ fn a_stop_delivers_what_was_acknowledged_and_ends_streams() {
     assert_eq!(hub.wait().code(), Some(0));
 }
 
-/// A fifth of the clients reset, half-close or stop reading while updates flow: nobody else's stream changes.
+/// A fifth of the clients reset, half-close or stop reading while updates flow. The other streams
+/// are not affected.
 #[test]
 fn bad_neighbours_change_nobody_elses_stream() {
     const UPDATES: usize = 400;
@@ -422,12 +424,12 @@ fn bad_neighbours_change_nobody_elses_stream() {
                 _ => stalled.push(stream),
             }
         }
-        // The good ones read as they go; the others have not read a byte.
+        // The good clients read after every update; the bad ones have not read a byte.
         for stream in &mut streams {
             assert_eq!(id(&stream.next().expect("an event")), number.to_string());
         }
     }
-    // Who stopped reading and starts again has missed nothing: it is served from the history.
+    // A client that stopped reading misses nothing when it reads again: the history serves it.
     let mut back = stalled.pop().expect("one that stalled");
     let expected: Vec<_> = (0..UPDATES).map(|number| number.to_string()).collect();
     assert_eq!(back.ids(UPDATES), expected);
@@ -442,7 +444,7 @@ fn without_descriptors_new_connections_are_refused_and_old_ones_never_notice() {
     command.env("DB_PATH", ":memory:");
     let mut hub = Hub::run(command);
     let mut publishing = hub.connect();
-    // Only now it is certain that the hub has accepted the connection.
+    // The answer shows that the hub has accepted the connection.
     publishing.send(&post("topic=b", Some(&publisher())));
     assert_eq!(publishing.answer().status, 200);
     let mut first = hub.subscribe("topic=a");

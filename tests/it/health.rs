@@ -1,5 +1,6 @@
-//! Goal: `petasos health` tells by its exit status, in one sentence and in time, whether a hub can be used, whatever stands at
-//! the other end. Method: the binary beside hubs, and beside listeners that answer anything else or nothing.
+//! Goal: `petasos health` reports by its exit status, in one sentence and in time, whether a hub
+//! can be used, whatever the other end is. Method: the binary with hubs, and with listeners that
+//! send other answers or none.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -22,7 +23,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("UTF-8")
 }
 
-/// It answered with one line, of which this is a part, on the stream that goes with its status.
+/// Checks that it printed one line, which contains `part`, on the stream that matches its status.
 fn says(output: &Output, status: i32, part: &str) {
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(status), "{out}{err}");
@@ -32,7 +33,7 @@ fn says(output: &Output, status: i32, part: &str) {
     assert!(line.contains(part), "{part:?} is not in {line}");
 }
 
-/// A server that reads one request and answers it so.
+/// A server that reads one request and sends this answer.
 fn answering(answer: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -44,7 +45,7 @@ fn answering(answer: &'static str) -> SocketAddr {
             socket.read_exact(&mut byte).expect("a request");
             request.extend(byte);
         }
-        // A client that has read enough may be gone.
+        // A client that has read enough may have closed.
         let _ = socket.write_all(answer.as_bytes());
     });
     address
@@ -70,7 +71,7 @@ fn a_hub_with_a_certificate_is_asked_over_tls() {
     let files = Files::new("health", &pair);
     let hub = files.start(&[], &any(&pair));
     let (address, cert, key) = (hub.address.to_string(), files.path("cert.pem"), files.path("key.pem"));
-    // Its own certificate is for another name than the address.
+    // The hub's certificate is for another name than the address.
     let settings = [("ADDR", address.as_str()), ("CERT_FILE", &cert), ("KEY_FILE", &key)];
     says(&health(&[], &settings), 0, "https://127.0.0.1:");
     let acme = [("ADDR", address.as_str()), ("ACME_HOSTS", "hub.example.com")];
@@ -83,7 +84,7 @@ fn a_hub_with_a_certificate_is_asked_over_tls() {
     says(&health(&[&format!("http://{address}")], &[]), 1, "answers 400: ");
 }
 
-/// A probe that is redirected to a page of something else would find that healthy.
+/// If a probe followed a redirect, it could take another page for a healthy hub.
 #[test]
 fn what_is_not_ready_says_so() {
     let unavailable =

@@ -1,4 +1,4 @@
-//! The history as whoever runs a hub meets it: files that cannot be used, restarts, bounds, a full disk, the commands.
+//! The history from outside: unusable files, restarts, bounds, a full disk, the commands.
 
 use crate::common;
 use std::fs;
@@ -16,7 +16,7 @@ use petasos::protocol::update::Update;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-/// A directory of its own for one test, removed at the end.
+/// A directory for one test, removed at the end.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -58,7 +58,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("UTF-8")
 }
 
-/// Starts a hub that must not start; answers what it says.
+/// Starts a hub that must fail to start; returns its error message.
 fn refusal(mut command: Command, file: &Path) -> String {
     command.env("DB_PATH", file).env("JWT_KEY", KEY).env("ADDR", "127.0.0.1:0").env("LOG_FORMAT", "TEXT");
     let output = command.stdin(Stdio::null()).output().expect("the binary runs");
@@ -121,7 +121,7 @@ fn each_file_that_cannot_be_used_stops_the_start_with_its_own_sentence_and_is_le
     assert!(fs::read(&scrambled).expect("readable") == bytes, "the file was changed");
 }
 
-/// The superuser may open everything, so it gives that up first.
+/// The superuser may open everything, so the hub runs as another user.
 #[test]
 fn a_file_without_permission_stops_the_start_with_its_own_sentence() {
     let directory = Directory::new("permission");
@@ -184,7 +184,7 @@ fn bounds_hold_exactly_also_by_age_and_cleanup_can_be_switched_off() {
     hub.publish("topic=t&id=7");
     assert_eq!(live.ids(1), ["7"]);
     assert_eq!(hub.subscribe_with("topic=t", "Last-Event-ID: 7\r\n").header("Last-Event-ID"), Some("7"));
-    // Nothing is published meanwhile: age needs no publication.
+    // Nothing is published here: updates also expire without a publication.
     common::eventually("the update is too old", || {
         let head = hub.subscribe_with("topic=t", "Last-Event-ID: 7\r\n");
         head.header("Last-Event-ID") == Some("earliest")
@@ -234,7 +234,7 @@ fn the_commands_tell_check_write_out_and_shrink() {
     assert_eq!(lines[1], json!({ "topic": ["a"], "data": "é", "private": "on", "id": "2" }));
     assert_eq!(lines[2], json!({ "topic": ["a"], "data": "", "id": "3" }));
 
-    // What is written out as forms can be published as it is, and is the same again.
+    // The exported forms can be published unchanged, and give the same export again.
     let forms = petasos(&["history", "export", "--form"], &file);
     let again = directory.0.join("again.db");
     let hub = start(&again, &[]);
@@ -268,7 +268,7 @@ fn a_damaged_update_is_found() {
     assert!(text(&verify.stdout).contains("DAMAGED"), "{verify:?}");
 }
 
-/// `HISTORY_REPLAY` says how many updates, 100,000 by default.
+/// `HISTORY_REPLAY` sets the number of updates, 100,000 by default.
 #[test]
 fn a_client_that_missed_everything_gets_it_in_order_with_flat_memory() {
     const GROWTH_BYTES_MAX: u64 = 32 << 20;
@@ -310,11 +310,11 @@ fn a_client_that_missed_everything_gets_it_in_order_with_flat_memory() {
     assert_eq!(stream.ids(1), ["live"], "and then live");
 }
 
-/// A small file system of its own, unmounted at the end.
+/// A small file system for a test, unmounted at the end.
 struct Mounted(PathBuf);
 
 impl Mounted {
-    /// `None`, with the reason on standard error, where the machine does not allow it.
+    /// `None`, with the reason on standard error, if the machine does not allow it.
     fn new(directory: &Directory, mebibytes: u64) -> Option<Self> {
         let image = directory.0.join("disk.img");
         let place = directory.0.join("disk");
@@ -381,7 +381,7 @@ fn a_full_file_system_refuses_publications_and_nothing_else() {
     assert_eq!(client.answer().status, 200, "subscribers are welcome");
 
     fs::remove_file(&filler).expect("there");
-    // A store that has failed is left alone for a moment.
+    // After a failure the store is not tried again for a moment.
     let resumed = (1_000..1_000_000).any(|number| publish(&mut client, number) == 200);
     assert!(resumed, "service resumes");
     assert!(acknowledged.len() > 5, "{acknowledged:?}");

@@ -1,8 +1,9 @@
-//! Goal: no client can take from the others, bring the hub down, or be told less than the protocol document promises.
+//! Goal: no client can starve the others, bring the hub down, or get less than the protocol
+//! document promises.
 //!
-//! Method: the binary on one shard, so that everybody shares one loop, and clients that do what no good client does. While
-//! one of them is at it, an ordinary publication has to reach an ordinary subscriber. Sections are those of the protocol
-//! document.
+//! Method: the binary on one shard, so that all clients share one loop, and clients that misbehave.
+//! During each attack, an ordinary publication must reach an ordinary subscriber. Section numbers
+//! refer to the protocol document.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -13,10 +14,11 @@ use crate::common::{Client, DEADLINE, Hub, Stream, get, post, publisher};
 use petasos::limits::{LINGER_BYTES_MAX, SERVE_SLICES_MAX, SERVE_STEPS_MAX};
 
 const ONE_SHARD: (&str, &str) = ("SHARDS", "1");
-/// What the kernels of both ends may hold of one connection, generously.
+/// A generous upper bound of what the kernels of both ends buffer for one connection.
 const SOCKET_BYTES: usize = 32 << 20;
 
-/// Sends `bytes` again and again and throws the answers away, while `meanwhile` runs; answers how many bytes were sent.
+/// Sends `bytes` repeatedly and discards the responses while `meanwhile` runs; returns the number
+/// of bytes sent.
 fn flood(hub: &Hub, bytes: &[u8], meanwhile: impl FnOnce()) -> usize {
     let mut socket = TcpStream::connect(hub.address).expect("the hub accepts");
     socket.set_write_timeout(Some(DEADLINE)).expect("a socket");
@@ -48,7 +50,7 @@ fn flood(hub: &Hub, bytes: &[u8], meanwhile: impl FnOnce()) -> usize {
     })
 }
 
-/// A publication reaches a subscriber, more than once, so that the flood has begun for some of them.
+/// A publication reaches a subscriber, several times, so that the flood has begun for some of them.
 fn others_are_served(hub: &Hub) {
     let mut stream = hub.subscribe("topic=a");
     let first: Vec<_> = (0..20).map(|_| hub.publish("topic=a")).collect();
@@ -58,15 +60,15 @@ fn others_are_served(hub: &Hub) {
 #[test]
 fn a_pipeline_without_end_holds_nobody_up() {
     let hub = Hub::start(&[ONE_SHARD]);
-    // More work to refuse than to send: the hub never comes to the end of what is there.
+    // Refusing these is more work than sending them: the hub never reaches the end of its input.
     let topics: String = (0..300).map(|number| format!("topic=https://e.x/{number}/%7Bid%7D&")).collect();
     let requests = get(&format!("{topics}topic="), "").repeat(20);
     let sent = flood(&hub, requests.as_bytes(), || others_are_served(&hub));
     assert!(sent > 0);
 }
 
-/// More connections than a round serves, each with more steps than a slice has: none is forgotten, and no edge comes
-/// again.
+/// More connections than a round serves, each with more steps than a slice has. None may be
+/// forgotten: epoll does not report their edges again.
 #[test]
 fn a_crowd_of_pipelines_is_answered_to_the_last_request() {
     const REQUESTS: usize = 5 * SERVE_STEPS_MAX;
@@ -84,8 +86,8 @@ fn a_crowd_of_pipelines_is_answered_to_the_last_request() {
     others_are_served(&hub);
 }
 
-/// The end of a client's bytes is told once. It was forgotten when it came before its stream began, and the stream then
-/// stayed for as long as the client left its other half open.
+/// The end of a client's bytes is reported once. It used to be lost if it came before the stream
+/// began; the stream then stayed as long as the client kept its other half open.
 #[test]
 fn who_has_left_before_its_stream_begins_gets_none() {
     let hub = Hub::start(&[ONE_SHARD]);
@@ -126,7 +128,8 @@ fn a_refused_client_that_never_stops_sending_is_closed_and_holds_nobody_up() {
     assert!(sent <= LINGER_BYTES_MAX + SOCKET_BYTES, "{sent} bytes were read and thrown away");
 }
 
-/// Each was answered within the handling of the one before it, until the stack of the shard was used up.
+/// Each request used to be handled inside the handling of the one before it, until the shard's
+/// stack was used up.
 #[test]
 fn a_pipeline_of_head_requests_does_not_bring_the_hub_down() {
     let hub = Hub::start(&[ONE_SHARD]);
@@ -142,8 +145,8 @@ fn a_pipeline_of_head_requests_does_not_bring_the_hub_down() {
     others_are_served(&hub);
 }
 
-/// Section 8: on every answer, errors included. Where the origin stands behind what cannot be read, `*` needs no origin, and
-/// a list promises nothing.
+/// Section 8: CORS headers on every response, errors included. If the `Origin` field comes after
+/// the part that cannot be read, `*` needs no origin, and a list guarantees nothing.
 #[test]
 fn a_page_may_read_why_its_request_was_refused() {
     let listed = Hub::start(&[("CORS_ALLOWED_ORIGINS", "https://a.example"), ("HEADER_TIMEOUT", "300ms")]);
@@ -183,7 +186,8 @@ fn a_page_may_read_why_its_request_was_refused() {
     assert_eq!((too_large.status, too_large.header("Access-Control-Allow-Origin")), (413, Some("*")));
 }
 
-/// RFC 9110, section 9.3.2: it is the request of an answer that decides whether it has a body, not the one before.
+/// RFC 9110, section 9.3.2: the request of a response decides whether it has a body, not the
+/// request before it.
 #[test]
 fn a_refusal_behind_a_head_request_has_its_text_and_one_of_a_head_request_has_none() {
     let hub = Hub::start(&[]);
@@ -200,7 +204,8 @@ fn a_refusal_behind_a_head_request_has_its_text_and_one_of_a_head_request_has_no
     assert!(client.is_closed(), "the refusal of a HEAD has a body");
 }
 
-/// Sections 2 and 6: an id that no event can have is unknown, in whatever way it is sent, and the client is told so.
+/// Sections 2 and 6: an id that no event can have is unknown, however it is sent, and the response
+/// says so.
 #[test]
 fn a_last_event_id_that_no_event_can_have_gets_the_whole_history() {
     let hub = Hub::start(&[("SHARDS", "1")]);
@@ -229,7 +234,7 @@ fn a_last_event_id_that_no_event_can_have_gets_the_whole_history() {
     assert_eq!(stream.ids(1), ["b"]);
 }
 
-/// RFC 9110, section 5.5: an event could never be resumed from when its id begins or ends with a space.
+/// RFC 9110, section 5.5: a client could never resume from an id that begins or ends with a space.
 #[test]
 fn an_id_that_a_header_would_change_is_refused() {
     let hub = Hub::start(&[]);
@@ -241,7 +246,7 @@ fn an_id_that_a_header_would_change_is_refused() {
     assert_eq!(hub.publish("topic=t&id=x+y"), "x y");
 }
 
-/// A few kilobytes of templates compile to megabytes that every update is compared with.
+/// A few kilobytes of templates would compile to megabytes, with which every update is compared.
 #[test]
 fn one_subscription_cannot_make_every_update_costly() {
     let hub = Hub::start(&[]);

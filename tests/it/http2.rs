@@ -1,7 +1,9 @@
-//! Goal: over HTTP/2 everything is as it is over HTTP/1.1, for each stream, whatever the other streams of its connection do.
+//! Goal: HTTP/2 streams behave as HTTP/1.1 connections do, independently of the other streams of
+//! their connection.
 //!
-//! Method: the binary over real sockets, plain and with TLS, and the client of the `h2` crate, which reads nothing between two
-//! waits. Sections are those of the protocol document, or of RFC 9113 where it is named.
+//! Method: the binary over real sockets, plain and with TLS, and the client of the `h2` crate,
+//! which reads only inside a wait. Section numbers refer to the protocol document, or to RFC 9113
+//! where it is named.
 
 use crate::common;
 use std::io::Write as _;
@@ -22,7 +24,7 @@ use rustix::process::Signal;
 use rustls::version::{TLS12, TLS13};
 use serde_json::json;
 
-/// Publishes updates of this size on a connection of their own.
+/// Publishes updates of this size on a separate connection.
 fn publish(hub: &Hub, range: std::ops::Range<usize>, data_bytes: usize) -> Vec<String> {
     let client = Http2::connect(hub);
     let data = "x".repeat(data_bytes);
@@ -42,7 +44,7 @@ fn an_update_published_on_a_connection_reaches_a_stream_of_it() {
             ("cache-control", Some("private, no-cache, no-store, must-revalidate, max-age=0")),
             ("x-accel-buffering", Some("no")),
             ("x-content-type-options", Some("nosniff")),
-            // RFC 9113, section 8.2.2: fields of a connection have no place here.
+            // RFC 9113, section 8.2.2: connection-specific fields are forbidden.
             ("connection", None),
             ("transfer-encoding", None),
             ("content-length", None),
@@ -121,7 +123,8 @@ fn answers_are_those_of_http_1() {
     );
 }
 
-/// Section 3: 413 as soon as it is known. Its client sees it though it has not sent everything, and goes on.
+/// Section 3: 413 as soon as the size is known. The client sees it before it has sent the whole
+/// body, and the connection goes on.
 #[test]
 fn a_body_that_is_too_large_is_refused_and_the_connection_goes_on() {
     for hub in both("large", &[("MAX_BODY_SIZE", "1000")]) {
@@ -170,7 +173,8 @@ fn two_hundred_publications_at_once_are_all_answered() {
     }
 }
 
-/// What is partly here of bodies is bounded for a connection; who comes then is told to come again.
+/// The memory for incomplete bodies is bounded for each connection. Beyond it, requests get 503
+/// with Retry-After.
 #[test]
 fn bodies_that_are_not_ended_are_bounded_together() {
     const BODY_BYTES: usize = 100_000;
@@ -180,7 +184,7 @@ fn bodies_that_are_not_ended_are_bounded_together() {
         .map(|_| {
             let (response, mut upload) = client.begin(post(), false);
             client.wait(async {
-                // As `send_all`, but for the end of the body.
+                // As `send_all`, without the end of the body.
                 let mut left = BODY_BYTES - 1_000;
                 while left > 0 {
                     upload.reserve_capacity(left);
@@ -195,7 +199,7 @@ fn bodies_that_are_not_ended_are_bounded_together() {
         .collect();
     let mut refused = 0;
     for (response, mut upload) in begun {
-        // The end of each body brings its answer, if that is not there already.
+        // The end of each body brings its answer, unless the answer is already there.
         let _ = upload.send_data(Bytes::from_static(b"&topic=a"), true);
         let head = client.wait(response).expect("an answer");
         match head.status().as_u16() {
@@ -211,7 +215,8 @@ fn bodies_that_are_not_ended_are_bounded_together() {
     assert_eq!(client.publish("topic=a&id=i"), "i");
 }
 
-/// RFC 9113, section 8.2.3: a browser sends its cookies in pieces. Section 4: one of them is the token.
+/// RFC 9113, section 8.2.3: a browser splits its cookies into several fields. Section 4: one of
+/// them is the token.
 #[test]
 fn a_cookie_in_several_fields_authorizes() {
     let hub = Hub::start(&[("ALLOW_ANONYMOUS", "0")]);
@@ -269,7 +274,8 @@ fn streams_are_compressed_as_each_asks() {
     }
 }
 
-/// Section 4: disconnected at `exp`. RFC 9113, section 8.1: the stream ends, and was not cut.
+/// Section 4: disconnected at `exp`. RFC 9113, section 8.1: the stream ends normally, without a
+/// reset.
 #[test]
 fn a_token_that_expires_ends_its_stream_alone() {
     let hub = Hub::start(&[ONE_SHARD]);
@@ -285,7 +291,8 @@ fn a_token_that_expires_ends_its_stream_alone() {
     assert_eq!(long.ids(&client, 2), ["1", "2"]);
 }
 
-/// Every acknowledged update is in every stream, each stream ends, and the connection with the last of them.
+/// Every stream gets every acknowledged update and then ends; the connection ends with the last
+/// stream.
 #[test]
 fn a_stop_gives_every_stream_what_was_acknowledged_and_says_goodbye() {
     for mut hub in both("stop", &[("DRAIN_TIMEOUT", "300ms")]) {
@@ -324,7 +331,7 @@ fn a_stream_that_its_client_resets_is_gone_and_no_other() {
     let mut hub = Hub::start(&[ONE_SHARD, ("LOG_LEVEL", "debug")]);
     let client = Http2::connect(&hub);
     let mut streams: Vec<_> = (0..10).map(|_| client.subscribe("topic=a")).collect();
-    // A stream that nobody holds any more is reset.
+    // The client resets a stream when it drops it.
     drop(streams.remove(4));
     client.publish("topic=b");
     let line = hub.wait_for_log("subscription ended");
@@ -341,7 +348,8 @@ fn the_two_versions_share_a_port() {
     let (mut hub, pair) = tls_hub("versions", &[]);
     let plain = Hub::start(&[ONE_SHARD]);
     let http2 = [Http2::connect(&hub), Http2::connect(&plain)];
-    // A client that offers HTTP/1.1 alone gets it (RFC 7301), with each version of TLS; HTTP/2 is negotiated with both, too.
+    // A client that offers only HTTP/1.1 gets it (RFC 7301), with each version of TLS. HTTP/2 is
+    // negotiated with both too.
     hub.tls = Some(trusting(&[&pair], &[&TLS12], &["h2"]));
     assert_eq!(Http2::connect(&hub).ask(request("GET", "/healthz"), "").body, "ok");
     hub.tls = Some(trusting(&[&pair], &[&TLS12, &TLS13], &["http/1.1"]));
@@ -354,7 +362,7 @@ fn the_two_versions_share_a_port() {
     }
 }
 
-/// RFC 9113, section 3.4. What only begins like a preface is an HTTP/1 request, and a bad one.
+/// RFC 9113, section 3.4. Bytes that only begin like a preface are a malformed HTTP/1 request.
 #[test]
 fn a_preface_may_come_in_pieces_and_nothing_else_will_do() {
     let hub = Hub::start(&[ONE_SHARD]);
@@ -378,7 +386,7 @@ fn a_preface_may_come_in_pieces_and_nothing_else_will_do() {
         assert!(matches!(answer.status, 400 | 501 | 505), "{garbage:?}: {answer:?}");
         assert!(client.is_closed(), "{garbage:?}");
     }
-    // With the preface right, the rest has to be HTTP/2.
+    // After a correct preface, the rest must be HTTP/2.
     let mut raw = Raw::on(TcpStream::connect(hub.address).expect("the hub accepts"));
     raw.send(&[PREFACE, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"].concat());
     while raw.next().is_some() {}
@@ -387,7 +395,7 @@ fn a_preface_may_come_in_pieces_and_nothing_else_will_do() {
 #[test]
 fn a_connection_that_asks_for_nothing_is_told_to_go() {
     let hub = Hub::start(&[ONE_SHARD, ("HEADER_TIMEOUT", "300ms")]);
-    // One that answers the hub's pings, as every client does, and one that does nothing at all.
+    // One client answers the hub's pings, as every client does; the other does nothing at all.
     let client = Http2::connect(&hub);
     assert_eq!(client.end(), Some(Reason::NO_ERROR));
     let began = Instant::now();
@@ -396,7 +404,7 @@ fn a_connection_that_asks_for_nothing_is_told_to_go() {
     raw.next_of(GOAWAY);
     while raw.next().is_some() {}
     assert!(began.elapsed() > Duration::from_millis(250), "{:?}", began.elapsed());
-    // Pings are no requests.
+    // Pings do not count as requests.
     let mut raw = Raw::open(&hub, &[]);
     let mut reader = raw.reader();
     std::thread::scope(|scope| {
@@ -409,7 +417,7 @@ fn a_connection_that_asks_for_nothing_is_told_to_go() {
         while reader.next().is_some() {}
         pings.join().expect("the connection ends");
     });
-    // A subscriber is no idle client.
+    // A subscriber does not count as idle.
     let client = Http2::connect(&hub);
     let mut stream: Events = client.subscribe("topic=a");
     std::thread::sleep(Duration::from_millis(600));
@@ -417,7 +425,7 @@ fn a_connection_that_asks_for_nothing_is_told_to_go() {
     assert_eq!(stream.ids(&client, 1), [id]);
 }
 
-/// The bounds of a head are those of HTTP/1.1, and its stream alone is refused.
+/// The bounds of a head are those of HTTP/1.1. Only its stream is refused.
 #[test]
 fn a_head_that_is_too_large_is_refused_and_the_connection_goes_on() {
     let hub = Hub::start(&[ONE_SHARD]);
@@ -431,14 +439,14 @@ fn a_head_that_is_too_large_is_refused_and_the_connection_goes_on() {
     assert_eq!(client.publish("topic=a&id=i"), "i");
 }
 
-/// A client may end its half of a publication late, or never, and be told all the same.
+/// A client may end its half of a publication late, or never; it still gets the response.
 #[test]
 fn a_refusal_does_not_wait_for_the_body() {
     let hub = Hub::start(&[ONE_SHARD]);
     let client = Http2::connect(&hub);
     let (response, upload) = client.begin(request("POST", "/.well-known/mercure"), false);
     assert_eq!(client.wait(response).expect("an answer").status(), 401);
-    // What is still sent is thrown away.
+    // The hub discards the rest of the body.
     client.wait(send_all(upload, Bytes::from(vec![b'x'; 300_000]))).expect("it is read");
     assert_eq!(client.publish("topic=a&id=i"), "i");
 }

@@ -1,9 +1,9 @@
-//! Goal: no client can use HTTP/2 to take from the others, to fill the hub's memory, or to bring it down.
+//! Goal: no HTTP/2 client can starve the others, fill the hub's memory, or bring the hub down.
 //!
-//! Method: the binary on one shard, so that everybody shares one loop, and frames written by hand as no library would write
-//! them: the floods that servers of HTTP/2 have been brought down with, by their names. While one of them goes on, ordinary
-//! publications have to reach an ordinary subscriber; the memory of the hub stays what it was; and the flood meets an end or
-//! a bound that its test names.
+//! Method: the binary on one shard, so that all clients share one loop. Frames are written by hand,
+//! since no library would write them; each test names the known attack. During an attack, ordinary
+//! publications must reach an ordinary subscriber and the memory of the hub must not grow. The
+//! attack must be ended or bounded as its test says.
 
 use std::fs;
 use std::io::Write as _;
@@ -21,20 +21,20 @@ use crate::common::{DEADLINE, Hub};
 use petasos::limits::{HTTP2_CREDIT_REFILLED_MAX, HTTP2_ERRORS_MAX, HTTP2_STREAMS_MAX};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
-/// How much the resident memory of the hub may grow, at its highest.
+/// The maximum growth of the hub's peak resident memory.
 const GROWTH_KIB_MAX: u64 = 16 << 10;
 /// A subscription.
 const STREAM: &str = "/hub?topic=a";
-/// An index of HPACK that stands for the field remembered last (RFC 7541, section 6.1).
+/// The HPACK index of the field most recently added to the dynamic table (RFC 7541, section 6.1).
 const LAST_REMEMBERED: u8 = 0x80 | 62;
 
-/// What a flood was told.
+/// The hub's response to a flood.
 #[derive(Debug, Default)]
 struct Told {
     goaway: Option<u32>,
-    /// The codes of streams that were reset.
+    /// Error codes of the streams that were reset.
     resets: Vec<u32>,
-    /// Heads of answers.
+    /// The number of response heads.
     heads: usize,
 }
 
@@ -49,21 +49,21 @@ impl Told {
     }
 }
 
-/// A number of `/proc/<pid>/status`, in KiB.
+/// A value from `/proc/<pid>/status`, in KiB.
 fn status_kib(hub: &Hub, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", hub.pid())).expect("the hub runs");
     let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
     line.trim_matches([':', ' ', '\t']).split(' ').next().and_then(|kib| kib.parse().ok()).expect("a number")
 }
 
-/// A publication reaches a subscriber, more than once.
+/// A publication reaches a subscriber, several times.
 fn others_are_served(hub: &Hub) {
     let mut stream = hub.subscribe("topic=others");
     let ids: Vec<_> = (0..5).map(|_| hub.publish("topic=others")).collect();
     assert_eq!(stream.ids(5), ids);
 }
 
-/// Lets an attack on a hub take its course while others go on; answers what came of it.
+/// Runs an attack on a hub while other clients go on, and returns its result.
 fn endure<T: Send>(settings: &[(&str, &str)], attack: impl FnOnce(&Hub) -> T + Send) -> T {
     let hub = Hub::start(&[&[("SHARDS", "1")], settings].concat());
     others_are_served(&hub);
@@ -85,7 +85,8 @@ fn endure<T: Send>(settings: &[(&str, &str)], attack: impl FnOnce(&Hub) -> T + S
     came
 }
 
-/// Sends `opening` and then what `next` makes, so many times at most, until the hub says that it is enough or closes.
+/// Sends `opening` and then the output of `next`, at most `times_max` times, until the hub sends a
+/// GOAWAY or closes.
 fn flood(
     hub: &Hub,
     values: &[(u16, u32)],
@@ -124,7 +125,7 @@ fn is_too_much(opening: &[u8], bytes: &[u8]) {
     assert_eq!(told.goaway, Some(ENHANCE_YOUR_CALM), "{told:?}");
 }
 
-/// The stream number of the n-th request.
+/// The stream number of request `number`, counted from 0.
 fn nth(number: u32) -> u32 {
     2 * number + 1
 }
@@ -140,7 +141,8 @@ fn rapid_reset_is_ended() {
     assert_eq!(told.goaway, Some(ENHANCE_YOUR_CALM), "{told:?}");
 }
 
-/// The same by a client that waits until each stream has begun, which it may do: it leaves nothing behind.
+/// The same, but the client waits until each stream has begun. This is allowed and leaves nothing
+/// allocated.
 #[test]
 fn streams_that_are_begun_and_reset_leave_nothing() {
     endure(&[], |hub| {
@@ -153,7 +155,7 @@ fn streams_that_are_begun_and_reset_leave_nothing() {
     });
 }
 
-/// CVE-2025-8671: the client sends what makes the hub reset its streams.
+/// CVE-2025-8671: the client sends frames that make the hub reset its streams.
 #[test]
 fn made_you_reset_is_ended() {
     let overflow = |number| [get(nth(number), STREAM), window_update(nth(number), 0x7fff_ffff)].concat();
@@ -205,14 +207,15 @@ fn a_flood_of_window_updates_is_ended() {
     is_too_much(&get(1, STREAM), &window_update(1, 1));
 }
 
-/// RFC 9113, section 4.1: a frame of a type that nobody knows is ignored, but not for ever.
+/// RFC 9113, section 4.1: a frame of unknown type is ignored, but not for ever.
 #[test]
 fn a_flood_of_frames_of_no_known_type_is_ended() {
     is_too_much(&[], &frame(0x42, 0xff, 0, &[7; 100]));
     is_too_much(&[], &frame(0xff, 0, 0x7fff_ffff, &[]));
 }
 
-/// A client may change the size of the table that fields are encoded with as often as it likes, within the bound of all frames.
+/// A client may change the size of the header table as often as it likes, within the bound of all
+/// frames.
 #[test]
 fn table_sizes_that_change_all_the_time_are_ended_and_cost_no_memory() {
     let sizes: Vec<_> = [0, u32::MAX, 1, 1 << 31, 4_096, 0, u32::MAX]
@@ -222,7 +225,7 @@ fn table_sizes_that_change_all_the_time_are_ended_and_cost_no_memory() {
         .map(|size| (SETTINGS_HEADER_TABLE_SIZE, *size))
         .collect();
     let changes = settings(&sizes);
-    // Each answer holds another id, and so another field to remember.
+    // Each answer holds another id, and so adds another field to the table.
     let asks = |number: u32| {
         let head =
             [request("HEAD", "/hub?topic=a&lastEventID=x"), literal("x", &number.to_string())].concat();
@@ -233,7 +236,7 @@ fn table_sizes_that_change_all_the_time_are_ended_and_cost_no_memory() {
     assert!(told.heads > 100, "{} answers came", told.heads);
 }
 
-/// CVE-2016-6581: a few bytes that stand for many, or for megabytes, of fields.
+/// CVE-2016-6581: a few bytes that expand to many fields, or to megabytes of fields.
 #[test]
 fn a_bomb_of_remembered_fields_is_refused() {
     const REQUESTS: u32 = 300;
@@ -258,7 +261,8 @@ fn a_bomb_of_remembered_fields_is_refused() {
     });
 }
 
-/// Heads within every bound, of which a few bytes stand for 60 KB, from many clients at once: what they cost is theirs to pay.
+/// Heads within every bound, from many clients at once. A few bytes of each expand to 60 KB. The
+/// client that sends them bears the cost.
 #[test]
 fn remembered_fields_of_many_clients_leave_others_their_turn() {
     let head = |number| {
@@ -293,7 +297,8 @@ fn heads_that_are_too_large_cost_no_memory() {
     assert!(told.heads > 0 || told.goaway.is_some(), "{told:?}");
 }
 
-/// CVE-2019-9517 and others: answers that nobody takes. As many streams as there may be, and each for as long as it may wait.
+/// CVE-2019-9517 and others: responses that the client does not take, on as many streams as
+/// allowed, each for as long as it may wait.
 #[test]
 fn answers_behind_shut_windows_are_bounded_and_given_up() {
     endure(&[("DISPATCH_TIMEOUT", "500ms")], |hub| {
@@ -312,14 +317,15 @@ fn answers_behind_shut_windows_are_bounded_and_given_up() {
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
         let count = |code| told.resets.iter().filter(|reset| **reset == code).count();
         assert_eq!((count(CANCEL), count(REFUSED_STREAM)), (HTTP2_STREAMS_MAX as usize, 100), "{told:?}");
-        // The places are free again.
+        // The streams are free again.
         let next = nth(streams);
         assert!(raw.send(&[get(next, "/healthz"), window_update(next, 100)].concat()), "the hub has closed");
         assert_eq!(raw.next_of(DATA).payload, b"ok");
     });
 }
 
-/// Subscribers that open their windows byte by byte get each byte, and hold up nobody: not even the other streams of theirs.
+/// Subscribers that open their windows byte by byte get each byte. They delay no one else, not even
+/// the other streams of their connection.
 #[test]
 fn windows_of_one_byte_drip_and_hold_up_nobody() {
     const BYTES: u32 = 3_000;
@@ -344,7 +350,7 @@ fn windows_of_one_byte_drip_and_hold_up_nobody() {
     });
 }
 
-/// CVE-2019-9517: the socket itself is not read, and there is always one more request.
+/// CVE-2019-9517: the client does not read the socket, and always sends one more request.
 #[test]
 fn who_asks_endlessly_and_reads_nothing_is_closed() {
     endure(&[("DISPATCH_TIMEOUT", "500ms")], |hub| {
@@ -359,20 +365,21 @@ fn who_asks_endlessly_and_reads_nothing_is_closed() {
                 number += 100;
                 assert!(began.elapsed() < DEADLINE, "{target}: the hub reads on after {number} requests");
             }
-            // A kernel that may send nothing does not hear that the hub has closed: what it was sent has to be read first.
+            // The close does not reach a peer whose receive buffer is full: it must first read the
+            // earlier bytes.
             while raw.next().is_some() {}
         }
     });
 }
 
-/// A socket that takes nothing is closed in time, whatever still comes from it.
+/// A client that reads nothing is closed in time, even if it keeps sending.
 #[test]
 fn who_reads_nothing_cannot_stay_by_sending() {
     endure(&[("DISPATCH_TIMEOUT", "500ms"), ("HEARTBEAT_INTERVAL", "0s")], |hub| {
         let mut raw = Raw::open(hub, &[(SETTINGS_INITIAL_WINDOW_SIZE, 0x7fff_ffff)]);
         set_socket_recv_buffer_size(&raw.socket, 8 << 10).expect("a socket");
         assert!(raw.send(&[window_update(0, 1 << 30), get(1, STREAM)].concat()), "the hub has closed");
-        // The stream has begun, and from here on nothing is read.
+        // The stream has begun; the client reads nothing from here on.
         raw.next_of(DATA);
         let data = "x".repeat(200_000);
         for _ in 0..30 {
@@ -386,7 +393,7 @@ fn who_reads_nothing_cannot_stay_by_sending() {
     });
 }
 
-/// What no frame may be: the connection ends, and says why when it can.
+/// Invalid frames: the connection ends, with the reason if it can still be sent.
 #[test]
 fn broken_frames_end_their_connection_alone() {
     let endless: [(&str, Vec<u8>); 9] = [
@@ -408,7 +415,7 @@ fn broken_frames_end_their_connection_alone() {
     });
 }
 
-/// Frames of every kind with anything in them: each connection ends, and the hub does not.
+/// Random frames of every type: each connection ends, and the hub goes on.
 #[test]
 fn random_frames_harm_nobody() {
     let seed = fastrand::u64(..);

@@ -1,11 +1,13 @@
-//! Goal: over HTTP/2 a window, or a socket, that takes nothing makes slow subscribers of its own streams and of nobody else.
+//! Goal: a closed HTTP/2 window or a full socket makes only its own streams slow, no others.
 //!
-//! Method: as in tests/it/http2.rs; what is not read leaves windows shut, or the socket that streams share full.
+//! Method: as in tests/it/http2.rs. Unread data keeps windows closed, or fills the socket that
+//! streams share.
 
 use crate::common::http2::{Http2, both, builder, numbered};
 use h2::Reason;
 
-/// A window is a socket to its stream: shut, it makes a slow subscriber of it and of nobody else.
+/// A window is to its stream what a socket is to a connection: closed, it makes only that
+/// subscriber slow.
 #[test]
 fn a_stream_whose_window_is_shut_catches_up_and_no_other_notices() {
     const UPDATES: usize = 300;
@@ -50,7 +52,8 @@ fn a_stream_whose_window_stays_shut_is_reset_alone() {
     }
 }
 
-/// Nobody reads the socket that its streams share: all of them fall behind, and all of them catch up.
+/// The client does not read the socket that its streams share: all of them fall behind, and all
+/// catch up.
 #[test]
 fn streams_of_an_unread_socket_miss_nothing() {
     const UPDATES: usize = 100;

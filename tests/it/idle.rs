@@ -1,5 +1,6 @@
-//! What an idle subscriber costs the process: at most 1 KiB of memory beyond its selectors' text, 12 KiB with TLS, and no CPU
-//! between heartbeats. Measured over thousands of connections on the debug or release binary, from `/proc`.
+//! The cost of an idle subscriber for the process: at most 1 KiB of memory beyond its selectors'
+//! text, 12 KiB with TLS, and no CPU between heartbeats. Measured over thousands of connections on
+//! the debug or release binary, from `/proc`.
 
 use crate::common;
 use std::fs;
@@ -13,7 +14,7 @@ use crate::common::{Hub, Stream, eventually};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::version::{TLS12, TLS13};
 
-/// One hub is measured at a time: what it needs while it accepts is given back later on a busy machine.
+/// One hub is measured at a time: on a busy machine, the memory used for accepting is freed later.
 static ALONE: Mutex<()> = Mutex::new(());
 
 const SUBSCRIBERS: usize = 10_000;
@@ -21,7 +22,7 @@ const BYTES_EACH_MAX: u64 = 1_024;
 const TLS_SUBSCRIBERS: usize = 1_000;
 const TLS_BYTES_EACH_MAX: u64 = 12 << 10;
 
-/// Private memory of the process: what it would free by ending.
+/// The private memory of the process: the amount that its end would free.
 fn memory_bytes(pid: u32) -> u64 {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("the hub runs");
     let kib = |name: &str| -> u64 {
@@ -60,14 +61,14 @@ fn an_idle_subscriber_costs_a_kibibyte_at_most_and_no_cpu() {
         socket.write_all(common::get(&topic, "").as_bytes()).expect("the hub reads");
         socket
     };
-    // The first ones pay for what is made once: threads, rings, allocator pages.
+    // The first ones include costs that occur once: threads, rings, allocator pages.
     let _warm: Vec<_> = (0..200).map(connect).collect();
     let warm = descriptors(hub.pid());
     std::thread::sleep(Duration::from_millis(300));
     let before = memory_bytes(hub.pid());
     let sockets: Vec<_> = (200..200 + SUBSCRIBERS).map(connect).collect();
     eventually("not every subscriber was accepted", || descriptors(hub.pid()) >= warm + SUBSCRIBERS);
-    // What accepting has taken is given back soon after, and later on a busy machine.
+    // The memory used for accepting is freed soon after, and later on a busy machine.
     let each = || memory_bytes(hub.pid()).saturating_sub(before) / SUBSCRIBERS as u64;
     eventually("an idle subscriber costs more than a KiB", || each() <= BYTES_EACH_MAX);
     let each = each();
@@ -75,7 +76,7 @@ fn an_idle_subscriber_costs_a_kibibyte_at_most_and_no_cpu() {
     std::thread::sleep(Duration::from_secs(3));
     let cpu = Duration::from_nanos(cpu_ns(hub.pid()) - cpu_before);
     drop(sockets);
-    // For whoever runs this with --nocapture.
+    // Shown with --nocapture.
     writeln!(std::io::stderr(), "an idle subscriber costs {each} bytes; CPU in 3 s: {cpu:?}")
         .expect("written");
     assert!(cpu < Duration::from_millis(30), "the hub used {cpu:?} of CPU in 3 s of idling");

@@ -1,5 +1,6 @@
-//! Goal: tokens are verified with the keys that an issuer publishes, as it changes them, and a set that cannot be fetched makes
-//! no token valid and no valid token invalid. Method: the binary, and an issuer in the test's process that answers as it is told.
+//! Goal: tokens are verified with the current keys of an issuer. A set that cannot be fetched makes
+//! no token valid and no valid token invalid. Method: the binary, and a scripted issuer in the
+//! test's process.
 
 use crate::common;
 use std::io::{Read, Write};
@@ -19,7 +20,7 @@ const EC256: &str = include_str!("../data/keys/ec256-private.pem");
 const EC256_PUBLIC: &str = include_str!("../data/keys/ec256-public.pem");
 const ED25519: &str = include_str!("../data/keys/ed25519-private.pem");
 
-/// Somebody who makes tokens and publishes keys.
+/// An issuer of tokens that publishes its keys.
 struct Issuer {
     address: SocketAddr,
     answer: Arc<Mutex<String>>,
@@ -57,7 +58,7 @@ impl Issuer {
         format!("http://{}/keys", self.address)
     }
 
-    /// A hub whose tokens come from here.
+    /// A hub that trusts this issuer.
     fn hub(&self, settings: &[(&str, &str)]) -> Hub {
         let mut command = command();
         command.env("ADDR", "127.0.0.1:0").env("DB_PATH", ":memory:").env("JWKS_URL", self.url());
@@ -66,7 +67,8 @@ impl Issuer {
     }
 }
 
-/// Answers one request and counts it. A client that does not trust us, or has had enough, hangs up.
+/// Answers one request and counts it. A client that does not trust the issuer, or has read enough,
+/// closes the connection.
 fn serve(
     socket: TcpStream,
     tls: Option<&Arc<ServerConfig>>,
@@ -109,7 +111,7 @@ fn redirect(to: &str) -> String {
 }
 
 fn encoding(algorithm: Algorithm) -> EncodingKey {
-    // The first call of ours chooses the cryptography.
+    // The first call of `sign` selects the crypto provider.
     sign(&json!({}), b"x", Algorithm::HS256).expect("a token");
     let key = match algorithm {
         Algorithm::ES256 => EncodingKey::from_ec_pem(EC256.as_bytes()),
@@ -156,7 +158,7 @@ fn a_hub_without_its_key_set_says_so_and_fetches_it_until_it_is_there() {
         serde_json::from_str(&hub.wait_for_log("the key set cannot be fetched")).expect("a JSON line");
     assert!(line["message"].as_str().is_some_and(|text| text.contains("no token is valid")), "{line}");
     assert!(line["error"].as_str().is_some_and(|text| text.contains("503")), "{line}");
-    // It cannot be told whether this one is: the client is to come back.
+    // The hub cannot know whether this token is valid, so the client must retry.
     let answer = hub.request(&post("topic=a", Some(&token)));
     assert_eq!((answer.status, answer.header("Retry-After")), (503, Some("1")));
     assert_eq!(ready(&hub), 503);
@@ -175,7 +177,8 @@ fn the_issuer_changes_its_keys() {
     let hub = issuer.hub(&[]);
     let (old, new) = (token(Algorithm::ES256, "old"), token(Algorithm::EdDSA, "new"));
     wait_until_published(&hub, &old);
-    // Both for a while, as issuers do it; then the new one alone, which the hub learns within its period.
+    // Issuers publish both keys for a while. Here only the new one remains; the hub learns it
+    // within its refresh period.
     issuer.publishes(&[jwk(Algorithm::EdDSA, "new")]);
     assert_eq!(published(&hub, &new), 503, "it is fetched");
     wait_until_published(&hub, &new);
@@ -198,7 +201,8 @@ fn tokens_with_unknown_keys_have_the_set_fetched_once_a_minute() {
     assert_eq!((issuer.requests(), published(&hub, &token(Algorithm::ES256, "a"))), (2, 200));
 }
 
-/// Whatever an issuer answers, the keys it published before stay in force, and each try has its warning.
+/// Whatever the issuer answers, its last valid keys stay in force, and each failed attempt logs a
+/// warning.
 #[test]
 fn a_fetch_that_fails_leaves_the_last_set_in_force() {
     let issuer = Issuer::start(None);
@@ -217,7 +221,7 @@ fn a_fetch_that_fails_leaves_the_last_set_in_force() {
         if number == 0 {
             assert_eq!(published(&hub, &token(Algorithm::EdDSA, "new")), 503);
         }
-        // The next try comes by itself.
+        // The next attempt starts by itself.
         let line = hub.wait_for_log(error);
         assert!(line.contains("WARN") && line.contains("the last one stays in force"), "{line}");
         assert_eq!((published(&hub, &token_a), ready(&hub)), (200, 200), "{error}");
@@ -291,7 +295,7 @@ fn over_https_the_issuer_is_the_one_whose_authority_this_host_trusts() {
     assert!(line.contains("certificate") || line.contains("UnknownIssuer"), "{line}");
     assert_eq!(published(&hub, &token), 503);
 
-    // Whoever sits in front of plain HTTP could answer with keys of their own.
+    // An attacker in front of plain HTTP could answer with other keys.
     let plain = Issuer::start(None);
     plain.publishes(&[jwk(Algorithm::ES256, "a")]);
     issuer.answers(redirect(&plain.url()));

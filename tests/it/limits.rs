@@ -1,7 +1,7 @@
-//! Goal: whoever comes when there is no place is told so at once, and who has a place never notices; one address and one token
-//! have no more than their share; a peer that has vanished gives its place back.
-//! Method: the binary on two shards, so that counts of one shard would be seen, and clients on real sockets; a namespace of the
-//! network whose link is taken away in place of a peer that vanishes.
+//! Goal: at a limit, a new client is refused at once and existing clients are not affected. One
+//! address and one token get no more than their share. The connection of a vanished peer is freed.
+//! Method: the binary on two shards, so that a count kept per shard would show, and clients on real
+//! sockets. A vanished peer is simulated by a network namespace whose link is taken down.
 
 #![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
@@ -18,7 +18,7 @@ use serde_json::json;
 
 const TWO_SHARDS: (&str, &str) = ("SHARDS", "2");
 
-/// What a connection is told before it has said anything, up to its end.
+/// The response on a connection that has sent nothing, which must then be closed.
 fn told(hub: &Hub) -> HttpResponse {
     let mut client = Client::new(TcpStream::connect(hub.address).expect("the kernel accepts"));
     let answer = client.answer();
@@ -26,7 +26,7 @@ fn told(hub: &Hub) -> HttpResponse {
     answer
 }
 
-/// Waits until a client is served, a place having become free.
+/// Waits until a connection is free and a client is served.
 fn is_served_soon(hub: &Hub) -> Client {
     let until = Instant::now() + DEADLINE;
     loop {
@@ -58,7 +58,8 @@ fn beyond_max_connections_a_client_is_told_503_and_others_never_notice() {
     is_served_soon(&hub);
 }
 
-/// A client that has sent its request before it is refused still reads why: its bytes are read before the connection is closed.
+/// A client that has sent its request before the refusal still reads the reason: the hub reads its
+/// bytes before it closes the connection.
 #[test]
 fn a_client_that_speaks_first_reads_why_it_is_refused() {
     let hub = Hub::start(&[TWO_SHARDS, ("MAX_CONNECTIONS", "1")]);
@@ -70,7 +71,8 @@ fn a_client_that_speaks_first_reads_why_it_is_refused() {
     }
 }
 
-/// More than are read for a while: nobody waits, and nothing of it is left.
+/// More refused connections than the hub keeps open for reading: other clients do not wait, and the
+/// number of open descriptors stays bounded.
 #[test]
 fn a_crowd_that_is_refused_and_never_reads_takes_nothing() {
     let hub = Hub::start(&[TWO_SHARDS, ("MAX_CONNECTIONS", "2")]);
@@ -103,22 +105,22 @@ fn beyond_the_limit_a_client_of_tls_is_closed_without_a_handshake() {
     drop(stream);
 }
 
-/// DESIGN, "Failure, in one table": the limit of open files is lower than anybody thought.
+/// DESIGN, "Failure, in one table": the limit of open files is lower than expected.
 #[test]
 fn without_a_descriptor_a_client_is_told_503_all_the_same() {
     let mut hub = Hub::start(&[TWO_SHARDS]);
     let mut stream = hub.subscribe("topic=a");
     let mut publishing = is_served_soon(&hub);
-    // As many as are open, all told; those that are free among them are taken by a crowd.
+    // The limit is just above the highest open descriptor; a crowd takes the free ones below it.
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", hub.pid())).expect("the hub runs");
     let numbers = descriptors.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok());
     let limit = numbers.max().expect("a descriptor") + 1;
     let pid = Pid::from_raw(hub.pid() as i32);
-    // The hub's own is that of this process, from which it has it.
+    // The hub inherits its hard limit from this process.
     let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
     let before = prlimit(pid, Resource::Nofile, Rlimit { current: Some(limit), maximum });
     let before = before.expect("the limit of a child");
-    // A shard that wakes up gives a descriptor back for a moment, so one or the other finds a place.
+    // A shard that wakes up frees a descriptor for a moment, so a few clients may be accepted.
     let (mut crowd, mut refused) = (Vec::new(), 0);
     while refused < 20 {
         let mut client = Client::new(TcpStream::connect(hub.address).expect("the kernel accepts"));
@@ -151,7 +153,7 @@ fn an_address_has_its_share_of_connections() {
     is_served_soon(&hub);
 }
 
-/// The proxy's own connections are not counted, and the streams of each client are.
+/// The proxy's own connections are not counted. The streams of each client are.
 #[test]
 fn behind_a_proxy_the_client_that_it_names_has_its_share_of_streams() {
     let hub = Hub::start(&[TWO_SHARDS, ("MAX_CONNECTIONS_PER_ADDRESS", "2"), ("USE_FORWARDED_HEADERS", "1")]);
@@ -179,7 +181,7 @@ fn a_token_has_its_share_of_subscriptions() {
     refused.send(&get("topic=a", &one));
     let answer = refused.answer();
     assert_eq!((answer.status, answer.header("Retry-After")), (429, Some("10")), "{answer:?}");
-    // Its connection goes on, and a HEAD is no subscription.
+    // Its connection goes on, and a HEAD does not count as a subscription.
     refused.send("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(refused.answer().status, 200);
     let head = get("topic=a", &one).replacen("GET", "HEAD", 1);
@@ -191,7 +193,7 @@ fn a_token_has_its_share_of_subscriptions() {
     eventually_subscribes(|| hub.subscribe_with("topic=a", &one));
 }
 
-/// Each stream of an HTTP/2 connection is a subscription.
+/// Each stream of an HTTP/2 connection counts as a subscription.
 #[test]
 fn streams_of_one_http2_connection_count_for_their_token() {
     let hub = Hub::start(&[TWO_SHARDS, ("MAX_SUBSCRIPTIONS_PER_TOKEN", "2")]);
@@ -217,19 +219,20 @@ fn eventually_subscribes(subscribe: impl Fn() -> Stream) {
     }
 }
 
-/// A namespace of the network with a link to this one; both end with it.
+/// A network namespace with a link to this one; dropping it removes both.
 struct Namespace {
     name: String,
 }
 
-/// The two ends of the link: a network of its own for each process, lest one that was killed has left its own behind.
+/// The addresses of the link's two ends. Each process uses a different network, since a killed one
+/// may leave its own configured.
 fn ends() -> [String; 2] {
     let number = std::process::id();
     [1, 2].map(|end| format!("198.18.{}.{}", number / 64 % 256, number % 64 * 4 + end))
 }
 
 impl Namespace {
-    /// `None` where this process may not make one.
+    /// `None` if this process may not create one.
     fn new() -> Option<Self> {
         let name = format!("petasos-{}", std::process::id());
         let (ours, theirs) = (format!("pt{}", std::process::id()), format!("pp{}", std::process::id()));
@@ -244,7 +247,7 @@ impl Namespace {
         is_up.then_some(this)
     }
 
-    /// A subscriber in there.
+    /// A subscriber in the namespace.
     fn subscriber(&self, port: u16) -> Subscriber {
         let url = format!("http://{}:{port}/.well-known/mercure?topic=a", ends()[0]);
         let arguments = ["netns", "exec", &self.name, "curl", "-sN", "--max-time", "20", &url];
@@ -252,7 +255,7 @@ impl Namespace {
         Subscriber(child.expect("ip and curl are there"))
     }
 
-    /// From now on nothing comes through, and nobody is told.
+    /// From now on packets are dropped without any notice.
     fn cut(&self) {
         let theirs = format!("pp{}", std::process::id());
         assert!(ip(&["-n", &self.name, "link", "set", &theirs, "down"]), "the link cannot be cut");
@@ -261,23 +264,24 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // The link goes with it. Where it could not be made there is nothing to take away.
+        // The link is removed with it. If the namespace was not created, this does nothing.
         ip(&["netns", "del", &self.name]);
     }
 }
 
-/// A process in the namespace, which would keep it alive; it ends with the test, also with one that fails.
+/// A process in the namespace, which would keep the namespace alive. It ends with the test, even
+/// one that fails.
 struct Subscriber(Child);
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        // It has ended already, or ends now: SIGKILL is not refused.
+        // It has ended already, or ends now: SIGKILL cannot be ignored.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Runs `ip`, for no longer than it may take.
+/// Runs `ip` with a time limit.
 fn ip(arguments: &[&str]) -> bool {
     let output = Command::new("timeout").args(["-s", "KILL", "2", "ip"]).args(arguments).output();
     output.is_ok_and(|output| {
@@ -288,17 +292,17 @@ fn ip(arguments: &[&str]) -> bool {
     })
 }
 
-/// How long all of it may take.
+/// The time limit of the whole test.
 const VANISHING: Duration = Duration::from_secs(25);
 
-/// Kills the test's own processes when its time is over: whatever waits for them then ends, and fails. Dropped before that, it
-/// leaves them alone.
+/// Kills the test's own processes after `left`; everything that waits for them then ends and fails.
+/// Dropping the returned sender cancels it.
 fn watchdog(processes: [u32; 2], left: Duration) -> mpsc::Sender<()> {
     let (over, watched) = mpsc::channel();
     std::thread::spawn(move || {
         if watched.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout) {
             for process in processes.into_iter().filter_map(|process| Pid::from_raw(process as i32)) {
-                // It may have ended by itself.
+                // It may have ended already.
                 let _ = kill_process(process, Signal::KILL);
             }
         }
@@ -306,15 +310,16 @@ fn watchdog(processes: [u32; 2], left: Duration) -> mpsc::Sender<()> {
     over
 }
 
-/// Without an end of its connection a peer is told from a silent one by what it does not acknowledge.
+/// A peer that vanishes sends no FIN. It differs from a silent peer by the bytes that it does not
+/// acknowledge.
 ///
-/// It ends soon after [`VANISHING`], whatever hangs, and takes its namespace away.
+/// The test ends soon after [`VANISHING`], whatever hangs, and removes its namespace.
 #[test]
 fn a_peer_that_vanishes_gives_its_place_back_within_two_heartbeats() {
     const HEARTBEAT: Duration = Duration::from_secs(5);
     let began = Instant::now();
     let Some(namespace) = Namespace::new() else {
-        // Written past the harness, which keeps what a test that passes prints.
+        // Written to stderr directly: the harness hides the output of a test that passes.
         let _ = writeln!(
             std::io::stderr(),
             "SKIPPED: a_peer_that_vanishes…: this process may not make a network namespace"
@@ -340,7 +345,7 @@ fn a_peer_that_vanishes_gives_its_place_back_within_two_heartbeats() {
     let cut = Instant::now();
     while is_full() {
         assert!(began.elapsed() < VANISHING, "it takes too long");
-        // A second is for the clocks of the hub and of a machine that is busy.
+        // The second allows for the clocks of the hub and of a busy machine.
         assert!(cut.elapsed() < 2 * HEARTBEAT + Duration::from_secs(1), "its place is not given back");
         std::thread::sleep(Duration::from_millis(100));
     }

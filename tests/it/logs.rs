@@ -1,5 +1,6 @@
-//! Goal: the log tells who asked for what, and never a token; a flood of requests is no flood of lines; the journal is spoken
-//! to as it expects. Method: the binary, its standard error, and clients on real sockets.
+//! Goal: the log names each request and its client, and never a token. A flood of requests does not
+//! flood the log. The journal gets its native format. Method: the binary, its standard error, and
+//! clients on real sockets.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 const TARGET: &str = "petasos::access";
 
-/// The lines of the access log so far, up to the first that holds this text.
+/// The lines of the access log so far, up to the first that contains this text.
 fn access(hub: &mut Hub, text: &str) -> Vec<Value> {
     while !hub.wait_for_log(text).contains(TARGET) {}
     let lines = hub.log.iter().map(|line| serde_json::from_str::<Value>(line).expect("a JSON line"));
@@ -58,7 +59,7 @@ fn every_request_has_a_line_and_every_stream_two() {
     drop(stream);
     let line = access(&mut hub, "stream ended").pop().expect("a line");
     assert_fields(&line, &[("path", json!("/.well-known/mercure?topic=a")), ("reason", json!("Gone"))]);
-    // The chunks that carry them are bytes too.
+    // The chunk framing counts as bytes too.
     let bytes = stream_bytes as u64;
     assert!(line["bytes"].as_u64().is_some_and(|all| (bytes..bytes + 32).contains(&all)), "{line}");
 
@@ -69,7 +70,7 @@ fn every_request_has_a_line_and_every_stream_two() {
     assert_fields(&line, &[("method", json!("-")), ("path", json!("-")), ("status", json!(400))]);
 }
 
-/// The same for streams of one HTTP/2 connection, which end with `WRITE_TIMEOUT` as others do.
+/// The same for streams of one HTTP/2 connection, which also end with `WRITE_TIMEOUT`.
 #[test]
 fn requests_and_streams_of_http_2_are_told_of_like_others() {
     let settings = [("ACCESS_LOG", "1"), ("USE_FORWARDED_HEADERS", "1"), ("WRITE_TIMEOUT", "1s")];
@@ -109,7 +110,8 @@ fn requests_and_streams_of_http_2_are_told_of_like_others() {
     assert_fields(&lines[2], &[("bytes", json!(output.stdout.len())), ("reason", json!("Expired"))]);
 }
 
-/// A client can send these headers too: they are believed when the operator says that a proxy sets them.
+/// A client can send these headers too. They are used only if the operator declares that a proxy
+/// sets them.
 #[test]
 fn a_proxy_names_the_client_when_it_is_trusted_and_not_before() {
     let request = |headers: &str| format!("GET /healthz HTTP/1.1\r\nHost: hub\r\n{headers}\r\n");
@@ -121,7 +123,7 @@ fn a_proxy_names_the_client_when_it_is_trusted_and_not_before() {
         let mut hub = Hub::start(&[("ACCESS_LOG", "1"), ("USE_FORWARDED_HEADERS", is_trusted)]);
         let mut client = hub.connect();
         let peer = client.socket.local_addr().expect("an address").to_string();
-        // On one connection, as a proxy has requests of many clients.
+        // On one connection, since a proxy sends the requests of many clients on one.
         for headers in [by_proxy, "", garbage] {
             client.send(&request(headers));
             assert_eq!(client.answer().status, 200, "{headers}");
@@ -141,7 +143,7 @@ fn a_proxy_names_the_client_when_it_is_trusted_and_not_before() {
     }
 }
 
-/// `LOG_LEVEL` is for all other lines.
+/// `LOG_LEVEL` applies to all other lines.
 #[test]
 fn the_access_log_is_written_whatever_the_level() {
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address");
@@ -200,7 +202,7 @@ fn a_flood_of_refused_requests_is_no_flood_of_lines() {
     let mut client = hub.connect();
     let mut requests = 0_u64;
     let flood = "GET /nothing HTTP/1.1\r\nHost: hub\r\n\r\n".repeat(400);
-    // The line after the flood tells how many had none.
+    // The line after the flood says how many requests were not logged.
     let until = Instant::now() + DEADLINE;
     let told = loop {
         assert!(Instant::now() < until, "every one of {requests} requests had a line");

@@ -1,5 +1,6 @@
-//! Every test that drives the built binary from outside, one module for each subject. One program, because each
-//! would otherwise link the whole hub again. `tests/run processes` runs it; `cargo test` alone does not.
+//! All tests that drive the built binary from outside, one module for each subject. They are one
+//! program, since each program would link the whole hub again. `tests/run processes` runs it;
+//! `cargo test` alone does not.
 
 #[path = "../common/mod.rs"]
 mod common;

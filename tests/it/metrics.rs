@@ -1,8 +1,10 @@
-//! `/metrics` of the real binary: what it says after known actions, who may ask, and that asking disturbs nobody.
+//! `/metrics` of the real binary: its values after known actions, access to it, and the cost of a
+//! scrape.
 //!
-//! Goal: whoever reads a dashboard can believe it. Method: each test does a known number of things to a hub and then waits until a
-//! scrape says so; values that must not change are looked at once everything before them is there. promtool
-//! (tests/run installs it) judges the page and the files of `deploy/`.
+//! Goal: the metrics are correct. Method: each test does a known number of things to a hub, then
+//! waits until a scrape shows them. Values that must not change are checked after all expected
+//! changes have arrived. promtool (tests/run installs it) checks the page and the files of
+//! `deploy/`.
 
 use crate::common;
 use std::collections::BTreeMap;
@@ -19,10 +21,10 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::version::TLS13;
 use serde_json::{Value, json};
 
-/// What every client of HTTP/2 sends first, and an empty SETTINGS frame (RFC 9113, section 3.4).
+/// Every HTTP/2 client sends this first, then an empty SETTINGS frame (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-/// A hub that serves metrics, and where.
+/// A hub that serves metrics, and the address of the metrics.
 struct Metered {
     hub: Hub,
     metrics: SocketAddr,
@@ -60,7 +62,7 @@ impl Metered {
         samples(&self.page())
     }
 
-    /// Waits until each of these has its value.
+    /// Waits until each metric has its expected value.
     fn expect(&self, expected: &[(&str, f64)]) {
         let until = Instant::now() + DEADLINE;
         loop {
@@ -88,7 +90,7 @@ fn samples(page: &str) -> BTreeMap<String, f64> {
     by_name
 }
 
-/// Names without labels, and those of histograms without their suffixes.
+/// Names without labels; for histograms, without suffixes.
 fn families(page: &str) -> Vec<&str> {
     page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect()
 }
@@ -117,7 +119,7 @@ fn updates_and_subscribers_are_counted_by_the_names_of_the_reference_and_ours() 
         ("petasos_shard_lag_entries{shard=\"0\"}", 0.0),
         ("petasos_shard_lag_entries{shard=\"1\"}", 0.0),
         ("petasos_publish_queue_bytes", 0.0),
-        // One connection for each publication, closed by its client since.
+        // One connection for each publication; its client has closed it.
         ("petasos_connections_accepted_total", 9.0),
         ("petasos_connections{protocol=\"http1\",tls=\"false\"}", 4.0),
         ("petasos_connections{protocol=\"http2\",tls=\"false\"}", 0.0),
@@ -279,7 +281,7 @@ fn the_format_is_the_one_that_is_asked_for() {
     assert_eq!(content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     assert!(page.contains("\n# TYPE mercure_updates counter\nmercure_updates_total 0\n"), "{page}");
     assert!(page.ends_with("# EOF\n"), "{page}");
-    // Without its last bucket, which has no bound, a histogram has no quantiles.
+    // A histogram without its unbounded last bucket has no quantiles.
     for page in [ask("").1, page] {
         for name in ["petasos_publish_duration_seconds_bucket{", "petasos_commit_duration_seconds_bucket{"] {
             let buckets: Vec<_> = page.lines().filter(|line| line.starts_with(name)).collect();
@@ -289,13 +291,14 @@ fn the_format_is_the_one_that_is_asked_for() {
     }
 }
 
-/// Slowloris, and more of them than there are places: the oldest go, and whoever asks properly is answered at once.
+/// Slowloris with more connections than the server holds. The oldest are closed, and a valid
+/// request is answered at once.
 #[test]
 fn clients_that_send_nothing_keep_no_scraper_out() {
     let hub = Metered::start(&[]);
     let mut slow: Vec<_> = (0..40).map(|_| TcpStream::connect(hub.metrics).expect("accepted")).collect();
     for socket in &mut slow {
-        // The first of them may be closed by now.
+        // The server may have closed some of them already.
         let _ = socket.write_all(b"GET /metrics HTTP/1.1\r\n");
     }
     let began = Instant::now();
@@ -304,7 +307,7 @@ fn clients_that_send_nothing_keep_no_scraper_out() {
     let began = Instant::now();
     for mut socket in slow {
         socket.set_read_timeout(Some(DEADLINE)).expect("a socket");
-        // Closed with unread bytes, it is reset.
+        // A socket closed with unread bytes is reset.
         assert!(matches!(socket.read(&mut [0; 64]), Ok(0) | Err(_)));
     }
     let within = Duration::from_millis(SIDE_SERVER_CONNECTION_MS) + Duration::from_secs(5);
@@ -312,7 +315,7 @@ fn clients_that_send_nothing_keep_no_scraper_out() {
     assert_eq!(hub.scrape()["mercure_subscribers_connected"], 0.0);
 }
 
-/// The time that the threads of all shards have had a core (proc(5), `schedstat`).
+/// The CPU time of the threads of all shards (proc(5), `schedstat`).
 fn shards_cpu(pid: u32) -> Duration {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the hub runs");
     let threads = threads.map(|thread| thread.expect("a thread").path());
@@ -325,7 +328,8 @@ fn shards_cpu(pid: u32) -> Duration {
     Duration::from_nanos(shards.iter().map(|thread| cpu_ns(thread).expect("nanoseconds")).sum())
 }
 
-/// 2,000 streams (`SCRAPED_STREAMS` for more), and scrapes without a pause: every update reaches every one of them, in order, in time.
+/// 2,000 streams (`SCRAPED_STREAMS` for more) with continuous scrapes. Every update reaches every
+/// stream, in order and in time.
 #[test]
 fn scrapes_stall_no_delivery() {
     const UPDATES: usize = 20;
@@ -370,7 +374,8 @@ fn scrapes_stall_no_delivery() {
         (took, scraper.join().expect("every scrape was answered"))
     });
     assert!(scrapes > 0, "nothing was scraped meanwhile");
-    // The scraper of this test takes a core from the hub; a shard that waited for it would take far longer than twice.
+    // This test's scraper takes a core from the hub. If a shard waited for the scraper, delivery
+    // would take far longer than twice the time.
     let bound = alone * 4 + Duration::from_secs(2);
     assert!(scraped < bound, "{scrapes} scrapes: {scraped:?}, without them {alone:?}");
     hub.expect(&[("petasos_deliveries_total", (2 * wanted * UPDATES) as f64)]);
@@ -401,7 +406,7 @@ fn promtool_finds_nothing_to_say_of_the_page_and_of_the_rules() {
     promtool(&["test", "rules", "deploy/prometheus-rules-test.yml"], "");
 }
 
-/// The names of our metrics that a text uses.
+/// The names of our metrics in a text.
 fn names_in(text: &str) -> Vec<&str> {
     let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     words
@@ -414,7 +419,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Whoever is woken by an alert finds it in the page, and the page has no other.
+/// docs/operations.md explains every alert of the rules, and no others.
 #[test]
 fn every_alert_is_explained() {
     let rules = read("deploy/prometheus-rules.yml");
@@ -426,7 +431,7 @@ fn every_alert_is_explained() {
     assert!(explained.iter().all(|alert| alerts.contains(alert)), "{alerts:?} {explained:?}");
 }
 
-/// Each expression of a dashboard.
+/// Collects every expression of a dashboard.
 fn expressions(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
@@ -447,7 +452,7 @@ fn expressions(value: &Value, found: &mut Vec<String>) {
 #[test]
 fn every_metric_of_the_dashboard_and_the_rules_is_scraped_and_every_one_that_is_scraped_is_explained() {
     let database = Path::new(env!("CARGO_TARGET_TMPDIR")).join("metrics.db");
-    // It may be there from the last run.
+    // It may exist from an earlier run.
     let _ = std::fs::remove_file(&database);
     let hub = Metered::start(&[("DB_PATH", database.to_str().expect("UTF-8"))]);
     hub.hub.publish("topic=a");
@@ -479,7 +484,7 @@ fn every_metric_of_the_dashboard_and_the_rules_is_scraped_and_every_one_that_is_
             );
         }
     }
-    // What is explained there is, too; a histogram may be named by its parts.
+    // Every metric that the page explains exists. A histogram may be named by its parts.
     for name in explained {
         let is_there = is_sampled(name) || families(&page).contains(&name);
         assert!(is_there, "docs/operations.md explains {name}, which nobody scrapes");

@@ -1,6 +1,6 @@
-//! Goal: each signal does what the manual says: SIGHUP reads again what can change and never ends the hub; the first SIGTERM ends it in
-//! order, and tells whoever comes meanwhile to go elsewhere; the second one ends it at once.
-//! Method: the binary, and clients on real sockets.
+//! Goal: each signal does what the manual says. SIGHUP reloads what can change and never ends the
+//! hub. The first SIGTERM ends the hub in order; new clients are sent elsewhere during the stop.
+//! The second one ends it at once. Method: the binary, and clients on real sockets.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ fn a_second_signal_ends_the_hub_at_once_with_status_1() {
         let _streams: Vec<_> = (0..4).map(|_| hub.subscribe("topic=a")).collect();
         hub.signal(Signal::TERM);
         hub.wait_for_log("ending streams");
-        // Sooner, it would be the first one once more.
+        // An earlier signal would count as a repetition of the first.
         std::thread::sleep(Duration::from_millis(SIGNAL_ECHO_MS));
         hub.signal(signal);
         let told = Instant::now();
@@ -31,7 +31,8 @@ fn a_second_signal_ends_the_hub_at_once_with_status_1() {
     }
 }
 
-/// `timeout`, supervisors and init systems tell a process and its group: that is one stop, in order.
+/// `timeout`, supervisors and init systems signal a process and its group: this is one orderly
+/// stop.
 #[test]
 fn a_signal_that_comes_twice_at_once_is_one() {
     let mut hub = Hub::start(&[("DRAIN_TIMEOUT", "300ms")]);
@@ -67,8 +68,8 @@ fn a_publication_whose_body_is_on_its_way_is_finished() {
     assert_eq!(hub.wait().code(), Some(0));
 }
 
-/// Who balances load looks at new connections; who publishes is told to come back; and a browser whose `EventSource` is answered
-/// with an error does not come back at all, while one that meets a closed connection does.
+/// A load balancer checks new connections, and a publisher is told to retry. A browser's
+/// `EventSource` never reconnects after an error response, but it does after a closed connection.
 #[test]
 fn while_the_hub_drains_whoever_comes_is_told_to_go_elsewhere() {
     let mut hub = Hub::start(&[("DRAIN_TIMEOUT", "5s"), ("SHARDS", "1")]);
@@ -87,7 +88,7 @@ fn while_the_hub_drains_whoever_comes_is_told_to_go_elsewhere() {
         subscriber.send(&get("topic=a", ""));
         assert!(subscriber.is_closed());
     }
-    // Who says nothing holds up nobody.
+    // A silent client does not delay the stop.
     let _silent = hub.connect();
     assert!(streams.iter_mut().all(|stream| stream.next().is_none()), "each ends with its last chunk");
     assert_eq!(hub.wait().code(), Some(0));
@@ -145,7 +146,7 @@ fn sighup_ends_no_hub_that_has_nothing_to_read_again() {
     assert_eq!(stream.ids(1), [published]);
 }
 
-/// A key set is fetched every few minutes; SIGHUP does not wait for that.
+/// A key set is fetched every few minutes; SIGHUP fetches it at once.
 #[test]
 fn sighup_fetches_key_sets() {
     let issuer = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -1,6 +1,7 @@
-//! Goal: a host that cannot run the hub is told so in one sentence that names what to change, with status 1, and nothing else happens.
-//! Method: the binary under limits of the shell, under a filter of system calls as a container has it, and with a file in place of the
-//! kernel's own. A port that is taken is in `tests/it/end_to_end.rs`, a history that is taken in `tests/it/history.rs`.
+//! Goal: on a host that cannot run the hub, the hub prints one sentence that names the change
+//! needed, and exits with status 1. Method: the binary under limits of the shell, under a system
+//! call filter like a container's, and with a file in place of the kernel's.
+//! `tests/it/end_to_end.rs` tests a port in use, `tests/it/history.rs` a history in use.
 
 #![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
@@ -8,7 +9,8 @@ use crate::common;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// Lets everything pass but io_uring_setup (425 on x86-64 and arm64), which fails with EPERM (prctl(2), seccomp(2)).
+/// Allows all system calls except io_uring_setup (425 on x86-64 and arm64), which fails with EPERM
+/// (prctl(2), seccomp(2)).
 const WITHOUT_IO_URING: &str = r#"
 import ctypes, os, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -23,7 +25,7 @@ if libc.prctl(38, ctypes.c_ulong(1), zero, zero, zero) or libc.prctl(22, ctypes.
 os.execv(sys.argv[1], sys.argv[1:])
 "#;
 
-/// Starts a hub through a program that ends in it; answers what it said when it ended.
+/// Starts a hub through a program that executes it; returns its output.
 fn start(program: &str, arguments: &[&str]) -> (Output, String) {
     let mut command = Command::new(program);
     command.args(arguments).arg(env!("CARGO_BIN_EXE_petasos"));
@@ -37,7 +39,7 @@ fn start(program: &str, arguments: &[&str]) -> (Output, String) {
     (output, said)
 }
 
-/// One line, which is an error, and status 1.
+/// Checks that it prints one line, an error, and exits with status 1.
 fn refuses(program: &str, arguments: &[&str], expected: &str) {
     let (output, said) = start(program, arguments);
     assert_eq!(output.status.code(), Some(1), "{said}");

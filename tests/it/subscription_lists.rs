@@ -1,4 +1,5 @@
-//! Lists of active subscriptions from outside (PROTOCOL section 7): who may ask, what is answered, and what is not sent again.
+//! Lists of active subscriptions from outside (PROTOCOL section 7): authorization, content, and 304
+//! responses.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -28,7 +29,8 @@ fn a_list_is_for_those_whose_token_grants_its_path() {
         (&[], [403, 403, 403]),
     ] {
         for (path, status) in [PATH, &of_topic, &one].into_iter().zip(statuses) {
-            // The hub has two names, and a path more spellings than one: none of them is a way around.
+            // The hub has two paths, and each path has several spellings: none of them avoids the
+            // check.
             let other = path.replace("/.well-known/mercure", "/hub").replace("%3A", ":");
             for path in [path, &other] {
                 assert_eq!(ask_with(&hub, path, &bearer(selectors)).status, status, "{selectors:?} {path}");
@@ -107,7 +109,7 @@ fn an_unchanged_list_is_not_sent_again() {
     assert_eq!(forbidden.status, 403);
 }
 
-/// The newest update may be the same though the list is not: then a tag that names it proves nothing.
+/// The list may have changed while the newest update is the same: its tag then proves nothing.
 #[test]
 fn a_list_that_changed_is_sent_though_the_newest_update_is_the_same() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -121,7 +123,7 @@ fn a_list_that_changed_is_sent_though_the_newest_update_is_the_same() {
         |hub: &Hub, tag: &str| ask_with(hub, PATH, &format!("{}If-None-Match: {tag}\r\n", bearer(&["*"])));
     let tag = quiet_tag(&first);
     assert_eq!(tag, "\"same\"");
-    // An id that was there before names its first update, and nobody could go on from the second.
+    // A repeated id names its first update, so no client could resume from the second.
     let late = first.subscribe("topic=late");
     wait_for(&first, PATH, 6);
     first.publish("topic=a&id=same");
@@ -132,7 +134,7 @@ fn a_list_that_changed_is_sent_though_the_newest_update_is_the_same() {
     wait_for(&first, PATH, 5);
     first.publish("topic=a&id=last");
     let tag = quiet_tag(&first);
-    // Killed, it tells nobody that they are gone.
+    // Killed, the hub does not report that they are gone.
     drop(first);
     let second = hub(&settings);
     let answer = of(&second, &tag);
@@ -142,7 +144,8 @@ fn a_list_that_changed_is_sent_though_the_newest_update_is_the_same() {
     assert_eq!(quiet_tag(&second), "\"new\"");
 }
 
-/// The history has forgotten the id, so a publisher's second update of that id is as new as the first: its tag is not.
+/// The history has discarded the id, so a publisher may use it again. The tag is then the same as
+/// before, but must not match the older list.
 #[test]
 fn an_id_that_comes_again_after_it_was_discarded_does_not_stand_for_the_list_of_before() {
     let hub = hub(&[("HISTORY_SIZE", "1")]);
@@ -178,7 +181,8 @@ fn a_head_is_answered_without_the_list_and_other_origins_may_read_it() {
     );
 }
 
-/// Publishers, subscribers and who asks for lists may be on any shard: who was answered finds what it did.
+/// Publishers, subscribers and clients that list may be on any shard: after a response, the next
+/// list shows its effect.
 #[test]
 fn who_was_answered_finds_it_in_the_next_list() {
     let hub = hub(&[]);
@@ -191,7 +195,7 @@ fn who_was_answered_finds_it_in_the_next_list() {
     for _ in 0..=streams.len() {
         told(&mut watcher);
     }
-    // Many publishers and many who are written to, so that shards lag behind the ring.
+    // Many publishers and many receivers, so that shards lag behind the ring.
     let mut order = hub.subscribe("topic=a");
     let crowd: Vec<_> = (0..400).map(|_| hub.subscribe("topic=a")).collect();
     for _ in 0..=crowd.len() {
@@ -217,7 +221,8 @@ fn who_was_answered_finds_it_in_the_next_list() {
     }
 }
 
-/// 20,000 subscriptions: 20 clients with 1,000 selectors each. The bar is a second; here there is room for a busy machine.
+/// 20,000 subscriptions: 20 clients with 1,000 selectors each. The target is one second; the limit
+/// here is wider, for a busy machine.
 #[test]
 fn a_long_list_is_complete_and_delivery_goes_on_meanwhile() {
     let hub = hub(&[]);

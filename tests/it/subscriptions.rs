@@ -1,5 +1,5 @@
-//! Active subscriptions from outside (PROTOCOL section 7): what is told of them. The binary, real sockets, two shards where there are two
-//! cores.
+//! The events of active subscriptions from outside (PROTOCOL section 7). The binary, real sockets,
+//! two shards if there are two cores.
 
 use crate::common;
 use std::collections::BTreeSet;
@@ -101,7 +101,7 @@ fn who_was_not_told_of_is_forgotten_without_a_word() {
         }
     }
     drop(last);
-    // What was begun before the last one came is ended behind it.
+    // The subscriptions that began before the last one end after it.
     while active.len() > 1 {
         let (_, data) = told(&mut watcher);
         if data["active"] == json!(false) {
@@ -110,7 +110,8 @@ fn who_was_not_told_of_is_forgotten_without_a_word() {
     }
 }
 
-/// The README's promise: a list, and the events from its last event id on, miss nothing, while clients come and go.
+/// The README's promise: a list, and the events from its last event id on, miss nothing while
+/// clients come and go.
 #[test]
 fn a_list_and_the_events_behind_it_miss_nothing() {
     let hub = hub(&[]);
@@ -132,7 +133,7 @@ fn a_list_and_the_events_behind_it_miss_nothing() {
             lists.push(list(&hub, PATH));
         }
         kept = churn.join().expect("no panic");
-        // The last one ends what the others are compared with.
+        // The last list ends the comparison of the others.
         let until = Instant::now() + DEADLINE;
         let paths = |list: &Value| -> BTreeSet<String> {
             members(list).iter().map(|one| one["id"].as_str().expect("a path").to_owned()).collect()
@@ -158,7 +159,7 @@ fn a_list_and_the_events_behind_it_miss_nothing() {
                 let data = event.lines().find_map(|line| line.strip_prefix("data: ")).expect("data");
                 let data: Value = serde_json::from_str(data).expect("JSON");
                 let path = data["id"].as_str().expect("a path").to_owned();
-                // Those who look are there, too.
+                // The watchers are listed too.
                 if !data["topic"].as_str().is_some_and(|topic| topic.starts_with(['t', 'u'])) {
                     continue;
                 }
@@ -194,7 +195,8 @@ fn events_are_private_and_nobody_else_may_publish_them() {
     assert_eq!(id(&stranger.next().expect("an event")), "end");
 }
 
-/// The hub stops: a client that comes back after the restart finds in the history that all subscriptions ended.
+/// The hub stops: a client that reconnects after the restart finds in the history that all
+/// subscriptions ended.
 #[test]
 fn subscriptions_end_with_the_hub_and_the_history_says_so() {
     let folder = tempfile::tempdir().expect("a folder");

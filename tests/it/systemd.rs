@@ -1,6 +1,7 @@
-//! Goal: a service manager can believe what the hub tells it: ready when it serves, heartbeats while every shard makes
-//! progress and none while one does not, and the beginning of the stop (sd_notify(3), systemd.service(5), `WatchdogSec=`).
-//! Method: the built binary, a socket in place of the manager's, and a debugger's stop (ptrace) of a single shard's thread.
+//! Goal: the hub's messages to a service manager are true: ready when it serves, heartbeats only
+//! while every shard makes progress, and the beginning of the stop (sd_notify(3),
+//! systemd.service(5), `WatchdogSec=`). Method: the built binary, a socket in place of the
+//! manager's, and a debugger's stop (ptrace) of a single shard's thread.
 
 use crate::common;
 use std::fs;
@@ -14,11 +15,12 @@ use std::time::{Duration, Instant};
 use crate::common::{DEADLINE, Hub, post, publisher};
 use rustix::process::Signal;
 
-/// How long the manager waits for a heartbeat. Long beside a pause that a busy machine gives a thread.
+/// The time limit for heartbeats, long compared with a thread's pause on a busy machine.
 const WATCHDOG: Duration = Duration::from_secs(2);
 
-/// Stops one thread, says so, and lets it go on when its standard input is closed. The numbers are PTRACE_SEIZE and
-/// PTRACE_INTERRUPT of linux/ptrace.h; the end of the process lets go of the thread.
+/// Stops one thread, reports it, and resumes the thread when its standard input is closed. The
+/// numbers are PTRACE_SEIZE and PTRACE_INTERRUPT of linux/ptrace.h; the thread resumes when the
+/// process ends.
 const STOP_THREAD: &str = r#"
 import ctypes, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -32,7 +34,7 @@ print("stopped", flush=True)
 sys.stdin.read()
 "#;
 
-/// The socket of a service manager; its file is removed when it is dropped.
+/// The socket of a service manager; dropping it removes its file.
 struct Manager {
     socket: UnixDatagram,
     path: PathBuf,
@@ -66,7 +68,7 @@ impl Manager {
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        // It is in the way of nobody.
+        // A file that stays does no harm.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -112,7 +114,7 @@ fn a_hub_at_work_does_not_miss_a_heartbeat() {
     });
 }
 
-/// A manager that does not listen: its socket fills up, and the hub goes on and stops as ever.
+/// A manager that does not read: its socket fills up, and the hub runs and stops as usual.
 #[test]
 fn a_manager_that_does_not_listen_holds_up_nothing() {
     let manager = Manager::new("deaf");
@@ -129,7 +131,7 @@ fn a_manager_that_does_not_listen_holds_up_nothing() {
     assert!(hub.wait().success());
 }
 
-/// The thread of the first shard. Its helper has the same name, and came after it.
+/// The thread of the first shard. A helper thread has the same name, but was started later.
 fn shard_thread(pid: u32) -> u32 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the hub runs");
     let is_it =
@@ -163,7 +165,7 @@ fn one_stalled_shard_ends_the_heartbeats_of_the_whole_hub() {
     let mut debugger = stop_thread(shard_thread(hub.pid()));
     let line = hub.wait_for_log("makes no progress");
     assert!(line.contains("\"shard\":0"), "{line}");
-    // What was sent before is heard; after that there is silence.
+    // Earlier messages may still arrive; then no more may come.
     let until = Instant::now() + DEADLINE;
     while manager.hears(WATCHDOG).is_some() {
         assert!(Instant::now() < until, "the heartbeats of a hub with a stalled shard go on");

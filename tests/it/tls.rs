@@ -1,7 +1,8 @@
-//! Goal: over TLS everything is as it is without, and nobody gains anything by breaking it off, stalling or lying.
+//! Goal: TLS changes nothing else, and a client gains nothing by breaking it off, stalling or
+//! sending invalid records.
 //!
-//! Method: the binary with certificates made when the test runs, and clients that are rustls or bare sockets. A client fails
-//! when its connection ends without a close_notify.
+//! Method: the binary with certificates made when the test runs. Clients are rustls or bare
+//! sockets. A client fails when its connection ends without a close_notify.
 
 use crate::common;
 use std::fs;
@@ -20,7 +21,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind};
 
-/// A hub on one shard, so that everybody shares one loop.
+/// A hub on one shard, so that all clients share one loop.
 fn hub(name: &str, settings: &[(&str, &str)]) -> Hub {
     let pair = Pair::new();
     let mut all = vec![("SHARDS", "1")];
@@ -46,7 +47,7 @@ fn health(hub: &Hub) -> (Client, HttpResponse) {
     (client, answer)
 }
 
-/// Everything a bare socket is sent until its end; a reset is an end.
+/// Everything that a bare socket receives until its end; a reset counts as an end.
 fn rest(mut socket: &TcpStream) -> Vec<u8> {
     socket.set_read_timeout(Some(DEADLINE)).expect("a socket");
     let mut received = Vec::new();
@@ -83,7 +84,8 @@ fn both_versions_subscribe_publish_and_resume() {
         assert_eq!(replay.ids(15), ids[5..]);
         assert_eq!(replay.header("Last-Event-ID"), Some(ids[4].as_str()));
     }
-    // Who offers no protocol gets HTTP/1.1, and who offers none that is spoken gets an alert.
+    // A client that offers no protocol gets HTTP/1.1. A client that offers only unknown ones gets
+    // an alert.
     hub.tls = Some(trusting(&[&pair], &[&TLS13], &[]));
     assert_eq!(connection(&health(&hub).0).alpn_protocol(), None);
     let mut client = Client::tls(
@@ -139,7 +141,8 @@ fn large_bodies_pipelines_and_keep_alive_work() {
     assert!(old.is_closed());
 }
 
-/// It owes more than its buffer and than the sockets hold, so it falls behind; then it reads, and misses nothing.
+/// The client is owed more than its buffer and the sockets hold, so it falls behind. Then it reads,
+/// and misses nothing.
 #[test]
 fn a_slow_reader_catches_up_and_nobody_else_notices() {
     const UPDATES: usize = 100;
@@ -160,7 +163,7 @@ fn a_slow_reader_catches_up_and_nobody_else_notices() {
     assert_eq!((slow.ids(1), quick.ids(1)), (vec![last.clone()], vec![last]));
 }
 
-/// What was encrypted and waits is owed as well: nobody may hold it for ever by reading nothing.
+/// Encrypted bytes that wait count as owed: a client that reads nothing cannot hold them for ever.
 #[test]
 fn a_reader_that_takes_nothing_is_closed() {
     let settings = [("DISPATCH_TIMEOUT", "300ms"), ("HEARTBEAT_INTERVAL", "0s"), ("LOG_LEVEL", "debug")];
@@ -189,7 +192,7 @@ fn a_handshake_that_stalls_is_closed() {
         assert_eq!(answer.is_empty(), length < hello.len(), "{length} bytes were sent");
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
-    // As a request that stalls behind its handshake is.
+    // A request that stalls after its handshake is closed too.
     let mut client = hub.connect();
     client.send("GET /healthz HT");
     assert_eq!(client.answer().status, 408);
@@ -231,13 +234,13 @@ fn garbage_and_handshakes_that_are_broken_off_harm_nobody() {
         let mut bytes = hello.clone();
         match round % 4 {
             0 => bytes = (0..2_000).map(|_| random.u8(..)).collect(),
-            // A record of its kind, with anything in it.
+            // A record of a valid type with random content.
             1 => bytes = [&[random.u8(20..25), 3, 3, 0x3f, 0xff][..], &[random.u8(..); 0x3fff]].concat(),
-            // Handshake messages without end, of a byte each.
+            // An endless series of handshake messages, one byte each.
             2 => bytes = [22, 3, 1, 0, 1, 1].repeat(20_000),
             _ => (0..10).for_each(|_| bytes[random.usize(..hello.len())] ^= random.u8(1..)),
         }
-        // The hub may close before it has read all of it.
+        // The hub may close before it has read everything.
         let _ = socket.write_all(&bytes);
         let _ = socket.shutdown(Shutdown::Write);
         rest(&socket);
@@ -271,7 +274,7 @@ fn a_client_that_ends_its_half_ends_its_subscription() {
             stream.client.socket.shutdown(Shutdown::Write).expect("a socket");
         }
         rest(&stream.client.socket);
-        // Also when it has said so together with its request.
+        // This also holds if the close_notify comes together with the request.
         let mut client = hub.connect();
         let tls = client.tls.as_deref_mut().expect("TLS");
         tls.complete_io(&mut client.socket).expect("a handshake");
@@ -310,7 +313,7 @@ fn keys_are_updated_on_a_stream_and_a_flood_on_it_is_ended() {
 fn a_stop_ends_streams_with_their_last_chunk_and_a_close_notify() {
     let mut hub = hub("stop", &[("DRAIN_TIMEOUT", "200ms")]);
     let mut streams: Vec<_> = (0..20).map(|_| hub.subscribe("topic=a")).collect();
-    // HTTP/1.0 knows no chunks: there the close_notify alone tells a whole stream from one that was cut.
+    // HTTP/1.0 has no chunks: only the close_notify tells a complete stream from a truncated one.
     let mut client = hub.connect();
     client.send("GET /.well-known/mercure?topic=a HTTP/1.0\r\n\r\n");
     streams.push(Stream::open(client));
@@ -327,7 +330,7 @@ fn a_stop_ends_streams_with_their_last_chunk_and_a_close_notify() {
     assert!(hub.wait().success());
 }
 
-/// The certificate that a new connection is answered with.
+/// The certificate that a new connection gets.
 fn served(hub: &Hub) -> CertificateDer<'static> {
     let (client, _) = health(hub);
     connection(&client).peer_certificates().expect("certificates")[0].clone().into_owned()
@@ -337,7 +340,7 @@ fn served(hub: &Hub) -> CertificateDer<'static> {
 fn a_new_certificate_is_served_and_no_stream_notices() {
     let pairs = [Pair::new(), Pair::new(), Pair::new()];
     let files = Files::new("reload", &pairs[0]);
-    // Resumed sessions would not show it.
+    // Fresh clients each time: a resumed session would not show the new certificate.
     let clients = || trusting(&pairs.each_ref(), &[&TLS13, &TLS12], &["http/1.1"]);
     let mut hub = files.start(&[], &clients());
     let mut stream = hub.subscribe("topic=a");
@@ -347,7 +350,7 @@ fn a_new_certificate_is_served_and_no_stream_notices() {
     hub.wait_for_log("new connections get the certificate");
     hub.tls = Some(clients());
     assert_eq!(served(&hub), pairs[1].der);
-    // Without a signal, and one file after the other.
+    // Without a signal, one file after the other.
     files.put("key.pem", &pairs[2].key);
     files.put("cert.pem", &pairs[2].certificate);
     hub.wait_for_log("new connections get the certificate");
@@ -357,7 +360,7 @@ fn a_new_certificate_is_served_and_no_stream_notices() {
     assert_eq!(stream.ids(1), [id]);
 }
 
-/// Pairs that cannot be served with, and what is said of them.
+/// Pairs that cannot be served, with the expected error for each.
 fn unfit(files: &Files, write: &mut dyn FnMut(&str, &str, &str)) {
     let (pair, other) = (Pair::new(), Pair::new());
     let expired = Pair::until(SystemTime::now() - DAY);
@@ -419,7 +422,7 @@ fn a_reload_of_files_that_cannot_be_served_keeps_the_certificate() {
         assert!(line.contains(expected) && line.contains("WARN"), "{line}");
         assert_eq!(served(&hub), pair.der);
     });
-    // A file that is gone is told of without a signal, once.
+    // A missing file is reported without a signal, once.
     fs::remove_file(files.path("key.pem")).expect("removed");
     let line = hub.wait_for_log("the certificate stays as it was");
     assert!(line.contains("key.pem cannot be read"), "{line}");

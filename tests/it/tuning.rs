@@ -1,6 +1,7 @@
-//! Goal: what `tuning/` tells an operator holds. systemd takes the unit and the kernel the sysctl file, the script writes
-//! where it should and nowhere else, and `petasos check` answers scripts as documented. Method: the files themselves,
-//! systemd-analyze and shellcheck (tests/run installs both), and a folder in place of the script's `/`.
+//! Goal: the files of `tuning/` do what they say. systemd accepts the unit and the kernel the
+//! sysctl file, the script writes only where it should, and the exit status of `petasos check` is
+//! as documented. Method: the files themselves, systemd-analyze and shellcheck (tests/run installs
+//! both), and a folder in place of the script's `/`.
 
 use crate::common;
 use std::fs;
@@ -13,10 +14,10 @@ use serde_json::Value;
 const UNIT: &str = include_str!("../../tuning/petasos.service");
 const SOCKET: &str = include_str!("../../tuning/petasos.socket");
 const SYSCTLS: &str = include_str!("../../tuning/petasos.sysctl.conf");
-/// How the unit begins its commands: systemd looks in /usr/local/bin and in /usr/bin.
+/// The beginning of the unit's commands: systemd looks in /usr/local/bin and in /usr/bin.
 const COMMANDS: [&str; 2] = ["ExecStart=", "ExecStartPre=-"];
 
-/// Sysctls that a host may lack: without their module, on older kernels, or in a namespace of the network.
+/// Sysctls that a host may lack: without their module, on older kernels, or in a network namespace.
 const NOT_EVERYWHERE: [&str; 4] = [
     "kernel.io_uring_disabled",
     "net.core.netdev_max_backlog",
@@ -32,7 +33,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("UTF-8")
 }
 
-/// A folder for one test; it is removed with everything in it when it is dropped.
+/// A folder for one test; dropping it removes it with everything in it.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -55,12 +56,12 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // It is in the way of nobody.
+        // A folder that stays does no harm.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// Every line that sets something.
+/// Every line that sets a value.
 fn settings(file: &str) -> impl Iterator<Item = &str> {
     file.lines().filter(|line| line.contains('=') && !line.starts_with('#'))
 }
@@ -69,7 +70,8 @@ fn run(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; tests/run installs what it needs"))
 }
 
-/// Every directive is known and has a value of its kind; an unknown one is only a warning for systemd, and a mistake here.
+/// Every directive is known and has a valid value. systemd only warns about an unknown one; this
+/// test fails.
 #[test]
 fn systemd_takes_the_unit_without_a_word() {
     let folder = Folder::new("unit");
@@ -84,7 +86,7 @@ fn systemd_takes_the_unit_without_a_word() {
     let path = folder.0.join("petasos.service");
     let socket = folder.0.join("petasos.socket");
     let output = run(Command::new("systemd-analyze").arg("verify").arg(&path).arg(socket));
-    // Units of the host, which are verified with it, may have complaints of their own.
+    // systemd also verifies units of the host, which may have other errors.
     let ours: Vec<_> = text(&output.stderr).lines().filter(|line| line.contains("petasos")).collect();
     assert!(output.status.success() && ours.is_empty(), "{}", text(&output.stderr));
     let score = ["security", "--offline=yes", "--threshold=20"];
@@ -92,7 +94,8 @@ fn systemd_takes_the_unit_without_a_word() {
     assert!(output.status.success(), "more exposed than 2.0 of 10: {}", text(&output.stdout));
 }
 
-/// What the hub was seen to call, over start, publication, replay, a certificate by itself and stop, is in the filter (strace -fc).
+/// The filter allows every system call that the hub was seen to make at start, publication, replay,
+/// automatic certificate and stop (strace -fc).
 #[test]
 fn the_filter_of_system_calls_lets_the_hub_live() {
     let calls = [
@@ -169,7 +172,7 @@ fn the_filter_of_system_calls_lets_the_hub_live() {
     assert!(!allowed.contains("mount") && !allowed.contains("ptrace") && !allowed.contains("setuid"));
 }
 
-/// The calls that a word of a filter stands for; a group holds calls and groups.
+/// The calls that a word of a filter stands for; a group contains calls and groups.
 fn system_calls(word: &str) -> Vec<String> {
     if !word.starts_with('@') {
         return vec![word.to_owned()];
@@ -193,13 +196,14 @@ fn sysctls_exist_and_take_their_values() {
             }
             Err(_) => assert!(NOT_EVERYWHERE.contains(&name), "{name} is no sysctl"),
         }
-        // A host without the module, or with an older kernel, loads the file all the same.
+        // A host without the module, or with an older kernel, still loads the file.
         let may_be_missing = ["kernel.io_uring_disabled", "net.netfilter.nf_conntrack_max"].contains(&name);
         assert_eq!(optional.is_some(), may_be_missing, "{line}");
     }
 }
 
-/// A host with four cores; a card with two queues, one with a single queue and nothing else, and a loopback.
+/// A host with four cores: a card with two queues, a card with a single queue and nothing else, and
+/// a loopback.
 fn fake_host(name: &str) -> Folder {
     let root = Folder::new(name);
     root.put("sys/devices/system/cpu/online", "0-3\n");
@@ -235,7 +239,7 @@ fn affinity(root: &Folder, arguments: &[&str]) -> Output {
     run(Command::new("bash").arg(tuning("affinity.sh")).arg("--root").arg(&root.0).args(arguments))
 }
 
-/// What the script would write, or wrote, below the root: `file = value`.
+/// The writes that the script would make, or made, below the root: `file = value`.
 fn writes<'o>(output: &'o Output, root: &Folder, verb: &str) -> Vec<&'o str> {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let root = root.0.to_str().expect("UTF-8");
@@ -262,7 +266,8 @@ const EXPECTED: [&str; 10] = [
 fn a_dry_run_prints_every_write_with_its_reason_and_makes_none() {
     let root = fake_host("dry");
     let output = affinity(&root, &["--dry-run"]);
-    // The second card needs the flow table as well, and is told so again since nothing was written.
+    // The second card also needs the flow table. The script reports it again, since nothing was
+    // written.
     assert_eq!(writes(&output, &root, "would write"), EXPECTED);
     let printed = text(&output.stdout);
     for line in printed.lines().filter(|line| line.starts_with("would write")) {
@@ -293,7 +298,7 @@ fn cards_and_cores_can_be_chosen() {
     let output = affinity(&root, &["--dry-run", "--cpus", "1,33", "eth0"]);
     let writes = writes(&output, &root, "would write");
     assert!(writes.contains(&"/proc/irq/33/smp_affinity_list = 33"), "{writes:?}");
-    // As many queues as cores: packets stay where they come in, which holds already.
+    // As many queues as cores: packets stay on the core that receives them, as they do already.
     assert!(!writes.iter().any(|line| line.contains("rps_")), "{writes:?}");
     assert!(writes.contains(&"/sys/class/net/eth0/queues/tx-0/xps_cpus = 00000002"), "{writes:?}");
     assert!(writes.contains(&"/sys/class/net/eth0/queues/tx-1/xps_cpus = 00000002,00000000"), "{writes:?}");
@@ -325,7 +330,7 @@ fn check(arguments: &[&str]) -> Output {
 #[test]
 fn check_prints_a_line_for_each_thing_and_needs_no_key() {
     let output = check(&["--connections", "1"]);
-    // The suites run hubs on this host: so it allows one, whatever could be better.
+    // The tests run hubs on this host, so it must allow at least one connection.
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""), "{}", text(&output.stdout));
     let lines: Vec<_> = text(&output.stdout).lines().collect();
     for name in [

@@ -1,7 +1,9 @@
-//! Goal: a socket that a service manager holds (sd_listen_fds(3)) is served, and over it a hub is replaced by the next one without a
-//! connection refused, a publication failed, or an update lost or repeated for anybody: docs/upgrade.md.
-//! Method: a launcher in place of the manager, which keeps the socket and hands it to one process after the other; publishers on
-//! fresh and on kept-alive connections, and subscribers that come back with their last event id. `UPGRADE_SUBSCRIBERS` is how many.
+//! Goal: the hub serves a socket that a service manager holds (sd_listen_fds(3)). Over it, one hub
+//! replaces another without a refused connection, a failed publication, or a lost or repeated
+//! update: docs/upgrade.md.
+//! Method: a launcher in place of the manager keeps the socket and passes it to one process after
+//! the other. Publishers use new and kept-alive connections; subscribers reconnect with their last
+//! event id. `UPGRADE_SUBSCRIBERS` is their number.
 
 #![expect(clippy::print_stdout, reason = "what a run measures is for whoever runs it")]
 
@@ -17,11 +19,11 @@ use crate::common::{Client, DEADLINE, Hub, Stream, get, id, post, publisher};
 use rustix::process::Signal;
 
 const SUBSCRIBERS: usize = 500;
-/// Of both kinds of publishers together it is 50 a second.
+/// Both kinds of publishers together make 50 publications a second.
 const PAUSE: Duration = Duration::from_millis(40);
 const LAST: &str = "last";
 
-/// A command for a hub whose descriptors 3 and up are these, as a service manager has it.
+/// A command for a hub with these descriptors at 3 and up, as a service manager passes them.
 fn launched(first: OwnedFd, second: Option<OwnedFd>) -> Command {
     let count = 1 + usize::from(second.is_some());
     let script = format!(
@@ -46,7 +48,7 @@ fn held() -> (TcpListener, OwnedFd) {
 fn a_socket_that_is_handed_over_is_served_by_every_shard() {
     let (listener, handed) = held();
     let address = listener.local_addr().expect("an address");
-    // Who came before there was a hub has waited.
+    // A client that connected before the hub started has waited.
     let mut early = Client::new(TcpStream::connect(address).expect("the backlog takes it"));
     early.send("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
     let mut command = launched(handed, None);
@@ -71,7 +73,7 @@ fn a_socket_that_is_handed_over_is_served_by_every_shard() {
 
 #[test]
 fn several_sockets_are_served() {
-    // As many as there are shards, and more.
+    // As many shards as sockets, and fewer.
     for shards in ["2", "1"] {
         all_sockets_are_served(shards);
     }
@@ -110,7 +112,7 @@ fn what_is_no_listening_socket_stops_the_start_with_a_sentence() {
     }
 }
 
-/// What the variables say is for the process that they name.
+/// The variables are only for the process that they name.
 #[test]
 fn sockets_of_another_process_are_left_alone() {
     let mut command = common::command();
@@ -120,7 +122,7 @@ fn sockets_of_another_process_are_left_alone() {
     assert_eq!(hub.request("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
 }
 
-/// Publishes until it is told to stop; answers what was acknowledged, and how long the slowest took.
+/// Publishes until it is stopped; returns the acknowledged ids and the longest response time.
 fn publish(
     address: std::net::SocketAddr,
     name: &str,
@@ -146,7 +148,8 @@ fn publish(
     (acknowledged, slowest)
 }
 
-/// Subscribes, and again with the last event id when the stream ends; answers the ids up to the last one.
+/// Subscribes, and again with the last event id when the stream ends; returns all ids and the
+/// number of connections.
 fn subscribe(address: std::net::SocketAddr, began: &AtomicUsize) -> (Vec<String>, usize) {
     let mut ids: Vec<String> = Vec::new();
     for connections in 1.. {
@@ -176,7 +179,7 @@ fn an_upgrade_under_load_fails_no_publication_and_no_client_loses_or_repeats_an_
     let (listener, _) = held();
     let address = listener.local_addr().expect("an address");
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("upgrade.db");
-    // It may be left from the last time.
+    // It may exist from an earlier run.
     let _ = std::fs::remove_file(&file);
     let start = || {
         let handed = listener.try_clone().expect("a descriptor").into();

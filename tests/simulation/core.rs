@@ -1,4 +1,5 @@
-//! A shard of the simulation: its end of the ring, the reads that it asked for, and its sockets, which are lists of bytes.
+//! A shard of the simulation: its end of the ring, its pending reads, and its sockets, which are
+//! lists of bytes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -22,14 +23,14 @@ pub(crate) struct Session {
     pub(crate) after: Position,
     pub(crate) from_oldest: bool,
     pub(crate) received: Vec<u8>,
-    /// How many bytes the socket takes before it is full; it is told when it takes some again.
+    /// Bytes that the socket takes before it is full; the shard is notified when it takes more.
     pub(crate) room: usize,
     pub(crate) full: bool,
-    /// With TLS, bytes that were encrypted and wait for the socket: so many at most.
+    /// With TLS: the maximum of encrypted bytes that wait for the socket.
     pub(crate) held_max: usize,
     pub(crate) held: Vec<u8>,
     pub(crate) gone: bool,
-    /// What was received when the token expired.
+    /// The number of bytes received when the token expired.
     pub(crate) received_at_expiry: Option<usize>,
     pub(crate) closed: Option<Closed>,
 }

@@ -1,12 +1,13 @@
-//! Goal: every subscriber gets exactly the updates it selected and may read, in the one order, without gap or duplicate,
-//! whatever happens around it.
+//! Goal: every subscriber gets exactly the updates that it selected and may read, in the one order,
+//! without gap or duplicate, whatever happens around it.
 //!
-//! Method: the pure core (sequencer, ring, shards, history) runs under a seeded scheduler in virtual time, without a
-//! socket, a clock or a thread. Random publications, joins with and without a last event id, leaves, sockets that take 0 to n
-//! bytes or hold some of them as TLS does, expiring tokens, full queues, refused commits and late history reads are interleaved at random. Then everything
-//! comes to rest, and each stream, decoded from its bytes, is compared with the plain definition.
+//! Method: the pure core (sequencer, ring, shards, history) runs under a seeded scheduler in
+//! virtual time. Publications, joins, leaves, partial socket writes (also as TLS buffers them),
+//! expiring tokens, full queues, refused commits and late history reads are interleaved at random.
+//! At rest, each stream is decoded from its bytes and compared with the plain definition.
 //!
-//! `SIMULATION_SEED=n cargo test --test simulation` replays one seed; `SIMULATION_SEEDS=n` runs that many.
+//! `SIMULATION_SEED=n cargo test --test simulation` replays one seed;
+//! `SIMULATION_SEEDS=n` runs that many.
 
 mod core;
 mod stream;
@@ -84,10 +85,10 @@ struct World {
     reader: Arc<dyn HistoryReader>,
     producer: Producer<RingEntry>,
     queue: VecDeque<Publication>,
-    /// Committed, waiting for room in the ring.
+    /// Committed, waiting for space in the ring.
     unpushed: VecDeque<RingEntry>,
     cores: Vec<Core>,
-    /// Everything that was committed, in order.
+    /// All committed updates, in order.
     committed: Vec<Arc<Frame>>,
     ids: u64,
 }
@@ -331,13 +332,14 @@ impl World {
                 core.answer_read(&*self.reader);
             }
         }
-        // The runtime hears of ended streams once a round: much can happen before.
+        // The runtime handles ended streams once a round: much can happen before.
         if self.rng.bool() {
             core.settle();
         }
     }
 
-    /// Everything is delivered that can be: every socket takes everything, nothing is refused any more.
+    /// Delivers everything that can be delivered: every socket takes everything, and no commit is
+    /// refused.
     fn come_to_rest(&mut self) {
         self.refuses.store(false, Ordering::Relaxed);
         for core in &mut self.cores {
@@ -387,7 +389,8 @@ impl World {
             wanted.map(|frame| frame.id().as_str()).collect()
         };
         let all = expected(session.after);
-        // Who asked for everything that is held loses nothing when some of it is discarded before it is read.
+        // A client that asked for everything held may find less: some may be discarded before it is
+        // read.
         let starts = if session.from_oldest { self.committed.len() as u64 } else { session.after.get() };
         let is_one = |wanted: &Vec<&str>| match session.closed {
             None => received == *wanted,
@@ -414,12 +417,12 @@ impl World {
     }
 }
 
-/// The ids of the events that arrived as a whole.
+/// The ids of the events that arrived completely.
 fn decode(session: &Session) -> Vec<String> {
     stream::ids(&session.received, session.framing)
 }
 
-/// Runs a simulation for each seed, and says with which one it fails.
+/// Runs a simulation for each seed. A failure names the seed.
 fn for_each_seed(run: impl Fn(u64) + std::panic::RefUnwindSafe) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("SIMULATION_SEED") {

@@ -1,12 +1,12 @@
-//! Reads a stream back as its client would: chunks, codings, events, heartbeats. It shares no code with the encoder: gzip
-//! and zstd are read by streaming decoders, fed with what has arrived.
+//! Reads a stream back as its client would: chunks, codings, events, heartbeats. It shares no code
+//! with the encoder. Streaming decoders read gzip and zstd from the bytes that have arrived.
 
 use std::io::{Read as _, Write as _};
 
 use petasos::hub::framing::{Framing, Transfer};
 use petasos::protocol::coding::Coding;
 
-/// The ids of the events that arrived as a whole; a part of one at the end is left out.
+/// The ids of the events that arrived completely; an incomplete one at the end is left out.
 pub(crate) fn ids(received: &[u8], framing: Framing) -> Vec<String> {
     let Some(body) = received.strip_prefix(b"HEAD\n") else { return Vec::new() };
     let (parts, has_ended) = match framing.transfer {
@@ -15,7 +15,8 @@ pub(crate) fn ids(received: &[u8], framing: Framing) -> Vec<String> {
     };
     let text = match framing.coding {
         None => {
-            // Each chunk is an event or a comment, so that a client which looks at chunks sees whole ones.
+            // Each chunk is an event or a comment, so a client that looks at chunks sees complete
+            // events.
             if framing.transfer == Transfer::Chunked {
                 assert!(parts.iter().all(|part| *part == b":\n" || part.ends_with(b"\n\n")));
             }
@@ -32,7 +33,7 @@ pub(crate) fn ids(received: &[u8], framing: Framing) -> Vec<String> {
     events(std::str::from_utf8(&text).expect("UTF-8"))
 }
 
-/// The chunks that arrived as a whole, and whether the last one is among them.
+/// The chunks that arrived completely, and whether the last one is among them.
 fn chunks(mut body: &[u8]) -> (Vec<&[u8]>, bool) {
     let mut chunks = Vec::new();
     while let Some(line) = body.windows(2).position(|window| window == b"\r\n") {
@@ -50,7 +51,7 @@ fn chunks(mut body: &[u8]) -> (Vec<&[u8]>, bool) {
     (chunks, false)
 }
 
-/// What a client sees of a stream that goes on.
+/// The text that a client sees of an unfinished stream.
 fn decode(coding: Coding, parts: &[&[u8]]) -> Vec<u8> {
     match coding {
         Coding::Zstd => {
@@ -72,7 +73,7 @@ fn decode(coding: Coding, parts: &[&[u8]]) -> Vec<u8> {
     }
 }
 
-/// What a client sees that insists on an end.
+/// The text that a client sees that requires a complete stream.
 fn decode_whole(coding: Coding, body: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     match coding {

@@ -1,9 +1,10 @@
-//! Goal: who lists the active subscriptions, and then follows their events from the list's last event id, knows the truth.
+//! Goal: a client that lists the active subscriptions, and then follows their events from the
+//! list's last event id, has the true state.
 //!
-//! Method: as its neighbour's. Subscriptions begin and end at random while commits are refused, queues are full and shards lag behind the
-//! ring; lists are made shard by shard, with anything in between. When everything has come to rest, each list, brought up to
-//! date by the events behind its last event id, has to be what is there; and no event may have overtaken another of its
-//! subscription.
+//! Method: as in the main simulation. Subscriptions begin and end at random while commits are
+//! refused, queues are full and shards lag behind the ring. Lists are made shard by shard, with
+//! anything in between. At rest, each list, updated by the events after its last event id, must
+//! equal the active subscriptions. No event may overtake another of its subscription.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -35,11 +36,11 @@ const SELECTORS: [&str; 4] = ["a", "b/{c}", "*", "é"];
 struct Core {
     shard: Shard,
     ring: Consumer<RingEntry>,
-    /// Slots of those that are there.
+    /// Slots of the active subscribers.
     slots: Vec<u32>,
 }
 
-/// A list under way: which shards have answered.
+/// A list in progress, and the shards that have not answered.
 struct List {
     newest: Option<String>,
     left: Vec<usize>,
@@ -112,7 +113,7 @@ impl World {
         let selector =
             |rng: &mut Rng| Selector::parse(SELECTORS[rng.usize(..SELECTORS.len())]).expect("valid");
         let joining = Joining {
-            // One may be there twice.
+            // A selector may occur twice.
             selectors: (0..count).map(|_| selector(&mut self.rng)).collect(),
             grant: Rc::new(Grant::anonymous()),
             expires_ms: u64::MAX,
@@ -225,7 +226,7 @@ impl World {
         panic!("it does not come to rest");
     }
 
-    /// What there is, by the paths of the subscriptions.
+    /// The active subscriptions, by path.
     fn truth(&mut self) -> BTreeSet<String> {
         self.begin_list(0);
         while !self.lists.last().expect("a list").left.is_empty() {

@@ -1,7 +1,8 @@
 //! The generator: one thread, one epoll set, thousands of subscribers and a few publishers.
 //!
-//! A scenario drives it: it subscribes, publishes when it likes, and calls [`Engine::poll`] in between. Nothing here knows
-//! what is being measured. Over HTTP/2 the sockets are those of `shared`, and a subscriber has a stream of one.
+//! A scenario drives the engine: it subscribes, publishes, and calls [`Engine::poll`] in between.
+//! The engine does not know what is measured. Over HTTP/2 the sockets are those of `shared`, and
+//! each subscriber has a stream of one.
 
 mod shared;
 mod subscriber;
@@ -23,9 +24,9 @@ pub(crate) use subscriber::{Start, Subscription};
 
 /// Bytes read at once from a socket.
 const READ_BYTES: usize = 64 << 10;
-/// Connections being established at the same time.
+/// Connections that may be in the middle of connecting at the same time.
 const CONNECTING_MAX: usize = 128;
-/// How long nothing may happen before a wait is given up.
+/// A wait fails after this time without progress.
 const PATIENCE_NS: u64 = 5_000_000_000;
 /// Marks the key of a publisher in the epoll set.
 const PUBLISHER: u64 = 1 << 32;
@@ -39,11 +40,12 @@ pub(crate) struct Engine {
     progress: Progress,
     subscribers: Vec<Subscriber>,
     publishers: Vec<Publisher>,
-    /// Connections of HTTP/2.
+    /// HTTP/2 connections.
     shared: Vec<Shared>,
-    /// Those of the publishers, each for as many of them as share one.
+    /// The indexes in `shared` of the publishers' connections, in order. Several publishers share
+    /// each.
     publisher_homes: Vec<usize>,
-    /// What is published on each stream, ready but for the stamp.
+    /// The publication of each stream, complete except for the stamp.
     publications: Vec<Publication>,
     /// Publishers whose last publication was answered.
     idle: VecDeque<usize>,
@@ -51,9 +53,9 @@ pub(crate) struct Engine {
     started: Instant,
     buffer: Vec<u8>,
     keys: Vec<u64>,
-    /// Bytes that subscribers read, but for the heads.
+    /// Bytes that subscribers have read, without the heads.
     wire_bytes: u64,
-    /// What the server calls itself, from the first answer that says so.
+    /// The server's name for itself, from the first response that has one.
     server: Option<String>,
     pub(crate) book: Book,
 }
@@ -89,12 +91,12 @@ impl Engine {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Bytes of the streams, as they came over the wire.
+    /// Bytes of the streams, as received on the wire.
     pub(crate) fn wire_bytes(&self) -> u64 {
         self.wire_bytes
     }
 
-    /// What was asked of the server so far.
+    /// The load on the server so far.
     pub(crate) fn load(&self) -> Load {
         Load {
             subscribers: self.subscribers.len(),
@@ -107,19 +109,19 @@ impl Engine {
         }
     }
 
-    /// What the run says of itself while it lasts.
     pub(crate) fn progress(&self) -> &Progress {
         &self.progress
     }
 
-    /// Subscribes them all and waits until every stream is open.
+    /// Subscribes all of them and waits until every stream is open.
     pub(crate) fn subscribe(
         &mut self,
         subscriptions: impl ExactSizeIterator<Item = Subscription>,
     ) -> Result<(), String> {
         let count = subscriptions.len();
         self.progress.begin("subscribing", count as u64, "streams");
-        // Over HTTP/2 neighbours do not share a connection: those that stall are to be beside those that do not.
+        // Over HTTP/2 consecutive subscribers use different connections: a stalled stream then
+        // shares its connection with streams that are read.
         let first = self.shared.len();
         let connections = self.wire.streams_per_connection.map_or(0, |streams| count.div_ceil(streams));
         for _ in 0..connections {
@@ -134,7 +136,8 @@ impl Engine {
         self.await_subscribed(count, 0)
     }
 
-    /// Waits until no more than `pending_max` of the `started` streams are still being opened, and shows how many are open.
+    /// Waits until at most `pending_max` of the `started` streams are still being opened, and shows
+    /// how many are open.
     fn await_subscribed(&mut self, started: usize, pending_max: usize) -> Result<(), String> {
         while self.pending > pending_max {
             self.progress.set(started.saturating_sub(self.pending) as u64);
@@ -152,13 +155,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Drops the stream of a subscriber, if it has one, and comes back with its last event id.
+    /// Drops the stream of a subscriber, if it has one, and reconnects with its last event id.
     pub(crate) fn reconnect(&mut self, number: usize) -> Result<(), String> {
         self.close(number)?;
         self.open(number)
     }
 
-    /// Drops the stream of a subscriber, and its connection unless that is shared.
+    /// Drops the stream of a subscriber, and its connection unless it is shared.
     fn close(&mut self, number: usize) -> Result<(), String> {
         let subscriber = &mut self.subscribers[number];
         if matches!(subscriber.phase, Phase::Connecting | Phase::Head) {
@@ -194,7 +197,7 @@ impl Engine {
         }
     }
 
-    /// Says what is published on the next stream of the book.
+    /// Sets the publication of the next stream of the book.
     pub(crate) fn add_stream(&mut self, topic: &str, private: bool, token: &str, data_bytes: usize) {
         let mut publication = self.wire.publication(topic, private, token, data_bytes);
         let stream = u32::try_from(self.publications.len()).unwrap_or(u32::MAX);
@@ -203,7 +206,7 @@ impl Engine {
         self.publications.push(publication);
     }
 
-    /// Adds a publisher on a connection of its own, or on one that publishers share.
+    /// Adds a publisher, on its own connection or on one that publishers share.
     pub(crate) fn add_publisher(&mut self) -> Result<(), String> {
         let number = self.publishers.len();
         self.publishers.push(Publisher::new(self.wire.publishers(), self.wire.tls.clone()));
@@ -219,12 +222,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes the publisher that has been idle for longest, so that all connections are used.
+    /// Takes the publisher that has been idle for the longest time, so that all connections are
+    /// used.
     pub(crate) fn take_idle(&mut self) -> Option<usize> {
         self.idle.pop_front()
     }
 
-    /// Takes a publisher as soon as one has its answer.
+    /// Takes a publisher, waiting until one is idle.
     pub(crate) fn await_idle(&mut self) -> Result<usize, String> {
         let deadline = self.now_ns() + PATIENCE_NS;
         loop {
@@ -254,7 +258,7 @@ impl Engine {
         self.poll(deadline_ns)
     }
 
-    /// Publications that await their answer.
+    /// The number of publications that await their answer.
     pub(crate) fn unanswered(&self) -> usize {
         self.publishers.len() - self.idle.len()
     }
@@ -266,8 +270,8 @@ impl Engine {
 
     /// Publishes on `stream` through a publisher that was taken; it was due at `due_ns`.
     ///
-    /// The order of a stream is promised to nobody unless each of its updates waits for the answer to the one before: a
-    /// stream belongs to one publisher.
+    /// Order within a stream is guaranteed only if each update waits for the answer to the one
+    /// before: each stream belongs to one publisher.
     pub(crate) fn publish(&mut self, publisher: usize, stream: u32, due_ns: u64) -> Result<(), String> {
         if self.wire.streams_per_connection.is_none() {
             self.connect_publisher(publisher)?;
@@ -281,7 +285,7 @@ impl Engine {
         }
     }
 
-    /// Handles what is ready, waiting for it until `deadline_ns` of the run's clock at most.
+    /// Handles ready sockets, waiting for them until `deadline_ns` of the run's clock at most.
     pub(crate) fn poll(&mut self, deadline_ns: u64) -> Result<(), String> {
         let timeout = Duration::from_nanos(deadline_ns.saturating_sub(self.now_ns()));
         let mut keys = std::mem::take(&mut self.keys);
@@ -308,8 +312,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Polls until every publication is answered and every expected delivery has come; gives up when nothing has come
-    /// for a while. Deliveries that still lack afterwards are lost.
+    /// Polls until every publication is answered and every expected delivery has arrived; gives up
+    /// after a time without progress. Deliveries still missing then are lost.
     pub(crate) fn settle(&mut self) -> Result<(), String> {
         let mut received = self.book.tally().received;
         let mut deadline = self.now_ns() + PATIENCE_NS;
@@ -379,7 +383,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Books the answer to the publication of a publisher, which is idle then.
+    /// Records the answer to the publication of a publisher, which is then idle.
     fn answered(&mut self, publisher: usize, answer: PublishResult) {
         let stamp = self.publishers[publisher].answered();
         if self.server.is_none() {
@@ -394,12 +398,12 @@ impl Engine {
     }
 
     fn subscriber_ready(&mut self, number: usize) -> Result<(), String> {
-        // An event of a connection that was replaced within the same batch finds its successor or nothing.
+        // An event of a connection replaced within the same batch finds its successor or nothing.
         let subscriber = &mut self.subscribers[number];
         let StreamTransport::Own(socket) = &mut subscriber.transport else { return Ok(()) };
         if subscriber.phase == Phase::Connecting {
             socket.established().map_err(|error| format!("connection {number}: {error}"))?;
-            // A request head fits any fresh socket buffer.
+            // A request head fits into any fresh socket buffer.
             if socket.send(&subscriber.request).ok() != Some(subscriber.request.len()) {
                 return Err(format!("connection {number}: the request was not taken"));
             }

@@ -1,6 +1,8 @@
-//! Connections of HTTP/2: the streams of many subscribers share one, and the publications of many publishers another.
+//! HTTP/2 connections: the streams of many subscribers share one, and the publications of many
+//! publishers another.
 //!
-//! Each call of [`Engine::subscribe`] fills connections of its own, in turn, so that neighbours share none if there are several.
+//! Each call of [`Engine::subscribe`] opens new connections and fills them in turn. Consecutive
+//! subscribers use different ones if there are several.
 
 use super::subscriber::{Phase, StreamTransport};
 use super::{Engine, PUBLISHER, PublishResult, SHARED};
@@ -13,14 +15,14 @@ pub(super) struct Shared {
     socket: Option<Connection>,
     session: Session,
     is_established: bool,
-    /// What its socket is watched for.
+    /// The events that its socket is watched for.
     interest: Interest,
-    /// The connection that was opened when this one took no more streams.
+    /// The connection that replaced this one when it took no more streams.
     successor: Option<usize>,
 }
 
 impl Engine {
-    /// Starts a connection to where subscribers connect, or publishers, and answers its number.
+    /// Starts a connection to the subscribers' or the publishers' address, and returns its index.
     pub(super) fn start_shared(&mut self, for_publishers: bool) -> Result<usize, String> {
         let number = self.shared.len();
         let address = if for_publishers { self.wire.publishers() } else { self.wire.subscribers() };
@@ -42,7 +44,7 @@ impl Engine {
         Ok(number)
     }
 
-    /// The connection `home`, or the one that has taken its place.
+    /// The connection `home`, or its replacement.
     fn usable(&mut self, home: usize, for_publishers: bool) -> Result<usize, String> {
         let mut number = home;
         while let Some(successor) = self.shared[number].successor {
@@ -73,13 +75,13 @@ impl Engine {
         self.flush(connection)
     }
 
-    /// Breaks off a stream, unless it has ended.
+    /// Resets a stream, unless it has ended.
     pub(super) fn cancel(&mut self, connection: usize, stream: u32) -> Result<(), String> {
         self.shared[connection].session.cancel(stream);
         self.flush(connection)
     }
 
-    /// Lets the window of a stream run out, or fills it again.
+    /// Stops refilling the window of a stream, or refills it again.
     pub(super) fn stall_stream(
         &mut self,
         connection: usize,
@@ -90,7 +92,7 @@ impl Engine {
         self.flush(connection)
     }
 
-    /// Publishes through a shared connection; the publisher has booked the stamp of it.
+    /// Publishes through a shared connection. The publisher has already recorded the stamp.
     pub(super) fn publish_shared(
         &mut self,
         publisher: usize,
@@ -104,13 +106,13 @@ impl Engine {
         self.flush(connection)
     }
 
-    /// Sends what waits, as far as the socket takes it.
+    /// Sends waiting bytes, as far as the socket takes them.
     fn flush(&mut self, number: usize) -> Result<(), String> {
         let Shared { socket, session, is_established, interest, .. } = &mut self.shared[number];
         let Some(socket) = socket.as_mut().filter(|_| *is_established) else { return Ok(()) };
         let mut wanted = Interest::Read;
         while !session.to_send().is_empty() || socket.is_holding() {
-            // One that broke is noticed when it is read.
+            // A broken connection is noticed when it is read.
             match socket.send(session.to_send()).unwrap_or(0) {
                 0 if !session.to_send().is_empty() || socket.is_holding() => {
                     wanted = Interest::ReadWrite;
@@ -177,7 +179,7 @@ impl Engine {
         Ok(())
     }
 
-    /// A piece of the answer to a publication.
+    /// Handles a part of the answer to a publication.
     fn answer_shared(&mut self, event: Event<'_>) -> Result<(), String> {
         let (key, answer) = match event {
             Event::Head { key, head, ends } => {
@@ -201,7 +203,7 @@ impl Engine {
         Ok(())
     }
 
-    /// A shared connection has ended, and with it every stream that is left on it.
+    /// Handles the end of a shared connection, which ends all its streams.
     fn shared_ended(&mut self, number: usize) -> Result<(), String> {
         let shared = &mut self.shared[number];
         shared.socket = None;

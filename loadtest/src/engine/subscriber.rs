@@ -1,4 +1,5 @@
-//! One subscriber: what it asked for, where its stream stands, and how the bytes of it become deliveries.
+//! One subscriber: its subscription, the state of its stream, and the decoding of bytes into
+//! deliveries.
 
 use std::ops::Range;
 
@@ -9,31 +10,33 @@ use crate::wire::coding;
 use crate::wire::http::ResponseHead;
 use crate::wire::sse::Decoder;
 
-/// What to subscribe to, and what the book should expect of it.
+/// A subscription, and the deliveries that the book should expect of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Subscription {
     /// The topic selector.
     pub(crate) selector: String,
-    /// Further selectors, which only a Mercure hub takes.
+    /// Further selectors, which only a Mercure hub supports.
     pub(crate) further: Vec<String>,
-    /// The token; `None`: anonymous.
+    /// The token; `None` if anonymous.
     pub(crate) token: Option<String>,
-    /// The streams of the book that it has a claim to.
+    /// The streams of the book that it may receive.
     pub(crate) streams: Range<u32>,
-    /// Checked, but not measured.
+    /// Its deliveries are checked, but not measured.
     pub(crate) background: bool,
-    /// What it begins with.
+    /// The first updates that it receives.
     pub(crate) start: Start,
-    /// `SO_RCVBUF`; `None`: the system's. On a shared connection it is the window of the stream that is small instead.
+    /// `SO_RCVBUF`; `None`: the system's default. On a shared connection, the stream's window is
+    /// small instead.
     pub(crate) receive_bytes: Option<usize>,
 }
 
-/// What a subscriber begins with.
+/// The first updates that a subscriber receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// What is published from now on.
+    /// Only updates published from now on.
     Live,
-    /// Everything that the hub has, which is all that was published on its streams: its last event id is `earliest`.
+    /// The whole history, which has everything published on its streams: its last event id is
+    /// `earliest`.
     Earliest,
 }
 
@@ -41,21 +44,21 @@ pub(crate) enum Start {
 pub(super) enum Phase {
     /// Its own connection is being established.
     Connecting,
-    /// The head of the answer is awaited.
+    /// Waiting for the head of the response.
     Head,
     /// The stream is open.
     Live { chunked: bool },
-    /// There is none.
+    /// There is no stream.
     Closed,
 }
 
-/// What a stream comes through.
+/// The transport of a stream.
 pub(super) enum StreamTransport {
-    /// Nothing, while it is closed.
+    /// None, while it is closed.
     None,
-    /// A connection of its own.
+    /// A separate connection.
     Own(Connection),
-    /// A stream of a shared connection, which has this number there.
+    /// A stream of a shared connection, with its number there.
     Shared { connection: usize, stream: u32 },
 }
 
@@ -74,7 +77,7 @@ pub(super) struct Subscriber {
 }
 
 impl Subscriber {
-    /// A subscriber that the book knows, and that has no stream yet.
+    /// A subscriber that the book knows, without a stream yet.
     pub(super) fn new(subscription: Subscription, home: usize, book: &mut Book) -> Self {
         let (streams, background) = (subscription.streams.clone(), subscription.background);
         let (reader, events) = match subscription.start {
@@ -95,7 +98,7 @@ impl Subscriber {
         }
     }
 
-    /// Forgets all of its last stream but the last event id.
+    /// Forgets the last stream except for its last event id.
     pub(super) fn restart(&mut self) {
         self.events.restart();
         self.chunks = Chunked::new();
@@ -103,7 +106,7 @@ impl Subscriber {
         self.head.clear();
     }
 
-    /// Takes the head of its answer: the stream is open.
+    /// Reads the head of its response: the stream is open.
     pub(super) fn open(&mut self, head: &ResponseHead) -> Result<(), String> {
         if head.status != 200 {
             return Err(format!("a subscription was answered with status {}", head.status));
@@ -118,7 +121,7 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Delivers what these bytes of its stream complete.
+    /// Delivers the events that these bytes of its stream complete.
     pub(super) fn read(&mut self, bytes: &[u8], now_ns: u64, book: &mut Book) -> Result<(), &'static str> {
         let mut input = bytes;
         if self.phase == (Phase::Live { chunked: false }) {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::net;
 
-/// In place of a value that could not be found.
+/// In place of an unknown value.
 pub(crate) const UNKNOWN: &str = "unknown";
 
 /// The machine.
@@ -16,7 +16,7 @@ pub(crate) const UNKNOWN: &str = "unknown";
 pub(super) struct Machine {
     /// The model of its processor.
     processor: String,
-    /// Cores; `None` where the kernel does not say which processors are threads of one core.
+    /// Cores; `None` if the kernel does not say which processors share a core.
     cores: Option<usize>,
     /// Processors as the kernel counts them: threads of cores.
     logical_processors: usize,
@@ -65,7 +65,7 @@ impl Machine {
         }
     }
 
-    /// In words.
+    /// As text.
     pub(super) fn text(&self) -> String {
         let Self { processor, cores, logical_processors, memory_bytes } = self;
         let mut out = processor.clone();
@@ -80,24 +80,24 @@ impl Machine {
     }
 }
 
-/// A number and what it counts.
+/// A number and its noun.
 pub(crate) fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// What bounds connections here.
+/// The limits on connections.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Limits {
-    /// Files that the generator may open, after it has raised its soft limit; `None`: any number.
+    /// Files that the generator may open, after it raised its soft limit; `None`: unlimited.
     generator_open_files: Option<u64>,
-    /// `net.core.somaxconn`: connections that wait to be accepted.
+    /// `net.core.somaxconn`: the maximum number of connections that wait to be accepted.
     somaxconn: Option<u64>,
-    /// `net.ipv4.ip_local_port_range`: ports of one source address.
+    /// `net.ipv4.ip_local_port_range`: the ports of one source address.
     local_ports: Option<[u16; 2]>,
 }
 
 impl Limits {
-    /// Those of this process and machine.
+    /// The limits of this process and machine.
     pub(super) fn read() -> Self {
         net::raise_descriptor_limit();
         let ports = text("/proc/sys/net/ipv4/ip_local_port_range");
@@ -109,7 +109,7 @@ impl Limits {
         }
     }
 
-    /// In words.
+    /// As text.
     pub(super) fn text(&self) -> String {
         let or_unknown = |value: Option<String>| value.unwrap_or_else(|| UNKNOWN.to_owned());
         let files =
@@ -122,26 +122,26 @@ impl Limits {
     }
 }
 
-/// Which processors were used.
+/// The processors that were used.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Processors {
-    /// Where a server that is started here runs.
+    /// The processor of a server that the generator starts.
     server: usize,
-    /// Where the generator runs.
+    /// The processor of the generator.
     generator: usize,
-    /// Whether the two are threads of one core; `None` when that is not known.
+    /// Whether the two are threads of one core; `None` if unknown.
     share_a_core: Option<bool>,
 }
 
 impl Processors {
-    /// Those of the command line.
+    /// The processors of the command line.
     pub(super) fn of(server: usize, generator: usize) -> Self {
         let path = format!("/sys/devices/system/cpu/cpu{server}/topology/thread_siblings_list");
         let share_a_core = fs::read_to_string(path).ok().map(|list| lists(list.trim(), generator));
         Self { server, generator, share_a_core }
     }
 
-    /// In words.
+    /// As text.
     pub(super) fn text(&self) -> String {
         let Self { server, generator, share_a_core } = self;
         let relation = match share_a_core {
@@ -154,7 +154,7 @@ impl Processors {
     }
 }
 
-/// Whether a list such as `0,2-3` has this number.
+/// Whether a list such as `0,2-3` contains this number.
 fn lists(list: &str, number: usize) -> bool {
     list.split(',').any(|piece| {
         let (first, last) = piece.split_once('-').unwrap_or((piece, piece));

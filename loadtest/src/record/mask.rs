@@ -1,12 +1,13 @@
 //! The command line of a report, without its secrets.
 //!
-//! Masked are: the value of `--key` wherever it stands, the values of settings, headers, parameters and JSON members whose names
-//! speak of a secret, the credentials of a URL, and everything that looks like a JSON Web Token. Too much rather than too little.
+//! Masked are: the value of `--key` everywhere, values of settings, headers, parameters and JSON
+//! members whose names suggest a secret, the credentials of a URL, and everything that looks like a
+//! JSON Web Token. When in doubt, a value is masked.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-/// What stands in place of a secret.
+/// The text that replaces a secret.
 const MASK: &str = "***";
 /// Parts of names whose values are secret.
 const SECRET_NAMES: [&str; 14] = [
@@ -25,7 +26,7 @@ const SECRET_NAMES: [&str; 14] = [
     "signature",
     "token",
 ];
-/// Headers whose values are no secret.
+/// Headers whose values are not secret.
 const PLAIN_HEADERS: [&str; 8] = [
     "accept",
     "accept-encoding",
@@ -36,10 +37,10 @@ const PLAIN_HEADERS: [&str; 8] = [
     "origin",
     "user-agent",
 ];
-/// A key that is shorter is not looked for in other arguments: it may be part of any word.
+/// A shorter key is not searched for in other arguments: it may be part of any word.
 const KEY_BYTES_MIN: usize = 4;
 
-/// What the value of an option is.
+/// The kind of an option's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// A secret.
@@ -72,7 +73,7 @@ impl Kind {
     }
 }
 
-/// The arguments of a process, the first of which is its path, of which the name is left.
+/// The arguments of a process. The first is its path; only the file name is kept.
 pub(super) fn command_line(arguments: impl IntoIterator<Item = OsString>) -> Vec<String> {
     let mut arguments = arguments.into_iter();
     let program = arguments.next().unwrap_or_default();
@@ -95,7 +96,7 @@ pub(super) fn command_line(arguments: impl IntoIterator<Item = OsString>) -> Vec
             (Some(option), None) => option.to_owned(),
             (None, value) => value.unwrap_or_default(),
         });
-        // The value of the next argument is the option's only when it has none yet.
+        // The next argument is the option's value only if the option has no value yet.
         if option.is_none() || argument.contains('=') {
             kind = Kind::Text;
         }
@@ -108,7 +109,7 @@ pub(super) fn command_line(arguments: impl IntoIterator<Item = OsString>) -> Vec
     masked
 }
 
-/// `NAME=VALUE`, whose value is masked when its name speaks of a secret.
+/// `NAME=VALUE`; the value is masked if the name suggests a secret.
 pub(crate) fn setting(pair: &str) -> String {
     match pair.split_once('=') {
         Some((name, _)) if is_secret(name) => format!("{name}={MASK}"),
@@ -117,7 +118,8 @@ pub(crate) fn setting(pair: &str) -> String {
     }
 }
 
-/// `NAME: VALUE`, whose value is masked unless the name is known to be harmless, or the value is all places of a template.
+/// `NAME: VALUE`; the value is masked unless the name is known to be harmless, or the value
+/// consists of template placeholders.
 fn header(line: &str) -> String {
     let Some((name, value)) = line.split_once(':') else { return text(line) };
     let is_plain = PLAIN_HEADERS.iter().any(|plain| name.trim().eq_ignore_ascii_case(plain));
@@ -132,7 +134,7 @@ fn header(line: &str) -> String {
     format!("{name}: {MASK}")
 }
 
-/// A text, in which may stand URLs, parameters and JSON.
+/// A text that may contain URLs, parameters and JSON.
 fn text(text: &str) -> String {
     let text = credentials(text);
     let text = parameters(&text);
@@ -144,7 +146,7 @@ fn is_secret(name: &str) -> bool {
     SECRET_NAMES.iter().any(|secret| name.contains(secret)) || name == "pass" || name == "sig"
 }
 
-/// Masks what stands before the `@` of a URL's host.
+/// Masks the credentials before the `@` of a URL's host.
 fn credentials(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -161,7 +163,7 @@ fn credentials(text: &str) -> String {
     out + rest
 }
 
-/// Masks percent-encoded parameters in whose text a secret would be masked.
+/// Masks percent-encoded parameters whose decoded text contains a secret.
 fn parameters(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for piece in text.split_inclusive(['?', '&']) {
@@ -201,7 +203,7 @@ fn hides_secret(value: &str) -> bool {
     tokens(&pairs(&decoded)) != decoded
 }
 
-/// Masks the values of `name=value` and `"name":"value"` whose names speak of a secret.
+/// Masks the values of `name=value` and `"name":"value"` whose names suggest a secret.
 fn pairs(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -225,14 +227,15 @@ fn pairs(text: &str) -> String {
         out.push_str(MASK);
         rest = match quote {
             Some(quote) => value.find(quote).map_or("", |end| &value[end..]),
-            // Whatever is nested in it is as secret.
+            // Nested values are secret too.
             None if value.starts_with(['{', '[']) => "",
             None => value.find(['&', ';', ',', '}', '#', '"', '\'', ' ']).map_or("", |end| &value[end..]),
         };
     }
 }
 
-/// What follows `=`, or the `:` of JSON or of a header behind a name; not the port of a host.
+/// The text after `=`, or after the `:` of JSON or of a header, that follows a name; not the port
+/// of a host.
 fn value_after(rest: &str) -> Option<&str> {
     let separator = rest.trim_start_matches(['"', '\'', ' ']);
     if let Some(value) = separator.strip_prefix('=') {
@@ -242,14 +245,14 @@ fn value_after(rest: &str) -> Option<&str> {
     (rest.len() > separator.len() || value.starts_with(' ')).then_some(value)
 }
 
-/// The length of the place of a template that `text` begins with.
+/// The length of the template placeholder at the start of `text`.
 fn place_bytes(text: &str) -> Option<usize> {
     let name = text.strip_prefix('{')?.split_once('}')?.0;
     let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     is_name.then_some(name.len() + 2)
 }
 
-/// Masks what looks like a JSON Web Token: `eyJ…`, with two dots.
+/// Masks text that looks like a JSON Web Token: `eyJ…`, with two dots.
 fn tokens(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,4 +1,5 @@
-//! The record of a run, so that a report can be understood and repeated: date, machine, kernel, version, command line, limits.
+//! The record of a run, so that a report can be understood and repeated: date, machine, kernel,
+//! version, command line, limits.
 
 mod machine;
 mod mask;
@@ -20,7 +21,7 @@ pub(crate) type Row = (String, String);
 /// The record of one run of the program.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Record {
-    /// When it began: UTC, RFC 3339.
+    /// The start, in UTC (RFC 3339).
     started_at: String,
     machine: Machine,
     kernel: String,
@@ -38,7 +39,7 @@ pub(crate) struct Record {
 struct Generator {
     name: &'static str,
     version: &'static str,
-    /// The profile of cargo it was built with, when that is known.
+    /// The cargo profile that it was built with, if known.
     profile: Option<&'static str>,
 }
 
@@ -62,7 +63,7 @@ impl Record {
         }
     }
 
-    /// In rows, but for how long it took.
+    /// The record as rows, without the duration.
     pub(crate) fn rows(&self) -> Vec<Row> {
         let Generator { name, version, profile } = &self.generator;
         let line: Vec<String> = self.command_line.iter().map(|argument| quoted(argument)).collect();
@@ -79,12 +80,12 @@ impl Record {
         .to_vec()
     }
 
-    /// How long it took until now.
+    /// The duration so far.
     pub(crate) fn duration(&self) -> Row {
         ("duration".to_owned(), format!("{:.1} s", self.seconds()))
     }
 
-    /// The same for programs, with its duration until now.
+    /// The record as JSON, with its duration so far.
     pub(crate) fn json(&self) -> serde_json::Value {
         let mut value = serde_json::to_value(self).unwrap_or_default();
         value["duration_s"] = self.seconds().into();
@@ -92,17 +93,17 @@ impl Record {
     }
 
     fn seconds(&self) -> f64 {
-        // A tenth of a second is enough for a record.
+        // A precision of a tenth of a second is enough.
         (self.started.elapsed().as_secs_f64() * 10.0).round() / 10.0
     }
 }
 
-/// ` (release build)`, or nothing when the profile is not known.
+/// ` (release build)`, or nothing if the profile is not known.
 pub(crate) fn build(profile: Option<&str>) -> String {
     profile.map_or_else(String::new, |profile| format!(" ({profile} build)"))
 }
 
-/// An argument as a shell takes it.
+/// An argument, quoted for a shell.
 fn quoted(argument: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_@%+=:,./-".contains(letter);
     if !argument.is_empty() && argument.chars().all(is_plain) {

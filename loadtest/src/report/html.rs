@@ -1,4 +1,4 @@
-//! One HTML page that needs nothing else: tables, and plots as inline SVG.
+//! One self-contained HTML page: tables, and plots as inline SVG.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;max-width:72rem;ma
     .legend span{margin-right:1.4rem}.legend i{display:inline-block;width:1.8rem;margin-right:.4rem;\
     vertical-align:middle}.bad{color:#b00020;font-weight:600}.good{color:#006b3c;font-weight:600}";
 
-/// The figure whose cost per round is plotted: the first that a scenario has.
+/// The figures whose cost per round can be plotted; the first that a scenario has is used.
 const COSTS: [(&str, &str); 3] = [
     ("cpu_per_delivery_ns", "Server CPU per delivery, ns"),
     ("cpu_per_connection_us", "Server CPU per connection, µs"),
@@ -70,12 +70,12 @@ impl Page {
         self.body.push_str("</table>\n");
     }
 
-    /// Adds what stands on another page.
+    /// Appends the content of another page.
     pub(crate) fn append(&mut self, other: &Self) {
         self.body.push_str(&other.body);
     }
 
-    /// Adds what one scenario found.
+    /// Adds the results of one scenario.
     pub(crate) fn section(&mut self, title: &str, scenario: &Scenario, rounds: &Rounds) {
         let class = if rounds.are_sound() && rounds.invalid().is_none() { "good" } else { "bad" };
         let _ = write!(
@@ -137,7 +137,7 @@ impl Page {
     }
 }
 
-/// Text that is only text in HTML, in attributes, too.
+/// Escapes text for HTML content and attributes.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -161,7 +161,7 @@ fn percentiles(rounds: &Rounds) -> Option<String> {
     for (colour, column) in rounds.columns.iter().enumerate() {
         let Some(times) = column.times() else { continue };
         for (what, histogram, dashed) in [("any", &times.receive, false), ("last", &times.last, true)] {
-            // Beyond the nines that the samples tell apart, a percentile is only the maximum again.
+            // Beyond the nines that the samples can resolve, a percentile only repeats the maximum.
             let nines = (histogram.len().max(1) as f64).log10().min(f64::from(NINES));
             let points = (0..=NINES * POINTS_PER_NINE)
                 .map(|point| f64::from(point) / f64::from(POINTS_PER_NINE))
@@ -189,7 +189,7 @@ fn over_time(rounds: &Rounds) -> Option<String> {
     let steps_per_second = SECOND_NS as f64 / STEP_NS as f64;
     let line = |(colour, column): (usize, &Column)| {
         let steps = &column.outcomes.first()?.times.as_ref()?.per_step;
-        // The last step is not a whole one.
+        // The last step is incomplete.
         let whole = if steps.len() > 1 { &steps[..steps.len() - 1] } else { &steps[..] };
         let points = whole.iter().enumerate();
         let points =

@@ -1,4 +1,4 @@
-//! The figures for programs: every round, the medians, the percentiles, the counts.
+//! The figures as JSON: every round, the medians, the percentiles, the counts.
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
@@ -7,7 +7,7 @@ use super::{lines, load_json, ratio_meaning};
 use crate::rounds::{Column, Rounds};
 use crate::scenario::{Scenario, micros};
 
-/// The percentiles that are written.
+/// The percentiles in the output.
 const QUANTILES: [f64; 7] = [0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 1.0];
 
 /// One scenario's rounds.

@@ -1,4 +1,4 @@
-//! The report of the rounds: on the standard output, as JSON and as an HTML page.
+//! The report of the rounds: on standard output, as JSON and as an HTML page.
 
 mod html;
 mod json;
@@ -21,12 +21,12 @@ pub(crate) use json::of as json_of;
 pub(crate) use rows::ratio_meaning;
 use rows::{arguments, load_json, servers};
 
-/// Rounds when servers are compared and nothing else was said.
+/// The default number of rounds when servers are compared.
 const COMPARING_ROUNDS: usize = 5;
 
-/// Columns of a paragraph of the printed text.
+/// The width of a paragraph of the printed text, in columns.
 const TEXT_COLUMNS: usize = 120;
-/// Columns of the names of rows in the printed text.
+/// The width of the names of rows in the printed text, in columns.
 const NAME_COLUMNS: usize = 24;
 
 /// Runs one scenario and prints its figures; true when the deliveries were sound.
@@ -53,7 +53,7 @@ pub(crate) fn run(common: &Common, record: &Record, scenario: &Scenario) -> Resu
     }
 }
 
-/// A figure of all columns.
+/// One figure of all servers.
 struct FigureRow {
     name: &'static str,
     unit: &'static str,
@@ -61,7 +61,7 @@ struct FigureRow {
     values: Vec<(Option<f64>, Option<Ratio>)>,
 }
 
-/// The figures in the order in which the subject's first round found them.
+/// The figures, in the order of the first outcome.
 fn lines(rounds: &Rounds) -> Vec<FigureRow> {
     let figures =
         rounds.columns.iter().find_map(|column| column.outcomes.first()).map(|outcome| &outcome.figures);
@@ -69,7 +69,7 @@ fn lines(rounds: &Rounds) -> Vec<FigureRow> {
         .into_iter()
         .flatten()
         .map(|figure| {
-            // Who waited for a processor says how the machine was, not how good a server is.
+            // The time spent waiting for a processor describes the machine, not the server.
             let comparable = !figure.name.ends_with("_wait_percent");
             let value = |column: &Column| {
                 let ratio = rounds.ratio(column, figure.name).filter(|_| !column.is_limit() && comparable);
@@ -81,13 +81,13 @@ fn lines(rounds: &Rounds) -> Vec<FigureRow> {
         .collect()
 }
 
-/// Rows as lines.
+/// Formats rows as lines.
 pub(crate) fn rows_text(rows: &[Row]) -> String {
     let line = |(name, text): &Row| format!("  {name:<0$}{text}\n", NAME_COLUMNS.max(name.len() + 1));
     rows.iter().map(line).collect()
 }
 
-/// A text in lines of a bearable length.
+/// Wraps a text into lines of at most [`TEXT_COLUMNS`].
 pub(crate) fn paragraph(text: &str) -> String {
     let mut out = String::from(" ");
     let mut column = 1;
@@ -144,7 +144,7 @@ fn text(scenario: &Scenario, rounds: &Rounds) -> String {
     out
 }
 
-/// One line that says what to make of it.
+/// One line with the conclusion.
 fn verdict(rounds: &Rounds) -> String {
     let unsound: Vec<&str> = rounds
         .columns
@@ -164,7 +164,7 @@ fn verdict(rounds: &Rounds) -> String {
     }
 }
 
-/// The counts in words.
+/// The counts as text.
 pub(crate) fn tally_text(tally: &Tally) -> String {
     let Tally {
         published,
@@ -185,7 +185,7 @@ pub(crate) fn tally_text(tally: &Tally) -> String {
     )
 }
 
-/// A figure with as many digits as it deserves.
+/// A figure with a suitable number of digits.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         small if small < 10.0 => format!("{value:.3}"),
@@ -204,12 +204,12 @@ fn ratio_text(ratio: Option<Ratio>) -> String {
     ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{:.2}", ratio.median))
 }
 
-/// Letters of a column of the table.
+/// The width of a server's column in the table.
 fn width(column: &Column) -> usize {
     column.name.chars().count().max(10) + 2
 }
 
-/// Writes to the standard output; a closed pipe is no error of the run.
+/// Writes to standard output; a closed pipe is not an error.
 pub(crate) fn write(text: &str) -> Result<(), String> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -1,5 +1,5 @@
-//! The rows of a report about one scenario: arguments, servers, load and counts. The printed text and the page share them. Also
-//! the meaning of a ratio.
+//! The rows of a report about one scenario: arguments, servers, load and counts. The printed text
+//! and the page share them. Also the meaning of a ratio.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::rounds::{Column, Rounds};
 use crate::scenario::Scenario;
 use crate::server::Reference;
 
-/// The arguments of a scenario as on a command line, with the defaults of those that were not given.
+/// The arguments of a scenario as on a command line, including defaults.
 pub(super) fn arguments(scenario: &Scenario) -> Row {
     let arguments = scenario.arguments();
     let mut words = vec![scenario.name().to_owned()];

@@ -1,4 +1,5 @@
-//! Plots as inline SVG: lines over two axes, each linear or logarithmic. No script, no style from elsewhere.
+//! Plots as inline SVG: lines over two axes, each linear or logarithmic. No scripts, no external
+//! styles.
 
 use std::fmt::Write as _;
 
@@ -10,15 +11,15 @@ const LEFT: f64 = 76.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 46.0;
-/// Told apart by people who see few colours, too.
+/// Distinguishable with a colour vision deficiency.
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
 /// One line of a plot.
 #[derive(Debug, Clone)]
 pub(super) struct Series {
-    /// What the legend calls it.
+    /// Its name in the legend.
     pub(super) name: String,
-    /// Its colour: lines of one server share it.
+    /// The index of its colour; the lines of one server share it.
     pub(super) colour: usize,
     /// Whether it is dashed.
     pub(super) dashed: bool,
@@ -37,7 +38,7 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// A linear axis from 0 that has room for `values`.
+    /// A linear axis from 0 that includes `values`.
     pub(super) fn linear(label: &'static str, values: impl Iterator<Item = f64>) -> Self {
         let most = values.filter(|value| value.is_finite()).fold(0.0_f64, f64::max);
         let step = step(most / 5.0);
@@ -47,7 +48,7 @@ impl Axis {
         Self { label, low: 0.0, high, logarithmic: false, marks }
     }
 
-    /// A logarithmic axis over the decades that `values` lie in.
+    /// A logarithmic axis over the decades of `values`.
     pub(super) fn decades(label: &'static str, values: impl Iterator<Item = f64>) -> Self {
         let (low, high) = values
             .filter(|value| *value > 0.0 && value.is_finite())
@@ -59,12 +60,12 @@ impl Axis {
         Self { label, low: 10_f64.powi(first), high: 10_f64.powi(last), logarithmic: true, marks }
     }
 
-    /// A linear axis with marks of the caller's.
+    /// A linear axis with marks from the caller.
     pub(super) fn marked(label: &'static str, low: f64, high: f64, marks: Vec<(f64, String)>) -> Self {
         Self { label, low, high, logarithmic: false, marks }
     }
 
-    /// Where `value` lies between the ends, 0 to 1.
+    /// The position of `value` on the axis, 0 to 1.
     fn place(&self, value: f64) -> f64 {
         let share = if self.logarithmic {
             (value.max(self.low) / self.low).ln() / (self.high / self.low).ln()
@@ -75,7 +76,7 @@ impl Axis {
     }
 }
 
-/// A plot of lines; points are marked when there are few.
+/// A plot of lines; points are marked if there are few.
 pub(super) fn plot(title: &str, x: &Axis, y: &Axis, lines: &[Series]) -> String {
     let mut out = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">\
@@ -158,7 +159,7 @@ fn step(least: f64) -> f64 {
         .unwrap_or(10.0 * decade)
 }
 
-/// A number in few letters: `20k`, `1.5M`.
+/// A short form of a number: `20k`, `1.5M`.
 fn short(value: f64) -> String {
     let (scaled, suffix) = match value.abs() {
         large if large >= 1e6 => (value / 1e6, "M"),

@@ -16,7 +16,7 @@ pub(crate) struct Churn {
     /// Subscribers that stay and are measured.
     #[arg(long, default_value_t = 1_000)]
     pub(crate) subscribers: usize,
-    /// Subscribers that leave and come back, each on a topic of its own.
+    /// Subscribers that leave and come back, each on a separate topic.
     #[arg(long, default_value_t = 1_000)]
     pub(crate) churners: usize,
     /// How many of them do so between two updates.

@@ -1,5 +1,5 @@
-//! Publications that wait for the disk: one publisher, then many, in turn. Many get through when the hub commits what waits
-//! together.
+//! Publications that wait for the disk: one publisher, then many, in turn. Many are faster if the
+//! hub commits waiting publications together.
 
 use clap::Args;
 use serde::Serialize;
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Commit, context: &RoundContext<'_>) -> Result<Outcome, 
     Ok(outcome)
 }
 
-/// Updates per second of so many publishers at full speed.
+/// Updates per second of `publishers` publishers at full speed.
 fn per_s(engine: &mut Engine, publishers: usize, nanoseconds: u64) -> Result<f64, String> {
     let (before, began_ns) = (engine.book.tally().published, engine.now_ns());
     flood_through(engine, publishers, nanoseconds)?;

@@ -1,4 +1,5 @@
-//! What compression costs and saves: the same updates to as many subscribers, plain and in a coding, in turn within one run.
+//! The cost and the savings of compression: the same updates to the same number of subscribers,
+//! plain and in a coding, in turn within one run.
 
 use clap::Args;
 use serde::Serialize;
@@ -8,7 +9,7 @@ use super::{Outcome, REST_NS, RoundContext, subscription};
 use crate::engine::Engine;
 use crate::wire::coding::Coding;
 
-/// Blocks of updates, plain and compressed in turn: neighbours in time saw the same machine.
+/// Blocks of updates, plain and compressed in turn, so that both see the same machine conditions.
 const BLOCKS: u64 = 8;
 /// Updates before the measurement, of each kind.
 const WARM_UP: u64 = 20;
@@ -19,10 +20,10 @@ pub(crate) struct Compress {
     /// Subscribers of each kind.
     #[arg(long, default_value_t = 1_000)]
     pub(crate) subscribers: usize,
-    /// Updates of each kind: each is published when everyone has the one before.
+    /// Updates of each kind: each is published when all subscribers have the one before.
     #[arg(long, default_value_t = 400)]
     pub(crate) updates: u64,
-    /// Bytes of data of one update, which are JSON.
+    /// Bytes of data of one update, in JSON.
     #[arg(long, default_value_t = 2_000)]
     pub(crate) data_bytes: usize,
     /// The coding.
@@ -31,13 +32,13 @@ pub(crate) struct Compress {
 }
 
 impl Compress {
-    /// The promise: 2 KB of JSON to 1,000 subscribers.
+    /// The run of the bars: 2 KB of JSON to 1,000 subscribers.
     pub(crate) fn to(coding: Coding) -> Self {
         Self { subscribers: 1_000, updates: 400, data_bytes: 2_000, coding }
     }
 }
 
-/// One kind of subscribers, and what it cost so far.
+/// One kind of subscribers, and its cost so far.
 struct Kind {
     engine: Engine,
     cpu_ns: u64,

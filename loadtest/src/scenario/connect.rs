@@ -1,4 +1,4 @@
-//! What it costs to accept a connection and to subscribe it.
+//! The cost of accepting a connection and subscribing it.
 
 use clap::Args;
 use serde::Serialize;

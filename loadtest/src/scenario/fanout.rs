@@ -12,11 +12,11 @@ use crate::engine::Engine;
 pub(super) const TOPIC: &str = "https://example.com/fanout";
 /// Updates before the measurement.
 const WARM_UP: u64 = 20;
-/// Publications that may be unanswered at a fixed rate: as many connections.
+/// Publications that may await an answer at a fixed rate, each on a separate connection.
 const PUBLISHERS_AT_RATE: u32 = 16;
-/// How long the first update that lacks deliveries is waited for.
+/// The time to wait for an update's missing deliveries, at first.
 const PATIENCE_NS: u64 = 2 * SECOND_NS;
-/// How long the last one: a hub that loses updates need not take all day.
+/// The shortest such wait: a hub that loses updates must not delay the run for long.
 const PATIENCE_MIN_NS: u64 = SECOND_NS / 50;
 
 /// Arguments of `fanout`.
@@ -25,13 +25,13 @@ pub(crate) struct Fanout {
     /// Subscribers.
     #[arg(long, default_value_t = 1_000)]
     pub(crate) subscribers: usize,
-    /// Updates of a closed run: each is published when everyone has the one before.
+    /// Updates of a closed run: each is published when all subscribers have the one before.
     #[arg(long, default_value_t = 500)]
     pub(crate) updates: u64,
     /// Closed: one update at a time. The default without --rate.
     #[arg(long, conflicts_with = "rate")]
     pub(crate) closed: bool,
-    /// Open: updates a second, each counted from when it was due.
+    /// Open: updates a second; latencies count from the time each is due.
     #[arg(long)]
     pub(crate) rate: Option<f64>,
     /// Seconds of an open run.
@@ -96,7 +96,8 @@ pub(super) fn one_at_a_time(engine: &mut Engine, updates: u64) -> Result<u64, St
         while engine.book.open() > 0 && engine.now_ns() < deadline {
             engine.poll(deadline)?;
         }
-        // What lacks is lost, unless it comes before the end; the run goes on to see whether more is.
+        // Missing deliveries are lost, unless they come before the end. The run goes on to count
+        // further losses.
         if engine.book.open() > 0 {
             engine.book.give_up();
             patience_ns = (patience_ns / 2).max(PATIENCE_MIN_NS);

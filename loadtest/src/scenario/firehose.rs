@@ -1,4 +1,4 @@
-//! Publishers at full speed: what the hub can move when there is always more to send.
+//! Publishers at full speed: the throughput of the hub when there is always more to send.
 
 use clap::Args;
 use serde::Serialize;
@@ -58,12 +58,12 @@ pub(super) fn run(args: &Firehose, context: &RoundContext<'_>) -> Result<Outcome
     Ok(outcome)
 }
 
-/// Every publisher publishes whenever it is idle, for `nanoseconds`.
+/// Publishes through every publisher whenever it is idle, for `nanoseconds`.
 pub(super) fn flood(engine: &mut Engine, nanoseconds: u64) -> Result<(), String> {
     flood_through(engine, usize::MAX, nanoseconds)
 }
 
-/// As [`flood`], with no more than `publishers` publications unanswered at any time.
+/// As [`flood`], with at most `publishers` unanswered publications at any time.
 pub(super) fn flood_through(engine: &mut Engine, publishers: usize, nanoseconds: u64) -> Result<(), String> {
     let start = engine.now_ns();
     let end = start + nanoseconds;
@@ -76,7 +76,7 @@ pub(super) fn flood_through(engine: &mut Engine, publishers: usize, nanoseconds:
     Ok(())
 }
 
-/// Every publisher publishes whenever it is idle, until there are `updates`, all of them answered.
+/// Publishes through every publisher whenever it is idle, until `updates` are answered.
 pub(super) fn publish_all(engine: &mut Engine, updates: u64) -> Result<(), String> {
     engine.progress().begin("publishing", updates, "updates");
     loop {
@@ -84,7 +84,7 @@ pub(super) fn publish_all(engine: &mut Engine, updates: u64) -> Result<(), Strin
         engine.progress().set(engine.book.tally().published.saturating_sub(engine.unanswered() as u64));
         if engine.book.tally().published >= updates {
             engine.await_answers()?;
-            // What was refused meanwhile is published again.
+            // Refused publications are repeated.
             if engine.book.tally().published >= updates {
                 engine.progress().set(updates);
                 return Ok(());

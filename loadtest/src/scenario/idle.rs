@@ -1,4 +1,4 @@
-//! What an idle subscriber costs: each has one exact selector of its own, and nothing is published.
+//! The cost of an idle subscriber: each has one exact selector, and nothing is published.
 
 use clap::Args;
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{Outcome, REST_NS, RoundContext, SECOND_NS, subscription};
 use crate::meter::memory_bytes;
 
-/// Subscribers before the first look, so that one-off allocations are not charged to the others.
+/// Subscribers before the first reading, so that one-off allocations are not counted.
 const WARM_UP: usize = 16;
 
 /// Arguments of `idle`.
@@ -15,7 +15,7 @@ pub(crate) struct Idle {
     /// Subscribers.
     #[arg(long, default_value_t = 10_000)]
     pub(crate) subscribers: usize,
-    /// Seconds during which the idle hub is watched.
+    /// Seconds of idling that are measured.
     #[arg(long, default_value_t = 5.0)]
     pub(crate) seconds: f64,
 }

@@ -1,4 +1,4 @@
-//! The scenarios: each drives an engine against one server and answers figures.
+//! The scenarios: each drives an engine against one server and returns figures.
 
 mod churn;
 mod commit;
@@ -43,14 +43,14 @@ use crate::wire::coding::Coding;
 
 /// One second of the run's clock.
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
-/// How long a fresh set of subscribers is left alone before it is measured.
+/// The rest of a new set of subscribers before it is measured.
 const REST_NS: u64 = SECOND_NS / 5;
 /// Data of an update that makes an event of 200 bytes with an id of the form `urn:uuid:…`.
 pub(crate) const DATA_BYTES: usize = 142;
-/// Room for publishers and the like among the connections.
+/// Connections for publishers and the like.
 const OTHER_CONNECTIONS: usize = 128;
 
-/// What to do to the hub.
+/// The scenario to run.
 #[derive(Debug, Clone, Subcommand, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Scenario {
@@ -58,17 +58,17 @@ pub(crate) enum Scenario {
     Fanout(Fanout),
     /// Publishers at full speed on one topic.
     Firehose(Firehose),
-    /// What an idle subscriber costs: memory, and processor time.
+    /// The cost of an idle subscriber: memory and processor time.
     Idle(Idle),
-    /// What it costs to accept and subscribe a connection.
+    /// The cost of accepting and subscribing a connection.
     Connect(Connect),
     /// Whether stalled readers delay the others, and get everything in the end.
     Slow(Slow),
     /// Many topics with a few subscribers each.
     Topics(Topics),
-    /// A million selectors: what a publication costs beside the same with ten.
+    /// A million selectors: the cost of a publication, compared with ten selectors.
     Selectors(Selectors),
-    /// Private updates: who may, receives; who may not, must not.
+    /// Private updates: only authorized subscribers may receive them.
     Private(Private),
     /// Everyone reconnects with a last event id while updates are published.
     Reconnect(Reconnect),
@@ -76,14 +76,14 @@ pub(crate) enum Scenario {
     Replay(Replay),
     /// Publications that wait for the disk: one publisher beside many.
     Commit(Commit),
-    /// What compression costs and saves: the same updates plain and compressed, in turn.
+    /// The cost and the savings of compression: the same updates plain and compressed, in turn.
     Compress(Compress),
     /// Subscribers come and go while others are measured.
     Churn(Churn),
 }
 
 impl Scenario {
-    /// The run without arguments: a closed fan-out to 1,000 subscribers.
+    /// The run without a scenario: a closed fan-out to 1,000 subscribers.
     pub(crate) fn canonical() -> Self {
         Self::Fanout(Fanout::closed(1_000, 500))
     }
@@ -107,12 +107,12 @@ impl Scenario {
         }
     }
 
-    /// Its arguments, with those that were not given.
+    /// Its arguments, including defaults.
     pub(crate) fn arguments(&self) -> serde_json::Value {
         serde_json::to_value(self).unwrap_or_default()
     }
 
-    /// How many connections it opens at most, when so many streams share one.
+    /// The most connections that it opens, when `streams_per_connection` streams share one.
     pub(crate) fn connections(&self, streams_per_connection: Option<usize>) -> usize {
         let subscribers = match self {
             Self::Fanout(args) => args.subscribers,
@@ -132,7 +132,8 @@ impl Scenario {
         subscribers.div_ceil(streams_per_connection.unwrap_or(1)) + OTHER_CONNECTIONS
     }
 
-    /// Whether the limit server can do it: it has neither templates, nor authorization, nor a history, nor patience.
+    /// Whether the limit server can run it: that server has no templates, no authorization, no
+    /// history and no patience with slow readers.
     pub(crate) fn has_limit(&self) -> bool {
         match self {
             Self::Fanout(_) | Self::Firehose(_) | Self::Idle(_) | Self::Connect(_) | Self::Churn(_) => true,
@@ -147,10 +148,11 @@ impl Scenario {
         }
     }
 
-    /// How the history of a hub that is started for it is kept in a file (`HISTORY_SYNC`); `None`: it is in memory.
+    /// The `HISTORY_SYNC` of a started hub whose history is in a file; `None`: the history is in
+    /// memory.
     pub(crate) fn history_sync(&self) -> Option<&'static str> {
         match self {
-            // Filled fast; it is the reading that counts.
+            // Filled fast: only reading is measured.
             Self::Replay(_) => Some("never"),
             Self::Commit(_) => Some("always"),
             _ => None,
@@ -177,18 +179,18 @@ impl Scenario {
     }
 }
 
-/// What one round works with.
+/// The context of one round.
 pub(crate) struct RoundContext<'a> {
     /// The command line.
     pub(crate) common: &'a Common,
     /// The server.
     pub(crate) server: &'a Server,
-    /// What is said while it lasts.
+    /// Shows the progress of the round.
     pub(crate) progress: Progress,
 }
 
 impl RoundContext<'_> {
-    /// A generator against the server, with a book of `streams` streams.
+    /// A generator for the server, with a book of `streams` streams.
     fn engine(&self, streams: u32) -> Result<Engine, String> {
         self.engine_accepting(streams, self.common.compress)
     }
@@ -209,7 +211,7 @@ impl RoundContext<'_> {
         token::sign(&self.common.key, &["*"], &["*"])
     }
 
-    /// Adds `count` publishers on `topic`, each with a stream and a connection of its own.
+    /// Adds `count` publishers on `topic`, each with a separate stream and connection.
     fn add_publishers(
         &self,
         engine: &mut Engine,
@@ -239,13 +241,14 @@ fn subscription(topic: &str, streams: std::ops::Range<u32>) -> Subscription {
     }
 }
 
-/// The stream of a publisher where each has one of its own.
+/// The stream of a publisher, if each has a separate one.
 fn stream_of(publisher: usize) -> u32 {
     u32::try_from(publisher).unwrap_or(u32::MAX)
 }
 
-/// Publishes at `rate` a second from now on for `seconds`, and answers how many. Latencies count from when an update was
-/// due, so a hub (or a generator) that is late is measured, not waited for. After each, `meanwhile` is called.
+/// Publishes at `rate` a second for `seconds` from now on, and returns the number of updates.
+/// Latencies count from the time an update is due: the delay of a hub or generator that is late is
+/// included. Calls `meanwhile` after each update.
 fn publish_at_rate(
     engine: &mut Engine,
     rate: f64,
@@ -255,7 +258,7 @@ fn publish_at_rate(
     let start = engine.now_ns();
     let interval = SECOND_NS as f64 / rate;
     let count = (rate * seconds).ceil().max(1.0) as u64;
-    // Waiting for a hub that owes answers to all publishers is the hub's lateness, not the generator's.
+    // If all publishers await an answer, the delay is the hub's, not the generator's.
     let mut hub_late_until = start;
     engine.progress().begin("publishing", count, "updates");
     for number in 0..count {

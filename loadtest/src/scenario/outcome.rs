@@ -1,4 +1,4 @@
-//! What one round found: figures, counts, and whether they can be trusted.
+//! The results of one round: figures, counts, and whether they can be trusted.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use crate::ledger::Tally;
 use crate::load::Load;
 use crate::meter::Usage;
 
-/// The share of its processor beyond which the generator may be what limits.
+/// Above this share of its processor, the generator may be the bottleneck.
 const OWN_SHARE_MAX: f64 = 0.95;
-/// The share of its processor below which the server is surely not what limits.
+/// Below this share of its processor, the server is certainly not the bottleneck.
 const SERVER_SHARE_MIN: f64 = 0.90;
-/// The share of the time the generator may wait for its processor before the round is called disturbed.
+/// The round is disturbed if the generator waits for its processor for a larger share of the time.
 const OWN_WAIT_SHARE_MAX: f64 = 0.05;
 
-/// A measurement that is shorter says nothing about shares of a processor.
+/// A shorter measurement does not allow conclusions about processor shares.
 const SHARES_NEED: Duration = Duration::from_millis(50);
 
 /// One figure of one round.
 #[derive(Debug, Clone)]
 pub(crate) struct Figure {
-    /// What it is, with its unit last.
+    /// Its name, with the unit last.
     pub(crate) name: &'static str,
     /// The unit, for people.
     pub(crate) unit: &'static str,
@@ -32,20 +32,20 @@ pub(crate) struct Figure {
     pub(crate) value: f64,
 }
 
-/// What one round found.
+/// The results of one round.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     /// The figures, in the order in which they are printed.
     pub(crate) figures: Vec<Figure>,
-    /// Who got what.
+    /// The counts of deliveries.
     pub(crate) tally: Tally,
-    /// What was asked of the server.
+    /// The load on the server.
     pub(crate) load: Load,
-    /// Why the figures cannot be trusted, if so.
+    /// The reason why the figures cannot be trusted, if any.
     pub(crate) invalid: Option<String>,
-    /// What may have spoilt times and rates, though not counts and processor time.
+    /// A disturbance that may have affected times and rates, but not counts and processor time.
     pub(crate) disturbed: Option<String>,
-    /// The latencies, where the scenario has any.
+    /// The latencies, if the scenario has any.
     pub(crate) times: Option<Times>,
 }
 
@@ -73,7 +73,7 @@ impl Outcome {
         self.figures.iter().find(|figure| figure.name == name).map(|figure| figure.value)
     }
 
-    /// Adds what the deliveries cost, and judges whether the generator kept up.
+    /// Adds the cost of the deliveries, and judges whether the generator kept up.
     pub(super) fn push_usage(&mut self, usage: &Usage, deliveries: u64, updates: u64) {
         if let (Some(cpu_ns), true) = (usage.server_cpu_ns, deliveries > 0) {
             let each = cpu_ns as f64 / deliveries as f64;
@@ -87,7 +87,7 @@ impl Outcome {
         self.judge_generator(usage);
     }
 
-    /// Adds who used the processors, and who waited for them.
+    /// Adds the use of the processors, and the time spent waiting for them.
     pub(super) fn push_shares(&mut self, usage: &Usage) {
         let percent = "% of one CPU";
         if let Some(share) = usage.server_share() {
@@ -133,7 +133,7 @@ impl Outcome {
         self.times = Some(times.clone());
     }
 
-    /// Declares the round invalid when the generator, not the server, was what limited.
+    /// Marks the round invalid if the generator, not the server, was the bottleneck.
     fn judge_generator(&mut self, usage: &Usage) {
         let server = usage.server_share().unwrap_or(1.0);
         let is_long = usage.elapsed >= SHARES_NEED;
@@ -146,7 +146,8 @@ impl Outcome {
         }
     }
 
-    /// Declares the round invalid when the generator could not keep its schedule of `rate` updates a second.
+    /// Marks the round invalid if the generator could not keep its schedule of `rate` updates a
+    /// second.
     pub(super) fn judge_schedule(&mut self, times: &Times, rate: f64) {
         let interval_ns = (SECOND_NS as f64 / rate) as u64;
         let lag_ns = times.lag.value_at_quantile(0.99);

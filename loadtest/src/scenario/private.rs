@@ -1,6 +1,8 @@
-//! Private updates: half of the subscribers may receive them, the other half has the same selector and must not.
+//! Private updates: half of the subscribers may receive them; the other half has the same selector
+//! and must not.
 //!
-//! Every subscriber has a token of its own, as real ones do, so that no cache of tokens or grants serves them all.
+//! Every subscriber has a separate token, as real ones do, so that a cache of tokens or grants does
+//! not serve them all.
 
 use clap::Args;
 use serde::Serialize;
@@ -42,7 +44,7 @@ pub(super) fn run(args: &Private, context: &RoundContext<'_>) -> Result<Outcome,
     let updates = one_at_a_time(&mut engine, args.updates)?;
     engine.settle()?;
     let usage = meter.stop();
-    // Whoever must receive nothing gets the time to receive it wrongly.
+    // Wait, so that a wrong delivery can still arrive.
     engine.poll_until(engine.now_ns() + REST_NS)?;
     let tally = engine.book.tally();
     let mut outcome = Outcome::of(&engine);

@@ -1,4 +1,5 @@
-//! Everyone loses the connection and comes back with a last event id, while updates are published.
+//! All subscribers lose their connection and reconnect with a last event id while updates are
+//! published.
 
 use clap::Args;
 use serde::Serialize;
@@ -38,7 +39,7 @@ pub(super) fn run(args: &Reconnect, context: &RoundContext<'_>) -> Result<Outcom
     }))?;
     context.add_publishers(&mut engine, PUBLISHERS, TOPIC, args.data_bytes)?;
     engine.poll_until(engine.now_ns() + REST_NS)?;
-    // Everyone needs a last event id before it may lose its connection.
+    // A subscriber needs a last event id before it loses its connection.
     one_at_a_time(&mut engine, 1)?;
     engine.settle()?;
     engine.book.forget_times(engine.now_ns());

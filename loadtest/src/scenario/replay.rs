@@ -1,4 +1,5 @@
-//! Clients that were away for everything: each asks for the whole history at once, beside the same clients live.
+//! Clients that missed everything: each asks for the whole history at once. The same clients are
+//! also measured live.
 
 use clap::Args;
 use serde::Serialize;
@@ -9,15 +10,15 @@ use super::{DATA_BYTES, Outcome, RoundContext, SECOND_NS, subscription};
 use crate::engine::{Engine, Start, Subscription};
 use crate::meter;
 
-/// Publishers that fill the history: the hub commits what waits in one go.
+/// Publishers that fill the history: the hub commits waiting publications together.
 const PUBLISHERS: u32 = 64;
-/// How often the server's memory is looked at, in nanoseconds.
+/// The interval between readings of the server's memory, in nanoseconds.
 const LOOK_EVERY_NS: u64 = SECOND_NS / 50;
-/// How long nothing may come before what lacks is given up, in nanoseconds.
+/// Missing deliveries are given up after this time without progress, in nanoseconds.
 const PATIENCE_NS: u64 = 5 * SECOND_NS;
 /// Updates of the live fan-out, one at a time.
 const LIVE_UPDATES: u64 = 300;
-/// How long the live fan-out at full speed lasts, in nanoseconds.
+/// The duration of the live fan-out at full speed, in nanoseconds.
 const FLOOD_NS: u64 = 2 * SECOND_NS;
 
 /// Arguments of `replay`.
@@ -35,7 +36,7 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    /// The runs of the bars.
+    /// The run of the bars.
     pub(crate) fn of(clients: usize, updates: u64) -> Self {
         Self { clients, updates, data_bytes: DATA_BYTES }
     }
@@ -80,7 +81,7 @@ pub(super) fn run(args: &Replay, context: &RoundContext<'_>) -> Result<Outcome, 
     Ok(outcome)
 }
 
-/// Waits until everyone has everything; answers the most memory that the server had meanwhile.
+/// Waits until all clients have everything; returns the server's highest memory meanwhile.
 fn replay(engine: &mut Engine, context: &RoundContext<'_>) -> Result<Option<u64>, String> {
     let expected = engine.book.tally().expected;
     engine.progress().begin("replaying", expected, "deliveries");
@@ -103,7 +104,7 @@ fn replay(engine: &mut Engine, context: &RoundContext<'_>) -> Result<Option<u64>
     }
 }
 
-/// Deliveries per second of what `publish` publishes, until everyone has it.
+/// Deliveries per second of the updates that `publish` publishes, until all clients have them.
 fn rate(engine: &mut Engine, publish: impl FnOnce(&mut Engine) -> Result<(), String>) -> Result<f64, String> {
     let (before, began_ns) = (engine.book.tally().received, engine.now_ns());
     publish(engine)?;

@@ -1,10 +1,10 @@
-//! A million selectors: what a publication costs that concerns one subscriber, while many others are held, beside the same
-//! with a handful.
+//! A million selectors: the cost of a publication for one subscriber while many others are held,
+//! compared with a handful.
 //!
-//! Both halves of a round run against the same hub and differ in what is held alone. Each publishes on one topic, again and
-//! again, and then on topics that differ, each selected once among all that is held, so that what the hub looks at is not
-//! in a cache. Both halves send to as many sockets: the receivers hold the selectors that are published to, the crowd
-//! the others.
+//! Both halves of a round run against the same hub and differ only in the selectors held. Each half
+//! publishes repeatedly on one topic, and then on different topics. Each of these is selected once,
+//! so the hub's lookups do not hit a cache. Both halves send to the same number of sockets: the
+//! receivers hold the selectors that are published to, the crowd holds the others.
 
 use clap::Args;
 use serde::Serialize;
@@ -15,9 +15,10 @@ use crate::meter::{Usage, memory_bytes};
 
 /// Subscribers whose selectors are published to.
 const RECEIVERS: usize = 10;
-/// The topic that is published on again and again; one subscriber beside the receivers and the crowd has it.
+/// The topic of repeated publications; one subscriber, besides the receivers and the crowd, selects
+/// it.
 const HOT: &str = "https://example.com/measured";
-/// Steps from one selector of a receiver to the next that is published to; prime, so that all have their turn.
+/// The distance between two published selectors of a receiver; prime, so that each is reached.
 const STRIDE: usize = 7_919;
 
 /// Arguments of `selectors`.
@@ -32,7 +33,8 @@ pub(crate) struct Selectors {
     /// The share of them that are URI Templates, in percent.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=100))]
     pub(crate) templates_percent: u64,
-    /// Publishers; each publishes when its last publication is answered. With one, the hub falls asleep in between.
+    /// Publishers; each publishes when its last publication is answered. With one, the hub falls
+    /// asleep in between.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=RECEIVERS as i64))]
     pub(crate) publishers: u32,
     /// Updates of each measurement.
@@ -57,7 +59,7 @@ impl Selectors {
     }
 }
 
-/// What one half found, per publication.
+/// The results of one half, per publication.
 struct Half {
     hot_us: f64,
     varied_us: f64,
@@ -139,7 +141,7 @@ fn half(
     Ok(Half { hot_us, varied_us, memory_b, subscribe_us, outcome })
 }
 
-/// Server CPU per publication, in microseconds. `stream` says where a publisher publishes in its turn.
+/// Server CPU per publication, in microseconds. `stream` gives the stream of a publisher's turn.
 fn measure(
     args: &Selectors,
     context: &RoundContext<'_>,
@@ -159,7 +161,7 @@ fn per(usage: &Usage, count: f64) -> f64 {
     usage.server_cpu_ns.map_or(f64::NAN, |cpu_ns| cpu_ns as f64 / 1_000.0 / count)
 }
 
-/// Every publisher publishes as soon as it is answered.
+/// Every publisher publishes as soon as its last publication is answered.
 fn publish(
     engine: &mut Engine,
     updates: u64,
@@ -181,8 +183,8 @@ fn publish(
     engine.settle()
 }
 
-/// What is held in one half. The first streams are the publishers' on the hot topic; behind them each receiver has one for
-/// each of its selectors.
+/// The selectors held in one half. The publishers' streams on the hot topic come first. After them,
+/// each receiver has one stream for each of its selectors.
 struct Held<'a> {
     args: &'a Selectors,
     connections: usize,
@@ -223,8 +225,8 @@ impl Held<'_> {
         Name::of(connection * self.selectors + at, self.args.templates_percent).topic
     }
 
-    /// Where a publisher publishes in its turn: it has some receivers to itself, so that the order within a stream is
-    /// certain, and goes round them, each time to another selector.
+    /// The stream of a publisher's turn. Each publisher has separate receivers, so that the order
+    /// within a stream is certain. It takes them in turn, each time with another selector.
     fn stream(&self, publisher: usize, turn: usize) -> u32 {
         let publishers = self.args.publishers as usize;
         let own = (RECEIVERS - publisher).div_ceil(publishers);
@@ -234,14 +236,15 @@ impl Held<'_> {
     }
 }
 
-/// A selector, and a topic that it alone selects.
+/// A selector, and a topic that only this selector selects.
 struct Name {
     selector: String,
     topic: String,
 }
 
 impl Name {
-    /// The `number`th. Shapes as applications have them: what is distinct stands in the literal before the first expression.
+    /// Name `number`, in forms typical for applications: the distinct part is in the literal before
+    /// the first expression.
     fn of(number: usize, templates_percent: u64) -> Self {
         let is_template = number as u64 * 37 % 100 < templates_percent;
         let (selector, topic) = match (is_template, number % 4) {

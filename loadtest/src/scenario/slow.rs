@@ -1,6 +1,8 @@
-//! Stalled readers: the others must not notice, and the stalled ones get everything once they read again.
+//! Stalled readers: the others must not be affected, and the stalled ones get everything once they
+//! read again.
 //!
-//! Both halves of a round have the same number of reading subscribers; the second has the stalled ones besides.
+//! Both halves of a round have the same number of reading subscribers; the second also has the
+//! stalled ones.
 
 use clap::Args;
 use serde::Serialize;
@@ -12,7 +14,7 @@ use crate::engine::{Engine, Subscription};
 const PUBLISHERS: u32 = 16;
 /// `SO_RCVBUF` of a stalled reader: small, so that the hub soon notices.
 const STALLED_RECEIVE_BYTES: usize = 4_096;
-/// The rate at which the warm-up publishes.
+/// The duration of the warm-up.
 const WARM_UP_SECONDS: f64 = 0.5;
 
 /// Arguments of `slow`.
@@ -30,7 +32,7 @@ pub(crate) struct Slow {
     /// Seconds of each half.
     #[arg(long, default_value_t = 6.0)]
     pub(crate) seconds: f64,
-    /// Bytes of data of one update: enough that the sockets of the stalled fill up.
+    /// Bytes of data of one update: enough that the sockets of the stalled ones fill up.
     #[arg(long, default_value_t = 2_000)]
     pub(crate) data_bytes: usize,
     /// Leave the stalled ones stalled, for hubs that drop them.
@@ -84,7 +86,7 @@ fn half(args: &Slow, context: &RoundContext<'_>, readers: usize, stalled: usize)
         receive_bytes: Some(STALLED_RECEIVE_BYTES),
         ..subscription(TOPIC, 0..PUBLISHERS)
     };
-    // The stalled come first: they are also first in any list the hub keeps.
+    // The stalled ones come first: they are also first in any list of the hub.
     engine.subscribe(
         (0..stalled + readers)
             .map(|number| if number < stalled { sluggish() } else { subscription(TOPIC, 0..PUBLISHERS) }),

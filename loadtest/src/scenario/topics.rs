@@ -1,4 +1,4 @@
-//! Many topics: what it costs to find the few subscribers of an update among many.
+//! Many topics: the cost of finding the few subscribers of an update among many.
 
 use clap::Args;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use crate::engine::Engine;
 
 /// Connections that publish, at most.
 const PUBLISHERS_MAX: u32 = 64;
-/// Topics at most: as many as a stamp tells apart.
+/// The maximum number of topics: as many as a stamp can distinguish.
 const TOPICS_MAX: u32 = 99_999;
 
 /// Arguments of `topics`.
@@ -63,8 +63,8 @@ pub(super) fn run(args: &Topics, context: &RoundContext<'_>) -> Result<Outcome, 
     Ok(outcome)
 }
 
-/// Whose turn it is: publisher `p` of `n` has the topics `p`, `p + n`, `p + 2n`… to itself, so that the order within a
-/// topic is certain.
+/// The topic order: publisher `p` of `n` alone has the topics `p`, `p + n`, `p + 2n`…, so that the
+/// order within a topic is certain.
 struct Turns {
     topics: u32,
     publishers: u32,
@@ -77,7 +77,7 @@ impl Turns {
         Self { topics, publishers, next: (0..publishers).collect() }
     }
 
-    /// The topic that `publisher` is to publish on now.
+    /// The next topic of `publisher`.
     fn take(&mut self, publisher: usize) -> u32 {
         let topic = self.next[publisher];
         let following = topic + self.publishers;
@@ -85,7 +85,7 @@ impl Turns {
         topic
     }
 
-    /// Publishes `updates` through whichever publisher is idle, and waits for their deliveries.
+    /// Publishes `updates` through any idle publisher, and waits for their deliveries.
     fn publish(&mut self, engine: &mut Engine, updates: u64) -> Result<(), String> {
         engine.progress().begin("publishing", updates, "updates");
         let mut published = 0;

@@ -1,15 +1,16 @@
-//! The chunked transfer coding (RFC 9112, section 7.1), read strictly: a hub that frames badly must not pass.
+//! The chunked transfer coding (RFC 9112, section 7.1), read strictly: a hub with bad framing must
+//! fail.
 
-/// Where the decoder stands between two reads of the socket.
+/// The state of the decoder between two reads of the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// In the hexadecimal size; true once a digit was seen.
+    /// In the hexadecimal size; true after a digit.
     Size(bool),
     /// In an extension, which is skipped.
     Extension,
     /// After the carriage return of the size line.
     SizeEnd,
-    /// In the data, `left` bytes of it to come.
+    /// In the data, `left` bytes of which remain.
     Data,
     /// After the data: its carriage return, then its line feed.
     DataReturn,
@@ -22,7 +23,7 @@ enum State {
     Done,
 }
 
-/// A byte that the coding does not allow where it stood.
+/// A byte that the coding does not allow at its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadChunk;
 
@@ -34,7 +35,7 @@ pub(crate) struct Chunked {
 }
 
 impl Chunked {
-    /// A decoder at the first byte of a body.
+    /// A decoder at the start of a body.
     pub(crate) fn new() -> Self {
         Self { state: State::Size(false), left: 0 }
     }
@@ -44,8 +45,8 @@ impl Chunked {
         self.state == State::Done
     }
 
-    /// Takes from `input` up to and including the next piece of data and answers it; `None` when `input` is used up or
-    /// the body has ended.
+    /// Parses `input` up to and including the next part of data and returns it; `None` when `input`
+    /// is used up or the body has ended.
     pub(crate) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<&'a [u8]>, BadChunk> {
         loop {
             if self.state == State::Data && !input.is_empty() {

@@ -1,8 +1,9 @@
-//! The content codings of a stream, read by streaming decoders as the bytes arrive (RFC 1952, RFC 8878).
+//! The content codings of a stream, read by streaming decoders as the bytes arrive (RFC 1952,
+//! RFC 8878).
 
 use std::io::Write as _;
 
-/// What a subscription asks for.
+/// The coding that a subscription asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Coding {
@@ -12,7 +13,7 @@ pub(crate) enum Coding {
     Gzip,
 }
 
-/// The coding is not what was asked for, or its bytes are malformed.
+/// The coding is not the requested one, or its bytes are malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadCoding;
 
@@ -34,7 +35,7 @@ impl Coding {
     /// The coding that a `Content-Encoding` names.
     ///
     /// # Errors
-    /// Another one, which nobody asked for.
+    /// Another coding, which no subscription asks for.
     pub(crate) fn parse(value: &[u8]) -> Result<Self, String> {
         let known = [Self::Zstd, Self::Gzip];
         let found = known.into_iter().find(|coding| value.eq_ignore_ascii_case(coding.name().as_bytes()));
@@ -43,7 +44,7 @@ impl Coding {
 }
 
 impl Decoder {
-    /// A decoder at the first byte of a stream.
+    /// A decoder at the start of a stream.
     pub(crate) fn new(coding: Coding) -> Result<Self, String> {
         Ok(match coding {
             Coding::Zstd => {
@@ -54,7 +55,7 @@ impl Decoder {
         })
     }
 
-    /// What these bytes are once decoded: everything that can be told by now.
+    /// Decodes these bytes, and returns all output available so far.
     pub(crate) fn decode(&mut self, bytes: &[u8]) -> Result<Vec<u8>, BadCoding> {
         let (outcome, out) = match self {
             Self::Zstd(decoder) => {
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn decodes_what_is_there_and_refuses_what_is_not_its_coding() {
-        // A frame, and a member that goes on, with the two bytes ":\n" each.
+        // A zstd frame, and an incomplete gzip member, each with the two bytes ":\n".
         let zstd = b"\x28\xb5\x2f\xfd\x20\x02\x11\x00\x00:\n";
         let gzip = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x00\x02\x00\xfd\xff:\n";
         for (coding, bytes, other) in

@@ -1,10 +1,11 @@
-//! The frames of HTTP/2 (RFC 9113, section 4), read strictly: a hub that frames badly must not pass.
+//! The frames of HTTP/2 (RFC 9113, section 4), read strictly: a hub with bad framing must fail.
 //!
-//! The payload of a DATA frame is handed on as it comes; that of any other frame is gathered first.
+//! The payload of a DATA frame is passed on as it comes. Other payloads are collected first.
 
 /// Length of a frame's header.
 pub(crate) const HEADER_BYTES: usize = 9;
-/// The longest payload that either side takes unless it says otherwise, which the generator does not.
+/// The default maximum payload of both sides (`SETTINGS_MAX_FRAME_SIZE`), which the generator
+/// keeps.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 16_384;
 
 /// Types of frames (section 6).
@@ -38,22 +39,22 @@ pub(crate) struct Header {
     pub(crate) kind: u8,
     /// Its flags.
     pub(crate) flags: u8,
-    /// Its stream; 0: the connection.
+    /// Its stream; 0 is the connection.
     pub(crate) stream: u32,
 }
 
-/// What came.
+/// A part of the input.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
-    /// A piece of the data of a stream.
+    /// A part of the data of a stream.
     Data {
         stream: u32,
         data: &'a [u8],
-        /// What it takes from the windows: the data, and any padding.
+        /// Bytes that it takes from the windows: the data, and any padding.
         window_bytes: usize,
-        /// What it took on the wire: the header, too, with the first piece of a frame.
+        /// Bytes on the wire; the first part of a frame includes its header.
         wire_bytes: usize,
-        /// The stream ends with it.
+        /// Whether it ends the stream.
         ends: bool,
     },
     /// Another frame; its payload is [`Frames::payload`].
@@ -70,7 +71,7 @@ enum State {
     Payload,
 }
 
-/// A reader of the frames of one connection, whose first frame has to be SETTINGS.
+/// A reader of the frames of one connection; the first frame must be SETTINGS.
 #[derive(Debug)]
 pub(crate) struct Frames {
     state: State,
@@ -78,11 +79,11 @@ pub(crate) struct Frames {
     head: [u8; HEADER_BYTES],
     head_bytes: usize,
     header: Header,
-    /// Bytes of the payload that are still to come.
+    /// Bytes of the payload not yet read.
     left: usize,
-    /// Bytes of padding at its end; `None` before their number has come.
+    /// The length of the padding at its end; `None` until it is read.
     padding: Option<usize>,
-    /// No piece of this frame was handed on.
+    /// No part of this frame has been passed on.
     is_new: bool,
     payload: Vec<u8>,
     is_started: bool,
@@ -112,7 +113,7 @@ impl Header {
 }
 
 impl Frames {
-    /// A reader at the first byte of a connection.
+    /// A reader at the start of a connection.
     pub(crate) fn new() -> Self {
         Self {
             state: State::Header,
@@ -127,12 +128,13 @@ impl Frames {
         }
     }
 
-    /// The payload of the frame that [`Self::next`] answered last.
+    /// The payload of the frame that [`Self::next`] returned last.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.payload
     }
 
-    /// Takes from `input` up to the end of the next piece of data or of the next frame; `None` when it is used up.
+    /// Parses `input` up to the end of the next part of data or of the next frame; `None` when all
+    /// of it is used.
     pub(crate) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, &'static str> {
         loop {
             match self.state {
@@ -213,7 +215,7 @@ impl Frames {
     }
 }
 
-/// Takes at most `bytes` bytes from the head of `input`.
+/// Takes at most `bytes` bytes from the start of `input`.
 fn take<'a>(input: &mut &'a [u8], bytes: usize) -> &'a [u8] {
     let (taken, rest) = input.split_at(bytes.min(input.len()));
     *input = rest;
@@ -230,7 +232,8 @@ pub(crate) fn append(kind: u8, flags: u8, stream: u32, payload: &[u8], out: &mut
 mod tests {
     use super::*;
 
-    /// Everything of `wire`, fed in pieces of `step` bytes: the data of each stream with what it took, and other frames.
+    /// Reads all of `wire`, fed in pieces of `step` bytes: the data of each stream with its byte
+    /// counts, and other frames.
     fn read(wire: &[u8], step: usize) -> Result<(Vec<String>, [usize; 2]), &'static str> {
         let (mut frames, mut found, mut counts) = (Frames::new(), Vec::<String>::new(), [0, 0]);
         let mut text = String::new();

@@ -1,13 +1,14 @@
-//! HPACK (RFC 7541), as much of it as a client needs that keeps no dynamic table and has told the server so.
+//! HPACK (RFC 7541) for a client that keeps no dynamic table and has told the server so.
 //!
-//! What is sent are literals, without Huffman. What comes may be anything a server may send then; an index into the table
-//! that it was told not to keep is a fault, and so is everything else that the coding does not allow.
+//! It sends literals without Huffman coding. It reads everything that a server may then send. An
+//! index into the dynamic table is an error, as is everything else that the coding does not allow.
 
 use super::huffman;
 
-/// A size update to nothing: the sender keeps no table (section 6.3). It opens the first block of a connection.
+/// A dynamic table size update to 0: the sender keeps no table (section 6.3). It opens the first
+/// block of a connection.
 pub(crate) const NO_TABLE: u8 = 0x20;
-/// Bytes of a string beyond which a block is given up.
+/// The longest string that is accepted, in bytes.
 const STRING_BYTES_MAX: usize = 64 << 10;
 
 /// The static table (appendix A).
@@ -28,7 +29,7 @@ pub(crate) type Field = (Vec<u8>, Vec<u8>);
 
 /// Appends a field; its name in lower case.
 pub(crate) fn encode(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    // A literal without indexing, with a name of its own (section 6.2.2).
+    // A literal without indexing, with a literal name (section 6.2.2).
     out.push(0);
     for string in [name, value] {
         encode_integer(string.len(), out);
@@ -36,7 +37,7 @@ pub(crate) fn encode(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// An integer behind a prefix of seven bits, all of whose flags are 0 (section 5.1).
+/// An integer with a prefix of seven bits, all of whose flags are 0 (section 5.1).
 fn encode_integer(value: usize, out: &mut Vec<u8>) {
     const PREFIX_MAX: usize = 0x7f;
     if value < PREFIX_MAX {
@@ -66,7 +67,7 @@ pub(crate) fn decode(block: &[u8]) -> Result<Vec<Field>, BadBlock> {
                     return Err(BadBlock);
                 }
             }
-            // With indexing, without it, or never to be indexed: nothing is kept in any case.
+            // With indexing, without indexing, or never indexed: nothing is stored in any case.
             _ => {
                 let prefix = if first & 0x40 == 0 { 4 } else { 6 };
                 let name = match integer(&mut input, prefix)? {
@@ -87,7 +88,7 @@ fn entry(index: usize) -> Result<Field, BadBlock> {
     Ok((name.into(), value.into()))
 }
 
-/// An integer behind a prefix of `bits` bits (section 5.1).
+/// An integer with a prefix of `bits` bits (section 5.1).
 fn integer(input: &mut &[u8], bits: u32) -> Result<usize, BadBlock> {
     let mut next = || {
         let (&byte, rest) = input.split_first().ok_or(BadBlock)?;
@@ -109,7 +110,7 @@ fn integer(input: &mut &[u8], bits: u32) -> Result<usize, BadBlock> {
     Err(BadBlock)
 }
 
-/// A string, plain or in the Huffman code (section 5.2).
+/// A string, plain or Huffman-coded (section 5.2).
 fn string(input: &mut &[u8]) -> Result<Vec<u8>, BadBlock> {
     let is_coded = input.first().is_some_and(|byte| byte & 0x80 != 0);
     let bytes = integer(input, 7)?;

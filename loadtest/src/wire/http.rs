@@ -1,39 +1,39 @@
-//! The heads of answers.
+//! The heads of responses.
 
 use super::coding::Coding;
 use super::hpack::Field;
 
-/// Length of an answer's head beyond which it is given up.
+/// The maximum length of a response head, in bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-/// Header fields of an answer.
+/// The maximum number of header fields of a response.
 const HEADERS_MAX: usize = 100;
-/// Characters that are kept of what a server calls itself.
+/// The maximum number of characters kept of a server's name.
 const SERVER_CHARS_MAX: usize = 100;
-/// Fields of a connection, which has no place in HTTP/2 (RFC 9113, section 8.2.2).
+/// Connection-specific fields, which HTTP/2 forbids (RFC 9113, section 8.2.2).
 const HTTP1_FIELDS: [&[u8]; 5] =
     [b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"];
 
-/// What the generator needs of an answer's head.
+/// The parts of a response head that the generator needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ResponseHead {
     /// The status code.
     pub(crate) status: u16,
     /// Whether the body is in the chunked transfer coding.
     pub(crate) chunked: bool,
-    /// The length of the body, when it is told.
+    /// The length of the body, if the head gives it.
     pub(crate) content_bytes: Option<u64>,
     /// Whether the body is an event stream; an `EventSource` refuses anything else.
     pub(crate) is_event_stream: bool,
     /// The content coding of the body.
     pub(crate) coding: Option<Coding>,
-    /// What the server calls itself (`Server`), if it does.
+    /// The server's name for itself (`Server`), if any.
     pub(crate) server: Option<String>,
     /// The length of the head itself.
     pub(crate) bytes: usize,
 }
 
 impl ResponseHead {
-    /// The head at the beginning of `bytes`; `None` when it is not all there yet.
+    /// The head at the beginning of `bytes`; `None` if it is incomplete.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Self>, String> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut headers);
@@ -54,7 +54,7 @@ impl ResponseHead {
         }
     }
 
-    /// The head of an answer over HTTP/2, whose length is nobody's concern (RFC 9113, section 8.2 and 8.3).
+    /// The head of an HTTP/2 response; its length is not recorded (RFC 9113, sections 8.2 and 8.3).
     pub(crate) fn of_fields(fields: &[Field]) -> Result<Self, String> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let status = fields.first().filter(|(name, _)| name == b":status").map(|(_, value)| text(value));
@@ -86,7 +86,7 @@ impl ResponseHead {
         }
     }
 
-    /// Takes what matters of a field.
+    /// Reads a field, if the generator needs it.
     fn read(&mut self, name: &[u8], value: &[u8]) -> Result<(), String> {
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.chunked = value.eq_ignore_ascii_case(b"chunked");
@@ -104,7 +104,7 @@ impl ResponseHead {
     }
 }
 
-/// What a `Server` field says, shortened, and without what a terminal might obey.
+/// The value of a `Server` field, shortened, without control characters.
 fn server_name(value: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(value);
     let name: String = text.chars().filter(|letter| !letter.is_control()).take(SERVER_CHARS_MAX).collect();

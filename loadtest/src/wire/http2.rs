@@ -1,7 +1,9 @@
-//! The client's side of one HTTP/2 connection (RFC 9113): bytes in, events out; requests in, bytes out. It touches no socket.
+//! The client's side of one HTTP/2 connection (RFC 9113): bytes in, events out; requests in, bytes
+//! out. It does no I/O.
 //!
-//! A server is judged by it: a frame that the protocol does not allow, data beyond a window, a second head or anything on a
-//! stream that has ended fails the run. What it leaves out: priorities, pushes, upgrades, and a dynamic table of fields.
+//! It also checks the server: a frame that the protocol does not allow, data beyond a window, a
+//! second head, or anything on a stream that has ended fails the run. Not supported: priorities,
+//! pushes, upgrades, and the dynamic table of HPACK.
 
 use std::collections::VecDeque;
 
@@ -10,7 +12,7 @@ use super::hpack;
 use super::http::ResponseHead;
 use super::request;
 
-/// What a client says first (section 3.4).
+/// The connection preface (section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// `SETTINGS_HEADER_TABLE_SIZE` and `SETTINGS_ENABLE_PUSH`, both 0.
 const SETTINGS: &[u8] = &[0, 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0];
@@ -18,45 +20,45 @@ const SETTINGS: &[u8] = &[0, 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0];
 const STREAMS_MAX: u16 = 3;
 /// `SETTINGS_INITIAL_WINDOW_SIZE`
 const INITIAL_WINDOW: u16 = 4;
-/// The window of a stream and of a connection that nobody has enlarged, in bytes.
+/// The initial window of a stream and of a connection, in bytes.
 const WINDOW_BYTES: i64 = 65_535;
-/// What the server may send on a stream, and on the connection, before it is told to go on: as much as browsers allow, in
-/// bytes. A window is filled again when half of it is used.
+/// The windows of a stream and of the connection, in bytes: as large as those of browsers. A window
+/// is refilled when half of it is used.
 const STREAM_WINDOW_BYTES: i64 = 1 << 20;
 /// See [`STREAM_WINDOW_BYTES`].
 const CONNECTION_WINDOW_BYTES: i64 = 16 << 20;
-/// Beyond this a window overflows (section 6.9.1).
+/// A larger window overflows (section 6.9.1).
 const WINDOW_BYTES_MAX: i64 = (1 << 31) - 1;
-/// Bytes of an answer's head beyond which it is given up.
+/// The longest response head that is accepted, in bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Error codes (section 7).
 const NO_ERROR: u32 = 0;
-/// See [`NO_ERROR`]: the server has done nothing with the request.
+/// See [`NO_ERROR`]: the server has not processed the request.
 pub(crate) const REFUSED_STREAM: u32 = 7;
 /// See [`NO_ERROR`].
 const CANCEL: u32 = 8;
 
-/// What came for the request that was made with this key.
+/// Something that arrived for the request with this key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
-    /// The head of the answer.
+    /// The head of the response.
     Head { key: u64, head: ResponseHead, ends: bool },
-    /// A piece of its body, and the bytes that it took on the wire.
+    /// A part of its body, and the number of bytes that it took on the wire.
     Data { key: u64, data: &'a [u8], wire_bytes: usize, ends: bool },
-    /// The server broke it off with this error code.
+    /// The server reset the stream with this error code.
     Reset { key: u64, code: u32 },
 }
 
-/// From the head of a request to the end of its answer, or until either side breaks it off.
+/// From the head of a request to the end of its response, or until either side resets the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The head of the answer is awaited.
+    /// Waiting for the head of the response.
     Head,
-    /// Its body.
+    /// Receiving its body.
     Body,
-    /// The answer was complete, or the server broke it off: nothing may come any more.
+    /// The response is complete, or the server reset the stream: any further frame is an error.
     Ended,
-    /// It was broken off here: what is under way is ignored.
+    /// This side reset the stream: frames still in flight are ignored.
     Cancelled,
 }
 
@@ -64,18 +66,18 @@ enum State {
 struct Stream {
     key: u64,
     state: State,
-    /// What the server may still send.
+    /// Bytes that the server may still send.
     window: i64,
     window_max: i64,
-    /// Its window is not filled again.
+    /// The window is not refilled.
     is_stalled: bool,
 }
 
-/// What a request's body still lacks on the wire.
+/// The part of a request's body that has not been sent.
 #[derive(Debug)]
 struct Body {
     stream: u32,
-    /// What the server takes now.
+    /// Bytes that the server accepts now.
     window: i64,
     bytes: Vec<u8>,
     sent: usize,
@@ -86,29 +88,29 @@ struct Body {
 pub(crate) struct Session {
     scheme: &'static str,
     frames: Frames,
-    /// Bytes for the server, up to `sent` of which the socket has taken.
+    /// Bytes for the server; the socket has taken the first `sent` of them.
     out: Vec<u8>,
     sent: usize,
     /// The streams in the order of their odd numbers.
     streams: Vec<Stream>,
     open: usize,
-    /// How many streams the server allows at a time.
+    /// The maximum number of concurrent streams that the server allows.
     open_max: usize,
     /// The head whose block is being read: its first frame, and the block so far.
     head: Option<(Header, Vec<u8>)>,
-    /// What the server may still send on the connection.
+    /// Bytes that the server may still send on the connection.
     window: i64,
-    /// What it takes on the connection, and on a new stream.
+    /// Bytes that the server accepts on the connection, and on a new stream.
     send_window: i64,
     send_window_of_stream: i64,
     bodies: VecDeque<Body>,
     is_leaving: bool,
-    /// Requests that the server will not look at, which have not been answered as events.
+    /// Requests that the server will not process, not yet reported as events.
     abandoned: Vec<u64>,
 }
 
 impl Session {
-    /// A session at its first byte, over TLS or not.
+    /// A new session, over TLS or not.
     pub(crate) fn new(is_tls: bool) -> Self {
         let mut out = PREFACE.to_vec();
         frame::append(kind::SETTINGS, 0, 0, SETTINGS, &mut out);
@@ -131,8 +133,8 @@ impl Session {
         }
     }
 
-    /// Makes a request, which is written as for HTTP/1.1; answers its stream. `is_long`: much may come on it, and its window is
-    /// enlarged at once.
+    /// Sends a request, which is written as for HTTP/1.1, and returns its stream. `is_long`: the
+    /// response may be long, so the stream's window is enlarged at once.
     pub(crate) fn request(&mut self, key: u64, request: &[u8], is_long: bool) -> Result<u32, String> {
         let mut block = if self.streams.is_empty() { vec![hpack::NO_TABLE] } else { Vec::new() };
         let body = &request[request::encode_fields(request, self.scheme, &mut block)?..];
@@ -167,7 +169,7 @@ impl Session {
         Ok(stream)
     }
 
-    /// Breaks off a request, unless it has ended.
+    /// Resets the stream of a request, unless it has ended.
     pub(crate) fn cancel(&mut self, stream: u32) {
         let Some(entry) = entry(&mut self.streams, stream) else { return };
         if matches!(entry.state, State::Head | State::Body) {
@@ -178,7 +180,7 @@ impl Session {
         }
     }
 
-    /// Lets the window of a stream run out, or fills it again.
+    /// Stops refilling the window of a stream, or refills it again.
     pub(crate) fn stall(&mut self, stream: u32, is_stalled: bool) {
         if let Some(entry) = entry(&mut self.streams, stream) {
             entry.is_stalled = is_stalled;
@@ -186,12 +188,12 @@ impl Session {
         }
     }
 
-    /// What waits for the socket.
+    /// The bytes that wait for the socket.
     pub(crate) fn to_send(&self) -> &[u8] {
         &self.out[self.sent..]
     }
 
-    /// The socket took so many bytes of it.
+    /// Removes the bytes that the socket took.
     pub(crate) fn taken(&mut self, bytes: usize) {
         self.sent += bytes;
         if self.sent == self.out.len() {
@@ -200,18 +202,18 @@ impl Session {
         }
     }
 
-    /// Whether the server takes no more requests: it has said goodbye.
+    /// Whether the server has sent a GOAWAY and takes no more requests.
     pub(crate) fn is_leaving(&self) -> bool {
         self.is_leaving
     }
 
-    /// The keys of the requests whose answers have not ended.
+    /// The keys of the requests whose responses have not ended.
     pub(crate) fn unanswered(&self) -> Vec<u64> {
         let open = self.streams.iter().filter(|stream| matches!(stream.state, State::Head | State::Body));
         open.map(|stream| stream.key).collect()
     }
 
-    /// Takes from `input` up to the next event; `None` when it is used up.
+    /// Parses `input` up to the next event; `None` when all of it is used.
     pub(crate) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, String> {
         loop {
             if let Some(key) = self.abandoned.pop() {
@@ -230,7 +232,7 @@ impl Session {
         }
     }
 
-    /// A piece of a DATA frame; the key of the request that it is for.
+    /// Handles a part of a DATA frame. Returns the key of its request.
     fn data(&mut self, stream: u32, bytes: i64, ends: bool) -> Result<Option<u64>, String> {
         if self.head.is_some() {
             return Err("a frame in the midst of a head".to_owned());
@@ -261,7 +263,7 @@ impl Session {
         Ok(Some(key))
     }
 
-    /// A frame that is no data.
+    /// Handles a frame other than DATA.
     fn other<'a>(&mut self, header: Header) -> Result<Option<Event<'a>>, String> {
         if self
             .head
@@ -293,12 +295,13 @@ impl Session {
             }
             kind::GOAWAY => self.goaway(),
             kind::WINDOW_UPDATE => self.window_update(header.stream),
-            // Extensions are ignored (section 5.5), and so are priorities.
+            // Extensions (section 5.5) and priorities are ignored.
             _ => Ok(None),
         }
     }
 
-    /// A frame of a head; `head`: its first frame and the block up to and with this one.
+    /// Handles a frame of a head. `head`: its first frame, and the block up to and including this
+    /// one.
     fn head<'a>(&mut self, frame: Header, head: (Header, Vec<u8>)) -> Result<Option<Event<'a>>, String> {
         let (first, block) = &head;
         if block.len() > HEAD_BYTES_MAX {
@@ -315,7 +318,7 @@ impl Session {
         let event = match stream.state {
             State::Cancelled => return Ok(None),
             State::Ended => return Err(format!("stream {number}: a head behind its end")),
-            // Trailers, of which nothing matters here.
+            // Trailers are ignored.
             State::Body if ends => Event::Data { key, data: &[], wire_bytes: 0, ends },
             State::Body => return Err(format!("stream {number}: a second head")),
             State::Head => {
@@ -336,7 +339,7 @@ impl Session {
         let code = word(self.frames.payload()).ok_or("a malformed RST_STREAM")?;
         let stream = entry(&mut self.streams, number).ok_or("the reset of a stream that nobody opened")?;
         match stream.state {
-            // A server that needs no more of a request may say so (section 8.1).
+            // A server that needs no more of a request may reset its stream (section 8.1).
             State::Ended | State::Cancelled => Ok(None),
             State::Head | State::Body => {
                 stream.state = State::Ended;
@@ -413,7 +416,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Sends what the windows allow of the bodies that wait.
+    /// Sends as much of the waiting bodies as the windows allow.
     fn send_bodies(&mut self) {
         let (out, connection) = (&mut self.out, &mut self.send_window);
         self.bodies.retain_mut(|body| {
@@ -446,7 +449,7 @@ impl Session {
 }
 
 impl Stream {
-    /// Lets the server go on once half of the window is used.
+    /// Refills the window once half of it is used.
     fn refill(&mut self, number: u32, out: &mut Vec<u8>) {
         if self.window <= self.window_max / 2 && !self.is_stalled && self.state == State::Body {
             append_window_update(number, self.window_max - self.window, out);
@@ -455,7 +458,7 @@ impl Stream {
     }
 }
 
-/// The entry of a stream; `None`: nobody opened it.
+/// The entry of a stream; `None` if the client has not opened it.
 fn entry(streams: &mut [Stream], number: u32) -> Option<&mut Stream> {
     if number.is_multiple_of(2) { None } else { streams.get_mut(number as usize / 2) }
 }

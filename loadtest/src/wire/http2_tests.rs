@@ -1,6 +1,7 @@
-//! Goal: whatever a server may do is understood, and what it must not do fails the run.
+//! Goal: the client handles everything that a server may do; anything forbidden fails the run.
 //!
-//! Method: a server that is a script: frames go in, in pieces of every length, and what the session made of them is compared.
+//! Method: a scripted server. Its frames are fed in pieces of every length, and the resulting
+//! events are compared.
 
 use super::*;
 
@@ -16,14 +17,15 @@ fn frames(of: &[(u8, u8, u32, &[u8])]) -> Vec<u8> {
     wire
 }
 
-/// The connection, and what came through it.
+/// The connection, and the events that it produced.
 struct Client {
     session: Session,
     events: Vec<String>,
 }
 
 impl Client {
-    /// A connection with so many open requests, whose server has said its SETTINGS; all that was sent is forgotten.
+    /// A connection with this many open requests, after the server's SETTINGS; sent bytes are
+    /// dropped.
     fn asking(requests: u64) -> Self {
         let mut session = Session::new(false);
         for key in 0..requests {
@@ -55,7 +57,7 @@ impl Client {
         Ok(())
     }
 
-    /// What was sent since the last call, as (type, flags, stream, payload).
+    /// The frames sent since the last call, as (type, flags, stream, payload).
     fn sent(&mut self) -> Vec<(u8, u8, u32, Vec<u8>)> {
         let mut wire = self.session.to_send().to_vec();
         self.session.taken(wire.len());
@@ -72,7 +74,7 @@ impl Client {
         sent
     }
 
-    /// The bytes of the windows that it enlarged since the last call, by stream.
+    /// The window increments sent since the last call, by stream.
     fn enlarged(&mut self) -> Vec<(u32, u32)> {
         let updates = self.sent().into_iter().filter(|frame| frame.0 == kind::WINDOW_UPDATE);
         updates.map(|(_, _, stream, payload)| (stream, word(&payload).expect("a number"))).collect()
@@ -132,7 +134,7 @@ fn streams_are_told_apart_however_the_bytes_are_cut() {
     for step in 1..=wire.len() {
         let mut client = Client::asking(2);
         client.feed_pieces(&wire, step).expect("valid");
-        // A piece that is padding alone carries nothing.
+        // A piece that holds only padding carries no data.
         client.events.retain(|event| !event.ends_with("  false"));
         assert_eq!(client.events, expected, "cut every {step}");
     }

@@ -1,12 +1,15 @@
-//! The Huffman code of HPACK (RFC 7541, appendix B), read bit by bit: heads are rare beside what they announce.
+//! The Huffman code of HPACK (RFC 7541, appendix B), read bit by bit: heads are rare compared with
+//! data.
 //!
-//! The code is canonical: codes of one length are consecutive, in the order of their bytes, so the lengths say it all.
+//! The code is canonical: codes of one length are consecutive, in the order of their bytes, so
+//! their lengths define them.
 
 use std::sync::LazyLock;
 
 /// The most bits of a code.
 const BITS_MAX: usize = 30;
-/// The bits of the code of each byte. The end of a string has a code, too, which must not occur.
+/// The length of each byte's code, in bits. The end of a string has a code too, which must not
+/// occur.
 #[rustfmt::skip]
 const BITS: [u8; 256] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
@@ -24,9 +27,9 @@ const BITS: [u8; 256] = [
 struct Length {
     /// The first code.
     first: u32,
-    /// How many there are.
+    /// The number of codes.
     count: u32,
-    /// Where their bytes begin in [`Code::bytes`].
+    /// The index of their first byte in [`Code::bytes`].
     at: usize,
 }
 
@@ -50,7 +53,7 @@ static CODE: LazyLock<Code> = LazyLock::new(|| {
     Code { lengths, bytes }
 });
 
-/// What `coded` stands for; `None` when it is no such code, or its padding is not what it has to be (section 5.2).
+/// Decodes `coded`; `None` if a code or the padding is invalid (section 5.2).
 pub(crate) fn decode(coded: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(coded.len() * 8 / 5);
     let (mut code, mut bits) = (0_u32, 0_usize);
@@ -63,7 +66,7 @@ pub(crate) fn decode(coded: &[u8]) -> Option<Vec<u8>> {
             (code, bits) = (0, 0);
         }
     }
-    // The rest is the beginning of the code of the end: ones, and less than a byte of them.
+    // The rest must be the beginning of the end-of-string code: less than a byte of ones.
     (bits < 8 && code == (1 << bits) - 1).then_some(out)
 }
 
@@ -95,7 +98,7 @@ mod tests {
 
     #[test]
     fn refuses_wrong_padding_and_the_end_of_a_string() {
-        // `0` is 00000; behind it come ones, zeros, or a whole byte of ones.
+        // `0` is 00000; then come ones, zeros, or a whole byte of ones.
         assert_eq!(decode(b"\x07").as_deref(), Some(&b"0"[..]));
         for coded in [&b"\x00"[..], b"\x07\xff", b"\xff\xff\xff\xff"] {
             assert_eq!(decode(coded), None, "{coded:?}");

@@ -1,4 +1,5 @@
-//! The bytes on the wire, judged independently of any hub: requests, heads, chunks, frames, events and the stamp inside the data.
+//! The bytes on the wire, judged independently of any hub: requests, heads, chunks, frames, events
+//! and the stamp inside the data.
 
 pub(crate) mod chunked;
 pub(crate) mod coding;

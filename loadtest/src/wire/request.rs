@@ -1,4 +1,4 @@
-//! The requests of a run: a Mercure hub's unless templates say otherwise.
+//! The requests of a run: those of a Mercure hub, unless templates replace them.
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -14,19 +14,19 @@ use super::template::{Template, Values};
 /// The path of a hub URL that has none.
 const HUB_PATH: &str = "/.well-known/mercure";
 
-/// Header fields of a request.
+/// The maximum number of header fields of a request.
 const HEADERS_MAX: usize = 32;
 
-/// Where a server listens.
+/// The address and the name of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// The address that is connected to.
+    /// The address to connect to.
     pub(crate) address: SocketAddr,
     /// The `Host` header.
     host: String,
 }
 
-/// The templates of another server, as they stand on the command line.
+/// The templates of another server, as given on the command line.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(
     next_help_heading = "Another SSE server (places: {topic}, {topic_raw}, {data}, {token}, {last_event_id})"
@@ -35,7 +35,8 @@ pub(crate) struct Templates {
     /// URL of a subscription, for instance http://127.0.0.1:8080/sub/{topic}.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) subscribe_url: Option<String>,
-    /// A header of subscriptions instead of Authorization and Last-Event-ID; left out while a place in it has no value.
+    /// A header of subscriptions instead of Authorization and Last-Event-ID; left out while a place
+    /// in it has no value.
     #[arg(long, global = true, value_name = "NAME: VALUE")]
     pub(crate) subscribe_header: Vec<String>,
     /// URL of a publication.
@@ -61,20 +62,20 @@ struct Request {
     body: Option<Template>,
 }
 
-/// How a server is spoken to.
+/// The requests and the transport for a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Wire {
     subscribe: Request,
     publish: Request,
-    /// The stamp may stand anywhere in the data: the server wraps what was published.
+    /// The stamp may be anywhere in the data: the server wraps published data.
     pub(crate) wraps_data: bool,
-    /// How it is connected to over TLS; `None`: in clear text.
+    /// The TLS configuration; `None` for clear text.
     pub(crate) tls: Option<Arc<ClientConfig>>,
-    /// How many streams share a connection of HTTP/2; `None`: HTTP/1.1.
+    /// The number of streams that share an HTTP/2 connection; `None` for HTTP/1.1.
     pub(crate) streams_per_connection: Option<usize>,
 }
 
-/// A publication, ready but for its stamp.
+/// A publication, complete except for its stamp.
 #[derive(Debug, Clone)]
 pub(crate) struct Publication {
     request: Vec<u8>,
@@ -83,13 +84,14 @@ pub(crate) struct Publication {
 }
 
 impl Endpoint {
-    /// The endpoint and the rest of an `http` URL. TLS is for a hub that is started here (`--tls`), whose certificate is known.
+    /// The endpoint and the rest of an `http` URL. TLS is only for a hub that the generator starts
+    /// (`--tls`), whose certificate is known.
     fn parse(url: &str) -> Result<(Self, &str), String> {
         let Some(rest) = url.strip_prefix("http://") else {
             return Err(format!("{url}: only http:// URLs can be measured; --tls starts a hub with TLS"));
         };
         let (host, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        // The colon of a port stands behind the bracket that closes an IPv6 address.
+        // The colon of a port comes after the bracket that closes an IPv6 address.
         let has_port = host.rfind(':') > host.rfind(']');
         let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };
         let address = with_port
@@ -102,7 +104,7 @@ impl Endpoint {
 }
 
 impl Templates {
-    /// Whether any was given.
+    /// Whether any template is given.
     pub(crate) fn is_given(&self) -> bool {
         self.subscribe_url.is_some()
             || self.publish_url.is_some()
@@ -114,12 +116,12 @@ impl Templates {
 }
 
 impl Wire {
-    /// How the hub at `url` is spoken to.
+    /// The requests for the hub at `url`.
     pub(crate) fn mercure(url: &str) -> Result<Self, String> {
         Self::parse(Some(url), &Templates::default())
     }
 
-    /// The same, for subscribers that ask for a coding.
+    /// The same, with subscribers that ask for a coding.
     pub(crate) fn accepting(mut self, coding: Option<Coding>) -> Result<Self, String> {
         if let Some(coding) = coding {
             let header = format!("Accept-Encoding: {}", coding.name());
@@ -133,7 +135,7 @@ impl Wire {
         Self::mercure(&format!("http://{address}"))
     }
 
-    /// How a server is spoken to: as the hub at `url`, where the templates do not say otherwise.
+    /// The requests for the hub at `url`, except where templates replace them.
     pub(crate) fn parse(url: Option<&str>, templates: &Templates) -> Result<Self, String> {
         let missing = "a server without --url needs --subscribe-url and --publish-url";
         let subscribe = match (&templates.subscribe_url, url) {
@@ -171,17 +173,18 @@ impl Wire {
         Ok(wire)
     }
 
-    /// Where subscribers connect.
+    /// The address that subscribers connect to.
     pub(crate) fn subscribers(&self) -> SocketAddr {
         self.subscribe.endpoint.address
     }
 
-    /// Where publishers connect.
+    /// The address that publishers connect to.
     pub(crate) fn publishers(&self) -> SocketAddr {
         self.publish.endpoint.address
     }
 
-    /// The request of a subscription. A Mercure hub takes `further` selectors in the same query.
+    /// The request of a subscription. For a Mercure hub, `further` adds selectors to the same
+    /// query.
     pub(crate) fn subscription(
         &self,
         selector: &str,
@@ -193,7 +196,7 @@ impl Wire {
         self.subscribe.render(&values, &further_topics(further)).0
     }
 
-    /// A publication; its data is `data_bytes` long, but at least as long as a stamp.
+    /// A publication. Its data is `data_bytes` long, and at least as long as a stamp.
     pub(crate) fn publication(
         &self,
         topic: &str,
@@ -209,7 +212,7 @@ impl Wire {
 }
 
 impl Request {
-    /// A request to `url`, whose query gets `parameter`.
+    /// A request to `url`, with `parameter` added to its query.
     fn new(method: &str, url: &str, parameter: &str) -> Result<Self, String> {
         let (endpoint, target) = Endpoint::parse(url)?;
         let mut target = if target.is_empty() { HUB_PATH.to_owned() } else { target.to_owned() };
@@ -246,7 +249,7 @@ impl Request {
         templates.map(Template::data_placeholders).sum()
     }
 
-    /// The request, and where the data is to be written. `further` goes behind the target.
+    /// The request, and the offset of its data. `further` is appended to the target.
     fn render(&self, values: &Values<'_>, further: &str) -> (Vec<u8>, usize) {
         let mut out = format!("{} ", self.method).into_bytes();
         let mut data_at = None;
@@ -271,7 +274,8 @@ impl Request {
     }
 }
 
-/// More of the query of a subscription. Only what a query must not hold is escaped: hubs bound the length of a target.
+/// Further parameters of a subscription's query. Only characters that a query must not contain are
+/// escaped: hubs bound the length of a target.
 fn further_topics(selectors: &[String]) -> String {
     let mut out = String::new();
     for selector in selectors {
@@ -298,7 +302,8 @@ fn further_topics(selectors: &[String]) -> String {
     out
 }
 
-/// Appends the fields of a rendered request as HTTP/2 has them (RFC 9113, section 8.3.1), and answers the length of its head.
+/// Appends the fields of a rendered request in HTTP/2 form (RFC 9113, section 8.3.1), and returns
+/// the length of its head.
 pub(crate) fn encode_fields(request: &[u8], scheme: &str, block: &mut Vec<u8>) -> Result<usize, String> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);
@@ -329,7 +334,7 @@ impl Publication {
         &self.request
     }
 
-    /// Replaces what stands behind the stamp, byte by byte.
+    /// Replaces the data after the stamp.
     pub(crate) fn fill(&mut self, padding: &[u8]) {
         let data = &mut self.request[self.data_at..self.data_at + self.data_bytes];
         data[STAMP_BYTES..].copy_from_slice(&padding[..self.data_bytes - STAMP_BYTES]);

@@ -1,4 +1,4 @@
-//! What goes out: a Mercure hub's requests, and those of templates.
+//! The requests that are sent: those of a Mercure hub, and those of templates.
 
 use super::*;
 

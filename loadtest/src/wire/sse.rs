@@ -1,35 +1,36 @@
 //! An event stream decoder (HTML Living Standard, section 9.2.6), one event at a time.
 //!
-//! Lines end in LF, CR or CR LF; an event is dispatched by an empty line when it has a `data` field; the id persists from
-//! one event to the next. `event` and `retry` are read over: the judge needs neither.
+//! Lines end in LF, CR or CR LF. An empty line dispatches an event that has a `data` field. The id
+//! persists from one event to the next. `event` and `retry` are ignored: the judge needs neither.
 
-/// Bytes of one line or one event's data beyond which a stream is given up.
+/// The longest line or event data that is accepted, in bytes.
 pub(crate) const EVENT_BYTES_MAX: usize = 16 << 20;
 
-/// A line or an event beyond [`EVENT_BYTES_MAX`].
+/// A line or an event is longer than [`EVENT_BYTES_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooLong;
 
 /// A decoder of one stream.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
-    /// The beginning of a line whose end has not come yet.
+    /// The beginning of an incomplete line.
     partial: Vec<u8>,
     data: Vec<u8>,
     id: Vec<u8>,
     has_data: bool,
-    /// The last event was handed out: its data goes away with the next byte.
+    /// The last event was returned: the next byte clears its data.
     dispatched: bool,
-    /// The last line ended in CR: a LF that follows belongs to it.
+    /// The last line ended in CR: a following LF belongs to it.
     after_return: bool,
-    /// No byte of the stream was read: a byte order mark may come.
+    /// A byte of the stream was read: a byte order mark is no longer possible.
     started: bool,
     /// Length of the event so far, without comments.
     event_bytes: usize,
 }
 
 impl Decoder {
-    /// Takes from `input` up to the end of the next event; true when there is one, false when `input` is used up.
+    /// Parses `input` up to the end of the next event; true if there is one, false when `input` is
+    /// used up.
     pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<bool, TooLong> {
         if self.dispatched {
             self.data.clear();
@@ -72,18 +73,18 @@ impl Decoder {
         Ok(false)
     }
 
-    /// The data of the event that [`Self::next`] found; its lines joined by LF.
+    /// The data of the event that [`Self::next`] found, its lines joined by LF.
     pub(crate) fn data(&self) -> &[u8] {
         &self.data
     }
 
-    /// The length of that event as it stood in the stream, from its first field to its empty line, without comments. One byte
-    /// lacks when the input was cut within a CR LF at its very end.
+    /// The length of that event in the stream, from its first field to its empty line, without
+    /// comments. It is one byte too short if the input was cut within the final CR LF.
     pub(crate) fn event_bytes(&self) -> usize {
         self.event_bytes
     }
 
-    /// A stream that goes on after this event id.
+    /// A decoder of a stream that continues after this event id.
     pub(crate) fn after(id: &[u8]) -> Self {
         Self { id: id.to_vec(), ..Self::default() }
     }
@@ -93,7 +94,8 @@ impl Decoder {
         &self.id
     }
 
-    /// Forgets an unfinished event, as a client that lost its connection does, but keeps the last event id.
+    /// Forgets an incomplete event, as a client that lost its connection does, but keeps the last
+    /// event id.
     pub(crate) fn restart(&mut self) {
         let id = std::mem::take(&mut self.id);
         *self = Self { id, ..Self::default() };

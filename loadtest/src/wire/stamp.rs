@@ -1,15 +1,17 @@
-//! The stamp at the head of every update's data: which run, which stream, which place in it, and when it was due.
+//! The stamp at the start of every update's data: its run, its stream, its place in the stream, and
+//! the time it was due.
 //!
-//! `rrrrrrrr.sssss.nnnnnnnnnn.tttttttttttttttt.` and then padding: fixed widths, and no byte that a form must escape.
+//! `rrrrrrrr.sssss.nnnnnnnnnn.tttttttttttttttt.` and then padding: fixed widths, and no byte that a
+//! form must escape.
 
-/// Length of a stamp, its last dot included.
+/// Length of a stamp, including its last dot.
 pub(crate) const STAMP_BYTES: usize = 8 + 1 + 5 + 1 + 10 + 1 + 16 + 1;
 
-/// What stands behind the stamp.
+/// The byte after the stamp, repeated.
 pub(crate) const PADDING: u8 = b'x';
 
-/// JSON of this length, cut where it ends: numbers that differ between names that do not, as in many an update. No byte of it
-/// must be escaped in a form.
+/// JSON, cut at this length: changing numbers under constant names, as in typical updates. No byte
+/// of it must be escaped in a form.
 pub(crate) fn json(bytes: usize) -> Vec<u8> {
     let mut out = b"[".to_vec();
     let mut number = 1_u32;
@@ -26,24 +28,24 @@ pub(crate) fn json(bytes: usize) -> Vec<u8> {
     out
 }
 
-/// What one update carries.
+/// The identification of one update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    /// The run that published it: an update of another run is not ours to judge.
+    /// The run that published it: updates of other runs are not judged.
     pub(crate) run: u32,
     /// The stream (a topic or a publisher) that it belongs to; at most 99,999.
     pub(crate) stream: u32,
     /// Its place in the stream, from 0.
     pub(crate) sequence: u64,
-    /// When it was due to be sent, in nanoseconds of the run's clock.
+    /// The time at which it was due, in nanoseconds of the run's clock.
     pub(crate) due_ns: u64,
 }
 
 impl Stamp {
-    /// Writes the stamp at the head of `data`; what follows is the caller's padding.
+    /// Writes the stamp at the start of `data`; the caller pads the rest.
     ///
     /// # Panics
-    /// When `data` is shorter than [`STAMP_BYTES`].
+    /// If `data` is shorter than [`STAMP_BYTES`].
     pub(crate) fn write(&self, data: &mut [u8]) {
         let Self { run, stream, sequence, due_ns } = self;
         let text = format!("{run:08}.{stream:05}.{sequence:010}.{due_ns:016}.");
@@ -58,13 +60,13 @@ impl Stamp {
         self.write(&mut out[start..]);
     }
 
-    /// The first stamp of `run` anywhere in `data`, for servers that wrap what was published.
+    /// The first stamp of `run` anywhere in `data`, for servers that wrap published data.
     pub(crate) fn find(data: &[u8], run: u32) -> Option<Self> {
         let mark = format!("{run:08}.");
         memchr::memmem::find_iter(data, &mark).find_map(|at| Self::read(&data[at..]))
     }
 
-    /// The stamp at the head of `data`; `None` when there is none.
+    /// The stamp at the start of `data`; `None` if there is none.
     pub(crate) fn read(data: &[u8]) -> Option<Self> {
         let head: &[u8; STAMP_BYTES] = data.first_chunk()?;
         if [head[8], head[14], head[25], head[42]] != [b'.'; 4] {

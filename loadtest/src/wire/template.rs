@@ -1,20 +1,20 @@
-//! Texts with placeholders for a topic, a token or the data: what makes a request fit another server.
+//! Texts with placeholders for a topic, a token or the data, to adapt requests to another server.
 //!
-//! `{topic}` and its kin are placeholders; any other brace is itself, so that a JSON body needs no escaping. A name in braces that
-//! is no placeholder is an error, because it is more likely a slip than a text.
+//! `{topic}` and the like are placeholders. Any other brace is literal, so a JSON body needs no
+//! escaping. An unknown name in braces is an error, because it is probably a typing mistake.
 
 use std::fmt::Write as _;
 
 use super::stamp::PADDING;
 
-/// What a placeholder stands for.
+/// The value that a placeholder stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Placeholder {
     /// The topic or the selector, percent-encoded.
     Topic,
-    /// The same as it is.
+    /// The same, not encoded.
     TopicRaw,
-    /// The data of the update: room for a stamp and its padding.
+    /// The data of the update: space for a stamp and its padding.
     Data,
     /// The token.
     Token,
@@ -39,16 +39,16 @@ enum TemplatePart {
     Placeholder(Placeholder),
 }
 
-/// What is put into the placeholders.
+/// The values of the placeholders.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Values<'a> {
     /// The topic of a publication, or the selector of a subscription.
     pub(crate) topic: &'a str,
-    /// The token; `None`: anonymous.
+    /// The token; `None` if anonymous.
     pub(crate) token: Option<&'a str>,
     /// Whether the update is private.
     pub(crate) private: bool,
-    /// The last event id; empty: none.
+    /// The last event id; empty if none.
     pub(crate) last_event_id: &'a [u8],
     /// The length of the data.
     pub(crate) data_bytes: usize,
@@ -60,12 +60,12 @@ pub(crate) struct Template {
     parts: Vec<TemplatePart>,
 }
 
-/// What became of a template.
+/// The result of rendering a template.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Rendered {
     /// The bytes.
     pub(crate) bytes: Vec<u8>,
-    /// Where the data is to be written, if it has a placeholder here.
+    /// The offset of the data, if it has a placeholder here.
     pub(crate) data_at: Option<usize>,
     /// A placeholder had no value: no token, or no last event id.
     pub(crate) lacks: bool,
@@ -109,7 +109,7 @@ impl Template {
         Ok(Self { parts })
     }
 
-    /// Reads a part of a request head, which no line end may break.
+    /// Reads a part of a request head, which must not contain a line end.
     ///
     /// # Errors
     /// As [`Self::parse`], and a control character.
@@ -120,12 +120,12 @@ impl Template {
         Self::parse(text)
     }
 
-    /// How many placeholders the data has here.
+    /// The number of placeholders for the data.
     pub(crate) fn data_placeholders(&self) -> usize {
         self.parts.iter().filter(|part| **part == TemplatePart::Placeholder(Placeholder::Data)).count()
     }
 
-    /// The text with the values in their placeholders.
+    /// The text with its placeholders replaced.
     pub(crate) fn render(&self, values: &Values<'_>) -> Rendered {
         let mut out = Rendered::default();
         for part in &self.parts {
@@ -164,7 +164,7 @@ fn unknown_placeholder(name: &str) -> String {
     format!("{{{name}}} is no place of a template; there are {}", known.join(", "))
 }
 
-/// Percent-encodes everything but the unreserved characters (RFC 3986, section 2.3).
+/// Percent-encodes all but the unreserved characters (RFC 3986, section 2.3).
 fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -1,4 +1,5 @@
-//! A history file without a hub: what `petasos history` works on. A hub that runs holds its file, so no archive opens it.
+//! A history file without a hub, for `petasos history`. A running hub holds its file, so no archive
+//! can open it.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -18,7 +19,7 @@ use crate::history::HistoryError;
 use crate::limits::{PROBLEMS_MAX, TRIM_IDLE_UPDATES_MAX};
 use crate::protocol::frame::Frame;
 
-/// A history file that nobody else has.
+/// A history file that no other process holds.
 pub struct Archive {
     database: Database,
     storage: SharedFile,
@@ -33,18 +34,18 @@ pub struct Archived {
     pub frame: Frame,
 }
 
-/// What an archive holds.
+/// A summary of an archive.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// The version of the file's format.
+    /// The version of the file format.
     pub format: u64,
-    /// How many updates.
+    /// The number of updates.
     pub updates: u64,
-    /// What they count for `HISTORY_MAX_BYTES`.
+    /// Their bytes as counted for `HISTORY_MAX_BYTES`.
     pub bytes: u64,
-    /// Length of the file, the space that is free for new updates included.
+    /// Length of the file, including the free space.
     pub file_bytes: u64,
-    /// What it takes of the disk: a file may be longer than what was written to it.
+    /// Disk space of the file: less than its length if the file is sparse.
     pub allocated_bytes: u64,
     /// The oldest update.
     pub first: Option<Archived>,
@@ -52,28 +53,28 @@ pub struct Summary {
     pub last: Option<Archived>,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// Updates that were looked at.
+    /// The number of checked updates.
     pub updates: u64,
-    /// How many things are wrong.
+    /// The number of problems.
     pub problems: u64,
-    /// The first [`PROBLEMS_MAX`] of them, in words.
+    /// Texts for the first [`PROBLEMS_MAX`] problems.
     pub texts: Vec<String>,
 }
 
 impl Archive {
-    /// Opens a history. After a crash it is repaired first, as by a hub that starts.
+    /// Opens a history. After a crash it is repaired first, as at the start of a hub.
     ///
     /// # Errors
-    /// [`OpenError`]: there is none, a hub has it, or it cannot be used.
+    /// [`OpenError`]: the file does not exist, a hub holds it, or it cannot be used.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let (database, storage) = open_existing(path)?;
         Ok(Self { database, storage })
     }
 
-    /// What it holds.
+    /// Summarizes the archive.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -97,8 +98,8 @@ impl Archive {
         })
     }
 
-    /// Gives every update to `take`, in order, as long as that succeeds. The outer error is the store's, the inner one that
-    /// of `take`.
+    /// Passes every update to `take`, in order, until `take` fails. The outer error is the store's,
+    /// the inner one that of `take`.
     ///
     /// # Errors
     /// The file cannot be read, or has an update that no hub wrote.
@@ -118,14 +119,14 @@ impl Archive {
         Ok(Ok(()))
     }
 
-    /// Checks everything: the store's checksums, every update, the order, the index of the ids.
+    /// Checks everything: the store's checksums, every update, the order, the index of ids.
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn verify(&mut self) -> Result<Findings, HistoryError> {
         let mut findings = Findings::default();
         let database = &mut self.database;
-        // What redb trusts may panic where a page was altered.
+        // redb may panic on an altered page.
         match guarded(|| database.check_integrity()) {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => findings.add(|| "the store was damaged, and was repaired".to_owned()),
@@ -143,8 +144,8 @@ impl Archive {
         Ok(findings)
     }
 
-    /// Gives the space of what was discarded back to the file system; returns the bytes of the file before and after. It
-    /// takes as long as copying the file.
+    /// Returns the space of discarded updates to the file system; returns the size of the file in
+    /// bytes before and after. It takes as long as copying the file.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -161,7 +162,7 @@ impl Archive {
     }
 
     fn allocated_bytes(&self) -> Result<u64, HistoryError> {
-        // In units of 512 bytes, whatever the block size of the file system (stat(2)).
+        // `blocks` counts units of 512 bytes, whatever the block size of the file system (stat(2)).
         self.storage.file.metadata().map(|metadata| metadata.blocks() * 512).map_err(failed)
     }
 

@@ -1,4 +1,4 @@
-//! The file under the store: positioned reads and writes, and `fdatasync` when it is wanted.
+//! The file of the store: positioned reads and writes, and `fdatasync` if wanted.
 
 use std::fs::File;
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
-/// A file that outlives the stores opened on it, so that its lock is never let go in between.
+/// A file that outlives the stores opened on it, so that its lock is never released in between.
 #[derive(Clone, Debug)]
 pub(super) struct SharedFile {
     pub(super) file: Arc<File>,
@@ -37,22 +37,22 @@ impl StorageBackend for SharedFile {
     }
 }
 
-/// What was written since the disk last said that it has everything.
+/// The writes since the last successful sync.
 ///
-/// A sync that fails says so once: the kernel then takes the pages for clean, shows them still, and never writes them again. A
-/// store that is opened afresh would build on pages that the next power cut takes away. So they are written again before it is
-/// opened, and again until a sync succeeds.
+/// The kernel reports a failed sync only once: it then marks the pages clean, still returns them,
+/// and never writes them again. A reopened store would build on pages that the next power failure
+/// takes away. So they are written again before the store is opened, until a sync succeeds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unsynced(Arc<Mutex<Vec<Write>>>);
 
-/// Where, and what.
+/// The offset and the data.
 type Write = (u64, Box<[u8]>);
 
 impl Unsynced {
-    /// The storage of a store that is opened now.
+    /// The storage for a store that is opened now.
     ///
     /// # Errors
-    /// What was not synced could not be written again.
+    /// The unsynced writes could not be repeated.
     pub(super) fn on<S: StorageBackend>(&self, storage: S) -> io::Result<Remembering<S>> {
         for (offset, data) in &*self.writes() {
             storage.write(*offset, data)?;
@@ -65,7 +65,7 @@ impl Unsynced {
     }
 }
 
-/// Storage that remembers what it has not synced: one commit at most, and those that failed.
+/// Storage that remembers its unsynced writes: at most one commit, and those that failed.
 #[derive(Debug)]
 pub(super) struct Remembering<S> {
     storage: S,

@@ -1,5 +1,5 @@
-//! redb trusts the bytes of its file, and panics on some that it has not written. A panic of it is an error here: one bad page
-//! must not end a hub, and a start that is refused ends with a sentence.
+//! redb trusts the bytes of its file, and panics on some that it did not write. Here such a panic
+//! becomes an error: one bad page must not end a hub, and a refused start must end with a message.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -9,11 +9,11 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// It panicked.
+/// The error for a panic.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Panicked;
 
-/// Runs what may panic on a corrupt file; says nothing of the panic.
+/// Runs code that may panic on a corrupt file; suppresses the panic message.
 pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {

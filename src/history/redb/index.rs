@@ -1,15 +1,15 @@
-//! The index of the event ids: which update has an id, found with one look.
+//! The index of event ids: finds the updates with an id in one lookup.
 //!
-//! Ids are random, so an index of them in a tree costs a page for each new one: far more than the update itself. New entries
-//! therefore wait in memory, in buckets by the hash of the id, and go to the file in slices: a sweep goes round the buckets, and
-//! each slice is dense, so its entries share pages. Until then the file has them in the order of the updates, where they share
-//! pages too, and from there they are read when it is opened.
+//! Ids are random, so each new id in a tree costs a page, far more than the update itself. New
+//! entries therefore wait in memory, in buckets by hash, and a sweep over the buckets moves them to
+//! the file in dense slices that share pages. Until then the file has them in update order
+//! (`recent`), from which they are read at start.
 //!
-//! Invariants worth naming:
-//! - every update after `Meta::indexed` is among the recent ones of the file, and waits or is in the index; every one up to it
-//!   that is held is in the index;
-//! - an entry is a hint: the record at its position is compared before it counts. So entries of updates that are gone do
-//!   no harm, and a sweep takes them out as it passes.
+//! Invariants:
+//! - every update after `Meta::indexed` is in `recent`, and its id waits or is in the index; the id
+//!   of every held update up to it is in the index;
+//! - an entry is a hint: the record at its position is compared first, so stale entries do no harm;
+//!   a sweep removes them.
 
 use std::hash::Hasher as _;
 use std::ops::Range;
@@ -22,7 +22,7 @@ use super::record::{self, RecordFields};
 use crate::history::HistoryError;
 use crate::limits::{INDEX_BUCKETS, INDEX_SLICE, INDEX_WAITING_MAX};
 
-/// The index in the file: nothing for each (hash of an id, position).
+/// The index in the file, without values: keys are (hash of an id, position).
 pub(super) const IDS: TableDefinition<'_, IndexEntry, ()> = TableDefinition::new("ids");
 
 /// The hashes of the ids that the index may not have yet, by position.
@@ -31,7 +31,7 @@ pub(super) const RECENT: TableDefinition<'_, u64, u64> = TableDefinition::new("r
 /// The hash of an event id, and the position of an update that has it.
 pub(super) type IndexEntry = (u64, u64);
 
-/// Hashes ids. The key is the file's own, so nobody can choose ids that collide.
+/// Hashes ids. Each file has a random key, so clients cannot choose ids that collide.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IdHasher(pub(super) [u64; 2]);
 
@@ -45,20 +45,22 @@ impl IdHasher {
 
 /// Entries that the file's index does not have yet.
 pub(super) struct UnindexedIds {
-    /// By the first bits of the hash, so in the order of the hashes; in a bucket they are in the order of the updates.
+    /// Indexed by the first bits of the hash, so in hash order. Entries of one bucket are in update
+    /// order.
     buckets: Box<[Vec<IndexEntry>]>,
     count: usize,
-    /// The sweep has passed every bucket before this.
+    /// The sweep has passed every bucket before this one.
     swept_until: usize,
-    /// The newest update when the sweep began: when it ends, the file's index has everything up to there.
+    /// The newest update when the sweep began. When the sweep ends, the file's index is complete up
+    /// to it.
     sweep_began_at: u64,
 }
 
-/// What a commit moves to the file's index: whole buckets.
+/// The entries that a commit moves to the file's index: whole buckets.
 pub(super) struct Slice {
     entries: Vec<IndexEntry>,
     buckets: Range<usize>,
-    /// The sweep ends with it: `Meta::indexed` from then on.
+    /// The new `Meta::indexed`, if the sweep ends with this slice.
     pub(super) indexed: Option<u64>,
 }
 
@@ -73,7 +75,7 @@ fn first_hash(bucket: usize) -> u64 {
 }
 
 impl UnindexedIds {
-    /// These entries wait, up to that of update `newest`.
+    /// Creates the waiting entries; `newest` is the newest update.
     pub(super) fn new(entries: impl Iterator<Item = IndexEntry>, newest: u64) -> Self {
         let buckets = vec![Vec::new(); INDEX_BUCKETS].into();
         let mut this = Self { buckets, count: 0, swept_until: 0, sweep_began_at: newest };
@@ -87,7 +89,7 @@ impl UnindexedIds {
         same.map(|(_, position)| *position).collect()
     }
 
-    /// What has to move when so many entries come; `None` when there is room.
+    /// The slice to move before `incoming` more entries come; `None` if there is room.
     pub(super) fn next_slice(&self, incoming: usize) -> Option<Slice> {
         if self.count + incoming <= INDEX_WAITING_MAX {
             return None;
@@ -106,7 +108,8 @@ impl UnindexedIds {
         Some(Slice { entries, buckets: self.swept_until..end, indexed })
     }
 
-    /// The commit is done: the slice is in the file, and these entries wait; the newest update is `newest`.
+    /// Call this after the commit: the slice is in the file, and the new entries wait. The newest
+    /// update is `newest`.
     pub(super) fn committed(
         &mut self,
         slice: Option<Slice>,
@@ -135,7 +138,7 @@ impl UnindexedIds {
 }
 
 impl Slice {
-    /// Writes the entries of updates after `discarded`, and takes out those of updates that are gone.
+    /// Writes the entries of updates after `discarded`, and removes those of updates that are gone.
     pub(super) fn write(
         &self,
         ids: &mut Table<'_, IndexEntry, ()>,
@@ -157,7 +160,8 @@ impl Slice {
     }
 }
 
-/// The first update after `discarded` that has this id; `waiting` are the positions for its hash that wait.
+/// The first update after `discarded` that has this id; `waiting` has the positions of the waiting
+/// entries with its hash.
 pub(super) fn first_with_id(
     ids: &impl ReadableTable<IndexEntry, ()>,
     updates: &impl ReadableTable<u64, RecordFields<'static>>,

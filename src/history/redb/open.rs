@@ -1,6 +1,6 @@
-//! Opening the file: what it may be, and the sentence for each thing that it may not.
+//! Opens the file, and reports why a file cannot be used.
 //!
-//! Nothing is written before it is known that the file is ours, or empty.
+//! Nothing is written before the file is known to be a history of the hub, or empty.
 
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -22,12 +22,12 @@ use super::{FORMAT, HASH_KEY, HistorySync, META, RedbHistory};
 use crate::history::Retention;
 use crate::limits::STORE_CACHE_BYTES;
 
-/// How every file of the store begins.
+/// The first bytes of every redb file.
 const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
-/// Updates may be private: the file is its owner's.
+/// Updates may be private, so only the owner can access the file.
 const MODE: u32 = 0o600;
 
-/// Why a history file cannot be used; it is as it was.
+/// Why a history file cannot be used; the file is unchanged.
 #[derive(Debug)]
 pub struct OpenError {
     path: PathBuf,
@@ -102,7 +102,7 @@ impl From<Panicked> for OpenCause {
     }
 }
 
-/// What a file holds.
+/// The content of a file.
 enum Content {
     /// Nothing yet.
     Empty,
@@ -111,8 +111,8 @@ enum Content {
 }
 
 impl RedbHistory {
-    /// Opens the history in this file, or begins one in a file that is new or empty; the file stays locked until the
-    /// history and its readers are gone.
+    /// Opens the history in this file, or creates one if the file is missing or empty. The file
+    /// stays locked until the history and its readers are dropped.
     ///
     /// # Errors
     /// [`OpenError`]: the file cannot be used, and was not changed.
@@ -125,8 +125,9 @@ impl RedbHistory {
         Self::on_backend(move || storage.clone(), retention, sync).map_err(fail)
     }
 
-    /// A history on storage of one's own, for instance one that fails on purpose; errors call it `name`. It holds nothing
-    /// yet, or a history of this format. `storage` is called again after a failure, and has to answer the same bytes.
+    /// Opens a history on custom storage, for instance storage that fails on purpose; errors call
+    /// it `name`. The storage must be empty or hold a history of this format. `storage` is called
+    /// again after a failure, and must return the same bytes.
     ///
     /// # Errors
     /// [`OpenError`]: the storage failed, or holds something else.
@@ -157,7 +158,7 @@ impl RedbHistory {
     }
 }
 
-/// Opens a history that is there, for whoever does not run a hub.
+/// Opens an existing history, for use without a hub.
 pub(super) fn open_existing(path: &Path) -> Result<(Database, SharedFile), OpenError> {
     let fail = |cause| OpenError { path: path.to_owned(), cause };
     let open = || {
@@ -183,8 +184,8 @@ fn builder() -> Builder {
     builder
 }
 
-/// Makes an empty history where there is no file: beside its place, under a name that nothing has, and moved there once it is
-/// whole. So a crash never leaves half a file in its place.
+/// Creates an empty history if there is no file: first under a unique name in the same directory,
+/// then moved into place once it is complete. So a crash never leaves a partial file in its place.
 fn make_if_missing(path: &Path) -> Result<(), OpenCause> {
     if exists(path)? {
         return Ok(());
@@ -193,7 +194,7 @@ fn make_if_missing(path: &Path) -> Result<(), OpenCause> {
     beside.push(format!(".{}.unfinished", uuid::Uuid::new_v4().simple()));
     let beside = Path::new(&beside);
     let made = make(beside).and_then(|()| move_if_missing(beside, path));
-    // What was moved is not there any more; what could not be made is of no use.
+    // A linked file has its new name too; a failed one is useless.
     let _ = std::fs::remove_file(beside);
     made
 }
@@ -207,20 +208,20 @@ fn make(path: &Path) -> Result<(), OpenCause> {
     storage.file.sync_all().map_err(OpenCause::from)
 }
 
-/// Gives a file its name, unless another hub was faster: its history is used then.
+/// Gives a file its name, unless another process was faster: the existing history is then used.
 fn move_if_missing(from: &Path, to: &Path) -> Result<(), OpenCause> {
     match std::fs::hard_link(from, to) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        // A file system without links.
+        // A file system without hard links.
         Err(_) => std::fs::rename(from, to)?,
         Ok(()) => {}
     }
-    // The name has to be on the disk too.
+    // The new name must reach the disk, too.
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all().map_err(OpenCause::from)
 }
 
-/// Whether there is anything of this name, a dangling link included.
+/// Whether this name exists, even as a dangling link.
 fn exists(path: &Path) -> io::Result<bool> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
@@ -242,8 +243,9 @@ fn lock(path: &Path) -> Result<File, OpenCause> {
     }
 }
 
-/// Looks at a file without writing: whether it is ours, and whether what a start reads can be read. After a crash the store has
-/// to be repaired before anyone can look, which changes no content.
+/// Checks a file without writing: that it is a history, and that the parts read at start are
+/// readable. After a crash the store must be repaired before it can be checked; the repair changes
+/// no content.
 fn look(storage: &SharedFile) -> Result<(), OpenCause> {
     if storage.file.metadata()?.len() == 0 {
         return Ok(());
@@ -280,7 +282,7 @@ fn content(database: &impl ReadableDatabase) -> Result<Content, OpenCause> {
     }
 }
 
-/// Begins a history in a store that holds nothing.
+/// Creates a history in an empty store.
 fn begin_if_empty(database: &Database) -> Result<(), OpenCause> {
     match content(database)? {
         Content::Ours => Ok(()),

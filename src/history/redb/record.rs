@@ -1,8 +1,8 @@
-//! The record of one update:
-//! `(published in Unix milliseconds, bytes of all updates before it, kind, first of its id, topics, targets, id, event)`.
+//! The record of one update: `(published in Unix milliseconds, bytes of all updates before it,
+//! kind, first of its id, topics, targets, id, event)`.
 //!
-//! `kind` is 0 for a public update, 1 for a private one, 2 for one with targets; `event` is the SSE event as it is sent.
-//! Everything is parsed again when it is read: a file is input like any other.
+//! `kind` is 0 for a public update, 1 for a private one, 2 for one with targets; `event` is the SSE
+//! event as sent. Every read parses the whole record: a file is untrusted input.
 
 use redb::{Table, TableDefinition};
 
@@ -14,7 +14,7 @@ use crate::protocol::frame::Frame;
 use crate::protocol::topic::Topic;
 use crate::protocol::update::Audience;
 
-/// What a record is made of, as redb encodes it.
+/// The fields of a record, as encoded by redb.
 pub(super) type RecordFields<'a> = (u64, u64, u8, bool, Vec<&'a str>, Vec<&'a str>, &'a str, &'a [u8]);
 
 /// The updates by position.
@@ -24,19 +24,19 @@ const PUBLIC: u8 = 0;
 const PRIVATE: u8 = 1;
 const TARGETS: u8 = 2;
 
-/// What a record says beside the update.
+/// The fields of a record besides the update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RecordHead {
     /// When the update was published.
     pub(super) unix_ms: u64,
-    /// [`bytes`] of every update before it, those that are gone included.
+    /// [`bytes`] of every update before it, including discarded ones.
     pub(super) bytes_before: u64,
-    /// No update that the file had when it was appended had its id.
+    /// Whether the file had no update with this id when it was appended.
     pub(super) first_of_id: bool,
 }
 
-/// What an update counts for `HISTORY_MAX_BYTES`: about what the file grows by. Small updates share a page; of those that do not,
-/// each takes a power of two.
+/// The bytes of an update for `HISTORY_MAX_BYTES`: about how much the file grows. Small updates
+/// share a page; each larger one takes a power of two.
 pub(super) fn bytes(frame: &Frame) -> u64 {
     let topics: usize = frame.topic_texts().map(str::len).sum();
     let targets: usize = match frame.audience() {
@@ -68,7 +68,7 @@ pub(super) fn insert(
     table.insert(position, fields).map(|_| ()).map_err(failed)
 }
 
-/// What a record says beside the update.
+/// The fields of a record besides the update.
 pub(super) fn head(fields: &RecordFields<'_>) -> RecordHead {
     RecordHead { unix_ms: fields.0, bytes_before: fields.1, first_of_id: fields.3 }
 }
@@ -78,10 +78,10 @@ pub(super) fn id<'a>(fields: &RecordFields<'a>) -> &'a str {
     fields.6
 }
 
-/// Reads the update back.
+/// Parses the update.
 ///
 /// # Errors
-/// It is none that this hub wrote; the text names the position and the field.
+/// This hub did not write it; the text gives the position and the field.
 pub(super) fn read(position: u64, fields: RecordFields<'_>) -> Result<Frame, HistoryError> {
     let wrong = |field: &str| HistoryError(format!("update {position} of the history has a corrupt {field}"));
     let (_, _, kind, _, topics, targets, id, event) = fields;

@@ -1,4 +1,4 @@
-//! The store and its readers. A reader sees one moment of it: what was committed when its transaction began.
+//! The store and its readers. A reader sees a snapshot: the commits before its transaction began.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -13,15 +13,17 @@ use super::{HASH_KEY, META, OpenStore, failed};
 use crate::history::{HistoryError, HistoryRange, HistoryReader, HistorySlice, Position, SequencedUpdate};
 use crate::limits::{TAIL_BYTES_MAX, TAIL_UPDATES_MAX};
 
-/// The store, shared with the readers. The lock is taken for writing only while a failed store is reopened.
+/// The store, shared with the readers. The lock is taken for writing only while a failed store is
+/// closed and reopened.
 pub(super) struct RedbStore {
     database: RwLock<Option<Database>>,
     open: Box<OpenStore>,
-    /// Updates up to this position are out of reach, whether the file still has them or not. Written by the sequencer
-    /// alone, after the commit that made them too many.
+    /// Updates up to this position are unreachable, even if they are still in the file. Written
+    /// only by the sequencer, after the commit that made them exceed the retention.
     discarded: AtomicU64,
     pub(super) hasher: IdHasher,
-    /// Ids that the file's index does not have yet. Written by the sequencer alone, after the commit.
+    /// Ids that the file's index does not have yet. Written only by the sequencer, after the
+    /// commit.
     waiting: RwLock<UnindexedIds>,
 }
 
@@ -68,11 +70,11 @@ impl RedbStore {
 
     pub(super) fn close(&self) {
         let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
-        // It has failed: what it says as it goes is no news.
+        // The store has already failed, so an error of its shutdown is ignored.
         let _ = guarded(|| drop(database));
     }
 
-    /// Opens a store that was closed, and lets `restore` make it right before anybody can read it.
+    /// Opens a closed store, and lets `restore` repair it before any reader can use it.
     pub(super) fn reopen_if_closed<T>(
         &self,
         restore: impl FnOnce(&Database) -> Result<T, HistoryError>,
@@ -90,14 +92,15 @@ impl RedbStore {
     }
 
     fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
-        // Whoever panicked held a database, not half of one.
+        // After a panic the value is still a whole database.
         self.database.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at one moment of the store.
+    /// Runs `look` on a snapshot of the store.
     fn look<T>(&self, look: impl FnOnce(&Moment) -> Result<T, HistoryError>) -> Result<T, HistoryError> {
         self.with(|database| {
-            // Before the transaction begins: so nothing that it cannot see is taken for discarded.
+            // Read this before the transaction begins, so that no update is taken for discarded
+            // that the transaction cannot see.
             let discarded = self.discarded();
             let transaction = database.begin_read().map_err(failed)?;
             let meta = Meta::read(&transaction.open_table(META).map_err(failed)?)?;
@@ -106,7 +109,7 @@ impl RedbStore {
     }
 }
 
-/// Reads what a start reads.
+/// Reads the parts that a start reads.
 ///
 /// # Errors
 /// A part of it cannot be read.
@@ -145,7 +148,7 @@ pub(super) fn read_hasher(database: &impl ReadableDatabase) -> Result<IdHasher, 
     Ok(IdHasher(key))
 }
 
-/// The ids of the updates that the file's index may lack.
+/// The ids of the updates that the file's index may not have.
 fn read_waiting(database: &impl ReadableDatabase) -> Result<UnindexedIds, HistoryError> {
     let meta = read_meta(database)?;
     let transaction = database.begin_read().map_err(failed)?;
@@ -161,12 +164,13 @@ fn read_waiting(database: &impl ReadableDatabase) -> Result<UnindexedIds, Histor
 impl Drop for RedbStore {
     fn drop(&mut self) {
         let place = self.database.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // A store tidies up when it is closed, and reads for it. What it does not come to is done by the next start.
+        // redb cleans up when it is closed, and reads for it. If that fails, the next start does
+        // it.
         let _ = guarded(|| drop(place.take()));
     }
 }
 
-/// What a reader sees.
+/// A reader's snapshot.
 struct Moment {
     transaction: ReadTransaction,
     before_oldest: u64,
@@ -219,7 +223,8 @@ impl Moment {
 impl HistoryReader for RedbStore {
     fn locate(&self, id: &str) -> Result<Option<Position>, HistoryError> {
         let hash = self.hasher.hash(id);
-        // Before the transaction begins: what does not wait any more is in the file that it sees.
+        // Read this before the transaction begins: an id that no longer waits is in the file that
+        // the transaction sees.
         let waiting = self.waiting().positions(hash);
         self.look(|moment| {
             let ids = moment.transaction.open_table(IDS).map_err(failed)?;

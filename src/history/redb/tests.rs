@@ -1,4 +1,4 @@
-//! The store against real files; storage that fails is in `tests/faults.rs`.
+//! The store with real files; `tests/faults.rs` tests failing storage.
 
 mod archive_tests;
 
@@ -14,7 +14,7 @@ use crate::protocol::update::Update;
 
 const NOW_MS: u64 = 1_700_000_000_000;
 
-/// A directory of its own for one test, removed at the end.
+/// A directory for one test, removed at its end.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -251,7 +251,7 @@ fn retention_agrees_with_a_scan_whatever_the_bounds_and_the_times() {
                 now_ms += random.u64(..60);
                 history.maintain(now_ms).expect("room");
             }
-            // From the newest back, until one has to go.
+            // From the newest back to the first that must go.
             let mut bytes = 0;
             let kept = all.iter().rev().enumerate().take_while(|(nth, (_, unix_ms, size))| {
                 bytes += size;
@@ -318,7 +318,8 @@ fn a_file_beside_the_history_is_left_alone() {
     assert_eq!(names.len(), 2, "nothing else is left: {names:?}");
 }
 
-/// Whichever page is bad, a start ends with a sentence or serves; it never panics, and what is refused is as it was.
+/// With any page corrupt, a start either fails with an error message or serves; it never panics,
+/// and a refused file is unchanged.
 #[test]
 fn a_bad_page_is_refused_or_read_around_and_never_a_panic() {
     let directory = Directory::new("pages");
@@ -344,7 +345,7 @@ fn a_bad_page_is_refused_or_read_around_and_never_a_panic() {
                 }
                 Ok(mut history) => {
                     served += 1;
-                    // Whatever is read of it is an update or an error.
+                    // Every read returns an update or an error.
                     let reader = history.reader();
                     for after in 0..60 {
                         let _ = reader.read(Position::new(after), 1, usize::MAX);
@@ -358,7 +359,8 @@ fn a_bad_page_is_refused_or_read_around_and_never_a_panic() {
     assert!(refused > 2 && served > 2, "{refused} refused, {served} served");
 }
 
-/// More updates than may wait, so that the index in the file, what waits and what is read at the next start all have their part.
+/// More updates than may wait, so that ids are in the file's index, in memory, and in what the next
+/// start reads.
 #[test]
 fn every_id_is_found_whether_it_waits_or_is_in_the_file_and_none_that_is_gone() {
     const HELD: u64 = 4 * INDEX_WAITING_MAX as u64;
@@ -366,7 +368,7 @@ fn every_id_is_found_whether_it_waits_or_is_in_the_file_and_none_that_is_gone() 
     let retention = Retention { updates_max: HELD, ..Retention::default() };
     let mut history = open_with(&directory, retention);
     let mut newest = 0;
-    // Until a sweep has ended, and something is gone.
+    // Until a sweep has ended and some updates are discarded.
     while history.meta.indexed == 0 || newest < HELD + 5_000 {
         let frames: Vec<_> = (1..=1_000).map(|nth| frame(&format!("u{}", newest + nth))).collect();
         let appended = history.append(&frames, NOW_MS).expect("room");

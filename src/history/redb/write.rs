@@ -1,4 +1,4 @@
-//! What is written to the file: the steps of which transactions are made, and what retention does not keep.
+//! Writes to the file: the steps of the transactions, and the computation of the retention.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::{META, failed};
 use crate::history::{HistoryError, Position, Retention, SequencedUpdate};
 use crate::protocol::frame::Frame;
 
-/// An update and when it was published (Unix, in milliseconds).
+/// An update and its time of publication (Unix, in milliseconds).
 #[derive(Clone, Debug)]
 pub(super) struct StampedFrame {
     pub(super) frame: Arc<Frame>,
@@ -22,13 +22,13 @@ pub(super) struct StampedFrame {
 pub(super) struct Meta {
     /// The file has no update up to this position.
     pub(super) trimmed: u64,
-    /// The newest update; without one in the file, as `trimmed`.
+    /// The newest update; `trimmed` if the file has none.
     pub(super) newest: u64,
-    /// Updates up to this one were out of reach when the file was written last.
+    /// Updates up to this one were unreachable when the file was last written.
     pub(super) discarded: u64,
     /// The file's index of ids has every update up to this one.
     pub(super) indexed: u64,
-    /// Bytes of all updates that were ever appended, as [`record::bytes`] counts them.
+    /// Bytes of all updates ever appended, as counted by [`record::bytes`].
     pub(super) bytes: u64,
 }
 
@@ -61,10 +61,10 @@ impl Meta {
     }
 }
 
-/// What an append wrote.
+/// The result of an append.
 pub(super) struct AppendedBatch {
     pub(super) updates: Vec<SequencedUpdate>,
-    /// Entries for the index of the ids.
+    /// Entries for the index of ids.
     pub(super) entries: Vec<IndexEntry>,
     pub(super) meta: Meta,
 }
@@ -87,7 +87,7 @@ impl<'t> Tables<'t> {
         })
     }
 
-    /// Removes one update; returns what came before it, in bytes.
+    /// Removes one update; returns the bytes before it.
     fn remove(&mut self, position: u64) -> Result<Option<u64>, HistoryError> {
         self.recent.remove(position).map_err(failed)?;
         let Some(value) = self.updates.remove(position).map_err(failed)? else { return Ok(None) };
@@ -95,8 +95,9 @@ impl<'t> Tables<'t> {
     }
 }
 
-/// Appends a batch in the places after the newest, and moves a slice of what waits to the index of the ids. Returns the batch
-/// in its places, the entries of its ids, which wait from now on, and the file's new numbers.
+/// Appends a batch after the newest update, and moves a slice of the waiting ids to the index.
+/// Returns the batch with its positions, the entries of its ids, which wait from now on, and the
+/// file's new numbers.
 pub(super) fn append(
     transaction: &WriteTransaction,
     batch: &[StampedFrame],
@@ -113,7 +114,8 @@ pub(super) fn append(
         let hash = hasher.hash(id);
         let Tables { updates, ids, .. } = &mut tables;
         let first_of_id = frame.has_made_id() || {
-            // What is discarded and not trimmed yet counts as held: then the tail does not know the id, and asks the history.
+            // Updates that are discarded but not trimmed count as held: the tail then does not know
+            // the id, and asks the history.
             let mut others = waiting.positions(hash);
             let same = written.entries.iter().filter(|(other, _)| *other == hash);
             others.extend(same.map(|(_, position)| *position));
@@ -135,7 +137,7 @@ pub(super) fn append(
     Ok(AppendedBatch { meta, ..written })
 }
 
-/// Frees the oldest updates up to `discarded`, but no more than `updates_max`.
+/// Frees the oldest updates up to `discarded`, but at most `updates_max`.
 pub(super) fn trim(
     transaction: &WriteTransaction,
     discarded: u64,
@@ -147,7 +149,7 @@ pub(super) fn trim(
     for position in meta.trimmed + 1..=until {
         tables.remove(position)?;
     }
-    // Those that the index has by now.
+    // Those that the index now has.
     for _ in 0..updates_max {
         let oldest = tables.recent.first().map_err(failed)?.map(|(position, _)| position.value());
         let Some(oldest) = oldest.filter(|oldest| *oldest <= meta.indexed) else { break };
@@ -175,10 +177,10 @@ pub(super) fn truncate(transaction: &WriteTransaction, newest: u64) -> Result<()
     meta.write(&mut tables.meta)
 }
 
-/// The place before the oldest update that retention keeps; at least `discarded`.
+/// The position before the oldest update within the retention; at least `discarded`.
 ///
-/// Times come from the system's clock. Where it was set back, updates that seem to be of the future are as old as the first one
-/// behind them that does not, at least.
+/// Times come from the system clock. If it was set back, updates with a future time count at least
+/// as old as the first later update without one.
 pub(super) fn before_oldest(
     updates: &impl ReadableTable<u64, RecordFields<'static>>,
     meta: &Meta,
@@ -213,8 +215,8 @@ pub(super) fn before_oldest(
     }
 }
 
-/// The last position of those after `from` that `holds` is true of, up to `newest`; `from` when there is none. It is true of the
-/// first ones alone, so it is searched for in growing steps, and then by halves.
+/// The last position after `from`, up to `newest`, for which `holds` is true; `from` if there is
+/// none. `holds` must be true for a prefix only; the search uses growing steps, then halves.
 fn last_where(
     from: u64,
     newest: u64,

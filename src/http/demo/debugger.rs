@@ -1,8 +1,9 @@
-//! The debugger: one page, put together from the files beside this one, and the policy under which it runs.
+//! The debugger: one page, built from the files of its directory, and its content security policy.
 //!
-//! Invariants: script and style are in the page and named by their hashes, so that nothing else runs, least of all what the
-//! playground would give from the same origin; nothing is loaded from elsewhere; what its requests may reach is open, because
-//! the hub that it looks at is a setting; and it cannot be framed.
+//! Invariants: script and style are in the page and named by their hashes, so that nothing else
+//! runs, in particular no script of the playground, which has the same origin; nothing is loaded
+//! from elsewhere; requests may go to any host, because the debugged hub is a setting; the page
+//! cannot be framed.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -16,7 +17,7 @@ use crate::protocol::grant::Authorization;
 
 const PAGE: &str = include_str!("debugger/index.html");
 const STYLE: &str = include_str!("debugger/style.css");
-/// One script, in the order of what it needs.
+/// One script; each file comes after those it needs.
 const SCRIPT: &str = concat!(
     include_str!("debugger/words.js"),
     include_str!("debugger/failures.js"),
@@ -41,7 +42,7 @@ pub(super) struct Debugger {
 }
 
 impl Debugger {
-    /// The page of a hub that authorizes like this, with a cookie of this name.
+    /// The page for a hub with this kind of authorization and this cookie name.
     pub(super) fn new(authorization: Authorization, cookie_name: &str) -> Self {
         let authorization = match authorization {
             Authorization::Selectors => "selectors",
@@ -58,12 +59,13 @@ impl Debugger {
             source(SCRIPT),
             source(STYLE)
         );
-        // Hashes hold no control character; without its hashes the page would do nothing, and no harm.
+        // Hashes hold no control character. Without the hashes the page would do nothing, and no
+        // harm.
         let policy = HeaderValue::parse(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
         Self { page: Page::owned(page), policy }
     }
 
-    /// The page in the coding that was negotiated.
+    /// The page in the negotiated coding.
     pub(super) fn response(&self, negotiated: Negotiated) -> Response {
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         let mut response = Response::with_body(Status::Ok, html, self.page.body(negotiated).to_vec());
@@ -74,12 +76,12 @@ impl Debugger {
     }
 }
 
-/// How a policy names what stands between two tags (CSP Level 3, section 2.3.1).
+/// The source expression of an inline script or style (CSP Level 3, section 2.3.1).
 fn source(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(digest(&SHA256, text.as_bytes())))
 }
 
-/// A text within an attribute.
+/// Escapes a text for use in an attribute.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
 }

@@ -1,4 +1,4 @@
-//! What demo mode answers, field by field (PROTOCOL section 9).
+//! The responses of demo mode, field by field (PROTOCOL section 9).
 
 use base64::Engine as _;
 
@@ -69,7 +69,8 @@ fn the_media_type_is_that_of_the_extension() {
     }
 }
 
-/// PROTOCOL lets the extension choose `text/html`: such a document has no origin, and nothing in it runs or loads.
+/// PROTOCOL lets the extension choose `text/html`: such a document has an opaque origin and neither
+/// runs nor loads anything.
 #[test]
 fn what_is_reflected_is_no_document_of_the_hub() {
     for path in ["/demo/a.html", "/demo/a.svg", "/demo/a.js", "/demo/a"] {
@@ -174,7 +175,8 @@ fn the_matcher_is_bounded_and_says_by_what() {
     assert_eq!(refused(&longest), DemoError::TargetTooLong);
 }
 
-/// A script that the playground gives is of the page's own origin: its policy must not say `'self'`, nor anything but hashes.
+/// A script from the playground has the origin of the page: the policy of the page must allow
+/// hashes only, never `'self'`.
 #[test]
 fn the_debugger_runs_its_own_script_and_no_other() {
     let response = get("/", None);

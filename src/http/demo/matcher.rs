@@ -1,5 +1,6 @@
-//! `GET /.well-known/mercure/match?selector=S&topic=T…`: which of these topics the selector selects, by the hub's own matcher
-//! (PROTOCOL section 5); what nobody could publish is no topic. The path lies in the hub's own namespace, where no topic of a publisher can be.
+//! `GET /.well-known/mercure/match?selector=S&topic=T…`: whether the selector matches each of these
+//! topics, by the hub's own matcher (PROTOCOL section 5). A topic that cannot be published is
+//! invalid here. The path is in the hub's own namespace, where publishers cannot have topics.
 
 use serde_json::{Value, json};
 
@@ -13,8 +14,8 @@ use crate::protocol::names::{PARAM_SELECTOR, PARAM_TOPIC};
 use crate::protocol::selector::Selector;
 use crate::protocol::topic::Topic;
 
-/// The answer to a `GET` or `HEAD`: a JSON object with the selector, its kind (`any`, `exact` or `template`), and for each
-/// topic in order whether it matches.
+/// The response to a `GET` or `HEAD`: a JSON object with the selector, its kind (`any`, `exact` or
+/// `template`), and for each topic in order whether it matches.
 pub(super) fn answer(request: &Request<'_>) -> Result<Response, DemoError> {
     check_target(request)?;
     let (mut selectors, mut topics) = (Vec::new(), Vec::new());

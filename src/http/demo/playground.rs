@@ -1,8 +1,10 @@
-//! `/demo/…`: a resource of any name, media type and content, for trying discovery (PROTOCOL section 9).
+//! `/demo/…`: a resource of any name, media type and content, for trying discovery (PROTOCOL
+//! section 9).
 //!
-//! Its content comes from whoever made the URL, and PROTOCOL lets the extension choose the media type, `text/html` and
-//! `image/svg+xml` among them. A link to it must not become a script on the hub's origin, which holds the cookie: hence the
-//! policy, which gives every such document an origin of its own and lets it load and run nothing.
+//! The author of the URL chooses the content, and PROTOCOL lets the extension choose the media
+//! type, `text/html` and `image/svg+xml` among them. A link to it must not become a script on the
+//! hub's origin, which holds the cookie. So the policy gives every such document an opaque origin
+//! and lets it load and run nothing.
 
 use std::borrow::Cow;
 
@@ -16,20 +18,20 @@ use crate::limits::DEMO_COOKIE_BYTES_MAX;
 use crate::protocol::form;
 use crate::protocol::names::{HUB_PATH, PARAM_BODY, PARAM_JWT};
 
-/// Neither is anything loaded or sent, nor is it of this origin, nor does it run; nor may it be framed.
+/// The document loads, sends and runs nothing, has an opaque origin, and cannot be framed.
 const POLICY: &str =
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
-/// What would end a `Link` target, or is not ASCII.
+/// Characters that would end a `Link` target, and non-ASCII.
 const LINK: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
 
-/// What a URL asks for.
+/// The parameters of a URL.
 struct PlaygroundQuery<'a> {
     body: Cow<'a, str>,
-    /// Not empty, and fit for a cookie.
+    /// Not empty, and valid in a cookie.
     jwt: Option<Cow<'a, str>>,
 }
 
-/// The answer to a `GET` or `HEAD`.
+/// The response to a `GET` or `HEAD`.
 pub(super) fn answer(request: &Request<'_>, cookie_name: &str) -> Result<Response, DemoError> {
     check_target(request)?;
     let PlaygroundQuery { body, jwt } = read(request.query.unwrap_or_default())?;
@@ -49,7 +51,7 @@ pub(super) fn answer(request: &Request<'_>, cookie_name: &str) -> Result<Respons
     Ok(response)
 }
 
-/// `body` and `jwt`, the first of each; an empty `jwt` is none.
+/// The first `body` and the first `jwt`; an empty `jwt` counts as none.
 fn read(query: &str) -> Result<PlaygroundQuery<'_>, DemoError> {
     let (mut body, mut jwt) = (None, None);
     for field in form::fields(query.as_bytes()) {
@@ -73,7 +75,8 @@ fn is_cookie_octet(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"\",;\\".contains(&byte)
 }
 
-/// The media type of the path's extension, and plain text when there is none that is known. Whatever is text is UTF-8 here.
+/// The media type for the path's extension; plain text if the extension is missing or unknown. All
+/// text types are UTF-8 here.
 fn media_type(path: &str) -> HeaderValue {
     let name = path.rsplit('/').next().unwrap_or_default();
     let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
@@ -85,7 +88,7 @@ fn media_type(path: &str) -> HeaderValue {
     }
 }
 
-/// The cookie with this token; one that has expired when there is none.
+/// The cookie with this token; an expired cookie if there is no token.
 fn cookie(name: &str, jwt: Option<&str>, scheme: Scheme) -> String {
     let lifetime = if jwt.is_some() { "" } else { " Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT;" };
     let secure = if scheme == Scheme::Https { "; Secure" } else { "" };
@@ -93,7 +96,8 @@ fn cookie(name: &str, jwt: Option<&str>, scheme: Scheme) -> String {
     format!("{name}={jwt}; Path={HUB_PATH};{lifetime} HttpOnly; SameSite=Strict{secure}")
 }
 
-/// Nothing that comes here holds a control character: they are encoded or refused. If one did, the field would be empty.
+/// Control characters are encoded or refused before this point. If one got here, the field would be
+/// empty.
 fn value(text: String) -> HeaderValue {
     HeaderValue::parse(text).unwrap_or(HeaderValue::from_static(""))
 }

@@ -1,4 +1,4 @@
-//! The answers to what the gate did not decide itself, and what belongs on every answer.
+//! Responses to the events that the gate did not decide, and the headers of every response.
 
 use super::{Gate, GateResponse, RETRY_AFTER_FULL_S, Refused, ResponseContext};
 use crate::http::request_error::RequestError;
@@ -8,34 +8,34 @@ use crate::hub::refusal::{Refusal, Unavailable};
 use crate::protocol::frame::Frame;
 
 impl Gate {
-    /// The answer to an update that is stored and in its place.
+    /// The response for an update that is stored and in its place.
     pub fn published(&self, frame: &Frame, context: ResponseContext) -> GateResponse {
         self.complete(GateResponse { response: Response::published(frame.id()), refusal: None }, context)
     }
 
-    /// The answer when the hub cannot do it now; nothing was done.
+    /// The response if the hub cannot do it now; nothing was done.
     pub fn unavailable(&self, cause: Unavailable, reason: &str, context: ResponseContext) -> GateResponse {
         self.refuse(Refused::unavailable(cause, reason), context)
     }
 
-    /// The answer to a request that cannot be read.
+    /// The response to a request that cannot be read.
     pub fn refused(&self, error: RequestError, context: ResponseContext) -> GateResponse {
         self.refuse(Refused::new(Response::request_error(error), error), context)
     }
 
-    /// The answer to a request that did not arrive in time.
+    /// The response to a request that did not arrive in time.
     pub fn timed_out(&self, context: ResponseContext) -> GateResponse {
         let text = "Request Timeout: the request did not arrive in time";
         self.refuse(Refused::new(Response::text(Status::RequestTimeout, text), "timeout"), context)
     }
 
-    /// The answer to a request that has met a defect.
+    /// The response to a request that met a defect of the hub.
     pub fn failed(&self, context: ResponseContext) -> GateResponse {
         let response = Response::status_only(Status::InternalServerError);
         self.refuse(Refused::new(response, "a defect of the hub"), context)
     }
 
-    /// The answer to a client that has its share of what it asks for.
+    /// The response to a client that has reached its limit.
     pub fn too_many(&self, reason: &str, context: ResponseContext) -> GateResponse {
         let response = Response::too_many(RETRY_AFTER_FULL_S);
         self.refuse(
@@ -44,7 +44,7 @@ impl Gate {
         )
     }
 
-    /// The answer when the hub holds as many connections as it may.
+    /// The response at the connection limit of the hub.
     pub fn full(&self, reason: &str) -> GateResponse {
         let response = Response::unavailable(RETRY_AFTER_FULL_S);
         self.refuse(
@@ -53,8 +53,8 @@ impl Gate {
         )
     }
 
-    /// Adds to any answer what belongs to its request: the coding of a stream, cross-origin headers, and privacy when the
-    /// URL held the token.
+    /// Adds to any response the headers that its request requires: the coding of a stream,
+    /// cross-origin headers, and `private` if the URL held the token.
     pub fn complete(&self, mut answer: GateResponse, context: ResponseContext) -> GateResponse {
         if answer.response.is_stream() {
             answer.response.set_coding(context.negotiated);

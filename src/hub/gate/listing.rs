@@ -1,4 +1,4 @@
-//! Requests for lists of active subscriptions: who may ask, and the answer (PROTOCOL section 7).
+//! Requests for lists of active subscriptions: authorization and response (PROTOCOL section 7).
 
 use std::sync::Arc;
 
@@ -18,15 +18,15 @@ use crate::protocol::selector::Selector;
 use crate::protocol::subscription::{self, ListingQuery};
 use crate::protocol::update::Audience;
 
-/// What an event has beside the selector and the payload, about.
+/// Approximate size of an event besides the selector and the payload.
 const EVENT_BYTES: usize = 400;
 const JSON_LD: HeaderValue = HeaderValue::from_static("application/ld+json");
-/// A cache asks whether its copy is current: it is not when anything was published.
+/// A cache must revalidate its copy, which is stale after any publication.
 const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-cache");
 
-/// A granted request for a list: the shards are to be asked.
+/// A granted request for a list; the shards must be asked.
 pub struct Listing {
-    /// What is asked for.
+    /// The requested list.
     pub wanted: Arc<ListingQuery>,
     /// `If-None-Match`, each line.
     if_none_match: Vec<Box<[u8]>>,
@@ -52,9 +52,11 @@ impl Gate {
         Ok(Listing { wanted: Arc::new(wanted), if_none_match, context: *context })
     }
 
-    /// The answer to a listing: what [`Subscriptions::list`](crate::hub::subscriptions::Subscriptions::list) of every shard wrote, each
-    /// asked after `newest` was the newest update. `is_settled` says that every event was in its place in every shard then: else
-    /// the list has changed though the newest update has not, and the client's is not current.
+    /// The response to a listing. `members` is the output of
+    /// [`Subscriptions::list`](crate::hub::subscriptions::Subscriptions::list) of every shard, each
+    /// asked after `newest` was the newest update. `is_settled` means that every event was in its
+    /// place in every shard then. Otherwise the list has changed though the newest update has not,
+    /// and the client's copy is not current.
     pub fn listed(
         &self,
         listing: &Listing,
@@ -79,7 +81,7 @@ impl Gate {
         self.complete(GateResponse { response, refusal: None }, listing.context)
     }
 
-    /// The answer when too many lists are in hand, or this one is too long.
+    /// The response if too many lists are in progress, or this one is too long.
     pub fn unlisted(&self, listing: &Listing, reason: &str) -> GateResponse {
         let refusal = Refusal::unavailable(Unavailable::Crowded, reason);
         self.refuse(Refused { response: Response::unavailable(RETRY_AFTER_S), refusal }, listing.context)
@@ -93,13 +95,14 @@ impl Listing {
     }
 }
 
-/// Whether the events that tell of a subscriber with these selectors are of a size that the history may be asked to take: a client
-/// chooses both, and the payload is in each of them.
+/// Checks that the events of a subscriber with these selectors are small enough for the history: a
+/// client chooses the selectors and the payload, and each event repeats the payload.
 ///
 /// # Errors
 /// A text for the client.
 pub(super) fn check_events(selectors: &[Selector], grant: &Grant) -> Result<(), String> {
-    // A selector is in the topic, twice, and once as it is; percent-encoding makes three bytes of one, and JSON up to six.
+    // A selector is in the topic, twice, and once as it is; percent-encoding makes three bytes of
+    // one, and JSON up to six.
     let events: usize = selectors.iter().map(|selector| EVENT_BYTES + 3 * 4 * selector.as_str().len()).sum();
     let payload = grant.payload().map_or(0, |payload| payload.to_string().len());
     if events + payload * selectors.len() <= SUBSCRIPTION_EVENTS_BYTES_MAX {

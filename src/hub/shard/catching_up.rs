@@ -1,8 +1,9 @@
-//! Subscribers that catch up: after a reconnect, or because they read more slowly than updates arrive.
+//! Subscribers that catch up: after a reconnect, or because they read more slowly than updates
+//! arrive.
 //!
-//! Each is given a bounded slice, filtered by its selectors and by the grant it holds now, and the next one when its
-//! socket has taken that. Slices come from the tail, or from reads of the history that the caller runs; the number
-//! of those under way is bounded, whatever the number of subscribers.
+//! Each gets a bounded slice, filtered by its selectors and its current grant, and the next one
+//! when its socket has taken that. Slices come from the tail, or from reads of the history that the
+//! caller runs; the number of reads under way is bounded, whatever the number of subscribers.
 
 use super::{Closed, Counters, Reading, Shard, Subscriber, SubscriberState};
 use crate::history::{HistoryError, HistorySlice, Position, SequencedUpdate};
@@ -10,20 +11,20 @@ use crate::hub::outbox::Outboxes;
 use crate::limits::{CATCH_UP_BYTES, CATCH_UP_UPDATES, HISTORY_READS_MAX, MATCHING_WORK_MAX};
 use crate::protocol::trie::TopicIndex;
 
-/// A read of the history that a shard asks for.
+/// A read of the history that a shard requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryRead {
-    /// For whom; given back with the answer.
+    /// The subscriber's slot; returned with the result.
     pub slot: u32,
-    /// Tells apart subscribers that had the same slot; given back with the answer.
+    /// Distinguishes subscribers that used the same slot; returned with the result.
     pub generation: u32,
-    /// Read what comes after this.
+    /// Read the updates after this position.
     pub after: Position,
 }
 
 impl Shard {
-    /// Goes on with up to `subscribers_max` subscribers that catch up, and stops early when that was work enough: a long
-    /// history of which they get little is as much work as one of which they get all.
+    /// Continues up to `subscribers_max` subscribers that catch up. Stops early once the work is
+    /// enough: filtering a long history for few matches is as much work as delivering all of it.
     pub fn catch_up(&mut self, subscribers_max: usize) {
         let until = self.counters.work + MATCHING_WORK_MAX;
         for _ in 0..subscribers_max.min(self.catching_up.len()) {
@@ -36,18 +37,19 @@ impl Shard {
         }
     }
 
-    /// Entries were taken: tells the subscribers that are ahead of the shard, and notes who is to be written to before more
-    /// are taken.
+    /// Call this after entries were taken. It queues the subscribers that were ahead of the shard,
+    /// and records which must be written to before more are taken.
     pub fn moved(&mut self) {
         self.dirty_since_take = self.dirty.len();
         self.catching_up.extend(self.ahead_of_shard.drain(..));
     }
 
-    /// The next read to run; the answer goes to [`Shard::history_read`].
+    /// The next read to run; pass the result to [`Shard::history_read`].
     pub fn next_read(&mut self) -> Option<HistoryRead> {
         while self.reads_under_way < HISTORY_READS_MAX {
             let slot = self.reads_wanted.pop_front()?;
-            // A slot is in the queue twice when it was reused: only who waits for a read gets a read, and one.
+            // A reused slot is in the queue twice: only a subscriber that waits for a read gets
+            // one, once.
             if let Some(subscriber) = self.subscribers.get_mut(slot as usize)
                 && let SubscriberState::CatchingUp { cursor, reading: Reading::Wanted, .. } = subscriber.state
             {
@@ -59,7 +61,7 @@ impl Shard {
         None
     }
 
-    /// The answer to a read. A subscriber that has left meanwhile is no error.
+    /// Takes the result of a read. It is not an error if the subscriber has left meanwhile.
     pub fn history_read(&mut self, read: HistoryRead, answer: Result<HistorySlice, HistoryError>) {
         self.reads_under_way -= 1;
         let Some(subscriber) = self.subscribers.get_mut(read.slot as usize) else { return };
@@ -75,13 +77,14 @@ impl Shard {
         let first = slice.updates.first().map(|update| update.position);
         let before_oldest = slice.range.before_oldest;
         if first.is_none() && from_oldest && before_oldest > cursor {
-            // Everything that is held was promised, and nothing is held any more.
+            // Everything that is held was promised, and nothing is held now.
             subscriber.state =
                 SubscriberState::CatchingUp { cursor: before_oldest, from_oldest, reading: Reading::No };
             return self.after_offer(read.slot);
         }
         if first != Some(cursor.next()) && !(from_oldest && first.is_some()) {
-            // Also when nothing came although the shard is further on: the history was discarded as a whole.
+            // This includes an empty result although the shard is further on: the whole history was
+            // discarded.
             return self.end(read.slot, Closed::HistoryGap);
         }
         let until = self.counters.work + MATCHING_WORK_MAX;
@@ -97,7 +100,8 @@ impl Shard {
         let SubscriberState::CatchingUp { cursor, reading: Reading::No, .. } = subscriber.state else {
             return;
         };
-        // Who is owed something comes here again when it is sent; a slot may be queued twice.
+        // A subscriber with pending bytes returns here when they are sent; a slot may be queued
+        // twice.
         if !subscriber.pending.is_none() || subscriber.ahead.is_some() {
             return;
         }
@@ -134,8 +138,8 @@ impl Shard {
 }
 
 impl Subscriber {
-    /// Queues those of the updates that it selected and may receive now, and moves its cursor behind the last it was
-    /// offered. Stops when enough is pending, or when the counter of work has come to `until`.
+    /// Queues the updates that it selected and may receive now, and moves its cursor to the last
+    /// offered update. Stops when enough is pending, or when the work counter reaches `until`.
     fn offer<'u>(
         &mut self,
         slot: u32,

@@ -1,11 +1,12 @@
-//! The end of a stream: what was begun is sent, then the end of its framing, then the socket closes.
+//! The end of a stream: updates already begun are sent, then the end of the framing, then the
+//! socket closes.
 
 use super::{Ahead, Closed, Shard, SubscriberState};
 use crate::hub::Now;
 use crate::hub::framing::Framing;
 use crate::limits::WHEEL_TICK_MS;
 
-/// A stop, spread over time so that clients do not come back as one storm.
+/// A stop, spread over time so that clients do not all reconnect at once.
 pub(super) struct Drain {
     began_ms: u64,
     duration_ms: u64,
@@ -23,14 +24,14 @@ impl Drain {
 }
 
 impl Shard {
-    /// Ends every stream, evenly over `duration_ms`, each after what it is owed.
+    /// Ends every stream, evenly over `duration_ms`, each after its pending updates are sent.
     pub fn begin_drain(&mut self, duration_ms: u64, now: Now) {
         let slots = self.subscribers.iter().map(|(slot, _)| slot as u32).collect();
         self.drain = Some(Drain { began_ms: now.ms, duration_ms, slots, ended: 0 });
         self.advance_drain(now);
     }
 
-    /// Closes every stream at once, whatever it is owed: the time of the stop is over.
+    /// Closes every stream at once, even with pending updates: the time for the stop is over.
     pub fn close_all(&mut self) {
         let slots: Vec<u32> = self.subscribers.iter().map(|(slot, _)| slot as u32).collect();
         for slot in slots {
@@ -53,20 +54,22 @@ impl Shard {
         }
     }
 
-    /// Gives a subscriber nothing more, and closes it when what it is owed is sent.
+    /// Ends a subscription: queues nothing more, and closes it when its pending bytes are sent.
     pub(super) fn end(&mut self, slot: u32, reason: Closed) {
         let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { return };
         if subscriber.state == SubscriberState::Closed {
             return;
         }
         subscriber.state = SubscriberState::Ending(reason);
-        // Who is blocked and owed nothing has its last bytes before the socket: they go first.
+        // A blocked subscriber with nothing pending still has bytes before the socket: they go
+        // first.
         if subscriber.pending.is_none() && subscriber.ahead.is_none() && !subscriber.blocked {
             self.finish(slot, reason);
         }
     }
 
-    /// A token expired: nothing that was not begun is sent any more, and nobody waits for a full socket.
+    /// Ends a subscription whose token expired: only the update already begun is sent, and a full
+    /// socket is closed at once.
     pub(super) fn expire(&mut self, slot: u32) {
         let subscriber = &mut self.subscribers[slot as usize];
         if subscriber.blocked {
@@ -76,14 +79,14 @@ impl Shard {
         self.end(slot, Closed::Expired);
     }
 
-    /// Everything is sent: the end of the coding and the last chunk, or the end.
+    /// Everything is sent: sends the end of the coding and the last chunk, or closes.
     pub(super) fn finish(&mut self, slot: u32, reason: Closed) {
         let subscriber = &mut self.subscribers[slot as usize];
         let ending = subscriber.framing.ending(subscriber.carried);
         if ending.is_empty() {
             return self.close(slot, reason);
         }
-        // The stream of bytes that follows has no end of its own: the socket closes behind it.
+        // The ending has no end of its own: the socket closes after it.
         subscriber.framing = Framing::PLAIN;
         subscriber.ahead = Some(Ahead::new(ending));
         self.mark_dirty(slot);

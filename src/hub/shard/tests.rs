@@ -1,4 +1,4 @@
-//! What one round of a shard may take, whoever asks for the work. That streams are right is `tests/simulation`.
+//! The maximum work of one round of a shard. `tests/simulation` checks that streams are right.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::protocol::update::Update;
 
 const HEARTBEAT_MS: u64 = 1_000;
 
-/// Sockets that take everything, and count the sends.
+/// Sockets that take everything and count the sends.
 #[derive(Default)]
 struct Sends(usize);
 
@@ -60,7 +60,7 @@ fn take(shard: &mut Shard, topic: &str) {
     shard.moved();
 }
 
-/// One round of the runtime, but for entries and timers; returns what was done in it.
+/// One round of the runtime, without entries and timers; returns the work done.
 fn round(shard: &mut Shard, sends: &mut Sends) -> u64 {
     let before = shard.counters().work;
     shard.catch_up(64);
@@ -122,8 +122,9 @@ fn a_slice_of_the_history_that_is_much_work_is_read_in_parts() {
     }
 }
 
-/// Those that catch up are owed something in every round. Waiting for them, the shard took no entry, and so neither delivered
-/// nor answered a publisher, for as long as a crowd read the history.
+/// Regression: subscribers that catch up have something pending in every round. The shard waited
+/// for them and took no entry, so it neither delivered nor responded to a publisher while a crowd
+/// read the history.
 #[test]
 fn live_updates_do_not_wait_for_a_crowd_that_catches_up() {
     let mut shard = shard();
@@ -156,8 +157,8 @@ fn live_updates_do_not_wait_for_a_crowd_that_catches_up() {
     assert!(behind > 300, "the crowd was done too soon to be a test: {behind}");
 }
 
-/// They read the history at places of their own, so nobody's encoded frame is anybody else's: what is compressed in one round counts,
-/// or a crowd that comes back would hold up the others for as long as it takes.
+/// The subscribers read the history at different places, so they share no encoded frame.
+/// Compression must count as work; else a returning crowd would delay all others.
 #[test]
 fn a_crowd_that_catches_up_compresses_a_bounded_part_in_each_round() {
     let mut shard = shard();
@@ -216,7 +217,7 @@ fn an_entry_counts_as_much_as_it_concerns_subscribers() {
     assert_eq!(shard.counters().work - before, 30);
 }
 
-/// A wire that takes everything and passes nothing on, as TLS before a full socket.
+/// A wire that takes everything and passes nothing on, as TLS does before a full socket.
 struct Holds;
 
 impl Wire for Holds {
@@ -225,7 +226,7 @@ impl Wire for Holds {
     }
 }
 
-/// It is owed nothing any more, and yet its last bytes would be lost with the socket.
+/// It has nothing pending, yet its last bytes would be lost with the socket.
 #[test]
 fn a_stream_that_ends_is_not_closed_while_the_wire_holds_bytes_of_it() {
     for framing in [Framing::PLAIN, Framing::CHUNKED] {
@@ -247,7 +248,7 @@ fn a_stream_that_ends_is_not_closed_while_the_wire_holds_bytes_of_it() {
     }
 }
 
-/// `DISPATCH_TIMEOUT` is about sockets that take nothing, not about slow ones.
+/// `DISPATCH_TIMEOUT` is for sockets that take nothing, not for slow ones.
 #[test]
 fn who_takes_held_bytes_slowly_is_not_stalled_and_who_takes_none_is() {
     let at = |ms| Now { ms, ..Now::default() };

@@ -1,7 +1,8 @@
-//! What time does to subscribers: heartbeats, expiry, the dispatch timeout.
+//! The timers of subscribers: heartbeats, expiry, the dispatch timeout.
 //!
-//! A subscriber has one entry in the wheel, at the earliest of its deadlines. A delivery does not touch the wheel: when the
-//! entry fires, the deadline is computed anew from when the socket last took a byte.
+//! A subscriber has one entry in the wheel, at the earliest of its deadlines. A delivery does not
+//! touch the wheel: when the entry fires, the deadline is computed again from the time the socket
+//! last took a byte.
 
 use super::ending::Drain;
 use super::{Ahead, Closed, Sent, Shard, Subscriber, SubscriberState, Wire};
@@ -9,8 +10,8 @@ use crate::hub::Now;
 use crate::limits::TIMERS_MAX;
 
 impl Shard {
-    /// Does what is due: heartbeats, expiries, stalled sockets, the drain. Of what fires at once, as heartbeats after a
-    /// broadcast do, up to [`TIMERS_MAX`]; the rest is work for the next call.
+    /// Handles due timers: heartbeats, expiries, stalled sockets, the drain. If many fire at once,
+    /// as heartbeats after a broadcast do, it handles up to [`TIMERS_MAX`] per call.
     pub fn advance(&mut self, now: Now, wire: &mut impl Wire) {
         let Self { wheel, due, .. } = self;
         wheel.advance(now.ms, |key| due.push_back(key));
@@ -27,7 +28,7 @@ impl Shard {
         self.advance_drain(now);
     }
 
-    /// When [`Shard::advance`] has to be called next, in [`Now::ms`].
+    /// When [`Shard::advance`] must be called next, in [`Now::ms`].
     pub fn next_deadline_ms(&self) -> Option<u64> {
         let drain = self.drain.as_ref().and_then(Drain::next_deadline_ms);
         match (self.wheel.next_deadline_ms(), drain) {
@@ -36,7 +37,7 @@ impl Shard {
         }
     }
 
-    /// The socket of this slot took bytes that were held, not all of them: it is slow, not stalled.
+    /// Notes that the socket of this slot took some of the held bytes: it is slow, not stalled.
     pub fn progressed(&mut self, slot: u32, now: Now) {
         if let Some(subscriber) = self.subscribers.get_mut(slot as usize) {
             subscriber.wrote_ms = now.ms;
@@ -70,12 +71,12 @@ impl Shard {
 }
 
 impl Subscriber {
-    /// Nothing is owed, so a comment may go out.
+    /// Whether nothing is pending, so that a comment may be sent.
     fn is_idle(&self) -> bool {
         self.pending.is_none() && self.ahead.is_none() && !matches!(self.state, SubscriberState::Ending(_))
     }
 
-    /// Sends a heartbeat; false when the peer is gone.
+    /// Sends a heartbeat; false if the peer is gone.
     fn send_heartbeat(&mut self, slot: u32, now: Now, wire: &mut impl Wire) -> bool {
         let comment = self.framing.comment();
         let (taken, is_held) = match wire.send(slot, comment) {
@@ -93,7 +94,7 @@ impl Subscriber {
         true
     }
 
-    /// The earliest of what time can do to it; `u64::MAX` when nothing can.
+    /// The earliest deadline; `u64::MAX` if there is none.
     fn deadline_ms(&self, settings: &super::ShardSettings) -> u64 {
         let period_ms = if self.blocked { settings.dispatch_timeout_ms } else { settings.heartbeat_ms };
         let deadline_ms = if period_ms == 0 { u64::MAX } else { self.wrote_ms.saturating_add(period_ms) };

@@ -1,4 +1,4 @@
-//! Writing to one subscriber: what is owed goes out in the order it came, as far as the socket takes it.
+//! Writing to one subscriber: pending bytes are sent in order, as far as the socket takes them.
 
 use super::{Reading, Sent, Subscriber, SubscriberState, Wire};
 use crate::history::Position;
@@ -6,7 +6,7 @@ use crate::hub::Now;
 use crate::hub::outbox::{Outboxes, Rest};
 use crate::protocol::checksum::CrcPart;
 
-/// Bytes that go before everything else that is owed.
+/// Bytes to send before everything else that is pending.
 pub(super) struct Ahead {
     bytes: Box<[u8]>,
     sent: usize,
@@ -18,9 +18,9 @@ impl Ahead {
     }
 }
 
-/// What became of a write; the bytes that were taken.
+/// The result of a write, with the bytes that were taken.
 pub(super) enum Written {
-    /// Nothing more is owed.
+    /// Nothing more is pending.
     All(usize),
     /// The socket is full.
     Some(usize),
@@ -29,7 +29,7 @@ pub(super) enum Written {
 }
 
 impl Subscriber {
-    /// Writes what is owed, as far as the socket takes it.
+    /// Writes the pending bytes, as far as the socket takes them.
     pub(super) fn write(
         &mut self,
         slot: u32,
@@ -89,7 +89,7 @@ impl Subscriber {
         }
     }
 
-    /// Drops what was not begun to be sent, to be read from the history later.
+    /// Drops the updates not begun, to be read from the history later.
     pub(super) fn fall_behind(&mut self, outboxes: &mut Outboxes) {
         let Some(first) = outboxes.first(&self.pending) else { return };
         let begun = self.cut(outboxes);
@@ -97,20 +97,20 @@ impl Subscriber {
         self.state = SubscriberState::CatchingUp { cursor, from_oldest: false, reading: Reading::No };
     }
 
-    /// Drops what was not begun to be sent; returns the position of the last update that is, or was.
+    /// Drops the updates not begun; returns the position of the last one that was begun or sent.
     pub(super) fn cut(&mut self, outboxes: &mut Outboxes) -> Option<Position> {
         let (rest, begun) = outboxes.cut(&mut self.pending, self.sent);
         self.begin_at(rest);
         begun
     }
 
-    /// The path begins anew.
+    /// Continues with a path that begins anew.
     fn begin_at(&mut self, rest: Rest) {
         self.sent = rest.sent;
         self.carry(rest.gone);
     }
 
-    /// The stream carries this, too.
+    /// Adds to the checksum of the stream.
     pub(super) fn carry(&mut self, crc_part: CrcPart) {
         if self.framing.is_summed() {
             self.carried.add(crc_part);

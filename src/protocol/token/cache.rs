@@ -1,11 +1,14 @@
-//! Tokens that were verified already, so that a publisher with one token and thousands of posts pays for one signature.
+//! A cache of verified tokens, so that a publisher that sends thousands of updates with one token
+//! pays for one signature check.
 //!
-//! Invariants: a hit compares every byte of the token, so a collision of hashes can never lend one token's grant to
-//! another; an entry is not served once its token has expired; at most [`TOKEN_CACHE_MAX`] tokens are kept. A cache
-//! belongs to one [`VerificationKey`](super::VerificationKey): publisher and subscriber keys need one each.
+//! Invariants: a hit compares every byte of the token, so a hash collision never lends one token's
+//! grant to another; an entry is not served after its token has expired; at most
+//! [`TOKEN_CACHE_MAX`] tokens are kept. A cache belongs to one
+//! [`VerificationKey`](super::VerificationKey): publisher and subscriber keys need one each.
 //!
-//! It is two generations of a map: the young one takes every insertion and every hit; when it is half of the bound, it
-//! becomes the old one and what nobody asked for since the last turn is forgotten. So no order is kept per hit.
+//! It has two generations. The young one takes every insertion and every hit. When it reaches half
+//! of the bound, it becomes the old one, and tokens without a hit since the last change are
+//! dropped. So a hit does not have to maintain an order.
 
 use std::collections::HashMap;
 
@@ -14,7 +17,7 @@ use crate::limits::TOKEN_CACHE_MAX;
 const GENERATION_MAX: usize = TOKEN_CACHE_MAX / 2;
 const _: () = assert!(GENERATION_MAX > 0);
 
-/// A bounded map from a verified token to what it was found to grant; one per shard and key.
+/// A bounded map from a verified token to its grant; one per shard and key.
 #[derive(Debug)]
 pub struct TokenCache<T> {
     young: HashMap<Box<str>, CacheEntry<T>>,
@@ -34,12 +37,12 @@ impl<T> Default for TokenCache<T> {
 }
 
 impl<T> TokenCache<T> {
-    /// A cache without tokens, which takes no memory before the first one.
+    /// An empty cache. It allocates nothing before the first token.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What `token` was found to grant, unless it is unknown or has expired at `now` (Unix time in seconds).
+    /// The grant of `token`, unless it is unknown or has expired at `now` (Unix time in seconds).
     pub fn get(&mut self, token: &str, now: u64) -> Option<&T> {
         if !self.young.contains_key(token) {
             let (token, entry) = self.old.remove_entry(token)?;
@@ -51,13 +54,14 @@ impl<T> TokenCache<T> {
         self.young.get(token).map(|entry| &entry.value)
     }
 
-    /// Remembers a token that was verified with this cache's key. `expires_at` is the token's `exp` in Unix seconds.
+    /// Adds a token that was verified with this cache's key. `expires_at` is the token's `exp` in
+    /// Unix seconds.
     pub fn insert(&mut self, token: &str, value: T, expires_at: Option<u64>) {
         self.old.remove(token);
         self.put(token.into(), CacheEntry { value, expires_at });
     }
 
-    /// How many tokens are kept, at most [`TOKEN_CACHE_MAX`].
+    /// The number of tokens kept, at most [`TOKEN_CACHE_MAX`].
     pub fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }

@@ -1,10 +1,11 @@
-//! Key sets: the public keys of somebody who makes tokens, as one JSON document (RFC 7517, section 5).
+//! Key sets: the public keys of a token issuer, as one JSON document (RFC 7517, section 5).
 //!
-//! Invariants: each key verifies one algorithm, which the document or the kind of the key names and never the token
-//! (RFC 8725, section 3.1); a shared secret is never taken from such a document, since whoever can read it could sign.
-//! A key that cannot be used is left out, as section 5 has it, and does not spoil the others.
+//! Invariants: each key verifies one algorithm, which the document or the kind of the key names,
+//! never the token (RFC 8725, section 3.1). A shared secret in the document is never used, since
+//! anyone who can read the document could sign with it. A key that cannot be used is skipped, as
+//! section 5 requires, and does not affect the others.
 //!
-//! What is deliberately not looked at: certificates (`x5c`, `x5t`, `x5u`); the document is believed because of where it is from.
+//! Certificates are ignored (`x5c`, `x5t`, `x5u`). The document is trusted because of its source.
 
 use std::fmt;
 
@@ -17,7 +18,7 @@ use super::key::VerificationKey;
 use super::{Claims, TokenError, read_header};
 use crate::limits::JWKS_KEYS_MAX;
 
-/// The keys of a document that can be used.
+/// The usable keys of a document.
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
     keys: Vec<Named>,
@@ -36,7 +37,7 @@ struct Named {
 pub enum KeySetError {
     /// It is not a JSON object with a list `keys`.
     NotAKeySet,
-    /// It lists more than [`JWKS_KEYS_MAX`] keys; how many.
+    /// It lists more than [`JWKS_KEYS_MAX`] keys; their number.
     TooManyKeys(usize),
 }
 
@@ -46,10 +47,10 @@ struct KeySetDocument {
 }
 
 impl KeySet {
-    /// Reads a document. With `only`, keys of other algorithms are left out.
+    /// Reads a document. With `only`, keys of other algorithms are skipped.
     ///
     /// # Errors
-    /// [`KeySetError`]. A document without a key that can be used is none: then no token is valid.
+    /// [`KeySetError`]. A document without usable keys is no error; then no token is valid.
     pub fn parse(document: &[u8], only: Option<Algorithm>) -> Result<Self, KeySetError> {
         let KeySetDocument { keys } =
             serde_json::from_slice(document).map_err(|_| KeySetError::NotAKeySet)?;
@@ -61,26 +62,26 @@ impl KeySet {
         Ok(Self { left_out: listed - keys.len(), keys })
     }
 
-    /// How many keys can be used.
+    /// The number of usable keys.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether no key can be used.
+    /// Whether there is no usable key.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// How many keys of the document cannot be used.
+    /// The number of keys in the document that cannot be used.
     pub fn left_out(&self) -> usize {
         self.left_out
     }
 
-    /// Verifies `token` at `now`, in seconds of Unix time, with the key that its header names (`kid`). A token that names none
-    /// is verified when one key alone is of its algorithm.
+    /// Verifies `token` at `now`, in seconds of Unix time, with the key that its header names
+    /// (`kid`). A token that names no key is verified if exactly one key has its algorithm.
     ///
     /// # Errors
-    /// [`TokenError`]; [`TokenError::UnknownKey`] alone may be mended by a newer document.
+    /// [`TokenError`]. Only [`TokenError::UnknownKey`] may be resolved by a newer document.
     pub fn verify(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
         let header = read_header(token)?;
         let fits = |named: &&Named| named.key.algorithm() == header.alg;
@@ -106,7 +107,7 @@ impl KeySet {
     }
 }
 
-/// A key that verifies signatures with an algorithm of ours.
+/// A key that verifies signatures with a supported algorithm.
 fn named(key: Value, only: Option<Algorithm>) -> Option<Named> {
     let key: Jwk = serde_json::from_value(key).ok()?;
     let is_for_signatures =
@@ -124,8 +125,9 @@ fn named(key: Value, only: Option<Algorithm>) -> Option<Named> {
     Some(Named { id: key.common.key_id.map(Into::into), key: key_of_algorithm })
 }
 
-/// The one algorithm of a key: what `alg` says, when the key is of its kind; else what the kind allows. An RSA key allows six,
-/// of which the one that is asked for is taken, and RS256 when none is.
+/// The one algorithm of a key: `alg`, if it fits the kind of the key; without `alg`, the one that
+/// the kind allows. An RSA key allows six: the requested one is used, or RS256 if none is
+/// requested.
 fn algorithm_of(key: &Jwk, only: Option<Algorithm>) -> Option<Algorithm> {
     let named: Option<Algorithm> = match key.common.key_algorithm {
         Some(algorithm) => Some(algorithm.try_into().ok()?),
@@ -142,7 +144,7 @@ fn algorithm_of(key: &Jwk, only: Option<Algorithm>) -> Option<Algorithm> {
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P384 => Algorithm::ES384,
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
-        // A shared secret, and what is not known.
+        // A shared secret, or an unknown kind.
         _ => return None,
     };
     named.is_none_or(|named| named == kind).then_some(kind)

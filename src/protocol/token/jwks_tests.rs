@@ -1,6 +1,8 @@
-//! Goal: a token is verified by the key that it names, with that key's algorithm, and by no other.
+//! Goal: a token is verified by the key that it names, with that key's algorithm, and by no other
+//! key.
 //!
-//! Method: the test keys as a document; tokens signed with their private halves, with a header of the test's choice.
+//! Method: the test keys form a document; tokens are signed with their private halves, with a
+//! header that the test chooses.
 
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::json;
@@ -37,7 +39,7 @@ fn encoding(algorithm: Algorithm, private: &str) -> EncodingKey {
 }
 
 fn token(algorithm: Algorithm, private: &str, id: Option<&str>) -> String {
-    // The first call of ours chooses the cryptography.
+    // Our first call chooses the cryptography.
     sign(&json!({}), b"x", Algorithm::HS256).expect("a token");
     let header = Header { kid: id.map(str::to_owned), ..Header::new(algorithm) };
     let claims = json!({"mercure": {"publish": ["*"]}, "exp": NOW + 10});
@@ -81,7 +83,8 @@ fn the_key_that_a_token_names_verifies_it_and_no_other_does() {
     }
 }
 
-/// RFC 8725, section 2.1: neither the public key as a shared secret, nor a secret that the document lists.
+/// RFC 8725, section 2.1: neither the public key used as a shared secret, nor a secret listed in
+/// the document.
 #[test]
 fn no_shared_secret_verifies_a_token() {
     let secret = "a shared secret of at least thirty-two bytes";
@@ -125,7 +128,7 @@ fn keys_of_several_kinds_may_share_an_id() {
     assert!(set.verify(&token(Algorithm::ES256, EC256, Some("a")), NOW).is_ok());
 }
 
-/// RFC 7517, section 4.4: `alg` is optional, and Azure for one leaves it out.
+/// RFC 7517, section 4.4: `alg` is optional. Azure, for example, leaves it out.
 #[test]
 fn a_key_without_an_algorithm_has_that_of_its_kind() {
     for (algorithm, private, id) in all() {

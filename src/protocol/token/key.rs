@@ -1,7 +1,8 @@
-//! The keys that tokens are verified with, and the means to sign one.
+//! The keys that verify tokens, and the signing of tokens.
 //!
-//! A key is bound to one algorithm, which the configuration names. So a token cannot choose how it is verified: neither
-//! `none`, nor a public key used as a shared secret (RFC 8725, section 3.1).
+//! A key is bound to one algorithm, which the configuration names. So a token cannot choose how it
+//! is verified: neither `none` nor a public key used as a shared secret is possible (RFC 8725,
+//! section 3.1).
 
 use std::fmt;
 
@@ -11,9 +12,9 @@ use jsonwebtoken::{AlgorithmFamily, DecodingKey, DecodingKeyKind, EncodingKey, H
 
 pub use jsonwebtoken::Algorithm;
 
-/// How every PEM document starts (RFC 7468, section 2).
+/// The first characters of every PEM document (RFC 7468, section 2).
 const PEM_START: &str = "-----BEGIN ";
-/// Bits of the smallest and of the largest RSA modulus the cryptographic library verifies with.
+/// Bits of the smallest and the largest RSA modulus that the cryptographic library verifies with.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
 
 /// A key together with the one algorithm that it verifies.
@@ -27,22 +28,24 @@ pub struct VerificationKey {
 /// Why a text is not a key for the algorithm that the configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyError {
-    /// There is no byte in it.
+    /// It has no bytes.
     Empty,
-    /// The algorithm takes a shared secret, and this is a PEM document: whoever knows a public key could sign with it.
+    /// The algorithm takes a shared secret, and this is a PEM document. Anyone who knows the public
+    /// key could sign with it.
     PemAsSecret(Algorithm),
-    /// The algorithm takes a public key, and this is none in PEM form.
+    /// The algorithm takes a public key, and this is not one in PEM form.
     NotAPublicKey(Algorithm),
-    /// A private key where a public one is expected: it has no business on the verifying side.
+    /// A private key in place of a public one. The verifying side must not have it.
     Private,
-    /// A public key of another family or another curve than the algorithm takes.
+    /// A public key of another family or curve than the algorithm takes.
     WrongKind(Algorithm),
     /// An RSA key with a modulus outside 2,048 to 8,192 bits.
     RsaSize(usize),
 }
 
 impl VerificationKey {
-    /// Reads a key as the algorithm takes it: a shared secret for HS256, HS384 and HS512, else a public key in PEM form.
+    /// Reads a key in the form that the algorithm takes: a shared secret for HS256, HS384 and
+    /// HS512, else a public key in PEM form.
     ///
     /// # Errors
     /// [`KeyError`] names what is wrong with the key; it never holds the key.
@@ -71,8 +74,8 @@ impl VerificationKey {
         Ok(Self::checked(algorithm, DecodingKey::from_secret(secret), secret.len() < digest_bytes))
     }
 
-    /// A public key in PEM form, `PUBLIC KEY` (RFC 7468, section 13) or `RSA PUBLIC KEY`, for RS*, PS*, ES256, ES384 and
-    /// EdDSA with Ed25519.
+    /// A public key in PEM form, `PUBLIC KEY` (RFC 7468, section 13) or `RSA PUBLIC KEY`, for RS*,
+    /// PS*, ES256, ES384 and EdDSA with Ed25519.
     ///
     /// # Errors
     /// The text is not such a key, or its kind, curve or size is not what the algorithm takes.
@@ -99,10 +102,11 @@ impl VerificationKey {
         Ok(Self::checked(algorithm, key, false))
     }
 
-    /// A public key that was read from another form than PEM.
+    /// A public key that was read from a form other than PEM.
     ///
     /// # Errors
-    /// Its kind, curve or size is not what the algorithm takes; so it is for every algorithm with a shared secret.
+    /// Its kind, curve or size is not what the algorithm takes. An algorithm with a shared secret
+    /// takes none.
     pub(super) fn from_public(algorithm: Algorithm, key: DecodingKey) -> Result<Self, KeyError> {
         if algorithm.family() == AlgorithmFamily::Hmac || key.family() != algorithm.family() {
             return Err(KeyError::WrongKind(algorithm));
@@ -116,12 +120,14 @@ impl VerificationKey {
         self.algorithm
     }
 
-    /// Whether a shared secret has fewer bytes than its hash puts out, which RFC 7518, section 3.2 forbids.
+    /// Whether a shared secret has fewer bytes than the output of its hash. RFC 7518, section 3.2
+    /// forbids that.
     pub fn is_short(&self) -> bool {
         self.short
     }
 
-    /// Whether `signature`, in base64url, is this key's signature of `message`. What is not base64url is no signature.
+    /// Whether `signature`, in base64url, is this key's signature of `message`. False if it is not
+    /// valid base64url.
     pub(super) fn verifies(&self, message: &[u8], signature: &str) -> bool {
         jsonwebtoken::crypto::verify(signature, message, &self.key, self.algorithm).unwrap_or(false)
     }
@@ -165,9 +171,10 @@ impl std::error::Error for KeyError {}
 pub enum SignError {
     /// The key is empty.
     Empty,
-    /// The algorithm signs with a private key in PEM form (PKCS #8), and this is none of its kind.
+    /// The algorithm signs with a private key in PEM form (PKCS #8), and this is not one of its
+    /// kind.
     NotAPrivateKey(Algorithm),
-    /// The library refused, with its reason.
+    /// The library refused; its reason.
     Refused(String),
 }
 
@@ -188,7 +195,8 @@ impl fmt::Display for SignError {
 
 impl std::error::Error for SignError {}
 
-/// Signs `claims` as a compact JWT (RFC 7519): with a shared secret for HS*, else with a private key in PEM form.
+/// Signs `claims` as a compact JWT (RFC 7519): with a shared secret for HS*, else with a private
+/// key in PEM form.
 ///
 /// # Errors
 /// The key is not one that the algorithm signs with.
@@ -212,7 +220,7 @@ pub fn sign(claims: &serde_json::Value, key: &[u8], algorithm: Algorithm) -> Res
     })
 }
 
-/// The bytes of the hash behind an HMAC algorithm; none for the others.
+/// The output size of an HMAC algorithm's hash, in bytes; `None` for other algorithms.
 fn digest_bytes(algorithm: Algorithm) -> Option<usize> {
     match algorithm {
         Algorithm::HS256 => Some(32),
@@ -222,8 +230,8 @@ fn digest_bytes(algorithm: Algorithm) -> Option<usize> {
     }
 }
 
-/// A key that could never verify a token must stop the start, not turn every client away: the curve shows in the length
-/// of the point, the size of an RSA key in its modulus.
+/// Refuses a key that could never verify a token, so that the hub does not start with it. The
+/// length of the point shows the curve; the modulus shows the size of an RSA key.
 fn check_public_key(algorithm: Algorithm, key: &DecodingKey) -> Result<(), KeyError> {
     let bytes = match key.kind() {
         DecodingKeyKind::SecretOrDer(bytes) => bytes,
@@ -248,8 +256,9 @@ fn check_modulus(modulus: &[u8]) -> Result<(), KeyError> {
     if RSA_BITS.contains(&bits) { Ok(()) } else { Err(KeyError::RsaSize(bits)) }
 }
 
-/// jsonwebtoken picks its cryptography from its own features, and panics on first use when another crate of the build
-/// switched on a second one. Naming it rules that out; only the first call matters, so its answer does not.
+/// jsonwebtoken picks its cryptography from its own features, and panics on first use when another
+/// crate of the build enabled a second one. Naming the provider avoids that. Only the first call
+/// has an effect, so the result is ignored.
 fn install_provider() {
     let _ = aws_lc::DEFAULT_PROVIDER.install_default();
 }

@@ -1,7 +1,8 @@
-//! Goal: a token is believed when its signature, its algorithm and its dates are right, and never else.
+//! Goal: a token is accepted when its signature, its algorithm and its dates are valid, and
+//! otherwise refused.
 //!
-//! Method: tokens signed here with the test keys, or built by hand where no library would make them (RFC 8725, section 2,
-//! lists the attacks). The clock is an argument.
+//! Method: tokens are signed here with the test keys, or built by hand where no library would make
+//! them (RFC 8725, section 2, lists the attacks). The clock is an argument.
 
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::json;
@@ -56,7 +57,7 @@ fn verified(claims: &Value) -> Result<Claims, TokenError> {
     hs256().verify(&signed(claims), NOW)
 }
 
-/// A token of raw JSON texts with a true HS256 signature, whatever its header says.
+/// A token of raw JSON texts with a valid HS256 signature, whatever its header says.
 fn signed_raw(header: &str, claims: &str) -> String {
     let message = format!("{}.{}", base64url(header.as_bytes()), base64url(claims.as_bytes()));
     let key = EncodingKey::from_secret(SECRET.as_bytes());
@@ -119,7 +120,7 @@ fn a_public_key_cannot_be_used_as_a_shared_secret() {
         let forged = sign(&claims, public.as_bytes(), Algorithm::HS256).expect("a token");
         let key = VerificationKey::from_pem(algorithm, public).expect("a key");
         assert_eq!(key.verify(&forged, NOW), Err(TokenError::WrongAlgorithm), "{algorithm:?}");
-        // The same forgery, should an operator forget to set the algorithm.
+        // The same forgery when the operator forgot to set the algorithm.
         let refused = VerificationKey::new(Algorithm::HS256, public.as_bytes()).err();
         assert_eq!(refused, Some(KeyError::PemAsSecret(Algorithm::HS256)), "{algorithm:?}");
     }
@@ -140,7 +141,7 @@ fn a_token_without_signature_is_refused() {
     assert_eq!(hs256().verify(&format!("{message}."), NOW), Err(TokenError::BadSignature));
 }
 
-/// RFC 7515, section 4.1: keys of the sender's choice, and extensions that must be understood.
+/// RFC 7515, section 4.1: keys chosen by the sender, and extensions that must be understood.
 #[test]
 fn a_header_that_brings_its_own_key_or_an_extension_is_refused() {
     for (header, name) in [

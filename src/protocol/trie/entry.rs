@@ -1,6 +1,7 @@
-//! What the index keeps of one distinct selector, in half a cache line.
+//! The data of one distinct selector in the index, in half a cache line.
 
-/// A number of one of two kinds, told apart by its highest bit: fewer slots, entries and nodes exist than that.
+/// A number of one of two kinds, distinguished by its highest bit. Slots, entries and nodes are
+/// always fewer than that bit's value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Either(u32);
 
@@ -33,23 +34,24 @@ impl Either {
 pub(super) struct SelectorEntry {
     pub(super) text: Box<str>,
     pub(super) members: Members,
-    /// The publication it was last answered for.
+    /// The publication that it was last reported for.
     pub(super) stamp: u32,
     pub(super) template_ref: TemplateRef,
 }
 
-// A million selectors are the measure: one that is looked up in a large index costs one cache line here, not two.
+// The size is chosen for a million selectors: a lookup in a large index reads one cache line here,
+// not two.
 const _: () = assert!(size_of::<Option<SelectorEntry>>() == 32);
 
 /// A slot that holds a selector.
 #[derive(Clone, Copy)]
 pub(super) struct Member {
     pub(super) slot: u32,
-    /// The index among the slot's memberships that names this member.
+    /// The index of this member among the slot's memberships.
     pub(super) membership: u32,
 }
 
-/// The slots that hold a selector, at least one.
+/// The slots that hold a selector; at least one.
 #[derive(Clone, Copy)]
 pub(super) struct Members {
     /// The slot, or the key of [`super::TopicIndex::shared`].
@@ -57,7 +59,7 @@ pub(super) struct Members {
     membership: u32,
 }
 
-/// What [`Members`] are.
+/// The unpacked form of [`Members`].
 pub(super) enum Holders {
     One(Member),
     /// A key of [`super::TopicIndex::shared`].
@@ -81,22 +83,22 @@ impl Members {
     }
 }
 
-/// Where a template is found.
+/// The location of a template.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct TemplateRef(Either);
 
-/// What a [`TemplateRef`] is.
+/// The unpacked form of a [`TemplateRef`].
 pub(super) enum Found {
-    /// It is no template.
+    /// It is not a template.
     Nowhere,
-    /// It is the only one with its head, and has this tail.
+    /// It is the only one with its head; its tail.
     Alone(u32),
-    /// It shares its head: a key of the templates' places.
+    /// It shares its head: a key of the templates' shared locations.
     Grouped(u32),
 }
 
 impl TemplateRef {
-    /// Of a selector that is no template.
+    /// The location of a selector that is not a template.
     pub(super) const NOWHERE: Self = Self(Either(u32::MAX));
 
     pub(super) fn alone(tail: u32) -> Self {

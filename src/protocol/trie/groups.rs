@@ -1,8 +1,10 @@
-//! Tries of templates: one for each head that several templates share, over their tails, with equal beginnings merged.
+//! Tries of templates: one for each head that several templates share, over their tails, with equal
+//! beginnings merged.
 //!
-//! A node stands behind a literal (a radix tree over bytes: at most one literal child begins with a given byte) or behind an
-//! expression; a root stands behind its head. Templates that end at the same node have the same language. A node keeps its
-//! number as long as a template ends there or below, whatever splits and joins around it.
+//! A node follows a literal or an expression; a root follows its head. The literals form a radix
+//! tree over bytes: at most one literal child begins with a given byte. Templates that end at the
+//! same node have the same language. A node keeps its number as long as a template ends there or
+//! below, whatever is split or joined around it.
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
@@ -34,17 +36,17 @@ struct TrieNode {
     /// When the simulation last arrived here.
     visit: u64,
     parent: u32,
-    /// For a node behind an expression, its index among its parent's.
+    /// For a node after an expression, its index among the parent's expression children.
     index: u32,
 }
 
 const _: () = assert!(size_of::<TrieNode>() == 128);
 
-/// What became of a removal.
+/// The result of a removal.
 pub(super) struct Removed {
-    /// The entry that now has the index, if one had to move.
+    /// The entry that now has the index, if one was moved.
     pub(super) moved: Option<u32>,
-    /// Nobody is left in the group.
+    /// The group is empty.
     pub(super) ended: bool,
 }
 
@@ -71,7 +73,8 @@ impl TrieNode {
         self.literals.binary_search_by_key(&first, |&(byte, _)| byte)
     }
 
-    /// There are at most 256, and they change far less often than they are read: no room is kept.
+    /// There are at most 256, and they are read far more often than changed, so no spare capacity
+    /// is kept.
     fn edit_literals(&mut self, edit: impl FnOnce(&mut Vec<(u8, u32)>)) {
         let mut literals = std::mem::take(&mut self.literals).into_vec();
         edit(&mut literals);
@@ -80,18 +83,18 @@ impl TrieNode {
 }
 
 impl Groups {
-    /// A new group behind `head`: its root.
+    /// A new group for `head`; returns its root.
     pub(super) fn open(&mut self, head: &str) -> u32 {
         self.nodes.insert(TrieNode::new(NOBODY, Edge::Literal(head.as_bytes().into()))) as u32
     }
 
-    /// The head that a root stands behind.
+    /// The head of a root.
     pub(super) fn head(&self, root: u32) -> &[u8] {
         self.nodes[root as usize].edge.literal()
     }
 
-    /// Lets the tail of `template` end with `entry`, in the group of `root`: at which node, and at which index among the
-    /// node's entries.
+    /// Adds `entry` where the tail of `template` ends, in the group of `root`. Returns the node,
+    /// and the index among the node's entries.
     pub(super) fn insert(&mut self, root: u32, template: &Template, entry: u32) -> (u32, u32) {
         let mut node = root;
         for part in template.tail() {
@@ -107,7 +110,7 @@ impl Groups {
         (node, entries.len() as u32 - 1)
     }
 
-    /// Takes the entry at `index` from `node`, and the nodes that nobody needs any more.
+    /// Removes the entry at `index` from `node`, and the nodes that are not needed any more.
     pub(super) fn remove(&mut self, node: u32, index: u32) -> Removed {
         let entries = &mut self.nodes[node as usize].entries;
         entries.swap_remove(index as usize);
@@ -116,13 +119,14 @@ impl Groups {
         Removed { moved, ended }
     }
 
-    /// Adds to `found` the entries of the group whose tails can produce `rest`, which is what follows the head in a topic.
+    /// Adds to `found` the entries of the group whose tails can produce `rest`, the part of a topic
+    /// after the head.
     pub(super) fn walk(&mut self, root: u32, rest: &[u8], found: &mut Vec<u32>) {
         let mut walk = Walk { nodes: &mut self.nodes, found };
         run::run(&mut walk, root, rest, &mut self.scratch);
     }
 
-    /// The steps of all walks so far, and the nodes there are.
+    /// The steps of all walks so far, and the number of nodes.
     #[cfg(test)]
     pub(super) fn figures(&self) -> (u64, usize) {
         (self.scratch.steps(), self.nodes.len())
@@ -164,7 +168,7 @@ impl Groups {
         child
     }
 
-    /// Puts a node into the literal before `child`, behind its first `length` bytes.
+    /// Inserts a node into the literal before `child`, after its first `length` bytes.
     fn split(&mut self, child: u32, length: usize) -> u32 {
         let TrieNode { parent, ref edge, .. } = self.nodes[child as usize];
         let (head, tail): (Box<[u8]>, Box<[u8]>) =
@@ -179,8 +183,8 @@ impl Groups {
         middle
     }
 
-    /// Removes `node` and its ancestors as far as nothing ends there or below, and joins the literals that then meet.
-    /// Returns whether the group has ended with that: its root is removed, too.
+    /// Removes `node` and its ancestors while nothing ends there or below, and joins the literals
+    /// that then meet. Returns whether this removed the root, and so the group.
     fn prune(&mut self, mut node: u32) -> bool {
         loop {
             let TrieNode { parent, ref entries, ref expressions, ref literals, .. } =
@@ -229,7 +233,7 @@ impl Groups {
         }
     }
 
-    /// Removes `node`, which only leads to `child`, when both are behind literals.
+    /// Removes `node`, whose only child is `child`, when both follow literals.
     fn join(&mut self, node: u32, child: u32) {
         let Edge::Literal(head) = &self.nodes[node as usize].edge else {
             return;
@@ -259,7 +263,7 @@ impl TrieNode {
         self.parent == parent && expression == wanted
     }
 
-    /// The hash of a node behind an expression among [`Groups::expressions`].
+    /// The hash of a node after an expression among [`Groups::expressions`].
     fn hash(&self, hasher: &DefaultHashBuilder) -> u64 {
         match &self.edge {
             Edge::Expression { expression, .. } => hasher.hash_one((self.parent, expression)),
@@ -310,7 +314,7 @@ impl Graph for Walk<'_> {
     fn cell(&mut self, node: u32, pc: u16) -> &mut Cell {
         match &mut self.nodes[node as usize].edge {
             Edge::Expression { cells, .. } => &mut cells[usize::from(pc)],
-            // A state is asked for before its cell, and a literal has none.
+            // The simulation asks for a state before its cell, and a literal has no state.
             Edge::Literal(_) => unreachable!("a literal has no states"),
         }
     }

@@ -1,8 +1,10 @@
-//! Heads: the literals before the first expression of templates, found by hashing the beginnings of a topic.
+//! Heads: the literals before the first expression of templates, found by hashing the beginnings of
+//! a topic.
 //!
-//! For each length that a head has, and only where the topic has the last byte of one of them, the beginning of the topic
-//! is hashed and looked up: most often that is once, however many heads there are. Beginnings are hashed in one pass, eight
-//! bytes at a time, with random keys. In the worst case every beginning of a topic is looked up, up to the longest head.
+//! The beginning of the topic is hashed and looked up for each length of a head, but only if its
+//! last byte is the last byte of such a head. Usually that is one lookup, however many heads there
+//! are. All beginnings are hashed in one pass, eight bytes at a time, with random keys. At worst,
+//! every beginning is looked up, up to the longest head.
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
@@ -14,14 +16,15 @@ const WORD: usize = 8;
 pub(super) struct Heads<T> {
     /// Each head by its hash.
     table: HashTable<(u32, T)>,
-    /// The lengths that heads have, ascending.
+    /// The lengths of the heads, ascending.
     lengths: Vec<Length>,
     keys: [u64; 2],
 }
 
 /// The heads of one length.
 struct Length {
-    /// The last bytes of these heads, without their high bit; it may hold some whose heads have gone.
+    /// The last bytes of these heads, without their high bit. It may include bytes of removed
+    /// heads.
     last_bytes: u128,
     heads: u32,
     bytes: u16,
@@ -39,13 +42,13 @@ impl<T> Default for Heads<T> {
 }
 
 impl<T: Copy> Heads<T> {
-    /// What `head` leads to. `is` says whether it leads to a value, of which only the hash is known to fit.
+    /// The value of `head`. `is` decides whether a value with the same hash belongs to `head`.
     pub(super) fn get_mut(&mut self, head: &[u8], is: impl Fn(T) -> bool) -> Option<&mut T> {
         let hash = self.hash(head);
         self.table.find_mut(widen(hash), |&(other, value)| other == hash && is(value)).map(|(_, value)| value)
     }
 
-    /// Lets `head`, which is not there yet, lead to `value`.
+    /// Adds `head`, which is not there yet, with `value`.
     pub(super) fn insert(&mut self, head: &[u8], value: T) {
         let hash = self.hash(head);
         self.table.insert_unique(widen(hash), (hash, value), |&(hash, _)| widen(hash));
@@ -61,7 +64,7 @@ impl<T: Copy> Heads<T> {
         self.lengths[at].last_bytes |= last_byte(head);
     }
 
-    /// Forgets `head`.
+    /// Removes `head`.
     pub(super) fn remove(&mut self, head: &[u8], is: impl Fn(T) -> bool) {
         let hash = self.hash(head);
         let same = |&(other, value): &(u32, T)| other == hash && is(value);
@@ -75,7 +78,8 @@ impl<T: Copy> Heads<T> {
         }
     }
 
-    /// Adds to `hits` the length and the value of each head that `topic` begins with. Returns how many were looked up.
+    /// Adds to `hits` the length and the value of each head that `topic` begins with. Returns the
+    /// number of lookups.
     pub(super) fn probe(
         &self,
         topic: &[u8],
@@ -103,7 +107,7 @@ impl<T: Copy> Heads<T> {
         looked_up
     }
 
-    /// How many heads there are.
+    /// The number of heads.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         assert_eq!(self.lengths.iter().map(|length| length.heads as usize).sum::<usize>(), self.table.len());
@@ -129,8 +133,8 @@ impl<T: Copy> Heads<T> {
     }
 }
 
-/// What is left of `beginning` behind its last whole word, as a number. It is the beginning of a text whose whole words are
-/// `words`: most often the next one has it.
+/// The rest of `beginning` after its last whole word, as a number. `words` are the whole words of
+/// the text that it begins; usually the next word holds the rest.
 fn end_word(beginning: &[u8], words: &[[u8; WORD]]) -> u64 {
     let (whole, left) = (beginning.len() / WORD, beginning.len() % WORD);
     match words.get(whole) {
@@ -139,7 +143,7 @@ fn end_word(beginning: &[u8], words: &[[u8; WORD]]) -> u64 {
     }
 }
 
-/// The last byte as a bit; of an empty head, that of no byte at all.
+/// The last byte as a bit; for an empty head, the bit of byte 0.
 fn last_byte(head: &[u8]) -> u128 {
     1 << (head.last().copied().unwrap_or(0) & 0x7f)
 }

@@ -1,4 +1,5 @@
-//! Tails: what follows the head of a template, each kind once. A million templates have a handful of tails.
+//! Tails: the parts after the head of a template, each distinct one stored once. A million
+//! templates have a handful of tails.
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
@@ -36,7 +37,7 @@ impl Tails {
         tail
     }
 
-    /// One holder less.
+    /// Removes one holder.
     pub(super) fn let_go(&mut self, tail: u32) {
         let held = &mut self.tails[tail as usize];
         held.holders -= 1;
@@ -55,12 +56,12 @@ impl Tails {
         &self.tails[tail as usize].template
     }
 
-    /// Whether the tail can produce `rest`, which is what follows the head in a topic.
+    /// Whether the tail can produce `rest`, the part of a topic after the head.
     pub(super) fn matches(&mut self, tail: u32, rest: &[u8]) -> bool {
         self.tails[tail as usize].template.tail_matches(rest, &mut self.simulator)
     }
 
-    /// The steps of the simulation so far, and how many tails there are.
+    /// The steps of the simulation so far, and the number of tails.
     #[cfg(test)]
     pub(super) fn figures(&self) -> (u64, usize) {
         (self.simulator.steps(), self.tails.len())

@@ -1,7 +1,8 @@
 //! The templates of an index: found by their head, then by their tail.
 //!
-//! A head that one template has, as most of a million do, leads to its entry, and the tail decides; one that several have
-//! leads to a trie of their tails. A head that was once shared keeps its trie until the last of its templates leaves.
+//! Most heads belong to one template. Such a head leads to its entry, and the tail decides. A head
+//! that several templates share leads to a trie of their tails. It keeps its trie until the last of
+//! its templates is removed.
 
 use slab::Slab;
 use std::sync::Arc;
@@ -14,19 +15,19 @@ use crate::protocol::uri_template::{Simulator, Template};
 
 #[derive(Default)]
 pub(super) struct Templates {
-    /// Each head leads to the only entry that has it, or to the root of a group.
+    /// Each head leads to its only entry, or to the root of a group.
     heads: Heads<Either>,
     tails: Tails,
     groups: Groups,
-    /// The places of entries that share their head.
+    /// The locations of entries that share their head.
     shared: Slab<SharedTemplate>,
-    /// The heads a topic begins with, and their lengths; kept to spare its allocation.
+    /// The heads that a topic begins with, and their lengths; kept to avoid an allocation.
     hits: Vec<(usize, Either)>,
-    /// Heads that were looked up so far.
+    /// The number of heads looked up so far.
     looked_up: u64,
 }
 
-/// Where an entry is that shares its head.
+/// The location of an entry that shares its head.
 struct SharedTemplate {
     tail: u32,
     root: u32,
@@ -36,7 +37,8 @@ struct SharedTemplate {
 }
 
 impl Templates {
-    /// Lets `template` be found as `entry`, which is about to be one of `entries`; returns its place.
+    /// Makes `template` lead to `entry`, which the caller is about to add to `entries`; returns its
+    /// location.
     pub(super) fn insert(
         &mut self,
         template: &Arc<Template>,
@@ -67,7 +69,7 @@ impl Templates {
         self.share(root, tail, entry)
     }
 
-    /// Forgets `entry`, whose text and place these are.
+    /// Removes `entry`, which has this text and location.
     pub(super) fn remove(
         &mut self,
         entry: u32,
@@ -119,7 +121,7 @@ impl Templates {
         }
     }
 
-    /// Whether the template of this text and place can produce `topic`.
+    /// Whether the template with this text and location can produce `topic`.
     pub(super) fn matches(&self, text: &str, template_ref: TemplateRef, topic: &str) -> bool {
         let tail = match template_ref.found() {
             Found::Nowhere => return false,
@@ -131,7 +133,7 @@ impl Templates {
         })
     }
 
-    /// The steps of all searches so far, and the heads, tails and nodes there are.
+    /// The steps of all searches so far, and the number of heads, tails and nodes.
     #[cfg(test)]
     pub(super) fn figures(&self) -> (u64, usize) {
         let ((tail_steps, tails), (group_steps, nodes)) = (self.tails.figures(), self.groups.figures());
@@ -144,12 +146,12 @@ impl Templates {
     }
 }
 
-/// The head of a template's text: no literal holds a brace.
+/// The head of a template's text. No literal holds a brace.
 fn head_of(text: &str) -> &str {
     &text[..memchr::memchr(b'{', text.as_bytes()).unwrap_or(text.len())]
 }
 
-/// Whether `value` is what `head` leads to.
+/// Whether `head` leads to `value`.
 fn has_head(value: Either, head: &[u8], entries: &Slab<SelectorEntry>, groups: &Groups) -> bool {
     match value.kind() {
         Kind::Other(root) => groups.head(root) == head,

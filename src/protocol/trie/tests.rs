@@ -1,4 +1,5 @@
-//! What the property test of `tests/selectors.rs` cannot see: steps, nodes, and histories it would rarely make.
+//! Properties that the test in `tests/selectors.rs` cannot see: steps, nodes, and sequences of
+//! changes that it would rarely generate.
 
 use super::*;
 
@@ -64,7 +65,7 @@ fn leaving_frees_every_node_and_spares_the_others() {
 fn heads_of_every_length_are_found_and_leave_nothing_behind() {
     let mut index = TopicIndex::new();
     let topic = "https://example.com/".repeat(4);
-    // Every beginning is a head, the empty one too; every third is shared by two tails.
+    // Every beginning is a head, including the empty one. Every third one is shared by two tails.
     for bytes in 0..topic.len() {
         let head = &topic[..bytes];
         let texts = [format!("{head}{{+x}}"), format!("{head}{{y}}{{+z}}/")];

@@ -1,19 +1,21 @@
-//! The characters of RFC 6570 sections 1.5 and 2, and the sets an expansion draws its values from.
+//! The characters of RFC 6570 sections 1.5 and 2, and the sets that an expansion draws its values
+//! from.
 //!
-//! Everything is counted in units: a byte, or a percent-encoded triplet. Every set holds every triplet, so a set only needs
-//! to say which single bytes it holds. A template holds `%` in whole triplets only, so a template and a topic it produces
-//! are cut at the same places.
+//! Everything is counted in units: a byte, or a percent-encoded triplet. Every set holds every
+//! triplet, so a set only defines which single bytes it holds. A template holds `%` in whole
+//! triplets only, so a template and a topic that it produces are divided into units at the same
+//! places.
 
-/// What one unit of a value may be. Each set holds the ones before it.
+/// The set of units that a value may hold. Each set includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::protocol) enum Charset {
-    /// `unreserved`: what a string becomes when everything else is encoded.
+    /// `unreserved`: the result when everything else in a string is encoded.
     Unreserved,
-    /// And `,`, which joins the members of a list or a map.
+    /// Adds `,`, which joins the members of a list or a map.
     List,
-    /// And `=`, which joins key and value of an exploded map.
+    /// Adds `=`, which joins key and value of an exploded map.
     Pairs,
-    /// And `/`, for exploded path segments.
+    /// Adds `/`, for exploded path segments.
     Path,
     /// `unreserved` and `reserved`: the operators `+` and `#`.
     Reserved,
@@ -52,8 +54,8 @@ pub(super) fn is_triplet(bytes: &[u8], at: usize) -> bool {
     matches!(bytes.get(at..at + 3), Some([b'%', high, low]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
 }
 
-/// Whether a template may hold the character outside of expressions (RFC 6570, section 2.1, with erratum 6937, which
-/// allows `'`). `%` is not among them: it comes in triplets.
+/// Whether a template may hold the character outside of expressions (RFC 6570, section 2.1, with
+/// erratum 6937, which allows `'`). `%` is excluded: it occurs only in triplets.
 pub(super) fn is_literal(c: char) -> bool {
     match c {
         '\0'..=' ' | '"' | '%' | '<' | '>' | '\\' | '^' | '`' | '{'..='}' | '\x7f' => false,

@@ -1,19 +1,21 @@
 //! An expression as an automaton over units (bytes and percent-encoded triplets).
 //!
-//! States lie in a row; a state leads to the one behind it unless it names another, and past the last one the expression is
-//! complete. Variable names are forgotten unless the operator sends them, so `{a}` and `{b}` are one expression: that is
-//! what lets a million templates share their nodes.
+//! States lie in a row. A state leads to the next one unless it names another; after the last one
+//! the expression is complete. Variable names are dropped unless the operator writes them into the
+//! expansion, so `{a}` and `{b}` are one expression. That lets a million templates share their
+//! nodes.
 //!
-//! Two shapes exist. Without a named operator and without a prefix length the language is the reference's, quirks
-//! included: `{x,y*}` takes no `=` before its first separator, `{/x*}` takes `,` in a segment. All others are RFC 6570 to
-//! the letter, but for the keys of maps, which are unreserved and not empty.
+//! Two languages exist. Without a named operator and without a prefix length, the language is the
+//! reference's, quirks included: `{x,y*}` takes no `=` before its first separator, `{/x*}` takes
+//! `,` in a segment. All others follow RFC 6570 exactly, except for the keys of maps, which are
+//! unreserved and not empty.
 
 use std::sync::Arc;
 
 use super::charset::Charset;
 use crate::limits::SELECTOR_BYTES_MAX;
 
-// No byte of a template makes more than 15 states, so that a state is named by 16 bits.
+// No byte of a template makes more than 15 states, so 16 bits suffice for the index of a state.
 const _: () = assert!(SELECTOR_BYTES_MAX * 15 <= u16::MAX as usize);
 
 /// One state of an [`Expression`].
@@ -25,18 +27,18 @@ pub(in crate::protocol) enum NfaState {
     One(Charset),
     /// Takes any number of units.
     Any(Charset),
-    /// Takes at most so many units.
+    /// Takes at most this number of units.
     AtMost(Charset, u16),
-    /// Takes nothing: goes on behind it, or at the state named.
+    /// Takes nothing: continues at the next state, or at the state named.
     Or(u16),
-    /// Takes nothing: goes on at the state named.
+    /// Takes nothing: continues at the state named.
     Goto(u16),
 }
 
 /// A compiled expression; equal when the automata are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::protocol) enum Expression {
-    /// [`NfaState::Any`] alone, which most expressions are: it needs no memory of its own.
+    /// [`NfaState::Any`] alone. Most expressions are this one; it needs no allocation.
     Run(Charset),
     /// Anything else.
     Compiled(Arc<Box<[NfaState]>>),
@@ -80,7 +82,8 @@ pub(super) enum Modifier {
 }
 
 impl Operator {
-    /// The operator a byte stands for. A reserved operator reads as `Simple`, and its byte is then no variable name.
+    /// The operator of a byte. A reserved operator reads as `Simple`; its byte is then not a valid
+    /// variable name.
     pub(super) fn read(byte: u8) -> Self {
         match byte {
             b'+' => Self::Plus,
@@ -146,7 +149,7 @@ impl Expression {
         }
     }
 
-    /// The expression that stands for this one followed by `next`, when one of the two alone does.
+    /// The expression equivalent to this one followed by `next`, if one of the two alone is.
     pub(super) fn merged_with(&self, next: &Self) -> Option<Self> {
         match (self, next) {
             (Self::Run(one), Self::Run(other)) => Some(Self::Run(*one.max(other))),
@@ -158,7 +161,7 @@ impl Expression {
 struct ExpressionBuilder {
     operator: Operator,
     states: Vec<NfaState>,
-    /// `Or` states whose other way is the end of the expression.
+    /// `Or` states whose other branch is the end of the expression.
     to_end: Vec<usize>,
 }
 
@@ -187,18 +190,19 @@ impl ExpressionBuilder {
         self.push(NfaState::Or(0));
     }
 
-    /// Leaves room for an `Or` whose other way is set by [`Self::set_or`].
+    /// Reserves an `Or` whose other branch is set by [`Self::set_or`].
     fn hole(&mut self) -> usize {
         self.push(NfaState::Or(0));
         self.states.len() - 1
     }
 
-    /// Lets the `Or` at `hole` lead here.
+    /// Points the `Or` at `hole` to the current end.
     fn set_or(&mut self, hole: usize) {
         self.states[hole] = NfaState::Or(self.here());
     }
 
-    /// The language of the reference. Values hold the separator of most operators, which collapses the repetition.
+    /// The language of the reference. The values of most operators include the separator, which
+    /// makes a repetition unnecessary.
     fn as_the_reference(&mut self, variables: &[Variable<'_>]) {
         let exploded = |variable: &Variable<'_>| variable.modifier == Modifier::Explode;
         let later_exploded = variables.iter().any(exploded);
@@ -228,7 +232,8 @@ impl ExpressionBuilder {
         }
     }
 
-    /// RFC 6570 section 3.2: each variable may be undefined; those that are not are joined by the separator.
+    /// RFC 6570 section 3.2: each variable may be undefined. The defined ones are joined by the
+    /// separator.
     fn by_the_rfc(&mut self, variables: &[Variable<'_>]) {
         self.push_or_end();
         if let Some(first) = self.operator.first() {
@@ -262,7 +267,7 @@ impl ExpressionBuilder {
         if self.operator.allows_reserved() { Charset::Reserved } else { Charset::List }
     }
 
-    /// `{var*}` without a name: the members of a list, or the pairs of a map, but not some of each.
+    /// `{var*}` without a name: the members of a list, or the pairs of a map, but no mixture.
     fn exploded(&mut self) {
         if self.operator.allows_reserved() {
             self.push(NfaState::Any(Charset::Reserved));
@@ -295,8 +300,9 @@ impl ExpressionBuilder {
         self.set_or(end);
     }
 
-    /// The key of a map: not empty and, unlike RFC 6570 section 3.2.1 for the named operators, without reserved characters,
-    /// which would let it pass for separators. Returns where it starts.
+    /// The key of a map. It is not empty. Unlike RFC 6570 section 3.2.1 for the named operators, it
+    /// has no reserved characters, since these could be mistaken for separators. Returns the state
+    /// where it starts.
     fn key(&mut self) -> u16 {
         let start = self.here();
         self.push(NfaState::One(Charset::Unreserved));

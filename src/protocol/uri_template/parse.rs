@@ -1,5 +1,5 @@
-//! The grammar of RFC 6570 section 2: text in, parts out. What does not parse is an error here and a plain string to
-//! [`Selector`](crate::protocol::selector::Selector).
+//! The grammar of RFC 6570 section 2: text in, parts out. A text that does not parse is an error
+//! here, and a plain string to [`Selector`](crate::protocol::selector::Selector).
 
 use super::compile::{Expression, Modifier, Operator, Variable};
 use super::{TemplateError, TemplatePart, charset};
@@ -27,7 +27,8 @@ pub(super) fn parts(text: &str) -> Result<Vec<TemplatePart>, TemplateError> {
     Ok(parts)
 }
 
-/// Neighbours of which one produces all that both produce become that one: `{a}{b}` is `{a}` to who reads it backwards.
+/// If one of two neighbours produces everything that both produce, it replaces both: `{a}{b}`
+/// matches the same topics as `{a}`.
 fn push_expression(parts: &mut Vec<TemplatePart>, new: Expression) {
     if let Some(TemplatePart::Expression(last)) = parts.last_mut()
         && let Some(merged) = last.merged_with(&new)
@@ -50,7 +51,7 @@ fn literal(text: &str, start: usize, end: usize) -> Result<(), TemplateError> {
     Ok(())
 }
 
-/// `start..end` is what stands between the braces.
+/// `start..end` is the text between the braces.
 fn expression(text: &str, start: usize, end: usize) -> Result<Expression, TemplateError> {
     let operator = Operator::read(text.as_bytes()[start]);
     let mut at = start + usize::from(operator != Operator::Simple);

@@ -1,8 +1,9 @@
-//! Templates that leave nothing to choose: one scan of the topic decides, without the simulation.
+//! Templates that leave no choice: one scan of the topic decides, without the simulation.
 //!
-//! Every expression is a run of one set, and the byte behind a run ends it: either the run is the last part, or a literal
-//! follows that is the last part, or one that begins with a byte the run cannot take. A percent-encoded triplet is one
-//! unit of every run, so a literal that begins with `%` could also be taken by the run, and leaves a choice.
+//! Every expression is a run of one set, and the byte after a run ends it. Either the run is the
+//! last part; or a literal follows that is the last part, or that begins with a byte that the run
+//! cannot take. A percent-encoded triplet is one unit of every run. So the run could also take a
+//! literal that begins with `%`, and there is a choice.
 //! `https://example.com/users/{id}/orders/{n}.json` is plain, `/{a}.{b}` is not.
 
 use super::charset::{self, Charset};
@@ -51,7 +52,7 @@ pub(super) fn matches(template: &Template, rest: &[u8]) -> bool {
     false
 }
 
-/// How many bytes at the start of `bytes` a run takes at most.
+/// The longest prefix of `bytes` that a run can take, in bytes.
 fn run(set: Charset, bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {

@@ -1,25 +1,28 @@
 //! The simulation: one pass over a topic through a graph of literals and expressions.
 //!
-//! Invariants worth naming: at each byte a node is arrived at once and a state is entered once, so a pass takes at most
-//! (bytes of the topic) × (states of the graph) steps; of two ways into [`NfaState::AtMost`] the one that has taken less stays,
-//! since it can do all that the other can.
+//! Invariants: at each byte, a node is visited once and a state is entered once, so a pass takes at
+//! most (bytes of the topic) × (states of the graph) steps. Of two ways into [`NfaState::AtMost`],
+//! the one that has taken less stays, since it can do everything that the other can.
 
 use super::charset;
 use super::compile::NfaState;
 
-/// What the simulation walks: nodes that are reached by a literal or by an expression, and what it remembers of each.
+/// The graph that the simulation walks: nodes reached by a literal or by an expression, with the
+/// simulation's marks on them.
 pub(in crate::protocol) trait Graph {
-    /// The literal that leads to `node`; asked only of a node that [`Self::literal_child`] answered.
+    /// The literal that leads to `node`. Called only for a node that [`Self::literal_child`]
+    /// returned.
     fn literal(&self, node: u32) -> &[u8];
-    /// The node behind the literal that follows `node` and begins with `first`: at most one does.
+    /// The node after the literal that follows `node` and begins with `first`; there is at most
+    /// one.
     fn literal_child(&self, node: u32, first: u8) -> Option<u32>;
-    /// The nodes behind the expressions that follow `node`, by index.
+    /// The nodes after the expressions that follow `node`, by index.
     fn expression_child(&self, node: u32, index: usize) -> Option<u32>;
-    /// A state of the expression that leads to `node`; none past its last.
+    /// A state of the expression that leads to `node`; `None` after its last.
     fn state(&self, node: u32, pc: u16) -> Option<NfaState>;
-    /// When `node` was last arrived at. Ticks only grow.
+    /// When `node` was last visited. Ticks only grow.
     fn visit(&mut self, node: u32) -> &mut u64;
-    /// What is remembered of a state of the expression that leads to `node`.
+    /// The mark on a state of the expression that leads to `node`.
     fn cell(&mut self, node: u32, pc: u16) -> &mut Cell;
     /// The topic ends at `node`.
     fn finish(&mut self, node: u32);
@@ -32,19 +35,19 @@ pub(in crate::protocol) struct Cell {
     taken: u16,
 }
 
-/// Buffers of the simulation, kept between passes, and its clock: a graph that outlives a pass needs the same scratch for
-/// the next one.
+/// Buffers of the simulation, kept between passes, and its clock. A graph that outlives a pass
+/// needs the same scratch for the next one.
 #[derive(Debug, Default)]
 pub(in crate::protocol) struct Scratch {
     tick: u64,
     steps: u64,
-    /// What is to be entered at this byte.
+    /// Positions to enter at this byte.
     todo: Vec<RunPosition>,
-    /// Who looks at this byte.
+    /// Positions that read this byte.
     current: Vec<RunPosition>,
-    /// Who looks at the next one.
+    /// Positions that read the next byte.
     next: Vec<RunPosition>,
-    /// What is to be entered behind the triplet that starts at this byte or shortly before.
+    /// Positions to enter after the triplet that starts at this byte or shortly before.
     parked: Vec<RunPosition>,
 }
 
@@ -63,7 +66,8 @@ impl Scratch {
     }
 }
 
-/// Walks `graph` from `start` over the whole of `topic` and calls [`Graph::finish`] for each node where it ends.
+/// Walks `graph` from `start` over the whole of `topic`. Calls [`Graph::finish`] for each node
+/// where the topic ends.
 pub(in crate::protocol) fn run<G: Graph>(graph: &mut G, start: u32, topic: &[u8], scratch: &mut Scratch) {
     scratch.todo.clear();
     scratch.current.clear();
@@ -111,8 +115,9 @@ pub(in crate::protocol) fn run<G: Graph>(graph: &mut G, start: u32, topic: &[u8]
     }
 }
 
-/// Follows the literals from `node` as long as nothing else can be followed, which is the common case and needs no books:
-/// the first node that needs them, or none when the topic leaves the graph.
+/// Follows the literals from `node` while nothing else can be followed. This is the common case and
+/// needs no bookkeeping. Returns the first node that needs it, or `None` when the topic leaves the
+/// graph.
 fn descend<G: Graph>(
     graph: &G,
     mut node: u32,
@@ -123,7 +128,8 @@ fn descend<G: Graph>(
     while *at < topic.len() && graph.expression_child(node, 0).is_none() {
         scratch.steps += 1;
         node = graph.literal_child(node, topic[*at])?;
-        // The first byte is known to be equal: a literal of one byte, the common case deep in a large trie, is not read.
+        // The first byte is known to be equal. So a literal of one byte, the common case deep in a
+        // large trie, is not read.
         let literal = graph.literal(node);
         if !topic[*at + 1..].starts_with(&literal[1..]) {
             return None;
@@ -133,7 +139,7 @@ fn descend<G: Graph>(
     Some(node)
 }
 
-/// Enters all that is to be entered at this byte, and all that can be reached from there without taking one.
+/// Enters all positions of this byte, and all that can be reached from them without taking a byte.
 fn enter<G: Graph>(graph: &mut G, topic: &[u8], at: usize, scratch: &mut Scratch) {
     scratch.tick += 1;
     let tick = scratch.tick;
@@ -176,13 +182,13 @@ fn enter<G: Graph>(graph: &mut G, topic: &[u8], at: usize, scratch: &mut Scratch
                     NfaState::Goto(other) => scratch.todo.push(to(other)),
                 }
             }
-            // Literals in progress go from byte to byte without passing here.
+            // A literal in progress advances from byte to byte without being entered here.
             RunPosition::Literal { .. } => {}
         }
     }
 }
 
-/// Takes one byte, or starts on one triplet.
+/// Takes one byte, or begins one triplet.
 fn step<G: Graph>(graph: &mut G, byte: u8, is_triplet: bool, scratch: &mut Scratch) {
     scratch.next.clear();
     scratch.steps += scratch.current.len() as u64;
@@ -217,7 +223,7 @@ fn step<G: Graph>(graph: &mut G, byte: u8, is_triplet: bool, scratch: &mut Scrat
                 };
                 if is_triplet { scratch.parked.push(after) } else { scratch.todo.push(after) }
             }
-            // A node is entered, never waited in.
+            // A node is entered at once; it never waits for a byte.
             RunPosition::Node(_) => {}
         }
     }

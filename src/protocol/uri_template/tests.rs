@@ -87,7 +87,7 @@ fn a_prefix_length_counts_characters_and_triplets() {
     check("{?x:2}", &["?x=ab", "?x=", ""], &["?x=abc"]);
     check("{;x:2}", &[";x=ab", ";x", ""], &[";x=abc", ";x="]);
     check("{x:9999}", &["", &"a".repeat(9999)], &[&"a".repeat(10_000)]);
-    // Of two ways into one prefix the shorter one survives, whichever comes first.
+    // Of two ways into one prefix, the one that took less survives, whichever comes first.
     check("a{+x}b{y:2}", &["ab", "abbbbbbbb", "abcbcc", "abcccb"], &["abccc", "accc"]);
 }
 
@@ -164,7 +164,7 @@ fn a_compiled_form_beyond_the_bound_is_refused() {
     assert_eq!(Template::parse(&long).map(|_| ()), Err(TemplateError::TooComplex));
 }
 
-/// Patterns on which a matcher that backtracks takes exponential or quadratic time.
+/// Patterns for which a backtracking matcher takes exponential or quadratic time.
 #[test]
 fn the_steps_are_linear_in_the_topic_whatever_the_template() {
     for text in [
@@ -177,7 +177,7 @@ fn the_steps_are_linear_in_the_topic_whatever_the_template() {
         format!("{{/{}z*}}!", "a:3,".repeat(200)),
     ] {
         let template = template(&text);
-        // States and nodes, and at most three ways into each at a byte.
+        // States and nodes, and at most three ways into each one at a byte.
         let most = 3 * (template.states() + template.parts.len() + 1) as u64;
         for topic in ["x", "xy", "/", "a.", "%41", "?a=b&"] {
             for length in [500, 4_000] {

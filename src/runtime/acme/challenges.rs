@@ -1,8 +1,8 @@
-//! What an authority asks for to see who answers at a host: a certificate in a handshake (tls-alpn-01; RFC 8737), or a text on
+//! Responses to ACME challenges: a certificate in a handshake (tls-alpn-01; RFC 8737), or a text on
 //! plain HTTP (http-01; RFC 8555, section 8.3).
 //!
-//! The thread that orders certificates writes, and the shards and the listener for plain HTTP read. There are answers only
-//! while an order is under way, one for each host at most.
+//! The renewer's thread writes them; the shards and the plain HTTP listener read them. They exist
+//! only while an order is in progress, at most one per host.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,10 +15,10 @@ use rustls::sign::CertifiedKey;
 
 use crate::runtime::tls::AnswersChallenges;
 
-/// Where the answer to an http-01 challenge is looked for, behind this.
+/// The path prefix of http-01 responses; a token follows.
 pub(super) const HTTP_PATH: &str = "/.well-known/acme-challenge/";
 
-/// The answers to challenges that are under way.
+/// The responses to the pending challenges.
 #[derive(Default)]
 pub(super) struct Challenges(RwLock<Answers>);
 
@@ -31,10 +31,10 @@ struct Answers {
 }
 
 impl Challenges {
-    /// Answers tls-alpn-01 for this host with the digest of a key authorization.
+    /// Sets the tls-alpn-01 response for this host: the digest of a key authorization.
     ///
     /// # Errors
-    /// Why the certificate cannot be made.
+    /// The certificate cannot be made.
     pub(super) fn answer_tls(
         &self,
         host: &str,
@@ -46,22 +46,22 @@ impl Challenges {
         Ok(())
     }
 
-    /// Answers http-01 with this text.
+    /// Sets the http-01 response for this token.
     pub(super) fn answer_http(&self, token: &str, text: &str) {
         self.write().texts.insert(token.to_owned(), text.to_owned());
     }
 
-    /// The answer to an http-01 challenge.
+    /// The http-01 response for this token.
     pub(super) fn text(&self, token: &str) -> Option<String> {
         self.read().texts.get(token).cloned()
     }
 
-    /// No challenge is under way.
+    /// Removes all responses.
     pub(super) fn clear(&self) {
         *self.write() = Answers::default();
     }
 
-    // What a panic would leave behind is whole: each change is one insertion.
+    // Poisoning is ignored: each change is one insertion, so the maps are always consistent.
     fn read(&self) -> RwLockReadGuard<'_, Answers> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -83,7 +83,7 @@ impl fmt::Debug for Challenges {
     }
 }
 
-/// Why a key or a certificate of our own cannot be made.
+/// Why a key or certificate of our own cannot be made.
 #[derive(Debug)]
 pub(super) enum ChallengeError {
     Certificate(rcgen::Error),
@@ -105,7 +105,8 @@ impl From<rcgen::Error> for ChallengeError {
     }
 }
 
-/// Signed by itself, with the digest in a critical extension, so that nobody but an authority takes it.
+/// A self-signed certificate with the digest in a critical extension, so that only an authority
+/// accepts it.
 fn certificate(host: &str, digest: &[u8], provider: &CryptoProvider) -> Result<CertifiedKey, ChallengeError> {
     let mut parameters = CertificateParams::new([host.to_owned()])?;
     parameters.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
@@ -114,6 +115,6 @@ fn certificate(host: &str, digest: &[u8], provider: &CryptoProvider) -> Result<C
     let key = PrivateKeyDer::try_from(key.serialize_der())
         .map_err(|error| ChallengeError::Key(rustls::Error::General(error.to_owned())))?;
     let key = provider.key_provider.load_private_key(key).map_err(ChallengeError::Key)?;
-    // Not checked against the key as others are: the critical extension is one that rustls does not know.
+    // The key is not checked against it: rustls does not know the critical extension.
     Ok(CertifiedKey::new(vec![certificate.der().clone()], key))
 }

@@ -1,4 +1,4 @@
-//! HTTPS to an authority, as instant-acme wants it.
+//! The HTTPS client for an authority, as instant-acme needs it.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -23,12 +23,12 @@ use crate::runtime::https::{NoAuthorities, Terms, Trust, https};
 const TERMS: Terms =
     Terms { within_ms: ACME_REQUEST_MS, redirects_max: 0, no_is_error: false, by_proxy: true };
 
-/// Why nobody can be trusted. The text names the file.
+/// Why the trusted authorities cannot be used. The text names the file.
 #[derive(Debug)]
 pub enum TrustError {
-    /// `ACME_CA_FILE` cannot be read, or holds something else.
+    /// `ACME_CA_FILE` cannot be read, or is not PEM.
     Unusable(PathBuf, PemError),
-    /// `ACME_CA_FILE` holds no certificate that can be trusted.
+    /// `ACME_CA_FILE` holds no usable certificate.
     NoCertificate(PathBuf),
 }
 
@@ -47,10 +47,10 @@ impl fmt::Display for TrustError {
 
 impl StdError for TrustError {}
 
-/// Reads `ACME_CA_FILE`, when there is one.
+/// Reads `ACME_CA_FILE`, if configured.
 ///
 /// # Errors
-/// What is wrong with it.
+/// [`TrustError`]
 pub(super) fn read_trust(file: Option<&Path>) -> Result<Trust, TrustError> {
     let Some(path) = file else { return Ok(Trust::Host) };
     let unusable = |error| TrustError::Unusable(path.to_owned(), error);
@@ -63,14 +63,14 @@ pub(super) fn read_trust(file: Option<&Path>) -> Result<Trust, TrustError> {
     Ok(Trust::Given(certificates.iter().map(owned).collect()))
 }
 
-/// The client that instant-acme speaks through. A request blocks a thread of tokio's, which nobody waits for when the hub stops.
+/// The HTTP client for instant-acme. A request blocks a tokio thread; a stop does not wait for it.
 pub(super) struct HttpsClient(Agent);
 
 impl HttpsClient {
     /// A client without a connection.
     ///
     /// # Errors
-    /// Nobody can be trusted.
+    /// There are no trusted authorities.
     pub(super) fn new(trust: &Trust) -> Result<Self, NoAuthorities> {
         https(trust, TERMS).map(Self)
     }
@@ -84,7 +84,7 @@ impl HttpClient for HttpsClient {
         let agent = self.0.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            // It is here as a whole.
+            // The body is complete in memory.
             let body = body.collect().await.map_err(|error| Error::Other(error.into()))?.to_bytes();
             let asked = spawn_blocking(move || ask(&agent, Request::from_parts(parts, body)));
             asked
@@ -114,7 +114,7 @@ fn ask(agent: &Agent, request: Request<Bytes>) -> Result<BytesResponse, Unspoken
     }
 }
 
-/// What came was no answer of the protocol.
+/// The response is not a valid ACME response.
 #[derive(Debug)]
 enum Unspoken {
     Broken(ureq::Error),

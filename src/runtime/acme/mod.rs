@@ -1,11 +1,13 @@
-//! Certificates by themselves (`ACME_HOSTS`): ordered from an authority (RFC 8555), stored, served, and renewed in time.
+//! Automatic certificates (`ACME_HOSTS`): ordered from an authority (RFC 8555), stored, served,
+//! renewed.
 //!
-//! [`Acme::open`] reads what is stored, so that a restart serves at once; [`Renewer::run`] is a thread that orders. It runs a tokio
-//! of its own, since that is what the crate for the protocol runs on: no shard ever meets it, and what crosses are a
-//! pointer to the certificate and the answers to challenges. Invariants worth naming:
-//! - the certificate that is served stays until there is a new one that is checked, and stored where the disk allows it;
-//! - a try that fails is one warning, and the pause behind it grows: nothing here asks an authority in a loop;
-//! - without a certificate handshakes fail, and nothing else does: the hub is ready, and serves with the first that arrives.
+//! [`Acme::open`] reads the stored certificate, so a restart serves at once. [`Renewer::run`]
+//! orders, on a thread with its own tokio runtime, which the ACME crate needs. Invariants:
+//! - the served certificate stays until a new one is checked, and stored if the disk allows;
+//! - after a failed attempt there is one warning and a growing pause: no authority is asked in a
+//!   loop;
+//! - without a certificate only handshakes fail: the hub is ready, and serves the first that
+//!   arrives.
 //!
 //! Deliberately absent: wildcards (they need dns-01), hubs that share a folder, revocation.
 
@@ -50,10 +52,10 @@ use plain::Handler;
 use schedule::{next_renewal_ms, pause_ms, renewal_ms};
 use store::CertificateStore;
 
-/// What is ordered, and from whom.
+/// What to order, and from which authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcmeSettings {
-    /// `ACME_HOSTS`: names in ASCII and lower case; not empty.
+    /// `ACME_HOSTS`: names in lower-case ASCII; not empty.
     pub hosts: Vec<String>,
     /// `ACME_CERT_DIR`.
     pub folder: PathBuf,
@@ -63,11 +65,11 @@ pub struct AcmeSettings {
     pub email: Option<String>,
     /// `ACME_CA_FILE`.
     pub ca_file: Option<PathBuf>,
-    /// `ACME_HTTP_ADDR`; `None` when nobody is to listen there.
+    /// `ACME_HTTP_ADDR`; `None` for no listener.
     pub http_address: Option<SocketAddr>,
 }
 
-/// Why certificates cannot be kept.
+/// Why certificates cannot be managed.
 #[derive(Debug)]
 pub enum AcmeError {
     /// The folder cannot be used.
@@ -90,23 +92,23 @@ impl fmt::Display for AcmeError {
 
 impl std::error::Error for AcmeError {}
 
-/// The certificates of a hub, as its other threads know them.
+/// The hub's certificates, as its other threads see them.
 pub(super) struct Acme {
     config: Arc<ServerConfig>,
     signals: Arc<Signals>,
-    /// Until its thread has it.
+    /// `Some` until its thread takes it.
     renewer: Option<Renewer>,
 }
 
-/// What other threads ask of the renewer.
+/// Signals from other threads to the renewer.
 #[derive(Default)]
 struct Signals {
-    /// A pause is over.
+    /// Ends a pause.
     retry_now: Notify,
     stop: Notify,
 }
 
-/// Who orders certificates.
+/// Orders and renews certificates.
 pub(super) struct Renewer {
     settings: AcmeSettings,
     store: CertificateStore,
@@ -115,20 +117,20 @@ pub(super) struct Renewer {
     provider: CryptoProvider,
     served: Arc<Served>,
     signals: Arc<Signals>,
-    /// What is served.
+    /// The certificate being served.
     certificate: Option<Certificate>,
     /// Whether it names every host.
     is_for_all: bool,
-    /// Whether somebody listens for http-01.
+    /// Whether a listener for http-01 runs.
     has_http: bool,
     by_http: HashSet<String>,
 }
 
 impl Acme {
-    /// Reads what is stored.
+    /// Reads what is stored. A stored certificate that cannot be served is ignored.
     ///
     /// # Errors
-    /// [`AcmeError`]: nothing could be stored, or nobody could be trusted. A certificate that cannot be served is none.
+    /// [`AcmeError`]: the folder, or the trusted authorities, cannot be used.
     pub(super) fn open(settings: &AcmeSettings) -> Result<Self, AcmeError> {
         let store =
             CertificateStore::open(&settings.folder, &settings.directory_url).map_err(AcmeError::Store)?;
@@ -154,29 +156,29 @@ impl Acme {
         Ok(Self { config: Arc::new(config), signals, renewer: Some(renewer) })
     }
 
-    /// What the shards serve with.
+    /// The TLS configuration for the shards.
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }
 
-    /// What its thread runs, once.
+    /// The renewer for its thread; `Some` once.
     pub(super) fn take_renewer(&mut self) -> Option<Renewer> {
         self.renewer.take()
     }
 
-    /// A try that is due after a failure is made at once.
+    /// If an attempt is pending after a failure, makes it now.
     pub(super) fn retry_now(&self) {
         self.signals.retry_now.notify_one();
     }
 
-    /// The thread ends.
+    /// Ends the renewer's thread.
     pub(super) fn stop(&self) {
         self.signals.stop.notify_one();
     }
 }
 
 impl Renewer {
-    /// Keeps the certificate until it is told to stop.
+    /// Keeps the certificate valid until told to stop.
     pub(super) fn run(mut self) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime: Runtime = runtime.unwrap_or_else(|error| panic!("no runtime for certificates: {error}"));
@@ -187,11 +189,12 @@ impl Renewer {
                 () = self.keep() => {}
             }
         });
-        // A name that is being looked up has a thread, which nobody waits for.
+        // A name lookup that is under way has its own thread; do not wait for it.
         runtime.shutdown_background();
     }
 
-    /// Listens for plain HTTP, which is served by a thread of its own; without it there is tls-alpn-01 alone.
+    /// Opens the plain HTTP listener, which another thread serves. Without it, only tls-alpn-01 is
+    /// possible.
     pub(super) fn listen(&mut self) -> Option<(SideServer, Handler)> {
         let address = self.settings.http_address?;
         match SideServer::open(address) {
@@ -211,7 +214,7 @@ impl Renewer {
         }
     }
 
-    /// Orders whenever it is time to, for ever.
+    /// Orders a certificate whenever one is due, forever.
     async fn keep(&mut self) {
         if self.certificate.is_none() {
             warn!(
@@ -245,7 +248,8 @@ impl Renewer {
         }
     }
 
-    /// One try; returns when the new certificate expires, in milliseconds since the Unix epoch.
+    /// Makes one attempt; returns when the new certificate expires, in milliseconds since the Unix
+    /// epoch.
     async fn renew(&mut self) -> Result<u64, TryError> {
         let mut orders = Orders {
             settings: &self.settings,
@@ -265,7 +269,7 @@ impl Renewer {
         if let Some(host) = self.unnamed(&certificate) {
             return Err(TryError::WrongName(host.to_owned()));
         }
-        // It is served all the same: the hub may run longer than the disk is full.
+        // Serve it even if it cannot be stored: the disk may have space again before a restart.
         if let Err(error) = self.store.write(self.store.certificate(), pem.as_bytes()) {
             error!("the new certificate is served, but not stored: {error}");
         }
@@ -285,7 +289,7 @@ impl Renewer {
                     info!(host, "the stored certificate is not for every host; a new one is ordered");
                 }
                 self.is_for_all = unnamed.is_none();
-                // It is right for the others until there is a new one.
+                // Serve it for the other hosts until there is a new one.
                 self.serve(certificate);
             }
             Err(error) => warn!("{error}; a new certificate is ordered"),
@@ -298,7 +302,7 @@ impl Renewer {
         self.certificate = Some(certificate);
     }
 
-    /// The certificate and its key, which are one file.
+    /// The certificate and its key are in one file.
     fn files(&self) -> Files {
         let path = self.store.certificate().to_owned();
         Files { certificate: path.clone(), key: path }
@@ -315,22 +319,23 @@ impl Renewer {
         self.settings.hosts.iter().map(String::as_str).find(|host| !names(host))
     }
 
-    /// When a certificate that was given now is renewed, in milliseconds since the Unix epoch.
+    /// When a certificate issued now is due for renewal, in milliseconds since the Unix epoch.
     fn next_due_ms(&self) -> u64 {
         let now_ms = clock::unix_ms();
         let held = self.certificate.as_ref();
         held.map_or(now_ms, |held| next_renewal_ms(held.begins_ms, held.expires_ms, now_ms, self.chance()))
     }
 
-    /// A number from 0 to 1 that other hubs do not have.
+    /// A random number from 0 to 1, so that hubs do not renew together.
     fn chance(&self) -> f64 {
         let mut bytes = [0; 4];
-        // Without chance everything is on time.
+        // Without randomness the renewal is on time.
         let _ = self.provider.secure_random.fill(&mut bytes);
         f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX)
     }
 
-    /// Waits for a moment in milliseconds since the Unix epoch; or, behind a failure, for somebody who says that all is well.
+    /// Waits until a moment, in milliseconds since the Unix epoch. With `may_retry`, a `retry_now`
+    /// signal ends the wait early.
     async fn wait_until(&self, due_ms: u64, may_retry: bool) {
         loop {
             let left_ms = due_ms.saturating_sub(clock::unix_ms());
@@ -347,7 +352,7 @@ impl Renewer {
         }
     }
 
-    /// The one warning of a try that failed.
+    /// Logs the one warning of a failed attempt.
     fn warn(&self, error: &TryError, pause_ms: u64) {
         let now_ms = clock::unix_ms();
         let state = match &self.certificate {

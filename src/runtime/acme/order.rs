@@ -1,7 +1,9 @@
-//! One try for a certificate (RFC 8555, section 7): the account, the order, a challenge for each host, and what comes of it.
+//! One attempt to get a certificate (RFC 8555, section 7): the account, the order, a challenge for
+//! each host, and the result.
 //!
-//! A host is checked by tls-alpn-01 first. When that is refused and there is a listener for plain HTTP, a second order asks for
-//! http-01, and the host stays with what was accepted. An order is for all hosts: one certificate names them all.
+//! A host is validated by tls-alpn-01 first. If that is refused and there is a plain HTTP listener,
+//! a second order uses http-01, and the host keeps the challenge that was accepted. One order, and
+//! one certificate, covers all hosts.
 
 use std::collections::HashSet;
 use std::error::Error as StdError;
@@ -29,54 +31,54 @@ use crate::runtime::tls::certificate::CertificateError;
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 const LIMITED: &str = "urn:ietf:params:acme:error:rateLimited";
 
-/// How long an authority is waited for, and how often it is asked meanwhile.
+/// How long to wait for an authority, and how often to poll it meanwhile.
 const PATIENCE: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(250))
     .backoff(1.5)
     .timeout(Duration::from_millis(ACME_ORDER_MS));
 
-/// A host that was looked at and refused.
+/// A host that the authority checked and refused.
 #[derive(Debug)]
 pub(super) struct RefusedHost {
     host: String,
-    /// The challenge, by its name.
+    /// The name of the challenge.
     challenge: &'static str,
-    /// What the authority said.
+    /// The authority's explanation.
     text: String,
 }
 
-/// Why a try failed: a sentence for the log.
+/// Why an attempt failed; displayed as a sentence for the log.
 #[derive(Debug)]
 pub(super) enum TryError {
-    /// The account, or the new certificate, cannot be stored.
+    /// The account or the new certificate cannot be stored.
     Store(StoreError),
-    /// Nobody can be trusted.
+    /// There are no trusted authorities.
     Trust(NoAuthorities),
-    /// The authority cannot be reached, or does not do what it was asked.
+    /// The authority cannot be reached, or rejects a request.
     Authority(Error),
-    /// The authority has looked at these hosts and refused them.
+    /// The authority checked these hosts and refused them.
     Refused(Vec<RefusedHost>),
-    /// It offers no challenge for this host that could be answered.
+    /// The authority offers no usable challenge for this host.
     NoChallenge(String),
-    /// A key or a certificate of our own cannot be made.
+    /// A key or certificate of our own cannot be generated.
     Challenge(ChallengeError),
-    /// What it gave cannot be served with.
+    /// The issued certificate cannot be served.
     Unfit(CertificateError),
-    /// What it gave does not name this host.
+    /// The issued certificate does not name this host.
     WrongName(String),
-    /// The whole took longer than [`ACME_TRY_MS`].
+    /// The attempt took longer than [`ACME_TRY_MS`].
     TimedOut,
 }
 
 impl TryError {
-    /// What the next try has to know.
+    /// The kind of failure, for scheduling the next attempt.
     pub(super) fn failure(&self) -> Failure {
         match self {
             Self::Refused(_) => Failure::Refused,
             Self::Authority(Error::Api(problem)) if problem.r#type.as_deref() == Some(LIMITED) => {
                 Failure::Limited
             }
-            // A certificate counts, whether it can be used or not.
+            // An issued certificate counts against the rate limit, even if it cannot be used.
             Self::Unfit(_) | Self::WrongName(_) => Failure::Limited,
             _ => Failure::Unreached,
         }
@@ -125,7 +127,7 @@ impl From<StoreError> for TryError {
     }
 }
 
-/// A way for an authority to look at a host.
+/// How an authority validates a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChallengeKind {
     Tls,
@@ -152,20 +154,20 @@ impl ChallengeKind {
     }
 }
 
-/// Who orders, and with what.
+/// Places orders.
 pub(super) struct Orders<'o> {
     pub(super) settings: &'o AcmeSettings,
     pub(super) store: &'o CertificateStore,
     pub(super) trust: &'o Trust,
     pub(super) challenges: &'o Challenges,
     pub(super) provider: &'o CryptoProvider,
-    /// Whether somebody listens for http-01.
+    /// Whether a listener for http-01 runs.
     pub(super) has_http: bool,
-    /// The hosts that are looked at by http-01.
+    /// The hosts that are validated by http-01.
     pub(super) by_http: &'o mut HashSet<String>,
 }
 
-/// The account as it is stored.
+/// The account in its stored form.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     directory: String,
@@ -173,7 +175,7 @@ struct Stored {
     credentials: AccountCredentials,
 }
 
-/// The answers of an order; they end with it, however it ends.
+/// Removes the challenge responses of an order when it ends, however it ends.
 struct Answering<'c>(&'c Challenges);
 
 impl Drop for Answering<'_> {
@@ -183,12 +185,12 @@ impl Drop for Answering<'_> {
 }
 
 impl Orders<'_> {
-    /// A new key and the certificate for it, in PEM form, the key first.
+    /// Returns a new key and its certificate as PEM, the key first.
     ///
     /// # Errors
-    /// Whatever was in the way.
+    /// Why the attempt failed.
     pub(super) async fn obtain(&mut self) -> Result<String, TryError> {
-        // What is given has to be stored: an authority gives only so many.
+        // Issued certificates are rate-limited, so check first that one can be stored.
         self.store.check_writable()?;
         let tried = match self.account().await {
             Ok(account) => self.order_twice(&account).await,
@@ -206,7 +208,8 @@ impl Orders<'_> {
         }
     }
 
-    /// Orders; and once more when hosts were refused, which are then looked at in the other way.
+    /// Places an order; if hosts were refused, places a second one with the other challenge for
+    /// them.
     async fn order_twice(&mut self, account: &Account) -> Result<String, TryError> {
         let first = match self.order(account).await {
             Err(TryError::Refused(first)) if self.has_http => first,
@@ -250,7 +253,8 @@ impl Orders<'_> {
         Ok(key + &order.poll_certificate(&PATIENCE).await?)
     }
 
-    /// Answers a challenge for each host that the authority has not seen of late, and tells it to look.
+    /// Prepares the challenge response for each host that is not validated already, and asks the
+    /// authority to validate it.
     async fn answer(&self, order: &mut Order) -> Result<(), TryError> {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
@@ -278,7 +282,7 @@ impl Orders<'_> {
         Ok(())
     }
 
-    /// The ways for a host, the preferred one first.
+    /// The challenges for a host, the preferred one first.
     fn kinds(&self, host: &str) -> [Option<ChallengeKind>; 2] {
         match (self.has_http, self.by_http.contains(host)) {
             (true, true) => [Some(ChallengeKind::Http), Some(ChallengeKind::Tls)],
@@ -308,7 +312,7 @@ impl Orders<'_> {
         Ok(refused)
     }
 
-    /// A new key, and the request for its certificate.
+    /// A new key, and the certificate signing request for it.
     fn request(&self) -> Result<(String, Vec<u8>), rcgen::Error> {
         let mut parameters = CertificateParams::new(self.settings.hosts.clone())?;
         parameters.distinguished_name = DistinguishedName::new();
@@ -317,7 +321,7 @@ impl Orders<'_> {
         Ok((key.serialize_pem(), request.der().to_vec()))
     }
 
-    /// The account that is stored, or a new one.
+    /// The stored account, or a new one.
     async fn account(&self) -> Result<Account, TryError> {
         let path = self.store.account();
         let Some(bytes) = self.store.read(path)? else { return self.new_account().await };
@@ -370,7 +374,7 @@ impl Orders<'_> {
     }
 }
 
-/// What an authority says of a problem.
+/// The authority's description of a problem.
 fn said(problem: &Problem) -> String {
     let mut text = problem.detail.clone().or_else(|| problem.r#type.clone()).unwrap_or_default();
     for part in &problem.subproblems {
@@ -380,7 +384,7 @@ fn said(problem: &Problem) -> String {
     bounded(&text)
 }
 
-/// An error with its causes: of a connection that cannot be made the outer ones say nothing.
+/// An error with its causes: for a failed connection, the outer errors alone say nothing.
 fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -395,7 +399,7 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
     text
 }
 
-/// On one line, and no longer than a line of the log may be.
+/// On one line, and at most [`ACME_TEXT_CHARS_MAX`] characters.
 fn bounded(text: &str) -> String {
     let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
     text.chars().take(ACME_TEXT_CHARS_MAX).map(plain).collect()

@@ -1,4 +1,4 @@
-//! What is made of an authority's words; orders themselves are in `tests/it/acme.rs`.
+//! How an authority's errors are read; whole orders are tested in `tests/it/acme.rs`.
 
 use super::*;
 
@@ -23,11 +23,11 @@ fn an_authority_that_was_asked_too_often_is_given_time() {
         refused.to_string(),
         "it refused a.example by http-01: no; it refused b.example by http-01: no"
     );
-    // It has given a certificate, which counts.
+    // A certificate was issued, which counts against the rate limit.
     assert_eq!(TryError::WrongName("a.example".to_owned()).failure(), Failure::Limited);
 }
 
-/// A line of the log is one line, whatever an authority says.
+/// A log line stays one line, whatever an authority says.
 #[test]
 fn what_an_authority_says_is_one_line_of_a_bounded_length() {
     let long = problem(&format!(r#"{{"detail": "a\nb\u001b[31m{}"}}"#, "\u{e9}".repeat(10_000))).to_string();

@@ -1,7 +1,8 @@
-//! Plain HTTP beside the hub (`ACME_HTTP_ADDR`): the answers to http-01 challenges, and the way to HTTPS for everything else.
+//! Plain HTTP beside the hub (`ACME_HTTP_ADDR`): http-01 responses, and redirects to HTTPS for all
+//! else.
 //!
-//! Invariant: it redirects to no host but those of `ACME_HOSTS`, and there to the port of HTTPS, where an authority looks, too,
-//! whatever the port is that the hub itself has behind a forward or in a container.
+//! Invariant: it redirects only to hosts of `ACME_HOSTS`, on the default HTTPS port. An authority
+//! also uses that port, even if the hub itself listens on another one, for example in a container.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,7 +15,7 @@ use crate::http::response::{HeaderValue, Response};
 use crate::http::status::Status;
 use crate::runtime::side_server::SideServer;
 
-/// What is to be found there.
+/// Responds to requests on this port.
 pub(in crate::runtime) struct Handler {
     /// `ACME_HOSTS`.
     pub(super) hosts: Vec<String>,
@@ -22,7 +23,7 @@ pub(in crate::runtime) struct Handler {
 }
 
 impl Handler {
-    /// Answers whoever connects, until the hub has ended.
+    /// Serves until the hub has ended.
     pub(in crate::runtime) fn serve(&self, side_server: SideServer, ended: &AtomicBool) {
         side_server.run(ended, |request| self.answer(request));
     }

@@ -1,4 +1,4 @@
-//! What is answered on plain HTTP, without a socket; with sockets it is in `tests/it/acme.rs`.
+//! Responses on plain HTTP, without a socket; `tests/it/acme.rs` tests with sockets.
 
 use super::*;
 use crate::http::head::parse_head;
@@ -9,7 +9,7 @@ fn handler() -> Handler {
     Handler { hosts: vec!["a.example".to_owned(), "b.example".to_owned()], challenges }
 }
 
-/// The status, and where to.
+/// The status, and the redirect target.
 fn answer(line: &str, host: &str) -> (u16, Option<String>) {
     let head = format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n");
     let (head, _) = parse_head(head.as_bytes()).expect("a head").expect("a whole one");

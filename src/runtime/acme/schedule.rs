@@ -1,34 +1,36 @@
-//! When to try: pure, with the time and the chance as arguments.
+//! When to make the next attempt. Pure: time and randomness are arguments.
 
 use crate::limits::{ACME_PAUSE_LIMITED_MS, ACME_PAUSE_MS, ACME_PAUSE_MS_MAX, ACME_PAUSE_REFUSED_MS};
 
-/// How a try failed, as far as the next one depends on it.
+/// The kinds of failure that affect the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The authority did not get to look at the hosts.
+    /// The authority did not validate any host.
     Unreached,
-    /// It looked at a host, and refused it.
+    /// It validated a host, and refused it.
     Refused,
-    /// It was asked too often.
+    /// Its rate limit is reached.
     Limited,
 }
 
-/// When a certificate is renewed, in milliseconds since the Unix epoch: with a third of its time left, or up to a thirtieth of
-/// its time before, so that hubs which were started together do not ask together. `chance` is from 0 to 1.
+/// When to renew a certificate, in milliseconds since the Unix epoch: with a third of its lifetime
+/// left, or up to a thirtieth of its lifetime earlier, so that hubs started together do not renew
+/// together. `chance` is from 0 to 1.
 pub(super) fn renewal_ms(begins_ms: u64, expires_ms: u64, chance: f64) -> u64 {
     let life_ms = expires_ms.saturating_sub(begins_ms);
     let spread_ms = (life_ms as f64 / 30.0 * chance) as u64;
     expires_ms.saturating_sub(life_ms / 3).saturating_sub(spread_ms)
 }
 
-/// The same for one that was given now, and has most of its time left if the clocks agree: when they do not, there is a pause
-/// all the same.
+/// As [`renewal_ms`], for a certificate that was just issued: at least a tenth of its lifetime from
+/// now, even if the clocks differ.
 pub(super) fn next_renewal_ms(begins_ms: u64, expires_ms: u64, now_ms: u64, chance: f64) -> u64 {
     let life_ms = expires_ms.saturating_sub(begins_ms);
     renewal_ms(begins_ms, expires_ms, chance).max(now_ms.saturating_add(life_ms / 10))
 }
 
-/// The pause behind so many failures in a row, in milliseconds. `chance` is from 0 to 1, and shortens it by up to a tenth.
+/// The pause after this number of failures in a row, in milliseconds. `chance` is from 0 to 1, and
+/// shortens it by up to a tenth.
 pub(super) fn pause_ms(failures: u32, last: Failure, chance: f64) -> u64 {
     let first_ms = match last {
         Failure::Unreached => ACME_PAUSE_MS,
@@ -52,7 +54,7 @@ mod tests {
         let expires_ms = begins_ms + 90 * DAY_MS;
         assert_eq!(renewal_ms(begins_ms, expires_ms, 0.0), begins_ms + 60 * DAY_MS);
         assert_eq!(renewal_ms(begins_ms, expires_ms, 1.0), begins_ms + 57 * DAY_MS);
-        // One that makes no sense is renewed at once, and is nothing to overflow with.
+        // An invalid lifetime means renewal at once, without overflow.
         assert_eq!(renewal_ms(expires_ms, begins_ms, 1.0), begins_ms);
         assert_eq!(renewal_ms(0, u64::MAX, 0.0), u64::MAX - u64::MAX / 3);
         assert_eq!(renewal_ms(0, 0, 1.0), 0);
@@ -73,13 +75,13 @@ mod tests {
         }
     }
 
-    /// Let's Encrypt refuses more than five failures of a name within an hour, one of which is forgotten each 12 minutes.
+    /// Let's Encrypt allows five failures per name and hour; one is forgotten each 12 minutes.
     #[test]
     fn refusals_stay_below_what_an_authority_allows() {
         const FORGOTTEN_EACH_MS: u64 = 12 * 60_000;
         let mut left = 5.0_f64;
         for failures in 1..100 {
-            // A try may be refused twice, once for each kind of challenge.
+            // An attempt may be refused twice, once for each kind of challenge.
             left -= 2.0;
             assert!(left >= 0.0, "after {failures} tries");
             let pause_ms = pause_ms(failures, Failure::Refused, 1.0);

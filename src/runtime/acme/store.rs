@@ -1,10 +1,10 @@
-//! What outlives the hub, in `ACME_CERT_DIR`: for each authority the account, and the certificate with its key.
+//! The files in `ACME_CERT_DIR`: for each authority, the account, and the certificate with its key.
 //!
-//! Invariants worth naming:
-//! - nobody but the hub's user can read the folder or a file of it;
-//! - a file is replaced as a whole, and is on the disk before the hub relies on it;
-//! - a certificate and its key are one file (PEM), so they never part;
-//! - what was given by one authority is never taken for that of another: their files have names of their own.
+//! Invariants:
+//! - only the hub's user can read the folder and its files;
+//! - a file is replaced atomically, and is on the disk before the hub relies on it;
+//! - a certificate and its key are in one file (PEM), so they always match;
+//! - each authority has its own files, so one never gets data of another.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -18,12 +18,12 @@ use crate::limits::CERTIFICATE_FILE_BYTES_MAX;
 
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
-/// The bits that let others in.
+/// The permission bits of other users.
 const OTHERS: u32 = 0o077;
 const ACCOUNT: &str = "account-";
 const CERTIFICATE: &str = "certificate-";
 const NEXT: &str = "next";
-/// Of an authority's URL in the name of a file, which may have 255 bytes.
+/// Bytes of the authority's URL in a file name, which may have 255 bytes.
 const NAME_BYTES_MAX: usize = 200;
 
 /// The folder.
@@ -37,15 +37,15 @@ pub(super) struct CertificateStore {
 /// Why the folder cannot be used. The text names it.
 #[derive(Debug)]
 pub enum StoreError {
-    /// It cannot be made.
+    /// The folder cannot be created.
     NotCreated(PathBuf, io::Error),
     /// A file cannot be read.
     Unreadable(PathBuf, io::Error),
     /// A file cannot be written.
     Unwritable(PathBuf, io::Error),
-    /// Others can read it, and other things are in it; its mode.
+    /// Other users can read the folder, and it holds other files; its mode.
     Open(PathBuf, u32),
-    /// Others can read it, and it cannot be changed.
+    /// Other users can read the file or folder, and its mode cannot be changed.
     NotOurs(PathBuf, io::Error),
 }
 
@@ -76,10 +76,11 @@ impl fmt::Display for StoreError {
 impl std::error::Error for StoreError {}
 
 impl CertificateStore {
-    /// Makes the folder where there is none, and closes it to others where it holds nothing else.
+    /// Creates the folder if it does not exist. Removes the permissions of others if it holds only
+    /// our files.
     ///
     /// # Errors
-    /// It is open to others and stays so, or it cannot be made, or nothing can be written in it.
+    /// It stays open to others, it cannot be created, or it is not writable.
     pub(super) fn open(folder: &Path, directory_url: &str) -> Result<Self, StoreError> {
         let authority = file_name(directory_url);
         let store = Self {
@@ -97,28 +98,29 @@ impl CertificateStore {
         Ok(store)
     }
 
-    /// Where the certificate is, and its key.
+    /// The path of the certificate and its key.
     pub(super) fn certificate(&self) -> &Path {
         &self.certificate
     }
 
-    /// Where the account is.
+    /// The path of the account.
     pub(super) fn account(&self) -> &Path {
         &self.account
     }
 
-    /// Whether anything can be written: to be known before an authority is asked, since it counts what it gives.
+    /// Checks that files can be written. Call it before asking an authority, whose certificates are
+    /// rate-limited.
     ///
     /// # Errors
-    /// It cannot.
+    /// A file cannot be written.
     pub(super) fn check_writable(&self) -> Result<(), StoreError> {
         let path = self.folder.join(NEXT);
-        // As much as a certificate takes: an empty file can be made on a disk that is full.
+        // About as much as a certificate needs: even a full disk may take an empty file.
         let written = self.write_next(&path, &[b'\n'; 16 << 10]).and_then(|()| fs::remove_file(&path));
         written.map_err(|error| StoreError::Unwritable(path, error))
     }
 
-    /// Reads a file of this folder; nothing when it is not there. One that is open to others is closed.
+    /// Reads a file of this folder; `None` if it does not exist. Removes the permissions of others.
     ///
     /// # Errors
     /// It cannot be read, or is larger than [`CERTIFICATE_FILE_BYTES_MAX`].
@@ -150,7 +152,7 @@ impl CertificateStore {
     /// Replaces a file of this folder; it is on the disk when this returns.
     ///
     /// # Errors
-    /// It cannot be written, and is as it was.
+    /// It cannot be written, and is unchanged.
     pub(super) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         let next = self.folder.join(NEXT);
         let written = self.write_next(&next, bytes).and_then(|()| fs::rename(&next, path));
@@ -175,7 +177,8 @@ impl CertificateStore {
         if mode & OTHERS == 0 {
             return Ok(());
         }
-        // A folder that somebody made for this. Any other, such as /tmp or /, is not ours to close.
+        // A folder made for this purpose may be closed. Any other, such as /tmp or /, must stay as
+        // it is.
         for entry in fs::read_dir(folder).map_err(unreadable)? {
             let name = entry.map_err(unreadable)?.file_name();
             let is_ours = name.to_str().is_some_and(|name| {
@@ -190,7 +193,7 @@ impl CertificateStore {
     }
 }
 
-/// The URL of an authority without its scheme, as a name of a file.
+/// The URL of an authority without its scheme, as a file name.
 fn file_name(directory_url: &str) -> String {
     let name = directory_url.strip_prefix("https://").unwrap_or(directory_url);
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_');

@@ -4,7 +4,7 @@ use super::*;
 
 const URL: &str = "https://acme.example:14000/dir";
 
-/// A folder for one test; it is removed with everything in it when it is dropped.
+/// A folder for one test; removed with its contents on drop.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -21,7 +21,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // It is in the way of nobody.
+        // A leftover does no harm.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

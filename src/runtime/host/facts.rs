@@ -1,4 +1,5 @@
-//! What the running system says: limits of this process, a test ring, and the files of `/proc` and `/sys`.
+//! Facts about the running system: limits of this process, a test ring, and files of `/proc` and
+//! `/sys`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,33 +13,33 @@ use super::tuned;
 use crate::limits::MEMLOCK_BYTES_PER_SHARD;
 use crate::runtime::probe;
 
-/// What was found. Whatever this host does not have, or does not show, is absent.
+/// The facts. Anything that this host does not have, or does not show, is absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostFacts {
     /// Open files.
     pub descriptors: Limit,
     /// Bytes of locked memory.
     pub memlock: Limit,
-    /// Whether an io_uring could be made, or why not; `None` when it was not tried.
+    /// Whether an io_uring could be created, or why not; `None` if it was not tried.
     pub ring: Option<Result<(), String>>,
-    /// Numbers of `/proc/sys`, by their names.
+    /// Numbers of `/proc/sys`, by name.
     pub sysctls: BTreeMap<String, Vec<u64>>,
-    /// Bytes of a page of memory, in which `tcp_mem` counts.
+    /// Bytes of a memory page, the unit of `tcp_mem`.
     pub page_bytes: u64,
     /// When the kernel uses huge pages: `always`, `madvise` or `never`.
     pub huge_pages: Option<String>,
-    /// Whether a process may do without huge pages, as the hub does.
+    /// Whether a process may disable huge pages, as the hub does.
     pub huge_pages_refusable: bool,
-    /// What governs the frequency of the cores, each once.
+    /// The frequency governors of the cores, without duplicates.
     pub governors: BTreeSet<String>,
 }
 
 /// A limit of this process; `None` is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limit {
-    /// What counts now.
+    /// The limit in force.
     pub soft: Option<u64>,
-    /// How far the process may raise it.
+    /// The bound up to which the process may raise it.
     pub hard: Option<u64>,
 }
 
@@ -55,19 +56,20 @@ impl Limit {
 }
 
 impl HostFacts {
-    /// Looks at this host, with the limits of this process. It starts an io_uring and ends it again.
+    /// Reads the facts of this host, with the limits of this process. Starts an io_uring and closes
+    /// it again.
     pub fn read() -> Self {
         let mut facts = Self::read_files(Path::new("/"));
         facts.descriptors = Limit::of(Resource::Nofile);
         facts.memlock = Limit::of(Resource::Memlock);
-        // This process needs none either, so that nothing has to be put back.
+        // This process needs no huge pages either, so nothing has to be restored.
         facts.huge_pages_refusable = disable_transparent_huge_pages(true).is_ok();
         let may_try = facts.memlock.allows(MEMLOCK_BYTES_PER_SHARD) && !facts.io_uring_is_off();
         facts.ring = may_try.then(|| probe::check_ring().map_err(|error| error.to_string()));
         facts
     }
 
-    /// What the files below `root` say.
+    /// Reads the files below `root`.
     fn read_files(root: &Path) -> Self {
         let numbers = |name: &str| {
             let path = root.join("proc/sys").join(name.replace('.', "/"));
@@ -92,7 +94,7 @@ impl HostFacts {
         self.sysctls.get(name)?.first().copied()
     }
 
-    /// Whether nobody may use io_uring.
+    /// Whether io_uring is disabled for all users.
     pub(super) fn io_uring_is_off(&self) -> bool {
         self.sysctl("kernel.io_uring_disabled") == Some(2)
     }
@@ -119,7 +121,7 @@ mod tests {
         let facts = HostFacts::read();
         assert!(facts.page_bytes >= 4_096);
         assert_eq!(facts.sysctls.get("net.ipv4.ip_local_port_range").map(Vec::len), Some(2));
-        // The suites run hubs on this host, so that a ring can be made.
+        // The suites run hubs on this host, so a ring can be created.
         assert_eq!(facts.ring, Some(Ok(())));
     }
 

@@ -1,6 +1,7 @@
-//! What the facts mean for a hub of a wanted size. Pure: facts in, findings out.
+//! Judges the facts for a hub of a given size. Pure: facts in, findings out.
 //!
-//! `fail` is kept for what does not let the hub run as it is configured; everything else that could be better is `warn`.
+//! `fail` means that the hub cannot run as it is configured; everything else that could be better
+//! is `warn`.
 
 use std::fmt;
 
@@ -8,18 +9,18 @@ use super::facts::HostFacts;
 use super::tuned;
 use crate::limits::{LISTEN_BACKLOG, MEMLOCK_BYTES_PER_SHARD, RESERVED_FDS, TCP_BYTES_PER_CONNECTION};
 
-/// The hub that is to run here.
+/// The hub that is to run on this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostNeeds {
     /// Executors, each with an io_uring.
     pub shards: u64,
     /// Connections at once.
     pub connections: u64,
-    /// Whether somebody asked for that number: then a host that cannot hold it is a failure.
+    /// Whether the number was configured: then a host that cannot hold it is a failure.
     pub is_asked_for: bool,
 }
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// As it should be.
@@ -30,18 +31,18 @@ pub enum Verdict {
     Fail,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What it is: the name of a sysctl, or words.
+    /// The checked item: the name of a sysctl, or words.
     pub name: &'static str,
-    /// How bad it is.
+    /// The severity.
     pub verdict: Verdict,
     /// What was found.
     pub found: String,
     /// What is expected.
     pub expected: String,
-    /// What to change, exactly; `None` when nothing has to be.
+    /// The exact change to make; `None` if none is needed.
     pub change: Option<String>,
 }
 
@@ -68,7 +69,7 @@ impl Finding {
         Self { name, verdict: Verdict::Ok, found: found.into(), expected: expected.into(), change: None }
     }
 
-    /// The finding is bad, and this changes it, unless it `holds`.
+    /// Unless it `holds`, sets the verdict and the change.
     fn unless(mut self, holds: bool, verdict: Verdict, change: impl FnOnce() -> String) -> Self {
         if !holds {
             self.verdict = verdict;
@@ -78,7 +79,7 @@ impl Finding {
     }
 }
 
-/// Everything that the facts mean for this hub, the limits that can stop it first.
+/// All findings for this hub. Limits that can stop it come first.
 pub fn judge(facts: &HostFacts, wanted: HostNeeds) -> Vec<Finding> {
     let mut findings = vec![
         descriptors(facts, wanted),
@@ -106,7 +107,7 @@ pub fn judge(facts: &HostFacts, wanted: HostNeeds) -> Vec<Finding> {
 }
 
 impl HostNeeds {
-    /// How bad it is when the host cannot hold the connections.
+    /// The verdict if the host cannot hold the connections.
     fn too_few(self) -> Verdict {
         if self.is_asked_for { Verdict::Fail } else { Verdict::Warn }
     }
@@ -118,7 +119,7 @@ fn descriptors(facts: &HostFacts, wanted: HostNeeds) -> Finding {
     let found = format!("{hard} (the hub raises its soft limit of {soft} to it)");
     let expected = format!("{needed} or more: {} connections and {RESERVED_FDS} others", wanted.connections);
     let hard = facts.descriptors.hard.unwrap_or(u64::MAX);
-    // Without a single connection the hub does not start.
+    // With no connection left, the hub does not start.
     let verdict = if hard <= RESERVED_FDS { Verdict::Fail } else { wanted.too_few() };
     Finding::new("open files", found, expected).unless(hard >= needed, verdict, || {
         let line = tuned::unit_line("LimitNOFILE", needed);
@@ -201,7 +202,7 @@ fn at_most(facts: &HostFacts, name: &'static str, most: u64) -> Finding {
     )
 }
 
-/// Connections that a proxy, or a load generator, on this host can have to one address of the hub.
+/// Connections that a proxy or load generator on this host can open to one address of the hub.
 fn port_range(facts: &HostFacts, wanted: HostNeeds) -> Finding {
     const NAME: &str = "net.ipv4.ip_local_port_range";
     let size = |range: &[u64]| match range {
@@ -212,7 +213,7 @@ fn port_range(facts: &HostFacts, wanted: HostNeeds) -> Finding {
     let range = facts.sysctls.get(NAME);
     let ports = range.and_then(|range| size(range));
     let found = ports.map_or_else(|| shown(None), |ports| format!("{ports} ports"));
-    // No range has more ports than the tuned one: beyond it takes more addresses.
+    // No range has more ports than the tuned one: more connections need more addresses.
     let needed = wanted.connections.min(size(&tuned).unwrap_or(u64::MAX));
     let expected = format!("{needed} or more: a proxy on this host takes one for each connection to the hub");
     Finding::new(NAME, found, expected).unless(
@@ -225,7 +226,7 @@ fn port_range(facts: &HostFacts, wanted: HostNeeds) -> Finding {
     )
 }
 
-/// One update to every connection has to fit into the memory of TCP before the kernel begins to save.
+/// One update to every connection must fit into TCP memory below the kernel's pressure threshold.
 fn tcp_memory(facts: &HostFacts, wanted: HostNeeds) -> Finding {
     const NAME: &str = "net.ipv4.tcp_mem";
     let bytes = wanted.connections.saturating_mul(TCP_BYTES_PER_CONNECTION);
@@ -237,7 +238,7 @@ fn tcp_memory(facts: &HostFacts, wanted: HostNeeds) -> Finding {
         pressure.is_none_or(|pages| pages >= needed),
         Verdict::Warn,
         || {
-            // The kernel's own proportions of the three (tcp_init_mem).
+            // The kernel's own proportions of the three values (tcp_init_mem).
             let (least, most) = (needed / 4 * 3, needed.saturating_add(needed / 2));
             format!("{NAME} = {least} {needed} {most} (tuning/README.md, \"Memory of TCP\")")
         },
@@ -289,7 +290,7 @@ fn number(limit: Option<u64>) -> String {
     limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string())
 }
 
-/// A namespace of the network hides some sysctls, and older kernels lack some.
+/// A network namespace hides some sysctls, and older kernels lack some.
 fn shown(value: Option<u64>) -> String {
     value.map_or_else(|| "not to be seen here".to_owned(), |value| value.to_string())
 }

@@ -1,4 +1,4 @@
-//! Made-up hosts: for each thing that is looked at, one host that has it and one that lacks it.
+//! Invented hosts: for each check, one host that passes it and one that fails it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use crate::runtime::host::facts::Limit;
 
 const WANTED: HostNeeds = HostNeeds { shards: 4, connections: 100_000, is_asked_for: true };
 
-/// A host that has everything.
+/// A host without faults.
 fn good() -> HostFacts {
     let sysctls: [(&str, &[u64]); 12] = [
         ("fs.epoll.max_user_watches", &[4_194_304]),

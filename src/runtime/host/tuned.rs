@@ -1,9 +1,9 @@
-//! What the files of `tuning/` set, as the advice quotes it.
+//! The values that the files of `tuning/` set, as the advice quotes them.
 
 const SYSCTLS: &str = include_str!("../../../tuning/petasos.sysctl.conf");
 const UNIT: &str = include_str!("../../../tuning/petasos.service");
 
-/// The sysctls that are looked at.
+/// The sysctls that are checked.
 pub(super) const SYSCTLS_READ: [&str; 12] = [
     "fs.epoll.max_user_watches",
     "fs.nr_open",
@@ -19,7 +19,7 @@ pub(super) const SYSCTLS_READ: [&str; 12] = [
     "net.netfilter.nf_conntrack_max",
 ];
 
-/// What a line `name = value` or `name=value` of a file sets the name to.
+/// The value of `name` in a file of lines `name = value` or `name=value`.
 fn value<'f>(file: &'f str, name: &str) -> Option<&'f str> {
     file.lines().find_map(|line| {
         let (found, value) = line.trim_start_matches('-').split_once('=')?;
@@ -27,13 +27,13 @@ fn value<'f>(file: &'f str, name: &str) -> Option<&'f str> {
     })
 }
 
-/// The numbers that the sysctl file gives this name; none when it does not name it.
+/// The numbers for this name in the sysctl file; empty if it is absent.
 pub(super) fn sysctl(name: &str) -> Vec<u64> {
     let words = value(SYSCTLS, name).unwrap_or_default().split_ascii_whitespace();
     words.filter_map(|word| word.parse().ok()).collect()
 }
 
-/// What the unit sets this limit to, in its unit of one.
+/// The value of this limit in the unit, in units of 1.
 pub(super) fn unit_limit(name: &str) -> u64 {
     let text = value(UNIT, name).unwrap_or_default();
     let (digits, scale) = match text.strip_suffix('M') {
@@ -43,7 +43,8 @@ pub(super) fn unit_limit(name: &str) -> u64 {
     digits.parse::<u64>().unwrap_or(0) * scale
 }
 
-/// The line of the unit that sets a limit to what is needed: its own, when that is enough.
+/// The line of the unit for a limit: its own, if that is enough, otherwise one with the needed
+/// value.
 pub(super) fn unit_line(name: &str, needed: u64) -> String {
     match value(UNIT, name).filter(|_| unit_limit(name) >= needed) {
         Some(value) => format!("{name}={value} in tuning/petasos.service"),
@@ -51,7 +52,8 @@ pub(super) fn unit_line(name: &str, needed: u64) -> String {
     }
 }
 
-/// The line of the sysctl file that sets a number to what is needed: its own, when that is enough.
+/// The line of the sysctl file for a number: its own, if that is enough, otherwise one with the
+/// needed value.
 pub(super) fn sysctl_line(name: &str, needed: u64) -> String {
     match sysctl(name).as_slice() {
         [own] if *own >= needed => format!("{name} = {own} in tuning/petasos.sysctl.conf"),

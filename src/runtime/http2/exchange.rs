@@ -1,4 +1,4 @@
-//! A request on a stream of its own, and its answer.
+//! A request on an HTTP/2 stream, and its response.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -17,50 +17,50 @@ use crate::protocol::frame::Frame;
 use crate::runtime::connection::{Timeouts, after};
 use crate::runtime::shard::MemoryPermit;
 
-/// A request that is not answered as a whole.
+/// A request without a complete response.
 pub(in crate::runtime) struct Exchange {
     pub(in crate::runtime) stage: ExchangeStage,
-    /// When it began, or its client last took a byte of the answer.
+    /// When it began, or its client last took a byte of the response.
     since_ms: u64,
     began_ms: u64,
     waker: Waker,
 }
 
-/// What an exchange waits for.
+/// What an exchange is waiting for.
 pub(in crate::runtime) enum ExchangeStage {
-    /// For the client's body.
+    /// The request body.
     Body { respond: Reply, publisher: Publisher, body: RecvStream, content: Vec<u8> },
-    /// For its publication to come round the ring.
+    /// The publication's entry to come round the ring.
     Commit { respond: Reply, frame: Arc<Frame>, context: ResponseContext },
-    /// For the history to say where the subscription begins.
+    /// The history to find where the subscription begins.
     Resolve { respond: Reply, subscription: Box<GrantedSubscription> },
-    /// For the shards to list their subscriptions.
+    /// The shards to list their subscriptions.
     List { respond: Reply, head_only: bool },
-    /// For the client to take the rest of the answer; the permit is held when it is long.
+    /// The client to take the rest of the response; a long one holds a permit.
     Send { stream: SendStream<Bytes>, rest: Bytes, memory_permit: Option<MemoryPermit> },
-    /// For the end of a body that nobody wants. Its stream could be reset, which the answer allows (RFC 9113, section 8.1); but
-    /// some clients forget the answer over it.
+    /// The end of a body that is not needed. A reset after the response is allowed (RFC 9113,
+    /// section 8.1), but some clients then drop the response.
     Linger { body: RecvStream, bytes_left: usize },
 }
 
-/// What a look at a body found.
+/// The result of reading a body.
 pub(in crate::runtime) enum BodyProgress {
-    /// It is here as a whole.
+    /// The body is complete.
     All,
     /// More has to come.
     Some,
-    /// It has more bytes than it may have.
+    /// It exceeds its limit.
     TooMuch,
-    /// The client gave up, or broke its own word.
+    /// The client reset the stream, or broke the protocol.
     Gone,
 }
 
-/// What became of an answer, or of a body that nobody wants.
+/// The progress of a response, or of discarding a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::runtime) enum Progress {
     /// It is over.
     Done,
-    /// The client has to do something first.
+    /// It waits for the client.
     Waits,
 }
 
@@ -69,12 +69,12 @@ impl Exchange {
         Self { stage, since_ms: now_ms, began_ms: now_ms, waker }
     }
 
-    /// An answer was given before the body was here.
+    /// The response was given before the body was complete.
     pub(in crate::runtime) fn linger(body: RecvStream, waker: Waker, now_ms: u64) -> Self {
         Self::new(ExchangeStage::Linger { body, bytes_left: LINGER_BYTES_MAX }, waker, now_ms)
     }
 
-    /// Bytes of its body that are here.
+    /// Bytes of its body received so far.
     pub(super) fn body_bytes(&self) -> usize {
         match &self.stage {
             ExchangeStage::Body { content, .. } => content.len(),
@@ -95,7 +95,7 @@ impl Exchange {
         }
     }
 
-    /// Reads what is here of the body, which may have so many bytes.
+    /// Reads the available part of the body, which may have at most `bytes_max` bytes.
     pub(in crate::runtime) fn receive(&mut self, bytes_max: u64) -> BodyProgress {
         let ExchangeStage::Body { body, content, .. } = &mut self.stage else { return BodyProgress::Some };
         let mut context = Context::from_waker(&self.waker);
@@ -117,7 +117,7 @@ impl Exchange {
         }
     }
 
-    /// Reads what is here of a body that nobody wants.
+    /// Reads and discards the available part of the body.
     pub(in crate::runtime) fn discard(&mut self) -> Progress {
         let ExchangeStage::Linger { body, bytes_left } = &mut self.stage else { return Progress::Waits };
         let mut context = Context::from_waker(&self.waker);
@@ -136,7 +136,7 @@ impl Exchange {
         }
     }
 
-    /// Queues what the window has room for of the answer.
+    /// Queues as much of the response as the window allows.
     pub(in crate::runtime) fn send(&mut self, now_ms: u64) -> Progress {
         let ExchangeStage::Send { stream, rest, .. } = &mut self.stage else { return Progress::Waits };
         stream.reserve_capacity(rest.len());
@@ -154,7 +154,7 @@ impl Exchange {
         }
     }
 
-    /// Gives up.
+    /// Cancels the exchange.
     pub(in crate::runtime) fn cancel(self) {
         match self.stage {
             ExchangeStage::Body { mut respond, .. }
@@ -164,13 +164,13 @@ impl Exchange {
                 respond.send_reset(Reason::CANCEL);
             }
             ExchangeStage::Send { mut stream, .. } => stream.send_reset(Reason::CANCEL),
-            // It is reset without an error when its last handle goes.
+            // Dropping the last handle resets the stream without an error.
             ExchangeStage::Linger { .. } => {}
         }
     }
 }
 
-/// The head of an answer (RFC 9113, section 8.3.2).
+/// The head of a response (RFC 9113, section 8.3.2).
 pub(in crate::runtime) fn head_of(response: &Response, date: &HttpDate) -> http::Response<()> {
     let mut head = http::Response::new(());
     *head.status_mut() =
@@ -188,7 +188,7 @@ pub(in crate::runtime) fn head_of(response: &Response, date: &HttpDate) -> http:
     head
 }
 
-/// Adds a field; both parts of one are valid already, in any version of HTTP.
+/// Adds a field; its name and value are already valid in any HTTP version.
 fn append(fields: &mut HeaderMap, name: &str, value: &[u8]) {
     if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
         fields.append(name, value);

@@ -13,33 +13,33 @@ use crate::hub::shard::Sent;
 use crate::limits::HTTP2_SEND_BYTES;
 use crate::runtime::transport::{Flushed, Gone, ReadOutcome, Transport};
 
-/// The end that the shard holds.
+/// The shard's handle.
 pub(super) struct H2Io(Rc<RefCell<H2IoState>>);
 
-/// The end that `h2` holds.
+/// The handle of `h2`.
 pub(super) struct H2IoHandle(Rc<RefCell<H2IoState>>);
 
 struct H2IoState {
     transport: Transport,
-    /// What was received before it was known that this is HTTP/2.
+    /// Bytes received before the connection was known to speak HTTP/2.
     received: Vec<u8>,
     received_read: usize,
     flood_guard: FloodGuard,
     flooded: bool,
     /// The socket may have bytes.
     readable: bool,
-    /// The client sends nothing more, which no further event will tell.
+    /// The client sends nothing more; no further event will report that.
     has_ended: bool,
     /// Bytes that may be read now.
     bytes_left: usize,
-    /// Reading stopped because it was not allowed to go on, and not for want of bytes.
+    /// Reading stopped at the allowance, not for lack of bytes.
     has_more: bool,
-    /// Taken, and not sent.
+    /// Accepted from `h2`, not yet sent.
     out: Vec<u8>,
     out_sent: usize,
     /// The socket is full.
     blocked: bool,
-    /// The socket was full, and has taken no byte since. It may be `blocked` no more, for another try.
+    /// The socket was full and has taken no byte since. `blocked` may be false meanwhile, to retry.
     starved: bool,
     /// When the socket last took a byte, or was first found full.
     wrote_ms: u64,
@@ -125,16 +125,16 @@ impl H2Io {
         use_it(&self.0.borrow().transport)
     }
 
-    /// The transport, when `h2` has let go of it.
+    /// Returns the transport, once `h2` has dropped its handle.
     pub(super) fn into_transport(self) -> Option<Transport> {
         Rc::into_inner(self.0).map(|state| state.into_inner().transport)
     }
 }
 
 impl H2IoState {
-    /// Reads into `into`; `None` when there is nothing now.
+    /// Reads into `into`; `None` if nothing is available now.
     fn read(&mut self, into: &mut [u8]) -> Option<io::Result<usize>> {
-        // What comes behind a flood is not looked at, and the flood guard has lost its place in it.
+        // Bytes after a flood are ignored: the flood guard has lost its position in the input.
         if self.flooded {
             return None;
         }
@@ -163,7 +163,7 @@ impl H2IoState {
                 ReadOutcome::Bytes(0) => {}
                 ReadOutcome::Bytes(count) => return Some(Ok(count)),
                 ReadOutcome::Last(count) => {
-                    // Behind them is the end, when it was told already.
+                    // If the end was reported already, it follows these bytes.
                     self.readable = self.has_ended;
                     return Some(Ok(count));
                 }
@@ -175,8 +175,8 @@ impl H2IoState {
         None
     }
 
-    /// Takes bytes, to be sent together with those that follow in the same poll: `h2` hands over heads and data of frames one by
-    /// one.
+    /// Buffers bytes, to be sent together with the following ones: `h2` writes the head and the
+    /// data of each frame separately.
     fn write(&mut self, bytes: &[u8]) -> Option<io::Result<usize>> {
         if self.out.len() + bytes.len() > HTTP2_SEND_BYTES
             && let Err(error) = self.send()?
@@ -187,7 +187,7 @@ impl H2IoState {
         Some(Ok(bytes.len()))
     }
 
-    /// Sends what was taken; `None` when the socket is full.
+    /// Sends the buffered bytes; `None` if the socket is full.
     fn send(&mut self) -> Option<io::Result<()>> {
         while self.out_sent < self.out.len() {
             if self.blocked {
@@ -209,17 +209,18 @@ impl H2IoState {
                 self.wrote_ms = self.now_ms;
             }
         }
-        // Who idles holds no memory for it.
+        // An idle connection keeps no buffer.
         self.out = Vec::new();
         self.out_sent = 0;
         Some(Ok(()))
     }
 
-    /// Writes what the transport holds, and learns whether the socket takes bytes again.
+    /// Writes what the transport holds, and checks whether the socket takes bytes again.
     fn flush(&mut self) {
         let was_held = self.transport.is_held();
         match self.transport.flush() {
-            // Without TLS nothing was tried: the next write tells, and any event leads here, also that the client sends.
+            // Without TLS nothing was tried: the next write finds out. Any event leads here, even a
+            // read.
             Ok(Flushed::All) => {
                 self.blocked = false;
                 if was_held {
@@ -228,7 +229,7 @@ impl H2IoState {
             }
             Ok(Flushed::Some) => self.took(),
             Ok(Flushed::Nothing) => {}
-            // The next write tells.
+            // The next write reports it.
             Err(Gone) => self.blocked = false,
         }
     }
@@ -253,7 +254,7 @@ impl AsyncRead for H2IoHandle {
         state.bytes_left = state.bytes_left.saturating_sub(count);
         state.flooded = state.flood_guard.received(&unfilled[..count], now_ms).is_err();
         if state.flooded {
-            // What comes with a flood is part of it.
+            // Bytes that arrive with a flood are part of it.
             return Poll::Pending;
         }
         into.advance(count);

@@ -1,4 +1,4 @@
-//! What answers a request on a stream, and who made the request.
+//! The sender of a response on a stream, with the client of the request.
 
 use std::ops::{Deref, DerefMut};
 
@@ -7,7 +7,7 @@ use h2::server::SendResponse;
 
 use crate::runtime::access::Caller;
 
-/// The library's way to answer, together with whom the log says that it is for.
+/// The `h2` response sender, with the client for the log.
 pub(in crate::runtime) struct Reply {
     respond: SendResponse<Bytes>,
     pub(in crate::runtime) caller: Caller,

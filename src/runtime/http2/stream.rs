@@ -1,4 +1,4 @@
-//! Streams of one connection: what a subscriber's takes, and how `h2` tells of those that something happened to.
+//! The streams of one connection: what a subscriber's stream accepts, and the wakers for `h2`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -11,24 +11,24 @@ use h2::{Reason, SendStream};
 use crate::hub::shard::Sent;
 use crate::limits::HTTP2_QUEUE_BYTES_MAX;
 
-/// What the streams of a connection share while their shard writes to them.
+/// State that the streams of a connection share while their shard writes to them.
 #[derive(Default)]
 pub(in crate::runtime) struct SendBudget {
     /// The socket is full.
     blocked: Cell<bool>,
     /// Bytes queued since the connection was last polled.
     queued_bytes: Cell<usize>,
-    /// Something was queued, or a stream was changed, since then.
+    /// A stream was written to or changed since the last poll.
     is_dirty: Cell<bool>,
     sent_frames: Cell<u64>,
-    /// The library has panicked: what it shares with the streams is not to be touched again.
+    /// `h2` has panicked: the state it shares with the streams must not be touched again.
     is_broken: Cell<bool>,
-    /// Subscribers that were told that all is full.
+    /// Slots that found the budget full and wait for it.
     waiting: RefCell<Vec<u32>>,
 }
 
 impl SendBudget {
-    /// A stream was changed: the connection has to be polled. True when that is news.
+    /// A stream was changed, so the connection must be polled. True if it was not marked already.
     pub(in crate::runtime) fn mark_dirty(&self) -> bool {
         !self.is_dirty.replace(true)
     }
@@ -56,7 +56,7 @@ impl SendBudget {
         self.sent_frames.take()
     }
 
-    /// The subscribers that may write again; none while the socket is full.
+    /// Takes the subscribers that may write again; none while the socket is full.
     pub(in crate::runtime) fn take_waiting(&self) -> Vec<u32> {
         if self.blocked.get() { Vec::new() } else { self.waiting.take() }
     }
@@ -65,7 +65,7 @@ impl SendBudget {
         self.blocked.get() || self.queued_bytes.get() >= HTTP2_QUEUE_BYTES_MAX
     }
 
-    /// A request is answered: a client may update its windows for that, too.
+    /// Counts a response: a client may send a window update for it.
     pub(in crate::runtime) fn answered(&self) {
         self.sent_frames.set(self.sent_frames.get() + 1);
     }
@@ -81,20 +81,20 @@ pub(in crate::runtime) struct SubscriberStream {
     stream: SendStream<Bytes>,
     pub(in crate::runtime) send_budget: Rc<SendBudget>,
     waker: Waker,
-    /// It was told that it is full, and takes nothing until it is woken.
+    /// It reported itself full, and takes nothing until it is woken.
     is_full: bool,
-    /// It did not take all that it was given last: an end here would be one in the middle of an event.
+    /// The last send was cut short, so an end now would be inside an event.
     is_cut: bool,
 }
 
-/// What became of a stream that was woken.
+/// The state of a woken stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::runtime) enum Awake {
     /// It takes bytes again.
     Writable,
-    /// It goes on as before.
+    /// Nothing changed.
     Unchanged,
-    /// The client wants no more of it.
+    /// The client reset it.
     Gone,
 }
 
@@ -103,7 +103,7 @@ impl SubscriberStream {
         Self { stream, send_budget, waker, is_full: false, is_cut: false }
     }
 
-    /// Whether the connection takes more; if not, the slot is told when it does.
+    /// Whether the connection accepts more; if not, the slot is reported when it does.
     pub(in crate::runtime) fn has_room(&mut self, slot: u32) -> bool {
         let is_full = self.send_budget.is_full();
         if is_full {
@@ -137,7 +137,7 @@ impl SubscriberStream {
         }
     }
 
-    /// What it was woken for. To be called once at the beginning, too: it asks to be woken.
+    /// The reason of a wake-up. Call it once at the beginning, too: it registers the waker.
     pub(in crate::runtime) fn look(&mut self) -> Awake {
         if self.send_budget.is_broken.get() {
             return Awake::Gone;
@@ -152,7 +152,8 @@ impl SubscriberStream {
         }
     }
 
-    /// Ends the stream behind what is queued (RFC 9113, section 8.1); one that has more to send is cut.
+    /// Ends the stream after the queued bytes (RFC 9113, section 8.1); an incomplete stream is
+    /// reset.
     pub(in crate::runtime) fn end(mut self, is_whole: bool) {
         if self.send_budget.is_broken.get() {
             return std::mem::forget(self);
@@ -163,7 +164,7 @@ impl SubscriberStream {
     }
 }
 
-/// Who is woken.
+/// The stream to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::runtime) enum StreamKey {
     /// The subscriber of this slot.

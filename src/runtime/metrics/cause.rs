@@ -1,4 +1,4 @@
-//! Why requests are refused, in the few words of a label.
+//! The reasons of refusals and ends, as label values.
 
 use crate::http::status::Status;
 use crate::hub::refusal::Unavailable;
@@ -46,7 +46,7 @@ impl RefusalCause {
         Self::Share,
     ];
 
-    /// Why an answer with this status was given, when it is a refusal.
+    /// The cause of a refusal with this status.
     pub(super) fn of(status: Status, unavailable: Option<Unavailable>) -> Self {
         match (status, unavailable) {
             (_, Some(Unavailable::Stopping)) => Self::Stopping,
@@ -66,7 +66,7 @@ impl RefusalCause {
             }
             (Status::UnsupportedMediaType, _) => Self::MediaType,
             (Status::InternalServerError, _) => Self::Defect,
-            // What is left breaks a rule of HTTP, or of the protocol.
+            // All others break a rule of HTTP or of the protocol.
             _ => Self::BadRequest,
         }
     }
@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    /// A place in [`RefusalCause::ALL`] is the place of its count.
+    /// The index in [`RefusalCause::ALL`] is the index of the counter.
     #[test]
     fn every_cause_has_its_place_and_a_label_of_its_own() {
         for (place, cause) in RefusalCause::ALL.into_iter().enumerate() {

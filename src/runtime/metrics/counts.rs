@@ -1,4 +1,4 @@
-//! What a thread of the hub has counted, for others to read.
+//! The counters of a hub's threads, for others to read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use super::histogram::Histogram;
 use crate::hub::sequencer::RingEntry;
 use crate::hub::shard::Closed;
 
-/// One number. It has one writer, so to add is to load and to store: no locked instruction.
+/// One number with one writer, so adding is a load and a store, without a locked instruction.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Count(AtomicU64);
 
@@ -25,21 +25,21 @@ impl Count {
     }
 }
 
-/// What one shard has counted; it alone writes. Off the cache lines of its neighbours.
+/// The counters of one shard, which is their only writer. Aligned so that it shares no cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(in crate::runtime) struct ShardMetrics {
-    /// Subscribers that there are.
+    /// Current subscribers.
     pub(in crate::runtime) subscribers: Count,
-    /// Subscriptions that began, and those among them that began with updates of the past.
+    /// Subscriptions that began; `resumed` counts those among them that began with past updates.
     pub(super) joined: Count,
     pub(super) resumed: Count,
-    /// Times a subscriber fell behind its buffer.
+    /// Number of times a subscriber fell behind its buffer.
     pub(super) fell_behind: Count,
     pub(super) deliveries: Count,
     /// Bytes that the sockets of subscribers took.
     pub(super) sent_bytes: Count,
-    /// Connections that there are, and those among them that speak HTTP/2.
+    /// Current connections; `http2` counts those among them that speak HTTP/2.
     pub(super) connections: Count,
     pub(super) http2: Count,
     pub(super) accepted: Count,
@@ -48,21 +48,21 @@ pub(in crate::runtime) struct ShardMetrics {
     pub(super) entries: Count,
     pub(super) ended: [Count; Closed::ALL.len()],
     pub(super) refused: [Count; RefusalCause::ALL.len()],
-    /// From a publication that was read to its answer.
+    /// The time from a received publication to its response.
     pub(super) publish: Histogram,
 }
 
-/// What the sequencer has counted; it alone writes.
+/// The counters of the sequencer, which is their only writer.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(in crate::runtime) struct SequencerMetrics {
     /// Entries put on the ring.
     pub(in crate::runtime) entries: Count,
-    /// Updates that are stored.
+    /// Updates stored.
     pub(super) updates: Count,
     /// Updates that the history refused.
     pub(super) refused: Count,
-    /// The ends of what the history holds, as numbers of [`crate::history::Position`].
+    /// The bounds of the history, as numbers of [`crate::history::Position`].
     pub(in crate::runtime) before_oldest: Count,
     pub(in crate::runtime) newest: Count,
     /// Appends to the history that succeeded.
@@ -70,7 +70,7 @@ pub(in crate::runtime) struct SequencerMetrics {
 }
 
 impl SequencerMetrics {
-    /// An entry is about to be put on the ring.
+    /// Counts an entry that is about to be pushed to the ring.
     pub(in crate::runtime) fn count(&self, entry: &RingEntry) {
         match entry {
             RingEntry::Published { update, .. } => {

@@ -1,4 +1,4 @@
-//! Which metrics there are. `docs/operations.md` says what each one means; a test holds the two together.
+//! The list of metrics. `docs/operations.md` documents each one; a test checks that the two agree.
 
 use std::fmt;
 use std::fs;
@@ -21,7 +21,7 @@ use crate::hub::shard::Closed;
 use crate::limits::RING_ENTRIES;
 use crate::runtime::Settings;
 
-/// What is counted, and where it is read.
+/// The counters that the page reads.
 #[derive(Debug)]
 pub(in crate::runtime) struct Exporter {
     pub(in crate::runtime) shards: Vec<Arc<ShardMetrics>>,
@@ -29,7 +29,7 @@ pub(in crate::runtime) struct Exporter {
     pub(in crate::runtime) facts: HubFacts,
 }
 
-/// What is known beside the counts.
+/// Values beside the counters.
 #[derive(Debug)]
 pub(in crate::runtime) struct HubFacts {
     is_tls: bool,
@@ -39,7 +39,6 @@ pub(in crate::runtime) struct HubFacts {
 }
 
 impl HubFacts {
-    /// Those of a hub with these settings, which takes so many connections and holds so many bytes of publications.
     pub(in crate::runtime) fn new(
         settings: &Settings,
         connections_max: usize,
@@ -79,7 +78,7 @@ impl Exporter {
         totals
     }
 
-    /// The names of the reference hub, for the dashboards that there are.
+    /// The metrics of the reference hub, for existing dashboards.
     fn reference(&self, page: &mut MetricsPage<'_>) -> fmt::Result {
         let subscribers = self.sum(|shard| &shard.subscribers);
         page.gauge("mercure_subscribers_connected", "Subscribers that are connected", subscribers)?;
@@ -141,7 +140,8 @@ impl Exporter {
         let help = "Bytes of publications between their shard and the last reader of the ring";
         let bytes = self.facts.queue_bytes.load(Ordering::Relaxed) as u64;
         page.gauge("petasos_publish_queue_bytes", help, bytes)?;
-        // Who reads is looked at first: a lag may look longer than it is by what comes meanwhile, and is never below zero.
+        // Read the readers' positions first: a lag may then look longer than it is, but never
+        // negative.
         let read: Vec<u64> = self.shards.iter().map(|shard| shard.entries.get()).collect();
         let pushed = self.sequencer.entries.get();
         let lags = read.iter().map(|read| pushed.saturating_sub(*read));
@@ -165,7 +165,7 @@ impl Exporter {
     }
 }
 
-/// What every client library of Prometheus tells of its process.
+/// The process metrics of every standard Prometheus client library.
 fn customary(process: &Process, page: &mut MetricsPage<'_>) -> fmt::Result {
     let cpu = ConstCounter::new(process.cpu_seconds);
     page.one("process_cpu_seconds", "CPU time of the process, in user and system mode", &cpu)?;

@@ -1,4 +1,4 @@
-//! What is to be found at `METRICS_ADDR`: the page, in two formats, and whether anybody is there.
+//! The requests on `METRICS_ADDR`: the metrics page, in two formats, and a liveness check.
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
@@ -19,7 +19,7 @@ const OPENMETRICS_TYPE: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const TEXT_TYPE: HeaderValue = HeaderValue::from_static(prometheus_text::CONTENT_TYPE);
 
-/// Listens there.
+/// Listens on the metrics address.
 ///
 /// # Errors
 /// [`RunError::Listen`].
@@ -30,7 +30,7 @@ pub(in crate::runtime) fn listen(address: SocketAddr) -> Result<SideServer, RunE
     Ok(side_server)
 }
 
-/// Answers whoever asks for metrics, until the hub has ended.
+/// Serves metrics until the hub has ended.
 pub(in crate::runtime) fn serve(side_server: SideServer, exporter: Exporter, ended: &AtomicBool) {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(exporter));
@@ -65,8 +65,8 @@ fn page(accept: &Lines<'_>, registry: &Registry) -> Response {
     }
 }
 
-/// Whether the client asks for OpenMetrics by its name, and does not say that it wants none of it (RFC 9110, section 12.5.1). Who
-/// does not know it gets the text that everybody knows.
+/// Whether `Accept` names OpenMetrics with a weight above 0 (RFC 9110, section 12.5.1). Other
+/// clients get the Prometheus text format.
 fn accepts_openmetrics(accept: &Lines<'_>) -> bool {
     let elements = accept.iter().flat_map(|line| line.split(|byte| *byte == b','));
     let mut named = elements.filter_map(|element| {

@@ -1,10 +1,10 @@
-//! How long things took: counts in fixed buckets.
+//! Histograms of durations, with fixed buckets.
 
 use std::time::Duration;
 
 use super::counts::Count;
 
-/// Upper ends of the buckets, in microseconds: three for each decade from what memory takes to what nobody waits for.
+/// Upper bounds of the buckets, in microseconds: three per decade.
 pub(super) const BOUNDS_US: [u64; 16] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     2_500_000, 5_000_000, 10_000_000,
@@ -13,12 +13,12 @@ pub(super) const BOUNDS_US: [u64; 16] = [
 /// A histogram with one writer.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Histogram {
-    /// Each counts what is in no smaller one; the last counts what is beyond all bounds.
+    /// Each counts the values that fit no smaller one; the last counts values beyond all bounds.
     buckets: [Count; BOUNDS_US.len() + 1],
     sum_us: Count,
 }
 
-/// What histograms of several writers hold together.
+/// The sum of several histograms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) buckets: [u64; BOUNDS_US.len() + 1],
@@ -42,12 +42,12 @@ impl Totals {
         self.sum_us += histogram.sum_us.get();
     }
 
-    /// How many were observed.
+    /// The number of observations.
     pub(super) fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// The buckets with their upper ends in seconds.
+    /// The buckets with their upper bounds in seconds.
     pub(super) fn in_seconds(&self) -> [(f64, u64); BOUNDS_US.len() + 1] {
         std::array::from_fn(|place| {
             let bound = BOUNDS_US.get(place).map_or(f64::INFINITY, |us| seconds(*us));

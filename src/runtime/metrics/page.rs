@@ -1,4 +1,4 @@
-//! One page of metrics as it is written. Names are those of the page, without the `_total` that a counter gets.
+//! One page of metrics. Names are those of the page, without the `_total` suffix of counters.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What the kernel says of this process, under the names that every client library of Prometheus uses.
+//! Process metrics from the kernel, under the names of the standard Prometheus client libraries.
 
 use std::fs;
 use std::io;
@@ -15,7 +15,7 @@ pub(super) struct Process {
     pub(super) start_unix_seconds: f64,
     pub(super) threads: u64,
     pub(super) open_fds: u64,
-    /// `None` when there is no limit.
+    /// `None` if there is no limit.
     pub(super) max_fds: Option<u64>,
 }
 
@@ -37,7 +37,7 @@ impl Process {
     }
 }
 
-/// Since Linux 6.2 the size of the folder is their number; before, they are counted.
+/// Since Linux 6.2 the size of the folder is the number of descriptors; before, count the entries.
 fn open_fds() -> io::Result<u64> {
     match fs::metadata("/proc/self/fd")?.len() {
         0 => Ok(fs::read_dir("/proc/self/fd")?.count() as u64),
@@ -45,9 +45,9 @@ fn open_fds() -> io::Result<u64> {
     }
 }
 
-/// The fields of `/proc/self/stat` that are wanted (proc_pid_stat(5)), and when the system began, from `/proc/stat`.
+/// The needed fields of `/proc/self/stat` (proc_pid_stat(5)), and the boot time from `/proc/stat`.
 fn parse(stat: &str, boot: &str, ticks_per_s: u64, page_bytes: u64) -> Option<Process> {
-    // The second field is the name in parentheses, and may hold anything; the third follows it.
+    // The second field is the name in parentheses and may hold any character; the third follows it.
     let (_, fields) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();

@@ -1,4 +1,4 @@
-//! What a shard counts, written to its [`ShardMetrics`].
+//! The counting functions of a shard; they write its [`ShardMetrics`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use crate::http::status::Status;
 use crate::hub::refusal::Unavailable;
 use crate::hub::shard::{Closed, Counters, Shard};
 
-/// What one shard counts with.
+/// Counts for one shard.
 pub(in crate::runtime) struct Recorder {
     metrics: Arc<ShardMetrics>,
-    /// When the publications under way were handed over. They come back in that order: the queue, the sequencer and the ring
-    /// keep it. As many as wait for the ring, which is bounded.
+    /// When the publications in progress were handed over. They return in that order, which the
+    /// queue, the sequencer and the ring keep. Bounded by the publications that wait for the ring.
     offered: VecDeque<Option<Instant>>,
 }
 
@@ -23,7 +23,7 @@ impl Recorder {
         Self { metrics, offered: VecDeque::new() }
     }
 
-    /// A round is over.
+    /// Updates the totals at the end of a round.
     pub(in crate::runtime) fn round(&self, shard: &Shard, connections: usize, pauses: u64) {
         let Counters { deliveries, bytes, fell_behind, joined, resumed, work: _ } = shard.counters();
         let metrics = &self.metrics;
@@ -37,50 +37,50 @@ impl Recorder {
         metrics.pauses.set(pauses);
     }
 
-    /// Entries were taken from the ring.
+    /// Counts entries taken from the ring.
     pub(in crate::runtime) fn took(&self, entries: usize) {
         if entries > 0 {
             self.metrics.entries.add(entries as u64);
         }
     }
 
-    /// A connection was accepted.
+    /// Counts an accepted connection.
     pub(in crate::runtime) fn accepted(&self) {
         self.metrics.accepted.add(1);
     }
 
-    /// A connection speaks HTTP/2 from here on.
+    /// Counts a connection that begins to speak HTTP/2.
     pub(in crate::runtime) fn http2_opened(&self) {
         self.metrics.http2.add(1);
     }
 
-    /// One that did is over.
+    /// Counts an HTTP/2 connection that ended.
     pub(in crate::runtime) fn http2_closed(&self) {
         let http2 = &self.metrics.http2;
         http2.set(http2.get().saturating_sub(1));
     }
 
-    /// A request is refused.
+    /// Counts a refused request.
     pub(in crate::runtime) fn refused(&self, status: Status, unavailable: Option<Unavailable>) {
         self.metrics.refused[RefusalCause::of(status, unavailable) as usize].add(1);
     }
 
-    /// A subscription has ended.
+    /// Counts an ended subscription.
     pub(in crate::runtime) fn ended(&self, reason: Closed) {
         self.metrics.ended[reason as usize].add(1);
     }
 
-    /// A publication was handed to the sequencer.
+    /// Notes that a publication was handed to the sequencer.
     pub(in crate::runtime) fn offered(&mut self) {
         self.offered.push_back(Some(Instant::now()));
     }
 
-    /// An update of the hub's own was: nobody waits for it.
+    /// Notes the same for an update of the hub itself, whose duration is not measured.
     pub(in crate::runtime) fn offered_by_hub(&mut self) {
         self.offered.push_back(None);
     }
 
-    /// The oldest of those that are under way came back.
+    /// The oldest publication in progress came back.
     pub(in crate::runtime) fn settled(&mut self, is_stored: bool) {
         if let Some(Some(offered)) = self.offered.pop_front()
             && is_stored

@@ -21,7 +21,7 @@ use crate::runtime::wake::ShardWaker;
 pub(super) const LISTENER_KEY: u64 = u64::MAX;
 /// The key of the waker.
 pub(super) const WAKER_KEY: u64 = u64::MAX - 1;
-/// How often the want of descriptors is logged, in milliseconds.
+/// The minimum time between two warnings, in milliseconds.
 const WARN_EVERY_MS: u64 = 1_000;
 
 /// Whether there are connections to accept.
@@ -30,10 +30,11 @@ pub(super) struct Accept {
     ready: bool,
     /// No descriptor was left: connections wait in the backlog until this moment.
     paused_until_ms: Option<u64>,
-    /// A descriptor that stands for none: closed, it makes room to tell one client after the other that there is none.
+    /// A spare descriptor. Under a shortage it is closed to make room for one connection at a time,
+    /// which gets a refusal.
     reserve: Option<OwnedFd>,
     warned_ms: Option<u64>,
-    /// How often connections had to wait.
+    /// Number of times that accepting was paused.
     pauses: u64,
 }
 
@@ -47,10 +48,10 @@ impl Accept {
         self.paused_until_ms
     }
 
-    /// Takes a descriptor in reserve, if there is none.
+    /// Takes a spare descriptor, if there is none.
     ///
     /// # Errors
-    /// There is none to take.
+    /// No descriptor is left.
     pub(super) fn keep_reserve(&mut self, waker: &ShardWaker) -> std::io::Result<()> {
         if self.reserve.is_none() {
             self.reserve = Some(waker.as_fd().try_clone_to_owned()?);
@@ -86,7 +87,7 @@ impl ShardLoop {
         })
     }
 
-    /// Accepts what is waiting, up to a bound; returns whether anything was, whose requests are then looked for.
+    /// Accepts waiting connections, up to a bound; returns whether there were any.
     pub(super) fn accept_some(&mut self) -> bool {
         if self.accept.paused_until_ms.is_some_and(|until| self.now.ms >= until) {
             self.accept.paused_until_ms = None;
@@ -100,7 +101,7 @@ impl ShardLoop {
         if !self.accept.ready || self.accept.paused_until_ms.is_some() {
             return self.connections.len() > before;
         }
-        // What was given away for a moment is taken back before a connection gets it.
+        // Take back the spare descriptors before a connection uses them.
         let kept = self.accept.keep_reserve(&self.deps.waker).and_then(|()| self.poller.keep_spare());
         if let Err(error) = kept {
             self.accept.pause(self.now.ms, &format!("no descriptor is left: {error}"));
@@ -130,7 +131,7 @@ impl ShardLoop {
         true
     }
 
-    /// Takes a connection in, or tells it why not.
+    /// Opens a connection, or refuses it.
     fn admit(&mut self, (socket, peer): Accepted) {
         self.deps.recorder.accepted();
         let permit = match self.deps.quotas.connect(peer.map(|peer| peer.ip())) {
@@ -141,7 +142,7 @@ impl ShardLoop {
             Ok(session) => {
                 self.open(Http1Conn::new(Transport::new(socket, session), peer, self.now.ms), permit);
             }
-            // It is closed; the next one may fare better.
+            // The connection is closed; the next one may succeed.
             Err(error) => {
                 if let Some(Admitted { left_out }) = self.samplers.sockets.admit(self.now.ms) {
                     warn!(%error, left_out, "a TLS session cannot be made");
@@ -150,8 +151,8 @@ impl ShardLoop {
         }
     }
 
-    /// Tells a connection that there is no place for it, before it has said anything. With TLS it is closed: a handshake costs
-    /// more than a place, and whoever is full has neither.
+    /// Refuses a connection at a limit, before reading from it. With TLS it is only closed: a
+    /// handshake costs more than serving the connection.
     fn refuse(&mut self, socket: OwnedFd, peer: Option<SocketAddr>, limit: LimitReached) {
         if limit == LimitReached::Hub {
             self.accept.warn(self.now.ms, limit.setting(), "new connections are refused");
@@ -170,7 +171,7 @@ impl ShardLoop {
         }
     }
 
-    /// No descriptor is left but the one in reserve: with it, a connection is told so. False when accepting has to pause.
+    /// Uses the spare descriptor to refuse one connection. False if accepting must pause.
     fn turn_away(&mut self, reason: &str) -> bool {
         drop(self.accept.reserve.take());
         let goes_on = match self.deps.listener.accept_here() {
@@ -178,7 +179,7 @@ impl ShardLoop {
                 self.deps.recorder.accepted();
                 self.accept.warn(self.now.ms, reason, "new connections are refused");
                 let answer = self.deps.gate.full(reason);
-                // Closed at once: to be read for a while it would need the descriptor.
+                // Close at once: lingering would need the descriptor.
                 drop(self.say(socket, peer, &answer));
                 true
             }
@@ -192,7 +193,8 @@ impl ShardLoop {
         true
     }
 
-    /// Writes an answer to a connection that has not been read, as far as its socket takes it; nothing with TLS.
+    /// Writes a response to a connection that was not read, as far as its socket takes it; nothing
+    /// with TLS.
     fn say(&mut self, socket: OwnedFd, peer: Option<SocketAddr>, answer: &GateResponse) -> Option<Http1Conn> {
         if self.deps.tls.is_some() {
             let unavailable = answer.refusal.as_ref().and_then(|refusal| refusal.unavailable);
@@ -205,7 +207,7 @@ impl ShardLoop {
             FlushOutcome::All => conn.written(self.now.ms),
             FlushOutcome::Blocked | FlushOutcome::Gone => return None,
         }
-        // With bytes unread, the kernel would answer the end with a reset, which can overtake the answer.
+        // With unread bytes, the kernel would send a reset, which can overtake the response.
         conn.receive(&mut self.read_buffer, self.now.ms);
         Some(conn)
     }
@@ -219,7 +221,8 @@ impl ShardLoop {
             self.accept.pause(self.now.ms, &format!("epoll refuses a socket: {error}"));
             return None;
         }
-        // A request that is here already is an event of the next round, which is cheaper than to look in vain.
+        // A request that has already arrived is an event of the next round; that is cheaper than
+        // trying to read now.
         let deadline_ms = conn.deadline_ms(&self.deps.timeouts);
         conn.armed_ms = self.wheel.arm(deadline_ms, conn.armed_ms, (number, serial));
         let state = ConnState::Http1(Box::new(conn));
@@ -227,7 +230,7 @@ impl ShardLoop {
         Some(number)
     }
 
-    /// The stop, step by step; true when the shard has nothing left to do.
+    /// Advances the stop; true when the shard has nothing left to do.
     pub(super) fn advance_stop(&mut self) -> bool {
         match self.stop {
             Stop::No => {
@@ -264,20 +267,22 @@ impl ShardLoop {
             && !self.awaits_bodies()
             && self.has_settled_ends()
         {
-            // The last of these to go ends the sequencer, whose last entry says that no update comes any more.
+            // When the last shard drops its queue, the sequencer ends; its last entry says that no
+            // further update comes.
             self.deps.queue = None;
         }
         false
     }
 
-    /// Whether what is under way, and can be, still has its time: `DRAIN_TIMEOUT`, or a little when that is less.
+    /// Whether work in progress still has time to finish: `DRAIN_TIMEOUT`, but at least
+    /// `UNFINISHED_AT_STOP_MS`.
     fn is_patient(&self) -> bool {
         let Stop::Finishing { until_ms } = self.stop else { return false };
         let since_ms = until_ms - self.deps.drain_ms - DRAIN_GRACE_MS;
         self.now.ms < since_ms + UNFINISHED_AT_STOP_MS.max(self.deps.drain_ms)
     }
 
-    /// Whether publications are coming in that began before the stop.
+    /// Whether publications that began before the stop are still arriving.
     fn awaits_bodies(&self) -> bool {
         self.is_patient()
             && self.connections.iter().any(|(_, connected)| match &connected.state {
@@ -287,14 +292,15 @@ impl ShardLoop {
             })
     }
 
-    /// Whether every subscription that ends with the hub is told of, or there was no time for it.
+    /// Whether the end events of all subscriptions are published, or their time is over.
     fn has_settled_ends(&mut self) -> bool {
         let is_late = !self.is_patient();
         self.subscriptions_are_settled(is_late)
     }
 
-    /// A socket of our own stays open to the end of the drain, so that whoever comes is told to go elsewhere. One that somebody
-    /// else holds is left at once: what comes waits there for the next hub.
+    /// Begins to stop. Our own socket stays open to the end of the drain, so that new clients get a
+    /// refusal and can go elsewhere. A held socket is left at once: new connections wait there for
+    /// the next hub.
     fn begin_stop(&mut self) {
         if !self.deps.listener.is_held() {
             return self.finish();
@@ -324,7 +330,8 @@ impl ShardLoop {
         self.stop = Stop::Draining { until_ms: self.now.ms + self.deps.drain_ms + DRAIN_GRACE_MS };
     }
 
-    /// Who is asking nothing is closed; but what was sent, and not looked at yet, is answered first.
+    /// Queues idle connections to be closed; requests that have arrived but were not read get a
+    /// response first.
     fn dismiss_idle(&mut self) {
         let idle = |(number, connected): (usize, &mut Connected)| match &mut connected.state {
             ConnState::Http1(conn) if conn.is_idle() => {
@@ -338,7 +345,7 @@ impl ShardLoop {
     }
 
     fn close_idle(&mut self) {
-        // At the end nobody is waited for who came late and says nothing.
+        // At the end, do not wait for late connections that have sent nothing.
         let ends = self.deps.listener.sockets.is_empty() && matches!(self.stop, Stop::Draining { .. });
         self.connections.retain(|_, connected| match &mut connected.state {
             ConnState::Http1(conn) if conn.is_idle() || (ends && conn.is_silent()) => {
@@ -351,7 +358,7 @@ impl ShardLoop {
 }
 
 impl Stop {
-    /// Nothing new begins any more.
+    /// Whether nothing new may begin.
     pub(super) fn dismisses(self) -> bool {
         matches!(self, Self::Finishing { .. } | Self::Draining { .. })
     }

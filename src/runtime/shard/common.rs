@@ -1,5 +1,5 @@
-//! What becomes of a request whatever version of HTTP it came in: the way of an update to the sequencer, and of a subscription
-//! into the shard.
+//! Handling of requests that is the same in every HTTP version: updates on their way to the
+//! sequencer, and subscriptions on their way into the shard.
 
 use std::sync::Arc;
 
@@ -20,19 +20,19 @@ use crate::runtime::quota::SubscriptionPermit;
 
 /// Where a subscription begins.
 pub(super) enum Located {
-    /// After this; `None` is live from here.
+    /// After this point; `None` for live updates only.
     At(Option<ResumePoint>),
-    /// The history was asked, and will say.
+    /// The history was asked; its reply follows.
     Asked,
-    /// It cannot be asked now.
+    /// The history cannot be asked now.
     Refused(GateResponse),
 }
 
 impl ShardLoop {
-    /// Hands an update to the sequencer; the ring will say what became of it.
+    /// Hands an update to the sequencer; the result comes round the ring.
     ///
     /// # Errors
-    /// The answer, when there is nothing to wait for.
+    /// The response, if the update cannot be published.
     pub(super) fn offer(
         &mut self,
         connection: u32,
@@ -65,7 +65,7 @@ impl ShardLoop {
         Ok(frame)
     }
 
-    /// Where a subscription begins, if that is known here; else the history is asked.
+    /// Where a subscription begins, if that is known here; otherwise asks the history.
     pub(super) fn locate(
         &mut self,
         connection: u32,
@@ -87,10 +87,11 @@ impl ShardLoop {
         }
     }
 
-    /// Counts a subscription, when its token or its client is counted; a `HEAD` is none.
+    /// Counts a subscription for its token and its client, where these are limited; a `HEAD` is not
+    /// counted.
     ///
     /// # Errors
-    /// The answer, when one of them has its share.
+    /// The response, at a limit.
     pub(super) fn take_permit(
         &mut self,
         subscription: &GrantedSubscription,
@@ -109,7 +110,7 @@ impl ShardLoop {
             .map_err(|limit| self.deps.gate.too_many(limit.setting(), subscription.context))
     }
 
-    /// The answer that a stream begins with.
+    /// The response head of a stream.
     pub(super) fn stream_response(
         &self,
         subscription: &GrantedSubscription,
@@ -123,7 +124,7 @@ impl ShardLoop {
         self.deps.gate.complete(answer, subscription.context).response
     }
 
-    /// Takes a subscriber in; returns its slot.
+    /// Adds a subscriber; returns its slot.
     pub(super) fn join(
         &mut self,
         subscription: GrantedSubscription,

@@ -1,4 +1,5 @@
-//! Requests on the streams of HTTP/2 connections: decided by the same gate as those of HTTP/1, and answered in their place.
+//! Requests on HTTP/2 streams: decided by the same gate as HTTP/1 requests, with the response on
+//! the stream.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -22,24 +23,24 @@ use crate::runtime::http2::{
     Awake, BodyProgress, Exchange, ExchangeStage, Http2Conn, Progress, Reply, head_of,
 };
 
-/// Who asks: a stream, and what belongs to its answer.
+/// A stream with a request, and what its response needs.
 struct Asking {
     serial: u32,
     respond: Reply,
     head_only: bool,
-    /// Its body, when it is not here as a whole and nobody wants it.
+    /// The incomplete body, if it is not needed.
     body: Option<RecvStream>,
 }
 
 impl Asking {
-    /// A stream of which everything is known but the answer.
+    /// A stream whose response is not known yet.
     fn new(serial: u32, respond: Reply) -> Self {
         Self { serial, respond, head_only: false, body: None }
     }
 }
 
 impl ShardLoop {
-    /// A request came.
+    /// Handles a new request.
     pub(super) fn begin_exchange(
         &mut self,
         number: u32,
@@ -71,7 +72,7 @@ impl ShardLoop {
             Ok(Err(error)) => self.refuse_exchange(conn, asking, error, context),
             Ok(Ok((Decision::Respond(answer), _))) => self.respond(conn, asking, &answer),
             Ok(Ok((Decision::HangUp, _))) => {
-                // Nothing was done: the client may ask elsewhere (RFC 9113, section 8.7).
+                // Nothing was done: the client may retry (RFC 9113, section 8.7).
                 asking.respond.send_reset(h2::Reason::REFUSED_STREAM);
                 self.mark_for_poll(conn);
                 conn.finished(self.now.ms);
@@ -84,13 +85,13 @@ impl ShardLoop {
                 if expects && !body.is_end_stream() {
                     let mut interim = http::Response::new(());
                     *interim.status_mut() = http::StatusCode::CONTINUE;
-                    // A client that is gone is told of by its body.
+                    // If the client is gone, reading the body reports it.
                     let _ = asking.respond.send_informational(interim);
                 }
                 let stage =
                     ExchangeStage::Body { respond: asking.respond, publisher, body, content: Vec::new() };
                 self.await_stage(conn, serial, stage);
-                // What is here of the body is an event that nobody will be woken for.
+                // No wake-up will report the part of the body that is here already.
                 self.exchange_woken(number, conn, serial);
             }
             Ok(Ok((Decision::List(listing), _))) => match self.list(number, serial, *listing) {
@@ -106,7 +107,7 @@ impl ShardLoop {
         }
     }
 
-    /// A publication of an exchange came round the ring.
+    /// Handles the result of a publication, which came round the ring.
     pub(super) fn exchange_committed(&mut self, conn: &mut Http2Conn, serial: u32, is_stored: bool) {
         let Some(ExchangeStage::Commit { respond, frame, context }) = take(conn, serial, is_commit) else {
             return;
@@ -120,7 +121,7 @@ impl ShardLoop {
         self.respond(conn, Asking::new(serial, respond), &answer);
     }
 
-    /// The history said where the subscription of an exchange begins.
+    /// Handles the history's reply: where the subscription begins.
     pub(super) fn exchange_resolved(
         &mut self,
         number: u32,
@@ -148,7 +149,7 @@ impl ShardLoop {
         }
     }
 
-    /// The shards have listed their subscriptions for an exchange.
+    /// Sends the list of active subscriptions that the shards have gathered.
     pub(super) fn exchange_listed(
         &mut self,
         conn: &mut Http2Conn,
@@ -165,7 +166,7 @@ impl ShardLoop {
         }
     }
 
-    /// Something happened to a request's stream.
+    /// Continues an exchange whose stream was woken.
     pub(super) fn exchange_woken(&mut self, number: u32, conn: &mut Http2Conn, serial: u32) {
         let body_bytes_max = self.deps.gate.body_bytes_max();
         let is_crowded = conn.is_crowded(body_bytes_max);
@@ -205,7 +206,7 @@ impl ShardLoop {
         }
     }
 
-    /// An exchange takes too long.
+    /// Ends an exchange that takes too long.
     pub(super) fn exchange_overdue(&mut self, conn: &mut Http2Conn, serial: u32) {
         if let Some(ExchangeStage::Body { respond, publisher, .. }) = take(conn, serial, is_body) {
             let answer = self.deps.gate.timed_out(publisher.context);
@@ -254,7 +255,7 @@ impl ShardLoop {
         }
     }
 
-    /// Makes a subscriber of a stream; not when the request is a `HEAD`, which is answered as any other.
+    /// Turns the stream into a subscriber's stream; a `HEAD` request gets a plain response instead.
     fn begin_shared_stream(
         &mut self,
         number: u32,
@@ -273,7 +274,7 @@ impl ShardLoop {
         };
         let head = head_of(&response, &self.date());
         let Ok(stream) = asking.respond.send_response(head, false) else {
-            // Its client is gone.
+            // The client is gone.
             return conn.finished(self.now.ms);
         };
         let access = asking.respond.caller.streams(0, self.now.ms);
@@ -299,7 +300,7 @@ impl ShardLoop {
         self.respond(conn, asking, &answer);
     }
 
-    /// Gives an answer, as much of it as the client takes now.
+    /// Sends a response, as much of it as the client takes now.
     fn respond(&mut self, conn: &mut Http2Conn, asking: Asking, answer: &GateResponse) {
         let Asking { serial, mut respond, head_only, body: unwanted } = asking;
         let GateResponse { response, refusal } = answer;
@@ -308,7 +309,7 @@ impl ShardLoop {
         let head = head_of(response, &self.date());
         self.mark_for_poll(conn);
         conn.send_budget.answered();
-        // An answer to nobody is given.
+        // Ignore a client that is gone.
         if let Ok(stream) = respond.send_response(head, body.is_empty())
             && !body.is_empty()
         {
@@ -336,7 +337,7 @@ impl ShardLoop {
     }
 }
 
-/// Takes an exchange out when it is at this stage.
+/// Takes an exchange if it is at this stage.
 fn take(conn: &mut Http2Conn, serial: u32, is: fn(&ExchangeStage) -> bool) -> Option<ExchangeStage> {
     conn.exchanges.get(&serial).filter(|exchange| is(&exchange.stage))?;
     conn.exchanges.remove(&serial).map(|exchange| exchange.stage)
@@ -358,7 +359,7 @@ fn is_list(stage: &ExchangeStage) -> bool {
     matches!(stage, ExchangeStage::List { .. })
 }
 
-/// What `Content-Length` says, which the library holds the client to; 0 when it says nothing.
+/// The value of `Content-Length`, which `h2` enforces; 0 without one.
 fn length_of(fields: &HeaderMap) -> u64 {
     let length = fields.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     length.and_then(|length| length.parse().ok()).unwrap_or(0)

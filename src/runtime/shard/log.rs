@@ -1,4 +1,5 @@
-//! What a shard says in the log of requests and streams: each line that comes once per event is sampled, or asked for.
+//! Log lines of a shard about requests and streams. Lines that come once per event are sampled, or
+//! must be enabled.
 
 use tracing::{debug, error, info};
 
@@ -11,8 +12,8 @@ use crate::runtime::access::{Access, Caller, Client};
 use crate::runtime::sample::Admitted;
 
 impl ShardLoop {
-    /// An answer is given, with so many bytes of a body, to a request that began to arrive at `began_ms`; `refusal` is why it
-    /// is refused.
+    /// Logs a response with a body of `body_bytes` bytes, to a request that began to arrive at
+    /// `began_ms`; `refusal` is the reason, if it is refused.
     pub(super) fn log_response(
         &mut self,
         caller: &Caller,
@@ -36,28 +37,28 @@ impl ShardLoop {
         }
     }
 
-    /// A request met a defect.
+    /// Logs a panic in a request.
     pub(super) fn log_defect(&mut self, client: Client) {
         if let Some(Admitted { left_out }) = self.samplers.defects.admit(self.now.ms) {
             error!(%client, left_out, "a request made the hub panic; it got 500");
         }
     }
 
-    /// The history could not be read.
+    /// Logs a failed read of the history.
     pub(super) fn log_history_error(&mut self, error: &HistoryError) {
         if let Some(Admitted { left_out }) = self.samplers.history.admit(self.now.ms) {
             error!(%error, left_out, "the history cannot be read");
         }
     }
 
-    /// A stream had to be ended, since nobody would tell when its socket can be written.
+    /// Logs a stream that was ended because the epoll set could not watch its socket.
     pub(super) fn log_unwatched(&mut self, error: &std::io::Error) {
         if let Some(Admitted { left_out }) = self.samplers.sockets.admit(self.now.ms) {
             error!(%error, left_out, "a stream was ended: its socket cannot be watched");
         }
     }
 
-    /// A stream has ended.
+    /// Logs the end of a stream.
     pub(super) fn log_end(&mut self, slot: u32, reason: Closed, access: Option<&Access>) {
         let now_ms = self.now.ms;
         self.deps.recorder.ended(reason);

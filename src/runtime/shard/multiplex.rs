@@ -1,4 +1,4 @@
-//! HTTP/2 connections of a shard: their slices of work, and what happens on their streams.
+//! HTTP/2 connections of a shard: their slices of work, and the events of their streams.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -14,20 +14,20 @@ use crate::runtime::connection::Http1Conn;
 use crate::runtime::http2::{Awake, Http2Conn, Http2Overdue, Polled, StreamKey, SubscriberStream};
 use crate::runtime::transport::Transport;
 
-/// What becomes of the connection for now.
+/// What to do with a connection now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Http2ConnAction {
     Waits,
-    /// It could go on, and has to let others go first.
+    /// There is work left, but others go first.
     Yields,
-    /// It is over: what it owes is on its way, and is given time to arrive.
+    /// It is over: the last bytes are on their way, and get time to arrive.
     Ends,
-    /// It is closed with whatever it owes.
+    /// Close it, even with bytes left to send.
     Closes,
 }
 
 impl ShardLoop {
-    /// A connection turned out to speak HTTP/2.
+    /// Turns a connection into an HTTP/2 connection.
     pub(super) fn multiplex(&mut self, number: u32, http1: Http1Conn) -> ConnState {
         let mut conn = Http2Conn::new(number, http1, self.now.ms);
         if self.stop != Stop::No {
@@ -37,7 +37,7 @@ impl ShardLoop {
         ConnState::Http2(Box::new(conn))
     }
 
-    /// Lets an HTTP/2 connection go as far as it may in one slice.
+    /// Lets an HTTP/2 connection do one slice of work.
     pub(super) fn drive_http2(&mut self, number: u32) {
         self.with_http2(number, |this, conn| this.serve_http2(number, conn, SERVE_BYTES_MAX));
     }
@@ -46,10 +46,10 @@ impl ShardLoop {
     pub(super) fn poll_written(&mut self) -> bool {
         let needs_poll = std::mem::take(&mut self.sockets.needs_poll);
         for number in &needs_poll {
-            // It may have been polled since, in a slice of its own.
+            // It may have been polled since, in its own slice.
             self.spend_budget(|this| {
                 this.with_http2(*number, |this, conn| match conn.send_budget.is_dirty() {
-                    // It writes and is told; to read it waits for a slice of its own.
+                    // Here it only writes; reading waits for its own slice.
                     true => this.serve_http2(*number, conn, 0),
                     false => Http2ConnAction::Waits,
                 });
@@ -58,7 +58,7 @@ impl ShardLoop {
         !needs_poll.is_empty()
     }
 
-    /// A deadline of a connection fired.
+    /// Handles a deadline of a connection.
     pub(super) fn on_http2_deadline(&mut self, number: u32) {
         self.with_http2(number, |this, conn| {
             if conn.armed_ms > this.now.ms {
@@ -73,7 +73,7 @@ impl ShardLoop {
                         conn.leave(this.now.ms);
                         break;
                     }
-                    // As many as a connection has streams may be overdue at once.
+                    // All streams of a connection may be overdue at once.
                     Http2Overdue::Exchange(serial) => this.exchange_overdue(conn, serial),
                 }
             }
@@ -81,7 +81,7 @@ impl ShardLoop {
         });
     }
 
-    /// The hub stops: HTTP/2 connections take no further request.
+    /// The hub stops: HTTP/2 connections accept no further request.
     pub(super) fn dismiss_http2(&mut self) {
         let is_http2 = |connected: &Connected| matches!(connected.state, ConnState::Http2(_));
         let numbers: Vec<u32> = self
@@ -97,7 +97,7 @@ impl ShardLoop {
         }
     }
 
-    /// Works on an exchange of an HTTP/2 connection, which is polled later in this round.
+    /// Works on the exchanges of an HTTP/2 connection, which is polled later in this round.
     pub(super) fn with_exchanges(&mut self, number: u32, work: impl FnOnce(&mut Self, &mut Http2Conn)) {
         self.with_http2(number, |this, conn| {
             work(this, conn);
@@ -106,7 +106,7 @@ impl ShardLoop {
         });
     }
 
-    /// Works on an HTTP/2 connection, and does with it what comes out.
+    /// Works on an HTTP/2 connection, and applies the resulting action.
     fn with_http2(&mut self, number: u32, work: impl FnOnce(&mut Self, &mut Http2Conn) -> Http2ConnAction) {
         let Some(connected) = self.connections.get_mut(number as usize) else { return };
         let serial = connected.serial;
@@ -149,7 +149,8 @@ impl ShardLoop {
         self.connections[number as usize].state = state;
     }
 
-    /// Closed at once with unread bytes, the kernel would reset the connection, and the last frames could be lost.
+    /// If the socket were closed now with unread bytes, the kernel would reset the connection and
+    /// the last frames could be lost.
     fn linger(
         &mut self,
         number: u32,
@@ -164,13 +165,14 @@ impl ShardLoop {
         ConnState::Http1(Box::new(conn))
     }
 
-    /// A subscriber is gone, and its stream ends: behind what it was sent, or cut when it was not sent everything.
+    /// Ends the stream of a subscriber that is gone: after its queued bytes, or by a reset if it
+    /// did not get everything.
     pub(super) fn end_shared(&mut self, slot: u32, number: u32, stream: SubscriberStream, reason: Closed) {
         let is_whole = matches!(reason, Closed::Expired | Closed::Drained | Closed::HistoryGap);
         let send_budget = Rc::clone(&stream.send_budget);
         stream.end(is_whole);
         let now_ms = self.now.ms;
-        // Another connection may have the number by now.
+        // The number may have been reused by another connection.
         if let Some(Connected { state: ConnState::Http2(conn), .. }) =
             self.connections.get_mut(number as usize)
             && Rc::ptr_eq(&conn.send_budget, &send_budget)
@@ -180,8 +182,9 @@ impl ShardLoop {
         }
     }
 
-    /// Goes as far as the bytes allow, and no further than a client may go that never stops sending; so many bytes are read at most.
-    /// What a byte costs is the client's choice, since heads are compressed: so it ends with the slice's time, too.
+    /// Works on the available bytes, reading at most `bytes_max` of them, so that a client that
+    /// never stops sending cannot hold the shard. The slice is also bounded in time: heads are
+    /// compressed, so the client chooses what a byte costs.
     fn serve_http2(&mut self, number: u32, conn: &mut Http2Conn, bytes_max: usize) -> Http2ConnAction {
         let until = Instant::now() + Duration::from_micros(SERVE_SLICE_US);
         conn.begin_slice(self.now.ms);
@@ -228,12 +231,13 @@ impl ShardLoop {
         Http2ConnAction::Yields
     }
 
-    /// A stream was changed: the connection is polled in this round.
+    /// A stream was changed: poll the connection in this round.
     pub(super) fn mark_for_poll(&mut self, conn: &Http2Conn) {
         self.sockets.mark_for_poll(&conn.send_budget, conn.number);
     }
 
-    /// Something happened to a subscriber's stream. The slot may be another connection's by now, for which it is no news.
+    /// Handles a wake-up of a subscriber's stream. The slot may have been reused; ignore a stale
+    /// wake-up.
     fn subscriber_woken(&mut self, number: u32, slot: u32) {
         let Some(Some(socket)) = self.sockets.by_slot.get_mut(slot as usize) else { return };
         let StreamTransport::Shared(stream) = &mut socket.transport else { return };

@@ -1,4 +1,4 @@
-//! Requests: from bytes to a decision, from an outcome to an answer.
+//! HTTP/1 requests: from bytes to a decision, and from a result to a response.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,13 +26,13 @@ use crate::runtime::connection::{FlushOutcome, Http1Conn, Http1Overdue, Received
 use crate::runtime::listener::leave_to_dispatch_timeout;
 use crate::runtime::quota::SubscriptionPermit;
 
-/// What becomes of a connection for now.
+/// What to do with a connection now.
 enum ConnAction {
-    /// It waits for its client, for the ring or for the history.
+    /// Wait for the client, the ring or the history.
     Waits,
-    /// It could go on, and has to let others go first.
+    /// There is work left, but others go first.
     Yields,
-    /// It is a stream from here: the subscriber of this slot, counted here.
+    /// It becomes a stream: the subscriber of this slot, with its permit.
     Streams(u32, Option<Box<SubscriptionPermit>>),
     /// It speaks HTTP/2.
     SpeaksHttp2,
@@ -49,7 +49,8 @@ enum Step {
 }
 
 impl ShardLoop {
-    /// Lets a connection go as far as it may in one slice; when the budget of this round is spent, in a later one.
+    /// Lets a connection do one slice of work. If this round's budget is spent, queues it for a
+    /// later round.
     pub(super) fn drive(&mut self, number: u32) {
         match self.budget_left {
             0 => self.enqueue(number),
@@ -64,7 +65,7 @@ impl ShardLoop {
         }
     }
 
-    /// Does what takes a slice of this round, or several: what it costs is known when it is done.
+    /// Does work and charges its duration to this round's budget, in slices, at least one.
     pub(super) fn spend_budget(&mut self, work: impl FnOnce(&mut Self)) {
         let began = Instant::now();
         work(self);
@@ -80,13 +81,13 @@ impl ShardLoop {
         }
     }
 
-    /// A number for a connection, or for a request that waits for another thread.
+    /// A serial number for a connection, or for a request that waits for another thread.
     pub(super) fn serial(&mut self) -> u32 {
         self.next_serial = self.next_serial.wrapping_add(1);
         self.next_serial
     }
 
-    /// Begins a round with the queued connections; returns whether there were any.
+    /// Serves the queued connections at the beginning of a round; returns whether there were any.
     pub(super) fn drive_queued(&mut self) -> bool {
         let count = self.ready_queue.len();
         self.budget_left = SERVE_SLICES_MAX;
@@ -132,7 +133,7 @@ impl ShardLoop {
         }
     }
 
-    /// An update of this shard came round the ring.
+    /// Handles the result of a publication of this shard, which came round the ring.
     pub(super) fn committed(&mut self, reply_to: ReplyTo, is_stored: bool) {
         let (number, serial) = match reply_to {
             ReplyTo::Request { connection, serial, .. } => (connection, serial),
@@ -164,7 +165,7 @@ impl ShardLoop {
         });
     }
 
-    /// The history said where a subscription begins.
+    /// Handles the history's reply: where a subscription begins.
     pub(super) fn resolved(&mut self, number: u32, serial: u32, found: Result<ResumePoint, HistoryError>) {
         if self.is_http2(number) {
             return self.with_exchanges(number, |this, conn| {
@@ -194,7 +195,7 @@ impl ShardLoop {
         });
     }
 
-    /// The shards have listed what they have of the active subscriptions.
+    /// Sends the list of active subscriptions that the shards have gathered.
     pub(super) fn listed(
         &mut self,
         number: u32,
@@ -222,7 +223,7 @@ impl ShardLoop {
         matches!(self.connections.get(number as usize), Some(Connected { state: ConnState::Http2(_), .. }))
     }
 
-    /// Works on a connection that makes requests, and does with it what comes out.
+    /// Works on an HTTP/1 connection, and applies the resulting action.
     fn with(&mut self, number: u32, work: impl FnOnce(&mut Self, &mut Http1Conn) -> ConnAction) {
         let Some(connected) = self.connections.get_mut(number as usize) else { return };
         let serial = connected.serial;
@@ -244,7 +245,8 @@ impl ShardLoop {
                 let (transport, access) = (StreamTransport::Own(conn.transport), conn.caller.access);
                 self.sockets.attach(slot, Socket { transport, connection: number, access, _permit: permit });
                 if is_tls {
-                    // What came with the request is read already, or no event will tell of it.
+                    // Bytes that came with the request are read already, or no event will report
+                    // them.
                     self.read_stream_input(slot);
                 }
                 ConnState::Streaming(slot)
@@ -270,7 +272,7 @@ impl ShardLoop {
         self.connections[number as usize].state = state;
     }
 
-    /// Asks for the event that the connection can be written; false when that is not possible.
+    /// Asks for an event when the connection becomes writable; false if that is not possible.
     pub(super) fn await_writable(&mut self, number: u32, socket: BorrowedFd<'_>) -> bool {
         let connected = &mut self.connections[number as usize];
         if std::mem::replace(&mut connected.awaits_writable, true) {
@@ -280,7 +282,8 @@ impl ShardLoop {
         self.poller.await_writable(socket, key_of(number, connected.serial)).is_ok()
     }
 
-    /// Goes as far as the bytes allow, and no further than a client may go that never stops sending.
+    /// Works on the available bytes, bounded so that a client that never stops sending cannot hold
+    /// the shard.
     fn serve(&mut self, number: u32, conn: &mut Http1Conn) -> ConnAction {
         let mut bytes = 0;
         for _ in 0..SERVE_STEPS_MAX {
@@ -340,8 +343,8 @@ impl ShardLoop {
         ConnAction::Yields
     }
 
-    /// Reads the next event of the HTTP machine and decides. A panic in here is a defect that one client has met; it must
-    /// not end the streams of all others.
+    /// Reads the next event of the HTTP machine and decides. A panic in here is a defect that one
+    /// client triggered; it must not end the streams of all others.
     fn step(&mut self, conn: &mut Http1Conn) -> Step {
         let (gate, now, rules) = (&mut self.deps.gate, self.now, self.deps.access);
         let is_tls = conn.transport.is_tls();
@@ -363,8 +366,9 @@ impl ShardLoop {
         step.unwrap_or(Step::Panicked)
     }
 
-    /// What belongs on the answer to a request that is not carried out. When its head could not be read, the origin is what the
-    /// lines before the defect say (PROTOCOL section 8: errors included).
+    /// The context of a response to a request that is not carried out. If its head was unreadable,
+    /// the origin is recovered from the lines before the defect (PROTOCOL section 8: errors
+    /// included).
     fn context(&self, conn: &mut Http1Conn) -> ResponseContext {
         conn.context.unwrap_or_else(|| {
             let recovered_head = conn.http.recovered_head();
@@ -396,7 +400,8 @@ impl ShardLoop {
         }
     }
 
-    /// Begins a stream, when it is known where; else asks the history first, since the answer's head carries it.
+    /// Begins a stream if its start is known. Otherwise asks the history first, since the response
+    /// head carries it.
     fn subscribe(
         &mut self,
         number: u32,
@@ -414,7 +419,7 @@ impl ShardLoop {
         None
     }
 
-    /// Makes a stream of the connection; not when the request is a `HEAD`, which is answered as any other.
+    /// Turns the connection into a stream; a `HEAD` request gets a plain response instead.
     fn begin_stream(
         &mut self,
         conn: &mut Http1Conn,
@@ -434,7 +439,7 @@ impl ShardLoop {
             }
         };
         if conn.has_ended {
-            // A stream ends when its client does, and no other event will tell of it.
+            // A stream ends with its client, and no further event will report that.
             return Some(ConnAction::Closes);
         }
         let mut opening = Vec::with_capacity(512);
@@ -447,7 +452,7 @@ impl ShardLoop {
         Some(ConnAction::Streams(self.join(subscription, resume_point, opening.into()), permit))
     }
 
-    /// Queues an answer, and logs why when it is a refusal.
+    /// Queues a response, and logs the reason of a refusal.
     pub(super) fn give(&mut self, conn: &mut Http1Conn, answer: &GateResponse) {
         self.answer(conn, &answer.response, answer.refusal.as_ref());
     }
@@ -479,7 +484,7 @@ impl ShardLoop {
 }
 
 impl Waiting {
-    /// What was waited for, when it is what `serial` names; else it is put back, and nothing was.
+    /// Takes the state if it waits for `serial`; otherwise puts it back.
     fn expecting(self, serial: u32, conn: &mut Http1Conn) -> Self {
         match self {
             Self::Commit { serial: expected, .. }

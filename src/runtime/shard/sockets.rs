@@ -1,4 +1,4 @@
-//! The sockets of the subscribers, by their slots: where the bytes of a stream go.
+//! The sockets of the subscribers, by slot: they take the bytes of the streams.
 
 use crate::hub::shard::{Sent, Wire};
 use crate::runtime::access::Access;
@@ -12,22 +12,22 @@ pub(super) struct Sockets {
     pub(super) by_slot: Vec<Option<Socket>>,
     /// Connections whose sockets were found full.
     pub(super) full: Vec<u32>,
-    /// HTTP/2 connections whose streams were given something.
+    /// HTTP/2 connections whose streams were written to.
     pub(super) needs_poll: Vec<u32>,
 }
 
 pub(super) struct Socket {
     pub(super) transport: StreamTransport,
     pub(super) connection: u32,
-    /// What the access log says of the stream.
+    /// The stream's access log entry.
     pub(super) access: Option<Box<Access>>,
-    /// Its token, or its address behind a proxy, is counted for as long as it is here.
+    /// Counts its token, or its address behind a proxy, while the stream lasts.
     pub(super) _permit: Option<Box<SubscriptionPermit>>,
 }
 
-/// What carries the bytes of a subscriber.
+/// Carries the bytes of a subscriber.
 pub(super) enum StreamTransport {
-    /// A socket of its own.
+    /// Its own socket.
     Own(Transport),
     /// A stream of an HTTP/2 connection.
     Shared(Box<SubscriberStream>),
@@ -75,7 +75,7 @@ impl Sockets {
         self.by_slot[index] = Some(socket);
     }
 
-    /// A stream of this HTTP/2 connection was changed.
+    /// Notes that a stream of this HTTP/2 connection was changed.
     pub(super) fn mark_for_poll(&mut self, send_budget: &SendBudget, connection: u32) {
         if send_budget.mark_dirty() {
             self.needs_poll.push(connection);

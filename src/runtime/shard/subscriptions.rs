@@ -1,7 +1,9 @@
-//! Active subscriptions of this shard and of the others: their events on the way to the sequencer, and lists of them.
+//! Active subscriptions: their events on the way to the sequencer, and lists of them over all
+//! shards.
 //!
-//! A list is asked of every shard once this one has taken from the ring what was on it when the request came; the id of the newest update
-//! then is the list's. So a client that was answered a publication finds it, or a later one, in the next list that it asks for.
+//! A list asks every shard, after this shard has taken all entries that were on the ring when the
+//! request came. The list's id is that of the newest update then. So a client that got the response
+//! to a publication finds that update, or a later one, in the next list that it requests.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -20,20 +22,21 @@ use crate::limits::{
 use crate::protocol::subscription::{ListingQuery, join_members};
 use crate::runtime::mailbox::ShardMessage;
 
-/// What a shard does about lists of subscriptions, and about events.
+/// A shard's state of lists and subscription events.
 #[derive(Default)]
 pub(super) struct Listings {
-    /// Lists that clients of this shard asked for.
+    /// Lists that clients of this shard requested.
     under_way: Vec<UnderWay>,
-    /// Lists that shards asked this one for, oldest first.
+    /// Lists that shards requested from this one, oldest first.
     asked: VecDeque<RemoteListing>,
-    /// Bytes of answers that clients have not taken.
+    /// Bytes of responses that clients have not taken.
     held: Rc<Cell<usize>>,
-    /// The sequencer had no room, or its history refused: no event is handed over before this moment.
+    /// Set when the sequencer had no room or the history refused an event: no event is handed over
+    /// before this moment.
     paused_until_ms: u64,
 }
 
-/// Counts a list for as long as its client has not taken it.
+/// Counts the bytes of a list until its client has taken them.
 pub(in crate::runtime) struct MemoryPermit {
     held: Rc<Cell<usize>>,
     bytes: usize,
@@ -46,7 +49,7 @@ impl Drop for MemoryPermit {
 }
 
 impl Listings {
-    /// Counts so many bytes, when there is room for them.
+    /// Reserves this many bytes, if there is room for them.
     fn reserve(&self, bytes: usize) -> Option<MemoryPermit> {
         let held = self.held.get() + bytes;
         (held <= LISTINGS_HELD_BYTES_MAX).then(|| {
@@ -64,18 +67,18 @@ struct UnderWay {
 }
 
 enum ListingStage {
-    /// So many entries of the ring are to be taken first.
+    /// This many entries of the ring must be taken first.
     Behind(u64),
     Gathering(Gathering),
 }
 
 struct Gathering {
-    /// So many shards have not answered.
+    /// The number of shards that have not replied.
     left: usize,
     newest: Newest,
-    /// All events were settled in every shard.
+    /// Whether all events are published in every shard.
     is_settled: bool,
-    /// `None` when they are too long.
+    /// `None` if they are too long.
     members: Option<Vec<u8>>,
 }
 
@@ -89,7 +92,10 @@ struct RemoteListing {
 }
 
 impl ShardLoop {
-    /// Begins to list; the answer, when that cannot be.
+    /// Begins a list.
+    ///
+    /// # Errors
+    /// The response, if it cannot begin.
     pub(super) fn list(
         &mut self,
         connection: u32,
@@ -104,7 +110,7 @@ impl ShardLoop {
         Ok(())
     }
 
-    /// So many entries were taken from the ring.
+    /// Notes that entries were taken from the ring.
     pub(super) fn listings_took(&mut self, entries: usize) {
         for under_way in &mut self.listings.under_way {
             if let ListingStage::Behind(left) = &mut under_way.stage {
@@ -113,7 +119,7 @@ impl ShardLoop {
         }
     }
 
-    /// Does what there is to do about lists; returns whether there was something.
+    /// Advances all lists; returns whether there was work.
     pub(super) fn advance_listings(&mut self) -> bool {
         let mut busy = self.ask_shards();
         while let Some(message) = self.deps.mailbox.next() {
@@ -147,7 +153,7 @@ impl ShardLoop {
                     .mailbox
                     .send(*to, ShardMessage::ListRequest { by: self.deps.number, serial: *serial, wanted })
             };
-            // A shard that has stopped has no subscription.
+            // A shard that has stopped has no subscriptions.
             let left = (0..self.deps.mailbox.shards()).filter(ask).count();
             let newest = newest.clone();
             *stage = ListingStage::Gathering(Gathering {
@@ -160,7 +166,7 @@ impl ShardLoop {
         any
     }
 
-    /// A shard has answered.
+    /// Handles the reply of a shard.
     fn listed_by_shard(&mut self, serial: u32, is_settled: bool, others: &[u8]) {
         let Some(place) = self.listings.under_way.iter().position(|it| it.serial == serial) else { return };
         let UnderWay { stage: ListingStage::Gathering(gathering), .. } = &mut self.listings.under_way[place]
@@ -191,14 +197,14 @@ impl ShardLoop {
         self.spend_budget(|this| this.listed(connection, serial, &answer, memory_permit));
     }
 
-    /// Lists a slice for the shard that asked first; returns whether any has.
+    /// Lists a slice for the oldest request of a shard; returns whether there was one.
     fn answer_shard(&mut self) -> bool {
         let Some(asked) = self.listings.asked.front_mut() else { return false };
         let next = self.deps.shard.subscriptions().and_then(|all| {
             asked.is_settled &= all.is_quiet();
             all.list(asked.from, &asked.wanted, LISTING_SLICE, &mut asked.members)
         });
-        // Beyond the bound the list is given up anyway.
+        // A list beyond the bound fails anyway.
         if let Some(next) = next.filter(|_| asked.members.len() <= LISTING_BYTES_MAX) {
             asked.from = next;
         } else if let Some(RemoteListing { by, serial, is_settled, members, .. }) =
@@ -209,7 +215,8 @@ impl ShardLoop {
         true
     }
 
-    /// Hands events to the sequencer, as many as the budget of this round allows, and one at least; returns whether it could go on.
+    /// Hands events to the sequencer, as many as this round's budget allows, and at least one;
+    /// returns whether more could follow.
     pub(super) fn offer_subscription_events(&mut self) -> bool {
         let Some(queue) = &self.deps.queue else { return false };
         if self.now.ms < self.listings.paused_until_ms {
@@ -236,7 +243,7 @@ impl ShardLoop {
         all.has_event() && self.now.ms >= self.listings.paused_until_ms
     }
 
-    /// An event came round the ring.
+    /// Handles an event that came round the ring.
     pub(super) fn event_settled(&mut self, is_stored: bool) {
         self.deps.recorder.settled(is_stored);
         if !is_stored {
@@ -247,20 +254,20 @@ impl ShardLoop {
         }
     }
 
-    /// When events are handed over again, if any wait for that.
+    /// When to hand over events again, if any wait.
     pub(super) fn events_paused_until_ms(&mut self) -> Option<u64> {
         let waits = self.deps.shard.subscriptions().is_some_and(|all| all.has_event());
         (waits && self.deps.queue.is_some()).then_some(self.listings.paused_until_ms)
     }
 
-    /// The hub stops: every subscription ends with it.
+    /// The hub stops: ends every subscription.
     pub(super) fn end_subscriptions(&mut self) {
         if let Some(all) = self.deps.shard.subscriptions() {
             all.end_all();
         }
     }
 
-    /// Whether all events are in their place, or given up.
+    /// Whether all events are published or abandoned.
     pub(super) fn subscriptions_are_settled(&mut self, is_late: bool) -> bool {
         let Some(all) = self.deps.shard.subscriptions() else { return true };
         if is_late {

@@ -1,4 +1,4 @@
-//! The certificate and its key: two files in PEM form, read and checked before anything is served with them.
+//! The certificate and its key: two PEM files, read and checked before they are used.
 
 use std::fmt;
 use std::fs::File;
@@ -17,29 +17,29 @@ use x509_cert::der::Decode as _;
 
 use crate::limits::{CERTIFICATE_CLOCK_MS, CERTIFICATE_FILE_BYTES_MAX, CERTIFICATE_WARNING_MS};
 
-/// Where the certificate and its key are.
+/// The paths of the certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
-    /// `CERT_FILE`: the certificate, then those that lead from it to an authority.
+    /// `CERT_FILE`: the certificate, followed by its chain to an authority.
     pub certificate: PathBuf,
     /// `KEY_FILE`.
     pub key: PathBuf,
 }
 
-/// Why the two files cannot be served with. The text names the file.
+/// Why the two files cannot be used. The text names the file.
 #[derive(Debug)]
 pub enum CertificateError {
     /// It cannot be opened or read.
     Unreadable(PathBuf, io::Error),
     /// It is larger than [`CERTIFICATE_FILE_BYTES_MAX`].
     TooLarge(PathBuf),
-    /// It is no PEM.
+    /// It is not PEM.
     NotPem(PathBuf, PemError),
     /// It holds no certificate.
     NoCertificate(PathBuf),
-    /// It holds no key that is not encrypted.
+    /// It holds no unencrypted key.
     NoKey(PathBuf),
-    /// Its first certificate is no certificate of X.509.
+    /// Its first certificate is not a valid X.509 certificate.
     Malformed(PathBuf, String),
     /// rustls cannot sign with the key.
     KeyUnusable(PathBuf, Error),
@@ -88,21 +88,21 @@ impl fmt::Display for CertificateError {
 
 impl std::error::Error for CertificateError {}
 
-/// A certificate with its key, fit to be served.
+/// A certificate with its key, ready to be served.
 #[derive(Debug)]
 pub(in crate::runtime) struct Certificate {
     pub(in crate::runtime) key: Arc<CertifiedKey>,
     /// When it becomes valid, in milliseconds since the Unix epoch.
     pub(in crate::runtime) begins_ms: u64,
-    /// Milliseconds since the Unix epoch.
+    /// When it expires, in milliseconds since the Unix epoch.
     pub(in crate::runtime) expires_ms: u64,
 }
 
 impl Certificate {
-    /// Reads both files.
+    /// Reads and checks both files.
     ///
     /// # Errors
-    /// What is wrong with them, [`CertificateError`].
+    /// [`CertificateError`]
     pub(in crate::runtime) fn read(
         files: &Files,
         provider: &CryptoProvider,
@@ -113,10 +113,10 @@ impl Certificate {
         Self::parse(files, &pem, &read_file(&files.key)?, provider, unix_ms)
     }
 
-    /// Reads what the two files hold, or will hold.
+    /// Checks the contents of the two files; they need not be written yet.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// [`CertificateError`]
     pub(in crate::runtime) fn parse(
         files: &Files,
         chain_pem: &[u8],
@@ -132,7 +132,7 @@ impl Certificate {
             validity_ms(first).map_err(|error| CertificateError::Malformed(path.clone(), error))?;
         let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| match error {
             PemError::NoItemsFound => CertificateError::NoKey(files.key.clone()),
-            // An old form, whose lines before the key are no base64 (RFC 1421, section 4.6.1.1).
+            // The old encrypted form: its header lines are not base64 (RFC 1421, section 4.6.1.1).
             _ if memmem::find(key_pem, b"ENCRYPTED").is_some() => CertificateError::NoKey(files.key.clone()),
             error => CertificateError::NotPem(files.key.clone(), error),
         })?;
@@ -154,7 +154,7 @@ impl Certificate {
         Ok(Self { key: Arc::new(key), begins_ms, expires_ms })
     }
 
-    /// What the operator should know of the time that is left.
+    /// A warning for the operator if the certificate has expired or expires soon.
     pub(super) fn warning(&self, files: &Files, unix_ms: u64) -> Option<String> {
         let path = files.certificate.display();
         let at = date(self.expires_ms);
@@ -184,7 +184,7 @@ fn validity_ms(der: &CertificateDer<'_>) -> Result<(u64, u64), String> {
     Ok((unix_ms(validity.not_before), unix_ms(validity.not_after)))
 }
 
-/// A moment as the log has it.
+/// A moment in the format of the log.
 pub(in crate::runtime) fn date(unix_ms: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
 }

@@ -1,13 +1,13 @@
-//! TLS: the configuration that all shards share, the certificate in it, and the sessions.
+//! TLS: the configuration that all shards share, its certificate, and the sessions. The certificate
+//! is chosen in one place, from the server names and ALPN protocols of the client.
 //!
-//! Invariants worth naming:
-//! - a certificate is checked as a whole before it is served, and one that is not fit never takes the place of one that is;
-//! - sessions that can be resumed are with the client (tickets), never here: memory does not grow with them;
-//! - a new certificate is for new handshakes; nobody who is connected notices;
-//! - a handshake that answers an authority's challenge (RFC 8737) is the end of its connection, and nobody else gets one.
-//!
-//! The protocols offered (ALPN) are one list, and the certificate is chosen in one place, which sees the names and the
-//! protocols that the client asks for.
+//! Invariants:
+//! - a certificate is checked completely before it is served; an invalid one never replaces a valid
+//!   one;
+//! - resumable sessions are stored by the client (tickets), so they use no memory here;
+//! - a new certificate applies to new handshakes; open connections are not affected;
+//! - a handshake for an authority's challenge (RFC 8737) ends its connection, and only such a
+//!   handshake gets the challenge certificate.
 
 pub(super) mod certificate;
 pub(super) mod session;
@@ -27,14 +27,14 @@ use rustls::version::{TLS12, TLS13};
 use certificate::CertificateError;
 use session::{Session, TlsBuffers};
 
-/// The application protocols that are spoken, the preferred one first (RFC 7301).
+/// The supported application protocols, the preferred one first (RFC 7301).
 const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
 const HTTP2: &[u8] = b"h2";
 
-/// The protocol of a handshake by which an authority checks who answers at a host, and nothing else (tls-alpn-01; RFC 8737).
+/// The protocol of a handshake by which an authority validates a host (tls-alpn-01; RFC 8737).
 const CHALLENGE_PROTOCOL: &[u8] = b"acme-tls/1";
 
-/// Tickets given with a TLS 1.3 handshake: a browser's next connection resumes with it, and gets another.
+/// Tickets sent with a TLS 1.3 handshake: the next connection resumes with one, and gets another.
 const TICKETS: usize = 1;
 
 /// Makes sessions for the connections of one shard.
@@ -58,29 +58,29 @@ impl Acceptor {
     }
 }
 
-/// The certificates that answer an authority's challenges.
+/// The certificates for an authority's challenges.
 pub(in crate::runtime) trait AnswersChallenges: Debug + Send + Sync {
-    /// The one for this host, while an authority is expected there.
+    /// The certificate for this host, while its challenge is pending.
     fn answer(&self, host: &str) -> Option<Arc<CertifiedKey>>;
 }
 
-/// The certificate that new handshakes are answered with.
+/// The certificate for new handshakes.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Served {
-    /// `None` until there is one: handshakes then fail.
+    /// `None` until there is one: until then handshakes fail.
     current: RwLock<Option<Arc<CertifiedKey>>>,
     challenges: Option<Arc<dyn AnswersChallenges>>,
 }
 
 impl Served {
-    /// Nothing yet, but answers to challenges.
+    /// No certificate yet, only responses to challenges.
     pub(in crate::runtime) fn with_challenges(challenges: Arc<dyn AnswersChallenges>) -> Self {
         Self { current: RwLock::default(), challenges: Some(challenges) }
     }
 
-    /// New handshakes are answered with this one.
+    /// Uses this certificate for new handshakes.
     pub(in crate::runtime) fn replace(&self, key: Arc<CertifiedKey>) {
-        // Nobody panics with the lock in hand; and if so, what it guards is one pointer, which is whole.
+        // No code panics while holding the lock, and the pointer would be intact even then.
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(key);
     }
 }
@@ -95,16 +95,16 @@ impl ResolvesServerCert for Served {
     }
 }
 
-/// What all shards serve with.
+/// The TLS configuration of all shards.
 pub(in crate::runtime) fn configure(served: Arc<Served>) -> Result<ServerConfig, CertificateError> {
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
     let builder =
         builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(CertificateError::Configuration)?;
-    // Last, so that whoever offers anything else as well gets that.
+    // Last, so that a client that offers another protocol gets that one.
     let challenge_protocol = served.challenges.is_some().then_some(CHALLENGE_PROTOCOL);
     let mut config = builder.with_no_client_auth().with_cert_resolver(served);
     config.alpn_protocols = PROTOCOLS.into_iter().chain(challenge_protocol).map(<[u8]>::to_vec).collect();
-    // All suites are good; that one of them is chosen here, and not by who asks, is what audits look for.
+    // All suites are secure; audits check that the server chooses, not the client.
     config.ignore_client_order = true;
     config.ticketer = Ticketer::new().map_err(CertificateError::Configuration)?;
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -1,13 +1,14 @@
-//! TLS on one connection: rustls between the bytes of the socket and those of HTTP, without buffers of its own.
+//! TLS on one connection: rustls between the bytes of the socket and those of HTTP.
 //!
-//! rustls is driven through its unbuffered interface. What is received and what is encrypted passes through buffers that
-//! all sessions of a shard share; a session keeps only what is left over: the beginning of a record, plaintext that HTTP
-//! had no room for, encrypted bytes that the socket has not taken. An idle one keeps nothing but its keys.
-//!
-//! Invariants worth naming:
-//! - every whole record is deciphered when it is read, so what is left of the input is the beginning of one;
-//! - nothing is encrypted while encrypted bytes wait, so those are one record, or our side of a handshake;
-//! - after a failure nothing is deciphered, and nothing follows the alert.
+//! rustls is driven through its unbuffered interface, with buffers that all sessions of a shard
+//! share. A session keeps only leftovers: the beginning of a record, plaintext for which HTTP had
+//! no room, encrypted bytes that the socket has not taken. An idle session keeps only its keys.
+//! Invariants:
+//! - every whole record is decrypted when it is read, so the input left over is the beginning of
+//!   one;
+//! - nothing is encrypted while encrypted bytes wait, so these are one record or one handshake
+//!   flight;
+//! - after a failure nothing is decrypted, and nothing follows the alert.
 
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
@@ -29,15 +30,15 @@ use crate::limits::{
 };
 use crate::runtime::transport::{Flushed, Gone, ReadOutcome, receive_raw, send_plain};
 
-/// The answer to a request that came without TLS: its client would be told nothing that people can read.
+/// The response to a request without TLS: an alert alone would be unreadable for people.
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 50\r\nConnection: close\r\n\r\nBad Request: this port takes HTTPS, not plain HTTP";
 
-/// Where the bytes of a shard's sessions pass through.
+/// The buffers that the sessions of a shard share.
 pub(in crate::runtime) struct TlsBuffers {
-    /// What was received: what a session had left over, and what a read adds to it.
+    /// Input: a session's leftover, followed by the bytes of the current read.
     input: Box<[u8]>,
-    /// What is to be sent: one record, and what goes before it.
+    /// Output: one record, and what precedes it.
     output: Box<[u8]>,
 }
 
@@ -57,35 +58,35 @@ pub(in crate::runtime) struct Session {
     buffers: Rc<RefCell<TlsBuffers>>,
     /// The beginning of a record.
     incoming: Vec<u8>,
-    /// Deciphered, and not yet read.
+    /// Decrypted, not yet read.
     plain: Vec<u8>,
-    /// Encrypted, and not taken by the socket.
+    /// Encrypted, not yet taken by the socket.
     outgoing: Vec<u8>,
     outgoing_sent: usize,
     /// Bytes received since the connection became a stream; `None` before.
     stream_input_bytes: Option<usize>,
     state: TlsState,
-    /// The client has said that it sends nothing more.
+    /// The client sent its close_notify.
     peer_closed: bool,
-    /// The socket's own end follows the last byte of `outgoing`.
+    /// Shut down the socket's write side after the last byte of `outgoing`.
     ends: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TlsState {
-    /// Nothing was received.
+    /// No byte was received.
     Fresh,
     Handshaking,
     Open,
-    /// Nothing more is encrypted: the alert that says so was.
+    /// Nothing more is encrypted, after our close_notify or a failure.
     Closed,
 }
 
 impl Session {
-    /// A session of which no byte was received.
+    /// A session that has received nothing.
     ///
     /// # Errors
-    /// What rustls finds wrong with the configuration.
+    /// rustls rejects the configuration.
     pub(in crate::runtime) fn new(
         config: Arc<ServerConfig>,
         buffers: Rc<RefCell<TlsBuffers>>,
@@ -118,12 +119,12 @@ impl Session {
         self.tls.alpn_protocol() == Some(HTTP2)
     }
 
-    /// Whether encrypted bytes wait.
+    /// Whether encrypted bytes wait for the socket.
     pub(in crate::runtime) fn is_held(&self) -> bool {
         !self.outgoing.is_empty()
     }
 
-    /// Encrypts bytes, a record at a time, as long as the socket takes all of one.
+    /// Encrypts bytes, one record at a time, while the socket takes each record whole.
     pub(in crate::runtime) fn send(&mut self, socket: &OwnedFd, bytes: &[u8]) -> Sent {
         match self.flush(socket) {
             Ok(Flushed::All) => {}
@@ -164,13 +165,14 @@ impl Session {
             self.outgoing_sent = 0;
         }
         if std::mem::take(&mut self.ends) {
-            // A socket that cannot be shut down is gone already, which the next read tells.
+            // A failed shutdown means the socket is closed; the next read reports that.
             let _ = shutdown(socket, Shutdown::Write);
         }
         Ok(Flushed::All)
     }
 
-    /// Reads and deciphers what is there, into `into`; what it has no room for is kept, a record at most.
+    /// Reads and decrypts available data into `into`. Plaintext that does not fit is kept, at most
+    /// one record.
     pub(in crate::runtime) fn receive(&mut self, socket: &OwnedFd, into: &mut [u8]) -> ReadOutcome {
         if !self.plain.is_empty() {
             let count = self.plain.len().min(into.len());
@@ -207,7 +209,7 @@ impl Session {
         match (opened, self.flush(socket)) {
             (_, Err(Gone)) => ReadOutcome::End,
             (Err(Failed), _) => self.fail(socket),
-            // The authority has seen what it wanted to see, and nothing is spoken on this connection.
+            // The authority has validated the host; this connection carries no HTTP (RFC 8737).
             (Ok(_), _) if self.is_challenge() => self.fail(socket),
             (Ok(0), _) if self.peer_closed => ReadOutcome::End,
             (Ok(count), _) => ReadOutcome::Bytes(count),
@@ -238,13 +240,13 @@ impl Session {
                 self.outgoing.extend_from_slice(&output[..sealed]);
             }
         }
-        // Who is gone is told by the next read.
+        // Ignore a closed peer; the next read reports it.
         let _ = self.flush(socket);
     }
 
     /// See [`Transport::part`](super::super::transport::Transport::part).
     pub(in crate::runtime) fn part(&mut self, socket: &OwnedFd) {
-        // Behind a record that was cut there is no clean end.
+        // After a record that was cut off, a clean end is impossible.
         if self.state == TlsState::Open && !self.is_held() {
             self.end(socket);
         }
@@ -260,7 +262,7 @@ impl Session {
         }
     }
 
-    /// Writes a record; keeps what the socket does not take, and returns whether it took all.
+    /// Writes a record and keeps what the socket does not take; returns whether it took everything.
     fn write(&mut self, socket: &OwnedFd, sealed: &[u8]) -> Result<bool, Gone> {
         let taken = match send_plain(socket, sealed) {
             Sent::Bytes(taken) => taken,
@@ -273,7 +275,8 @@ impl Session {
         Ok(taken == sealed.len())
     }
 
-    /// Encrypts one record into `output`, behind what rustls has to say first; returns the bytes of it.
+    /// Encrypts one record into `output`, after the data that rustls must send first; returns the
+    /// number of bytes.
     fn seal(&mut self, what: Seal<'_>, output: &mut [u8]) -> Option<usize> {
         let mut written = 0;
         for _ in 0..TLS_STEPS_MAX {
@@ -298,8 +301,9 @@ impl Session {
         None
     }
 
-    /// Deciphers `input`, of which every whole record is done with afterwards; returns the bytes put into `into`. What is to
-    /// be answered is in `outgoing`. A panic in here is a defect that one client has met; it must not end all others.
+    /// Decrypts every whole record of `input`; returns the number of bytes written to `into`. Data
+    /// to send is put in `outgoing`. A panic in here is a defect that one client triggered; it must
+    /// not end the streams of all others.
     fn open(&mut self, input: &mut [u8], output: &mut [u8], into: &mut [u8]) -> Result<usize, Failed> {
         let opened = catch_unwind(AssertUnwindSafe(|| self.decipher(input, output, into)));
         opened.unwrap_or_else(|_| {
@@ -348,8 +352,8 @@ impl Session {
         Err(Failed)
     }
 
-    /// The alert behind a failure, if there is one, and what goes before it. The input is not looked at again, which
-    /// would fail once more.
+    /// Appends the alert of a failure, if any, and the data before it to `outgoing`. The input is
+    /// not processed again, since that would fail again.
     fn alert(&mut self, input: &mut [u8], output: &mut [u8]) {
         while self.tls.wants_write() && self.outgoing.len() <= TLS_OUTGOING_BYTES_MAX {
             let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut data)), .. } =
@@ -375,12 +379,12 @@ impl Session {
     }
 }
 
-/// What is encrypted.
+/// What to encrypt.
 #[derive(Clone, Copy)]
 enum Seal<'b> {
     Data(&'b [u8]),
     CloseNotify,
 }
 
-/// The bytes were no TLS that this side understands; the alert that says so is in `outgoing`.
+/// The bytes were not valid TLS for this server; the alert is in `outgoing`.
 struct Failed;

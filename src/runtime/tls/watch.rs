@@ -1,8 +1,9 @@
-//! The certificate through the life of the hub: read at start, again when its files change or a signal says so, and
-//! warned of before it expires.
+//! Certificate files: read at start, again when they change or on SIGHUP, with a warning before
+//! expiry.
 //!
-//! Two files are not replaced at once, so a change is believed when two looks find the same. Files that cannot be served
-//! with leave the certificate as it is, and are told of once; the next change is looked at anew.
+//! Two files are not replaced at once, so a change counts only when two consecutive checks find the
+//! same. Invalid files leave the served certificate as it is, and are logged once; the next change
+//! is checked again.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -18,21 +19,22 @@ use super::{Served, configure};
 use crate::limits::{CERTIFICATE_LOOK_MS, CERTIFICATE_WARNING_EVERY_MS};
 use crate::runtime::clock;
 
-/// The files, and what is served of them.
+/// The files, and the certificate served from them.
 pub(in crate::runtime) struct Keeper {
     files: Files,
     certificate: Certificate,
     served: Arc<Served>,
     config: Arc<ServerConfig>,
-    /// The files as they were when they were last read.
+    /// The stamps of the files when they were last read.
     read: Stamps,
-    /// The files as the last look found them.
+    /// The stamps of the files at the last check.
     seen: Stamps,
     next_look: Instant,
     warned_ms: Option<u64>,
 }
 
-/// What changes when a file does: its place, its length and when it was written; `None` when it is not there.
+/// Identifies a version of a file: its place, its length and its time of change; `None` if it is
+/// absent.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
 type Stamps = [Stamp; 2];
 
@@ -40,7 +42,7 @@ impl Keeper {
     /// Reads the files.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// [`CertificateError`]
     pub(in crate::runtime) fn open(files: Files) -> Result<Self, CertificateError> {
         let read = stamps(&files);
         let certificate = Certificate::read(&files, &default_provider(), clock::unix_ms())?;
@@ -51,17 +53,17 @@ impl Keeper {
         Ok(Self { files, certificate, served, config, read, seen: read, next_look, warned_ms: None })
     }
 
-    /// What the shards serve with.
+    /// The TLS configuration of the shards.
     pub(in crate::runtime) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }
 
-    /// When [`Self::look`] has to be called next.
+    /// When to call [`Self::look`] next.
     pub(in crate::runtime) fn next_look(&self) -> Instant {
         self.next_look
     }
 
-    /// Looks whether the files have changed, and how long the certificate is good for.
+    /// Checks whether the files have changed, and when the certificate expires.
     pub(in crate::runtime) fn look(&mut self) {
         self.next_look = Instant::now() + Duration::from_millis(CERTIFICATE_LOOK_MS);
         let found = stamps(&self.files);
@@ -71,7 +73,7 @@ impl Keeper {
         self.warn();
     }
 
-    /// Reads the files again, whether they have changed or not.
+    /// Reads the files again, even if they are unchanged.
     pub(in crate::runtime) fn reload(&mut self) {
         self.read = stamps(&self.files);
         self.seen = self.read;
@@ -87,7 +89,7 @@ impl Keeper {
         }
     }
 
-    /// Warns of a certificate that expires soon, when it is time to.
+    /// Warns of a certificate that expires soon, at most once per interval.
     pub(in crate::runtime) fn warn(&mut self) {
         let now_ms = clock::unix_ms();
         let is_time = self.warned_ms.is_none_or(|at_ms| now_ms >= at_ms + CERTIFICATE_WARNING_EVERY_MS);

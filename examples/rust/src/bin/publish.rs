@@ -1,6 +1,8 @@
-//! Publishes an update, and prints its id. In examples/, with `HUB` and `JWT_KEY` as README.md sets them:
+//! Publishes an update, and prints its id. Run it in examples/, with `HUB` and `JWT_KEY` as
+//! README.md sets them:
 //!
-//! $ cargo run --manifest-path rust/Cargo.toml --bin publish https://example.com/books/1 '{"stock": 3}' private
+//! $ cargo run --manifest-path rust/Cargo.toml --bin publish \
+//!     https://example.com/books/1 '{"stock": 3}' private
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -34,7 +36,8 @@ async fn publish() -> Result<String, Box<dyn Error>> {
     let client = Client::new(reqwest::Client::new(), hub, jwt);
     let answer =
         client.publish_update(Topic::new(topic.parse()?, vec![]), Some(data), privacy).await?.to_string();
-    // The crate does not look at the status: what it gives is an id, which this hub makes so, or the text of an error.
+    // The crate ignores the status and returns the body: an id, which this hub generates in this
+    // form, or the text of an error.
     if answer.starts_with("urn:uuid:") {
         Ok(answer)
     } else {

@@ -1,5 +1,5 @@
-//! Subscribes to the topics of its command line, and prints each update, until one of type `end` comes. In examples/, with `HUB`
-//! and `TOKEN` as README.md sets them:
+//! Subscribes to the topics of its command line, and prints each update, until one of type `end`
+//! comes. Run it in examples/, with `HUB` and `TOKEN` as README.md sets them:
 //!
 //! $ cargo run --manifest-path rust/Cargo.toml --bin subscribe 'https://example.com/books/{id}'
 
@@ -30,7 +30,7 @@ impl log::Log for Told {
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut url = Url::parse(&std::env::var("HUB")?)?;
     url.query_pairs_mut().extend_pairs(std::env::args().skip(1).map(|topic| ("topic", topic)));
-    // It reconnects by itself, with its last event id; that nothing answers it tells in the log alone.
+    // It reconnects automatically, with its last event id; failed attempts appear only in the log.
     log::set_boxed_logger(Box::new(Told))?;
     log::set_max_level(log::LevelFilter::Warn);
     let reconnection =
@@ -53,7 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Err(Failure::UnexpectedResponse(answer, _)) if (400..500).contains(&answer.status()) => {
                 return Err(format!("status {}", answer.status()).into());
             }
-            // Told, and tried again when it is asked for the next event.
+            // Reported; the next poll for an event tries again.
             Err(error) => eprintln!("{error}"),
         }
     }

@@ -1,4 +1,4 @@
-//! What an archive tells of a file, finds wrong with it, and gives back of the disk.
+//! The summary, the check and the compaction of an archive.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn an_archive_tells_what_the_hub_wrote_and_finds_what_it_did_not() {
     assert_eq!(seen, ["a", "b"]);
     drop(archive);
 
-    // An id that the index has lost, and a hole.
+    // An id that is missing from the index, and a gap.
     let database = Database::create(directory.file()).expect("ours");
     let transaction = database.begin_write().expect("writable");
     let mut ids = transaction.open_table(index::IDS).expect("ours");
@@ -96,7 +96,7 @@ fn freed_pages_are_used_again_and_compaction_gives_the_rest_back() {
     assert_eq!(archive.verify().expect("readable"), archive::Findings { updates: 220, ..Default::default() });
 }
 
-/// What `HISTORY_MAX_BYTES` says is about what the file takes of the disk, whatever the size of the updates.
+/// `HISTORY_MAX_BYTES` bounds the disk space of the file, whatever the size of the updates.
 #[test]
 fn the_bound_on_bytes_bounds_the_disk() {
     const BOUND: u64 = 4 << 20;
@@ -106,7 +106,8 @@ fn the_bound_on_bytes_bounds_the_disk() {
         let mut number = 0;
         let mut written = 0;
         while written < 4 * BOUND {
-            // What a commit frees is used again by the one after the next, so commits are small here.
+            // Pages freed by a commit are reused by the second commit after it, so commits are
+            // small here.
             let batch: Vec<_> = (0..(20_000_usize.div_ceil(data_bytes)).min(8))
                 .map(|_| {
                     number += 1;

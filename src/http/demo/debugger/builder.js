@@ -1,4 +1,4 @@
-// The token builder. Fields and claims follow each other; what the fields do not know stays.
+// The token builder. Fields and claims update each other; claims without a field are kept.
 
 function claimsNow() {
     try {
@@ -13,7 +13,8 @@ function composeClaims() {
     const claims = claimsNow();
     const grants = claims.mercure = {...claims.mercure};
     const set = (object, name, value) => value === undefined ? delete object[name] : object[name] = value;
-    // A list that is there stays, even an empty one: with targets it allows public updates, and none allows nothing.
+    // An existing list is kept even if it is empty: with targets an empty list allows public
+    // updates, a missing one allows nothing.
     const list = (text, before) => lines(text).length > 0 ? lines(text) : Array.isArray(before) ? [] : undefined;
     set(grants, 'publish', list($('may-publish').value, grants.publish));
     set(grants, 'subscribe', list($('may-subscribe').value, grants.subscribe));
@@ -49,7 +50,7 @@ for (const id of ['may-publish', 'may-subscribe', 'expires', 'payload']) {
 $('claims').addEventListener('input', readClaims);
 
 onSubmit('builder-form', 'builder-result', async () => {
-    // The time of expiry counts from the signature.
+    // The expiry time counts from the signature.
     if (isComposed) composeClaims();
     let token;
     try {

@@ -9,13 +9,16 @@ function parseLinks(header, base) {
     return [...links].map(([text, target, parameters]) => {
         const rel = /;\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))/i.exec(parameters);
         const rels = (rel?.[1] ?? rel?.[2] ?? '').toLowerCase().split(/\s+/);
-        // What is absolute stays as it is written: topics are compared byte by byte.
+        // An absolute target is kept as written: topics are compared byte by byte.
         const url = URL.canParse(target) ? target : URL.canParse(target, base) ? new URL(target, base).href : null;
         return {text, rels, url};
     });
 }
 
-/** A topic without the parameter `jwt`: a token in the URL is no part of its name, and all else is, as it is written. */
+/**
+ * A topic without the parameter `jwt`: the token is not part of its name; everything else is, as
+ * written.
+ */
 function withoutToken(topic) {
     const [, before, query, fragment] = /^([^?#]*)(\?[^#]*)?(.*)$/s.exec(topic);
     const parts = (query ?? '').slice(1).split('&');
@@ -24,7 +27,10 @@ function withoutToken(topic) {
     return before + (kept.length > 0 ? '?' : '') + kept.join('&') + fragment;
 }
 
-/** The beginning of a body: what is asked for may be a stream without end, of which is kept what came in time. */
+/**
+ * The start of a body: the resource may be an endless stream, so only the part that arrives in time
+ * is kept.
+ */
 async function beginning(response) {
     let text = '';
     const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
@@ -35,7 +41,7 @@ async function beginning(response) {
             text += value;
         }
     } catch {
-        // The answer is in the head.
+        // The result is in the head.
     }
     return text;
 }
@@ -50,7 +56,7 @@ onSubmit('discover-form', 'discover-result', async () => {
     const timer = setTimeout(() => abort.abort(), RESOURCE_MS_MAX);
     let response, body;
     try {
-        // Without credentials: the playground would take the cookie away.
+        // Without credentials: the playground would delete the cookie.
         response = await fetch(url, {credentials: 'omit', signal: abort.signal});
         body = await beginning(response);
     } catch {

@@ -1,6 +1,6 @@
-// What errors mean, and what to change.
+// The meaning of errors, and what to change.
 
-/** A request that did not end well, with what to change. */
+/** A failed request, with what to change. */
 class Failure extends Error {
     /** `isPassing`: the same request may succeed later, after `retryAfterMs` if the hub says so. */
     constructor(message, isPassing = false, retryAfterMs = 0) {
@@ -10,7 +10,7 @@ class Failure extends Error {
     }
 }
 
-/** A URL that fetch can ask; `name` is what it is called in the failure. */
+/** A URL that fetch can request; `name` is its name in the error message. */
 function webUrl(text, name) {
     const url = URL.canParse(text) ? new URL(text) : null;
     if (!url || !['http:', 'https:'].includes(url.protocol) || url.username || url.password) {
@@ -19,7 +19,7 @@ function webUrl(text, name) {
     return url;
 }
 
-/** No answer came that this page may read. */
+/** The failure if no response arrived that this page may read. */
 function unreachable(url, usesCookie) {
     const hub = new URL(url, location);
     if (hub.origin === location.origin) {
@@ -33,14 +33,14 @@ function unreachable(url, usesCookie) {
         + ` this page in: start it with CORS_ALLOWED_ORIGINS=${location.origin}${list}.`, true);
 }
 
-/** What an answer other than 2xx means. `doing` is subscribe, publish, list, or match. */
+/** The failure for a response other than 2xx. `doing` is subscribe, publish, list, or match. */
 async function refused(response, doing, access) {
     const text = (await response.text().catch(() => '')).trim();
     const hubSays = text && text.length < 500 ? ` The hub says: ${text}` : '';
     switch (response.status) {
         case 400: return new Failure(`400: something in the request is not as it must be.${hubSays}`);
         case 401: return new Failure('401: ' + unauthorized(doing, access));
-        // A hub that says more than the status has a reason of its own.
+        // If the body is more than the status text, the hub gives its own reason.
         case 403: return new Failure('403: ' + (/^(Forbidden)?$/.test(text) ? forbidden(doing, access) : `the hub refuses this.${hubSays}`));
         case 404: return new Failure('404: ' + await missing(doing, access, hubSays));
         case 405: return new Failure(`405: this URL does not take such a request. Is it the hub's?${hubSays}`);
@@ -57,7 +57,10 @@ async function refused(response, doing, access) {
     return new Failure(`${response.status}: ${meaning}${hubSays}`, isPassing, after);
 }
 
-/** What is not there: the hub, or what it offers beside itself. Asked for no topic, a hub complains; nothing else does so. */
+/**
+ * Finds what is missing: the hub, or one of its optional resources. Only a hub refuses a request
+ * without a topic.
+ */
 async function missing(doing, {hub, isOwnHub}, hubSays) {
     const isHub = async () => {
         try {
@@ -73,14 +76,14 @@ async function missing(doing, {hub, isOwnHub}, hubSays) {
         : 'this hub does not tell who is subscribed. Start it with SUBSCRIPTIONS=1.';
 }
 
-/** The answer as JSON; `isWanted` tells whether it is what was asked for. */
+/** The response as JSON; `isWanted` checks that it is the requested document. */
 async function jsonOf(response, isWanted) {
     const text = await response.text();
     try {
         const value = JSON.parse(text);
         if (isWanted(value)) return value;
     } catch {
-        // It is told below.
+        // Reported below.
     }
     throw new Failure(`This URL answers with ${response.headers.get('Content-Type') || 'no media type'}, and not with what was`
         + ` asked for: is it the hub's?`);

@@ -1,6 +1,6 @@
-// What every form does: it says how it ended, and Ctrl+Enter sends it.
+// Common to all forms: they show their result, and Ctrl+Enter submits them.
 
-/** Does something for a form, and shows below it how it ended. */
+/** Runs the action of a form, and shows the result below it. */
 async function run(outputId, work) {
     say(outputId, '', '…');
     try {

@@ -1,4 +1,5 @@
-// The live list: the newest updates first, never more than so many, drawn in batches so that a flood does not stop the page.
+// The live list: newest updates first, at most UPDATES_MAX, drawn in batches so that a flood does
+// not block the page.
 
 const UPDATES_MAX = 500;
 const DRAW_EVERY_MS = 50;
@@ -58,7 +59,9 @@ class LiveList {
         this.#tell();
     }
 
-    /** Whatever an update is, it must not keep those that come with it, and after it, from the list. */
+    /**
+     * An update that cannot be shown must not keep the updates with it and after it from the list.
+     */
     #item(event) {
         let item;
         try {
@@ -80,14 +83,17 @@ class LiveList {
         return element('li', {}, head, element('pre', {className: text === '' ? 'empty' : ''}, text === '' ? 'no data' : cut(text)));
     }
 
-    /** In what is shown, but for the time: to keep the data as well would be to keep all of it, however long it is. */
+    /**
+     * Filters by the shown text, except the time. The full data is not kept, because it may be
+     * long.
+     */
     #sift(item) {
         const wanted = this.filter.value.toLowerCase();
         const parts = [...item.querySelectorAll('.type, .id, pre')];
         item.hidden = wanted !== '' && !parts.some(part => part.textContent.toLowerCase().includes(wanted));
     }
 
-    /** At most once a second, because it is read aloud. */
+    /** At most once a second, because screen readers read it aloud. */
     #tell() {
         const wait = this.#counted + 1_000 - Date.now();
         if (wait > 0) {

@@ -1,4 +1,4 @@
-// Selectors: what the hub's own matcher says of them.
+// Selectors, checked with the hub's own matcher.
 
 const KINDS = {
     any: 'It selects every topic.',

@@ -1,4 +1,4 @@
-// The form that publishes.
+// The publish form.
 
 $('for-targets').hidden = !authorizesByTargets;
 $('for-selectors').hidden = authorizesByTargets;

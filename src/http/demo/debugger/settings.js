@@ -1,9 +1,12 @@
-// Settings: kept for this tab alone, and without the secret.
+// Settings: kept for this tab only, without the secret.
 
 const HUB_PATH = '/.well-known/mercure';
 const STORED = 'petasos';
 
-/** The token that was there when a resource named a hub of another origin. It goes to that hub when somebody says so, and not before. */
+/**
+ * The token that was set when a resource named a hub of another origin. It is sent to that hub only
+ * after the user agrees.
+ */
 let aside = '';
 
 const originOf = text => URL.canParse(text) ? new URL(text).origin : '';
@@ -16,7 +19,10 @@ function access() {
     return {hub: url.href, token, usesCookie, isOwnHub: url.origin === location.origin};
 }
 
-/** What fetch needs to send the token as the settings say. On this page's own hub that sets the cookie first. */
+/**
+ * The fetch options that send the token as the settings say. On this page's own hub, sets the
+ * cookie first.
+ */
 async function authorized({token, usesCookie, isOwnHub}, headers = {}) {
     if (!usesCookie) return {credentials: 'omit', headers: token ? {...headers, Authorization: `Bearer ${token}`} : headers};
     if (token && isOwnHub) await setCookie(token);
@@ -41,7 +47,7 @@ function settingsChanged() {
     try {
         sessionStorage.setItem(STORED, JSON.stringify({hub: $('hub').value, token, carrier}));
     } catch {
-        // Without storage the settings are gone with the page, and that is all.
+        // Without storage, the settings are lost with the page.
     }
     $('token-says').textContent = token ? describe(token) : 'None: updates that are public can be received, if the hub allows it.';
     const decoded = token ? decode(token) : null;
@@ -56,7 +62,10 @@ function settingsChanged() {
         : "The cookie of another hub has to be set by that hub's own site. This page sends it, and cannot set it.";
 }
 
-/** Another hub, which somebody else named: a token goes to the origin for which it was entered. Says what was changed for that. */
+/**
+ * Changes to a hub named by a resource: a token is sent only to the origin for which it was
+ * entered. Returns notes on the changes.
+ */
 function changeHub(hub) {
     const token = $('token').value;
     const leaves = originOf($('hub').value) !== hub.origin;
@@ -68,7 +77,7 @@ function changeHub(hub) {
         aside = token;
         notes.push(' This hub is of another origin than the one before, so the token is set aside: see the settings.');
     }
-    // Cookies know no port, and would go to all hubs of a host.
+    // Cookies do not depend on the port, so all hubs of a host would receive them.
     if (leaves && !header.checked) {
         header.checked = true;
         notes.push(' The token goes into the header now, because a cookie of this site might go to that hub.');

@@ -1,4 +1,4 @@
-// The beginning: what the fields hold at first.
+// Start: the initial values of the fields.
 
 const DEMO_KEY = '!ChangeThisMercureHubJWTSecretKey!';
 
@@ -9,6 +9,6 @@ $('resource').value = new URL('/demo/books/1.jsonld', location).href;
 $('secret').value = DEMO_KEY;
 composeClaims();
 restoreSettings();
-// What is jumped to stands below the head, which is as high as what it has to say.
+// Jump targets must appear below the head, whose height depends on its content.
 const head = document.querySelector('header');
 new ResizeObserver(() => { document.documentElement.style.scrollPaddingTop = `${head.offsetHeight + 8}px`; }).observe(head);

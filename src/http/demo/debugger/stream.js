@@ -1,11 +1,12 @@
-// A subscription: the stream of events, read by fetch, because EventSource shows neither events of types it was not told of nor
-// why it was refused, and sends no header. It comes back as an EventSource does, with its last event id.
+// A subscription: the stream of events, read with fetch. EventSource shows neither events of unknown
+// types nor the reason of a refusal, and sends no custom headers. The stream reconnects as an
+// EventSource does, with its last event id.
 //
 //   idle ──start──▶ connecting ──200──▶ open ──end──▶ reconnecting ──delay──▶ connecting
 //                       └──refused──▶ closed              ▲
 //                       └──no answer, 429, 5xx────────────┘         stop: idle, from anywhere
 
-/** Puts events together from pieces of text (WHATWG HTML, section 9.2.6). */
+/** Assembles events from pieces of text (WHATWG HTML, section 9.2.6). */
 class EventParser {
     #rest = '';
     #data = [];
@@ -13,7 +14,10 @@ class EventParser {
     #id = null;
     #endedWithCr = false;
 
-    /** `onEvent` gets {id, type, data}, the id null when the event has none; `onRetry` a time in milliseconds. */
+    /**
+     * `onEvent` gets {id, type, data}; the id is null if the event has none. `onRetry` gets a time
+     * in milliseconds.
+     */
     constructor(onEvent, onRetry) {
         this.onEvent = onEvent;
         this.onRetry = onRetry;
@@ -50,10 +54,13 @@ class EventParser {
     }
 }
 
-/** Before it comes back: at first, unless the publisher says otherwise, and twice as long after each failure, up to this. */
+/**
+ * The delay before a reconnect: DELAY_MS unless the publisher sets another, doubled after each
+ * failure, up to DELAY_MS_MAX.
+ */
 const DELAY_MS = 2_000;
 const DELAY_MS_MAX = 30_000;
-/** What a `retry` or a `Retry-After` can ask for. A timer that is given 2^31 ms or more does not wait at all. */
+/** The bounds of `retry` and `Retry-After`. A timer of 2^31 ms or more does not wait at all. */
 const ASKED_MS_MIN = 500;
 const ASKED_MS_MAX = 3_600_000;
 
@@ -65,9 +72,11 @@ class Stream {
     lastId = '';
 
     /**
-     * `prepare(lastId, signal)` gives what fetch is called with and the id that it asks with, and changes nothing any more once the
-     * signal is aborted; `hear` has state(name, detail, untilMs), event(event), sign() for whatever comes, refused(response), which
-     * makes a Failure of an answer, and unknown(id), which says what it means that the hub does not know the id, or throws a Failure.
+     * `prepare(lastId, signal)` returns the arguments of fetch and the id that is requested; it
+     * changes nothing after the signal is aborted. `hear` has state(name, detail, untilMs),
+     * event(event), sign() for any received bytes, refused(response), which returns a Failure for a
+     * response, and unknown(id), which explains that the hub does not know the id, or throws a
+     * Failure.
      */
     constructor(prepare, hear) {
         this.prepare = prepare;
@@ -102,7 +111,7 @@ class Stream {
             if (!abort.signal.aborted) this.#comeBack('The stream ended.');
         } catch (error) {
             const isStopped = abort.signal.aborted;
-            // An answer that is of no use is not left open.
+            // Close an unusable response.
             abort.abort();
             if (isStopped) return;
             const isPassing = !(error instanceof Failure) || error.isPassing;

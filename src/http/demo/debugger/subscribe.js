@@ -1,7 +1,10 @@
-// The form that subscribes, and the state of its stream in the head of the page.
+// The subscribe form, and the state of its stream in the head of the page.
 
 const live = new LiveList($('updates'), $('updates-count'), $('filter'));
-/** What the stream was started with. It comes back with the same, so that no token goes to a hub for which it was not entered. */
+/**
+ * The settings with which the stream was started. A reconnect uses the same, so that a token is
+ * only sent to the hub for which it was entered.
+ */
 let subscribed = {settings: null, selectors: []};
 let heardAt = 0;
 let comesBackAt = 0;
@@ -12,7 +15,7 @@ function subscribeUrl(hub, selectors) {
     return url;
 }
 
-/** Where to go on goes into the header, as EventSource has it, unless the id is one that no header can hold. */
+/** The last event id is sent in the header, as EventSource does, unless a header cannot hold it. */
 async function streamRequest(url, lastId, settings) {
     const fitsHeader = /^[\x21-\x7e][\x20-\x7e]*$/.test(lastId);
     if (lastId && !fitsHeader) url.searchParams.set('lastEventID', lastId);
@@ -74,7 +77,7 @@ $('pause').addEventListener('click', () => {
     $('pause').textContent = live.isPaused ? 'Go on' : 'Pause';
 });
 
-/** How curl is told the token. */
+/** The curl arguments that send the token. */
 function curlToken({token, usesCookie}) {
     if (usesCookie) return ` -b ${shell(`${cookieName}=${token || 'the token of the cookie'}`)}`;
     return token ? ` -H ${shell(`Authorization: Bearer ${token}`)}` : '';
@@ -89,7 +92,7 @@ function showSubscribe(settings, selectors, fromId) {
     const bySource = `const source = new EventSource(url${settings.usesCookie ? ', {withCredentials: true}' : ''});\n`
         + 'source.onmessage = event => console.log(event.lastEventId, event.data);\n'
         + '// Each type of its own needs a listener: source.addEventListener("type", …);';
-    // EventSource sends no header.
+    // EventSource sends no custom headers.
     const byFetch = `const response = await fetch(url, {headers: {Authorization: ${quoted('Bearer ' + settings.token)}}});\n`
         + 'const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();\n'
         + 'for (;;) {\n    const {done, value} = await reader.read();\n    if (done) break;\n    console.log(value);\n}';

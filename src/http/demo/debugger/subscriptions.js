@@ -1,10 +1,10 @@
-// Active subscriptions: the list, then what changes after it, in the hub's own order.
+// Active subscriptions: the list, then the changes after it, in the hub's own order.
 
 const SUBSCRIPTIONS = HUB_PATH + '/subscriptions{/topic}{/subscriber}';
 const SUBSCRIBERS_MAX = 1_000;
 
 const subscribers = new Map();
-/** What the watcher was started with, and comes back with. */
+/** The settings with which the watcher was started and reconnects. */
 let watched = null;
 
 function apiUrl(hub, name) {
@@ -13,7 +13,7 @@ function apiUrl(hub, name) {
     return url;
 }
 
-/** Every time anew: a hub that was started again has other subscriptions. */
+/** Lists them at every connection: a restarted hub has other subscriptions. */
 async function listSubscriptions(_, signal) {
     const settings = watched;
     const url = apiUrl(settings.hub, 'subscriptions');
@@ -25,7 +25,7 @@ async function listSubscriptions(_, signal) {
     }
     if (!response.ok) throw await refused(response, 'list', settings);
     const {subscriptions, lastEventID} = await jsonOf(response, list => Array.isArray(list?.subscriptions) && typeof list.lastEventID === 'string');
-    // Whoever stopped it wants no list any more.
+    // After a stop, the list is not needed.
     signal.throwIfAborted();
     subscribers.clear();
     for (const subscription of subscriptions) subscribers.set(subscription.id, subscription);

@@ -1,4 +1,5 @@
-// Tokens: JWS compact JWTs, signed with a shared secret in the browser, and read without being verified.
+// Tokens: JWS compact JWTs, signed with a shared secret in the browser, and decoded without
+// verification.
 
 const HASHES = {HS256: 'SHA-256', HS384: 'SHA-384', HS512: 'SHA-512'};
 
@@ -11,7 +12,7 @@ function fromBase64url(text) {
     return new TextDecoder('utf-8', {fatal: true}).decode(Uint8Array.from(binary, c => c.charCodeAt(0)));
 }
 
-/** Signs claims, as JSON text. */
+/** Signs claims, given as JSON text. */
 async function sign(claims, secret, algorithm) {
     if (!globalThis.crypto?.subtle) {
         throw new Failure('Browsers sign on https:// and on localhost only. Use the command line instead:'
@@ -38,7 +39,7 @@ function decode(token) {
     }
 }
 
-/** The claim under its long name wins, whatever it is. */
+/** The claim with the long name takes precedence, whatever its value. */
 const grantsOf = claims => {
     const {mercure, 'https://mercure.rocks/': namespaced = mercure} = claims ?? {};
     return namespaced;
@@ -48,7 +49,7 @@ const isList = value => Array.isArray(value) && value.every(member => typeof mem
 
 const when = seconds => new Date(seconds * 1000).toLocaleString();
 
-/** What anybody can see to be wrong with a token; empty when nothing is. */
+/** A fault of the token that is visible without its key; empty if there is none. */
 function faultOf(token) {
     const decoded = decode(token);
     const now = Date.now() / 1000;
@@ -66,7 +67,7 @@ function faultOf(token) {
     return wrong ? `"${wrong}" in the claim "mercure" of the token has to be a list of texts, such as ["*"].` : '';
 }
 
-/** A sentence on a token that is not empty. */
+/** A sentence about a non-empty token. */
 function describe(token) {
     const fault = faultOf(token);
     if (fault) return fault;

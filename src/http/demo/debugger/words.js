@@ -1,22 +1,22 @@
-// Small things: texts to and from the page, and quoting for the lines that are shown.
+// Helpers: texts to and from the page, and quoting for the shown command lines.
 
 const $ = id => document.getElementById(id);
 const authorizesByTargets = document.documentElement.dataset.authorization === 'targets';
 const cookieName = document.documentElement.dataset.cookie;
 
-/** The lines of a text that hold something. */
+/** The non-empty lines of a text. */
 const lines = text => text.split('\n').map(line => line.trim()).filter(line => line !== '');
 
-/** A word for a POSIX shell: between single quotes nothing has a meaning but the quote itself. */
+/** A word for a POSIX shell: between single quotes only the quote itself is special. */
 const shell = text => /^[\w@%+=:,./-]+$/.test(text) ? text : "'" + text.replaceAll("'", "'\\''") + "'";
 
-/** A URL for curl, which would take braces and brackets for a pattern of several. */
+/** A URL for curl, which would read braces and brackets as a pattern. */
 const curlUrl = url => (/[{}[\]]/.test(url) ? '-g ' : '') + shell(url);
 
-/** A string of JavaScript. */
+/** A JavaScript string. */
 const quoted = text => JSON.stringify(text);
 
-/** An element with these properties and children. Whatever comes from the hub becomes text, never markup. */
+/** An element with these properties and children. Data from the hub becomes text, never markup. */
 function element(name, properties, ...children) {
     const made = document.createElement(name);
     Object.assign(made, properties);
@@ -24,13 +24,19 @@ function element(name, properties, ...children) {
     return made;
 }
 
-/** Longer and deeper texts are shown as they are, and cut: each level indents every line within it once more. */
+/**
+ * Longer and deeper texts are not indented, and are cut: each level indents every line within it
+ * once more.
+ */
 const PRETTY_MAX = 100_000;
 const PRETTY_DEPTH_MAX = 32;
 const PRETTY_OUT_MAX = 400_000;
 const SHOWN_MAX = 20_000;
 
-/** JSON, indented token by token, so that long numbers and repeated names stay what they are; any other text as it is. */
+/**
+ * JSON, indented token by token, so that long numbers and repeated names stay unchanged; other text
+ * is returned as it is.
+ */
 function pretty(text) {
     if (text.length > PRETTY_MAX || !/^\s*[[{]/.test(text)) return text;
     try {
@@ -62,14 +68,14 @@ function cut(text) {
     return text.length <= SHOWN_MAX ? text : text.slice(0, SHOWN_MAX) + `\n… ${text.length - SHOWN_MAX} more characters`;
 }
 
-/** Shows how something ended: `kind` is good, bad, or empty. */
+/** Shows a result: `kind` is good, bad, or empty. */
 function say(id, kind, text) {
     const output = $(id);
     output.dataset.kind = kind;
     output.textContent = text;
 }
 
-/** What was just done, for the terminal and for a program. */
+/** Shows the last action as a command line and as a program. */
 function showCode(sectionId, curl, javascript) {
     const section = $(sectionId);
     let details = section.querySelector('details.code');
