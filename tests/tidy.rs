@@ -170,6 +170,20 @@ fn no_type_name_stands_for_two_things() {
 }
 
 #[test]
+fn comments_end_at_column_100() {
+    for (path, text) in ["src", "loadtest", "tests", "benches", "examples"].into_iter().flat_map(files) {
+        let mut is_code_block = false;
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("//"))
+        {
+            is_code_block ^= line.contains("```");
+            let columns = line.chars().count();
+            let place = format!("{}:{}", path.display(), number + 1);
+            assert!(is_code_block || columns <= 100, "{place}: a comment of {columns} columns");
+        }
+    }
+}
+
+#[test]
 fn files_and_functions_stay_small() {
     for (path, text) in files("src").into_iter().chain(files("loadtest/src")) {
         if is_test(&path) {

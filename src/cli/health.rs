@@ -1,7 +1,7 @@
-//! `petasos health`: asks a hub whether it is ready, for the probes of containers that have neither a shell nor curl.
+//! `petasos health`: asks a hub whether it is ready, for probes of containers without a shell or curl.
 //!
-//! One sentence, and 0 or 1 (2: the call or the settings are wrong). A hub's own certificate is for the
-//! name of its host, not for the loopback address under which it asks itself: there it is not checked.
+//! Prints one sentence. Exit status: 0 ready, 1 not ready, 2 wrong call or settings. The certificate
+//! of the hub is for the name of its host, not for the loopback address, where it is not checked.
 
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

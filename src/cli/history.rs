@@ -1,4 +1,4 @@
-//! `petasos history`: looks at the file of a history, checks it, writes it out, makes it smaller. The hub must not run.
+//! `petasos history`: shows, checks, exports and compacts the history file. The hub must not run.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};

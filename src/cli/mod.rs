@@ -1,4 +1,4 @@
-//! The commands. Exit statuses: 0 done, 1 it failed or nothing matched, 2 the call or the settings are wrong.
+//! The commands. Exit status: 0 done, 1 failed or nothing matched, 2 wrong call or settings.
 
 pub(crate) mod check;
 pub(crate) mod config;
@@ -21,7 +21,7 @@ pub(crate) fn complain(message: impl Display) {
     let _ = writeln!(io::stderr().lock(), "petasos: {message}");
 }
 
-/// The status of a command that wrote to standard output: a reader that has gone away is no failure.
+/// The status of a command that wrote to standard output. A closed pipe is not a failure.
 pub(crate) fn written(result: io::Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,

@@ -12,8 +12,8 @@ use crate::logging;
 
 /// Runs the hub until a signal ends it.
 pub(crate) fn run(options: &Options) -> ExitCode {
-    // The allocator asks for huge pages, and a few connections would then dirty megabytes. Refused on old kernels, which
-    // costs memory and nothing else.
+    // The allocator asks for huge pages, and a few connections would then dirty megabytes. Old
+    // kernels refuse this, which costs memory and nothing else.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     match with_environment(options, Config::read) {
         Ok(config) => serve(&config),

@@ -49,8 +49,7 @@ enum Step {
 }
 
 impl ShardLoop {
-    /// Lets a connection do one slice of work. If this round's budget is spent, queues it for a
-    /// later round.
+    /// Lets a connection do one slice of work; queues it when this round's budget is spent.
     pub(super) fn drive(&mut self, number: u32) {
         match self.budget_left {
             0 => self.enqueue(number),
@@ -245,8 +244,7 @@ impl ShardLoop {
                 let (transport, access) = (StreamTransport::Own(conn.transport), conn.caller.access);
                 self.sockets.attach(slot, Socket { transport, connection: number, access, _permit: permit });
                 if is_tls {
-                    // Bytes that came with the request are read already, or no event will report
-                    // them.
+                    // No event will report bytes that came with the request.
                     self.read_stream_input(slot);
                 }
                 ConnState::Streaming(slot)
@@ -282,8 +280,7 @@ impl ShardLoop {
         self.poller.await_writable(socket, key_of(number, connected.serial)).is_ok()
     }
 
-    /// Works on the available bytes, bounded so that a client that never stops sending cannot hold
-    /// the shard.
+    /// Works on the available bytes, within a bound: no client can hold the shard by sending.
     fn serve(&mut self, number: u32, conn: &mut Http1Conn) -> ConnAction {
         let mut bytes = 0;
         for _ in 0..SERVE_STEPS_MAX {
