@@ -1,4 +1,4 @@
-//! `petasos health`: asks a hub whether it is ready, for probes of containers without a shell or curl.
+//! `petasos health`: asks a hub whether it is ready, for probes without a shell or curl.
 //!
 //! Prints one sentence. Exit status: 0 ready, 1 not ready, 2 wrong call or settings. The certificate
 //! of the hub is for the name of its host, not for the loopback address, where it is not checked.

@@ -16,8 +16,8 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `meta` | name | a number: `format`, the two halves of the hash key, and those of `Meta` |
-//! | `updates` | position | [`record`] |
-//! | `ids` | hash of an event id, position | nothing: see [`index`] |
+//! | `updates` | position | `record` |
+//! | `ids` | hash of an event id, position | nothing: see `index` |
 //! | `recent` | position | hash of its event id, until `ids` has it |
 
 pub mod archive;
