@@ -1,7 +1,7 @@
 //! `petasos health`: asks a hub whether it is ready, for probes without a shell or curl.
 //!
-//! Prints one sentence. Exit status: 0 ready, 1 not ready, 2 wrong call or settings. The certificate
-//! of the hub is for the name of its host, not for the loopback address, where it is not checked.
+//! Prints one sentence. Exit status: 0 ready, 1 not ready, 2 wrong call or settings. The hub's
+//! certificate is for the name of its host, not for the loopback address, where it is not checked.
 
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
