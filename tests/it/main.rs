@@ -19,7 +19,6 @@ mod hostile;
 mod http2;
 mod http2_floods;
 mod http2_flow;
-mod idle;
 mod jwks;
 mod limits;
 mod logs;

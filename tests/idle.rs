@@ -2,15 +2,16 @@
 //! text, 12 KiB with TLS, and no CPU between heartbeats. Measured over thousands of connections on
 //! the debug or release binary, from `/proc`.
 
-use crate::common;
+mod common;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::common::tls::{Files, Pair, trusting};
-use crate::common::{Hub, Stream, eventually};
+use common::tls::{Files, Pair, trusting};
+use common::{Hub, Stream, eventually};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::version::{TLS12, TLS13};
 
@@ -67,8 +68,8 @@ fn an_idle_subscriber_costs_a_kibibyte_at_most_and_no_cpu() {
     let warm = descriptors(hub.pid());
     std::thread::sleep(Duration::from_millis(300));
     let before = memory_bytes(hub.pid());
-    // In small groups, each served before the next one comes. A busy machine would otherwise accept a
-    // crowd at once, and its buffers would be measured.
+    // In small groups, each served before the next one comes. Otherwise a busy machine accepts a
+    // crowd at once, and the buffers of the crowd are measured.
     let mut sockets = Vec::new();
     while sockets.len() < SUBSCRIBERS {
         let first = 200 + sockets.len();
