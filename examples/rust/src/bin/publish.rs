@@ -1,8 +1,9 @@
 //! Publishes an update, and prints its id. Run it in examples/, with `HUB` and `JWT_KEY` as
 //! README.md sets them:
 //!
-//! $ cargo run --manifest-path rust/Cargo.toml --bin publish \
-//!     https://example.com/books/1 '{"stock": 3}' private
+//! ```console
+//! $ cargo run --manifest-path rust/Cargo.toml --bin publish https://example.com/books/1 '{"stock": 3}' private
+//! ```
 
 use std::error::Error;
 use std::process::ExitCode;
