@@ -175,5 +175,4 @@ fn is_text(byte: u8) -> bool {
 }
 
 #[cfg(test)]
-#[path = "body_tests.rs"]
 mod tests;

@@ -375,5 +375,4 @@ impl fmt::Debug for Connection {
 }
 
 #[cfg(test)]
-#[path = "connection_tests.rs"]
 mod tests;

@@ -184,5 +184,4 @@ impl fmt::Display for CredentialError {
 impl std::error::Error for CredentialError {}
 
 #[cfg(test)]
-#[path = "credentials_tests.rs"]
 mod tests;

@@ -138,5 +138,4 @@ impl fmt::Display for DemoError {
 impl std::error::Error for DemoError {}
 
 #[cfg(test)]
-#[path = "demo/demo_tests.rs"]
 mod tests;

@@ -182,5 +182,4 @@ fn names_another_version(head: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "head_tests.rs"]
 mod tests;

@@ -387,5 +387,4 @@ impl fmt::Display for HeaderValueError {
 impl std::error::Error for HeaderValueError {}
 
 #[cfg(test)]
-#[path = "response_tests.rs"]
 mod tests;

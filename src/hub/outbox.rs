@@ -289,5 +289,4 @@ fn gather(nodes: &Slab<Node>, node: u32, bytes: &mut [u8]) {
 }
 
 #[cfg(test)]
-#[path = "outbox_tests.rs"]
 mod tests;

@@ -246,5 +246,4 @@ fn zstd_stored(text: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[path = "coding_tests.rs"]
 mod tests;

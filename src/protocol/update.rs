@@ -358,5 +358,4 @@ impl fmt::Display for UpdateError {
 impl std::error::Error for UpdateError {}
 
 #[cfg(test)]
-#[path = "update_tests.rs"]
 mod tests;

@@ -162,5 +162,4 @@ impl fmt::Display for KeySetError {
 impl std::error::Error for KeySetError {}
 
 #[cfg(test)]
-#[path = "jwks_tests.rs"]
 mod tests;

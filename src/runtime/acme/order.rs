@@ -406,5 +406,4 @@ fn bounded(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "order_tests.rs"]
 mod tests;

@@ -56,5 +56,4 @@ impl Handler {
 }
 
 #[cfg(test)]
-#[path = "plain_tests.rs"]
 mod tests;

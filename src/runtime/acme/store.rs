@@ -201,5 +201,4 @@ fn file_name(directory_url: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "store_tests.rs"]
 mod tests;

@@ -296,5 +296,4 @@ fn shown(value: Option<u64>) -> String {
 }
 
 #[cfg(test)]
-#[path = "findings_tests.rs"]
 mod tests;

@@ -11,10 +11,10 @@ use super::*;
 use crate::protocol::token::sign;
 
 const NOW: u64 = 1_600_000_000;
-const RSA: &str = include_str!("../../../tests/data/keys/rsa-private.pem");
-const EC256: &str = include_str!("../../../tests/data/keys/ec256-private.pem");
-const EC384: &str = include_str!("../../../tests/data/keys/ec384-private.pem");
-const ED25519: &str = include_str!("../../../tests/data/keys/ed25519-private.pem");
+const RSA: &str = include_str!("../../../../tests/data/keys/rsa-private.pem");
+const EC256: &str = include_str!("../../../../tests/data/keys/ec256-private.pem");
+const EC384: &str = include_str!("../../../../tests/data/keys/ec384-private.pem");
+const ED25519: &str = include_str!("../../../../tests/data/keys/ed25519-private.pem");
 
 /// The public half of a private key, as an entry of a key set.
 fn jwk(algorithm: Algorithm, private: &str, id: Option<&str>) -> Value {
