@@ -14,17 +14,17 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use petasos::history::{HistorySlice, Position, SequencedUpdate};
-use petasos::hub::Now;
-use petasos::hub::framing::Framing;
 use petasos::hub::shard::{Joining, Sent, Shard, ShardSettings, Wire};
 use petasos::hub::tail::TailBounds;
 use petasos::limits::{FLUSH_BATCH_MAX, SUBSCRIBER_BUFFER_DEFAULT, TAIL_UPDATES_MAX};
-use petasos::protocol::frame::Frame;
-use petasos::protocol::grant::{Authorization, Grant};
-use petasos::protocol::selector::Selector;
-use petasos::protocol::subscription::SubscriberId;
-use petasos::protocol::token::{Claims, MercureClaim};
-use petasos::protocol::update::Update;
+use petasos::mercure::grant::{Authorization, Grant};
+use petasos::mercure::selector::Selector;
+use petasos::mercure::subscription::SubscriberId;
+use petasos::mercure::token::{Claims, MercureClaim};
+use petasos::mercure::update::Update;
+use petasos::sse::frame::Frame;
+use petasos::sse::framing::Framing;
+use petasos::time::Now;
 
 const TOPIC: &str = "https://example.com/books/1";
 const NOW: Now = Now { ms: 1, unix_ms: 1_700_000_000_000 };

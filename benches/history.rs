@@ -16,9 +16,9 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use petasos::history::redb::{HistorySync, RedbHistory};
 use petasos::history::{History as _, Position, Retention};
 use petasos::limits::{CATCH_UP_BYTES, CATCH_UP_UPDATES};
-use petasos::protocol::frame::Frame;
-use petasos::protocol::grant::Authorization;
-use petasos::protocol::update::Update;
+use petasos::mercure::grant::Authorization;
+use petasos::mercure::update::Update;
+use petasos::sse::frame::Frame;
 
 /// Updates in the file before the measurement.
 const HELD: usize = 100_000;

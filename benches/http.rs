@@ -11,15 +11,15 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use memchr::memchr_iter;
-use petasos::http::date::HttpDate;
-use petasos::http::head::parse_head;
+use petasos::http::h1::head::parse_head;
+use petasos::http::headers::date::HttpDate;
 use petasos::http::request::Version;
 use petasos::http::response::{Http1, Precedes, Response};
-use petasos::protocol::event_id::EventId;
-use petasos::protocol::form;
-use petasos::protocol::frame::Frame;
-use petasos::protocol::grant::Authorization;
-use petasos::protocol::update::Update;
+use petasos::mercure::event_id::EventId;
+use petasos::mercure::form;
+use petasos::mercure::grant::Authorization;
+use petasos::mercure::update::Update;
+use petasos::sse::frame::Frame;
 
 const SMALL_GET: &str = "GET /.well-known/mercure?topic=https%3A%2F%2Fexample.com%2Fbooks%2F1 HTTP/1.1\r\n\
     Host: hub.example.com\r\n\r\n";

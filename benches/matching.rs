@@ -13,8 +13,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use petasos::protocol::selector::Selector;
-use petasos::protocol::trie::TopicIndex;
+use petasos::mercure::index::TopicIndex;
+use petasos::mercure::selector::Selector;
 
 const SIZES: [u32; 3] = [10, 10_000, 1_000_000];
 /// Selectors that are added and removed beside those that are held.

@@ -25,10 +25,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use petasos::history::{Position, SequencedUpdate};
 use petasos::hub::sequencer::{ReplyTo, RingEntry};
 use petasos::limits::{RING_BATCH_MAX, RING_ENTRIES};
-use petasos::protocol::frame::Frame;
-use petasos::protocol::grant::Authorization;
-use petasos::protocol::update::Update;
+use petasos::mercure::grant::Authorization;
+use petasos::mercure::update::Update;
 use petasos::ring::{Consumer, Producer, ring};
+use petasos::sse::frame::Frame;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 const REPLY_TO: ReplyTo = ReplyTo::Request { shard: 0, connection: 0, serial: 0 };

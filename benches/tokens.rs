@@ -11,8 +11,8 @@ use std::rc::Rc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use petasos::limits::TOKEN_CACHE_MAX;
-use petasos::protocol::grant::{Authorization, Grant};
-use petasos::protocol::token::{Algorithm, TokenCache, VerificationKey, sign};
+use petasos::mercure::grant::{Authorization, Grant};
+use petasos::mercure::token::{Algorithm, TokenCache, VerificationKey, sign};
 use serde_json::json;
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";

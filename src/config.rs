@@ -21,18 +21,21 @@ pub use effective::{Effective, SettingSource};
 pub use names::misspelled;
 pub use options::Options;
 
+use crate::api::demo::Demo;
+use crate::api::handler::GateSettings;
 use crate::history::memory::MemoryHistory;
 use crate::history::redb::{HistorySync, OpenError, RedbHistory};
 use crate::history::{History, Retention};
-use crate::http::cors::{Cors, OriginList};
-use crate::http::demo::Demo;
-use crate::hub::gate::GateSettings;
+use crate::http::headers::cors::{Cors, OriginList};
 use crate::hub::shard::ShardSettings;
 use crate::hub::tail::TailBounds;
 use crate::limits::{BODY_BYTES_MAX_DEFAULT, SELECTORS_MAX_DEFAULT, SUBSCRIBER_BUFFER_DEFAULT};
-use crate::protocol::grant::Authorization;
-use crate::protocol::names::COOKIE_NAME;
-use crate::runtime::{MetricsSettings, PerClient, Settings, Timeouts};
+use crate::mercure::grant::Authorization;
+use crate::mercure::names::COOKIE_NAME;
+use crate::ops::metrics::MetricsSettings;
+use crate::server::permits::PerClient;
+use crate::server::settings::Settings;
+use crate::server::timeouts::Timeouts;
 use keys::{KeyOrigins, Keys};
 
 /// The well-known key of demo mode.

@@ -13,10 +13,13 @@ use clap::{Args as _, FromArgMatches as _};
 
 use crate::config::{Config, Environment, Options, shown};
 use crate::history::redb::OpenError;
-use crate::protocol::frame::Frame;
-use crate::protocol::grant::Authorization;
-use crate::protocol::update::{Draft, Update, UpdateError};
-use crate::runtime::{CommitError, Embedded, Receipt, RunError, host};
+use crate::mercure::grant::Authorization;
+use crate::mercure::update::{Draft, Update, UpdateError};
+use crate::ops::host;
+use crate::server::embedded::Embedded;
+use crate::server::error::RunError;
+use crate::server::receipt::{CommitError, Receipt};
+use crate::sse::frame::Frame;
 
 /// Settings of the binary's log. A program with an embedded hub configures its own.
 const OF_THE_BINARY: [&str; 2] = ["LOG_LEVEL", "LOG_FORMAT"];

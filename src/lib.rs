@@ -5,11 +5,11 @@
 //! values without a server, for programs that have a server already.
 //!
 //! ```
-//! use petasos::protocol::frame::Frame;
-//! use petasos::protocol::grant::{Authorization, Grant};
-//! use petasos::protocol::selector::Selector;
-//! use petasos::protocol::token::{Algorithm, VerificationKey, sign};
-//! use petasos::protocol::update::Update;
+//! use petasos::sse::frame::Frame;
+//! use petasos::mercure::grant::{Authorization, Grant};
+//! use petasos::mercure::selector::Selector;
+//! use petasos::mercure::token::{Algorithm, VerificationKey, sign};
+//! use petasos::mercure::update::Update;
 //!
 //! // What a publisher posts, checked and encoded once for all its subscribers.
 //! let body = b"topic=https://example.com/books/1&data=in+stock&id=42&private=on";
@@ -38,18 +38,25 @@
 //! dependency goes the other way, and only `runtime` touches a socket, a clock or a thread.
 //! `tests/tidy.rs` checks this; `docs/ARCHITECTURE.md` has a diagram.
 
+pub mod api;
 pub mod config;
 mod embed;
 pub mod history;
 pub mod http;
 pub mod hub;
+mod io;
 pub mod limits;
-pub mod protocol;
+pub mod mercure;
+pub mod ops;
 pub mod ring;
-pub mod runtime;
+pub mod server;
+pub mod services;
+pub mod sse;
+pub mod time;
 
 pub use embed::{Builder, Hub, PublishError, StartError};
 pub use history::redb::OpenError;
-pub use protocol::event_id::EventId;
-pub use protocol::update::{Draft, UpdateError};
-pub use runtime::{CommitError, Receipt, RunError};
+pub use mercure::event_id::EventId;
+pub use mercure::update::{Draft, UpdateError};
+pub use server::error::RunError;
+pub use server::receipt::{CommitError, Receipt};

@@ -1,4 +1,4 @@
-//! The `petasos` binary: command line → [`Config`] → [`petasos::runtime::run`].
+//! The `petasos` binary: command line → [`Config`] → [`petasos::server::run`].
 
 mod cli;
 mod logging;

@@ -5,7 +5,7 @@
 //! every place. Random valid pipelines are also compared with their source. Only public items are
 //! used, as `runtime` uses them.
 
-use petasos::http::connection::{Connection, Http1Event, Phase};
+use petasos::http::h1::machine::{Connection, Http1Event, Phase};
 use petasos::http::request::{Method, Version};
 use petasos::http::request_error::RequestError;
 use petasos::limits::EMPTY_LINES_MAX;

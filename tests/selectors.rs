@@ -8,8 +8,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use petasos::protocol::selector::Selector;
-use petasos::protocol::trie::TopicIndex;
+use petasos::mercure::index::TopicIndex;
+use petasos::mercure::selector::Selector;
 use proptest::prelude::*;
 use uritemplate::UriTemplate;
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use petasos::config::{Config, Options, Size};
 use petasos::limits::CONNECTIONS_CHECKED_DEFAULT;
-use petasos::runtime::host::{Finding, HostFacts, HostNeeds, Verdict, judge};
+use petasos::ops::host::{Finding, HostFacts, HostNeeds, Verdict, judge};
 use serde_json::json;
 
 use super::serve::with_environment;

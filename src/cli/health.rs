@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use clap::Args;
 use petasos::config::{Config, ListenAddress, Options};
-use petasos::protocol::names::READY_PATH;
-use petasos::runtime::health::ask;
+use petasos::mercure::names::READY_PATH;
+use petasos::ops::health::ask;
 use url::Url;
 
 use super::serve::with_environment;

@@ -9,9 +9,9 @@ use clap::{Args, Subcommand};
 use petasos::config::{DB_PATH_DEFAULT, MEMORY};
 use petasos::history::HistoryError;
 use petasos::history::redb::archive::{Archive, Archived, Findings, Summary};
-use petasos::protocol::frame::{EventFields, Frame};
-use petasos::protocol::names;
-use petasos::protocol::update::Audience;
+use petasos::mercure::names;
+use petasos::mercure::update::Audience;
+use petasos::sse::frame::{EventFields, Frame};
 use serde_json::{Map, Value, json};
 use url::form_urlencoded::Serializer;
 

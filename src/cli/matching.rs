@@ -4,7 +4,7 @@ use std::io::{self, BufRead as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
-use petasos::protocol::selector::Selector;
+use petasos::mercure::selector::Selector;
 
 use super::{USAGE, complain, written};
 

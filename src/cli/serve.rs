@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use petasos::config::{Config, ConfigError, Environment, Options, misspelled};
-use petasos::runtime::{self, host};
+use petasos::ops::host;
+use petasos::server;
 use tracing::{error, info, warn};
 
 use super::{USAGE, complain};
@@ -52,7 +53,7 @@ fn serve(config: &Config) -> ExitCode {
     let warnings = &config.warnings;
     let place =
         config.history_file.as_ref().map_or_else(|| ":memory:".into(), |path| path.display().to_string());
-    let result = runtime::run(
+    let result = server::start::run(
         &config.settings,
         || config.open_history(),
         |address| {

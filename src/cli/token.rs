@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use petasos::config::DEMO_KEY;
-use petasos::protocol::names::CLAIM;
-use petasos::protocol::token::{Algorithm, sign};
-use petasos::runtime::host;
+use petasos::mercure::names::CLAIM;
+use petasos::mercure::token::{Algorithm, sign};
+use petasos::ops::host;
 use serde_json::{Map, Value, json};
 
 use super::{USAGE, complain, written};

@@ -6,8 +6,10 @@ use url::{Host, Url};
 
 use super::values::{self, Expected};
 use super::{Options, Reader};
+use crate::io::tls::certificate::Files;
 use crate::limits::ACME_HOSTS_MAX;
-use crate::runtime::{AcmeSettings, CertificateSource, Files};
+use crate::services::acme::AcmeSettings;
+use crate::services::certificates::CertificateSource;
 
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 const FOLDER_DEFAULT: &str = "acme";

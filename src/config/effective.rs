@@ -11,10 +11,11 @@ use clap::Args as _;
 use url::Url;
 
 use super::{Config, LogFormat, MEMORY, Options};
+use crate::api::keyring::KeySource;
 use crate::history::redb::HistorySync;
-use crate::hub::keys::KeySource;
-use crate::protocol::grant::Authorization;
-use crate::runtime::{AcmeSettings, CertificateSource};
+use crate::mercure::grant::Authorization;
+use crate::services::acme::AcmeSettings;
+use crate::services::certificates::CertificateSource;
 
 /// The replacement for a secret.
 const MASK: &str = "********";

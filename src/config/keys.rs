@@ -8,9 +8,10 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use url::{Host, Url};
 
 use super::{DEMO_KEY, Options, Reader};
-use crate::hub::keys::{KeySource, SharedKey, SharedKeys};
-use crate::protocol::token::VerificationKey;
-use crate::runtime::{KeyFile, KeySetSource};
+use crate::api::keyring::{KeySource, SharedKey, SharedKeys};
+use crate::mercure::token::VerificationKey;
+use crate::services::key_sets::KeySetSource;
+use crate::services::reload::KeyFile;
 
 /// The content of the settings for a key.
 #[derive(Clone)]

@@ -1,9 +1,11 @@
 //! Settings, read in an environment that the test provides.
 
 use super::*;
-use crate::hub::keys::KeySource;
-use crate::protocol::token::Algorithm;
-use crate::runtime::{AcmeSettings, CertificateSource, Files};
+use crate::api::keyring::KeySource;
+use crate::io::tls::certificate::Files;
+use crate::mercure::token::Algorithm;
+use crate::services::acme::AcmeSettings;
+use crate::services::certificates::CertificateSource;
 
 fn valid(options: &Options, variables: &[(&str, &str)]) -> Config {
     read(options, variables).unwrap_or_else(|errors| panic!("{errors:#?}"))

@@ -14,7 +14,7 @@ use super::{
     Appended, History, HistoryError, HistoryRange, HistoryReader, HistorySlice, Position, Retention,
     SequencedUpdate,
 };
-use crate::protocol::frame::Frame;
+use crate::sse::frame::Frame;
 
 /// The writing end.
 pub struct MemoryHistory {
@@ -191,9 +191,9 @@ fn collect(
 mod tests {
     use super::*;
     use crate::history::{Resume, ResumePoint, resolve};
-    use crate::protocol::event_id::EventId;
-    use crate::protocol::grant::Authorization;
-    use crate::protocol::update::Update;
+    use crate::mercure::event_id::EventId;
+    use crate::mercure::grant::Authorization;
+    use crate::mercure::update::Update;
 
     fn frame(id: &str) -> Arc<Frame> {
         let body = format!("topic=t&data=x&id={id}");

@@ -16,8 +16,8 @@ pub mod redb;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::protocol::event_id::EventId;
-use crate::protocol::frame::Frame;
+use crate::mercure::event_id::EventId;
+use crate::sse::frame::Frame;
 
 /// The place of an update in the hub's one order, from 1; [`Position::START`] is the place before
 /// the first.

@@ -36,7 +36,7 @@ use redb::{Database, DatabaseError, Durability, ReadableDatabase as _, TableDefi
 
 use super::{Appended, History, HistoryError, HistoryReader, Position, Retention};
 use crate::limits::{TRIM_IDLE_UPDATES_MAX, TRIM_UPDATES_MAX, UNSYNCED_BYTES_MAX};
-use crate::protocol::frame::Frame;
+use crate::sse::frame::Frame;
 use index::UnindexedIds;
 pub use open::OpenError;
 use store::{RedbStore, read_meta};

@@ -6,9 +6,9 @@
 
 use std::net::IpAddr;
 
-use crate::http::forwarded::{Forwarded, ForwardedFields};
+use crate::http::headers::forwarded::{Forwarded, ForwardedFields};
 use crate::http::request_error::RequestError;
-use crate::protocol::names::EARLIEST;
+use crate::mercure::names::EARLIEST;
 
 /// The method (RFC 9110, section 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -211,7 +211,7 @@ impl<'a> Request<'a> {
     }
 
     /// Stores one header field; `name` may have any case. Fields that the hub does not use are
-    /// ignored. [`crate::http::head`] handles `Host` and the fields that frame an HTTP/1 message.
+    /// ignored. [`crate::http::h1::head`] handles `Host` and the fields that frame an HTTP/1 message.
     pub fn field(&mut self, name: &str, value: &'a [u8]) -> Result<(), RequestError> {
         // The length distinguishes most names, so a field costs one comparison, not thirteen.
         let is = |known: &str| name.eq_ignore_ascii_case(known);

@@ -8,14 +8,14 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::http::accept_encoding::Negotiated;
-use crate::http::date::HttpDate;
-use crate::http::page::Page;
+use crate::api::page::Page;
+use crate::http::headers::accept_encoding::Negotiated;
+use crate::http::headers::date::HttpDate;
 use crate::http::request::Version;
 use crate::http::request_error::RequestError;
 use crate::http::status::Status;
-use crate::protocol::event_id::EventId;
-use crate::protocol::names::{EARLIEST, HEADER_LAST_EVENT_ID};
+use crate::mercure::event_id::EventId;
+use crate::mercure::names::{EARLIEST, HEADER_LAST_EVENT_ID};
 
 const CACHE_CONTROL: &str = "Cache-Control";
 const CONTENT_TYPE: &str = "Content-Type";
@@ -71,7 +71,7 @@ pub struct Http1<'a> {
     /// The request was a `HEAD`: send the head without the body.
     pub head_only: bool,
     /// Whether the connection serves another request, from
-    /// [`crate::http::connection::Connection::begin_answer`].
+    /// [`crate::http::h1::machine::Connection::begin_answer`].
     pub keep_alive: bool,
     /// `Date`, which a server that has a clock must send (RFC 9110, section 6.6.1).
     pub date: Option<&'a HttpDate>,

@@ -19,9 +19,9 @@ use std::sync::Arc;
 use slab::Slab;
 
 use crate::history::{Position, SequencedUpdate};
-use crate::hub::framing::Framing;
-use crate::protocol::checksum::CrcPart;
-use crate::protocol::frame::Frame;
+use crate::sse::crc::CrcPart;
+use crate::sse::frame::Frame;
+use crate::sse::framing::Framing;
 
 const NOBODY: u32 = u32::MAX;
 

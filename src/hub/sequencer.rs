@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::history::{Appended, History, HistoryError, Position, SequencedUpdate};
-use crate::protocol::frame::Frame;
+use crate::sse::frame::Frame;
 
 /// The recipient of the result: the update is stored, or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -36,18 +36,18 @@ use std::rc::Rc;
 use slab::Slab;
 
 use crate::history::{HistorySlice, Position, Resume, ResumePoint, SequencedUpdate};
-use crate::hub::Now;
-use crate::hub::framing::Framing;
 use crate::hub::outbox::{Outboxes, Pending};
-use crate::hub::subscriptions::Subscriptions;
+use crate::hub::presence::Subscriptions;
 use crate::hub::tail::{Tail, TailBounds};
-use crate::hub::wheel::Wheel;
-use crate::protocol::checksum::CrcSum;
-use crate::protocol::grant::Grant;
-use crate::protocol::selector::Selector;
-use crate::protocol::subscription::SubscriberId;
-use crate::protocol::trie::TopicIndex;
-use crate::protocol::update::Audience;
+use crate::hub::timer_wheel::Wheel;
+use crate::mercure::grant::Grant;
+use crate::mercure::index::TopicIndex;
+use crate::mercure::selector::Selector;
+use crate::mercure::subscription::SubscriberId;
+use crate::mercure::update::Audience;
+use crate::sse::crc::CrcSum;
+use crate::sse::framing::Framing;
+use crate::time::Now;
 
 pub use catching_up::HistoryRead;
 use ending::Drain;

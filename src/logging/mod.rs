@@ -10,7 +10,7 @@ mod journal;
 use std::io::{self, IsTerminal as _, Write};
 
 use petasos::config::LogFormat;
-use petasos::runtime::ACCESS_TARGET;
+use petasos::ops::access_log::ACCESS_TARGET;
 use tracing::{Level, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Instant;
 
-use petasos::http::http2::PREFACE;
+use petasos::http::h2::request::PREFACE;
 
 use super::{DEADLINE, Hub, publisher};
 

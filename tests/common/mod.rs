@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
-use petasos::protocol::token::{Algorithm, sign};
+use petasos::mercure::token::{Algorithm, sign};
 use rustls::{ClientConfig, ClientConnection};
 use serde_json::{Value, json};
 

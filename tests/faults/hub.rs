@@ -11,8 +11,8 @@ use petasos::history::redb::{HistorySync, RedbHistory};
 use petasos::history::{
     Appended, History, HistoryError, HistoryRange, HistoryReader, HistorySlice, Position, Retention,
 };
-use petasos::protocol::frame::Frame;
-use petasos::runtime::{self, RunError};
+use petasos::sse::frame::Frame;
+use petasos::{RunError, server};
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::common::{Client, DEADLINE, KEY, Stream, eventually, get, id, post, publisher};
@@ -102,7 +102,7 @@ impl InProcess {
         let watched = Watched { inner: history, reads: Arc::clone(&reads) };
         let (tell, started) = channel();
         let ended = std::thread::spawn(move || {
-            runtime::run(
+            server::start::run(
                 &config.settings,
                 || Ok(Box::new(watched)),
                 |address| {

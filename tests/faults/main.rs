@@ -16,9 +16,9 @@ use std::sync::atomic::Ordering;
 
 use petasos::history::redb::{HistorySync, RedbHistory};
 use petasos::history::{History, HistoryReader, Position, Retention};
-use petasos::protocol::frame::Frame;
-use petasos::protocol::grant::Authorization;
-use petasos::protocol::update::Update;
+use petasos::mercure::grant::Authorization;
+use petasos::mercure::update::Update;
+use petasos::sse::frame::Frame;
 use storage::{Disk, Faults, FaultyFile, PageCache};
 
 const NOW_MS: u64 = 1_700_000_000_000;

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use petasos::protocol::token::{Algorithm, Claims, VerificationKey};
+use petasos::mercure::token::{Algorithm, Claims, VerificationKey};
 use serde_json::json;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use crate::common::{Hub, KEY, get, id, post, publisher};
 use petasos::history::redb::{HistorySync, RedbHistory};
 use petasos::history::{History as _, Retention};
-use petasos::protocol::frame::Frame;
-use petasos::protocol::grant::Authorization;
-use petasos::protocol::update::Update;
+use petasos::mercure::grant::Authorization;
+use petasos::mercure::update::Update;
+use petasos::sse::frame::Frame;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 

@@ -18,7 +18,7 @@ use crate::common::tls::trusting;
 use crate::common::{Client, Hub, id, token};
 use bytes::Bytes;
 use h2::Reason;
-use petasos::http::http2::PREFACE;
+use petasos::http::h2::request::PREFACE;
 use petasos::limits::HTTP2_BODIES_MAX;
 use rustix::process::Signal;
 use rustls::version::{TLS12, TLS13};

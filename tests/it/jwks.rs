@@ -12,7 +12,7 @@ use crate::common::tls::{Files, Pair};
 use crate::common::{Hub, command, eventually, post};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use petasos::protocol::token::sign;
+use petasos::mercure::token::sign;
 use rustls::{ServerConfig, ServerConnection};
 use serde_json::{Value, json};
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{DEADLINE, Hub, get, post, publisher, token};
 use petasos::limits::SIGNAL_ECHO_MS;
-use petasos::protocol::token::{Algorithm, sign};
+use petasos::mercure::token::{Algorithm, sign};
 use rustix::process::Signal;
 use serde_json::json;
 

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use petasos::history::{HistoryReader, Position};
-use petasos::hub::Now;
-use petasos::hub::framing::Framing;
 use petasos::hub::sequencer::RingEntry;
 use petasos::hub::shard::{Closed, HistoryRead, Sent, Shard, Wire};
-use petasos::protocol::grant::Grant;
-use petasos::protocol::selector::Selector;
+use petasos::mercure::grant::Grant;
+use petasos::mercure::selector::Selector;
 use petasos::ring::Consumer;
+use petasos::sse::framing::Framing;
+use petasos::time::Now;
 
 /// One subscription, as its client sees it.
 pub(crate) struct Session {

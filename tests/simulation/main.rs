@@ -25,19 +25,19 @@ use petasos::history::{
     Appended, History, HistoryError, HistoryReader, HistorySlice, Position, Resume, ResumePoint, Retention,
     resolve,
 };
-use petasos::hub::Now;
-use petasos::hub::framing::{Framing, Transfer};
 use petasos::hub::sequencer::{Publication, ReplyTo, RingEntry, Sequencer};
 use petasos::hub::shard::{Closed, Joining, Shard, ShardSettings};
 use petasos::hub::tail::TailBounds;
-use petasos::protocol::coding::Coding;
-use petasos::protocol::frame::Frame;
-use petasos::protocol::grant::{Authorization, Grant};
-use petasos::protocol::selector::Selector;
-use petasos::protocol::subscription::SubscriberId;
-use petasos::protocol::token::{Claims, MercureClaim};
-use petasos::protocol::update::Update;
+use petasos::mercure::grant::{Authorization, Grant};
+use petasos::mercure::selector::Selector;
+use petasos::mercure::subscription::SubscriberId;
+use petasos::mercure::token::{Claims, MercureClaim};
+use petasos::mercure::update::Update;
 use petasos::ring::{Producer, ring};
+use petasos::sse::coding::Coding;
+use petasos::sse::frame::Frame;
+use petasos::sse::framing::{Framing, Transfer};
+use petasos::time::Now;
 
 const SEEDS_DEFAULT: u64 = 3_000;
 const STEPS: usize = 400;

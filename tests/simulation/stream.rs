@@ -3,8 +3,8 @@
 
 use std::io::{Read as _, Write as _};
 
-use petasos::hub::framing::{Framing, Transfer};
-use petasos::protocol::coding::Coding;
+use petasos::sse::coding::Coding;
+use petasos::sse::framing::{Framing, Transfer};
 
 /// The ids of the events that arrived completely; an incomplete one at the end is left out.
 pub(crate) fn ids(received: &[u8], framing: Framing) -> Vec<String> {

@@ -14,16 +14,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fastrand::Rng;
 use petasos::history::memory::MemoryHistory;
 use petasos::history::{History as _, HistorySlice, Position, Retention};
-use petasos::hub::Now;
-use petasos::hub::framing::Framing;
 use petasos::hub::sequencer::{Publication, ReplyTo, RingEntry, Sequencer};
 use petasos::hub::shard::{Joining, Shard, ShardSettings};
 use petasos::hub::tail::TailBounds;
-use petasos::protocol::frame::Frame;
-use petasos::protocol::grant::Grant;
-use petasos::protocol::selector::Selector;
-use petasos::protocol::subscription::{ListingQuery, SubscriberId, collection};
+use petasos::mercure::grant::Grant;
+use petasos::mercure::selector::Selector;
+use petasos::mercure::subscription::{ListingQuery, SubscriberId, collection};
 use petasos::ring::{Consumer, Producer, ring};
+use petasos::sse::frame::Frame;
+use petasos::sse::framing::Framing;
+use petasos::time::Now;
 use serde_json::Value;
 
 use super::Flaky;
@@ -205,7 +205,7 @@ impl World {
         while let Some(start) = from {
             from = all.list(start, &ListingQuery::All, 2, &mut members);
         }
-        petasos::protocol::subscription::join_members(&mut list.members, &members);
+        petasos::mercure::subscription::join_members(&mut list.members, &members);
     }
 
     fn come_to_rest(&mut self) {

@@ -17,7 +17,7 @@ use super::write::trim;
 use super::{FORMAT, OpenError, failed, transact};
 use crate::history::HistoryError;
 use crate::limits::{PROBLEMS_MAX, TRIM_IDLE_UPDATES_MAX};
-use crate::protocol::frame::Frame;
+use crate::sse::frame::Frame;
 
 /// A history file that no other process holds.
 pub struct Archive {

@@ -9,10 +9,10 @@ use redb::{Table, TableDefinition};
 use super::failed;
 use crate::history::HistoryError;
 use crate::limits::{RECORD_OVERHEAD_BYTES, STORE_PAGE_BYTES};
-use crate::protocol::event_id::EventId;
-use crate::protocol::frame::Frame;
-use crate::protocol::topic::Topic;
-use crate::protocol::update::Audience;
+use crate::mercure::event_id::EventId;
+use crate::mercure::topic::Topic;
+use crate::mercure::update::Audience;
+use crate::sse::frame::Frame;
 
 /// The fields of a record, as encoded by redb.
 pub(super) type RecordFields<'a> = (u64, u64, u8, bool, Vec<&'a str>, Vec<&'a str>, &'a str, &'a [u8]);

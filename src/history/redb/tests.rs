@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::*;
 use crate::history::HistoryRange;
 use crate::limits::INDEX_WAITING_MAX;
-use crate::protocol::grant::Authorization;
-use crate::protocol::update::Update;
+use crate::mercure::grant::Authorization;
+use crate::mercure::update::Update;
 
 const NOW_MS: u64 = 1_700_000_000_000;
 

@@ -8,7 +8,7 @@ use super::index::{IDS, IdHasher, IndexEntry, RECENT, Slice, UnindexedIds, first
 use super::record::{self, RecordFields, UPDATES};
 use super::{META, failed};
 use crate::history::{HistoryError, Position, Retention, SequencedUpdate};
-use crate::protocol::frame::Frame;
+use crate::sse::frame::Frame;
 
 /// An update and its time of publication (Unix, in milliseconds).
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::coding::Coding;
+use crate::sse::coding::Coding;
 
 static PAGE: Page = Page::new("<p>");
 

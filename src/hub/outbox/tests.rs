@@ -1,11 +1,11 @@
 //! Outboxes compared with the plain definition: a list of frames for each subscriber.
 
 use super::*;
-use crate::hub::framing::Transfer;
-use crate::protocol::checksum::CrcSum;
-use crate::protocol::coding::Coding;
-use crate::protocol::grant::Authorization;
-use crate::protocol::update::Update;
+use crate::mercure::grant::Authorization;
+use crate::mercure::update::Update;
+use crate::sse::coding::Coding;
+use crate::sse::crc::CrcSum;
+use crate::sse::framing::Transfer;
 
 fn update(number: u64) -> SequencedUpdate {
     let body = format!("topic=t&id=i{number}&data={}", "x".repeat(number as usize % 7));

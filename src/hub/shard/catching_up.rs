@@ -9,7 +9,7 @@ use super::{Closed, Counters, Reading, Shard, Subscriber, SubscriberState};
 use crate::history::{HistoryError, HistorySlice, Position, SequencedUpdate};
 use crate::hub::outbox::Outboxes;
 use crate::limits::{CATCH_UP_BYTES, CATCH_UP_UPDATES, HISTORY_READS_MAX, MATCHING_WORK_MAX};
-use crate::protocol::trie::TopicIndex;
+use crate::mercure::index::TopicIndex;
 
 /// A read of the history that a shard requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 //! socket closes.
 
 use super::{Ahead, Closed, Shard, SubscriberState};
-use crate::hub::Now;
-use crate::hub::framing::Framing;
 use crate::limits::WHEEL_TICK_MS;
+use crate::sse::framing::Framing;
+use crate::time::Now;
 
 /// A stop, spread over time so that clients do not all reconnect at once.
 pub(super) struct Drain {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::*;
 use crate::history::HistoryRange;
-use crate::hub::framing::Transfer;
 use crate::limits::{CATCH_UP_UPDATES, COMPRESSED_BYTES_PER_WORK, MATCHING_WORK_MAX, TIMERS_MAX};
-use crate::protocol::coding::Coding;
-use crate::protocol::frame::Frame;
-use crate::protocol::grant::Authorization;
-use crate::protocol::update::Update;
+use crate::mercure::grant::Authorization;
+use crate::mercure::update::Update;
+use crate::sse::coding::Coding;
+use crate::sse::frame::Frame;
+use crate::sse::framing::Transfer;
 
 const HEARTBEAT_MS: u64 = 1_000;
 

@@ -6,8 +6,8 @@
 
 use super::ending::Drain;
 use super::{Ahead, Closed, Sent, Shard, Subscriber, SubscriberState, Wire};
-use crate::hub::Now;
 use crate::limits::TIMERS_MAX;
+use crate::time::Now;
 
 impl Shard {
     /// Handles due timers: heartbeats, expiries, stalled sockets, the drain. If many fire at once,

@@ -2,9 +2,9 @@
 
 use super::{Reading, Sent, Subscriber, SubscriberState, Wire};
 use crate::history::Position;
-use crate::hub::Now;
 use crate::hub::outbox::{Outboxes, Rest};
-use crate::protocol::checksum::CrcPart;
+use crate::sse::crc::CrcPart;
+use crate::time::Now;
 
 /// Bytes to send before everything else that is pending.
 pub(super) struct Ahead {

@@ -1,0 +1,55 @@
+//! `GET /.well-known/mercure/match?selector=S&topic=T…`: whether the selector matches each of these
+//! topics, by the hub's own matcher (PROTOCOL section 5). A topic that cannot be published is
+//! invalid here. The path is in the hub's own namespace, where publishers cannot have topics.
+
+use serde_json::{Value, json};
+
+use super::{DemoError, check_target};
+use crate::http::request::Request;
+use crate::http::response::{HeaderValue, Response};
+use crate::http::status::Status;
+use crate::limits::{MATCH_STEPS_MAX, MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX};
+use crate::mercure::form;
+use crate::mercure::names::{PARAM_SELECTOR, PARAM_TOPIC};
+use crate::mercure::selector::Selector;
+use crate::mercure::topic::Topic;
+
+/// The response to a `GET` or `HEAD`: a JSON object with the selector, its kind (`any`, `exact` or
+/// `template`), and for each topic in order whether it matches.
+pub(super) fn answer(request: &Request<'_>) -> Result<Response, DemoError> {
+    check_target(request)?;
+    let (mut selectors, mut topics) = (Vec::new(), Vec::new());
+    for field in form::fields(request.query.unwrap_or_default().as_bytes()) {
+        let (name, value) = field.map_err(DemoError::Form)?;
+        match name.as_ref() {
+            PARAM_SELECTOR => selectors.push(value),
+            PARAM_TOPIC if value.len() > SELECTOR_BYTES_MAX => return Err(DemoError::TopicTooLong),
+            PARAM_TOPIC => topics.push(Topic::parse(&value).map_err(DemoError::Topic)?),
+            _ => {}
+        }
+    }
+    let [selector] = &*selectors else { return Err(DemoError::Selectors) };
+    let selector = Selector::parse(selector).map_err(DemoError::Selector)?;
+    if topics.is_empty() || topics.len() > MATCH_TOPICS_MAX {
+        return Err(DemoError::Topics);
+    }
+    let bytes: usize = topics.iter().map(|topic| topic.as_str().len()).sum();
+    if (selector.match_cost() as usize).saturating_mul(bytes) > MATCH_STEPS_MAX {
+        return Err(DemoError::TooManySteps);
+    }
+    let matched = |topic: &Topic| {
+        let topic = topic.as_str();
+        json!({ "topic": topic, "matches": selector.matches(topic) })
+    };
+    let matched: Vec<Value> = topics.iter().map(matched).collect();
+    let kind = match selector {
+        Selector::Any => "any",
+        Selector::Exact(_) => "exact",
+        Selector::Template(_) => "template",
+    };
+    let document = json!({ "selector": selector.as_str(), "kind": kind, "topics": matched });
+    let media_type = HeaderValue::from_static("application/json");
+    let mut response = Response::with_body(Status::Ok, media_type, document.to_string().into_bytes());
+    response.append("Cache-Control", HeaderValue::from_static("no-store"));
+    Ok(response)
+}

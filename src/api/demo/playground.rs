@@ -1,0 +1,103 @@
+//! `/demo/…`: a resource of any name, media type and content, for trying discovery (PROTOCOL
+//! section 9).
+//!
+//! The author of the URL chooses the content, and PROTOCOL lets the extension choose the media
+//! type, `text/html` and `image/svg+xml` among them. A link to it must not become a script on the
+//! hub's origin, which holds the cookie. So the policy gives every such document an opaque origin
+//! and lets it load and run nothing.
+
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use super::{DemoError, check_target};
+use crate::http::request::{Request, Scheme};
+use crate::http::response::{HeaderValue, Response};
+use crate::http::status::Status;
+use crate::limits::DEMO_COOKIE_BYTES_MAX;
+use crate::mercure::form;
+use crate::mercure::names::{HUB_PATH, PARAM_BODY, PARAM_JWT};
+
+/// The document loads, sends and runs nothing, has an opaque origin, and cannot be framed.
+const POLICY: &str =
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
+/// Characters that would end a `Link` target, and non-ASCII.
+const LINK: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
+
+/// The parameters of a URL.
+struct PlaygroundQuery<'a> {
+    body: Cow<'a, str>,
+    /// Not empty, and valid in a cookie.
+    jwt: Option<Cow<'a, str>>,
+}
+
+/// The response to a `GET` or `HEAD`.
+pub(super) fn answer(request: &Request<'_>, cookie_name: &str) -> Result<Response, DemoError> {
+    check_target(request)?;
+    let PlaygroundQuery { body, jwt } = read(request.query.unwrap_or_default())?;
+    let body = body.into_owned().into_bytes();
+    let mut response = Response::with_body(Status::Ok, media_type(request.path), body);
+    let target = match request.query {
+        Some(query) => format!("{}?{query}", request.path),
+        None => request.path.to_owned(),
+    };
+    let own_link = format!("<{}>; rel=\"self\"", utf8_percent_encode(&target, LINK));
+    response.append("Link", value(format!("<{HUB_PATH}>; rel=\"mercure\"")));
+    response.append("Link", value(own_link));
+    response.append("Set-Cookie", value(cookie(cookie_name, jwt.as_deref(), request.scheme)));
+    response.append("Content-Security-Policy", HeaderValue::from_static(POLICY));
+    response.append("Cross-Origin-Resource-Policy", HeaderValue::from_static("same-origin"));
+    response.append("Cache-Control", HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// The first `body` and the first `jwt`; an empty `jwt` counts as none.
+fn read(query: &str) -> Result<PlaygroundQuery<'_>, DemoError> {
+    let (mut body, mut jwt) = (None, None);
+    for field in form::fields(query.as_bytes()) {
+        let (name, value) = field.map_err(DemoError::Form)?;
+        match name.as_ref() {
+            PARAM_BODY => body = body.or(Some(value)),
+            PARAM_JWT => jwt = jwt.or(Some(value)),
+            _ => {}
+        }
+    }
+    let jwt = jwt.filter(|jwt: &Cow<'_, str>| !jwt.is_empty());
+    match &jwt {
+        Some(jwt) if !jwt.bytes().all(is_cookie_octet) => Err(DemoError::NoCookie),
+        Some(jwt) if jwt.len() > DEMO_COOKIE_BYTES_MAX => Err(DemoError::CookieTooLong),
+        _ => Ok(PlaygroundQuery { body: body.unwrap_or_default(), jwt }),
+    }
+}
+
+/// `cookie-octet` of RFC 6265, section 4.1.1.
+fn is_cookie_octet(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\",;\\".contains(&byte)
+}
+
+/// The media type for the path's extension; plain text if the extension is missing or unknown. All
+/// text types are UTF-8 here.
+fn media_type(path: &str) -> HeaderValue {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    match extension.as_deref().map(mime_guess::from_ext).and_then(|guess| guess.first()) {
+        _ if extension.as_deref() == Some("jsonld") => HeaderValue::from_static("application/ld+json"),
+        Some(known) if known.type_() == "text" => value(format!("{}; charset=utf-8", known.essence_str())),
+        Some(known) => value(known.essence_str().to_owned()),
+        None => HeaderValue::from_static("text/plain; charset=utf-8"),
+    }
+}
+
+/// The cookie with this token; an expired cookie if there is no token.
+fn cookie(name: &str, jwt: Option<&str>, scheme: Scheme) -> String {
+    let lifetime = if jwt.is_some() { "" } else { " Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT;" };
+    let secure = if scheme == Scheme::Https { "; Secure" } else { "" };
+    let jwt = jwt.unwrap_or_default();
+    format!("{name}={jwt}; Path={HUB_PATH};{lifetime} HttpOnly; SameSite=Strict{secure}")
+}
+
+/// Control characters are encoded or refused before this point. If one got here, the field would be
+/// empty.
+fn value(text: String) -> HeaderValue {
+    HeaderValue::parse(text).unwrap_or(HeaderValue::from_static(""))
+}

@@ -1,0 +1,448 @@
+//! The gate: decides what a request may do, before any of it is done.
+//!
+//! It turns a request into a [`Decision`]: a response, a granted subscription, or a body to read.
+//! The client gets the status of PROTOCOL section 4; the reason goes to the log with the response,
+//! and never holds a token. The gate fails closed: if it cannot decide, it refuses.
+
+mod answers;
+mod listing;
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hasher as _};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::api::demo::{Demo, DemoError};
+use crate::api::keyring::{AuthError, KeySource, Verifier};
+use crate::api::page::{WELCOME, coding_for};
+use crate::api::refusal::{Refusal, Unavailable};
+use crate::api::routes::{Route, below_subscriptions, route};
+use crate::api::subscribe_query::SubscribeQuery;
+use crate::history::Resume;
+use crate::http::headers::accept_encoding::Negotiated;
+use crate::http::headers::cors::{Cors, CorsDecision, OriginList};
+use crate::http::headers::credentials::{Credential, CredentialRules, TokenSource};
+use crate::http::request::{Request, Version};
+use crate::http::response::{Challenge, Response};
+use crate::http::status::Status;
+use crate::limits::SUBSCRIPTION_STATES_MAX;
+use crate::mercure::grant::{Authorization, Grant};
+use crate::mercure::names::HUB_PATH;
+use crate::mercure::selector::Selector;
+use crate::mercure::topic::Topic;
+use crate::mercure::update::{Update, UpdateError};
+use crate::sse::frame::Frame;
+use crate::sse::framing::{Framing, Transfer};
+use crate::time::Now;
+
+pub use listing::Listing;
+
+const FORM: &[u8] = b"application/x-www-form-urlencoded";
+const RETRY_AFTER_S: u32 = 1;
+/// A client that met a limit should wait longer than one that met a short failure.
+const RETRY_AFTER_FULL_S: u32 = 10;
+
+/// The settings of a gate.
+#[derive(Clone)]
+pub struct GateSettings {
+    /// `AUTHORIZATION`.
+    pub authorization: Authorization,
+    /// `ALLOW_ANONYMOUS`: subscribers without a token.
+    pub allow_anonymous: bool,
+    /// Verifies the tokens of publishers.
+    pub publisher_key: KeySource,
+    /// Verifies the tokens of subscribers.
+    pub subscriber_key: KeySource,
+    /// `CORS_ALLOWED_ORIGINS`.
+    pub cors: Cors,
+    /// `PUBLISH_ALLOWED_ORIGINS`.
+    pub publish_origins: OriginList,
+    /// `COOKIE_NAME`.
+    pub cookie_name: String,
+    /// `MAX_SELECTORS`.
+    pub selectors_max: usize,
+    /// `MAX_BODY_SIZE`.
+    pub body_bytes_max: u64,
+    /// `COMPRESS`.
+    pub compress: bool,
+    /// The resources of demo mode, if it is on.
+    pub demo: Option<Arc<Demo>>,
+    /// `SUBSCRIPTIONS`.
+    pub subscriptions: bool,
+}
+
+/// The properties of a request that its response depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseContext {
+    /// Which cross-origin headers the response gets.
+    cors: CorsDecision,
+    /// The coding of a stream or a page; every other response is too short for one.
+    negotiated: Negotiated,
+    /// Whether the URL held the token.
+    has_token_in_url: bool,
+}
+
+/// What to do with a request.
+pub enum Decision {
+    /// Send this response.
+    Respond(GateResponse),
+    /// A granted subscription.
+    Subscribe(Box<GrantedSubscription>),
+    /// A granted request for a list of active subscriptions: ask the shards, then call
+    /// [`Gate::listed`].
+    List(Box<Listing>),
+    /// A publisher with some publish grant: read the body, then call [`Gate::publish`].
+    ReadBody(Publisher),
+    /// Close without a response: the hub stops. An `EventSource` reconnects after a network error,
+    /// but not after an error response.
+    HangUp,
+}
+
+/// A response, with the reason if it is a refusal.
+#[derive(Debug)]
+pub struct GateResponse {
+    /// The response, complete.
+    pub response: Response,
+    /// Why the request is refused; `None` if it is not.
+    pub refusal: Option<Refusal>,
+}
+
+/// A granted subscription.
+pub struct GrantedSubscription {
+    /// A `HEAD`: send the head of the stream, without a subscription.
+    pub head_only: bool,
+    /// The selectors; never empty.
+    pub selectors: Vec<Selector>,
+    /// The updates it may receive.
+    pub grant: Rc<Grant>,
+    /// A number that identifies its token; `None` without a token.
+    pub token: Option<u64>,
+    /// When its token expires, in [`Now::ms`].
+    pub expires_ms: u64,
+    /// Where it resumes.
+    pub resume: Option<Resume>,
+    /// The framing of its stream.
+    pub framing: Framing,
+    /// The context for its response.
+    pub context: ResponseContext,
+}
+
+/// A publisher whose body should be read.
+pub struct Publisher {
+    grant: Rc<Grant>,
+    /// The context for its response.
+    pub context: ResponseContext,
+}
+
+/// The gate of one shard.
+pub struct Gate {
+    settings: GateSettings,
+    anonymous: Rc<Grant>,
+    publishers: Verifier,
+    subscribers: Verifier,
+    /// Whether the hub stops: `/readyz` is then not ready.
+    leaving: bool,
+    /// Whether new work is refused, too.
+    draining: bool,
+}
+
+/// The grant of a token, and for a subscriber the number that identifies the token.
+type Granted = (Rc<Grant>, Option<u64>);
+
+#[derive(Clone, Copy)]
+enum Role {
+    Publisher,
+    Subscriber,
+}
+
+/// A refusal before it becomes a [`GateResponse`].
+struct Refused {
+    response: Response,
+    refusal: Refusal,
+}
+
+impl Refused {
+    fn new(response: Response, reason: impl fmt::Display) -> Self {
+        Self { response, refusal: Refusal::new(reason) }
+    }
+
+    fn unavailable(cause: Unavailable, reason: impl fmt::Display) -> Self {
+        Self { response: Response::unavailable(RETRY_AFTER_S), refusal: Refusal::unavailable(cause, reason) }
+    }
+
+    fn bad_request(error: &impl fmt::Display) -> Self {
+        Self::new(Response::bad_request(error), error)
+    }
+
+    fn forbidden(reason: impl fmt::Display) -> Self {
+        Self::new(Response::status_only(Status::Forbidden), reason)
+    }
+}
+
+impl Gate {
+    /// A gate with these settings.
+    pub fn new(settings: GateSettings) -> Self {
+        Self {
+            publishers: Verifier::new(settings.publisher_key.clone()),
+            subscribers: Verifier::new(settings.subscriber_key.clone()),
+            settings,
+            anonymous: Rc::new(Grant::anonymous()),
+            leaving: false,
+            draining: false,
+        }
+    }
+
+    /// From now on `/readyz` reports that the hub stops.
+    pub fn begin_leave(&mut self) {
+        self.leaving = true;
+    }
+
+    /// From now on all new work is refused, too: 503, and no response to a subscriber.
+    pub fn begin_drain(&mut self) {
+        self.leaving = true;
+        self.draining = true;
+    }
+
+    /// The maximum size of a body, in bytes.
+    pub fn body_bytes_max(&self) -> u64 {
+        self.settings.body_bytes_max
+    }
+
+    /// The context for a response when only the origin of its request is known; see
+    /// [complete](Gate::complete).
+    ///
+    /// If the origin could not be read (`None`), the response says what holds for every origin: `*`
+    /// if all are allowed, else at most `Vary`. A page of a listed origin then sees a network
+    /// error, as Fetch requires for any response that does not name the origin. Echoing an origin
+    /// that was not read would be a guess.
+    pub fn context(&self, origin: Option<&[u8]>) -> ResponseContext {
+        let negotiated = Negotiated::OFF;
+        ResponseContext { cors: self.settings.cors.decide(origin), negotiated, has_token_in_url: false }
+    }
+
+    /// Decides about a request, before its body is read.
+    pub fn decide(&mut self, request: &Request<'_>, now: Now) -> Decision {
+        let mut context = self.context(request.origin);
+        if self.settings.compress {
+            context.negotiated = Negotiated::new(&request.accept_encoding);
+        }
+        let route = match route(request) {
+            Route::ListSubscriptions | Route::MethodNotAllowed { .. } if self.lacks(request.path) => {
+                Route::NotFound
+            }
+            route => route,
+        };
+        match route {
+            Route::Subscribe { head_only: false } if self.draining => return Decision::HangUp,
+            Route::Health | Route::Ready | Route::Preflight => {}
+            _ if self.draining => {
+                return Decision::Respond(self.unavailable(Unavailable::Stopping, "the hub stops", context));
+            }
+            _ => {}
+        }
+        let demo = self.settings.demo.as_ref();
+        if let Some(shown) =
+            demo.and_then(|demo| demo.answer(request, coding_for(request, context.negotiated)))
+        {
+            let refuse = |error: DemoError| self.refuse(Refused::new(error.to_response(), error), context);
+            let complete = |response| self.complete(GateResponse { response, refusal: None }, context);
+            return Decision::Respond(shown.map_or_else(refuse, complete));
+        }
+        let decision = match route {
+            Route::Publish => self.admit_publisher(request, &mut context, now).map(Decision::ReadBody),
+            Route::Subscribe { head_only } => self
+                .admit_subscriber(request, head_only, &mut context, now)
+                .map(|subscription| Decision::Subscribe(Box::new(subscription))),
+            Route::ListSubscriptions => self
+                .admit_listing(request, &mut context, now)
+                .map(|listing| Decision::List(Box::new(listing))),
+            Route::Preflight => {
+                let response = self.settings.cors.preflight(context.cors);
+                return Decision::Respond(GateResponse { response, refusal: None });
+            }
+            Route::Health => Ok(answer(Response::healthy())),
+            Route::Ready if self.leaving || !self.has_keys() => {
+                Ok(answer(Response::unavailable(RETRY_AFTER_S)))
+            }
+            Route::Ready => Ok(answer(Response::healthy())),
+            Route::Welcome => Ok(answer(Response::page(&WELCOME, coding_for(request, context.negotiated)))),
+            Route::NotFound => {
+                let text = format!("Not Found. The hub is at {HUB_PATH}.");
+                Err(Refused::new(Response::text(Status::NotFound, text), "no such path"))
+            }
+            Route::MethodNotAllowed { allow } => {
+                Err(Refused::new(Response::method_not_allowed(allow), "method not allowed"))
+            }
+            Route::NotImplemented => {
+                Err(Refused::new(Response::status_only(Status::NotImplemented), "unknown method"))
+            }
+        };
+        match decision {
+            Ok(Decision::Respond(answer)) => Decision::Respond(self.complete(answer, context)),
+            Ok(decision) => decision,
+            Err(refused) => Decision::Respond(self.refuse(refused, context)),
+        }
+    }
+
+    /// Decides about the body of a publisher. Returns the encoded update. `random` becomes the
+    /// event id if the publisher chose none.
+    ///
+    /// # Errors
+    /// The response to a body that is not a valid publication or that is not granted.
+    pub fn publish(
+        &self,
+        publisher: &Publisher,
+        body: &[u8],
+        random: [u8; 16],
+    ) -> Result<Arc<Frame>, GateResponse> {
+        self.encode(publisher, body, random).map_err(|refused| self.refuse(refused, publisher.context))
+    }
+
+    fn admit_publisher(
+        &mut self,
+        request: &Request<'_>,
+        context: &mut ResponseContext,
+        now: Now,
+    ) -> Result<Publisher, Refused> {
+        let Some((grant, _)) = self.grant(Role::Publisher, request, context, now)? else {
+            return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token"));
+        };
+        if !grant.may_publish_anything() {
+            return Err(Refused::forbidden("the token has no publish claim, or an empty one"));
+        }
+        if !is_form(request.content_type) {
+            let text = "Unsupported Media Type: expected application/x-www-form-urlencoded";
+            let response = Response::text(Status::UnsupportedMediaType, text);
+            return Err(Refused::new(response, "the body is not application/x-www-form-urlencoded"));
+        }
+        Ok(Publisher { grant, context: *context })
+    }
+
+    fn encode(&self, publisher: &Publisher, body: &[u8], random: [u8; 16]) -> Result<Arc<Frame>, Refused> {
+        let update =
+            Update::parse(body, self.settings.authorization, random).map_err(|error| match error {
+                UpdateError::ReservedTopic => {
+                    Refused::new(Response::text(Status::Forbidden, error.to_string()), &error)
+                }
+                error => Refused::bad_request(&error),
+            })?;
+        let topics = update.topics().iter().map(Topic::as_str);
+        publisher.grant.may_publish(topics, update.audience()).map_err(Refused::forbidden)?;
+        Ok(Arc::new(Frame::encode(&update)))
+    }
+
+    fn admit_subscriber(
+        &mut self,
+        request: &Request<'_>,
+        head_only: bool,
+        context: &mut ResponseContext,
+        now: Now,
+    ) -> Result<GrantedSubscription, Refused> {
+        let (grant, token) = match self.grant(Role::Subscriber, request, context, now)? {
+            Some(granted) => granted,
+            None if self.settings.allow_anonymous => (Rc::clone(&self.anonymous), None),
+            None => return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token")),
+        };
+        let query = SubscribeQuery::parse(request, self.settings.selectors_max)
+            .map_err(|error| Refused::bad_request(&error))?;
+        let selectors: Result<Vec<_>, _> = query.topics.iter().map(|text| Selector::parse(text)).collect();
+        let invalid = |error: &dyn fmt::Display| {
+            let text = format!("Invalid \"topic\" parameter: {error}");
+            Refused::new(Response::bad_request(&text), text)
+        };
+        let selectors = selectors.map_err(|error| invalid(&error))?;
+        if selectors.iter().map(Selector::match_cost).fold(0, u32::saturating_add) > SUBSCRIPTION_STATES_MAX {
+            let error = format!(
+                "together, the URI Templates must not have more than {SUBSCRIPTION_STATES_MAX} states"
+            );
+            return Err(invalid(&error));
+        }
+        if self.settings.subscriptions {
+            listing::check_events(&selectors, &grant).map_err(|error| invalid(&error))?;
+        }
+        let transfer = match request.version {
+            Version::Http11 => Transfer::Chunked,
+            Version::Http10 | Version::Http2 => Transfer::Plain,
+        };
+        Ok(GrantedSubscription {
+            head_only,
+            selectors,
+            expires_ms: expires_ms(&grant, now),
+            grant,
+            token,
+            resume: query.last_event_id.as_deref().map(Resume::parse),
+            framing: Framing { transfer, coding: context.negotiated.coding },
+            context: *context,
+        })
+    }
+
+    /// The grant of the request's token, and for a subscriber the number that identifies the token;
+    /// `None` without a token.
+    fn grant(
+        &mut self,
+        role: Role,
+        request: &Request<'_>,
+        context: &mut ResponseContext,
+        now: Now,
+    ) -> Result<Option<Granted>, Refused> {
+        let settings = &self.settings;
+        let rules = CredentialRules {
+            cookie_name: &settings.cookie_name,
+            query_parameter: settings.authorization == Authorization::Selectors,
+            publish_origins: &settings.publish_origins,
+        };
+        let credential =
+            Credential::find(request, &rules).map_err(|error| Refused::new(error.to_response(), error))?;
+        let Some(credential) = credential else { return Ok(None) };
+        context.has_token_in_url = credential.source == TokenSource::Query;
+        let verifier = match role {
+            Role::Publisher => &mut self.publishers,
+            Role::Subscriber => &mut self.subscribers,
+        };
+        let granted = verifier.grant(&credential.token, settings.authorization, now);
+        let with_number =
+            |grant| (grant, matches!(role, Role::Subscriber).then(|| token_number(&credential.token)));
+        granted.map(|grant| Some(with_number(grant))).map_err(|error| match error {
+            AuthError::Invalid(reason) => {
+                Refused::new(Response::unauthorized(Challenge::InvalidToken), reason)
+            }
+            AuthError::NotYet(reason) => Refused::unavailable(Unavailable::Keys, reason),
+        })
+    }
+
+    /// Whether this path has no resource under these settings, though it has one under others.
+    fn lacks(&self, path: &str) -> bool {
+        !self.settings.subscriptions && below_subscriptions(path).is_some()
+    }
+
+    /// Whether tokens of both roles can be verified.
+    fn has_keys(&self) -> bool {
+        self.publishers.has_keys() && self.subscribers.has_keys()
+    }
+}
+
+/// A number for a verified token, the same in every shard. Only holders of the key can create
+/// tokens, so an attacker cannot make two tokens share a number.
+fn token_number(token: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(token.as_bytes());
+    hasher.finish()
+}
+
+fn answer(response: Response) -> Decision {
+    Decision::Respond(GateResponse { response, refusal: None })
+}
+
+/// Parameters such as `charset` are ignored (PROTOCOL section 3).
+fn is_form(content_type: Option<&[u8]>) -> bool {
+    let media_type = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
+    media_type.is_some_and(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(FORM))
+}
+
+/// `exp` on the monotonic clock: the subscriber is disconnected at that time.
+fn expires_ms(grant: &Grant, now: Now) -> u64 {
+    grant.expires_at().map_or(u64::MAX, |exp_s| {
+        let left_ms = exp_s.saturating_mul(1_000).saturating_sub(now.unix_ms);
+        now.ms.saturating_add(left_ms)
+    })
+}

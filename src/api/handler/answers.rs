@@ -1,0 +1,73 @@
+//! Responses to the events that the gate did not decide, and the headers of every response.
+
+use super::{Gate, GateResponse, RETRY_AFTER_FULL_S, Refused, ResponseContext};
+use crate::api::refusal::{Refusal, Unavailable};
+use crate::http::request_error::RequestError;
+use crate::http::response::Response;
+use crate::http::status::Status;
+use crate::sse::frame::Frame;
+
+impl Gate {
+    /// The response for an update that is stored and in its place.
+    pub fn published(&self, frame: &Frame, context: ResponseContext) -> GateResponse {
+        self.complete(GateResponse { response: Response::published(frame.id()), refusal: None }, context)
+    }
+
+    /// The response if the hub cannot do it now; nothing was done.
+    pub fn unavailable(&self, cause: Unavailable, reason: &str, context: ResponseContext) -> GateResponse {
+        self.refuse(Refused::unavailable(cause, reason), context)
+    }
+
+    /// The response to a request that cannot be read.
+    pub fn refused(&self, error: RequestError, context: ResponseContext) -> GateResponse {
+        self.refuse(Refused::new(Response::request_error(error), error), context)
+    }
+
+    /// The response to a request that did not arrive in time.
+    pub fn timed_out(&self, context: ResponseContext) -> GateResponse {
+        let text = "Request Timeout: the request did not arrive in time";
+        self.refuse(Refused::new(Response::text(Status::RequestTimeout, text), "timeout"), context)
+    }
+
+    /// The response to a request that met a defect of the hub.
+    pub fn failed(&self, context: ResponseContext) -> GateResponse {
+        let response = Response::status_only(Status::InternalServerError);
+        self.refuse(Refused::new(response, "a defect of the hub"), context)
+    }
+
+    /// The response to a client that has reached its limit.
+    pub fn too_many(&self, reason: &str, context: ResponseContext) -> GateResponse {
+        let response = Response::too_many(RETRY_AFTER_FULL_S);
+        self.refuse(
+            Refused { response, refusal: Refusal::unavailable(Unavailable::ClientLimit, reason) },
+            context,
+        )
+    }
+
+    /// The response at the connection limit of the hub.
+    pub fn full(&self, reason: &str) -> GateResponse {
+        let response = Response::unavailable(RETRY_AFTER_FULL_S);
+        self.refuse(
+            Refused { response, refusal: Refusal::unavailable(Unavailable::Connections, reason) },
+            self.context(None),
+        )
+    }
+
+    /// Adds to any response the headers that its request requires: the coding of a stream,
+    /// cross-origin headers, and `private` if the URL held the token.
+    pub fn complete(&self, mut answer: GateResponse, context: ResponseContext) -> GateResponse {
+        if answer.response.is_stream() {
+            answer.response.set_coding(context.negotiated);
+        }
+        self.settings.cors.apply(context.cors, &mut answer.response);
+        if context.has_token_in_url {
+            answer.response.mark_private();
+        }
+        answer
+    }
+
+    pub(super) fn refuse(&self, refused: Refused, context: ResponseContext) -> GateResponse {
+        let Refused { response, refusal } = refused;
+        self.complete(GateResponse { response, refusal: Some(refusal) }, context)
+    }
+}

@@ -1,0 +1,122 @@
+//! Requests for lists of active subscriptions: authorization and response (PROTOCOL section 7).
+
+use std::sync::Arc;
+
+use super::{Gate, GateResponse, RETRY_AFTER_S, Refused, ResponseContext, Role};
+use crate::api::refusal::{Refusal, Unavailable};
+use crate::api::routes::below_subscriptions;
+use crate::http::headers::etag::{entity_tag, is_current};
+use crate::http::request::{Lines, Request};
+use crate::http::response::{Challenge, HeaderValue, Response};
+use crate::http::status::Status;
+use crate::hub::presence::Newest;
+use crate::limits::SUBSCRIPTION_EVENTS_BYTES_MAX;
+use crate::mercure::grant::Grant;
+use crate::mercure::names::EARLIEST;
+use crate::mercure::selector::Selector;
+use crate::mercure::subscription::{self, ListingQuery};
+use crate::mercure::update::Audience;
+use crate::time::Now;
+
+/// Approximate size of an event besides the selector and the payload.
+const EVENT_BYTES: usize = 400;
+const JSON_LD: HeaderValue = HeaderValue::from_static("application/ld+json");
+/// A cache must revalidate its copy, which is stale after any publication.
+const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-cache");
+
+/// A granted request for a list; the shards must be asked.
+pub struct Listing {
+    /// The requested list.
+    pub wanted: Arc<ListingQuery>,
+    /// `If-None-Match`, each line.
+    if_none_match: Vec<Box<[u8]>>,
+    context: ResponseContext,
+}
+
+impl Gate {
+    pub(super) fn admit_listing(
+        &mut self,
+        request: &Request<'_>,
+        context: &mut ResponseContext,
+        now: Now,
+    ) -> Result<Listing, Refused> {
+        let Some((grant, _)) = self.grant(Role::Subscriber, request, context, now)? else {
+            return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token"));
+        };
+        let wanted = below_subscriptions(request.path).and_then(ListingQuery::parse).ok_or_else(nothing)?;
+        let path = wanted.path();
+        if !grant.may_receive(std::iter::once(&*path), &Audience::Private) {
+            return Err(Refused::forbidden("the token does not grant this list of subscriptions"));
+        }
+        let if_none_match = request.if_none_match.iter().map(Box::from).collect();
+        Ok(Listing { wanted: Arc::new(wanted), if_none_match, context: *context })
+    }
+
+    /// The response to a listing. `members` is the output of
+    /// [`Subscriptions::list`](crate::hub::presence::Subscriptions::list) of every shard, each
+    /// asked after `newest` was the newest update. `is_settled` means that every event was in its
+    /// place in every shard then. Otherwise the list has changed though the newest update has not,
+    /// and the client's copy is not current.
+    pub fn listed(
+        &self,
+        listing: &Listing,
+        newest: &Newest,
+        is_settled: bool,
+        members: &[u8],
+    ) -> GateResponse {
+        let id = newest.text();
+        let document = match &*listing.wanted {
+            ListingQuery::One { .. } => subscription::single(id, members),
+            wanted => Some(subscription::collection(&wanted.path(), id, members)),
+        };
+        let Some(document) = document else { return self.refuse(nothing(), listing.context) };
+        let mut response = match newest.is_unique && is_settled && listing.is_current(id) {
+            true => Response::empty(Status::NotModified),
+            false => Response::with_body(Status::Ok, JSON_LD, document),
+        };
+        if let Ok(tag) = HeaderValue::parse(entity_tag(id.unwrap_or(EARLIEST))) {
+            response.append("ETag", tag);
+        }
+        response.set("Cache-Control", CACHE_CONTROL);
+        self.complete(GateResponse { response, refusal: None }, listing.context)
+    }
+
+    /// The response if too many lists are in progress, or this one is too long.
+    pub fn unlisted(&self, listing: &Listing, reason: &str) -> GateResponse {
+        let refusal = Refusal::unavailable(Unavailable::Crowded, reason);
+        self.refuse(Refused { response: Response::unavailable(RETRY_AFTER_S), refusal }, listing.context)
+    }
+}
+
+impl Listing {
+    fn is_current(&self, newest: Option<&str>) -> bool {
+        let lines: Lines<'_> = self.if_none_match.iter().map(|line| &**line).collect();
+        is_current(&lines, &entity_tag(newest.unwrap_or(EARLIEST)))
+    }
+}
+
+/// Checks that the events of a subscriber with these selectors are small enough for the history: a
+/// client chooses the selectors and the payload, and each event repeats the payload.
+///
+/// # Errors
+/// A text for the client.
+pub(super) fn check_events(selectors: &[Selector], grant: &Grant) -> Result<(), String> {
+    // A selector is in the topic, twice, and once as it is; percent-encoding makes three bytes of
+    // one, and JSON up to six.
+    let events: usize = selectors.iter().map(|selector| EVENT_BYTES + 3 * 4 * selector.as_str().len()).sum();
+    let payload = grant.payload().map_or(0, |payload| payload.to_string().len());
+    if events + payload * selectors.len() <= SUBSCRIPTION_EVENTS_BYTES_MAX {
+        return Ok(());
+    }
+    Err(format!(
+        "the events that tell of these subscriptions, each with the token's payload, must not have more than \
+         {SUBSCRIPTION_EVENTS_BYTES_MAX} bytes together"
+    ))
+}
+
+fn nothing() -> Refused {
+    Refused::new(
+        Response::text(Status::NotFound, "Not Found. There is no such active subscription."),
+        "no such subscription",
+    )
+}

@@ -1,0 +1,163 @@
+//! The parameters of a subscription: its selectors, as texts, and where it starts (PROTOCOL section
+//! 2).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::http::request::Request;
+use crate::limits::SELECTOR_BYTES_MAX;
+use crate::mercure::form::{self, FormError};
+use crate::mercure::names::{
+    PARAM_LAST_EVENT_ID, PARAM_LAST_EVENT_ID_2019, PARAM_LAST_EVENT_ID_OTHERS, PARAM_TOPIC,
+};
+
+/// The query and the `Last-Event-ID` header of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscribeQuery<'a> {
+    /// The topic selectors, at least one, in order, repetitions included.
+    pub topics: Vec<Cow<'a, str>>,
+    /// The last event id, not empty. It may be longer than any valid id; it is then unknown.
+    pub last_event_id: Option<Cow<'a, str>>,
+}
+
+/// Why a subscription gets a 400. The texts are safe to show the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscribeQueryError {
+    /// No `topic`.
+    MissingTopic,
+    /// More selectors than this maximum.
+    TooManyTopics(usize),
+    /// A selector longer than [`SELECTOR_BYTES_MAX`].
+    TopicTooLong,
+    /// The query is not a form.
+    Form(FormError),
+}
+
+impl<'a> SubscribeQuery<'a> {
+    /// Parses the request of a subscription with at most `selectors_max` selectors
+    /// (`MAX_SELECTORS`). The header `Last-Event-ID` takes precedence over the parameter
+    /// `lastEventID`, then its 2019 name, then other spellings. The first non-empty value wins,
+    /// also among repetitions.
+    ///
+    /// # Errors
+    /// [`SubscribeQueryError`], a 400.
+    pub fn parse(request: &Request<'a>, selectors_max: usize) -> Result<Self, SubscribeQueryError> {
+        let mut topics = Vec::new();
+        let (mut by_parameter, mut by_parameter_2019, mut by_others) = (None, None, None);
+        for field in form::fields(request.query.unwrap_or_default().as_bytes()) {
+            let (name, value) = field.map_err(SubscribeQueryError::Form)?;
+            match name.as_ref() {
+                PARAM_TOPIC if value.len() > SELECTOR_BYTES_MAX => {
+                    return Err(SubscribeQueryError::TopicTooLong);
+                }
+                PARAM_TOPIC if topics.len() == selectors_max => {
+                    return Err(SubscribeQueryError::TooManyTopics(selectors_max));
+                }
+                PARAM_TOPIC => topics.push(value),
+                PARAM_LAST_EVENT_ID => keep_first(&mut by_parameter, value),
+                PARAM_LAST_EVENT_ID_2019 => keep_first(&mut by_parameter_2019, value),
+                name if PARAM_LAST_EVENT_ID_OTHERS.contains(&name) => keep_first(&mut by_others, value),
+                _ => {}
+            }
+        }
+        if topics.is_empty() {
+            return Err(SubscribeQueryError::MissingTopic);
+        }
+        let by_header = request.last_event_id.filter(|id| !id.is_empty()).map(Cow::Borrowed);
+        let last_event_id = by_header.or(by_parameter).or(by_parameter_2019).or(by_others);
+        Ok(Self { topics, last_event_id })
+    }
+}
+
+fn keep_first<'a>(place: &mut Option<Cow<'a, str>>, value: Cow<'a, str>) {
+    if place.is_none() && !value.is_empty() {
+        *place = Some(value);
+    }
+}
+
+impl fmt::Display for SubscribeQueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingTopic => f.write_str("Missing \"topic\" parameter."),
+            Self::TooManyTopics(max) => write!(f, "More than {max} \"topic\" parameters."),
+            Self::TopicTooLong => {
+                write!(f, "A \"topic\" parameter is longer than {SELECTOR_BYTES_MAX} bytes.")
+            }
+            Self::Form(error) => write!(f, "Invalid query: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for SubscribeQueryError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::request::{Method, Version};
+
+    fn parse<'a>(
+        query: Option<&'a str>,
+        header: Option<&'a str>,
+    ) -> Result<SubscribeQuery<'a>, SubscribeQueryError> {
+        let mut request = Request::new(Method::Get, Version::Http11, "/hub", query);
+        request.last_event_id = header;
+        SubscribeQuery::parse(&request, 3)
+    }
+
+    #[test]
+    fn topics_keep_their_order_and_unknown_parameters_are_ignored() {
+        let query =
+            parse(Some("topic=https://e.x/%7Bid%7D&x=y&topic=a+b&topic=*&Topic=no"), None).expect("a query");
+        assert_eq!(query.topics, ["https://e.x/{id}", "a b", "*"]);
+        assert_eq!(query.last_event_id, None);
+    }
+
+    #[test]
+    fn a_subscription_without_a_topic_is_told_so() {
+        for query in [None, Some(""), Some("topics=a"), Some("lastEventID=a")] {
+            let error = parse(query, None).expect_err("no topic");
+            assert_eq!(error.to_string(), "Missing \"topic\" parameter.");
+        }
+    }
+
+    #[test]
+    fn bounds_are_named() {
+        assert_eq!(
+            parse(Some("topic=a&topic=b&topic=c&topic=d"), None),
+            Err(SubscribeQueryError::TooManyTopics(3))
+        );
+        let long = format!("topic={}", "a".repeat(SELECTOR_BYTES_MAX + 1));
+        assert_eq!(parse(Some(&long), None), Err(SubscribeQueryError::TopicTooLong));
+        assert!(parse(Some(&long[..long.len() - 1]), None).is_ok());
+        assert_eq!(parse(Some("topic=%ff"), None), Err(SubscribeQueryError::Form(FormError::Utf8)));
+        assert_eq!(parse(Some("topic=a&x=%"), None), Err(SubscribeQueryError::Form(FormError::Escape)));
+    }
+
+    #[test]
+    fn the_first_last_event_id_that_is_not_empty_wins() {
+        let both = "topic=a&Last-Event-ID=old&lastEventID=new";
+        for (query, header, expected) in [
+            (both, Some("header"), Some("header")),
+            (both, Some(""), Some("new")),
+            (both, None, Some("new")),
+            ("topic=a&Last-Event-ID=old&lastEventID=", None, Some("old")),
+            ("topic=a&Last-Event-ID=old", None, Some("old")),
+            ("topic=a&lastEventID=&lastEventID=b&lastEventID=c", None, Some("b")),
+            ("topic=a&lasteventid=x", None, None),
+            ("topic=a", Some(""), None),
+            ("topic=a&lastEventID=a%20b", None, Some("a b")),
+            ("topic=a&lastEventId=a", None, Some("a")),
+            ("topic=a&last_event_id=a&Last-Event-ID=old", None, Some("old")),
+        ] {
+            let parsed = parse(Some(query), header).expect("a query");
+            assert_eq!(parsed.last_event_id.as_deref(), expected, "{query} {header:?}");
+        }
+    }
+
+    #[test]
+    fn a_last_event_id_that_no_event_can_have_is_not_an_error() {
+        let long = "x".repeat(crate::limits::EVENT_ID_BYTES_MAX + 1);
+        let query = format!("topic=a&lastEventID={long}");
+        assert_eq!(parse(Some(&query), None).expect("a query").last_event_id.as_deref(), Some(&*long));
+    }
+}

@@ -1,0 +1,187 @@
+//! Where the token of a request is (PROTOCOL section 4; RFC 6750, section 2). Its validity is not
+//! decided here.
+//!
+//! Invariants: a request with more than one token in a place is refused; a cookie token publishes
+//! only from an allowed origin; no token appears in `Debug` output.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::http::headers::cors::OriginList;
+use crate::http::request::{Method, Request, Single};
+use crate::http::response::{Challenge, Response};
+use crate::http::status::Status;
+use crate::mercure::form::{self, FormError};
+use crate::mercure::names::PARAM_AUTHORIZATION;
+
+/// The places to look for a token.
+#[derive(Clone, Copy, Debug)]
+pub struct CredentialRules<'c> {
+    /// Name of the cookie (`COOKIE_NAME`).
+    pub cookie_name: &'c str,
+    /// Whether the query parameter is read: in draft-07, not in draft-04.
+    pub query_parameter: bool,
+    /// Origins whose documents may publish by cookie (`PUBLISH_ALLOWED_ORIGINS`).
+    pub publish_origins: &'c OriginList,
+}
+
+/// The token of a request. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential<'a> {
+    /// The token, unchecked.
+    pub token: Cow<'a, str>,
+    /// Where it was.
+    pub source: TokenSource,
+}
+
+/// Where a token was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenSource {
+    /// `Authorization: Bearer`.
+    Header,
+    /// The query parameter. A successful response must be marked private
+    /// ([`Response::mark_private`]).
+    Query,
+    /// The cookie.
+    Cookie,
+}
+
+/// Why a request's credentials are refused. `Display` is for the log;
+/// [`CredentialError::to_response`] gives the client less detail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialError {
+    /// Two `Authorization` headers, or two query parameters.
+    Several,
+    /// `Authorization` with another scheme than `Bearer`.
+    OtherScheme,
+    /// The field is present, but its token is empty or not printable ASCII without spaces.
+    Malformed,
+    /// A cookie on `POST` from an origin that may not publish, or without an origin.
+    ForeignOrigin,
+    /// The query cannot be read.
+    Query(FormError),
+}
+
+impl Credential<'_> {
+    /// Finds the token: in the header, else the query parameter, else the cookie. Returns `None` if
+    /// there is none; an empty query parameter or cookie counts as none.
+    ///
+    /// # Errors
+    /// [`CredentialError`] if the token is ambiguous or must not be used.
+    pub fn find<'a>(
+        request: &Request<'a>,
+        rules: &CredentialRules<'_>,
+    ) -> Result<Option<Credential<'a>>, CredentialError> {
+        match request.authorization {
+            Single::Several => return Err(CredentialError::Several),
+            Single::One(value) => {
+                let token = Cow::Borrowed(bearer(value)?);
+                return Ok(Some(Credential { token, source: TokenSource::Header }));
+            }
+            Single::Absent => {}
+        }
+        if let Some(query) = request.query.filter(|_| rules.query_parameter)
+            && let Some(token) = from_query(query)?
+        {
+            return Ok(Some(Credential { token, source: TokenSource::Query }));
+        }
+        let Some(token) = from_cookies(request, rules.cookie_name)? else { return Ok(None) };
+        if request.method == Method::Post && !may_publish(request, rules.publish_origins) {
+            return Err(CredentialError::ForeignOrigin);
+        }
+        Ok(Some(Credential { token: Cow::Borrowed(token), source: TokenSource::Cookie }))
+    }
+}
+
+/// The token of `Bearer <token>`; the scheme may have any case (RFC 9110, section 11.1).
+fn bearer(value: &[u8]) -> Result<&str, CredentialError> {
+    let scheme_end = value.iter().position(|&byte| byte == b' ').unwrap_or(value.len());
+    let (scheme, rest) = value.split_at(scheme_end);
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(CredentialError::OtherScheme);
+    }
+    token(rest.trim_ascii()).filter(|token| !token.is_empty()).ok_or(CredentialError::Malformed)
+}
+
+fn from_query(query: &str) -> Result<Option<Cow<'_, str>>, CredentialError> {
+    let mut found = None;
+    for field in form::fields(query.as_bytes()) {
+        let (name, value) = field.map_err(CredentialError::Query)?;
+        if name == PARAM_AUTHORIZATION && found.replace(value).is_some() {
+            return Err(CredentialError::Several);
+        }
+    }
+    match found {
+        Some(value) if token(value.as_bytes()).is_none() => Err(CredentialError::Malformed),
+        found => Ok(found.filter(|value| !value.is_empty())),
+    }
+}
+
+/// The first cookie with this name (RFC 6265, sections 4.2 and 5.2; names are case-sensitive),
+/// without its quotes. Browsers send a cookie with a longer path first, so the first is the one set
+/// for the hub.
+fn from_cookies<'a>(request: &Request<'a>, cookie_name: &str) -> Result<Option<&'a str>, CredentialError> {
+    let pairs = request.cookies.iter().flat_map(|line| line.split(|&byte| byte == b';'));
+    for pair in pairs {
+        let Some(equals) = memchr::memchr(b'=', pair) else { continue };
+        if pair[..equals].trim_ascii() != cookie_name.as_bytes() {
+            continue;
+        }
+        let value = pair[equals + 1..].trim_ascii();
+        let value = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
+        let token = token(value).ok_or(CredentialError::Malformed)?;
+        return Ok(Some(token).filter(|token| !token.is_empty()));
+    }
+    Ok(None)
+}
+
+/// A token is printable ASCII without spaces; the verifier checks the rest.
+fn token(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic()))
+}
+
+/// Protection from cross-site request forgery: a browser adds the cookie to a `POST` from any site,
+/// but never a false origin.
+fn may_publish(request: &Request<'_>, origins: &OriginList) -> bool {
+    match (request.origin, request.referer) {
+        (Some(origin), _) => origins.allows(origin),
+        (None, Some(referer)) => origins.allows_origin_of(referer),
+        (None, None) => false,
+    }
+}
+
+impl CredentialError {
+    /// The response: 403 to a foreign origin, 400 to a malformed query, else 401.
+    pub fn to_response(self) -> Response {
+        match self {
+            Self::ForeignOrigin => Response::status_only(Status::Forbidden),
+            Self::Query(error) => Response::bad_request(&error),
+            Self::Several | Self::OtherScheme | Self::Malformed => {
+                Response::unauthorized(Challenge::InvalidToken)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Credential<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for CredentialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Several => f.write_str("several tokens in one place"),
+            Self::OtherScheme => f.write_str("an authentication scheme other than Bearer"),
+            Self::Malformed => f.write_str("the token is not printable ASCII without spaces, or is empty"),
+            Self::ForeignOrigin => f.write_str("a cookie on POST without an origin that may publish"),
+            Self::Query(error) => write!(f, "the query cannot be read: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for CredentialError {}
+
+#[cfg(test)]
+mod tests;

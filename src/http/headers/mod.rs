@@ -1,0 +1,8 @@
+//! Header fields: each with its grammar and its bounds.
+
+pub mod accept_encoding;
+pub mod cors;
+pub mod credentials;
+pub mod date;
+pub mod etag;
+pub mod forwarded;

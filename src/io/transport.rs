@@ -1,0 +1,171 @@
+//! The byte transport of a connection: its socket, with or without TLS.
+//!
+//! Invariants:
+//! - a plain socket costs the send path one branch, and nothing is buffered here;
+//! - with TLS, at most one handshake flight or one record waits for the socket, and while it waits
+//!   nothing more is encrypted: a slow client looks the same as without TLS;
+//! - nothing is written after [`Transport::end`].
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+
+use super::tls::session::Session;
+use crate::hub::shard::Sent;
+
+/// A socket, or a socket and the TLS session on it.
+pub(crate) struct Transport {
+    socket: OwnedFd,
+    session: Option<Box<Session>>,
+}
+
+/// The result of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadOutcome {
+    /// This many bytes. 0 if more may be readable at once, as after an interrupted call.
+    Bytes(usize),
+    /// This many bytes, and the socket has no more: an event will report the next ones.
+    Last(usize),
+    Nothing,
+    /// The client sends nothing more, or the socket is broken.
+    End,
+    /// The input was not valid TLS. The alert is on its way; nothing else can be sent.
+    Broken,
+}
+
+impl Transport {
+    /// A fresh connection.
+    pub(crate) fn new(socket: OwnedFd, session: Option<Box<Session>>) -> Self {
+        Self { socket, session }
+    }
+
+    /// Hands bytes to the socket without waiting. With [`Sent::Held`] some wait here: call
+    /// [`Self::flush`] when the socket takes bytes again.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Sent {
+        match &mut self.session {
+            None => send_plain(&self.socket, bytes),
+            Some(session) => session.send(&self.socket, bytes),
+        }
+    }
+
+    /// Writes the bytes that wait here.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub(crate) fn flush(&mut self) -> Result<Flushed, Gone> {
+        match &mut self.session {
+            None => Ok(Flushed::All),
+            Some(session) => session.flush(&self.socket),
+        }
+    }
+
+    /// Whether bytes wait here.
+    pub(crate) fn is_held(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.is_held())
+    }
+
+    /// Reads available bytes, at most `into.len()`.
+    pub(crate) fn receive(&mut self, into: &mut [u8]) -> ReadOutcome {
+        match &mut self.session {
+            // A short read has emptied the socket (epoll(7), on edge-triggered events).
+            None => match receive_raw(&self.socket, into) {
+                ReadOutcome::Bytes(count) if (1..into.len()).contains(&count) => ReadOutcome::Last(count),
+                read => read,
+            },
+            Some(session) => session.receive(&self.socket, into),
+        }
+    }
+
+    /// Reads bytes to be thrown away, without decrypting them.
+    pub(crate) fn discard(&mut self, into: &mut [u8]) -> ReadOutcome {
+        receive_raw(&self.socket, into)
+    }
+
+    /// Reads what a client sends on a stream, where only its end is expected. False after that end,
+    /// or if it sends too much. Without TLS, socket events report the end, and the kernel holds the
+    /// bytes.
+    pub(crate) fn read_stream_input(&mut self, buffer: &mut [u8]) -> bool {
+        match &mut self.session {
+            None => true,
+            Some(session) => session.read_stream_input(&self.socket, buffer),
+        }
+    }
+
+    /// Shuts down the write side, after the bytes that wait here.
+    pub(crate) fn end(&mut self) {
+        match &mut self.session {
+            None => {
+                // A failed shutdown means the socket is closed; the next read reports that.
+                let _ = shutdown(&self.socket, Shutdown::Write);
+            }
+            Some(session) => session.end(&self.socket),
+        }
+    }
+
+    /// Call before closing with nothing left to send: with TLS, sends close_notify.
+    pub(crate) fn part(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.part(&self.socket);
+        }
+    }
+
+    /// Whether a TLS handshake is under way.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.is_handshaking())
+    }
+
+    /// Whether HTTP/2 was negotiated; `None` without TLS, where nothing is negotiated.
+    pub(crate) fn is_http2(&self) -> Option<bool> {
+        self.session.as_ref().map(|session| session.is_http2())
+    }
+
+    /// Whether the connection uses TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.session.is_some()
+    }
+}
+
+impl AsFd for Transport {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The result of writing the bytes that waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// None waits any more.
+    All,
+    /// The socket took some, and is full.
+    Some,
+    /// The socket is full.
+    Nothing,
+}
+
+/// The peer is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone;
+
+/// Hands bytes to a socket without waiting.
+pub(crate) fn send_plain(socket: &OwnedFd, bytes: &[u8]) -> Sent {
+    loop {
+        match send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(taken) => return Sent::Bytes(taken),
+            Err(Errno::AGAIN) => return Sent::Full,
+            Err(Errno::INTR) => {}
+            Err(_) => return Sent::Gone,
+        }
+    }
+}
+
+/// Reads from a socket without waiting.
+pub(crate) fn receive_raw(socket: &OwnedFd, into: &mut [u8]) -> ReadOutcome {
+    match recv(socket, into, RecvFlags::DONTWAIT) {
+        Ok((0, _)) => ReadOutcome::End,
+        Ok((count, _)) => ReadOutcome::Bytes(count),
+        Err(Errno::AGAIN) => ReadOutcome::Nothing,
+        Err(Errno::INTR) => ReadOutcome::Bytes(0),
+        Err(_) => ReadOutcome::End,
+    }
+}

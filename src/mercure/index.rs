@@ -1,0 +1,328 @@
+//! The topic index: which subscriber slots does a publication concern?
+//!
+//! A lookup takes time that grows with the topic's length and the number of matches, not with the
+//! number of selectors. One hash lookup finds the selector that equals the topic's text, and one
+//! for each beginning of the topic finds the templates with that literal before their first
+//! expression (`heads`). The rest of the topic is decided by the only template with that head
+//! (`tails`), or by a trie of those that share it (`groups`): at worst the topic's length times
+//! their states.
+//!
+//! Invariants: a distinct selector is one entry, however many slots share it; a slot's membership
+//! and the entry's member hold each other's index, so leaving is O(1) per selector; a slot is
+//! reported once per publication (each slot and each entry has a stamp). Freed places are reused,
+//! not given back. It is not a filter: the grant decides what a subscriber may read.
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use slab::Slab;
+use std::hash::BuildHasher;
+
+use crate::mercure::selector::Selector;
+use entry::{Holders, Member, Members, SelectorEntry, TemplateRef};
+use templates::Templates;
+
+mod entry;
+mod groups;
+mod heads;
+mod tails;
+mod templates;
+
+#[cfg(test)]
+mod tests;
+
+/// The selectors of all subscribers of a shard, and the slots that hold them. Slots are small
+/// numbers that the caller reuses; memory grows with the largest one.
+#[derive(Default)]
+pub struct TopicIndex {
+    hasher: DefaultHashBuilder,
+    /// Every distinct selector by its text. A template matches itself as a string, so one lookup
+    /// serves all kinds.
+    by_text: HashTable<Key>,
+    entries: Slab<SelectorEntry>,
+    /// The members of entries that have several.
+    shared: Slab<Vec<Member>>,
+    slots: Vec<Slot>,
+    /// The memberships of slots that have several.
+    memberships: Slab<Box<[Membership]>>,
+    templates: Templates,
+    /// The entry of `*`.
+    any: Option<u32>,
+    epoch: u32,
+    /// Matching entries; kept to avoid an allocation.
+    found: Vec<u32>,
+}
+
+/// An entry's place in the hash table, with enough of its hash to grow the table without reading
+/// any text.
+struct Key {
+    hash: u32,
+    entry: u32,
+}
+
+/// The selectors a slot holds.
+enum HeldSelectors {
+    None,
+    One(Membership),
+    /// A key of [`TopicIndex::memberships`].
+    Many(u32),
+}
+
+#[derive(Clone, Copy)]
+struct Membership {
+    entry: u32,
+    /// The index of this slot among the entry's members.
+    member: u32,
+}
+
+struct Slot {
+    held: HeldSelectors,
+    /// The publication that it was last reported for.
+    stamp: u32,
+}
+
+// These sizes are chosen for a million subscribers with one selector each.
+const _: () = assert!(size_of::<Slot>() <= 16 && size_of::<Key>() <= 8);
+
+impl TopicIndex {
+    /// An index that holds nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many distinct selectors are held.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no selector is held.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Sets the selectors of `slot` to `selectors`. A selector given twice counts once.
+    pub fn insert(&mut self, slot: u32, selectors: &[Selector]) {
+        self.remove(slot);
+        if self.slots.len() <= slot as usize {
+            self.slots.resize_with(slot as usize + 1, || Slot { held: HeldSelectors::None, stamp: 0 });
+        }
+        let held = match selectors {
+            [] => HeldSelectors::None,
+            [selector] => self
+                .join(selector, Member { slot, membership: 0 })
+                .map_or(HeldSelectors::None, HeldSelectors::One),
+            _ => {
+                let mut memberships = Vec::with_capacity(selectors.len());
+                for selector in selectors {
+                    memberships
+                        .extend(self.join(selector, Member { slot, membership: memberships.len() as u32 }));
+                }
+                match memberships[..] {
+                    [only] => HeldSelectors::One(only),
+                    _ => HeldSelectors::Many(self.memberships.insert(memberships.into()) as u32),
+                }
+            }
+        };
+        self.slots[slot as usize].held = held;
+    }
+
+    /// Removes `slot`, with the selectors that no other slot holds. No-op when it is not there.
+    pub fn remove(&mut self, slot: u32) {
+        let Some(held) = self
+            .slots
+            .get_mut(slot as usize)
+            .map(|slot| std::mem::replace(&mut slot.held, HeldSelectors::None))
+        else {
+            return;
+        };
+        match held {
+            HeldSelectors::None => {}
+            HeldSelectors::One(membership) => self.leave(membership),
+            HeldSelectors::Many(key) => {
+                // A slot's entries are distinct, so leaving one moves no other membership of this
+                // slot.
+                for membership in self.memberships.remove(key as usize) {
+                    self.leave(membership);
+                }
+            }
+        }
+    }
+
+    /// Calls `hit` once for each slot that has a selector matching one of `topics`, in no
+    /// particular order.
+    pub fn for_each_match<'t>(&mut self, topics: impl Iterator<Item = &'t str>, mut hit: impl FnMut(u32)) {
+        self.next_epoch();
+        let mut found = std::mem::take(&mut self.found);
+        found.extend(self.any);
+        let mut are_several = false;
+        for topic in topics {
+            found.extend(self.find(self.hash(topic), topic));
+            self.templates.find(topic, &self.entries, &mut found);
+            if are_several || found.len() > 1 {
+                are_several = true;
+                found.drain(..).for_each(|entry| self.answer(entry, &mut hit));
+            }
+        }
+        // A single entry is the common case. It names no slot twice, so the slots' stamps need not
+        // be read.
+        if let Some(only) = found.pop() {
+            members(&self.entries, &self.shared, only).for_each(|member| hit(member.slot));
+        }
+        self.found = found;
+    }
+
+    /// The selectors that `slot` holds, as they were inserted.
+    pub fn selectors_of(&self, slot: u32) -> impl Iterator<Item = &str> {
+        self.held_by(slot).iter().map(|membership| &*self.entries[membership.entry as usize].text)
+    }
+
+    /// Whether a selector of `slot` matches one of `topics`: the same as [`Self::for_each_match`],
+    /// for one slot.
+    pub fn slot_matches<'t>(&self, slot: u32, mut topics: impl Iterator<Item = &'t str>) -> bool {
+        let held = self.held_by(slot);
+        let matches = |membership: &Membership, topic: &str| {
+            let entry = &self.entries[membership.entry as usize];
+            *entry.text == *topic
+                || self.any == Some(membership.entry)
+                || self.templates.matches(&entry.text, entry.template_ref, topic)
+        };
+        topics.any(|topic| held.iter().any(|membership| matches(membership, topic)))
+    }
+
+    fn held_by(&self, slot: u32) -> &[Membership] {
+        match self.slots.get(slot as usize).map(|slot| &slot.held) {
+            None | Some(HeldSelectors::None) => &[],
+            Some(HeldSelectors::One(membership)) => std::slice::from_ref(membership),
+            Some(HeldSelectors::Many(key)) => &self.memberships[*key as usize],
+        }
+    }
+
+    fn hash(&self, text: &str) -> u32 {
+        (self.hasher.hash_one(text) >> 32) as u32
+    }
+
+    fn find(&self, hash: u32, text: &str) -> Option<u32> {
+        let same = |key: &Key| key.hash == hash && *self.entries[key.entry as usize].text == *text;
+        self.by_text.find(widen(hash), same).map(|key| key.entry)
+    }
+
+    /// Adds `member` to the selector's entry; `None` when its slot is there already.
+    fn join(&mut self, selector: &Selector, member: Member) -> Option<Membership> {
+        let hash = self.hash(selector.as_str());
+        let Some(entry) = self.find(hash, selector.as_str()) else {
+            return Some(Membership { entry: self.create(selector, hash, member), member: 0 });
+        };
+        let members = &mut self.entries[entry as usize].members;
+        // Only the slot that is being inserted can be a member twice, and then it is the last one.
+        let member_index = match members.holders() {
+            Holders::One(first) if first.slot == member.slot => return None,
+            Holders::One(first) => {
+                *members = Members::shared(self.shared.insert(vec![first, member]) as u32);
+                1
+            }
+            Holders::Shared(key) => {
+                let shared = &mut self.shared[key as usize];
+                if shared.last().is_some_and(|last| last.slot == member.slot) {
+                    return None;
+                }
+                shared.push(member);
+                shared.len() as u32 - 1
+            }
+        };
+        Some(Membership { entry, member: member_index })
+    }
+
+    fn create(&mut self, selector: &Selector, hash: u32, member: Member) -> u32 {
+        let entry = self.entries.vacant_key() as u32;
+        let template_ref = match selector {
+            Selector::Any | Selector::Exact(_) => TemplateRef::NOWHERE,
+            Selector::Template(template) => self.templates.insert(template, entry, &mut self.entries),
+        };
+        let text = selector.as_str().into();
+        self.entries.insert(SelectorEntry { text, members: Members::one(member), stamp: 0, template_ref });
+        self.by_text.insert_unique(widen(hash), Key { hash, entry }, |key| widen(key.hash));
+        if *selector == Selector::Any {
+            self.any = Some(entry);
+        }
+        entry
+    }
+
+    fn leave(&mut self, membership: Membership) {
+        let members = &mut self.entries[membership.entry as usize].members;
+        let Holders::Shared(key) = members.holders() else {
+            self.delete(membership.entry);
+            return;
+        };
+        let shared = &mut self.shared[key as usize];
+        shared.swap_remove(membership.member as usize);
+        let moved = shared.get(membership.member as usize).copied();
+        if let [last] = shared[..] {
+            *members = Members::one(last);
+            self.shared.remove(key as usize);
+        } else if shared.len() < shared.capacity() / 4 {
+            // Memory for many members is given back after most have left.
+            shared.shrink_to(shared.len() * 2);
+        }
+        if let Some(moved) = moved {
+            let membership_of_moved = match &mut self.slots[moved.slot as usize].held {
+                HeldSelectors::One(only) => only,
+                HeldSelectors::Many(key) => &mut self.memberships[*key as usize][moved.membership as usize],
+                HeldSelectors::None => return,
+            };
+            membership_of_moved.member = membership.member;
+        }
+    }
+
+    fn delete(&mut self, entry: u32) {
+        let removed = self.entries.remove(entry as usize);
+        let hash = self.hash(&removed.text);
+        if let Ok(occupied) = self.by_text.find_entry(widen(hash), |key| key.entry == entry) {
+            occupied.remove();
+        }
+        self.templates.remove(entry, &removed.text, removed.template_ref, &mut self.entries);
+        if self.any == Some(entry) {
+            self.any = None;
+        }
+    }
+
+    fn next_epoch(&mut self) {
+        if self.epoch == u32::MAX {
+            // Once in four billion publications, all stamps are reset.
+            self.epoch = 0;
+            self.slots.iter_mut().for_each(|slot| slot.stamp = 0);
+            self.entries.iter_mut().for_each(|(_, entry)| entry.stamp = 0);
+        }
+        self.epoch += 1;
+    }
+
+    /// Calls `hit` for the members of `entry` that were not reported in this epoch yet.
+    fn answer(&mut self, entry: u32, hit: &mut impl FnMut(u32)) {
+        let stamp = &mut self.entries[entry as usize].stamp;
+        if std::mem::replace(stamp, self.epoch) == self.epoch {
+            return;
+        }
+        let Self { entries, shared, slots, epoch, .. } = self;
+        for member in members(entries, shared, entry) {
+            let stamp = &mut slots[member.slot as usize].stamp;
+            if std::mem::replace(stamp, *epoch) != *epoch {
+                hit(member.slot);
+            }
+        }
+    }
+}
+
+/// The members of an entry.
+fn members<'i>(
+    entries: &Slab<SelectorEntry>,
+    shared: &'i Slab<Vec<Member>>,
+    entry: u32,
+) -> impl Iterator<Item = Member> + use<'i> {
+    let (one, several) = match entries[entry as usize].members.holders() {
+        Holders::One(member) => (Some(member), &[][..]),
+        Holders::Shared(key) => (None, &shared[key as usize][..]),
+    };
+    one.into_iter().chain(several.iter().copied())
+}
+
+/// A hash for the table, which takes the bucket from the low bits and the tag from the high ones.
+fn widen(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}

@@ -1,0 +1,93 @@
+//! Tails: the parts after the head of a template, each distinct one stored once. A million
+//! templates have a handful of tails.
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use slab::Slab;
+use std::hash::{BuildHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+
+use crate::mercure::uri_template::{Simulator, Template, TemplatePart};
+
+#[derive(Default)]
+pub(super) struct Tails {
+    tails: Slab<TemplateTail>,
+    /// The tails by their parts.
+    by_parts: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    simulator: Simulator,
+}
+
+struct TemplateTail {
+    /// One of the templates that have, or had, this tail.
+    template: Arc<Template>,
+    holders: u32,
+}
+
+impl Tails {
+    /// The tail of `template`, with one more holder.
+    pub(super) fn hold(&mut self, template: &Arc<Template>) -> u32 {
+        let Self { tails, by_parts, hasher, .. } = self;
+        let hash = hash(hasher, template);
+        if let Some(&tail) = by_parts.find(hash, |&tail| is_same(&tails[tail as usize].template, template)) {
+            tails[tail as usize].holders += 1;
+            return tail;
+        }
+        let tail = tails.insert(TemplateTail { template: Arc::clone(template), holders: 1 }) as u32;
+        by_parts.insert_unique(hash, tail, |&tail| self::hash(hasher, &tails[tail as usize].template));
+        tail
+    }
+
+    /// Removes one holder.
+    pub(super) fn let_go(&mut self, tail: u32) {
+        let held = &mut self.tails[tail as usize];
+        held.holders -= 1;
+        if held.holders > 0 {
+            return;
+        }
+        let hash = hash(&self.hasher, &held.template);
+        if let Ok(occupied) = self.by_parts.find_entry(hash, |&other| other == tail) {
+            occupied.remove();
+        }
+        self.tails.remove(tail as usize);
+    }
+
+    /// A template with this tail.
+    pub(super) fn template(&self, tail: u32) -> &Arc<Template> {
+        &self.tails[tail as usize].template
+    }
+
+    /// Whether the tail can produce `rest`, the part of a topic after the head.
+    pub(super) fn matches(&mut self, tail: u32, rest: &[u8]) -> bool {
+        self.tails[tail as usize].template.tail_matches(rest, &mut self.simulator)
+    }
+
+    /// The steps of the simulation so far, and the number of tails.
+    #[cfg(test)]
+    pub(super) fn figures(&self) -> (u64, usize) {
+        (self.simulator.steps(), self.tails.len())
+    }
+}
+
+fn hash(hasher: &DefaultHashBuilder, template: &Template) -> u64 {
+    let mut state = hasher.build_hasher();
+    for part in template.tail() {
+        match part {
+            TemplatePart::Literal { start, end } => template.literal(*start, *end).hash(&mut state),
+            TemplatePart::Expression(expression) => expression.hash(&mut state),
+        }
+    }
+    state.finish()
+}
+
+fn is_same(one: &Template, other: &Template) -> bool {
+    let same = |(mine, theirs): (&TemplatePart, &TemplatePart)| match (mine, theirs) {
+        (
+            TemplatePart::Literal { start, end },
+            TemplatePart::Literal { start: other_start, end: other_end },
+        ) => one.literal(*start, *end) == other.literal(*other_start, *other_end),
+        (TemplatePart::Expression(mine), TemplatePart::Expression(theirs)) => mine == theirs,
+        _ => false,
+    };
+    let (mine, theirs) = (one.tail(), other.tail());
+    mine.len() == theirs.len() && mine.iter().zip(theirs).all(same)
+}

@@ -1,0 +1,166 @@
+//! Topic selectors: the topics that a subscriber requests, or that a token grants (PROTOCOL section
+//! 5).
+//!
+//! [`Selector::matches`] is the plain definition. The topic index gives the same result for a
+//! million selectors.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::limits::{SELECTOR_BYTES_MAX, TEMPLATE_STATES_MAX};
+use crate::mercure::names::ANY;
+use crate::mercure::uri_template::{Template, TemplateError};
+
+/// One topic selector. Two are equal when their texts are equal.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Selector {
+    /// `*`: every topic.
+    Any,
+    /// The topic with exactly this text, byte by byte. An invalid template is one of these.
+    Exact(Box<str>),
+    /// The topics that the template can produce, and the template itself as a string.
+    Template(Arc<Template>),
+}
+
+/// Why a text is refused as a selector. The message may be shown to clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SelectorError {
+    /// The empty string, which is not a topic.
+    Empty,
+    /// Longer than [`SELECTOR_BYTES_MAX`].
+    TooLong,
+    /// A template whose compiled form exceeds [`TEMPLATE_STATES_MAX`].
+    TooComplex,
+}
+
+impl Selector {
+    /// Reads a selector. A template that does not parse is a plain string, never an error.
+    ///
+    /// # Errors
+    /// [`SelectorError`] names the bound that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, SelectorError> {
+        if text.is_empty() {
+            return Err(SelectorError::Empty);
+        }
+        if text.len() > SELECTOR_BYTES_MAX {
+            return Err(SelectorError::TooLong);
+        }
+        if text == ANY {
+            return Ok(Self::Any);
+        }
+        match Template::parse(text) {
+            Ok(template) => Ok(Self::Template(Arc::new(template))),
+            Err(TemplateError::TooComplex) => Err(SelectorError::TooComplex),
+            Err(TemplateError::Syntax { .. } | TemplateError::NoExpression) => Ok(Self::Exact(text.into())),
+        }
+    }
+
+    /// Whether it selects `topic`: it is `*`, or the same text, or a template that can produce it.
+    pub fn matches(&self, topic: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(text) => **text == *topic,
+            Self::Template(template) => template.as_str() == topic || template.matches(topic),
+        }
+    }
+
+    /// The cost of comparing a topic with it, in states that each byte may pass; at least 1.
+    pub fn match_cost(&self) -> u32 {
+        match self {
+            Self::Any | Self::Exact(_) => 1,
+            // The bound on states is far below `u32::MAX`.
+            Self::Template(template) => 1 + template.expression_states() as u32,
+        }
+    }
+
+    /// The selector as it was written.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Any => ANY,
+            Self::Exact(text) => text,
+            Self::Template(template) => template.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for SelectorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("a topic selector must not be empty"),
+            Self::TooLong => write!(f, "a topic selector must not be longer than {SELECTOR_BYTES_MAX} bytes"),
+            Self::TooComplex => {
+                write!(
+                    f,
+                    "a topic selector must not be a URI Template of more than {TEMPLATE_STATES_MAX} states"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for SelectorError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(selector: &str, topic: &str) -> bool {
+        Selector::parse(selector).expect("a selector").matches(topic)
+    }
+
+    #[test]
+    fn a_selector_matches_any_or_itself_or_what_its_template_produces() {
+        assert!(matches("*", "anything"));
+        assert!(matches("https://example.com/a", "https://example.com/a"));
+        assert!(!matches("https://example.com/a", "https://example.com/A"));
+        assert!(!matches("**", "anything"));
+        assert!(matches("https://example.com/books/{id}", "https://example.com/books/1"));
+        assert!(!matches("https://example.com/books/{id}", "https://example.com/books/1/2"));
+        assert!(matches("https://example.com/books/{id}", "https://example.com/books/{id}"));
+        assert!(!matches("https://example.com/books/{id}", "https://example.com/books/{ID}"));
+    }
+
+    #[test]
+    fn an_invalid_template_is_a_plain_string() {
+        for text in [
+            "{",
+            "}",
+            "{é}",
+            "{a b}",
+            "{}",
+            "{a",
+            "a}b{c}",
+            "{a:0}",
+            "{a:10000}",
+            "{=a}",
+            "{a}\\{b}",
+            "{a}%4",
+        ] {
+            assert!(matches!(Selector::parse(text), Ok(Selector::Exact(_))), "{text}");
+            assert!(matches(text, text));
+        }
+        assert!(!matches("{a b}", "x"));
+    }
+
+    #[test]
+    fn the_bounds_are_errors_that_say_the_limit() {
+        assert_eq!(Selector::parse(""), Err(SelectorError::Empty));
+        assert!(Selector::parse(&"a".repeat(SELECTOR_BYTES_MAX)).is_ok());
+        let error = Selector::parse(&"a".repeat(SELECTOR_BYTES_MAX + 1)).expect_err("too long");
+        assert!(error.to_string().contains("4096"), "{error}");
+        let wide = format!("{{/{}a}}", "a,".repeat(2000));
+        assert_eq!(Selector::parse(&wide), Err(SelectorError::TooComplex));
+    }
+
+    #[test]
+    fn selectors_are_equal_by_their_text() {
+        assert_eq!(Selector::parse("/{a}"), Selector::parse("/{a}"));
+        assert_ne!(Selector::parse("/{a}"), Selector::parse("/{b}"));
+    }
+}

@@ -1,0 +1,361 @@
+//! An update as its publisher sent it.
+//!
+//! Publications have two constructors: [`Update::parse`], and [`Update::build`] for a publisher
+//! inside the program. Both check every rule of PROTOCOL section 3 that does not need a token, so
+//! an `Update` can be encoded and dispatched without further checks. The hub's own updates come
+//! from [`Update::of_subscription`]. Authorization is checked by [`crate::mercure::grant::Grant`].
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::limits::{EVENT_ID_BYTES_MAX, TARGETS_MAX, TOPICS_MAX};
+use crate::mercure::event_id::{EventId, EventIdError};
+use crate::mercure::form::{self, FormError};
+use crate::mercure::grant::Authorization;
+use crate::mercure::names::{
+    PARAM_DATA, PARAM_ID, PARAM_PRIVATE, PARAM_RETRY, PARAM_TARGET, PARAM_TOPIC, PARAM_TYPE,
+};
+use crate::mercure::subscription::Subscription;
+use crate::mercure::topic::{Topic, TopicError};
+
+/// The subscribers that may receive an update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Every subscriber that selected one of its topics.
+    Public,
+    /// Draft-07: subscribers whose token grants one of its topics.
+    Private,
+    /// Draft-04: subscribers whose token lists one of these targets; never empty.
+    Targets(Box<[Box<str>]>),
+}
+
+/// A valid publication (draft-07, section "Publication").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update<'a> {
+    topics: Box<[Topic]>,
+    audience: Audience,
+    id: EventId,
+    has_made_id: bool,
+    event_type: Option<Cow<'a, str>>,
+    retry_ms: Option<u64>,
+    data: Cow<'a, str>,
+}
+
+/// The fields of an update from a publisher inside the program. [`Update::build`] checks them;
+/// [`UpdateError`] names the bound that is broken. The size of the data is not checked here: the
+/// caller compares it with `MAX_BODY_SIZE`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Draft<'a> {
+    /// The canonical topic first, then the alternates: 1 to [`TOPICS_MAX`]. A topic must not be
+    /// empty, be `*`, or hold a control character. On any host, its path must not be the hub's own
+    /// path (`/.well-known/mercure`, `/hub`) or a path below it.
+    pub topics: &'a [&'a str],
+    /// The content; it may be empty. Every line end (CR LF, CR or LF) arrives as LF.
+    pub data: &'a str,
+    /// Draft-07: only for subscribers whose token grants one of the topics. Refused with
+    /// `AUTHORIZATION=targets`.
+    pub private: bool,
+    /// Draft-04: only for subscribers whose token lists one of these. At most [`TARGETS_MAX`], none
+    /// empty; without targets the update is public. Any target is refused unless
+    /// `AUTHORIZATION=targets`.
+    pub targets: &'a [&'a str],
+    /// The event id; one is generated when it is `None` or empty. At most [`EVENT_ID_BYTES_MAX`]
+    /// bytes, without control characters, without a space at either end, not beginning with `#`,
+    /// and not `earliest`.
+    pub id: Option<&'a str>,
+    /// The SSE event type; none when it is empty. At most [`EVENT_ID_BYTES_MAX`] bytes, without
+    /// control characters.
+    pub event_type: Option<&'a str>,
+    /// The SSE reconnection time, in milliseconds; any number.
+    pub retry_ms: Option<u64>,
+}
+
+/// Why a body is not a publication. The text is for the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpdateError {
+    /// The body is not a strict urlencoded form.
+    Form(FormError),
+    /// No `topic` field.
+    MissingTopic,
+    /// No `data` field although the hub authorizes by targets (draft-04).
+    MissingData,
+    /// A field that may be given only once is repeated.
+    Repeated(&'static str),
+    /// More than [`TOPICS_MAX`] topics.
+    TooManyTopics,
+    /// More than [`TARGETS_MAX`] targets.
+    TooManyTargets,
+    /// A `topic` that is not a topic.
+    Topic(TopicError),
+    /// A `topic` inside the hub's own namespace. This is the one error that is a 403.
+    ReservedTopic,
+    /// An `id` that is not an event id.
+    Id(EventIdError),
+    /// A `type` with a control character, or longer than [`EVENT_ID_BYTES_MAX`].
+    Type,
+    /// A `retry` that is not a number of milliseconds.
+    Retry,
+    /// `target` on a hub that authorizes by selectors. Ignoring it would publish to every
+    /// subscriber.
+    TargetNotSupported,
+    /// `private` on a hub that authorizes by targets. Ignoring it would publish to every
+    /// subscriber.
+    PrivateNotSupported,
+    /// An empty `target`.
+    EmptyTarget,
+    /// `target[]`, `target[0]`, or `private` in the same way. Ignoring it would publish to every
+    /// subscriber.
+    Brackets(&'static str),
+}
+
+impl<'a> Update<'a> {
+    /// Reads the body of a publication. `authorization` is the hub's setting. `random` becomes the
+    /// id when the publisher gave none.
+    ///
+    /// An empty `id`, `type` or `retry` counts as not given, as an HTML form sends it.
+    ///
+    /// # Errors
+    /// [`UpdateError`] names the first rule that the body breaks.
+    pub fn parse(
+        body: &'a [u8],
+        authorization: Authorization,
+        random: [u8; 16],
+    ) -> Result<Self, UpdateError> {
+        UpdateFields::collect(body)?.into_update(authorization, random)
+    }
+
+    /// Checks a draft by the same rules.
+    ///
+    /// # Errors
+    /// As [`Update::parse`].
+    pub fn build(
+        draft: &Draft<'a>,
+        authorization: Authorization,
+        random: [u8; 16],
+    ) -> Result<Self, UpdateError> {
+        let mut fields = UpdateFields {
+            private: draft.private.then_some(Cow::Borrowed("")),
+            id: draft.id.map(Cow::Borrowed),
+            event_type: draft.event_type.map(Cow::Borrowed),
+            retry: draft.retry_ms.map(|retry_ms| Cow::Owned(retry_ms.to_string())),
+            data: Some(Cow::Borrowed(draft.data)),
+            ..UpdateFields::default()
+        };
+        draft.topics.iter().try_for_each(|topic| fields.add_topic(topic))?;
+        draft.targets.iter().try_for_each(|target| fields.add_target(target))?;
+        fields.into_update(authorization, random)
+    }
+
+    /// The update that announces the start or the end of a subscription (PROTOCOL section 7). It is
+    /// private, and its topic is in the hub's own namespace, where clients may not publish.
+    /// `random` becomes its id.
+    pub fn of_subscription(subscription: &Subscription<'_>, random: [u8; 16]) -> Self {
+        Self {
+            topics: Box::new([Topic::of_subscription(subscription)]),
+            audience: Audience::Private,
+            id: EventId::from_random_bytes(random),
+            has_made_id: true,
+            event_type: None,
+            retry_ms: None,
+            data: Cow::Owned(subscription.event_data()),
+        }
+    }
+
+    /// The canonical topic first, then the alternates; never empty.
+    pub fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
+    /// The subscribers that may receive it.
+    pub fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    /// Its event id, chosen by the publisher or generated here.
+    pub fn id(&self) -> &EventId {
+        &self.id
+    }
+
+    /// Whether its event id was generated here from random bytes. Then no earlier update has it.
+    pub fn has_made_id(&self) -> bool {
+        self.has_made_id
+    }
+
+    /// The SSE event type.
+    pub fn event_type(&self) -> Option<&str> {
+        self.event_type.as_deref()
+    }
+
+    /// The SSE reconnection time, in milliseconds.
+    pub fn retry_ms(&self) -> Option<u64> {
+        self.retry_ms
+    }
+
+    /// The content; empty when none was given.
+    pub fn data(&self) -> &str {
+        &self.data
+    }
+}
+
+/// The fields of a body, sorted by name and counted, but not parsed yet.
+#[derive(Default)]
+struct UpdateFields<'a> {
+    topics: Vec<Topic>,
+    targets: Vec<Box<str>>,
+    private: Option<Cow<'a, str>>,
+    id: Option<Cow<'a, str>>,
+    event_type: Option<Cow<'a, str>>,
+    retry: Option<Cow<'a, str>>,
+    data: Option<Cow<'a, str>>,
+}
+
+impl<'a> UpdateFields<'a> {
+    fn collect(body: &'a [u8]) -> Result<Self, UpdateError> {
+        let mut fields = Self::default();
+        for field in form::fields(body) {
+            let (name, value) = field.map_err(UpdateError::Form)?;
+            match &*name {
+                PARAM_TOPIC => fields.add_topic(&value)?,
+                PARAM_TARGET => fields.add_target(&value)?,
+                PARAM_PRIVATE => once(&mut fields.private, PARAM_PRIVATE, value)?,
+                PARAM_ID => once(&mut fields.id, PARAM_ID, value)?,
+                PARAM_TYPE => once(&mut fields.event_type, PARAM_TYPE, value)?,
+                PARAM_RETRY => once(&mut fields.retry, PARAM_RETRY, value)?,
+                PARAM_DATA => once(&mut fields.data, PARAM_DATA, value)?,
+                other => refuse_brackets(other)?,
+            }
+        }
+        Ok(fields)
+    }
+
+    fn into_update(self, authorization: Authorization, random: [u8; 16]) -> Result<Update<'a>, UpdateError> {
+        if self.topics.is_empty() {
+            return Err(UpdateError::MissingTopic);
+        }
+        let audience = self.audience(authorization)?;
+        if authorization == Authorization::Targets && self.data.is_none() {
+            return Err(UpdateError::MissingData);
+        }
+        let (id, has_made_id) = match self.id.filter(|id| !id.is_empty()) {
+            Some(id) => (EventId::parse(&id).map_err(UpdateError::Id)?, false),
+            None => (EventId::from_random_bytes(random), true),
+        };
+        let event_type = self.event_type.filter(|text| !text.is_empty());
+        if event_type
+            .as_ref()
+            .is_some_and(|text| text.len() > EVENT_ID_BYTES_MAX || text.chars().any(char::is_control))
+        {
+            return Err(UpdateError::Type);
+        }
+        Ok(Update {
+            topics: self.topics.into(),
+            audience,
+            id,
+            has_made_id,
+            event_type,
+            retry_ms: self
+                .retry
+                .filter(|text| !text.is_empty())
+                .map(|text| parse_retry(&text))
+                .transpose()?,
+            data: self.data.unwrap_or_default(),
+        })
+    }
+
+    fn add_topic(&mut self, text: &str) -> Result<(), UpdateError> {
+        if self.topics.len() == TOPICS_MAX {
+            return Err(UpdateError::TooManyTopics);
+        }
+        let topic = Topic::parse(text).map_err(UpdateError::Topic)?;
+        if topic.in_hub_namespace() {
+            return Err(UpdateError::ReservedTopic);
+        }
+        self.topics.push(topic);
+        Ok(())
+    }
+
+    fn add_target(&mut self, text: &str) -> Result<(), UpdateError> {
+        if self.targets.len() == TARGETS_MAX {
+            return Err(UpdateError::TooManyTargets);
+        }
+        if text.is_empty() {
+            return Err(UpdateError::EmptyTarget);
+        }
+        self.targets.push(text.into());
+        Ok(())
+    }
+
+    fn audience(&self, authorization: Authorization) -> Result<Audience, UpdateError> {
+        match authorization {
+            Authorization::Selectors if !self.targets.is_empty() => Err(UpdateError::TargetNotSupported),
+            Authorization::Targets if self.private.is_some() => Err(UpdateError::PrivateNotSupported),
+            _ if self.private.is_some() => Ok(Audience::Private),
+            _ if !self.targets.is_empty() => Ok(Audience::Targets(self.targets.as_slice().into())),
+            _ => Ok(Audience::Public),
+        }
+    }
+}
+
+/// Some languages write lists in this form by default. Of the names that are ignored, these would
+/// widen the audience.
+fn refuse_brackets(name: &str) -> Result<(), UpdateError> {
+    let is_meant = |meant: &&str| name.strip_prefix(*meant).is_some_and(|rest| rest.starts_with('['));
+    match [PARAM_TARGET, PARAM_PRIVATE].into_iter().find(is_meant) {
+        Some(meant) => Err(UpdateError::Brackets(meant)),
+        None => Ok(()),
+    }
+}
+
+fn once<'a>(
+    place: &mut Option<Cow<'a, str>>,
+    name: &'static str,
+    value: Cow<'a, str>,
+) -> Result<(), UpdateError> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(UpdateError::Repeated(name)),
+    }
+}
+
+fn parse_retry(text: &str) -> Result<u64, UpdateError> {
+    // `u64::from_str` would accept a leading `+`.
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().map_err(|_| UpdateError::Retry)
+    } else {
+        Err(UpdateError::Retry)
+    }
+}
+
+impl fmt::Display for UpdateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Form(error) => error.fmt(f),
+            Self::MissingTopic => f.write_str("Missing \"topic\" parameter"),
+            Self::MissingData => f.write_str("Missing \"data\" parameter"),
+            Self::Repeated(name) => write!(f, "Invalid \"{name}\" parameter: it must be given once at most"),
+            Self::TooManyTopics => write!(f, "Invalid \"topic\" parameter: more than {TOPICS_MAX} of them"),
+            Self::TooManyTargets => write!(f, "Invalid \"target\" parameter: more than {TARGETS_MAX} of them"),
+            Self::Topic(error) => write!(f, "Invalid \"topic\" parameter: {error}"),
+            Self::ReservedTopic => f.write_str("Forbidden \"topic\" parameter: it is in the hub's own namespace"),
+            Self::Id(error) => write!(f, "Invalid \"id\" parameter: {error}"),
+            Self::Type => write!(
+                f,
+                "Invalid \"type\" parameter: it must hold no control character and at most {EVENT_ID_BYTES_MAX} bytes"
+            ),
+            Self::Retry => f.write_str("Invalid \"retry\" parameter"),
+            Self::TargetNotSupported => f.write_str(
+                "Unsupported \"target\" parameter: this hub authorizes by topic selectors (AUTHORIZATION=selectors)",
+            ),
+            Self::PrivateNotSupported => f.write_str(
+                "Unsupported \"private\" parameter: this hub authorizes by targets (AUTHORIZATION=targets)",
+            ),
+            Self::EmptyTarget => f.write_str("Invalid \"target\" parameter: it must not be empty"),
+            Self::Brackets(name) => write!(f, "Invalid \"{name}\" parameter: its name has no brackets"),
+        }
+    }
+}
+
+impl std::error::Error for UpdateError {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! The characters of RFC 6570 sections 1.5 and 2, and the sets that an expansion draws its values
+//! from.
+//!
+//! Everything is counted in units: a byte, or a percent-encoded triplet. Every set holds every
+//! triplet, so a set only defines which single bytes it holds. A template holds `%` in whole
+//! triplets only, so a template and a topic that it produces are divided into units at the same
+//! places.
+
+/// The set of units that a value may hold. Each set includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Charset {
+    /// `unreserved`: the result when everything else in a string is encoded.
+    Unreserved,
+    /// Adds `,`, which joins the members of a list or a map.
+    List,
+    /// Adds `=`, which joins key and value of an exploded map.
+    Pairs,
+    /// Adds `/`, for exploded path segments.
+    Path,
+    /// `unreserved` and `reserved`: the operators `+` and `#`.
+    Reserved,
+}
+
+impl Charset {
+    pub(super) fn holds(self, byte: u8) -> bool {
+        SETS[usize::from(byte)] & (1 << self as u8) != 0
+    }
+}
+
+/// For each byte, the sets that hold it, as bits.
+static SETS: [u8; 256] = {
+    let mut sets = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let smallest = match byte as u8 {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => Some(Charset::Unreserved),
+            b',' => Some(Charset::List),
+            b'=' => Some(Charset::Pairs),
+            b'/' => Some(Charset::Path),
+            b':' | b'?' | b'#' | b'[' | b']' | b'@' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*'
+            | b'+' | b';' => Some(Charset::Reserved),
+            _ => None,
+        };
+        if let Some(set) = smallest {
+            sets[byte] = 0xff << set as u8;
+        }
+        byte += 1;
+    }
+    sets
+};
+
+/// Whether a percent-encoded triplet starts at `at`.
+pub(super) fn is_triplet(bytes: &[u8], at: usize) -> bool {
+    matches!(bytes.get(at..at + 3), Some([b'%', high, low]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
+}
+
+/// Whether a template may hold the character outside of expressions (RFC 6570, section 2.1, with
+/// erratum 6937, which allows `'`). `%` is excluded: it occurs only in triplets.
+pub(super) fn is_literal(c: char) -> bool {
+    match c {
+        '\0'..=' ' | '"' | '%' | '<' | '>' | '\\' | '^' | '`' | '{'..='}' | '\x7f' => false,
+        '!'..='~' => true,
+        _ => is_ucschar_or_iprivate(u32::from(c)),
+    }
+}
+
+/// `ucschar` and `iprivate` of RFC 3987, section 2.2.
+fn is_ucschar_or_iprivate(code: u32) -> bool {
+    match code {
+        0xA0..=0xD7FF | 0xE000..=0xFDCF | 0xFDF0..=0xFFEF | 0xE1000.. => code & 0xFFFF < 0xFFFE,
+        0x10000..=0xDFFFF => code & 0xFFFF < 0xFFFE,
+        _ => false,
+    }
+}

@@ -1,0 +1,150 @@
+//! The reasons of refusals and ends, as label values.
+
+use crate::api::refusal::Unavailable;
+use crate::http::status::Status;
+use crate::hub::shard::Closed;
+
+/// Why a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RefusalCause {
+    BadRequest,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    Method,
+    Timeout,
+    TooLarge,
+    MediaType,
+    Defect,
+    Stopping,
+    Keys,
+    QueueFull,
+    History,
+    Crowded,
+    Full,
+    Share,
+}
+
+impl RefusalCause {
+    /// Every cause, in the order of their numbers.
+    pub(super) const ALL: [Self; 16] = [
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Method,
+        Self::Timeout,
+        Self::TooLarge,
+        Self::MediaType,
+        Self::Defect,
+        Self::Stopping,
+        Self::Keys,
+        Self::QueueFull,
+        Self::History,
+        Self::Crowded,
+        Self::Full,
+        Self::Share,
+    ];
+
+    /// The cause of a refusal with this status.
+    pub(super) fn of(status: Status, unavailable: Option<Unavailable>) -> Self {
+        match (status, unavailable) {
+            (_, Some(Unavailable::Stopping)) => Self::Stopping,
+            (_, Some(Unavailable::Keys)) => Self::Keys,
+            (_, Some(Unavailable::Queue)) => Self::QueueFull,
+            (_, Some(Unavailable::History)) => Self::History,
+            (_, Some(Unavailable::Crowded)) => Self::Crowded,
+            (_, Some(Unavailable::Connections)) => Self::Full,
+            (_, Some(Unavailable::ClientLimit)) => Self::Share,
+            (Status::Unauthorized, _) => Self::Unauthorized,
+            (Status::Forbidden, _) => Self::Forbidden,
+            (Status::NotFound, _) => Self::NotFound,
+            (Status::MethodNotAllowed | Status::NotImplemented, _) => Self::Method,
+            (Status::RequestTimeout, _) => Self::Timeout,
+            (Status::ContentTooLarge | Status::UriTooLong | Status::HeaderFieldsTooLarge, _) => {
+                Self::TooLarge
+            }
+            (Status::UnsupportedMediaType, _) => Self::MediaType,
+            (Status::InternalServerError, _) => Self::Defect,
+            // All others break a rule of HTTP or of the protocol.
+            _ => Self::BadRequest,
+        }
+    }
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::Method => "method",
+            Self::Timeout => "timeout",
+            Self::TooLarge => "too_large",
+            Self::MediaType => "media_type",
+            Self::Defect => "defect",
+            Self::Stopping => "stopping",
+            Self::Keys => "keys",
+            Self::QueueFull => "queue_full",
+            Self::History => "history",
+            Self::Crowded => "crowded",
+            Self::Full => "full",
+            Self::Share => "share",
+        }
+    }
+}
+
+/// Why a subscription ended.
+pub(super) fn end_label(reason: Closed) -> &'static str {
+    match reason {
+        Closed::Gone => "gone",
+        Closed::Expired => "expired",
+        Closed::Stalled => "stalled",
+        Closed::HistoryGap => "history_gap",
+        Closed::HistoryUnreadable => "history_unreadable",
+        Closed::Drained => "drained",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// The index in [`RefusalCause::ALL`] is the index of the counter.
+    #[test]
+    fn every_cause_has_its_place_and_a_label_of_its_own() {
+        for (place, cause) in RefusalCause::ALL.into_iter().enumerate() {
+            assert_eq!(cause as usize, place, "{cause:?}");
+        }
+        for (place, reason) in Closed::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, place, "{reason:?}");
+        }
+        let labels: HashSet<_> = RefusalCause::ALL.into_iter().map(RefusalCause::label).collect();
+        assert_eq!(labels.len(), RefusalCause::ALL.len());
+        let labels: HashSet<_> = Closed::ALL.into_iter().map(end_label).collect();
+        assert_eq!(labels.len(), Closed::ALL.len());
+    }
+
+    #[test]
+    fn what_is_unavailable_is_told_apart_though_clients_see_one_status() {
+        let lacks = [
+            Unavailable::Stopping,
+            Unavailable::Keys,
+            Unavailable::Queue,
+            Unavailable::History,
+            Unavailable::Crowded,
+            Unavailable::Connections,
+        ];
+        let causes: Vec<_> = lacks
+            .map(|unavailable| RefusalCause::of(Status::ServiceUnavailable, Some(unavailable)).label())
+            .into();
+        assert_eq!(causes, ["stopping", "keys", "queue_full", "history", "crowded", "full"]);
+        assert_eq!(
+            RefusalCause::of(Status::TooManyRequests, Some(Unavailable::ClientLimit)),
+            RefusalCause::Share
+        );
+        assert_eq!(RefusalCause::of(Status::ExpectationFailed, None), RefusalCause::BadRequest);
+        assert_eq!(RefusalCause::of(Status::UriTooLong, None), RefusalCause::TooLarge);
+    }
+}

@@ -1,0 +1,85 @@
+//! The counters of a hub's threads, for others to read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::cause::RefusalCause;
+use super::histogram::Histogram;
+use crate::hub::sequencer::RingEntry;
+use crate::hub::shard::Closed;
+
+/// One number with one writer, so adding is a load and a store, without a locked instruction.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add(&self, more: u64) {
+        self.set(self.get().wrapping_add(more));
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counters of one shard, which is their only writer. Aligned so that it shares no cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct ShardMetrics {
+    /// Current subscribers.
+    pub(crate) subscribers: Count,
+    /// Subscriptions that began; `resumed` counts those among them that began with past updates.
+    pub(super) joined: Count,
+    pub(super) resumed: Count,
+    /// Number of times a subscriber fell behind its buffer.
+    pub(super) fell_behind: Count,
+    pub(super) deliveries: Count,
+    /// Bytes that the sockets of subscribers took.
+    pub(super) sent_bytes: Count,
+    /// Current connections; `http2` counts those among them that speak HTTP/2.
+    pub(super) connections: Count,
+    pub(super) http2: Count,
+    pub(super) accepted: Count,
+    pub(super) pauses: Count,
+    /// Entries taken from the ring.
+    pub(super) entries: Count,
+    pub(super) ended: [Count; Closed::ALL.len()],
+    pub(super) refused: [Count; RefusalCause::ALL.len()],
+    /// The time from a received publication to its response.
+    pub(super) publish: Histogram,
+}
+
+/// The counters of the sequencer, which is their only writer.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct SequencerMetrics {
+    /// Entries put on the ring.
+    pub(crate) entries: Count,
+    /// Updates stored.
+    pub(super) updates: Count,
+    /// Updates that the history refused.
+    pub(super) refused: Count,
+    /// The bounds of the history, as numbers of [`crate::history::Position`].
+    pub(crate) before_oldest: Count,
+    pub(crate) newest: Count,
+    /// Appends to the history that succeeded.
+    pub(crate) commit: Histogram,
+}
+
+impl SequencerMetrics {
+    /// Counts an entry that is about to be pushed to the ring.
+    pub(crate) fn count(&self, entry: &RingEntry) {
+        match entry {
+            RingEntry::Published { update, .. } => {
+                self.updates.add(1);
+                self.newest.set(update.position.get());
+            }
+            RingEntry::Rejected { .. } => self.refused.add(1),
+            RingEntry::Discarded { before_oldest } => self.before_oldest.set(before_oldest.get()),
+            RingEntry::End => {}
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The requests on `METRICS_ADDR`: the metrics page, in two formats, and a liveness check.
+
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
+
+use prometheus_client::encoding::{prometheus_text, text};
+use prometheus_client::registry::Registry;
+use tracing::{info, warn};
+
+use super::Exporter;
+use crate::http::request::{Lines, Method, Request};
+use crate::http::response::{HeaderValue, Response};
+use crate::http::status::Status;
+use crate::io::listener::ListenError;
+use crate::server::error::RunError;
+use crate::services::side_server::SideServer;
+
+const OPENMETRICS: &str = "application/openmetrics-text";
+const OPENMETRICS_TYPE: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const TEXT_TYPE: HeaderValue = HeaderValue::from_static(prometheus_text::CONTENT_TYPE);
+
+/// Listens on the metrics address.
+///
+/// # Errors
+/// [`RunError::Listen`].
+pub(crate) fn listen(address: SocketAddr) -> Result<SideServer, RunError> {
+    let (bound, side_server) =
+        SideServer::open(address).map_err(|error| RunError::Listen(ListenError::Metrics(address, error)))?;
+    info!(address = %bound, "metrics are served");
+    Ok(side_server)
+}
+
+/// Serves metrics until the hub has ended.
+pub(crate) fn serve(side_server: SideServer, exporter: Exporter, ended: &AtomicBool) {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(exporter));
+    side_server.run(ended, |request| answer(request, &registry));
+}
+
+fn answer(request: &Request<'_>, registry: &Registry) -> Response {
+    match (request.path, request.method) {
+        ("/metrics", Method::Get | Method::Head) => page(&request.accept, registry),
+        ("/healthz", Method::Get | Method::Head) => Response::healthy(),
+        ("/metrics" | "/healthz", _) => Response::method_not_allowed("GET, HEAD"),
+        _ => Response::text(Status::NotFound, "Not Found. The metrics are at /metrics."),
+    }
+}
+
+fn page(accept: &Lines<'_>, registry: &Registry) -> Response {
+    let mut page = String::new();
+    let (content_type, encoded) = match accepts_openmetrics(accept) {
+        true => (OPENMETRICS_TYPE, text::encode(&mut page, registry)),
+        false => (TEXT_TYPE, prometheus_text::encode(&mut page, registry)),
+    };
+    match encoded {
+        Ok(()) => {
+            let mut response = Response::with_body(Status::Ok, content_type, page.into_bytes());
+            response.vary("Accept");
+            response
+        }
+        Err(error) => {
+            warn!(%error, "metrics cannot be written");
+            Response::status_only(Status::InternalServerError)
+        }
+    }
+}
+
+/// Whether `Accept` names OpenMetrics with a weight above 0 (RFC 9110, section 12.5.1). Other
+/// clients get the Prometheus text format.
+fn accepts_openmetrics(accept: &Lines<'_>) -> bool {
+    let elements = accept.iter().flat_map(|line| line.split(|byte| *byte == b','));
+    let mut named = elements.filter_map(|element| {
+        let mut parts = std::str::from_utf8(element).ok()?.split(';').map(str::trim);
+        let is_named = parts.next()?.eq_ignore_ascii_case(OPENMETRICS);
+        is_named.then(|| parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000")))
+    });
+    named.any(|is_unwanted| !is_unwanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::request::Version;
+
+    #[test]
+    fn openmetrics_is_for_those_who_ask_for_it() {
+        for (line, expected) in [
+            ("", false),
+            ("*/*", false),
+            ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", false),
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,*/*;q=0.1",
+                true,
+            ),
+            ("text/html , Application/OpenMetrics-Text; version=1.0.0; q=0.3", true),
+            ("application/openmetrics-text;q=0", false),
+            ("application/openmetrics-textual", false),
+        ] {
+            let mut request = Request::new(Method::Get, Version::Http11, "/metrics", None);
+            request.field("Accept", line.as_bytes()).expect("taken");
+            assert_eq!(accepts_openmetrics(&request.accept), expected, "{line}");
+        }
+    }
+}

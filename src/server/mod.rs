@@ -1,0 +1,21 @@
+//! A running hub: one thread for each shard, pinned to its core, and the sequencer's thread.
+//!
+//! [`run`](start::run) starts them. The calling thread then waits for signals and for the end of
+//! any thread. Invariant: a hub never runs without one of its threads. If a shard or the sequencer
+//! panics, [`run`](start::run) returns at once, and the process ends.
+
+mod control;
+pub mod embedded;
+pub mod error;
+mod history_worker;
+mod http1;
+mod http2;
+mod mailbox;
+pub mod permits;
+mod queue;
+pub mod receipt;
+mod sequencer;
+pub mod settings;
+mod shard;
+pub mod start;
+pub mod timeouts;

@@ -1,0 +1,285 @@
+//! Limits per client: connections of the hub and of each address, subscriptions of each token.
+//!
+//! Invariants:
+//! - counts are per process, whichever shard serves a client;
+//! - each counted connection or subscription holds a permit, and dropping the permit ends the
+//!   count, so no way of closing a connection can miss it;
+//! - counts change only when a connection or subscription begins or ends, never with an update. A
+//!   lock is held for one access to one of 16 maps.
+
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashbrown::{DefaultHashBuilder, HashMap};
+
+use crate::limits::{QUOTA_MAPS, REFUSALS_MAX};
+
+/// The limits; 0 means none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PerClient {
+    /// `MAX_CONNECTIONS_PER_ADDRESS`.
+    pub connections_per_address: u32,
+    /// `MAX_SUBSCRIPTIONS_PER_TOKEN`.
+    pub subscriptions_per_token: u32,
+}
+
+/// The limit that is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LimitReached {
+    Hub,
+    Address,
+    Token,
+}
+
+impl LimitReached {
+    /// Its name, for the log.
+    pub(crate) fn setting(self) -> &'static str {
+        match self {
+            Self::Hub => "every place is taken (MAX_CONNECTIONS, or what the limit of open files leaves)",
+            Self::Address => "MAX_CONNECTIONS_PER_ADDRESS is reached",
+            Self::Token => "MAX_SUBSCRIPTIONS_PER_TOKEN is reached",
+        }
+    }
+}
+
+/// The counts of the process; each shard has a handle.
+#[derive(Clone)]
+pub(crate) struct Quotas {
+    connections: Arc<PermitPool>,
+    refusals: Arc<PermitPool>,
+    addresses: Option<Arc<Counts<Network>>>,
+    tokens: Option<Arc<Counts<u64>>>,
+    /// A proxy is in front: the address is that of a request, and its streams are counted.
+    trusts_proxy: bool,
+}
+
+/// Counts a connection while it is open.
+pub(crate) struct ConnectionPermit {
+    pool: Arc<PermitPool>,
+    _address: Option<Box<ClientPermit<Network>>>,
+}
+
+/// Counts a subscription while it lasts.
+pub(crate) struct SubscriptionPermit {
+    _token: Option<ClientPermit<u64>>,
+    _address: Option<ClientPermit<Network>>,
+}
+
+impl Quotas {
+    pub(crate) fn new(connections_max: usize, per_client: PerClient, trusts_proxy: bool) -> Self {
+        let PerClient { connections_per_address, subscriptions_per_token } = per_client;
+        Self {
+            connections: PermitPool::new(connections_max),
+            refusals: PermitPool::new(REFUSALS_MAX),
+            addresses: Counts::new(connections_per_address),
+            tokens: Counts::new(subscriptions_per_token),
+            trusts_proxy,
+        }
+    }
+
+    /// Counts a connection from this address. With a trusted proxy, the proxy's address is not
+    /// counted.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub(crate) fn connect(&self, address: Option<IpAddr>) -> Result<ConnectionPermit, LimitReached> {
+        let pool = self.connections.take().ok_or(LimitReached::Hub)?;
+        // Dropped on an early return, which releases it.
+        let mut permit = ConnectionPermit { pool, _address: None };
+        if let Some(counts) = self.addresses.as_ref().filter(|_| !self.trusts_proxy)
+            && let Some(address) = address
+        {
+            permit._address = Some(Box::new(counts.hold(Network::of(address)).ok_or(LimitReached::Address)?));
+        }
+        Ok(permit)
+    }
+
+    /// A permit for a refused connection that is kept open a little so that the response can
+    /// arrive; `None` when there are too many of them.
+    pub(crate) fn refuse(&self) -> Option<ConnectionPermit> {
+        Some(ConnectionPermit { pool: self.refusals.take()?, _address: None })
+    }
+
+    /// Counts a subscription with this token from this address; `None` if neither is counted.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub(crate) fn subscribe(
+        &self,
+        token: Option<u64>,
+        address: Option<IpAddr>,
+    ) -> Result<Option<Box<SubscriptionPermit>>, LimitReached> {
+        let tokens = self.tokens.as_ref().zip(token);
+        let token =
+            tokens.map(|(counts, token)| counts.hold(token).ok_or(LimitReached::Token)).transpose()?;
+        let addresses = self.addresses.as_ref().filter(|_| self.trusts_proxy).zip(address);
+        let address = addresses
+            .map(|(counts, address)| counts.hold(Network::of(address)).ok_or(LimitReached::Address))
+            .transpose()?;
+        let is_counted = token.is_some() || address.is_some();
+        Ok(is_counted.then(|| Box::new(SubscriptionPermit { _token: token, _address: address })))
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        self.pool.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A number of permits.
+struct PermitPool {
+    taken: AtomicUsize,
+    max: usize,
+}
+
+impl PermitPool {
+    fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { taken: AtomicUsize::new(0), max })
+    }
+
+    /// Takes a permit. The caller must give it back.
+    fn take(self: &Arc<Self>) -> Option<Arc<Self>> {
+        let more = |taken: usize| (taken < self.max).then_some(taken + 1);
+        let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.is_ok().then(|| Arc::clone(self))
+    }
+}
+
+/// The unit of counting: an IPv4 address, or the 64-bit network prefix of an IPv6 address, since
+/// hosts choose the other bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Network {
+    V4(u32),
+    V6(u64),
+}
+
+impl Network {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address.to_bits()),
+            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+/// The counts by key; only keys with a count above 0 are stored.
+struct Counts<K> {
+    max: u32,
+    hasher: DefaultHashBuilder,
+    maps: [Mutex<HashMap<K, u32>>; QUOTA_MAPS],
+}
+
+/// Counts one connection or subscription of a client.
+struct ClientPermit<K: Copy + Eq + Hash> {
+    counts: Arc<Counts<K>>,
+    key: K,
+}
+
+impl<K: Copy + Eq + Hash> Counts<K> {
+    fn new(max: u32) -> Option<Arc<Self>> {
+        let counts = || Self { max, hasher: DefaultHashBuilder::default(), maps: Default::default() };
+        (max > 0).then(|| Arc::new(counts()))
+    }
+
+    fn hold(self: &Arc<Self>, key: K) -> Option<ClientPermit<K>> {
+        let mut map = self.map(key);
+        let count = map.entry(key).or_insert(0);
+        if *count >= self.max {
+            return None;
+        }
+        *count += 1;
+        drop(map);
+        Some(ClientPermit { counts: Arc::clone(self), key })
+    }
+
+    fn map(&self, key: K) -> MutexGuard<'_, HashMap<K, u32>> {
+        use std::hash::BuildHasher as _;
+        let number = self.hasher.hash_one(key) as usize % QUOTA_MAPS;
+        self.maps[number].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Copy + Eq + Hash> Drop for ClientPermit<K> {
+    fn drop(&mut self) {
+        let mut map = self.counts.map(self.key);
+        if let Some(count) = map.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                map.remove(&self.key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Option<IpAddr> {
+        Some(text.parse().expect("an address"))
+    }
+
+    #[test]
+    fn a_permit_is_given_back_by_whoever_drops_it() {
+        let quotas = Quotas::new(2, PerClient::default(), false);
+        let permits = [quotas.connect(None), quotas.connect(None)];
+        assert!(permits.iter().all(Result::is_ok));
+        assert_eq!(
+            quotas.clone().connect(None).err(),
+            Some(LimitReached::Hub),
+            "the count is that of all shards"
+        );
+        drop(permits);
+        assert!(quotas.connect(None).is_ok());
+    }
+
+    #[test]
+    fn an_address_is_counted_as_such_and_one_of_ipv6_by_its_network() {
+        let per_client = PerClient { connections_per_address: 2, ..PerClient::default() };
+        let quotas = Quotas::new(100, per_client, false);
+        for ours in
+            [["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1"], ["2001:db8::1", "2001:db8::2", "2001:db8::3"]]
+        {
+            let first = quotas.connect(address(ours[0]));
+            let second = quotas.connect(address(ours[1]));
+            assert!(first.is_ok() && second.is_ok());
+            assert_eq!(quotas.connect(address(ours[2])).err(), Some(LimitReached::Address), "{ours:?}");
+            drop(first);
+            assert!(quotas.connect(address(ours[2])).is_ok());
+        }
+        let others = ["192.0.2.2", "2001:db8:0:1::1"].map(|text| quotas.connect(address(text)));
+        assert!(others.iter().all(Result::is_ok));
+        drop(others);
+        // A refusal for the address holds no permit of the hub, and no client is left in the maps.
+        assert_eq!(quotas.connections.taken.load(Ordering::Relaxed), 0);
+        let counts = quotas.addresses.expect("counted");
+        assert!(counts.maps.iter().all(|map| map.lock().expect("no panic").is_empty()));
+    }
+
+    #[test]
+    fn behind_a_proxy_the_streams_of_an_address_are_counted_and_not_the_connections_of_the_proxy() {
+        let per_client = PerClient { connections_per_address: 1, ..PerClient::default() };
+        let quotas = Quotas::new(100, per_client, true);
+        let permits: Vec<_> = (0..5).map(|_| quotas.connect(address("10.0.0.1"))).collect();
+        assert!(permits.iter().all(Result::is_ok));
+        let permit = quotas.subscribe(Some(7), address("192.0.2.1"));
+        assert!(matches!(permit, Ok(Some(_))));
+        assert_eq!(quotas.subscribe(None, address("192.0.2.1")).err(), Some(LimitReached::Address));
+        drop(permit);
+        assert!(matches!(quotas.subscribe(None, address("192.0.2.1")), Ok(Some(_))));
+    }
+
+    #[test]
+    fn subscriptions_without_a_token_are_nobodys() {
+        let per_client = PerClient { subscriptions_per_token: 1, ..PerClient::default() };
+        let quotas = Quotas::new(100, per_client, false);
+        let permit = quotas.subscribe(Some(7), None);
+        assert!(matches!(permit, Ok(Some(_))));
+        assert_eq!(quotas.subscribe(Some(7), None).err(), Some(LimitReached::Token));
+        assert!(matches!(quotas.subscribe(Some(8), None), Ok(Some(_))));
+        assert!((0..3).all(|_| matches!(quotas.subscribe(None, None), Ok(None))));
+    }
+}

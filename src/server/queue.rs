@@ -1,0 +1,43 @@
+//! The queue of publications from the shards to the sequencer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use crate::hub::sequencer::Publication;
+use crate::limits::{PUBLISH_QUEUE_BYTES_MAX, PUBLISH_QUEUE_MAX};
+
+/// The queue to the sequencer, bounded in number and bytes. Each shard has a handle; the sequencer
+/// ends when all are dropped.
+#[derive(Clone)]
+pub(crate) struct Queue {
+    sender: Sender<Publication>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    /// A queue, and the end that the sequencer reads.
+    pub(crate) fn new() -> (Self, Receiver<Publication>) {
+        let (sender, receiver) = bounded(PUBLISH_QUEUE_MAX);
+        (Self { sender, bytes: Arc::default() }, receiver)
+    }
+
+    /// Hands a publication over; false if there is no room for it.
+    pub(crate) fn offer(&self, publication: Publication) -> bool {
+        let bytes = publication.frame.bytes_held();
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before == 0 || before + bytes <= PUBLISH_QUEUE_BYTES_MAX;
+        let taken = fits && !matches!(self.sender.try_send(publication), Err(TrySendError::Full(_)));
+        if !taken {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// The live count of bytes of the publications between the shards and the slowest reader of the
+    /// ring.
+    pub(crate) fn bytes(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.bytes)
+    }
+}

@@ -1,0 +1,46 @@
+//! The settings of a running hub.
+
+use std::net::SocketAddr;
+
+use crate::api::handler::GateSettings;
+use crate::hub::shard::ShardSettings;
+use crate::ops::metrics::MetricsSettings;
+use crate::server::permits::PerClient;
+use crate::server::timeouts::Timeouts;
+use crate::services::certificates::CertificateSource;
+use crate::services::key_sets::KeySetSource;
+use crate::services::reload::KeyFile;
+
+/// The settings of a running hub.
+pub struct Settings {
+    /// The address to listen on.
+    pub address: SocketAddr,
+    /// The certificate for TLS on every connection; `None` for no TLS.
+    pub tls: Option<CertificateSource>,
+    /// The core of each shard; not empty.
+    pub cpus: Vec<usize>,
+    /// Authentication and authorization.
+    pub gate: GateSettings,
+    /// Key sets for the gate, each fetched by its own thread.
+    pub key_sets: Vec<KeySetSource>,
+    /// Files with keys for the gate; SIGHUP reads them again.
+    pub key_files: Vec<KeyFile>,
+    /// How subscribers are served.
+    pub shard: ShardSettings,
+    /// How long requests may take.
+    pub timeouts: Timeouts,
+    /// `DRAIN_TIMEOUT`, in milliseconds.
+    pub drain_ms: u64,
+    /// `DEBUG`: logs the contents of updates.
+    pub log_updates: bool,
+    /// `USE_FORWARDED_HEADERS`: a proxy in front names the clients.
+    pub trusts_proxy: bool,
+    /// `ACCESS_LOG`: logs a line for each request.
+    pub access_log: bool,
+    /// `MAX_CONNECTIONS`; `None` for the limit of open files.
+    pub connections_max: Option<usize>,
+    /// Limits for each client.
+    pub per_client: PerClient,
+    /// The metrics listener; `None` for none.
+    pub metrics: Option<MetricsSettings>,
+}

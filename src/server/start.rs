@@ -1,0 +1,440 @@
+//! A running hub: its threads, from start to end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
+use signal_hook::consts::SIGHUP;
+use tracing::{info, warn};
+
+use super::control::{Control, EndReport, Happened};
+use super::history_worker;
+use super::mailbox::Mailbox;
+use super::sequencer::SequencerThread;
+use super::shard::{ShardDeps, ShardLoop};
+use crate::api::handler::{Gate, GateSettings};
+use crate::api::keyring::SharedKeys;
+use crate::history::redb::OpenError;
+use crate::history::{History, HistorySlice};
+use crate::hub::sequencer::Sequencer;
+use crate::hub::shard::{Shard, ShardSettings};
+use crate::hub::tail::TailBounds;
+use crate::io::ProcessRole;
+use crate::io::clock::{self, Clock};
+use crate::io::listener::{self, Listener};
+use crate::io::probe::{self, IO_MEMORY_BYTES};
+use crate::io::tls::Acceptor;
+use crate::io::waker::ShardWaker;
+use crate::limits::RING_ENTRIES;
+use crate::ops::access_log;
+use crate::ops::metrics::{self, Exporter, HubFacts, Recorder, ShardMetrics};
+use crate::ops::systemd::{Manager, Next};
+use crate::ring::ring;
+use crate::server::error::RunError;
+use crate::server::permits::Quotas;
+use crate::server::queue::Queue;
+use crate::server::receipt::EmbeddedPublisher;
+use crate::server::settings::Settings;
+use crate::server::timeouts::Timeouts;
+use crate::services::certificates::Certificates;
+use crate::services::key_sets::{Fetcher, KeySetSource};
+use crate::services::reload::Reloads;
+
+/// Keeps glommio's preemption from firing. A shard checks its sockets, its ring and its waker in
+/// every round, so it needs no preemption. And glommio 0.9.0 forgets ready tasks if the timer fires
+/// before it ran any of them: the executor then sleeps forever. With 1 ms this happened when a
+/// thread was off its core that long.
+const PREEMPT_TIMER: Duration = Duration::from_secs(3_600);
+/// An idle task wakes each executor this often, in case a wake-up is lost anyway.
+const SAFETY_WAKE: Duration = Duration::from_millis(500);
+
+/// Reported once connections are accepted.
+pub(crate) struct Begun {
+    pub(crate) address: SocketAddr,
+    pub(crate) publisher: EmbeddedPublisher,
+    pub(crate) shard_metrics: Vec<Arc<ShardMetrics>>,
+}
+
+/// Runs a hub until SIGTERM or SIGINT, and then until its streams have ended. `open` opens the
+/// history, which may take long if it needs repair. `started` is called with the address once
+/// connections are accepted.
+///
+/// The hub owns the process: SIGHUP reads keys and certificates again, and a service manager can
+/// hand it sockets (`LISTEN_FDS`) and is notified (`NOTIFY_SOCKET`). To run a hub inside another
+/// program, use [`Embedded`](crate::server::embedded::Embedded).
+///
+/// # Errors
+/// [`RunError`]: the hub did not start, or one of its threads failed.
+pub fn run(
+    settings: &Settings,
+    open: impl FnOnce() -> Result<Box<dyn History>, OpenError>,
+    started: impl FnOnce(SocketAddr),
+) -> Result<(), RunError> {
+    let control = Control::new();
+    control.watch_signals()?;
+    let history = open().map_err(RunError::Open)?;
+    run_as(settings, history, &control, ProcessRole::Service, |begun| started(begun.address))
+}
+
+/// Runs a hub until it is told to stop, and then until its streams have ended.
+pub(crate) fn run_as(
+    settings: &Settings,
+    history: Box<dyn History>,
+    control: &Control,
+    role: ProcessRole,
+    started: impl FnOnce(Begun),
+) -> Result<(), RunError> {
+    probe::check_host(settings.cpus.len(), role).map_err(RunError::Host)?;
+    let mut certificates = settings.tls.as_ref().map(Certificates::open).transpose()?;
+    let reports = &control.reports;
+    let mut hub = RunningHub::start(settings, certificates.as_ref(), history, role, reports)?;
+    let mut manager = match role {
+        ProcessRole::Service => Manager::new(&hub.shutdown.wakers),
+        ProcessRole::Program => Manager::none(),
+    };
+    control.serves();
+    started(Begun {
+        address: hub.address,
+        publisher: hub.shutdown.publisher.clone(),
+        shard_metrics: hub.shard_metrics.clone(),
+    });
+    certificates.iter_mut().for_each(Certificates::warn);
+    if let Some(mut renewer) = certificates.as_mut().and_then(Certificates::take_renewer) {
+        if let Some((side_server, handler)) = renewer.listen() {
+            hub.shutdown.help("acme-http", reports, move |ended| handler.serve(side_server, &ended))?;
+        }
+        start_thread("acme", reports, move || renewer.run())?;
+        hub.threads += 1;
+    }
+    let (key_files, key_sets) = (settings.key_files.clone(), settings.key_sets.clone());
+    manager.serves();
+    hub.wait(&control.happened, &mut manager, &mut Reloads { certificates, key_files, key_sets })
+}
+
+/// A hub that runs.
+struct RunningHub {
+    address: SocketAddr,
+    executors: Vec<ExecutorJoinHandle<()>>,
+    /// The number of threads that report their end.
+    threads: usize,
+    shard_metrics: Vec<Arc<ShardMetrics>>,
+    shutdown: HubShutdown,
+}
+
+impl RunningHub {
+    fn start(
+        settings: &Settings,
+        certificates: Option<&Certificates>,
+        mut history: Box<dyn History>,
+        role: ProcessRole,
+        reports: &Sender<Happened>,
+    ) -> Result<Self, RunError> {
+        let shards = settings.cpus.len();
+        let allowed = probe::connections_allowed().map_err(RunError::Host)?;
+        let connections_max = connections_max(settings, allowed);
+        let quotas = Quotas::new(connections_max, settings.per_client, settings.trusts_proxy);
+        let metrics =
+            settings.metrics.as_ref().map(|metrics| metrics::listen(metrics.address)).transpose()?;
+        let shard_metrics: Vec<Arc<ShardMetrics>> = (0..shards).map(|_| Arc::default()).collect();
+        let (producer, consumers) = ring(RING_ENTRIES, shards);
+        let wakers = make_wakers(shards)?;
+        let (address, listeners) =
+            listener::open(settings.address, &wakers, settings.shard.heartbeat_ms, role)
+                .map_err(RunError::Listen)?;
+        let started = Instant::now();
+        let newest = end_of(&mut *history, settings.shard.tail)?;
+        let reader = history.reader();
+        let sequencer = Sequencer::new(history, newest.range.before_oldest);
+        let (sequencer, queue) = SequencerThread::new(sequencer, producer, wakers.clone());
+        let mut shutdown = HubShutdown::new(role, wakers.clone(), sequencer.publisher());
+        if let Some(metrics) = metrics {
+            let facts = HubFacts {
+                is_tls: settings.tls.is_some(),
+                connections_max,
+                queue_bytes: queue.bytes(),
+                history_file: settings.metrics.as_ref().and_then(|metrics| metrics.history_file.clone()),
+            };
+            let exporter =
+                Exporter { shards: shard_metrics.clone(), sequencer: sequencer.metrics(newest.range), facts };
+            shutdown.help("metrics", reports, move |ended| metrics::serve(metrics, exporter, &ended))?;
+        }
+        let mut executors = Vec::with_capacity(shards);
+        let ends = listeners.into_iter().zip(Mailbox::open(&wakers)).zip(consumers);
+        for (number, ((listener, mailbox), ring)) in ends.enumerate() {
+            let gate = settings.gate.clone();
+            let (history_client, worker) =
+                history_worker::open(Arc::clone(&reader), Arc::clone(&wakers[number]));
+            start_thread(&format!("history-{number}"), reports, move || worker.run())?;
+            let spawn = ShardSpawn {
+                number: number as u16,
+                listener,
+                tls: certificates.map(Certificates::config),
+                ring,
+                queue: queue.clone(),
+                history_client,
+                mailbox,
+                waker: Arc::clone(&wakers[number]),
+                stopping: Arc::clone(&shutdown.stopping),
+                clock: Clock::new(started, Arc::clone(wakers[number].liveness())),
+                timeouts: settings.timeouts,
+                drain_ms: settings.drain_ms,
+                log_updates: settings.log_updates,
+                access: access_log::Rules {
+                    is_logged: settings.access_log,
+                    trusts_proxy: settings.trusts_proxy,
+                },
+                quotas: quotas.clone(),
+                recorder: Recorder::new(Arc::clone(&shard_metrics[number])),
+            };
+            let (newest, shard) = (Arc::clone(&newest), settings.shard);
+            let make = move || spawn.build(gate, shard, &newest);
+            executors.push(start_shard(number, settings.cpus[number], make, reports)?);
+        }
+        shutdown.fetch(&settings.key_sets, reports)?;
+        drop(queue);
+        start_thread("sequencer", reports, move || sequencer.run())?;
+        // Each shard has a history worker; there is one sequencer. Key fetchers end later.
+        let threads = 2 * executors.len() + 1;
+        Ok(Self { address, executors, threads, shard_metrics, shutdown })
+    }
+
+    /// Tells every thread to stop; false if that happened before.
+    fn begin_stop(&self, manager: &mut Manager, reloads: &Reloads) -> bool {
+        if self.shutdown.stopping.load(Ordering::SeqCst) {
+            return false;
+        }
+        manager.stops();
+        reloads.stop();
+        self.shutdown.begin();
+        true
+    }
+
+    fn wait(
+        mut self,
+        happened: &Receiver<Happened>,
+        manager: &mut Manager,
+        reloads: &mut Reloads,
+    ) -> Result<(), RunError> {
+        let mut running = self.threads;
+        while running > 0 {
+            match manager.next(happened, reloads.next_look()) {
+                Next::Due => reloads.look(),
+                Next::Event(Happened::Signal(SIGHUP)) => reloads.reload(),
+                Next::Event(Happened::Signal(signal)) => {
+                    if !self.begin_stop(manager, reloads) {
+                        return Err(RunError::Interrupted);
+                    }
+                    info!(signal, "stopping");
+                }
+                Next::Event(Happened::Stop) => {
+                    if self.begin_stop(manager, reloads) {
+                        info!("stopping");
+                    }
+                }
+                Next::Event(Happened::Ended { name, panicked }) => {
+                    if panicked || !self.shutdown.stopping.load(Ordering::SeqCst) {
+                        return Err(RunError::Ended(name));
+                    }
+                    running -= 1;
+                }
+                Next::End => return Err(RunError::Ended("signals".to_owned())),
+            }
+        }
+        for executor in std::mem::take(&mut self.executors) {
+            let name = executor.thread().name().unwrap_or("shard").to_owned();
+            executor.join().map_err(|error| RunError::Start(name, error.to_string()))?;
+        }
+        info!("stopped");
+        Ok(())
+    }
+}
+
+/// The tail that every shard begins with. First discards old updates; then loads the end of the
+/// history into memory, so that clients that reconnect after a restart do not all read the disk.
+fn end_of(history: &mut dyn History, tail: TailBounds) -> Result<Arc<HistorySlice>, RunError> {
+    if history.needs_upkeep() {
+        history.maintain(clock::unix_ms()).map_err(RunError::History)?;
+    }
+    let newest = history.reader().newest(tail.updates_max, tail.bytes_max);
+    newest.map(Arc::new).map_err(RunError::History)
+}
+
+/// Ends a hub: at a stop, after a defect, or during a failed start. In an embedding program, the
+/// threads with ports are joined.
+struct HubShutdown {
+    role: ProcessRole,
+    /// Nothing new begins.
+    stopping: Arc<AtomicBool>,
+    /// The hub has ended: stops the threads that run to the end (metrics, key sets).
+    ended: Arc<AtomicBool>,
+    wakers: Vec<Arc<ShardWaker>>,
+    publisher: EmbeddedPublisher,
+    keys: Vec<Arc<SharedKeys>>,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+impl HubShutdown {
+    fn new(role: ProcessRole, wakers: Vec<Arc<ShardWaker>>, publisher: EmbeddedPublisher) -> Self {
+        let (stopping, ended) = (Arc::default(), Arc::default());
+        Self { role, stopping, ended, wakers, publisher, keys: Vec::new(), helpers: Vec::new() }
+    }
+
+    /// Starts a thread that regularly checks whether the hub has ended.
+    fn help(
+        &mut self,
+        name: &str,
+        reports: &Sender<Happened>,
+        run: impl FnOnce(Arc<AtomicBool>) + Send + 'static,
+    ) -> Result<(), RunError> {
+        let ended = Arc::clone(&self.ended);
+        self.helpers.push(start_thread(name, reports, move || run(ended))?);
+        Ok(())
+    }
+
+    /// Starts a thread for each key set.
+    fn fetch(&mut self, sources: &[KeySetSource], reports: &Sender<Happened>) -> Result<(), RunError> {
+        for (number, source) in sources.iter().enumerate() {
+            let (fetcher, ended) = (Fetcher::new(source.clone()), Arc::clone(&self.ended));
+            start_thread(&format!("keys-{number}"), reports, move || fetcher.run(&ended))?;
+            self.keys.push(Arc::clone(&source.keys));
+        }
+        Ok(())
+    }
+
+    fn begin(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.publisher.close();
+        self.wakers.iter().for_each(|waker| waker.wake());
+    }
+}
+
+impl Drop for HubShutdown {
+    fn drop(&mut self) {
+        self.begin();
+        self.ended.store(true, Ordering::SeqCst);
+        self.keys.iter().for_each(|keys| keys.fetch());
+        if self.role == ProcessRole::Program {
+            // The program may need their ports again.
+            for helper in self.helpers.drain(..) {
+                // A panic was reported already.
+                let _ = helper.join();
+            }
+        }
+    }
+}
+
+/// The maximum number of connections: the configured one, bounded by the limit of open files.
+fn connections_max(settings: &Settings, allowed: usize) -> usize {
+    match settings.connections_max {
+        Some(wanted) if wanted > allowed => {
+            warn!(
+                wanted,
+                allowed,
+                "the limit of open files leaves fewer connections than MAX_CONNECTIONS: raise LimitNOFILE= (ulimit -n)"
+            );
+            allowed
+        }
+        wanted => wanted.unwrap_or(allowed),
+    }
+}
+
+fn make_wakers(count: usize) -> Result<Vec<Arc<ShardWaker>>, RunError> {
+    let wakers: std::io::Result<Vec<_>> = (0..count).map(|_| ShardWaker::new().map(Arc::new)).collect();
+    wakers.map_err(|error| RunError::Start("wakers".to_owned(), error.to_string()))
+}
+
+/// What is moved to a shard's thread. The rest is created there, since grants and outboxes never
+/// leave it.
+struct ShardSpawn {
+    number: u16,
+    listener: Listener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    ring: crate::ring::Consumer<crate::hub::sequencer::RingEntry>,
+    queue: Queue,
+    history_client: history_worker::HistoryClient,
+    mailbox: Mailbox,
+    waker: Arc<ShardWaker>,
+    stopping: Arc<AtomicBool>,
+    clock: Clock,
+    timeouts: Timeouts,
+    drain_ms: u64,
+    log_updates: bool,
+    access: access_log::Rules,
+    quotas: Quotas,
+    recorder: Recorder,
+}
+
+impl ShardSpawn {
+    fn build(self, gate: GateSettings, shard: ShardSettings, newest: &HistorySlice) -> ShardDeps {
+        ShardDeps {
+            number: self.number,
+            listener: self.listener,
+            tls: self.tls.map(Acceptor::new),
+            shard: Shard::new(shard, newest, self.clock.now()),
+            gate: Gate::new(gate),
+            ring: self.ring,
+            queue: Some(self.queue),
+            history_client: self.history_client,
+            mailbox: self.mailbox,
+            waker: self.waker,
+            stopping: self.stopping,
+            clock: self.clock,
+            timeouts: self.timeouts,
+            drain_ms: self.drain_ms,
+            log_updates: self.log_updates,
+            access: self.access,
+            quotas: self.quotas,
+            recorder: self.recorder,
+            // Half a buffer: a subscriber that reads its stream then never falls behind by a single
+            // batch.
+            batch_bytes_max: (shard.subscriber_buffer_bytes / 2).max(1),
+        }
+    }
+}
+
+fn start_shard(
+    number: usize,
+    cpu: usize,
+    make: impl FnOnce() -> ShardDeps + Send + 'static,
+    reports: &Sender<Happened>,
+) -> Result<ExecutorJoinHandle<()>, RunError> {
+    let name = format!("shard-{number}");
+    let report = EndReport { name: name.clone(), reports: reports.clone() };
+    LocalExecutorBuilder::new(Placement::Fixed(cpu))
+        .name(&name)
+        .preempt_timer(PREEMPT_TIMER)
+        .io_memory(IO_MEMORY_BYTES)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
+        .spawn(move || async move {
+            let _report = report;
+            glommio::spawn_local(async {
+                loop {
+                    glommio::timer::sleep(SAFETY_WAKE).await;
+                }
+            })
+            .detach();
+            match ShardLoop::new(make()) {
+                Ok(shard) => shard.run().await,
+                Err(error) => panic!("a shard cannot start: {error}"),
+            }
+        })
+        .map_err(|error| RunError::Start(name, error.to_string()))
+}
+
+fn start_thread(
+    name: &str,
+    reports: &Sender<Happened>,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, RunError> {
+    let report = EndReport { name: name.to_owned(), reports: reports.clone() };
+    let run = move || {
+        let _report = report;
+        run();
+    };
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    spawned.map_err(|error| RunError::Start(name.to_owned(), error.to_string()))
+}

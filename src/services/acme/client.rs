@@ -1,0 +1,139 @@
+//! The HTTPS client for an authority, as instant-acme needs it.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{Error as PemError, PemObject as _};
+use tokio::task::spawn_blocking;
+use ureq::Agent;
+use ureq::tls::Certificate;
+
+use crate::limits::{ACME_ANSWER_BYTES_MAX, ACME_REQUEST_MS};
+use crate::services::https::{NoAuthorities, Terms, Trust, https};
+
+const TERMS: Terms =
+    Terms { within_ms: ACME_REQUEST_MS, redirects_max: 0, no_is_error: false, by_proxy: true };
+
+/// Why the trusted authorities cannot be used. The text names the file.
+#[derive(Debug)]
+pub enum TrustError {
+    /// `ACME_CA_FILE` cannot be read, or is not PEM.
+    Unusable(PathBuf, PemError),
+    /// `ACME_CA_FILE` holds no usable certificate.
+    NoCertificate(PathBuf),
+}
+
+impl fmt::Display for TrustError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unusable(path, error) => {
+                write!(f, "{} (ACME_CA_FILE) cannot be read: {error}", path.display())
+            }
+            Self::NoCertificate(path) => {
+                write!(f, "{} (ACME_CA_FILE) holds no certificate of an authority", path.display())
+            }
+        }
+    }
+}
+
+impl StdError for TrustError {}
+
+/// Reads `ACME_CA_FILE`, if configured.
+///
+/// # Errors
+/// [`TrustError`]
+pub(super) fn read_trust(file: Option<&Path>) -> Result<Trust, TrustError> {
+    let Some(path) = file else { return Ok(Trust::Host) };
+    let unusable = |error| TrustError::Unusable(path.to_owned(), error);
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(unusable)?.collect();
+    let certificates = certificates.map_err(unusable)?;
+    if RootCertStore::empty().add_parsable_certificates(certificates.iter().cloned()).0 == 0 {
+        return Err(TrustError::NoCertificate(path.to_owned()));
+    }
+    let owned = |der: &CertificateDer<'_>| Certificate::from_der(der).to_owned();
+    Ok(Trust::Given(certificates.iter().map(owned).collect()))
+}
+
+/// The HTTP client for instant-acme. A request blocks a tokio thread; a stop does not wait for it.
+pub(super) struct HttpsClient(Agent);
+
+impl HttpsClient {
+    /// A client without a connection.
+    ///
+    /// # Errors
+    /// There are no trusted authorities.
+    pub(super) fn new(trust: &Trust) -> Result<Self, NoAuthorities> {
+        https(trust, TERMS).map(Self)
+    }
+}
+
+impl HttpClient for HttpsClient {
+    fn request(
+        &self,
+        request: Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
+        let agent = self.0.clone();
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            // The body is complete in memory.
+            let body = body.collect().await.map_err(|error| Error::Other(error.into()))?.to_bytes();
+            let asked = spawn_blocking(move || ask(&agent, Request::from_parts(parts, body)));
+            asked
+                .await
+                .map_err(|error| Error::Other(error.into()))?
+                .map_err(|error| Error::Other(error.into()))
+        })
+    }
+}
+
+fn ask(agent: &Agent, request: Request<Bytes>) -> Result<BytesResponse, Unspoken> {
+    let answer = match request.body().is_empty() {
+        true => agent.run(request.map(|_| ())),
+        false => agent.run(request.map(Vec::from)),
+    };
+    let (parts, mut body) = answer.map_err(Unspoken::Broken)?.into_parts();
+    let body = body.with_config().limit(ACME_ANSWER_BYTES_MAX).read_to_vec().map_err(Unspoken::Broken)?;
+    let is_json = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|media_type| media_type.to_str().is_ok_and(|media_type| media_type.contains("json")));
+    match parts.status {
+        status if status.is_success() || is_json => {
+            Ok(BytesResponse { parts, body: Box::new(Bytes::from(body)) })
+        }
+        status => Err(Unspoken::Status(status)),
+    }
+}
+
+/// The response is not a valid ACME response.
+#[derive(Debug)]
+enum Unspoken {
+    Broken(ureq::Error),
+    Status(StatusCode),
+}
+
+impl fmt::Display for Unspoken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(ureq::Error::Timeout(_)) => {
+                write!(f, "it did not answer within {} s", ACME_REQUEST_MS / 1_000)
+            }
+            Self::Broken(ureq::Error::BodyExceedsLimit(_)) => {
+                write!(f, "its answer is larger than {ACME_ANSWER_BYTES_MAX} bytes")
+            }
+            Self::Broken(error) => write!(f, "it cannot be reached: {error}"),
+            Self::Status(status) => write!(f, "it answers {status}, and not in its protocol"),
+        }
+    }
+}
+
+impl StdError for Unspoken {}

@@ -1,0 +1,97 @@
+//! The source of the certificate: files that another program writes, or an ACME authority.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustls::ServerConfig;
+
+use super::acme::{Acme, AcmeSettings, Renewer};
+use crate::io::tls::certificate::Files;
+use crate::io::tls::watch::Keeper;
+use crate::server::error::RunError;
+
+/// The source of the certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateSource {
+    /// `CERT_FILE` and `KEY_FILE`.
+    Files(Files),
+    /// `ACME_HOSTS`.
+    Acme(AcmeSettings),
+}
+
+/// The certificate source, as the signal thread holds it.
+pub(crate) enum Certificates {
+    Files(Box<Keeper>),
+    Acme(Box<Acme>),
+}
+
+impl Certificates {
+    /// Reads the certificate, or the ACME state.
+    ///
+    /// # Errors
+    /// [`RunError::Certificate`] or [`RunError::Acme`].
+    pub(crate) fn open(source: &CertificateSource) -> Result<Self, RunError> {
+        match source {
+            CertificateSource::Files(files) => {
+                let keeper = Keeper::open(files.clone()).map_err(RunError::Certificate)?;
+                Ok(Self::Files(Box::new(keeper)))
+            }
+            CertificateSource::Acme(settings) => {
+                Acme::open(settings).map(Box::new).map(Self::Acme).map_err(RunError::Acme)
+            }
+        }
+    }
+
+    /// The TLS configuration of the shards.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        match self {
+            Self::Files(keeper) => keeper.config(),
+            Self::Acme(acme) => acme.config(),
+        }
+    }
+
+    /// The renewer for its thread; `Some` once, and only with ACME.
+    pub(crate) fn take_renewer(&mut self) -> Option<Renewer> {
+        match self {
+            Self::Files(_) => None,
+            Self::Acme(acme) => acme.take_renewer(),
+        }
+    }
+
+    /// When to call [`Self::look`] next.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        match self {
+            Self::Files(keeper) => Some(keeper.next_look()),
+            Self::Acme(_) => None,
+        }
+    }
+
+    /// Checks whether the files have changed.
+    pub(crate) fn look(&mut self) {
+        if let Self::Files(keeper) = self {
+            keeper.look();
+        }
+    }
+
+    /// Handles SIGHUP: reads the files again, or retries a pending order now.
+    pub(crate) fn reload(&mut self) {
+        match self {
+            Self::Files(keeper) => keeper.reload(),
+            Self::Acme(acme) => acme.retry_now(),
+        }
+    }
+
+    /// Warns of a certificate that expires soon, at most once per interval.
+    pub(crate) fn warn(&mut self) {
+        if let Self::Files(keeper) = self {
+            keeper.warn();
+        }
+    }
+
+    /// Stops the renewer.
+    pub(crate) fn stop(&self) {
+        if let Self::Acme(acme) = self {
+            acme.stop();
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Key sets (`JWKS_URL`): a thread fetches each at start, every few minutes, and when a token names
+//! an unknown key.
+//!
+//! Invariants:
+//! - the hub starts whether or not a set can be fetched; until then no token is valid;
+//! - a failed fetch keeps the last set, and logs one warning;
+//! - a response is bounded in bytes, time and redirects, and HTTPS never becomes HTTP.
+//!
+//! The host's trusted authorities are read again for each fetch.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tracing::{info, warn};
+use url::{Position, Url};
+
+use super::https::{NoAuthorities, Terms, Trust, http, https};
+use crate::api::keyring::SharedKeys;
+use crate::limits::{
+    JWKS_BYTES_MAX, JWKS_FETCH_MS, JWKS_REDIRECTS_MAX, JWKS_REFRESH_MS, JWKS_RETRY_MS_MAX, JWKS_RETRY_MS_MIN,
+};
+use crate::mercure::token::{Algorithm, KeySet, KeySetError};
+
+const TERMS: Terms =
+    Terms { within_ms: JWKS_FETCH_MS, redirects_max: JWKS_REDIRECTS_MAX, no_is_error: true, by_proxy: true };
+
+/// A key set and its address.
+#[derive(Clone)]
+pub struct KeySetSource {
+    /// `http` or `https`, without user and password.
+    pub url: Url,
+    /// The only accepted algorithm; `None` leaves it to the keys.
+    pub only: Option<Algorithm>,
+    /// The keys that the shards use.
+    pub keys: Arc<SharedKeys>,
+}
+
+/// Why a key set could not be fetched.
+#[derive(Debug)]
+enum FetchError {
+    Http(ureq::Error),
+    Untrusted(NoAuthorities),
+    Document(KeySetError),
+    /// Reading the response panicked, which must not end the hub. The panic is in the log.
+    Defect,
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(ureq::Error::BodyExceedsLimit(_)) => {
+                write!(f, "the answer is larger than {JWKS_BYTES_MAX} bytes")
+            }
+            Self::Http(error) => error.fmt(f),
+            Self::Untrusted(error) => error.fmt(f),
+            Self::Document(error) => error.fmt(f),
+            Self::Defect => f.write_str("the answer met a defect of the hub"),
+        }
+    }
+}
+
+/// The state of a key set's thread.
+pub(crate) struct Fetcher {
+    source: KeySetSource,
+    /// The document that was fetched last.
+    document: Vec<u8>,
+    failures_in_a_row: u32,
+}
+
+impl Fetcher {
+    pub(crate) fn new(source: KeySetSource) -> Self {
+        Self { source, document: Vec::new(), failures_in_a_row: 0 }
+    }
+
+    /// Fetches until the hub has ended.
+    pub(crate) fn run(mut self, ended: &AtomicBool) {
+        let keys = Arc::clone(&self.source.keys);
+        while !ended.load(Ordering::SeqCst) {
+            keys.set_fetching(true);
+            self.update();
+            keys.set_fetching(false);
+            // Wait for a request or the next regular fetch; this thread holds a sender, so the
+            // channel is never disconnected.
+            let _ = keys.asks().recv_timeout(self.pause());
+        }
+    }
+
+    fn update(&mut self) {
+        let url = shown(&self.source.url);
+        let fetched = catch_unwind(AssertUnwindSafe(|| self.fetch()));
+        match fetched.unwrap_or(Err(FetchError::Defect)) {
+            Ok((document, set)) => {
+                self.failures_in_a_row = 0;
+                if let Some(set) = set {
+                    let (keys, left_out) = (set.len(), set.left_out());
+                    if keys == 0 {
+                        warn!(url, left_out, "the key set has no key that can be used: no token is valid");
+                    } else {
+                        info!(url, keys, left_out, "the key set is new");
+                    }
+                    self.document = document;
+                    self.source.keys.replace(set);
+                }
+            }
+            Err(error) => {
+                self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+                let so_far = match self.document.is_empty() {
+                    true => "until it can, no token is valid",
+                    false => "the last one stays in force",
+                };
+                let retry_s = self.pause().as_secs();
+                warn!(url, %error, retry_s, "the key set cannot be fetched; {so_far}");
+            }
+        }
+    }
+
+    /// The document, and its key set unless the document is unchanged: then verified tokens stay
+    /// verified.
+    fn fetch(&self) -> Result<(Vec<u8>, Option<KeySet>), FetchError> {
+        let url = &self.source.url;
+        let agent = match url.scheme() {
+            "https" => https(&Trust::Host, TERMS).map_err(FetchError::Untrusted)?,
+            _ => http(TERMS),
+        };
+        let mut answer = agent
+            .get(url.as_str())
+            .header("Accept", "application/jwk-set+json, application/json")
+            .call()
+            .map_err(FetchError::Http)?;
+        let body = answer.body_mut().with_config().limit(JWKS_BYTES_MAX).read_to_vec();
+        let document = body.map_err(FetchError::Http)?;
+        if document == self.document {
+            return Ok((document, None));
+        }
+        let set = KeySet::parse(&document, self.source.only).map_err(FetchError::Document)?;
+        Ok((document, Some(set)))
+    }
+
+    /// The time until the next regular fetch.
+    fn pause(&self) -> Duration {
+        let ms = match self.failures_in_a_row {
+            0 => JWKS_REFRESH_MS,
+            failures => {
+                let doublings = (failures - 1).min(u64::BITS / 2);
+                JWKS_RETRY_MS_MIN.saturating_mul(1 << doublings).min(JWKS_RETRY_MS_MAX)
+            }
+        };
+        Duration::from_millis(ms)
+    }
+}
+
+/// The address without its query, which may hold a secret.
+fn shown(url: &Url) -> &str {
+    &url[..Position::AfterPath]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fetch_that_fails_again_is_repeated_ever_more_rarely() {
+        let url = Url::parse("http://localhost/").expect("a URL");
+        let mut fetcher = Fetcher::new(KeySetSource { url, only: None, keys: SharedKeys::new() });
+        let mut pause_s = |failures| {
+            fetcher.failures_in_a_row = failures;
+            fetcher.pause().as_secs()
+        };
+        assert_eq!([0, 1, 2, 3, 6, 7, u32::MAX].map(&mut pause_s), [300, 1, 2, 4, 32, 60, 60]);
+    }
+
+    #[test]
+    fn a_secret_in_the_query_is_not_shown() {
+        let url = Url::parse("https://a.example:8443/keys?key=s3cret").expect("a URL");
+        assert_eq!(shown(&url), "https://a.example:8443/keys");
+    }
+}

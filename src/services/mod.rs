@@ -1,0 +1,9 @@
+//! What runs beside the hub, each on a thread of its own, and may block: certificates from an
+//! authority, key sets, the reload at SIGHUP, small HTTP listeners.
+
+pub mod acme;
+pub mod certificates;
+pub(crate) mod https;
+pub mod key_sets;
+pub mod reload;
+pub(crate) mod side_server;

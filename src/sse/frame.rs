@@ -1,0 +1,251 @@
+//! The encoded update: the bytes that every subscriber receives, made once.
+//!
+//! The bytes are the SSE event (WHATWG HTML, section 9.2.5) framed as one HTTP/1.1 chunk (RFC 9112,
+//! section 7.1); the bare event is a slice of the same buffer. Subscribers with compression share
+//! one [`EncodedFrame`] for each coding, made when it is first sent. A frame also carries the
+//! topics, the audience and the id, which decide who receives it.
+//!
+//! Invariant: a frame holds exactly one event, since an [`Update`] cannot hold a line break outside
+//! its data.
+
+use memchr::memchr2;
+
+use crate::mercure::event_id::EventId;
+use crate::mercure::topic::Topic;
+use crate::mercure::update::{Audience, Update};
+use crate::sse::chunk::Chunk;
+use crate::sse::coding::{Coding, EncodedFrame, EncodedFrames};
+
+/// The comment that opens every stream and is its heartbeat.
+pub const COMMENT: &[u8] = b":\n";
+
+/// One update, encoded, with the values that decide who receives it.
+#[derive(Debug)]
+pub struct Frame {
+    plain: Chunk,
+    encoded: EncodedFrames,
+    id: EventId,
+    has_made_id: bool,
+    topics: Box<[Topic]>,
+    audience: Audience,
+}
+
+/// The fields of an event, read back from its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventFields<'f> {
+    /// The event type, if there is one.
+    pub event_type: Option<&'f str>,
+    /// The reconnection time in milliseconds, in digits, if there is one.
+    pub retry: Option<&'f str>,
+    /// The event id.
+    pub id: &'f str,
+    /// The data. Each line end has become a line feed.
+    pub data: String,
+}
+
+impl Frame {
+    /// Encodes an update: `event`, `retry`, `id`, `data`, in this order (PROTOCOL section 2).
+    pub fn encode(update: &Update<'_>) -> Self {
+        let event = encode_event(update);
+        let (topics, audience) = (update.topics().into(), update.audience().clone());
+        let frame = Self::from_event(&event, update.id().clone(), topics, audience);
+        Self { has_made_id: update.has_made_id(), ..frame }
+    }
+
+    /// Frames an event that was encoded before, as in a stored record.
+    pub fn from_event(event: &[u8], id: EventId, topics: Box<[Topic]>, audience: Audience) -> Self {
+        Self {
+            plain: Chunk::new(event),
+            encoded: EncodedFrames::default(),
+            id,
+            has_made_id: false,
+            topics,
+            audience,
+        }
+    }
+
+    /// The event as one HTTP/1.1 chunk.
+    pub fn chunk(&self) -> &[u8] {
+        self.plain.framed()
+    }
+
+    /// The event alone, as HTTP/1.0 and HTTP/2 send it.
+    pub fn event(&self) -> &[u8] {
+        self.plain.content()
+    }
+
+    /// The event in a coding. It is compressed on the first call.
+    pub fn encoded(&self, coding: Coding) -> &EncodedFrame {
+        self.encoded.get_or_make(coding, self.event())
+    }
+
+    /// Whether the result of [`Frame::encoded`] exists already.
+    pub fn has_encoded(&self, coding: Coding) -> bool {
+        self.encoded.has(coding)
+    }
+
+    /// The fields of the event, to publish it again. `None` when [`Frame::encode`] did not make the
+    /// event.
+    pub fn fields(&self) -> Option<EventFields<'_>> {
+        let mut lines = std::str::from_utf8(self.event()).ok()?.strip_suffix("\n\n")?.split('\n').peekable();
+        let mut field = |name: &str| {
+            let value = lines.peek()?.strip_prefix(name)?;
+            lines.next();
+            Some(value)
+        };
+        let event_type = field("event: ");
+        let retry = field("retry: ");
+        let id = field("id: ")?;
+        let mut data = field("data: ")?.to_owned();
+        for line in lines {
+            data.push('\n');
+            data.push_str(line.strip_prefix("data: ")?);
+        }
+        Some(EventFields { event_type, retry, id, data })
+    }
+
+    /// Its event id.
+    pub fn id(&self) -> &EventId {
+        &self.id
+    }
+
+    /// True if the hub generated the id just now: it is unique, so no lookup is needed.
+    pub fn has_made_id(&self) -> bool {
+        self.has_made_id
+    }
+
+    /// Its topics, the canonical one first; never empty.
+    pub fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
+    /// Its topics as text.
+    pub fn topic_texts(&self) -> impl Iterator<Item = &str> {
+        self.topics.iter().map(Topic::as_str)
+    }
+
+    /// The subscribers that may receive it.
+    pub fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    /// Approximate memory of its encoded frames now, in bytes. They are made later, so they are not
+    /// part of [`Frame::bytes_held`], which must never change.
+    pub fn encoded_bytes_held(&self) -> usize {
+        self.encoded.bytes_held()
+    }
+
+    /// Approximate memory without its encoded frames, in bytes, for the bounds on queues and tails.
+    pub fn bytes_held(&self) -> usize {
+        let topics: usize = self.topics.iter().map(|topic| topic.as_str().len() + size_of::<Topic>()).sum();
+        let targets: usize = match &self.audience {
+            Audience::Targets(targets) => {
+                targets.iter().map(|target| target.len() + size_of::<Box<str>>()).sum()
+            }
+            Audience::Public | Audience::Private => 0,
+        };
+        size_of::<Self>() + self.plain.framed().len() + self.id.as_str().len() + topics + targets
+    }
+}
+
+/// The encoded frames follow from the event, so equality ignores whether they exist.
+impl PartialEq for Frame {
+    fn eq(&self, other: &Self) -> bool {
+        self.plain == other.plain
+            && self.id == other.id
+            && self.topics == other.topics
+            && self.audience == other.audience
+    }
+}
+
+impl Eq for Frame {}
+
+fn encode_event(update: &Update<'_>) -> Vec<u8> {
+    let data = update.data().as_bytes();
+    // Enough for one line of data; more lines grow it.
+    let mut event = Vec::with_capacity(data.len() + update.id().as_str().len() + 96);
+    if let Some(event_type) = update.event_type() {
+        push_field(&mut event, b"event: ", event_type.as_bytes());
+    }
+    if let Some(retry_ms) = update.retry_ms() {
+        push_field(&mut event, b"retry: ", retry_ms.to_string().as_bytes());
+    }
+    push_field(&mut event, b"id: ", update.id().as_str().as_bytes());
+    let mut rest = data;
+    while let Some(end) = memchr2(b'\r', b'\n', rest) {
+        push_field(&mut event, b"data: ", &rest[..end]);
+        let line_end = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        rest = &rest[end + line_end..];
+    }
+    push_field(&mut event, b"data: ", rest);
+    event.push(b'\n');
+    event
+}
+
+fn push_field(event: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    event.extend_from_slice(name);
+    event.extend_from_slice(value);
+    event.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mercure::grant::Authorization;
+
+    fn event_of(body: &str) -> String {
+        let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("valid body");
+        let frame = Frame::encode(&update);
+        let text = String::from_utf8(frame.event().to_vec()).expect("UTF-8");
+        assert_eq!(frame.chunk(), format!("{:x}\r\n{text}\r\n", text.len()).as_bytes());
+        text
+    }
+
+    #[test]
+    fn fields_come_in_the_order_of_the_protocol_and_only_when_given() {
+        assert_eq!(
+            event_of("data=d&retry=12&topic=t&type=e&id=i"),
+            "event: e\nretry: 12\nid: i\ndata: d\n\n"
+        );
+        assert_eq!(event_of("topic=t&id=i"), "id: i\ndata: \n\n");
+    }
+
+    #[test]
+    fn every_line_ending_starts_a_new_data_line() {
+        assert_eq!(
+            event_of("topic=t&id=i&data=a%0Db%0Ac%0D%0Ad%0A%0De"),
+            "id: i\ndata: a\ndata: b\ndata: c\ndata: d\ndata: \ndata: e\n\n"
+        );
+        assert_eq!(event_of("topic=t&id=i&data=a%0A"), "id: i\ndata: a\ndata: \n\n");
+        assert_eq!(event_of("topic=t&id=i&data=%0D%0A"), "id: i\ndata: \ndata: \n\n");
+    }
+
+    #[test]
+    fn the_fields_are_read_back_from_the_event() {
+        let frame = |body: &str| {
+            let update =
+                Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("valid body");
+            Frame::encode(&update)
+        };
+        let full = frame("topic=t&id=i&type=e&retry=5&data=a%0Db%0A%0D%0Ac");
+        let expected =
+            EventFields { event_type: Some("e"), retry: Some("5"), id: "i", data: "a\nb\n\nc".to_owned() };
+        assert_eq!(full.fields(), Some(expected));
+        let bare = frame("topic=t&id=data:%20x");
+        let expected = EventFields { event_type: None, retry: None, id: "data: x", data: String::new() };
+        assert_eq!(bare.fields(), Some(expected));
+        for foreign in ["id: i\n\n", "data: x\n\n", "id: i\ndata: x\n", "id: i\ndata: x\nid: j\n\n", ""] {
+            let topics = full.topics().into();
+            let frame = Frame::from_event(foreign.as_bytes(), full.id().clone(), topics, Audience::Public);
+            assert_eq!(frame.fields(), None, "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn data_cannot_introduce_another_field() {
+        assert_eq!(
+            event_of("topic=t&id=i&data=x%0Aid:%20evil%0D%0Aevent:%20y"),
+            "id: i\ndata: x\ndata: id: evil\ndata: event: y\n\n"
+        );
+    }
+}
