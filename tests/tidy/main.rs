@@ -1,9 +1,13 @@
 //! The rules of the code that a test can check: dependencies, access to the system, names, sizes,
 //! `unsafe`.
 
+mod modules;
+
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use modules::{Modules, circles};
 
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
@@ -65,21 +69,82 @@ fn forbid(modules: &[&str], words: &[&str]) {
     }
 }
 
+/// The dependency rule: for each module at the top, the modules that it may use.
+/// `docs/ARCHITECTURE.md` draws it.
+const RULE: [(&str, &[&str]); 17] = [
+    ("limits", &[]),
+    ("time", &[]),
+    ("ring", &[]),
+    ("mercure", &["limits"]),
+    ("sse", &["limits", "mercure"]),
+    ("http", &["limits", "mercure", "sse"]),
+    ("api", &["limits", "time", "mercure", "sse", "http"]),
+    ("history", &["limits", "mercure", "sse"]),
+    ("hub", &["limits", "time", "mercure", "sse", "history"]),
+    ("io", &["limits", "time", "ring", "sse"]),
+    ("ops", &["limits", "http", "api", "history", "hub", "io"]),
+    ("services", &["limits", "mercure", "http", "api", "io"]),
+    (
+        "server",
+        &[
+            "limits", "time", "ring", "mercure", "sse", "http", "api", "history", "hub", "io", "ops",
+            "services",
+        ],
+    ),
+    (
+        "config",
+        &["limits", "mercure", "sse", "http", "api", "history", "hub", "io", "ops", "services", "server"],
+    ),
+    ("logging", &["config", "ops"]),
+    ("embed", &["mercure", "sse", "history", "ops", "server", "config"]),
+    (
+        "cli",
+        &[
+            "limits", "mercure", "sse", "http", "api", "history", "hub", "io", "ops", "services", "server",
+            "config", "logging",
+        ],
+    ),
+];
+
 #[test]
-fn nothing_points_back() {
-    let (http, hub, history) = ("crate::http", "crate::hub", "crate::history");
-    let (ring, runtime, config, embed) = ("crate::ring", "crate::runtime", "crate::config", "crate::embed");
-    forbid(&["src/protocol"], &[http, hub, history, ring, runtime, config]);
-    forbid(&["src/http"], &[hub, history, ring, runtime, config]);
-    forbid(&["src/history"], &[http, hub, ring, runtime, config]);
-    forbid(&["src/ring"], &["crate::"]);
-    forbid(&["src/hub"], &[ring, runtime, config]);
-    forbid(&["src/runtime"], &[config, embed]);
-    forbid(&["src/config"], &[embed]);
+fn modules_use_only_what_the_dependency_rule_allows() {
+    let files = files("src");
+    let modules = Modules::read(Path::new("src"), &files);
+    let top = |file: &Path| {
+        let first = file.strip_prefix("src").ok().and_then(|below| below.iter().next());
+        first.map(|name| name.to_string_lossy().trim_end_matches(".rs").to_owned()).unwrap_or_default()
+    };
+    let mut wrong = Vec::new();
+    for (from, to) in modules.uses() {
+        let (user, used) = (top(from), top(to));
+        let allowed = RULE.iter().find(|(name, _)| *name == user).map(|(_, allowed)| *allowed);
+        let Some(allowed) = allowed else { continue };
+        if user != used && !allowed.contains(&used.as_str()) {
+            wrong.push(format!("{} uses {}", from.display(), to.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "against the dependency rule:\n{}", wrong.join("\n"));
 }
 
 #[test]
-fn only_the_runtime_touches_the_world() {
+fn no_modules_use_each_other_in_a_circle() {
+    for root in ["src", "loadtest/src"] {
+        let files = files(root);
+        let modules = Modules::read(Path::new(root), &files);
+        let circles = circles(&modules.uses());
+        let mut text = String::new();
+        for circle in &circles {
+            text.push_str("a circle:\n");
+            for (from, to) in circle {
+                text.push_str(&format!("  {} uses {}\n", from.display(), to.display()));
+            }
+        }
+        assert!(circles.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn pure_modules_do_not_touch_the_system() {
     let world = [
         "glommio",
         "rustix",
@@ -91,7 +156,8 @@ fn only_the_runtime_touches_the_world() {
         "std::env",
         "tokio",
     ];
-    forbid(&["src/protocol", "src/http", "src/hub", "src/ring"], &world);
+    let pure = ["src/mercure", "src/sse", "src/http", "src/api", "src/hub", "src/ring"];
+    forbid(&pure, &world);
     // A history may use files, and nothing else.
     let without_files: Vec<_> = world.into_iter().filter(|word| *word != "std::fs").collect();
     forbid(&["src/history"], &without_files);
@@ -101,8 +167,8 @@ fn only_the_runtime_touches_the_world() {
 /// through two of tokio's traits.
 #[test]
 fn the_runtime_of_tokio_stays_on_its_thread() {
-    for (path, text) in files("src").iter().filter(|(path, _)| !path.starts_with("src/runtime/acme")) {
-        let traits_alone = path.ends_with("runtime/http2/h2_io.rs");
+    for (path, text) in files("src").iter().filter(|(path, _)| !path.starts_with("src/services/acme")) {
+        let traits_alone = path.ends_with("server/http2/h2_io.rs");
         for (number, line) in code(text).filter(|(_, line)| !(traits_alone && line.contains("tokio::io::"))) {
             let found = ["tokio", "instant_acme"].into_iter().find(|word| line.contains(word));
             assert!(found.is_none(), "{}:{}: {found:?} has no place here", path.display(), number + 1);
@@ -114,8 +180,8 @@ fn the_runtime_of_tokio_stays_on_its_thread() {
 fn unsafe_stays_where_it_is_explained() {
     for (path, text) in files("src") {
         let allowed = path.starts_with("src/ring")
-            || path.ends_with("runtime/poller.rs")
-            || path.ends_with("runtime/listener.rs");
+            || path.ends_with("io/poller.rs")
+            || path.ends_with("io/listener.rs");
         let unsafe_lines =
             code(&text).filter(|(_, line)| line.contains("unsafe {") || line.contains("unsafe impl"));
         for (number, _) in unsafe_lines {
