@@ -39,7 +39,6 @@ use crate::history::{HistorySlice, Position, Resume, ResumePoint, SequencedUpdat
 use crate::hub::outbox::{Outboxes, Pending};
 use crate::hub::presence::Subscriptions;
 use crate::hub::tail::{Tail, TailBounds};
-use crate::hub::timer_wheel::Wheel;
 use crate::mercure::grant::Grant;
 use crate::mercure::index::TopicIndex;
 use crate::mercure::selector::Selector;
@@ -51,6 +50,7 @@ use crate::time::Now;
 
 pub use catching_up::HistoryRead;
 use ending::Drain;
+use timing::Timers;
 pub use wire::{Sent, Wire};
 use writing::{Ahead, Written};
 
@@ -192,9 +192,7 @@ pub struct Shard {
     index: TopicIndex,
     outboxes: Outboxes,
     tail: Tail,
-    wheel: Wheel<(u32, u32)>,
-    /// Timers that the wheel has fired but that are not handled yet.
-    due: VecDeque<(u32, u32)>,
+    timers: Timers,
     /// Subscribers to write to.
     dirty: VecDeque<u32>,
     /// How many of these were in the queue when entries were last taken; they come first.
@@ -224,8 +222,7 @@ impl Shard {
             index: TopicIndex::new(),
             outboxes: Outboxes::default(),
             tail: Tail::new(settings.tail, &newest.updates),
-            wheel: Wheel::new(now.ms),
-            due: VecDeque::new(),
+            timers: Timers::new(now.ms),
             dirty: VecDeque::new(),
             dirty_since_take: 0,
             catching_up: VecDeque::new(),
@@ -390,7 +387,7 @@ impl Shard {
     /// Whether [`Shard::flush`], [`Shard::catch_up`] or [`Shard::advance`] has work; the caller
     /// must then not sleep.
     pub fn has_work(&self) -> bool {
-        !self.dirty.is_empty() || !self.catching_up.is_empty() || !self.due.is_empty()
+        !self.dirty.is_empty() || !self.catching_up.is_empty() || self.timers.has_due()
     }
 
     /// Writes to up to `sockets_max` subscribers.

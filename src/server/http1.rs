@@ -1,10 +1,8 @@
 //! One connection before it becomes a stream: its socket, the HTTP machine, and what it waits for.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use super::shard::MemoryPermit;
-use crate::api::handler::{GrantedSubscription, Publisher, ResponseContext};
+use crate::api::handler::{Publisher, ResponseContext};
 use crate::http::h1::machine::{Connection, Phase};
 use crate::http::h2::request::Prior;
 use crate::http::request::Version;
@@ -12,8 +10,9 @@ use crate::hub::shard::Sent;
 use crate::io::transport::{self, Gone, ReadOutcome, Transport};
 use crate::limits::{KEEP_ALIVE_IDLE_MS, LINGER_BYTES_MAX, LINGER_MS, TLS_HANDSHAKE_MS};
 use crate::ops::access_log::Caller;
+use crate::server::shard::exchange::Waiting;
+use crate::server::shard::listings::MemoryPermit;
 use crate::server::timeouts::{Timeouts, after};
-use crate::sse::frame::Frame;
 
 /// A connection that makes HTTP/1 requests.
 pub(crate) struct Http1Conn {
@@ -24,7 +23,9 @@ pub(crate) struct Http1Conn {
     pub(crate) http: Connection,
     /// Set once the connection is known to speak HTTP/1.
     is_http1: bool,
-    pub(crate) waiting: Waiting,
+    /// The number of the current request, for the replies of other threads.
+    pub(crate) serial: u32,
+    pub(crate) state: RequestState,
     /// Response bytes that the socket has not taken.
     out: Vec<u8>,
     out_sent: usize,
@@ -52,23 +53,18 @@ pub(crate) struct Http1Conn {
     /// The client sends nothing more. The epoll set reports this once, perhaps before the
     /// connection becomes a stream.
     pub(crate) has_ended: bool,
-    pub(crate) armed_ms: u64,
     /// Held while a long response is in `out`.
     pub(crate) memory_permit: Option<MemoryPermit>,
 }
 
 /// What a connection is waiting for.
-pub(crate) enum Waiting {
+pub(crate) enum RequestState {
     /// The next bytes of the client.
     Client,
     /// The request body.
     Body(Publisher),
-    /// The publication's entry to come round the ring.
-    Commit { serial: u32, frame: Arc<Frame>, context: ResponseContext },
-    /// The history to find where the subscription begins.
-    Resolve { serial: u32, subscription: Box<GrantedSubscription> },
-    /// The shards to list their subscriptions.
-    List { serial: u32 },
+    /// Another thread.
+    Waits(Waiting),
 }
 
 /// The result of a read.
@@ -102,7 +98,8 @@ impl Http1Conn {
             caller: Caller::peer(peer),
             http: Connection::new(),
             is_http1: false,
-            waiting: Waiting::Client,
+            serial: 0,
+            state: RequestState::Client,
             out: Vec::new(),
             out_sent: 0,
             version: Version::Http11,
@@ -118,7 +115,6 @@ impl Http1Conn {
             is_late: false,
             is_drained: false,
             has_ended: false,
-            armed_ms: u64::MAX,
             memory_permit: None,
         }
     }
@@ -281,7 +277,39 @@ impl Http1Conn {
             && self.http.phase() == Phase::Idle
             && !self.is_blocked()
             && !self.is_lingering()
-            && matches!(self.waiting, Waiting::Client)
+            && matches!(self.state, RequestState::Client)
+    }
+
+    /// Whether the body of a publication is arriving.
+    pub(crate) fn awaits_body(&self) -> bool {
+        matches!(self.state, RequestState::Body(_))
+    }
+
+    /// Whether its request waits for another thread.
+    pub(crate) fn awaits_reply(&self) -> bool {
+        matches!(self.state, RequestState::Waits(_))
+    }
+
+    /// Takes the request that waits for the reply with this serial, if it still does.
+    pub(crate) fn take_waiting(&mut self, serial: u32) -> Option<Waiting> {
+        if self.serial != serial {
+            return None;
+        }
+        match std::mem::replace(&mut self.state, RequestState::Client) {
+            RequestState::Waits(waiting) => Some(waiting),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    /// Takes the publisher whose body has arrived.
+    pub(crate) fn take_publisher(&mut self) -> Option<Publisher> {
+        match std::mem::replace(&mut self.state, RequestState::Client) {
+            RequestState::Body(publisher) => Some(publisher),
+            RequestState::Client | RequestState::Waits(_) => None,
+        }
     }
 
     /// Whether it has sent no request yet.
@@ -319,9 +347,14 @@ impl Http1Conn {
         }
     }
 
+    /// Whether a deadline has passed.
+    pub(crate) fn is_overdue(&self, timeouts: &Timeouts, now_ms: u64) -> bool {
+        self.deadline_ms(timeouts) <= now_ms
+    }
+
     /// What to do about a deadline that may have passed.
     pub(crate) fn overdue(&self, timeouts: &Timeouts, now_ms: u64) -> Http1Overdue {
-        if self.deadline_ms(timeouts) > now_ms {
+        if !self.is_overdue(timeouts, now_ms) {
             Http1Overdue::Nothing
         } else if self.is_lingering() || self.is_blocked() || self.http.phase() == Phase::Idle {
             Http1Overdue::Close

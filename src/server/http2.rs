@@ -11,7 +11,7 @@
 
 mod exchange;
 mod h2_io;
-mod reply;
+mod responder;
 mod stream;
 
 use std::net::SocketAddr;
@@ -29,6 +29,7 @@ use hashbrown::HashMap;
 use http::Request;
 use tracing::{debug, error};
 
+use crate::api::handler::Publisher;
 use crate::http::h2::flood_guard::FloodGuard;
 use crate::io::transport::Transport;
 use crate::limits::{
@@ -37,11 +38,13 @@ use crate::limits::{
     KEEP_ALIVE_IDLE_MS, LINGER_MS,
 };
 use crate::server::http1::Http1Conn;
+use crate::server::shard::exchange::Waiting;
+use crate::server::shard::listings::MemoryPermit;
 use crate::server::timeouts::{Timeouts, after};
 
 pub(crate) use exchange::{BodyProgress, Exchange, ExchangeStage, Progress, head_of};
 use h2_io::{H2Io, H2IoHandle};
-pub(crate) use reply::Reply;
+pub(crate) use responder::StreamResponder;
 pub(crate) use stream::{Awake, SendBudget, StreamKey, SubscriberStream};
 use stream::{StreamWaker, WakeList};
 
@@ -64,7 +67,6 @@ pub(crate) struct Http2Conn {
     idle_since_ms: u64,
     /// Since when it is closing (GOAWAY).
     leaving_since_ms: Option<u64>,
-    pub(crate) armed_ms: u64,
 }
 
 enum Http2State {
@@ -122,7 +124,6 @@ impl Http2Conn {
             served: false,
             idle_since_ms: now_ms,
             leaving_since_ms: None,
-            armed_ms: u64::MAX,
         }
     }
 
@@ -261,6 +262,44 @@ impl Http2Conn {
     /// Takes the woken streams; a stream may appear more than once.
     pub(crate) fn take_wakes(&mut self) -> Vec<StreamKey> {
         self.wakes.take()
+    }
+
+    /// Takes the request with this serial, if it waits for another thread: its responder, and
+    /// whether it is a `HEAD`.
+    pub(crate) fn take_waiting(&mut self, serial: u32) -> Option<(StreamResponder, Waiting, bool)> {
+        if !matches!(self.exchanges.get(&serial)?.stage, ExchangeStage::Waits { .. }) {
+            return None;
+        }
+        match self.exchanges.remove(&serial)?.stage {
+            ExchangeStage::Waits { responder, waiting, head_only } => Some((responder, waiting, head_only)),
+            _ => None,
+        }
+    }
+
+    /// Takes the request with this serial, if its body is arriving: its responder, and the body so
+    /// far.
+    pub(crate) fn take_body(
+        &mut self,
+        serial: u32,
+    ) -> Option<(StreamResponder, Publisher, RecvStream, Vec<u8>)> {
+        if !matches!(self.exchanges.get(&serial)?.stage, ExchangeStage::Body { .. }) {
+            return None;
+        }
+        match self.exchanges.remove(&serial)?.stage {
+            ExchangeStage::Body { responder, publisher, body, content } => {
+                Some((responder, publisher, body, content))
+            }
+            _ => None,
+        }
+    }
+
+    /// Keeps a permit until the response with this serial is sent.
+    pub(crate) fn hold(&mut self, serial: u32, permit: Option<MemoryPermit>) {
+        if let Some(Exchange { stage: ExchangeStage::Send { memory_permit, .. }, .. }) =
+            self.exchanges.get_mut(&serial)
+        {
+            *memory_permit = permit;
+        }
     }
 
     /// Whether request bodies are arriving.

@@ -1,4 +1,5 @@
-//! The loop of one shard: sockets, ring and timers around the pure [`Shard`].
+//! The loop of one shard: sockets, ring and timers around the pure
+//! [`Shard`](crate::hub::shard::Shard).
 //!
 //! One task does all of it, in rounds: socket events, ring entries, history replies, replay, a
 //! slice of sends, timers. When a round finds nothing to do, the task sleeps until a socket, the
@@ -10,58 +11,64 @@
 //!   carries all updates that arrived meanwhile.
 
 mod accept;
-mod common;
-mod exchange;
+mod action;
+mod budget;
+mod connections;
+pub(super) mod exchange;
+mod h1;
+mod h2;
+pub(super) mod listings;
 mod log;
-mod multiplex;
-mod serve;
-mod sockets;
-mod subscriptions;
+mod publications;
+mod request_id;
+mod shared;
+mod shutdown;
+mod streams;
+mod subscription_events;
 
-use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
-use std::os::fd::AsFd as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use glommio::timer::Timer;
 use rustix::event::epoll;
-use slab::Slab;
-use tracing::debug;
+use tracing::{debug, info, warn};
 
-use super::history_worker::{HistoryClient, HistoryReply, HistoryRequest};
-use super::http2::Http2Conn;
-use super::mailbox::Mailbox;
 use crate::api::handler::Gate;
-use crate::http::headers::date::HttpDate;
 use crate::hub::sequencer::{ReplyTo, RingEntry};
 use crate::hub::shard::Shard;
-use crate::hub::timer_wheel::Wheel;
 use crate::io::clock::Clock;
-use crate::io::listener::{Listener, leave_to_dispatch_timeout};
+use crate::io::listener::Listener;
 use crate::io::poller::Poller;
 use crate::io::tls::Acceptor;
-use crate::io::transport::{Flushed, Gone, Transport};
 use crate::io::waker::ShardWaker;
 use crate::limits::{
-    EPOLL_WAIT_MS_MAX, EVENTS_MAX, FLUSH_BATCH_MAX, HISTORY_REPLIES_MAX, MATCHING_WORK_MAX, READ_BYTES_MAX,
-    RING_BATCH_MAX, TIMERS_MAX,
+    EPOLL_WAIT_MS_MAX, EVENTS_MAX, HISTORY_REPLIES_MAX, MATCHING_WORK_MAX, READ_BYTES_MAX, RING_BATCH_MAX,
 };
-use crate::ops::access_log;
+use crate::ops::access_log::Rules;
 use crate::ops::metrics::Recorder;
 use crate::ops::sampler::Samplers;
 use crate::ring::Consumer;
-use crate::server::http1::Http1Conn;
-use crate::server::permits::{ConnectionPermit, Quotas};
+use crate::server::history_worker::{HistoryClient, HistoryReply};
+use crate::server::mailbox::Mailbox;
+use crate::server::permits::Quotas;
 use crate::server::queue::Queue;
 use crate::server::timeouts::Timeouts;
-use crate::time::Now;
-use sockets::{Socket, Sockets, StreamTransport};
-use subscriptions::Listings;
-pub(crate) use subscriptions::MemoryPermit;
+use accept::{Accept, LISTENER_KEY, WAKER_KEY};
+use budget::Budget;
+use connections::Connections;
+use exchange::Reply;
+use listings::{Listed, Listings};
+use log::ShardLog;
+use publications::Publications;
+use request_id::RequestId;
+use shared::{DateCache, Serials, Shared};
+use shutdown::{Shutdown, Stop};
+use streams::Streams;
+use subscription_events::SubscriptionEvents;
 
 /// The parts of a shard's thread.
 pub(crate) struct ShardDeps {
@@ -70,10 +77,9 @@ pub(crate) struct ShardDeps {
     /// Makes TLS sessions; `None` without TLS.
     pub(crate) tls: Option<Acceptor>,
     pub(crate) shard: Shard,
-    pub(crate) gate: Gate,
+    pub(crate) handler: Gate,
     pub(crate) ring: Consumer<RingEntry>,
-    /// `None` after this shard's last publication is acknowledged.
-    pub(crate) queue: Option<Queue>,
+    pub(crate) queue: Queue,
     pub(crate) history_client: HistoryClient,
     pub(crate) mailbox: Mailbox,
     pub(crate) waker: Arc<ShardWaker>,
@@ -82,77 +88,23 @@ pub(crate) struct ShardDeps {
     pub(crate) timeouts: Timeouts,
     pub(crate) drain_ms: u64,
     pub(crate) log_updates: bool,
-    pub(crate) access: access_log::Rules,
+    pub(crate) access: Rules,
     pub(crate) quotas: Quotas,
     pub(crate) recorder: Recorder,
     /// Bytes of updates to take from the ring at once.
     pub(crate) batch_bytes_max: usize,
 }
 
-enum ConnState {
-    Http1(Box<Http1Conn>),
-    /// It speaks HTTP/2: its requests and subscribers are HTTP/2 streams.
-    Http2(Box<Http2Conn>),
-    /// It is an event stream: the subscriber of this slot.
-    Streaming(u32),
-    /// Moved out while it is worked on.
-    Taken,
-}
-
-struct Connected {
-    state: ConnState,
-    /// Distinguishes connections that had the same number.
-    serial: u32,
-    /// The socket was full once: the epoll set now also reports when it is writable.
-    awaits_writable: bool,
-    /// It has work left and is in `ready_queue`.
-    is_queued: bool,
-    /// Counts the connection while it is open.
-    _permit: ConnectionPermit,
-}
-
-/// The key of a connection in the epoll set.
-fn key_of(number: u32, serial: u32) -> u64 {
-    u64::from(number) | u64::from(serial) << 32
-}
-
-/// The stages of a shard's stop.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    /// Serving.
-    No,
-    /// Accepts no connection, since another process holds the socket. Open connections are served
-    /// until this moment, and each ends with its next response.
-    HandingOver { until_ms: u64 },
-    /// Nothing new begins; publications in progress are finished. Until this moment at the latest.
-    Finishing { until_ms: u64 },
-    /// No further updates arrive; streams end. Until this moment at the latest.
-    Draining { until_ms: u64 },
-}
-
+/// The loop and what it owns: how connections come in, the connections, and what they share.
 pub(crate) struct ShardLoop {
-    deps: ShardDeps,
-    poller: Poller,
+    clock: Clock,
+    waker: Arc<ShardWaker>,
+    stopping: Arc<AtomicBool>,
+    batch_bytes_max: usize,
     events: Vec<epoll::Event>,
-    connections: Slab<Connected>,
-    sockets: Sockets,
-    wheel: Wheel<(u32, u32)>,
-    /// Timers that have fired and are not handled yet.
-    due: VecDeque<(u32, u32)>,
-    /// Connections with work left, by number and serial; each at most once. No event will report
-    /// them.
-    ready_queue: VecDeque<(u32, u32)>,
-    /// Slices of work left in this round.
-    budget_left: usize,
-    commits_under_way: usize,
-    next_serial: u32,
-    accept: accept::Accept,
-    listings: Listings,
-    read_buffer: Box<[u8]>,
-    now: Now,
-    date: (u64, HttpDate),
-    samplers: Samplers,
-    stop: Stop,
+    accept: Accept,
+    connections: Connections,
+    shared: Shared,
 }
 
 impl ShardLoop {
@@ -161,56 +113,60 @@ impl ShardLoop {
     /// # Errors
     /// No descriptor is left for the epoll set.
     pub(crate) fn new(deps: ShardDeps) -> std::io::Result<Self> {
-        let now = deps.clock.now();
-        let mut this = Self {
-            deps,
-            poller: Poller::new()?,
-            events: Vec::with_capacity(EVENTS_MAX),
-            connections: Slab::new(),
-            sockets: Sockets::default(),
-            wheel: Wheel::new(now.ms),
-            due: VecDeque::new(),
-            ready_queue: VecDeque::new(),
-            budget_left: 0,
-            commits_under_way: 0,
-            next_serial: 0,
-            accept: accept::Accept::default(),
-            listings: Listings::default(),
-            read_buffer: vec![0; READ_BYTES_MAX].into(),
-            now,
-            date: (0, HttpDate::from_unix_s(0)),
+        let poller = Poller::new()?;
+        let accept = Accept::new(deps.listener, deps.tls, Arc::clone(&deps.waker), &poller)?;
+        let log = ShardLog {
+            shard: deps.number,
+            log_updates: deps.log_updates,
+            rules: deps.access,
+            recorder: deps.recorder,
             samplers: Samplers::default(),
-            stop: Stop::No,
         };
-        this.accept.keep_reserve(&this.deps.waker)?;
-        this.listen()?;
-        Ok(this)
+        let shared = Shared {
+            number: deps.number,
+            now: deps.clock.now(),
+            budget: Budget::default(),
+            timeouts: deps.timeouts,
+            handler: deps.handler,
+            streams: Streams::new(deps.shard),
+            publications: Publications::new(deps.queue),
+            history: deps.history_client,
+            ring: deps.ring,
+            mailbox: deps.mailbox,
+            listings: Listings::default(),
+            events: SubscriptionEvents::default(),
+            quotas: deps.quotas,
+            shutdown: Shutdown::new(deps.drain_ms),
+            log,
+            poller,
+            read_buffer: vec![0; READ_BYTES_MAX].into(),
+            date: DateCache::default(),
+            serials: Serials::default(),
+        };
+        Ok(Self {
+            clock: deps.clock,
+            waker: deps.waker,
+            stopping: deps.stopping,
+            batch_bytes_max: deps.batch_bytes_max,
+            events: Vec::with_capacity(EVENTS_MAX),
+            accept,
+            connections: Connections::default(),
+            shared,
+        })
     }
 
     /// Runs until the hub stops.
     pub(crate) async fn run(mut self) {
         loop {
-            self.now = self.deps.clock.now();
-            // Serve queued connections before those that have just sent something.
-            let mut busy = self.drive_queued();
-            busy |= self.take_events();
-            busy |= self.accept_some();
-            busy |= self.take_replies();
-            busy |= self.take_entries();
-            self.write_some();
-            self.advance_timers();
-            self.watch_full();
-            self.close_ended();
-            busy |= self.offer_subscription_events();
-            busy |= self.advance_listings();
-            busy |= self.poll_written();
-            self.deps.recorder.round(&self.deps.shard, self.connections.len(), self.accept.pauses());
+            self.shared.now = self.clock.now();
+            self.shared.budget.renew();
+            let busy = self.round();
             if self.advance_stop() {
-                debug!(shard = self.deps.number, "the shard has stopped");
+                debug!(shard = self.shared.number, "the shard has stopped");
                 return;
             }
             // Timers and the stop can add bytes to write; everything above can queue a connection.
-            if busy || self.deps.shard.has_work() || !self.ready_queue.is_empty() || !self.due.is_empty() {
+            if busy || self.shared.streams.shard.has_work() || self.connections.has_work() {
                 glommio::yield_if_needed().await;
             } else {
                 self.sleep().await;
@@ -218,91 +174,54 @@ impl ShardLoop {
         }
     }
 
+    /// One round of work; returns whether it found any.
+    fn round(&mut self) -> bool {
+        // Serve queued connections before those that have just sent something.
+        let mut busy = self.connections.drive_queued(&mut self.shared);
+        busy |= self.take_events();
+        busy |= self.accept.accept_some(&mut self.connections, &mut self.shared);
+        busy |= self.take_replies();
+        busy |= self.take_entries();
+        let Self { shared, connections, accept, .. } = self;
+        shared.streams.write(&shared.history, shared.now);
+        shared.streams.advance(shared.now);
+        connections.advance_timers(shared);
+        connections.watch_full(shared);
+        connections.close_ended(shared);
+        busy |= offer_subscription_events(shared);
+        busy |= advance_listings(connections, shared);
+        busy |= connections.poll_written(shared);
+        shared.log.recorder.round(&shared.streams.shard, connections.len(), accept.pauses());
+        busy
+    }
+
     fn take_events(&mut self) -> bool {
-        let mut events = std::mem::take(&mut self.events);
+        let Self { events, connections, accept, shared, .. } = self;
         // The events that ended a short sleep are in `events` already.
         if events.is_empty() {
-            self.poller.take(&mut events, 0);
+            shared.poller.take(events, 0);
         }
         let count = events.len();
         for event in events.drain(..) {
             // The struct is packed: copy its fields, since they cannot be borrowed.
             let (data, flags) = (event.data, event.flags);
-            self.socket_event(data.u64(), flags);
+            match data.u64() {
+                LISTENER_KEY => accept.is_ready(),
+                WAKER_KEY => {}
+                key => connections.on_event(key, flags, shared),
+            }
         }
-        self.events = events;
         count > 0
-    }
-
-    fn socket_event(&mut self, key: u64, flags: epoll::EventFlags) {
-        match key {
-            accept::LISTENER_KEY => return self.accept.is_ready(),
-            accept::WAKER_KEY => return,
-            _ => {}
-        }
-        let (number, serial) = (key as u32, (key >> 32) as u32);
-        let Some(connected) = self.connections.get_mut(number as usize).filter(|it| it.serial == serial)
-        else {
-            return;
-        };
-        let ended = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
-        let has_ended = flags.intersects(ended);
-        match &mut connected.state {
-            ConnState::Streaming(slot) => {
-                let slot = *slot;
-                if has_ended {
-                    self.deps.shard.leave(slot);
-                } else {
-                    self.stream_event(slot, flags);
-                }
-            }
-            ConnState::Http1(conn) => {
-                conn.has_ended |= has_ended;
-                conn.is_drained = false;
-                // A queued connection sees the change in its next slice.
-                if !connected.is_queued {
-                    self.drive(number);
-                }
-            }
-            ConnState::Http2(conn) => {
-                conn.event(has_ended, self.now.ms);
-                if !connected.is_queued {
-                    self.drive(number);
-                }
-            }
-            ConnState::Taken => {}
-        }
-    }
-
-    fn stream_event(&mut self, slot: u32, flags: epoll::EventFlags) {
-        if flags.contains(epoll::EventFlags::IN) {
-            self.read_stream_input(slot);
-        }
-        if flags.contains(epoll::EventFlags::OUT) {
-            match self.sockets.transport(slot).map(Transport::flush) {
-                Some(Ok(Flushed::All)) => self.deps.shard.writable(slot),
-                Some(Ok(Flushed::Some)) => self.deps.shard.progressed(slot, self.now),
-                Some(Err(Gone)) => self.deps.shard.leave(slot),
-                Some(Ok(Flushed::Nothing)) | None => {}
-            }
-        }
-    }
-
-    /// Reads input that a client sends on its stream.
-    fn read_stream_input(&mut self, slot: u32) {
-        let Self { sockets, read_buffer, .. } = self;
-        if sockets.transport(slot).is_some_and(|transport| !transport.read_stream_input(read_buffer)) {
-            self.deps.shard.leave(slot);
-        }
     }
 
     /// Takes entries from the ring once every subscriber has been written to: responds to this
     /// shard's publishers, queues the updates.
     fn take_entries(&mut self) -> bool {
-        if self.deps.shard.has_unflushed() {
+        let Self { shared, batch_bytes_max, .. } = self;
+        let Shared { ring, streams: Streams { shard, .. }, number, log, listings, .. } = shared;
+        if shard.has_unflushed() {
             return false;
         }
-        let ShardDeps { ring, shard, number, batch_bytes_max, recorder, .. } = &mut self.deps;
         let mut ours: Vec<(ReplyTo, bool)> = Vec::new();
         let mut bytes = 0;
         let mut is_last = false;
@@ -322,13 +241,13 @@ impl ShardLoop {
             }
             bytes < *batch_bytes_max && shard.counters().work < until
         });
-        recorder.took(count);
+        log.recorder.took(count);
         if count > 0 {
             shard.moved();
-            self.listings_took(count);
+            listings.took(count);
         }
         for (reply_to, is_stored) in ours {
-            self.committed(reply_to, is_stored);
+            self.settle(reply_to, is_stored);
         }
         if is_last {
             self.begin_drain();
@@ -336,82 +255,44 @@ impl ShardLoop {
         count > 0
     }
 
-    fn write_some(&mut self) {
-        let Self { deps: ShardDeps { shard, .. }, sockets, now, .. } = self;
-        shard.catch_up(FLUSH_BATCH_MAX);
-        shard.flush(FLUSH_BATCH_MAX, *now, sockets);
-        while let Some(read) = self.deps.shard.next_read() {
-            if let Err(error) = self.deps.history_client.ask(HistoryRequest::Read(read)) {
-                self.deps.shard.history_read(read, Err(error));
+    /// Handles the result of a publication of this shard, which came round the ring.
+    fn settle(&mut self, reply_to: ReplyTo, is_stored: bool) {
+        let Self { shared, connections, .. } = self;
+        match reply_to {
+            ReplyTo::Request { connection, serial, .. } => {
+                shared.publications.settled();
+                shared.log.recorder.settled(is_stored);
+                let id = RequestId { connection, serial };
+                connections.on_reply(id, Reply::Committed { is_stored }, shared);
             }
-        }
-    }
-
-    /// Asks for writable events of the sockets that were found full. If a socket has room again by
-    /// now, the event fires at once.
-    fn watch_full(&mut self) {
-        while let Some(number) = self.sockets.full.pop() {
-            let Some(Connected { state: ConnState::Streaming(slot), serial, awaits_writable, .. }) =
-                self.connections.get_mut(number as usize)
-            else {
-                continue;
-            };
-            let Some(transport) = self.sockets.transport(*slot) else { continue };
-            if std::mem::replace(awaits_writable, true) {
-                continue;
+            ReplyTo::Event { .. } => {
+                shared.log.recorder.settled(is_stored);
+                shared.events.settled(shared.streams.shard.subscriptions(), is_stored, shared.now.ms);
             }
-            leave_to_dispatch_timeout(transport.as_fd(), self.deps.timeouts.write_ms);
-            if let Err(error) = self.poller.await_writable(transport.as_fd(), key_of(number, *serial)) {
-                self.deps.shard.leave(*slot);
-                self.log_unwatched(&error);
-            }
-        }
-    }
-
-    fn advance_timers(&mut self) {
-        let Self { deps: ShardDeps { shard, .. }, sockets, now, wheel, due, .. } = self;
-        shard.advance(*now, sockets);
-        wheel.advance(now.ms, |key| due.push_back(key));
-        for _ in 0..TIMERS_MAX {
-            let Some((number, serial)) = self.due.pop_front() else { return };
-            self.on_deadline(number, serial);
-        }
-    }
-
-    fn close_ended(&mut self) {
-        while let Some((slot, reason)) = self.deps.shard.next_closed() {
-            let Some(socket) = self.sockets.by_slot.get_mut(slot as usize).and_then(Option::take) else {
-                continue;
-            };
-            self.log_end(slot, reason, socket.access.as_deref());
-            match socket.transport {
-                StreamTransport::Own(mut transport) => {
-                    transport.part();
-                    self.connections.try_remove(socket.connection as usize);
-                }
-                StreamTransport::Shared(stream) => self.end_shared(slot, socket.connection, *stream, reason),
-            }
+            ReplyTo::Embedded { .. } => {}
         }
     }
 
     fn take_replies(&mut self) -> bool {
+        let Self { shared, connections, .. } = self;
         let mut any = false;
-        let until = self.deps.shard.counters().work + MATCHING_WORK_MAX;
+        let until = shared.streams.shard.counters().work + MATCHING_WORK_MAX;
         for _ in 0..HISTORY_REPLIES_MAX {
-            if self.deps.shard.counters().work >= until {
+            if shared.streams.shard.counters().work >= until {
                 break;
             }
-            let Some(reply) = self.deps.history_client.reply() else { break };
+            let Some(reply) = shared.history.reply() else { break };
             any = true;
             match reply {
                 HistoryReply::Read(read, slice) => {
                     if let Err(error) = &slice {
-                        self.log_history_error(error);
+                        shared.log.history_error(error, shared.now.ms);
                     }
-                    self.deps.shard.history_read(read, slice);
+                    shared.streams.shard.history_read(read, slice);
                 }
                 HistoryReply::Resolved { connection, serial, resume_point } => {
-                    self.resolved(connection, serial, resume_point);
+                    let id = RequestId { connection, serial };
+                    connections.on_reply(id, Reply::Resolved(resume_point), shared);
                 }
             }
         }
@@ -421,24 +302,26 @@ impl ShardLoop {
     /// Sleeps until a socket, the waker or a deadline. At first it waits in the epoll set, which
     /// takes one system call where glommio takes a dozen; after a while, as a task of the executor.
     async fn sleep(&mut self) {
+        let shared = &mut self.shared;
+        let can_publish = shared.publications.queue().is_some();
+        let events = shared.events.paused_until_ms(shared.streams.shard.subscriptions());
         let deadlines = [
-            self.deps.shard.next_deadline_ms(),
-            self.wheel.next_deadline_ms(),
+            shared.streams.shard.next_deadline_ms(),
             self.accept.paused_until_ms(),
-            self.stop.until_ms(),
-            self.events_paused_until_ms(),
+            shared.shutdown.until_ms(),
+            events.filter(|_| can_publish),
         ];
-        let now_ms = self.deps.clock.now().ms;
+        let now_ms = self.clock.now().ms;
         let left_ms = deadlines.into_iter().flatten().min().map(|at_ms| at_ms.saturating_sub(now_ms));
-        self.deps.waker.announce();
+        self.waker.announce();
         if !self.is_called() {
             let wait_ms = left_ms.unwrap_or(EPOLL_WAIT_MS_MAX).min(EPOLL_WAIT_MS_MAX);
-            self.poller.take(&mut self.events, wait_ms);
+            self.shared.poller.take(&mut self.events, wait_ms);
             if self.events.is_empty() && left_ms.is_none_or(|left_ms| left_ms > wait_ms) {
                 self.park(left_ms.map(|left_ms| left_ms - wait_ms)).await;
             }
         }
-        self.deps.waker.awake();
+        self.waker.awake();
     }
 
     /// Yields the thread to the executor until the epoll set has an event or the time is over.
@@ -446,7 +329,7 @@ impl ShardLoop {
         let mut timeout = pin!(left_ms.map(|left_ms| Timer::new(Duration::from_millis(left_ms))));
         poll_fn(|context| {
             if self.is_called()
-                || self.poller.poll_ready(context).is_ready()
+                || self.shared.poller.poll_ready(context).is_ready()
                 || timeout.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(context).is_ready())
             {
                 Poll::Ready(())
@@ -459,12 +342,129 @@ impl ShardLoop {
 
     /// Whether another thread has work for this one.
     fn is_called(&self) -> bool {
-        let ShardDeps { ring, stopping, history_client, listener, mailbox, .. } = &self.deps;
-        let stop_is_new = self.stop == Stop::No && stopping.load(Ordering::SeqCst);
+        let Shared { ring, history, mailbox, shutdown, .. } = &self.shared;
+        let stop_is_new = shutdown.is_serving() && self.stopping.load(Ordering::SeqCst);
         !ring.is_empty()
             || stop_is_new
-            || history_client.has_reply()
-            || listener.has_handed_off()
+            || history.has_reply()
+            || self.accept.has_handed_off()
             || mailbox.has_message()
     }
+
+    /// Advances the stop; true when the shard has nothing left to do.
+    fn advance_stop(&mut self) -> bool {
+        let now_ms = self.shared.now.ms;
+        match self.shared.shutdown.stop() {
+            Stop::No => {
+                if self.stopping.load(Ordering::SeqCst) {
+                    self.begin_stop();
+                }
+            }
+            Stop::HandingOver { until_ms } => {
+                if now_ms >= until_ms {
+                    self.finish();
+                }
+            }
+            Stop::Finishing { until_ms } => {
+                if now_ms >= until_ms {
+                    warn!(shard = self.shared.number, "the stop takes too long; closing what is open");
+                    return true;
+                }
+            }
+            Stop::Draining { until_ms } => {
+                if now_ms >= until_ms {
+                    self.shared.streams.shard.close_all();
+                    self.connections.close_ended(&mut self.shared);
+                    return true;
+                }
+                if self.shared.streams.shard.is_empty() {
+                    self.accept.close();
+                    // At the end, do not wait for late connections that have sent nothing.
+                    self.connections.close_idle();
+                    return self.connections.is_empty();
+                }
+            }
+        }
+        if self.shared.shutdown.dismisses() && self.is_finished() {
+            self.shared.publications.close();
+        }
+        false
+    }
+
+    /// Whether the publications that began before the stop are published, and the end events of all
+    /// subscriptions are, too, or their time is over.
+    fn is_finished(&mut self) -> bool {
+        let Self { shared, connections, .. } = self;
+        let is_patient = shared.shutdown.is_patient(shared.now.ms);
+        shared.publications.are_settled()
+            && !(is_patient && connections.awaits_bodies())
+            && subscription_events::are_settled(
+                shared.streams.shard.subscriptions(),
+                !is_patient,
+                shared.number,
+            )
+    }
+
+    /// Begins to stop. Our own socket stays open to the end of the drain, so that new clients get a
+    /// refusal and can go elsewhere. A held socket is left at once: new connections wait there for
+    /// the next hub.
+    fn begin_stop(&mut self) {
+        if !self.accept.is_held() {
+            return self.finish();
+        }
+        self.accept.close();
+        self.shared.handler.begin_leave();
+        self.shared.shutdown.hand_over(self.shared.now.ms);
+        self.connections.dismiss_http2(&mut self.shared);
+    }
+
+    fn finish(&mut self) {
+        let shared = &mut self.shared;
+        shared.handler.begin_drain();
+        if let Some(all) = shared.streams.shard.subscriptions() {
+            all.end_all();
+        }
+        shared.shutdown.finish(shared.now.ms);
+        self.connections.dismiss_idle();
+        self.connections.dismiss_http2(shared);
+    }
+
+    /// The ring has ended: every acknowledged update is in the outboxes.
+    fn begin_drain(&mut self) {
+        let Shared { streams, shutdown, now, number, .. } = &mut self.shared;
+        let count = streams.shard.len();
+        if count > 0 {
+            info!(shard = *number, streams = count, "ending streams");
+        }
+        streams.shard.begin_drain(shutdown.drain_ms(), *now);
+        shutdown.drain(now.ms);
+    }
+}
+
+/// Hands events of subscriptions to the sequencer; returns whether more could follow.
+fn offer_subscription_events(shared: &mut Shared) -> bool {
+    let Shared { streams, publications, events, budget, log, now, .. } = shared;
+    match (streams.shard.subscriptions(), publications.queue()) {
+        (Some(all), Some(queue)) => events.offer(all, queue, budget, log, now.ms),
+        _ => false,
+    }
+}
+
+/// Advances all lists of subscriptions; returns whether there was work.
+fn advance_listings(connections: &mut Connections, shared: &mut Shared) -> bool {
+    let Shared { streams, listings, mailbox, number, .. } = shared;
+    let mut busy = match streams.shard.subscriptions() {
+        Some(all) => listings.ask_shards(all, mailbox, *number),
+        None => false,
+    };
+    while let Some(message) = shared.mailbox.next() {
+        busy = true;
+        if let Some(listed) = shared.listings.on_message(message, &shared.handler) {
+            let Listed { id, response, permit } = listed;
+            let began = Instant::now();
+            connections.on_reply(id, Reply::Listed(response, permit), shared);
+            shared.budget.charge_since(began);
+        }
+    }
+    busy | shared.listings.list_for_shard(shared.streams.shard.subscriptions(), &shared.mailbox)
 }

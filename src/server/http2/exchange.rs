@@ -1,6 +1,5 @@
 //! A request on an HTTP/2 stream, and its response.
 
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -8,14 +7,14 @@ use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, DATE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
-use super::reply::Reply;
-use crate::api::handler::{GrantedSubscription, Publisher, ResponseContext};
+use super::responder::StreamResponder;
+use crate::api::handler::Publisher;
 use crate::http::headers::date::HttpDate;
 use crate::http::response::Response;
 use crate::limits::{LINGER_BYTES_MAX, LINGER_MS};
-use crate::server::shard::MemoryPermit;
+use crate::server::shard::exchange::Waiting;
+use crate::server::shard::listings::MemoryPermit;
 use crate::server::timeouts::{Timeouts, after};
-use crate::sse::frame::Frame;
 
 /// A request without a complete response.
 pub(crate) struct Exchange {
@@ -29,13 +28,9 @@ pub(crate) struct Exchange {
 /// What an exchange is waiting for.
 pub(crate) enum ExchangeStage {
     /// The request body.
-    Body { respond: Reply, publisher: Publisher, body: RecvStream, content: Vec<u8> },
-    /// The publication's entry to come round the ring.
-    Commit { respond: Reply, frame: Arc<Frame>, context: ResponseContext },
-    /// The history to find where the subscription begins.
-    Resolve { respond: Reply, subscription: Box<GrantedSubscription> },
-    /// The shards to list their subscriptions.
-    List { respond: Reply, head_only: bool },
+    Body { responder: StreamResponder, publisher: Publisher, body: RecvStream, content: Vec<u8> },
+    /// Another thread.
+    Waits { responder: StreamResponder, waiting: Waiting, head_only: bool },
     /// The client to take the rest of the response; a long one holds a permit.
     Send { stream: SendStream<Bytes>, rest: Bytes, memory_permit: Option<MemoryPermit> },
     /// The end of a body that is not needed. A reset after the response is allowed (RFC 9113,
@@ -89,9 +84,7 @@ impl Exchange {
                 after(self.since_ms, timeouts.write_ms).min(after(self.began_ms, timeouts.response_ms))
             }
             ExchangeStage::Linger { .. } => after(self.since_ms, LINGER_MS),
-            ExchangeStage::Commit { .. } | ExchangeStage::Resolve { .. } | ExchangeStage::List { .. } => {
-                u64::MAX
-            }
+            ExchangeStage::Waits { .. } => u64::MAX,
         }
     }
 
@@ -157,11 +150,8 @@ impl Exchange {
     /// Cancels the exchange.
     pub(crate) fn cancel(self) {
         match self.stage {
-            ExchangeStage::Body { mut respond, .. }
-            | ExchangeStage::Commit { mut respond, .. }
-            | ExchangeStage::Resolve { mut respond, .. }
-            | ExchangeStage::List { mut respond, .. } => {
-                respond.send_reset(Reason::CANCEL);
+            ExchangeStage::Body { mut responder, .. } | ExchangeStage::Waits { mut responder, .. } => {
+                responder.reset(Reason::CANCEL);
             }
             ExchangeStage::Send { mut stream, .. } => stream.send_reset(Reason::CANCEL),
             // Dropping the last handle resets the stream without an error.

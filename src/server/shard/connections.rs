@@ -1,0 +1,442 @@
+//! The connections of a shard: their slices of work, their deadlines, and how they become streams,
+//! HTTP/2 connections, or end.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::rc::Rc;
+use std::time::Instant;
+
+use rustix::event::epoll;
+use slab::Slab;
+
+use super::action::ConnAction;
+use super::exchange::Reply;
+use super::request_id::RequestId;
+use super::shared::Shared;
+use super::streams::{EndedStream, StreamSocket, StreamTransport};
+use super::{h1, h2};
+use crate::hub::shard::Closed;
+use crate::io::listener::leave_to_dispatch_timeout;
+use crate::limits::{SERVE_BYTES_MAX, TIMERS_MAX};
+use crate::server::http1::Http1Conn;
+use crate::server::http2::{Http2Conn, SubscriberStream};
+use crate::server::permits::ConnectionPermit;
+
+/// The connections, by number.
+#[derive(Default)]
+pub(super) struct Connections {
+    by_number: Slab<Connected>,
+    /// Connections with work left, by number and serial; each at most once. No event will report
+    /// them.
+    ready_queue: VecDeque<(u32, u32)>,
+}
+
+struct Connected {
+    state: ConnState,
+    /// Distinguishes connections that had the same number.
+    serial: u32,
+    /// When the timer wheel fires for it.
+    armed_ms: u64,
+    /// The socket was full once: the poller now also reports when it is writable.
+    awaits_writable: bool,
+    /// It has work left and is in `ready_queue`.
+    is_queued: bool,
+    /// Counts the connection while it is open.
+    _permit: ConnectionPermit,
+}
+
+enum ConnState {
+    Http1(Box<Http1Conn>),
+    /// It speaks HTTP/2: its requests and subscribers are HTTP/2 streams.
+    Http2(Box<Http2Conn>),
+    /// It is an event stream: the subscriber of this slot.
+    Streaming(u32),
+    /// It has ended, and is removed next.
+    Closed,
+}
+
+/// The key of a connection in the poller.
+fn key_of(number: u32, serial: u32) -> u64 {
+    u64::from(number) | u64::from(serial) << 32
+}
+
+impl Connections {
+    /// The number of connections.
+    pub(super) fn len(&self) -> usize {
+        self.by_number.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_number.is_empty()
+    }
+
+    /// Whether a connection has work left.
+    pub(super) fn has_work(&self) -> bool {
+        !self.ready_queue.is_empty()
+    }
+
+    /// Adds a connection; returns its number. Its first bytes are an event of the next round; that
+    /// is cheaper than trying to read now.
+    ///
+    /// # Errors
+    /// The poller cannot watch its socket.
+    pub(super) fn open(
+        &mut self,
+        conn: Http1Conn,
+        permit: ConnectionPermit,
+        shared: &mut Shared,
+    ) -> std::io::Result<u32> {
+        let serial = shared.serials.next();
+        let entry = self.by_number.vacant_entry();
+        let number = entry.key() as u32;
+        shared.poller.add(conn.transport.as_fd(), key_of(number, serial))?;
+        let connected = entry.insert(Connected {
+            state: ConnState::Http1(Box::new(conn)),
+            serial,
+            armed_ms: u64::MAX,
+            awaits_writable: false,
+            is_queued: false,
+            _permit: permit,
+        });
+        connected.arm(number, shared);
+        Ok(number)
+    }
+
+    /// Serves the queued connections at the beginning of a round; returns whether there were any.
+    pub(super) fn drive_queued(&mut self, shared: &mut Shared) -> bool {
+        let count = self.ready_queue.len();
+        for _ in 0..count {
+            if shared.budget.is_spent() {
+                break;
+            }
+            let Some((number, serial)) = self.ready_queue.pop_front() else { break };
+            if let Some(connected) = self.by_number.get_mut(number as usize)
+                && connected.serial == serial
+            {
+                connected.is_queued = false;
+                self.serve(number, shared);
+            }
+        }
+        count > 0
+    }
+
+    /// Handles an event of the poller with this key.
+    pub(super) fn on_event(&mut self, key: u64, flags: epoll::EventFlags, shared: &mut Shared) {
+        let (number, serial) = (key as u32, (key >> 32) as u32);
+        let Some(connected) = self.by_number.get_mut(number as usize).filter(|it| it.serial == serial) else {
+            return;
+        };
+        let ended = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
+        let has_ended = flags.intersects(ended);
+        match &mut connected.state {
+            ConnState::Streaming(slot) if has_ended => return shared.streams.shard.leave(*slot),
+            ConnState::Streaming(slot) => {
+                return shared.streams.on_event(*slot, flags, shared.now, &mut shared.read_buffer);
+            }
+            ConnState::Http1(conn) => {
+                conn.has_ended |= has_ended;
+                conn.is_drained = false;
+            }
+            ConnState::Http2(conn) => conn.event(has_ended, shared.now.ms),
+            ConnState::Closed => return,
+        }
+        // A queued connection sees the change in its next slice.
+        if !connected.is_queued {
+            self.drive(number, shared);
+        }
+    }
+
+    /// Lets a connection do one slice of work; queues it when this round's budget is spent.
+    pub(super) fn drive(&mut self, number: u32, shared: &mut Shared) {
+        match shared.budget.is_spent() {
+            true => self.enqueue(number),
+            false => self.serve(number, shared),
+        }
+    }
+
+    fn serve(&mut self, number: u32, shared: &mut Shared) {
+        let began = Instant::now();
+        let action = match self.state(number) {
+            Some(ConnState::Http1(conn)) => h1::serve(number, conn, shared),
+            Some(ConnState::Http2(conn)) => h2::serve(conn, shared, SERVE_BYTES_MAX),
+            _ => return,
+        };
+        self.apply(number, action, shared);
+        shared.budget.charge_since(began);
+    }
+
+    /// Handles the timers of connections that have fired.
+    pub(super) fn advance_timers(&mut self, shared: &mut Shared) {
+        for _ in 0..TIMERS_MAX {
+            let Some((number, serial)) = shared.streams.shard.next_caller_timer() else { return };
+            self.on_deadline(number, serial, shared);
+        }
+    }
+
+    fn on_deadline(&mut self, number: u32, serial: u32, shared: &mut Shared) {
+        let Some(connected) = self.by_number.get_mut(number as usize) else { return };
+        if connected.serial != serial || connected.armed_ms > shared.now.ms {
+            return;
+        }
+        connected.armed_ms = u64::MAX;
+        let action = match &mut connected.state {
+            ConnState::Http1(conn) if conn.is_overdue(&shared.timeouts, shared.now.ms) => {
+                h1::on_deadline(number, conn, shared)
+            }
+            // The deadline has moved: the slice arms it again.
+            ConnState::Http1(_) => return self.drive(number, shared),
+            ConnState::Http2(conn) => h2::on_deadline(conn, shared),
+            ConnState::Streaming(_) | ConnState::Closed => return,
+        };
+        self.apply(number, action, shared);
+    }
+
+    /// Hands the reply of another thread to the request that waits for it.
+    pub(super) fn on_reply(&mut self, id: RequestId, reply: Reply, shared: &mut Shared) {
+        let action = match self.state(id.connection) {
+            Some(ConnState::Http1(conn)) => h1::on_reply(id, conn, shared, reply),
+            Some(ConnState::Http2(conn)) => {
+                h2::on_reply(id.serial, conn, shared, reply);
+                ConnAction::Waits
+            }
+            _ => return,
+        };
+        self.apply(id.connection, action, shared);
+    }
+
+    /// Polls the HTTP/2 connections whose streams were written to; returns whether there were any.
+    pub(super) fn poll_written(&mut self, shared: &mut Shared) -> bool {
+        let needs_poll = shared.streams.take_needs_poll();
+        for number in &needs_poll {
+            let began = Instant::now();
+            let Some(ConnState::Http2(conn)) = self.state(*number) else { continue };
+            // It may have been polled since, in its own slice.
+            if conn.send_budget.is_dirty() {
+                // Here it only writes; reading waits for its own slice.
+                let action = h2::serve(conn, shared, 0);
+                self.apply(*number, action, shared);
+            }
+            shared.budget.charge_since(began);
+        }
+        !needs_poll.is_empty()
+    }
+
+    /// Asks for writable events of the streams' sockets that were found full. If a socket has room
+    /// again by now, the event fires at once.
+    pub(super) fn watch_full(&mut self, shared: &mut Shared) {
+        while let Some(number) = shared.streams.next_full() {
+            let Some(Connected { state: ConnState::Streaming(slot), serial, awaits_writable, .. }) =
+                self.by_number.get_mut(number as usize)
+            else {
+                continue;
+            };
+            let Some(transport) = shared.streams.transport(*slot) else { continue };
+            if std::mem::replace(awaits_writable, true) {
+                continue;
+            }
+            leave_to_dispatch_timeout(transport.as_fd(), shared.timeouts.write_ms);
+            let watched = shared.poller.await_writable(transport.as_fd(), key_of(number, *serial));
+            if let Err(error) = watched {
+                shared.streams.shard.leave(*slot);
+                shared.log.unwatched(&error, shared.now.ms);
+            }
+        }
+    }
+
+    /// Closes the sockets of the streams that have ended.
+    pub(super) fn close_ended(&mut self, shared: &mut Shared) {
+        while let Some(EndedStream { slot, reason, socket }) = shared.streams.next_ended() {
+            shared.log.end(slot, reason, socket.access.as_deref(), shared.now.ms);
+            let connection = socket.connection;
+            match socket.transport {
+                StreamTransport::Own(mut transport) => {
+                    transport.part();
+                    self.by_number.try_remove(connection as usize);
+                }
+                StreamTransport::Shared(stream) => {
+                    self.end_shared(slot, connection, *stream, reason, shared);
+                }
+            }
+        }
+    }
+
+    /// Ends the stream of a subscriber that is gone: after its queued bytes, or by a reset if it
+    /// did not get everything.
+    fn end_shared(
+        &mut self,
+        slot: u32,
+        number: u32,
+        stream: SubscriberStream,
+        reason: Closed,
+        shared: &mut Shared,
+    ) {
+        let is_whole = matches!(reason, Closed::Expired | Closed::Drained | Closed::HistoryGap);
+        let send_budget = Rc::clone(&stream.send_budget);
+        stream.end(is_whole);
+        // The number may have been reused by another connection.
+        if let Some(ConnState::Http2(conn)) = self.state(number)
+            && Rc::ptr_eq(&conn.send_budget, &send_budget)
+        {
+            conn.unsubscribe(slot, shared.now.ms);
+            shared.streams.mark_for_poll(&send_budget, number);
+        }
+    }
+
+    /// The hub stops: HTTP/2 connections accept no further request.
+    pub(super) fn dismiss_http2(&mut self, shared: &mut Shared) {
+        let is_http2 = |connected: &Connected| matches!(connected.state, ConnState::Http2(_));
+        let all = self.by_number.iter();
+        let numbers: Vec<u32> = all.filter(|(_, it)| is_http2(it)).map(|(number, _)| number as u32).collect();
+        for number in numbers {
+            if let Some(ConnState::Http2(conn)) = self.state(number) {
+                conn.leave(shared.now.ms);
+                let action = h2::serve(conn, shared, SERVE_BYTES_MAX);
+                self.apply(number, action, shared);
+            }
+        }
+    }
+
+    /// The hub stops: queues idle connections to be closed; requests that have arrived but were not
+    /// read get a response first.
+    pub(super) fn dismiss_idle(&mut self) {
+        let idle = |(number, connected): (usize, &mut Connected)| match &mut connected.state {
+            ConnState::Http1(conn) if conn.is_idle() => {
+                conn.is_drained = false;
+                Some(number as u32)
+            }
+            _ => None,
+        };
+        let numbers: Vec<u32> = self.by_number.iter_mut().filter_map(idle).collect();
+        numbers.into_iter().for_each(|number| self.enqueue(number));
+    }
+
+    /// The hub ends: closes idle connections, and those that have sent nothing yet.
+    pub(super) fn close_idle(&mut self) {
+        self.by_number.retain(|_, connected| match &mut connected.state {
+            ConnState::Http1(conn) if conn.is_idle() || conn.is_silent() => {
+                conn.transport.part();
+                false
+            }
+            _ => true,
+        });
+    }
+
+    /// Whether bodies of publications are arriving.
+    pub(super) fn awaits_bodies(&self) -> bool {
+        self.by_number.iter().any(|(_, connected)| match &connected.state {
+            ConnState::Http1(conn) => conn.awaits_body(),
+            ConnState::Http2(conn) => conn.awaits_bodies(),
+            ConnState::Streaming(_) | ConnState::Closed => false,
+        })
+    }
+
+    fn state(&mut self, number: u32) -> Option<&mut ConnState> {
+        self.by_number.get_mut(number as usize).map(|connected| &mut connected.state)
+    }
+
+    /// Queues a connection for a slice of work.
+    fn enqueue(&mut self, number: u32) {
+        let connected = &mut self.by_number[number as usize];
+        if !std::mem::replace(&mut connected.is_queued, true) {
+            self.ready_queue.push_back((number, connected.serial));
+        }
+    }
+
+    /// Does what a slice of work has led to.
+    fn apply(&mut self, number: u32, action: ConnAction, shared: &mut Shared) {
+        let connected = &mut self.by_number[number as usize];
+        let stays = matches!(action, ConnAction::Waits | ConnAction::Yields);
+        let action = if stays && !connected.is_watched(number, shared) { ConnAction::Closes } else { action };
+        match action {
+            ConnAction::Waits => connected.arm(number, shared),
+            ConnAction::Yields => {
+                connected.arm(number, shared);
+                self.enqueue(number);
+            }
+            ConnAction::Streams(slot, permit) => {
+                let before = std::mem::replace(&mut connected.state, ConnState::Streaming(slot));
+                let ConnState::Http1(conn) = before else { return };
+                let is_tls = conn.transport.is_tls();
+                let (transport, access) = (StreamTransport::Own(conn.transport), conn.caller.access);
+                shared.streams.attach(slot, StreamSocket::new(transport, number, access, permit));
+                if is_tls {
+                    // No event will report bytes that came with the request.
+                    shared.streams.read_input(slot, &mut shared.read_buffer);
+                }
+            }
+            ConnAction::SpeaksHttp2 => {
+                let before = std::mem::replace(&mut connected.state, ConnState::Closed);
+                let ConnState::Http1(conn) = before else { return };
+                let mut conn = Http2Conn::new(number, *conn, shared.now.ms);
+                if !shared.shutdown.is_serving() {
+                    conn.leave(shared.now.ms);
+                }
+                shared.log.recorder.http2_opened();
+                let action = h2::serve(&mut conn, shared, SERVE_BYTES_MAX);
+                connected.state = ConnState::Http2(Box::new(conn));
+                self.apply(number, action, shared);
+            }
+            ConnAction::Ends | ConnAction::Closes => {
+                let is_over = matches!(action, ConnAction::Ends);
+                self.close(number, is_over, shared);
+            }
+        }
+    }
+
+    /// Ends a connection; one that is over gets time for its last bytes.
+    fn close(&mut self, number: u32, is_over: bool, shared: &mut Shared) {
+        let connected = &mut self.by_number[number as usize];
+        match std::mem::replace(&mut connected.state, ConnState::Closed) {
+            ConnState::Http1(mut conn) => conn.transport.part(),
+            ConnState::Http2(conn) => {
+                shared.log.recorder.http2_closed();
+                for slot in conn.slots() {
+                    shared.streams.shard.leave(*slot);
+                }
+                let peer = conn.peer;
+                if let Some(transport) = conn.part().filter(|_| is_over) {
+                    // If the socket were closed now with unread bytes, the kernel would reset the
+                    // connection and the last frames could be lost.
+                    let mut lingering = Http1Conn::new(transport, peer, shared.now.ms);
+                    lingering.end(shared.now.ms);
+                    connected.state = ConnState::Http1(Box::new(lingering));
+                    connected.arm(number, shared);
+                    return self.enqueue(number);
+                }
+            }
+            ConnState::Streaming(_) | ConnState::Closed => {}
+        }
+        self.by_number.remove(number as usize);
+    }
+}
+
+impl Connected {
+    /// Sets its timer to its next deadline.
+    fn arm(&mut self, number: u32, shared: &mut Shared) {
+        let deadline_ms = match &self.state {
+            ConnState::Http1(conn) => conn.deadline_ms(&shared.timeouts),
+            ConnState::Http2(conn) => conn.deadline_ms(&shared.timeouts),
+            ConnState::Streaming(_) | ConnState::Closed => return,
+        };
+        let key = (number, self.serial);
+        self.armed_ms = shared.streams.shard.arm_caller_timer(deadline_ms, self.armed_ms, key);
+    }
+
+    /// Asks for an event when a full socket has room again; false if that is not possible.
+    fn is_watched(&mut self, number: u32, shared: &mut Shared) -> bool {
+        let key = key_of(number, self.serial);
+        let awaits_writable = &mut self.awaits_writable;
+        let mut watch = |socket: BorrowedFd<'_>| {
+            if std::mem::replace(awaits_writable, true) {
+                return true;
+            }
+            leave_to_dispatch_timeout(socket, shared.timeouts.write_ms);
+            shared.poller.await_writable(socket, key).is_ok()
+        };
+        match &self.state {
+            ConnState::Http1(conn) if conn.is_blocked() => watch(conn.transport.as_fd()),
+            ConnState::Http2(conn) if conn.is_blocked() => conn.with_fd(watch),
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Requests on an HTTP/1 connection: from bytes to an [`Outcome`], and from a response to bytes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tracing::debug;
+
+use super::action::ConnAction;
+use super::exchange::{self, NewStream, Outcome, Reply};
+use super::request_id::RequestId;
+use super::shared::Shared;
+use crate::api::handler::{Decision, GateResponse, ResponseContext};
+use crate::api::refusal::Refusal;
+use crate::http::h1::machine::{CONTINUE, Http1Event};
+use crate::http::h2::request::Prior;
+use crate::http::redact;
+use crate::http::request::{Method, Version};
+use crate::http::request_error::RequestError;
+use crate::http::response::{Http1, Response};
+use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX};
+use crate::ops::access_log::Caller;
+use crate::server::http1::{FlushOutcome, Http1Conn, Http1Overdue, Received, RequestState};
+
+/// One step of a request.
+enum Step {
+    NeedMore,
+    Decided(Decision),
+    Body(Vec<u8>),
+    Refused(RequestError),
+    Panicked,
+}
+
+/// Works on the available bytes, within a bound: no client can hold the shard by sending.
+pub(super) fn serve(number: u32, conn: &mut Http1Conn, shared: &mut Shared) -> ConnAction {
+    let mut bytes = 0;
+    for _ in 0..SERVE_STEPS_MAX {
+        match conn.flush(shared.now.ms) {
+            FlushOutcome::All => conn.written(shared.now.ms),
+            FlushOutcome::Blocked => return ConnAction::Waits,
+            FlushOutcome::Gone => return ConnAction::Closes,
+        }
+        if conn.awaits_reply() {
+            return ConnAction::Waits;
+        }
+        if bytes >= SERVE_BYTES_MAX {
+            return ConnAction::Yields;
+        }
+        let step = match conn.prior() {
+            Prior::Http2 => return ConnAction::SpeaksHttp2,
+            Prior::Unknown => Step::NeedMore,
+            Prior::Http1 if conn.is_lingering() => Step::NeedMore,
+            Prior::Http1 => step(conn, shared),
+        };
+        let outcome = match step {
+            Step::NeedMore => match conn.receive(&mut shared.read_buffer, shared.now.ms) {
+                Received::Some(count) => {
+                    bytes += count;
+                    continue;
+                }
+                Received::Nothing if shared.shutdown.dismisses() && conn.is_idle() => {
+                    return ConnAction::Closes;
+                }
+                Received::Nothing => return ConnAction::Waits,
+                Received::End => return ConnAction::Closes,
+            },
+            Step::Refused(error) => {
+                let context = context(conn, shared);
+                Outcome::Respond(shared.handler.refused(error, context), None)
+            }
+            Step::Panicked => {
+                shared.log.defect(conn.caller.client, shared.now.ms);
+                let context = context(conn, shared);
+                Outcome::Respond(shared.handler.failed(context), None)
+            }
+            Step::Decided(decision) => {
+                let id = RequestId { connection: number, serial: shared.serials.next() };
+                conn.serial = id.serial;
+                exchange::begin(shared, id, decision, conn.caller.client)
+            }
+            Step::Body(body) => publish(number, conn, shared, &body),
+        };
+        if let Some(action) = carry_out(conn, shared, outcome) {
+            return action;
+        }
+    }
+    ConnAction::Yields
+}
+
+/// Continues the request that waits for this reply.
+pub(super) fn on_reply(id: RequestId, conn: &mut Http1Conn, shared: &mut Shared, reply: Reply) -> ConnAction {
+    let Some(waiting) = conn.take_waiting(id.serial) else { return ConnAction::Waits };
+    let outcome = exchange::go_on(shared, waiting, reply, conn.caller.client);
+    match carry_out(conn, shared, outcome) {
+        Some(action) => action,
+        None => serve(id.connection, conn, shared),
+    }
+}
+
+/// Handles a deadline.
+pub(super) fn on_deadline(number: u32, conn: &mut Http1Conn, shared: &mut Shared) -> ConnAction {
+    match conn.overdue(&shared.timeouts, shared.now.ms) {
+        Http1Overdue::Nothing => serve(number, conn, shared),
+        Http1Overdue::Close => ConnAction::Closes,
+        Http1Overdue::Timeout => {
+            let context = context(conn, shared);
+            let response = shared.handler.timed_out(context);
+            respond(conn, shared, &response);
+            serve(number, conn, shared)
+        }
+    }
+}
+
+/// Queues a response, and logs the reason of a refusal.
+pub(super) fn respond(conn: &mut Http1Conn, shared: &mut Shared, response: &GateResponse) {
+    encode(conn, shared, &response.response, response.refusal.as_ref());
+}
+
+/// Reads the next event of the HTTP machine and decides. A panic in here is a defect that one
+/// client triggered; it must not end the streams of all others.
+fn step(conn: &mut Http1Conn, shared: &mut Shared) -> Step {
+    let (handler, now, rules) = (&mut shared.handler, shared.now, shared.log.rules);
+    let is_tls = conn.transport.is_tls();
+    let began_ms = conn.began_ms(now.ms);
+    let step = catch_unwind(AssertUnwindSafe(|| match conn.http.poll() {
+        Http1Event::NeedMore => Step::NeedMore,
+        Http1Event::Head(mut request) => {
+            conn.version = request.version;
+            conn.head_only = request.method == Method::Head;
+            conn.context = Some(handler.context(request.origin));
+            conn.caller = Caller::read(rules, &mut request, conn.peer, is_tls, began_ms);
+            let client = conn.caller.client;
+            debug!(%client, method = request.method.as_str(), path = redact::target(request.path, None), "request");
+            Step::Decided(handler.decide(&request, now))
+        }
+        Http1Event::Body(body) => Step::Body(body),
+        Http1Event::Refused(error) => Step::Refused(error),
+    }));
+    step.unwrap_or(Step::Panicked)
+}
+
+fn publish(number: u32, conn: &mut Http1Conn, shared: &mut Shared, body: &[u8]) -> Outcome {
+    let Some(publisher) = conn.take_publisher() else {
+        let context = context(conn, shared);
+        return Outcome::Respond(shared.handler.failed(context), None);
+    };
+    let id = RequestId { connection: number, serial: conn.serial };
+    exchange::publish(shared, id, &publisher, body)
+}
+
+/// Does what is decided; returns the action if the connection's work ends here for now.
+fn carry_out(conn: &mut Http1Conn, shared: &mut Shared, outcome: Outcome) -> Option<ConnAction> {
+    match outcome {
+        Outcome::Respond(response, permit) => {
+            respond(conn, shared, &response);
+            conn.memory_permit = permit;
+        }
+        Outcome::ReadBody(publisher) => {
+            conn.context = Some(publisher.context);
+            if conn.http.accept_body(shared.handler.body_bytes_max()) {
+                conn.queue(CONTINUE.to_vec(), None, shared.now.ms);
+            }
+            conn.state = RequestState::Body(publisher);
+        }
+        Outcome::Wait(waiting) => conn.state = RequestState::Waits(waiting),
+        Outcome::Stream(stream) => return Some(begin_stream(conn, shared, *stream)),
+        Outcome::HangUp => return Some(ConnAction::Closes),
+    }
+    None
+}
+
+/// Turns the connection into a stream.
+fn begin_stream(conn: &mut Http1Conn, shared: &mut Shared, stream: NewStream) -> ConnAction {
+    if conn.has_ended {
+        // A stream ends with its client, and no further event will report that.
+        return ConnAction::Closes;
+    }
+    let NewStream { response, subscription, resume_point, permit } = stream;
+    let mut opening = Vec::with_capacity(512);
+    let date = shared.date.at(shared.now);
+    let http1 = Http1 { version: conn.version, head_only: false, keep_alive: true, date: Some(&date) };
+    response.encode(&http1, &mut opening);
+    conn.caller.access = conn.caller.streams(opening.len(), shared.now.ms);
+    opening.extend_from_slice(subscription.framing.opening());
+    let (client, selectors) = (conn.caller.client, subscription.selectors.len());
+    debug!(%client, selectors, ?resume_point, "subscribed");
+    let timeouts = &shared.timeouts;
+    let slot = shared.streams.join(subscription, resume_point, opening.into(), timeouts, shared.now);
+    ConnAction::Streams(slot, permit)
+}
+
+/// The context of a response to a request that is not carried out. If its head was unreadable, the
+/// origin is recovered from the lines before the defect (PROTOCOL section 8: errors included).
+fn context(conn: &mut Http1Conn, shared: &Shared) -> ResponseContext {
+    conn.context.unwrap_or_else(|| {
+        let recovered_head = conn.http.recovered_head();
+        conn.head_only = recovered_head.is_head;
+        shared.handler.context(recovered_head.origin)
+    })
+}
+
+fn encode(conn: &mut Http1Conn, shared: &mut Shared, response: &Response, refusal: Option<&Refusal>) {
+    let goes_on = conn.http.begin_answer() && shared.shutdown.is_serving() && conn.version == Version::Http11;
+    let date = shared.date.at(shared.now);
+    let http1 =
+        Http1 { version: conn.version, head_only: conn.head_only, keep_alive: goes_on, date: Some(&date) };
+    let mut bytes = Vec::with_capacity(512 + response.body().map_or(0, <[u8]>::len));
+    response.encode(&http1, &mut bytes);
+    let body_bytes = if conn.head_only { 0 } else { response.body().map_or(0, <[u8]>::len) };
+    let now_ms = shared.now.ms;
+    shared.log.response(&conn.caller, (conn.began_ms(now_ms), now_ms), response, body_bytes, refusal);
+    conn.queue(bytes, Some(goes_on), now_ms);
+    conn.state = RequestState::Client;
+}

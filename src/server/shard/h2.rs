@@ -1,0 +1,321 @@
+//! Requests on the streams of an HTTP/2 connection: from frames to an [`Outcome`], and from a
+//! response to the stream.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::{HeaderMap, Request};
+use tracing::debug;
+
+use super::action::ConnAction;
+use super::exchange::{self, NewStream, Outcome, Reply};
+use super::request_id::RequestId;
+use super::shared::Shared;
+use super::streams::{StreamSocket, StreamTransport};
+use crate::api::handler::{GateResponse, ResponseContext};
+use crate::api::refusal::Unavailable;
+use crate::http::h2::request::read_request;
+use crate::http::redact;
+use crate::http::request_error::RequestError;
+use crate::limits::{
+    HTTP2_READ_BYTES_MAX, HTTP2_READ_BYTES_MIN, SERVE_BYTES_MAX, SERVE_SLICE_US, SERVE_STEPS_MAX,
+};
+use crate::ops::access_log::Caller;
+use crate::server::http2::{
+    Awake, BodyProgress, Exchange, ExchangeStage, Http2Conn, Http2Overdue, Polled, Progress, StreamKey,
+    StreamResponder, head_of,
+};
+
+/// Works on the available bytes, reading at most `bytes_max` of them, so that a client that never
+/// stops sending cannot hold the shard. The slice is also bounded in time: heads are compressed, so
+/// the client chooses what a byte costs.
+pub(super) fn serve(conn: &mut Http2Conn, shared: &mut Shared, bytes_max: usize) -> ConnAction {
+    let until = Instant::now() + Duration::from_micros(SERVE_SLICE_US);
+    conn.begin_slice(shared.now.ms);
+    let mut bytes_left = bytes_max;
+    let mut slice = HTTP2_READ_BYTES_MIN;
+    for _ in 0..SERVE_STEPS_MAX {
+        match conn.poll() {
+            Polled::Request(request) => {
+                slice = HTTP2_READ_BYTES_MIN;
+                begin(conn, shared, *request);
+                if Instant::now() >= until {
+                    return ConnAction::Yields;
+                }
+                continue;
+            }
+            Polled::Pending => {}
+            Polled::Closed => return ConnAction::Ends,
+        }
+        for key in conn.take_wakes() {
+            match key {
+                StreamKey::Subscriber(slot) => shared.streams.on_wake(conn.number, slot),
+                StreamKey::Exchange(serial) => on_wake(conn, shared, serial),
+            }
+        }
+        for slot in conn.send_budget.take_waiting() {
+            shared.streams.shard.writable(slot);
+        }
+        if !conn.send_budget.is_dirty() {
+            if !shared.shutdown.is_serving() && conn.is_idle() {
+                return ConnAction::Ends;
+            }
+            if !conn.has_more() {
+                return ConnAction::Waits;
+            }
+            if bytes_left == 0 || Instant::now() >= until {
+                return ConnAction::Yields;
+            }
+            let allowed = slice.min(bytes_left);
+            conn.allow(allowed);
+            bytes_left -= allowed;
+            slice = HTTP2_READ_BYTES_MAX;
+        }
+    }
+    ConnAction::Yields
+}
+
+/// Continues the request that waits for this reply. The connection is polled later in this round.
+pub(super) fn on_reply(serial: u32, conn: &mut Http2Conn, shared: &mut Shared, reply: Reply) {
+    if let Some((responder, waiting, head_only)) = conn.take_waiting(serial) {
+        let outcome = exchange::go_on(shared, waiting, reply, responder.caller.client);
+        carry_out(conn, shared, Answering { serial, responder, head_only, body: None }, outcome);
+    }
+    mark_for_poll(conn, shared);
+}
+
+/// Handles a deadline.
+pub(super) fn on_deadline(conn: &mut Http2Conn, shared: &mut Shared) -> ConnAction {
+    loop {
+        match conn.overdue(&shared.timeouts, shared.now.ms) {
+            Http2Overdue::Nothing => break,
+            Http2Overdue::Close => return ConnAction::Closes,
+            Http2Overdue::Leave => {
+                conn.leave(shared.now.ms);
+                break;
+            }
+            // All streams of a connection may be overdue at once.
+            Http2Overdue::Exchange(serial) => end_overdue(conn, shared, serial),
+        }
+    }
+    serve(conn, shared, SERVE_BYTES_MAX)
+}
+
+/// A stream was changed: the connection is polled in this round.
+fn mark_for_poll(conn: &Http2Conn, shared: &mut Shared) {
+    shared.streams.mark_for_poll(&conn.send_budget, conn.number);
+}
+
+/// A request whose response is being made.
+struct Answering {
+    serial: u32,
+    responder: StreamResponder,
+    head_only: bool,
+    /// The incomplete body, if it is not needed.
+    body: Option<RecvStream>,
+}
+
+/// Handles a new request.
+fn begin(
+    conn: &mut Http2Conn,
+    shared: &mut Shared,
+    (request, respond): (Request<RecvStream>, SendResponse<Bytes>),
+) {
+    let (parts, body) = request.into_parts();
+    let (handler, now, peer) = (&mut shared.handler, shared.now, conn.peer);
+    let (rules, is_tls) = (shared.log.rules, conn.is_tls());
+    let mut caller = Caller::peer(peer);
+    let decided = catch_unwind(AssertUnwindSafe(|| {
+        let mut request = read_request(&parts)?;
+        caller = Caller::read(rules, &mut request, peer, is_tls, now.ms);
+        let client = caller.client;
+        debug!(%client, method = request.method.as_str(), path = redact::target(request.path, None), "request");
+        Ok::<_, RequestError>((handler.decide(&request, now), request.expect_continue))
+    }));
+    let context = handler.context(parts.headers.get(http::header::ORIGIN).map(http::HeaderValue::as_bytes));
+    let id = RequestId { connection: conn.number, serial: shared.serials.next() };
+    let client = caller.client;
+    let responder = StreamResponder::new(respond, caller);
+    let head_only = parts.method == http::Method::HEAD;
+    let answering = Answering { serial: id.serial, responder, head_only, body: Some(body) };
+    match decided {
+        Err(_) => {
+            shared.log.defect(client, now.ms);
+            let response = shared.handler.failed(context);
+            respond_with(conn, shared, answering, &response);
+        }
+        Ok(Err(error)) => refuse(conn, shared, answering, error, context),
+        Ok(Ok((decision, expects_continue))) => match exchange::begin(shared, id, decision, client) {
+            Outcome::ReadBody(publisher) if length_of(&parts.headers) > shared.handler.body_bytes_max() => {
+                refuse(conn, shared, answering, RequestError::BodyTooLarge, publisher.context);
+            }
+            Outcome::ReadBody(publisher) => {
+                let Answering { serial, mut responder, body: Some(body), .. } = answering else { return };
+                if expects_continue && !body.is_end_stream() {
+                    responder.send_continue();
+                }
+                let stage = ExchangeStage::Body { responder, publisher, body, content: Vec::new() };
+                keep(conn, shared, serial, stage);
+                // No wake-up will report the part of the body that is here already.
+                on_wake(conn, shared, serial);
+            }
+            outcome => carry_out(conn, shared, answering, outcome),
+        },
+    }
+}
+
+/// Does what is decided.
+fn carry_out(conn: &mut Http2Conn, shared: &mut Shared, mut answering: Answering, outcome: Outcome) {
+    match outcome {
+        Outcome::Respond(response, permit) => {
+            let serial = answering.serial;
+            respond_with(conn, shared, answering, &response);
+            conn.hold(serial, permit);
+        }
+        Outcome::Wait(waiting) => {
+            let Answering { serial, responder, head_only, .. } = answering;
+            keep(conn, shared, serial, ExchangeStage::Waits { responder, waiting, head_only });
+        }
+        Outcome::Stream(stream) => begin_stream(conn, shared, answering, *stream),
+        // Nothing was done: the client may retry (RFC 9113, section 8.7). A body that is read is
+        // handled where the request begins.
+        Outcome::HangUp | Outcome::ReadBody(_) => {
+            answering.responder.reset(h2::Reason::REFUSED_STREAM);
+            mark_for_poll(conn, shared);
+            conn.finished(shared.now.ms);
+        }
+    }
+}
+
+/// Turns the stream into a subscriber's stream.
+fn begin_stream(conn: &mut Http2Conn, shared: &mut Shared, mut answering: Answering, stream: NewStream) {
+    let NewStream { response, subscription, resume_point, permit } = stream;
+    let head = head_of(&response, &shared.date.at(shared.now));
+    let Some(stream) = answering.responder.send_head(head, false) else {
+        // The client is gone.
+        return conn.finished(shared.now.ms);
+    };
+    let caller = &mut answering.responder.caller;
+    let access = caller.streams(0, shared.now.ms);
+    debug!(client = %caller.client, selectors = subscription.selectors.len(), ?resume_point, "subscribed");
+    let opening = subscription.framing.opening().into();
+    let timeouts = &shared.timeouts;
+    let slot = shared.streams.join(subscription, resume_point, opening, timeouts, shared.now);
+    let mut stream = conn.subscribe(slot, stream);
+    if stream.look() == Awake::Gone {
+        shared.streams.shard.leave(slot);
+    }
+    let transport = StreamTransport::Shared(Box::new(stream));
+    shared.streams.attach(slot, StreamSocket::new(transport, conn.number, access, permit));
+}
+
+/// Continues an exchange whose stream was woken.
+fn on_wake(conn: &mut Http2Conn, shared: &mut Shared, serial: u32) {
+    let body_bytes_max = shared.handler.body_bytes_max();
+    let is_crowded = conn.is_crowded(body_bytes_max);
+    let Some(exchange) = conn.exchanges.get_mut(&serial) else { return };
+    let progress = match exchange.stage {
+        ExchangeStage::Send { .. } => Some(exchange.send(shared.now.ms)),
+        ExchangeStage::Linger { .. } => Some(exchange.discard()),
+        ExchangeStage::Body { .. } | ExchangeStage::Waits { .. } => None,
+    };
+    if let Some(progress) = progress {
+        if progress == Progress::Done {
+            conn.exchanges.remove(&serial);
+            conn.finished(shared.now.ms);
+        }
+        return mark_for_poll(conn, shared);
+    }
+    let received = exchange.receive(body_bytes_max);
+    if matches!(received, BodyProgress::Some) && !is_crowded {
+        return mark_for_poll(conn, shared);
+    }
+    let Some((responder, publisher, body, content)) = conn.take_body(serial) else { return };
+    let context = publisher.context;
+    let answering = Answering { serial, responder, head_only: false, body: Some(body) };
+    match received {
+        BodyProgress::All => {
+            let id = RequestId { connection: conn.number, serial };
+            let outcome = exchange::publish(shared, id, &publisher, &content);
+            carry_out(conn, shared, Answering { body: None, ..answering }, outcome);
+        }
+        BodyProgress::TooMuch => refuse(conn, shared, answering, RequestError::BodyTooLarge, context),
+        BodyProgress::Some => {
+            let reason = "too many bodies are under way on its connection";
+            let response = shared.handler.unavailable(Unavailable::Crowded, reason, context);
+            respond_with(conn, shared, answering, &response);
+        }
+        BodyProgress::Gone => conn.finished(shared.now.ms),
+    }
+}
+
+/// Ends an exchange that takes too long.
+fn end_overdue(conn: &mut Http2Conn, shared: &mut Shared, serial: u32) {
+    if let Some((responder, publisher, ..)) = conn.take_body(serial) {
+        let response = shared.handler.timed_out(publisher.context);
+        respond_with(conn, shared, Answering { serial, responder, head_only: false, body: None }, &response);
+    } else if let Some(exchange) = conn.exchanges.remove(&serial) {
+        exchange.cancel();
+        conn.finished(shared.now.ms);
+    }
+}
+
+fn refuse(
+    conn: &mut Http2Conn,
+    shared: &mut Shared,
+    answering: Answering,
+    error: RequestError,
+    context: ResponseContext,
+) {
+    let response = shared.handler.refused(error, context);
+    respond_with(conn, shared, answering, &response);
+}
+
+/// Sends a response, as much of it as the client takes now.
+fn respond_with(
+    conn: &mut Http2Conn,
+    shared: &mut Shared,
+    answering: Answering,
+    GateResponse { response, refusal }: &GateResponse,
+) {
+    let Answering { serial, mut responder, head_only, body: unwanted } = answering;
+    let body = response.body().filter(|_| !head_only && response.status().has_body()).unwrap_or(&[]);
+    let now_ms = shared.now.ms;
+    shared.log.response(&responder.caller, (now_ms, now_ms), response, body.len(), refusal.as_ref());
+    let head = head_of(response, &shared.date.at(shared.now));
+    mark_for_poll(conn, shared);
+    conn.send_budget.answered();
+    // Ignore a client that is gone.
+    if let Some(stream) = responder.send_head(head, body.is_empty())
+        && !body.is_empty()
+    {
+        let stage = ExchangeStage::Send { stream, rest: Bytes::copy_from_slice(body), memory_permit: None };
+        let mut exchange = Exchange::new(stage, conn.exchange_waker(serial), now_ms);
+        if exchange.send(now_ms) == Progress::Waits {
+            conn.exchanges.insert(serial, exchange);
+            return;
+        }
+    }
+    if let Some(unwanted) = unwanted.filter(|body| !body.is_end_stream()) {
+        let mut exchange = Exchange::linger(unwanted, conn.exchange_waker(serial), now_ms);
+        if exchange.discard() == Progress::Waits {
+            conn.exchanges.insert(serial, exchange);
+            return;
+        }
+    }
+    conn.finished(now_ms);
+}
+
+fn keep(conn: &mut Http2Conn, shared: &Shared, serial: u32, stage: ExchangeStage) {
+    let exchange = Exchange::new(stage, conn.exchange_waker(serial), shared.now.ms);
+    conn.exchanges.insert(serial, exchange);
+}
+
+/// The value of `Content-Length`, which `h2` enforces; 0 without one.
+fn length_of(fields: &HeaderMap) -> u64 {
+    let length = fields.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    length.and_then(|length| length.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,234 @@
+//! The subscribers of a shard and their sockets, which take the bytes of the streams.
+
+use std::rc::Rc;
+
+use rustix::event::epoll;
+use tracing::debug;
+
+use crate::api::handler::GrantedSubscription;
+use crate::history::ResumePoint;
+use crate::hub::shard::{Closed, Joining, Sent, Shard, Wire};
+use crate::io::transport::{Flushed, Gone, Transport};
+use crate::limits::FLUSH_BATCH_MAX;
+use crate::mercure::subscription::SubscriberId;
+use crate::ops::access_log::Access;
+use crate::server::history_worker::{HistoryClient, HistoryRequest};
+use crate::server::http2::{Awake, SendBudget, SubscriberStream};
+use crate::server::permits::SubscriptionPermit;
+use crate::server::timeouts::Timeouts;
+use crate::time::Now;
+
+/// The subscribers, and their sockets by slot.
+pub(super) struct Streams {
+    pub(super) shard: Shard,
+    sockets: Sockets,
+}
+
+/// The sockets of the subscribers.
+#[derive(Default)]
+struct Sockets {
+    by_slot: Vec<Option<StreamSocket>>,
+    /// Connections whose sockets were found full.
+    full: Vec<u32>,
+    /// HTTP/2 connections whose streams were written to.
+    needs_poll: Vec<u32>,
+}
+
+/// What carries the bytes of one subscriber.
+pub(super) struct StreamSocket {
+    pub(super) transport: StreamTransport,
+    pub(super) connection: u32,
+    /// The stream's access log entry.
+    pub(super) access: Option<Box<Access>>,
+    /// Counts its token, or its address behind a proxy, while the stream lasts.
+    _permit: Option<Box<SubscriptionPermit>>,
+}
+
+impl StreamSocket {
+    pub(super) fn new(
+        transport: StreamTransport,
+        connection: u32,
+        access: Option<Box<Access>>,
+        permit: Option<Box<SubscriptionPermit>>,
+    ) -> Self {
+        Self { transport, connection, access, _permit: permit }
+    }
+}
+
+/// Carries the bytes of a subscriber.
+pub(super) enum StreamTransport {
+    /// Its own socket.
+    Own(Transport),
+    /// A stream of an HTTP/2 connection.
+    Shared(Box<SubscriberStream>),
+}
+
+/// A stream that has ended.
+pub(super) struct EndedStream {
+    pub(super) slot: u32,
+    pub(super) reason: Closed,
+    pub(super) socket: StreamSocket,
+}
+
+impl Wire for Sockets {
+    fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
+        let Some(Some(socket)) = self.by_slot.get_mut(slot as usize) else { return Sent::Gone };
+        let sent = match &mut socket.transport {
+            StreamTransport::Own(transport) => {
+                let sent = transport.send(bytes);
+                if sent != Sent::Bytes(bytes.len()) && sent != Sent::Gone {
+                    self.full.push(socket.connection);
+                }
+                sent
+            }
+            StreamTransport::Shared(stream) => {
+                let sent = stream.send(slot, bytes);
+                if stream.send_budget.mark_dirty() {
+                    self.needs_poll.push(socket.connection);
+                }
+                sent
+            }
+        };
+        if let (Some(access), Sent::Bytes(count) | Sent::Held(count)) = (&mut socket.access, sent) {
+            access.add(count);
+        }
+        sent
+    }
+
+    fn has_room(&mut self, slot: u32) -> bool {
+        match self.by_slot.get_mut(slot as usize) {
+            Some(Some(StreamSocket { transport: StreamTransport::Shared(stream), .. })) => {
+                stream.has_room(slot)
+            }
+            _ => true,
+        }
+    }
+}
+
+impl Sockets {
+    fn transport(&mut self, slot: u32) -> Option<&mut Transport> {
+        match &mut self.by_slot.get_mut(slot as usize)?.as_mut()?.transport {
+            StreamTransport::Own(transport) => Some(transport),
+            StreamTransport::Shared(_) => None,
+        }
+    }
+}
+
+impl Streams {
+    pub(super) fn new(shard: Shard) -> Self {
+        Self { shard, sockets: Sockets::default() }
+    }
+
+    /// Adds a subscriber, whose socket follows ([`Self::attach`]); returns its slot.
+    pub(super) fn join(
+        &mut self,
+        subscription: GrantedSubscription,
+        resume_point: Option<ResumePoint>,
+        opening: Box<[u8]>,
+        timeouts: &Timeouts,
+        now: Now,
+    ) -> u32 {
+        let GrantedSubscription { selectors, grant, expires_ms, framing, .. } = subscription;
+        let random = uuid::Uuid::new_v4();
+        let expires_ms = expires_ms.min(timeouts.stream_ends_ms(now.ms, random.as_u128()));
+        let id = SubscriberId::from_random_bytes(random.into_bytes());
+        self.shard.join(Joining { selectors, grant, expires_ms, framing, id, resume_point, opening }, now)
+    }
+
+    /// Attaches the socket of a subscriber.
+    pub(super) fn attach(&mut self, slot: u32, socket: StreamSocket) {
+        let index = slot as usize;
+        if self.sockets.by_slot.len() <= index {
+            self.sockets.by_slot.resize_with(index + 1, || None);
+        }
+        self.sockets.by_slot[index] = Some(socket);
+    }
+
+    /// Handles an event of a subscriber's own socket.
+    pub(super) fn on_event(&mut self, slot: u32, flags: epoll::EventFlags, now: Now, buffer: &mut [u8]) {
+        if flags.contains(epoll::EventFlags::IN) {
+            self.read_input(slot, buffer);
+        }
+        if flags.contains(epoll::EventFlags::OUT) {
+            match self.sockets.transport(slot).map(Transport::flush) {
+                Some(Ok(Flushed::All)) => self.shard.writable(slot),
+                Some(Ok(Flushed::Some)) => self.shard.progressed(slot, now),
+                Some(Err(Gone)) => self.shard.leave(slot),
+                Some(Ok(Flushed::Nothing)) | None => {}
+            }
+        }
+    }
+
+    /// Reads input that a client sends on its stream.
+    pub(super) fn read_input(&mut self, slot: u32, buffer: &mut [u8]) {
+        if self.sockets.transport(slot).is_some_and(|transport| !transport.read_stream_input(buffer)) {
+            self.shard.leave(slot);
+        }
+    }
+
+    /// Handles a wake-up of a subscriber's HTTP/2 stream. The slot may have been reused; ignore a
+    /// stale wake-up.
+    pub(super) fn on_wake(&mut self, connection: u32, slot: u32) {
+        let Some(Some(socket)) = self.sockets.by_slot.get_mut(slot as usize) else { return };
+        let StreamTransport::Shared(stream) = &mut socket.transport else { return };
+        if socket.connection != connection {
+            return;
+        }
+        match stream.look() {
+            Awake::Writable => self.shard.writable(slot),
+            Awake::Unchanged => {}
+            Awake::Gone => {
+                debug!(slot, "a stream was reset by its client");
+                self.shard.leave(slot);
+            }
+        }
+    }
+
+    /// Continues subscribers that catch up, and writes to those with pending bytes.
+    pub(super) fn write(&mut self, history: &HistoryClient, now: Now) {
+        self.shard.catch_up(FLUSH_BATCH_MAX);
+        self.shard.flush(FLUSH_BATCH_MAX, now, &mut self.sockets);
+        while let Some(read) = self.shard.next_read() {
+            if let Err(error) = history.ask(HistoryRequest::Read(read)) {
+                self.shard.history_read(read, Err(error));
+            }
+        }
+    }
+
+    /// Handles due timers.
+    pub(super) fn advance(&mut self, now: Now) {
+        self.shard.advance(now, &mut self.sockets);
+    }
+
+    /// The next connection whose socket was found full.
+    pub(super) fn next_full(&mut self) -> Option<u32> {
+        self.sockets.full.pop()
+    }
+
+    /// The own socket of this subscriber.
+    pub(super) fn transport(&mut self, slot: u32) -> Option<&mut Transport> {
+        self.sockets.transport(slot)
+    }
+
+    /// Takes the HTTP/2 connections whose streams were written to; each once.
+    pub(super) fn take_needs_poll(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.sockets.needs_poll)
+    }
+
+    /// Notes that a stream of this HTTP/2 connection was changed.
+    pub(super) fn mark_for_poll(&mut self, send_budget: &Rc<SendBudget>, connection: u32) {
+        if send_budget.mark_dirty() {
+            self.sockets.needs_poll.push(connection);
+        }
+    }
+
+    /// The next stream that has ended; this frees its slot.
+    pub(super) fn next_ended(&mut self) -> Option<EndedStream> {
+        while let Some((slot, reason)) = self.shard.next_closed() {
+            if let Some(socket) = self.sockets.by_slot.get_mut(slot as usize).and_then(Option::take) {
+                return Some(EndedStream { slot, reason, socket });
+            }
+        }
+        None
+    }
+}
