@@ -52,7 +52,7 @@ fn frames(private: &str) -> Vec<Arc<Frame>> {
     let frame = |number: usize| {
         let random = (number as u128).to_be_bytes();
         let update = Update::parse(body.as_bytes(), Authorization::Selectors, random).expect("a publication");
-        Arc::new(Frame::encode(&update))
+        Arc::new(Frame::encode(update))
     };
     (0..TAIL_UPDATES_MAX).map(frame).collect()
 }

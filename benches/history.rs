@@ -44,7 +44,7 @@ fn frame(random: &mut fastrand::Rng) -> Arc<Frame> {
     let body = format!("topic=https://example.com/books/1&data={}", "x".repeat(142));
     let id = random.u128(..).to_ne_bytes();
     let update = Update::parse(body.as_bytes(), Authorization::Selectors, id).expect("a valid body");
-    Arc::new(Frame::encode(&update))
+    Arc::new(Frame::encode(update))
 }
 
 fn frames(random: &mut fastrand::Rng, count: usize) -> Vec<Arc<Frame>> {

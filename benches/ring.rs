@@ -36,7 +36,7 @@ const REPLY_TO: ReplyTo = ReplyTo::Request { shard: 0, connection: 0, serial: 0 
 fn frame() -> Arc<Frame> {
     let body = format!("topic=https://example.com/books/1&data={}", "x".repeat(200));
     let update = Update::parse(body.as_bytes(), Authorization::Selectors, [7; 16]).expect("a publication");
-    Arc::new(Frame::encode(&update))
+    Arc::new(Frame::encode(update))
 }
 
 fn entry(number: u64, frame: &Arc<Frame>) -> RingEntry {

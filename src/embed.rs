@@ -232,7 +232,7 @@ impl Hub {
         }
         let random = uuid::Uuid::new_v4().into_bytes();
         let update = Update::build(draft, self.authorization, random).map_err(PublishError::Invalid)?;
-        self.embedded.publish(Arc::new(Frame::encode(&update))).map_err(PublishError::Refused)
+        self.embedded.publish(Arc::new(Frame::encode(update))).map_err(PublishError::Refused)
     }
 
     /// Begins to stop: from now on nothing is published, and streams end. [`Hub::stop`] waits for

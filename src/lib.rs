@@ -15,7 +15,7 @@
 //! let body = b"topic=https://example.com/books/1&data=in+stock&id=42&private=on";
 //! let random = [0; 16];
 //! let update = Update::parse(body, Authorization::Selectors, random)?;
-//! let frame = Frame::encode(&update);
+//! let frame = Frame::encode(update);
 //! assert_eq!(frame.event(), b"id: 42\ndata: in stock\n\n");
 //!
 //! // What a subscriber selects, and what its token lets it have.

@@ -328,7 +328,7 @@ impl Gate {
             })?;
         let topics = update.topics().iter().map(Topic::as_str);
         publisher.grant.may_publish(topics, update.audience()).map_err(Refused::forbidden)?;
-        Ok(Arc::new(Frame::encode(&update)))
+        Ok(Arc::new(Frame::encode(update)))
     }
 
     fn admit_subscriber(

@@ -221,7 +221,7 @@ impl Subscriptions {
         let event = self.refused.pop_front().or_else(|| self.next_of_waiting())?;
         let SubscriptionEvent { subscriber, selector, active } = &event;
         let subscription = subscriber.subscription(&subscriber.selectors[*selector], *active);
-        let frame = Arc::new(Frame::encode(&Update::of_subscription(&subscription, random)));
+        let frame = Arc::new(Frame::encode(Update::of_subscription(&subscription, random)));
         self.under_way.push_back(event);
         Some(frame)
     }

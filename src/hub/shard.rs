@@ -24,189 +24,46 @@
 //!
 //! It does not know connections, HTTP or tokens: the gate made the grants.
 
-mod catching_up;
-mod ending;
-mod timing;
+mod catch_up;
+mod drain;
+mod subscriber;
+mod subscribers;
+mod timers;
+mod values;
 mod wire;
-mod writing;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use slab::Slab;
-
-use crate::history::{HistorySlice, Position, Resume, ResumePoint, SequencedUpdate};
-use crate::hub::outbox::{Outboxes, Pending};
+use crate::history::{HistoryError, HistorySlice, Position, Resume, ResumePoint, SequencedUpdate};
 use crate::hub::presence::Subscriptions;
-use crate::hub::tail::{Tail, TailBounds};
-use crate::mercure::grant::Grant;
-use crate::mercure::index::TopicIndex;
-use crate::mercure::selector::Selector;
-use crate::mercure::subscription::SubscriberId;
-use crate::mercure::update::Audience;
-use crate::sse::crc::CrcSum;
+use crate::hub::tail::Tail;
+use crate::limits::TIMERS_MAX;
 use crate::sse::framing::Framing;
 use crate::time::Now;
 
-pub use catching_up::HistoryRead;
-use ending::Drain;
-use timing::Timers;
+pub use catch_up::HistoryRead;
+pub use values::{Closed, Counters, Joining, ShardSettings};
 pub use wire::{Sent, Wire};
-use writing::{Ahead, Written};
 
-/// The settings of a shard.
-#[derive(Clone, Copy, Debug)]
-pub struct ShardSettings {
-    /// `HEARTBEAT_INTERVAL`; 0 sends none.
-    pub heartbeat_ms: u64,
-    /// `DISPATCH_TIMEOUT`: a socket with pending bytes that takes none for this long is closed; 0
-    /// waits forever.
-    pub dispatch_timeout_ms: u64,
-    /// `SUBSCRIBER_BUFFER`: bytes that may be pending for one subscriber before it is served from
-    /// the history.
-    pub subscriber_buffer_bytes: usize,
-    /// The bounds of the updates kept in memory for subscribers that resume.
-    pub tail: TailBounds,
-    /// `SUBSCRIPTIONS`: whether active subscriptions are tracked.
-    pub tracks_subscriptions: bool,
-}
-
-/// Why a subscription ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closed {
-    /// The client left.
-    Gone,
-    /// Its token expired, or the time limit of a response (`WRITE_TIMEOUT`) was reached.
-    Expired,
-    /// It took no byte for `DISPATCH_TIMEOUT`.
-    Stalled,
-    /// The history no longer holds its next update. When the client reconnects with its last event
-    /// id, the response shows the gap.
-    HistoryGap,
-    /// The history could not be read.
-    HistoryUnreadable,
-    /// The hub stops.
-    Drained,
-}
-
-impl Closed {
-    /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::Gone, Self::Expired, Self::Stalled, Self::HistoryGap, Self::HistoryUnreadable, Self::Drained];
-}
-
-/// A granted subscription.
-pub struct Joining {
-    /// The selectors; not empty.
-    pub selectors: Vec<Selector>,
-    /// The updates it may receive.
-    pub grant: Rc<Grant>,
-    /// When its token expires or its time limit is reached, in the milliseconds of [`Now::ms`];
-    /// `u64::MAX` for never.
-    pub expires_ms: u64,
-    /// The framing of its stream.
-    pub framing: Framing,
-    /// Its id among the active subscriptions.
-    pub id: SubscriberId,
-    /// Where it resumes; `None` starts live.
-    pub resume_point: Option<ResumePoint>,
-    /// The head of the response and [`Framing::opening`].
-    pub opening: Box<[u8]>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SubscriberState {
-    Live,
-    CatchingUp {
-        /// The last update that it was offered.
-        cursor: Position,
-        /// Whether it was promised everything that is held and has received nothing yet. Updates
-        /// discarded before it reads them are then no loss.
-        from_oldest: bool,
-        /// Whether it waits for a read of the history.
-        reading: Reading,
-    },
-    Ending(Closed),
-    /// Gone. The slot stays in use until the caller has taken the notice, so that no other
-    /// subscriber is closed in its place.
-    Closed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
-    No,
-    /// It waits in the queue for a read.
-    Wanted,
-    UnderWay,
-}
-
-/// One subscriber. The fields used for every delivery come first.
-struct Subscriber {
-    pending: Pending,
-    state: SubscriberState,
-    framing: Framing,
-    /// Whether it is in the queue of subscribers to write to.
-    dirty: bool,
-    /// Whether the socket is full. [`Shard::writable`] reports when it takes bytes again.
-    blocked: bool,
-    /// Sent bytes of the pending path.
-    sent: usize,
-    /// Bytes to send before the pending path: the opening, the rest of a comment, the last chunk.
-    ahead: Option<Box<Ahead>>,
-    /// When the socket last took a byte.
-    wrote_ms: u64,
-    grant: Rc<Grant>,
-    /// The cost of comparing a topic with its selectors.
-    match_cost: u32,
-    expires_ms: u64,
-    /// When the wheel fires for it.
-    armed_ms: u64,
-    generation: u32,
-    /// The checksum of the stream so far, if its end needs one.
-    carried: CrcSum,
-}
-
-/// Counters of one shard, for the log and the metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Updates queued for a subscriber.
-    pub deliveries: u64,
-    /// Bytes that sockets took.
-    pub bytes: u64,
-    /// How often a subscriber exceeded its buffer.
-    pub fell_behind: u64,
-    /// Subscriptions that began.
-    pub joined: u64,
-    /// How many of them resumed.
-    pub resumed: u64,
-    /// Work on subscribers, in the unit of [`MATCHING_WORK_MAX`](crate::limits::MATCHING_WORK_MAX).
-    pub work: u64,
-}
+use catch_up::CatchUp;
+use drain::Drain;
+use subscriber::{Ahead, Subscriber, SubscriberState, Written};
+use subscribers::Subscribers;
+use timers::{TimerKey, Timers};
 
 /// The subscribers of one core.
 pub struct Shard {
     settings: ShardSettings,
     /// The last update that was taken from the ring.
     position: Position,
-    subscribers: Slab<Subscriber>,
-    index: TopicIndex,
-    outboxes: Outboxes,
+    subscribers: Subscribers,
+    next_generation: u32,
+    catch_up: CatchUp,
     tail: Tail,
     timers: Timers,
-    /// Subscribers to write to.
-    dirty: VecDeque<u32>,
-    /// How many of these were in the queue when entries were last taken; they come first.
-    dirty_since_take: usize,
-    /// Subscribers that catch up and have nothing pending now.
-    catching_up: VecDeque<u32>,
-    /// Subscribers that have read further than this shard.
-    ahead_of_shard: Vec<u32>,
-    reads_wanted: VecDeque<u32>,
-    reads_under_way: usize,
-    closed: VecDeque<(u32, Closed)>,
     drain: Option<Drain>,
-    next_generation: u32,
-    counters: Counters,
+    closed: VecDeque<(u32, Closed)>,
     /// The active subscriptions, if they are tracked.
     subscriptions: Option<Box<Subscriptions>>,
 }
@@ -218,21 +75,13 @@ impl Shard {
         Self {
             settings,
             position: newest.range.newest,
-            subscribers: Slab::new(),
-            index: TopicIndex::new(),
-            outboxes: Outboxes::default(),
+            subscribers: Subscribers::new(),
+            next_generation: 0,
+            catch_up: CatchUp::default(),
             tail: Tail::new(settings.tail, &newest.updates),
             timers: Timers::new(now.ms),
-            dirty: VecDeque::new(),
-            dirty_since_take: 0,
-            catching_up: VecDeque::new(),
-            ahead_of_shard: Vec::new(),
-            reads_wanted: VecDeque::new(),
-            reads_under_way: 0,
-            closed: VecDeque::new(),
             drain: None,
-            next_generation: 0,
-            counters: Counters::default(),
+            closed: VecDeque::new(),
             subscriptions: settings.tracks_subscriptions.then(|| {
                 let last = newest.updates.iter().rfind(|update| update.first_of_id);
                 Box::new(Subscriptions::new(last, newest.range.before_oldest > Position::START))
@@ -247,7 +96,7 @@ impl Shard {
 
     /// Whether there are no subscribers.
     pub fn is_empty(&self) -> bool {
-        self.subscribers.is_empty()
+        self.len() == 0
     }
 
     /// The last update that was taken from the ring.
@@ -257,7 +106,7 @@ impl Shard {
 
     /// The counters so far.
     pub fn counters(&self) -> Counters {
-        self.counters
+        self.subscribers.counters
     }
 
     /// The active subscriptions; `None` if they are not tracked.
@@ -275,39 +124,18 @@ impl Shard {
     /// lets the shard write.
     pub fn join(&mut self, joining: Joining, now: Now) -> u32 {
         let Joining { selectors, grant, expires_ms, framing, id, resume_point, opening } = joining;
-        self.counters.resumed += u64::from(resume_point.is_some());
-        let state = match resume_point {
-            None => SubscriberState::Live,
-            Some(ResumePoint { cursor, known }) => {
-                SubscriberState::CatchingUp { cursor, from_oldest: known.is_none(), reading: Reading::No }
-            }
-        };
+        let counters = &mut self.subscribers.counters;
+        counters.joined += 1;
+        counters.resumed += u64::from(resume_point.is_some());
         self.next_generation = self.next_generation.wrapping_add(1);
-        let mut subscriber = Subscriber {
-            pending: Pending::NONE,
-            state,
-            framing,
-            dirty: false,
-            blocked: false,
-            sent: 0,
-            ahead: Some(Ahead::new(opening)),
-            wrote_ms: now.ms,
-            grant,
-            match_cost: selectors.iter().map(Selector::match_cost).fold(0, u32::saturating_add),
-            expires_ms,
-            armed_ms: u64::MAX,
-            generation: self.next_generation,
-            carried: CrcSum::default(),
-        };
-        subscriber.carry(framing.comment_crc());
-        let slot = u32::try_from(self.subscribers.insert(subscriber)).expect("fewer subscribers than fds");
-        self.index.insert(slot, &selectors);
-        self.counters.joined += 1;
-        if let Some(subscriptions) = &mut self.subscriptions {
-            let grant = &self.subscribers[slot as usize].grant;
-            subscriptions.begin(slot, id, &selectors, grant);
+        let mut subscriber = Subscriber::new(&selectors, grant, framing, resume_point, opening, now);
+        subscriber.expires_ms = expires_ms;
+        subscriber.generation = self.next_generation;
+        let begun = self.subscriptions.is_some().then(|| Rc::clone(&subscriber.grant));
+        let slot = self.subscribers.insert(subscriber, &selectors);
+        if let (Some(subscriptions), Some(grant)) = (&mut self.subscriptions, begun) {
+            subscriptions.begin(slot, id, &selectors, &grant);
         }
-        self.mark_dirty(slot);
         self.arm(slot);
         if self.drain.is_some() {
             self.end(slot, Closed::Drained);
@@ -322,50 +150,37 @@ impl Shard {
 
     /// Handles that the socket of this slot takes bytes again.
     pub fn writable(&mut self, slot: u32) {
-        if let Some(subscriber) = self.subscribers.get_mut(slot as usize)
+        if let Some(subscriber) = self.subscribers.get_mut(slot)
             && std::mem::take(&mut subscriber.blocked)
         {
-            self.mark_dirty(slot);
+            self.subscribers.mark_dirty(slot);
+        }
+    }
+
+    /// Notes that the socket of this slot took some of the held bytes: it is slow, not stalled.
+    pub fn progressed(&mut self, slot: u32, now: Now) {
+        if let Some(subscriber) = self.subscribers.get_mut(slot) {
+            subscriber.wrote_ms = now.ms;
         }
     }
 
     /// Takes the next update from the ring: queues it for every live subscriber that selected it
     /// and may receive it.
     pub fn take(&mut self, update: &SequencedUpdate) {
-        let Self { subscribers, index, outboxes, dirty, catching_up, settings, counters, .. } = self;
-        let frame = &*update.frame;
-        let is_public = *frame.audience() == Audience::Public;
-        index.for_each_match(frame.topic_texts(), |slot| {
-            counters.work += 1;
-            let subscriber = &mut subscribers[slot as usize];
-            if subscriber.state != SubscriberState::Live
-                || !(is_public || subscriber.grant.may_receive(frame.topic_texts(), frame.audience()))
-            {
-                return;
-            }
-            let waiting = outboxes.bytes(&subscriber.pending) - subscriber.sent;
-            counters.work += subscriber.framing.work(frame);
-            let frame_bytes = subscriber.framing.bytes(frame).len();
-            if waiting > 0 && waiting + frame_bytes > settings.subscriber_buffer_bytes {
-                subscriber.fall_behind(outboxes);
-                counters.fell_behind += 1;
-                if subscriber.pending.is_none() {
-                    catching_up.push_back(slot);
-                }
-                return;
-            }
-            outboxes.append(&mut subscriber.pending, subscriber.framing, update);
-            counters.deliveries += 1;
-            if !subscriber.blocked && !subscriber.dirty {
-                subscriber.dirty = true;
-                dirty.push_back(slot);
-            }
-        });
+        let Self { subscribers, settings, catch_up, .. } = self;
+        subscribers.take(update, settings, |slot| catch_up.push(slot));
         self.position = update.position;
         self.tail.push(update.clone());
         if let Some(subscriptions) = &mut self.subscriptions {
             subscriptions.took(update);
         }
+    }
+
+    /// Call this after entries were taken. It queues the subscribers that were ahead of the shard,
+    /// and records which must be written to before more are taken.
+    pub fn moved(&mut self) {
+        self.subscribers.moved();
+        self.catch_up.moved();
     }
 
     /// Forgets updates up to this position: the history no longer holds them.
@@ -381,79 +196,191 @@ impl Shard {
     /// since the last. Subscribers queued later do not count: those that catch up are always
     /// queued, and live updates and responses never wait for them.
     pub fn has_unflushed(&self) -> bool {
-        self.dirty_since_take > 0
+        self.subscribers.has_unflushed()
     }
 
     /// Whether [`Shard::flush`], [`Shard::catch_up`] or [`Shard::advance`] has work; the caller
     /// must then not sleep.
     pub fn has_work(&self) -> bool {
-        !self.dirty.is_empty() || !self.catching_up.is_empty() || self.timers.has_due()
+        self.subscribers.has_dirty() || self.catch_up.has_work() || self.timers.has_due()
     }
 
     /// Writes to up to `sockets_max` subscribers.
     pub fn flush(&mut self, sockets_max: usize, now: Now, wire: &mut impl Wire) {
         for _ in 0..sockets_max {
-            let Some(slot) = self.dirty.pop_front() else { return };
-            self.dirty_since_take = self.dirty_since_take.saturating_sub(1);
-            self.flush_one(slot, now, wire);
+            let Some(slot) = self.subscribers.next_dirty() else { return };
+            match self.subscribers.write(slot, now, wire) {
+                Some(Written::All(_)) => self.all_sent(slot),
+                Some(Written::Some(_)) => self.arm(slot),
+                Some(Written::Gone) => self.close(slot, Closed::Gone),
+                None => {}
+            }
+        }
+    }
+
+    /// Continues up to `subscribers_max` subscribers that catch up. Stops early once the work is
+    /// enough.
+    pub fn catch_up(&mut self, subscribers_max: usize) {
+        let Self { catch_up, subscribers, tail, position, .. } = self;
+        catch_up.advance(subscribers_max, subscribers, tail, *position);
+    }
+
+    /// The next read to run; pass the result to [`Shard::history_read`].
+    pub fn next_read(&mut self) -> Option<HistoryRead> {
+        self.catch_up.next_read(&mut self.subscribers)
+    }
+
+    /// Takes the result of a read. It is not an error if the subscriber has left meanwhile.
+    pub fn history_read(&mut self, read: HistoryRead, result: Result<HistorySlice, HistoryError>) {
+        let ends = self.catch_up.history_read(read, result, &mut self.subscribers, self.position);
+        if let Some(reason) = ends {
+            self.end(read.slot, reason);
+        }
+    }
+
+    /// Handles due timers: heartbeats, expiries, stalled sockets, the drain. If many fire at once,
+    /// as heartbeats after a broadcast do, it handles up to [`TIMERS_MAX`] per call.
+    ///
+    /// A subscriber has one entry in the wheel, at the earliest of its deadlines. A delivery does
+    /// not touch the wheel: when the entry fires, the deadline is computed again from the time the
+    /// socket last took a byte.
+    pub fn advance(&mut self, now: Now, wire: &mut impl Wire) {
+        self.timers.advance(now.ms);
+        for _ in 0..TIMERS_MAX {
+            let Some((slot, generation)) = self.timers.due.pop_front() else { break };
+            let is_it = |it: &&mut Subscriber| it.generation == generation && it.armed_ms <= now.ms;
+            if let Some(subscriber) = self.subscribers.get_mut(slot).filter(is_it) {
+                subscriber.armed_ms = u64::MAX;
+                self.on_deadline(slot, now, wire);
+            }
+        }
+        self.advance_drain(now);
+    }
+
+    /// When [`Shard::advance`] must be called next, in [`Now::ms`].
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        let drain = self.drain.as_ref().and_then(Drain::next_deadline_ms);
+        match (self.timers.wheel.next_deadline_ms(), drain) {
+            (Some(timer), Some(drain)) => Some(timer.min(drain)),
+            (timer, drain) => timer.or(drain),
+        }
+    }
+
+    /// Sets a timer of the caller, whose key [`Shard::next_caller_timer`] returns when it has fired;
+    /// the first number is below 2^31. See
+    /// [`Wheel::arm`](crate::hub::timer_wheel::Wheel::arm) for the rest.
+    pub fn arm_caller_timer(&mut self, deadline_ms: u64, armed_ms: u64, (number, serial): (u32, u32)) -> u64 {
+        self.timers.wheel.arm(deadline_ms, armed_ms, TimerKey::caller(number, serial))
+    }
+
+    /// The next timer of the caller that has fired.
+    pub fn next_caller_timer(&mut self) -> Option<(u32, u32)> {
+        self.timers.caller_due.pop_front()
+    }
+
+    /// Ends every stream, evenly over `duration_ms`, each after its pending updates are sent.
+    pub fn begin_drain(&mut self, duration_ms: u64, now: Now) {
+        self.drain = Some(Drain::new(self.subscribers.slots(), duration_ms, now.ms));
+        self.advance_drain(now);
+    }
+
+    /// Closes every stream at once, even with pending updates: the time for the stop is over.
+    pub fn close_all(&mut self) {
+        for slot in self.subscribers.slots() {
+            self.close(slot, Closed::Drained);
         }
     }
 
     /// The next subscription that ended; the caller closes its socket. This frees the slot.
     pub fn next_closed(&mut self) -> Option<(u32, Closed)> {
         let (slot, reason) = self.closed.pop_front()?;
-        self.subscribers.remove(slot as usize);
+        self.subscribers.remove(slot);
         Some((slot, reason))
     }
 
-    fn flush_one(&mut self, slot: u32, now: Now, wire: &mut impl Wire) {
-        let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { return };
-        // A reused slot can be in the queue twice; the flag shows which entry counts.
-        if !std::mem::take(&mut subscriber.dirty) || subscriber.blocked {
+    fn on_deadline(&mut self, slot: u32, now: Now, wire: &mut impl Wire) {
+        let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
+        if subscriber.state == SubscriberState::Closed {
             return;
         }
-        match subscriber.write(slot, &mut self.outboxes, now, wire) {
-            Written::All(bytes) => {
-                self.counters.bytes += bytes as u64;
-                self.all_sent(slot);
+        if subscriber.expires_ms <= now.ms {
+            return self.expire(slot);
+        }
+        if subscriber.deadline_ms(&self.settings) <= now.ms {
+            if subscriber.blocked {
+                return self.close(slot, Closed::Stalled);
             }
-            Written::Some(bytes) => {
-                self.counters.bytes += bytes as u64;
-                self.arm(slot);
+            if subscriber.is_idle() && !subscriber.send_heartbeat(slot, now, wire) {
+                return self.close(slot, Closed::Gone);
             }
-            Written::Gone => self.close(slot, Closed::Gone),
+        }
+        self.arm(slot);
+    }
+
+    fn arm(&mut self, slot: u32) {
+        let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
+        let deadline_ms = subscriber.deadline_ms(&self.settings);
+        let key = TimerKey::subscriber(slot, subscriber.generation);
+        subscriber.armed_ms = self.timers.wheel.arm(deadline_ms, subscriber.armed_ms, key);
+    }
+
+    fn advance_drain(&mut self, now: Now) {
+        let Some(drain) = &mut self.drain else { return };
+        for slot in drain.next(now.ms) {
+            self.end(slot, Closed::Drained);
         }
     }
 
     /// Continues a subscriber that has nothing pending now.
     fn all_sent(&mut self, slot: u32) {
-        match self.subscribers[slot as usize].state {
-            SubscriberState::Live | SubscriberState::Closed => {}
-            SubscriberState::CatchingUp { .. } => self.catching_up.push_back(slot),
-            SubscriberState::Ending(reason) => self.finish(slot, reason),
+        match self.subscribers.get_mut(slot).map(|subscriber| subscriber.state) {
+            Some(SubscriberState::CatchingUp { .. }) => self.catch_up.push(slot),
+            Some(SubscriberState::Ending(reason)) => self.finish(slot, reason),
+            Some(SubscriberState::Live | SubscriberState::Closed) | None => {}
         }
     }
 
-    fn mark_dirty(&mut self, slot: u32) {
-        if let Some(subscriber) = self.subscribers.get_mut(slot as usize)
-            && !subscriber.blocked
-            && subscriber.state != SubscriberState::Closed
-            && !std::mem::replace(&mut subscriber.dirty, true)
-        {
-            self.dirty.push_back(slot);
+    /// Ends a subscription: queues nothing more, and closes it when its pending bytes are sent.
+    fn end(&mut self, slot: u32, reason: Closed) {
+        let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
+        if subscriber.state == SubscriberState::Closed {
+            return;
         }
+        subscriber.state = SubscriberState::Ending(reason);
+        // A blocked subscriber with nothing pending still has bytes before the socket: they go
+        // first.
+        if subscriber.pending.is_none() && subscriber.ahead.is_none() && !subscriber.blocked {
+            self.finish(slot, reason);
+        }
+    }
+
+    /// Ends a subscription whose token expired: only the update already begun is sent, and a full
+    /// socket is closed at once.
+    fn expire(&mut self, slot: u32) {
+        if self.subscribers.get_mut(slot).is_some_and(|subscriber| subscriber.blocked) {
+            return self.close(slot, Closed::Expired);
+        }
+        self.subscribers.cut(slot);
+        self.end(slot, Closed::Expired);
+    }
+
+    /// Everything is sent: sends the end of the coding and the last chunk, or closes.
+    fn finish(&mut self, slot: u32, reason: Closed) {
+        let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
+        let ending = subscriber.framing.ending(subscriber.carried);
+        if ending.is_empty() {
+            return self.close(slot, reason);
+        }
+        // The ending has no end of its own: the socket closes after it.
+        subscriber.framing = Framing::PLAIN;
+        subscriber.ahead = Some(Ahead::new(ending));
+        self.subscribers.mark_dirty(slot);
     }
 
     fn close(&mut self, slot: u32, reason: Closed) {
-        let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { return };
-        if std::mem::replace(&mut subscriber.state, SubscriberState::Closed) == SubscriberState::Closed {
+        if !self.subscribers.close(slot) {
             return;
         }
-        subscriber.dirty = false;
-        subscriber.ahead = None;
-        subscriber.expires_ms = u64::MAX;
-        self.outboxes.release(&mut subscriber.pending);
-        self.index.remove(slot);
         if let Some(subscriptions) = &mut self.subscriptions {
             subscriptions.end(slot);
         }

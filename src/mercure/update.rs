@@ -41,6 +41,19 @@ pub struct Update<'a> {
     data: Cow<'a, str>,
 }
 
+/// The values of an update that its encoded form keeps.
+#[derive(Debug)]
+pub struct UpdateParts {
+    /// The canonical topic first, then the alternates; never empty.
+    pub topics: Box<[Topic]>,
+    /// The subscribers that may receive it.
+    pub audience: Audience,
+    /// Its event id.
+    pub id: EventId,
+    /// Whether the id was generated here.
+    pub has_made_id: bool,
+}
+
 /// The fields of an update from a publisher inside the program. [`Update::build`] checks them;
 /// [`UpdateError`] names the bound that is broken. The size of the data is not checked here: the
 /// caller compares it with `MAX_BODY_SIZE`.
@@ -195,6 +208,12 @@ impl<'a> Update<'a> {
     pub fn data(&self) -> &str {
         &self.data
     }
+
+    /// Its values without the content, once that is encoded.
+    pub fn into_parts(self) -> UpdateParts {
+        let Self { topics, audience, id, has_made_id, .. } = self;
+        UpdateParts { topics, audience, id, has_made_id }
+    }
 }
 
 /// The fields of a body, sorted by name and counted, but not parsed yet.
@@ -228,7 +247,11 @@ impl<'a> UpdateFields<'a> {
         Ok(fields)
     }
 
-    fn into_update(self, authorization: Authorization, random: [u8; 16]) -> Result<Update<'a>, UpdateError> {
+    fn into_update(
+        mut self,
+        authorization: Authorization,
+        random: [u8; 16],
+    ) -> Result<Update<'a>, UpdateError> {
         if self.topics.is_empty() {
             return Err(UpdateError::MissingTopic);
         }
@@ -285,12 +308,13 @@ impl<'a> UpdateFields<'a> {
         Ok(())
     }
 
-    fn audience(&self, authorization: Authorization) -> Result<Audience, UpdateError> {
+    /// The audience; takes the targets.
+    fn audience(&mut self, authorization: Authorization) -> Result<Audience, UpdateError> {
         match authorization {
             Authorization::Selectors if !self.targets.is_empty() => Err(UpdateError::TargetNotSupported),
             Authorization::Targets if self.private.is_some() => Err(UpdateError::PrivateNotSupported),
             _ if self.private.is_some() => Ok(Audience::Private),
-            _ if !self.targets.is_empty() => Ok(Audience::Targets(self.targets.as_slice().into())),
+            _ if !self.targets.is_empty() => Ok(Audience::Targets(std::mem::take(&mut self.targets).into())),
             _ => Ok(Audience::Public),
         }
     }

@@ -1,5 +1,4 @@
-//! HTTP/2 on one connection: the `h2` crate between a [`Transport`](crate::io::transport::Transport)
-//! and the streams of the hub.
+//! HTTP/2 on one connection: the `h2` crate between a [`Transport`] and the streams of the hub.
 //!
 //! There is no task: the shard polls [`Http2Conn::poll`] after an event of the socket or a write to
 //! a stream. Wakers put a stream's number on a list, which the shard reads after each poll.

@@ -12,12 +12,15 @@ use memchr::memchr2;
 
 use crate::mercure::event_id::EventId;
 use crate::mercure::topic::Topic;
-use crate::mercure::update::{Audience, Update};
+use crate::mercure::update::{Audience, Update, UpdateParts};
 use crate::sse::chunk::Chunk;
 use crate::sse::coding::{Coding, EncodedFrame, EncodedFrames};
 
 /// The comment that opens every stream and is its heartbeat.
 pub const COMMENT: &[u8] = b":\n";
+
+/// The name of a line of data.
+const DATA: &[u8] = b"data: ";
 
 /// One update, encoded, with the values that decide who receives it.
 #[derive(Debug)]
@@ -44,12 +47,28 @@ pub struct EventFields<'f> {
 }
 
 impl Frame {
-    /// Encodes an update: `event`, `retry`, `id`, `data`, in this order (PROTOCOL section 2).
-    pub fn encode(update: &Update<'_>) -> Self {
-        let event = encode_event(update);
-        let (topics, audience) = (update.topics().into(), update.audience().clone());
-        let frame = Self::from_event(&event, update.id().clone(), topics, audience);
-        Self { has_made_id: update.has_made_id(), ..frame }
+    /// Encodes an update: `event`, `retry`, `id`, `data`, in this order (PROTOCOL section 2). The
+    /// bytes are written once, and the other values are moved.
+    pub fn encode(update: Update<'_>) -> Self {
+        let retry = update.retry_ms().map(|retry_ms| retry_ms.to_string());
+        let head = [
+            ("event: ", update.event_type()),
+            ("retry: ", retry.as_deref()),
+            ("id: ", Some(update.id().as_str())),
+        ];
+        let head_bytes: usize = head.iter().map(|(name, value)| field_bytes(name, *value)).sum();
+        let data = update.data().as_bytes();
+        let plain = Chunk::write(head_bytes + data_bytes(data) + 1, |out| {
+            for (name, value) in head {
+                if let Some(value) = value {
+                    push_field(out, name.as_bytes(), value.as_bytes());
+                }
+            }
+            push_data(out, data);
+            out.push(b'\n');
+        });
+        let UpdateParts { topics, audience, id, has_made_id } = update.into_parts();
+        Self { plain, encoded: EncodedFrames::default(), id, has_made_id, topics, audience }
     }
 
     /// Frames an event that was encoded before, as in a stored record.
@@ -160,26 +179,31 @@ impl PartialEq for Frame {
 
 impl Eq for Frame {}
 
-fn encode_event(update: &Update<'_>) -> Vec<u8> {
-    let data = update.data().as_bytes();
-    // Enough for one line of data; more lines grow it.
-    let mut event = Vec::with_capacity(data.len() + update.id().as_str().len() + 96);
-    if let Some(event_type) = update.event_type() {
-        push_field(&mut event, b"event: ", event_type.as_bytes());
-    }
-    if let Some(retry_ms) = update.retry_ms() {
-        push_field(&mut event, b"retry: ", retry_ms.to_string().as_bytes());
-    }
-    push_field(&mut event, b"id: ", update.id().as_str().as_bytes());
-    let mut rest = data;
+/// The bytes of a field, if it has a value.
+fn field_bytes(name: &str, value: Option<&str>) -> usize {
+    value.map_or(0, |value| name.len() + value.len() + 1)
+}
+
+/// The bytes of `data` fields with this text: a field for each of its lines.
+fn data_bytes(data: &[u8]) -> usize {
+    let mut bytes = 0;
+    for_each_line(data, |line| bytes += DATA.len() + line.len() + 1);
+    bytes
+}
+
+fn push_data(event: &mut Vec<u8>, data: &[u8]) {
+    for_each_line(data, |line| push_field(event, DATA, line));
+}
+
+/// Passes each line of a text on; CR LF, CR and LF end one.
+fn for_each_line(text: &[u8], mut line: impl FnMut(&[u8])) {
+    let mut rest = text;
     while let Some(end) = memchr2(b'\r', b'\n', rest) {
-        push_field(&mut event, b"data: ", &rest[..end]);
+        line(&rest[..end]);
         let line_end = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
         rest = &rest[end + line_end..];
     }
-    push_field(&mut event, b"data: ", rest);
-    event.push(b'\n');
-    event
+    line(rest);
 }
 
 fn push_field(event: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -195,7 +219,7 @@ mod tests {
 
     fn event_of(body: &str) -> String {
         let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("valid body");
-        let frame = Frame::encode(&update);
+        let frame = Frame::encode(update);
         let text = String::from_utf8(frame.event().to_vec()).expect("UTF-8");
         assert_eq!(frame.chunk(), format!("{:x}\r\n{text}\r\n", text.len()).as_bytes());
         text
@@ -225,7 +249,7 @@ mod tests {
         let frame = |body: &str| {
             let update =
                 Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("valid body");
-            Frame::encode(&update)
+            Frame::encode(update)
         };
         let full = frame("topic=t&id=i&type=e&retry=5&data=a%0Db%0A%0D%0Ac");
         let expected =

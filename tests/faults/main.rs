@@ -48,7 +48,7 @@ impl Drop for Directory {
 fn frame(id: &str) -> Arc<Frame> {
     let body = format!("topic=t&data=x&id={id}");
     let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("valid body");
-    Arc::new(Frame::encode(&update))
+    Arc::new(Frame::encode(update))
 }
 
 fn held(reader: &dyn HistoryReader) -> Vec<String> {

@@ -284,7 +284,7 @@ fn a_client_that_missed_everything_gets_it_in_order_with_flat_memory() {
             .map(|number| {
                 let body = format!("topic=t&id={number}&data={}", "x".repeat(150));
                 let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]);
-                Arc::new(Frame::encode(&update.expect("a valid body")))
+                Arc::new(Frame::encode(update.expect("a valid body")))
             })
             .collect();
         history.append(&frames, 1).expect("room");

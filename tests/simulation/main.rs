@@ -165,7 +165,7 @@ impl World {
         let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("a valid body");
         if self.queue.len() < QUEUE_MAX {
             let reply_to = ReplyTo::Request { shard: 0, connection: 0, serial: 0 };
-            self.queue.push_back(Publication { frame: Arc::new(Frame::encode(&update)), reply_to });
+            self.queue.push_back(Publication { frame: Arc::new(Frame::encode(update)), reply_to });
         }
     }
 

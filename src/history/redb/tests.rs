@@ -42,7 +42,7 @@ fn open(directory: &Directory) -> RedbHistory {
 
 fn frame_of(body: &str, authorization: Authorization) -> Arc<Frame> {
     let update = Update::parse(body.as_bytes(), authorization, [0; 16]).expect("valid body");
-    Arc::new(Frame::encode(&update))
+    Arc::new(Frame::encode(update))
 }
 
 fn frame(id: &str) -> Arc<Frame> {

@@ -12,7 +12,7 @@ fn update(number: u64) -> SequencedUpdate {
     let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("valid body");
     SequencedUpdate {
         position: Position::new(number),
-        frame: Arc::new(Frame::encode(&update)),
+        frame: Arc::new(Frame::encode(update)),
         first_of_id: true,
     }
 }

@@ -1,11 +1,15 @@
 //! The maximum work of one round of a shard. `tests/simulation` checks that streams are right.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::*;
 use crate::history::HistoryRange;
-use crate::limits::{CATCH_UP_UPDATES, COMPRESSED_BYTES_PER_WORK, MATCHING_WORK_MAX, TIMERS_MAX};
-use crate::mercure::grant::Authorization;
+use crate::hub::tail::TailBounds;
+use crate::limits::{CATCH_UP_UPDATES, COMPRESSED_BYTES_PER_WORK, MATCHING_WORK_MAX};
+use crate::mercure::grant::{Authorization, Grant};
+use crate::mercure::selector::Selector;
+use crate::mercure::subscription::SubscriberId;
 use crate::mercure::update::Update;
 use crate::sse::coding::Coding;
 use crate::sse::frame::Frame;
@@ -56,7 +60,7 @@ fn take(shard: &mut Shard, topic: &str) {
     let body = format!("topic={topic}");
     let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("a valid body");
     let position = shard.position().next();
-    shard.take(&SequencedUpdate { position, frame: Arc::new(Frame::encode(&update)), first_of_id: false });
+    shard.take(&SequencedUpdate { position, frame: Arc::new(Frame::encode(update)), first_of_id: false });
     shard.moved();
 }
 
@@ -94,7 +98,7 @@ fn a_slice_of_the_history_that_is_much_work_is_read_in_parts() {
     let mut shard = shard();
     let body = "topic=a".as_bytes();
     let update = Update::parse(body, Authorization::Selectors, [0; 16]).expect("a valid body");
-    let frame = Arc::new(Frame::encode(&update));
+    let frame = Arc::new(Frame::encode(update));
     let update = |number| SequencedUpdate {
         position: Position::new(number),
         frame: Arc::clone(&frame),

@@ -82,7 +82,7 @@ pub(super) fn serve(conn: &mut Http2Conn, shared: &mut Shared, bytes_max: usize)
 pub(super) fn on_reply(serial: u32, conn: &mut Http2Conn, shared: &mut Shared, reply: Reply) {
     if let Some((responder, waiting, head_only)) = conn.take_waiting(serial) {
         let outcome = exchange::go_on(shared, waiting, reply, responder.caller.client);
-        carry_out(conn, shared, Answering { serial, responder, head_only, body: None }, outcome);
+        carry_out(conn, shared, Unanswered { serial, responder, head_only, body: None }, outcome);
     }
     mark_for_poll(conn, shared);
 }
@@ -110,7 +110,7 @@ fn mark_for_poll(conn: &Http2Conn, shared: &mut Shared) {
 }
 
 /// A request whose response is being made.
-struct Answering {
+struct Unanswered {
     serial: u32,
     responder: StreamResponder,
     head_only: bool,
@@ -140,7 +140,7 @@ fn begin(
     let client = caller.client;
     let responder = StreamResponder::new(respond, caller);
     let head_only = parts.method == http::Method::HEAD;
-    let answering = Answering { serial: id.serial, responder, head_only, body: Some(body) };
+    let answering = Unanswered { serial: id.serial, responder, head_only, body: Some(body) };
     match decided {
         Err(_) => {
             shared.log.defect(client, now.ms);
@@ -153,7 +153,7 @@ fn begin(
                 refuse(conn, shared, answering, RequestError::BodyTooLarge, publisher.context);
             }
             Outcome::ReadBody(publisher) => {
-                let Answering { serial, mut responder, body: Some(body), .. } = answering else { return };
+                let Unanswered { serial, mut responder, body: Some(body), .. } = answering else { return };
                 if expects_continue && !body.is_end_stream() {
                     responder.send_continue();
                 }
@@ -168,7 +168,7 @@ fn begin(
 }
 
 /// Does what is decided.
-fn carry_out(conn: &mut Http2Conn, shared: &mut Shared, mut answering: Answering, outcome: Outcome) {
+fn carry_out(conn: &mut Http2Conn, shared: &mut Shared, mut answering: Unanswered, outcome: Outcome) {
     match outcome {
         Outcome::Respond(response, permit) => {
             let serial = answering.serial;
@@ -176,7 +176,7 @@ fn carry_out(conn: &mut Http2Conn, shared: &mut Shared, mut answering: Answering
             conn.hold(serial, permit);
         }
         Outcome::Wait(waiting) => {
-            let Answering { serial, responder, head_only, .. } = answering;
+            let Unanswered { serial, responder, head_only, .. } = answering;
             keep(conn, shared, serial, ExchangeStage::Waits { responder, waiting, head_only });
         }
         Outcome::Stream(stream) => begin_stream(conn, shared, answering, *stream),
@@ -191,7 +191,7 @@ fn carry_out(conn: &mut Http2Conn, shared: &mut Shared, mut answering: Answering
 }
 
 /// Turns the stream into a subscriber's stream.
-fn begin_stream(conn: &mut Http2Conn, shared: &mut Shared, mut answering: Answering, stream: NewStream) {
+fn begin_stream(conn: &mut Http2Conn, shared: &mut Shared, mut answering: Unanswered, stream: NewStream) {
     let NewStream { response, subscription, resume_point, permit } = stream;
     let head = head_of(&response, &shared.date.at(shared.now));
     let Some(stream) = answering.responder.send_head(head, false) else {
@@ -235,12 +235,12 @@ fn on_wake(conn: &mut Http2Conn, shared: &mut Shared, serial: u32) {
     }
     let Some((responder, publisher, body, content)) = conn.take_body(serial) else { return };
     let context = publisher.context;
-    let answering = Answering { serial, responder, head_only: false, body: Some(body) };
+    let answering = Unanswered { serial, responder, head_only: false, body: Some(body) };
     match received {
         BodyProgress::All => {
             let id = RequestId { connection: conn.number, serial };
             let outcome = exchange::publish(shared, id, &publisher, &content);
-            carry_out(conn, shared, Answering { body: None, ..answering }, outcome);
+            carry_out(conn, shared, Unanswered { body: None, ..answering }, outcome);
         }
         BodyProgress::TooMuch => refuse(conn, shared, answering, RequestError::BodyTooLarge, context),
         BodyProgress::Some => {
@@ -256,7 +256,7 @@ fn on_wake(conn: &mut Http2Conn, shared: &mut Shared, serial: u32) {
 fn end_overdue(conn: &mut Http2Conn, shared: &mut Shared, serial: u32) {
     if let Some((responder, publisher, ..)) = conn.take_body(serial) {
         let response = shared.handler.timed_out(publisher.context);
-        respond_with(conn, shared, Answering { serial, responder, head_only: false, body: None }, &response);
+        respond_with(conn, shared, Unanswered { serial, responder, head_only: false, body: None }, &response);
     } else if let Some(exchange) = conn.exchanges.remove(&serial) {
         exchange.cancel();
         conn.finished(shared.now.ms);
@@ -266,7 +266,7 @@ fn end_overdue(conn: &mut Http2Conn, shared: &mut Shared, serial: u32) {
 fn refuse(
     conn: &mut Http2Conn,
     shared: &mut Shared,
-    answering: Answering,
+    answering: Unanswered,
     error: RequestError,
     context: ResponseContext,
 ) {
@@ -278,10 +278,10 @@ fn refuse(
 fn respond_with(
     conn: &mut Http2Conn,
     shared: &mut Shared,
-    answering: Answering,
+    answering: Unanswered,
     GateResponse { response, refusal }: &GateResponse,
 ) {
-    let Answering { serial, mut responder, head_only, body: unwanted } = answering;
+    let Unanswered { serial, mut responder, head_only, body: unwanted } = answering;
     let body = response.body().filter(|_| !head_only && response.status().has_body()).unwrap_or(&[]);
     let now_ms = shared.now.ms;
     shared.log.response(&responder.caller, (now_ms, now_ms), response, body.len(), refusal.as_ref());

@@ -1,0 +1,288 @@
+//! One subscriber: its state, what is pending for it, and how that is written.
+
+use std::rc::Rc;
+
+use super::values::{Closed, Counters, ShardSettings};
+use super::wire::{Sent, Wire};
+use crate::history::{Position, ResumePoint, SequencedUpdate};
+use crate::hub::outbox::{Outboxes, Pending, Rest};
+use crate::limits::CATCH_UP_BYTES;
+use crate::mercure::grant::Grant;
+use crate::mercure::index::TopicIndex;
+use crate::mercure::selector::Selector;
+use crate::sse::crc::{CrcPart, CrcSum};
+use crate::sse::framing::Framing;
+use crate::time::Now;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SubscriberState {
+    Live,
+    CatchingUp {
+        /// The last update that it was offered.
+        cursor: Position,
+        /// Whether it was promised everything that is held and has received nothing yet. Updates
+        /// discarded before it reads them are then no loss.
+        from_oldest: bool,
+        /// Whether it waits for a read of the history.
+        reading: Reading,
+    },
+    Ending(Closed),
+    /// Gone. The slot stays in use until the caller has taken the notice, so that no other
+    /// subscriber is closed in its place.
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    No,
+    /// It waits in the queue for a read.
+    Wanted,
+    UnderWay,
+}
+
+/// One subscriber. The fields used for every delivery come first.
+pub(super) struct Subscriber {
+    pub(super) pending: Pending,
+    pub(super) state: SubscriberState,
+    pub(super) framing: Framing,
+    /// Whether it is in the queue of subscribers to write to.
+    pub(super) dirty: bool,
+    /// Whether the socket is full. [`Shard::writable`] reports when it takes bytes again.
+    pub(super) blocked: bool,
+    /// Sent bytes of the pending path.
+    pub(super) sent: usize,
+    /// Bytes to send before the pending path: the opening, the rest of a comment, the last chunk.
+    pub(super) ahead: Option<Box<Ahead>>,
+    /// When the socket last took a byte.
+    pub(super) wrote_ms: u64,
+    pub(super) grant: Rc<Grant>,
+    /// The cost of comparing a topic with its selectors.
+    pub(super) match_cost: u32,
+    pub(super) expires_ms: u64,
+    /// When the wheel fires for it.
+    pub(super) armed_ms: u64,
+    pub(super) generation: u32,
+    /// The checksum of the stream so far, if its end needs one.
+    pub(super) carried: CrcSum,
+}
+
+/// Bytes to send before everything else that is pending.
+pub(super) struct Ahead {
+    bytes: Box<[u8]>,
+    sent: usize,
+}
+
+impl Ahead {
+    pub(super) fn new(bytes: impl Into<Box<[u8]>>) -> Box<Self> {
+        Box::new(Self { bytes: bytes.into(), sent: 0 })
+    }
+}
+
+/// The result of a write, with the bytes that were taken.
+pub(super) enum Written {
+    /// Nothing more is pending.
+    All(usize),
+    /// The socket is full.
+    Some(usize),
+    /// The peer is gone.
+    Gone,
+}
+
+impl Subscriber {
+    /// A subscriber that is sent this opening first. Its generation and the end of its time follow.
+    pub(super) fn new(
+        selectors: &[Selector],
+        grant: Rc<Grant>,
+        framing: Framing,
+        resume_point: Option<ResumePoint>,
+        opening: Box<[u8]>,
+        now: Now,
+    ) -> Self {
+        let state = match resume_point {
+            None => SubscriberState::Live,
+            Some(ResumePoint { cursor, known }) => {
+                SubscriberState::CatchingUp { cursor, from_oldest: known.is_none(), reading: Reading::No }
+            }
+        };
+        let mut this = Self {
+            pending: Pending::NONE,
+            state,
+            framing,
+            dirty: false,
+            blocked: false,
+            sent: 0,
+            ahead: Some(Ahead::new(opening)),
+            wrote_ms: now.ms,
+            grant,
+            match_cost: selectors.iter().map(Selector::match_cost).fold(0, u32::saturating_add),
+            expires_ms: u64::MAX,
+            armed_ms: u64::MAX,
+            generation: 0,
+            carried: CrcSum::default(),
+        };
+        this.carry(framing.comment_crc());
+        this
+    }
+
+    /// Writes the pending bytes, as far as the socket takes them.
+    pub(super) fn write(
+        &mut self,
+        slot: u32,
+        outboxes: &mut Outboxes,
+        now: Now,
+        wire: &mut impl Wire,
+    ) -> Written {
+        let mut bytes_taken = 0;
+        loop {
+            let is_owed = self.ahead.is_some() || !self.pending.is_none();
+            if is_owed && !wire.has_room(slot) {
+                self.blocked = true;
+                return Written::Some(bytes_taken);
+            }
+            let bytes = match &self.ahead {
+                Some(ahead) => &ahead.bytes[ahead.sent..],
+                None => outboxes.unsent(&self.pending, self.sent),
+            };
+            if bytes.is_empty() {
+                return Written::All(bytes_taken);
+            }
+            let offered = bytes.len();
+            let (taken, is_full) = match wire.send(slot, bytes) {
+                Sent::Bytes(taken) => (taken, taken < offered),
+                Sent::Held(taken) => (taken, true),
+                Sent::Full => (0, true),
+                Sent::Gone => return Written::Gone,
+            };
+            if taken > 0 {
+                self.wrote_ms = now.ms;
+                bytes_taken += taken;
+            }
+            self.advance(taken, taken == offered, outboxes);
+            if is_full {
+                self.blocked = true;
+                return Written::Some(bytes_taken);
+            }
+        }
+    }
+
+    fn advance(&mut self, taken: usize, all: bool, outboxes: &mut Outboxes) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.sent += taken;
+            if all {
+                self.ahead = None;
+            }
+        } else if all {
+            self.carry(outboxes.crc_part(&self.pending));
+            outboxes.release(&mut self.pending);
+            self.sent = 0;
+        } else {
+            self.sent += taken;
+            if self.sent > outboxes.bytes(&self.pending) / 2 {
+                let rest = outboxes.rebase(&mut self.pending, self.sent);
+                self.begin_at(rest);
+            }
+        }
+    }
+
+    /// Drops the updates not begun, to be read from the history later.
+    pub(super) fn fall_behind(&mut self, outboxes: &mut Outboxes) {
+        let Some(first) = outboxes.first(&self.pending) else { return };
+        let begun = self.cut(outboxes);
+        let cursor = begun.unwrap_or(first.previous());
+        self.state = SubscriberState::CatchingUp { cursor, from_oldest: false, reading: Reading::No };
+    }
+
+    /// Drops the updates not begun; returns the position of the last one that was begun or sent.
+    pub(super) fn cut(&mut self, outboxes: &mut Outboxes) -> Option<Position> {
+        let (rest, begun) = outboxes.cut(&mut self.pending, self.sent);
+        self.begin_at(rest);
+        begun
+    }
+
+    /// Continues with a path that begins anew.
+    fn begin_at(&mut self, rest: Rest) {
+        self.sent = rest.sent;
+        self.carry(rest.gone);
+    }
+
+    /// Adds to the checksum of the stream.
+    pub(super) fn carry(&mut self, crc_part: CrcPart) {
+        if self.framing.is_summed() {
+            self.carried.add(crc_part);
+        }
+    }
+
+    /// Queues the updates that it selected and may receive now, and moves its cursor to the last
+    /// offered update. Stops when enough is pending, or when the work counter reaches `until`.
+    pub(super) fn offer<'u>(
+        &mut self,
+        slot: u32,
+        index: &TopicIndex,
+        outboxes: &mut Outboxes,
+        updates: impl Iterator<Item = &'u SequencedUpdate>,
+        counters: &mut Counters,
+        until: u64,
+    ) {
+        for update in updates {
+            self.state = SubscriberState::CatchingUp {
+                cursor: update.position,
+                from_oldest: false,
+                reading: Reading::No,
+            };
+            let frame = &*update.frame;
+            counters.work += frame.topics().len() as u64 * u64::from(self.match_cost);
+            if index.slot_matches(slot, frame.topic_texts())
+                && self.grant.may_receive(frame.topic_texts(), frame.audience())
+            {
+                counters.work += self.framing.work(frame);
+                outboxes.append(&mut self.pending, self.framing, update);
+                counters.deliveries += 1;
+                if outboxes.bytes(&self.pending) >= CATCH_UP_BYTES {
+                    return;
+                }
+            }
+            if counters.work >= until {
+                return;
+            }
+        }
+    }
+
+    /// Whether nothing is pending, so that a comment may be sent.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_none() && self.ahead.is_none() && !matches!(self.state, SubscriberState::Ending(_))
+    }
+
+    /// Sends a heartbeat; false if the peer is gone.
+    pub(super) fn send_heartbeat(&mut self, slot: u32, now: Now, wire: &mut impl Wire) -> bool {
+        let comment = self.framing.comment();
+        let (taken, is_held) = match wire.send(slot, comment) {
+            Sent::Bytes(taken) => (taken, false),
+            Sent::Held(taken) => (taken, true),
+            Sent::Full => (0, true),
+            Sent::Gone => return false,
+        };
+        self.wrote_ms = now.ms;
+        self.carry(self.framing.comment_crc());
+        if taken < comment.len() {
+            self.ahead = Some(Ahead::new(&comment[taken..]));
+        }
+        self.blocked = is_held || taken < comment.len();
+        true
+    }
+
+    /// The earliest deadline; `u64::MAX` if there is none.
+    pub(super) fn deadline_ms(&self, settings: &ShardSettings) -> u64 {
+        let period_ms = if self.blocked { settings.dispatch_timeout_ms } else { settings.heartbeat_ms };
+        let deadline_ms = if period_ms == 0 { u64::MAX } else { self.wrote_ms.saturating_add(period_ms) };
+        deadline_ms.min(self.expires_ms)
+    }
+}
+
+impl SubscriberState {
+    pub(super) fn reading(self, reading: Reading) -> Self {
+        match self {
+            Self::CatchingUp { cursor, from_oldest, .. } => Self::CatchingUp { cursor, from_oldest, reading },
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The subscribers of one core: what each has selected, what is pending for each, and which ones
+//! must be written to.
+
+use std::collections::VecDeque;
+
+use slab::Slab;
+
+use super::subscriber::{Subscriber, SubscriberState, Written};
+use super::values::{Counters, ShardSettings};
+use super::wire::Wire;
+use crate::history::SequencedUpdate;
+use crate::hub::outbox::Outboxes;
+use crate::mercure::index::TopicIndex;
+use crate::mercure::selector::Selector;
+use crate::mercure::update::Audience;
+use crate::time::Now;
+
+/// The subscribers by slot.
+pub(super) struct Subscribers {
+    by_slot: Slab<Subscriber>,
+    index: TopicIndex,
+    outboxes: Outboxes,
+    /// Subscribers to write to.
+    dirty: VecDeque<u32>,
+    /// How many of these were in the queue when entries were last taken; they come first.
+    dirty_since_take: usize,
+    pub(super) counters: Counters,
+}
+
+impl Subscribers {
+    pub(super) fn new() -> Self {
+        Self {
+            by_slot: Slab::new(),
+            index: TopicIndex::new(),
+            outboxes: Outboxes::default(),
+            dirty: VecDeque::new(),
+            dirty_since_take: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_slot.len()
+    }
+
+    /// Every slot in use.
+    pub(super) fn slots(&self) -> Vec<u32> {
+        self.by_slot.iter().map(|(slot, _)| slot as u32).collect()
+    }
+
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Subscriber> {
+        self.by_slot.get_mut(slot as usize)
+    }
+
+    /// Adds a subscriber; returns its slot.
+    pub(super) fn insert(&mut self, subscriber: Subscriber, selectors: &[Selector]) -> u32 {
+        let slot = u32::try_from(self.by_slot.insert(subscriber)).expect("fewer subscribers than fds");
+        self.index.insert(slot, selectors);
+        self.mark_dirty(slot);
+        slot
+    }
+
+    /// Drops what is pending and no longer matches anything; false if that happened before. The
+    /// slot stays in use until [`Self::remove`].
+    pub(super) fn close(&mut self, slot: u32) -> bool {
+        let Some(subscriber) = self.by_slot.get_mut(slot as usize) else { return false };
+        if std::mem::replace(&mut subscriber.state, SubscriberState::Closed) == SubscriberState::Closed {
+            return false;
+        }
+        subscriber.dirty = false;
+        subscriber.ahead = None;
+        subscriber.expires_ms = u64::MAX;
+        self.outboxes.release(&mut subscriber.pending);
+        self.index.remove(slot);
+        true
+    }
+
+    /// Frees the slot.
+    pub(super) fn remove(&mut self, slot: u32) {
+        self.by_slot.remove(slot as usize);
+    }
+
+    /// Queues an update for every live subscriber that selected it and may receive it.
+    /// `fell_behind` gets those that now catch up and have nothing pending.
+    pub(super) fn take(
+        &mut self,
+        update: &SequencedUpdate,
+        settings: &ShardSettings,
+        mut fell_behind: impl FnMut(u32),
+    ) {
+        let Self { by_slot, index, outboxes, dirty, counters, .. } = self;
+        let frame = &*update.frame;
+        let is_public = *frame.audience() == Audience::Public;
+        index.for_each_match(frame.topic_texts(), |slot| {
+            counters.work += 1;
+            let subscriber = &mut by_slot[slot as usize];
+            if subscriber.state != SubscriberState::Live
+                || !(is_public || subscriber.grant.may_receive(frame.topic_texts(), frame.audience()))
+            {
+                return;
+            }
+            let waiting = outboxes.bytes(&subscriber.pending) - subscriber.sent;
+            counters.work += subscriber.framing.work(frame);
+            let frame_bytes = subscriber.framing.bytes(frame).len();
+            if waiting > 0 && waiting + frame_bytes > settings.subscriber_buffer_bytes {
+                subscriber.fall_behind(outboxes);
+                counters.fell_behind += 1;
+                if subscriber.pending.is_none() {
+                    fell_behind(slot);
+                }
+                return;
+            }
+            outboxes.append(&mut subscriber.pending, subscriber.framing, update);
+            counters.deliveries += 1;
+            if !subscriber.blocked && !subscriber.dirty {
+                subscriber.dirty = true;
+                dirty.push_back(slot);
+            }
+        });
+    }
+
+    /// Offers updates to a subscriber that catches up; see [`Subscriber::offer`].
+    pub(super) fn offer<'u>(
+        &mut self,
+        slot: u32,
+        updates: impl Iterator<Item = &'u SequencedUpdate>,
+        work_until: u64,
+    ) {
+        let Self { by_slot, index, outboxes, counters, .. } = self;
+        by_slot[slot as usize].offer(slot, index, outboxes, updates, counters, work_until);
+    }
+
+    /// Drops the updates of a subscriber that are not begun.
+    pub(super) fn cut(&mut self, slot: u32) {
+        self.by_slot[slot as usize].cut(&mut self.outboxes);
+    }
+
+    /// Whether a subscriber must be written to.
+    pub(super) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Notes that entries were taken: whoever is in the queue now must be written to before more are
+    /// taken.
+    pub(super) fn moved(&mut self) {
+        self.dirty_since_take = self.dirty.len();
+    }
+
+    /// Whether a subscriber that was in the queue at the last [`Self::moved`] still waits.
+    pub(super) fn has_unflushed(&self) -> bool {
+        self.dirty_since_take > 0
+    }
+
+    /// The next subscriber to write to.
+    pub(super) fn next_dirty(&mut self) -> Option<u32> {
+        let slot = self.dirty.pop_front()?;
+        self.dirty_since_take = self.dirty_since_take.saturating_sub(1);
+        Some(slot)
+    }
+
+    /// Writes to a subscriber from the queue; `None` if it need not be written to.
+    pub(super) fn write(&mut self, slot: u32, now: Now, wire: &mut impl Wire) -> Option<Written> {
+        let subscriber = self.by_slot.get_mut(slot as usize)?;
+        // A reused slot can be in the queue twice; the flag shows which entry counts.
+        if !std::mem::take(&mut subscriber.dirty) || subscriber.blocked {
+            return None;
+        }
+        let written = subscriber.write(slot, &mut self.outboxes, now, wire);
+        if let Written::All(bytes) | Written::Some(bytes) = written {
+            self.counters.bytes += bytes as u64;
+        }
+        Some(written)
+    }
+
+    /// Queues a subscriber to be written to.
+    pub(super) fn mark_dirty(&mut self, slot: u32) {
+        if let Some(subscriber) = self.by_slot.get_mut(slot as usize)
+            && !subscriber.blocked
+            && subscriber.state != SubscriberState::Closed
+            && !std::mem::replace(&mut subscriber.dirty, true)
+        {
+            self.dirty.push_back(slot);
+        }
+    }
+}
