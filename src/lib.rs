@@ -33,25 +33,71 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The dependency rule: `protocol` ← `http` ← `hub` ← `runtime` ← `config` ← `embed`, `main`.
-//! `ring` knows only the type that it carries; `history` knows the frame and the event id. No
-//! dependency goes the other way, and only `runtime` touches a socket, a clock or a thread.
-//! `tests/tidy.rs` checks this; `docs/ARCHITECTURE.md` has a diagram.
+//! Everything else belongs to the binary. The feature `internals` opens it to the tests and benches
+//! of this repository; it promises nothing.
 
-pub mod api;
-pub mod config;
+#[doc(hidden)]
+pub mod cli;
 mod embed;
-pub mod history;
-pub mod http;
-pub mod hub;
 mod io;
-pub mod limits;
+mod logging;
 pub mod mercure;
-pub mod ops;
-pub mod ring;
-pub mod server;
-pub mod services;
 pub mod sse;
+
+#[cfg(not(feature = "internals"))]
+mod api;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod api;
+#[cfg(not(feature = "internals"))]
+mod config;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod config;
+#[cfg(not(feature = "internals"))]
+mod history;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod history;
+#[cfg(not(feature = "internals"))]
+mod http;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod http;
+#[cfg(not(feature = "internals"))]
+mod hub;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod hub;
+#[cfg(not(feature = "internals"))]
+mod limits;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod limits;
+#[cfg(not(feature = "internals"))]
+mod ops;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod ops;
+#[cfg(not(feature = "internals"))]
+mod ring;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod ring;
+#[cfg(not(feature = "internals"))]
+mod server;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod server;
+#[cfg(not(feature = "internals"))]
+mod services;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod services;
+#[cfg(not(feature = "internals"))]
+mod time;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod time;
 
 pub use embed::{Builder, Hub, PublishError, StartError};

@@ -4,13 +4,13 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
-use petasos::config::{Config, Options, Size};
-use petasos::limits::CONNECTIONS_CHECKED_DEFAULT;
-use petasos::ops::host::{Finding, HostFacts, HostNeeds, Verdict, judge};
+use crate::config::{Config, Options, Size};
+use crate::limits::CONNECTIONS_CHECKED_DEFAULT;
+use crate::ops::host::{Finding, HostFacts, HostNeeds, Verdict, judge};
 use serde_json::json;
 
 use super::serve::with_environment;
-use super::written;
+use super::output::written;
 
 /// Checks this host and prints one line per check: `ok`, `warn` or `fail`, the value found, the
 /// value expected, and what to change. Exits 1 when the hub cannot run as configured; warnings do

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
-use petasos::config::{Config, Effective, Options, SettingSource};
+use crate::config::{Config, Effective, Options, SettingSource};
 use serde_json::{Map, Value, json};
 
 use super::serve::with_environment;
-use super::written;
+use super::output::written;
 
 /// Prints every setting with the value in force and its source: a flag, the environment, a file, or
 /// the default. Secrets are masked. Errors are listed as at a start; the exit status is then 2.

@@ -9,13 +9,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
-use petasos::config::{Config, ListenAddress, Options};
-use petasos::mercure::names::READY_PATH;
-use petasos::ops::health::ask;
+use crate::config::{Config, ListenAddress, Options};
+use crate::mercure::names::READY_PATH;
+use crate::ops::health::ask;
 use url::Url;
 
 use super::serve::with_environment;
-use super::{USAGE, complain, written};
+use super::output::{USAGE, complain, written};
 
 /// Checks whether a hub is ready, and prints one sentence. Exits 0 when the response is a 200, 1
 /// when it is another status or there is no response.

@@ -6,16 +6,16 @@ use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
-use petasos::config::{DB_PATH_DEFAULT, MEMORY};
-use petasos::history::HistoryError;
-use petasos::history::redb::archive::{Archive, Archived, Findings, Summary};
-use petasos::mercure::names;
-use petasos::mercure::update::Audience;
-use petasos::sse::frame::{EventFields, Frame};
+use crate::config::{DB_PATH_DEFAULT, MEMORY};
+use crate::history::HistoryError;
+use crate::history::redb::archive::{Archive, Archived, Findings, Summary};
+use crate::mercure::names;
+use crate::mercure::update::Audience;
+use crate::sse::frame::{EventFields, Frame};
 use serde_json::{Map, Value, json};
 use url::form_urlencoded::Serializer;
 
-use super::{USAGE, complain, written};
+use super::output::{USAGE, complain, written};
 
 /// Works on a history file. The hub that uses the file must be stopped.
 #[derive(Args)]

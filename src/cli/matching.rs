@@ -4,9 +4,9 @@ use std::io::{self, BufRead as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
-use petasos::mercure::selector::Selector;
+use crate::mercure::selector::Selector;
 
-use super::{USAGE, complain, written};
+use super::output::{USAGE, complain, written};
 
 /// Prints the topics that the selector matches; exits 1 when it matches none.
 #[derive(Args)]

@@ -1,34 +1,65 @@
 //! The commands. Exit status: 0 done, 1 failed or nothing matched, 2 wrong call or settings.
 
-pub(crate) mod check;
-pub(crate) mod config;
-pub(crate) mod health;
-pub(crate) mod history;
-pub(crate) mod matching;
-pub(crate) mod serve;
-pub(crate) mod token;
+mod check;
+mod config;
+mod health;
+mod history;
+mod matching;
+mod output;
+mod serve;
+mod token;
 
-use std::fmt::Display;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// The call, or the settings, are wrong.
-pub(crate) const USAGE: u8 = 2;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-/// Says what is wrong, on standard error.
-pub(crate) fn complain(message: impl Display) {
-    // There is nowhere left to say that standard error is closed.
-    let _ = writeln!(io::stderr().lock(), "petasos: {message}");
+use crate::config::Options;
+
+/// A hub for the Mercure protocol: publishers POST updates, subscribers receive them as
+/// Server-Sent Events.
+///
+/// Every setting is available as a flag and as an environment variable.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true, max_term_width = 110)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
 }
 
-/// The status of a command that wrote to standard output. A closed pipe is not a failure.
-pub(crate) fn written(result: io::Result<ExitCode>) -> ExitCode {
-    match result {
-        Ok(code) => code,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(error);
-            ExitCode::FAILURE
+#[derive(Subcommand)]
+enum Command {
+    /// Run the hub (the default)
+    Serve(Box<Options>),
+    /// Print the settings in force and the source of each
+    Config(Box<config::ConfigArgs>),
+    /// Check whether this host suits the hub, and what to change
+    Check(Box<check::CheckArgs>),
+    /// Check whether a hub is ready
+    Health(Box<health::HealthArgs>),
+    /// Print a signed token (JWT)
+    Token(token::TokenArgs),
+    /// Inspect, verify, export or compact a history file
+    History(history::HistoryArgs),
+    /// Print the topics that a selector matches
+    Match(matching::MatchArgs),
+}
+
+/// Runs the command line of this process; returns its exit status.
+pub fn run() -> ExitCode {
+    let matches = CommandLine::command().get_matches();
+    let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match line.command {
+        None => serve::run(&line.options),
+        Some(Command::Serve(options)) => serve::run(&options),
+        Some(Command::Config(arguments)) => {
+            config::run(&arguments, matches.subcommand_matches("config").unwrap_or(&matches))
         }
+        Some(Command::Check(arguments)) => check::run(&arguments),
+        Some(Command::Health(arguments)) => health::run(&arguments),
+        Some(Command::Token(arguments)) => token::run(&arguments),
+        Some(Command::History(arguments)) => history::run(&arguments),
+        Some(Command::Match(arguments)) => matching::run(&arguments),
     }
 }

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use petasos::config::{Config, ConfigError, Environment, Options, misspelled};
-use petasos::ops::host;
-use petasos::server;
+use crate::config::{Config, ConfigError, Environment, Options, misspelled};
+use crate::ops::host;
+use crate::server;
 use tracing::{error, info, warn};
 
-use super::{USAGE, complain};
+use super::output::{USAGE, complain};
 use crate::logging;
 
 /// Runs the hub until a signal ends it.

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use petasos::config::DEMO_KEY;
-use petasos::mercure::names::CLAIM;
-use petasos::mercure::token::{Algorithm, sign};
-use petasos::ops::host;
+use crate::config::DEMO_KEY;
+use crate::mercure::names::CLAIM;
+use crate::mercure::token::{Algorithm, sign};
+use crate::ops::host;
 use serde_json::{Map, Value, json};
 
-use super::{USAGE, complain, written};
+use super::output::{USAGE, complain, written};
 
 /// Prints a JWT.
 #[derive(Args)]

@@ -110,6 +110,7 @@ pub struct HistorySlice {
 
 impl HistorySlice {
     /// The slice of a history that has never held an update.
+    #[cfg(any(test, feature = "internals"))]
     pub fn empty() -> Self {
         let range = HistoryRange { before_oldest: Position::START, newest: Position::START };
         Self { updates: Vec::new(), range }

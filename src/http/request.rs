@@ -115,6 +115,7 @@ impl<'a> Lines<'a> {
     }
 
     /// Whether the field is absent.
+    #[cfg(any(test, feature = "internals"))]
     pub fn is_empty(&self) -> bool {
         self.first.is_none()
     }

@@ -196,11 +196,13 @@ impl Outboxes {
     }
 
     /// The number of live nodes, for the leak checks of the tests.
+    #[cfg(any(test, feature = "internals"))]
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
     /// Whether no subscriber has anything pending.
+    #[cfg(any(test, feature = "internals"))]
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }

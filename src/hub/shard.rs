@@ -100,6 +100,7 @@ impl Shard {
     }
 
     /// The last update that was taken from the ring.
+    #[cfg(any(test, feature = "internals"))]
     pub fn position(&self) -> Position {
         self.position
     }

@@ -9,8 +9,8 @@ mod journal;
 
 use std::io::{self, IsTerminal as _, Write};
 
-use petasos::config::LogFormat;
-use petasos::ops::access_log::ACCESS_TARGET;
+use crate::config::LogFormat;
+use crate::ops::access_log::ACCESS_TARGET;
 use tracing::{Level, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
@@ -56,9 +56,11 @@ impl Drop for Logs {
         drop(self.writer.take());
         let dropped = self.errors.dropped_lines();
         if dropped > 0 {
-            crate::cli::complain(format_args!(
-                "{dropped} lines of the log were dropped: they came faster than they could be written"
-            ));
+            // There is nowhere left to say that standard error is closed.
+            let _ = writeln!(
+                io::stderr().lock(),
+                "petasos: {dropped} lines of the log were dropped: they came faster than they could be written"
+            );
         }
     }
 }

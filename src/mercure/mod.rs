@@ -5,13 +5,17 @@
 //! is an argument; every size is bounded in [`crate::limits`].
 
 pub mod event_id;
+#[doc(hidden)]
 pub mod form;
 pub mod grant;
+#[doc(hidden)]
 pub mod index;
+#[doc(hidden)]
 pub mod names;
 pub mod selector;
 pub mod subscription;
 pub mod token;
 pub mod topic;
 pub mod update;
+#[doc(hidden)]
 pub mod uri_template;

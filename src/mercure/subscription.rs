@@ -5,16 +5,18 @@
 //! subscription has one topic, whatever its selector holds. The topic of a document is the path of
 //! the document.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
+use uritemplate::UriTemplate;
 use uuid::Uuid;
 
 use crate::mercure::names::{EARLIEST, SUBSCRIPTIONS_PATH};
 
-/// The characters encoded in a variable of the path: all but the unreserved ones (RFC 3986, section
-/// 2.3).
-const VARIABLE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The URI Template of the topic of one subscription, below [`SUBSCRIPTIONS_PATH`].
+const SUBSCRIPTION: &str = "/{topic}/{subscriber}";
+/// The URI Template of the list of the subscriptions to one selector.
+const SELECTOR: &str = "/{topic}";
 const CONTEXT: &str = "https://mercure.rocks/";
 
 /// The id of a subscriber, `urn:uuid:` and a UUID version 4. There is one for each stream; a client
@@ -75,7 +77,7 @@ impl ListingQuery {
     pub fn path(&self) -> String {
         match self {
             Self::All => SUBSCRIPTIONS_PATH.to_owned(),
-            Self::Selector(selector) => format!("{SUBSCRIPTIONS_PATH}/{}", encode(selector)),
+            Self::Selector(selector) => expand(SELECTOR, &[("topic", selector)]),
             Self::One { selector, subscriber } => path_of(selector, subscriber),
         }
     }
@@ -92,8 +94,14 @@ impl ListingQuery {
     }
 }
 
-fn encode(variable: &str) -> impl std::fmt::Display {
-    utf8_percent_encode(variable, VARIABLE)
+/// Expands a template of this module (RFC 6570): every character of a value but the unreserved ones
+/// is percent-encoded. The values may be any text; a template never comes from a client.
+fn expand(template: &'static str, variables: &[(&str, &str)]) -> String {
+    let mut template = UriTemplate::new(&[SUBSCRIPTIONS_PATH, template].concat());
+    for (name, value) in variables {
+        template.set(name, *value);
+    }
+    template.build()
 }
 
 /// A variable of the path. `None` when it is empty, is not UTF-8, holds a bare slash, or is not
@@ -108,7 +116,7 @@ fn decode(variable: &str) -> Option<String> {
 }
 
 fn path_of(selector: &str, subscriber: &str) -> String {
-    format!("{SUBSCRIPTIONS_PATH}/{}/{}", encode(selector), encode(subscriber))
+    expand(SUBSCRIPTION, &[("topic", selector), ("subscriber", subscriber)])
 }
 
 /// One subscription: a selector of a subscriber.
@@ -254,6 +262,17 @@ mod tests {
             assert_eq!(wanted.path(), topic);
             assert!(wanted.includes(selector, subscriber()));
         }
+    }
+
+    #[test]
+    fn every_text_is_a_value_of_the_template() {
+        use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+        const RESERVED: &AsciiSet =
+            &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+        proptest::proptest!(|(selector in ".*")| {
+            let expected = format!("{SUBSCRIPTIONS_PATH}/{}", utf8_percent_encode(&selector, RESERVED));
+            proptest::prop_assert_eq!(ListingQuery::Selector(selector).path(), expected);
+        });
     }
 
     /// A proxy or a library may leave characters as they are when they need no encoding. The

@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use rustix::fs::OFlags;
 
-pub use facts::{HostFacts, Limit};
+pub use facts::HostFacts;
 pub use findings::{Finding, HostNeeds, Verdict, judge};
 
 use crate::limits::KEY_FILE_BYTES_MAX;

@@ -4,8 +4,12 @@
 //! [`framing::Framing`] is how one stream is sent: the HTTP transfer around the negotiated coding.
 //! Invariant: the outputs of a framing form one well-formed response body.
 
+#[doc(hidden)]
 pub mod chunk;
+#[doc(hidden)]
 pub mod coding;
+#[doc(hidden)]
 pub mod crc;
 pub mod frame;
+#[doc(hidden)]
 pub mod framing;

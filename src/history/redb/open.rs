@@ -131,6 +131,7 @@ impl RedbHistory {
     ///
     /// # Errors
     /// [`OpenError`]: the storage failed, or holds something else.
+    #[cfg(any(test, feature = "internals"))]
     pub fn on_storage<S: StorageBackend>(
         name: &str,
         storage: impl Fn() -> S + Send + Sync + 'static,

@@ -33,6 +33,7 @@ pub struct Head<'a> {
 /// # Errors
 /// The [`RequestError`] to send before the connection is closed. It is found as soon as a bound is
 /// exceeded, even if the head is not complete.
+#[cfg(any(test, feature = "internals"))]
 pub fn parse_head(buf: &[u8]) -> Result<Option<(Head<'_>, usize)>, RequestError> {
     let mut empty_lines_left = EMPTY_LINES_MAX;
     let start = skip_empty_lines(buf, &mut empty_lines_left);

@@ -141,6 +141,7 @@ impl Connection {
     }
 
     /// Whether the socket should be read.
+    #[cfg(any(test, feature = "internals"))]
     pub fn wants_read(&self) -> bool {
         self.room() > 0
     }
