@@ -11,11 +11,12 @@ pub mod playground;
 
 use std::fmt;
 
+use http::{Method, StatusCode};
+
 use crate::api::demo::debugger::Debugger;
 use crate::http::headers::accept_encoding::Negotiated;
-use crate::http::request::{Method, Request};
+use crate::http::request::Request;
 use crate::http::response::Response;
-use crate::http::status::Status;
 use crate::limits::{
     DEMO_COOKIE_BYTES_MAX, DEMO_TARGET_BYTES_MAX, MATCH_STEPS_MAX, MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX,
 };
@@ -79,9 +80,10 @@ impl Demo {
             return None;
         }
         match request.method {
-            Method::Get | Method::Head => {}
-            Method::Post | Method::NotAllowed => return Some(Err(DemoError::Method)),
-            Method::Options | Method::Unknown => return None,
+            Method::GET | Method::HEAD => {}
+            Method::OPTIONS => return None,
+            _ if !request.has_known_method() => return None,
+            _ => return Some(Err(DemoError::Method)),
         }
         Some(match () {
             () if is_matcher => matcher::answer(request),
@@ -102,7 +104,7 @@ impl DemoError {
     pub fn to_response(self) -> Response {
         match self {
             Self::Method => Response::method_not_allowed("GET, HEAD, OPTIONS"),
-            Self::TargetTooLong => Response::text(Status::UriTooLong, self.to_string()),
+            Self::TargetTooLong => Response::text(StatusCode::URI_TOO_LONG, self.to_string()),
             _ => Response::bad_request(&self),
         }
     }

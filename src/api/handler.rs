@@ -12,6 +12,8 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use crate::api::demo::{Demo, DemoError};
 use crate::api::keyring::{AuthError, KeySource, Verifier};
 use crate::api::page::{WELCOME, coding_for};
@@ -24,7 +26,6 @@ use crate::http::headers::cors::{Cors, CorsDecision, OriginList};
 use crate::http::headers::credentials::{Credential, CredentialRules, TokenSource};
 use crate::http::request::{Request, Version};
 use crate::http::response::{Challenge, Response};
-use crate::http::status::Status;
 use crate::limits::SUBSCRIPTION_STATES_MAX;
 use crate::mercure::grant::{Authorization, Grant};
 use crate::mercure::names::HUB_PATH;
@@ -175,7 +176,7 @@ impl Refused {
     }
 
     fn forbidden(reason: impl fmt::Display) -> Self {
-        Self::new(Response::status_only(Status::Forbidden), reason)
+        Self::new(Response::status_only(StatusCode::FORBIDDEN), reason)
     }
 }
 
@@ -265,16 +266,16 @@ impl Gate {
                 Ok(answer(Response::unavailable(RETRY_AFTER_S)))
             }
             Route::Ready => Ok(answer(Response::healthy())),
-            Route::Welcome => Ok(answer(Response::page(&WELCOME, coding_for(request, context.negotiated)))),
+            Route::Welcome => Ok(answer(WELCOME.response(coding_for(request, context.negotiated)))),
             Route::NotFound => {
                 let text = format!("Not Found. The hub is at {HUB_PATH}.");
-                Err(Refused::new(Response::text(Status::NotFound, text), "no such path"))
+                Err(Refused::new(Response::text(StatusCode::NOT_FOUND, text), "no such path"))
             }
             Route::MethodNotAllowed { allow } => {
                 Err(Refused::new(Response::method_not_allowed(allow), "method not allowed"))
             }
             Route::NotImplemented => {
-                Err(Refused::new(Response::status_only(Status::NotImplemented), "unknown method"))
+                Err(Refused::new(Response::status_only(StatusCode::NOT_IMPLEMENTED), "unknown method"))
             }
         };
         match decision {
@@ -312,7 +313,7 @@ impl Gate {
         }
         if !is_form(request.content_type) {
             let text = "Unsupported Media Type: expected application/x-www-form-urlencoded";
-            let response = Response::text(Status::UnsupportedMediaType, text);
+            let response = Response::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
             return Err(Refused::new(response, "the body is not application/x-www-form-urlencoded"));
         }
         Ok(Publisher { grant, context: *context })
@@ -322,7 +323,7 @@ impl Gate {
         let update =
             Update::parse(body, self.settings.authorization, random).map_err(|error| match error {
                 UpdateError::ReservedTopic => {
-                    Refused::new(Response::text(Status::Forbidden, error.to_string()), &error)
+                    Refused::new(Response::text(StatusCode::FORBIDDEN, error.to_string()), &error)
                 }
                 error => Refused::bad_request(&error),
             })?;

@@ -92,14 +92,16 @@ impl std::error::Error for SubscribeQueryError {}
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
     use super::*;
-    use crate::http::request::{Method, Version};
+    use crate::http::request::Version;
 
     fn parse<'a>(
         query: Option<&'a str>,
         header: Option<&'a str>,
     ) -> Result<SubscribeQuery<'a>, SubscribeQueryError> {
-        let mut request = Request::new(Method::Get, Version::Http11, "/hub", query);
+        let mut request = Request::new(Method::GET, Version::Http11, "/hub", query);
         request.last_event_id = header;
         SubscribeQuery::parse(&request, 3)
     }

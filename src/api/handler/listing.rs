@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use http::{HeaderValue, StatusCode};
+
 use super::{Gate, GateResponse, RETRY_AFTER_S, Refused, ResponseContext, Role};
 use crate::api::refusal::{Refusal, Unavailable};
 use crate::api::routes::below_subscriptions;
 use crate::http::headers::etag::{entity_tag, is_current};
+use crate::http::headers::names::{CACHE_CONTROL, ETAG};
 use crate::http::request::{Lines, Request};
-use crate::http::response::{Challenge, HeaderValue, Response};
-use crate::http::status::Status;
+use crate::http::response::{Challenge, Response};
 use crate::hub::presence::Newest;
 use crate::limits::SUBSCRIPTION_EVENTS_BYTES_MAX;
 use crate::mercure::grant::Grant;
@@ -22,7 +24,7 @@ use crate::time::Now;
 const EVENT_BYTES: usize = 400;
 const JSON_LD: HeaderValue = HeaderValue::from_static("application/ld+json");
 /// A cache must revalidate its copy, which is stale after any publication.
-const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-cache");
+const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 /// A granted request for a list; the shards must be asked.
 pub struct Listing {
@@ -71,13 +73,13 @@ impl Gate {
         };
         let Some(document) = document else { return self.refuse(nothing(), listing.context) };
         let mut response = match newest.is_unique && is_settled && listing.is_current(id) {
-            true => Response::empty(Status::NotModified),
-            false => Response::with_body(Status::Ok, JSON_LD, document),
+            true => Response::empty(StatusCode::NOT_MODIFIED),
+            false => Response::with_body(StatusCode::OK, JSON_LD, document),
         };
-        if let Ok(tag) = HeaderValue::parse(entity_tag(id.unwrap_or(EARLIEST))) {
-            response.append("ETag", tag);
+        if let Ok(tag) = HeaderValue::try_from(entity_tag(id.unwrap_or(EARLIEST))) {
+            response.append(&ETAG, tag);
         }
-        response.set("Cache-Control", CACHE_CONTROL);
+        response.set(&CACHE_CONTROL, REVALIDATE);
         self.complete(GateResponse { response, refusal: None }, listing.context)
     }
 
@@ -116,7 +118,7 @@ pub(super) fn check_events(selectors: &[Selector], grant: &Grant) -> Result<(), 
 
 fn nothing() -> Refused {
     Refused::new(
-        Response::text(Status::NotFound, "Not Found. There is no such active subscription."),
+        Response::text(StatusCode::NOT_FOUND, "Not Found. There is no such active subscription."),
         "no such subscription",
     )
 }

@@ -55,7 +55,7 @@ impl ShardLoop {
             let mut request = read_request(&parts)?;
             caller = Caller::read(rules, &mut request, peer, is_tls, now.ms);
             let client = caller.client;
-            debug!(%client, method = request.method.as_str(), path = redact::target(request.path, None), "request");
+            debug!(%client, method = request.method_name(), path = redact::target(request.path, None), "request");
             Ok::<_, RequestError>((gate.decide(&request, now), request.expect_continue))
         }));
         let context = gate.context(parts.headers.get(http::header::ORIGIN).map(http::HeaderValue::as_bytes));
@@ -304,7 +304,7 @@ impl ShardLoop {
     fn respond(&mut self, conn: &mut Http2Conn, asking: Asking, answer: &GateResponse) {
         let Asking { serial, mut respond, head_only, body: unwanted } = asking;
         let GateResponse { response, refusal } = answer;
-        let body = response.body().filter(|_| !head_only && response.status().has_body()).unwrap_or(&[]);
+        let body = response.body().filter(|_| !head_only && response.may_have_body()).unwrap_or(&[]);
         self.log_response(&respond.caller, self.now.ms, response, body.len(), refusal.as_ref());
         let head = head_of(response, &self.date());
         self.mark_for_poll(conn);

@@ -26,7 +26,7 @@ impl ShardLoop {
         if let Some(Refusal { text: reason, unavailable }) = refusal {
             self.deps.recorder.refused(status, *unavailable);
             if let Some(Admitted { left_out }) = self.samplers.refused.admit(now_ms) {
-                info!(client = %caller.client, status = status.code(), reason, left_out, "refused");
+                info!(client = %caller.client, status = status.as_u16(), reason, left_out, "refused");
             }
         }
         if self.deps.access.is_logged {

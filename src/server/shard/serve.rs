@@ -16,7 +16,7 @@ use crate::http::h1::machine::{CONTINUE, Http1Event};
 use crate::http::h2::request::Prior;
 use crate::http::headers::date::HttpDate;
 use crate::http::redact;
-use crate::http::request::{Method, Version};
+use crate::http::request::Version;
 use crate::http::request_error::RequestError;
 use crate::http::response::{Http1, Response};
 use crate::hub::sequencer::ReplyTo;
@@ -350,11 +350,11 @@ impl ShardLoop {
             Http1Event::NeedMore => Step::NeedMore,
             Http1Event::Head(mut request) => {
                 conn.version = request.version;
-                conn.head_only = request.method == Method::Head;
+                conn.head_only = request.method == http::Method::HEAD;
                 conn.context = Some(gate.context(request.origin));
                 conn.caller = Caller::read(rules, &mut request, conn.peer, is_tls, began_ms);
                 let client = conn.caller.client;
-                debug!(%client, method = request.method.as_str(), path = redact::target(request.path, None), "request");
+                debug!(%client, method = request.method_name(), path = redact::target(request.path, None), "request");
                 Step::Decided(gate.decide(&request, now))
             }
             Http1Event::Body(body) => Step::Body(body),
