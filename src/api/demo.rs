@@ -20,8 +20,8 @@ use crate::http::response::Response;
 use crate::limits::{
     DEMO_COOKIE_BYTES_MAX, DEMO_TARGET_BYTES_MAX, MATCH_STEPS_MAX, MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX,
 };
+use crate::mercure::audience::Authorization;
 use crate::mercure::form::FormError;
-use crate::mercure::grant::Authorization;
 use crate::mercure::names::{DEMO_PATH, MATCH_PATH, MATCH_PATH_2019};
 use crate::mercure::selector::SelectorError;
 use crate::mercure::topic::TopicError;

@@ -27,7 +27,6 @@
 mod catching_up;
 mod ending;
 mod timing;
-mod wire;
 mod writing;
 
 use std::collections::VecDeque;
@@ -35,23 +34,24 @@ use std::rc::Rc;
 
 use slab::Slab;
 
-use crate::history::{HistorySlice, Position, Resume, ResumePoint, SequencedUpdate};
+use crate::history::{HistorySlice, Position, ResumePoint, SequencedUpdate};
 use crate::hub::outbox::{Outboxes, Pending};
 use crate::hub::presence::Subscriptions;
 use crate::hub::tail::{Tail, TailBounds};
 use crate::hub::timer_wheel::Wheel;
+use crate::mercure::audience::Audience;
 use crate::mercure::grant::Grant;
 use crate::mercure::index::TopicIndex;
+use crate::mercure::resume::Resume;
 use crate::mercure::selector::Selector;
 use crate::mercure::subscription::SubscriberId;
-use crate::mercure::update::Audience;
 use crate::sse::crc::CrcSum;
 use crate::sse::framing::Framing;
+use crate::sse::wire::Wire;
 use crate::time::Now;
 
 pub use catching_up::HistoryRead;
 use ending::Drain;
-pub use wire::{Sent, Wire};
 use writing::{Ahead, Written};
 
 /// The settings of a shard.

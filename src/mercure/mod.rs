@@ -4,11 +4,14 @@
 //! ([`update::Update::parse`], [`selector::Selector::parse`], [`event_id::EventId::parse`]); time
 //! is an argument; every size is bounded in [`crate::limits`].
 
+pub mod audience;
 pub mod event_id;
 pub mod form;
 pub mod grant;
 pub mod index;
 pub mod names;
+pub mod newest;
+pub mod resume;
 pub mod selector;
 pub mod subscription;
 pub mod token;

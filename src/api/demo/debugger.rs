@@ -14,7 +14,7 @@ use crate::api::page::Page;
 use crate::http::headers::accept_encoding::Negotiated;
 use crate::http::headers::names::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use crate::http::response::Response;
-use crate::mercure::grant::Authorization;
+use crate::mercure::audience::Authorization;
 
 const PAGE: &str = include_str!("debugger/index.html");
 const STYLE: &str = include_str!("debugger/style.css");

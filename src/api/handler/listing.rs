@@ -11,13 +11,13 @@ use crate::http::headers::etag::{entity_tag, is_current};
 use crate::http::headers::names::{CACHE_CONTROL, ETAG};
 use crate::http::request::{Lines, Request};
 use crate::http::response::{Challenge, Response};
-use crate::hub::presence::Newest;
 use crate::limits::SUBSCRIPTION_EVENTS_BYTES_MAX;
+use crate::mercure::audience::Audience;
 use crate::mercure::grant::Grant;
 use crate::mercure::names::EARLIEST;
+use crate::mercure::newest::Newest;
 use crate::mercure::selector::Selector;
 use crate::mercure::subscription::{self, ListingQuery};
-use crate::mercure::update::Audience;
 use crate::time::Now;
 
 /// Approximate size of an event besides the selector and the payload.

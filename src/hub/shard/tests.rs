@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::*;
 use crate::history::HistoryRange;
 use crate::limits::{CATCH_UP_UPDATES, COMPRESSED_BYTES_PER_WORK, MATCHING_WORK_MAX, TIMERS_MAX};
-use crate::mercure::grant::Authorization;
+use crate::mercure::audience::Authorization;
 use crate::mercure::update::Update;
 use crate::sse::coding::Coding;
 use crate::sse::frame::Frame;
 use crate::sse::framing::Transfer;
+use crate::sse::wire::Sent;
 
 const HEARTBEAT_MS: u64 = 1_000;
 

@@ -5,8 +5,9 @@
 //! last took a byte.
 
 use super::ending::Drain;
-use super::{Ahead, Closed, Sent, Shard, Subscriber, SubscriberState, Wire};
+use super::{Ahead, Closed, Shard, Subscriber, SubscriberState};
 use crate::limits::TIMERS_MAX;
+use crate::sse::wire::{Sent, Wire};
 use crate::time::Now;
 
 impl Shard {

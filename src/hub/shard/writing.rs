@@ -1,9 +1,10 @@
 //! Writing to one subscriber: pending bytes are sent in order, as far as the socket takes them.
 
-use super::{Reading, Sent, Subscriber, SubscriberState, Wire};
+use super::{Reading, Subscriber, SubscriberState};
 use crate::history::Position;
 use crate::hub::outbox::{Outboxes, Rest};
 use crate::sse::crc::CrcPart;
+use crate::sse::wire::{Sent, Wire};
 use crate::time::Now;
 
 /// Bytes to send before everything else that is pending.

@@ -1,10 +1,10 @@
 //! The sockets of the subscribers, by slot: they take the bytes of the streams.
 
-use crate::hub::shard::{Sent, Wire};
 use crate::io::transport::Transport;
 use crate::ops::access_log::Access;
 use crate::server::http2::{SendBudget, SubscriberStream};
 use crate::server::permits::SubscriptionPermit;
+use crate::sse::wire::{Sent, Wire};
 
 /// The sockets of the subscribers.
 #[derive(Default)]

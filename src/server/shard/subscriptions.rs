@@ -14,11 +14,11 @@ use tracing::{debug, warn};
 
 use super::ShardLoop;
 use crate::api::handler::{GateResponse, Listing};
-use crate::hub::presence::Newest;
 use crate::hub::sequencer::{Publication, ReplyTo};
 use crate::limits::{
     LISTING_BYTES_MAX, LISTING_SLICE, LISTINGS_HELD_BYTES_MAX, LISTINGS_MAX, SUBSCRIPTION_EVENTS_PAUSE_MS,
 };
+use crate::mercure::newest::Newest;
 use crate::mercure::subscription::{ListingQuery, join_members};
 use crate::server::mailbox::ShardMessage;
 
