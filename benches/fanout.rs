@@ -14,16 +14,18 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use petasos::history::{HistorySlice, Position, SequencedUpdate};
-use petasos::hub::shard::{Joining, Sent, Shard, ShardSettings, Wire};
+use petasos::hub::shard::{Joining, Shard, ShardSettings};
 use petasos::hub::tail::TailBounds;
 use petasos::limits::{FLUSH_BATCH_MAX, SUBSCRIBER_BUFFER_DEFAULT, TAIL_UPDATES_MAX};
-use petasos::mercure::grant::{Authorization, Grant};
+use petasos::mercure::audience::Authorization;
+use petasos::mercure::grant::Grant;
 use petasos::mercure::selector::Selector;
 use petasos::mercure::subscription::SubscriberId;
 use petasos::mercure::token::{Claims, MercureClaim};
 use petasos::mercure::update::Update;
 use petasos::sse::frame::Frame;
 use petasos::sse::framing::Framing;
+use petasos::sse::wire::{Sent, Wire};
 use petasos::time::Now;
 
 const TOPIC: &str = "https://example.com/books/1";

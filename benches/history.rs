@@ -16,7 +16,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use petasos::history::redb::{HistorySync, RedbHistory};
 use petasos::history::{History as _, Position, Retention};
 use petasos::limits::{CATCH_UP_BYTES, CATCH_UP_UPDATES};
-use petasos::mercure::grant::Authorization;
+use petasos::mercure::audience::Authorization;
 use petasos::mercure::update::Update;
 use petasos::sse::frame::Frame;
 

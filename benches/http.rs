@@ -15,9 +15,9 @@ use petasos::http::h1::head::parse_head;
 use petasos::http::headers::date::HttpDate;
 use petasos::http::request::Version;
 use petasos::http::response::{Http1, Precedes, Response};
+use petasos::mercure::audience::Authorization;
 use petasos::mercure::event_id::EventId;
 use petasos::mercure::form;
-use petasos::mercure::grant::Authorization;
 use petasos::mercure::update::Update;
 use petasos::sse::frame::Frame;
 

@@ -25,7 +25,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use petasos::history::{Position, SequencedUpdate};
 use petasos::hub::sequencer::{ReplyTo, RingEntry};
 use petasos::limits::{RING_BATCH_MAX, RING_ENTRIES};
-use petasos::mercure::grant::Authorization;
+use petasos::mercure::audience::Authorization;
 use petasos::mercure::update::Update;
 use petasos::ring::{Consumer, Producer, ring};
 use petasos::sse::frame::Frame;

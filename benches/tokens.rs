@@ -11,7 +11,8 @@ use std::rc::Rc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use petasos::limits::TOKEN_CACHE_MAX;
-use petasos::mercure::grant::{Authorization, Grant};
+use petasos::mercure::audience::Authorization;
+use petasos::mercure::grant::Grant;
 use petasos::mercure::token::{Algorithm, TokenCache, VerificationKey, sign};
 use serde_json::json;
 

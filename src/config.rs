@@ -30,7 +30,7 @@ use crate::http::headers::cors::{Cors, OriginList};
 use crate::hub::shard::ShardSettings;
 use crate::hub::tail::TailBounds;
 use crate::limits::{BODY_BYTES_MAX_DEFAULT, SELECTORS_MAX_DEFAULT, SUBSCRIBER_BUFFER_DEFAULT};
-use crate::mercure::grant::Authorization;
+use crate::mercure::audience::Authorization;
 use crate::mercure::names::COOKIE_NAME;
 use crate::ops::metrics::MetricsSettings;
 use crate::server::permits::PerClient;

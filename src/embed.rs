@@ -13,7 +13,7 @@ use clap::{Args as _, FromArgMatches as _};
 
 use crate::config::{Config, Environment, Options, shown};
 use crate::history::redb::OpenError;
-use crate::mercure::grant::Authorization;
+use crate::mercure::audience::Authorization;
 use crate::mercure::update::{Draft, Update, UpdateError};
 use crate::ops::host;
 use crate::server::embedded::Embedded;

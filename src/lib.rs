@@ -6,7 +6,8 @@
 //!
 //! ```
 //! use petasos::sse::frame::Frame;
-//! use petasos::mercure::grant::{Authorization, Grant};
+//! use petasos::mercure::audience::Authorization;
+//! use petasos::mercure::grant::Grant;
 //! use petasos::mercure::selector::Selector;
 //! use petasos::mercure::token::{Algorithm, VerificationKey, sign};
 //! use petasos::mercure::update::Update;

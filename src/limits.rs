@@ -203,7 +203,6 @@ const _: () = assert!(RING_BATCH_MAX < RING_ENTRIES);
 const _: () = assert!(COMMIT_BATCH_MAX <= PUBLISH_QUEUE_MAX);
 const _: () = assert!(CATCH_UP_BYTES < SUBSCRIBER_BUFFER_DEFAULT);
 const _: () = assert!(COMPRESSED_BYTES_MIN < COMPRESSED_BYTES_MAX);
-const _: () = assert!(COPIES_OF_AN_UPDATE_MAX == 1 + crate::sse::coding::Coding::ALL.len());
 
 /// Connections to one side listener: `METRICS_ADDR`, `ACME_HTTP_ADDR`.
 pub const SIDE_SERVER_CONNECTIONS_MAX: usize = 16;

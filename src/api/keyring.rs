@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::limits::JWKS_ASK_EVERY_MS;
-use crate::mercure::grant::{Authorization, Grant};
+use crate::mercure::audience::Authorization;
+use crate::mercure::grant::Grant;
 use crate::mercure::token::{Algorithm, KeySet, TokenCache, TokenError, VerificationKey};
 use crate::time::Now;
 

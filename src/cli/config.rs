@@ -3,13 +3,13 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use crate::config::{Config, Effective, Options, SettingSource};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
-use crate::config::{Config, Effective, Options, SettingSource};
 use serde_json::{Map, Value, json};
 
-use super::serve::with_environment;
 use super::output::written;
+use super::serve::with_environment;
 
 /// Prints every setting with the value in force and its source: a flag, the environment, a file, or
 /// the default. Secrets are masked. Errors are listed as at a start; the exit status is then 2.

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
-use clap::{Args, Subcommand};
 use crate::config::{DB_PATH_DEFAULT, MEMORY};
 use crate::history::HistoryError;
 use crate::history::redb::archive::{Archive, Archived, Findings, Summary};
+use crate::mercure::audience::Audience;
 use crate::mercure::names;
-use crate::mercure::update::Audience;
 use crate::sse::frame::{EventFields, Frame};
+use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use url::form_urlencoded::Serializer;
 

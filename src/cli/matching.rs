@@ -3,8 +3,8 @@
 use std::io::{self, BufRead as _, Write as _};
 use std::process::ExitCode;
 
-use clap::Args;
 use crate::mercure::selector::Selector;
+use clap::Args;
 
 use super::output::{USAGE, complain, written};
 

@@ -4,11 +4,11 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use clap::Args;
 use crate::config::DEMO_KEY;
 use crate::mercure::names::CLAIM;
 use crate::mercure::token::{Algorithm, sign};
 use crate::ops::host;
+use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::output::{USAGE, complain, written};

@@ -13,7 +13,7 @@ use url::Url;
 use super::{Config, LogFormat, MEMORY, Options};
 use crate::api::keyring::KeySource;
 use crate::history::redb::HistorySync;
-use crate::mercure::grant::Authorization;
+use crate::mercure::audience::Authorization;
 use crate::services::acme::AcmeSettings;
 use crate::services::certificates::CertificateSource;
 

@@ -190,9 +190,10 @@ fn collect(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Resume, ResumePoint, resolve};
+    use crate::history::{ResumePoint, resolve};
+    use crate::mercure::audience::Authorization;
     use crate::mercure::event_id::EventId;
-    use crate::mercure::grant::Authorization;
+    use crate::mercure::resume::Resume;
     use crate::mercure::update::Update;
 
     fn frame(id: &str) -> Arc<Frame> {

@@ -17,6 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::mercure::event_id::EventId;
+use crate::mercure::resume::Resume;
 use crate::sse::frame::Frame;
 
 /// The place of an update in the hub's one order, from 1; [`Position::START`] is the place before
@@ -186,23 +187,6 @@ pub trait HistoryReader: Send + Sync {
     /// # Errors
     /// The store could not be read.
     fn range(&self) -> Result<HistoryRange, HistoryError>;
-}
-
-/// Where a subscriber wants to resume (PROTOCOL section 6).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Resume {
-    /// From the oldest update that is held: for `earliest`, or an id that cannot exist.
-    Earliest,
-    /// After this update; like [`Resume::Earliest`] if it is not held.
-    After(EventId),
-}
-
-impl Resume {
-    /// Parses a last event id. Any text is valid: a text that is not an event id is an id that is
-    /// not held.
-    pub fn parse(text: &str) -> Self {
-        EventId::parse(text).map_or(Self::Earliest, Self::After)
-    }
 }
 
 /// Where a resuming subscriber begins.

@@ -1,4 +1,5 @@
-//! HTTP messages, pure: bytes in, values out. No socket, no clock, no thread.
+//! HTTP messages, pure: bytes in, values out. No socket, no clock, no thread. Methods, status codes
+//! and field values are those of the `http` crate.
 //!
 //! [`h1::machine::Connection`] is the HTTP/1.1 server machine; [`h2`] holds the hub's own part of
 //! HTTP/2. [`request::Request`] and [`response::Response`] belong to neither and serve both.
@@ -13,5 +14,5 @@ pub mod redact;
 pub mod request;
 pub mod request_error;
 pub mod response;
-pub mod status;
+pub mod scheme;
 mod target;

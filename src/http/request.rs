@@ -6,52 +6,12 @@
 
 use std::net::IpAddr;
 
+use http::Method;
+
 use crate::http::headers::forwarded::{Forwarded, ForwardedFields};
 use crate::http::request_error::RequestError;
+use crate::http::scheme::Scheme;
 use crate::mercure::names::EARLIEST;
-
-/// The method (RFC 9110, section 9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Method {
-    /// `GET`
-    Get,
-    /// `HEAD`
-    Head,
-    /// `POST`
-    Post,
-    /// `OPTIONS`
-    Options,
-    /// A standard method that no resource here supports: `PUT`, `DELETE`, `PATCH`, `TRACE`,
-    /// `CONNECT`.
-    NotAllowed,
-    /// Any other method. Methods are case-sensitive, so `get` is one of these.
-    Unknown,
-}
-
-impl Method {
-    /// Reads a method token.
-    pub fn parse(token: &[u8]) -> Self {
-        match token {
-            b"GET" => Self::Get,
-            b"HEAD" => Self::Head,
-            b"POST" => Self::Post,
-            b"OPTIONS" => Self::Options,
-            b"PUT" | b"DELETE" | b"PATCH" | b"TRACE" | b"CONNECT" => Self::NotAllowed,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// The name, for the log; unsupported methods are all `other`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Head => "HEAD",
-            Self::Post => "POST",
-            Self::Options => "OPTIONS",
-            Self::NotAllowed | Self::Unknown => "other",
-        }
-    }
-}
 
 /// The HTTP version of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,30 +22,6 @@ pub enum Version {
     Http11,
     /// HTTP/2; a library does the framing.
     Http2,
-}
-
-/// The scheme of the hub's URL, as the client sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    /// `http`
-    Http,
-    /// `https`
-    Https,
-}
-
-impl Scheme {
-    /// Reads a scheme, in any case (RFC 3986, section 3.1).
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Http, Self::Https].into_iter().find(|scheme| text.eq_ignore_ascii_case(scheme.as_str()))
-    }
-
-    /// The scheme in lower case.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
 }
 
 /// A field that may occur once, where a repetition is handled later.
@@ -212,7 +148,8 @@ impl<'a> Request<'a> {
     }
 
     /// Stores one header field; `name` may have any case. Fields that the hub does not use are
-    /// ignored. [`crate::http::h1::head`] handles `Host` and the fields that frame an HTTP/1 message.
+    /// ignored. [`crate::http::h1::head`] handles `Host` and the fields that frame an HTTP/1
+    /// message.
     pub fn field(&mut self, name: &str, value: &'a [u8]) -> Result<(), RequestError> {
         // The length distinguishes most names, so a field costs one comparison, not thirteen.
         let is = |known: &str| name.eq_ignore_ascii_case(known);
@@ -247,6 +184,35 @@ impl<'a> Request<'a> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The method for the log; methods that no resource supports are all `other`.
+    pub fn method_name(&self) -> &'static str {
+        match self.method {
+            Method::GET => "GET",
+            Method::HEAD => "HEAD",
+            Method::POST => "POST",
+            Method::OPTIONS => "OPTIONS",
+            _ => "other",
+        }
+    }
+
+    /// Whether the method is known. If a resource does not support it, the response is then 405,
+    /// else 501 (RFC 9110, section 9.1). Methods are case-sensitive, so `get` is not known, and
+    /// neither is a method that is newer than RFC 9110, such as `QUERY`.
+    pub fn has_known_method(&self) -> bool {
+        matches!(
+            self.method,
+            Method::GET
+                | Method::HEAD
+                | Method::POST
+                | Method::OPTIONS
+                | Method::PUT
+                | Method::DELETE
+                | Method::PATCH
+                | Method::TRACE
+                | Method::CONNECT
+        )
     }
 
     /// Trusts the scheme and the host that a proxy reports, and returns the client address it
@@ -297,15 +263,30 @@ mod tests {
     use super::*;
 
     fn get() -> Request<'static> {
-        Request::new(Method::Get, Version::Http11, "/hub", None)
+        Request::new(Method::GET, Version::Http11, "/hub", None)
     }
 
     #[test]
-    fn methods_are_case_sensitive() {
-        assert_eq!(Method::parse(b"GET"), Method::Get);
-        assert_eq!(Method::parse(b"get"), Method::Unknown);
-        assert_eq!(Method::parse(b"PURGE"), Method::Unknown);
-        assert_eq!(Method::parse(b"DELETE"), Method::NotAllowed);
+    fn a_method_is_known_or_not_and_only_supported_ones_have_a_name_in_the_log() {
+        for (token, is_known, name) in [
+            ("GET", true, "GET"),
+            ("HEAD", true, "HEAD"),
+            ("POST", true, "POST"),
+            ("OPTIONS", true, "OPTIONS"),
+            ("PUT", true, "other"),
+            ("DELETE", true, "other"),
+            ("PATCH", true, "other"),
+            ("TRACE", true, "other"),
+            ("CONNECT", true, "other"),
+            ("get", false, "other"),
+            ("QUERY", false, "other"),
+            ("PURGE", false, "other"),
+            ("VERSION-CONTROL-AND-MORE", false, "other"),
+        ] {
+            let method = Method::from_bytes(token.as_bytes()).expect("a token");
+            let request = Request::new(method, Version::Http11, "/", None);
+            assert_eq!((request.has_known_method(), request.method_name()), (is_known, name), "{token}");
+        }
     }
 
     #[test]
@@ -345,7 +326,7 @@ mod tests {
     #[test]
     fn an_unknown_expectation_is_417_except_in_http_1_0() {
         assert_eq!(get().field("Expect", b"103-checkpoint"), Err(RequestError::Expectation));
-        let mut old = Request::new(Method::Post, Version::Http10, "/", None);
+        let mut old = Request::new(Method::POST, Version::Http10, "/", None);
         assert_eq!(old.field("Expect", b"100-continue"), Ok(()));
         assert!(!old.expect_continue);
         let mut new = get();
@@ -370,7 +351,7 @@ mod tests {
 
     #[test]
     fn debug_output_shows_no_secret() {
-        let mut request = Request::new(Method::Get, Version::Http11, "/hub", Some("authorization=s3cret"));
+        let mut request = Request::new(Method::GET, Version::Http11, "/hub", Some("authorization=s3cret"));
         for name in ["Authorization", "Cookie", "Referer"] {
             request.field(name, b"s3cret").expect("a field");
         }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::http::status::Status;
+use http::StatusCode;
+
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 
 /// A request that cannot be read. The `Display` text is safe to show the client. An HTTP/1
@@ -55,14 +56,14 @@ pub enum RequestError {
 
 impl RequestError {
     /// The status of the response.
-    pub const fn status(self) -> Status {
+    pub const fn status(self) -> StatusCode {
         match self {
-            Self::TargetTooLong => Status::UriTooLong,
-            Self::HeadTooLong | Self::TooManyFields => Status::HeaderFieldsTooLarge,
-            Self::Version => Status::VersionNotSupported,
-            Self::UnknownCoding => Status::NotImplemented,
-            Self::Expectation => Status::ExpectationFailed,
-            Self::BodyTooLarge => Status::ContentTooLarge,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadTooLong | Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::Expectation => StatusCode::EXPECTATION_FAILED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestLine
             | Self::LineEnding
             | Self::FieldName
@@ -74,7 +75,7 @@ impl RequestError {
             | Self::TransferEncoding
             | Self::Repeated(_)
             | Self::Chunk
-            | Self::ChunkOverhead => Status::BadRequest,
+            | Self::ChunkOverhead => StatusCode::BAD_REQUEST,
         }
     }
 }

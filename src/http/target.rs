@@ -1,6 +1,7 @@
 //! Request targets and hosts (RFC 9112, section 3.2; RFC 3986, section 3.2.2).
 
-use crate::http::request::Method;
+use http::Method;
+
 use crate::http::request_error::RequestError;
 use crate::limits::{HOST_BYTES_MAX, TARGET_BYTES_MAX};
 
@@ -22,7 +23,7 @@ impl<'a> RequestTarget<'a> {
     /// Characters that a URI should have escaped (`{`, `|`, raw UTF-8) are accepted: topic
     /// selectors are often typed by hand, and the hub reads them in one way only. A fragment is
     /// refused.
-    pub(crate) fn parse(method: Method, target: &'a str) -> Result<Self, RequestError> {
+    pub(crate) fn parse(method: &Method, target: &'a str) -> Result<Self, RequestError> {
         if target.len() > TARGET_BYTES_MAX {
             return Err(RequestError::TargetTooLong);
         }
@@ -31,7 +32,7 @@ impl<'a> RequestTarget<'a> {
         }
         if target == "*" {
             let asterisk = Self { path: target, query: None, authority: None };
-            return if method == Method::Options { Ok(asterisk) } else { Err(RequestError::Target) };
+            return if *method == Method::OPTIONS { Ok(asterisk) } else { Err(RequestError::Target) };
         }
         let (authority, origin) = if target.starts_with('/') {
             (None, target)
@@ -103,7 +104,7 @@ mod tests {
     use super::*;
 
     fn parts(target: &str) -> Result<(&str, Option<&str>, Option<&str>), RequestError> {
-        RequestTarget::parse(Method::Get, target).map(|parsed| (parsed.path, parsed.query, parsed.authority))
+        RequestTarget::parse(&Method::GET, target).map(|parsed| (parsed.path, parsed.query, parsed.authority))
     }
 
     #[test]
@@ -137,8 +138,8 @@ mod tests {
         ] {
             assert_eq!(parts(target), Err(RequestError::Target), "{target:?}");
         }
-        assert!(RequestTarget::parse(Method::Options, "*").is_ok());
-        assert!(RequestTarget::parse(Method::Options, "*?a").is_err());
+        assert!(RequestTarget::parse(&Method::OPTIONS, "*").is_ok());
+        assert!(RequestTarget::parse(&Method::OPTIONS, "*?a").is_err());
     }
 
     #[test]

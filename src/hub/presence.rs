@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use crate::history::SequencedUpdate;
 use crate::limits::{SUBSCRIPTION_EVENTS_UNDER_WAY_MAX, SUBSCRIPTIONS_ENDED_BYTES_MAX};
-use crate::mercure::event_id::EventId;
 use crate::mercure::grant::Grant;
+use crate::mercure::newest::Newest;
 use crate::mercure::selector::Selector;
 use crate::mercure::subscription::{ListingQuery, SubscriberId, Subscription};
 use crate::mercure::update::Update;
@@ -48,24 +48,6 @@ pub struct Subscriptions {
     has_forgotten: bool,
     /// Whether the hub stops: all subscriptions have ended.
     has_ended: bool,
-}
-
-/// The newest update whose id the history did not hold before.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Newest {
-    /// `None` if there has never been one.
-    pub id: Option<EventId>,
-    /// True if the update came while this hub runs and no earlier list of this hub had its id: the
-    /// hub generated the id, or the history has never discarded an update and so knows every id.
-    /// (It does not notice updates that a crash takes from an unsynced history.)
-    pub is_unique: bool,
-}
-
-impl Newest {
-    /// The id as text.
-    pub fn text(&self) -> Option<&str> {
-        self.id.as_ref().map(EventId::as_str)
-    }
 }
 
 struct ActiveSubscriber {

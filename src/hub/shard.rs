@@ -30,21 +30,21 @@ mod subscriber;
 mod subscribers;
 mod timers;
 mod values;
-mod wire;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::history::{HistoryError, HistorySlice, Position, Resume, ResumePoint, SequencedUpdate};
+use crate::history::{HistoryError, HistorySlice, Position, ResumePoint, SequencedUpdate};
 use crate::hub::presence::Subscriptions;
 use crate::hub::tail::Tail;
 use crate::limits::TIMERS_MAX;
+use crate::mercure::resume::Resume;
 use crate::sse::framing::Framing;
+use crate::sse::wire::Wire;
 use crate::time::Now;
 
 pub use catch_up::HistoryRead;
 pub use values::{Closed, Counters, Joining, ShardSettings};
-pub use wire::{Sent, Wire};
 
 use catch_up::CatchUp;
 use drain::Drain;

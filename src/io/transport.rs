@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
 use super::tls::session::Session;
-use crate::hub::shard::Sent;
+use crate::sse::wire::Sent;
 
 /// A socket, or a socket and the TLS session on it.
 pub(crate) struct Transport {

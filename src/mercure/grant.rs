@@ -10,20 +10,10 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::limits::{GRANTS_MAX, LOGGED_TEXT_BYTES_MAX};
+use crate::mercure::audience::{Audience, Authorization};
 use crate::mercure::names::ANY;
 use crate::mercure::selector::{Selector, SelectorError};
 use crate::mercure::token::Claims;
-use crate::mercure::update::Audience;
-
-/// What the lists of the claim mean (`AUTHORIZATION`). One rule applies to the whole hub.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Authorization {
-    /// Draft-07: topic selectors.
-    #[default]
-    Selectors,
-    /// Draft-04: targets.
-    Targets,
-}
 
 /// What a client may publish and receive.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -18,6 +18,7 @@ use std::hash::BuildHasher;
 
 use crate::mercure::selector::Selector;
 use entry::{Holders, Member, Members, SelectorEntry, TemplateRef};
+use heads::widen;
 use templates::Templates;
 
 mod entry;
@@ -320,9 +321,4 @@ fn members<'i>(
         Holders::Shared(key) => (None, &shared[key as usize][..]),
     };
     one.into_iter().chain(several.iter().copied())
-}
-
-/// A hash for the table, which takes the bucket from the low bits and the tag from the high ones.
-fn widen(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
 }

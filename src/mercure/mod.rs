@@ -4,6 +4,7 @@
 //! ([`update::Update::parse`], [`selector::Selector::parse`], [`event_id::EventId::parse`]); time
 //! is an argument; every size is bounded in [`crate::limits`].
 
+pub mod audience;
 pub mod event_id;
 #[doc(hidden)]
 pub mod form;
@@ -12,6 +13,8 @@ pub mod grant;
 pub mod index;
 #[doc(hidden)]
 pub mod names;
+pub mod newest;
+pub mod resume;
 pub mod selector;
 pub mod subscription;
 pub mod token;

@@ -267,8 +267,7 @@ mod tests {
     #[test]
     fn every_text_is_a_value_of_the_template() {
         use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-        const RESERVED: &AsciiSet =
-            &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+        const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
         proptest::proptest!(|(selector in ".*")| {
             let expected = format!("{SUBSCRIPTIONS_PATH}/{}", utf8_percent_encode(&selector, RESERVED));
             proptest::prop_assert_eq!(ListingQuery::Selector(selector).path(), expected);

@@ -9,25 +9,14 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::limits::{EVENT_ID_BYTES_MAX, TARGETS_MAX, TOPICS_MAX};
+use crate::mercure::audience::{Audience, Authorization};
 use crate::mercure::event_id::{EventId, EventIdError};
 use crate::mercure::form::{self, FormError};
-use crate::mercure::grant::Authorization;
 use crate::mercure::names::{
     PARAM_DATA, PARAM_ID, PARAM_PRIVATE, PARAM_RETRY, PARAM_TARGET, PARAM_TOPIC, PARAM_TYPE,
 };
 use crate::mercure::subscription::Subscription;
 use crate::mercure::topic::{Topic, TopicError};
-
-/// The subscribers that may receive an update.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Audience {
-    /// Every subscriber that selected one of its topics.
-    Public,
-    /// Draft-07: subscribers whose token grants one of its topics.
-    Private,
-    /// Draft-04: subscribers whose token lists one of these targets; never empty.
-    Targets(Box<[Box<str>]>),
-}
 
 /// A valid publication (draft-07, section "Publication").
 #[derive(Clone, Debug, PartialEq, Eq)]

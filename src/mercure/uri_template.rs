@@ -19,6 +19,7 @@ use run::{Cell, Graph, Scratch};
 mod charset;
 mod compile;
 mod parse;
+mod part;
 mod plain;
 pub(super) mod run;
 
@@ -26,8 +27,8 @@ pub(super) mod run;
 mod tests;
 
 pub(super) use compile::{Expression, NfaState};
-
-const _: () = assert!(SELECTOR_BYTES_MAX <= u16::MAX as usize);
+pub use part::TemplateError;
+pub(super) use part::TemplatePart;
 
 /// A valid RFC 6570 URI Template, levels 1 to 4, with at least one expression. Equal and hashed by
 /// its text.
@@ -36,31 +37,6 @@ pub struct Template {
     text: Box<str>,
     parts: Box<[TemplatePart]>,
     is_plain: bool,
-}
-
-/// A part of a template. Two literals are never neighbours.
-#[derive(Clone)]
-pub(super) enum TemplatePart {
-    /// The bytes `start..end` of the text, never empty.
-    Literal {
-        start: u16,
-        end: u16,
-    },
-    Expression(Expression),
-}
-
-/// Why a text is not a template that this hub supports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TemplateError {
-    /// It breaks the grammar of RFC 6570 section 2.
-    Syntax {
-        /// The position in bytes from the start.
-        at: usize,
-    },
-    /// It is all literal.
-    NoExpression,
-    /// Its compiled form exceeds [`TEMPLATE_STATES_MAX`], or its text [`SELECTOR_BYTES_MAX`].
-    TooComplex,
 }
 
 impl Template {
@@ -80,7 +56,7 @@ impl Template {
         if template.states() > TEMPLATE_STATES_MAX {
             return Err(TemplateError::TooComplex);
         }
-        template.is_plain = plain::is_plain(&template);
+        template.is_plain = plain::is_plain(&template.text, template.tail());
         Ok(template)
     }
 
@@ -124,11 +100,15 @@ impl Template {
 
     /// Whether the tail can produce `rest`, the part of a topic after the head.
     pub(super) fn tail_matches(&self, rest: &[u8], simulator: &mut Simulator) -> bool {
-        if self.is_plain { plain::matches(self, rest) } else { simulator.matches(self, rest) }
+        if self.is_plain {
+            plain::matches(&self.text, self.tail(), rest)
+        } else {
+            simulator.matches(self, rest)
+        }
     }
 
     pub(super) fn literal(&self, start: u16, end: u16) -> &[u8] {
-        &self.text.as_bytes()[usize::from(start)..usize::from(end)]
+        part::literal(&self.text, start, end)
     }
 
     fn states(&self) -> usize {
@@ -265,15 +245,3 @@ impl fmt::Debug for Template {
         write!(f, "Template({})", self.text)
     }
 }
-
-impl fmt::Display for TemplateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Syntax { at } => write!(f, "it breaks the grammar of URI Templates at byte {at}"),
-            Self::NoExpression => f.write_str("it has no expression"),
-            Self::TooComplex => write!(f, "its compiled form exceeds {TEMPLATE_STATES_MAX} states"),
-        }
-    }
-}
-
-impl std::error::Error for TemplateError {}

@@ -6,11 +6,12 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use http::StatusCode;
 use tracing::info;
 
 use crate::http::redact;
-use crate::http::request::{Request, Scheme, Version};
-use crate::http::status::Status;
+use crate::http::request::{Request, Version};
+use crate::http::scheme::Scheme;
 use crate::hub::shard::Closed;
 
 /// The tracing target of access log events, which separates them from all others.
@@ -126,7 +127,7 @@ impl Access {
         let or_unknown = |value: Option<&[u8]>| value.map_or_else(|| UNKNOWN.to_owned(), redact::field);
         Self {
             client,
-            method: request.method.as_str(),
+            method: request.method_name(),
             scheme: request.scheme.as_str(),
             host: or_unknown(request.host.map(str::as_bytes)),
             path: redact::target(request.path, request.query),
@@ -161,10 +162,10 @@ impl Access {
     }
 
     /// Logs a response with a body of this many bytes.
-    pub(crate) fn answered(&self, status: Status, bytes: usize, now_ms: u64) {
+    pub(crate) fn answered(&self, status: StatusCode, bytes: usize, now_ms: u64) {
         let Self { client, method, scheme, host, path, version, user_agent, .. } = self;
         let duration_ms = self.duration_ms(now_ms);
-        let status = status.code();
+        let status = status.as_u16();
         info!(
             target: ACCESS_TARGET,
             %client, method, scheme, host, path, version, user_agent, status, bytes, duration_ms, "answered"
@@ -176,7 +177,7 @@ impl Access {
         self.head_bytes = head_bytes as u64;
         let duration_ms = self.duration_ms(now_ms);
         let Self { client, method, scheme, host, path, version, user_agent, .. } = self;
-        let status = Status::Ok.code();
+        let status = StatusCode::OK.as_u16();
         info!(
             target: ACCESS_TARGET,
             %client, method, scheme, host, path, version, user_agent, status, duration_ms, "stream began"
@@ -193,7 +194,7 @@ impl Access {
         let Self { client, method, scheme, host, path, version, user_agent, .. } = self;
         let bytes = self.bytes.saturating_sub(self.head_bytes);
         let duration_ms = self.duration_ms(now_ms);
-        let status = Status::Ok.code();
+        let status = StatusCode::OK.as_u16();
         info!(
             target: ACCESS_TARGET,
             %client, method, scheme, host, path, version, user_agent, status, bytes, duration_ms, ?reason, "stream ended"

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::history::{HistoryError, HistoryReader, HistorySlice, Resume, ResumePoint, resolve};
+use crate::history::{HistoryError, HistoryReader, HistorySlice, ResumePoint, resolve};
 use crate::hub::shard::HistoryRead;
 use crate::io::waker::ShardWaker;
 use crate::limits::{CATCH_UP_BYTES, CATCH_UP_UPDATES, HISTORY_READS_MAX, HISTORY_REQUESTS_MAX};
+use crate::mercure::resume::Resume;
 
 /// A request of a shard.
 pub(crate) enum HistoryRequest {

@@ -6,13 +6,13 @@ use crate::api::handler::{Publisher, ResponseContext};
 use crate::http::h1::machine::{Connection, Phase};
 use crate::http::h2::request::Prior;
 use crate::http::request::Version;
-use crate::hub::shard::Sent;
 use crate::io::transport::{self, Gone, ReadOutcome, Transport};
 use crate::limits::{KEEP_ALIVE_IDLE_MS, LINGER_BYTES_MAX, LINGER_MS, TLS_HANDSHAKE_MS};
 use crate::ops::access_log::Caller;
 use crate::server::shard::exchange::Waiting;
 use crate::server::shard::listings::MemoryPermit;
 use crate::server::timeouts::{Timeouts, after};
+use crate::sse::wire::Sent;
 
 /// A connection that makes HTTP/1 requests.
 pub(crate) struct Http1Conn {

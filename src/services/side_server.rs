@@ -13,12 +13,13 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use http::Method;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::debug;
 
 use crate::http::h1::machine::{Connection, Http1Event};
 use crate::http::headers::date::HttpDate;
-use crate::http::request::{Method, Request, Version};
+use crate::http::request::{Request, Version};
 use crate::http::response::{Http1, Response};
 use crate::io::{clock, listener};
 use crate::limits::{
@@ -185,7 +186,7 @@ fn answer(
     respond: &mut impl FnMut(&Request<'_>) -> Response,
 ) -> Option<Vec<u8>> {
     let (response, version, head_only) = match connection.poll() {
-        Http1Event::Head(request) => (respond(&request), request.version, request.method == Method::Head),
+        Http1Event::Head(request) => (respond(&request), request.version, request.method == Method::HEAD),
         Http1Event::Refused(error) => (Response::request_error(error), Version::Http11, false),
         Http1Event::NeedMore | Http1Event::Body(_) => return None,
     };

@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 
 use flate2::{Compress, Compression, FlushCompress};
 
-use crate::limits::{COMPRESSED_BYTES_MAX, COMPRESSED_BYTES_MIN};
+use crate::limits::{COMPRESSED_BYTES_MAX, COMPRESSED_BYTES_MIN, COPIES_OF_AN_UPDATE_MAX};
 use crate::sse::chunk::Chunk;
 use crate::sse::crc::{CrcPart, CrcSum};
 
@@ -54,6 +54,8 @@ pub enum Coding {
     /// RFC 8878, with a window of 8 MiB at most, as RFC 9659 requires.
     Zstd,
 }
+
+const _: () = assert!(COPIES_OF_AN_UPDATE_MAX == 1 + Coding::ALL.len());
 
 /// One event in one coding.
 ///

@@ -10,9 +10,10 @@
 
 use memchr::memchr2;
 
+use crate::mercure::audience::Audience;
 use crate::mercure::event_id::EventId;
 use crate::mercure::topic::Topic;
-use crate::mercure::update::{Audience, Update, UpdateParts};
+use crate::mercure::update::{Update, UpdateParts};
 use crate::sse::chunk::Chunk;
 use crate::sse::coding::{Coding, EncodedFrame, EncodedFrames};
 
@@ -215,7 +216,7 @@ fn push_field(event: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mercure::grant::Authorization;
+    use crate::mercure::audience::Authorization;
 
     fn event_of(body: &str) -> String {
         let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("valid body");

@@ -13,3 +13,4 @@ pub mod crc;
 pub mod frame;
 #[doc(hidden)]
 pub mod framing;
+pub mod wire;

@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 
 use petasos::history::redb::{HistorySync, RedbHistory};
 use petasos::history::{History, HistoryReader, Position, Retention};
-use petasos::mercure::grant::Authorization;
+use petasos::mercure::audience::Authorization;
 use petasos::mercure::update::Update;
 use petasos::sse::frame::Frame;
 use storage::{Disk, Faults, FaultyFile, PageCache};

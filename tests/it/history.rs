@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::common::{Hub, KEY, get, id, post, publisher};
 use petasos::history::redb::{HistorySync, RedbHistory};
 use petasos::history::{History as _, Retention};
-use petasos::mercure::grant::Authorization;
+use petasos::mercure::audience::Authorization;
 use petasos::mercure::update::Update;
 use petasos::sse::frame::Frame;
 use rustix::process::Signal;

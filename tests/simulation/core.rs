@@ -6,11 +6,12 @@ use std::rc::Rc;
 
 use petasos::history::{HistoryReader, Position};
 use petasos::hub::sequencer::RingEntry;
-use petasos::hub::shard::{Closed, HistoryRead, Sent, Shard, Wire};
+use petasos::hub::shard::{Closed, HistoryRead, Shard};
 use petasos::mercure::grant::Grant;
 use petasos::mercure::selector::Selector;
 use petasos::ring::Consumer;
 use petasos::sse::framing::Framing;
+use petasos::sse::wire::{Sent, Wire};
 use petasos::time::Now;
 
 /// One subscription, as its client sees it.

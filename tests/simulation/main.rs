@@ -22,13 +22,14 @@ use self::core::{Core, Session, Sockets};
 use fastrand::Rng;
 use petasos::history::memory::MemoryHistory;
 use petasos::history::{
-    Appended, History, HistoryError, HistoryReader, HistorySlice, Position, Resume, ResumePoint, Retention,
-    resolve,
+    Appended, History, HistoryError, HistoryReader, HistorySlice, Position, ResumePoint, Retention, resolve,
 };
 use petasos::hub::sequencer::{Publication, ReplyTo, RingEntry, Sequencer};
 use petasos::hub::shard::{Closed, Joining, Shard, ShardSettings};
 use petasos::hub::tail::TailBounds;
-use petasos::mercure::grant::{Authorization, Grant};
+use petasos::mercure::audience::Authorization;
+use petasos::mercure::grant::Grant;
+use petasos::mercure::resume::Resume;
 use petasos::mercure::selector::Selector;
 use petasos::mercure::subscription::SubscriberId;
 use petasos::mercure::token::{Claims, MercureClaim};

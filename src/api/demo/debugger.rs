@@ -8,12 +8,13 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::{HeaderValue, StatusCode};
 
 use crate::api::page::Page;
 use crate::http::headers::accept_encoding::Negotiated;
-use crate::http::response::{HeaderValue, Response};
-use crate::http::status::Status;
-use crate::mercure::grant::Authorization;
+use crate::http::headers::names::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
+use crate::http::response::Response;
+use crate::mercure::audience::Authorization;
 
 const PAGE: &str = include_str!("debugger/index.html");
 const STYLE: &str = include_str!("debugger/style.css");
@@ -61,17 +62,17 @@ impl Debugger {
         );
         // Hashes hold no control character. Without the hashes the page would do nothing, and no
         // harm.
-        let policy = HeaderValue::parse(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+        let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
         Self { page: Page::owned(page), policy }
     }
 
     /// The page in the negotiated coding.
     pub(super) fn response(&self, negotiated: Negotiated) -> Response {
         let html = HeaderValue::from_static("text/html; charset=utf-8");
-        let mut response = Response::with_body(Status::Ok, html, self.page.body(negotiated).to_vec());
+        let mut response = Response::with_body(StatusCode::OK, html, self.page.body(negotiated).to_vec());
         response.set_coding(negotiated);
-        response.append("Content-Security-Policy", self.policy.clone());
-        response.append("Cache-Control", HeaderValue::from_static("no-cache"));
+        response.append(&CONTENT_SECURITY_POLICY, self.policy.clone());
+        response.append(&CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         response
     }
 }

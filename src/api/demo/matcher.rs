@@ -2,12 +2,13 @@
 //! topics, by the hub's own matcher (PROTOCOL section 5). A topic that cannot be published is
 //! invalid here. The path is in the hub's own namespace, where publishers cannot have topics.
 
+use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use super::{DemoError, check_target};
+use super::error::{DemoError, check_target};
+use crate::http::headers::names::CACHE_CONTROL;
 use crate::http::request::Request;
-use crate::http::response::{HeaderValue, Response};
-use crate::http::status::Status;
+use crate::http::response::Response;
 use crate::limits::{MATCH_STEPS_MAX, MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX};
 use crate::mercure::form;
 use crate::mercure::names::{PARAM_SELECTOR, PARAM_TOPIC};
@@ -49,7 +50,7 @@ pub(super) fn answer(request: &Request<'_>) -> Result<Response, DemoError> {
     };
     let document = json!({ "selector": selector.as_str(), "kind": kind, "topics": matched });
     let media_type = HeaderValue::from_static("application/json");
-    let mut response = Response::with_body(Status::Ok, media_type, document.to_string().into_bytes());
-    response.append("Cache-Control", HeaderValue::from_static("no-store"));
+    let mut response = Response::with_body(StatusCode::OK, media_type, document.to_string().into_bytes());
+    response.append(&CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }

@@ -8,12 +8,16 @@
 
 use std::borrow::Cow;
 
+use http::{HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::{DemoError, check_target};
-use crate::http::request::{Request, Scheme};
-use crate::http::response::{HeaderValue, Response};
-use crate::http::status::Status;
+use super::error::{DemoError, check_target};
+use crate::http::headers::names::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CROSS_ORIGIN_RESOURCE_POLICY, LINK, SET_COOKIE,
+};
+use crate::http::request::Request;
+use crate::http::response::Response;
+use crate::http::scheme::Scheme;
 use crate::limits::DEMO_COOKIE_BYTES_MAX;
 use crate::mercure::form;
 use crate::mercure::names::{HUB_PATH, PARAM_BODY, PARAM_JWT};
@@ -22,7 +26,8 @@ use crate::mercure::names::{HUB_PATH, PARAM_BODY, PARAM_JWT};
 const POLICY: &str =
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
 /// Characters that would end a `Link` target, and non-ASCII.
-const LINK: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
+const LINK_ESCAPED: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
 
 /// The parameters of a URL.
 struct PlaygroundQuery<'a> {
@@ -36,18 +41,18 @@ pub(super) fn answer(request: &Request<'_>, cookie_name: &str) -> Result<Respons
     check_target(request)?;
     let PlaygroundQuery { body, jwt } = read(request.query.unwrap_or_default())?;
     let body = body.into_owned().into_bytes();
-    let mut response = Response::with_body(Status::Ok, media_type(request.path), body);
+    let mut response = Response::with_body(StatusCode::OK, media_type(request.path), body);
     let target = match request.query {
         Some(query) => format!("{}?{query}", request.path),
         None => request.path.to_owned(),
     };
-    let own_link = format!("<{}>; rel=\"self\"", utf8_percent_encode(&target, LINK));
-    response.append("Link", value(format!("<{HUB_PATH}>; rel=\"mercure\"")));
-    response.append("Link", value(own_link));
-    response.append("Set-Cookie", value(cookie(cookie_name, jwt.as_deref(), request.scheme)));
-    response.append("Content-Security-Policy", HeaderValue::from_static(POLICY));
-    response.append("Cross-Origin-Resource-Policy", HeaderValue::from_static("same-origin"));
-    response.append("Cache-Control", HeaderValue::from_static("no-store"));
+    let own_link = format!("<{}>; rel=\"self\"", utf8_percent_encode(&target, LINK_ESCAPED));
+    response.append(&LINK, value(format!("<{HUB_PATH}>; rel=\"mercure\"")));
+    response.append(&LINK, value(own_link));
+    response.append(&SET_COOKIE, value(cookie(cookie_name, jwt.as_deref(), request.scheme)));
+    response.append(&CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    response.append(&CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    response.append(&CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 
@@ -99,5 +104,5 @@ fn cookie(name: &str, jwt: Option<&str>, scheme: Scheme) -> String {
 /// Control characters are encoded or refused before this point. If one got here, the field would be
 /// empty.
 fn value(text: String) -> HeaderValue {
-    HeaderValue::parse(text).unwrap_or(HeaderValue::from_static(""))
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }

@@ -1,16 +1,22 @@
 //! The responses of demo mode, field by field (PROTOCOL section 9).
 
 use base64::Engine as _;
+use http::StatusCode;
 
 use super::*;
-use crate::http::request::{Scheme, Version};
+use crate::http::request::Version;
+use crate::http::scheme::Scheme;
+use crate::limits::{DEMO_COOKIE_BYTES_MAX, DEMO_TARGET_BYTES_MAX, MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX};
+use crate::mercure::form::FormError;
+use crate::mercure::selector::SelectorError;
+use crate::mercure::topic::TopicError;
 
 fn demo() -> Demo {
     Demo::new(Authorization::Selectors, "mercureAuthorization")
 }
 
 fn request<'a>(method: &str, path: &'a str, query: Option<&'a str>) -> Request<'a> {
-    Request::new(Method::parse(method.as_bytes()), Version::Http11, path, query)
+    Request::new(method.parse().expect("a token"), Version::Http11, path, query)
 }
 
 fn answered(request: &Request<'_>) -> Result<Response, DemoError> {
@@ -22,13 +28,14 @@ fn get(path: &str, query: Option<&str>) -> Response {
 }
 
 fn all<'r>(response: &'r Response, name: &str) -> Vec<&'r str> {
-    response.fields().filter(|(other, _)| *other == name).map(|(_, value)| value).collect()
+    let values = response.fields().filter(|(other, _)| other.as_str() == name).map(|(_, value)| value);
+    values.map(|value| value.to_str().expect("ASCII")).collect()
 }
 
 #[test]
 fn the_playground_answers_the_body_with_its_links_and_the_cookie() {
     let response = get("/demo/books/1.jsonld", Some("body=%7B%22a%22%3A1%7D&jwt=a.b.c"));
-    assert_eq!(response.status(), Status::Ok);
+    assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.body(), Some(b"{\"a\":1}".as_slice()));
     assert_eq!(all(&response, "Content-Type"), ["application/ld+json"]);
     let own = "</demo/books/1.jsonld?body=%7B%22a%22%3A1%7D&jwt=a.b.c>; rel=\"self\"";
@@ -105,13 +112,13 @@ fn queries_are_bounded() {
     assert_eq!(refused(&format!("body={}", "a".repeat(room))), None);
     let too_long = DemoError::TargetTooLong;
     assert_eq!(refused(&format!("body={}", "a".repeat(room + 1))), Some(too_long));
-    assert_eq!(too_long.to_response().status(), Status::UriTooLong);
+    assert_eq!(too_long.to_response().status(), StatusCode::URI_TOO_LONG);
     assert_eq!(refused(&format!("jwt={}", "a".repeat(DEMO_COOKIE_BYTES_MAX))), None);
     let jwt = format!("jwt={}", "a".repeat(DEMO_COOKIE_BYTES_MAX + 1));
     assert_eq!(refused(&jwt), Some(DemoError::CookieTooLong));
     assert!(DemoError::CookieTooLong.to_string().contains("4000"));
     assert_eq!(refused("body=%"), Some(DemoError::Form(FormError::Escape)));
-    assert_eq!(DemoError::Form(FormError::Escape).to_response().status(), Status::BadRequest);
+    assert_eq!(DemoError::Form(FormError::Escape).to_response().status(), StatusCode::BAD_REQUEST);
 }
 
 #[test]
@@ -159,7 +166,7 @@ fn the_matcher_is_bounded_and_says_by_what() {
         (wide.as_str(), DemoError::Selector(SelectorError::TooComplex)),
     ] {
         assert_eq!(refused(query), error);
-        assert_eq!(error.to_response().status(), Status::BadRequest);
+        assert_eq!(error.to_response().status(), StatusCode::BAD_REQUEST);
     }
     let told = [
         (DemoError::Topics, "100"),
@@ -235,6 +242,6 @@ fn other_paths_and_methods_are_not_its_business() {
     }
     for path in ["/", "/demo/", MATCH_PATH] {
         let error = answered(&request("POST", path, None)).expect_err(path);
-        assert_eq!(error.to_response().status(), Status::MethodNotAllowed);
+        assert_eq!(error.to_response().status(), StatusCode::METHOD_NOT_ALLOWED);
     }
 }

@@ -1,10 +1,12 @@
 //! Responses to the events that the gate did not decide, and the headers of every response.
 
-use super::{Gate, GateResponse, RETRY_AFTER_FULL_S, Refused, ResponseContext};
+use http::StatusCode;
+
+use super::Gate;
+use super::decision::{GateResponse, RETRY_AFTER_FULL_S, Refused, ResponseContext};
 use crate::api::refusal::{Refusal, Unavailable};
 use crate::http::request_error::RequestError;
 use crate::http::response::Response;
-use crate::http::status::Status;
 use crate::sse::frame::Frame;
 
 impl Gate {
@@ -26,12 +28,12 @@ impl Gate {
     /// The response to a request that did not arrive in time.
     pub fn timed_out(&self, context: ResponseContext) -> GateResponse {
         let text = "Request Timeout: the request did not arrive in time";
-        self.refuse(Refused::new(Response::text(Status::RequestTimeout, text), "timeout"), context)
+        self.refuse(Refused::new(Response::text(StatusCode::REQUEST_TIMEOUT, text), "timeout"), context)
     }
 
     /// The response to a request that met a defect of the hub.
     pub fn failed(&self, context: ResponseContext) -> GateResponse {
-        let response = Response::status_only(Status::InternalServerError);
+        let response = Response::status_only(StatusCode::INTERNAL_SERVER_ERROR);
         self.refuse(Refused::new(response, "a defect of the hub"), context)
     }
 

@@ -9,9 +9,9 @@ use redb::{Table, TableDefinition};
 use super::failed;
 use crate::history::HistoryError;
 use crate::limits::{RECORD_OVERHEAD_BYTES, STORE_PAGE_BYTES};
+use crate::mercure::audience::Audience;
 use crate::mercure::event_id::EventId;
 use crate::mercure::topic::Topic;
-use crate::mercure::update::Audience;
 use crate::sse::frame::Frame;
 
 /// The fields of a record, as encoded by redb.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::*;
 use crate::history::HistoryRange;
 use crate::limits::INDEX_WAITING_MAX;
-use crate::mercure::grant::Authorization;
+use crate::mercure::audience::Authorization;
 use crate::mercure::update::Update;
 
 const NOW_MS: u64 = 1_700_000_000_000;

@@ -6,9 +6,11 @@
 
 use std::mem::MaybeUninit;
 
+use http::Method;
+
 use crate::http::h1::body::BodyLength;
 use crate::http::h1::scan::{Scanner, skip_empty_lines, starts_empty_line};
-use crate::http::request::{Method, Request, Single, Version};
+use crate::http::request::{Request, Single, Version};
 use crate::http::request_error::RequestError;
 use crate::http::target::{RequestTarget, valid_host};
 use crate::limits::{EMPTY_LINES_MAX, HEADERS_MAX};
@@ -58,8 +60,8 @@ pub(crate) fn parse_complete(head: &[u8]) -> Result<Head<'_>, RequestError> {
         return Err(RequestError::RequestLine);
     };
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-    let method = Method::parse(method.as_bytes());
-    let target = RequestTarget::parse(method, target)?;
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| RequestError::RequestLine)?;
+    let target = RequestTarget::parse(&method, target)?;
     let mut request = Request::new(method, version, target.path, target.query);
     let mut message = MessageFields::default();
     for field in parsed.headers.iter() {

@@ -94,11 +94,13 @@ fn parse_quality(value: &[u8]) -> Option<Quality> {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
     use super::*;
-    use crate::http::request::{Method, Request, Version};
+    use crate::http::request::{Request, Version};
 
     fn chosen(lines: &[&str]) -> Option<Coding> {
-        let mut request = Request::new(Method::Get, Version::Http11, "/", None);
+        let mut request = Request::new(Method::GET, Version::Http11, "/", None);
         for line in lines {
             request.field("Accept-Encoding", line.as_bytes()).expect("a list may have several lines");
         }

@@ -5,10 +5,14 @@
 
 use std::fmt;
 
+use http::{HeaderValue, StatusCode};
 use url::Url;
 
-use crate::http::response::{HeaderValue, Response};
-use crate::http::status::Status;
+use crate::http::headers::names::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+};
+use crate::http::response::Response;
 
 /// Allowed origins; `*` allows all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,7 +88,7 @@ impl OriginList {
     }
 
     fn place(&self, origin: &[u8]) -> Option<usize> {
-        self.origins.iter().position(|listed| listed.as_str().as_bytes() == origin)
+        self.origins.iter().position(|listed| listed.as_bytes() == origin)
     }
 }
 
@@ -96,7 +100,7 @@ fn parse_origin(text: &str) -> Option<HeaderValue> {
     if !is_bare || !url.username().is_empty() || url.password().is_some() {
         return None;
     }
-    HeaderValue::parse(serialize_origin(&url)?).ok()
+    HeaderValue::try_from(serialize_origin(&url)?).ok()
 }
 
 /// Scheme, host and port. It also accepts schemes that WHATWG calls opaque
@@ -143,22 +147,22 @@ impl Cors {
             response.vary("Origin");
         }
         let Some(origin) = allowed else { return };
-        response.set("Access-Control-Allow-Origin", origin);
+        response.set(&ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         if matches!(decision, CorsDecision::Listed(_)) {
-            response.set("Access-Control-Allow-Credentials", HeaderValue::from_static("true"));
+            response.set(&ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
-        response.set("Access-Control-Expose-Headers", HeaderValue::from_static("Link, Last-Event-ID"));
+        response.set(&ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Link, Last-Event-ID"));
     }
 
     /// The response to a preflight request, including the headers of [`Cors::apply`].
     pub fn preflight(&self, decision: CorsDecision) -> Response {
-        let mut response = Response::empty(Status::NoContent);
+        let mut response = Response::empty(StatusCode::NO_CONTENT);
         self.apply(decision, &mut response);
         if matches!(decision, CorsDecision::Any { .. } | CorsDecision::Listed(_)) {
             for (name, value) in [
-                ("Access-Control-Allow-Methods", "GET, HEAD, POST"),
-                ("Access-Control-Allow-Headers", "authorization, cache-control, last-event-id, content-type"),
-                ("Access-Control-Max-Age", "86400"),
+                (&ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST"),
+                (&ACCESS_CONTROL_ALLOW_HEADERS, "authorization, cache-control, last-event-id, content-type"),
+                (&ACCESS_CONTROL_MAX_AGE, "86400"),
             ] {
                 response.append(name, HeaderValue::from_static(value));
             }
@@ -179,9 +183,11 @@ impl std::error::Error for OriginError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::headers::names::VARY;
 
     fn field<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
-        response.fields().find(|(other, _)| *other == name).map(|(_, value)| value)
+        let value = response.fields().find(|(other, _)| other.as_str() == name)?.1;
+        Some(value.to_str().expect("ASCII"))
     }
 
     #[test]
@@ -243,14 +249,16 @@ mod tests {
         let decision = cors.decide(Some(b"https://a.example"));
         assert_eq!(decision, CorsDecision::Off);
         let preflight = cors.preflight(decision);
-        assert_eq!(preflight.status(), Status::NoContent);
-        assert!(preflight.fields().all(|(name, _)| !name.starts_with("Access-Control") && name != "Vary"));
+        assert_eq!(preflight.status(), StatusCode::NO_CONTENT);
+        assert!(
+            preflight.fields().all(|(name, _)| !name.as_str().starts_with("Access-Control") && name != &VARY)
+        );
     }
 
     #[test]
     fn a_listed_origin_is_echoed_with_credentials() {
         let cors = Cors::parse("https://a.example").expect("a list");
-        let mut response = Response::text(Status::BadRequest, "no");
+        let mut response = Response::text(StatusCode::BAD_REQUEST, "no");
         cors.apply(cors.decide(Some(b"https://a.example")), &mut response);
         assert_eq!(field(&response, "Access-Control-Allow-Origin"), Some("https://a.example"));
         assert_eq!(field(&response, "Access-Control-Allow-Credentials"), Some("true"));
@@ -264,7 +272,10 @@ mod tests {
         for origin in [None, Some(b"https://b.example".as_slice()), Some(b"null")] {
             let preflight = cors.preflight(cors.decide(origin));
             assert_eq!(field(&preflight, "Vary"), Some("Origin"));
-            assert!(preflight.fields().all(|(name, _)| !name.starts_with("Access-Control")), "{origin:?}");
+            assert!(
+                preflight.fields().all(|(name, _)| !name.as_str().starts_with("Access-Control")),
+                "{origin:?}"
+            );
         }
     }
 

@@ -7,10 +7,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use http::{Method, StatusCode};
+
 use crate::http::headers::cors::OriginList;
-use crate::http::request::{Method, Request, Single};
+use crate::http::request::{Request, Single};
 use crate::http::response::{Challenge, Response};
-use crate::http::status::Status;
 use crate::mercure::form::{self, FormError};
 use crate::mercure::names::PARAM_AUTHORIZATION;
 
@@ -86,7 +87,7 @@ impl Credential<'_> {
             return Ok(Some(Credential { token, source: TokenSource::Query }));
         }
         let Some(token) = from_cookies(request, rules.cookie_name)? else { return Ok(None) };
-        if request.method == Method::Post && !may_publish(request, rules.publish_origins) {
+        if request.method == Method::POST && !may_publish(request, rules.publish_origins) {
             return Err(CredentialError::ForeignOrigin);
         }
         Ok(Some(Credential { token: Cow::Borrowed(token), source: TokenSource::Cookie }))
@@ -154,7 +155,7 @@ impl CredentialError {
     /// The response: 403 to a foreign origin, 400 to a malformed query, else 401.
     pub fn to_response(self) -> Response {
         match self {
-            Self::ForeignOrigin => Response::status_only(Status::Forbidden),
+            Self::ForeignOrigin => Response::status_only(StatusCode::FORBIDDEN),
             Self::Query(error) => Response::bad_request(&error),
             Self::Several | Self::OtherScheme | Self::Malformed => {
                 Response::unauthorized(Challenge::InvalidToken)

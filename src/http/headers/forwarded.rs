@@ -8,7 +8,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::http::request::Scheme;
+use crate::http::scheme::Scheme;
 use crate::http::target::valid_host;
 
 /// The last line of each of the fields.

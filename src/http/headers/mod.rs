@@ -6,3 +6,4 @@ pub mod credentials;
 pub mod date;
 pub mod etag;
 pub mod forwarded;
+pub mod names;

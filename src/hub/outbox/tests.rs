@@ -1,7 +1,7 @@
 //! Outboxes compared with the plain definition: a list of frames for each subscriber.
 
 use super::*;
-use crate::mercure::grant::Authorization;
+use crate::mercure::audience::Authorization;
 use crate::mercure::update::Update;
 use crate::sse::coding::Coding;
 use crate::sse::crc::CrcSum;

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use super::values::{Closed, Counters, ShardSettings};
-use super::wire::{Sent, Wire};
 use crate::history::{Position, ResumePoint, SequencedUpdate};
 use crate::hub::outbox::{Outboxes, Pending, Rest};
 use crate::limits::CATCH_UP_BYTES;
@@ -12,6 +11,7 @@ use crate::mercure::index::TopicIndex;
 use crate::mercure::selector::Selector;
 use crate::sse::crc::{CrcPart, CrcSum};
 use crate::sse::framing::Framing;
+use crate::sse::wire::{Sent, Wire};
 use crate::time::Now;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,12 +7,12 @@ use slab::Slab;
 
 use super::subscriber::{Subscriber, SubscriberState, Written};
 use super::values::{Counters, ShardSettings};
-use super::wire::Wire;
 use crate::history::SequencedUpdate;
 use crate::hub::outbox::Outboxes;
+use crate::mercure::audience::Audience;
 use crate::mercure::index::TopicIndex;
 use crate::mercure::selector::Selector;
-use crate::mercure::update::Audience;
+use crate::sse::wire::Wire;
 use crate::time::Now;
 
 /// The subscribers by slot.

@@ -7,13 +7,15 @@ use super::*;
 use crate::history::HistoryRange;
 use crate::hub::tail::TailBounds;
 use crate::limits::{CATCH_UP_UPDATES, COMPRESSED_BYTES_PER_WORK, MATCHING_WORK_MAX};
-use crate::mercure::grant::{Authorization, Grant};
+use crate::mercure::audience::Authorization;
+use crate::mercure::grant::Grant;
 use crate::mercure::selector::Selector;
 use crate::mercure::subscription::SubscriberId;
 use crate::mercure::update::Update;
 use crate::sse::coding::Coding;
 use crate::sse::frame::Frame;
 use crate::sse::framing::Transfer;
+use crate::sse::wire::Sent;
 
 const HEARTBEAT_MS: u64 = 1_000;
 

@@ -9,8 +9,6 @@
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 
-use super::widen;
-
 const WORD: usize = 8;
 
 pub(super) struct Heads<T> {
@@ -151,4 +149,9 @@ fn last_byte(head: &[u8]) -> u128 {
 fn folded_product(one: u64, other: u64) -> u64 {
     let product = u128::from(one) * u128::from(other);
     product as u64 ^ (product >> 64) as u64
+}
+
+/// A hash for the table, which takes the bucket from the low bits and the tag from the high ones.
+pub(super) fn widen(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }

@@ -1,8 +1,9 @@
 //! The grammar of RFC 6570 section 2: text in, parts out. A text that does not parse is an error
 //! here, and a plain string to [`Selector`](crate::mercure::selector::Selector).
 
+use super::charset;
 use super::compile::{Expression, Modifier, Operator, Variable};
-use super::{TemplateError, TemplatePart, charset};
+use super::part::{TemplateError, TemplatePart};
 
 pub(super) fn parts(text: &str) -> Result<Vec<TemplatePart>, TemplateError> {
     let mut parts = Vec::new();

@@ -7,17 +7,18 @@
 //! `https://example.com/users/{id}/orders/{n}.json` is plain, `/{a}.{b}` is not.
 
 use super::charset::{self, Charset};
-use super::{Expression, Template, TemplatePart};
+use super::compile::Expression;
+use super::part::{TemplatePart, literal};
 
-/// Whether the tail of `template` is plain.
-pub(super) fn is_plain(template: &Template) -> bool {
-    let mut parts = template.tail();
+/// Whether a tail is plain, of a template with this text.
+pub(super) fn is_plain(text: &str, tail: &[TemplatePart]) -> bool {
+    let mut parts = tail;
     while let [TemplatePart::Expression(expression), behind @ ..] = parts {
         let Expression::Run(set) = *expression else { return false };
         match behind {
             [] | [TemplatePart::Literal { .. }] => return true,
             [TemplatePart::Literal { start, end }, rest @ ..] => {
-                let first = template.literal(*start, *end)[0];
+                let first = literal(text, *start, *end)[0];
                 if first == b'%' || set.holds(first) {
                     return false;
                 }
@@ -29,14 +30,13 @@ pub(super) fn is_plain(template: &Template) -> bool {
     false
 }
 
-/// Whether the plain tail of `template` can produce `rest`.
-pub(super) fn matches(template: &Template, rest: &[u8]) -> bool {
-    let mut rest = rest;
-    let mut parts = template.tail();
+/// Whether a plain tail can produce `rest`, of a template with this text.
+pub(super) fn matches(text: &str, tail: &[TemplatePart], rest: &[u8]) -> bool {
+    let (mut rest, mut parts) = (rest, tail);
     while let [TemplatePart::Expression(Expression::Run(set)), behind @ ..] = parts {
         match behind {
             [TemplatePart::Literal { start, end }, next @ ..] => {
-                let literal = template.literal(*start, *end);
+                let literal = literal(text, *start, *end);
                 if next.is_empty() {
                     return rest.strip_suffix(literal).is_some_and(|value| run(*set, value) == value.len());
                 }

@@ -1,7 +1,8 @@
 //! The reasons of refusals and ends, as label values.
 
+use http::StatusCode;
+
 use crate::api::refusal::Unavailable;
-use crate::http::status::Status;
 use crate::hub::shard::Closed;
 
 /// Why a request was refused.
@@ -47,7 +48,7 @@ impl RefusalCause {
     ];
 
     /// The cause of a refusal with this status.
-    pub(super) fn of(status: Status, unavailable: Option<Unavailable>) -> Self {
+    pub(super) fn of(status: StatusCode, unavailable: Option<Unavailable>) -> Self {
         match (status, unavailable) {
             (_, Some(Unavailable::Stopping)) => Self::Stopping,
             (_, Some(Unavailable::Keys)) => Self::Keys,
@@ -56,16 +57,19 @@ impl RefusalCause {
             (_, Some(Unavailable::Crowded)) => Self::Crowded,
             (_, Some(Unavailable::Connections)) => Self::Full,
             (_, Some(Unavailable::ClientLimit)) => Self::Share,
-            (Status::Unauthorized, _) => Self::Unauthorized,
-            (Status::Forbidden, _) => Self::Forbidden,
-            (Status::NotFound, _) => Self::NotFound,
-            (Status::MethodNotAllowed | Status::NotImplemented, _) => Self::Method,
-            (Status::RequestTimeout, _) => Self::Timeout,
-            (Status::ContentTooLarge | Status::UriTooLong | Status::HeaderFieldsTooLarge, _) => {
-                Self::TooLarge
-            }
-            (Status::UnsupportedMediaType, _) => Self::MediaType,
-            (Status::InternalServerError, _) => Self::Defect,
+            (StatusCode::UNAUTHORIZED, _) => Self::Unauthorized,
+            (StatusCode::FORBIDDEN, _) => Self::Forbidden,
+            (StatusCode::NOT_FOUND, _) => Self::NotFound,
+            (StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED, _) => Self::Method,
+            (StatusCode::REQUEST_TIMEOUT, _) => Self::Timeout,
+            (
+                StatusCode::PAYLOAD_TOO_LARGE
+                | StatusCode::URI_TOO_LONG
+                | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                _,
+            ) => Self::TooLarge,
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, _) => Self::MediaType,
+            (StatusCode::INTERNAL_SERVER_ERROR, _) => Self::Defect,
             // All others break a rule of HTTP or of the protocol.
             _ => Self::BadRequest,
         }
@@ -137,14 +141,14 @@ mod tests {
             Unavailable::Connections,
         ];
         let causes: Vec<_> = lacks
-            .map(|unavailable| RefusalCause::of(Status::ServiceUnavailable, Some(unavailable)).label())
+            .map(|unavailable| RefusalCause::of(StatusCode::SERVICE_UNAVAILABLE, Some(unavailable)).label())
             .into();
         assert_eq!(causes, ["stopping", "keys", "queue_full", "history", "crowded", "full"]);
         assert_eq!(
-            RefusalCause::of(Status::TooManyRequests, Some(Unavailable::ClientLimit)),
+            RefusalCause::of(StatusCode::TOO_MANY_REQUESTS, Some(Unavailable::ClientLimit)),
             RefusalCause::Share
         );
-        assert_eq!(RefusalCause::of(Status::ExpectationFailed, None), RefusalCause::BadRequest);
-        assert_eq!(RefusalCause::of(Status::UriTooLong, None), RefusalCause::TooLarge);
+        assert_eq!(RefusalCause::of(StatusCode::EXPECTATION_FAILED, None), RefusalCause::BadRequest);
+        assert_eq!(RefusalCause::of(StatusCode::URI_TOO_LONG, None), RefusalCause::TooLarge);
     }
 }

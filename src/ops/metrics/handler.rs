@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 
+use http::{HeaderValue, Method, StatusCode};
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
 use tracing::{info, warn};
 
 use super::Exporter;
-use crate::http::request::{Lines, Method, Request};
-use crate::http::response::{HeaderValue, Response};
-use crate::http::status::Status;
+use crate::http::request::{Lines, Request};
+use crate::http::response::Response;
 use crate::io::listener::ListenError;
 use crate::server::error::RunError;
 use crate::services::side_server::SideServer;
@@ -39,11 +39,11 @@ pub(crate) fn serve(side_server: SideServer, exporter: Exporter, ended: &AtomicB
 }
 
 fn answer(request: &Request<'_>, registry: &Registry) -> Response {
-    match (request.path, request.method) {
-        ("/metrics", Method::Get | Method::Head) => page(&request.accept, registry),
-        ("/healthz", Method::Get | Method::Head) => Response::healthy(),
+    match (request.path, &request.method) {
+        ("/metrics", &Method::GET | &Method::HEAD) => page(&request.accept, registry),
+        ("/healthz", &Method::GET | &Method::HEAD) => Response::healthy(),
         ("/metrics" | "/healthz", _) => Response::method_not_allowed("GET, HEAD"),
-        _ => Response::text(Status::NotFound, "Not Found. The metrics are at /metrics."),
+        _ => Response::text(StatusCode::NOT_FOUND, "Not Found. The metrics are at /metrics."),
     }
 }
 
@@ -55,13 +55,13 @@ fn page(accept: &Lines<'_>, registry: &Registry) -> Response {
     };
     match encoded {
         Ok(()) => {
-            let mut response = Response::with_body(Status::Ok, content_type, page.into_bytes());
+            let mut response = Response::with_body(StatusCode::OK, content_type, page.into_bytes());
             response.vary("Accept");
             response
         }
         Err(error) => {
             warn!(%error, "metrics cannot be written");
-            Response::status_only(Status::InternalServerError)
+            Response::status_only(StatusCode::INTERNAL_SERVER_ERROR)
         }
     }
 }
@@ -97,7 +97,7 @@ mod tests {
             ("application/openmetrics-text;q=0", false),
             ("application/openmetrics-textual", false),
         ] {
-            let mut request = Request::new(Method::Get, Version::Http11, "/metrics", None);
+            let mut request = Request::new(Method::GET, Version::Http11, "/metrics", None);
             request.field("Accept", line.as_bytes()).expect("taken");
             assert_eq!(accepts_openmetrics(&request.accept), expected, "{line}");
         }

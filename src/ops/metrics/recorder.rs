@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::StatusCode;
+
 use super::cause::RefusalCause;
 use super::counts::ShardMetrics;
 use crate::api::refusal::Unavailable;
-use crate::http::status::Status;
 use crate::hub::shard::{Closed, Counters, Shard};
 
 /// Counts for one shard.
@@ -61,7 +62,7 @@ impl Recorder {
     }
 
     /// Counts a refused request.
-    pub(crate) fn refused(&self, status: Status, unavailable: Option<Unavailable>) {
+    pub(crate) fn refused(&self, status: StatusCode, unavailable: Option<Unavailable>) {
         self.metrics.refused[RefusalCause::of(status, unavailable) as usize].add(1);
     }
 

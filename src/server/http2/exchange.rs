@@ -4,8 +4,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{CONTENT_LENGTH, DATE, HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::header::{CONTENT_LENGTH, DATE, HeaderValue};
 
 use super::responder::StreamResponder;
 use crate::api::handler::Publisher;
@@ -163,11 +162,10 @@ impl Exchange {
 /// The head of a response (RFC 9113, section 8.3.2).
 pub(crate) fn head_of(response: &Response, date: &HttpDate) -> http::Response<()> {
     let mut head = http::Response::new(());
-    *head.status_mut() =
-        StatusCode::from_u16(response.status().code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *head.status_mut() = response.status();
     let fields = head.headers_mut();
     for (name, value) in response.fields() {
-        append(fields, name, value.as_bytes());
+        fields.append(name.header_name(), value.clone());
     }
     if let Ok(date) = HeaderValue::from_bytes(date.as_bytes()) {
         fields.insert(DATE, date);
@@ -176,11 +174,4 @@ pub(crate) fn head_of(response: &Response, date: &HttpDate) -> http::Response<()
         fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     head
-}
-
-/// Adds a field; its name and value are already valid in any HTTP version.
-fn append(fields: &mut HeaderMap, name: &str, value: &[u8]) {
-    if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
-        fields.append(name, value);
-    }
 }

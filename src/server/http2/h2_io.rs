@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::h2::flood_guard::FloodGuard;
-use crate::hub::shard::Sent;
 use crate::io::transport::{Flushed, Gone, ReadOutcome, Transport};
 use crate::limits::HTTP2_SEND_BYTES;
+use crate::sse::wire::Sent;
 
 /// The shard's handle.
 pub(super) struct H2Io(Rc<RefCell<H2IoState>>);

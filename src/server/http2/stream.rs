@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 
-use crate::hub::shard::Sent;
 use crate::limits::HTTP2_QUEUE_BYTES_MAX;
+use crate::sse::wire::Sent;
 
 /// State that the streams of a connection share while their shard writes to them.
 #[derive(Default)]

@@ -13,7 +13,7 @@ use crate::api::refusal::Refusal;
 use crate::http::h1::machine::{CONTINUE, Http1Event};
 use crate::http::h2::request::Prior;
 use crate::http::redact;
-use crate::http::request::{Method, Version};
+use crate::http::request::Version;
 use crate::http::request_error::RequestError;
 use crate::http::response::{Http1, Response};
 use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX};
@@ -124,11 +124,11 @@ fn step(conn: &mut Http1Conn, shared: &mut Shared) -> Step {
         Http1Event::NeedMore => Step::NeedMore,
         Http1Event::Head(mut request) => {
             conn.version = request.version;
-            conn.head_only = request.method == Method::Head;
+            conn.head_only = request.method == http::Method::HEAD;
             conn.context = Some(handler.context(request.origin));
             conn.caller = Caller::read(rules, &mut request, conn.peer, is_tls, began_ms);
             let client = conn.caller.client;
-            debug!(%client, method = request.method.as_str(), path = redact::target(request.path, None), "request");
+            debug!(%client, method = request.method_name(), path = redact::target(request.path, None), "request");
             Step::Decided(handler.decide(&request, now))
         }
         Http1Event::Body(body) => Step::Body(body),

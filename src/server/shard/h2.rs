@@ -132,7 +132,7 @@ fn begin(
         let mut request = read_request(&parts)?;
         caller = Caller::read(rules, &mut request, peer, is_tls, now.ms);
         let client = caller.client;
-        debug!(%client, method = request.method.as_str(), path = redact::target(request.path, None), "request");
+        debug!(%client, method = request.method_name(), path = redact::target(request.path, None), "request");
         Ok::<_, RequestError>((handler.decide(&request, now), request.expect_continue))
     }));
     let context = handler.context(parts.headers.get(http::header::ORIGIN).map(http::HeaderValue::as_bytes));
@@ -282,7 +282,7 @@ fn respond_with(
     GateResponse { response, refusal }: &GateResponse,
 ) {
     let Unanswered { serial, mut responder, head_only, body: unwanted } = answering;
-    let body = response.body().filter(|_| !head_only && response.status().has_body()).unwrap_or(&[]);
+    let body = response.body().filter(|_| !head_only && response.may_have_body()).unwrap_or(&[]);
     let now_ms = shared.now.ms;
     shared.log.response(&responder.caller, (now_ms, now_ms), response, body.len(), refusal.as_ref());
     let head = head_of(response, &shared.date.at(shared.now));

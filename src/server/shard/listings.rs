@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use super::request_id::RequestId;
 use crate::api::handler::{Gate, GateResponse, Listing};
-use crate::hub::presence::{Newest, Subscriptions};
+use crate::hub::presence::Subscriptions;
 use crate::limits::{LISTING_BYTES_MAX, LISTING_SLICE, LISTINGS_HELD_BYTES_MAX, LISTINGS_MAX};
+use crate::mercure::newest::Newest;
 use crate::mercure::subscription::{ListingQuery, join_members};
 use crate::server::mailbox::{Mailbox, ShardMessage};
 

@@ -36,7 +36,7 @@ impl ShardLog {
         if let Some(Refusal { text: reason, unavailable }) = refusal {
             self.recorder.refused(status, *unavailable);
             if let Some(Admitted { left_out }) = self.samplers.refused.admit(now_ms) {
-                info!(client = %caller.client, status = status.code(), reason, left_out, "refused");
+                info!(client = %caller.client, status = status.as_u16(), reason, left_out, "refused");
             }
         }
         if self.rules.is_logged {

@@ -7,7 +7,7 @@ use tracing::debug;
 
 use crate::api::handler::GrantedSubscription;
 use crate::history::ResumePoint;
-use crate::hub::shard::{Closed, Joining, Sent, Shard, Wire};
+use crate::hub::shard::{Closed, Joining, Shard};
 use crate::io::transport::{Flushed, Gone, Transport};
 use crate::limits::FLUSH_BATCH_MAX;
 use crate::mercure::subscription::SubscriberId;
@@ -16,6 +16,7 @@ use crate::server::history_worker::{HistoryClient, HistoryRequest};
 use crate::server::http2::{Awake, SendBudget, SubscriberStream};
 use crate::server::permits::SubscriptionPermit;
 use crate::server::timeouts::Timeouts;
+use crate::sse::wire::{Sent, Wire};
 use crate::time::Now;
 
 /// The subscribers, and their sockets by slot.

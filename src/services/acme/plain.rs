@@ -7,12 +7,13 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use http::{HeaderValue, Method, StatusCode};
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 
 use super::challenges::{Challenges, HTTP_PATH};
-use crate::http::request::{Method, Request};
-use crate::http::response::{HeaderValue, Response};
-use crate::http::status::Status;
+use crate::http::headers::names::LOCATION;
+use crate::http::request::Request;
+use crate::http::response::Response;
 use crate::services::side_server::SideServer;
 
 /// Responds to requests on this port.
@@ -30,9 +31,9 @@ impl Handler {
 
     fn answer(&self, request: &Request<'_>) -> Response {
         if let Some(token) = request.path.strip_prefix(HTTP_PATH) {
-            return match (self.challenges.text(token), request.method) {
-                (None, _) => Response::status_only(Status::NotFound),
-                (Some(text), Method::Get | Method::Head) => Response::text(Status::Ok, text),
+            return match (self.challenges.text(token), &request.method) {
+                (None, _) => Response::status_only(StatusCode::NOT_FOUND),
+                (Some(text), &Method::GET | &Method::HEAD) => Response::text(StatusCode::OK, text),
                 (Some(_), _) => Response::method_not_allowed("GET, HEAD"),
             };
         }
@@ -44,13 +45,13 @@ impl Handler {
         let query = request.query.map_or_else(String::new, |query| format!("?{query}"));
         let target = format!("{}{query}", request.path);
         let target = utf8_percent_encode(&target, CONTROLS);
-        match HeaderValue::parse(format!("https://{host}{target}")) {
+        match HeaderValue::try_from(format!("https://{host}{target}")) {
             Ok(location) => {
-                let mut response = Response::status_only(Status::PermanentRedirect);
-                response.append("Location", location);
+                let mut response = Response::status_only(StatusCode::PERMANENT_REDIRECT);
+                response.append(&LOCATION, location);
                 response
             }
-            Err(_) => Response::status_only(Status::BadRequest),
+            Err(_) => Response::status_only(StatusCode::BAD_REQUEST),
         }
     }
 }

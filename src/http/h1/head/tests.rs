@@ -1,8 +1,9 @@
 //! RFC 9112 allows a recipient to repair some errors; the hub refuses them all. Each refusal is a
 //! vector, and each bound is tested on both sides.
 
+use http::StatusCode;
+
 use super::*;
-use crate::http::status::Status;
 use crate::limits::{HEAD_BYTES_MAX, TARGET_BYTES_MAX};
 
 fn parse(head: &[u8]) -> Result<Head<'_>, RequestError> {
@@ -42,12 +43,27 @@ fn a_request_is_read_whole() {
     assert_eq!(head.body_length, BodyLength::Fixed(5), "white space around a value is not part of it");
     assert!(head.keep_alive);
     let request = head.request;
-    assert_eq!((request.method, request.version), (Method::Post, Version::Http11));
+    assert_eq!((request.method, request.version), (Method::POST, Version::Http11));
     assert_eq!((request.path, request.query), ("/hub", Some("topic=a")));
     assert_eq!(request.host, Some("e.example:3000"));
     assert_eq!(request.authorization, Single::One(b"Bearer x"));
     assert_eq!(request.last_event_id, Some("é"));
     assert!(request.expect_continue);
+}
+
+/// A character that httparse took for a method and `http` did not would change the status.
+#[test]
+fn every_token_is_a_method_and_nothing_else_is() {
+    for byte in (0..=u8::MAX).filter(|byte| !b" \r\n".contains(byte)) {
+        let is_token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        for name in [vec![byte], vec![byte; 40]] {
+            let head = [&*name, b" /hub HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+            match parse(&head) {
+                Ok(head) => assert_eq!((head.request.method.as_str().as_bytes(), is_token), (&*name, true)),
+                Err(error) => assert_eq!((error, is_token), (RequestError::RequestLine, false), "{byte}"),
+            }
+        }
+    }
 }
 
 #[test]
@@ -282,7 +298,7 @@ fn what_is_not_a_request_line_is_400() {
     }
     for bad in ["GET / HTTP/1.1 ", "GET / HTTP/1.1x", "GET / HTTP/1.10"] {
         let error = parse(line(bad).as_bytes()).expect_err("not a request line");
-        assert_eq!(error.status(), Status::BadRequest, "{bad}");
+        assert_eq!(error.status(), StatusCode::BAD_REQUEST, "{bad}");
     }
     // A TLS client on a plain port is refused before it waits for a reply to its hello.
     assert_eq!(parse_head(b"\x16"), Err(RequestError::RequestLine));
@@ -295,7 +311,7 @@ fn another_version_is_505() {
         assert_refused(line(&format!("GET / {version}")), RequestError::Version);
     }
     assert_refused("PRI * HTTP/2.0\r\n\r\n", RequestError::Version);
-    assert_eq!(RequestError::Version.status(), Status::VersionNotSupported);
+    assert_eq!(RequestError::Version.status(), StatusCode::HTTP_VERSION_NOT_SUPPORTED);
 }
 
 #[test]
@@ -303,7 +319,7 @@ fn an_unknown_expectation_is_417() {
     for value in ["200-ok", "", "100-continue, x", "100-continue=1"] {
         assert_refused(post(&format!("Expect: {value}\r\n")), RequestError::Expectation);
     }
-    assert_eq!(RequestError::Expectation.status(), Status::ExpectationFailed);
+    assert_eq!(RequestError::Expectation.status(), StatusCode::EXPECTATION_FAILED);
     let old = parse(b"POST / HTTP/1.0\r\nExpect: x\r\n\r\n").expect("ignored in HTTP/1.0");
     assert!(!old.request.expect_continue);
 }
@@ -314,7 +330,7 @@ fn a_target_beyond_its_bound_is_414() {
     assert!(parse(line(&format!("OPTIONS {target} HTTP/1.1")).as_bytes()).is_ok());
     let longer = line(&format!("GET {target}a HTTP/1.1"));
     assert_eq!(parse(longer.as_bytes()), Err(RequestError::TargetTooLong));
-    assert_eq!(RequestError::TargetTooLong.status(), Status::UriTooLong);
+    assert_eq!(RequestError::TargetTooLong.status(), StatusCode::URI_TOO_LONG);
     // The error is known before the line ends.
     let endless = format!("GET /{}", "a".repeat(TARGET_BYTES_MAX + 64));
     assert_eq!(parse_head(endless.as_bytes()), Err(RequestError::TargetTooLong));
@@ -330,7 +346,7 @@ fn a_head_beyond_its_bound_is_431() {
     let longer = post(&format!("X: {}\r\n", "a".repeat(filler + 1)));
     assert_eq!(parse(longer.as_bytes()), Err(RequestError::HeadTooLong));
     assert_eq!(parse_head(&longer.as_bytes()[..HEAD_BYTES_MAX]), Err(RequestError::HeadTooLong));
-    assert_eq!(RequestError::HeadTooLong.status(), Status::HeaderFieldsTooLarge);
+    assert_eq!(RequestError::HeadTooLong.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
 }
 
 #[test]
@@ -339,7 +355,7 @@ fn fields_beyond_their_number_are_431() {
     assert!(parse(most.as_bytes()).is_ok());
     let more = post(&"X: y\r\n".repeat(HEADERS_MAX));
     assert_eq!(parse(more.as_bytes()), Err(RequestError::TooManyFields));
-    assert_eq!(RequestError::TooManyFields.status(), Status::HeaderFieldsTooLarge);
+    assert_eq!(RequestError::TooManyFields.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     // The error is known before the head ends.
     assert_eq!(parse_head(&more.as_bytes()[..more.len() - 2]), Err(RequestError::TooManyFields));
 }

@@ -1,10 +1,10 @@
 //! The rules of the machine, one by one, and its memory. `tests/http_machine.rs` shows that the
 //! split of the bytes does not matter.
 
+use http::StatusCode;
 use proptest::prelude::*;
 
 use super::*;
-use crate::http::status::Status;
 
 const GET: &[u8] = b"GET /hub?topic=a HTTP/1.1\r\nHost: a\r\n\r\n";
 const BOUND: u64 = 64;
@@ -186,7 +186,7 @@ fn a_body_beyond_the_bound_is_413_as_soon_as_it_is_known_and_is_not_read() {
         connection.answered();
         assert_eq!(connection.phase(), Phase::Closed);
     }
-    assert_eq!(RequestError::BodyTooLarge.status(), Status::ContentTooLarge);
+    assert_eq!(RequestError::BodyTooLarge.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let mut most = connection(post("Content-Length: 64\r\n", &"a".repeat(64)));
     assert_eq!(path(&mut most), "/hub");
     assert!(!most.accept_body(BOUND));

@@ -1,6 +1,7 @@
 //! Which token is used, and when none may be (PROTOCOL section 4).
 
 use super::*;
+use crate::http::headers::names::WWW_AUTHENTICATE;
 use crate::http::request::Version;
 use crate::mercure::names::COOKIE_NAME;
 
@@ -29,7 +30,7 @@ fn find(
     query: Option<&str>,
     fields: &[(&str, &str)],
 ) -> Result<Option<(String, TokenSource)>, CredentialError> {
-    find_with(&request(Method::Get, query, fields), ORIGINS, true)
+    find_with(&request(Method::GET, query, fields), ORIGINS, true)
         .map(|found| found.map(|credential| (credential.token.into_owned(), credential.source)))
 }
 
@@ -65,7 +66,7 @@ fn a_header_that_is_refused_does_not_fall_back_to_another_place() {
     ] {
         let fields = [("Authorization", value), ("Cookie", "mercureAuthorization=c")];
         assert_eq!(find(Some("authorization=q"), &fields), Err(expected), "{value:?}");
-        assert_eq!(expected.to_response().status(), Status::Unauthorized);
+        assert_eq!(expected.to_response().status(), StatusCode::UNAUTHORIZED);
     }
 }
 
@@ -75,7 +76,7 @@ fn two_authorization_headers_are_401_even_when_equal() {
         let error = find(None, &[("Authorization", "Bearer a"), ("authorization", second)]);
         assert_eq!(error, Err(CredentialError::Several));
     }
-    assert_eq!(CredentialError::Several.to_response().status(), Status::Unauthorized);
+    assert_eq!(CredentialError::Several.to_response().status(), StatusCode::UNAUTHORIZED);
 }
 
 #[test]
@@ -97,13 +98,13 @@ fn the_query_parameter_is_decoded_and_may_be_given_once() {
     }
     for (query, error) in [("authorization=%ff", FormError::Utf8), ("a=%", FormError::Escape)] {
         assert_eq!(find(Some(query), &[]), Err(CredentialError::Query(error)));
-        assert_eq!(CredentialError::Query(error).to_response().status(), Status::BadRequest);
+        assert_eq!(CredentialError::Query(error).to_response().status(), StatusCode::BAD_REQUEST);
     }
 }
 
 #[test]
 fn the_query_parameter_counts_only_where_the_protocol_has_it() {
-    let both = request(Method::Get, Some("authorization=q"), &[("Cookie", "mercureAuthorization=c")]);
+    let both = request(Method::GET, Some("authorization=q"), &[("Cookie", "mercureAuthorization=c")]);
     let found = find_with(&both, ORIGINS, false).expect("a token").expect("a token");
     assert_eq!((found.token.as_ref(), found.source), ("c", TokenSource::Cookie));
 }
@@ -176,52 +177,55 @@ fn a_cookie_publishes_only_from_an_origin_that_may() {
         let mut fields = vec![("Cookie", "mercureAuthorization=c")];
         fields.extend(origin.map(|value| ("Origin", value)));
         fields.extend(referer.map(|value| ("Referer", value)));
-        let found = find_with(&request(Method::Post, None, &fields), ORIGINS, true);
+        let found = find_with(&request(Method::POST, None, &fields), ORIGINS, true);
         if expected {
             assert!(matches!(found, Ok(Some(_))), "{origin:?} {referer:?}");
         } else {
             assert_eq!(found, Err(CredentialError::ForeignOrigin), "{origin:?} {referer:?}");
         }
     }
-    assert_eq!(CredentialError::ForeignOrigin.to_response().status(), Status::Forbidden);
+    assert_eq!(CredentialError::ForeignOrigin.to_response().status(), StatusCode::FORBIDDEN);
 }
 
 #[test]
 fn without_a_list_no_cookie_publishes_and_with_a_star_all_but_null_do() {
     let from = |origin: &'static str| {
-        request(Method::Post, None, &[("Cookie", "mercureAuthorization=c"), ("Origin", origin)])
+        request(Method::POST, None, &[("Cookie", "mercureAuthorization=c"), ("Origin", origin)])
     };
     assert_eq!(find_with(&from("https://a.example"), "", true), Err(CredentialError::ForeignOrigin));
     assert!(find_with(&from("https://x.example"), "*", true).is_ok());
     assert_eq!(find_with(&from("null"), "*", true), Err(CredentialError::ForeignOrigin));
-    let nowhere = request(Method::Post, None, &[("Cookie", "mercureAuthorization=c")]);
+    let nowhere = request(Method::POST, None, &[("Cookie", "mercureAuthorization=c")]);
     assert_eq!(find_with(&nowhere, "*", true), Err(CredentialError::ForeignOrigin));
 }
 
 #[test]
 fn what_a_browser_does_not_add_by_itself_needs_no_origin() {
     let evil = ("Origin", "https://evil.example");
-    for method in [Method::Get, Method::Head] {
+    for method in [Method::GET, Method::HEAD] {
         let by_cookie = request(method, None, &[("Cookie", "mercureAuthorization=c"), evil]);
         assert!(matches!(find_with(&by_cookie, ORIGINS, true), Ok(Some(_))));
     }
-    let by_header = request(Method::Post, None, &[("Authorization", "Bearer h"), evil]);
+    let by_header = request(Method::POST, None, &[("Authorization", "Bearer h"), evil]);
     assert!(matches!(find_with(&by_header, ORIGINS, true), Ok(Some(_))));
-    let by_query = request(Method::Post, Some("authorization=q"), &[evil]);
+    let by_query = request(Method::POST, Some("authorization=q"), &[evil]);
     assert!(matches!(find_with(&by_query, ORIGINS, true), Ok(Some(_))));
-    let anonymous = request(Method::Post, None, &[("Cookie", "other=c"), evil]);
+    let anonymous = request(Method::POST, None, &[("Cookie", "other=c"), evil]);
     assert_eq!(find_with(&anonymous, ORIGINS, true), Ok(None));
 }
 
 #[test]
 fn debug_output_and_errors_show_no_token() {
-    let with_token = request(Method::Get, None, &[("Authorization", "Bearer s3cret")]);
+    let with_token = request(Method::GET, None, &[("Authorization", "Bearer s3cret")]);
     let found = find_with(&with_token, ORIGINS, true).expect("a token").expect("a token");
     assert_eq!(format!("{found:?}"), "Credential { source: Header, .. }");
     let malformed = find(None, &[("Authorization", "Bearer s3cret s3cret")]).expect_err("malformed");
     assert!(!format!("{malformed} {malformed:?}").contains("s3cret"));
     let answer = malformed.to_response();
     assert_eq!(answer.body(), Some(&b"Unauthorized"[..]));
-    let challenge = answer.fields().find(|(name, _)| *name == "WWW-Authenticate");
-    assert_eq!(challenge.map(|(_, value)| value), Some("Bearer error=\"invalid_token\""));
+    let challenge = answer.fields().find(|(name, _)| *name == &WWW_AUTHENTICATE);
+    assert_eq!(
+        challenge.map(|(_, value)| value.as_bytes()),
+        Some(b"Bearer error=\"invalid_token\"".as_slice())
+    );
 }

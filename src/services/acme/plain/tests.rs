@@ -14,8 +14,8 @@ fn answer(line: &str, host: &str) -> (u16, Option<String>) {
     let head = format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n");
     let (head, _) = parse_head(head.as_bytes()).expect("a head").expect("a whole one");
     let response = handler().answer(&head.request);
-    let location = response.fields().find(|(name, _)| *name == "Location");
-    (response.status().code(), location.map(|(_, value)| value.to_owned()))
+    let location = response.fields().find(|(name, _)| *name == &LOCATION);
+    (response.status().as_u16(), location.map(|(_, value)| value.to_str().expect("ASCII").to_owned()))
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! The layer between a shard and its sockets, which reports the result of each send.
+//! The layer between streams and sockets, which reports the result of each send.
 
-/// Where a shard writes: the sockets, or a simulation of them.
+/// Where streams are written: the sockets, or a simulation of them.
 pub trait Wire {
     /// Sends bytes to the subscriber's socket, without waiting.
     fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent;
@@ -16,12 +16,10 @@ pub trait Wire {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// This many bytes were taken. Fewer than offered means that the socket is full now, as with
-    /// [`Sent::Full`]: in both cases [`Shard::writable`](super::Shard::writable) must be called
-    /// when it takes bytes again.
+    /// [`Sent::Full`]: in both cases the sender must be told when it takes bytes again.
     Bytes(usize),
     /// This many bytes were taken, perhaps all that were offered, but some are held before the full
-    /// socket: [`Shard::writable`](super::Shard::writable) must be called when none are held any
-    /// more.
+    /// socket: the sender must be told when none are held any more.
     Held(usize),
     /// None was taken.
     Full,

@@ -1,0 +1,50 @@
+//! The parts of a template, and why a text has none.
+
+use std::fmt;
+
+use super::compile::Expression;
+use crate::limits::{SELECTOR_BYTES_MAX, TEMPLATE_STATES_MAX};
+
+const _: () = assert!(SELECTOR_BYTES_MAX <= u16::MAX as usize);
+
+/// A part of a template. Two literals are never neighbours.
+#[derive(Clone)]
+pub(crate) enum TemplatePart {
+    /// The bytes `start..end` of the text, never empty.
+    Literal {
+        start: u16,
+        end: u16,
+    },
+    Expression(Expression),
+}
+
+/// Why a text is not a template that this hub supports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TemplateError {
+    /// It breaks the grammar of RFC 6570 section 2.
+    Syntax {
+        /// The position in bytes from the start.
+        at: usize,
+    },
+    /// It is all literal.
+    NoExpression,
+    /// Its compiled form exceeds [`TEMPLATE_STATES_MAX`], or its text [`SELECTOR_BYTES_MAX`].
+    TooComplex,
+}
+
+/// The literal `start..end` of a template with this text.
+pub(super) fn literal(text: &str, start: u16, end: u16) -> &[u8] {
+    &text.as_bytes()[usize::from(start)..usize::from(end)]
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax { at } => write!(f, "it breaks the grammar of URI Templates at byte {at}"),
+            Self::NoExpression => f.write_str("it has no expression"),
+            Self::TooComplex => write!(f, "its compiled form exceeds {TEMPLATE_STATES_MAX} states"),
+        }
+    }
+}
+
+impl std::error::Error for TemplateError {}
