@@ -1,6 +1,6 @@
 //! Tokens: the cost of a publisher's token when it is new, and when it was verified before.
 //!
-//! Cold is the work of the gate for an unknown token: the header, the signature, the claims, and
+//! Cold is the work of a shard for an unknown token: the header, the signature, the claims, and
 //! the grant read from them. Cached is the lookup of the same token in the shard's cache, alone or
 //! in a full generation.
 

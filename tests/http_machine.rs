@@ -3,7 +3,7 @@
 //!
 //! Method: every pipeline, valid or not, is fed whole, byte by byte, and cut in two and in three at
 //! every place. Random valid pipelines are also compared with their source. Only public items are
-//! used, as `runtime` uses them.
+//! used, as `server` uses them.
 
 use http::Method;
 use petasos::http::h1::machine::{Connection, Http1Event, Phase};

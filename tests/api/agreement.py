@@ -525,7 +525,7 @@ def lists_are_bounded():
 
 
 def every_refusal(hubs_of):
-    """The other ways to the statuses of the gate: each has to be as the document says for its operation."""
+    """The other ways to the statuses of the request handler: each has to be as the document says for its operation."""
     usual, targets = hubs_of[0].address, Hub(AUTHORIZATION="targets", SUBSCRIPTIONS="0").address
     closed = hubs.enter_context(socket.create_server(("127.0.0.1", 0)))
     keyless = Hub(DEMO="0", JWKS_URL=f"http://127.0.0.1:{closed.getsockname()[1]}/", SUBSCRIPTIONS="1").address
