@@ -366,7 +366,7 @@ def every_method(hubs_of, subscriber):
 
 def every_name():
     """What the hub reads in a query or a form is in the document."""
-    written = re.findall(r"pub const PARAM_\w+: [^=]+ = ([^;]+);", source("protocol/names.rs"))
+    written = re.findall(r"pub const PARAM_\w+: [^=]+ = ([^;]+);", source("mercure/names.rs"))
     read = {name for names in written for name in re.findall(r'"([^"]+)"', names)}
     named = set(DOCUMENT["components"]["schemas"]["Publication"]["properties"])
     named |= {one["name"] for path in PATHS for method in documented(path) for one in parameters(path, method) if one["in"] == "query"}
