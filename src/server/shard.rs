@@ -17,6 +17,7 @@ mod connections;
 pub(super) mod exchange;
 mod h1;
 mod h2;
+mod inbox;
 pub(super) mod listings;
 mod log;
 mod publications;
@@ -31,28 +32,26 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use glommio::timer::Timer;
 use rustix::event::epoll;
 use tracing::{debug, info, warn};
 
 use crate::api::handler::Gate;
-use crate::hub::sequencer::{ReplyTo, RingEntry};
+use crate::hub::sequencer::RingEntry;
 use crate::hub::shard::Shard;
 use crate::io::clock::Clock;
 use crate::io::listener::Listener;
 use crate::io::poller::Poller;
 use crate::io::tls::Acceptor;
 use crate::io::waker::ShardWaker;
-use crate::limits::{
-    EPOLL_WAIT_MS_MAX, EVENTS_MAX, HISTORY_REPLIES_MAX, MATCHING_WORK_MAX, READ_BYTES_MAX, RING_BATCH_MAX,
-};
+use crate::limits::{EPOLL_WAIT_MS_MAX, EVENTS_MAX, READ_BYTES_MAX};
 use crate::ops::access_log::Rules;
 use crate::ops::metrics::Recorder;
 use crate::ops::sampler::Samplers;
 use crate::ring::Consumer;
-use crate::server::history_worker::{HistoryClient, HistoryReply};
+use crate::server::history_worker::HistoryClient;
 use crate::server::mailbox::Mailbox;
 use crate::server::permits::Quotas;
 use crate::server::queue::Queue;
@@ -60,11 +59,10 @@ use crate::server::timeouts::Timeouts;
 use accept::{Accept, LISTENER_KEY, WAKER_KEY};
 use budget::Budget;
 use connections::Connections;
-use exchange::Reply;
-use listings::{Listed, Listings};
+use inbox::TakenEntries;
+use listings::Listings;
 use log::ShardLog;
 use publications::Publications;
-use request_id::RequestId;
 use shared::{DateCache, Serials, Shared};
 use shutdown::{Shutdown, Stop};
 use streams::Streams;
@@ -180,16 +178,20 @@ impl ShardLoop {
         let mut busy = self.connections.drive_queued(&mut self.shared);
         busy |= self.take_events();
         busy |= self.accept.accept_some(&mut self.connections, &mut self.shared);
-        busy |= self.take_replies();
-        busy |= self.take_entries();
-        let Self { shared, connections, accept, .. } = self;
+        let Self { shared, connections, accept, batch_bytes_max, .. } = self;
+        busy |= inbox::take_replies(connections, shared);
+        let TakenEntries { count, is_last } = inbox::take_entries(connections, shared, *batch_bytes_max);
+        busy |= count > 0;
+        if is_last {
+            begin_drain(shared);
+        }
         shared.streams.write(&shared.history, shared.now);
         shared.streams.advance(shared.now);
         connections.advance_timers(shared);
         connections.watch_full(shared);
         connections.close_ended(shared);
         busy |= offer_subscription_events(shared);
-        busy |= advance_listings(connections, shared);
+        busy |= inbox::take_messages(connections, shared);
         busy |= connections.poll_written(shared);
         shared.log.recorder.round(&shared.streams.shard, connections.len(), accept.pauses());
         busy
@@ -212,91 +214,6 @@ impl ShardLoop {
             }
         }
         count > 0
-    }
-
-    /// Takes entries from the ring once every subscriber has been written to: responds to this
-    /// shard's publishers, queues the updates.
-    fn take_entries(&mut self) -> bool {
-        let Self { shared, batch_bytes_max, .. } = self;
-        let Shared { ring, streams: Streams { shard, .. }, number, log, listings, .. } = shared;
-        if shard.has_unflushed() {
-            return false;
-        }
-        let mut ours: Vec<(ReplyTo, bool)> = Vec::new();
-        let mut bytes = 0;
-        let mut is_last = false;
-        let until = shard.counters().work + MATCHING_WORK_MAX;
-        let count = ring.drain(RING_BATCH_MAX, |entry| {
-            match entry {
-                RingEntry::Published { update, reply_to } => {
-                    shard.take(update);
-                    bytes += update.frame.chunk().len();
-                    ours.extend((reply_to.shard() == Some(*number)).then_some((*reply_to, true)));
-                }
-                RingEntry::Rejected { reply_to } => {
-                    ours.extend((reply_to.shard() == Some(*number)).then_some((*reply_to, false)));
-                }
-                RingEntry::Discarded { before_oldest } => shard.forget_until(*before_oldest),
-                RingEntry::End => is_last = true,
-            }
-            bytes < *batch_bytes_max && shard.counters().work < until
-        });
-        log.recorder.took(count);
-        if count > 0 {
-            shard.moved();
-            listings.took(count);
-        }
-        for (reply_to, is_stored) in ours {
-            self.settle(reply_to, is_stored);
-        }
-        if is_last {
-            self.begin_drain();
-        }
-        count > 0
-    }
-
-    /// Handles the result of a publication of this shard, which came round the ring.
-    fn settle(&mut self, reply_to: ReplyTo, is_stored: bool) {
-        let Self { shared, connections, .. } = self;
-        match reply_to {
-            ReplyTo::Request { connection, serial, .. } => {
-                shared.publications.settled();
-                shared.log.recorder.settled(is_stored);
-                let id = RequestId { connection, serial };
-                connections.on_reply(id, Reply::Committed { is_stored }, shared);
-            }
-            ReplyTo::Event { .. } => {
-                shared.log.recorder.settled(is_stored);
-                shared.events.settled(shared.streams.shard.subscriptions(), is_stored, shared.now.ms);
-            }
-            ReplyTo::Embedded { .. } => {}
-        }
-    }
-
-    fn take_replies(&mut self) -> bool {
-        let Self { shared, connections, .. } = self;
-        let mut any = false;
-        let until = shared.streams.shard.counters().work + MATCHING_WORK_MAX;
-        for _ in 0..HISTORY_REPLIES_MAX {
-            if shared.streams.shard.counters().work >= until {
-                break;
-            }
-            let Some(reply) = shared.history.reply() else { break };
-            any = true;
-            match reply {
-                HistoryReply::Read(read, slice) => {
-                    if let Err(error) = &slice {
-                        shared.log.history_error(error, shared.now.ms);
-                    }
-                    shared.streams.shard.history_read(read, slice);
-                }
-                HistoryReply::Resolved { connection, serial, resume_point } => {
-                    let id = RequestId { connection, serial };
-                    connections.on_reply(id, Reply::Resolved(resume_point), shared);
-                }
-            }
-        }
-        any
     }
 
     /// Sleeps until a socket, the waker or a deadline. At first it waits in the epoll set, which
@@ -428,17 +345,17 @@ impl ShardLoop {
         self.connections.dismiss_idle();
         self.connections.dismiss_http2(shared);
     }
+}
 
-    /// The ring has ended: every acknowledged update is in the outboxes.
-    fn begin_drain(&mut self) {
-        let Shared { streams, shutdown, now, number, .. } = &mut self.shared;
-        let count = streams.shard.len();
-        if count > 0 {
-            info!(shard = *number, streams = count, "ending streams");
-        }
-        streams.shard.begin_drain(shutdown.drain_ms(), *now);
-        shutdown.drain(now.ms);
+/// The ring has ended: every acknowledged update is in the outboxes.
+fn begin_drain(shared: &mut Shared) {
+    let Shared { streams, shutdown, now, number, .. } = shared;
+    let count = streams.shard.len();
+    if count > 0 {
+        info!(shard = *number, streams = count, "ending streams");
     }
+    streams.shard.begin_drain(shutdown.drain_ms(), *now);
+    shutdown.drain(now.ms);
 }
 
 /// Hands events of subscriptions to the sequencer; returns whether more could follow.
@@ -450,21 +367,5 @@ fn offer_subscription_events(shared: &mut Shared) -> bool {
     }
 }
 
-/// Advances all lists of subscriptions; returns whether there was work.
-fn advance_listings(connections: &mut Connections, shared: &mut Shared) -> bool {
-    let Shared { streams, listings, mailbox, number, .. } = shared;
-    let mut busy = match streams.shard.subscriptions() {
-        Some(all) => listings.ask_shards(all, mailbox, *number),
-        None => false,
-    };
-    while let Some(message) = shared.mailbox.next() {
-        busy = true;
-        if let Some(listed) = shared.listings.on_message(message, &shared.handler) {
-            let Listed { id, response, permit } = listed;
-            let began = Instant::now();
-            connections.on_reply(id, Reply::Listed(response, permit), shared);
-            shared.budget.charge_since(began);
-        }
-    }
-    busy | shared.listings.list_for_shard(shared.streams.shard.subscriptions(), &shared.mailbox)
-}
+#[cfg(test)]
+mod tests;

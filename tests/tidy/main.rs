@@ -295,3 +295,31 @@ fn modules_say_what_they_are_for_and_nothing_is_left_undone() {
         }
     }
 }
+
+/// The table "Where to look" leads to a file for each task, and every path on the page exists.
+#[test]
+fn the_paths_of_the_architecture_page_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/ARCHITECTURE.md")).expect("the page");
+    let folders = ["src/", "tests/", "benches/", "loadtest/", "docs/", "tuning/", "deploy/", "examples/"];
+    let paths = |line: &str| -> Vec<String> {
+        let quoted = line.split('`').skip(1).step_by(2);
+        quoted
+            .filter(|text| folders.iter().any(|folder| text.starts_with(folder)))
+            .map(str::to_owned)
+            .collect()
+    };
+    for (number, line) in page.lines().enumerate() {
+        for path in paths(line) {
+            assert!(root.join(&path).exists(), "docs/ARCHITECTURE.md:{}: there is no {path}", number + 1);
+        }
+    }
+    let table = page.split("## Where to look").nth(1).expect("the table");
+    let rows: Vec<_> = table.split("\n## ").next().unwrap_or_default().lines().collect();
+    let rows: Vec<_> = rows.into_iter().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 35, "the table has {} rows", rows.len());
+    for row in rows {
+        let count = paths(row).len();
+        assert!((1..=2).contains(&count), "a row names one file or two, not {count}: {row}");
+    }
+}
