@@ -56,7 +56,7 @@ impl Harness {
             publish_origins: OriginList::default(),
             cookie_name: "mercureAuthorization".to_owned(),
             selectors_max: SELECTORS_MAX_DEFAULT,
-            body_bytes_max: BODY_BYTES_MAX_DEFAULT,
+            body_bytes_max: BODY_BYTES_MAX_DEFAULT as u64,
             compress: false,
             demo: None,
             subscriptions: true,
