@@ -5,6 +5,7 @@
 //! and never holds a token. The gate fails closed: if it cannot decide, it refuses.
 
 mod answers;
+mod decision;
 mod listing;
 
 use std::fmt;
@@ -17,11 +18,11 @@ use http::StatusCode;
 use crate::api::demo::{Demo, DemoError};
 use crate::api::keyring::{AuthError, KeySource, Verifier};
 use crate::api::page::{WELCOME, coding_for};
-use crate::api::refusal::{Refusal, Unavailable};
+use crate::api::refusal::Unavailable;
 use crate::api::routes::{Route, below_subscriptions, route};
-use crate::api::subscribe_query::SubscribeQuery;
+use crate::api::subscribe_query::{SubscribeQuery, check_events};
 use crate::http::headers::accept_encoding::Negotiated;
-use crate::http::headers::cors::{Cors, CorsDecision, OriginList};
+use crate::http::headers::cors::{Cors, OriginList};
 use crate::http::headers::credentials::{Credential, CredentialRules, TokenSource};
 use crate::http::request::{Request, Version};
 use crate::http::response::{Challenge, Response};
@@ -37,12 +38,11 @@ use crate::sse::frame::Frame;
 use crate::sse::framing::{Framing, Transfer};
 use crate::time::Now;
 
-pub use listing::Listing;
+use decision::{RETRY_AFTER_S, Refused};
+
+pub use decision::{Decision, GateResponse, GrantedSubscription, Listing, Publisher, ResponseContext};
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
-const RETRY_AFTER_S: u32 = 1;
-/// A client that met a limit should wait longer than one that met a short failure.
-const RETRY_AFTER_FULL_S: u32 = 10;
 
 /// The settings of a gate.
 #[derive(Clone)]
@@ -73,69 +73,6 @@ pub struct GateSettings {
     pub subscriptions: bool,
 }
 
-/// The properties of a request that its response depends on.
-#[derive(Clone, Copy, Debug)]
-pub struct ResponseContext {
-    /// Which cross-origin headers the response gets.
-    cors: CorsDecision,
-    /// The coding of a stream or a page; every other response is too short for one.
-    negotiated: Negotiated,
-    /// Whether the URL held the token.
-    has_token_in_url: bool,
-}
-
-/// What to do with a request.
-pub enum Decision {
-    /// Send this response.
-    Respond(GateResponse),
-    /// A granted subscription.
-    Subscribe(Box<GrantedSubscription>),
-    /// A granted request for a list of active subscriptions: ask the shards, then call
-    /// [`Gate::listed`].
-    List(Box<Listing>),
-    /// A publisher with some publish grant: read the body, then call [`Gate::publish`].
-    ReadBody(Publisher),
-    /// Close without a response: the hub stops. An `EventSource` reconnects after a network error,
-    /// but not after an error response.
-    HangUp,
-}
-
-/// A response, with the reason if it is a refusal.
-#[derive(Debug)]
-pub struct GateResponse {
-    /// The response, complete.
-    pub response: Response,
-    /// Why the request is refused; `None` if it is not.
-    pub refusal: Option<Refusal>,
-}
-
-/// A granted subscription.
-pub struct GrantedSubscription {
-    /// A `HEAD`: send the head of the stream, without a subscription.
-    pub head_only: bool,
-    /// The selectors; never empty.
-    pub selectors: Vec<Selector>,
-    /// The updates it may receive.
-    pub grant: Rc<Grant>,
-    /// A number that identifies its token; `None` without a token.
-    pub token: Option<u64>,
-    /// When its token expires, in [`Now::ms`].
-    pub expires_ms: u64,
-    /// Where it resumes.
-    pub resume: Option<Resume>,
-    /// The framing of its stream.
-    pub framing: Framing,
-    /// The context for its response.
-    pub context: ResponseContext,
-}
-
-/// A publisher whose body should be read.
-pub struct Publisher {
-    grant: Rc<Grant>,
-    /// The context for its response.
-    pub context: ResponseContext,
-}
-
 /// The gate of one shard.
 pub struct Gate {
     settings: GateSettings,
@@ -155,30 +92,6 @@ type Granted = (Rc<Grant>, Option<u64>);
 enum Role {
     Publisher,
     Subscriber,
-}
-
-/// A refusal before it becomes a [`GateResponse`].
-struct Refused {
-    response: Response,
-    refusal: Refusal,
-}
-
-impl Refused {
-    fn new(response: Response, reason: impl fmt::Display) -> Self {
-        Self { response, refusal: Refusal::new(reason) }
-    }
-
-    fn unavailable(cause: Unavailable, reason: impl fmt::Display) -> Self {
-        Self { response: Response::unavailable(RETRY_AFTER_S), refusal: Refusal::unavailable(cause, reason) }
-    }
-
-    fn bad_request(error: &impl fmt::Display) -> Self {
-        Self::new(Response::bad_request(error), error)
-    }
-
-    fn forbidden(reason: impl fmt::Display) -> Self {
-        Self::new(Response::status_only(StatusCode::FORBIDDEN), reason)
-    }
 }
 
 impl Gate {
@@ -360,7 +273,7 @@ impl Gate {
             return Err(invalid(&error));
         }
         if self.settings.subscriptions {
-            listing::check_events(&selectors, &grant).map_err(|error| invalid(&error))?;
+            check_events(&selectors, &grant).map_err(|error| invalid(&error))?;
         }
         let transfer = match request.version {
             Version::Http11 => Transfer::Chunked,

@@ -1,15 +1,20 @@
 //! The parameters of a subscription: its selectors, as texts, and where it starts (PROTOCOL section
-//! 2).
+//! 2); and the bound of the events about it.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::http::request::Request;
-use crate::limits::SELECTOR_BYTES_MAX;
+use crate::limits::{SELECTOR_BYTES_MAX, SUBSCRIPTION_EVENTS_BYTES_MAX};
 use crate::mercure::form::{self, FormError};
+use crate::mercure::grant::Grant;
 use crate::mercure::names::{
     PARAM_LAST_EVENT_ID, PARAM_LAST_EVENT_ID_2019, PARAM_LAST_EVENT_ID_OTHERS, PARAM_TOPIC,
 };
+use crate::mercure::selector::Selector;
+
+/// Approximate size of an event besides the selector and the payload.
+const EVENT_BYTES: usize = 400;
 
 /// The query and the `Last-Event-ID` header of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +94,25 @@ impl fmt::Display for SubscribeQueryError {
 }
 
 impl std::error::Error for SubscribeQueryError {}
+
+/// Checks that the events of a subscriber with these selectors are small enough for the history: a
+/// client chooses the selectors and the payload, and each event repeats the payload.
+///
+/// # Errors
+/// A text for the client.
+pub(super) fn check_events(selectors: &[Selector], grant: &Grant) -> Result<(), String> {
+    // A selector is in the topic, twice, and once as it is; percent-encoding makes three bytes of
+    // one, and JSON up to six.
+    let events: usize = selectors.iter().map(|selector| EVENT_BYTES + 3 * 4 * selector.as_str().len()).sum();
+    let payload = grant.payload().map_or(0, |payload| payload.to_string().len());
+    if events + payload * selectors.len() <= SUBSCRIPTION_EVENTS_BYTES_MAX {
+        return Ok(());
+    }
+    Err(format!(
+        "the events that tell of these subscriptions, each with the token's payload, must not have more than \
+         {SUBSCRIPTION_EVENTS_BYTES_MAX} bytes together"
+    ))
+}
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use super::{DemoError, check_target};
+use super::error::{DemoError, check_target};
 use crate::http::headers::names::CACHE_CONTROL;
 use crate::http::request::Request;
 use crate::http::response::Response;

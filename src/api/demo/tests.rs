@@ -1,10 +1,15 @@
 //! The responses of demo mode, field by field (PROTOCOL section 9).
 
 use base64::Engine as _;
+use http::StatusCode;
 
 use super::*;
 use crate::http::request::Version;
 use crate::http::scheme::Scheme;
+use crate::limits::{DEMO_COOKIE_BYTES_MAX, DEMO_TARGET_BYTES_MAX, MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX};
+use crate::mercure::form::FormError;
+use crate::mercure::selector::SelectorError;
+use crate::mercure::topic::TopicError;
 
 fn demo() -> Demo {
     Demo::new(Authorization::Selectors, "mercureAuthorization")

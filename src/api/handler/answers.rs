@@ -2,7 +2,8 @@
 
 use http::StatusCode;
 
-use super::{Gate, GateResponse, RETRY_AFTER_FULL_S, Refused, ResponseContext};
+use super::Gate;
+use super::decision::{GateResponse, RETRY_AFTER_FULL_S, Refused, ResponseContext};
 use crate::api::refusal::{Refusal, Unavailable};
 use crate::http::request_error::RequestError;
 use crate::http::response::Response;

@@ -4,36 +4,23 @@ use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode};
 
-use super::{Gate, GateResponse, RETRY_AFTER_S, Refused, ResponseContext, Role};
+use super::decision::{GateResponse, Listing, RETRY_AFTER_S, Refused, ResponseContext};
+use super::{Gate, Role};
 use crate::api::refusal::{Refusal, Unavailable};
 use crate::api::routes::below_subscriptions;
-use crate::http::headers::etag::{entity_tag, is_current};
+use crate::http::headers::etag::entity_tag;
 use crate::http::headers::names::{CACHE_CONTROL, ETAG};
-use crate::http::request::{Lines, Request};
+use crate::http::request::Request;
 use crate::http::response::{Challenge, Response};
-use crate::limits::SUBSCRIPTION_EVENTS_BYTES_MAX;
 use crate::mercure::audience::Audience;
-use crate::mercure::grant::Grant;
 use crate::mercure::names::EARLIEST;
 use crate::mercure::newest::Newest;
-use crate::mercure::selector::Selector;
 use crate::mercure::subscription::{self, ListingQuery};
 use crate::time::Now;
 
-/// Approximate size of an event besides the selector and the payload.
-const EVENT_BYTES: usize = 400;
 const JSON_LD: HeaderValue = HeaderValue::from_static("application/ld+json");
 /// A cache must revalidate its copy, which is stale after any publication.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
-
-/// A granted request for a list; the shards must be asked.
-pub struct Listing {
-    /// The requested list.
-    pub wanted: Arc<ListingQuery>,
-    /// `If-None-Match`, each line.
-    if_none_match: Vec<Box<[u8]>>,
-    context: ResponseContext,
-}
 
 impl Gate {
     pub(super) fn admit_listing(
@@ -88,32 +75,6 @@ impl Gate {
         let refusal = Refusal::unavailable(Unavailable::Crowded, reason);
         self.refuse(Refused { response: Response::unavailable(RETRY_AFTER_S), refusal }, listing.context)
     }
-}
-
-impl Listing {
-    fn is_current(&self, newest: Option<&str>) -> bool {
-        let lines: Lines<'_> = self.if_none_match.iter().map(|line| &**line).collect();
-        is_current(&lines, &entity_tag(newest.unwrap_or(EARLIEST)))
-    }
-}
-
-/// Checks that the events of a subscriber with these selectors are small enough for the history: a
-/// client chooses the selectors and the payload, and each event repeats the payload.
-///
-/// # Errors
-/// A text for the client.
-pub(super) fn check_events(selectors: &[Selector], grant: &Grant) -> Result<(), String> {
-    // A selector is in the topic, twice, and once as it is; percent-encoding makes three bytes of
-    // one, and JSON up to six.
-    let events: usize = selectors.iter().map(|selector| EVENT_BYTES + 3 * 4 * selector.as_str().len()).sum();
-    let payload = grant.payload().map_or(0, |payload| payload.to_string().len());
-    if events + payload * selectors.len() <= SUBSCRIPTION_EVENTS_BYTES_MAX {
-        return Ok(());
-    }
-    Err(format!(
-        "the events that tell of these subscriptions, each with the token's payload, must not have more than \
-         {SUBSCRIPTION_EVENTS_BYTES_MAX} bytes together"
-    ))
 }
 
 fn nothing() -> Refused {
