@@ -59,7 +59,7 @@ pub struct GrantedSubscription {
     pub grant: Rc<Grant>,
     /// A number that identifies its token; `None` without a token.
     pub token: Option<u64>,
-    /// When its token expires, in [`Now::ms`].
+    /// When its token expires, in [`Now::ms`](crate::time::Now::ms).
     pub expires_ms: u64,
     /// Where it resumes.
     pub resume: Option<Resume>,
