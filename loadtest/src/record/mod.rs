@@ -4,6 +4,7 @@
 mod machine;
 mod mask;
 
+use std::sync::OnceLock;
 use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
@@ -32,6 +33,9 @@ pub(crate) struct Record {
     limits: Limits,
     #[serde(skip)]
     started: Instant,
+    /// In seconds, once it has been asked for: every form of the report has the same.
+    #[serde(skip)]
+    duration_s: OnceLock<f64>,
 }
 
 /// The program itself.
@@ -60,6 +64,7 @@ impl Record {
             processors: Processors::of(common.server_cpu, common.client_cpu),
             limits: Limits::read(),
             started: Instant::now(),
+            duration_s: OnceLock::new(),
         }
     }
 
@@ -80,12 +85,12 @@ impl Record {
         .to_vec()
     }
 
-    /// The duration so far.
+    /// The duration until this is called for the first time.
     pub(crate) fn duration(&self) -> Row {
         ("duration".to_owned(), format!("{:.1} s", self.seconds()))
     }
 
-    /// The record as JSON, with its duration so far.
+    /// The record as JSON, with its duration; see [`Self::duration`].
     pub(crate) fn json(&self) -> serde_json::Value {
         let mut value = serde_json::to_value(self).unwrap_or_default();
         value["duration_s"] = self.seconds().into();
@@ -94,7 +99,7 @@ impl Record {
 
     fn seconds(&self) -> f64 {
         // A precision of a tenth of a second is enough.
-        (self.started.elapsed().as_secs_f64() * 10.0).round() / 10.0
+        *self.duration_s.get_or_init(|| (self.started.elapsed().as_secs_f64() * 10.0).round() / 10.0)
     }
 }
 
