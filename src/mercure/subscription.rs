@@ -14,9 +14,9 @@ use uuid::Uuid;
 use crate::mercure::names::{EARLIEST, SUBSCRIPTIONS_PATH};
 
 /// The URI Template of the topic of one subscription, below [`SUBSCRIPTIONS_PATH`].
-const SUBSCRIPTION: &str = "/{topic}/{subscriber}";
+const SUBSCRIPTION: &str = "{/topic,subscriber}";
 /// The URI Template of the list of the subscriptions to one selector.
-const SELECTOR: &str = "/{topic}";
+const SELECTOR: &str = "{/topic}";
 const CONTEXT: &str = "https://mercure.rocks/";
 
 /// The id of a subscriber, `urn:uuid:` and a UUID version 4. There is one for each stream; a client
@@ -95,13 +95,14 @@ impl ListingQuery {
 }
 
 /// Expands a template of this module (RFC 6570): every character of a value but the unreserved ones
-/// is percent-encoded. The values may be any text; a template never comes from a client.
+/// is percent-encoded. The values may be any text; a template never comes from a client. It has no
+/// literal text: the crate would compile a regular expression for that, each time.
 fn expand(template: &'static str, variables: &[(&str, &str)]) -> String {
-    let mut template = UriTemplate::new(&[SUBSCRIPTIONS_PATH, template].concat());
+    let mut template = UriTemplate::new(template);
     for (name, value) in variables {
         template.set(name, *value);
     }
-    template.build()
+    format!("{SUBSCRIPTIONS_PATH}{}", template.build())
 }
 
 /// A variable of the path. `None` when it is empty, is not UTF-8, holds a bare slash, or is not
