@@ -41,6 +41,7 @@
 pub mod api;
 pub mod config;
 mod embed;
+pub mod error_text;
 pub mod history;
 pub mod http;
 pub mod hub;

@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use clap::Args;
 use petasos::config::{Config, ListenAddress, Options};
+use petasos::error_text::chain;
 use petasos::mercure::names::READY_PATH;
-use petasos::ops::health::ask;
+use petasos::services::health::ask;
 use url::Url;
 
 use super::serve::with_environment;
@@ -61,7 +62,7 @@ pub(crate) fn run(arguments: &HealthArgs) -> ExitCode {
             written(said.map(|()| ExitCode::SUCCESS))
         }
         Err(why) => {
-            complain(format_args!("{} {why}", shown(&url)));
+            complain(format_args!("{} {}", shown(&url), chain(&why)));
             ExitCode::FAILURE
         }
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use petasos::config::{Config, ConfigError, Environment, Options, misspelled};
+use petasos::error_text::chain;
 use petasos::ops::host;
 use petasos::server;
 use tracing::{error, info, warn};
@@ -81,7 +82,7 @@ fn serve(config: &Config) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => {
-            error!("{cause}");
+            error!("{}", chain(&cause));
             ExitCode::FAILURE
         }
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use petasos::config::DEMO_KEY;
+use petasos::error_text::chain;
 use petasos::mercure::names::CLAIM;
 use petasos::mercure::token::{Algorithm, sign};
 use petasos::ops::host;
@@ -86,7 +87,7 @@ fn make(arguments: &TokenArgs) -> Result<String, String> {
     if let Some(ttl) = arguments.ttl {
         claims["exp"] = json!(expiry(*ttl)?);
     }
-    sign(&claims, key.as_bytes(), arguments.algorithm).map_err(|error| error.to_string())
+    sign(&claims, key.as_bytes(), arguments.algorithm).map_err(|error| chain(&error).to_string())
 }
 
 fn expiry(ttl: Duration) -> Result<u64, String> {

@@ -50,16 +50,19 @@ pub(super) enum TemplatePart {
 }
 
 /// Why a text is not a template that this hub supports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// It breaks the grammar of RFC 6570 section 2.
+    #[error("it breaks the grammar of URI Templates at byte {at}")]
     Syntax {
         /// The position in bytes from the start.
         at: usize,
     },
     /// It is all literal.
+    #[error("it has no expression")]
     NoExpression,
     /// Its compiled form exceeds [`TEMPLATE_STATES_MAX`], or its text [`SELECTOR_BYTES_MAX`].
+    #[error("its compiled form exceeds {TEMPLATE_STATES_MAX} states")]
     TooComplex,
 }
 
@@ -265,15 +268,3 @@ impl fmt::Debug for Template {
         write!(f, "Template({})", self.text)
     }
 }
-
-impl fmt::Display for TemplateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Syntax { at } => write!(f, "it breaks the grammar of URI Templates at byte {at}"),
-            Self::NoExpression => f.write_str("it has no expression"),
-            Self::TooComplex => write!(f, "its compiled form exceeds {TEMPLATE_STATES_MAX} states"),
-        }
-    }
-}
-
-impl std::error::Error for TemplateError {}

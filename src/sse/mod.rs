@@ -9,3 +9,4 @@ pub mod coding;
 pub mod crc;
 pub mod frame;
 pub mod framing;
+pub mod sent;

@@ -1,5 +1,7 @@
 //! The layer between a shard and its sockets, which reports the result of each send.
 
+pub use crate::sse::sent::Sent;
+
 /// Where a shard writes: the sockets, or a simulation of them.
 pub trait Wire {
     /// Sends bytes to the subscriber's socket, without waiting.
@@ -10,21 +12,4 @@ pub trait Wire {
     fn has_room(&mut self, _slot: u32) -> bool {
         true
     }
-}
-
-/// The result of a send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// This many bytes were taken. Fewer than offered means that the socket is full now, as with
-    /// [`Sent::Full`]: in both cases [`Shard::writable`](super::Shard::writable) must be called
-    /// when it takes bytes again.
-    Bytes(usize),
-    /// This many bytes were taken, perhaps all that were offered, but some are held before the full
-    /// socket: [`Shard::writable`](super::Shard::writable) must be called when none are held any
-    /// more.
-    Held(usize),
-    /// None was taken.
-    Full,
-    /// The peer is gone.
-    Gone,
 }

@@ -47,7 +47,7 @@ impl ShardLoop {
     /// Logs a failed read of the history.
     pub(super) fn log_history_error(&mut self, error: &HistoryError) {
         if let Some(Admitted { left_out }) = self.samplers.history.admit(self.now.ms) {
-            error!(%error, left_out, "the history cannot be read");
+            error!(error = %crate::error_text::chain(error), left_out, "the history cannot be read");
         }
     }
 
