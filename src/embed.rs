@@ -12,6 +12,7 @@ use std::sync::Arc;
 use clap::{Args as _, FromArgMatches as _};
 
 use crate::config::{Config, Environment, Options, shown};
+use crate::error_text::chain;
 use crate::history::redb::OpenError;
 use crate::mercure::audience::Authorization;
 use crate::mercure::update::{Draft, Update, UpdateError};
@@ -76,23 +77,28 @@ pub struct Builder {
     settings: Vec<(String, String)>,
 }
 
-/// Why a hub does not start. The text includes the cause, so there is no `source`.
-#[derive(Debug)]
+/// Why a hub does not start. The text includes the causes, so there is no `source`.
+#[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The settings are wrong; one text for each error.
+    #[error("{}", .0.join("; "))]
     Settings(Vec<String>),
     /// The history file cannot be used.
+    #[error("{}", chain(.0))]
     History(OpenError),
     /// The host lacks something, or the address is in use.
+    #[error("{}", chain(.0))]
     Run(RunError),
 }
 
 /// Why an update is not published. The text includes the cause, like that of [`StartError`].
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// It breaks a rule of the protocol.
+    #[error("{0}")]
     Invalid(UpdateError),
     /// It is larger than `MAX_BODY_SIZE`.
+    #[error("the update has {bytes} bytes, more than MAX_BODY_SIZE ({bytes_max})")]
     TooLarge {
         /// The bytes of its topics, targets, data, id and type.
         bytes: u64,
@@ -100,6 +106,7 @@ pub enum PublishError {
         bytes_max: u64,
     },
     /// The hub cannot take it now.
+    #[error("{0}")]
     Refused(CommitError),
 }
 
@@ -123,8 +130,7 @@ impl Builder {
     /// [`StartError`]
     pub fn start(self) -> Result<Hub, StartError> {
         let options = self.options().map_err(StartError::Settings)?;
-        let cpus = host::own_cpus()
-            .map_err(|error| StartError::Run(RunError::Start("petasos".to_owned(), error.to_string())))?;
+        let cpus = host::own_cpus().map_err(|error| StartError::Run(RunError::Cpus(error)))?;
         let environment = Environment { read_file: &host::read_key_file, cpus: &cpus, variables: &[] };
         let config = Config::read(&options, &environment)
             .map_err(|errors| StartError::Settings(errors.iter().map(ToString::to_string).collect()))?;
@@ -257,29 +263,3 @@ fn bytes_of(draft: &Draft<'_>) -> u64 {
     let texts = lists.chain(&draft.id).chain(&draft.event_type).chain([&draft.data]);
     texts.map(|text| text.len() as u64).sum()
 }
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Settings(errors) => f.write_str(&errors.join("; ")),
-            Self::History(error) => error.fmt(f),
-            Self::Run(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl fmt::Display for PublishError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid(error) => error.fmt(f),
-            Self::TooLarge { bytes, bytes_max } => {
-                write!(f, "the update has {bytes} bytes, more than MAX_BODY_SIZE ({bytes_max})")
-            }
-            Self::Refused(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for PublishError {}

@@ -56,6 +56,11 @@ mod config;
 #[doc(hidden)]
 pub mod config;
 #[cfg(not(feature = "internals"))]
+mod error_text;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod error_text;
+#[cfg(not(feature = "internals"))]
 mod history;
 #[cfg(feature = "internals")]
 #[doc(hidden)]

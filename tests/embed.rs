@@ -12,9 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
 use common::{Client, KEY, Stream, id, token};
-use petasos::{
-    Builder, CommitError, Draft, EventId, Hub, OpenError, PublishError, Receipt, StartError, UpdateError,
-};
+use petasos::error_text::chain;
+use petasos::{Builder, CommitError, Draft, EventId, Hub, PublishError, Receipt, StartError, UpdateError};
 use serde_json::json;
 
 fn builder() -> Builder {
@@ -319,7 +318,7 @@ fn an_error_says_its_cause_once() {
     once(&builder().set("ADDR", &address).start().expect_err("the port is taken"), &address);
     match builder().set("DB_PATH", "/").start() {
         Err(StartError::History(cause)) => {
-            let text = OpenError::to_string(&cause);
+            let text = chain(&cause).to_string();
             once(&StartError::History(cause), &text);
         }
         other => panic!("{other:?}"),

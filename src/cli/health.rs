@@ -9,8 +9,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::config::{Config, ListenAddress, Options};
+use crate::error_text::chain;
 use crate::mercure::names::READY_PATH;
-use crate::ops::health::ask;
+use crate::services::health::ask;
 use clap::Args;
 use url::Url;
 
@@ -61,7 +62,7 @@ pub(crate) fn run(arguments: &HealthArgs) -> ExitCode {
             written(said.map(|()| ExitCode::SUCCESS))
         }
         Err(why) => {
-            complain(format_args!("{} {why}", shown(&url)));
+            complain(format_args!("{} {}", shown(&url), chain(&why)));
             ExitCode::FAILURE
         }
     }

@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::config::{DB_PATH_DEFAULT, MEMORY};
+use crate::error_text::chain;
 use crate::history::HistoryError;
 use crate::history::redb::archive::{Archive, Archived, Findings, Summary};
 use crate::mercure::audience::Audience;
+use crate::mercure::event_id::EventId;
 use crate::mercure::names;
 use crate::sse::frame::{EventFields, Frame};
 use clap::{Args, Subcommand};
@@ -65,15 +67,28 @@ pub(crate) fn run(arguments: &HistoryArgs) -> ExitCode {
     }
     let mut archive = match Archive::open(path) {
         Ok(archive) => archive,
-        Err(error) => return fail(error),
+        Err(error) => return fail(chain(&error)),
     };
-    let done = match arguments.action {
-        Action::Info { json } => archive.summary().map(|summary| written(info(path, &summary, json))),
-        Action::Verify => archive.verify().map(|findings| written(verified(&findings))),
-        Action::Export { form } => export(&archive, form),
-        Action::Compact => archive.compact().map(|sizes| written(compacted(sizes))),
-    };
-    done.unwrap_or_else(|error| fail(format_args!("{}: {error}", path.display())))
+    let done = act(&arguments.action, &mut archive, path);
+    done.unwrap_or_else(|error| fail(format_args!("{}: {}", path.display(), chain(&error))))
+}
+
+/// Why a file that could be opened cannot be worked on.
+#[derive(Debug, thiserror::Error)]
+enum ActionError {
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    #[error("the event of {0} is corrupt")]
+    CorruptEvent(EventId),
+}
+
+fn act(action: &Action, archive: &mut Archive, path: &Path) -> Result<ExitCode, ActionError> {
+    match action {
+        Action::Info { json } => Ok(written(info(path, &archive.summary()?, *json))),
+        Action::Verify => Ok(written(verified(&archive.verify()?))),
+        Action::Export { form } => export(archive, *form),
+        Action::Compact => Ok(written(compacted(archive.compact()?))),
+    }
 }
 
 fn fail(error: impl std::fmt::Display) -> ExitCode {
@@ -126,12 +141,12 @@ fn verified(findings: &Findings) -> io::Result<ExitCode> {
     Ok(if *problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn export(archive: &Archive, form: bool) -> Result<ExitCode, HistoryError> {
+fn export(archive: &Archive, form: bool) -> Result<ExitCode, ActionError> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut unreadable = None;
     let result = archive.for_each(|Archived { frame, .. }| {
         let Some(fields) = frame.fields() else {
-            unreadable = Some(HistoryError(format!("the event of {} is corrupt", frame.id())));
+            unreadable = Some(ActionError::CorruptEvent(frame.id().clone()));
             return Err(io::ErrorKind::InvalidData.into());
         };
         match form {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use crate::config::{Config, ConfigError, Environment, Options, misspelled};
+use crate::error_text::chain;
 use crate::ops::host;
 use crate::server;
 use tracing::{error, info, warn};
@@ -81,7 +82,7 @@ fn serve(config: &Config) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => {
-            error!("{cause}");
+            error!("{}", chain(&cause));
             ExitCode::FAILURE
         }
     }

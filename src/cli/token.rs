@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::DEMO_KEY;
+use crate::error_text::chain;
 use crate::mercure::names::CLAIM;
 use crate::mercure::token::{Algorithm, sign};
 use crate::ops::host;
@@ -86,7 +87,7 @@ fn make(arguments: &TokenArgs) -> Result<String, String> {
     if let Some(ttl) = arguments.ttl {
         claims["exp"] = json!(expiry(*ttl)?);
     }
-    sign(&claims, key.as_bytes(), arguments.algorithm).map_err(|error| error.to_string())
+    sign(&claims, key.as_bytes(), arguments.algorithm).map_err(|error| chain(&error).to_string())
 }
 
 fn expiry(ttl: Duration) -> Result<u64, String> {

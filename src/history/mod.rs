@@ -10,45 +10,19 @@
 //! - an append is all or nothing, and acknowledged updates are read in that order;
 //! - the oldest updates are discarded first, so the history always holds one contiguous range.
 
+mod error;
 pub mod memory;
+mod position;
 pub mod redb;
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::mercure::event_id::EventId;
 use crate::mercure::resume::Resume;
 use crate::sse::frame::Frame;
 
-/// The place of an update in the hub's one order, from 1; [`Position::START`] is the place before
-/// the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position(u64);
-
-impl Position {
-    /// The position before every update.
-    pub const START: Self = Self(0);
-
-    /// The position with this number.
-    pub const fn new(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// Its number.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-
-    /// The next position.
-    pub const fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-
-    /// The previous position; that of the start is the start.
-    pub const fn previous(self) -> Self {
-        Self(self.0.saturating_sub(1))
-    }
-}
+pub use error::HistoryError;
+pub use position::Position;
 
 /// One update with its position.
 #[derive(Clone, Debug)]
@@ -117,18 +91,6 @@ impl HistorySlice {
         Self { updates: Vec::new(), range }
     }
 }
-
-/// Why an operation of a store failed; the text is for the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HistoryError(pub String);
-
-impl fmt::Display for HistoryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for HistoryError {}
 
 /// The writing end; the sequencer owns it.
 pub trait History: Send {

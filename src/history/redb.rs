@@ -2,8 +2,8 @@
 //! for each batch.
 //!
 //! Invariants:
-//! - when [`History::append`] returns, its batch is in the file as [`HistorySync`] promises; if it
-//!   fails, none of the batch is;
+//! - when an append returns, its batch is in the file as [`HistorySync`] promises; if it fails, none
+//!   of the batch is;
 //! - one process holds the file: it stays locked while the history exists, even while the store is
 //!   reopened;
 //! - a failed store is reopened with exactly the acknowledged updates: a partial commit leaves
@@ -21,232 +21,20 @@
 //! | `recent` | position | hash of its event id, until `ids` has it |
 
 pub mod archive;
+mod error;
 mod file;
+mod format;
 mod guard;
 mod index;
 mod open;
 mod record;
 mod store;
 mod write;
+mod writer;
 
-use std::fmt;
-use std::sync::Arc;
-
-use redb::{Database, DatabaseError, Durability, ReadableDatabase as _, TableDefinition};
-
-use super::{Appended, History, HistoryError, HistoryReader, Position, Retention};
-use crate::limits::{TRIM_IDLE_UPDATES_MAX, TRIM_UPDATES_MAX, UNSYNCED_BYTES_MAX};
-use crate::sse::frame::Frame;
-use index::UnindexedIds;
-pub use open::OpenError;
-use store::{RedbStore, read_meta};
-use write::{AppendedBatch, Meta, StampedFrame};
-
-/// The version of the file format that this hub reads and writes.
-pub const FORMAT: u64 = 2;
-
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-/// The names of the two halves of the key for hashing ids.
-const HASH_KEY: [&str; 2] = ["hash_key_0", "hash_key_1"];
-
-/// When an acknowledged update is on the disk (`HISTORY_SYNC`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HistorySync {
-    /// Before it is acknowledged: neither a crash of the hub nor a power failure loses it.
-    #[default]
-    Always,
-    /// At the next [`History::maintain`]: a crash of the hub or of the host loses only the updates
-    /// since the last one.
-    Interval,
-    /// When the kernel writes it: a crash of the hub loses nothing, but a power failure may lose
-    /// any number of updates, and the file with them.
-    Never,
-}
-
-/// Opens the store on its file; called again after a failure.
-type OpenStore = dyn Fn() -> Result<Database, DatabaseError> + Send + Sync;
-
-/// The writing end.
-pub struct RedbHistory {
-    store: Arc<RedbStore>,
-    retention: Retention,
-    sync: HistorySync,
-    /// The numbers of the file at the last acknowledged commit.
-    meta: Meta,
-    /// The newest acknowledged updates that may not be on the disk yet ([`HistorySync::Interval`]).
-    /// A reopened store has lost them, and gets them again.
-    unsynced: Vec<StampedFrame>,
-    unsynced_bytes: usize,
-}
-
-/// Converts any error of redb; the text is for the log.
-fn failed(error: impl fmt::Display) -> HistoryError {
-    HistoryError(error.to_string())
-}
-
-impl RedbHistory {
-    fn on(
-        database: Database,
-        open: Box<OpenStore>,
-        retention: Retention,
-        sync: HistorySync,
-    ) -> Result<Self, HistoryError> {
-        let meta = read_meta(&database)?;
-        let store = Arc::new(RedbStore::new(database, open)?);
-        let mut history = Self { store, retention, sync, meta, unsynced: Vec::new(), unsynced_bytes: 0 };
-        // The age limit applies at the first call that knows the time.
-        history.discard(0)?;
-        Ok(history)
-    }
-
-    /// After an error redb refuses everything, so the store is closed. It is reopened at once, for
-    /// the readers; if that fails, the next call tries again.
-    fn recover(&mut self) {
-        self.store.close();
-        // The error being reported is the relevant one.
-        let _ = self.reopen_if_closed();
-    }
-
-    /// Opens a failed store with exactly the acknowledged updates. A failed commit may still have
-    /// reached the file: its changes are removed before any reader can see them.
-    fn reopen_if_closed(&mut self) -> Result<(), HistoryError> {
-        let Self { store, meta, unsynced, .. } = self;
-        let synced = meta.newest - unsynced.len() as u64;
-        let reopened = store.reopen_if_closed(|database| {
-            let found = read_meta(database)?;
-            if found.newest < synced {
-                let newest = found.newest;
-                return Err(HistoryError(format!(
-                    "the store has update {newest} as its newest, not {synced}"
-                )));
-            }
-            if found.newest == synced && unsynced.is_empty() {
-                return Ok(found);
-            }
-            transact(database, Durability::Immediate, |transaction| {
-                write::truncate(transaction, synced)?;
-                // The ids are found again when the file is next read.
-                let nothing = UnindexedIds::new(std::iter::empty(), 0);
-                write::append(transaction, unsynced, store.hasher, &nothing, None).map(|written| written.meta)
-            })
-        })?;
-        if let Some(found) = reopened {
-            self.meta = found;
-            self.all_synced();
-        }
-        Ok(())
-    }
-
-    fn all_synced(&mut self) {
-        self.unsynced = Vec::new();
-        self.unsynced_bytes = 0;
-    }
-
-    fn durability(&self) -> Durability {
-        match self.sync {
-            HistorySync::Interval if self.unsynced_bytes < UNSYNCED_BYTES_MAX => Durability::None,
-            // For `Never`, the file itself omits the system call.
-            _ => Durability::Immediate,
-        }
-    }
-
-    /// Makes the updates beyond the retention unreachable; returns the position before the oldest
-    /// update that is held.
-    fn discard(&mut self, unix_ms: u64) -> Result<Position, HistoryError> {
-        let (meta, retention, discarded) = (self.meta, self.retention, self.store.discarded());
-        if retention.is_unbounded() {
-            return Ok(Position::new(discarded));
-        }
-        let discarded = self.store.with(|database| {
-            let transaction = database.begin_read().map_err(failed)?;
-            let updates = transaction.open_table(record::UPDATES).map_err(failed)?;
-            write::before_oldest(&updates, &meta, discarded, retention, unix_ms)
-        })?;
-        self.store.discard_until(discarded);
-        Ok(Position::new(discarded))
-    }
-
-    /// Runs a transaction; reopens the store if it fails.
-    fn commit<T>(
-        &mut self,
-        durability: Durability,
-        write: impl FnOnce(&redb::WriteTransaction) -> Result<T, HistoryError>,
-    ) -> Result<T, HistoryError> {
-        let result = self.store.with(|database| transact(database, durability, write));
-        if result.is_err() {
-            self.recover();
-        }
-        result
-    }
-}
-
-fn transact<T>(
-    database: &Database,
-    durability: Durability,
-    write: impl FnOnce(&redb::WriteTransaction) -> Result<T, HistoryError>,
-) -> Result<T, HistoryError> {
-    let mut transaction = database.begin_write().map_err(failed)?;
-    transaction.set_durability(durability).map_err(failed)?;
-    let written = write(&transaction)?;
-    transaction.commit().map_err(failed)?;
-    Ok(written)
-}
-
-impl History for RedbHistory {
-    fn append(&mut self, batch: &[Arc<Frame>], unix_ms: u64) -> Result<Appended, HistoryError> {
-        self.reopen_if_closed()?;
-        let stamped: Vec<StampedFrame> =
-            batch.iter().map(|frame| StampedFrame { frame: Arc::clone(frame), unix_ms }).collect();
-        let durability = self.durability();
-        // Only updates discarded earlier are freed in this transaction: if it fails halfway,
-        // nothing else is missing.
-        let discarded = self.store.discarded();
-        let trim_max = TRIM_UPDATES_MAX + 2 * batch.len();
-        let store = Arc::clone(&self.store);
-        let slice = store.waiting().next_slice(batch.len());
-        let AppendedBatch { updates, entries, meta } = self.commit(durability, |transaction| {
-            write::trim(transaction, discarded, trim_max)?;
-            write::append(transaction, &stamped, store.hasher, &store.waiting(), slice.as_ref())
-        })?;
-        self.meta = meta;
-        store.change_waiting(|waiting| waiting.committed(slice, entries.into_iter(), meta.newest));
-        if matches!(durability, Durability::None) {
-            self.unsynced_bytes += batch.iter().map(|frame| frame.bytes_held()).sum::<usize>();
-            self.unsynced.extend(stamped);
-        } else {
-            self.all_synced();
-        }
-        // The batch is stored: an update that cannot be discarded now is discarded later.
-        let before_oldest = self.discard(unix_ms).unwrap_or_else(|_| Position::new(self.store.discarded()));
-        Ok(Appended { updates, before_oldest })
-    }
-
-    fn needs_upkeep(&self) -> bool {
-        let discarded = self.store.discarded();
-        !self.unsynced.is_empty()
-            || self.store.is_closed()
-            || self.meta.trimmed < discarded
-            || self.meta.discarded < discarded
-            || (self.retention.age_max_ms > 0 && discarded < self.meta.newest)
-    }
-
-    fn maintain(&mut self, unix_ms: u64) -> Result<Position, HistoryError> {
-        self.reopen_if_closed()?;
-        let before_oldest = self.discard(unix_ms)?;
-        let discarded = before_oldest.get();
-        if !self.unsynced.is_empty() || self.meta.trimmed < discarded || self.meta.discarded < discarded {
-            self.meta = self.commit(Durability::Immediate, |transaction| {
-                write::trim(transaction, discarded, TRIM_IDLE_UPDATES_MAX)
-            })?;
-            self.all_synced();
-        }
-        Ok(before_oldest)
-    }
-
-    fn reader(&self) -> Arc<dyn HistoryReader> {
-        Arc::clone(&self.store) as Arc<dyn HistoryReader>
-    }
-}
+pub use format::FORMAT;
+pub use open::{OpenCause, OpenError};
+pub use writer::{HistorySync, RedbHistory};
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,6 @@
 #![expect(unsafe_code, reason = "what a service manager hands over is a number")]
 
 use std::cell::Cell;
-use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, FromRawFd as _, OwnedFd};
@@ -31,32 +30,22 @@ use crate::limits::{
 };
 
 /// Why the hub cannot listen.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The address cannot be bound.
-    Address(SocketAddr, io::Error),
+    #[error("cannot listen on {0}")]
+    Address(SocketAddr, #[source] io::Error),
     /// The metrics address cannot be bound.
-    Metrics(SocketAddr, io::Error),
+    #[error("cannot listen on {0} (METRICS_ADDR)")]
+    Metrics(SocketAddr, #[source] io::Error),
     /// `LISTEN_FDS` or `LISTEN_PID` is not a number, or names a descriptor that is not open.
-    Handed(io::Error),
+    #[error("cannot take the sockets that the service manager hands over (LISTEN_FDS)")]
+    Handed(#[source] io::Error),
     /// A descriptor of `LISTEN_FDS` is not a listening TCP socket; its position, counted from 1.
+    #[error(
+        "descriptor {0} of LISTEN_FDS is no listening TCP socket: the socket unit takes ListenStream= with a port"
+    )]
     NotListening(usize),
-}
-
-impl fmt::Display for ListenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(address, error) => write!(f, "cannot listen on {address}: {error}"),
-            Self::Metrics(address, error) => write!(f, "cannot listen on {address} (METRICS_ADDR): {error}"),
-            Self::Handed(error) => {
-                write!(f, "cannot take the sockets that the service manager hands over (LISTEN_FDS): {error}")
-            }
-            Self::NotListening(number) => write!(
-                f,
-                "descriptor {number} of LISTEN_FDS is no listening TCP socket: the socket unit takes ListenStream= with a port"
-            ),
-        }
-    }
 }
 
 /// An accepted connection.

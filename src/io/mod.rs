@@ -2,11 +2,13 @@
 //! input and output.
 
 pub(crate) mod clock;
+pub(crate) mod key_file;
 pub(crate) mod listener;
 pub(crate) mod liveness;
 pub(crate) mod poller;
 pub(crate) mod probe;
 mod process_role;
+mod socket;
 pub(crate) mod tls;
 pub(crate) mod transport;
 pub(crate) mod waker;

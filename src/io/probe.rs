@@ -1,17 +1,22 @@
 //! Checks the host for glommio's needs before it starts: glommio would panic, or end the process,
 //! without naming the setting to change.
 
-use crate::io::ProcessRole;
-use std::fmt;
+use std::io;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use crate::error_text::panic_message;
+use crate::io::ProcessRole;
 use crate::limits::{MEMLOCK_BYTES_PER_SHARD, RESERVED_FDS};
 
 /// Why this host cannot run the hub. The text names the setting to change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// `RLIMIT_MEMLOCK` is too low for the io_uring of every shard.
+    #[error(
+        "the limit of locked memory is {allowed} bytes, io_uring needs {needed}: raise it (LimitMEMLOCK= of the \
+         systemd unit, or ulimit -l), or start fewer SHARDS"
+    )]
     Memlock {
         /// Bytes that are allowed.
         allowed: u64,
@@ -19,42 +24,21 @@ pub enum HostError {
         needed: u64,
     },
     /// `kernel.io_uring_disabled` forbids io_uring.
+    #[error(
+        "io_uring is switched off (kernel.io_uring_disabled = {0}): set it to 0, or to 1 with this user's group in \
+         kernel.io_uring_group"
+    )]
     IoUringDisabled(String),
     /// The kernel refuses a ring.
-    IoUring(String),
+    #[error(
+        "the kernel refuses an io_uring: it takes Linux 5.8 or later, and a container whose seccomp profile \
+         allows io_uring_setup"
+    )]
+    IoUring(#[source] io::Error),
     /// Too few file descriptors.
+    #[error("the limit of open files is {0}: raise it (LimitNOFILE= of the systemd unit, or ulimit -n)")]
     Descriptors(u64),
 }
-
-impl fmt::Display for HostError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Memlock { allowed, needed } => write!(
-                f,
-                "the limit of locked memory is {allowed} bytes, io_uring needs {needed}: raise it (LimitMEMLOCK= of the \
-                 systemd unit, or ulimit -l), or start fewer SHARDS"
-            ),
-            Self::IoUringDisabled(value) => write!(
-                f,
-                "io_uring is switched off (kernel.io_uring_disabled = {value}): set it to 0, or to 1 with this user's group in \
-                 kernel.io_uring_group"
-            ),
-            Self::IoUring(error) => write!(
-                f,
-                "the kernel refuses an io_uring ({error}): it takes Linux 5.8 or later, and a container whose seccomp profile \
-                 allows io_uring_setup"
-            ),
-            Self::Descriptors(limit) => {
-                write!(
-                    f,
-                    "the limit of open files is {limit}: raise it (LimitNOFILE= of the systemd unit, or ulimit -n)"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for HostError {}
 
 /// Checks everything that the shards need.
 ///
@@ -95,14 +79,14 @@ pub(crate) fn check_ring() -> Result<(), HostError> {
     let tried = std::thread::Builder::new().name("probe".to_owned()).spawn(|| {
         let made =
             glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound).io_memory(IO_MEMORY_BYTES).make();
-        made.map(|_| ()).map_err(|error| error.to_string())
+        made.map(|_| ()).map_err(io::Error::from)
     });
-    match tried.map(std::thread::JoinHandle::join) {
-        Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(error))) => Err(HostError::IoUring(error)),
-        Ok(Err(_)) => Err(HostError::IoUring("its set-up failed".to_owned())),
-        Err(error) => Err(HostError::IoUring(error.to_string())),
-    }
+    let made = tried.and_then(|thread| {
+        thread.join().unwrap_or_else(|panic| {
+            Err(io::Error::other(format!("its set-up panicked: {}", panic_message(&*panic))))
+        })
+    });
+    made.map_err(HostError::IoUring)
 }
 
 /// Memory that each executor registers for buffers, in bytes; the hub's sockets do not use it.

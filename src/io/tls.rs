@@ -10,6 +10,7 @@
 //!   handshake gets the challenge certificate.
 
 pub(crate) mod certificate;
+mod protocols;
 pub(crate) mod session;
 pub(crate) mod watch;
 
@@ -25,14 +26,8 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
 use certificate::CertificateError;
+use protocols::{CHALLENGE, HTTP2, HTTP11};
 use session::{Session, TlsBuffers};
-
-/// The supported application protocols, the preferred one first (RFC 7301).
-const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
-const HTTP2: &[u8] = b"h2";
-
-/// The protocol of a handshake by which an authority validates a host (tls-alpn-01; RFC 8737).
-const CHALLENGE_PROTOCOL: &[u8] = b"acme-tls/1";
 
 /// Tickets sent with a TLS 1.3 handshake: the next connection resumes with one, and gets another.
 const TICKETS: usize = 1;
@@ -87,7 +82,7 @@ impl Served {
 
 impl ResolvesServerCert for Served {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let is_challenge = hello.alpn().is_some_and(|protocols| protocols.eq([CHALLENGE_PROTOCOL]));
+        let is_challenge = hello.alpn().is_some_and(|protocols| protocols.eq([CHALLENGE]));
         match &self.challenges {
             Some(challenges) if is_challenge => challenges.answer(hello.server_name()?),
             _ => self.current.read().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -100,10 +95,11 @@ pub(crate) fn configure(served: Arc<Served>) -> Result<ServerConfig, Certificate
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
     let builder =
         builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(CertificateError::Configuration)?;
-    // Last, so that a client that offers another protocol gets that one.
-    let challenge_protocol = served.challenges.is_some().then_some(CHALLENGE_PROTOCOL);
+    // In order of preference. The challenge is last, so that a client that offers another protocol
+    // gets that one.
+    let challenge = served.challenges.is_some().then_some(CHALLENGE);
     let mut config = builder.with_no_client_auth().with_cert_resolver(served);
-    config.alpn_protocols = PROTOCOLS.into_iter().chain(challenge_protocol).map(<[u8]>::to_vec).collect();
+    config.alpn_protocols = [HTTP2, HTTP11].into_iter().chain(challenge).map(<[u8]>::to_vec).collect();
     // All suites are secure; audits check that the server chooses, not the client.
     config.ignore_client_order = true;
     config.ticketer = Ticketer::new().map_err(CertificateError::Configuration)?;

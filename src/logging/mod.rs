@@ -6,6 +6,7 @@
 
 mod fluentd;
 mod journal;
+mod panics;
 
 use std::io::{self, IsTerminal as _, Write};
 
@@ -33,7 +34,7 @@ pub(crate) struct Logs {
     errors: ErrorCounter,
 }
 
-/// Starts logging. With `access_log`, the access log is written at every level.
+/// Starts logging, also of panics. With `access_log`, the access log is written at every level.
 pub(crate) fn start(level: Level, format: LogFormat, access_log: bool) -> Logs {
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).lossy(true).finish(io::stderr());
@@ -47,6 +48,7 @@ pub(crate) fn start(level: Level, format: LogFormat, access_log: bool) -> Logs {
     let is_journal = journal::is_journal(std::env::var("JOURNAL_STREAM").ok().as_deref(), io::stderr());
     let lines = lines(format, is_journal, io::stderr().is_terminal(), writer);
     tracing_subscriber::registry().with(filter).with(lines).init();
+    panics::log();
     logs
 }
 
@@ -156,6 +158,21 @@ mod tests {
         );
         assert_eq!(written(true, "\x1b[32mINFO\x1b[0m a\nb\n"), "\x1b[32mINFO\x1b[0m a\\nb\n");
         assert_eq!(written(false, ""), "");
+    }
+
+    #[test]
+    fn a_panic_is_one_event_with_its_thread_its_place_and_its_message() {
+        let hook = std::panic::take_hook();
+        panics::log();
+        let lines = logged(LogFormat::Json, false, || {
+            let _ = std::panic::catch_unwind(|| panic!("two\nlines"));
+        });
+        std::panic::set_hook(hook);
+        let [line] = &*lines else { panic!("{lines:?}") };
+        let event: serde_json::Value = serde_json::from_str(line).expect("an object");
+        assert!(event["level"] == "ERROR" && event["message"] == "panic: two\nlines", "{event}");
+        let [place, thread] = ["place", "thread"].map(|name| event[name].as_str().expect("a text"));
+        assert!(place.contains("logging/mod.rs:") && thread.contains("a_panic_is_one_event"), "{event}");
     }
 
     /// Whole events, as the formats write them.

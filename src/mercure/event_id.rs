@@ -16,17 +16,22 @@ use crate::mercure::names::EARLIEST;
 pub struct EventId(Box<str>);
 
 /// Why a text is not an event id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventIdError {
     /// The empty string.
+    #[error("it must not be empty")]
     Empty,
     /// Longer than [`EVENT_ID_BYTES_MAX`].
+    #[error("it must not be longer than {EVENT_ID_BYTES_MAX} bytes")]
     TooLong,
     /// Holds a control character, which could end the line that carries it.
+    #[error("it must not hold a control character")]
     ControlCharacter,
     /// Starts or ends with a space, which `Last-Event-ID` would lose.
+    #[error("it must neither start nor end with a space")]
     SurroundingSpace,
     /// Starts with `#`, or is `earliest`. The protocol reserves both.
+    #[error("it must neither start with \"#\" nor be \"{EARLIEST}\"")]
     Reserved,
 }
 
@@ -75,20 +80,6 @@ impl fmt::Debug for EventId {
         write!(f, "EventId({})", self.0)
     }
 }
-
-impl fmt::Display for EventIdError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("it must not be empty"),
-            Self::TooLong => write!(f, "it must not be longer than {EVENT_ID_BYTES_MAX} bytes"),
-            Self::ControlCharacter => f.write_str("it must not hold a control character"),
-            Self::SurroundingSpace => f.write_str("it must neither start nor end with a space"),
-            Self::Reserved => write!(f, "it must neither start with \"#\" nor be \"{EARLIEST}\""),
-        }
-    }
-}
-
-impl std::error::Error for EventIdError {}
 
 #[cfg(test)]
 mod tests {

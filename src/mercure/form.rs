@@ -5,7 +5,6 @@
 //! it holds an escape; at most [`FORM_FIELDS_MAX`] fields are yielded; nothing follows an error.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::iter::FusedIterator;
 
 use crate::limits::FORM_FIELDS_MAX;
@@ -14,13 +13,16 @@ use crate::limits::FORM_FIELDS_MAX;
 pub type Field<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// Why a form cannot be read. The texts may be shown to clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormError {
     /// A `%` that is not followed by two hexadecimal digits.
+    #[error("Malformed percent-encoding.")]
     Escape,
     /// A decoded name or value is not UTF-8.
+    #[error("Names and values must be valid UTF-8.")]
     Utf8,
     /// More than [`FORM_FIELDS_MAX`] fields.
+    #[error("More than {FORM_FIELDS_MAX} fields.")]
     TooManyFields,
 }
 
@@ -119,18 +121,6 @@ fn hex_digit(digit: u8) -> Result<u8, FormError> {
         _ => Err(FormError::Escape),
     }
 }
-
-impl fmt::Display for FormError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Escape => f.write_str("Malformed percent-encoding."),
-            Self::Utf8 => f.write_str("Names and values must be valid UTF-8."),
-            Self::TooManyFields => write!(f, "More than {FORM_FIELDS_MAX} fields."),
-        }
-    }
-}
-
-impl std::error::Error for FormError {}
 
 #[cfg(test)]
 mod tests {

@@ -5,8 +5,6 @@
 //! ([`Authorization`]). Checks against it need no parsing. It fails closed: what is not granted is
 //! not allowed, and a list that cannot be parsed is no grant at all.
 
-use std::fmt;
-
 use serde_json::Value;
 
 use crate::limits::{GRANTS_MAX, LOGGED_TEXT_BYTES_MAX};
@@ -37,22 +35,27 @@ enum Rule {
 }
 
 /// Why claims are no grant. The text is for the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
     /// A list has more than [`GRANTS_MAX`] members.
+    #[error("the claim \"{0}\" lists more than {GRANTS_MAX}")]
     TooMany(&'static str),
     /// A member is not a selector.
+    #[error("the claim \"{0}\" lists an invalid selector: {1}")]
     Selector(&'static str, SelectorError),
 }
 
 /// Why a publication is not granted. The text is for the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublishDenial {
     /// The token has no `publish` claim, or one that grants nothing.
+    #[error("no publish claim")]
     NoClaim,
     /// This topic matches no selector of the claim.
+    #[error("topic not granted: {:?}", beginning(.0))]
     Topic(String),
     /// This target is not in the claim.
+    #[error("target not granted: {:?}", beginning(.0))]
     Target(String),
 }
 
@@ -168,31 +171,6 @@ impl Rule {
         }
     }
 }
-
-impl fmt::Display for GrantError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooMany(name) => write!(f, "the claim \"{name}\" lists more than {GRANTS_MAX}"),
-            Self::Selector(name, error) => {
-                write!(f, "the claim \"{name}\" lists an invalid selector: {error}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for GrantError {}
-
-impl fmt::Display for PublishDenial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoClaim => f.write_str("no publish claim"),
-            Self::Topic(topic) => write!(f, "topic not granted: {:?}", beginning(topic)),
-            Self::Target(target) => write!(f, "target not granted: {:?}", beginning(target)),
-        }
-    }
-}
-
-impl std::error::Error for PublishDenial {}
 
 /// The beginning of a text that a client chose, as long as a line of the log may hold. A topic can
 /// be as long as a body.

@@ -23,13 +23,16 @@ pub enum Selector {
 }
 
 /// Why a text is refused as a selector. The message may be shown to clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
     /// The empty string, which is not a topic.
+    #[error("a topic selector must not be empty")]
     Empty,
     /// Longer than [`SELECTOR_BYTES_MAX`].
+    #[error("a topic selector must not be longer than {SELECTOR_BYTES_MAX} bytes")]
     TooLong,
     /// A template whose compiled form exceeds [`TEMPLATE_STATES_MAX`].
+    #[error("a topic selector must not be a URI Template of more than {TEMPLATE_STATES_MAX} states")]
     TooComplex,
 }
 
@@ -88,23 +91,6 @@ impl fmt::Display for Selector {
         f.write_str(self.as_str())
     }
 }
-
-impl fmt::Display for SelectorError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("a topic selector must not be empty"),
-            Self::TooLong => write!(f, "a topic selector must not be longer than {SELECTOR_BYTES_MAX} bytes"),
-            Self::TooComplex => {
-                write!(
-                    f,
-                    "a topic selector must not be a URI Template of more than {TEMPLATE_STATES_MAX} states"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for SelectorError {}
 
 #[cfg(test)]
 mod tests {

@@ -10,8 +10,6 @@ mod cache;
 mod jwks;
 mod key;
 
-use std::fmt;
-
 use jsonwebtoken::Header;
 use jsonwebtoken::dangerous::insecure_decode_claims;
 use serde::Deserialize;
@@ -47,33 +45,45 @@ pub struct MercureClaim {
 }
 
 /// Why a token is refused: the text for the log. The client gets only a 401.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Longer than [`TOKEN_BYTES_MAX`].
+    #[error("the token is longer than {TOKEN_BYTES_MAX} bytes")]
     TooLong,
     /// Not three parts in base64url, or its claims are not a JSON object.
+    #[error("the token is malformed")]
     Malformed,
     /// The header cannot be read. An algorithm that does not exist, such as `none`, is one reason.
+    #[error("the token's header is malformed or names no known algorithm")]
     Header,
     /// The header names an algorithm other than the configured one.
+    #[error("wrong algorithm")]
     WrongAlgorithm,
     /// The header names a key (`kid`) that is not in the key set. A newer key set may have it.
+    #[error("the token names a key (\"kid\") that is not in the key set")]
     UnknownKey,
     /// The header names no key, and several keys of the set have its algorithm.
+    #[error("the token names no key (\"kid\"), and several of the key set are of its algorithm")]
     NoKeyNamed,
     /// The header asks to fetch or trust another key, or to support an extension (RFC 7515, section
     /// 4.1).
+    #[error("the token's header has \"{0}\", which is refused")]
     ForbiddenHeader(&'static str),
     /// The signature is not the key's.
+    #[error("bad signature")]
     BadSignature,
     /// `exp` or `nbf` is not a number (RFC 7519, section 2, NumericDate).
+    #[error("the claim \"{0}\" is not a number")]
     NotADate(&'static str),
     /// `exp` has passed.
+    #[error("expired")]
     Expired,
     /// `nbf` is in the future.
+    #[error("not valid yet")]
     NotYetValid,
     /// The claim of that name is not an object whose `publish` and `subscribe` are lists of
     /// strings.
+    #[error("the claim \"{0}\" is not an object with lists of strings")]
     WrongShape(&'static str),
 }
 
@@ -118,31 +128,6 @@ impl VerificationKey {
         }
     }
 }
-
-impl fmt::Display for TokenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong => write!(f, "the token is longer than {TOKEN_BYTES_MAX} bytes"),
-            Self::Malformed => f.write_str("the token is malformed"),
-            Self::Header => f.write_str("the token's header is malformed or names no known algorithm"),
-            Self::WrongAlgorithm => f.write_str("wrong algorithm"),
-            Self::UnknownKey => f.write_str("the token names a key (\"kid\") that is not in the key set"),
-            Self::NoKeyNamed => f.write_str(
-                "the token names no key (\"kid\"), and several of the key set are of its algorithm",
-            ),
-            Self::ForbiddenHeader(name) => write!(f, "the token's header has \"{name}\", which is refused"),
-            Self::BadSignature => f.write_str("bad signature"),
-            Self::NotADate(name) => write!(f, "the claim \"{name}\" is not a number"),
-            Self::Expired => f.write_str("expired"),
-            Self::NotYetValid => f.write_str("not valid yet"),
-            Self::WrongShape(name) => {
-                write!(f, "the claim \"{name}\" is not an object with lists of strings")
-            }
-        }
-    }
-}
-
-impl std::error::Error for TokenError {}
 
 /// The header of a token of three parts (RFC 7515, section 7.1). It is not verified.
 fn read_header(token: &str) -> Result<Header, TokenError> {

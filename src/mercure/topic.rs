@@ -19,13 +19,16 @@ use crate::mercure::subscription::Subscription;
 pub struct Topic(Box<str>);
 
 /// Why a text is not a topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
     /// The empty string.
+    #[error("it must not be empty")]
     Empty,
     /// `*`, the selector of every topic.
+    #[error("it must not be \"{ANY}\"")]
     Any,
     /// Holds a control character.
+    #[error("it must not hold a control character")]
     ControlCharacter,
 }
 
@@ -117,18 +120,6 @@ impl fmt::Display for Topic {
         f.write_str(&self.0)
     }
 }
-
-impl fmt::Display for TopicError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("it must not be empty"),
-            Self::Any => write!(f, "it must not be \"{ANY}\""),
-            Self::ControlCharacter => f.write_str("it must not hold a control character"),
-        }
-    }
-}
-
-impl std::error::Error for TopicError {}
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,6 @@
 //! from [`Update::of_subscription`]. Authorization is checked by [`crate::mercure::grant::Grant`].
 
 use std::borrow::Cow;
-use std::fmt;
 
 use crate::limits::{EVENT_ID_BYTES_MAX, TARGETS_MAX, TOPICS_MAX};
 use crate::mercure::audience::{Audience, Authorization};
@@ -73,40 +72,59 @@ pub struct Draft<'a> {
 }
 
 /// Why a body is not a publication. The text is for the client.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UpdateError {
     /// The body is not a strict urlencoded form.
+    #[error("{0}")]
     Form(FormError),
     /// No `topic` field.
+    #[error("Missing \"topic\" parameter")]
     MissingTopic,
     /// No `data` field although the hub authorizes by targets (draft-04).
+    #[error("Missing \"data\" parameter")]
     MissingData,
     /// A field that may be given only once is repeated.
+    #[error("Invalid \"{0}\" parameter: it must be given once at most")]
     Repeated(&'static str),
     /// More than [`TOPICS_MAX`] topics.
+    #[error("Invalid \"topic\" parameter: more than {TOPICS_MAX} of them")]
     TooManyTopics,
     /// More than [`TARGETS_MAX`] targets.
+    #[error("Invalid \"target\" parameter: more than {TARGETS_MAX} of them")]
     TooManyTargets,
     /// A `topic` that is not a topic.
+    #[error("Invalid \"topic\" parameter: {0}")]
     Topic(TopicError),
     /// A `topic` inside the hub's own namespace. This is the one error that is a 403.
+    #[error("Forbidden \"topic\" parameter: it is in the hub's own namespace")]
     ReservedTopic,
     /// An `id` that is not an event id.
+    #[error("Invalid \"id\" parameter: {0}")]
     Id(EventIdError),
     /// A `type` with a control character, or longer than [`EVENT_ID_BYTES_MAX`].
+    #[error(
+        "Invalid \"type\" parameter: it must hold no control character and at most {EVENT_ID_BYTES_MAX} bytes"
+    )]
     Type,
     /// A `retry` that is not a number of milliseconds.
+    #[error("Invalid \"retry\" parameter")]
     Retry,
     /// `target` on a hub that authorizes by selectors. Ignoring it would publish to every
     /// subscriber.
+    #[error(
+        "Unsupported \"target\" parameter: this hub authorizes by topic selectors (AUTHORIZATION=selectors)"
+    )]
     TargetNotSupported,
     /// `private` on a hub that authorizes by targets. Ignoring it would publish to every
     /// subscriber.
+    #[error("Unsupported \"private\" parameter: this hub authorizes by targets (AUTHORIZATION=targets)")]
     PrivateNotSupported,
     /// An empty `target`.
+    #[error("Invalid \"target\" parameter: it must not be empty")]
     EmptyTarget,
     /// `target[]`, `target[0]`, or `private` in the same way. Ignoring it would publish to every
     /// subscriber.
+    #[error("Invalid \"{0}\" parameter: its name has no brackets")]
     Brackets(&'static str),
 }
 
@@ -338,37 +356,6 @@ fn parse_retry(text: &str) -> Result<u64, UpdateError> {
         Err(UpdateError::Retry)
     }
 }
-
-impl fmt::Display for UpdateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Form(error) => error.fmt(f),
-            Self::MissingTopic => f.write_str("Missing \"topic\" parameter"),
-            Self::MissingData => f.write_str("Missing \"data\" parameter"),
-            Self::Repeated(name) => write!(f, "Invalid \"{name}\" parameter: it must be given once at most"),
-            Self::TooManyTopics => write!(f, "Invalid \"topic\" parameter: more than {TOPICS_MAX} of them"),
-            Self::TooManyTargets => write!(f, "Invalid \"target\" parameter: more than {TARGETS_MAX} of them"),
-            Self::Topic(error) => write!(f, "Invalid \"topic\" parameter: {error}"),
-            Self::ReservedTopic => f.write_str("Forbidden \"topic\" parameter: it is in the hub's own namespace"),
-            Self::Id(error) => write!(f, "Invalid \"id\" parameter: {error}"),
-            Self::Type => write!(
-                f,
-                "Invalid \"type\" parameter: it must hold no control character and at most {EVENT_ID_BYTES_MAX} bytes"
-            ),
-            Self::Retry => f.write_str("Invalid \"retry\" parameter"),
-            Self::TargetNotSupported => f.write_str(
-                "Unsupported \"target\" parameter: this hub authorizes by topic selectors (AUTHORIZATION=selectors)",
-            ),
-            Self::PrivateNotSupported => f.write_str(
-                "Unsupported \"private\" parameter: this hub authorizes by targets (AUTHORIZATION=targets)",
-            ),
-            Self::EmptyTarget => f.write_str("Invalid \"target\" parameter: it must not be empty"),
-            Self::Brackets(name) => write!(f, "Invalid \"{name}\" parameter: its name has no brackets"),
-        }
-    }
-}
-
-impl std::error::Error for UpdateError {}
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Metrics for Prometheus (`METRICS_ADDR`): the hub's counters, and the thread that serves them.
+//! Metrics for Prometheus (`METRICS_ADDR`): the hub's counters, and the pages that show them.
 //!
 //! Invariants:
 //! - a counter has one writer, and a scrape only reads, so it costs a shard nothing;
@@ -9,6 +9,7 @@
 //! hub.
 
 mod cause;
+mod count;
 mod counts;
 mod exporter;
 mod handler;
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 
 pub(crate) use counts::{SequencerMetrics, ShardMetrics};
 pub(crate) use exporter::{Exporter, HubFacts};
-pub(crate) use handler::{listen, serve};
+pub(crate) use handler::MetricsHandler;
 pub(crate) use recorder::Recorder;
 
 /// What to serve.

@@ -1,8 +1,7 @@
 //! For operators: metrics, the access log, sampled log lines, liveness and systemd, the checks of
-//! the host and of another hub.
+//! the host.
 
 pub mod access_log;
-pub mod health;
 pub mod host;
 pub mod metrics;
 pub(crate) mod sampler;

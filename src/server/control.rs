@@ -78,8 +78,8 @@ impl Control {
     /// at once. A second one while the hub stops ends it, too, if the waiting thread does not.
     pub(crate) fn watch_signals(&self) -> Result<(), RunError> {
         let (reports, serves) = (self.reports.clone(), Arc::clone(&self.serves));
-        let failed = |error: std::io::Error| RunError::Start("signals".to_owned(), error.to_string());
-        let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
+        let signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]);
+        let mut signals = signals.map_err(RunError::Signals)?;
         let watch = move || {
             let mut first: Option<Instant> = None;
             for signal in &mut signals {
@@ -101,7 +101,8 @@ impl Control {
                 }
             }
         };
-        std::thread::Builder::new().name("signals".to_owned()).spawn(watch).map(|_| ()).map_err(failed)
+        let spawned = std::thread::Builder::new().name("signals".to_owned()).spawn(watch);
+        spawned.map(|_| ()).map_err(RunError::start("signals"))
     }
 }
 

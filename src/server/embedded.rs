@@ -47,8 +47,8 @@ impl Embedded {
             };
             start::run_as(&settings, history, &control, ProcessRole::Program, started)
         };
-        let failed = |error: std::io::Error| RunError::Start("petasos".to_owned(), error.to_string());
-        let thread = std::thread::Builder::new().name("petasos".to_owned()).spawn(run).map_err(failed)?;
+        let spawned = std::thread::Builder::new().name("petasos".to_owned()).spawn(run);
+        let thread = spawned.map_err(RunError::start("petasos"))?;
         match reported.recv() {
             Ok(start::Begun { address, publisher, shard_metrics }) => {
                 Ok(Self { address, publisher, shard_metrics, stopper, thread: Some(thread) })

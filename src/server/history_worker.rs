@@ -65,11 +65,9 @@ impl HistoryClient {
         let lookups_max = HISTORY_REQUESTS_MAX - HISTORY_READS_MAX;
         let waiting = self.requests.len().max(self.replies.len());
         if matches!(request, HistoryRequest::Resolve { .. }) && waiting >= lookups_max {
-            return Err(HistoryError("too many lookups in the history wait".to_owned()));
+            return Err(HistoryError::TooManyLookups);
         }
-        self.requests
-            .try_send(request)
-            .map_err(|_| HistoryError("too many requests for the history wait".to_owned()))
+        self.requests.try_send(request).map_err(|_| HistoryError::TooManyRequests)
     }
 
     /// The next reply, if there is one.
@@ -122,7 +120,7 @@ mod tests {
         }
         for slot in 0..HISTORY_READS_MAX as u32 {
             let read = HistoryRead { slot, generation: 0, after: Position::START };
-            assert_eq!(client.ask(HistoryRequest::Read(read)), Ok(()), "the {slot}th");
+            client.ask(HistoryRequest::Read(read)).unwrap_or_else(|error| panic!("the {slot}th: {error}"));
         }
         drop(worker);
     }

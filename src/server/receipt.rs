@@ -18,30 +18,21 @@ use crate::sse::frame::Frame;
 
 /// Why an update is not published. Nothing of it was dispatched, except with
 /// [`CommitError::Unknown`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
     /// The publication queue is full: try again.
+    #[error("the publication queue is full")]
     Full,
     /// The history refused it: the disk may be full. The log has details.
+    #[error("the history refused the update")]
     Refused,
     /// The hub has stopped.
+    #[error("the hub has stopped")]
     Stopped,
     /// The hub failed before the result was known: the update may be stored, or not.
+    #[error("the hub has failed, and the update may be stored or not")]
     Unknown,
 }
-
-impl fmt::Display for CommitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Full => "the publication queue is full",
-            Self::Refused => "the history refused the update",
-            Self::Stopped => "the hub has stopped",
-            Self::Unknown => "the hub has failed, and the update may be stored or not",
-        })
-    }
-}
-
-impl std::error::Error for CommitError {}
 
 /// Ignores poisoning: the data under these locks is consistent after every statement.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rustix::thread::set_current_timer_slack;
 use tracing::{debug, warn};
 
+use crate::error_text::chain;
 use crate::history::{HistoryError, HistoryRange};
 use crate::hub::sequencer::{Publication, RingEntry, Sequencer};
 use crate::io::clock;
@@ -176,7 +177,7 @@ impl SequencerThread {
     fn warn(&mut self, error: &HistoryError, what: &'static str) {
         if self.warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
             self.warned = Some(Instant::now());
-            warn!(%error, "{what}");
+            warn!(error = %chain(error), "{what}");
         }
     }
 

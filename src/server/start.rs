@@ -1,6 +1,8 @@
 //! A running hub: its threads, from start to end.
 
+use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -25,13 +27,13 @@ use crate::hub::shard::{Shard, ShardSettings};
 use crate::hub::tail::TailBounds;
 use crate::io::ProcessRole;
 use crate::io::clock::{self, Clock};
-use crate::io::listener::{self, Listener};
+use crate::io::listener::{self, ListenError, Listener};
 use crate::io::probe::{self, IO_MEMORY_BYTES};
 use crate::io::tls::Acceptor;
 use crate::io::waker::ShardWaker;
 use crate::limits::RING_ENTRIES;
 use crate::ops::access_log;
-use crate::ops::metrics::{self, Exporter, HubFacts, Recorder, ShardMetrics};
+use crate::ops::metrics::{Exporter, HubFacts, MetricsHandler, MetricsSettings, Recorder, ShardMetrics};
 use crate::ops::systemd::{Manager, Next};
 use crate::ring::ring;
 use crate::server::error::RunError;
@@ -43,6 +45,7 @@ use crate::server::timeouts::Timeouts;
 use crate::services::certificates::Certificates;
 use crate::services::key_sets::{Fetcher, KeySetSource};
 use crate::services::reload::Reloads;
+use crate::services::side_server::SideServer;
 
 /// Keeps glommio's preemption from firing. A shard checks its sockets, its ring and its waker in
 /// every round, so it needs no preemption. And glommio 0.9.0 forgets ready tasks if the timer fires
@@ -51,6 +54,20 @@ use crate::services::reload::Reloads;
 const PREEMPT_TIMER: Duration = Duration::from_secs(3_600);
 /// An idle task wakes each executor this often, in case a wake-up is lost anyway.
 const SAFETY_WAKE: Duration = Duration::from_millis(500);
+
+/// A shard's thread. The result of its executor is the error by which the shard could not start.
+struct ShardThread {
+    name: String,
+    executor: ExecutorJoinHandle<io::Result<()>>,
+}
+
+impl ShardThread {
+    /// Waits for its end.
+    fn join(self) -> Result<(), RunError> {
+        let ended = self.executor.join().map_err(io::Error::from);
+        ended.and_then(|started| started).map_err(RunError::start(&self.name))
+    }
+}
 
 /// Reported once connections are accepted.
 pub(crate) struct Begun {
@@ -76,7 +93,7 @@ pub fn run(
 ) -> Result<(), RunError> {
     let control = Control::new();
     control.watch_signals()?;
-    let history = open().map_err(RunError::Open)?;
+    let history = open()?;
     run_as(settings, history, &control, ProcessRole::Service, |begun| started(begun.address))
 }
 
@@ -88,7 +105,7 @@ pub(crate) fn run_as(
     role: ProcessRole,
     started: impl FnOnce(Begun),
 ) -> Result<(), RunError> {
-    probe::check_host(settings.cpus.len(), role).map_err(RunError::Host)?;
+    probe::check_host(settings.cpus.len(), role)?;
     let mut certificates = settings.tls.as_ref().map(Certificates::open).transpose()?;
     let reports = &control.reports;
     let mut hub = RunningHub::start(settings, certificates.as_ref(), history, role, reports)?;
@@ -118,7 +135,7 @@ pub(crate) fn run_as(
 /// A hub that runs.
 struct RunningHub {
     address: SocketAddr,
-    executors: Vec<ExecutorJoinHandle<()>>,
+    executors: Vec<ShardThread>,
     /// The number of threads that report their end.
     threads: usize,
     shard_metrics: Vec<Arc<ShardMetrics>>,
@@ -134,33 +151,27 @@ impl RunningHub {
         reports: &Sender<Happened>,
     ) -> Result<Self, RunError> {
         let shards = settings.cpus.len();
-        let allowed = probe::connections_allowed().map_err(RunError::Host)?;
+        let allowed = probe::connections_allowed()?;
         let connections_max = connections_max(settings, allowed);
         let quotas = Quotas::new(connections_max, settings.per_client, settings.trusts_proxy);
-        let metrics =
-            settings.metrics.as_ref().map(|metrics| metrics::listen(metrics.address)).transpose()?;
+        let metrics = settings.metrics.as_ref().map(listen_for_scrapes).transpose()?;
         let shard_metrics: Vec<Arc<ShardMetrics>> = (0..shards).map(|_| Arc::default()).collect();
         let (producer, consumers) = ring(RING_ENTRIES, shards);
         let wakers = make_wakers(shards)?;
         let (address, listeners) =
-            listener::open(settings.address, &wakers, settings.shard.heartbeat_ms, role)
-                .map_err(RunError::Listen)?;
+            listener::open(settings.address, &wakers, settings.shard.heartbeat_ms, role)?;
         let started = Instant::now();
         let newest = end_of(&mut *history, settings.shard.tail)?;
         let reader = history.reader();
         let sequencer = Sequencer::new(history, newest.range.before_oldest);
         let (sequencer, queue) = SequencerThread::new(sequencer, producer, wakers.clone());
         let mut shutdown = HubShutdown::new(role, wakers.clone(), sequencer.publisher());
-        if let Some(metrics) = metrics {
-            let facts = HubFacts {
-                is_tls: settings.tls.is_some(),
-                connections_max,
-                queue_bytes: queue.bytes(),
-                history_file: settings.metrics.as_ref().and_then(|metrics| metrics.history_file.clone()),
-            };
+        if let Some((side_server, history_file)) = metrics {
+            let (is_tls, queue_bytes) = (settings.tls.is_some(), queue.bytes());
+            let facts = HubFacts { is_tls, connections_max, queue_bytes, history_file };
             let exporter =
                 Exporter { shards: shard_metrics.clone(), sequencer: sequencer.metrics(newest.range), facts };
-            shutdown.help("metrics", reports, move |ended| metrics::serve(metrics, exporter, &ended))?;
+            shutdown.help("metrics", reports, move |ended| serve_scrapes(side_server, exporter, &ended))?;
         }
         let mut executors = Vec::with_capacity(shards);
         let ends = listeners.into_iter().zip(Mailbox::open(&wakers)).zip(consumers);
@@ -237,7 +248,7 @@ impl RunningHub {
                 }
                 Next::Event(Happened::Ended { name, panicked }) => {
                     if panicked || !self.shutdown.stopping.load(Ordering::SeqCst) {
-                        return Err(RunError::Ended(name));
+                        return Err(self.why_ended(name, panicked));
                     }
                     running -= 1;
                 }
@@ -245,12 +256,33 @@ impl RunningHub {
             }
         }
         for executor in std::mem::take(&mut self.executors) {
-            let name = executor.thread().name().unwrap_or("shard").to_owned();
-            executor.join().map_err(|error| RunError::Start(name, error.to_string()))?;
+            executor.join()?;
         }
         info!("stopped");
         Ok(())
     }
+
+    /// Why this thread ended. A shard that did not panic could not start; its executor has
+    /// the error.
+    fn why_ended(&mut self, name: String, panicked: bool) -> RunError {
+        let shard = self.executors.iter().position(|shard| shard.name == name).filter(|_| !panicked);
+        let started = shard.map_or(Ok(()), |at| self.executors.swap_remove(at).join());
+        started.err().unwrap_or(RunError::Ended(name))
+    }
+}
+
+/// Listens on the metrics address; returns also the file whose size is reported.
+fn listen_for_scrapes(metrics: &MetricsSettings) -> Result<(SideServer, Option<PathBuf>), RunError> {
+    let failed = |error| ListenError::Metrics(metrics.address, error);
+    let (address, side_server) = SideServer::open(metrics.address).map_err(failed)?;
+    info!(%address, "metrics are served");
+    Ok((side_server, metrics.history_file.clone()))
+}
+
+/// Serves metrics until the hub has ended.
+fn serve_scrapes(side_server: SideServer, exporter: Exporter, ended: &AtomicBool) {
+    let handler = MetricsHandler::new(exporter);
+    side_server.run(ended, |request| handler.respond(request));
 }
 
 /// The tail that every shard begins with. First discards old updates; then loads the end of the
@@ -343,8 +375,8 @@ fn connections_max(settings: &Settings, allowed: usize) -> usize {
 }
 
 fn make_wakers(count: usize) -> Result<Vec<Arc<ShardWaker>>, RunError> {
-    let wakers: std::io::Result<Vec<_>> = (0..count).map(|_| ShardWaker::new().map(Arc::new)).collect();
-    wakers.map_err(|error| RunError::Start("wakers".to_owned(), error.to_string()))
+    let wakers: io::Result<Vec<_>> = (0..count).map(|_| ShardWaker::new().map(Arc::new)).collect();
+    wakers.map_err(RunError::Wakers)
 }
 
 /// What is moved to a shard's thread. The rest is created there, since grants and outboxes never
@@ -401,10 +433,10 @@ fn start_shard(
     cpu: usize,
     make: impl FnOnce() -> ShardDeps + Send + 'static,
     reports: &Sender<Happened>,
-) -> Result<ExecutorJoinHandle<()>, RunError> {
+) -> Result<ShardThread, RunError> {
     let name = format!("shard-{number}");
     let report = EndReport { name: name.clone(), reports: reports.clone() };
-    LocalExecutorBuilder::new(Placement::Fixed(cpu))
+    let spawned = LocalExecutorBuilder::new(Placement::Fixed(cpu))
         .name(&name)
         .preempt_timer(PREEMPT_TIMER)
         .io_memory(IO_MEMORY_BYTES)
@@ -417,12 +449,11 @@ fn start_shard(
                 }
             })
             .detach();
-            match ShardLoop::new(make()) {
-                Ok(shard) => shard.run().await,
-                Err(error) => panic!("a shard cannot start: {error}"),
-            }
-        })
-        .map_err(|error| RunError::Start(name, error.to_string()))
+            ShardLoop::new(make())?.run().await;
+            Ok::<(), io::Error>(())
+        });
+    let executor = spawned.map_err(|error| RunError::start(&name)(error.into()))?;
+    Ok(ShardThread { name, executor })
 }
 
 fn start_thread(
@@ -436,5 +467,5 @@ fn start_thread(
         run();
     };
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-    spawned.map_err(|error| RunError::Start(name.to_owned(), error.to_string()))
+    spawned.map_err(RunError::start(name))
 }

@@ -5,10 +5,9 @@ use std::time::Instant;
 
 use rustls::ServerConfig;
 
-use super::acme::{Acme, AcmeSettings, Renewer};
-use crate::io::tls::certificate::Files;
+use super::acme::{Acme, AcmeError, AcmeSettings, Renewer};
+use crate::io::tls::certificate::{CertificateError, Files};
 use crate::io::tls::watch::Keeper;
-use crate::server::error::RunError;
 
 /// The source of the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +16,17 @@ pub enum CertificateSource {
     Files(Files),
     /// `ACME_HOSTS`.
     Acme(AcmeSettings),
+}
+
+/// Why there is no certificate to serve.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateSourceError {
+    /// The files cannot be used.
+    #[error(transparent)]
+    Files(#[from] CertificateError),
+    /// Certificates cannot be managed.
+    #[error(transparent)]
+    Acme(#[from] AcmeError),
 }
 
 /// The certificate source, as the signal thread holds it.
@@ -29,17 +39,12 @@ impl Certificates {
     /// Reads the certificate, or the ACME state.
     ///
     /// # Errors
-    /// [`RunError::Certificate`] or [`RunError::Acme`].
-    pub(crate) fn open(source: &CertificateSource) -> Result<Self, RunError> {
-        match source {
-            CertificateSource::Files(files) => {
-                let keeper = Keeper::open(files.clone()).map_err(RunError::Certificate)?;
-                Ok(Self::Files(Box::new(keeper)))
-            }
-            CertificateSource::Acme(settings) => {
-                Acme::open(settings).map(Box::new).map(Self::Acme).map_err(RunError::Acme)
-            }
-        }
+    /// [`CertificateSourceError`]
+    pub(crate) fn open(source: &CertificateSource) -> Result<Self, CertificateSourceError> {
+        Ok(match source {
+            CertificateSource::Files(files) => Self::Files(Box::new(Keeper::open(files.clone())?)),
+            CertificateSource::Acme(settings) => Self::Acme(Box::new(Acme::open(settings)?)),
+        })
     }
 
     /// The TLS configuration of the shards.

@@ -4,7 +4,6 @@
 //! Invariants: every response is bounded in bytes, time and redirects; an HTTPS request never
 //! becomes plain HTTP.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,18 +23,11 @@ pub(crate) enum Trust {
 }
 
 /// The host has no trusted authorities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this host has no certificates of authorities: install its list (Debian: ca-certificates), or set SSL_CERT_FILE"
+)]
 pub(crate) struct NoAuthorities;
-
-impl fmt::Display for NoAuthorities {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "this host has no certificates of authorities: install its list (Debian: ca-certificates), or set SSL_CERT_FILE",
-        )
-    }
-}
-
-impl std::error::Error for NoAuthorities {}
 
 /// The limits of a client.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,6 @@
 //!
 //! The host's trusted authorities are read again for each fetch.
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +18,7 @@ use url::{Position, Url};
 
 use super::https::{NoAuthorities, Terms, Trust, http, https};
 use crate::api::keyring::SharedKeys;
+use crate::error_text::chain;
 use crate::limits::{
     JWKS_BYTES_MAX, JWKS_FETCH_MS, JWKS_REDIRECTS_MAX, JWKS_REFRESH_MS, JWKS_RETRY_MS_MAX, JWKS_RETRY_MS_MIN,
 };
@@ -39,25 +39,26 @@ pub struct KeySetSource {
 }
 
 /// Why a key set could not be fetched.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum FetchError {
+    #[error("the answer is larger than {JWKS_BYTES_MAX} bytes")]
+    TooLarge,
+    #[error(transparent)]
     Http(ureq::Error),
-    Untrusted(NoAuthorities),
-    Document(KeySetError),
+    #[error(transparent)]
+    Untrusted(#[from] NoAuthorities),
+    #[error(transparent)]
+    Document(#[from] KeySetError),
     /// Reading the response panicked, which must not end the hub. The panic is in the log.
+    #[error("the answer met a defect of the hub")]
     Defect,
 }
 
-impl fmt::Display for FetchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Http(ureq::Error::BodyExceedsLimit(_)) => {
-                write!(f, "the answer is larger than {JWKS_BYTES_MAX} bytes")
-            }
-            Self::Http(error) => error.fmt(f),
-            Self::Untrusted(error) => error.fmt(f),
-            Self::Document(error) => error.fmt(f),
-            Self::Defect => f.write_str("the answer met a defect of the hub"),
+impl From<ureq::Error> for FetchError {
+    fn from(error: ureq::Error) -> Self {
+        match error {
+            ureq::Error::BodyExceedsLimit(_) => Self::TooLarge,
+            error => Self::Http(error),
         }
     }
 }
@@ -112,7 +113,7 @@ impl Fetcher {
                     false => "the last one stays in force",
                 };
                 let retry_s = self.pause().as_secs();
-                warn!(url, %error, retry_s, "the key set cannot be fetched; {so_far}");
+                warn!(url, error = %chain(&error), retry_s, "the key set cannot be fetched; {so_far}");
             }
         }
     }
@@ -122,20 +123,16 @@ impl Fetcher {
     fn fetch(&self) -> Result<(Vec<u8>, Option<KeySet>), FetchError> {
         let url = &self.source.url;
         let agent = match url.scheme() {
-            "https" => https(&Trust::Host, TERMS).map_err(FetchError::Untrusted)?,
+            "https" => https(&Trust::Host, TERMS)?,
             _ => http(TERMS),
         };
-        let mut answer = agent
-            .get(url.as_str())
-            .header("Accept", "application/jwk-set+json, application/json")
-            .call()
-            .map_err(FetchError::Http)?;
-        let body = answer.body_mut().with_config().limit(JWKS_BYTES_MAX).read_to_vec();
-        let document = body.map_err(FetchError::Http)?;
+        let mut answer =
+            agent.get(url.as_str()).header("Accept", "application/jwk-set+json, application/json").call()?;
+        let document = answer.body_mut().with_config().limit(JWKS_BYTES_MAX).read_to_vec()?;
         if document == self.document {
             return Ok((document, None));
         }
-        let set = KeySet::parse(&document, self.source.only).map_err(FetchError::Document)?;
+        let set = KeySet::parse(&document, self.source.only)?;
         Ok((document, Some(set)))
     }
 

@@ -3,6 +3,7 @@
 //! Invariant: an unusable file changes nothing, and a log line names it. Open streams stay open
 //! until their token's `exp`.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,8 +12,9 @@ use tracing::{info, warn};
 
 use super::certificates::Certificates;
 use crate::api::keyring::SharedKey;
-use crate::mercure::token::VerificationKey;
-use crate::ops::host;
+use crate::error_text::chain;
+use crate::io::key_file::read_key_file;
+use crate::mercure::token::{KeyError, VerificationKey};
 use crate::services::key_sets::KeySetSource;
 
 /// A key in a file.
@@ -24,6 +26,17 @@ pub struct KeyFile {
     pub path: PathBuf,
     /// The key that the shards use.
     pub key: Arc<SharedKey>,
+}
+
+/// Why a key cannot be read again.
+#[derive(Debug, thiserror::Error)]
+enum KeyFileError {
+    #[error("its name is not UTF-8")]
+    NotUtf8,
+    #[error("the file cannot be read")]
+    Unreadable(#[source] io::Error),
+    #[error(transparent)]
+    Key(#[from] KeyError),
 }
 
 /// Everything that SIGHUP reads again.
@@ -72,14 +85,14 @@ impl KeyFile {
                 key.replace(new);
                 info!(%file, "tokens are verified with {name} as it is now");
             }
-            Err(error) => warn!(%file, "{name}: {error}; the key stays as it was"),
+            Err(error) => warn!(%file, "{name}: {}; the key stays as it was", chain(&error)),
         }
     }
 
-    fn read(&self) -> Result<VerificationKey, String> {
-        let path = self.path.to_str().ok_or("its name is not UTF-8")?;
-        let text = host::read_key_file(path).map_err(|error| format!("the file cannot be read: {error}"))?;
+    fn read(&self) -> Result<VerificationKey, KeyFileError> {
+        let path = self.path.to_str().ok_or(KeyFileError::NotUtf8)?;
+        let text = read_key_file(path).map_err(KeyFileError::Unreadable)?;
         let text = text.trim_end_matches(['\r', '\n']);
-        VerificationKey::new(self.key.algorithm(), text.as_bytes()).map_err(|error| error.to_string())
+        Ok(VerificationKey::new(self.key.algorithm(), text.as_bytes())?)
     }
 }

@@ -200,7 +200,7 @@ fn the_commands_tell_check_write_out_and_shrink() {
     let file = directory.file();
     let missing = petasos(&["history", "info"], &file);
     assert_eq!(missing.status.code(), Some(1));
-    assert!(text(&missing.stderr).contains("there is no history"), "{missing:?}");
+    assert!(text(&missing.stderr).contains("there is no such file"), "{missing:?}");
     assert!(!file.exists(), "looking makes no file");
     let memory = petasos(&["history", "info"], Path::new(":memory:"));
     assert_eq!(memory.status.code(), Some(2));

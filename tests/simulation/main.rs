@@ -59,7 +59,7 @@ struct Flaky {
 impl History for Flaky {
     fn append(&mut self, batch: &[Arc<Frame>], unix_ms: u64) -> Result<Appended, HistoryError> {
         if self.refuses.load(Ordering::Relaxed) {
-            return Err(HistoryError("simulated".to_owned()));
+            return Err(HistoryError::other("simulated"));
         }
         self.inner.append(batch, unix_ms)
     }

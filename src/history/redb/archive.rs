@@ -7,14 +7,15 @@ use std::path::Path;
 
 use redb::{Database, Durability, ReadableDatabase as _};
 
+use super::error::failed;
 use super::file::SharedFile;
+use super::format::FORMAT;
 use super::guard::guarded;
 use super::index::{IDS, RECENT};
-use super::open::open_existing;
+use super::open::{OpenError, open_existing};
 use super::record::{self, RecordFields, UPDATES};
 use super::store::{read_hasher, read_meta};
-use super::write::trim;
-use super::{FORMAT, OpenError, failed, transact};
+use super::write::{transact, trim};
 use crate::history::HistoryError;
 use crate::limits::{PROBLEMS_MAX, TRIM_IDLE_UPDATES_MAX};
 use crate::sse::frame::Frame;
@@ -131,15 +132,17 @@ impl Archive {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => findings.add(|| "the store was damaged, and was repaired".to_owned()),
             Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))) => {
-                return Err(failed(error));
+                return Err(HistoryError::Io(error));
             }
             Ok(Err(error)) => findings.add(|| format!("the store is damaged: {error}")),
-            Err(_) => findings.add(|| "the store is damaged".to_owned()),
+            Err(panicked) => findings.add(|| format!("the store is damaged: {panicked}")),
         }
         if findings.problems == 0 {
             let database = &self.database;
-            guarded(|| check_content(database, &mut findings))
-                .unwrap_or_else(|_| Err(failed("it is corrupt")))?;
+            match guarded(|| check_content(database, &mut findings)) {
+                Ok(checked) => checked?,
+                Err(panicked) => findings.add(|| format!("the store is damaged: {panicked}")),
+            }
         }
         Ok(findings)
     }
@@ -163,11 +166,11 @@ impl Archive {
 
     fn allocated_bytes(&self) -> Result<u64, HistoryError> {
         // `blocks` counts units of 512 bytes, whatever the block size of the file system (stat(2)).
-        self.storage.file.metadata().map(|metadata| metadata.blocks() * 512).map_err(failed)
+        self.storage.file.metadata().map(|metadata| metadata.blocks() * 512).map_err(HistoryError::Io)
     }
 
     fn file_bytes(&self) -> Result<u64, HistoryError> {
-        self.storage.file.metadata().map(|metadata| metadata.len()).map_err(failed)
+        self.storage.file.metadata().map(|metadata| metadata.len()).map_err(HistoryError::Io)
     }
 }
 

@@ -2,32 +2,44 @@
 //! becomes an error: one bad page must not end a hub, and a refused start must end with a message.
 
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
+
+use crate::error_text::panic_message;
 
 thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
+    /// The place of the last panic that was caught here.
+    static PLACE: Cell<Option<String>> = const { Cell::new(None) };
 }
 
 /// The error for a panic.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Panicked;
+#[derive(Debug, thiserror::Error)]
+#[error("a panic at {place}: {message}")]
+pub(super) struct Panicked {
+    message: String,
+    place: String,
+}
 
-/// Runs code that may panic on a corrupt file; suppresses the panic message.
+/// Runs code that may panic on a corrupt file. The panic is in the error, not on standard error.
 pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         let others = take_hook();
-        set_hook(Box::new(move |info| {
-            if !GUARDED.get() {
-                others(info);
-            }
-        }));
+        set_hook(Box::new(move |info| if GUARDED.get() { PLACE.set(place(info)) } else { others(info) }));
     });
     let before = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(before);
-    result.map_err(|_| Panicked)
+    result.map_err(|payload| Panicked {
+        message: panic_message(&*payload).to_owned(),
+        // The program may have replaced the hook.
+        place: PLACE.take().unwrap_or_else(|| "an unknown place".to_owned()),
+    })
+}
+
+fn place(info: &PanicHookInfo<'_>) -> Option<String> {
+    info.location().map(ToString::to_string)
 }
 
 #[cfg(test)]
@@ -36,7 +48,8 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_and_the_guard_ends_with_it() {
-        assert!(guarded(|| panic!("a bad page")).is_err());
+        let error = guarded(|| panic!("bad page {}", 7)).err().expect("caught").to_string();
+        assert!(error.contains("bad page 7") && error.contains(file!()), "{error}");
         assert!(!GUARDED.get());
         assert_eq!(guarded(|| 1).expect("no panic"), 1);
     }

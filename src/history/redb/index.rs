@@ -17,7 +17,7 @@ use std::ops::Range;
 use redb::{ReadableTable, Table, TableDefinition};
 use siphasher::sip::SipHasher13;
 
-use super::failed;
+use super::error::failed;
 use super::record::{self, RecordFields};
 use crate::history::HistoryError;
 use crate::limits::{INDEX_BUCKETS, INDEX_SLICE, INDEX_WAITING_MAX};

@@ -2,7 +2,7 @@
 //!
 //! Nothing is written before the file is known to be a history of the hub, or empty.
 
-use std::fmt;
+use std::error::Error;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -14,12 +14,13 @@ use redb::{
 };
 
 use super::file::{SharedFile, Unsynced};
+use super::format::{FORMAT, HASH_KEY, META};
 use super::guard::{Panicked, guarded};
 use super::index::{IDS, RECENT};
 use super::record::UPDATES;
 use super::store::check;
-use super::{FORMAT, HASH_KEY, HistorySync, META, RedbHistory};
-use crate::history::Retention;
+use super::writer::{HistorySync, RedbHistory};
+use crate::history::{HistoryError, Retention};
 use crate::limits::STORE_CACHE_BYTES;
 
 /// The first bytes of every redb file.
@@ -28,77 +29,109 @@ const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
 const MODE: u32 = 0o600;
 
 /// Why a history file cannot be used; the file is unchanged.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the history {}", .path.display())]
 pub struct OpenError {
     path: PathBuf,
+    #[source]
     cause: OpenCause,
 }
 
-#[derive(Debug)]
-enum OpenCause {
-    Missing,
-    Empty,
-    NotAFile,
-    Denied,
-    Held,
-    Foreign,
-    Corrupt(String),
-    Format(u64),
-    Io(io::Error),
-}
+impl OpenError {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        match &self.cause {
-            OpenCause::Missing => write!(f, "there is no history {path}"),
-            OpenCause::Empty => write!(f, "{path} is empty: no hub has begun a history there"),
-            OpenCause::NotAFile => {
-                write!(f, "the history {path} is a directory or a device; expected a file")
-            }
-            OpenCause::Denied => write!(f, "no permission to read and write the history {path}"),
-            OpenCause::Held => {
-                write!(f, "the history {path} is held by another process: a hub that runs, or a command")
-            }
-            OpenCause::Foreign => write!(f, "{path} is not a history of petasos; it was left as it is"),
-            OpenCause::Corrupt(what) => write!(f, "the history {path} is corrupt: {what}"),
-            OpenCause::Format(found) => {
-                write!(f, "the history {path} has format version {found}, this hub reads version {FORMAT}")
-            }
-            OpenCause::Io(error) => write!(f, "cannot open the history {path}: {error}"),
-        }
+    /// What is wrong with it.
+    pub fn cause(&self) -> &OpenCause {
+        &self.cause
     }
 }
 
-impl std::error::Error for OpenError {}
+/// What is wrong with a history file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenCause {
+    /// It does not exist; only a command reports this.
+    #[error("there is no such file")]
+    Missing,
+    /// It has no byte; only a command reports this.
+    #[error("it is empty: no hub has begun a history there")]
+    Empty,
+    /// It is something else than a file.
+    #[error("it is a directory or a device; expected a file")]
+    NotAFile,
+    /// This user may not use it.
+    #[error("no permission to read and write it")]
+    Denied(#[source] io::Error),
+    /// Another process has locked it.
+    #[error("it is held by another process: a hub that runs, or a command")]
+    Held,
+    /// It belongs to another program.
+    #[error("it is not a history of petasos; it was left as it is")]
+    Foreign,
+    /// It ends too early.
+    #[error("it is corrupt: a part of it is missing")]
+    Truncated(#[source] io::Error),
+    /// The store panicked on what it read.
+    #[error("it is corrupt: it was altered, or the disk has lost a part of it")]
+    Altered(#[source] Box<dyn Error + Send + Sync>),
+    /// The store refuses what it read.
+    #[error("it is corrupt")]
+    Corrupt(#[source] Box<dyn Error + Send + Sync>),
+    /// It was written by another version of the hub.
+    #[error("it has format version {found}, this hub reads version {FORMAT}")]
+    Format {
+        /// The version of the file.
+        found: u64,
+    },
+    /// It cannot be read or written.
+    #[error(transparent)]
+    Io(io::Error),
+}
 
 impl From<io::Error> for OpenCause {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::PermissionDenied => Self::Denied,
+            io::ErrorKind::PermissionDenied => Self::Denied(error),
             io::ErrorKind::IsADirectory => Self::NotAFile,
             _ => Self::Io(error),
         }
     }
 }
 
-impl From<DatabaseError> for OpenCause {
-    fn from(error: DatabaseError) -> Self {
+impl OpenCause {
+    /// The cause for an I/O error of the store. The store reads where its file tells it to: an
+    /// offset that cannot be is a corrupt file.
+    fn of_storage(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Truncated(error),
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Self::Corrupt(error.into()),
+            _ => Self::Io(error),
+        }
+    }
+
+    /// The cause for any error of redb.
+    fn of_store(error: impl Into<redb::Error>) -> Self {
+        match error.into() {
+            redb::Error::Io(error) => Self::of_storage(error),
+            error => Self::Corrupt(error.into()),
+        }
+    }
+
+    /// The cause for an error of the history on the store.
+    fn of_history(error: HistoryError) -> Self {
         match error {
-            DatabaseError::Storage(StorageError::Io(error))
-                if error.kind() == io::ErrorKind::UnexpectedEof =>
-            {
-                Self::Corrupt("a part of it is missing".to_owned())
-            }
-            DatabaseError::Storage(StorageError::Io(error)) => Self::Io(error),
-            other => Self::Corrupt(other.to_string()),
+            HistoryError::Io(error) => Self::of_storage(error),
+            error => Self::Corrupt(error.into()),
         }
     }
 }
 
 impl From<Panicked> for OpenCause {
-    fn from(_: Panicked) -> Self {
-        Self::Corrupt("it was altered, or the disk has lost a part of it".to_owned())
+    fn from(panicked: Panicked) -> Self {
+        Self::Altered(panicked.into())
     }
 }
 
@@ -152,10 +185,9 @@ impl RedbHistory {
             let storage = unsynced.on(storage()).map_err(StorageError::Io)?;
             builder().create_with_backend(storage)
         };
-        let database = guarded(&open)??;
+        let database = guarded(&open)?.map_err(OpenCause::of_store)?;
         guarded(|| begin_if_empty(&database))??;
-        guarded(|| Self::on(database, Box::new(open), retention, sync))?
-            .map_err(|error| OpenCause::Corrupt(error.to_string()))
+        guarded(|| Self::on(database, Box::new(open), retention, sync))?.map_err(OpenCause::of_history)
     }
 }
 
@@ -172,7 +204,8 @@ pub(super) fn open_existing(path: &Path) -> Result<(Database, SharedFile), OpenE
         }
         let storage = SharedFile { file: Arc::new(lock(path)?), syncs: true };
         look(&storage)?;
-        let database = guarded(|| builder().create_with_backend(storage.clone()))??;
+        let database =
+            guarded(|| builder().create_with_backend(storage.clone()))?.map_err(OpenCause::of_store)?;
         guarded(|| content(&database))??;
         Ok((database, storage))
     };
@@ -203,7 +236,8 @@ fn make_if_missing(path: &Path) -> Result<(), OpenCause> {
 fn make(path: &Path) -> Result<(), OpenCause> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(path)?;
     let storage = SharedFile { file: Arc::new(file), syncs: true };
-    let database = guarded(|| builder().create_with_backend(storage.clone()))??;
+    let database =
+        guarded(|| builder().create_with_backend(storage.clone()))?.map_err(OpenCause::of_store)?;
     begin_if_empty(&database)?;
     drop(database);
     storage.file.sync_all().map_err(OpenCause::from)
@@ -258,17 +292,16 @@ fn look(storage: &SharedFile) -> Result<(), OpenCause> {
     match guarded(|| builder().open_read_only_with_backend(storage.clone()))? {
         Ok(database) => guarded(|| match content(&database)? {
             Content::Empty => Ok(()),
-            Content::Ours => check(&database).map_err(|error| OpenCause::Corrupt(error.to_string())),
+            Content::Ours => check(&database).map_err(OpenCause::of_history),
         })?,
         Err(DatabaseError::RepairAborted) => Ok(()),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(OpenCause::of_store(error)),
     }
 }
 
 fn content(database: &impl ReadableDatabase) -> Result<Content, OpenCause> {
-    let corrupt = |error: redb::Error| OpenCause::Corrupt(error.to_string());
-    let transaction = database.begin_read().map_err(|error| corrupt(error.into()))?;
-    let mut tables = transaction.list_tables().map_err(|error| corrupt(error.into()))?.peekable();
+    let transaction = database.begin_read().map_err(OpenCause::of_store)?;
+    let mut tables = transaction.list_tables().map_err(OpenCause::of_store)?.peekable();
     if tables.peek().is_none() {
         return Ok(Content::Empty);
     }
@@ -276,9 +309,9 @@ fn content(database: &impl ReadableDatabase) -> Result<Content, OpenCause> {
         return Err(OpenCause::Foreign);
     }
     let meta = transaction.open_table(META).map_err(|_| OpenCause::Foreign)?;
-    match meta.get("format").map_err(|error| corrupt(error.into()))?.map(|value| value.value()) {
+    match meta.get("format").map_err(OpenCause::of_store)?.map(|value| value.value()) {
         Some(FORMAT) => Ok(Content::Ours),
-        Some(found) => Err(OpenCause::Format(found)),
+        Some(found) => Err(OpenCause::Format { found }),
         None => Err(OpenCause::Foreign),
     }
 }
@@ -287,7 +320,7 @@ fn content(database: &impl ReadableDatabase) -> Result<Content, OpenCause> {
 fn begin_if_empty(database: &Database) -> Result<(), OpenCause> {
     match content(database)? {
         Content::Ours => Ok(()),
-        Content::Empty => begin(database).map_err(|error| OpenCause::Corrupt(error.to_string())),
+        Content::Empty => begin(database).map_err(OpenCause::of_store),
     }
 }
 

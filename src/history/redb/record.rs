@@ -6,8 +6,8 @@
 
 use redb::{Table, TableDefinition};
 
-use super::failed;
-use crate::history::HistoryError;
+use super::error::failed;
+use crate::history::{HistoryError, Position};
 use crate::limits::{RECORD_OVERHEAD_BYTES, STORE_PAGE_BYTES};
 use crate::mercure::audience::Audience;
 use crate::mercure::event_id::EventId;
@@ -83,7 +83,7 @@ pub(super) fn id<'a>(fields: &RecordFields<'a>) -> &'a str {
 /// # Errors
 /// This hub did not write it; the text gives the position and the field.
 pub(super) fn read(position: u64, fields: RecordFields<'_>) -> Result<Frame, HistoryError> {
-    let wrong = |field: &str| HistoryError(format!("update {position} of the history has a corrupt {field}"));
+    let wrong = |field| HistoryError::Damaged { position: Position::new(position), field };
     let (_, _, kind, _, topics, targets, id, event) = fields;
     let topics: Box<[Topic]> =
         topics.into_iter().map(Topic::parse).collect::<Result<_, _>>().map_err(|_| wrong("topic"))?;

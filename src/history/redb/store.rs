@@ -3,15 +3,19 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable as _};
+use redb::{Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable as _};
 
+use super::error::failed;
+use super::format::{HASH_KEY, META};
 use super::guard::guarded;
 use super::index::{IDS, IdHasher, RECENT, UnindexedIds, first_with_id};
 use super::record::{self, RecordFields, UPDATES};
 use super::write::Meta;
-use super::{HASH_KEY, META, OpenStore, failed};
 use crate::history::{HistoryError, HistoryRange, HistoryReader, HistorySlice, Position, SequencedUpdate};
 use crate::limits::{TAIL_BYTES_MAX, TAIL_UPDATES_MAX};
+
+/// Opens the store on its file; called again after a failure.
+pub(super) type OpenStore = dyn Fn() -> Result<Database, DatabaseError> + Send + Sync;
 
 /// The store, shared with the readers. The lock is taken for writing only while a failed store is
 /// closed and reopened.
@@ -57,10 +61,9 @@ impl RedbStore {
         use_it: impl FnOnce(&Database) -> Result<T, HistoryError>,
     ) -> Result<T, HistoryError> {
         match &*self.database() {
-            Some(database) => guarded(|| use_it(database)).unwrap_or_else(|_| {
-                Err(failed("the file is corrupt: stop the hub and run `petasos history verify`"))
-            }),
-            None => Err(HistoryError("the store is closed after a failure".to_owned())),
+            Some(database) => guarded(|| use_it(database))
+                .unwrap_or_else(|panicked| Err(HistoryError::Corrupt(panicked.into()))),
+            None => Err(HistoryError::Closed),
         }
     }
 
@@ -143,7 +146,7 @@ pub(super) fn read_hasher(database: &impl ReadableDatabase) -> Result<IdHasher, 
     let meta = transaction.open_table(META).map_err(failed)?;
     let mut key = [0; 2];
     for (half, name) in key.iter_mut().zip(HASH_KEY) {
-        *half = meta.get(name).map_err(failed)?.ok_or_else(|| failed("its hash key is missing"))?.value();
+        *half = meta.get(name).map_err(failed)?.ok_or(HistoryError::Missing("hash key"))?.value();
     }
     Ok(IdHasher(key))
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{Database, Durability, ReadableTable, Table, WriteTransaction};
 
+use super::error::failed;
+use super::format::META;
 use super::index::{IDS, IdHasher, IndexEntry, RECENT, Slice, UnindexedIds, first_with_id};
 use super::record::{self, RecordFields, UPDATES};
-use super::{META, failed};
 use crate::history::{HistoryError, Position, Retention, SequencedUpdate};
 use crate::sse::frame::Frame;
 
@@ -93,6 +94,19 @@ impl<'t> Tables<'t> {
         let Some(value) = self.updates.remove(position).map_err(failed)? else { return Ok(None) };
         Ok(Some(record::head(&value.value()).bytes_before))
     }
+}
+
+/// Runs one transaction; nothing of it is written if it fails.
+pub(super) fn transact<T>(
+    database: &Database,
+    durability: Durability,
+    write: impl FnOnce(&WriteTransaction) -> Result<T, HistoryError>,
+) -> Result<T, HistoryError> {
+    let mut transaction = database.begin_write().map_err(failed)?;
+    transaction.set_durability(durability).map_err(failed)?;
+    let written = write(&transaction)?;
+    transaction.commit().map_err(failed)?;
+    Ok(written)
 }
 
 /// Appends a batch after the newest update, and moves a slice of the waiting ids to the index.

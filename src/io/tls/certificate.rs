@@ -1,6 +1,5 @@
 //! The certificate and its key: two PEM files, read and checked before they are used.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -27,66 +26,49 @@ pub struct Files {
 }
 
 /// Why the two files cannot be used. The text names the file.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// It cannot be opened or read.
-    Unreadable(PathBuf, io::Error),
+    #[error("{path} cannot be read", path = .0.display())]
+    Unreadable(PathBuf, #[source] io::Error),
     /// It is larger than [`CERTIFICATE_FILE_BYTES_MAX`].
+    #[error("{path} has more than {CERTIFICATE_FILE_BYTES_MAX} bytes", path = .0.display())]
     TooLarge(PathBuf),
     /// It is not PEM.
-    NotPem(PathBuf, PemError),
+    #[error("{path} is not in PEM form", path = .0.display())]
+    NotPem(PathBuf, #[source] PemError),
     /// It holds no certificate.
+    #[error("{path} holds no certificate in PEM form", path = .0.display())]
     NoCertificate(PathBuf),
     /// It holds no unencrypted key.
+    #[error("{path} holds no private key in PEM form without a passphrase", path = .0.display())]
     NoKey(PathBuf),
     /// Its first certificate is not a valid X.509 certificate.
-    Malformed(PathBuf, String),
+    #[error("{path} holds a certificate that cannot be understood", path = .0.display())]
+    Malformed(PathBuf, #[source] x509_cert::der::Error),
+    /// rustls does not accept the form of its first certificate.
+    #[error("{path} holds a certificate that cannot be understood: {1:?}", path = .0.display())]
+    Unsupported(PathBuf, rustls::CertificateError),
     /// rustls cannot sign with the key.
-    KeyUnusable(PathBuf, Error),
+    #[error("{path} holds a private key that cannot be used", path = .0.display())]
+    KeyUnusable(PathBuf, #[source] Error),
     /// The key belongs to another certificate.
+    #[error(
+        "the private key in {key} is not that of the certificate in {certificate}",
+        key = .0.key.display(),
+        certificate = .0.certificate.display()
+    )]
     WrongPair(Files),
     /// The certificate has expired; when, in milliseconds since the Unix epoch.
+    #[error("the certificate in {path} expired at {at}", path = .0.display(), at = date(*.1))]
     Expired(PathBuf, u64),
     /// The certificate is not valid yet; from when it is, in milliseconds since the Unix epoch.
+    #[error("the certificate in {path} is not valid before {at}", path = .0.display(), at = date(*.1))]
     NotYet(PathBuf, u64),
     /// rustls refuses its own configuration.
-    Configuration(Error),
+    #[error("TLS cannot be set up")]
+    Configuration(#[source] Error),
 }
-
-impl fmt::Display for CertificateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
-            Self::TooLarge(path) => {
-                write!(f, "{} has more than {CERTIFICATE_FILE_BYTES_MAX} bytes", path.display())
-            }
-            Self::NotPem(path, error) => write!(f, "{} is not in PEM form: {error}", path.display()),
-            Self::NoCertificate(path) => write!(f, "{} holds no certificate in PEM form", path.display()),
-            Self::NoKey(path) => {
-                write!(f, "{} holds no private key in PEM form without a passphrase", path.display())
-            }
-            Self::Malformed(path, error) => {
-                write!(f, "{} holds a certificate that cannot be understood: {error}", path.display())
-            }
-            Self::KeyUnusable(path, error) => {
-                write!(f, "{} holds a private key that cannot be used: {error}", path.display())
-            }
-            Self::WrongPair(files) => {
-                let (key, certificate) = (files.key.display(), files.certificate.display());
-                write!(f, "the private key in {key} is not that of the certificate in {certificate}")
-            }
-            Self::NotYet(path, at_ms) => {
-                write!(f, "the certificate in {} is not valid before {}", path.display(), date(*at_ms))
-            }
-            Self::Expired(path, at_ms) => {
-                write!(f, "the certificate in {} expired at {}", path.display(), date(*at_ms))
-            }
-            Self::Configuration(error) => write!(f, "TLS cannot be set up: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for CertificateError {}
 
 /// A certificate with its key, ready to be served.
 #[derive(Debug)]
@@ -140,9 +122,7 @@ impl Certificate {
             Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                 CertificateError::WrongPair(files.clone())
             }
-            Error::InvalidCertificate(error) => {
-                CertificateError::Malformed(path.clone(), format!("{error:?}"))
-            }
+            Error::InvalidCertificate(error) => CertificateError::Unsupported(path.clone(), error),
             error => CertificateError::KeyUnusable(files.key.clone(), error),
         })?;
         if expires_ms <= unix_ms {
@@ -177,8 +157,8 @@ fn read_file(path: &Path) -> Result<Vec<u8>, CertificateError> {
     Ok(bytes)
 }
 
-fn validity_ms(der: &CertificateDer<'_>) -> Result<(u64, u64), String> {
-    let certificate = x509_cert::Certificate::from_der(der).map_err(|error| error.to_string())?;
+fn validity_ms(der: &CertificateDer<'_>) -> Result<(u64, u64), x509_cert::der::Error> {
+    let certificate = x509_cert::Certificate::from_der(der)?;
     let validity = certificate.tbs_certificate.validity;
     let unix_ms = |time: x509_cert::time::Time| time.to_unix_duration().as_millis() as u64;
     Ok((unix_ms(validity.not_before), unix_ms(validity.not_after)))

@@ -22,8 +22,8 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use tracing::{debug, error};
 
-use super::{CHALLENGE_PROTOCOL, HTTP2};
-use crate::io::transport::{Flushed, Gone, ReadOutcome, receive_raw, send_plain};
+use super::protocols::{CHALLENGE, HTTP2};
+use crate::io::socket::{Flushed, Gone, ReadOutcome, receive_raw, send_plain};
 use crate::limits::{
     READ_BYTES_MAX, TLS_INCOMING_BYTES_MAX, TLS_OUTGOING_BYTES_MAX, TLS_RECORD_BYTES_MAX,
     TLS_SEALED_BYTES_MAX, TLS_STEPS_MAX, TLS_STREAM_BYTES_MAX,
@@ -111,7 +111,7 @@ impl Session {
     }
 
     fn is_challenge(&self) -> bool {
-        self.state == TlsState::Open && self.tls.alpn_protocol() == Some(CHALLENGE_PROTOCOL)
+        self.state == TlsState::Open && self.tls.alpn_protocol() == Some(CHALLENGE)
     }
 
     /// Whether HTTP/2 was negotiated.

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::certificate::{Certificate, CertificateError, Files};
 use super::{Served, configure};
+use crate::error_text::chain;
 use crate::io::clock;
 use crate::limits::{CERTIFICATE_LOOK_MS, CERTIFICATE_WARNING_EVERY_MS};
 
@@ -85,7 +86,7 @@ impl Keeper {
                 self.warned_ms = None;
                 info!(file = %path, "new connections get the certificate as it is now");
             }
-            Err(error) => warn!("{error}; the certificate stays as it was"),
+            Err(error) => warn!("{}; the certificate stays as it was", chain(&error)),
         }
     }
 

@@ -7,8 +7,6 @@
 //!
 //! Certificates are ignored (`x5c`, `x5t`, `x5u`). The document is trusted because of its source.
 
-use std::fmt;
-
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use serde::Deserialize;
@@ -33,11 +31,13 @@ struct Named {
 }
 
 /// Why a document is not a key set.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
     /// It is not a JSON object with a list `keys`.
+    #[error("the answer is not a JSON object with a list \"keys\"")]
     NotAKeySet,
     /// It lists more than [`JWKS_KEYS_MAX`] keys; their number.
+    #[error("the answer lists {0} keys, more than {JWKS_KEYS_MAX}")]
     TooManyKeys(usize),
 }
 
@@ -149,17 +149,6 @@ fn algorithm_of(key: &Jwk, only: Option<Algorithm>) -> Option<Algorithm> {
     };
     named.is_none_or(|named| named == kind).then_some(kind)
 }
-
-impl fmt::Display for KeySetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotAKeySet => f.write_str("the answer is not a JSON object with a list \"keys\""),
-            Self::TooManyKeys(count) => write!(f, "the answer lists {count} keys, more than {JWKS_KEYS_MAX}"),
-        }
-    }
-}
-
-impl std::error::Error for KeySetError {}
 
 #[cfg(test)]
 mod tests;

@@ -26,20 +26,26 @@ pub struct VerificationKey {
 }
 
 /// Why a text is not a key for the algorithm that the configuration names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// It has no bytes.
+    #[error("a key that is not empty")]
     Empty,
     /// The algorithm takes a shared secret, and this is a PEM document. Anyone who knows the public
     /// key could sign with it.
+    #[error("a shared secret for {0:?}, not a PEM document: set the algorithm of that public key")]
     PemAsSecret(Algorithm),
     /// The algorithm takes a public key, and this is not one in PEM form.
+    #[error("a public key in PEM form for {0:?}")]
     NotAPublicKey(Algorithm),
     /// A private key in place of a public one. The verifying side must not have it.
+    #[error("the public key, not the private one")]
     Private,
     /// A public key of another family or curve than the algorithm takes.
+    #[error("a public key of the kind and curve that {0:?} takes")]
     WrongKind(Algorithm),
     /// An RSA key with a modulus outside 2,048 to 8,192 bits.
+    #[error("an RSA key of {start} to {end} bits, not {0}", start = RSA_BITS.start(), end = RSA_BITS.end())]
     RsaSize(usize),
 }
 
@@ -144,56 +150,20 @@ impl fmt::Debug for VerificationKey {
     }
 }
 
-impl fmt::Display for KeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("a key that is not empty"),
-            Self::PemAsSecret(algorithm) => write!(
-                f,
-                "a shared secret for {algorithm:?}, not a PEM document: set the algorithm of that public key"
-            ),
-            Self::NotAPublicKey(algorithm) => write!(f, "a public key in PEM form for {algorithm:?}"),
-            Self::Private => f.write_str("the public key, not the private one"),
-            Self::WrongKind(algorithm) => {
-                write!(f, "a public key of the kind and curve that {algorithm:?} takes")
-            }
-            Self::RsaSize(bits) => {
-                write!(f, "an RSA key of {} to {} bits, not {bits}", RSA_BITS.start(), RSA_BITS.end())
-            }
-        }
-    }
-}
-
-impl std::error::Error for KeyError {}
-
 /// Why a token could not be signed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
     /// The key is empty.
+    #[error("the key is empty")]
     Empty,
     /// The algorithm signs with a private key in PEM form (PKCS #8), and this is not one of its
     /// kind.
+    #[error("{0:?} signs with a private key in PEM form (PKCS #8), which this key is not")]
     NotAPrivateKey(Algorithm),
-    /// The library refused; its reason.
-    Refused(String),
+    /// The library refused.
+    #[error("the token could not be signed")]
+    Refused(#[source] jsonwebtoken::errors::Error),
 }
-
-impl fmt::Display for SignError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("the key is empty"),
-            Self::NotAPrivateKey(algorithm) => {
-                write!(
-                    f,
-                    "{algorithm:?} signs with a private key in PEM form (PKCS #8), which this key is not"
-                )
-            }
-            Self::Refused(reason) => write!(f, "the token could not be signed: {reason}"),
-        }
-    }
-}
-
-impl std::error::Error for SignError {}
 
 /// Signs `claims` as a compact JWT (RFC 7519): with a shared secret for HS*, else with a private
 /// key in PEM form.
@@ -216,7 +186,7 @@ pub fn sign(claims: &serde_json::Value, key: &[u8], algorithm: Algorithm) -> Res
         ErrorKind::InvalidEcdsaKey | ErrorKind::InvalidEddsaKey | ErrorKind::Provider(_) => {
             SignError::NotAPrivateKey(algorithm)
         }
-        _ => SignError::Refused(error.to_string()),
+        _ => SignError::Refused(error),
     })
 }
 

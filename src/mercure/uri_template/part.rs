@@ -1,7 +1,5 @@
 //! The parts of a template, and why a text has none.
 
-use std::fmt;
-
 use super::compile::Expression;
 use crate::limits::{SELECTOR_BYTES_MAX, TEMPLATE_STATES_MAX};
 
@@ -19,16 +17,19 @@ pub(crate) enum TemplatePart {
 }
 
 /// Why a text is not a template that this hub supports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// It breaks the grammar of RFC 6570 section 2.
+    #[error("it breaks the grammar of URI Templates at byte {at}")]
     Syntax {
         /// The position in bytes from the start.
         at: usize,
     },
     /// It is all literal.
+    #[error("it has no expression")]
     NoExpression,
     /// Its compiled form exceeds [`TEMPLATE_STATES_MAX`], or its text [`SELECTOR_BYTES_MAX`].
+    #[error("its compiled form exceeds {TEMPLATE_STATES_MAX} states")]
     TooComplex,
 }
 
@@ -36,15 +37,3 @@ pub enum TemplateError {
 pub(super) fn literal(text: &str, start: u16, end: u16) -> &[u8] {
     &text.as_bytes()[usize::from(start)..usize::from(end)]
 }
-
-impl fmt::Display for TemplateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Syntax { at } => write!(f, "it breaks the grammar of URI Templates at byte {at}"),
-            Self::NoExpression => f.write_str("it has no expression"),
-            Self::TooComplex => write!(f, "its compiled form exceeds {TEMPLATE_STATES_MAX} states"),
-        }
-    }
-}
-
-impl std::error::Error for TemplateError {}

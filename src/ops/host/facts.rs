@@ -10,6 +10,7 @@ use rustix::process::{Resource, getrlimit};
 use rustix::thread::disable_transparent_huge_pages;
 
 use super::tuned;
+use crate::error_text::chain;
 use crate::io::probe;
 use crate::limits::MEMLOCK_BYTES_PER_SHARD;
 
@@ -65,7 +66,7 @@ impl HostFacts {
         // This process needs no huge pages either, so nothing has to be restored.
         facts.huge_pages_refusable = disable_transparent_huge_pages(true).is_ok();
         let may_try = facts.memlock.allows(MEMLOCK_BYTES_PER_SHARD) && !facts.io_uring_is_off();
-        facts.ring = may_try.then(|| probe::check_ring().map_err(|error| error.to_string()));
+        facts.ring = may_try.then(|| probe::check_ring().map_err(|error| chain(&error).to_string()));
         facts
     }
 

@@ -13,7 +13,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use tracing::debug;
 
 use super::cause::{RefusalCause, end_label};
-use super::counts::{Count, SequencerMetrics, ShardMetrics};
+use super::count::Count;
+use super::counts::{SequencerMetrics, ShardMetrics};
 use super::histogram::{Histogram, Totals};
 use super::page::MetricsPage;
 use super::process::Process;

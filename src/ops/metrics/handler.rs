@@ -1,49 +1,40 @@
 //! The requests on `METRICS_ADDR`: the metrics page, in two formats, and a liveness check.
 
-use std::net::SocketAddr;
-use std::sync::atomic::AtomicBool;
-
 use http::{HeaderValue, Method, StatusCode};
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::Exporter;
 use crate::http::request::{Lines, Request};
 use crate::http::response::Response;
-use crate::io::listener::ListenError;
-use crate::server::error::RunError;
-use crate::services::side_server::SideServer;
 
 const OPENMETRICS: &str = "application/openmetrics-text";
 const OPENMETRICS_TYPE: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const TEXT_TYPE: HeaderValue = HeaderValue::from_static(prometheus_text::CONTENT_TYPE);
 
-/// Listens on the metrics address.
-///
-/// # Errors
-/// [`RunError::Listen`].
-pub(crate) fn listen(address: SocketAddr) -> Result<SideServer, RunError> {
-    let (bound, side_server) =
-        SideServer::open(address).map_err(|error| RunError::Listen(ListenError::Metrics(address, error)))?;
-    info!(address = %bound, "metrics are served");
-    Ok(side_server)
+/// Responds to the requests on this port.
+pub(crate) struct MetricsHandler {
+    registry: Registry,
 }
 
-/// Serves metrics until the hub has ended.
-pub(crate) fn serve(side_server: SideServer, exporter: Exporter, ended: &AtomicBool) {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(exporter));
-    side_server.run(ended, |request| answer(request, &registry));
-}
+impl MetricsHandler {
+    /// The handler for these counters.
+    pub(crate) fn new(exporter: Exporter) -> Self {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(exporter));
+        Self { registry }
+    }
 
-fn answer(request: &Request<'_>, registry: &Registry) -> Response {
-    match (request.path, &request.method) {
-        ("/metrics", &Method::GET | &Method::HEAD) => page(&request.accept, registry),
-        ("/healthz", &Method::GET | &Method::HEAD) => Response::healthy(),
-        ("/metrics" | "/healthz", _) => Response::method_not_allowed("GET, HEAD"),
-        _ => Response::text(StatusCode::NOT_FOUND, "Not Found. The metrics are at /metrics."),
+    /// The response to a request.
+    pub(crate) fn respond(&self, request: &Request<'_>) -> Response {
+        match (request.path, &request.method) {
+            ("/metrics", &Method::GET | &Method::HEAD) => page(&request.accept, &self.registry),
+            ("/healthz", &Method::GET | &Method::HEAD) => Response::healthy(),
+            ("/metrics" | "/healthz", _) => Response::method_not_allowed("GET, HEAD"),
+            _ => Response::text(StatusCode::NOT_FOUND, "Not Found. The metrics are at /metrics."),
+        }
     }
 }
 

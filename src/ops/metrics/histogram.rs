@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::counts::Count;
+use super::count::Count;
 
 /// Upper bounds of the buckets, in microseconds: three per decade.
 pub(super) const BOUNDS_US: [u64; 16] = [

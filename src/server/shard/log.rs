@@ -57,7 +57,7 @@ impl ShardLog {
     /// Logs a failed read of the history.
     pub(super) fn history_error(&mut self, error: &HistoryError, now_ms: u64) {
         if let Some(Admitted { left_out }) = self.samplers.history.admit(now_ms) {
-            error!(%error, left_out, "the history cannot be read");
+            error!(error = %crate::error_text::chain(error), left_out, "the history cannot be read");
         }
     }
 

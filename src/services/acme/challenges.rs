@@ -84,25 +84,12 @@ impl fmt::Debug for Challenges {
 }
 
 /// Why a key or certificate of our own cannot be made.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum ChallengeError {
-    Certificate(rcgen::Error),
+    #[error(transparent)]
+    Certificate(#[from] rcgen::Error),
+    #[error(transparent)]
     Key(rustls::Error),
-}
-
-impl fmt::Display for ChallengeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Certificate(error) => error.fmt(f),
-            Self::Key(error) => error.fmt(f),
-        }
-    }
-}
-
-impl From<rcgen::Error> for ChallengeError {
-    fn from(error: rcgen::Error) -> Self {
-        Self::Certificate(error)
-    }
 }
 
 /// A self-signed certificate with the digest in a critical extension, so that only an authority

@@ -1,7 +1,5 @@
 //! The HTTPS client for an authority, as instant-acme needs it.
 
-use std::error::Error as StdError;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
@@ -24,28 +22,15 @@ const TERMS: Terms =
     Terms { within_ms: ACME_REQUEST_MS, redirects_max: 0, no_is_error: false, by_proxy: true };
 
 /// Why the trusted authorities cannot be used. The text names the file.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// `ACME_CA_FILE` cannot be read, or is not PEM.
-    Unusable(PathBuf, PemError),
+    #[error("{path} (ACME_CA_FILE) cannot be read", path = .0.display())]
+    Unusable(PathBuf, #[source] PemError),
     /// `ACME_CA_FILE` holds no usable certificate.
+    #[error("{path} (ACME_CA_FILE) holds no certificate of an authority", path = .0.display())]
     NoCertificate(PathBuf),
 }
-
-impl fmt::Display for TrustError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unusable(path, error) => {
-                write!(f, "{} (ACME_CA_FILE) cannot be read: {error}", path.display())
-            }
-            Self::NoCertificate(path) => {
-                write!(f, "{} (ACME_CA_FILE) holds no certificate of an authority", path.display())
-            }
-        }
-    }
-}
-
-impl StdError for TrustError {}
 
 /// Reads `ACME_CA_FILE`, if configured.
 ///
@@ -100,8 +85,8 @@ fn ask(agent: &Agent, request: Request<Bytes>) -> Result<BytesResponse, Unspoken
         true => agent.run(request.map(|_| ())),
         false => agent.run(request.map(Vec::from)),
     };
-    let (parts, mut body) = answer.map_err(Unspoken::Broken)?.into_parts();
-    let body = body.with_config().limit(ACME_ANSWER_BYTES_MAX).read_to_vec().map_err(Unspoken::Broken)?;
+    let (parts, mut body) = answer?.into_parts();
+    let body = body.with_config().limit(ACME_ANSWER_BYTES_MAX).read_to_vec()?;
     let is_json = parts
         .headers
         .get(CONTENT_TYPE)
@@ -114,26 +99,25 @@ fn ask(agent: &Agent, request: Request<Bytes>) -> Result<BytesResponse, Unspoken
     }
 }
 
-/// The response is not a valid ACME response.
-#[derive(Debug)]
+/// Why there is no ACME response.
+#[derive(Debug, thiserror::Error)]
 enum Unspoken {
-    Broken(ureq::Error),
+    #[error("it did not answer within {} s", ACME_REQUEST_MS / 1_000)]
+    Slow,
+    #[error("its answer is larger than {ACME_ANSWER_BYTES_MAX} bytes")]
+    TooLarge,
+    #[error("it cannot be reached")]
+    Broken(#[source] ureq::Error),
+    #[error("it answers {0}, and not in its protocol")]
     Status(StatusCode),
 }
 
-impl fmt::Display for Unspoken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Broken(ureq::Error::Timeout(_)) => {
-                write!(f, "it did not answer within {} s", ACME_REQUEST_MS / 1_000)
-            }
-            Self::Broken(ureq::Error::BodyExceedsLimit(_)) => {
-                write!(f, "its answer is larger than {ACME_ANSWER_BYTES_MAX} bytes")
-            }
-            Self::Broken(error) => write!(f, "it cannot be reached: {error}"),
-            Self::Status(status) => write!(f, "it answers {status}, and not in its protocol"),
+impl From<ureq::Error> for Unspoken {
+    fn from(error: ureq::Error) -> Self {
+        match error {
+            ureq::Error::Timeout(_) => Self::Slow,
+            ureq::Error::BodyExceedsLimit(_) => Self::TooLarge,
+            error => Self::Broken(error),
         }
     }
 }
-
-impl StdError for Unspoken {}

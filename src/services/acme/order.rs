@@ -6,8 +6,7 @@
 //! one certificate, covers all hosts.
 
 use std::collections::HashSet;
-use std::error::Error as StdError;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use instant_acme::{
@@ -19,11 +18,12 @@ use rustls::crypto::CryptoProvider;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use super::AcmeSettings;
 use super::challenges::{ChallengeError, Challenges};
 use super::client::HttpsClient;
 use super::schedule::Failure;
+use super::settings::AcmeSettings;
 use super::store::{CertificateStore, StoreError};
+use crate::error_text::chain;
 use crate::io::tls::certificate::CertificateError;
 use crate::limits::{ACME_ORDER_MS, ACME_TEXT_CHARS_MAX, ACME_TRY_MS};
 use crate::services::https::{NoAuthorities, Trust};
@@ -47,26 +47,36 @@ pub(super) struct RefusedHost {
     text: String,
 }
 
-/// Why an attempt failed; displayed as a sentence for the log.
-#[derive(Debug)]
+/// Why an attempt failed; displayed as a sentence for the log, of which the authority is the
+/// subject.
+#[derive(Debug, thiserror::Error)]
 pub(super) enum TryError {
     /// The account or the new certificate cannot be stored.
-    Store(StoreError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// There are no trusted authorities.
-    Trust(NoAuthorities),
-    /// The authority cannot be reached, or rejects a request.
+    #[error(transparent)]
+    Trust(#[from] NoAuthorities),
+    /// The authority cannot be reached, or rejects a request. The text has the causes and a bound.
+    #[error("{}", authority_text(.0))]
     Authority(Error),
     /// The authority checked these hosts and refused them.
+    #[error("{}", refusals(.0))]
     Refused(Vec<RefusedHost>),
     /// The authority offers no usable challenge for this host.
+    #[error("it offers neither tls-alpn-01 nor, on a port that is open here, http-01 for {0}")]
     NoChallenge(String),
     /// A key or certificate of our own cannot be generated.
-    Challenge(ChallengeError),
+    #[error("a key or a certificate of our own cannot be made")]
+    Challenge(#[from] ChallengeError),
     /// The issued certificate cannot be served.
-    Unfit(CertificateError),
+    #[error("what it gave cannot be served with")]
+    Unfit(#[source] CertificateError),
     /// The issued certificate does not name this host.
+    #[error("what it gave is not for {0}")]
     WrongName(String),
     /// The attempt took longer than [`ACME_TRY_MS`].
+    #[error("it was not done within {} s", ACME_TRY_MS / 1_000)]
     TimedOut,
 }
 
@@ -85,45 +95,9 @@ impl TryError {
     }
 }
 
-impl fmt::Display for TryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Store(error) => error.fmt(f),
-            Self::Trust(error) => error.fmt(f),
-            Self::Authority(Error::Api(problem)) => write!(f, "it says: {}", said(problem)),
-            Self::Authority(error) => f.write_str(&bounded(&chain(error))),
-            Self::Refused(hosts) => {
-                for (number, RefusedHost { host, challenge, text }) in hosts.iter().enumerate() {
-                    let comma = if number > 0 { "; " } else { "" };
-                    write!(f, "{comma}it refused {host} by {challenge}: {text}")?;
-                }
-                Ok(())
-            }
-            Self::NoChallenge(host) => {
-                write!(
-                    f,
-                    "it offers neither tls-alpn-01 nor, on a port that is open here, http-01 for {host}"
-                )
-            }
-            Self::Challenge(error) => write!(f, "a key or a certificate of our own cannot be made: {error}"),
-            Self::Unfit(error) => write!(f, "what it gave cannot be served with: {error}"),
-            Self::WrongName(host) => write!(f, "what it gave is not for {host}"),
-            Self::TimedOut => write!(f, "it was not done within {} s", ACME_TRY_MS / 1_000),
-        }
-    }
-}
-
-impl StdError for TryError {}
-
 impl From<Error> for TryError {
     fn from(error: Error) -> Self {
         Self::Authority(error)
-    }
-}
-
-impl From<StoreError> for TryError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
     }
 }
 
@@ -360,7 +334,7 @@ impl Orders<'_> {
     }
 
     fn client(&self) -> Result<HttpsClient, TryError> {
-        HttpsClient::new(self.trust).map_err(TryError::Trust)
+        Ok(HttpsClient::new(self.trust)?)
     }
 
     fn contact(&self) -> Option<String> {
@@ -384,19 +358,18 @@ fn said(problem: &Problem) -> String {
     bounded(&text)
 }
 
-/// An error with its causes: for a failed connection, the outer errors alone say nothing.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            // Writing to a String does not fail.
-            let _ = write!(text, ": {more}");
-        }
-        cause = error.source();
+fn authority_text(error: &Error) -> String {
+    match error {
+        Error::Api(problem) => format!("it says: {}", said(problem)),
+        error => bounded(&chain(error).to_string()),
     }
-    text
+}
+
+fn refusals(hosts: &[RefusedHost]) -> String {
+    let refusal = |RefusedHost { host, challenge, text }: &RefusedHost| {
+        format!("it refused {host} by {challenge}: {text}")
+    };
+    hosts.iter().map(refusal).collect::<Vec<_>>().join("; ")
 }
 
 /// On one line, and at most [`ACME_TEXT_CHARS_MAX`] characters.

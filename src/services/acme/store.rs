@@ -6,7 +6,6 @@
 //! - a certificate and its key are in one file (PEM), so they always match;
 //! - each authority has its own files, so one never gets data of another.
 
-use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -35,45 +34,28 @@ pub(super) struct CertificateStore {
 }
 
 /// Why the folder cannot be used. The text names it.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The folder cannot be created.
-    NotCreated(PathBuf, io::Error),
+    #[error("the folder {path} (ACME_CERT_DIR) cannot be made", path = .0.display())]
+    NotCreated(PathBuf, #[source] io::Error),
     /// A file cannot be read.
-    Unreadable(PathBuf, io::Error),
+    #[error("{path} cannot be read", path = .0.display())]
+    Unreadable(PathBuf, #[source] io::Error),
     /// A file cannot be written.
-    Unwritable(PathBuf, io::Error),
+    #[error("{path} cannot be written", path = .0.display())]
+    Unwritable(PathBuf, #[source] io::Error),
     /// Other users can read the folder, and it holds other files; its mode.
+    #[error(
+        "the folder {path} (ACME_CERT_DIR) is open to others (mode {1:03o}) and holds other things; it is to \
+         hold private keys: name a folder of its own, or `chmod 700 {path}`",
+        path = .0.display()
+    )]
     Open(PathBuf, u32),
     /// Other users can read the file or folder, and its mode cannot be changed.
-    NotOurs(PathBuf, io::Error),
+    #[error("{path} (ACME_CERT_DIR) is open to others, and its mode cannot be changed", path = .0.display())]
+    NotOurs(PathBuf, #[source] io::Error),
 }
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotCreated(path, error) => {
-                write!(f, "the folder {} (ACME_CERT_DIR) cannot be made: {error}", path.display())
-            }
-            Self::Unreadable(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
-            Self::Unwritable(path, error) => write!(f, "{} cannot be written: {error}", path.display()),
-            Self::Open(path, mode) => {
-                let path = path.display();
-                write!(
-                    f,
-                    "the folder {path} (ACME_CERT_DIR) is open to others (mode {mode:03o}) and holds other things; it is to \
-                     hold private keys: name a folder of its own, or `chmod 700 {path}`"
-                )
-            }
-            Self::NotOurs(path, error) => {
-                let path = path.display();
-                write!(f, "{path} (ACME_CERT_DIR) is open to others, and its mode cannot be changed: {error}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for StoreError {}
 
 impl CertificateStore {
     /// Creates the folder if it does not exist. Removes the permissions of others if it holds only

@@ -5,14 +5,14 @@ use super::*;
 #[test]
 fn an_archive_tells_what_the_hub_wrote_and_finds_what_it_did_not() {
     let directory = Directory::new("archive");
-    let missing = archive::Archive::open(&directory.file()).err().expect("none there").to_string();
-    assert!(missing.contains("there is no history"), "{missing}");
+    let missing = archive::Archive::open(&directory.file()).err().expect("none there");
+    assert!(matches!(missing.cause(), OpenCause::Missing), "{missing:?}");
     assert!(!directory.file().exists(), "looking makes no file");
     let mut history = open(&directory);
     history.append(&[frame("a")], NOW_MS).expect("room");
     history.append(&[frame("b"), frame("c")], NOW_MS + 5).expect("room");
-    let held = archive::Archive::open(&directory.file()).err().expect("held").to_string();
-    assert!(held.contains("held by another process"), "{held}");
+    let held = archive::Archive::open(&directory.file()).err().expect("held");
+    assert!(matches!(held.cause(), OpenCause::Held), "{held:?}");
     drop(history);
 
     let archive = archive::Archive::open(&directory.file()).expect("ours");

@@ -44,8 +44,11 @@ fn what_an_authority_says_is_one_line_of_a_bounded_length() {
 
 #[test]
 fn an_error_is_told_with_its_causes() {
-    let cause = std::io::Error::other(std::io::Error::other("refused"));
-    assert_eq!(chain(&cause), "refused");
+    let cause = std::io::Error::other("refused");
+    let unreachable = TryError::Authority(Error::Other(Box::new(cause)));
+    assert_eq!(unreachable.to_string(), "refused");
     let outer = Error::Json(serde_json::from_str::<u8>("x").expect_err("no number"));
-    assert!(chain(&outer).starts_with("failed to (de)serialize JSON: expected value"), "{}", chain(&outer));
+    let text = TryError::Authority(outer).to_string();
+    assert!(text.starts_with("failed to (de)serialize JSON: expected value"), "{text}");
+    assert_eq!(text.matches("expected value").count(), 1, "{text}");
 }

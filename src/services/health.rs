@@ -3,38 +3,33 @@
 //! Invariants: it sends one request, to the given address, with no proxy and no redirects. It ends
 //! within its time limit whatever the other side does.
 
-use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use url::Url;
 
+use super::https::{NoAuthorities, Terms, Trust, http, https};
 use crate::limits::HEALTH_BODY_BYTES_MAX;
-use crate::services::https::{NoAuthorities, Terms, Trust, http, https};
 
 /// Why a hub is not ready, or could not be asked. The text continues a sentence that begins with
 /// the URL.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum HealthError {
     /// Another status: the status, and the first line of the text, without control characters.
+    #[error("answers {0}{text}", text = after_colon(.1))]
     Status(u16, String),
-    /// No response; the cause.
-    NoAnswer(String),
+    /// No response.
+    #[error("does not answer")]
+    NoAnswer(#[source] io::Error),
     /// There are no trusted authorities to check its certificate.
+    #[error("cannot be trusted: {NoAuthorities} (or --insecure)")]
     NoAuthorities,
 }
 
-impl fmt::Display for HealthError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status, text) if text.is_empty() => write!(f, "answers {status}"),
-            Self::Status(status, text) => write!(f, "answers {status}: {text}"),
-            Self::NoAnswer(error) => write!(f, "does not answer: {error}"),
-            Self::NoAuthorities => write!(f, "cannot be trusted: {NoAuthorities} (or --insecure)"),
-        }
-    }
+/// A text after a colon, if there is one.
+fn after_colon(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {text}") }
 }
-
-impl std::error::Error for HealthError {}
 
 /// Sends a `GET`, with a time limit; with `takes_any`, accepts any certificate.
 ///
@@ -50,8 +45,8 @@ pub fn ask(url: &Url, takes_any: bool, within: Duration) -> Result<(), HealthErr
         }
         _ => http(terms),
     };
-    let mut answer =
-        agent.get(url.as_str()).call().map_err(|error| HealthError::NoAnswer(error.to_string()))?;
+    let answered = agent.get(url.as_str()).call();
+    let mut answer = answered.map_err(|error| HealthError::NoAnswer(error.into_io()))?;
     match answer.status().as_u16() {
         200 => Ok(()),
         status => {
