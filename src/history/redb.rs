@@ -32,8 +32,11 @@ mod store;
 mod write;
 mod writer;
 
+#[cfg(any(test, feature = "internals"))]
 pub use format::FORMAT;
-pub use open::{OpenCause, OpenError};
+#[cfg(any(test, feature = "internals"))]
+pub use open::OpenCause;
+pub use open::OpenError;
 pub use writer::{HistorySync, RedbHistory};
 
 #[cfg(test)]

@@ -17,5 +17,7 @@ pub mod receipt;
 mod sequencer;
 pub mod settings;
 mod shard;
+mod spawn;
 pub mod start;
+mod stop;
 pub mod timeouts;

@@ -1,35 +1,28 @@
-//! A running hub: its threads, from start to end.
+//! A running hub: how it is put together, and the thread that waits for its end.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 use signal_hook::consts::SIGHUP;
 use tracing::{info, warn};
 
-use super::control::{Control, EndReport, Happened};
+use super::control::{Control, Happened};
 use super::history_worker;
 use super::mailbox::Mailbox;
 use super::sequencer::SequencerThread;
-use super::shard::{ShardDeps, ShardLoop};
-use crate::api::handler::{Gate, GateSettings};
-use crate::api::keyring::SharedKeys;
 use crate::history::redb::OpenError;
 use crate::history::{History, HistorySlice};
 use crate::hub::sequencer::Sequencer;
-use crate::hub::shard::{Shard, ShardSettings};
 use crate::hub::tail::TailBounds;
 use crate::io::ProcessRole;
 use crate::io::clock::{self, Clock};
-use crate::io::listener::{self, ListenError, Listener};
-use crate::io::probe::{self, IO_MEMORY_BYTES};
-use crate::io::tls::Acceptor;
+use crate::io::listener::{self, ListenError};
+use crate::io::probe::{self};
 use crate::io::waker::ShardWaker;
 use crate::limits::RING_ENTRIES;
 use crate::ops::access_log;
@@ -38,36 +31,13 @@ use crate::ops::systemd::{Manager, Next};
 use crate::ring::ring;
 use crate::server::error::RunError;
 use crate::server::permits::Quotas;
-use crate::server::queue::Queue;
 use crate::server::receipt::EmbeddedPublisher;
 use crate::server::settings::Settings;
-use crate::server::timeouts::Timeouts;
+use crate::server::spawn::{ShardSpawn, ShardThread, start_shard, start_thread};
+use crate::server::stop::HubShutdown;
 use crate::services::certificates::Certificates;
-use crate::services::key_sets::{Fetcher, KeySetSource};
 use crate::services::reload::Reloads;
 use crate::services::side_server::SideServer;
-
-/// Keeps glommio's preemption from firing. A shard checks its sockets, its ring and its waker in
-/// every round, so it needs no preemption. And glommio 0.9.0 forgets ready tasks if the timer fires
-/// before it ran any of them: the executor then sleeps forever. With 1 ms this happened when a
-/// thread was off its core that long.
-const PREEMPT_TIMER: Duration = Duration::from_secs(3_600);
-/// An idle task wakes each executor this often, in case a wake-up is lost anyway.
-const SAFETY_WAKE: Duration = Duration::from_millis(500);
-
-/// A shard's thread. The result of its executor is the error by which the shard could not start.
-struct ShardThread {
-    name: String,
-    executor: ExecutorJoinHandle<io::Result<()>>,
-}
-
-impl ShardThread {
-    /// Waits for its end.
-    fn join(self) -> Result<(), RunError> {
-        let ended = self.executor.join().map_err(io::Error::from);
-        ended.and_then(|started| started).map_err(RunError::start(&self.name))
-    }
-}
 
 /// Reported once connections are accepted.
 pub(crate) struct Begun {
@@ -295,70 +265,6 @@ fn end_of(history: &mut dyn History, tail: TailBounds) -> Result<Arc<HistorySlic
     newest.map(Arc::new).map_err(RunError::History)
 }
 
-/// Ends a hub: at a stop, after a defect, or during a failed start. In an embedding program, the
-/// threads with ports are joined.
-struct HubShutdown {
-    role: ProcessRole,
-    /// Nothing new begins.
-    stopping: Arc<AtomicBool>,
-    /// The hub has ended: stops the threads that run to the end (metrics, key sets).
-    ended: Arc<AtomicBool>,
-    wakers: Vec<Arc<ShardWaker>>,
-    publisher: EmbeddedPublisher,
-    keys: Vec<Arc<SharedKeys>>,
-    helpers: Vec<JoinHandle<()>>,
-}
-
-impl HubShutdown {
-    fn new(role: ProcessRole, wakers: Vec<Arc<ShardWaker>>, publisher: EmbeddedPublisher) -> Self {
-        let (stopping, ended) = (Arc::default(), Arc::default());
-        Self { role, stopping, ended, wakers, publisher, keys: Vec::new(), helpers: Vec::new() }
-    }
-
-    /// Starts a thread that regularly checks whether the hub has ended.
-    fn help(
-        &mut self,
-        name: &str,
-        reports: &Sender<Happened>,
-        run: impl FnOnce(Arc<AtomicBool>) + Send + 'static,
-    ) -> Result<(), RunError> {
-        let ended = Arc::clone(&self.ended);
-        self.helpers.push(start_thread(name, reports, move || run(ended))?);
-        Ok(())
-    }
-
-    /// Starts a thread for each key set.
-    fn fetch(&mut self, sources: &[KeySetSource], reports: &Sender<Happened>) -> Result<(), RunError> {
-        for (number, source) in sources.iter().enumerate() {
-            let (fetcher, ended) = (Fetcher::new(source.clone()), Arc::clone(&self.ended));
-            start_thread(&format!("keys-{number}"), reports, move || fetcher.run(&ended))?;
-            self.keys.push(Arc::clone(&source.keys));
-        }
-        Ok(())
-    }
-
-    fn begin(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        self.publisher.close();
-        self.wakers.iter().for_each(|waker| waker.wake());
-    }
-}
-
-impl Drop for HubShutdown {
-    fn drop(&mut self) {
-        self.begin();
-        self.ended.store(true, Ordering::SeqCst);
-        self.keys.iter().for_each(|keys| keys.fetch());
-        if self.role == ProcessRole::Program {
-            // The program may need their ports again.
-            for helper in self.helpers.drain(..) {
-                // A panic was reported already.
-                let _ = helper.join();
-            }
-        }
-    }
-}
-
 /// The maximum number of connections: the configured one, bounded by the limit of open files.
 fn connections_max(settings: &Settings, allowed: usize) -> usize {
     match settings.connections_max {
@@ -377,95 +283,4 @@ fn connections_max(settings: &Settings, allowed: usize) -> usize {
 fn make_wakers(count: usize) -> Result<Vec<Arc<ShardWaker>>, RunError> {
     let wakers: io::Result<Vec<_>> = (0..count).map(|_| ShardWaker::new().map(Arc::new)).collect();
     wakers.map_err(RunError::Wakers)
-}
-
-/// What is moved to a shard's thread. The rest is created there, since grants and outboxes never
-/// leave it.
-struct ShardSpawn {
-    number: u16,
-    listener: Listener,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    ring: crate::ring::Consumer<crate::hub::sequencer::RingEntry>,
-    queue: Queue,
-    history_client: history_worker::HistoryClient,
-    mailbox: Mailbox,
-    waker: Arc<ShardWaker>,
-    stopping: Arc<AtomicBool>,
-    clock: Clock,
-    timeouts: Timeouts,
-    drain_ms: u64,
-    log_updates: bool,
-    access: access_log::Rules,
-    quotas: Quotas,
-    recorder: Recorder,
-}
-
-impl ShardSpawn {
-    fn build(self, gate: GateSettings, shard: ShardSettings, newest: &HistorySlice) -> ShardDeps {
-        ShardDeps {
-            number: self.number,
-            listener: self.listener,
-            tls: self.tls.map(Acceptor::new),
-            shard: Shard::new(shard, newest, self.clock.now()),
-            handler: Gate::new(gate),
-            ring: self.ring,
-            queue: self.queue,
-            history_client: self.history_client,
-            mailbox: self.mailbox,
-            waker: self.waker,
-            stopping: self.stopping,
-            clock: self.clock,
-            timeouts: self.timeouts,
-            drain_ms: self.drain_ms,
-            log_updates: self.log_updates,
-            access: self.access,
-            quotas: self.quotas,
-            recorder: self.recorder,
-            // Half a buffer: a subscriber that reads its stream then never falls behind by a single
-            // batch.
-            batch_bytes_max: (shard.subscriber_buffer_bytes / 2).max(1),
-        }
-    }
-}
-
-fn start_shard(
-    number: usize,
-    cpu: usize,
-    make: impl FnOnce() -> ShardDeps + Send + 'static,
-    reports: &Sender<Happened>,
-) -> Result<ShardThread, RunError> {
-    let name = format!("shard-{number}");
-    let report = EndReport { name: name.clone(), reports: reports.clone() };
-    let spawned = LocalExecutorBuilder::new(Placement::Fixed(cpu))
-        .name(&name)
-        .preempt_timer(PREEMPT_TIMER)
-        .io_memory(IO_MEMORY_BYTES)
-        .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
-        .spawn(move || async move {
-            let _report = report;
-            glommio::spawn_local(async {
-                loop {
-                    glommio::timer::sleep(SAFETY_WAKE).await;
-                }
-            })
-            .detach();
-            ShardLoop::new(make())?.run().await;
-            Ok::<(), io::Error>(())
-        });
-    let executor = spawned.map_err(|error| RunError::start(&name)(error.into()))?;
-    Ok(ShardThread { name, executor })
-}
-
-fn start_thread(
-    name: &str,
-    reports: &Sender<Happened>,
-    run: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, RunError> {
-    let report = EndReport { name: name.to_owned(), reports: reports.clone() };
-    let run = move || {
-        let _report = report;
-        run();
-    };
-    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-    spawned.map_err(RunError::start(name))
 }

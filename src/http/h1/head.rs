@@ -9,11 +9,12 @@ use std::mem::MaybeUninit;
 use http::Method;
 
 use crate::http::h1::body::BodyLength;
+#[cfg(any(test, feature = "internals"))]
 use crate::http::h1::scan::{Scanner, skip_empty_lines, starts_empty_line};
 use crate::http::request::{Request, Single, Version};
 use crate::http::request_error::RequestError;
 use crate::http::target::{RequestTarget, valid_host};
-use crate::limits::{EMPTY_LINES_MAX, HEADERS_MAX};
+use crate::limits::HEADERS_MAX;
 
 /// A request head, with the framing of the connection and the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +28,8 @@ pub struct Head<'a> {
     pub keep_alive: bool,
 }
 
-/// Reads the head at the start of `buf`, after at most [`EMPTY_LINES_MAX`] empty lines. Returns
-/// `None` if the head is not complete, else the head and its length in bytes. For a head that
+/// Reads the head at the start of `buf`, after at most
+/// [`EMPTY_LINES_MAX`](crate::limits::EMPTY_LINES_MAX) empty lines. Returns `None` if the head is not complete, else the head and its length in bytes. For a head that
 /// arrives in pieces, use [`crate::http::h1::machine::Connection`], which does not start over at
 /// each piece.
 ///
@@ -37,7 +38,7 @@ pub struct Head<'a> {
 /// exceeded, even if the head is not complete.
 #[cfg(any(test, feature = "internals"))]
 pub fn parse_head(buf: &[u8]) -> Result<Option<(Head<'_>, usize)>, RequestError> {
-    let mut empty_lines_left = EMPTY_LINES_MAX;
+    let mut empty_lines_left = crate::limits::EMPTY_LINES_MAX;
     let start = skip_empty_lines(buf, &mut empty_lines_left);
     if starts_empty_line(&buf[start..], empty_lines_left) {
         return Ok(None);
@@ -47,7 +48,7 @@ pub fn parse_head(buf: &[u8]) -> Result<Option<(Head<'_>, usize)>, RequestError>
     Ok(Some((parse_complete(&buf[start..end])?, end)))
 }
 
-/// Reads a head that [`Scanner`] found complete.
+/// Reads a head that [`Scanner`](crate::http::h1::scan::Scanner) found complete.
 pub(crate) fn parse_complete(head: &[u8]) -> Result<Head<'_>, RequestError> {
     let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut []);
