@@ -10,6 +10,7 @@ mod args;
 mod bars;
 mod binary;
 mod book;
+mod connection;
 mod engine;
 mod ledger;
 mod limit_server;
