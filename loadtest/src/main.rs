@@ -17,6 +17,7 @@ mod limit_server;
 mod load;
 mod meter;
 mod net;
+mod options;
 mod progress;
 mod publisher;
 mod record;

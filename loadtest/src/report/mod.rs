@@ -9,7 +9,7 @@ mod plot;
 mod rows;
 mod text;
 
-use crate::args::Common;
+use crate::options::Common;
 use crate::record::Record;
 use crate::rounds;
 use crate::scenario::Scenario;

@@ -7,8 +7,9 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::context::{REST_NS, RoundContext, publish_at_rate, subscription};
 use super::fanout::TOPIC;
-use super::{Outcome, REST_NS, RoundContext, publish_at_rate, subscription};
+use super::outcome::Outcome;
 use crate::engine::{Engine, Subscription};
 
 const PUBLISHERS: u32 = 16;
