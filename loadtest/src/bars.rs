@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::args::Common;
+use crate::options::Common;
 use crate::record::Record;
 use crate::report::{
     Page, json_of, paragraph, ratio_meaning, rows_text, scenario_text, shown, tally_text, write, write_file,

@@ -14,8 +14,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
-use crate::args::Fault;
 use crate::net::{self, Interest, Poll};
+use crate::options::Fault;
 
 const LISTENER: u64 = u64::MAX;
 const ACCEPT_BATCH: usize = 64;

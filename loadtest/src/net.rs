@@ -2,17 +2,13 @@
 //! server.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustls::ClientConfig;
-
-use crate::tls::Session;
 
 /// Connections from one source address: far fewer than its ephemeral ports.
 const CONNECTIONS_PER_ADDRESS: usize = 4_096;
@@ -31,66 +27,13 @@ pub(crate) fn raise_descriptor_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).saturating_sub(SPARE_FDS)
 }
 
-/// A connection, in clear text or over TLS.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    socket: OwnedFd,
-    session: Option<Session>,
-}
-
-impl Connection {
-    /// Starts a non-blocking connection to `address`. `number` spreads loopback connections over
-    /// source addresses. `receive_bytes` is its `SO_RCVBUF`; `None`: the system's default. `tls`:
-    /// over TLS.
-    pub(crate) fn start(
-        address: SocketAddr,
-        number: usize,
-        receive_bytes: Option<usize>,
-        tls: Option<&Arc<ClientConfig>>,
-    ) -> Result<Self, Errno> {
-        let session = tls.map(Session::new).transpose()?;
-        connect(address, number, receive_bytes).map(|socket| Self { socket, session })
-    }
-
-    /// Whether a connection that has become writable was established.
-    pub(crate) fn established(&self) -> Result<(), Errno> {
-        sockopt::socket_error(&self.socket)?
-    }
-
-    /// Reads available bytes. `Ok(None)`: nothing now; `Ok(Some(0))`: the peer has closed.
-    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
-        match &mut self.session {
-            None => receive(&self.socket, buffer),
-            Some(session) => session.receive(&self.socket, buffer),
-        }
-    }
-
-    /// Writes as much as the socket takes; 0 if it takes nothing now.
-    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
-        match &mut self.session {
-            None => send(&self.socket, bytes),
-            Some(session) => session.send(&self.socket, bytes),
-        }
-    }
-
-    /// Whether accepted bytes still wait for the socket: an empty `send` sends them.
-    pub(crate) fn is_holding(&self) -> bool {
-        self.session.as_ref().is_some_and(Session::is_holding)
-    }
-
-    /// Whether a TLS handshake is in progress; empty sends and receives continue it.
-    pub(crate) fn is_handshaking(&self) -> bool {
-        self.session.as_ref().is_some_and(Session::is_handshaking)
-    }
-}
-
-impl AsFd for Connection {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-fn connect(address: SocketAddr, number: usize, receive_bytes: Option<usize>) -> Result<OwnedFd, Errno> {
+/// Starts a non-blocking connection to `address`. `number` spreads loopback connections over source
+/// addresses. `receive_bytes` is its `SO_RCVBUF`; `None`: the system's default.
+pub(crate) fn connect(
+    address: SocketAddr,
+    number: usize,
+    receive_bytes: Option<usize>,
+) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;

@@ -6,12 +6,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use h2::Reason;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustls::ClientConfig;
 
-use crate::net::Connection;
+use crate::connection::Connection;
 use crate::wire::chunked::Chunked;
 use crate::wire::http::ResponseHead;
+use crate::wire::http2::Event;
 use crate::wire::stamp::Stamp;
 
 /// The maximum length of an answer, in bytes.
@@ -140,27 +142,29 @@ impl Publisher {
         self.server.take()
     }
 
-    /// The head of an answer over a shared connection.
-    pub(crate) fn begin_answer(&mut self, head: ResponseHead) {
-        self.head = Some(head);
-        self.answer.clear();
-    }
-
-    /// A part of its body.
-    pub(crate) fn go_on_with_answer(&mut self, body: &[u8]) -> Result<(), String> {
-        self.answer.extend_from_slice(body);
-        if self.answer.len() > RESPONSE_BYTES_MAX { Err(ENDLESS.to_owned()) } else { Ok(()) }
-    }
-
-    /// The end of the answer; returns its meaning.
-    pub(crate) fn end_answer(&mut self) -> Result<PublishResult, String> {
-        let mut head = self.head.take().ok_or("an answer without a head")?;
-        self.server = head.server.take();
-        if head.content_bytes.is_some_and(|bytes| bytes != self.answer.len() as u64) {
-            return Err("a publication was answered with a body of another length than was told".to_owned());
+    /// Takes a part of the answer over a shared connection; returns the answer when it is complete.
+    pub(crate) fn receive(&mut self, event: Event) -> Result<Option<PublishResult>, String> {
+        match event {
+            Event::Head { head, .. } => {
+                self.head = Some(*head);
+                self.answer.clear();
+                Ok(None)
+            }
+            Event::Data { data, .. } => {
+                self.answer.extend_from_slice(&data);
+                if self.answer.len() > RESPONSE_BYTES_MAX { Err(ENDLESS.to_owned()) } else { Ok(None) }
+            }
+            Event::End { .. } => {
+                let mut head = self.head.take().ok_or("an answer without a head")?;
+                self.server = head.server.take();
+                self.is_busy = false;
+                judge(head.status, &self.answer).map(Some)
+            }
+            Event::Reset { reason: Reason::REFUSED_STREAM, .. } => Ok(Some(PublishResult::Refused)),
+            Event::Reset { reason, .. } => {
+                Err(format!("a publication was reset with error {reason:?} instead of answered"))
+            }
         }
-        self.is_busy = false;
-        judge(head.status, &self.answer)
     }
 }
 

@@ -4,9 +4,9 @@
 use std::io::Write as _;
 
 use crate::about::About;
-use crate::args::Common;
 use crate::book::Times;
 use crate::ledger::Tally;
+use crate::options::Common;
 use crate::scenario::{Outcome, RoundContext, Scenario};
 use crate::server::{self, Contestant, Reference, Server};
 use crate::{meter, net, progress::Progress};

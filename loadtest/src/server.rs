@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::about::About;
-use crate::args::{Common, Fault};
 use crate::binary;
+use crate::options::{Common, Fault, Subject};
 use crate::record::masked_setting;
 use crate::tls::{CERTIFICATE_FILE, KEY_FILE};
 use crate::wire::request::Wire;
@@ -20,15 +20,6 @@ use crate::wire::request::Wire;
 const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How long it may take to stop before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
-
-/// The values of `--subject`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Subject {
-    /// The hub.
-    Hub,
-    /// The limit: a loop of sends and nothing else.
-    Limit,
-}
 
 /// The server that ratios compare with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -380,15 +371,9 @@ mod tests {
         assert!(Contestant::compared("127.0.0.1:3001").is_err());
     }
 
-    fn common(arguments: &[&str]) -> Common {
-        use clap::Parser as _;
-        let arguments = ["petasos-loadtest"].into_iter().chain(arguments.iter().copied());
-        crate::args::Cli::try_parse_from(arguments).expect("valid").common
-    }
-
     #[test]
     fn the_command_line_overrides_the_settings_of_a_hub_and_a_report_masks_their_secrets() {
-        let common = common(&[
+        let common = Common::given(&[
             "--server",
             "/bin/false",
             "--server-env",
@@ -416,7 +401,7 @@ mod tests {
     #[test]
     fn a_report_says_how_a_server_is_spoken_to() {
         let protocol = |arguments: &[&str]| {
-            let common = common(arguments);
+            let common = Common::given(arguments);
             let reference = Contestant::reference(Reference::of(&common), &common);
             let subject = Contestant::subject(&common).expect("valid");
             [subject.protocol(&common), reference.protocol(&common)]

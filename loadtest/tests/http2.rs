@@ -1,7 +1,7 @@
 //! Goal: over HTTP/2 the generator passes a sound server and fails an unsound one.
 //!
-//! Method: the real binary against a hub of a few lines, on another implementation of the protocol.
-//! The hub can be set to misbehave, or only to behave differently.
+//! Method: the real binary against a hub of a few lines. The hub can be set to misbehave, or only
+//! to behave differently.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Output};

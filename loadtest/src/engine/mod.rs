@@ -1,37 +1,37 @@
 //! The generator: one thread, one epoll set, thousands of subscribers and a few publishers.
 //!
 //! A scenario drives the engine: it subscribes, publishes, and calls [`Engine::poll`] in between.
-//! The engine does not know what is measured. Over HTTP/2 the sockets are those of `shared`, and
-//! each subscriber has a stream of one.
+//! The engine does not know what is measured. Over HTTP/2 the sockets are those of `shared`: the
+//! streams of many subscribers share one, and the publications of many publishers another.
 
+mod publishers;
 mod shared;
 mod subscriber;
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::book::Book;
+use crate::connection::Connection;
 use crate::load::Load;
-use crate::net::{self, Connection, Interest, Poll};
+use crate::net::{self, Interest, Poll};
 use crate::progress::Progress;
-use crate::publisher::{PublishResult, Publisher};
-use crate::wire::http::ResponseHead;
-use crate::wire::request::{Publication, Wire};
-use shared::Shared;
+use crate::publisher::PublishResult;
+use crate::wire::http2::{Event, LONG_WINDOW_BYTES, SHORT_WINDOW_BYTES};
+use crate::wire::request::Wire;
+use publishers::{PUBLISHER, Publishers};
+use shared::{Route, SHARED, SharedConnections};
 use subscriber::{Phase, StreamTransport, Subscriber};
 
 pub(crate) use subscriber::{Start, Subscription};
 
+/// One second of the run's clock.
+pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 /// Bytes read at once from a socket.
 const READ_BYTES: usize = 64 << 10;
 /// Connections that may be in the middle of connecting at the same time.
 const CONNECTING_MAX: usize = 128;
 /// A wait fails after this time without progress.
-const PATIENCE_NS: u64 = 5_000_000_000;
-/// Marks the key of a publisher in the epoll set.
-const PUBLISHER: u64 = 1 << 32;
-/// Marks the key of a shared connection.
-const SHARED: u64 = 1 << 33;
+const PATIENCE_NS: u64 = 5 * SECOND_NS;
 
 /// The generator and its book.
 pub(crate) struct Engine {
@@ -39,16 +39,12 @@ pub(crate) struct Engine {
     wire: Wire,
     progress: Progress,
     subscribers: Vec<Subscriber>,
-    publishers: Vec<Publisher>,
+    publishers: Publishers,
     /// HTTP/2 connections.
-    shared: Vec<Shared>,
-    /// The indexes in `shared` of the publishers' connections, in order. Several publishers share
-    /// each.
-    publisher_homes: Vec<usize>,
-    /// The publication of each stream, complete except for the stamp.
-    publications: Vec<Publication>,
-    /// Publishers whose last publication was answered.
-    idle: VecDeque<usize>,
+    shared: SharedConnections,
+    /// The window of a subscriber's stream over HTTP/2.
+    stream_window_bytes: u32,
+    /// Subscriptions that are not answered.
     pending: usize,
     started: Instant,
     buffer: Vec<u8>,
@@ -66,17 +62,20 @@ impl Engine {
         let run = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(1, |since| since.subsec_nanos() ^ std::process::id());
+        let route = Route {
+            address: wire.publishers(),
+            tls: wire.tls.clone(),
+            stream_window_bytes: SHORT_WINDOW_BYTES,
+        };
         Ok(Self {
             poll: Poll::new().map_err(|error| format!("epoll: {error}"))?,
             book: Book::new(run, streams, wire.wraps_data),
+            publishers: Publishers::new(route, wire.streams_per_connection),
             wire,
             progress,
-            publications: Vec::new(),
             subscribers: Vec::new(),
-            publishers: Vec::new(),
-            shared: Vec::new(),
-            publisher_homes: Vec::new(),
-            idle: VecDeque::new(),
+            shared: SharedConnections::default(),
+            stream_window_bytes: LONG_WINDOW_BYTES,
             pending: 0,
             started: Instant::now(),
             buffer: vec![0; READ_BYTES],
@@ -113,6 +112,12 @@ impl Engine {
         &self.progress
     }
 
+    /// Over HTTP/2, gives the streams of connections that are opened from now on a small window: a
+    /// stream that is not read then soon takes nothing more.
+    pub(crate) fn use_short_windows(&mut self) {
+        self.stream_window_bytes = SHORT_WINDOW_BYTES;
+    }
+
     /// Subscribes all of them and waits until every stream is open.
     pub(crate) fn subscribe(
         &mut self,
@@ -122,14 +127,11 @@ impl Engine {
         self.progress.begin("subscribing", count as u64, "streams");
         // Over HTTP/2 consecutive subscribers use different connections: a stalled stream then
         // shares its connection with streams that are read.
-        let first = self.shared.len();
         let connections = self.wire.streams_per_connection.map_or(0, |streams| count.div_ceil(streams));
-        for _ in 0..connections {
-            self.start_shared(false)?;
-        }
+        let homes: Vec<usize> = (0..connections).map(|_| self.start_shared()).collect::<Result<_, _>>()?;
         for (number, subscription) in subscriptions.enumerate() {
             self.await_subscribed(number, CONNECTING_MAX - 1)?;
-            let home = first + number.checked_rem(connections).unwrap_or(0);
+            let home = number.checked_rem(connections).map_or(0, |at| homes[at]);
             self.subscribers.push(Subscriber::new(subscription, home, &mut self.book));
             self.open(self.subscribers.len() - 1)?;
         }
@@ -169,7 +171,7 @@ impl Engine {
         }
         subscriber.phase = Phase::Closed;
         match std::mem::replace(&mut subscriber.transport, StreamTransport::None) {
-            StreamTransport::Shared { connection, stream } => self.cancel(connection, stream),
+            StreamTransport::Shared(stream) => self.shared.cancel(&self.poll, stream),
             StreamTransport::Own(_) | StreamTransport::None => Ok(()),
         }
     }
@@ -180,7 +182,10 @@ impl Engine {
             StreamTransport::Own(socket) => {
                 self.poll.remove(socket).map_err(|error| format!("epoll: {error}"))
             }
-            StreamTransport::Shared { connection, stream } => self.stall_stream(*connection, *stream, true),
+            StreamTransport::Shared(stream) => {
+                self.shared.stall(*stream);
+                Ok(())
+            }
             StreamTransport::None => Ok(()),
         }
     }
@@ -192,7 +197,10 @@ impl Engine {
                 .poll
                 .add(socket, number as u64, Interest::Read)
                 .map_err(|error| format!("epoll: {error}")),
-            StreamTransport::Shared { connection, stream } => self.stall_stream(*connection, *stream, false),
+            StreamTransport::Shared(stream) => {
+                let connection = self.shared.resume(*stream);
+                self.read_shared(connection, self.now_ns())
+            }
             StreamTransport::None => Ok(()),
         }
     }
@@ -200,39 +208,27 @@ impl Engine {
     /// Sets the publication of the next stream of the book.
     pub(crate) fn add_stream(&mut self, topic: &str, private: bool, token: &str, data_bytes: usize) {
         let mut publication = self.wire.publication(topic, private, token, data_bytes);
-        let stream = u32::try_from(self.publications.len()).unwrap_or(u32::MAX);
-        self.book.set_data_bytes(stream, publication.data_bytes());
+        self.book.set_data_bytes(self.publishers.next_stream(), publication.data_bytes());
         publication.fill(self.book.padding());
-        self.publications.push(publication);
+        self.publishers.add_publication(publication);
     }
 
     /// Adds a publisher, on its own connection or on one that publishers share.
     pub(crate) fn add_publisher(&mut self) -> Result<(), String> {
-        let number = self.publishers.len();
-        self.publishers.push(Publisher::new(self.wire.publishers(), self.wire.tls.clone()));
-        match self.wire.streams_per_connection {
-            None => self.connect_publisher(number)?,
-            Some(streams) if number.is_multiple_of(streams) => {
-                let home = self.start_shared(true)?;
-                self.publisher_homes.push(home);
-            }
-            Some(_) => {}
-        }
-        self.idle.push_back(number);
-        Ok(())
+        self.publishers.add(&self.poll, &mut self.shared)
     }
 
     /// Takes the publisher that has been idle for the longest time, so that all connections are
     /// used.
     pub(crate) fn take_idle(&mut self) -> Option<usize> {
-        self.idle.pop_front()
+        self.publishers.take_idle()
     }
 
     /// Takes a publisher, waiting until one is idle.
     pub(crate) fn await_idle(&mut self) -> Result<usize, String> {
         let deadline = self.now_ns() + PATIENCE_NS;
         loop {
-            if let Some(publisher) = self.idle.pop_front() {
+            if let Some(publisher) = self.publishers.take_idle() {
                 return Ok(publisher);
             }
             self.poll_before(deadline)?;
@@ -250,17 +246,14 @@ impl Engine {
 
     fn poll_before(&mut self, deadline_ns: u64) -> Result<(), String> {
         if self.now_ns() > deadline_ns {
-            return Err(format!(
-                "the hub left a publication unanswered for {} s",
-                PATIENCE_NS / 1_000_000_000
-            ));
+            return Err(format!("the hub left a publication unanswered for {} s", PATIENCE_NS / SECOND_NS));
         }
         self.poll(deadline_ns)
     }
 
     /// The number of publications that await their answer.
     pub(crate) fn unanswered(&self) -> usize {
-        self.publishers.len() - self.idle.len()
+        self.publishers.unanswered()
     }
 
     /// Whether any publication awaits its answer.
@@ -273,16 +266,9 @@ impl Engine {
     /// Order within a stream is guaranteed only if each update waits for the answer to the one
     /// before: each stream belongs to one publisher.
     pub(crate) fn publish(&mut self, publisher: usize, stream: u32, due_ns: u64) -> Result<(), String> {
-        if self.wire.streams_per_connection.is_none() {
-            self.connect_publisher(publisher)?;
-        }
+        self.publishers.connect(&self.poll, publisher)?;
         let stamp = self.book.publish(stream, due_ns);
-        self.publications[stream as usize].stamp(&stamp);
-        self.publishers[publisher].begin(stamp);
-        match self.wire.streams_per_connection {
-            None => self.publishers[publisher].send(self.publications[stream as usize].request()),
-            Some(streams) => self.publish_shared(publisher, stream, streams),
-        }
+        self.publishers.publish(&self.poll, &mut self.shared, publisher, stamp)
     }
 
     /// Handles ready sockets, waiting for them until `deadline_ns` of the run's clock at most.
@@ -339,7 +325,7 @@ impl Engine {
             if self.now_ns() > deadline {
                 return Err(format!(
                     "{before} subscriptions were not answered within {} s",
-                    PATIENCE_NS / 1_000_000_000
+                    PATIENCE_NS / SECOND_NS
                 ));
             }
             self.poll(deadline)?;
@@ -348,36 +334,38 @@ impl Engine {
     }
 
     fn open(&mut self, number: usize) -> Result<(), String> {
-        if self.wire.streams_per_connection.is_some() {
-            return self.open_stream(number);
-        }
         let subscriber = &mut self.subscribers[number];
         let Subscription { selector, further, token, receive_bytes, .. } = &subscriber.subscription;
-        let address = self.wire.subscribers();
-        let socket = Connection::start(address, number, *receive_bytes, self.wire.tls.as_ref())
-            .map_err(|error| format!("connection {number} to {address}: {error}"))?;
-        self.poll.add(&socket, number as u64, Interest::Write).map_err(|error| format!("epoll: {error}"))?;
-        subscriber.request =
-            self.wire.subscription(selector, further, token.as_deref(), subscriber.events.id());
+        let request = self.wire.subscription(selector, further, token.as_deref(), subscriber.events.id());
+        if self.wire.streams_per_connection.is_some() {
+            let stream = self.shared.request(&self.poll, subscriber.home, number as u64, &request)?;
+            subscriber.transport = StreamTransport::Shared(stream);
+            subscriber.phase = Phase::Head;
+        } else {
+            let address = self.wire.subscribers();
+            let socket = Connection::start(address, number, *receive_bytes, self.wire.tls.as_ref())
+                .map_err(|error| format!("connection {number} to {address}: {error}"))?;
+            self.poll
+                .add(&socket, number as u64, Interest::Write)
+                .map_err(|error| format!("epoll: {error}"))?;
+            subscriber.request = request;
+            subscriber.transport = StreamTransport::Own(socket);
+            subscriber.phase = Phase::Connecting;
+        }
         subscriber.restart();
-        subscriber.transport = StreamTransport::Own(socket);
-        subscriber.phase = Phase::Connecting;
         self.pending += 1;
         Ok(())
     }
 
-    fn connect_publisher(&mut self, number: usize) -> Result<(), String> {
-        match self.publishers[number].connect()? {
-            Some(socket) => self
-                .poll
-                .add(socket, PUBLISHER | number as u64, Interest::Read)
-                .map_err(|error| format!("epoll: {error}")),
-            None => Ok(()),
-        }
+    /// Starts a connection that subscribers share, and returns its number.
+    fn start_shared(&mut self) -> Result<usize, String> {
+        let (address, tls) = (self.wire.subscribers(), self.wire.tls.clone());
+        let route = Route { address, tls, stream_window_bytes: self.stream_window_bytes };
+        self.shared.start(&self.poll, route)
     }
 
     fn publisher_ready(&mut self, number: usize) -> Result<(), String> {
-        if let Some(answer) = self.publishers[number].ready()? {
+        if let Some(answer) = self.publishers.ready(number)? {
             self.answered(number, answer);
         }
         Ok(())
@@ -385,16 +373,13 @@ impl Engine {
 
     /// Records the answer to the publication of a publisher, which is then idle.
     fn answered(&mut self, publisher: usize, answer: PublishResult) {
-        let stamp = self.publishers[publisher].answered();
-        if self.server.is_none() {
-            self.server = self.publishers[publisher].take_server();
-        }
+        let (stamp, server) = self.publishers.answered(publisher);
+        self.server = self.server.take().or(server);
         if answer == PublishResult::Refused {
             self.book.refuse(stamp.stream, stamp.sequence);
         }
         let now = self.now_ns();
         self.book.times.answer.saturating_record(now.saturating_sub(stamp.due_ns));
-        self.idle.push_back(publisher);
     }
 
     fn subscriber_ready(&mut self, number: usize) -> Result<(), String> {
@@ -423,24 +408,67 @@ impl Engine {
             return self.ended(number);
         }
         let now_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let body = match subscriber.phase {
-            Phase::Head => {
-                subscriber.head.extend_from_slice(&self.buffer[..bytes]);
-                let Some(head) = ResponseHead::parse(&subscriber.head)? else { return Ok(()) };
-                subscriber.open(&head)?;
-                self.pending -= 1;
-                let mut bytes = std::mem::take(&mut subscriber.head);
-                bytes.drain(..head.bytes);
-                self.server = self.server.take().or(head.server);
-                subscriber.read(&bytes, now_ns, &mut self.book)
-            }
-            _ => {
-                self.wire_bytes += bytes as u64;
-                subscriber.read(&self.buffer[..bytes], now_ns, &mut self.book)
-            }
+        let was_open = subscriber.phase != Phase::Head;
+        if was_open {
+            self.wire_bytes += bytes as u64;
+        }
+        let server = subscriber
+            .receive(&self.buffer[..bytes], now_ns, &mut self.book)
+            .map_err(|fault| format!("subscriber {number}: {fault}"))?;
+        self.server = self.server.take().or(server);
+        let is_done = subscriber.chunks.is_done();
+        self.pending -= usize::from(!was_open && subscriber.phase != Phase::Head);
+        if is_done { self.ended(number) } else { Ok(()) }
+    }
+
+    fn shared_ready(&mut self, number: usize) -> Result<(), String> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let received = self.shared.receive(number, &mut buffer);
+        let now_ns = self.now_ns();
+        let parsed = match received {
+            Ok(Some(bytes)) => self.shared.parse(number, &mut buffer, bytes),
+            other => other.map(|_| ()),
         };
-        body.map_err(|fault| format!("subscriber {number}: {fault}"))?;
-        if subscriber.chunks.is_done() { self.ended(number) } else { Ok(()) }
+        self.buffer = buffer;
+        let read = parsed.and_then(|()| self.read_shared(number, now_ns));
+        read.map_err(|fault| format!("connection {number}: {fault}"))
+    }
+
+    /// Handles the events of a shared connection, whose bytes arrived at `now_ns`.
+    fn read_shared(&mut self, number: usize, now_ns: u64) -> Result<(), String> {
+        while let Some(event) = self.shared.next(number)? {
+            let key = event.key();
+            if key & PUBLISHER != 0 {
+                let publisher = (key ^ PUBLISHER) as usize;
+                if let Some(answer) = self.publishers.receive(publisher, event)? {
+                    self.answered(publisher, answer);
+                }
+                continue;
+            }
+            let subscriber = &mut self.subscribers[key as usize];
+            match event {
+                Event::Data { data, wire_bytes, .. } => {
+                    self.wire_bytes += wire_bytes as u64;
+                    subscriber
+                        .read(&data, now_ns, &mut self.book)
+                        .map_err(|fault| format!("subscriber {key}: {fault}"))?;
+                }
+                Event::Head { head, .. } => {
+                    subscriber.open(&head)?;
+                    self.pending -= 1;
+                    self.server = self.server.take().or(head.server);
+                }
+                Event::End { .. } | Event::Reset { .. } => self.ended(key as usize)?,
+            }
+        }
+        self.shared.flush(&self.poll, number)?;
+        for key in self.shared.close_ended(number) {
+            if key & PUBLISHER != 0 {
+                return Err("the hub closed a connection instead of answering a publication".to_owned());
+            }
+            self.ended(key as usize)?;
+        }
+        Ok(())
     }
 
     /// The hub ended a stream, or it broke.

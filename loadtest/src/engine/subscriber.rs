@@ -3,8 +3,9 @@
 
 use std::ops::Range;
 
+use super::shared::SharedStream;
 use crate::book::{Book, Reader};
-use crate::net::Connection;
+use crate::connection::Connection;
 use crate::wire::chunked::Chunked;
 use crate::wire::coding;
 use crate::wire::http::ResponseHead;
@@ -25,8 +26,7 @@ pub(crate) struct Subscription {
     pub(crate) background: bool,
     /// The first updates that it receives.
     pub(crate) start: Start,
-    /// `SO_RCVBUF`; `None`: the system's default. On a shared connection, the stream's window is
-    /// small instead.
+    /// `SO_RCVBUF`; `None`: the system's default. A shared connection ignores it.
     pub(crate) receive_bytes: Option<usize>,
 }
 
@@ -58,8 +58,8 @@ pub(super) enum StreamTransport {
     None,
     /// A separate connection.
     Own(Connection),
-    /// A stream of a shared connection, with its number there.
-    Shared { connection: usize, stream: u32 },
+    /// A stream of a shared connection.
+    Shared(SharedStream),
 }
 
 pub(super) struct Subscriber {
@@ -119,6 +119,26 @@ impl Subscriber {
             self.coding = Some(Box::new(coding::Decoder::new(coding)?));
         }
         Ok(())
+    }
+
+    /// Reads these bytes of its own connection. Returns the server's name for itself, if they
+    /// complete a head that has it.
+    pub(super) fn receive(
+        &mut self,
+        bytes: &[u8],
+        now_ns: u64,
+        book: &mut Book,
+    ) -> Result<Option<String>, String> {
+        if self.phase != Phase::Head {
+            self.read(bytes, now_ns, book)?;
+            return Ok(None);
+        }
+        self.head.extend_from_slice(bytes);
+        let Some(head) = ResponseHead::parse(&self.head)? else { return Ok(None) };
+        self.open(&head)?;
+        let received = std::mem::take(&mut self.head);
+        self.read(&received[head.bytes..], now_ns, book)?;
+        Ok(head.server)
     }
 
     /// Delivers the events that these bytes of its stream complete.

@@ -9,8 +9,8 @@ use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 
-use crate::args::Common;
 use crate::binary;
+use crate::options::Common;
 use machine::{Limits, Machine, Processors};
 
 pub(crate) use machine::{UNKNOWN, count};
@@ -119,8 +119,6 @@ fn quoted(argument: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
-
     use super::*;
 
     #[test]
@@ -132,8 +130,7 @@ mod tests {
 
     #[test]
     fn a_record_says_the_same_in_rows_and_as_json() {
-        let cli = crate::args::Cli::parse_from(["petasos-loadtest", "--server-cpu", "3"]);
-        let record = Record::begin(&cli.common);
+        let record = Record::begin(&Common::given(&["--server-cpu", "3"]));
         let json = record.json();
         let started_at = json["started_at"].as_str().expect("a date");
         assert!(humantime::parse_rfc3339(started_at).is_ok() && started_at.ends_with('Z'), "{started_at}");

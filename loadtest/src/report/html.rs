@@ -1,33 +1,37 @@
-//! One self-contained HTML page: tables, and plots as inline SVG.
+//! One self-contained HTML page: tables, and plots as inline SVG. It can be read on a phone, and
+//! has a dark colour scheme.
 
 use std::fmt::Write as _;
 
-use super::svg::{Axis, Series, plot};
-use super::{arguments, lines, ratio_meaning, ratio_text, servers, shown, verdict};
-use crate::book::STEP_NS;
+use super::charts;
+use super::figures::{lines, ratio_text, shown};
+use super::plot::{COLOURS, Plot, Series, svg};
+use super::rows::{arguments, ratio_meaning, servers, verdict};
 use crate::record::Row;
-use crate::rounds::{Column, Rounds};
-use crate::scenario::{SECOND_NS, Scenario, micros};
+use crate::rounds::Rounds;
+use crate::scenario::Scenario;
 
-const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;\
-    color:#1b1b1b;background:#fff}table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .7rem;\
-    border-bottom:1px solid #ddd;text-align:right}td:first-child,th:first-child,td.l,th.l{text-align:left}\
-    svg{width:100%;max-width:44rem;height:auto;display:block;margin-top:1.5rem}svg text{font-size:11px;fill:#333}\
-    svg .title{font-size:13px;font-weight:600}.grid{stroke:#e4e4e4;fill:none}.line{fill:none;stroke-width:2}\
-    .rows th{font-weight:600;vertical-align:top;white-space:nowrap}.rows td{text-align:left;overflow-wrap:anywhere}\
-    .legend span{margin-right:1.4rem}.legend i{display:inline-block;width:1.8rem;margin-right:.4rem;\
-    vertical-align:middle}.bad{color:#b00020;font-weight:600}.good{color:#006b3c;font-weight:600}";
-
-/// The figures whose cost per round can be plotted; the first that a scenario has is used.
-const COSTS: [(&str, &str); 3] = [
-    ("cpu_per_delivery_ns", "Server CPU per delivery, ns"),
-    ("cpu_per_connection_us", "Server CPU per connection, µs"),
-    ("memory_per_connection_b", "Memory per connection, bytes"),
-];
-/// Percentiles are drawn up to this many nines.
-const NINES: u32 = 5;
-/// Points of a percentile line for each nine.
-const POINTS_PER_NINE: u32 = 12;
+/// Two sets of colours, for a light and a dark background. Those of the lines are distinguishable
+/// with a colour vision deficiency, and from the background.
+const COLOUR_STYLE: &str = ":root{color-scheme:light dark;--ink:#1b1b1b;--paper:#fff;--rule:#ddd;--bad:#b00020;--good:#006b3c;\
+    --c0:#0072b2;--c1:#c04a00;--c2:#00785a;--c3:#a8487f;--c4:#8f6400;--c5:#5b4bb5}\
+    @media(prefers-color-scheme:dark){:root{--ink:#e4e4e4;--paper:#15171a;--rule:#3c4046;--bad:#ff8a8a;--good:#62d39b;\
+    --c0:#58b4f0;--c1:#ff9a5c;--c2:#3fd0a0;--c3:#eda3cc;--c4:#e8c352;--c5:#b3a8ff}}";
+/// The rest of the style sheet. A table that is too wide for a phone scrolls by itself.
+const STYLE: &str = "body{font:16px/1.45 system-ui,sans-serif;max-width:76rem;margin:1.5rem auto;padding:0 1rem;\
+    color:var(--ink);background:var(--paper)}h1{font-size:1.5rem}h2{font-size:1.2rem;margin-top:2.5rem}\
+    .scroll{overflow-x:auto;margin:1rem 0;white-space:nowrap}table{border-collapse:collapse}td,th{padding:.2rem .7rem;\
+    border-bottom:1px solid var(--rule);text-align:right}td:first-child,th:first-child,td.l,th.l{text-align:left}\
+    .rows th{font-weight:600;vertical-align:top;white-space:nowrap}.rows td{overflow-wrap:anywhere}\
+    .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,21rem),1fr));gap:1.5rem;\
+    margin:1.5rem 0}\
+    figure{margin:0;max-width:34rem}figcaption{font-weight:600}figcaption small{display:block;font-weight:400}\
+    svg{display:block;width:100%;height:auto}.ink{fill:var(--ink)}.grid{stroke:var(--rule)}\
+    .legend{margin:.3rem 0 0;font-size:.9rem}.legend span{display:inline-block;margin-right:1.2rem}\
+    .legend i{display:inline-block;width:1.8rem;margin-right:.4rem;vertical-align:middle;border-top-width:3px;border-top-style:solid}\
+    .legend .dashed{border-top-style:dashed}.bad,.good{font-weight:600}.bad{color:var(--bad)}.good{color:var(--good)}\
+    @media(max-width:40rem){.rows th,.rows td{display:block;padding:.1rem 0}.rows th{border:0;padding-top:.5rem}\
+    td,th{padding:.2rem .4rem}}";
 
 /// A page that is being written.
 pub(crate) struct Page {
@@ -51,13 +55,13 @@ impl Page {
             };
             format!("<tr>{}</tr>\n", cells.iter().enumerate().map(cell).collect::<String>())
         };
-        self.body.push_str("<table>\n");
+        self.body.push_str("<div class=\"scroll\"><table>\n");
         self.body.push_str(&row(head, "th"));
         for cells in rows {
             let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
             self.body.push_str(&row(&cells, "td"));
         }
-        self.body.push_str("</table>\n");
+        self.body.push_str("</table></div>\n");
     }
 
     /// Adds rows as a table.
@@ -90,10 +94,8 @@ impl Page {
         let mut rows = vec![arguments(scenario)];
         rows.extend(servers(rounds));
         self.rows(&rows);
-        for plotted in [percentiles(rounds), over_time(rounds), costs(rounds)].into_iter().flatten() {
-            self.body.push_str(&plotted);
-            self.body.push('\n');
-        }
+        let figures: String = charts::of(rounds).iter().map(figure).collect();
+        let _ = writeln!(self.body, "<div class=\"plots\">\n{figures}</div>");
         self.figures(rounds);
         if let Some(meaning) = ratio_meaning(rounds) {
             let _ = writeln!(self.body, "<p>{}</p>", escape(meaning));
@@ -129,8 +131,10 @@ impl Page {
     pub(crate) fn finish(&self) -> String {
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n\
+             <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n\
+             <style>{COLOUR_STYLE}{STYLE}{}</style>\n\
              <h1>{title}</h1>\n{body}</html>\n",
+            line_style(),
             title = escape(&self.title),
             body = self.body
         )
@@ -138,7 +142,7 @@ impl Page {
 }
 
 /// Escapes text for HTML content and attributes.
-pub(super) fn escape(text: &str) -> String {
+fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
@@ -152,79 +156,39 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
-fn values(lines: &[Series]) -> impl Iterator<Item = f64> {
-    lines.iter().flat_map(|line| line.points.iter().map(|point| point.1))
-}
-
-fn percentiles(rounds: &Rounds) -> Option<String> {
-    let mut lines = Vec::new();
-    for (colour, column) in rounds.columns.iter().enumerate() {
-        let Some(times) = column.times() else { continue };
-        for (what, histogram, dashed) in [("any", &times.receive, false), ("last", &times.last, true)] {
-            // Beyond the nines that the samples can resolve, a percentile only repeats the maximum.
-            let nines = (histogram.len().max(1) as f64).log10().min(f64::from(NINES));
-            let points = (0..=NINES * POINTS_PER_NINE)
-                .map(|point| f64::from(point) / f64::from(POINTS_PER_NINE))
-                .filter(|at| *at <= nines)
-                .map(|at| (at, micros(histogram, 1.0 - 10_f64.powf(-at))))
-                .collect();
-            if !histogram.is_empty() {
-                lines.push(Series {
-                    name: format!("{}, {what} subscriber", column.name),
-                    colour,
-                    dashed,
-                    points,
-                });
-            }
-        }
-    }
-    let marks = ["0 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %"];
-    let marks = marks.iter().enumerate().map(|(at, mark)| (at as f64, (*mark).to_owned())).collect();
-    let x = Axis::marked("of the deliveries (or updates) were not later", 0.0, f64::from(NINES), marks);
-    let y = Axis::decades("µs after publication was due", values(&lines));
-    (!lines.is_empty()).then(|| plot("Latency by percentile, all rounds", &x, &y, &lines))
-}
-
-fn over_time(rounds: &Rounds) -> Option<String> {
-    let steps_per_second = SECOND_NS as f64 / STEP_NS as f64;
-    let line = |(colour, column): (usize, &Column)| {
-        let steps = &column.outcomes.first()?.times.as_ref()?.per_step;
-        // The last step is incomplete.
-        let whole = if steps.len() > 1 { &steps[..steps.len() - 1] } else { &steps[..] };
-        let points = whole.iter().enumerate();
-        let points =
-            points.map(|(at, count)| (at as f64 / steps_per_second, *count as f64 * steps_per_second));
-        let points: Vec<(f64, f64)> = points.collect();
-        (!points.is_empty()).then(|| Series { name: column.name.clone(), colour, dashed: false, points })
+/// The classes of the lines of plots and of their legends.
+fn line_style() -> String {
+    let rule = |index| {
+        let colour = format!("var(--c{index})");
+        format!(".s{index}{{stroke:{colour}}}.f{index}{{fill:{colour}}}.b{index}{{border-color:{colour}}}")
     };
-    let lines: Vec<Series> = rounds.columns.iter().enumerate().filter_map(line).collect();
-    let ends = lines.iter().flat_map(|line| line.points.last()).map(|point| point.0);
-    let x = Axis::linear("seconds", ends);
-    let y = Axis::linear("deliveries/s", values(&lines));
-    (!lines.is_empty()).then(|| plot("Deliveries over time, first round", &x, &y, &lines))
+    (0..COLOURS).map(rule).collect()
 }
 
-fn costs(rounds: &Rounds) -> Option<String> {
-    let has = |figure: &str| rounds.columns.iter().any(|column| column.median(figure).is_some());
-    let (figure, title) = COSTS.into_iter().find(|(figure, _)| has(figure))?;
-    let line = |(colour, column): (usize, &Column)| {
-        let points = column.outcomes.iter().enumerate();
-        let points: Vec<(f64, f64)> =
-            points.filter_map(|(round, outcome)| Some((round as f64 + 1.0, outcome.get(figure)?))).collect();
-        (!points.is_empty()).then(|| Series { name: column.name.clone(), colour, dashed: false, points })
+/// A plot with its title and its legend.
+fn figure(plot: &Plot) -> String {
+    let (title, y_text) = (escape(plot.title), escape(plot.y_text));
+    let drawn = match svg(plot) {
+        Ok(svg) => svg.replacen("<svg", &format!("<svg role=\"img\" aria-label=\"{title}\""), 1),
+        Err(fault) => format!("<p class=\"bad\">{}</p>\n", escape(&fault)),
     };
-    let lines: Vec<Series> = rounds.columns.iter().enumerate().filter_map(line).collect();
-    let last = rounds.columns.iter().map(|column| column.outcomes.len()).max().unwrap_or(1);
-    let marks = (1..=last).map(|round| (round as f64, round.to_string())).collect();
-    let x = Axis::marked("round", 0.5, last as f64 + 0.5, marks);
-    let y = Axis::linear("", values(&lines));
-    Some(plot(title, &x, &y, &lines))
+    let legend: String = plot.lines.iter().map(legend).collect();
+    format!(
+        "<figure><figcaption>{title}<small>{y_text}</small></figcaption>\n{drawn}<p class=\"legend\">{legend}</p>\
+         </figure>\n"
+    )
+}
+
+fn legend(line: &Series) -> String {
+    let dashed = if line.is_dashed { " dashed" } else { "" };
+    format!("<span><i class=\"b{}{dashed}\"></i>{}</span>\n", line.colour % COLOURS, escape(&line.name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::about::About;
+    use crate::rounds::Column;
     use crate::scenario::Outcome;
     use crate::server::Reference;
 

@@ -3,7 +3,8 @@
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use super::{lines, load_json, ratio_meaning};
+use super::figures::lines;
+use super::rows::{load_json, ratio_meaning};
 use crate::rounds::{Column, Rounds};
 use crate::scenario::{Scenario, micros};
 

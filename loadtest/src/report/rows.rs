@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::tally_text;
+use crate::ledger::Tally;
 use crate::load::Load;
 use crate::record::{Row, count};
 use crate::rounds::{Column, Rounds};
@@ -75,6 +75,47 @@ pub(super) fn load_json(column: &Column) -> Value {
         "frame_bytes": known(load.event_bytes),
         "wire_bytes_per_delivery": load.wire_bytes_per_delivery(),
     })
+}
+
+/// One line with the conclusion.
+pub(super) fn verdict(rounds: &Rounds) -> String {
+    let unsound: Vec<&str> = rounds
+        .columns
+        .iter()
+        .filter(|column| !column.is_limit() && !column.tally().is_sound())
+        .map(|column| column.name.as_str())
+        .collect();
+    match rounds.invalid() {
+        _ if !unsound.is_empty() => {
+            format!(
+                "UNSOUND: {} did not deliver what was accepted, once, in order and to none else",
+                unsound.join(", ")
+            )
+        }
+        Some(reason) => format!("INVALID: {reason}"),
+        None => "sound: nothing lost, duplicated, out of order, corrupted or misdelivered".to_owned(),
+    }
+}
+
+/// The counts as text.
+pub(crate) fn tally_text(tally: &Tally) -> String {
+    let Tally {
+        published,
+        refused,
+        expected,
+        received,
+        lost,
+        duplicated,
+        out_of_order,
+        misdelivered,
+        corrupted,
+        disconnected,
+    } = tally;
+    format!(
+        "published {published}, refused {refused}; deliveries: expected {expected}, received {received}, lost {lost}, \
+         duplicated {duplicated}, out of order {out_of_order}, misdelivered {misdelivered}, corrupted {corrupted}; \
+         disconnected {disconnected}\n"
+    )
 }
 
 /// The meaning of the ratios of these rounds; `None` without ratios.

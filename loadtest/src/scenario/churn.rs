@@ -3,8 +3,9 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::context::{DATA_BYTES, REST_NS, RoundContext, publish_at_rate, subscription};
 use super::fanout::TOPIC;
-use super::{DATA_BYTES, Outcome, REST_NS, RoundContext, publish_at_rate, subscription};
+use super::outcome::Outcome;
 use crate::engine::Engine;
 
 const PUBLISHERS: u32 = 16;

@@ -4,9 +4,10 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::context::{DATA_BYTES, RoundContext};
 use super::firehose::flood_through;
-use super::{DATA_BYTES, Outcome, RoundContext, SECOND_NS};
-use crate::engine::Engine;
+use super::outcome::Outcome;
+use crate::engine::{Engine, SECOND_NS};
 
 const TOPIC: &str = "https://example.com/commit";
 

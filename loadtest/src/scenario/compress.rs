@@ -4,8 +4,9 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::context::{REST_NS, RoundContext, subscription};
 use super::fanout::one_at_a_time;
-use super::{Outcome, REST_NS, RoundContext, subscription};
+use super::outcome::Outcome;
 use crate::engine::Engine;
 use crate::wire::coding::Coding;
 

@@ -3,7 +3,8 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Outcome, REST_NS, RoundContext, subscription};
+use super::context::{REST_NS, RoundContext, subscription};
+use super::outcome::Outcome;
 
 /// Connections before the measurement.
 const WARM_UP: usize = 200;

@@ -3,10 +3,9 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{
-    DATA_BYTES, Outcome, REST_NS, RoundContext, SECOND_NS, publish_at_rate, stream_of, subscription,
-};
-use crate::engine::Engine;
+use super::context::{DATA_BYTES, REST_NS, RoundContext, publish_at_rate, stream_of, subscription};
+use super::outcome::Outcome;
+use crate::engine::{Engine, SECOND_NS};
 
 /// The topic of the fan-out.
 pub(super) const TOPIC: &str = "https://example.com/fanout";

@@ -3,8 +3,9 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{DATA_BYTES, Outcome, REST_NS, RoundContext, SECOND_NS, stream_of, subscription};
-use crate::engine::Engine;
+use super::context::{DATA_BYTES, REST_NS, RoundContext, stream_of, subscription};
+use super::outcome::Outcome;
+use crate::engine::{Engine, SECOND_NS};
 
 const TOPIC: &str = "https://example.com/firehose";
 const MILLISECOND_NS: u64 = SECOND_NS / 1_000;

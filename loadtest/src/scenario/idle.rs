@@ -3,7 +3,9 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Outcome, REST_NS, RoundContext, SECOND_NS, subscription};
+use super::context::{REST_NS, RoundContext, subscription};
+use super::outcome::Outcome;
+use crate::engine::SECOND_NS;
 use crate::meter::memory_bytes;
 
 /// Subscribers before the first reading, so that one-off allocations are not counted.

@@ -4,6 +4,7 @@ mod churn;
 mod commit;
 mod compress;
 mod connect;
+mod context;
 mod fanout;
 mod firehose;
 mod idle;
@@ -22,6 +23,7 @@ pub(crate) use churn::Churn;
 pub(crate) use commit::Commit;
 pub(crate) use compress::Compress;
 pub(crate) use connect::Connect;
+pub(crate) use context::RoundContext;
 pub(crate) use fanout::Fanout;
 pub(crate) use firehose::Firehose;
 pub(crate) use idle::Idle;
@@ -33,20 +35,6 @@ pub(crate) use selectors::Selectors;
 pub(crate) use slow::Slow;
 pub(crate) use topics::Topics;
 
-use crate::args::Common;
-use crate::engine::{Engine, Start, Subscription};
-use crate::meter::Meter;
-use crate::progress::Progress;
-use crate::server::Server;
-use crate::token;
-use crate::wire::coding::Coding;
-
-/// One second of the run's clock.
-pub(crate) const SECOND_NS: u64 = 1_000_000_000;
-/// The rest of a new set of subscribers before it is measured.
-const REST_NS: u64 = SECOND_NS / 5;
-/// Data of an update that makes an event of 200 bytes with an id of the form `urn:uuid:…`.
-pub(crate) const DATA_BYTES: usize = 142;
 /// Connections for publishers and the like.
 const OTHER_CONNECTIONS: usize = 128;
 
@@ -177,107 +165,4 @@ impl Scenario {
             Self::Churn(args) => churn::run(args, context),
         }
     }
-}
-
-/// The context of one round.
-pub(crate) struct RoundContext<'a> {
-    /// The command line.
-    pub(crate) common: &'a Common,
-    /// The server.
-    pub(crate) server: &'a Server,
-    /// Shows the progress of the round.
-    pub(crate) progress: Progress,
-}
-
-impl RoundContext<'_> {
-    /// A generator for the server, with a book of `streams` streams.
-    fn engine(&self, streams: u32) -> Result<Engine, String> {
-        self.engine_accepting(streams, self.common.compress)
-    }
-
-    /// The same, whose subscribers ask for a coding.
-    fn engine_accepting(&self, streams: u32, coding: Option<Coding>) -> Result<Engine, String> {
-        let wire = self.server.wire().clone().accepting(coding)?;
-        Engine::new(wire, streams, self.progress.clone())
-    }
-
-    /// Starts measuring.
-    fn meter(&self) -> Meter {
-        Meter::start(self.server.process())
-    }
-
-    /// A token that may publish and receive everything.
-    fn token(&self) -> Result<String, String> {
-        token::sign(&self.common.key, &["*"], &["*"])
-    }
-
-    /// Adds `count` publishers on `topic`, each with a separate stream and connection.
-    fn add_publishers(
-        &self,
-        engine: &mut Engine,
-        count: u32,
-        topic: &str,
-        data_bytes: usize,
-    ) -> Result<(), String> {
-        let token = self.token()?;
-        for _ in 0..count {
-            engine.add_stream(topic, false, &token, data_bytes);
-            engine.add_publisher()?;
-        }
-        Ok(())
-    }
-}
-
-/// A subscription of an anonymous client to one topic.
-fn subscription(topic: &str, streams: std::ops::Range<u32>) -> Subscription {
-    Subscription {
-        selector: topic.to_owned(),
-        further: Vec::new(),
-        token: None,
-        streams,
-        background: false,
-        start: Start::Live,
-        receive_bytes: None,
-    }
-}
-
-/// The stream of a publisher, if each has a separate one.
-fn stream_of(publisher: usize) -> u32 {
-    u32::try_from(publisher).unwrap_or(u32::MAX)
-}
-
-/// Publishes at `rate` a second for `seconds` from now on, and returns the number of updates.
-/// Latencies count from the time an update is due: the delay of a hub or generator that is late is
-/// included. Calls `meanwhile` after each update.
-fn publish_at_rate(
-    engine: &mut Engine,
-    rate: f64,
-    seconds: f64,
-    mut meanwhile: impl FnMut(&mut Engine, u64) -> Result<(), String>,
-) -> Result<u64, String> {
-    let start = engine.now_ns();
-    let interval = SECOND_NS as f64 / rate;
-    let count = (rate * seconds).ceil().max(1.0) as u64;
-    // If all publishers await an answer, the delay is the hub's, not the generator's.
-    let mut hub_late_until = start;
-    engine.progress().begin("publishing", count, "updates");
-    for number in 0..count {
-        let due = start + (interval * number as f64) as u64;
-        engine.poll_until(due)?;
-        let lag = engine.now_ns().saturating_sub(due.max(hub_late_until));
-        engine.book.times.lag.saturating_record(lag);
-        let publisher = match engine.take_idle() {
-            Some(publisher) => publisher,
-            None => {
-                let publisher = engine.await_idle()?;
-                hub_late_until = engine.now_ns();
-                publisher
-            }
-        };
-        engine.publish(publisher, stream_of(publisher), due)?;
-        meanwhile(engine, number)?;
-        engine.progress().set(number + 1);
-    }
-    engine.poll_until(start + (interval * count as f64) as u64)?;
-    Ok(count)
 }

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::SECOND_NS;
 use crate::book::Times;
-use crate::engine::Engine;
+use crate::engine::{Engine, SECOND_NS};
 use crate::ledger::Tally;
 use crate::load::Load;
 use crate::meter::Usage;

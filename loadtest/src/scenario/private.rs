@@ -7,8 +7,9 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::context::{DATA_BYTES, REST_NS, RoundContext, subscription};
 use super::fanout::one_at_a_time;
-use super::{DATA_BYTES, Outcome, REST_NS, RoundContext, subscription};
+use super::outcome::Outcome;
 use crate::engine::Subscription;
 use crate::token;
 

@@ -4,8 +4,9 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::context::{DATA_BYTES, REST_NS, RoundContext, publish_at_rate, subscription};
 use super::fanout::{TOPIC, one_at_a_time};
-use super::{DATA_BYTES, Outcome, REST_NS, RoundContext, publish_at_rate, subscription};
+use super::outcome::Outcome;
 use crate::engine::{Engine, Subscription};
 
 const PUBLISHERS: u32 = 16;

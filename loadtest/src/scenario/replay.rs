@@ -4,10 +4,11 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::context::{DATA_BYTES, RoundContext, subscription};
 use super::fanout::{TOPIC, one_at_a_time};
 use super::firehose::{flood, publish_all};
-use super::{DATA_BYTES, Outcome, RoundContext, SECOND_NS, subscription};
-use crate::engine::{Engine, Start, Subscription};
+use super::outcome::Outcome;
+use crate::engine::{Engine, SECOND_NS, Start, Subscription};
 use crate::meter;
 
 /// Publishers that fill the history: the hub commits waiting publications together.

@@ -9,8 +9,9 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{DATA_BYTES, Outcome, REST_NS, RoundContext, SECOND_NS, subscription};
-use crate::engine::{Engine, Subscription};
+use super::context::{DATA_BYTES, REST_NS, RoundContext, subscription};
+use super::outcome::Outcome;
+use crate::engine::{Engine, SECOND_NS, Subscription};
 use crate::meter::{Usage, memory_bytes};
 
 /// Subscribers whose selectors are published to.

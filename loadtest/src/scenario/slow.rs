@@ -7,8 +7,9 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::context::{REST_NS, RoundContext, publish_at_rate, subscription};
 use super::fanout::TOPIC;
-use super::{Outcome, REST_NS, RoundContext, publish_at_rate, subscription};
+use super::outcome::Outcome;
 use crate::engine::{Engine, Subscription};
 
 const PUBLISHERS: u32 = 16;
@@ -86,6 +87,8 @@ fn half(args: &Slow, context: &RoundContext<'_>, readers: usize, stalled: usize)
         receive_bytes: Some(STALLED_RECEIVE_BYTES),
         ..subscription(TOPIC, 0..PUBLISHERS)
     };
+    // In both halves, so that they differ only in the stalled ones.
+    engine.use_short_windows();
     // The stalled ones come first: they are also first in any list of the hub.
     engine.subscribe(
         (0..stalled + readers)

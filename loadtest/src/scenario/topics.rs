@@ -3,8 +3,9 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{DATA_BYTES, Outcome, REST_NS, RoundContext, SECOND_NS, subscription};
-use crate::engine::Engine;
+use super::context::{DATA_BYTES, REST_NS, RoundContext, subscription};
+use super::outcome::Outcome;
+use crate::engine::{Engine, SECOND_NS};
 
 /// Connections that publish, at most.
 const PUBLISHERS_MAX: u32 = 64;

@@ -3,11 +3,8 @@
 
 pub(crate) mod chunked;
 pub(crate) mod coding;
-pub(crate) mod frame;
-pub(crate) mod hpack;
 pub(crate) mod http;
 pub(crate) mod http2;
-mod huffman;
 pub(crate) mod request;
 pub(crate) mod sse;
 pub(crate) mod stamp;

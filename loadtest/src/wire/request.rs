@@ -7,15 +7,11 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 
 use super::coding::Coding;
-use super::hpack;
 use super::stamp::{STAMP_BYTES, Stamp};
 use super::template::{Template, Values};
 
 /// The path of a hub URL that has none.
 const HUB_PATH: &str = "/.well-known/mercure";
-
-/// The maximum number of header fields of a request.
-const HEADERS_MAX: usize = 32;
 
 /// The address and the name of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -300,27 +296,6 @@ fn further_topics(selectors: &[String]) -> String {
         }
     }
     out
-}
-
-/// Appends the fields of a rendered request in HTTP/2 form (RFC 9113, section 8.3.1), and returns
-/// the length of its head.
-pub(crate) fn encode_fields(request: &[u8], scheme: &str, block: &mut Vec<u8>) -> Result<usize, String> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut parsed = httparse::Request::new(&mut headers);
-    let (method, path, bytes) = match parsed.parse(request) {
-        Ok(httparse::Status::Complete(bytes)) => (parsed.method, parsed.path, bytes),
-        other => return Err(format!("a request that HTTP/2 cannot carry: {other:?}")),
-    };
-    let is_host = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("host");
-    let authority = parsed.headers.iter().find(is_host).map(|host| host.value).unwrap_or_default();
-    hpack::encode(b":method", method.unwrap_or_default().as_bytes(), block);
-    hpack::encode(b":scheme", scheme.as_bytes(), block);
-    hpack::encode(b":authority", authority, block);
-    hpack::encode(b":path", path.unwrap_or_default().as_bytes(), block);
-    for header in parsed.headers.iter().filter(|header| !is_host(header)) {
-        hpack::encode(header.name.to_ascii_lowercase().as_bytes(), header.value, block);
-    }
-    Ok(bytes)
 }
 
 impl Publication {
