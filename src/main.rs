@@ -5,7 +5,7 @@ mod logging;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use petasos::config::Options;
 
 #[global_allocator]
@@ -43,14 +43,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let matches = CommandLine::command().get_matches();
-    let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let line = CommandLine::parse();
     match line.command {
         None => cli::serve::run(&line.options),
         Some(Command::Serve(options)) => cli::serve::run(&options),
-        Some(Command::Config(arguments)) => {
-            cli::config::run(&arguments, matches.subcommand_matches("config").unwrap_or(&matches))
-        }
+        Some(Command::Config(arguments)) => cli::config::run(&arguments),
         Some(Command::Check(arguments)) => cli::check::run(&arguments),
         Some(Command::Health(arguments)) => cli::health::run(&arguments),
         Some(Command::Token(arguments)) => cli::token::run(&arguments),
