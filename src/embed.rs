@@ -9,8 +9,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use clap::{Args as _, FromArgMatches as _};
-
 use crate::config::{Config, Environment, Options, shown};
 use crate::error_text::chain;
 use crate::history::redb::OpenError;
@@ -141,46 +139,26 @@ impl Builder {
         Ok(Hub { embedded, authorization, body_bytes_max, warnings: config.warnings })
     }
 
-    /// The settings as parsed by the command line, so that flags are declared only once.
     fn options(&self) -> Result<Options, Vec<String>> {
-        let command = declared();
-        let flag = |name: &str| {
-            let is_it = |argument: &&clap::Arg| argument.get_env().is_some_and(|env| env == name);
-            command.get_arguments().find(is_it).and_then(clap::Arg::get_long).map(str::to_owned)
-        };
-        let (mut line, mut errors) = (Vec::new(), Vec::new());
+        let (mut options, mut errors) = (Options::default(), Vec::new());
         for (name, value) in &self.settings {
             if OF_THE_BINARY.contains(&name.as_str()) {
                 errors.push(format!(
                     "{name} is of the binary alone: a program with a hub sets up `tracing` itself"
                 ));
-                continue;
-            }
-            match flag(name) {
-                Some(flag) => line.push(format!("--{flag}={value}")),
-                None => errors.push(format!("{name} is no setting")),
+            } else if let Err(error) = options.set(name, value) {
+                errors.push(error.to_string());
             }
         }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        let command = command.mut_args(|argument| argument.env(None));
-        let matches = command.try_get_matches_from(line).map_err(|error| vec![error.to_string()])?;
-        Options::from_arg_matches(&matches).map_err(|error| vec![error.to_string()])
+        if errors.is_empty() { Ok(options) } else { Err(errors) }
     }
-}
-
-/// All settings.
-fn declared() -> clap::Command {
-    Options::augment_args(clap::Command::new("petasos").no_binary_name(true))
 }
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let declared = declared();
         let mut text = f.debug_struct("Builder");
         for (name, value) in &self.settings {
-            text.field(name, &shown(&declared, name, value));
+            text.field(name, &shown(name, value));
         }
         text.finish()
     }

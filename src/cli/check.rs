@@ -3,14 +3,14 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use crate::config::{Config, Options, Size};
-use crate::limits::CONNECTIONS_CHECKED_DEFAULT;
-use crate::ops::host::{Finding, HostFacts, HostNeeds, Verdict, judge};
 use clap::Args;
 use serde_json::json;
 
 use super::output::written;
 use super::serve::with_environment;
+use crate::config::{Config, Options, Size};
+use crate::limits::CONNECTIONS_CHECKED_DEFAULT;
+use crate::ops::host::{Finding, HostFacts, HostNeeds, Verdict, judge};
 
 /// Checks this host and prints one line per check: `ok`, `warn` or `fail`, the value found, the
 /// value expected, and what to change. Exits 1 when the hub cannot run as configured; warnings do

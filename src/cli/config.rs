@@ -3,13 +3,12 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use crate::config::{Config, Effective, Options, SettingSource};
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args};
+use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::output::written;
 use super::serve::with_environment;
+use crate::config::{Config, Effective, Options};
 
 /// Prints every setting with the value in force and its source: a flag, the environment, a file, or
 /// the default. Secrets are masked. Errors are listed as at a start; the exit status is then 2.
@@ -22,29 +21,17 @@ pub(crate) struct ConfigArgs {
     json: bool,
 }
 
-/// Runs the command; `matches` are those of its own arguments.
-pub(crate) fn run(arguments: &ConfigArgs, matches: &ArgMatches) -> ExitCode {
+/// Runs the command.
+pub(crate) fn run(arguments: &ConfigArgs) -> ExitCode {
     match with_environment(&arguments.options, Config::read) {
         Ok(config) => {
-            let settings = config.effective(&arguments.options, &|name| given(matches, name));
+            let settings = config.effective(&arguments.options);
             written(match arguments.json {
                 true => print_json(&settings, &config.warnings),
                 false => print(&settings, &config.warnings),
             })
         }
         Err(code) => code,
-    }
-}
-
-/// Where the setting of this name was given, if it was. An empty one counts as not given.
-fn given(matches: &ArgMatches, name: &str) -> Option<SettingSource> {
-    let id = name.to_lowercase();
-    let value: Option<&String> = matches.try_get_one(&id).ok()?;
-    value.filter(|value| !value.is_empty())?;
-    match matches.value_source(&id)? {
-        ValueSource::CommandLine => Some(SettingSource::Flag),
-        ValueSource::EnvVariable => Some(SettingSource::Environment),
-        _ => None,
     }
 }
 

@@ -8,15 +8,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use crate::config::{Config, ListenAddress, Options};
-use crate::error_text::chain;
-use crate::mercure::names::READY_PATH;
-use crate::services::health::ask;
 use clap::Args;
 use url::Url;
 
 use super::output::{USAGE, complain, written};
 use super::serve::with_environment;
+use crate::config::{Config, ListenAddress, Options};
+use crate::error_text::chain;
+use crate::mercure::names::READY_PATH;
+use crate::services::health::ask;
 
 /// Checks whether a hub is ready, and prints one sentence. Exits 0 when the response is a 200, 1
 /// when it is another status or there is no response.

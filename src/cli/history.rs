@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+use url::form_urlencoded::Serializer;
+
+use super::output::{USAGE, complain, written};
 use crate::config::{DB_PATH_DEFAULT, MEMORY};
 use crate::error_text::chain;
 use crate::history::HistoryError;
@@ -13,11 +18,6 @@ use crate::mercure::audience::Audience;
 use crate::mercure::event_id::EventId;
 use crate::mercure::names;
 use crate::sse::frame::{EventFields, Frame};
-use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
-use url::form_urlencoded::Serializer;
-
-use super::output::{USAGE, complain, written};
 
 /// Works on a history file. The hub that uses the file must be stopped.
 #[derive(Args)]

@@ -3,10 +3,10 @@
 use std::io::{self, BufRead as _, Write as _};
 use std::process::ExitCode;
 
-use crate::mercure::selector::Selector;
 use clap::Args;
 
 use super::output::{USAGE, complain, written};
+use crate::mercure::selector::Selector;
 
 /// Prints the topics that the selector matches; exits 1 when it matches none.
 #[derive(Args)]

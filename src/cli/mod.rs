@@ -11,7 +11,7 @@ mod token;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::config::Options;
 
@@ -48,14 +48,11 @@ enum Command {
 
 /// Runs the command line of this process; returns its exit status.
 pub fn run() -> ExitCode {
-    let matches = CommandLine::command().get_matches();
-    let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let line = CommandLine::parse();
     match line.command {
         None => serve::run(&line.options),
         Some(Command::Serve(options)) => serve::run(&options),
-        Some(Command::Config(arguments)) => {
-            config::run(&arguments, matches.subcommand_matches("config").unwrap_or(&matches))
-        }
+        Some(Command::Config(arguments)) => config::run(&arguments),
         Some(Command::Check(arguments)) => check::run(&arguments),
         Some(Command::Health(arguments)) => health::run(&arguments),
         Some(Command::Token(arguments)) => token::run(&arguments),

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use crate::config::{Config, ConfigError, Environment, Options, misspelled};
-use crate::error_text::chain;
-use crate::ops::host;
-use crate::server;
 use tracing::{error, info, warn};
 
 use super::output::{USAGE, complain};
+use crate::config::{Config, ConfigError, Environment, Options, misspelled};
+use crate::error_text::chain;
 use crate::logging;
+use crate::ops::host;
+use crate::server;
 
 /// Runs the hub until a signal ends it.
 pub(crate) fn run(options: &Options) -> ExitCode {

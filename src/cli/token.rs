@@ -4,15 +4,15 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::output::{USAGE, complain, written};
 use crate::config::DEMO_KEY;
 use crate::error_text::chain;
 use crate::mercure::names::CLAIM;
 use crate::mercure::token::{Algorithm, sign};
 use crate::ops::host;
-use clap::Args;
-use serde_json::{Map, Value, json};
-
-use super::output::{USAGE, complain, written};
 
 /// Prints a JWT.
 #[derive(Args)]

@@ -1,8 +1,6 @@
 //! Misspelled names of settings.
 
-use clap::Args as _;
-
-use super::Options;
+use super::settings;
 
 /// One warning for each variable that looks like a misspelled setting, or like one of the reference
 /// hub.
@@ -11,18 +9,13 @@ pub fn misspelled(environment: &[(String, String)]) -> Vec<String> {
     /// mistakes: DB_PASS is not a DB_PATH.
     const LENGTH_MIN: usize = 6;
     const LENGTH_FOR_TWO: usize = 10;
-    let command = Options::augment_args(clap::Command::new("petasos"));
-    let ours: Vec<String> = command
-        .get_arguments()
-        .filter_map(|argument| argument.get_env())
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect();
+    let ours: Vec<_> = settings::all().map(|setting| setting.name()).collect();
     let nearest = |name: &str| {
-        let distances = ours.iter().map(|known| (strsim::damerau_levenshtein(name, known), known));
-        distances.min().map(|(distance, known)| (distance, known.clone()))
+        let distances = ours.iter().map(|known| (strsim::damerau_levenshtein(name, known), *known));
+        distances.min()
     };
     let mut warnings = Vec::new();
-    for (name, _) in environment.iter().filter(|(name, _)| !ours.contains(name)) {
+    for (name, _) in environment.iter().filter(|(name, _)| !ours.contains(&name.as_str())) {
         if let Some(rest) = name.strip_prefix("MERCURE_") {
             warnings.push(of_another_hub(name, rest, &ours));
             continue;
@@ -38,7 +31,7 @@ pub fn misspelled(environment: &[(String, String)]) -> Vec<String> {
 
 /// The warning for a variable of the reference hub; `rest` follows the prefix. Some settings of
 /// this hub have the same name without the prefix, or with a longer ending.
-fn of_another_hub(name: &str, rest: &str, ours: &[String]) -> String {
+fn of_another_hub(name: &str, rest: &str, ours: &[&str]) -> String {
     let same = ours.iter().filter(|known| !rest.is_empty() && known.starts_with(rest));
     match same.min_by_key(|known| known.len()) {
         Some(known) => format!("unknown variable {name}; did you mean {known}?"),

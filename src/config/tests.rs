@@ -1,11 +1,17 @@
 //! Settings, read in an environment that the test provides.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::api::keyring::KeySource;
+use crate::history::redb::HistorySync;
 use crate::io::tls::certificate::Files;
+use crate::limits::{BODY_BYTES_MAX_DEFAULT, SELECTORS_MAX_DEFAULT, SUBSCRIBER_BUFFER_DEFAULT};
 use crate::mercure::token::Algorithm;
 use crate::services::acme::AcmeSettings;
 use crate::services::certificates::CertificateSource;
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 fn valid(options: &Options, variables: &[(&str, &str)]) -> Config {
     read(options, variables).unwrap_or_else(|errors| panic!("{errors:#?}"))
@@ -21,17 +27,26 @@ fn read(options: &Options, variables: &[(&str, &str)]) -> Result<Config, Vec<Str
     Config::read(options, &environment).map_err(|errors| errors.iter().map(ConfigError::to_string).collect())
 }
 
-fn some(text: &str) -> Option<String> {
-    Some(text.to_owned())
+/// These settings and a key.
+fn keyed(settings: &[(&str, &str)]) -> Options {
+    and(&given(&[("JWT_KEY", KEY)]), settings)
 }
 
-fn with_key() -> Options {
-    Options { jwt_key: some("0123456789abcdef0123456789abcdef"), ..Options::default() }
+/// These settings alone.
+fn given(settings: &[(&str, &str)]) -> Options {
+    and(&Options::default(), settings)
+}
+
+/// More settings, or others; an empty one is not given.
+fn and(options: &Options, settings: &[(&str, &str)]) -> Options {
+    let mut options = options.clone();
+    settings.iter().for_each(|(name, text)| options.set(name, text).expect("a setting"));
+    options
 }
 
 #[test]
 fn the_defaults_are_those_of_the_protocol_document() {
-    let config = valid(&with_key(), &[]);
+    let config = valid(&keyed(&[]), &[]);
     let settings = &config.settings;
     assert_eq!(settings.address.to_string(), "[::]:80");
     assert_eq!(settings.cpus, [0, 1, 5]);
@@ -44,7 +59,7 @@ fn the_defaults_are_those_of_the_protocol_document() {
     assert_eq!(settings.gate.cookie_name, "mercureAuthorization");
     assert!(!settings.gate.allow_anonymous);
     assert!(settings.gate.compress);
-    assert!(!valid(&Options { compress: some("0"), ..with_key() }, &[]).settings.gate.compress);
+    assert!(!valid(&keyed(&[("COMPRESS", "0")]), &[]).settings.gate.compress);
     assert_eq!(config.log_level, tracing::Level::INFO);
     assert_eq!(
         config.warnings,
@@ -55,46 +70,45 @@ fn the_defaults_are_those_of_the_protocol_document() {
     );
     assert_eq!(config.history_file, Some("updates.db".into()));
     assert_eq!(config.history_sync, HistorySync::Always);
-    let bounded = valid(&Options { history_size: some("10"), ..with_key() }, &[]);
+    let bounded = valid(&keyed(&[("HISTORY_SIZE", "10")]), &[]);
     assert_eq!(bounded.warnings, [""; 0]);
     assert!(bounded.retention.age_max_ms == 0 && bounded.retention.updates_max == 10);
-    let old = valid(&Options { history_max_age: some("30d"), ..with_key() }, &[]);
+    let old = valid(&keyed(&[("HISTORY_MAX_AGE", "30d")]), &[]);
     assert_eq!((old.retention.age_max_ms, old.warnings.len()), (30 * 24 * 3_600_000, 0));
-    let kept = Options { history_size: some("10"), history_cleanup_frequency: some("0"), ..with_key() };
+    let kept = keyed(&[("HISTORY_SIZE", "10"), ("HISTORY_CLEANUP_FREQUENCY", "0")]);
     let kept = valid(&kept, &[]);
     assert!(kept.retention.is_unbounded() && kept.warnings[0].contains("HISTORY_CLEANUP_FREQUENCY=0"));
-    let in_memory = valid(&Options { db_path: some(":memory:"), ..with_key() }, &[]);
+    let in_memory = valid(&keyed(&[("DB_PATH", ":memory:")]), &[]);
     assert_eq!(in_memory.history_file, None);
     assert_eq!(in_memory.warnings.len(), 2, "{:?}", in_memory.warnings);
 }
 
 #[test]
 fn every_error_is_listed_at_once_and_no_secret_is() {
-    let options = Options {
-        addr: some("nowhere"),
-        heartbeat_interval: some("15"),
-        max_body_size: some("0"),
-        allow_anonymous: some("yes"),
-        authorization: some("both"),
-        jwt_algorithm: some("none"),
-        publisher_jwt_key: some("secret-one"),
-        publisher_jwt_key_file: some("/key"),
-        cors_allowed_origins: some("example.com"),
-        history_sync: some("sometimes"),
-        history_max_age: some("old"),
-        history_cleanup_frequency: some("2"),
-        shards: some("4"),
-        cpus: some("0,7"),
-        log_format: some("XML"),
-        cookie_name: some("a b"),
-        compress: some("zstd"),
-        access_log: some("yes"),
-        use_forwarded_headers: some("on"),
-        write_timeout: some("60"),
-        metrics_addr: some("9464"),
-        subscriptions: some("on"),
-        ..Options::default()
-    };
+    let options = given(&[
+        ("ADDR", "nowhere"),
+        ("HEARTBEAT_INTERVAL", "15"),
+        ("MAX_BODY_SIZE", "0"),
+        ("ALLOW_ANONYMOUS", "yes"),
+        ("AUTHORIZATION", "both"),
+        ("JWT_ALGORITHM", "none"),
+        ("PUBLISHER_JWT_KEY", "secret-one"),
+        ("PUBLISHER_JWT_KEY_FILE", "/key"),
+        ("CORS_ALLOWED_ORIGINS", "example.com"),
+        ("HISTORY_SYNC", "sometimes"),
+        ("HISTORY_MAX_AGE", "old"),
+        ("HISTORY_CLEANUP_FREQUENCY", "2"),
+        ("SHARDS", "4"),
+        ("CPUS", "0,7"),
+        ("LOG_FORMAT", "XML"),
+        ("COOKIE_NAME", "a b"),
+        ("COMPRESS", "zstd"),
+        ("ACCESS_LOG", "yes"),
+        ("USE_FORWARDED_HEADERS", "on"),
+        ("WRITE_TIMEOUT", "60"),
+        ("METRICS_ADDR", "9464"),
+        ("SUBSCRIPTIONS", "on"),
+    ]);
     let errors = read(&options, &[]).err().expect("mistakes");
     let names: Vec<_> = errors.iter().filter_map(|line| line.split([' ', ':']).next()).collect();
     for name in [
@@ -134,11 +148,11 @@ fn without_a_key_the_hub_does_not_start() {
 
 #[test]
 fn demo_mode_is_loud() {
-    let config = valid(&Options { demo: some("1"), ..Options::default() }, &[]);
+    let config = valid(&given(&[("DEMO", "1")]), &[]);
     assert_eq!(config.settings.address.port(), 3_000);
     assert!(config.settings.gate.allow_anonymous);
     assert_eq!(config.warnings.len(), 4, "{:?}", config.warnings);
-    let strict = Options { demo: some("1"), allow_anonymous: some("0"), ..with_key() };
+    let strict = keyed(&[("DEMO", "1"), ("ALLOW_ANONYMOUS", "0")]);
     let config = valid(&strict, &[]);
     assert!(!config.settings.gate.allow_anonymous, "what is set wins over the demo's default");
     assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
@@ -146,7 +160,7 @@ fn demo_mode_is_loud() {
 
 #[test]
 fn debug_is_demo_and_warns_that_it_logs_contents() {
-    let config = valid(&Options { debug: some("1"), ..Options::default() }, &[]);
+    let config = valid(&given(&[("DEBUG", "1")]), &[]);
     assert!(config.settings.log_updates && config.settings.gate.allow_anonymous);
     assert_eq!(config.log_level, tracing::Level::DEBUG);
     assert!(config.warnings.iter().any(|line| line.contains("contents")), "{:?}", config.warnings);
@@ -154,24 +168,24 @@ fn debug_is_demo_and_warns_that_it_logs_contents() {
 
 #[test]
 fn keys_come_from_files_and_short_ones_are_warned_of() {
-    let options = Options { jwt_key_file: some("/key"), ..Options::default() };
+    let options = given(&[("JWT_KEY_FILE", "/key")]);
     assert!(read(&options, &[]).is_ok());
-    let missing = Options { jwt_key_file: some("/missing"), ..Options::default() };
+    let missing = given(&[("JWT_KEY_FILE", "/missing")]);
     let errors = read(&missing, &[]).err().expect("mistakes");
     assert!(errors.iter().any(|line| line.contains("/missing")), "{errors:?}");
-    let short = Options { jwt_key: some("short"), ..Options::default() };
+    let short = given(&[("JWT_KEY", "short")]);
     let warnings = valid(&short, &[]).warnings;
     assert_eq!(warnings.iter().filter(|line| line.contains("JWT_KEY is shorter")).count(), 1, "{warnings:?}");
 }
 
 #[test]
 fn a_key_that_is_wrong_is_not_said_to_be_missing_too() {
-    let missing = Options { jwt_key_file: some("/missing"), ..Options::default() };
-    let twice = Options { jwt_key_file: some("/key"), ..with_key() };
-    let wrong = Options { jwt_algorithm: some("RS256"), ..with_key() };
+    let missing = given(&[("JWT_KEY_FILE", "/missing")]);
+    let twice = keyed(&[("JWT_KEY_FILE", "/key")]);
+    let wrong = keyed(&[("JWT_ALGORITHM", "RS256")]);
     for (options, name) in [(missing, "JWT_KEY_FILE"), (twice, "JWT_KEY_FILE"), (wrong, "JWT_KEY")] {
-        for demo in [None, some("1")] {
-            let errors = read(&Options { demo, ..options.clone() }, &[]).err().expect("a mistake");
+        for demo in ["", "1"] {
+            let errors = read(&and(&options, &[("DEMO", demo)]), &[]).err().expect("a mistake");
             assert_eq!(errors.len(), 1, "{errors:#?}");
             assert!(errors[0].starts_with(name), "{errors:#?}");
         }
@@ -196,28 +210,26 @@ fn sources(options: &Options) -> (Config, [Result<usize, String>; 2]) {
 
 #[test]
 fn a_role_takes_its_key_from_a_key_set_or_from_a_setting() {
-    let url = || some("https://issuer.example/jwks");
+    let url = "https://issuer.example/jwks";
     let fixed = || Err("HS256".to_owned());
-    let (config, both) = sources(&Options { jwks_url: url(), ..Options::default() });
+    let (config, both) = sources(&given(&[("JWKS_URL", url)]));
     assert_eq!((both, config.settings.key_sets.len()), ([Ok(0), Ok(0)], 1));
     assert_eq!(config.settings.key_sets[0].only, None);
-    let (_, one) = sources(&Options { publisher_jwks_url: url(), ..with_key() });
+    let (_, one) = sources(&keyed(&[("PUBLISHER_JWKS_URL", url)]));
     assert_eq!(one, [Ok(0), fixed()]);
-    let own_key = some("0123456789abcdef0123456789abcdef");
-    let (_, one) = sources(&Options { jwks_url: url(), subscriber_jwt_key: own_key, ..Options::default() });
+    let (_, one) = sources(&given(&[("JWKS_URL", url), ("SUBSCRIBER_JWT_KEY", KEY)]));
     assert_eq!(one, [Ok(0), fixed()]);
-    let two = Options { publisher_jwks_url: url(), subscriber_jwks_url: url(), ..Options::default() };
+    let two = given(&[("PUBLISHER_JWKS_URL", url), ("SUBSCRIBER_JWKS_URL", url)]);
     let (config, same) = sources(&two);
     assert_eq!((same, config.settings.key_sets.len()), ([Ok(0), Ok(0)], 1), "an address is fetched once");
-    let (config, other) = sources(&Options { subscriber_jwt_algorithm: some("ES256"), ..two });
+    let (config, other) = sources(&and(&two, &[("SUBSCRIBER_JWT_ALGORITHM", "ES256")]));
     assert_eq!((other, config.settings.key_sets[1].only), ([Ok(0), Ok(1)], Some(Algorithm::ES256)));
     // A common algorithm with a shared secret belongs to the key, not to the set.
-    let mixed = Options { publisher_jwks_url: url(), jwt_algorithm: some("HS512"), ..with_key() };
+    let mixed = keyed(&[("PUBLISHER_JWKS_URL", url), ("JWT_ALGORITHM", "HS512")]);
     let (config, mixed) = sources(&mixed);
     assert_eq!((mixed, config.settings.key_sets[0].only), ([Ok(0), Err("HS512".to_owned())], None));
     assert!(config.warnings.iter().all(|warning| !warning.contains("JWKS")), "{:?}", config.warnings);
-    let demo =
-        Options { demo: some("1"), publisher_jwks_url: some("http://issuer.example/"), ..Options::default() };
+    let demo = given(&[("DEMO", "1"), ("PUBLISHER_JWKS_URL", "http://issuer.example/")]);
     let (config, demo) = sources(&demo);
     assert_eq!(demo, [Ok(0), fixed()]);
     let warns = |text: &str| config.warnings.iter().any(|warning| warning.contains(text));
@@ -237,23 +249,18 @@ fn an_address_of_a_key_set_that_cannot_be_used_is_named_without_its_password() {
         "ftp://user:s3cret@a.example/",
         "x@s3cret",
     ] {
-        let errors =
-            read(&Options { jwks_url: some(text), ..Options::default() }, &[]).err().expect("a mistake");
+        let errors = read(&given(&[("JWKS_URL", text)]), &[]).err().expect("a mistake");
         assert!(errors.len() == 1 && errors[0].starts_with("JWKS_URL"), "{errors:?}");
         assert!(!errors[0].contains("s3cret"), "{errors:?}");
     }
     let directory = "https://user:s3cret@a.example/?k=s3cret";
-    let acme = Options { acme_hosts: some("a.example"), acme_directory_url: some(directory), ..with_key() };
+    let acme = keyed(&[("ACME_HOSTS", "a.example"), ("ACME_DIRECTORY_URL", directory)]);
     let errors = read(&acme, &[]).err().expect("a mistake");
     assert!(errors.len() == 1 && !errors[0].contains("s3cret"), "{errors:?}");
-    let twice = Options { jwks_url: some("https://a.example/"), ..with_key() };
+    let twice = keyed(&[("JWKS_URL", "https://a.example/")]);
     let errors = read(&twice, &[]).err().expect("a mistake");
     assert_eq!(errors, ["JWKS_URL: expected JWT_KEY or JWKS_URL, not both"]);
-    let secret = Options {
-        publisher_jwks_url: some("https://a.example/"),
-        publisher_jwt_algorithm: some("HS256"),
-        ..with_key()
-    };
+    let secret = keyed(&[("PUBLISHER_JWKS_URL", "https://a.example/"), ("PUBLISHER_JWT_ALGORITHM", "HS256")]);
     let errors = read(&secret, &[]).err().expect("a mistake");
     assert!(errors.len() == 1 && errors[0].starts_with("PUBLISHER_JWT_ALGORITHM is"), "{errors:?}");
 }
@@ -262,31 +269,30 @@ fn an_address_of_a_key_set_that_cannot_be_used_is_named_without_its_password() {
 fn the_demo_key_stands_in_only_for_a_key_that_is_missing() {
     let is_told =
         |options: &Options| valid(options, &[]).warnings.iter().any(|line| line.contains("demo key"));
-    let secret = || some("0123456789abcdef0123456789abcdef");
-    let demo = || Options { demo: some("1"), ..Options::default() };
-    assert!(is_told(&Options { publisher_jwt_key: secret(), ..demo() }), "subscribers have none");
-    assert!(!is_told(&Options { jwt_key: secret(), ..demo() }));
-    let each = Options { publisher_jwt_key: secret(), subscriber_jwt_key: secret(), ..demo() };
+    let demo = given(&[("DEMO", "1")]);
+    assert!(is_told(&and(&demo, &[("PUBLISHER_JWT_KEY", KEY)])), "subscribers have none");
+    assert!(!is_told(&and(&demo, &[("JWT_KEY", KEY)])));
+    let each = and(&demo, &[("PUBLISHER_JWT_KEY", KEY), ("SUBSCRIBER_JWT_KEY", KEY)]);
     assert!(!is_told(&each));
     // If set explicitly, it is the same key.
-    assert!(is_told(&Options { demo: None, subscriber_jwt_key: some(DEMO_KEY), ..each.clone() }));
-    assert!(read(&Options { demo: None, subscriber_jwt_key: None, ..each }, &[]).is_err());
+    assert!(is_told(&and(&each, &[("DEMO", ""), ("SUBSCRIBER_JWT_KEY", DEMO_KEY)])));
+    assert!(read(&and(&each, &[("DEMO", ""), ("SUBSCRIBER_JWT_KEY", "")]), &[]).is_err());
 }
 
 #[test]
 fn tokens_of_targets_cannot_name_subscriptions() {
-    let on = |authorization| Options { subscriptions: some("1"), authorization, ..with_key() };
-    let settings = valid(&on(None), &[]).settings;
+    let on = |authorization| keyed(&[("SUBSCRIPTIONS", "1"), ("AUTHORIZATION", authorization)]);
+    let settings = valid(&on(""), &[]).settings;
     assert!(settings.gate.subscriptions && settings.shard.tracks_subscriptions);
-    assert!(!valid(&with_key(), &[]).settings.gate.subscriptions);
-    let errors = read(&on(some("targets")), &[]).err().expect("a mistake");
+    assert!(!valid(&keyed(&[]), &[]).settings.gate.subscriptions);
+    let errors = read(&on("targets"), &[]).err().expect("a mistake");
     assert!(errors.len() == 1 && errors[0].contains("AUTHORIZATION=targets"), "{errors:?}");
 }
 
 #[test]
 fn metrics_are_off_unless_they_have_an_address_and_strangers_are_warned_of() {
-    assert!(valid(&with_key(), &[]).settings.metrics.is_none());
-    let given = |address: &str| valid(&Options { metrics_addr: some(address), ..with_key() }, &[]);
+    assert!(valid(&keyed(&[]), &[]).settings.metrics.is_none());
+    let given = |address: &str| valid(&keyed(&[("METRICS_ADDR", address)]), &[]);
     let is_warned = |config: &Config| config.warnings.iter().any(|warning| warning.contains("METRICS_ADDR"));
     let config = given("127.0.0.1:9464");
     let metrics = config.settings.metrics.as_ref().expect("an address");
@@ -297,26 +303,27 @@ fn metrics_are_off_unless_they_have_an_address_and_strangers_are_warned_of() {
 
 #[test]
 fn a_certificate_and_its_key_come_together_and_move_the_port() {
-    let (cert, key) = (some("/cert.pem"), some("/key.pem"));
-    let both = Options { cert_file: cert.clone(), key_file: key.clone(), ..with_key() };
+    let (cert, key) = ("/cert.pem", "/key.pem");
+    let both = keyed(&[("CERT_FILE", cert), ("KEY_FILE", key)]);
     let settings = valid(&both, &[]).settings;
     let files = Files { certificate: "/cert.pem".into(), key: "/key.pem".into() };
     assert_eq!(settings.tls, Some(CertificateSource::Files(files)));
     assert_eq!(settings.address.to_string(), "[::]:443");
-    let demo = valid(&Options { demo: some("1"), ..both.clone() }, &[]).settings;
+    let demo = valid(&and(&both, &[("DEMO", "1")]), &[]).settings;
     assert_eq!((demo.address.port(), demo.tls.is_some()), (3_000, true));
-    let elsewhere = valid(&Options { addr: some(":8443"), ..both }, &[]).settings;
+    let elsewhere = valid(&and(&both, &[("ADDR", ":8443")]), &[]).settings;
     assert_eq!(elsewhere.address.port(), 8_443);
-    for (cert_file, key_file, missing) in [(cert, some(""), "KEY_FILE"), (None, key, "CERT_FILE")] {
-        let errors = read(&Options { cert_file, key_file, ..with_key() }, &[]).err().expect("a mistake");
+    for (cert_file, key_file, missing) in [(cert, "", "KEY_FILE"), ("", key, "CERT_FILE")] {
+        let errors =
+            read(&keyed(&[("CERT_FILE", cert_file), ("KEY_FILE", key_file)]), &[]).err().expect("a mistake");
         assert!(errors.len() == 1 && errors[0].starts_with(missing), "{errors:?}");
     }
-    assert_eq!(valid(&with_key(), &[]).settings.tls, None);
+    assert_eq!(valid(&keyed(&[]), &[]).settings.tls, None);
 }
 
 #[test]
 fn hosts_for_certificates_stand_alone_and_move_the_port() {
-    let hosts = Options { acme_hosts: some("a.example,b.example"), ..with_key() };
+    let hosts = keyed(&[("ACME_HOSTS", "a.example,b.example")]);
     let settings = valid(&hosts, &[]).settings;
     assert_eq!(settings.address.to_string(), "[::]:443");
     let defaults = AcmeSettings {
@@ -328,13 +335,13 @@ fn hosts_for_certificates_stand_alone_and_move_the_port() {
         http_address: Some("[::]:80".parse().expect("an address")),
     };
     assert_eq!(settings.tls, Some(CertificateSource::Acme(defaults)));
-    let both = Options { cert_file: some("/cert.pem"), key_file: some("/key.pem"), ..hosts };
+    let both = and(&hosts, &[("CERT_FILE", "/cert.pem"), ("KEY_FILE", "/key.pem")]);
     let errors = read(&both, &[]).err().expect("a mistake");
     assert!(errors.len() == 1 && errors[0].starts_with("ACME_HOSTS"), "{errors:?}");
-    let wildcard = Options { acme_hosts: some("*.example"), acme_email: some("a@b.example"), ..with_key() };
+    let wildcard = keyed(&[("ACME_HOSTS", "*.example"), ("ACME_EMAIL", "a@b.example")]);
     let errors = read(&wildcard, &[]).err().expect("a mistake");
     assert!(errors.len() == 1 && errors[0].contains("dns-01"), "{errors:?}");
-    let idle = Options { acme_email: some("a@b.example"), acme_cert_dir: some("acme"), ..with_key() };
+    let idle = keyed(&[("ACME_EMAIL", "a@b.example"), ("ACME_CERT_DIR", "acme")]);
     let config = valid(&idle, &[]);
     assert_eq!(config.settings.tls, None);
     assert!(config.warnings.iter().any(|line| line == "ACME_EMAIL does nothing without ACME_HOSTS"));
@@ -344,17 +351,15 @@ fn hosts_for_certificates_stand_alone_and_move_the_port() {
 /// The suffixes and bounds of sizes, through to the resulting settings.
 #[test]
 fn sizes_reach_the_settings_within_their_bounds() {
-    let body = |text: &str| {
-        read(&Options { max_body_size: some(text), ..with_key() }, &[])
-            .map(|c| c.settings.gate.body_bytes_max)
-    };
+    let body =
+        |text: &str| read(&keyed(&[("MAX_BODY_SIZE", text)]), &[]).map(|c| c.settings.gate.body_bytes_max);
     for (text, bytes) in [("1048576", 1 << 20), ("1MiB", 1 << 20), ("512KiB", 512 << 10), ("1MB", 1_000_000)]
     {
         assert_eq!(body(text), Ok(bytes), "{text}");
     }
     assert!(body("256MiB").is_ok() && body("257MiB").is_err());
     let buffer = |text: &str| {
-        let options = Options { subscriber_buffer: some(text), ..with_key() };
+        let options = keyed(&[("SUBSCRIBER_BUFFER", text)]);
         read(&options, &[]).map(|config| config.settings.shard.subscriber_buffer_bytes)
     };
     assert_eq!((buffer("4KiB"), buffer("1GiB")), (Ok(4 << 10), Ok(1 << 30)));
@@ -363,16 +368,15 @@ fn sizes_reach_the_settings_within_their_bounds() {
 
 #[test]
 fn cores_are_chosen() {
-    let cpus = |shards: Option<&str>, cpus: Option<&str>| {
-        let options =
-            Options { shards: shards.map(str::to_owned), cpus: cpus.map(str::to_owned), ..with_key() };
+    let cpus = |shards: &str, cpus: &str| {
+        let options = keyed(&[("SHARDS", shards), ("CPUS", cpus)]);
         read(&options, &[]).map(|config| config.settings.cpus)
     };
-    assert_eq!(cpus(Some("2"), None), Ok(vec![0, 1]));
-    assert_eq!(cpus(None, Some("5")), Ok(vec![5]));
-    assert_eq!(cpus(Some("1"), Some("1,5")), Ok(vec![1]));
-    assert!(cpus(Some("3"), Some("1,5")).is_err());
-    assert!(cpus(None, Some("2")).is_err());
+    assert_eq!(cpus("2", ""), Ok(vec![0, 1]));
+    assert_eq!(cpus("", "5"), Ok(vec![5]));
+    assert_eq!(cpus("1", "1,5"), Ok(vec![1]));
+    assert!(cpus("3", "1,5").is_err());
+    assert!(cpus("", "2").is_err());
 }
 
 #[test]
@@ -389,7 +393,7 @@ fn a_misspelled_variable_is_told_of_and_a_foreign_one_is_not() {
         ("LOGNAME", "x"),
         ("SHARD", "x"),
     ];
-    let warnings = valid(&with_key(), &variables).warnings;
+    let warnings = valid(&keyed(&[]), &variables).warnings;
     assert!(
         warnings
             .contains(&"unknown variable HEARTBEAT_INTERVALL; did you mean HEARTBEAT_INTERVAL?".to_owned())
@@ -401,8 +405,48 @@ fn a_misspelled_variable_is_told_of_and_a_foreign_one_is_not() {
         ("MERCURE_", ": it is of another hub, and does nothing here"),
     ];
     for (name, rest) in of_others {
-        let config = valid(&Options { history_size: some("1"), ..with_key() }, &[(name, "x")]);
+        let config = valid(&keyed(&[("HISTORY_SIZE", "1")]), &[(name, "x")]);
         assert_eq!(config.warnings, [format!("unknown variable {name}{rest}")]);
     }
     assert_eq!(warnings.len(), 3, "{warnings:?}");
+}
+
+/// The help shows such a default, and a setting that is not given has it.
+#[test]
+fn every_default_in_the_help_is_valid_and_in_force() {
+    let options = keyed(&[]);
+    let rows = valid(&options, &[]).effective(&options);
+    let mut count = 0;
+    for (setting, row) in settings::all().zip(rows) {
+        assert_eq!(setting.name(), row.name);
+        let Some(default) = setting.default().value() else { continue };
+        count += 1;
+        assert_eq!(setting.error(default, &[0]), None, "{}", setting.name());
+        // What has no value here depends on ACME_HOSTS.
+        let value = row.value.unwrap_or_else(|| default.to_owned());
+        assert_eq!(value, default, "{}", setting.name());
+    }
+    assert!(count > 25, "{count}");
+    let settings = valid(&options, &[]).settings;
+    assert_eq!(settings.gate.body_bytes_max, BODY_BYTES_MAX_DEFAULT as u64);
+    assert_eq!(settings.gate.selectors_max, SELECTORS_MAX_DEFAULT);
+    assert_eq!(settings.shard.subscriber_buffer_bytes, SUBSCRIBER_BUFFER_DEFAULT);
+}
+
+/// A setting that nothing reads would be accepted with any value.
+#[test]
+fn every_setting_is_read() {
+    let mut count = 0;
+    for setting in settings::all() {
+        let name = setting.name();
+        let Some(expected) = setting.error("?", &[0, 1, 5]) else { continue };
+        count += 1;
+        // In demo mode, no key is missing.
+        let errors = read(&given(&[("DEMO", "1"), (name, "?")]), &[]).err().expect("an error");
+        let error = ConfigError { name, value: Some("?".to_owned()), expected };
+        let without_value = ConfigError { value: None, ..error.clone() };
+        let texts = [error.to_string(), without_value.to_string()];
+        assert!(errors.iter().any(|error| texts.contains(error)), "{name}: {errors:?}");
+    }
+    assert!(count > 40, "{count}");
 }

@@ -1,10 +1,33 @@
-//! The formats of single values: durations, sizes, switches, lists of cores.
+//! The formats of single values: words, durations, sizes, addresses, lists of cores.
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::mercure::token::Algorithm;
+
 /// The expected form of a value, for error messages.
-pub(super) type Expected = String;
+pub(crate) type Expected = String;
+
+pub(super) fn any(text: &str) -> Result<String, Expected> {
+    Ok(text.to_owned())
+}
+
+pub(super) fn path(text: &str) -> Result<PathBuf, Expected> {
+    Ok(text.into())
+}
+
+/// One of these words.
+pub(super) fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, Expected> {
+    let known = words.iter().find(|(word, _)| *word == text);
+    known.map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        match words.split_last() {
+            Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+            _ => words.concat(),
+        }
+    })
+}
 
 pub(super) fn switch(text: &str) -> Result<bool, Expected> {
     match text {
@@ -73,12 +96,30 @@ pub(super) fn number(text: &str, min: u64, max: u64) -> Result<u64, Expected> {
     })
 }
 
+/// Like [`number`].
+pub(super) fn count(text: &str, min: usize, max: usize) -> Result<usize, Expected> {
+    number(text, min as u64, max as u64).map(|count| count as usize)
+}
+
+/// From 0; like [`number`].
+pub(super) fn count_u32(text: &str) -> Result<u32, Expected> {
+    number(text, 0, u64::from(u32::MAX)).map(|count| count as u32)
+}
+
 pub(super) fn address(text: &str) -> Result<SocketAddr, Expected> {
     let parsed = match text.strip_prefix(':') {
         Some(port) => port.parse().ok().map(|port: u16| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
         None => text.parse().ok(),
     };
     parsed.ok_or_else(|| "an address such as :3000, 127.0.0.1:3000 or [::1]:3000".to_owned())
+}
+
+/// `None` for `off`.
+pub(super) fn address_or_off(text: &str) -> Result<Option<SocketAddr>, Expected> {
+    match text {
+        "off" => Ok(None),
+        _ => address(text).map(Some).map_err(|expected| format!("{expected}; or off")),
+    }
 }
 
 /// The cores of a list such as `0,2-3`, in its order, each once, all in `available`.
@@ -113,6 +154,12 @@ pub(super) fn cookie_name(text: &str) -> Result<String, Expected> {
     }
 }
 
+/// The algorithm of a token.
+pub(super) fn algorithm(text: &str) -> Result<Algorithm, Expected> {
+    let expected = "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA";
+    text.parse().map_err(|_| expected.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +186,21 @@ mod tests {
             assert!(bytes(text, 0, u64::MAX).is_err(), "{text}");
         }
         assert!(bytes("1", 2, 3).is_err() && bytes("4", 2, 3).is_err());
+    }
+
+    #[test]
+    fn an_error_lists_the_words() {
+        let expected = |words: &[(&str, ())]| word(words, "x").err();
+        assert_eq!(expected(&[("a", ()), ("b", ()), ("c", ())]).as_deref(), Some("a, b or c"));
+        assert_eq!(expected(&[("a", ()), ("b", ())]).as_deref(), Some("a or b"));
+        assert_eq!(word(&[("a", 1), ("b", 2)], "b"), Ok(2));
+    }
+
+    #[test]
+    fn a_listener_may_be_off() {
+        assert_eq!(address_or_off("off"), Ok(None));
+        assert_eq!(address_or_off(":8080").map(|at| at.map(|at| at.port())), Ok(Some(8_080)));
+        assert!(address_or_off("on").is_err());
     }
 
     #[test]

@@ -10,8 +10,6 @@ mod panics;
 
 use std::io::{self, IsTerminal as _, Write};
 
-use crate::config::LogFormat;
-use crate::ops::access_log::ACCESS_TARGET;
 use tracing::{Level, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
@@ -20,6 +18,9 @@ use tracing_subscriber::fmt::{FormatEvent, FormatFields, MakeWriter, format, lay
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::config::LogFormat;
+use crate::ops::access_log::ACCESS_TARGET;
 
 use fluentd::Fluentd;
 use journal::Prioritized;

@@ -4,8 +4,9 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{PanicHookInfo, set_hook};
 
-use crate::error_text::panic_message;
 use tracing::error;
+
+use crate::error_text::panic_message;
 
 /// From now on, every panic of the process is one event.
 pub(super) fn log() {

@@ -88,13 +88,12 @@ struct InProcess {
 
 impl InProcess {
     fn start(history: RedbHistory) -> Self {
-        let options = Options {
-            addr: Some("127.0.0.1:0".to_owned()),
-            jwt_key: Some(KEY.to_owned()),
-            allow_anonymous: Some("1".to_owned()),
-            drain_timeout: Some("0s".to_owned()),
-            ..Options::default()
-        };
+        let mut options = Options::default();
+        for (name, value) in
+            [("ADDR", "127.0.0.1:0"), ("JWT_KEY", KEY), ("ALLOW_ANONYMOUS", "1"), ("DRAIN_TIMEOUT", "0s")]
+        {
+            options.set(name, value).expect("a setting");
+        }
         let read_file = |_: &str| Err(std::io::ErrorKind::NotFound.into());
         let environment = Environment { read_file: &read_file, cpus: &[0], variables: &[] };
         let config = Config::read(&options, &environment).unwrap_or_else(|errors| panic!("{errors:?}"));

@@ -1,6 +1,7 @@
 //! RFC 9112 allows a recipient to repair some errors; the hub refuses them all. Each refusal is a
 //! vector, and each bound is tested on both sides.
 
+use crate::limits::EMPTY_LINES_MAX;
 use http::StatusCode;
 
 use super::*;

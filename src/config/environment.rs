@@ -1,0 +1,11 @@
+//! What the settings are read in: the files, cores and variables of the process.
+
+/// The environment in which the settings are read.
+pub struct Environment<'w> {
+    /// Reads the file of a `*_FILE` setting.
+    pub read_file: &'w dyn Fn(&str) -> std::io::Result<String>,
+    /// The cores this process may run on.
+    pub cpus: &'w [usize],
+    /// The environment variables, to find misspelled names.
+    pub variables: &'w [(String, String)],
+}

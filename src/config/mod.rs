@@ -1,0 +1,38 @@
+//! Parses flags and environment variables into a [`Config`] that is valid as a whole.
+//!
+//! All errors are found before anything starts, and all are listed. Invariants: a setting is
+//! declared once, in `settings/`, and everything else about it comes from there; units are
+//! converted here, once; a secret is never part of a message; a setting that this version does not
+//! have is refused, not ignored.
+
+mod certificates;
+mod configuration;
+mod effective;
+mod environment;
+mod error;
+mod hosts;
+mod keys;
+mod names;
+mod options;
+mod read;
+mod reader;
+mod setting;
+mod settings;
+mod texts;
+mod urls;
+mod values;
+mod written;
+
+pub use configuration::{Config, DB_PATH_DEFAULT, DEMO_KEY, ListenAddress, LogFormat, MEMORY, Size};
+pub use effective::Effective;
+pub(crate) use effective::shown;
+pub use environment::Environment;
+pub use error::{ConfigError, UnknownSetting};
+pub use names::misspelled;
+pub use options::Options;
+pub use texts::SettingSource;
+
+#[cfg(test)]
+mod page_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! Puts the value of each setting into the configuration.
+//!
+//! Every setting is read before an error ends it, so that all errors are listed.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::certificates::certificates;
+use super::configuration::{Config, ListenAddress, Size};
+use super::environment::Environment;
+use super::error::ConfigError;
+use super::keys::{KeyOrigins, Keys, keys};
+use super::names::misspelled;
+use super::options::Options;
+use super::reader::Reader;
+use super::settings::{authorization, cores, history, limits, listening, logs, metrics};
+use crate::api::demo::Demo;
+use crate::api::handler::GateSettings;
+use crate::history::Retention;
+use crate::hub::shard::ShardSettings;
+use crate::hub::tail::TailBounds;
+use crate::mercure::audience::Authorization;
+use crate::ops::metrics::MetricsSettings;
+use crate::server::permits::PerClient;
+use crate::server::settings::Settings;
+use crate::server::timeouts::Timeouts;
+
+/// `DEMO` and `DEBUG`, on which the defaults of other settings depend.
+#[derive(Clone, Copy)]
+struct Mode {
+    /// Also set by `DEBUG`.
+    demo: bool,
+    debug: bool,
+}
+
+impl Config {
+    /// Reads every setting.
+    ///
+    /// # Errors
+    /// Every [`ConfigError`].
+    pub fn read(options: &Options, environment: &Environment<'_>) -> Result<Self, Vec<ConfigError>> {
+        let mut reader = Reader::new(&options.texts, environment);
+        let config = config(&mut reader);
+        let (config, mut warnings) = reader.finish(config)?;
+        warnings.extend(misspelled(environment.variables));
+        Ok(Self { warnings, ..config })
+    }
+
+    /// Reads only the settings of the size: checking a host needs no key.
+    ///
+    /// # Errors
+    /// Every [`ConfigError`] in them.
+    pub fn size(options: &Options, environment: &Environment<'_>) -> Result<Size, Vec<ConfigError>> {
+        let mut reader = Reader::new(&options.texts, environment);
+        let size = size(&mut reader);
+        reader.finish(size).map(|(size, _)| size)
+    }
+
+    /// Reads only the address settings: a health check needs no key.
+    ///
+    /// # Errors
+    /// Every [`ConfigError`] in these settings.
+    pub fn listen_address(
+        options: &Options,
+        environment: &Environment<'_>,
+    ) -> Result<ListenAddress, Vec<ConfigError>> {
+        let mut reader = Reader::new(&options.texts, environment);
+        let mode = mode(&mut reader);
+        let is_tls = certificates(&mut reader).is_some();
+        let address = address(&mut reader, mode, is_tls);
+        reader.finish(Some(ListenAddress { address, is_tls })).map(|(address, _)| address)
+    }
+}
+
+fn config(reader: &mut Reader<'_>) -> Option<Config> {
+    let mode = mode(reader);
+    if mode.demo {
+        reader.warn("demo mode: never in production");
+    }
+    if mode.debug {
+        reader.warn("the contents of updates are logged (DEBUG)");
+    }
+    let (gate, key_origins) = gate(reader, mode);
+    let cleanup_frequency = reader.value(&history::HISTORY_CLEANUP_FREQUENCY);
+    let history_file = reader.value(&history::DB_PATH);
+    let retention = retention(reader, cleanup_frequency, history_file.is_none());
+    let settings = settings(reader, mode, gate, key_origins);
+    let default_level = if mode.debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
+    let log_level = reader.given(&logs::LOG_LEVEL).unwrap_or(default_level);
+    let log_format = reader.value(&logs::LOG_FORMAT);
+    let history_sync = reader.value(&history::HISTORY_SYNC);
+    let metrics = metrics(reader, history_file.clone());
+    Some(Config {
+        settings: Settings { metrics, ..settings? },
+        history_file,
+        history_sync,
+        retention,
+        cleanup_frequency,
+        demo: mode.demo,
+        log_level,
+        log_format,
+        warnings: Vec::new(),
+    })
+}
+
+fn mode(reader: &mut Reader<'_>) -> Mode {
+    let debug = reader.value(&listening::DEBUG);
+    let demo = reader.value(&listening::DEMO) || debug;
+    Mode { demo, debug }
+}
+
+/// All settings of the hub except those of the metrics.
+fn settings(
+    reader: &mut Reader<'_>,
+    mode: Mode,
+    gate: Option<GateSettings>,
+    key_origins: KeyOrigins,
+) -> Option<Settings> {
+    let tls = certificates(reader);
+    let address = address(reader, mode, tls.is_some());
+    let heartbeat_ms = reader.value(&limits::HEARTBEAT_INTERVAL);
+    let timeouts = Timeouts {
+        header_ms: reader.value(&limits::HEADER_TIMEOUT),
+        read_ms: reader.value(&limits::READ_TIMEOUT),
+        write_ms: reader.value(&limits::DISPATCH_TIMEOUT),
+        response_ms: reader.value(&limits::WRITE_TIMEOUT),
+    };
+    let drain_ms = reader.value(&limits::DRAIN_TIMEOUT);
+    let subscriber_buffer_bytes = reader.value(&limits::SUBSCRIBER_BUFFER);
+    let trusts_proxy = reader.value(&listening::USE_FORWARDED_HEADERS);
+    let access_log = reader.value(&logs::ACCESS_LOG);
+    let size = size(reader);
+    let per_client = PerClient {
+        connections_per_address: reader.value(&limits::MAX_CONNECTIONS_PER_ADDRESS),
+        subscriptions_per_token: reader.value(&limits::MAX_SUBSCRIPTIONS_PER_TOKEN),
+    };
+    let (gate, Size { cpus, connections_max }) = (gate?, size?);
+    Some(Settings {
+        address,
+        tls,
+        cpus,
+        key_sets: key_origins.sets,
+        key_files: key_origins.files,
+        shard: ShardSettings {
+            heartbeat_ms,
+            dispatch_timeout_ms: timeouts.write_ms,
+            subscriber_buffer_bytes,
+            tail: TailBounds::default(),
+            tracks_subscriptions: gate.subscriptions,
+        },
+        gate,
+        timeouts,
+        drain_ms,
+        log_updates: mode.debug,
+        access_log,
+        trusts_proxy,
+        connections_max,
+        per_client,
+        metrics: None,
+    })
+}
+
+fn address(reader: &mut Reader<'_>, mode: Mode, is_tls: bool) -> SocketAddr {
+    let default_port = match is_tls {
+        _ if mode.demo => 3_000,
+        true => 443,
+        false => 80,
+    };
+    let default = SocketAddr::from((Ipv6Addr::UNSPECIFIED, default_port));
+    reader.given(&listening::ADDR).unwrap_or(default)
+}
+
+fn size(reader: &mut Reader<'_>) -> Option<Size> {
+    let connections_max = reader.given(&limits::MAX_CONNECTIONS);
+    let available = reader.environment.cpus;
+    let mut cpus = reader.given(&cores::CPUS).unwrap_or_else(|| available.to_vec());
+    if let Some(shards) = reader.given_with(&cores::SHARDS, &cpus) {
+        cpus.truncate(shards);
+    }
+    (!cpus.is_empty()).then_some(Size { cpus, connections_max })
+}
+
+fn gate(reader: &mut Reader<'_>, mode: Mode) -> (Option<GateSettings>, KeyOrigins) {
+    let authorization = reader.value(&authorization::AUTHORIZATION);
+    let allow_anonymous = reader.given(&authorization::ALLOW_ANONYMOUS).unwrap_or(mode.demo);
+    if mode.demo && allow_anonymous {
+        reader.warn("subscribers without a token are allowed (demo mode)");
+    }
+    let cors = reader.value(&listening::CORS_ALLOWED_ORIGINS);
+    let publish_origins = reader.value(&authorization::PUBLISH_ALLOWED_ORIGINS);
+    let cookie_name = reader.value(&authorization::COOKIE_NAME);
+    let body_bytes_max = reader.value(&limits::MAX_BODY_SIZE);
+    let selectors_max = reader.value(&limits::MAX_SELECTORS);
+    let compress = reader.value(&listening::COMPRESS);
+    let subscriptions = reader.value(&listening::SUBSCRIPTIONS);
+    if subscriptions && authorization == Authorization::Targets {
+        let expected = "nothing or 0 with AUTHORIZATION=targets, whose tokens cannot name subscriptions";
+        reader.error(&listening::SUBSCRIPTIONS, reader.text(&listening::SUBSCRIPTIONS), expected);
+    }
+    let Keys { publisher, subscriber, origins } = keys(reader, mode.demo);
+    let demo = mode.demo.then(|| Arc::new(Demo::new(authorization, &cookie_name)));
+    let gate = publisher.zip(subscriber).map(|(publisher_key, subscriber_key)| GateSettings {
+        authorization,
+        allow_anonymous,
+        publisher_key,
+        subscriber_key,
+        cors,
+        publish_origins,
+        cookie_name,
+        selectors_max,
+        body_bytes_max,
+        compress,
+        demo,
+        subscriptions,
+    });
+    (gate, origins)
+}
+
+fn retention(reader: &mut Reader<'_>, cleanup_frequency: f64, in_memory: bool) -> Retention {
+    let retention = Retention {
+        updates_max: reader.value(&history::HISTORY_SIZE),
+        bytes_max: reader.value(&history::HISTORY_MAX_BYTES),
+        age_max_ms: reader.value(&history::HISTORY_MAX_AGE),
+    };
+    if in_memory {
+        reader.warn("the history is kept in memory: it does not survive a restart");
+    }
+    let place = if in_memory { "memory" } else { "the disk" };
+    if retention.is_unbounded() {
+        reader.warn(format!(
+            "nothing bounds the history, it grows until {place} is full: set HISTORY_SIZE, HISTORY_MAX_BYTES or \
+             HISTORY_MAX_AGE"
+        ));
+    } else if cleanup_frequency == 0.0 {
+        reader.warn(format!(
+            "the history is never cleaned up (HISTORY_CLEANUP_FREQUENCY=0), it grows until {place} is full"
+        ));
+        return Retention::default();
+    }
+    retention
+}
+
+/// The metrics need no token: on an unspecified address, any host that reaches it can read them.
+fn metrics(reader: &mut Reader<'_>, history_file: Option<PathBuf>) -> Option<MetricsSettings> {
+    let address = reader.given(&metrics::METRICS_ADDR)?;
+    if address.ip().is_unspecified() {
+        reader.warn(format!(
+            "METRICS_ADDR={address} is every address of this host, and whoever reaches it can read the metrics: let a firewall \
+             keep strangers out, or name one address"
+        ));
+    }
+    Some(MetricsSettings { address, history_file })
+}

@@ -1,0 +1,49 @@
+//! The formats of URLs.
+
+use url::{Host, Url};
+
+use super::values::Expected;
+
+/// The directory of an ACME authority.
+pub(super) fn acme_directory(text: &str) -> Result<String, Expected> {
+    let url = Url::parse(text).ok().filter(|url| url.scheme() == "https" && url.has_host());
+    // The URL is logged and sent to the authority, so it must not hold a password.
+    let url = url.filter(|url| url.username().is_empty() && url.password().is_none());
+    url.map(|_| text.to_owned()).ok_or_else(|| {
+        "the https:// URL of an authority's directory, such as https://acme-staging-v02.api.letsencrypt.org/directory".to_owned()
+    })
+}
+
+/// A key set (JWKS).
+pub(super) fn key_set(text: &str) -> Result<Url, Expected> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url = url.filter(|url| url.host().is_some() && url.fragment().is_none());
+    let url = url.ok_or("an address such as https://issuer.example/.well-known/jwks.json")?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("an address without a user and a password".to_owned());
+    }
+    Ok(url)
+}
+
+/// Whether a request for this URL stays on this host.
+pub(super) fn is_this_host(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_of_an_authority_has_https_and_no_password() {
+        assert!(acme_directory("https://acme-v02.api.letsencrypt.org/directory").is_ok());
+        for text in ["http://a.example/dir", "a.example", "https://", "ftp://a.example", "data:,"] {
+            assert!(acme_directory(text).is_err(), "{text}");
+        }
+    }
+}
