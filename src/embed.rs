@@ -134,7 +134,7 @@ impl Builder {
             .map_err(|errors| StartError::Settings(errors.iter().map(ToString::to_string).collect()))?;
         let history = config.open_history().map_err(StartError::History)?;
         let (authorization, body_bytes_max) =
-            (config.settings.gate.authorization, config.settings.gate.body_bytes_max);
+            (config.settings.api.authorization, config.settings.api.body_bytes_max);
         let embedded = Embedded::start(config.settings, history).map_err(StartError::Run)?;
         Ok(Hub { embedded, authorization, body_bytes_max, warnings: config.warnings })
     }

@@ -1,8 +1,8 @@
-//! The gate: decides what a request may do, before any of it is done.
+//! Decides what a request may do, before any of it is done.
 //!
 //! It turns a request into a [`Decision`]: a response, a granted subscription, or a body to read.
 //! The client gets the status of PROTOCOL section 4; the reason goes to the log with the response,
-//! and never holds a token. The gate fails closed: if it cannot decide, it refuses.
+//! and never holds a token. The handler fails closed: if it cannot decide, it refuses.
 
 mod answers;
 mod decision;
@@ -40,13 +40,13 @@ use crate::time::Now;
 
 use decision::{RETRY_AFTER_S, Refused};
 
-pub use decision::{Decision, GateResponse, GrantedSubscription, Listing, Publisher, ResponseContext};
+pub use decision::{ApiResponse, Decision, GrantedSubscription, Listing, Publisher, ResponseContext};
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
-/// The settings of a gate.
+/// The settings of a api.
 #[derive(Clone)]
-pub struct GateSettings {
+pub struct ApiSettings {
     /// `AUTHORIZATION`.
     pub authorization: Authorization,
     /// `ALLOW_ANONYMOUS`: subscribers without a token.
@@ -73,9 +73,9 @@ pub struct GateSettings {
     pub subscriptions: bool,
 }
 
-/// The gate of one shard.
-pub struct Gate {
-    settings: GateSettings,
+/// The handler of one shard.
+pub struct RequestHandler {
+    settings: ApiSettings,
     anonymous: Rc<Grant>,
     publishers: Verifier,
     subscribers: Verifier,
@@ -94,9 +94,9 @@ enum Role {
     Subscriber,
 }
 
-impl Gate {
-    /// A gate with these settings.
-    pub fn new(settings: GateSettings) -> Self {
+impl RequestHandler {
+    /// A handler with these settings.
+    pub fn new(settings: ApiSettings) -> Self {
         Self {
             publishers: Verifier::new(settings.publisher_key.clone()),
             subscribers: Verifier::new(settings.subscriber_key.clone()),
@@ -124,7 +124,7 @@ impl Gate {
     }
 
     /// The context for a response when only the origin of its request is known; see
-    /// [complete](Gate::complete).
+    /// [complete](RequestHandler::complete).
     ///
     /// If the origin could not be read (`None`), the response says what holds for every origin: `*`
     /// if all are allowed, else at most `Vary`. A page of a listed origin then sees a network
@@ -160,7 +160,7 @@ impl Gate {
             demo.and_then(|demo| demo.answer(request, coding_for(request, context.negotiated)))
         {
             let refuse = |error: DemoError| self.refuse(Refused::new(error.to_response(), error), context);
-            let complete = |response| self.complete(GateResponse { response, refusal: None }, context);
+            let complete = |response| self.complete(ApiResponse { response, refusal: None }, context);
             return Decision::Respond(shown.map_or_else(refuse, complete));
         }
         let decision = match route {
@@ -173,7 +173,7 @@ impl Gate {
                 .map(|listing| Decision::List(Box::new(listing))),
             Route::Preflight => {
                 let response = self.settings.cors.preflight(context.cors);
-                return Decision::Respond(GateResponse { response, refusal: None });
+                return Decision::Respond(ApiResponse { response, refusal: None });
             }
             Route::Health => Ok(answer(Response::healthy())),
             Route::Ready if self.leaving || !self.has_keys() => {
@@ -209,7 +209,7 @@ impl Gate {
         publisher: &Publisher,
         body: &[u8],
         random: [u8; 16],
-    ) -> Result<Arc<Frame>, GateResponse> {
+    ) -> Result<Arc<Frame>, ApiResponse> {
         self.encode(publisher, body, random).map_err(|refused| self.refuse(refused, publisher.context))
     }
 
@@ -345,7 +345,7 @@ fn token_number(token: &str) -> u64 {
 }
 
 fn answer(response: Response) -> Decision {
-    Decision::Respond(GateResponse { response, refusal: None })
+    Decision::Respond(ApiResponse { response, refusal: None })
 }
 
 /// Parameters such as `charset` are ignored (PROTOCOL section 3).

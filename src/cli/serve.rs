@@ -49,7 +49,7 @@ fn serve(config: &Config) -> ExitCode {
     let _guard = logging::start(config.log_level, config.log_format, config.settings.access_log);
     let shards = config.settings.cpus.len();
     let cpus = format!("{:?}", config.settings.cpus);
-    let authorization = config.settings.gate.authorization;
+    let authorization = config.settings.api.authorization;
     let retention = config.retention;
     let warnings = &config.warnings;
     let place =

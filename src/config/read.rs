@@ -16,7 +16,7 @@ use super::options::Options;
 use super::reader::Reader;
 use super::settings::{authorization, cores, history, limits, listening, logs, metrics};
 use crate::api::demo::Demo;
-use crate::api::handler::GateSettings;
+use crate::api::handler::ApiSettings;
 use crate::history::Retention;
 use crate::hub::shard::ShardSettings;
 use crate::hub::tail::TailBounds;
@@ -81,11 +81,11 @@ fn config(reader: &mut Reader<'_>) -> Option<Config> {
     if mode.debug {
         reader.warn("the contents of updates are logged (DEBUG)");
     }
-    let (gate, key_origins) = gate(reader, mode);
+    let (api, key_origins) = api(reader, mode);
     let cleanup_frequency = reader.value(&history::HISTORY_CLEANUP_FREQUENCY);
     let history_file = reader.value(&history::DB_PATH);
     let retention = retention(reader, cleanup_frequency, history_file.is_none());
-    let settings = settings(reader, mode, gate, key_origins);
+    let settings = settings(reader, mode, api, key_origins);
     let default_level = if mode.debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
     let log_level = reader.given(&logs::LOG_LEVEL).unwrap_or(default_level);
     let log_format = reader.value(&logs::LOG_FORMAT);
@@ -114,7 +114,7 @@ fn mode(reader: &mut Reader<'_>) -> Mode {
 fn settings(
     reader: &mut Reader<'_>,
     mode: Mode,
-    gate: Option<GateSettings>,
+    api: Option<ApiSettings>,
     key_origins: KeyOrigins,
 ) -> Option<Settings> {
     let tls = certificates(reader);
@@ -135,7 +135,7 @@ fn settings(
         connections_per_address: reader.value(&limits::MAX_CONNECTIONS_PER_ADDRESS),
         subscriptions_per_token: reader.value(&limits::MAX_SUBSCRIPTIONS_PER_TOKEN),
     };
-    let (gate, Size { cpus, connections_max }) = (gate?, size?);
+    let (api, Size { cpus, connections_max }) = (api?, size?);
     Some(Settings {
         address,
         tls,
@@ -147,9 +147,9 @@ fn settings(
             dispatch_timeout_ms: timeouts.write_ms,
             subscriber_buffer_bytes,
             tail: TailBounds::default(),
-            tracks_subscriptions: gate.subscriptions,
+            tracks_subscriptions: api.subscriptions,
         },
-        gate,
+        api,
         timeouts,
         drain_ms,
         log_updates: mode.debug,
@@ -181,7 +181,7 @@ fn size(reader: &mut Reader<'_>) -> Option<Size> {
     (!cpus.is_empty()).then_some(Size { cpus, connections_max })
 }
 
-fn gate(reader: &mut Reader<'_>, mode: Mode) -> (Option<GateSettings>, KeyOrigins) {
+fn api(reader: &mut Reader<'_>, mode: Mode) -> (Option<ApiSettings>, KeyOrigins) {
     let authorization = reader.value(&authorization::AUTHORIZATION);
     let allow_anonymous = reader.given(&authorization::ALLOW_ANONYMOUS).unwrap_or(mode.demo);
     if mode.demo && allow_anonymous {
@@ -200,7 +200,7 @@ fn gate(reader: &mut Reader<'_>, mode: Mode) -> (Option<GateSettings>, KeyOrigin
     }
     let Keys { publisher, subscriber, origins } = keys(reader, mode.demo);
     let demo = mode.demo.then(|| Arc::new(Demo::new(authorization, &cookie_name)));
-    let gate = publisher.zip(subscriber).map(|(publisher_key, subscriber_key)| GateSettings {
+    let api = publisher.zip(subscriber).map(|(publisher_key, subscriber_key)| ApiSettings {
         authorization,
         allow_anonymous,
         publisher_key,
@@ -214,7 +214,7 @@ fn gate(reader: &mut Reader<'_>, mode: Mode) -> (Option<GateSettings>, KeyOrigin
         demo,
         subscriptions,
     });
-    (gate, origins)
+    (api, origins)
 }
 
 fn retention(reader: &mut Reader<'_>, cleanup_frequency: f64, in_memory: bool) -> Retention {

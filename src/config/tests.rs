@@ -55,11 +55,11 @@ fn the_defaults_are_those_of_the_protocol_document() {
         (settings.timeouts.header_ms, settings.timeouts.read_ms, settings.timeouts.write_ms),
         (10_000, 0, 30_000)
     );
-    assert_eq!((settings.gate.body_bytes_max, settings.gate.selectors_max), (1 << 20, 1_000));
-    assert_eq!(settings.gate.cookie_name, "mercureAuthorization");
-    assert!(!settings.gate.allow_anonymous);
-    assert!(settings.gate.compress);
-    assert!(!valid(&keyed(&[("COMPRESS", "0")]), &[]).settings.gate.compress);
+    assert_eq!((settings.api.body_bytes_max, settings.api.selectors_max), (1 << 20, 1_000));
+    assert_eq!(settings.api.cookie_name, "mercureAuthorization");
+    assert!(!settings.api.allow_anonymous);
+    assert!(settings.api.compress);
+    assert!(!valid(&keyed(&[("COMPRESS", "0")]), &[]).settings.api.compress);
     assert_eq!(config.log_level, tracing::Level::INFO);
     assert_eq!(
         config.warnings,
@@ -150,18 +150,18 @@ fn without_a_key_the_hub_does_not_start() {
 fn demo_mode_is_loud() {
     let config = valid(&given(&[("DEMO", "1")]), &[]);
     assert_eq!(config.settings.address.port(), 3_000);
-    assert!(config.settings.gate.allow_anonymous);
+    assert!(config.settings.api.allow_anonymous);
     assert_eq!(config.warnings.len(), 4, "{:?}", config.warnings);
     let strict = keyed(&[("DEMO", "1"), ("ALLOW_ANONYMOUS", "0")]);
     let config = valid(&strict, &[]);
-    assert!(!config.settings.gate.allow_anonymous, "what is set wins over the demo's default");
+    assert!(!config.settings.api.allow_anonymous, "what is set wins over the demo's default");
     assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
 }
 
 #[test]
 fn debug_is_demo_and_warns_that_it_logs_contents() {
     let config = valid(&given(&[("DEBUG", "1")]), &[]);
-    assert!(config.settings.log_updates && config.settings.gate.allow_anonymous);
+    assert!(config.settings.log_updates && config.settings.api.allow_anonymous);
     assert_eq!(config.log_level, tracing::Level::DEBUG);
     assert!(config.warnings.iter().any(|line| line.contains("contents")), "{:?}", config.warnings);
 }
@@ -196,8 +196,8 @@ fn a_key_that_is_wrong_is_not_said_to_be_missing_too() {
 /// fixed key.
 fn sources(options: &Options) -> (Config, [Result<usize, String>; 2]) {
     let config = valid(options, &[]);
-    let gate = &config.settings.gate;
-    let sources = [&gate.publisher_key, &gate.subscriber_key].map(|source| match source {
+    let api = &config.settings.api;
+    let sources = [&api.publisher_key, &api.subscriber_key].map(|source| match source {
         KeySource::Fixed(key) => Err(format!("{:?}", key.algorithm())),
         KeySource::File(key) => Err(format!("{:?}", key.algorithm())),
         KeySource::Fetched(keys) => {
@@ -283,8 +283,8 @@ fn the_demo_key_stands_in_only_for_a_key_that_is_missing() {
 fn tokens_of_targets_cannot_name_subscriptions() {
     let on = |authorization| keyed(&[("SUBSCRIPTIONS", "1"), ("AUTHORIZATION", authorization)]);
     let settings = valid(&on(""), &[]).settings;
-    assert!(settings.gate.subscriptions && settings.shard.tracks_subscriptions);
-    assert!(!valid(&keyed(&[]), &[]).settings.gate.subscriptions);
+    assert!(settings.api.subscriptions && settings.shard.tracks_subscriptions);
+    assert!(!valid(&keyed(&[]), &[]).settings.api.subscriptions);
     let errors = read(&on("targets"), &[]).err().expect("a mistake");
     assert!(errors.len() == 1 && errors[0].contains("AUTHORIZATION=targets"), "{errors:?}");
 }
@@ -352,7 +352,7 @@ fn hosts_for_certificates_stand_alone_and_move_the_port() {
 #[test]
 fn sizes_reach_the_settings_within_their_bounds() {
     let body =
-        |text: &str| read(&keyed(&[("MAX_BODY_SIZE", text)]), &[]).map(|c| c.settings.gate.body_bytes_max);
+        |text: &str| read(&keyed(&[("MAX_BODY_SIZE", text)]), &[]).map(|c| c.settings.api.body_bytes_max);
     for (text, bytes) in [("1048576", 1 << 20), ("1MiB", 1 << 20), ("512KiB", 512 << 10), ("1MB", 1_000_000)]
     {
         assert_eq!(body(text), Ok(bytes), "{text}");
@@ -428,8 +428,8 @@ fn every_default_in_the_help_is_valid_and_in_force() {
     }
     assert!(count > 25, "{count}");
     let settings = valid(&options, &[]).settings;
-    assert_eq!(settings.gate.body_bytes_max, BODY_BYTES_MAX_DEFAULT as u64);
-    assert_eq!(settings.gate.selectors_max, SELECTORS_MAX_DEFAULT);
+    assert_eq!(settings.api.body_bytes_max, BODY_BYTES_MAX_DEFAULT as u64);
+    assert_eq!(settings.api.selectors_max, SELECTORS_MAX_DEFAULT);
     assert_eq!(settings.shard.subscriber_buffer_bytes, SUBSCRIBER_BUFFER_DEFAULT);
 }
 

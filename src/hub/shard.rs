@@ -22,7 +22,7 @@
 //!   is live, in the same call;
 //! - the pending bytes of one subscriber never exceed the bound by more than one frame.
 //!
-//! It does not know connections, HTTP or tokens: the gate made the grants.
+//! It does not know connections, HTTP or tokens: `api` made the grants.
 
 mod catch_up;
 mod drain;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::api::handler::GateSettings;
+use crate::api::handler::ApiSettings;
 use crate::hub::shard::ShardSettings;
 use crate::ops::metrics::MetricsSettings;
 use crate::server::permits::PerClient;
@@ -20,10 +20,10 @@ pub struct Settings {
     /// The core of each shard; not empty.
     pub cpus: Vec<usize>,
     /// Authentication and authorization.
-    pub gate: GateSettings,
-    /// Key sets for the gate, each fetched by its own thread.
+    pub api: ApiSettings,
+    /// Key sets for the handler, each fetched by its own thread.
     pub key_sets: Vec<KeySetSource>,
-    /// Files with keys for the gate; SIGHUP reads them again.
+    /// Files with keys for the handler; SIGHUP reads them again.
     pub key_files: Vec<KeyFile>,
     /// How subscribers are served.
     pub shard: ShardSettings,

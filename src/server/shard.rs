@@ -38,7 +38,7 @@ use glommio::timer::Timer;
 use rustix::event::epoll;
 use tracing::{debug, info, warn};
 
-use crate::api::handler::Gate;
+use crate::api::handler::RequestHandler;
 use crate::hub::sequencer::RingEntry;
 use crate::hub::shard::Shard;
 use crate::io::clock::Clock;
@@ -75,7 +75,7 @@ pub(crate) struct ShardDeps {
     /// Makes TLS sessions; `None` without TLS.
     pub(crate) tls: Option<Acceptor>,
     pub(crate) shard: Shard,
-    pub(crate) handler: Gate,
+    pub(crate) handler: RequestHandler,
     pub(crate) ring: Consumer<RingEntry>,
     pub(crate) queue: Queue,
     pub(crate) history_client: HistoryClient,

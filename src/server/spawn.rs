@@ -14,7 +14,7 @@ use super::control::{EndReport, Happened};
 use super::history_worker;
 use super::mailbox::Mailbox;
 use super::shard::{ShardDeps, ShardLoop};
-use crate::api::handler::{Gate, GateSettings};
+use crate::api::handler::{ApiSettings, RequestHandler};
 use crate::history::HistorySlice;
 use crate::hub::shard::{Shard, ShardSettings};
 use crate::io::clock::Clock;
@@ -74,13 +74,13 @@ pub(super) struct ShardSpawn {
 
 impl ShardSpawn {
     /// Makes the rest, on the shard's own thread.
-    pub(super) fn build(self, gate: GateSettings, shard: ShardSettings, newest: &HistorySlice) -> ShardDeps {
+    pub(super) fn build(self, api: ApiSettings, shard: ShardSettings, newest: &HistorySlice) -> ShardDeps {
         ShardDeps {
             number: self.number,
             listener: self.listener,
             tls: self.tls.map(Acceptor::new),
             shard: Shard::new(shard, newest, self.clock.now()),
-            handler: Gate::new(gate),
+            handler: RequestHandler::new(api),
             ring: self.ring,
             queue: self.queue,
             history_client: self.history_client,

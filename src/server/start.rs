@@ -146,7 +146,7 @@ impl RunningHub {
         let mut executors = Vec::with_capacity(shards);
         let ends = listeners.into_iter().zip(Mailbox::open(&wakers)).zip(consumers);
         for (number, ((listener, mailbox), ring)) in ends.enumerate() {
-            let gate = settings.gate.clone();
+            let api = settings.api.clone();
             let (history_client, worker) =
                 history_worker::open(Arc::clone(&reader), Arc::clone(&wakers[number]));
             start_thread(&format!("history-{number}"), reports, move || worker.run())?;
@@ -172,7 +172,7 @@ impl RunningHub {
                 recorder: Recorder::new(Arc::clone(&shard_metrics[number])),
             };
             let (newest, shard) = (Arc::clone(&newest), settings.shard);
-            let make = move || spawn.build(gate, shard, &newest);
+            let make = move || spawn.build(api, shard, &newest);
             executors.push(start_shard(number, settings.cpus[number], make, reports)?);
         }
         shutdown.fetch(&settings.key_sets, reports)?;

@@ -1,44 +1,44 @@
-//! Responses to the events that the gate did not decide, and the headers of every response.
+//! Responses to the events that the handler did not decide, and the headers of every response.
 
 use http::StatusCode;
 
-use super::Gate;
-use super::decision::{GateResponse, RETRY_AFTER_FULL_S, Refused, ResponseContext};
+use super::RequestHandler;
+use super::decision::{ApiResponse, RETRY_AFTER_FULL_S, Refused, ResponseContext};
 use crate::api::refusal::{Refusal, Unavailable};
 use crate::http::request_error::RequestError;
 use crate::http::response::Response;
 use crate::sse::frame::Frame;
 
-impl Gate {
+impl RequestHandler {
     /// The response for an update that is stored and in its place.
-    pub fn published(&self, frame: &Frame, context: ResponseContext) -> GateResponse {
-        self.complete(GateResponse { response: Response::published(frame.id()), refusal: None }, context)
+    pub fn published(&self, frame: &Frame, context: ResponseContext) -> ApiResponse {
+        self.complete(ApiResponse { response: Response::published(frame.id()), refusal: None }, context)
     }
 
     /// The response if the hub cannot do it now; nothing was done.
-    pub fn unavailable(&self, cause: Unavailable, reason: &str, context: ResponseContext) -> GateResponse {
+    pub fn unavailable(&self, cause: Unavailable, reason: &str, context: ResponseContext) -> ApiResponse {
         self.refuse(Refused::unavailable(cause, reason), context)
     }
 
     /// The response to a request that cannot be read.
-    pub fn refused(&self, error: RequestError, context: ResponseContext) -> GateResponse {
+    pub fn refused(&self, error: RequestError, context: ResponseContext) -> ApiResponse {
         self.refuse(Refused::new(Response::request_error(error), error), context)
     }
 
     /// The response to a request that did not arrive in time.
-    pub fn timed_out(&self, context: ResponseContext) -> GateResponse {
+    pub fn timed_out(&self, context: ResponseContext) -> ApiResponse {
         let text = "Request Timeout: the request did not arrive in time";
         self.refuse(Refused::new(Response::text(StatusCode::REQUEST_TIMEOUT, text), "timeout"), context)
     }
 
     /// The response to a request that met a defect of the hub.
-    pub fn failed(&self, context: ResponseContext) -> GateResponse {
+    pub fn failed(&self, context: ResponseContext) -> ApiResponse {
         let response = Response::status_only(StatusCode::INTERNAL_SERVER_ERROR);
         self.refuse(Refused::new(response, "a defect of the hub"), context)
     }
 
     /// The response to a client that has reached its limit.
-    pub fn too_many(&self, reason: &str, context: ResponseContext) -> GateResponse {
+    pub fn too_many(&self, reason: &str, context: ResponseContext) -> ApiResponse {
         let response = Response::too_many(RETRY_AFTER_FULL_S);
         self.refuse(
             Refused { response, refusal: Refusal::unavailable(Unavailable::ClientLimit, reason) },
@@ -47,7 +47,7 @@ impl Gate {
     }
 
     /// The response at the connection limit of the hub.
-    pub fn full(&self, reason: &str) -> GateResponse {
+    pub fn full(&self, reason: &str) -> ApiResponse {
         let response = Response::unavailable(RETRY_AFTER_FULL_S);
         self.refuse(
             Refused { response, refusal: Refusal::unavailable(Unavailable::Connections, reason) },
@@ -57,7 +57,7 @@ impl Gate {
 
     /// Adds to any response the headers that its request requires: the coding of a stream,
     /// cross-origin headers, and `private` if the URL held the token.
-    pub fn complete(&self, mut answer: GateResponse, context: ResponseContext) -> GateResponse {
+    pub fn complete(&self, mut answer: ApiResponse, context: ResponseContext) -> ApiResponse {
         if answer.response.is_stream() {
             answer.response.set_coding(context.negotiated);
         }
@@ -68,8 +68,8 @@ impl Gate {
         answer
     }
 
-    pub(super) fn refuse(&self, refused: Refused, context: ResponseContext) -> GateResponse {
+    pub(super) fn refuse(&self, refused: Refused, context: ResponseContext) -> ApiResponse {
         let Refused { response, refusal } = refused;
-        self.complete(GateResponse { response, refusal: Some(refusal) }, context)
+        self.complete(ApiResponse { response, refusal: Some(refusal) }, context)
     }
 }

@@ -1,4 +1,4 @@
-//! What the gate decides about a request: a response, or what is needed for one.
+//! What the handler decides about a request: a response, or what is needed for one.
 
 use std::fmt;
 use std::rc::Rc;
@@ -26,14 +26,14 @@ pub(super) const RETRY_AFTER_FULL_S: u32 = 10;
 /// What to do with a request.
 pub enum Decision {
     /// Send this response.
-    Respond(GateResponse),
+    Respond(ApiResponse),
     /// A granted subscription.
     Subscribe(Box<GrantedSubscription>),
     /// A granted request for a list of active subscriptions: ask the shards, then call
-    /// [`Gate::listed`](super::Gate::listed).
+    /// [`RequestHandler::listed`](super::RequestHandler::listed).
     List(Box<Listing>),
     /// A publisher with some publish grant: read the body, then call
-    /// [`Gate::publish`](super::Gate::publish).
+    /// [`RequestHandler::publish`](super::RequestHandler::publish).
     ReadBody(Publisher),
     /// Close without a response: the hub stops. An `EventSource` reconnects after a network error,
     /// but not after an error response.
@@ -42,7 +42,7 @@ pub enum Decision {
 
 /// A response, with the reason if it is a refusal.
 #[derive(Debug)]
-pub struct GateResponse {
+pub struct ApiResponse {
     /// The response, complete.
     pub response: Response,
     /// Why the request is refused; `None` if it is not.
@@ -96,7 +96,7 @@ pub struct ResponseContext {
     pub(super) has_token_in_url: bool,
 }
 
-/// A refusal before it becomes a [`GateResponse`].
+/// A refusal before it becomes a [`ApiResponse`].
 pub(super) struct Refused {
     pub(super) response: Response,
     pub(super) refusal: Refusal,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode};
 
-use super::decision::{GateResponse, Listing, RETRY_AFTER_S, Refused, ResponseContext};
-use super::{Gate, Role};
+use super::decision::{ApiResponse, Listing, RETRY_AFTER_S, Refused, ResponseContext};
+use super::{RequestHandler, Role};
 use crate::api::refusal::{Refusal, Unavailable};
 use crate::api::routes::below_subscriptions;
 use crate::http::headers::etag::entity_tag;
@@ -22,7 +22,7 @@ const JSON_LD: HeaderValue = HeaderValue::from_static("application/ld+json");
 /// A cache must revalidate its copy, which is stale after any publication.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 
-impl Gate {
+impl RequestHandler {
     pub(super) fn admit_listing(
         &mut self,
         request: &Request<'_>,
@@ -52,7 +52,7 @@ impl Gate {
         newest: &Newest,
         is_settled: bool,
         members: &[u8],
-    ) -> GateResponse {
+    ) -> ApiResponse {
         let id = newest.text();
         let document = match &*listing.wanted {
             ListingQuery::One { .. } => subscription::single(id, members),
@@ -67,11 +67,11 @@ impl Gate {
             response.append(&ETAG, tag);
         }
         response.set(&CACHE_CONTROL, REVALIDATE);
-        self.complete(GateResponse { response, refusal: None }, listing.context)
+        self.complete(ApiResponse { response, refusal: None }, listing.context)
     }
 
     /// The response if too many lists are in progress, or this one is too long.
-    pub fn unlisted(&self, listing: &Listing, reason: &str) -> GateResponse {
+    pub fn unlisted(&self, listing: &Listing, reason: &str) -> ApiResponse {
         let refusal = Refusal::unavailable(Unavailable::Crowded, reason);
         self.refuse(Refused { response: Response::unavailable(RETRY_AFTER_S), refusal }, listing.context)
     }

@@ -89,7 +89,7 @@ pub(crate) static PUBLISHER_JWT_KEY: Setting<String> = Setting {
     help: "Key for publishers only, instead of JWT_KEY",
     default: DefaultText::Description("JWT_KEY"),
     parse: |text, _| values::any(text),
-    in_force: |config, _| is_set(is_key(&config.settings.gate.publisher_key)),
+    in_force: |config, _| is_set(is_key(&config.settings.api.publisher_key)),
 };
 
 pub(crate) static PUBLISHER_JWT_KEY_FILE: Setting<PathBuf> = Setting {
@@ -116,7 +116,7 @@ pub(crate) static PUBLISHER_JWT_ALGORITHM: Setting<Algorithm> = Setting {
     help: "Algorithm of publishers' tokens",
     default: DefaultText::Description("JWT_ALGORITHM"),
     parse: |text, _| values::algorithm(text),
-    in_force: |config, _| algorithm(config, &config.settings.gate.publisher_key),
+    in_force: |config, _| algorithm(config, &config.settings.api.publisher_key),
 };
 
 pub(crate) static SUBSCRIBER_JWT_KEY: Setting<String> = Setting {
@@ -125,7 +125,7 @@ pub(crate) static SUBSCRIBER_JWT_KEY: Setting<String> = Setting {
     help: "Key for subscribers only, instead of JWT_KEY",
     default: DefaultText::Description("JWT_KEY"),
     parse: |text, _| values::any(text),
-    in_force: |config, _| is_set(is_key(&config.settings.gate.subscriber_key)),
+    in_force: |config, _| is_set(is_key(&config.settings.api.subscriber_key)),
 };
 
 pub(crate) static SUBSCRIBER_JWT_KEY_FILE: Setting<PathBuf> = Setting {
@@ -152,7 +152,7 @@ pub(crate) static SUBSCRIBER_JWT_ALGORITHM: Setting<Algorithm> = Setting {
     help: "Algorithm of subscribers' tokens",
     default: DefaultText::Description("JWT_ALGORITHM"),
     parse: |text, _| values::algorithm(text),
-    in_force: |config, _| algorithm(config, &config.settings.gate.subscriber_key),
+    in_force: |config, _| algorithm(config, &config.settings.api.subscriber_key),
 };
 
 pub(crate) static AUTHORIZATION: Setting<Authorization> = Setting {
@@ -163,7 +163,7 @@ pub(crate) static AUTHORIZATION: Setting<Authorization> = Setting {
            protocol (draft-04)",
     default: DefaultText::Value("selectors"),
     parse: |text, _| values::word(&RULES, text),
-    in_force: |config, _| written::word(&RULES, &config.settings.gate.authorization),
+    in_force: |config, _| written::word(&RULES, &config.settings.api.authorization),
 };
 
 pub(crate) static ALLOW_ANONYMOUS: Setting<bool> = Setting {
@@ -172,7 +172,7 @@ pub(crate) static ALLOW_ANONYMOUS: Setting<bool> = Setting {
     help: "Allow subscribers without a token. They receive public updates",
     default: DefaultText::Description("0; 1 in demo mode"),
     parse: |text, _| values::switch(text),
-    in_force: |config, _| Some(written::switch(config.settings.gate.allow_anonymous)),
+    in_force: |config, _| Some(written::switch(config.settings.api.allow_anonymous)),
 };
 
 pub(crate) static PUBLISH_ALLOWED_ORIGINS: Setting<OriginList> = Setting {
@@ -191,7 +191,7 @@ pub(crate) static COOKIE_NAME: Setting<String> = Setting {
     help: "Name of the cookie that carries a token",
     default: DefaultText::Value("mercureAuthorization"),
     parse: |text, _| values::cookie_name(text),
-    in_force: |config, _| Some(config.settings.gate.cookie_name.clone()),
+    in_force: |config, _| Some(config.settings.api.cookie_name.clone()),
 };
 
 /// The text of a key, which is masked: whether there is one.

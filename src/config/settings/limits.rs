@@ -94,7 +94,7 @@ pub(crate) static MAX_BODY_SIZE: Setting<u64> = Setting {
     help: "Largest body of a publication. A larger one gets 413",
     default: DefaultText::Value("1MiB"),
     parse: |text, _| values::bytes(text, 1, BODY_BYTES_LIMIT),
-    in_force: |config, _| Some(written::size(config.settings.gate.body_bytes_max)),
+    in_force: |config, _| Some(written::size(config.settings.api.body_bytes_max)),
 };
 
 pub(crate) static MAX_SELECTORS: Setting<usize> = Setting {
@@ -103,7 +103,7 @@ pub(crate) static MAX_SELECTORS: Setting<usize> = Setting {
     help: "Most selectors in one subscription. More get 400",
     default: DefaultText::Value("1000"),
     parse: |text, _| values::count(text, 1, FORM_FIELDS_MAX),
-    in_force: |config, _| Some(config.settings.gate.selectors_max.to_string()),
+    in_force: |config, _| Some(config.settings.api.selectors_max.to_string()),
 };
 
 pub(crate) static MAX_CONNECTIONS: Setting<usize> = Setting {

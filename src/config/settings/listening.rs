@@ -173,7 +173,7 @@ pub(crate) static COMPRESS: Setting<bool> = Setting {
            for all subscribers, not once for each",
     default: DefaultText::Value("1"),
     parse: |text, _| values::switch(text),
-    in_force: |config, _| Some(written::switch(config.settings.gate.compress)),
+    in_force: |config, _| Some(written::switch(config.settings.api.compress)),
 };
 
 pub(crate) static SUBSCRIPTIONS: Setting<bool> = Setting {
@@ -183,7 +183,7 @@ pub(crate) static SUBSCRIPTIONS: Setting<bool> = Setting {
            Not available with AUTHORIZATION=targets",
     default: DefaultText::Value("0"),
     parse: |text, _| values::switch(text),
-    in_force: |config, _| Some(written::switch(config.settings.gate.subscriptions)),
+    in_force: |config, _| Some(written::switch(config.settings.api.subscriptions)),
 };
 
 fn files(config: &Config) -> Option<&Files> {

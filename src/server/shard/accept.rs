@@ -10,7 +10,7 @@ use tracing::warn;
 use super::connections::Connections;
 use super::h1;
 use super::shared::Shared;
-use crate::api::handler::GateResponse;
+use crate::api::handler::ApiResponse;
 use crate::io::listener::{Accepted, Listener};
 use crate::io::poller::Poller;
 use crate::io::tls::Acceptor;
@@ -242,7 +242,7 @@ impl Accept {
         &self,
         socket: OwnedFd,
         peer: Option<SocketAddr>,
-        response: &GateResponse,
+        response: &ApiResponse,
         shared: &mut Shared,
     ) -> Option<Http1Conn> {
         if self.tls.is_some() {

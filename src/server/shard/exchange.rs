@@ -19,7 +19,7 @@ use tracing::debug;
 use super::listings::MemoryPermit;
 use super::request_id::RequestId;
 use super::shared::Shared;
-use crate::api::handler::{Decision, GateResponse, GrantedSubscription, Publisher, ResponseContext};
+use crate::api::handler::{ApiResponse, Decision, GrantedSubscription, Publisher, ResponseContext};
 use crate::api::refusal::Unavailable;
 use crate::history::{HistoryError, ResumePoint};
 use crate::http::response::{Precedes, Response};
@@ -42,7 +42,7 @@ pub(crate) enum Waiting {
 /// What to do with a request now.
 pub(super) enum Outcome {
     /// Send this response; a long one holds a permit while it is sent.
-    Respond(GateResponse, Option<MemoryPermit>),
+    Respond(ApiResponse, Option<MemoryPermit>),
     /// Read the body, then call [`publish`].
     ReadBody(Publisher),
     /// Keep it until the reply comes.
@@ -69,7 +69,7 @@ pub(super) enum Reply {
     /// The history knows where the subscription begins, or cannot be read.
     Resolved(Result<ResumePoint, HistoryError>),
     /// The list is gathered.
-    Listed(GateResponse, Option<MemoryPermit>),
+    Listed(ApiResponse, Option<MemoryPermit>),
 }
 
 /// Begins what was decided.
@@ -175,7 +175,7 @@ fn open(
         Some(id) => Precedes::Event(id),
         None => Precedes::Earliest,
     });
-    let response = GateResponse { response: Response::stream(precedes), refusal: None };
+    let response = ApiResponse { response: Response::stream(precedes), refusal: None };
     let response = shared.handler.complete(response, subscription.context);
     if subscription.head_only {
         return Outcome::Respond(response, None);
@@ -197,7 +197,7 @@ fn take_permit(
     shared: &mut Shared,
     subscription: &GrantedSubscription,
     client: Client,
-) -> Result<Option<Box<SubscriptionPermit>>, GateResponse> {
+) -> Result<Option<Box<SubscriptionPermit>>, ApiResponse> {
     if shared.streams.shard.subscriptions().is_some_and(|all| all.is_crowded()) {
         let reason = "too many events of subscriptions wait";
         return Err(shared.handler.unavailable(Unavailable::Queue, reason, subscription.context));

@@ -8,7 +8,7 @@ use super::action::ConnAction;
 use super::exchange::{self, NewStream, Outcome, Reply};
 use super::request_id::RequestId;
 use super::shared::Shared;
-use crate::api::handler::{Decision, GateResponse, ResponseContext};
+use crate::api::handler::{ApiResponse, Decision, ResponseContext};
 use crate::api::refusal::Refusal;
 use crate::http::h1::machine::{CONTINUE, Http1Event};
 use crate::http::h2::request::Prior;
@@ -110,7 +110,7 @@ pub(super) fn on_deadline(number: u32, conn: &mut Http1Conn, shared: &mut Shared
 }
 
 /// Queues a response, and logs the reason of a refusal.
-pub(super) fn respond(conn: &mut Http1Conn, shared: &mut Shared, response: &GateResponse) {
+pub(super) fn respond(conn: &mut Http1Conn, shared: &mut Shared, response: &ApiResponse) {
     encode(conn, shared, &response.response, response.refusal.as_ref());
 }
 

@@ -15,7 +15,7 @@ use super::exchange::{self, NewStream, Outcome, Reply};
 use super::request_id::RequestId;
 use super::shared::Shared;
 use super::streams::{StreamSocket, StreamTransport};
-use crate::api::handler::{GateResponse, ResponseContext};
+use crate::api::handler::{ApiResponse, ResponseContext};
 use crate::api::refusal::Unavailable;
 use crate::http::h2::request::read_request;
 use crate::http::redact;
@@ -279,7 +279,7 @@ fn respond_with(
     conn: &mut Http2Conn,
     shared: &mut Shared,
     answering: Unanswered,
-    GateResponse { response, refusal }: &GateResponse,
+    ApiResponse { response, refusal }: &ApiResponse,
 ) {
     let Unanswered { serial, mut responder, head_only, body: unwanted } = answering;
     let body = response.body().filter(|_| !head_only && response.may_have_body()).unwrap_or(&[]);

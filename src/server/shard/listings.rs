@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::request_id::RequestId;
-use crate::api::handler::{Gate, GateResponse, Listing};
+use crate::api::handler::{ApiResponse, Listing, RequestHandler};
 use crate::hub::presence::Subscriptions;
 use crate::limits::{LISTING_BYTES_MAX, LISTING_SLICE, LISTINGS_HELD_BYTES_MAX, LISTINGS_MAX};
 use crate::mercure::newest::Newest;
@@ -42,7 +42,7 @@ impl Drop for MemoryPermit {
 /// A list that is complete, or failed.
 pub(super) struct Listed {
     pub(super) id: RequestId,
-    pub(super) response: GateResponse,
+    pub(super) response: ApiResponse,
     pub(super) permit: Option<MemoryPermit>,
 }
 
@@ -87,8 +87,8 @@ impl Listings {
         id: RequestId,
         listing: Listing,
         lag: u64,
-        handler: &Gate,
-    ) -> Result<(), GateResponse> {
+        handler: &RequestHandler,
+    ) -> Result<(), ApiResponse> {
         if self.under_way.len() >= LISTINGS_MAX {
             return Err(handler.unlisted(&listing, "too many lists of subscriptions are under way"));
         }
@@ -133,7 +133,7 @@ impl Listings {
     }
 
     /// Handles a message of a shard; returns the list that it completes.
-    pub(super) fn on_message(&mut self, message: ShardMessage, handler: &Gate) -> Option<Listed> {
+    pub(super) fn on_message(&mut self, message: ShardMessage, handler: &RequestHandler) -> Option<Listed> {
         match message {
             ShardMessage::ListRequest { by, serial, wanted } => {
                 let members = Vec::new();
@@ -153,7 +153,13 @@ impl Listings {
         }
     }
 
-    fn gather(&mut self, serial: u32, is_settled: bool, others: &[u8], handler: &Gate) -> Option<Listed> {
+    fn gather(
+        &mut self,
+        serial: u32,
+        is_settled: bool,
+        others: &[u8],
+        handler: &RequestHandler,
+    ) -> Option<Listed> {
         let place = self.under_way.iter().position(|it| it.id.serial == serial)?;
         let ListingStage::Gathering(gathering) = &mut self.under_way[place].stage else { return None };
         gathering.is_settled &= is_settled;

@@ -8,7 +8,7 @@ use super::publications::Publications;
 use super::shutdown::Shutdown;
 use super::streams::Streams;
 use super::subscription_events::SubscriptionEvents;
-use crate::api::handler::Gate;
+use crate::api::handler::RequestHandler;
 use crate::http::headers::date::HttpDate;
 use crate::hub::sequencer::RingEntry;
 use crate::io::poller::Poller;
@@ -27,7 +27,7 @@ pub(super) struct Shared {
     /// What this round may still do.
     pub(super) budget: Budget,
     pub(super) timeouts: Timeouts,
-    pub(super) handler: Gate,
+    pub(super) handler: RequestHandler,
     pub(super) streams: Streams,
     pub(super) publications: Publications,
     pub(super) history: HistoryClient,

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::exchange::Reply;
 use super::request_id::RequestId;
 use super::*;
-use crate::api::handler::GateSettings;
+use crate::api::handler::ApiSettings;
 use crate::history::memory::MemoryHistory;
 use crate::history::{History as _, HistorySlice, Retention};
 use crate::http::headers::cors::{Cors, OriginList};
@@ -49,7 +49,7 @@ struct Harness {
 impl Harness {
     fn new(per_client: PerClient) -> Self {
         let key = || VerificationKey::new(Algorithm::HS256, KEY).expect("a key").into();
-        let handler = Gate::new(GateSettings {
+        let handler = RequestHandler::new(ApiSettings {
             authorization: Authorization::Selectors,
             allow_anonymous: true,
             publisher_key: key(),
