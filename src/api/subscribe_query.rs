@@ -1,9 +1,6 @@
 //! The parameters of a subscription: its selectors, as texts, and where it starts (PROTOCOL section
 //! 2); and the bound of the events about it.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use crate::http::request::Request;
 use crate::limits::{SELECTOR_BYTES_MAX, SUBSCRIPTION_EVENTS_BYTES_MAX};
 use crate::mercure::form::{self, FormError};
@@ -12,6 +9,7 @@ use crate::mercure::names::{
     PARAM_LAST_EVENT_ID, PARAM_LAST_EVENT_ID_2019, PARAM_LAST_EVENT_ID_OTHERS, PARAM_TOPIC,
 };
 use crate::mercure::selector::Selector;
+use std::borrow::Cow;
 
 /// Approximate size of an event besides the selector and the payload.
 const EVENT_BYTES: usize = 400;
@@ -26,15 +24,19 @@ pub struct SubscribeQuery<'a> {
 }
 
 /// Why a subscription gets a 400. The texts are safe to show the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubscribeQueryError {
     /// No `topic`.
+    #[error("Missing \"topic\" parameter.")]
     MissingTopic,
     /// More selectors than this maximum.
+    #[error("More than {0} \"topic\" parameters.")]
     TooManyTopics(usize),
     /// A selector longer than [`SELECTOR_BYTES_MAX`].
+    #[error("A \"topic\" parameter is longer than {SELECTOR_BYTES_MAX} bytes.")]
     TopicTooLong,
     /// The query is not a form.
+    #[error("Invalid query: {0}")]
     Form(FormError),
 }
 
@@ -80,27 +82,20 @@ fn keep_first<'a>(place: &mut Option<Cow<'a, str>>, value: Cow<'a, str>) {
     }
 }
 
-impl fmt::Display for SubscribeQueryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MissingTopic => f.write_str("Missing \"topic\" parameter."),
-            Self::TooManyTopics(max) => write!(f, "More than {max} \"topic\" parameters."),
-            Self::TopicTooLong => {
-                write!(f, "A \"topic\" parameter is longer than {SELECTOR_BYTES_MAX} bytes.")
-            }
-            Self::Form(error) => write!(f, "Invalid query: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for SubscribeQueryError {}
+/// The events of a subscriber would be too large for the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the events that tell of these subscriptions, each with the token's payload, must not have more than \
+     {SUBSCRIPTION_EVENTS_BYTES_MAX} bytes together"
+)]
+pub(super) struct EventsTooLarge;
 
 /// Checks that the events of a subscriber with these selectors are small enough for the history: a
 /// client chooses the selectors and the payload, and each event repeats the payload.
 ///
 /// # Errors
-/// A text for the client.
-pub(super) fn check_events(selectors: &[Selector], grant: &Grant) -> Result<(), String> {
+/// [`EventsTooLarge`]; the text is for the client.
+pub(super) fn check_events(selectors: &[Selector], grant: &Grant) -> Result<(), EventsTooLarge> {
     // A selector is in the topic, twice, and once as it is; percent-encoding makes three bytes of
     // one, and JSON up to six.
     let events: usize = selectors.iter().map(|selector| EVENT_BYTES + 3 * 4 * selector.as_str().len()).sum();
@@ -108,10 +103,7 @@ pub(super) fn check_events(selectors: &[Selector], grant: &Grant) -> Result<(), 
     if events + payload * selectors.len() <= SUBSCRIPTION_EVENTS_BYTES_MAX {
         return Ok(());
     }
-    Err(format!(
-        "the events that tell of these subscriptions, each with the token's payload, must not have more than \
-         {SUBSCRIPTION_EVENTS_BYTES_MAX} bytes together"
-    ))
+    Err(EventsTooLarge)
 }
 
 #[cfg(test)]

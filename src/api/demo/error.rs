@@ -1,7 +1,5 @@
 //! Why a request to a resource of demo mode is refused.
 
-use std::fmt;
-
 use http::StatusCode;
 
 use crate::http::request::Request;
@@ -15,30 +13,43 @@ use crate::mercure::topic::TopicError;
 
 /// Why a request to one of them is refused. The texts are safe to show the client and hold no part
 /// of the token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DemoError {
     /// Neither `GET` nor `HEAD`.
+    #[error("method not allowed")]
     Method,
     /// Path and query are longer than [`DEMO_TARGET_BYTES_MAX`]; the response repeats them in a
     /// header.
+    #[error("Path and query must not be longer than {DEMO_TARGET_BYTES_MAX} bytes here.")]
     TargetTooLong,
     /// The query is not a form.
+    #[error("Invalid query: {0}")]
     Form(FormError),
     /// `jwt` cannot be the value of a cookie (RFC 6265, section 4.1.1).
+    #[error("Invalid \"jwt\" parameter: it holds what no token does.")]
     NoCookie,
     /// `jwt` is longer than [`DEMO_COOKIE_BYTES_MAX`].
+    #[error(
+        "Invalid \"jwt\" parameter: it is longer than {DEMO_COOKIE_BYTES_MAX} bytes, and browsers keep no such cookie."
+    )]
     CookieTooLong,
     /// There is not exactly one `selector`.
+    #[error("Expected one \"selector\" parameter.")]
     Selectors,
     /// `selector` is not valid.
+    #[error("Invalid \"selector\" parameter: {0}")]
     Selector(SelectorError),
     /// There is no `topic`, or there are more than [`MATCH_TOPICS_MAX`].
+    #[error("Expected 1 to {MATCH_TOPICS_MAX} \"topic\" parameters.")]
     Topics,
     /// A `topic` is not valid.
+    #[error("Invalid \"topic\" parameter: {0}")]
     Topic(TopicError),
     /// A `topic` is longer than [`SELECTOR_BYTES_MAX`].
+    #[error("A \"topic\" parameter must not be longer than {SELECTOR_BYTES_MAX} bytes here.")]
     TopicTooLong,
     /// Selector and topics together would take more than [`MATCH_STEPS_MAX`] steps.
+    #[error("Selector and topics are too long together: more than {MATCH_STEPS_MAX} steps.")]
     TooManySteps,
 }
 
@@ -58,32 +69,3 @@ impl DemoError {
         }
     }
 }
-
-impl fmt::Display for DemoError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Method => f.write_str("method not allowed"),
-            Self::TargetTooLong => {
-                write!(f, "Path and query must not be longer than {DEMO_TARGET_BYTES_MAX} bytes here.")
-            }
-            Self::Form(error) => write!(f, "Invalid query: {error}"),
-            Self::NoCookie => f.write_str("Invalid \"jwt\" parameter: it holds what no token does."),
-            Self::CookieTooLong => write!(
-                f,
-                "Invalid \"jwt\" parameter: it is longer than {DEMO_COOKIE_BYTES_MAX} bytes, and browsers keep no such cookie."
-            ),
-            Self::Selectors => f.write_str("Expected one \"selector\" parameter."),
-            Self::Selector(error) => write!(f, "Invalid \"selector\" parameter: {error}"),
-            Self::Topics => write!(f, "Expected 1 to {MATCH_TOPICS_MAX} \"topic\" parameters."),
-            Self::Topic(error) => write!(f, "Invalid \"topic\" parameter: {error}"),
-            Self::TopicTooLong => {
-                write!(f, "A \"topic\" parameter must not be longer than {SELECTOR_BYTES_MAX} bytes here.")
-            }
-            Self::TooManySteps => {
-                write!(f, "Selector and topics are too long together: more than {MATCH_STEPS_MAX} steps.")
-            }
-        }
-    }
-}
-
-impl std::error::Error for DemoError {}

@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_and_the_guard_ends_with_it() {
-        let error = guarded(|| panic!("bad page {}", 7)).err().expect("caught").to_string();
+        let error = guarded(|| panic!("bad page {}", 7)).expect_err("caught").to_string();
         assert!(error.contains("bad page 7") && error.contains(file!()), "{error}");
         assert!(!GUARDED.get());
         assert_eq!(guarded(|| 1).expect("no panic"), 1);

@@ -3,8 +3,6 @@
 //!
 //! Invariant: an echoed origin comes from the configuration, never from the request.
 
-use std::fmt;
-
 use http::{HeaderValue, StatusCode};
 use url::Url;
 
@@ -21,8 +19,9 @@ pub struct OriginList {
     origins: Vec<HeaderValue>,
 }
 
-/// The error for a part of a setting that is not an origin.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The error for a part of a setting that is not an origin; the text states the expected form.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("origins such as https://app.example.com, without a path, or *: not {part:?}")]
 pub struct OriginError {
     part: String,
 }
@@ -170,15 +169,6 @@ impl Cors {
         response
     }
 }
-
-/// The text states the expected form of the list.
-impl fmt::Display for OriginError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "origins such as https://app.example.com, without a path, or *: not {:?}", self.part)
-    }
-}
-
-impl std::error::Error for OriginError {}
 
 #[cfg(test)]
 mod tests {

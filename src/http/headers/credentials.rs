@@ -49,17 +49,22 @@ pub enum TokenSource {
 
 /// Why a request's credentials are refused. `Display` is for the log;
 /// [`CredentialError::to_response`] gives the client less detail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
     /// Two `Authorization` headers, or two query parameters.
+    #[error("several tokens in one place")]
     Several,
     /// `Authorization` with another scheme than `Bearer`.
+    #[error("an authentication scheme other than Bearer")]
     OtherScheme,
     /// The field is present, but its token is empty or not printable ASCII without spaces.
+    #[error("the token is not printable ASCII without spaces, or is empty")]
     Malformed,
     /// A cookie on `POST` from an origin that may not publish, or without an origin.
+    #[error("a cookie on POST without an origin that may publish")]
     ForeignOrigin,
     /// The query cannot be read.
+    #[error("the query cannot be read: {0}")]
     Query(FormError),
 }
 
@@ -169,20 +174,6 @@ impl fmt::Debug for Credential<'_> {
         f.debug_struct("Credential").field("source", &self.source).finish_non_exhaustive()
     }
 }
-
-impl fmt::Display for CredentialError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Several => f.write_str("several tokens in one place"),
-            Self::OtherScheme => f.write_str("an authentication scheme other than Bearer"),
-            Self::Malformed => f.write_str("the token is not printable ASCII without spaces, or is empty"),
-            Self::ForeignOrigin => f.write_str("a cookie on POST without an origin that may publish"),
-            Self::Query(error) => write!(f, "the query cannot be read: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for CredentialError {}
 
 #[cfg(test)]
 mod tests;
