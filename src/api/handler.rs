@@ -4,7 +4,7 @@
 //! The client gets the status of PROTOCOL section 4; the reason goes to the log with the response,
 //! and never holds a token. The handler fails closed: if it cannot decide, it refuses.
 
-mod answers;
+mod responses;
 mod decision;
 mod listing;
 
@@ -44,7 +44,7 @@ pub use decision::{ApiResponse, Decision, GrantedSubscription, Listing, Publishe
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
-/// The settings of a api.
+/// The settings of a handler.
 #[derive(Clone)]
 pub struct ApiSettings {
     /// `AUTHORIZATION`.
@@ -113,7 +113,7 @@ impl RequestHandler {
     }
 
     /// From now on all new work is refused, too: 503, and no response to a subscriber.
-    pub fn begin_drain(&mut self) {
+    pub fn refuse_new_work(&mut self) {
         self.leaving = true;
         self.draining = true;
     }

@@ -1,14 +1,14 @@
 //! The loop of one shard: sockets, ring and timers around the pure
 //! [`Shard`](crate::hub::shard::Shard).
 //!
-//! One task does all of it, in rounds: socket events, ring entries, history replies, replay, a
-//! slice of sends, timers. When a round finds nothing to do, the task sleeps until a socket, the
-//! waker or a deadline wakes it, all through one epoll set.
+//! One task does all of it, in rounds ([`ShardLoop::round`] lists the work). When a round finds
+//! nothing to do, the task sleeps until a socket, the waker or a deadline wakes it: at first in the
+//! epoll set, then as a task of the executor that waits for the set.
 //! - All work of a round is bounded, so nothing waits long. Leftover work waits in its own queue.
 //! - While such a queue holds something the task does not sleep: the edge-triggered events are
 //!   past.
-//! - Entries are taken from the ring only after every subscriber has been written to, so each send
-//!   carries all updates that arrived meanwhile.
+//! - Entries are taken from the ring only after every subscriber that the last ones concerned has
+//!   been written to, so each send carries all updates that arrived meanwhile.
 
 mod accept;
 mod action;
@@ -279,7 +279,7 @@ impl ShardLoop {
             }
             Stop::HandingOver { until_ms } => {
                 if now_ms >= until_ms {
-                    self.finish();
+                    self.begin_finishing();
                 }
             }
             Stop::Finishing { until_ms } => {
@@ -327,7 +327,7 @@ impl ShardLoop {
     /// the next hub.
     fn begin_stop(&mut self) {
         if !self.accept.is_held() {
-            return self.finish();
+            return self.begin_finishing();
         }
         self.accept.close();
         self.shared.handler.begin_leave();
@@ -335,9 +335,9 @@ impl ShardLoop {
         self.connections.dismiss_http2(&mut self.shared);
     }
 
-    fn finish(&mut self) {
+    fn begin_finishing(&mut self) {
         let shared = &mut self.shared;
-        shared.handler.begin_drain();
+        shared.handler.refuse_new_work();
         if let Some(all) = shared.streams.shard.subscriptions() {
             all.end_all();
         }
