@@ -132,13 +132,14 @@ pub(crate) fn run(common: &Common, record: &Record, only: Option<&str>) -> Resul
         meanings.extend(ratio_meaning(&rounds).filter(|meaning| !meanings.contains(meaning)));
     }
     texts.extend(meanings.into_iter().map(paragraph));
-    write(&format!("{texts}{}", rows_text(&[record.duration()])))?;
+    let duration = record.duration();
+    write(&format!("{texts}{}", rows_text(std::slice::from_ref(&duration))))?;
     if let Some(path) = &common.json {
         write_json(path, &json!({ "record": record.json(), "bars": lines, "runs": documents }))?;
     }
     if let Some(path) = &common.html {
         let mut page = Page::new("bars");
-        page.rows(&[record.rows(), vec![record.duration()]].concat());
+        page.rows(&[record.rows(), vec![duration]].concat());
         page.table(&HEAD, &lines.iter().map(|line| line.cells().to_vec()).collect::<Vec<_>>());
         page.append(&details);
         write_file(path, &page.finish())?;
