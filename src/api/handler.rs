@@ -4,9 +4,9 @@
 //! The client gets the status of PROTOCOL section 4; the reason goes to the log with the response,
 //! and never holds a token. The handler fails closed: if it cannot decide, it refuses.
 
-mod responses;
 mod decision;
 mod listing;
+mod responses;
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher as _};

@@ -2,13 +2,16 @@
 //!
 //! ```text
 //!     join, nothing to resume               pending past the bound
-//!   ──────────────────────────▶ Live ───────────────────────────────▶ CatchingUp ◀── tail, else a
-//!                                ▲                                      │    ▲       history read
+//!   ──────────────────────────▶ Live ───────────────────────────────▶ CatchingUp
+//!                                ▲                                      │    ▲
 //!                                └── cursor meets the shard's position ─┘    │
 //!   ─────────────────────────────────────────────────────────────────────────┘
 //!     join, from a resume point
-//!   either: expired, drained, or the history has a gap ──▶ Ending ── all sent ──▶ closed
+//!   either: expired, drained, the history has a gap or fails ──▶ Ending ── all sent ──▶ Closed
+//!   any: the client is gone, or stalled ──▶ Closed
 //! ```
+//!
+//! A subscriber that catches up reads from the tail, or else from the history.
 //!
 //! The caller owns sockets and time. It feeds ring entries ([`Shard::take`]), calls the methods
 //! that write ([`Shard::flush`], [`Shard::catch_up`], [`Shard::advance`]) through a [`Wire`], runs
@@ -20,7 +23,8 @@
 //!   up has been offered every update up to its cursor, and live updates are never queued for it;
 //! - the end of the tail is the shard's position, so a subscriber that has read the tail to its end
 //!   is live, in the same call;
-//! - the pending bytes of one subscriber never exceed the bound by more than one frame.
+//! - the pending bytes of one subscriber never exceed the bound by more than one frame; while it
+//!   catches up, they may reach `CATCH_UP_BYTES`.
 //!
 //! It does not know connections, HTTP or tokens: `api` made the grants.
 
@@ -44,7 +48,7 @@ use crate::sse::wire::Wire;
 use crate::time::Now;
 
 pub use catch_up::HistoryRead;
-pub use values::{Closed, Counters, Joining, ShardSettings};
+pub use values::{Counters, EndReason, Joining, ShardSettings};
 
 use catch_up::CatchUp;
 use drain::Drain;
@@ -63,7 +67,7 @@ pub struct Shard {
     tail: Tail,
     timers: Timers,
     drain: Option<Drain>,
-    closed: VecDeque<(u32, Closed)>,
+    closed: VecDeque<(u32, EndReason)>,
     /// The active subscriptions, if they are tracked.
     subscriptions: Option<Box<Subscriptions>>,
 }
@@ -139,14 +143,14 @@ impl Shard {
         }
         self.arm(slot);
         if self.drain.is_some() {
-            self.end(slot, Closed::Drained);
+            self.end(slot, EndReason::Drained);
         }
         slot
     }
 
     /// Handles that the client of this slot has left.
     pub fn leave(&mut self, slot: u32) {
-        self.close(slot, Closed::Gone);
+        self.close(slot, EndReason::Gone);
     }
 
     /// Handles that the socket of this slot takes bytes again.
@@ -213,7 +217,7 @@ impl Shard {
             match self.subscribers.write(slot, now, wire) {
                 Some(Written::All(_)) => self.all_sent(slot),
                 Some(Written::Some(_)) => self.arm(slot),
-                Some(Written::Gone) => self.close(slot, Closed::Gone),
+                Some(Written::Gone) => self.close(slot, EndReason::Gone),
                 None => {}
             }
         }
@@ -288,12 +292,12 @@ impl Shard {
     /// Closes every stream at once, even with pending updates: the time for the stop is over.
     pub fn close_all(&mut self) {
         for slot in self.subscribers.slots() {
-            self.close(slot, Closed::Drained);
+            self.close(slot, EndReason::Drained);
         }
     }
 
     /// The next subscription that ended; the caller closes its socket. This frees the slot.
-    pub fn next_closed(&mut self) -> Option<(u32, Closed)> {
+    pub fn next_closed(&mut self) -> Option<(u32, EndReason)> {
         let (slot, reason) = self.closed.pop_front()?;
         self.subscribers.remove(slot);
         Some((slot, reason))
@@ -309,10 +313,10 @@ impl Shard {
         }
         if subscriber.deadline_ms(&self.settings) <= now.ms {
             if subscriber.blocked {
-                return self.close(slot, Closed::Stalled);
+                return self.close(slot, EndReason::Stalled);
             }
             if subscriber.is_idle() && !subscriber.send_heartbeat(slot, now, wire) {
-                return self.close(slot, Closed::Gone);
+                return self.close(slot, EndReason::Gone);
             }
         }
         self.arm(slot);
@@ -328,7 +332,7 @@ impl Shard {
     fn advance_drain(&mut self, now: Now) {
         let Some(drain) = &mut self.drain else { return };
         for slot in drain.next(now.ms) {
-            self.end(slot, Closed::Drained);
+            self.end(slot, EndReason::Drained);
         }
     }
 
@@ -342,7 +346,7 @@ impl Shard {
     }
 
     /// Ends a subscription: queues nothing more, and closes it when its pending bytes are sent.
-    fn end(&mut self, slot: u32, reason: Closed) {
+    fn end(&mut self, slot: u32, reason: EndReason) {
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         if subscriber.state == SubscriberState::Closed {
             return;
@@ -359,14 +363,14 @@ impl Shard {
     /// socket is closed at once.
     fn expire(&mut self, slot: u32) {
         if self.subscribers.get_mut(slot).is_some_and(|subscriber| subscriber.blocked) {
-            return self.close(slot, Closed::Expired);
+            return self.close(slot, EndReason::Expired);
         }
         self.subscribers.cut(slot);
-        self.end(slot, Closed::Expired);
+        self.end(slot, EndReason::Expired);
     }
 
     /// Everything is sent: sends the end of the coding and the last chunk, or closes.
-    fn finish(&mut self, slot: u32, reason: Closed) {
+    fn finish(&mut self, slot: u32, reason: EndReason) {
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         let ending = subscriber.framing.ending(subscriber.carried);
         if ending.is_empty() {
@@ -378,7 +382,7 @@ impl Shard {
         self.subscribers.mark_dirty(slot);
     }
 
-    fn close(&mut self, slot: u32, reason: Closed) {
+    fn close(&mut self, slot: u32, reason: EndReason) {
         if !self.subscribers.close(slot) {
             return;
         }

@@ -1,4 +1,5 @@
-//! The update that a list of active subscriptions belongs to (PROTOCOL section 7).
+//! The event id that a list of active subscriptions reports: that of the newest update before it
+//! (PROTOCOL section 7).
 
 use crate::mercure::event_id::EventId;
 

@@ -71,7 +71,9 @@ pub struct Draft<'a> {
     pub retry_ms: Option<u64>,
 }
 
-/// Why a body is not a publication. The text is for the client.
+/// Why a body is not a publication. The text is for the client: 403 for
+/// [`UpdateError::ReservedTopic`], 400 for every other. Whether the token grants the topics is
+/// checked later (`Grant::may_publish`).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UpdateError {
     /// The body is not a strict urlencoded form.

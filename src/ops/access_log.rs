@@ -12,7 +12,7 @@ use tracing::info;
 use crate::http::redact;
 use crate::http::request::{Request, Version};
 use crate::http::scheme::Scheme;
-use crate::hub::shard::Closed;
+use crate::hub::shard::EndReason;
 
 /// The tracing target of access log events, which separates them from all others.
 pub const ACCESS_TARGET: &str = "petasos::access";
@@ -190,7 +190,7 @@ impl Access {
     }
 
     /// Logs the end of the stream.
-    pub(crate) fn ended(&self, reason: Closed, now_ms: u64) {
+    pub(crate) fn ended(&self, reason: EndReason, now_ms: u64) {
         let Self { client, method, scheme, host, path, version, user_agent, .. } = self;
         let bytes = self.bytes.saturating_sub(self.head_bytes);
         let duration_ms = self.duration_ms(now_ms);

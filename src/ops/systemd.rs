@@ -3,7 +3,7 @@
 //! - A heartbeat means that every shard made progress since the last one. If one shard stalls,
 //!   heartbeats stop and the manager ends the hub (`WatchdogSec=`): it must not run without one of
 //!   its shards.
-//! - The thread that waits for signals sends heartbeats, so if it ends, they end too.
+//! - The thread that waits for the end of the hub sends heartbeats, so if it ends, they end too.
 //!
 //! Without a manager (`NOTIFY_SOCKET`, `WATCHDOG_USEC`) nothing is sent and no shard is woken.
 //! During a stop, heartbeats continue, since shards end one by one: `DRAIN_TIMEOUT` and

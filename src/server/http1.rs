@@ -1,4 +1,5 @@
-//! One connection before it becomes a stream: its socket, the HTTP machine, and what it waits for.
+//! One HTTP/1 connection before it becomes a stream: its socket, the HTTP machine, and what its
+//! request waits for. `shard::h1` drives it.
 
 use std::net::SocketAddr;
 

@@ -6,7 +6,7 @@
 //! - zstd: it is a frame of zstd; consecutive frames are one stream (RFC 8878, section 3.1).
 //! - gzip: a stream is one member (RFC 1952), since browsers read no second one. An encoded frame
 //!   is blocks of deflate (RFC 1951) that refer to nothing before them. The stream has one header,
-//!   and ends with an empty block and the trailer ([`checksum`](crate::sse::crc)).
+//!   and ends with an empty block and the trailer ([`crate::sse::crc`]).
 //!
 //! An event that compression would make longer is stored. An encoded frame is at most
 //! [`ENCODED_OVERHEAD_BYTES`] longer than its event, for each block of at least 64 KiB.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use petasos::history::{HistoryReader, Position};
 use petasos::hub::sequencer::RingEntry;
-use petasos::hub::shard::{Closed, HistoryRead, Shard};
+use petasos::hub::shard::{EndReason, HistoryRead, Shard};
 use petasos::mercure::grant::Grant;
 use petasos::mercure::selector::Selector;
 use petasos::ring::Consumer;
@@ -33,7 +33,7 @@ pub(crate) struct Session {
     pub(crate) gone: bool,
     /// The number of bytes received when the token expired.
     pub(crate) received_at_expiry: Option<usize>,
-    pub(crate) closed: Option<Closed>,
+    pub(crate) closed: Option<EndReason>,
 }
 
 /// The sockets of one shard.

@@ -25,7 +25,7 @@ use petasos::history::{
     Appended, History, HistoryError, HistoryReader, HistorySlice, Position, ResumePoint, Retention, resolve,
 };
 use petasos::hub::sequencer::{Publication, ReplyTo, RingEntry, Sequencer};
-use petasos::hub::shard::{Closed, Joining, Shard, ShardSettings};
+use petasos::hub::shard::{EndReason, Joining, Shard, ShardSettings};
 use petasos::hub::tail::TailBounds;
 use petasos::mercure::audience::Authorization;
 use petasos::mercure::grant::Grant;
@@ -404,7 +404,7 @@ impl World {
             session.closed, session.from_oldest
         );
         if self.retention.is_unbounded() {
-            assert_ne!(session.closed, Some(Closed::HistoryGap), "nothing was discarded");
+            assert_ne!(session.closed, Some(EndReason::HistoryGap), "nothing was discarded");
         }
         if let Some(bytes) = session.received_at_expiry {
             let late = stream::ids(&session.received, session.framing).len();

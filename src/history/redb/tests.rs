@@ -1,4 +1,4 @@
-//! The store with real files; `tests/faults.rs` tests failing storage.
+//! The store with real files; `tests/faults` tests failing storage.
 
 mod archive_tests;
 

@@ -3,6 +3,13 @@
 //!
 //! Invariants: a request with more than one token in a place is refused; a cookie token publishes
 //! only from an allowed origin; no token appears in `Debug` output.
+//!
+//! To add a place: a variant of [`TokenSource`] and a branch in [`Credential::find`]; for a header
+//! field its reading in [`crate::http::request`] and its name in [`Cors`] (preflight); for a query
+//! parameter its name in [`crate::http::redact`], so that no log shows it. A new form of token is
+//! verified in [`crate::mercure::token`].
+//!
+//! [`Cors`]: crate::http::headers::cors::Cors
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,5 +1,6 @@
 //! Subscribers that catch up: after a reconnect, or because they read more slowly than updates
-//! arrive.
+//! arrive. `Subscribers::take` finds a slow one, whose pending bytes exceed `SUBSCRIBER_BUFFER`:
+//! what is not begun is dropped, and it continues here from the last update that it was sent.
 //!
 //! Each gets a bounded slice, filtered by its selectors and its current grant, and the next one
 //! when its socket has taken that. Slices come from the tail, or from reads of the history that the
@@ -9,7 +10,7 @@ use std::collections::VecDeque;
 
 use super::subscriber::{Reading, SubscriberState};
 use super::subscribers::Subscribers;
-use super::values::Closed;
+use super::values::EndReason;
 use crate::history::{HistoryError, HistorySlice, Position};
 use crate::hub::tail::Tail;
 use crate::limits::{CATCH_UP_UPDATES, HISTORY_READS_MAX, MATCHING_WORK_MAX};
@@ -131,7 +132,7 @@ impl CatchUp {
         result: Result<HistorySlice, HistoryError>,
         subscribers: &mut Subscribers,
         position: Position,
-    ) -> Option<Closed> {
+    ) -> Option<EndReason> {
         self.reads_under_way -= 1;
         let subscriber = subscribers.get_mut(read.slot)?;
         let SubscriberState::CatchingUp { cursor, from_oldest, reading: Reading::UnderWay } =
@@ -142,7 +143,7 @@ impl CatchUp {
         if subscriber.generation != read.generation {
             return None;
         }
-        let Ok(slice) = result else { return Some(Closed::HistoryUnreadable) };
+        let Ok(slice) = result else { return Some(EndReason::HistoryUnreadable) };
         let first = slice.updates.first().map(|update| update.position);
         let before_oldest = slice.range.before_oldest;
         if first.is_none() && from_oldest && before_oldest > cursor {
@@ -152,7 +153,7 @@ impl CatchUp {
         } else if first != Some(cursor.next()) && !(from_oldest && first.is_some()) {
             // This includes an empty result although the shard is further on: the whole history was
             // discarded.
-            return Some(Closed::HistoryGap);
+            return Some(EndReason::HistoryGap);
         } else {
             let until = subscribers.counters.work + MATCHING_WORK_MAX;
             subscribers.offer(read.slot, slice.updates.iter(), until);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::values::{Closed, Counters, ShardSettings};
+use super::values::{Counters, EndReason, ShardSettings};
 use crate::history::{Position, ResumePoint, SequencedUpdate};
 use crate::hub::outbox::{Outboxes, Pending, Rest};
 use crate::limits::CATCH_UP_BYTES;
@@ -26,7 +26,7 @@ pub(super) enum SubscriberState {
         /// Whether it waits for a read of the history.
         reading: Reading,
     },
-    Ending(Closed),
+    Ending(EndReason),
     /// Gone. The slot stays in use until the caller has taken the notice, so that no other
     /// subscriber is closed in its place.
     Closed,
@@ -53,7 +53,7 @@ pub(super) struct Subscriber {
     pub(super) sent: usize,
     /// Bytes to send before the pending path: the opening, the rest of a comment, the last chunk.
     pub(super) ahead: Option<Box<Ahead>>,
-    /// When the socket last took a byte.
+    /// When the socket last took a byte, or was last offered a heartbeat.
     pub(super) wrote_ms: u64,
     pub(super) grant: Rc<Grant>,
     /// The cost of comparing a topic with its selectors.

@@ -248,7 +248,7 @@ fn a_stream_that_ends_is_not_closed_while_the_wire_holds_bytes_of_it() {
             shard.writable(slot);
             shard.flush(1, Now::default(), &mut Holds);
         }
-        assert_eq!(shard.next_closed(), Some((slot, Closed::Drained)));
+        assert_eq!(shard.next_closed(), Some((slot, EndReason::Drained)));
     }
 }
 
@@ -256,7 +256,7 @@ fn a_stream_that_ends_is_not_closed_while_the_wire_holds_bytes_of_it() {
 #[test]
 fn who_takes_held_bytes_slowly_is_not_stalled_and_who_takes_none_is() {
     let at = |ms| Now { ms, ..Now::default() };
-    for (is_slow, expected) in [(true, None), (false, Some(Closed::Stalled))] {
+    for (is_slow, expected) in [(true, None), (false, Some(EndReason::Stalled))] {
         let mut shard = shard();
         shard.settings.dispatch_timeout_ms = 1_000;
         let slot = shard.join(joining(&["a"], None), at(0));

@@ -28,7 +28,7 @@ pub struct ShardSettings {
 
 /// Why a subscription ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closed {
+pub enum EndReason {
     /// The client left.
     Gone,
     /// Its token expired, or the time limit of a response (`WRITE_TIMEOUT`) was reached.
@@ -44,7 +44,7 @@ pub enum Closed {
     Drained,
 }
 
-impl Closed {
+impl EndReason {
     /// Every reason, in the order of their numbers.
     pub const ALL: [Self; 6] =
         [Self::Gone, Self::Expired, Self::Stalled, Self::HistoryGap, Self::HistoryUnreadable, Self::Drained];

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use crate::api::refusal::Unavailable;
-use crate::hub::shard::Closed;
+use crate::hub::shard::EndReason;
 
 /// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,14 +98,14 @@ impl RefusalCause {
 }
 
 /// Why a subscription ended.
-pub(super) fn end_label(reason: Closed) -> &'static str {
+pub(super) fn end_label(reason: EndReason) -> &'static str {
     match reason {
-        Closed::Gone => "gone",
-        Closed::Expired => "expired",
-        Closed::Stalled => "stalled",
-        Closed::HistoryGap => "history_gap",
-        Closed::HistoryUnreadable => "history_unreadable",
-        Closed::Drained => "drained",
+        EndReason::Gone => "gone",
+        EndReason::Expired => "expired",
+        EndReason::Stalled => "stalled",
+        EndReason::HistoryGap => "history_gap",
+        EndReason::HistoryUnreadable => "history_unreadable",
+        EndReason::Drained => "drained",
     }
 }
 
@@ -121,13 +121,13 @@ mod tests {
         for (place, cause) in RefusalCause::ALL.into_iter().enumerate() {
             assert_eq!(cause as usize, place, "{cause:?}");
         }
-        for (place, reason) in Closed::ALL.into_iter().enumerate() {
+        for (place, reason) in EndReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, place, "{reason:?}");
         }
         let labels: HashSet<_> = RefusalCause::ALL.into_iter().map(RefusalCause::label).collect();
         assert_eq!(labels.len(), RefusalCause::ALL.len());
-        let labels: HashSet<_> = Closed::ALL.into_iter().map(end_label).collect();
-        assert_eq!(labels.len(), Closed::ALL.len());
+        let labels: HashSet<_> = EndReason::ALL.into_iter().map(end_label).collect();
+        assert_eq!(labels.len(), EndReason::ALL.len());
     }
 
     #[test]

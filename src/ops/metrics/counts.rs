@@ -4,7 +4,7 @@ use super::cause::RefusalCause;
 use super::count::Count;
 use super::histogram::Histogram;
 use crate::hub::sequencer::RingEntry;
-use crate::hub::shard::Closed;
+use crate::hub::shard::EndReason;
 
 /// The counters of one shard, which is their only writer. Aligned so that it shares no cache line.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ pub(crate) struct ShardMetrics {
     pub(super) pauses: Count,
     /// Entries taken from the ring.
     pub(super) entries: Count,
-    pub(super) ended: [Count; Closed::ALL.len()],
+    pub(super) ended: [Count; EndReason::ALL.len()],
     pub(super) refused: [Count; RefusalCause::ALL.len()],
     /// The time from a received publication to its response.
     pub(super) publish: Histogram,

@@ -18,7 +18,7 @@ use super::counts::{SequencerMetrics, ShardMetrics};
 use super::histogram::{Histogram, Totals};
 use super::page::MetricsPage;
 use super::process::Process;
-use crate::hub::shard::Closed;
+use crate::hub::shard::EndReason;
 use crate::limits::RING_ENTRIES;
 
 /// The counters that the page reads.
@@ -90,7 +90,7 @@ impl Exporter {
             ("fell_behind", self.sum(|shard| &shard.fell_behind)),
         ];
         page.counters("petasos_catch_ups", help, "cause", causes)?;
-        let ended = Closed::ALL.map(|it| (end_label(it), self.sum(|shard| &shard.ended[it as usize])));
+        let ended = EndReason::ALL.map(|it| (end_label(it), self.sum(|shard| &shard.ended[it as usize])));
         page.counters("petasos_subscriptions_ended", "Subscriptions that ended, by why", "reason", ended)?;
         let by_shard = |value: fn(&ShardMetrics) -> u64| {
             let shards = self.shards.iter().enumerate();

@@ -9,7 +9,7 @@ use http::StatusCode;
 use super::cause::RefusalCause;
 use super::counts::ShardMetrics;
 use crate::api::refusal::Unavailable;
-use crate::hub::shard::{Closed, Counters, Shard};
+use crate::hub::shard::{Counters, EndReason, Shard};
 
 /// Counts for one shard.
 pub(crate) struct Recorder {
@@ -67,7 +67,7 @@ impl Recorder {
     }
 
     /// Counts an ended subscription.
-    pub(crate) fn ended(&self, reason: Closed) {
+    pub(crate) fn ended(&self, reason: EndReason) {
         self.metrics.ended[reason as usize].add(1);
     }
 

@@ -15,7 +15,7 @@ use super::request_id::RequestId;
 use super::shared::Shared;
 use super::streams::{EndedStream, StreamSocket, StreamTransport};
 use super::{h1, h2};
-use crate::hub::shard::Closed;
+use crate::hub::shard::EndReason;
 use crate::io::listener::leave_to_dispatch_timeout;
 use crate::limits::{SERVE_BYTES_MAX, TIMERS_MAX};
 use crate::server::http1::Http1Conn;
@@ -267,10 +267,10 @@ impl Connections {
         slot: u32,
         number: u32,
         stream: SubscriberStream,
-        reason: Closed,
+        reason: EndReason,
         shared: &mut Shared,
     ) {
-        let is_whole = matches!(reason, Closed::Expired | Closed::Drained | Closed::HistoryGap);
+        let is_whole = matches!(reason, EndReason::Expired | EndReason::Drained | EndReason::HistoryGap);
         let send_budget = Rc::clone(&stream.send_budget);
         stream.end(is_whole);
         // The number may have been reused by another connection.

@@ -6,7 +6,7 @@ use tracing::{debug, error, info};
 use crate::api::refusal::Refusal;
 use crate::history::HistoryError;
 use crate::http::response::Response;
-use crate::hub::shard::Closed;
+use crate::hub::shard::EndReason;
 use crate::ops::access_log::{Access, Caller, Client, Rules};
 use crate::ops::metrics::Recorder;
 use crate::ops::sampler::{Admitted, Samplers};
@@ -69,12 +69,12 @@ impl ShardLog {
     }
 
     /// Logs the end of a stream.
-    pub(super) fn end(&mut self, slot: u32, reason: Closed, access: Option<&Access>, now_ms: u64) {
+    pub(super) fn end(&mut self, slot: u32, reason: EndReason, access: Option<&Access>, now_ms: u64) {
         self.recorder.ended(reason);
         if let Some(access) = access {
             access.ended(reason, now_ms);
         }
-        if reason == Closed::HistoryUnreadable
+        if reason == EndReason::HistoryUnreadable
             && let Some(Admitted { left_out }) = self.samplers.history.admit(now_ms)
         {
             error!(slot, left_out, "a stream was ended: the history cannot be read");

@@ -1,4 +1,5 @@
-//! The publications of a shard's clients, on their way to the sequencer.
+//! The publications of a shard's clients, on their way to the sequencer. Without room in the queue,
+//! [`Publications::offer`] fails with [`Unavailable::Queue`], and `exchange::publish` responds 503.
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use tracing::debug;
 
 use crate::api::handler::GrantedSubscription;
 use crate::history::ResumePoint;
-use crate::hub::shard::{Closed, Joining, Shard};
+use crate::hub::shard::{EndReason, Joining, Shard};
 use crate::io::transport::{Flushed, Gone, Transport};
 use crate::limits::FLUSH_BATCH_MAX;
 use crate::mercure::subscription::SubscriberId;
@@ -67,7 +67,7 @@ pub(super) enum StreamTransport {
 /// A stream that has ended.
 pub(super) struct EndedStream {
     pub(super) slot: u32,
-    pub(super) reason: Closed,
+    pub(super) reason: EndReason,
     pub(super) socket: StreamSocket,
 }
 
