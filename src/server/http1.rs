@@ -10,9 +10,9 @@ use crate::http::request::Version;
 use crate::io::transport::{self, Gone, ReadOutcome, Transport};
 use crate::limits::{KEEP_ALIVE_IDLE_MS, LINGER_BYTES_MAX, LINGER_MS, TLS_HANDSHAKE_MS};
 use crate::ops::access_log::Caller;
-use crate::server::shard::exchange::Waiting;
-use crate::server::shard::listings::MemoryPermit;
+use crate::server::memory_permit::MemoryPermit;
 use crate::server::timeouts::{Timeouts, after};
+use crate::server::waiting::Waiting;
 use crate::sse::wire::Sent;
 
 /// A connection that makes HTTP/1 requests.
@@ -348,14 +348,9 @@ impl Http1Conn {
         }
     }
 
-    /// Whether a deadline has passed.
-    pub(crate) fn is_overdue(&self, timeouts: &Timeouts, now_ms: u64) -> bool {
-        self.deadline_ms(timeouts) <= now_ms
-    }
-
     /// What to do about a deadline that may have passed.
     pub(crate) fn overdue(&self, timeouts: &Timeouts, now_ms: u64) -> Http1Overdue {
-        if !self.is_overdue(timeouts, now_ms) {
+        if self.deadline_ms(timeouts) > now_ms {
             Http1Overdue::Nothing
         } else if self.is_lingering() || self.is_blocked() || self.http.phase() == Phase::Idle {
             Http1Overdue::Close

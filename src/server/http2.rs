@@ -37,9 +37,9 @@ use crate::limits::{
     KEEP_ALIVE_IDLE_MS, LINGER_MS,
 };
 use crate::server::http1::Http1Conn;
-use crate::server::shard::exchange::Waiting;
-use crate::server::shard::listings::MemoryPermit;
+use crate::server::memory_permit::MemoryPermit;
 use crate::server::timeouts::{Timeouts, after};
+use crate::server::waiting::Waiting;
 
 pub(crate) use exchange::{BodyProgress, Exchange, ExchangeStage, Progress, head_of};
 use h2_io::{H2Io, H2IoHandle};

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
+use tracing::error;
 
 use super::control::{EndReport, Happened};
 use super::history_worker;
@@ -45,9 +46,18 @@ pub(super) struct ShardThread {
 
 impl ShardThread {
     /// Waits for its end.
+    ///
+    /// # Errors
+    /// [`RunError::Start`]: the shard could not start. [`RunError::Ended`]: its executor failed.
     pub(super) fn join(self) -> Result<(), RunError> {
-        let ended = self.executor.join().map_err(io::Error::from);
-        ended.and_then(|started| started).map_err(RunError::start(&self.name))
+        let Self { name, executor } = self;
+        match executor.join() {
+            Ok(started) => started.map_err(RunError::start(&name)),
+            Err(error) => {
+                error!(thread = name, %error, "an executor failed");
+                Err(RunError::Ended(name))
+            }
+        }
     }
 }
 

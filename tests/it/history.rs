@@ -140,7 +140,7 @@ fn a_file_without_permission_stops_the_start_with_its_own_sentence() {
     } else {
         common::command()
     };
-    assert!(refusal(command, &file).contains("no permission to read and write the history"));
+    assert!(refusal(command, &file).contains("no permission to read and write it"));
 }
 
 #[test]

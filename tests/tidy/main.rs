@@ -347,3 +347,27 @@ fn the_paths_of_the_architecture_page_exist() {
         assert!((1..=2).contains(&count), "a row names one file or two, not {count}: {row}");
     }
 }
+
+/// `docs/ARCHITECTURE.md` shows the rule as a table.
+#[test]
+fn the_architecture_page_shows_the_dependency_rule() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/ARCHITECTURE.md")).expect("the page");
+    let table = page.split("| module | may use |").nth(1).expect("the table");
+    let mut shown = HashMap::new();
+    for row in table.lines().skip(2).take_while(|line| line.starts_with("| ")) {
+        let mut cells = row.trim_matches('|').split('|').map(|cell| {
+            let quoted = cell.split('`').skip(1).step_by(2);
+            quoted.map(str::to_owned).collect::<HashSet<String>>()
+        });
+        let (modules, used) = (cells.next().expect("modules"), cells.next().expect("what they may use"));
+        for module in modules {
+            shown.insert(module, used.clone());
+        }
+    }
+    for (module, used) in RULE {
+        let expected: HashSet<String> = used.iter().map(ToString::to_string).collect();
+        assert_eq!(shown.remove(module), Some(expected), "{module}");
+    }
+    assert!(shown.is_empty(), "the page knows other modules: {shown:?}");
+}

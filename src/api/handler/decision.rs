@@ -82,7 +82,8 @@ pub struct Listing {
     pub wanted: Arc<ListingQuery>,
     /// `If-None-Match`, each line.
     pub(super) if_none_match: Vec<Box<[u8]>>,
-    pub(super) context: ResponseContext,
+    /// The context for its response.
+    pub context: ResponseContext,
 }
 
 /// The properties of a request that its response depends on.

@@ -1,6 +1,6 @@
 //! The store with real files; `tests/faults` tests failing storage.
 
-mod archive_tests;
+mod archived;
 
 use std::io;
 use std::path::PathBuf;

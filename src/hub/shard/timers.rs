@@ -23,10 +23,12 @@ impl TimerKey {
     const CALLER: u32 = 1 << 31;
 
     pub(super) fn subscriber(slot: u32, generation: u32) -> Self {
+        debug_assert_eq!(slot & Self::CALLER, 0, "fewer slots than 2^31");
         Self(slot, generation)
     }
 
     pub(super) fn caller(number: u32, serial: u32) -> Self {
+        debug_assert_eq!(number & Self::CALLER, 0, "fewer numbers than 2^31");
         Self(number | Self::CALLER, serial)
     }
 }

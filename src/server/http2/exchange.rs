@@ -11,9 +11,9 @@ use crate::api::handler::Publisher;
 use crate::http::headers::date::HttpDate;
 use crate::http::response::Response;
 use crate::limits::{LINGER_BYTES_MAX, LINGER_MS};
-use crate::server::shard::exchange::Waiting;
-use crate::server::shard::listings::MemoryPermit;
+use crate::server::memory_permit::MemoryPermit;
 use crate::server::timeouts::{Timeouts, after};
+use crate::server::waiting::Waiting;
 
 /// A request without a complete response.
 pub(crate) struct Exchange {

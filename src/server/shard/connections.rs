@@ -18,7 +18,7 @@ use super::{h1, h2};
 use crate::hub::shard::EndReason;
 use crate::io::listener::leave_to_dispatch_timeout;
 use crate::limits::{SERVE_BYTES_MAX, TIMERS_MAX};
-use crate::server::http1::Http1Conn;
+use crate::server::http1::{Http1Conn, Http1Overdue};
 use crate::server::http2::{Http2Conn, SubscriberStream};
 use crate::server::permits::ConnectionPermit;
 
@@ -180,11 +180,12 @@ impl Connections {
         }
         connected.armed_ms = u64::MAX;
         let action = match &mut connected.state {
-            ConnState::Http1(conn) if conn.is_overdue(&shared.timeouts, shared.now.ms) => {
-                h1::on_deadline(number, conn, shared)
-            }
-            // The deadline has moved: the slice arms it again.
-            ConnState::Http1(_) => return self.drive(number, shared),
+            ConnState::Http1(conn) => match conn.overdue(&shared.timeouts, shared.now.ms) {
+                // The deadline has moved: the slice arms it again.
+                Http1Overdue::Nothing => return self.drive(number, shared),
+                Http1Overdue::Close => ConnAction::Closes,
+                Http1Overdue::Timeout => h1::time_out(number, conn, shared),
+            },
             ConnState::Http2(conn) => h2::on_deadline(conn, shared),
             ConnState::Streaming(_) | ConnState::Closed => return,
         };
@@ -372,9 +373,11 @@ impl Connections {
                     conn.leave(shared.now.ms);
                 }
                 shared.log.recorder.http2_opened();
-                let action = h2::serve(&mut conn, shared, SERVE_BYTES_MAX);
                 connected.state = ConnState::Http2(Box::new(conn));
-                self.apply(number, action, shared);
+                if let Some(ConnState::Http2(conn)) = self.state(number) {
+                    let action = h2::serve(conn, shared, SERVE_BYTES_MAX);
+                    self.apply(number, action, shared);
+                }
             }
             ConnAction::Ends | ConnAction::Closes => {
                 let is_over = matches!(action, ConnAction::Ends);

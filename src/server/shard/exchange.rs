@@ -12,45 +12,53 @@
 //! [`super::h2`] carry it out on their connections. Invariant: a reply that comes late finds
 //! another serial, and is ignored.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tracing::debug;
 
-use super::listings::MemoryPermit;
 use super::request_id::RequestId;
 use super::shared::Shared;
-use crate::api::handler::{ApiResponse, Decision, GrantedSubscription, Publisher, ResponseContext};
+use crate::api::handler::{ApiResponse, Decision, GrantedSubscription, Publisher};
 use crate::api::refusal::Unavailable;
 use crate::history::{HistoryError, ResumePoint};
+use crate::http::redact;
+use crate::http::request::Request;
 use crate::http::response::{Precedes, Response};
 use crate::hub::sequencer::ReplyTo;
-use crate::ops::access_log::Client;
+use crate::ops::access_log::{Access, Caller, Client};
 use crate::server::history_worker::HistoryRequest;
+use crate::server::memory_permit::MemoryPermit;
 use crate::server::permits::SubscriptionPermit;
-use crate::sse::frame::Frame;
-
-/// A request that waits for another thread.
-pub(crate) enum Waiting {
-    /// For the publication's entry to come round the ring.
-    Commit { frame: Arc<Frame>, context: ResponseContext },
-    /// For the history to find where the subscription begins.
-    Resolve(Box<GrantedSubscription>),
-    /// For the shards to list their subscriptions; a `HEAD` gets no body.
-    List,
-}
+use crate::server::waiting::Waiting;
 
 /// What to do with a request now.
 pub(super) enum Outcome {
     /// Send this response; a long one holds a permit while it is sent.
     Respond(ApiResponse, Option<MemoryPermit>),
-    /// Read the body, then call [`publish`].
-    ReadBody(Publisher),
     /// Keep it until the reply comes.
     Wait(Waiting),
     /// Begin a stream.
     Stream(Box<NewStream>),
     /// Close without a response.
     HangUp,
+}
+
+/// What to do with a request whose head was decided.
+pub(super) enum BegunRequest {
+    /// Read the body, then call [`publish`].
+    ReadBody(Publisher),
+    /// Nothing more is to be read.
+    Now(Outcome),
+}
+
+/// How a request arrived.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival {
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) is_tls: bool,
+    /// When its first byte arrived.
+    pub(super) began_ms: u64,
 }
 
 /// A subscription whose stream begins.
@@ -72,21 +80,58 @@ pub(super) enum Reply {
     Listed(ApiResponse, Option<MemoryPermit>),
 }
 
+/// A stream that has begun: what carries its bytes is attached to the slot.
+pub(super) struct JoinedStream {
+    pub(super) slot: u32,
+    pub(super) access: Option<Box<Access>>,
+    pub(super) permit: Option<Box<SubscriptionPermit>>,
+}
+
+impl NewStream {
+    /// Adds the subscriber. It is sent `head` first: the bytes of the response's head, if the
+    /// connection has no other way for them.
+    pub(super) fn join(self, shared: &mut Shared, head: Vec<u8>, caller: &mut Caller) -> JoinedStream {
+        let Self { subscription, resume_point, permit, .. } = self;
+        let access = caller.streams(head.len(), shared.now.ms);
+        let mut opening = head;
+        opening.extend_from_slice(subscription.framing.opening());
+        let (client, selectors) = (caller.client, subscription.selectors.len());
+        debug!(%client, selectors, ?resume_point, "subscribed");
+        let (timeouts, now) = (&shared.timeouts, shared.now);
+        let slot = shared.streams.join(subscription, resume_point, opening.into(), timeouts, now);
+        JoinedStream { slot, access, permit }
+    }
+}
+
+/// Decides about a request. `caller` is set before, so that it is known after a panic.
+pub(super) fn decide(
+    shared: &mut Shared,
+    request: &mut Request<'_>,
+    arrival: Arrival,
+    caller: &mut Caller,
+) -> Decision {
+    let Arrival { peer, is_tls, began_ms } = arrival;
+    *caller = Caller::read(shared.log.rules, request, peer, is_tls, began_ms);
+    let client = caller.client;
+    debug!(%client, method = request.method_name(), path = redact::target(request.path, None), "request");
+    shared.handler.decide(request, shared.now)
+}
+
 /// Begins what was decided.
-pub(super) fn begin(shared: &mut Shared, id: RequestId, decision: Decision, client: Client) -> Outcome {
-    match decision {
+pub(super) fn begin(shared: &mut Shared, id: RequestId, decision: Decision, client: Client) -> BegunRequest {
+    BegunRequest::Now(match decision {
         Decision::Respond(response) => Outcome::Respond(response, None),
         Decision::HangUp => Outcome::HangUp,
-        Decision::ReadBody(publisher) => Outcome::ReadBody(publisher),
+        Decision::ReadBody(publisher) => return BegunRequest::ReadBody(publisher),
         Decision::Subscribe(subscription) => subscribe(shared, id, *subscription, client),
         Decision::List(listing) => {
-            let lag = shared.ring.lag();
+            let (context, lag) = (listing.context, shared.ring.lag());
             match shared.listings.begin(id, *listing, lag, &shared.handler) {
-                Ok(()) => Outcome::Wait(Waiting::List),
+                Ok(()) => Outcome::Wait(Waiting::List(context)),
                 Err(response) => Outcome::Respond(response, None),
             }
         }
-    }
+    })
 }
 
 /// Hands the update of a complete body to the sequencer; the result comes round the ring.
@@ -135,9 +180,10 @@ pub(super) fn go_on(shared: &mut Shared, waiting: Waiting, reply: Reply, client:
             let context = subscription.context;
             Outcome::Respond(shared.handler.unavailable(Unavailable::History, reason, context), None)
         }
-        (Waiting::List, Reply::Listed(response, permit)) => Outcome::Respond(response, permit),
-        (Waiting::Commit { .. } | Waiting::Resolve(_) | Waiting::List, _) => {
-            Outcome::Respond(shared.handler.failed(shared.handler.context(None)), None)
+        (Waiting::List(_), Reply::Listed(response, permit)) => Outcome::Respond(response, permit),
+        (waiting, _) => {
+            shared.log.defect(client, shared.now.ms);
+            Outcome::Respond(shared.handler.failed(waiting.context()), None)
         }
     }
 }

@@ -2,23 +2,19 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tracing::debug;
-
 use super::action::ConnAction;
-use super::exchange::{self, NewStream, Outcome, Reply};
+use super::exchange::{self, Arrival, BegunRequest, JoinedStream, NewStream, Outcome, Reply};
 use super::request_id::RequestId;
 use super::shared::Shared;
-use crate::api::handler::{ApiResponse, Decision, ResponseContext};
+use crate::api::handler::{ApiResponse, Decision, Publisher, ResponseContext};
 use crate::api::refusal::Refusal;
 use crate::http::h1::machine::{CONTINUE, Http1Event};
 use crate::http::h2::request::Prior;
-use crate::http::redact;
 use crate::http::request::Version;
 use crate::http::request_error::RequestError;
 use crate::http::response::{Http1, Response};
 use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX};
-use crate::ops::access_log::Caller;
-use crate::server::http1::{FlushOutcome, Http1Conn, Http1Overdue, Received, RequestState};
+use crate::server::http1::{FlushOutcome, Http1Conn, Received, RequestState};
 
 /// One step of a request.
 enum Step {
@@ -74,7 +70,13 @@ pub(super) fn serve(number: u32, conn: &mut Http1Conn, shared: &mut Shared) -> C
             Step::Decided(decision) => {
                 let id = RequestId { connection: number, serial: shared.serials.next() };
                 conn.serial = id.serial;
-                exchange::begin(shared, id, decision, conn.caller.client)
+                match exchange::begin(shared, id, decision, conn.caller.client) {
+                    BegunRequest::Now(outcome) => outcome,
+                    BegunRequest::ReadBody(publisher) => {
+                        read_body(conn, shared, publisher);
+                        continue;
+                    }
+                }
             }
             Step::Body(body) => publish(number, conn, shared, &body),
         };
@@ -95,18 +97,12 @@ pub(super) fn on_reply(id: RequestId, conn: &mut Http1Conn, shared: &mut Shared,
     }
 }
 
-/// Handles a deadline.
-pub(super) fn on_deadline(number: u32, conn: &mut Http1Conn, shared: &mut Shared) -> ConnAction {
-    match conn.overdue(&shared.timeouts, shared.now.ms) {
-        Http1Overdue::Nothing => serve(number, conn, shared),
-        Http1Overdue::Close => ConnAction::Closes,
-        Http1Overdue::Timeout => {
-            let context = context(conn, shared);
-            let response = shared.handler.timed_out(context);
-            respond(conn, shared, &response);
-            serve(number, conn, shared)
-        }
-    }
+/// The request took too long: 408, then the end.
+pub(super) fn time_out(number: u32, conn: &mut Http1Conn, shared: &mut Shared) -> ConnAction {
+    let context = context(conn, shared);
+    let response = shared.handler.timed_out(context);
+    respond(conn, shared, &response);
+    serve(number, conn, shared)
 }
 
 /// Queues a response, and logs the reason of a refusal.
@@ -117,19 +113,15 @@ pub(super) fn respond(conn: &mut Http1Conn, shared: &mut Shared, response: &ApiR
 /// Reads the next event of the HTTP machine and decides. A panic in here is a defect that one
 /// client triggered; it must not end the streams of all others.
 fn step(conn: &mut Http1Conn, shared: &mut Shared) -> Step {
-    let (handler, now, rules) = (&mut shared.handler, shared.now, shared.log.rules);
-    let is_tls = conn.transport.is_tls();
-    let began_ms = conn.began_ms(now.ms);
+    let (is_tls, began_ms) = (conn.transport.is_tls(), conn.began_ms(shared.now.ms));
+    let arrival = Arrival { peer: conn.peer, is_tls, began_ms };
     let step = catch_unwind(AssertUnwindSafe(|| match conn.http.poll() {
         Http1Event::NeedMore => Step::NeedMore,
         Http1Event::Head(mut request) => {
             conn.version = request.version;
             conn.head_only = request.method == http::Method::HEAD;
-            conn.context = Some(handler.context(request.origin));
-            conn.caller = Caller::read(rules, &mut request, conn.peer, is_tls, began_ms);
-            let client = conn.caller.client;
-            debug!(%client, method = request.method_name(), path = redact::target(request.path, None), "request");
-            Step::Decided(handler.decide(&request, now))
+            conn.context = Some(shared.handler.context(request.origin));
+            Step::Decided(exchange::decide(shared, &mut request, arrival, &mut conn.caller))
         }
         Http1Event::Body(body) => Step::Body(body),
         Http1Event::Refused(error) => Step::Refused(error),
@@ -146,19 +138,20 @@ fn publish(number: u32, conn: &mut Http1Conn, shared: &mut Shared, body: &[u8]) 
     exchange::publish(shared, id, &publisher, body)
 }
 
+fn read_body(conn: &mut Http1Conn, shared: &Shared, publisher: Publisher) {
+    conn.context = Some(publisher.context);
+    if conn.http.accept_body(shared.handler.body_bytes_max()) {
+        conn.queue(CONTINUE.to_vec(), None, shared.now.ms);
+    }
+    conn.state = RequestState::Body(publisher);
+}
+
 /// Does what is decided; returns the action if the connection's work ends here for now.
 fn carry_out(conn: &mut Http1Conn, shared: &mut Shared, outcome: Outcome) -> Option<ConnAction> {
     match outcome {
         Outcome::Respond(response, permit) => {
             respond(conn, shared, &response);
             conn.memory_permit = permit;
-        }
-        Outcome::ReadBody(publisher) => {
-            conn.context = Some(publisher.context);
-            if conn.http.accept_body(shared.handler.body_bytes_max()) {
-                conn.queue(CONTINUE.to_vec(), None, shared.now.ms);
-            }
-            conn.state = RequestState::Body(publisher);
         }
         Outcome::Wait(waiting) => conn.state = RequestState::Waits(waiting),
         Outcome::Stream(stream) => return Some(begin_stream(conn, shared, *stream)),
@@ -173,17 +166,12 @@ fn begin_stream(conn: &mut Http1Conn, shared: &mut Shared, stream: NewStream) ->
         // A stream ends with its client, and no further event will report that.
         return ConnAction::Closes;
     }
-    let NewStream { response, subscription, resume_point, permit } = stream;
-    let mut opening = Vec::with_capacity(512);
+    let mut head = Vec::with_capacity(512);
     let date = shared.date.at(shared.now);
     let http1 = Http1 { version: conn.version, head_only: false, keep_alive: true, date: Some(&date) };
-    response.encode(&http1, &mut opening);
-    conn.caller.access = conn.caller.streams(opening.len(), shared.now.ms);
-    opening.extend_from_slice(subscription.framing.opening());
-    let (client, selectors) = (conn.caller.client, subscription.selectors.len());
-    debug!(%client, selectors, ?resume_point, "subscribed");
-    let timeouts = &shared.timeouts;
-    let slot = shared.streams.join(subscription, resume_point, opening.into(), timeouts, shared.now);
+    stream.response.encode(&http1, &mut head);
+    let JoinedStream { slot, access, permit } = stream.join(shared, head, &mut conn.caller);
+    conn.caller.access = access;
     ConnAction::Streams(slot, permit)
 }
 

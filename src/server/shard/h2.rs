@@ -4,21 +4,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use h2::RecvStream;
-use h2::server::SendResponse;
-use http::{HeaderMap, Request};
-use tracing::debug;
-
 use super::action::ConnAction;
-use super::exchange::{self, NewStream, Outcome, Reply};
+use super::exchange::{self, Arrival, BegunRequest, JoinedStream, NewStream, Outcome, Reply};
 use super::request_id::RequestId;
 use super::shared::Shared;
 use super::streams::{StreamSocket, StreamTransport};
-use crate::api::handler::{ApiResponse, ResponseContext};
+use crate::api::handler::{ApiResponse, Publisher, ResponseContext};
 use crate::api::refusal::Unavailable;
 use crate::http::h2::request::read_request;
-use crate::http::redact;
 use crate::http::request_error::RequestError;
 use crate::limits::{
     HTTP2_READ_BYTES_MAX, HTTP2_READ_BYTES_MIN, SERVE_BYTES_MAX, SERVE_SLICE_US, SERVE_STEPS_MAX,
@@ -28,6 +21,10 @@ use crate::server::http2::{
     Awake, BodyProgress, Exchange, ExchangeStage, Http2Conn, Http2Overdue, Polled, Progress, StreamKey,
     StreamResponder, head_of,
 };
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::{HeaderMap, Request};
 
 /// Works on the available bytes, reading at most `bytes_max` of them, so that a client that never
 /// stops sending cannot hold the shard. The slice is also bounded in time: heads are compressed, so
@@ -82,7 +79,7 @@ pub(super) fn serve(conn: &mut Http2Conn, shared: &mut Shared, bytes_max: usize)
 pub(super) fn on_reply(serial: u32, conn: &mut Http2Conn, shared: &mut Shared, reply: Reply) {
     if let Some((responder, waiting, head_only)) = conn.take_waiting(serial) {
         let outcome = exchange::go_on(shared, waiting, reply, responder.caller.client);
-        carry_out(conn, shared, Unanswered { serial, responder, head_only, body: None }, outcome);
+        carry_out(conn, shared, PendingRequest { serial, responder, head_only, body: None }, outcome);
     }
     mark_for_poll(conn, shared);
 }
@@ -110,7 +107,7 @@ fn mark_for_poll(conn: &Http2Conn, shared: &mut Shared) {
 }
 
 /// A request whose response is being made.
-struct Unanswered {
+struct PendingRequest {
     serial: u32,
     responder: StreamResponder,
     head_only: bool,
@@ -125,65 +122,70 @@ fn begin(
     (request, respond): (Request<RecvStream>, SendResponse<Bytes>),
 ) {
     let (parts, body) = request.into_parts();
-    let (handler, now, peer) = (&mut shared.handler, shared.now, conn.peer);
-    let (rules, is_tls) = (shared.log.rules, conn.is_tls());
-    let mut caller = Caller::peer(peer);
+    let arrival = Arrival { peer: conn.peer, is_tls: conn.is_tls(), began_ms: shared.now.ms };
+    let mut caller = Caller::peer(conn.peer);
     let decided = catch_unwind(AssertUnwindSafe(|| {
         let mut request = read_request(&parts)?;
-        caller = Caller::read(rules, &mut request, peer, is_tls, now.ms);
-        let client = caller.client;
-        debug!(%client, method = request.method_name(), path = redact::target(request.path, None), "request");
-        Ok::<_, RequestError>((handler.decide(&request, now), request.expect_continue))
+        let decision = exchange::decide(shared, &mut request, arrival, &mut caller);
+        Ok::<_, RequestError>((decision, request.expect_continue))
     }));
-    let context = handler.context(parts.headers.get(http::header::ORIGIN).map(http::HeaderValue::as_bytes));
+    let origin = parts.headers.get(http::header::ORIGIN).map(http::HeaderValue::as_bytes);
+    let context = shared.handler.context(origin);
     let id = RequestId { connection: conn.number, serial: shared.serials.next() };
     let client = caller.client;
     let responder = StreamResponder::new(respond, caller);
     let head_only = parts.method == http::Method::HEAD;
-    let answering = Unanswered { serial: id.serial, responder, head_only, body: Some(body) };
+    let request = PendingRequest { serial: id.serial, responder, head_only, body: Some(body) };
     match decided {
         Err(_) => {
-            shared.log.defect(client, now.ms);
+            shared.log.defect(client, shared.now.ms);
             let response = shared.handler.failed(context);
-            respond_with(conn, shared, answering, &response);
+            respond_with(conn, shared, request, &response);
         }
-        Ok(Err(error)) => refuse(conn, shared, answering, error, context),
+        Ok(Err(error)) => refuse(conn, shared, request, error, context),
         Ok(Ok((decision, expects_continue))) => match exchange::begin(shared, id, decision, client) {
-            Outcome::ReadBody(publisher) if length_of(&parts.headers) > shared.handler.body_bytes_max() => {
-                refuse(conn, shared, answering, RequestError::BodyTooLarge, publisher.context);
+            BegunRequest::Now(outcome) => carry_out(conn, shared, request, outcome),
+            BegunRequest::ReadBody(publisher) if length_of(&parts.headers) > shared.handler.body_bytes_max() => {
+                refuse(conn, shared, request, RequestError::BodyTooLarge, publisher.context);
             }
-            Outcome::ReadBody(publisher) => {
-                let Unanswered { serial, mut responder, body: Some(body), .. } = answering else { return };
-                if expects_continue && !body.is_end_stream() {
-                    responder.send_continue();
-                }
-                let stage = ExchangeStage::Body { responder, publisher, body, content: Vec::new() };
-                keep(conn, shared, serial, stage);
-                // No wake-up will report the part of the body that is here already.
-                on_wake(conn, shared, serial);
-            }
-            outcome => carry_out(conn, shared, answering, outcome),
+            BegunRequest::ReadBody(publisher) => read_body(conn, shared, request, publisher, expects_continue),
         },
     }
 }
 
+fn read_body(
+    conn: &mut Http2Conn,
+    shared: &mut Shared,
+    request: PendingRequest,
+    publisher: Publisher,
+    expects_continue: bool,
+) {
+    let PendingRequest { serial, mut responder, body: Some(body), .. } = request else { return };
+    if expects_continue && !body.is_end_stream() {
+        responder.send_continue();
+    }
+    let stage = ExchangeStage::Body { responder, publisher, body, content: Vec::new() };
+    keep(conn, shared, serial, stage);
+    // No wake-up will report the part of the body that is here already.
+    on_wake(conn, shared, serial);
+}
+
 /// Does what is decided.
-fn carry_out(conn: &mut Http2Conn, shared: &mut Shared, mut answering: Unanswered, outcome: Outcome) {
+fn carry_out(conn: &mut Http2Conn, shared: &mut Shared, mut request: PendingRequest, outcome: Outcome) {
     match outcome {
         Outcome::Respond(response, permit) => {
-            let serial = answering.serial;
-            respond_with(conn, shared, answering, &response);
+            let serial = request.serial;
+            respond_with(conn, shared, request, &response);
             conn.hold(serial, permit);
         }
         Outcome::Wait(waiting) => {
-            let Unanswered { serial, responder, head_only, .. } = answering;
+            let PendingRequest { serial, responder, head_only, .. } = request;
             keep(conn, shared, serial, ExchangeStage::Waits { responder, waiting, head_only });
         }
-        Outcome::Stream(stream) => begin_stream(conn, shared, answering, *stream),
-        // Nothing was done: the client may retry (RFC 9113, section 8.7). A body that is read is
-        // handled where the request begins.
-        Outcome::HangUp | Outcome::ReadBody(_) => {
-            answering.responder.reset(h2::Reason::REFUSED_STREAM);
+        Outcome::Stream(stream) => begin_stream(conn, shared, request, *stream),
+        // Nothing was done: the client may retry (RFC 9113, section 8.7).
+        Outcome::HangUp => {
+            request.responder.reset(h2::Reason::REFUSED_STREAM);
             mark_for_poll(conn, shared);
             conn.finished(shared.now.ms);
         }
@@ -191,20 +193,15 @@ fn carry_out(conn: &mut Http2Conn, shared: &mut Shared, mut answering: Unanswere
 }
 
 /// Turns the stream into a subscriber's stream.
-fn begin_stream(conn: &mut Http2Conn, shared: &mut Shared, mut answering: Unanswered, stream: NewStream) {
-    let NewStream { response, subscription, resume_point, permit } = stream;
-    let head = head_of(&response, &shared.date.at(shared.now));
-    let Some(stream) = answering.responder.send_head(head, false) else {
+fn begin_stream(conn: &mut Http2Conn, shared: &mut Shared, mut request: PendingRequest, stream: NewStream) {
+    let head = head_of(&stream.response, &shared.date.at(shared.now));
+    let Some(sender) = request.responder.send_head(head, false) else {
         // The client is gone.
         return conn.finished(shared.now.ms);
     };
-    let caller = &mut answering.responder.caller;
-    let access = caller.streams(0, shared.now.ms);
-    debug!(client = %caller.client, selectors = subscription.selectors.len(), ?resume_point, "subscribed");
-    let opening = subscription.framing.opening().into();
-    let timeouts = &shared.timeouts;
-    let slot = shared.streams.join(subscription, resume_point, opening, timeouts, shared.now);
-    let mut stream = conn.subscribe(slot, stream);
+    let joined = stream.join(shared, Vec::new(), &mut request.responder.caller);
+    let JoinedStream { slot, access, permit } = joined;
+    let mut stream = conn.subscribe(slot, sender);
     if stream.look() == Awake::Gone {
         shared.streams.shard.leave(slot);
     }
@@ -235,18 +232,18 @@ fn on_wake(conn: &mut Http2Conn, shared: &mut Shared, serial: u32) {
     }
     let Some((responder, publisher, body, content)) = conn.take_body(serial) else { return };
     let context = publisher.context;
-    let answering = Unanswered { serial, responder, head_only: false, body: Some(body) };
+    let request = PendingRequest { serial, responder, head_only: false, body: Some(body) };
     match received {
         BodyProgress::All => {
             let id = RequestId { connection: conn.number, serial };
             let outcome = exchange::publish(shared, id, &publisher, &content);
-            carry_out(conn, shared, Unanswered { body: None, ..answering }, outcome);
+            carry_out(conn, shared, PendingRequest { body: None, ..request }, outcome);
         }
-        BodyProgress::TooMuch => refuse(conn, shared, answering, RequestError::BodyTooLarge, context),
+        BodyProgress::TooMuch => refuse(conn, shared, request, RequestError::BodyTooLarge, context),
         BodyProgress::Some => {
             let reason = "too many bodies are under way on its connection";
             let response = shared.handler.unavailable(Unavailable::Crowded, reason, context);
-            respond_with(conn, shared, answering, &response);
+            respond_with(conn, shared, request, &response);
         }
         BodyProgress::Gone => conn.finished(shared.now.ms),
     }
@@ -256,7 +253,12 @@ fn on_wake(conn: &mut Http2Conn, shared: &mut Shared, serial: u32) {
 fn end_overdue(conn: &mut Http2Conn, shared: &mut Shared, serial: u32) {
     if let Some((responder, publisher, ..)) = conn.take_body(serial) {
         let response = shared.handler.timed_out(publisher.context);
-        respond_with(conn, shared, Unanswered { serial, responder, head_only: false, body: None }, &response);
+        respond_with(
+            conn,
+            shared,
+            PendingRequest { serial, responder, head_only: false, body: None },
+            &response,
+        );
     } else if let Some(exchange) = conn.exchanges.remove(&serial) {
         exchange.cancel();
         conn.finished(shared.now.ms);
@@ -266,22 +268,22 @@ fn end_overdue(conn: &mut Http2Conn, shared: &mut Shared, serial: u32) {
 fn refuse(
     conn: &mut Http2Conn,
     shared: &mut Shared,
-    answering: Unanswered,
+    request: PendingRequest,
     error: RequestError,
     context: ResponseContext,
 ) {
     let response = shared.handler.refused(error, context);
-    respond_with(conn, shared, answering, &response);
+    respond_with(conn, shared, request, &response);
 }
 
 /// Sends a response, as much of it as the client takes now.
 fn respond_with(
     conn: &mut Http2Conn,
     shared: &mut Shared,
-    answering: Unanswered,
+    request: PendingRequest,
     ApiResponse { response, refusal }: &ApiResponse,
 ) {
-    let Unanswered { serial, mut responder, head_only, body: unwanted } = answering;
+    let PendingRequest { serial, mut responder, head_only, body: unwanted } = request;
     let body = response.body().filter(|_| !head_only && response.may_have_body()).unwrap_or(&[]);
     let now_ms = shared.now.ms;
     shared.log.response(&responder.caller, (now_ms, now_ms), response, body.len(), refusal.as_ref());

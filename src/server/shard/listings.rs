@@ -4,9 +4,7 @@
 //! request came. The list's id is that of the newest update then. So a client that got the response
 //! to a publication finds that update, or a later one, in the next list that it requests.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::request_id::RequestId;
@@ -16,6 +14,7 @@ use crate::limits::{LISTING_BYTES_MAX, LISTING_SLICE, LISTINGS_HELD_BYTES_MAX, L
 use crate::mercure::newest::Newest;
 use crate::mercure::subscription::{ListingQuery, join_members};
 use crate::server::mailbox::{Mailbox, ShardMessage};
+use crate::server::memory_permit::{MemoryBudget, MemoryPermit};
 
 /// A shard's lists: those that its clients requested, and those that other shards asked of it.
 #[derive(Default)]
@@ -24,19 +23,7 @@ pub(super) struct Listings {
     /// Lists that shards requested from this one, oldest first.
     asked: VecDeque<RemoteListing>,
     /// Bytes of responses that clients have not taken.
-    held: Rc<Cell<usize>>,
-}
-
-/// Counts the bytes of a list until its client has taken them.
-pub(crate) struct MemoryPermit {
-    held: Rc<Cell<usize>>,
-    bytes: usize,
-}
-
-impl Drop for MemoryPermit {
-    fn drop(&mut self) {
-        self.held.set(self.held.get() - self.bytes);
-    }
+    held: MemoryBudget,
 }
 
 /// A list that is complete, or failed.
@@ -176,7 +163,8 @@ impl Listings {
         let ListingStage::Gathering(Gathering { newest, is_settled, members, .. }) = stage else {
             return None;
         };
-        let permit = members.as_ref().and_then(|members| self.reserve(members.len()));
+        let permit =
+            members.as_ref().and_then(|members| self.held.reserve(members.len(), LISTINGS_HELD_BYTES_MAX));
         let response = match (&members, &permit) {
             (Some(members), Some(_)) => handler.listed(&listing, &newest, is_settled, members),
             (Some(_), None) => {
@@ -185,15 +173,6 @@ impl Listings {
             (None, _) => handler.unlisted(&listing, "the list of subscriptions is too long"),
         };
         Some(Listed { id, response, permit })
-    }
-
-    /// Reserves this many bytes, if there is room for them.
-    fn reserve(&self, bytes: usize) -> Option<MemoryPermit> {
-        let held = self.held.get() + bytes;
-        (held <= LISTINGS_HELD_BYTES_MAX).then(|| {
-            self.held.set(held);
-            MemoryPermit { held: Rc::clone(&self.held), bytes }
-        })
     }
 
     /// Lists a slice for the oldest request of a shard; returns whether there was one. `all` is
