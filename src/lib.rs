@@ -1,5 +1,4 @@
-//! petasos: a hub for the [Mercure protocol](https://mercure.rocks/spec), thread-per-core on
-//! io_uring.
+//! petasos: a hub for the [Mercure protocol](https://mercure.rocks/spec), thread-per-core.
 //!
 //! As a library it is two things: a whole hub inside another program, [`Hub`]; and the protocol's
 //! values without a server, for programs that have a server already.

@@ -357,7 +357,7 @@ pub const HEALTH_BODY_BYTES_MAX: u64 = 4 << 10;
 /// Names in `ACME_HOSTS`. An authority accepts no more in one certificate.
 pub const ACME_HOSTS_MAX: usize = 100;
 /// Size of an authority's response to one request.
-pub const ACME_ANSWER_BYTES_MAX: u64 = 1 << 20;
+pub const ACME_RESPONSE_BYTES_MAX: u64 = 1 << 20;
 /// Characters of an authority's text about one host in a line of the log.
 pub const ACME_TEXT_CHARS_MAX: usize = 600;
 /// Time limit of one request to an authority, in milliseconds.

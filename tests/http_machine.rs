@@ -75,8 +75,8 @@ fn drain(connection: &mut Connection, told: &mut Vec<Told>) {
                 told.push(Told::Refused(error));
             }
         }
-        told.push(Told::Answered { keep_alive: connection.begin_answer() });
-        connection.answered();
+        told.push(Told::Answered { keep_alive: connection.begin_response() });
+        connection.response_sent();
     }
 }
 

@@ -35,7 +35,7 @@ impl Demo {
 
     /// The response to a request for one of them; the debugger's page in the negotiated coding.
     /// `None` if the request is for another resource.
-    pub fn answer(
+    pub fn respond(
         &self,
         request: &Request<'_>,
         negotiated: Negotiated,
@@ -52,8 +52,8 @@ impl Demo {
             _ => return Some(Err(DemoError::Method)),
         }
         Some(match () {
-            () if is_matcher => matcher::answer(request),
-            () if is_playground => playground::answer(request, &self.cookie_name),
+            () if is_matcher => matcher::respond(request),
+            () if is_playground => playground::respond(request, &self.cookie_name),
             () => Ok(self.debugger.response(negotiated)),
         })
     }

@@ -44,7 +44,7 @@ pub use decision::{ApiResponse, Decision, GrantedSubscription, Listing, Publishe
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
-/// The settings of a handler.
+/// The settings of a [`RequestHandler`].
 #[derive(Clone)]
 pub struct ApiSettings {
     /// `AUTHORIZATION`.
@@ -157,7 +157,7 @@ impl RequestHandler {
         }
         let demo = self.settings.demo.as_ref();
         if let Some(shown) =
-            demo.and_then(|demo| demo.answer(request, coding_for(request, context.negotiated)))
+            demo.and_then(|demo| demo.respond(request, coding_for(request, context.negotiated)))
         {
             let refuse = |error: DemoError| self.refuse(Refused::new(error.to_response(), error), context);
             let complete = |response| self.complete(ApiResponse { response, refusal: None }, context);
@@ -175,12 +175,12 @@ impl RequestHandler {
                 let response = self.settings.cors.preflight(context.cors);
                 return Decision::Respond(ApiResponse { response, refusal: None });
             }
-            Route::Health => Ok(answer(Response::healthy())),
+            Route::Health => Ok(respond(Response::healthy())),
             Route::Ready if self.leaving || !self.has_keys() => {
-                Ok(answer(Response::unavailable(RETRY_AFTER_S)))
+                Ok(respond(Response::unavailable(RETRY_AFTER_S)))
             }
-            Route::Ready => Ok(answer(Response::healthy())),
-            Route::Welcome => Ok(answer(WELCOME.response(coding_for(request, context.negotiated)))),
+            Route::Ready => Ok(respond(Response::healthy())),
+            Route::Welcome => Ok(respond(WELCOME.response(coding_for(request, context.negotiated)))),
             Route::NotFound => {
                 let text = format!("Not Found. The hub is at {HUB_PATH}.");
                 Err(Refused::new(Response::text(StatusCode::NOT_FOUND, text), "no such path"))
@@ -193,7 +193,7 @@ impl RequestHandler {
             }
         };
         match decision {
-            Ok(Decision::Respond(answer)) => Decision::Respond(self.complete(answer, context)),
+            Ok(Decision::Respond(response)) => Decision::Respond(self.complete(response, context)),
             Ok(decision) => decision,
             Err(refused) => Decision::Respond(self.refuse(refused, context)),
         }
@@ -344,7 +344,7 @@ fn token_number(token: &str) -> u64 {
     hasher.finish()
 }
 
-fn answer(response: Response) -> Decision {
+fn respond(response: Response) -> Decision {
     Decision::Respond(ApiResponse { response, refusal: None })
 }
 

@@ -88,7 +88,7 @@ fn keep_first<'a>(place: &mut Option<Cow<'a, str>>, value: Cow<'a, str>) {
 /// The events of a subscriber would be too large for the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the events that tell of these subscriptions, each with the token's payload, must not have more than \
+    "the subscription events of this request, each with the token's payload, must not exceed \
      {SUBSCRIPTION_EVENTS_BYTES_MAX} bytes together"
 )]
 pub(super) struct EventsTooLarge;

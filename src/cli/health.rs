@@ -16,7 +16,7 @@ use super::serve::with_environment;
 use crate::config::{Config, ListenAddress, Options};
 use crate::error_text::chain;
 use crate::mercure::names::READY_PATH;
-use crate::services::health::ask;
+use crate::services::health::{HealthError, ask};
 
 /// Checks whether a hub is ready, and prints one sentence. Exits 0 when the response is a 200, 1
 /// when it is another status or there is no response.
@@ -58,11 +58,12 @@ pub(crate) fn run(arguments: &HealthArgs) -> ExitCode {
     match ask(&url, arguments.insecure || is_own, *arguments.timeout) {
         Ok(()) => {
             let took_ms = began.elapsed().as_millis();
-            let said = writeln!(io::stdout().lock(), "{} answers 200, after {took_ms} ms", shown(&url));
+            let said = writeln!(io::stdout().lock(), "{} returned 200 after {took_ms} ms", shown(&url));
             written(said.map(|()| ExitCode::SUCCESS))
         }
         Err(why) => {
-            complain(format_args!("{} {}", shown(&url), chain(&why)));
+            let colon = if matches!(why, HealthError::NoResponse(_)) { ":" } else { "" };
+            complain(format_args!("{}{colon} {}", shown(&url), chain(&why)));
             ExitCode::FAILURE
         }
     }

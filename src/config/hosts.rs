@@ -29,7 +29,7 @@ pub(super) fn hosts(text: &str) -> Result<Vec<String>, Expected> {
 fn host(name: &str) -> Result<String, Expected> {
     if name.contains('*') {
         return Err(format!(
-            "each host by its name: {name} takes the challenge dns-01, which this hub does not answer"
+            "each host by its name: {name} takes the challenge dns-01, which this hub does not support"
         ));
     }
     let unbracketed = name.trim_start_matches('[').trim_end_matches(']');

@@ -150,7 +150,7 @@ fn key(
                 ));
             }
             if text == DEMO_KEY {
-                reader.warn_once("tokens are verified with the demo key, which everybody knows".to_owned());
+                reader.warn_once("tokens are verified with the demo key, which is public".to_owned());
             }
             Some(key)
         }
@@ -191,7 +191,7 @@ fn given(reader: &mut Reader<'_>, settings: &KeySettings) -> Given {
             if address.scheme() == "http" && !urls::is_this_host(&address) {
                 let name = url.name;
                 reader.warn(format!(
-                    "{name} is fetched without TLS: whoever can change the answer on its way can make tokens"
+                    "{name} is fetched without TLS: an attacker on the network can replace the keys and forge tokens"
                 ));
             }
             Given::Url(address)

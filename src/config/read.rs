@@ -246,8 +246,8 @@ fn metrics(reader: &mut Reader<'_>, history_file: Option<PathBuf>) -> Option<Met
     let address = reader.given(&metrics::METRICS_ADDR)?;
     if address.ip().is_unspecified() {
         reader.warn(format!(
-            "METRICS_ADDR={address} is every address of this host, and whoever reaches it can read the metrics: let a firewall \
-             keep strangers out, or name one address"
+            "METRICS_ADDR={address} listens on all addresses of this host. Anyone who can reach it can read the \
+             metrics: restrict it with a firewall, or set one address"
         ));
     }
     Some(MetricsSettings { address, history_file })

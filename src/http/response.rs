@@ -71,7 +71,7 @@ pub struct Http1<'a> {
     /// The request was a `HEAD`: send the head without the body.
     pub head_only: bool,
     /// Whether the connection serves another request, from
-    /// [`crate::http::h1::machine::Connection::begin_answer`].
+    /// [`crate::http::h1::machine::Connection::begin_response`].
     pub keep_alive: bool,
     /// `Date`, which a server that has a clock must send (RFC 9110, section 6.6.1).
     pub date: Option<&'a HttpDate>,

@@ -169,13 +169,13 @@ impl Subscriptions {
         }
     }
 
-    /// Drops the events that were not handed over, because the time for the stop is over; returns
-    /// how many.
+    /// Drops the events that were not handed over when the time for the stop is over; returns how
+    /// many remain unpublished.
     pub fn abandon(&mut self) -> usize {
         let left = |subscriber: Rc<ActiveSubscriber>| subscriber.begun.get() - subscriber.ended.get();
-        let untold: usize = self.waiting.drain(..).map(left).sum();
+        let unpublished: usize = self.waiting.drain(..).map(left).sum();
         self.silent = 0;
-        untold + self.refused.drain(..).count()
+        unpublished + self.refused.drain(..).count()
     }
 
     /// Whether ended subscribers with unsent events hold so much memory that no subscription may

@@ -54,9 +54,9 @@ impl Acceptor {
 }
 
 /// The certificates for an authority's challenges.
-pub(crate) trait AnswersChallenges: Debug + Send + Sync {
+pub(crate) trait ChallengeCertificates: Debug + Send + Sync {
     /// The certificate for this host, while its challenge is pending.
-    fn answer(&self, host: &str) -> Option<Arc<CertifiedKey>>;
+    fn challenge_certificate(&self, host: &str) -> Option<Arc<CertifiedKey>>;
 }
 
 /// The certificate for new handshakes.
@@ -64,12 +64,12 @@ pub(crate) trait AnswersChallenges: Debug + Send + Sync {
 pub(crate) struct Served {
     /// `None` until there is one: until then handshakes fail.
     current: RwLock<Option<Arc<CertifiedKey>>>,
-    challenges: Option<Arc<dyn AnswersChallenges>>,
+    challenges: Option<Arc<dyn ChallengeCertificates>>,
 }
 
 impl Served {
     /// No certificate yet, only responses to challenges.
-    pub(crate) fn with_challenges(challenges: Arc<dyn AnswersChallenges>) -> Self {
+    pub(crate) fn with_challenges(challenges: Arc<dyn ChallengeCertificates>) -> Self {
         Self { current: RwLock::default(), challenges: Some(challenges) }
     }
 
@@ -84,7 +84,7 @@ impl ResolvesServerCert for Served {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let is_challenge = hello.alpn().is_some_and(|protocols| protocols.eq([CHALLENGE]));
         match &self.challenges {
-            Some(challenges) if is_challenge => challenges.answer(hello.server_name()?),
+            Some(challenges) if is_challenge => challenges.challenge_certificate(hello.server_name()?),
             _ => self.current.read().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

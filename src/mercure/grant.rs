@@ -216,8 +216,8 @@ mod tests {
         ] {
             let grant = publisher(Authorization::Selectors, members);
             for audience in [Audience::Public, Audience::Private] {
-                let answer = grant.may_publish(topics.iter().copied(), &audience);
-                assert_eq!(answer.is_ok(), allowed, "{members:?} {topics:?}");
+                let result = grant.may_publish(topics.iter().copied(), &audience);
+                assert_eq!(result.is_ok(), allowed, "{members:?} {topics:?}");
             }
             assert_eq!(grant.may_publish_anything(), members.is_some_and(|members| !members.is_empty()));
         }
@@ -238,8 +238,8 @@ mod tests {
             (Some(&["{x}"]), targets(&["x"]), false),
         ] {
             let grant = publisher(Authorization::Targets, members);
-            let answer = grant.may_publish(["t"].into_iter(), &audience);
-            assert_eq!(answer.is_ok(), allowed, "{members:?} {audience:?}");
+            let result = grant.may_publish(["t"].into_iter(), &audience);
+            assert_eq!(result.is_ok(), allowed, "{members:?} {audience:?}");
         }
     }
 

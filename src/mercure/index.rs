@@ -159,7 +159,7 @@ impl TopicIndex {
             self.templates.find(topic, &self.entries, &mut found);
             if are_several || found.len() > 1 {
                 are_several = true;
-                found.drain(..).for_each(|entry| self.answer(entry, &mut hit));
+                found.drain(..).for_each(|entry| self.report_matches(entry, &mut hit));
             }
         }
         // A single entry is the common case. It names no slot twice, so the slots' stamps need not
@@ -295,7 +295,7 @@ impl TopicIndex {
     }
 
     /// Calls `hit` for the members of `entry` that were not reported in this epoch yet.
-    fn answer(&mut self, entry: u32, hit: &mut impl FnMut(u32)) {
+    fn report_matches(&mut self, entry: u32, hit: &mut impl FnMut(u32)) {
         let stamp = &mut self.entries[entry as usize].stamp;
         if std::mem::replace(stamp, self.epoch) == self.epoch {
             return;

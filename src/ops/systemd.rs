@@ -137,7 +137,7 @@ fn start_notifying() -> Option<Sender<NotifyState<'static>>> {
     match spawned {
         Ok(_) => Some(sender),
         Err(error) => {
-            warn!(%error, "the service manager cannot be told (NOTIFY_SOCKET)");
+            warn!(%error, "the service manager cannot be notified (NOTIFY_SOCKET)");
             None
         }
     }

@@ -90,7 +90,7 @@ mod tests {
 
     /// Checks until the result is `expected`.
     fn look_until(watch: &mut Watch, expected: Option<usize>) {
-        eventually(&format!("the watch does not answer {expected:?}"), || {
+        eventually(&format!("the watch does not return {expected:?}"), || {
             std::thread::sleep(Duration::from_millis(50));
             watch.stalled() == expected
         });

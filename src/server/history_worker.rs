@@ -49,8 +49,11 @@ pub(crate) fn open(
 ) -> (HistoryClient, HistoryWorker) {
     let (ask, requests) = bounded(HISTORY_REQUESTS_MAX);
     // Room for the replies to all requests and to the one in progress: the thread never waits.
-    let (replies, hear) = bounded(2 * HISTORY_REQUESTS_MAX + 1);
-    (HistoryClient { requests: ask, replies: hear }, HistoryWorker { requests, replies, history, waker })
+    let (replies, replies_in) = bounded(2 * HISTORY_REQUESTS_MAX + 1);
+    (
+        HistoryClient { requests: ask, replies: replies_in },
+        HistoryWorker { requests, replies, history, waker },
+    )
 }
 
 impl HistoryClient {

@@ -35,9 +35,9 @@ pub(crate) struct Http1Conn {
     pub(crate) head_only: bool,
     pub(crate) context: Option<ResponseContext>,
     /// Set while a response is in `out`; the value says whether the connection continues after it.
-    answering: Option<bool>,
+    responding: Option<bool>,
     /// When that response began.
-    answered_ms: u64,
+    response_since_ms: u64,
     /// When the connection was opened, or its last response was written.
     idle_since_ms: u64,
     /// When the first byte of the current request arrived.
@@ -106,8 +106,8 @@ impl Http1Conn {
             version: Version::Http11,
             head_only: false,
             context: None,
-            answering: None,
-            answered_ms: now_ms,
+            responding: None,
+            response_since_ms: now_ms,
             idle_since_ms: now_ms,
             request_since_ms: None,
             wrote_ms: now_ms,
@@ -157,8 +157,8 @@ impl Http1Conn {
             true => self.out = bytes,
             false => self.out.extend_from_slice(&bytes),
         }
-        self.answering = goes_on;
-        self.answered_ms = now_ms;
+        self.responding = goes_on;
+        self.response_since_ms = now_ms;
     }
 
     /// Writes what is queued.
@@ -194,8 +194,8 @@ impl Http1Conn {
 
     /// Everything is written: continues with the next request, or begins to close.
     pub(crate) fn written(&mut self, now_ms: u64) {
-        let Some(goes_on) = self.answering.take() else { return };
-        self.http.answered();
+        let Some(goes_on) = self.responding.take() else { return };
+        self.http.response_sent();
         self.served = true;
         self.memory_permit = None;
         self.idle_since_ms = now_ms;
@@ -334,7 +334,7 @@ impl Http1Conn {
         }
         if self.is_blocked() {
             let stalls_ms = after(self.wrote_ms, timeouts.write_ms);
-            return stalls_ms.min(after(self.answered_ms, timeouts.response_ms));
+            return stalls_ms.min(after(self.response_since_ms, timeouts.response_ms));
         }
         match self.http.phase() {
             Phase::Idle if self.served => after(self.idle_since_ms, KEEP_ALIVE_IDLE_MS),
@@ -344,7 +344,7 @@ impl Http1Conn {
                 after(since_ms, timeouts.header_ms).min(after(since_ms, timeouts.read_ms))
             }
             Phase::Body => after(self.request_since_ms.unwrap_or(self.idle_since_ms), timeouts.read_ms),
-            Phase::Answering | Phase::Closed => u64::MAX,
+            Phase::Responding | Phase::Closed => u64::MAX,
         }
     }
 
@@ -409,7 +409,7 @@ mod tests {
         let (mut conn, theirs) = connected(0);
         receive(&mut conn, &theirs, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1);
         assert!(matches!(conn.http.poll(), crate::http::h1::machine::Http1Event::Head(_)));
-        let goes_on = conn.http.begin_answer();
+        let goes_on = conn.http.begin_response();
         conn.queue(b"answer".to_vec(), Some(goes_on), 2);
         assert!(matches!(conn.flush(2), FlushOutcome::All));
         conn.written(2);
@@ -426,7 +426,7 @@ mod tests {
     #[test]
     fn a_closing_connection_is_read_up_to_a_bound_of_bytes_and_of_time() {
         let (mut conn, theirs) = connected(0);
-        let goes_on = conn.http.begin_answer();
+        let goes_on = conn.http.begin_response();
         conn.queue(b"answer".to_vec(), Some(goes_on), 10);
         assert!(matches!(conn.flush(10), FlushOutcome::All));
         conn.written(10);

@@ -37,7 +37,7 @@ impl LimitReached {
     /// Its name, for the log.
     pub(crate) fn setting(self) -> &'static str {
         match self {
-            Self::Hub => "every place is taken (MAX_CONNECTIONS, or what the limit of open files leaves)",
+            Self::Hub => "the connection limit is reached (MAX_CONNECTIONS, or the limit of open files)",
             Self::Address => "MAX_CONNECTIONS_PER_ADDRESS is reached",
             Self::Token => "MAX_SUBSCRIPTIONS_PER_TOKEN is reached",
         }

@@ -60,7 +60,7 @@ struct WaitingReceipts {
 #[derive(Default)]
 struct CommitOutcome {
     state: Mutex<OutcomeState>,
-    told: Condvar,
+    completed: Condvar,
 }
 
 #[derive(Default)]
@@ -77,7 +77,7 @@ impl CommitOutcome {
             state.result = Some(result);
             state.waker.take()
         };
-        self.told.notify_all();
+        self.completed.notify_all();
         // The woken code is the program's: a panic in it must not end the sequencer.
         let _ = catch_unwind(AssertUnwindSafe(|| waker.into_iter().for_each(Waker::wake)));
     }
@@ -161,7 +161,7 @@ impl Receipt {
                 drop(state);
                 return result.map(|()| self.id);
             }
-            state = self.outcome.told.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.outcome.completed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

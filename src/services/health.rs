@@ -12,15 +12,15 @@ use super::https::{NoAuthorities, Terms, Trust, http, https};
 use crate::limits::HEALTH_BODY_BYTES_MAX;
 
 /// Why a hub is not ready, or could not be asked. The text continues a sentence that begins with
-/// the URL.
+/// the URL; that of [`HealthError::NoResponse`] follows a colon.
 #[derive(Debug, thiserror::Error)]
 pub enum HealthError {
     /// Another status: the status, and the first line of the text, without control characters.
-    #[error("answers {0}{text}", text = after_colon(.1))]
+    #[error("returned {0}{text}", text = after_colon(.1))]
     Status(u16, String),
     /// No response.
-    #[error("does not answer")]
-    NoAnswer(#[source] io::Error),
+    #[error("no response")]
+    NoResponse(#[source] io::Error),
     /// There are no trusted authorities to check its certificate.
     #[error("cannot be trusted: {NoAuthorities} (or --insecure)")]
     NoAuthorities,
@@ -45,13 +45,13 @@ pub fn ask(url: &Url, takes_any: bool, within: Duration) -> Result<(), HealthErr
         }
         _ => http(terms),
     };
-    let answered = agent.get(url.as_str()).call();
-    let mut answer = answered.map_err(|error| HealthError::NoAnswer(error.into_io()))?;
-    match answer.status().as_u16() {
+    let result = agent.get(url.as_str()).call();
+    let mut response = result.map_err(|error| HealthError::NoResponse(error.into_io()))?;
+    match response.status().as_u16() {
         200 => Ok(()),
         status => {
             // Without a text, the status is enough.
-            let text = answer.body_mut().with_config().limit(HEALTH_BODY_BYTES_MAX).read_to_string();
+            let text = response.body_mut().with_config().limit(HEALTH_BODY_BYTES_MAX).read_to_string();
             let text = text.unwrap_or_default();
             let first_line = text.lines().next().unwrap_or_default().trim();
             // Control characters must not reach the terminal.

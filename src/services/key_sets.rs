@@ -41,7 +41,7 @@ pub struct KeySetSource {
 /// Why a key set could not be fetched.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
-    #[error("the answer is larger than {JWKS_BYTES_MAX} bytes")]
+    #[error("the response is larger than {JWKS_BYTES_MAX} bytes")]
     TooLarge,
     #[error(transparent)]
     Http(ureq::Error),
@@ -50,7 +50,7 @@ enum FetchError {
     #[error(transparent)]
     Document(#[from] KeySetError),
     /// Reading the response panicked, which must not end the hub. The panic is in the log.
-    #[error("the answer met a defect of the hub")]
+    #[error("reading the response panicked (a defect of the hub)")]
     Defect,
 }
 
@@ -126,9 +126,9 @@ impl Fetcher {
             "https" => https(&Trust::Host, TERMS)?,
             _ => http(TERMS),
         };
-        let mut answer =
+        let mut response =
             agent.get(url.as_str()).header("Accept", "application/jwk-set+json, application/json").call()?;
-        let document = answer.body_mut().with_config().limit(JWKS_BYTES_MAX).read_to_vec()?;
+        let document = response.body_mut().with_config().limit(JWKS_BYTES_MAX).read_to_vec()?;
         if document == self.document {
             return Ok((document, None));
         }

@@ -69,12 +69,12 @@ impl SideServer {
     }
 
     /// Serves until the hub has ended.
-    pub(crate) fn run(mut self, ended: &AtomicBool, mut respond: impl FnMut(&Request<'_>) -> Response) {
+    pub(crate) fn run(mut self, ended: &AtomicBool, mut handle: impl FnMut(&Request<'_>) -> Response) {
         while !ended.load(Ordering::SeqCst) {
             self.wait();
             let now = Instant::now();
             self.accept(now);
-            self.peers.retain_mut(|peer| now < peer.until && peer.advance(&mut respond).is_ok_and(|it| it));
+            self.peers.retain_mut(|peer| now < peer.until && peer.advance(&mut handle).is_ok_and(|it| it));
         }
     }
 
@@ -135,12 +135,12 @@ impl PeerStage {
 
 impl Peer {
     /// Advances as far as the socket allows; false when the connection is over.
-    fn advance(&mut self, respond: &mut impl FnMut(&Request<'_>) -> Response) -> io::Result<bool> {
+    fn advance(&mut self, handle: &mut impl FnMut(&Request<'_>) -> Response) -> io::Result<bool> {
         let mut buffer = [0; BUFFER_BYTES];
         loop {
             match &mut self.stage {
                 PeerStage::Reading(connection) => {
-                    if let Some(bytes) = answer(connection, respond) {
+                    if let Some(bytes) = respond(connection, handle) {
                         self.stage = PeerStage::Writing { bytes, sent: 0 };
                         continue;
                     }
@@ -181,12 +181,12 @@ fn ready(result: io::Result<usize>) -> io::Result<Option<usize>> {
 }
 
 /// The response, once the request is complete.
-fn answer(
+fn respond(
     connection: &mut Connection,
-    respond: &mut impl FnMut(&Request<'_>) -> Response,
+    handle: &mut impl FnMut(&Request<'_>) -> Response,
 ) -> Option<Vec<u8>> {
     let (response, version, head_only) = match connection.poll() {
-        Http1Event::Head(request) => (respond(&request), request.version, request.method == Method::HEAD),
+        Http1Event::Head(request) => (handle(&request), request.version, request.method == Method::HEAD),
         Http1Event::Refused(error) => (Response::request_error(error), Version::Http11, false),
         Http1Event::NeedMore | Http1Event::Body(_) => return None,
     };

@@ -335,7 +335,7 @@ fn an_answer_that_is_none_of_the_protocol_is_told_as_it_is() {
     let url = format!("https://localhost:{}/dir", web.address.port());
     let mut hub = setup.hub(&[("ACME_DIRECTORY_URL", &url)]);
     let line = hub.wait_for_log(FAILED);
-    assert!(line.contains("it answers 404 Not Found, and not in its protocol"), "{line}");
+    assert!(line.contains("it returned 404 Not Found without an ACME error document"), "{line}");
 }
 
 #[test]

@@ -55,14 +55,14 @@ fn answering(answer: &'static str) -> SocketAddr {
 fn a_hub_is_asked_where_its_settings_say_that_it_listens() {
     let hub = Hub::start(&[]);
     let address = hub.address.to_string();
-    let expected = format!("http://{address}/readyz answers 200, after ");
+    let expected = format!("http://{address}/readyz returned 200 after ");
     says(&health(&[], &[("ADDR", &address)]), 0, &expected);
     says(&health(&["--addr", &address], &[]), 0, &expected);
     says(&health(&[], &[("ADDR", &format!("0.0.0.0:{}", hub.address.port()))]), 0, &expected);
     says(&health(&[], &[("ADDR", &format!(":{}", hub.address.port()))]), 0, &expected);
     says(&health(&[&format!("http://{address}")], &[]), 0, &expected);
-    says(&health(&[&format!("http://{address}/healthz")], &[("ADDR", ":1")]), 0, "/healthz answers 200");
-    says(&health(&[&format!("http://{address}/nowhere")], &[]), 1, "/nowhere answers 404");
+    says(&health(&[&format!("http://{address}/healthz")], &[("ADDR", ":1")]), 0, "/healthz returned 200");
+    says(&health(&[&format!("http://{address}/nowhere")], &[]), 1, "/nowhere returned 404");
 }
 
 #[test]
@@ -77,11 +77,11 @@ fn a_hub_with_a_certificate_is_asked_over_tls() {
     let acme = [("ADDR", address.as_str()), ("ACME_HOSTS", "hub.example.com")];
     says(&health(&[], &acme), 0, "https://127.0.0.1:");
     let url = format!("https://localhost:{}", hub.address.port());
-    says(&health(&[&url], &[("SSL_CERT_FILE", &cert)]), 0, "answers 200");
-    says(&health(&[&url, "--insecure"], &[]), 0, "answers 200");
+    says(&health(&[&url], &[("SSL_CERT_FILE", &cert)]), 0, "returned 200");
+    says(&health(&[&url, "--insecure"], &[]), 0, "returned 200");
     let other = Files::new("health-other", &Pair::new());
-    says(&health(&[&url], &[("SSL_CERT_FILE", &other.path("cert.pem"))]), 1, "does not answer: ");
-    says(&health(&[&format!("http://{address}")], &[]), 1, "answers 400: ");
+    says(&health(&[&url], &[("SSL_CERT_FILE", &other.path("cert.pem"))]), 1, "/readyz: no response: ");
+    says(&health(&[&format!("http://{address}")], &[]), 1, "returned 400: ");
 }
 
 /// If a probe followed a redirect, it could take another page for a healthy hub.
@@ -89,10 +89,10 @@ fn a_hub_with_a_certificate_is_asked_over_tls() {
 fn what_is_not_ready_says_so() {
     let unavailable =
         "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 30\r\n\r\nno key set yet\nand more of it\n";
-    says(&health(&[&format!("http://{}", answering(unavailable))], &[]), 1, "answers 503: no key set yet\n");
+    says(&health(&[&format!("http://{}", answering(unavailable))], &[]), 1, "returned 503: no key set yet\n");
     let moved = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
-    says(&health(&[&format!("http://{}", answering(moved))], &[]), 1, "answers 302");
-    says(&health(&[&format!("http://{}", answering("SSH-2.0\r\n"))], &[]), 1, "does not answer: ");
+    says(&health(&[&format!("http://{}", answering(moved))], &[]), 1, "returned 302");
+    says(&health(&[&format!("http://{}", answering("SSH-2.0\r\n"))], &[]), 1, "/readyz: no response: ");
     let nobody = {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.local_addr().expect("an address")
@@ -105,7 +105,7 @@ fn an_answer_that_does_not_come_is_not_waited_for() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", silent.local_addr().expect("an address"));
     let began = Instant::now();
-    says(&health(&[&url, "--timeout", "100ms"], &[]), 1, "does not answer: timeout");
+    says(&health(&[&url, "--timeout", "100ms"], &[]), 1, "/readyz: no response: timeout");
     assert!((Duration::from_millis(100)..DEADLINE).contains(&began.elapsed()));
 }
 

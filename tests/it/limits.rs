@@ -50,7 +50,7 @@ fn beyond_max_connections_a_client_is_told_503_and_others_never_notice() {
         assert_eq!((answer.status, answer.header("Retry-After")), (503, Some("10")), "{answer:?}");
         assert_eq!(answer.header("Connection"), Some("close"));
     }
-    hub.wait_for_log("every place is taken");
+    hub.wait_for_log("the connection limit is reached");
     publishing.send(&post("topic=a&id=1", Some(&publisher())));
     assert_eq!(publishing.answer().status, 200);
     assert!(streams.iter_mut().all(|stream| stream.ids(1) == ["1"]));
@@ -101,7 +101,7 @@ fn beyond_the_limit_a_client_of_tls_is_closed_without_a_handshake() {
     let mut socket = TcpStream::connect(hub.address).expect("the kernel accepts");
     socket.set_read_timeout(Some(DEADLINE)).expect("a socket");
     assert!(matches!(socket.read(&mut [0; 16]), Ok(0)), "it is not closed");
-    hub.wait_for_log("every place is taken");
+    hub.wait_for_log("the connection limit is reached");
     drop(stream);
 }
 

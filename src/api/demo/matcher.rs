@@ -17,7 +17,7 @@ use crate::mercure::topic::Topic;
 
 /// The response to a `GET` or `HEAD`: a JSON object with the selector, its kind (`any`, `exact` or
 /// `template`), and for each topic in order whether it matches.
-pub(super) fn answer(request: &Request<'_>) -> Result<Response, DemoError> {
+pub(super) fn respond(request: &Request<'_>) -> Result<Response, DemoError> {
     check_target(request)?;
     let (mut selectors, mut topics) = (Vec::new(), Vec::new());
     for field in form::fields(request.query.unwrap_or_default().as_bytes()) {

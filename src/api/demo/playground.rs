@@ -37,7 +37,7 @@ struct PlaygroundQuery<'a> {
 }
 
 /// The response to a `GET` or `HEAD`.
-pub(super) fn answer(request: &Request<'_>, cookie_name: &str) -> Result<Response, DemoError> {
+pub(super) fn respond(request: &Request<'_>, cookie_name: &str) -> Result<Response, DemoError> {
     check_target(request)?;
     let PlaygroundQuery { body, jwt } = read(request.query.unwrap_or_default())?;
     let body = body.into_owned().into_bytes();

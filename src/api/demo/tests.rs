@@ -19,12 +19,12 @@ fn request<'a>(method: &str, path: &'a str, query: Option<&'a str>) -> Request<'
     Request::new(method.parse().expect("a token"), Version::Http11, path, query)
 }
 
-fn answered(request: &Request<'_>) -> Result<Response, DemoError> {
-    demo().answer(request, Negotiated::OFF).expect("it is of demo mode")
+fn respond(request: &Request<'_>) -> Result<Response, DemoError> {
+    demo().respond(request, Negotiated::OFF).expect("it is of demo mode")
 }
 
 fn get(path: &str, query: Option<&str>) -> Response {
-    answered(&request("GET", path, query)).expect("an answer")
+    respond(&request("GET", path, query)).expect("a response")
 }
 
 fn all<'r>(response: &'r Response, name: &str) -> Vec<&'r str> {
@@ -50,7 +50,7 @@ fn without_a_token_the_cookie_expires_and_over_https_it_is_secure() {
     for query in [None, Some(""), Some("jwt="), Some("body=a")] {
         let mut request = request("HEAD", "/demo/", query);
         request.scheme = Scheme::Https;
-        let response = answered(&request).expect("an answer");
+        let response = respond(&request).expect("a response");
         let cookie = "mercureAuthorization=; Path=/.well-known/mercure; Max-Age=0; \
                       Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; SameSite=Strict; Secure";
         assert_eq!(all(&response, "Set-Cookie"), [cookie], "{query:?}");
@@ -95,7 +95,7 @@ fn nothing_in_a_url_makes_another_header() {
     for query in
         ["jwt=a%0D%0AX:%20y", "jwt=a;%20Domain=x", "jwt=%22a%22", "jwt=a%20b", "jwt=a,b", "jwt=%C3%A9"]
     {
-        let error = answered(&request("GET", "/demo/a", Some(query))).expect_err(query);
+        let error = respond(&request("GET", "/demo/a", Some(query))).expect_err(query);
         assert_eq!(error, DemoError::NoCookie);
         assert!(!error.to_string().contains("Domain"));
     }
@@ -107,7 +107,7 @@ fn nothing_in_a_url_makes_another_header() {
 
 #[test]
 fn queries_are_bounded() {
-    let refused = |query: &str| answered(&request("GET", "/demo/", Some(query))).err();
+    let refused = |query: &str| respond(&request("GET", "/demo/", Some(query))).err();
     let room = DEMO_TARGET_BYTES_MAX - "/demo/?body=".len();
     assert_eq!(refused(&format!("body={}", "a".repeat(room))), None);
     let too_long = DemoError::TargetTooLong;
@@ -146,7 +146,7 @@ fn the_matcher_answers_for_each_topic() {
 
 #[test]
 fn the_matcher_is_bounded_and_says_by_what() {
-    let refused = |query: &str| answered(&request("GET", MATCH_PATH, Some(query))).expect_err(query);
+    let refused = |query: &str| respond(&request("GET", MATCH_PATH, Some(query))).expect_err(query);
     let many = format!("selector=a{}", "&topic=a".repeat(MATCH_TOPICS_MAX + 1));
     let long = format!("selector=a&topic={}", "a".repeat(SELECTOR_BYTES_MAX + 1));
     let wide = format!("selector=%7B/{}a%7D&topic=a", "a,".repeat(2_000));
@@ -214,16 +214,16 @@ fn the_debugger_runs_its_own_script_and_no_other() {
 fn the_debugger_knows_how_its_hub_authorizes() {
     let page = |demo: &Demo| {
         let response =
-            demo.answer(&request("GET", "/", None), Negotiated::OFF).expect("the page").expect("an answer");
+            demo.respond(&request("GET", "/", None), Negotiated::OFF).expect("the page").expect("a response");
         String::from_utf8(response.body().expect("a body").to_vec()).expect("UTF-8")
     };
     assert!(page(&demo()).contains("data-authorization=\"selectors\" data-cookie=\"mercureAuthorization\""));
     let other = Demo::new(Authorization::Targets, "a&b");
     assert!(page(&other).contains("data-authorization=\"targets\" data-cookie=\"a&amp;b\""));
     let response = other
-        .answer(&request("GET", "/demo/", Some("jwt=x")), Negotiated::OFF)
+        .respond(&request("GET", "/demo/", Some("jwt=x")), Negotiated::OFF)
         .expect("it")
-        .expect("an answer");
+        .expect("a response");
     assert!(all(&response, "Set-Cookie")[0].starts_with("a&b=x;"));
 }
 
@@ -238,10 +238,10 @@ fn other_paths_and_methods_are_not_its_business() {
         ("OPTIONS", "/demo/"),
         ("PURGE", "/"),
     ] {
-        assert!(demo().answer(&request(method, path, None), Negotiated::OFF).is_none(), "{method} {path}");
+        assert!(demo().respond(&request(method, path, None), Negotiated::OFF).is_none(), "{method} {path}");
     }
     for path in ["/", "/demo/", MATCH_PATH] {
-        let error = answered(&request("POST", path, None)).expect_err(path);
+        let error = respond(&request("POST", path, None)).expect_err(path);
         assert_eq!(error.to_response().status(), StatusCode::METHOD_NOT_ALLOWED);
     }
 }

@@ -97,7 +97,7 @@ pub struct ResponseContext {
     pub(super) has_token_in_url: bool,
 }
 
-/// A refusal before it becomes a [`ApiResponse`].
+/// A refusal before it becomes an [`ApiResponse`].
 pub(super) struct Refused {
     pub(super) response: Response,
     pub(super) refusal: Refusal,

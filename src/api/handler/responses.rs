@@ -57,15 +57,15 @@ impl RequestHandler {
 
     /// Adds to any response the headers that its request requires: the coding of a stream,
     /// cross-origin headers, and `private` if the URL held the token.
-    pub fn complete(&self, mut answer: ApiResponse, context: ResponseContext) -> ApiResponse {
-        if answer.response.is_stream() {
-            answer.response.set_coding(context.negotiated);
+    pub fn complete(&self, mut api_response: ApiResponse, context: ResponseContext) -> ApiResponse {
+        if api_response.response.is_stream() {
+            api_response.response.set_coding(context.negotiated);
         }
-        self.settings.cors.apply(context.cors, &mut answer.response);
+        self.settings.cors.apply(context.cors, &mut api_response.response);
         if context.has_token_in_url {
-            answer.response.mark_private();
+            api_response.response.mark_private();
         }
-        answer
+        api_response
     }
 
     pub(super) fn refuse(&self, refused: Refused, context: ResponseContext) -> ApiResponse {

@@ -55,7 +55,7 @@ pub(crate) static JWT_KEY: Setting<String> = Setting {
 pub(crate) static JWT_KEY_FILE: Setting<PathBuf> = Setting {
     name: "JWT_KEY_FILE",
     kind: ValueKind::Public("PATH"),
-    help: "File that contains the key, instead of JWT_KEY. Line ends at the end of the file are removed. \
+    help: "File that contains the key, instead of JWT_KEY. Trailing newlines are removed. \
            It is reloaded at SIGHUP, like the key files of the two roles",
     default: DefaultText::Description("none"),
     parse: |text, _| values::path(text),

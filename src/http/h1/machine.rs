@@ -4,11 +4,11 @@
 //!          first byte         head complete              accept_body           body complete
 //!   Idle ─────────────▶ Head ───────────────▶ Deciding ─────────────▶ Body ─────────────────┐
 //!    ▲                   │                       │                      │                   ▼
-//!    │                   │ refused               │ begin_answer         │ refused       Answering
+//!    │                   │ refused               │ begin_response       │ refused       Responding
 //!    │                   ▼                       ▼                      ▼                │  │
-//!    │                   └──────────────▶ Answering ◀───────────────────┘                │  │
-//!    └───────────────────────────────────────────┴─── answered, keep-alive ──────────────┘  │
-//!                                        Closed ◀──── answered, not keep-alive ─────────────┘
+//!    │                   └─────────────▶ Responding ◀───────────────────┘                │  │
+//!    └───────────────────────────────────────────┴─── response_sent, keep-alive ─────────┘  │
+//!                                        Closed ◀──── response_sent, not keep-alive ────────┘
 //! ```
 //!
 //! The caller owns the socket. It reads at most [`Connection::room`] bytes, passes them to
@@ -20,8 +20,9 @@
 //!
 //! [`Connection::recovered_head`] returns the usable parts of a head that cannot be read.
 //!
-//! To respond, call [`Connection::begin_answer`]; it returns whether the connection stays open,
-//! which the response head must state. Call [`Connection::answered`] when the response is written.
+//! To respond, call [`Connection::begin_response`]; it returns whether the connection stays open,
+//! which the response head must state. Call [`Connection::response_sent`] when the response is
+//! written.
 //! A subscription never ends here: the caller drops the machine and all bytes after the request.
 //!
 //! Invariants: the next head is not read before the current response is written; the buffer never
@@ -68,7 +69,7 @@ pub enum Phase {
     /// Part of a body has arrived: `READ_TIMEOUT` runs.
     Body,
     /// A request has arrived; its response is pending.
-    Answering,
+    Responding,
     /// Nothing more will be read.
     Closed,
 }
@@ -105,7 +106,7 @@ enum Http1State {
     RefusedHead {
         sound_bytes: usize,
     },
-    Answering {
+    Responding {
         keep_alive: bool,
     },
     Closed,
@@ -132,8 +133,8 @@ impl Connection {
         match &self.state {
             Http1State::Head { .. } | Http1State::Body { .. } => HEAD_BYTES_MAX.saturating_sub(held),
             Http1State::Deciding { head_bytes, .. } => PIPELINED_BYTES_MAX.saturating_sub(held - head_bytes),
-            Http1State::Answering { keep_alive: true } => PIPELINED_BYTES_MAX.saturating_sub(held),
-            Http1State::Answering { keep_alive: false }
+            Http1State::Responding { keep_alive: true } => PIPELINED_BYTES_MAX.saturating_sub(held),
+            Http1State::Responding { keep_alive: false }
             | Http1State::RefusedBody(_)
             | Http1State::RefusedHead { .. }
             | Http1State::Closed => 0,
@@ -179,7 +180,7 @@ impl Connection {
             Http1State::RefusedBody(error) => self.refuse(error),
             Http1State::Deciding { .. }
             | Http1State::RefusedHead { .. }
-            | Http1State::Answering { .. }
+            | Http1State::Responding { .. }
             | Http1State::Closed => Http1Event::NeedMore,
         }
     }
@@ -188,7 +189,7 @@ impl Connection {
     /// bytes. The next polls return [`Http1Event::Body`], or [`Http1Event::Refused`] as soon as the
     /// body is known to be larger. A request without a body has an empty one. Returns true when the
     /// client waits for [`CONTINUE`], which must be written now.
-    #[must_use = "the client may be waiting for the interim answer"]
+    #[must_use = "the client may be waiting for the interim response"]
     pub fn accept_body(&mut self, body_bytes_max: u64) -> bool {
         let Http1State::Deciding { head_bytes, body_length, expect_continue, keep_alive } = self.state else {
             return false;
@@ -216,20 +217,20 @@ impl Connection {
     /// response must state. It will not if the client asked to close, if the request was refused,
     /// or if its body was not read and has not arrived completely: the start of the next request is
     /// then unknown. Calling it again returns the same.
-    pub fn begin_answer(&mut self) -> bool {
+    pub fn begin_response(&mut self) -> bool {
         let keep_alive = match self.state {
             Http1State::Deciding { head_bytes, body_length, keep_alive, .. } => {
                 self.consume(head_bytes);
                 keep_alive && self.skip_body(body_length)
             }
-            Http1State::Answering { keep_alive } => keep_alive,
+            Http1State::Responding { keep_alive } => keep_alive,
             Http1State::Closed => return false,
             Http1State::Head { .. }
             | Http1State::Body { .. }
             | Http1State::RefusedBody(_)
             | Http1State::RefusedHead { .. } => false,
         };
-        self.state = Http1State::Answering { keep_alive };
+        self.state = Http1State::Responding { keep_alive };
         if !keep_alive {
             self.release();
         }
@@ -238,8 +239,8 @@ impl Connection {
 
     /// Call this when the response is written: the next request may be polled for, or the
     /// connection is closed.
-    pub fn answered(&mut self) {
-        let keep_alive = self.begin_answer();
+    pub fn response_sent(&mut self) {
+        let keep_alive = self.begin_response();
         self.state = if keep_alive { Http1State::default() } else { Http1State::Closed };
         if self.held().is_empty() {
             self.release();
@@ -255,7 +256,7 @@ impl Connection {
             Http1State::Deciding { .. }
             | Http1State::RefusedBody(_)
             | Http1State::RefusedHead { .. }
-            | Http1State::Answering { .. } => Phase::Answering,
+            | Http1State::Responding { .. } => Phase::Responding,
             Http1State::Closed => Phase::Closed,
         }
     }
@@ -314,7 +315,7 @@ impl Connection {
                 let complete = is_complete.then(|| (std::mem::take(content), *keep_alive));
                 self.consume(taken);
                 let Some((content, keep_alive)) = complete else { return Http1Event::NeedMore };
-                self.state = Http1State::Answering { keep_alive };
+                self.state = Http1State::Responding { keep_alive };
                 Http1Event::Body(content)
             }
             Err(error) => self.refuse(error),
@@ -322,7 +323,7 @@ impl Connection {
     }
 
     fn refuse(&mut self, error: RequestError) -> Http1Event<'_> {
-        self.state = Http1State::Answering { keep_alive: false };
+        self.state = Http1State::Responding { keep_alive: false };
         self.release();
         Http1Event::Refused(error)
     }

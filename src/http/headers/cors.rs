@@ -275,7 +275,7 @@ mod tests {
         let preflight = cors.preflight(cors.decide(Some(b"https://a.example")));
         assert_eq!(field(&preflight, "Access-Control-Allow-Origin"), Some("*"));
         assert_eq!(field(&preflight, "Access-Control-Allow-Credentials"), None);
-        assert_eq!(field(&preflight, "Vary"), None, "the answer is the same for all");
+        assert_eq!(field(&preflight, "Vary"), None, "the response is the same for all");
         assert_eq!(field(&preflight, "Access-Control-Allow-Methods"), Some("GET, HEAD, POST"));
         assert_eq!(field(&preflight, "Access-Control-Max-Age"), Some("86400"));
 

@@ -31,7 +31,7 @@ fn event_id(text: &str) -> EventId {
     EventId::parse(text).expect("an event id")
 }
 
-/// One of each way to make an answer.
+/// One of each way to make a response.
 fn all() -> Vec<Response> {
     vec![
         Response::published(&event_id("a")),

@@ -7,7 +7,7 @@ fn selectors(texts: &[&str]) -> Vec<Selector> {
     texts.iter().map(|text| Selector::parse(text).expect("a selector")).collect()
 }
 
-fn answer(index: &mut TopicIndex, topics: &[&str]) -> Vec<u32> {
+fn matches(index: &mut TopicIndex, topics: &[&str]) -> Vec<u32> {
     let mut slots = Vec::new();
     index.for_each_match(topics.iter().copied(), |slot| slots.push(slot));
     slots.sort_unstable();
@@ -17,7 +17,7 @@ fn answer(index: &mut TopicIndex, topics: &[&str]) -> Vec<u32> {
 /// The steps that one topic takes.
 fn steps(index: &mut TopicIndex, topic: &str) -> u64 {
     let before = index.templates.figures().0;
-    answer(index, &[topic]);
+    matches(index, &[topic]);
     index.templates.figures().0 - before
 }
 
@@ -26,8 +26,8 @@ fn a_slot_that_several_selectors_and_topics_name_is_answered_once() {
     let mut index = TopicIndex::new();
     index.insert(3, &selectors(&["*", "/a/1", "/a/{x}", "/a/{y}", "/a/1", "{+all}"]));
     index.insert(0, &selectors(&["/a/{x}"]));
-    assert_eq!(answer(&mut index, &["/a/1", "/a/2", "/a/1"]), [0, 3]);
-    assert_eq!(answer(&mut index, &["/b"]), [3]);
+    assert_eq!(matches(&mut index, &["/a/1", "/a/2", "/a/1"]), [0, 3]);
+    assert_eq!(matches(&mut index, &["/b"]), [3]);
     assert_eq!(index.selectors_of(3).collect::<Vec<_>>(), ["*", "/a/1", "/a/{x}", "/a/{y}", "{+all}"]);
     assert_eq!(index.len(), 5);
 }
@@ -36,8 +36,8 @@ fn a_slot_that_several_selectors_and_topics_name_is_answered_once() {
 fn a_template_matches_itself_as_a_string() {
     let mut index = TopicIndex::new();
     index.insert(1, &selectors(&["/a/{x}"]));
-    assert_eq!(answer(&mut index, &["/a/{x}"]), [1]);
-    assert_eq!(answer(&mut index, &["/a/{y}"]), [0_u32; 0]);
+    assert_eq!(matches(&mut index, &["/a/{x}"]), [1]);
+    assert_eq!(matches(&mut index, &["/a/{y}"]), [0_u32; 0]);
     assert!(index.slot_matches(1, ["/a/{x}"].into_iter()));
 }
 
@@ -49,15 +49,15 @@ fn leaving_frees_every_node_and_spares_the_others() {
     for (slot, text) in (0..).zip(texts) {
         index.insert(slot, &selectors(&[text, "/books/{id}"]));
     }
-    assert_eq!(answer(&mut index, &["/bo/2"]), [3, 6]);
-    assert_eq!(answer(&mut index, &["/books/7"]), [0, 1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(matches(&mut index, &["/bo/2"]), [3, 6]);
+    assert_eq!(matches(&mut index, &["/books/7"]), [0, 1, 2, 3, 4, 5, 6, 7]);
     for slot in 0..texts.len() as u32 {
         index.remove(slot);
         index.remove(slot);
     }
     assert!(index.is_empty());
     assert_eq!(index.templates.figures().1, 0, "no head, tail or node is left");
-    assert_eq!(answer(&mut index, &["/books/7"]), [0_u32; 0]);
+    assert_eq!(matches(&mut index, &["/books/7"]), [0_u32; 0]);
     index.remove(1_000);
 }
 
@@ -74,16 +74,16 @@ fn heads_of_every_length_are_found_and_leave_nothing_behind() {
         index.insert(bytes as u32, &selectors(&texts));
     }
     let all: Vec<u32> = (0..topic.len() as u32).collect();
-    assert_eq!(answer(&mut index, &[&topic]), all);
-    assert_eq!(answer(&mut index, &[&topic[..9]]), all[..10]);
+    assert_eq!(matches(&mut index, &[&topic]), all);
+    assert_eq!(matches(&mut index, &[&topic[..9]]), all[..10]);
     for slot in (0..topic.len() as u32).filter(|slot| slot % 2 == 0) {
         index.remove(slot);
     }
     let odd: Vec<u32> = all.iter().copied().filter(|slot| slot % 2 == 1).collect();
-    assert_eq!(answer(&mut index, &[&topic]), odd);
+    assert_eq!(matches(&mut index, &[&topic]), odd);
     odd.iter().for_each(|&slot| index.remove(slot));
     assert_eq!(index.templates.figures().1, 0);
-    assert_eq!(answer(&mut index, &[&topic]), [0_u32; 0]);
+    assert_eq!(matches(&mut index, &[&topic]), [0_u32; 0]);
 }
 
 #[test]
@@ -92,24 +92,24 @@ fn a_head_that_is_shared_finds_each_of_its_tails_and_is_alone_again() {
     index.insert(0, &selectors(&["/a/{x}"]));
     index.insert(1, &selectors(&["/a/{x}/b"]));
     index.insert(2, &selectors(&["/a/{y}"]));
-    assert_eq!(answer(&mut index, &["/a/1"]), [0, 2]);
+    assert_eq!(matches(&mut index, &["/a/1"]), [0, 2]);
     assert!(index.slot_matches(1, ["/a/1/b"].into_iter()) && !index.slot_matches(1, ["/a/1"].into_iter()));
     index.remove(0);
     index.remove(1);
-    assert_eq!(answer(&mut index, &["/a/1", "/a/1/b"]), [2]);
+    assert_eq!(matches(&mut index, &["/a/1", "/a/1/b"]), [2]);
     index.remove(2);
     index.insert(5, &selectors(&["/a/{z}/b"]));
-    assert_eq!(answer(&mut index, &["/a/1", "/a/1/b"]), [5]);
+    assert_eq!(matches(&mut index, &["/a/1", "/a/1/b"]), [5]);
 }
 
 #[test]
 fn the_last_stamps_are_wiped_when_the_epoch_starts_anew() {
     let mut index = TopicIndex::new();
     index.insert(0, &selectors(&["/a", "/{x}"]));
-    assert_eq!(answer(&mut index, &["/a"]), [0]);
+    assert_eq!(matches(&mut index, &["/a"]), [0]);
     index.epoch = u32::MAX;
-    assert_eq!(answer(&mut index, &["/a"]), [0]);
-    assert_eq!(answer(&mut index, &["/a"]), [0]);
+    assert_eq!(matches(&mut index, &["/a"]), [0]);
+    assert_eq!(matches(&mut index, &["/a"]), [0]);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn the_steps_do_not_grow_with_the_selectors() {
         // A literal is cut at most once per digit.
         assert!(many <= few + 2 * 6, "{few} {many}");
     }
-    assert_eq!(answer(&mut index, &topics), [0, 7]);
+    assert_eq!(matches(&mut index, &topics), [0, 7]);
 }
 
 #[test]

@@ -34,10 +34,10 @@ struct Named {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
     /// It is not a JSON object with a list `keys`.
-    #[error("the answer is not a JSON object with a list \"keys\"")]
+    #[error("the response is not a JSON object with a list \"keys\"")]
     NotAKeySet,
     /// It lists more than [`JWKS_KEYS_MAX`] keys; their number.
-    #[error("the answer lists {0} keys, more than {JWKS_KEYS_MAX}")]
+    #[error("the response lists {0} keys, more than {JWKS_KEYS_MAX}")]
     TooManyKeys(usize),
 }
 

@@ -85,11 +85,11 @@ fn every_algorithm_verifies_its_own_tokens_and_no_other() {
         let token = sign(&claims, private.as_bytes(), signs).expect("a token");
         for (verifies, (_, public)) in ALGORITHMS {
             let key = VerificationKey::new(verifies, public.as_bytes()).expect("a key");
-            let answer = key.verify(&token, NOW).map(|claims| claims.mercure.publish);
+            let result = key.verify(&token, NOW).map(|claims| claims.mercure.publish);
             if signs == verifies {
-                assert_eq!(answer, Ok(Some(vec!["*".to_owned()])), "{signs:?}");
+                assert_eq!(result, Ok(Some(vec!["*".to_owned()])), "{signs:?}");
             } else {
-                assert_eq!(answer, Err(TokenError::WrongAlgorithm), "{signs:?} by {verifies:?}");
+                assert_eq!(result, Err(TokenError::WrongAlgorithm), "{signs:?} by {verifies:?}");
             }
         }
     }
@@ -151,8 +151,8 @@ fn a_header_that_brings_its_own_key_or_an_extension_is_refused() {
         (r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, "crit"),
         (r#"{"alg":"HS256","crit":[]}"#, "crit"),
     ] {
-        let answer = hs256().verify(&signed_raw(header, "{}"), NOW);
-        assert_eq!(answer, Err(TokenError::ForbiddenHeader(name)), "{header}");
+        let result = hs256().verify(&signed_raw(header, "{}"), NOW);
+        assert_eq!(result, Err(TokenError::ForbiddenHeader(name)), "{header}");
     }
     for header in [r#"{"alg":"HS256","kid":"1"}"#, r#"{"alg":"HS256","typ":"at+jwt","other":{}}"#] {
         assert!(hs256().verify(&signed_raw(header, "{}"), NOW).is_ok(), "{header}");
@@ -273,8 +273,8 @@ fn a_claim_of_another_shape_is_refused() {
             json!({"subscribe": [null]}),
             json!({"subscribe": [["a"]]}),
         ] {
-            let answer = verified(&json!({ name: claim }));
-            assert_eq!(answer, Err(TokenError::WrongShape(name)), "{name}: {claim}");
+            let result = verified(&json!({ name: claim }));
+            assert_eq!(result, Err(TokenError::WrongShape(name)), "{name}: {claim}");
         }
     }
 }

@@ -44,8 +44,8 @@ fn what_would_widen_the_audience_is_refused() {
     for (name, meant) in [("target[]", "target"), ("target%5B0%5D", "target"), ("private[]", "private")] {
         let body = format!("topic=a&data=&{name}=x");
         for authorization in [Authorization::Targets, Authorization::Selectors] {
-            let answer = Update::parse(body.as_bytes(), authorization, [0; 16]);
-            assert_eq!(answer, Err(UpdateError::Brackets(meant)), "{name}");
+            let result = Update::parse(body.as_bytes(), authorization, [0; 16]);
+            assert_eq!(result, Err(UpdateError::Brackets(meant)), "{name}");
         }
     }
     assert!(parse("topic=a&targets[]=x&[target]=x").is_ok(), "other names are ignored");

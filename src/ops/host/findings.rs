@@ -232,7 +232,8 @@ fn tcp_memory(facts: &HostFacts, wanted: HostNeeds) -> Finding {
     let bytes = wanted.connections.saturating_mul(TCP_BYTES_PER_CONNECTION);
     let needed = bytes.div_ceil(facts.page_bytes);
     let pressure = facts.sysctls.get(NAME).and_then(|numbers| numbers.get(1)).copied();
-    let found = pressure.map_or_else(|| shown(None), |pages| format!("{pages} pages before it saves"));
+    let found =
+        pressure.map_or_else(|| shown(None), |pages| format!("{pages} pages (its pressure threshold)"));
     let expected = format!("{needed} pages or more: {TCP_BYTES_PER_CONNECTION} bytes for each connection");
     Finding::new(NAME, found, expected).unless(
         pressure.is_none_or(|pages| pages >= needed),
@@ -292,7 +293,7 @@ fn number(limit: Option<u64>) -> String {
 
 /// A network namespace hides some sysctls, and older kernels lack some.
 fn shown(value: Option<u64>) -> String {
-    value.map_or_else(|| "not to be seen here".to_owned(), |value| value.to_string())
+    value.map_or_else(|| "not visible here".to_owned(), |value| value.to_string())
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl Collector for Exporter {
         match Process::read() {
             Ok(process) => customary(&process, &mut page),
             Err(error) => {
-                debug!(%error, "what /proc says of the process cannot be read");
+                debug!(%error, "process statistics cannot be read from /proc");
                 Ok(())
             }
         }
@@ -81,7 +81,7 @@ impl Exporter {
         let version = [([("version", env!("CARGO_PKG_VERSION"))], 1)];
         page.gauges("petasos_build_info", "Which petasos this is; the value is 1", version)?;
         let deliveries = self.sum(|shard| &shard.deliveries);
-        page.counter("petasos_deliveries", "Updates queued for a subscriber, each for each", deliveries)?;
+        page.counter("petasos_deliveries", "Updates queued, counted once per subscriber", deliveries)?;
         let help = "Bytes of streams that sockets took, before TLS and the framing of HTTP/2";
         page.counter("petasos_sent_bytes", help, self.sum(|shard| &shard.sent_bytes))?;
         let help = "Subscriptions that began in the past, and subscribers that fell behind SUBSCRIBER_BUFFER";
@@ -91,7 +91,7 @@ impl Exporter {
         ];
         page.counters("petasos_catch_ups", help, "cause", causes)?;
         let ended = EndReason::ALL.map(|it| (end_label(it), self.sum(|shard| &shard.ended[it as usize])));
-        page.counters("petasos_subscriptions_ended", "Subscriptions that ended, by why", "reason", ended)?;
+        page.counters("petasos_subscriptions_ended", "Subscriptions that ended, by reason", "reason", ended)?;
         let by_shard = |value: fn(&ShardMetrics) -> u64| {
             let shards = self.shards.iter().enumerate();
             shards.map(move |(number, shard)| ([("shard", number.to_string())], value(shard)))
@@ -102,7 +102,7 @@ impl Exporter {
 
     fn requests(&self, page: &mut MetricsPage<'_>) -> fmt::Result {
         let refused = RefusalCause::ALL.map(|it| (it.label(), self.sum(|shard| &shard.refused[it as usize])));
-        page.counters("petasos_refusals", "Requests that were refused, by why", "reason", refused)?;
+        page.counters("petasos_refusals", "Requests that were refused, by reason", "reason", refused)?;
         let all = self.sum(|shard| &shard.connections);
         let http2 = self.sum(|shard| &shard.http2);
         let tls = if self.facts.is_tls { "true" } else { "false" };
@@ -110,7 +110,7 @@ impl Exporter {
         let connections = [(labels("http1"), all.saturating_sub(http2)), (labels("http2"), http2)];
         page.gauges("petasos_connections", "Connections that are open, streams included", connections)?;
         let most = self.facts.connections_max as u64;
-        page.gauge("petasos_connections_max", "Connections that are taken; others are refused", most)?;
+        page.gauge("petasos_connections_max", "Connection limit; further connections are refused", most)?;
         let accepted = self.sum(|shard| &shard.accepted);
         page.counter("petasos_connections_accepted", "Connections that were accepted", accepted)?;
         let help = "Times that a shard left new connections waiting, for want of descriptors";
@@ -118,7 +118,7 @@ impl Exporter {
     }
 
     fn updates(&self, page: &mut MetricsPage<'_>) -> fmt::Result {
-        let help = "From a publication that was read to its answer, of those that were stored";
+        let help = "Time from reading a publication to its response, for stored publications";
         page.histogram("petasos_publish_duration_seconds", help, &self.totals(|shard| &shard.publish))?;
         let mut commits = Totals::default();
         commits.add(&self.sequencer.commit);

@@ -66,7 +66,7 @@ impl SendBudget {
     }
 
     /// Counts a response: a client may send a window update for it.
-    pub(crate) fn answered(&self) {
+    pub(crate) fn count_response(&self) {
         self.sent_frames.set(self.sent_frames.get() + 1);
     }
 

@@ -186,7 +186,8 @@ fn context(conn: &mut Http1Conn, shared: &Shared) -> ResponseContext {
 }
 
 fn encode(conn: &mut Http1Conn, shared: &mut Shared, response: &Response, refusal: Option<&Refusal>) {
-    let goes_on = conn.http.begin_answer() && shared.shutdown.is_serving() && conn.version == Version::Http11;
+    let goes_on =
+        conn.http.begin_response() && shared.shutdown.is_serving() && conn.version == Version::Http11;
     let date = shared.date.at(shared.now);
     let http1 =
         Http1 { version: conn.version, head_only: conn.head_only, keep_alive: goes_on, date: Some(&date) };

@@ -289,7 +289,7 @@ fn respond_with(
     shared.log.response(&responder.caller, (now_ms, now_ms), response, body.len(), refusal.as_ref());
     let head = head_of(response, &shared.date.at(shared.now));
     mark_for_poll(conn, shared);
-    conn.send_budget.answered();
+    conn.send_budget.count_response();
     // Ignore a client that is gone.
     if let Some(stream) = responder.send_head(head, body.is_empty())
         && !body.is_empty()

@@ -75,9 +75,9 @@ impl SubscriptionEvents {
 pub(super) fn are_settled(all: Option<&mut Subscriptions>, is_late: bool, shard: u16) -> bool {
     let Some(all) = all else { return true };
     if is_late {
-        let untold = all.abandon();
-        if untold > 0 {
-            warn!(shard, untold, "there was no time to tell that these subscriptions ended with the hub");
+        let unpublished = all.abandon();
+        if unpublished > 0 {
+            warn!(shard, unpublished, "the stop left no time to publish the end of these subscriptions");
         }
     }
     is_late || all.is_quiet()

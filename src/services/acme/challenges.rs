@@ -13,17 +13,17 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::CertifiedKey;
 
-use crate::io::tls::AnswersChallenges;
+use crate::io::tls::ChallengeCertificates;
 
 /// The path prefix of http-01 responses; a token follows.
 pub(super) const HTTP_PATH: &str = "/.well-known/acme-challenge/";
 
 /// The responses to the pending challenges.
 #[derive(Default)]
-pub(super) struct Challenges(RwLock<Answers>);
+pub(super) struct Challenges(RwLock<Responses>);
 
 #[derive(Default)]
-struct Answers {
+struct Responses {
     /// By host.
     certificates: HashMap<String, Arc<CertifiedKey>>,
     /// By token.
@@ -35,7 +35,7 @@ impl Challenges {
     ///
     /// # Errors
     /// The certificate cannot be made.
-    pub(super) fn answer_tls(
+    pub(super) fn respond_tls(
         &self,
         host: &str,
         digest: &[u8],
@@ -47,7 +47,7 @@ impl Challenges {
     }
 
     /// Sets the http-01 response for this token.
-    pub(super) fn answer_http(&self, token: &str, text: &str) {
+    pub(super) fn respond_http(&self, token: &str, text: &str) {
         self.write().texts.insert(token.to_owned(), text.to_owned());
     }
 
@@ -58,21 +58,21 @@ impl Challenges {
 
     /// Removes all responses.
     pub(super) fn clear(&self) {
-        *self.write() = Answers::default();
+        *self.write() = Responses::default();
     }
 
     // Poisoning is ignored: each change is one insertion, so the maps are always consistent.
-    fn read(&self) -> RwLockReadGuard<'_, Answers> {
+    fn read(&self) -> RwLockReadGuard<'_, Responses> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Answers> {
+    fn write(&self) -> RwLockWriteGuard<'_, Responses> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl AnswersChallenges for Challenges {
-    fn answer(&self, host: &str) -> Option<Arc<CertifiedKey>> {
+impl ChallengeCertificates for Challenges {
+    fn challenge_certificate(&self, host: &str) -> Option<Arc<CertifiedKey>> {
         self.read().certificates.get(&host.to_ascii_lowercase()).cloned()
     }
 }

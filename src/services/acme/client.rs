@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use ureq::Agent;
 use ureq::tls::Certificate;
 
-use crate::limits::{ACME_ANSWER_BYTES_MAX, ACME_REQUEST_MS};
+use crate::limits::{ACME_REQUEST_MS, ACME_RESPONSE_BYTES_MAX};
 use crate::services::https::{NoAuthorities, Terms, Trust, https};
 
 const TERMS: Terms =
@@ -81,12 +81,12 @@ impl HttpClient for HttpsClient {
 }
 
 fn ask(agent: &Agent, request: Request<Bytes>) -> Result<BytesResponse, Unspoken> {
-    let answer = match request.body().is_empty() {
+    let response = match request.body().is_empty() {
         true => agent.run(request.map(|_| ())),
         false => agent.run(request.map(Vec::from)),
     };
-    let (parts, mut body) = answer?.into_parts();
-    let body = body.with_config().limit(ACME_ANSWER_BYTES_MAX).read_to_vec()?;
+    let (parts, mut body) = response?.into_parts();
+    let body = body.with_config().limit(ACME_RESPONSE_BYTES_MAX).read_to_vec()?;
     let is_json = parts
         .headers
         .get(CONTENT_TYPE)
@@ -104,11 +104,11 @@ fn ask(agent: &Agent, request: Request<Bytes>) -> Result<BytesResponse, Unspoken
 enum Unspoken {
     #[error("it did not answer within {} s", ACME_REQUEST_MS / 1_000)]
     Slow,
-    #[error("its answer is larger than {ACME_ANSWER_BYTES_MAX} bytes")]
+    #[error("its response is larger than {ACME_RESPONSE_BYTES_MAX} bytes")]
     TooLarge,
     #[error("it cannot be reached")]
     Broken(#[source] ureq::Error),
-    #[error("it answers {0}, and not in its protocol")]
+    #[error("it returned {0} without an ACME error document")]
     Status(StatusCode),
 }
 

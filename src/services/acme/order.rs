@@ -70,10 +70,10 @@ pub(super) enum TryError {
     #[error("a key or a certificate of our own cannot be made")]
     Challenge(#[from] ChallengeError),
     /// The issued certificate cannot be served.
-    #[error("what it gave cannot be served with")]
+    #[error("the issued certificate cannot be used")]
     Unfit(#[source] CertificateError),
     /// The issued certificate does not name this host.
-    #[error("what it gave is not for {0}")]
+    #[error("the issued certificate does not name {0}")]
     WrongName(String),
     /// The attempt took longer than [`ACME_TRY_MS`].
     #[error("it was not done within {} s", ACME_TRY_MS / 1_000)]
@@ -150,9 +150,9 @@ struct Stored {
 }
 
 /// Removes the challenge responses of an order when it ends, however it ends.
-struct Answering<'c>(&'c Challenges);
+struct PendingResponses<'c>(&'c Challenges);
 
-impl Drop for Answering<'_> {
+impl Drop for PendingResponses<'_> {
     fn drop(&mut self) {
         self.0.clear();
     }
@@ -210,8 +210,8 @@ impl Orders<'_> {
     async fn order(&self, account: &Account) -> Result<String, TryError> {
         let identifiers: Vec<_> = self.settings.hosts.iter().cloned().map(Identifier::Dns).collect();
         let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
-        let answering = Answering(self.challenges);
-        self.answer(&mut order).await?;
+        let pending = PendingResponses(self.challenges);
+        self.respond(&mut order).await?;
         let ready = order.poll_ready(&PATIENCE).await;
         if !matches!(ready, Ok(OrderStatus::Ready)) {
             let refused = self.refused(&mut order).await.unwrap_or_default();
@@ -221,7 +221,7 @@ impl Orders<'_> {
                 Err(error) => TryError::Authority(error),
             });
         }
-        drop(answering);
+        drop(pending);
         let (key, request) = self.request().map_err(|error| TryError::Challenge(error.into()))?;
         order.finalize_csr(&request).await?;
         Ok(key + &order.poll_certificate(&PATIENCE).await?)
@@ -229,7 +229,7 @@ impl Orders<'_> {
 
     /// Prepares the challenge response for each host that is not validated already, and asks the
     /// authority to validate it.
-    async fn answer(&self, order: &mut Order) -> Result<(), TryError> {
+    async fn respond(&self, order: &mut Order) -> Result<(), TryError> {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization?;
@@ -246,10 +246,10 @@ impl Orders<'_> {
             let proof = challenge.key_authorization();
             match kind {
                 ChallengeKind::Tls => {
-                    let answered = self.challenges.answer_tls(&host, proof.digest().as_ref(), self.provider);
-                    answered.map_err(TryError::Challenge)?;
+                    let result = self.challenges.respond_tls(&host, proof.digest().as_ref(), self.provider);
+                    result.map_err(TryError::Challenge)?;
                 }
-                ChallengeKind::Http => self.challenges.answer_http(&challenge.token, proof.as_str()),
+                ChallengeKind::Http => self.challenges.respond_http(&challenge.token, proof.as_str()),
             }
             challenge.set_ready().await?;
         }

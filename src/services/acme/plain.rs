@@ -26,10 +26,10 @@ pub(crate) struct Handler {
 impl Handler {
     /// Serves until the hub has ended.
     pub(crate) fn serve(&self, side_server: SideServer, ended: &AtomicBool) {
-        side_server.run(ended, |request| self.answer(request));
+        side_server.run(ended, |request| self.respond(request));
     }
 
-    fn answer(&self, request: &Request<'_>) -> Response {
+    fn respond(&self, request: &Request<'_>) -> Response {
         if let Some(token) = request.path.strip_prefix(HTTP_PATH) {
             return match (self.challenges.text(token), &request.method) {
                 (None, _) => Response::status_only(StatusCode::NOT_FOUND),

@@ -87,7 +87,10 @@ impl Renewer {
     pub(crate) fn run(mut self) {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
-            Err(error) => return error!(%error, "certificates are not renewed: there is no runtime"),
+            Err(error) => {
+                error!(%error, "the runtime for certificates cannot be started; the hub stops");
+                return;
+            }
         };
         let signals = Arc::clone(&self.signals);
         runtime.block_on(async {

@@ -32,12 +32,12 @@ fn a_request_is_told_once_and_answered_once() {
     let mut connection = connection(GET);
     assert_eq!(connection.phase(), Phase::Head);
     assert_eq!(path(&mut connection), "/hub");
-    assert_eq!(connection.phase(), Phase::Answering);
+    assert_eq!(connection.phase(), Phase::Responding);
     assert_eq!(connection.poll(), Http1Event::NeedMore, "a decision is owed");
-    assert!(connection.begin_answer());
-    assert!(connection.begin_answer(), "asking again gives the same");
-    assert_eq!(connection.poll(), Http1Event::NeedMore, "an answer is owed");
-    connection.answered();
+    assert!(connection.begin_response());
+    assert!(connection.begin_response(), "asking again gives the same");
+    assert_eq!(connection.poll(), Http1Event::NeedMore, "a response is owed");
+    connection.response_sent();
     assert_eq!(connection.phase(), Phase::Idle);
     assert_eq!(connection.poll(), Http1Event::NeedMore);
 }
@@ -47,13 +47,13 @@ fn a_pipelined_request_is_not_looked_at_before_the_answer_is_out() {
     let mut connection =
         connection("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nbroken\n");
     assert_eq!(path(&mut connection), "/1");
-    assert!(connection.begin_answer());
+    assert!(connection.begin_response());
     assert_eq!(connection.poll(), Http1Event::NeedMore);
-    connection.answered();
+    connection.response_sent();
     assert_eq!(path(&mut connection), "/2");
     assert_eq!(connection.poll(), Http1Event::NeedMore, "the broken one is not here yet");
-    assert!(connection.begin_answer(), "nor does it close the connection under the second");
-    connection.answered();
+    assert!(connection.begin_response(), "nor does it close the connection under the second");
+    connection.response_sent();
     assert_eq!(connection.poll(), Http1Event::Refused(RequestError::LineEnding));
 }
 
@@ -66,9 +66,9 @@ fn a_body_is_taken_before_the_next_request() {
         assert!(!connection.accept_body(BOUND), "nobody waits for 100 (Continue)");
         assert_eq!(connection.phase(), Phase::Body);
         assert_eq!(connection.poll(), Http1Event::Body(content.into()));
-        assert_eq!(connection.phase(), Phase::Answering);
-        assert!(connection.begin_answer());
-        connection.answered();
+        assert_eq!(connection.phase(), Phase::Responding);
+        assert!(connection.begin_response());
+        connection.response_sent();
     }
     assert_eq!(connection.phase(), Phase::Head);
 }
@@ -80,7 +80,7 @@ fn a_request_without_a_body_has_an_empty_one() {
         assert_eq!(path(&mut connection), "/hub");
         assert!(!connection.accept_body(BOUND));
         assert_eq!(connection.poll(), Http1Event::Body(Vec::new()));
-        assert!(connection.begin_answer());
+        assert!(connection.begin_response());
     }
 }
 
@@ -94,8 +94,8 @@ fn the_connection_is_kept_unless_the_client_says_otherwise() {
     ] {
         let mut connection = connection(format!("{head}GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!(path(&mut connection), "/");
-        assert_eq!(connection.begin_answer(), expected, "{head}");
-        connection.answered();
+        assert_eq!(connection.begin_response(), expected, "{head}");
+        connection.response_sent();
         if expected {
             assert_eq!(path(&mut connection), "/");
         } else {
@@ -110,10 +110,10 @@ fn the_connection_is_kept_unless_the_client_says_otherwise() {
 fn an_http_1_0_post_is_read_and_then_closed() {
     let mut connection = connection("POST / HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
     assert_eq!(path(&mut connection), "/");
-    assert!(!connection.accept_body(BOUND), "1.0 knows no interim answer");
+    assert!(!connection.accept_body(BOUND), "1.0 knows no interim response");
     connection.receive(b"ok");
     assert_eq!(connection.poll(), Http1Event::Body(b"ok".to_vec()));
-    assert!(!connection.begin_answer());
+    assert!(!connection.begin_response());
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_waiting_client_is_told_to_go_on_once_its_body_is_wanted() {
         assert!(!connection.accept_body(BOUND), "told once");
         connection.receive(if fields.starts_with('C') { b"ok" } else { b"2\r\nok\r\n0\r\n\r\n" });
         assert_eq!(connection.poll(), Http1Event::Body(b"ok".to_vec()));
-        assert!(connection.begin_answer());
+        assert!(connection.begin_response());
     }
 }
 
@@ -140,8 +140,8 @@ fn a_client_that_sends_its_body_at_once_is_not_told_to_go_on() {
 fn a_waiting_client_that_is_refused_never_sends_its_body_so_the_connection_closes() {
     let mut connection = connection(post("Expect: 100-continue\r\nContent-Length: 2\r\n", ""));
     assert_eq!(path(&mut connection), "/hub");
-    assert!(!connection.begin_answer());
-    connection.answered();
+    assert!(!connection.begin_response());
+    connection.response_sent();
     assert_eq!(connection.phase(), Phase::Closed);
 }
 
@@ -158,8 +158,8 @@ fn a_body_nobody_wants_closes_the_connection_unless_it_is_here_as_a_whole() {
     ] {
         let mut connection = connection(post(fields, body));
         assert_eq!(path(&mut connection), "/hub");
-        assert_eq!(connection.begin_answer(), expected, "{fields}{body}");
-        connection.answered();
+        assert_eq!(connection.begin_response(), expected, "{fields}{body}");
+        connection.response_sent();
         if expected {
             connection.receive(GET);
             assert_eq!(path(&mut connection), "/hub", "the body was not taken for a request");
@@ -182,8 +182,8 @@ fn a_body_beyond_the_bound_is_413_as_soon_as_it_is_known_and_is_not_read() {
         assert!(!connection.accept_body(BOUND), "the client is not asked to send it");
         assert_eq!(connection.poll(), Http1Event::Refused(RequestError::BodyTooLarge), "{fields}{body}");
         assert_eq!(connection.room(), 0);
-        assert!(!connection.begin_answer());
-        connection.answered();
+        assert!(!connection.begin_response());
+        connection.response_sent();
         assert_eq!(connection.phase(), Phase::Closed);
     }
     assert_eq!(RequestError::BodyTooLarge.status(), StatusCode::PAYLOAD_TOO_LARGE);
@@ -213,12 +213,12 @@ fn a_refused_head_or_body_closes_and_frees_the_buffer() {
             event = connection.poll();
         }
         assert!(matches!(event, Http1Event::Refused(_)), "{event:?}");
-        assert_eq!(connection.phase(), Phase::Answering);
+        assert_eq!(connection.phase(), Phase::Responding);
         assert_eq!(connection.poll(), Http1Event::NeedMore, "told once");
         assert_eq!(connection.room(), 0);
-        assert!(!connection.begin_answer());
+        assert!(!connection.begin_response());
         assert_eq!(connection.buffer.capacity(), 0);
-        connection.answered();
+        connection.response_sent();
         assert_eq!(connection.phase(), Phase::Closed);
     }
 }
@@ -233,10 +233,10 @@ fn an_answer_without_a_request_closes_the_connection() {
     assert!(!half_a_body.accept_body(BOUND));
     assert_eq!(half_a_body.poll(), Http1Event::NeedMore);
     for connection in [&mut half_a_head, &mut half_a_body, &mut Connection::new()] {
-        assert!(!connection.begin_answer());
-        connection.answered();
+        assert!(!connection.begin_response());
+        connection.response_sent();
         assert_eq!((connection.phase(), connection.room()), (Phase::Closed, 0));
-        connection.answered();
+        connection.response_sent();
         assert!(!connection.accept_body(BOUND));
         assert_eq!(connection.poll(), Http1Event::NeedMore);
     }
@@ -249,8 +249,8 @@ fn an_idle_connection_holds_no_memory() {
         assert_eq!(connection.buffer.capacity(), 0);
         assert_eq!(connection.receive(GET), GET.len());
         assert_eq!(path(&mut connection), "/hub");
-        assert!(connection.begin_answer());
-        connection.answered();
+        assert!(connection.begin_response());
+        connection.response_sent();
         assert_eq!(connection.phase(), Phase::Idle);
     }
 }
@@ -261,9 +261,9 @@ fn a_flood_of_pipelined_requests_stays_in_the_clients_kernel() {
     assert_eq!(path(&mut connection), "/hub");
     assert_eq!(connection.receive(&vec![b'a'; READ_BUFFER_BYTES_MAX]), PIPELINED_BYTES_MAX);
     assert!(!connection.wants_read());
-    assert!(connection.begin_answer());
+    assert!(connection.begin_response());
     assert!(!connection.wants_read());
-    connection.answered();
+    connection.response_sent();
     assert!(connection.wants_read(), "a head is being read again");
 }
 
@@ -339,7 +339,7 @@ proptest! {
         let mut cuts = cuts.iter().cycle();
         let mut decisions = decisions.iter().cycle();
         let bound = 100_000;
-        // Each turn takes bytes or answers a request; the last turns drain the rest.
+        // Each turn takes bytes or responds to a request; the last turns drain the rest.
         for _ in 0..2 * input.len() + 8 {
             let cut = at + cuts.next().map_or(1, |&cut| cut).min(input.len() - at);
             let room = connection.room();
@@ -355,8 +355,8 @@ proptest! {
             }
             match decisions.next() {
                 Some(0 | 1) if is_head => drop(connection.accept_body(bound)),
-                Some(0 | 1) if connection.phase() == Phase::Answering => connection.answered(),
-                Some(2) if is_head => drop(connection.begin_answer()),
+                Some(0 | 1) if connection.phase() == Phase::Responding => connection.response_sent(),
+                Some(2) if is_head => drop(connection.begin_response()),
                 _ => {}
             }
             if connection.phase() == Phase::Closed || (at == input.len() && taken == 0) {

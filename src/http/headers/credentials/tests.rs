@@ -221,9 +221,9 @@ fn debug_output_and_errors_show_no_token() {
     assert_eq!(format!("{found:?}"), "Credential { source: Header, .. }");
     let malformed = find(None, &[("Authorization", "Bearer s3cret s3cret")]).expect_err("malformed");
     assert!(!format!("{malformed} {malformed:?}").contains("s3cret"));
-    let answer = malformed.to_response();
-    assert_eq!(answer.body(), Some(&b"Unauthorized"[..]));
-    let challenge = answer.fields().find(|(name, _)| *name == &WWW_AUTHENTICATE);
+    let response = malformed.to_response();
+    assert_eq!(response.body(), Some(&b"Unauthorized"[..]));
+    let challenge = response.fields().find(|(name, _)| *name == &WWW_AUTHENTICATE);
     assert_eq!(
         challenge.map(|(_, value)| value.as_bytes()),
         Some(b"Bearer error=\"invalid_token\"".as_slice())

@@ -77,7 +77,7 @@ fn what_a_host_does_not_show_is_no_error() {
     let findings = judge(&facts, WANTED);
     assert!(findings.iter().all(|finding| finding.verdict == Verdict::Ok), "{findings:#?}");
     assert_eq!(named(&findings, "net.netfilter.nf_conntrack_max").found, "not loaded");
-    assert_eq!(named(&findings, "net.core.somaxconn").found, "not to be seen here");
+    assert_eq!(named(&findings, "net.core.somaxconn").found, "not visible here");
 }
 
 #[test]
