@@ -1,5 +1,5 @@
-//! Why a request is refused: a text for the log, and the unavailable resource for the metrics. A 400
-//! shows its text to the client, too; no other status does.
+//! Why a request is refused: a text for the log, and the unavailable resource for the metrics. A
+//! 400 shows its text to the client, too; no other status does.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
 //! The parameters of a subscription: its selectors, as texts, and where it starts (PROTOCOL section
 //! 2); and the bound of the events about it.
 //!
-//! To add a parameter: its name in [`crate::mercure::names`], a field of [`SubscribeQuery`], and its
-//! use in `RequestHandler::admit_subscriber`, which makes the granted subscription of it.
+//! To add a parameter: its name in [`crate::mercure::names`], a field of [`SubscribeQuery`], and
+//! its use in `RequestHandler::admit_subscriber`, which makes the granted subscription of it.
 
 use crate::http::request::Request;
 use crate::limits::{SELECTOR_BYTES_MAX, SUBSCRIPTION_EVENTS_BYTES_MAX};

@@ -33,6 +33,4 @@ pub use options::Options;
 pub use texts::SettingSource;
 
 #[cfg(test)]
-mod page_tests;
-#[cfg(test)]
 mod tests;

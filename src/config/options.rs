@@ -19,8 +19,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// Sets a setting, as its flag does: the name of its variable, such as `HEARTBEAT_INTERVAL`, and
-    /// a value as the variable would have it. An empty value counts as not given.
+    /// Sets a setting, as its flag does: the name of its variable, such as `HEARTBEAT_INTERVAL`,
+    /// and a value as the variable would have it. An empty value counts as not given.
     ///
     /// # Errors
     /// There is no such setting.

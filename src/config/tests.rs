@@ -1,5 +1,7 @@
 //! Settings, read in an environment that the test provides.
 
+mod page;
+
 use std::sync::Arc;
 
 use super::*;

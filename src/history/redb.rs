@@ -2,8 +2,8 @@
 //! for each batch.
 //!
 //! Invariants:
-//! - when an append returns, its batch is in the file as [`HistorySync`] promises; if it fails, none
-//!   of the batch is;
+//! - when an append returns, its batch is in the file as [`HistorySync`] promises; if it fails,
+//!   none of the batch is;
 //! - one process holds the file: it stays locked while the history exists, even while the store is
 //!   reopened;
 //! - a failed store is reopened with exactly the acknowledged updates: a partial commit leaves

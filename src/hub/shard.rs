@@ -271,8 +271,8 @@ impl Shard {
         }
     }
 
-    /// Sets a timer of the caller, whose key [`Shard::next_caller_timer`] returns when it has fired;
-    /// the first number is below 2^31. See
+    /// Sets a timer of the caller, whose key [`Shard::next_caller_timer`] returns when it has
+    /// fired; the first number is below 2^31. See
     /// [`Wheel::arm`](crate::hub::timer_wheel::Wheel::arm) for the rest.
     pub fn arm_caller_timer(&mut self, deadline_ms: u64, armed_ms: u64, (number, serial): (u32, u32)) -> u64 {
         self.timers.wheel.arm(deadline_ms, armed_ms, TimerKey::caller(number, serial))

@@ -2,8 +2,8 @@
 //!
 //! A shard increments its [`Liveness`](crate::io::liveness::Liveness) counter when a round begins,
 //! as it reads the clock, and before it sleeps, as it announces that to its waker. A sleeping shard
-//! does not count, so [`Watch`] wakes it and checks the counter later. That also shows that wake-ups
-//! reach it.
+//! does not count, so [`Watch`] wakes it and checks the counter later. That also shows that
+//! wake-ups reach it.
 //!
 //! It deliberately does not watch the sequencer: a slow disk must not end every stream.
 

@@ -29,9 +29,9 @@ pub struct Head<'a> {
 }
 
 /// Reads the head at the start of `buf`, after at most
-/// [`EMPTY_LINES_MAX`](crate::limits::EMPTY_LINES_MAX) empty lines. Returns `None` if the head is not complete, else the head and its length in bytes. For a head that
-/// arrives in pieces, use [`crate::http::h1::machine::Connection`], which does not start over at
-/// each piece.
+/// [`EMPTY_LINES_MAX`](crate::limits::EMPTY_LINES_MAX) empty lines. Returns `None` if the head is
+/// not complete, else the head and its length in bytes. For a head that arrives in pieces, use
+/// [`crate::http::h1::machine::Connection`], which does not start over at each piece.
 ///
 /// # Errors
 /// The [`RequestError`] to send before the connection is closed. It is found as soon as a bound is

@@ -140,8 +140,8 @@ impl Subscribers {
         !self.dirty.is_empty()
     }
 
-    /// Notes that entries were taken: the subscribers in the queue now must be written to before more
-    /// are taken.
+    /// Notes that entries were taken: the subscribers in the queue now must be written to before
+    /// more are taken.
     pub(super) fn moved(&mut self) {
         self.dirty_since_take = self.dirty.len();
     }

@@ -145,10 +145,14 @@ fn begin(
         Ok(Err(error)) => refuse(conn, shared, request, error, context),
         Ok(Ok((decision, expects_continue))) => match exchange::begin(shared, id, decision, client) {
             BegunRequest::Now(outcome) => carry_out(conn, shared, request, outcome),
-            BegunRequest::ReadBody(publisher) if length_of(&parts.headers) > shared.handler.body_bytes_max() => {
+            BegunRequest::ReadBody(publisher)
+                if length_of(&parts.headers) > shared.handler.body_bytes_max() =>
+            {
                 refuse(conn, shared, request, RequestError::BodyTooLarge, publisher.context);
             }
-            BegunRequest::ReadBody(publisher) => read_body(conn, shared, request, publisher, expects_continue),
+            BegunRequest::ReadBody(publisher) => {
+                read_body(conn, shared, request, publisher, expects_continue)
+            }
         },
     }
 }

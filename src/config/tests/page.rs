@@ -6,8 +6,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::setting::{Declared, Group, ValueKind};
-use super::settings::GROUPS;
+use crate::config::setting::{Declared, Group, ValueKind};
+use crate::config::settings::GROUPS;
 
 const PAGE: &str = "docs/configuration.md";
 const COMMAND: &str = "UPDATE_DOCS=1 cargo test --lib config";
