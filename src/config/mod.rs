@@ -27,9 +27,12 @@ pub use configuration::{Config, DB_PATH_DEFAULT, DEMO_KEY, ListenAddress, LogFor
 pub use effective::Effective;
 pub(crate) use effective::shown;
 pub use environment::Environment;
-pub use error::{ConfigError, UnknownSetting};
+pub use error::ConfigError;
+#[cfg(any(test, feature = "internals"))]
+pub use error::UnknownSetting;
 pub use names::misspelled;
 pub use options::Options;
+#[cfg(any(test, feature = "internals"))]
 pub use texts::SettingSource;
 
 #[cfg(test)]

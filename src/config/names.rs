@@ -9,7 +9,7 @@ pub fn misspelled(environment: &[(String, String)]) -> Vec<String> {
     /// mistakes: DB_PASS is not a DB_PATH.
     const LENGTH_MIN: usize = 6;
     const LENGTH_FOR_TWO: usize = 10;
-    let ours: Vec<_> = settings::all().map(|setting| setting.name()).collect();
+    let ours: Vec<_> = settings::all().map(super::setting::Declared::name).collect();
     let nearest = |name: &str| {
         let distances = ours.iter().map(|known| (strsim::damerau_levenshtein(name, known), *known));
         distances.min()

@@ -151,7 +151,7 @@ fn begin(
                 refuse(conn, shared, request, RequestError::BodyTooLarge, publisher.context);
             }
             BegunRequest::ReadBody(publisher) => {
-                read_body(conn, shared, request, publisher, expects_continue)
+                read_body(conn, shared, request, publisher, expects_continue);
             }
         },
     }

@@ -176,12 +176,12 @@ fn received(theirs: &OwnedFd) -> String {
     }
 }
 
-fn token(claim: serde_json::Value) -> String {
+fn token(claim: &serde_json::Value) -> String {
     sign(&json!({ "mercure": claim }), KEY, Algorithm::HS256).expect("signed")
 }
 
 fn publication(body: &str) -> Vec<u8> {
-    let token = token(json!({ "publish": ["*"] }));
+    let token = token(&json!({ "publish": ["*"] }));
     let length = body.len();
     let head = format!(
         "POST /.well-known/mercure HTTP/1.1\r\nHost: a\r\nOrigin: https://app.example\r\n\
@@ -260,7 +260,7 @@ fn a_reply_with_another_serial_answers_nothing() {
 fn a_token_at_its_limit_gets_429_and_a_head_request_needs_no_permit() {
     let limit = PerClient { connections_per_address: 0, subscriptions_per_token: 1 };
     let mut hub = Harness::new(limit);
-    let bearer = format!("Authorization: Bearer {}\r\n\r\n", token(json!({ "subscribe": ["*"] })));
+    let bearer = format!("Authorization: Bearer {}\r\n\r\n", token(&json!({ "subscribe": ["*"] })));
     let request = |method: &str| {
         format!("{method} /.well-known/mercure?topic=a HTTP/1.1\r\nHost: a\r\n{bearer}").into_bytes()
     };
@@ -318,7 +318,7 @@ fn a_list_of_subscriptions_waits_for_every_shard_and_names_the_newest_update() {
     hub.request(&subscriber, &subscription("topic=a"));
     offer_subscription_events(&mut hub.shared);
     hub.commit();
-    let token = token(json!({ "subscribe": ["/.well-known/mercure/subscriptions"] }));
+    let token = token(&json!({ "subscribe": ["/.well-known/mercure/subscriptions"] }));
     let request = format!(
         "GET /.well-known/mercure/subscriptions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n"
     );
