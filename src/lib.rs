@@ -40,6 +40,7 @@
 pub mod cli;
 mod embed;
 mod io;
+pub mod limits;
 mod logging;
 pub mod mercure;
 pub mod sse;
@@ -74,11 +75,6 @@ mod hub;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod hub;
-#[cfg(not(feature = "internals"))]
-mod limits;
-#[cfg(feature = "internals")]
-#[doc(hidden)]
-pub mod limits;
 #[cfg(not(feature = "internals"))]
 mod ops;
 #[cfg(feature = "internals")]

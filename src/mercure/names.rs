@@ -1,5 +1,5 @@
 //! The names of the Mercure protocol: paths, parameters, headers, cookie and claim. Names of HTTP's
-//! own header fields are in [`crate::http::headers::names`].
+//! own header fields are in `http::headers::names`.
 
 /// Path of the hub resource (draft-07, section "Discovery").
 pub const HUB_PATH: &str = "/.well-known/mercure";
