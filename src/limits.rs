@@ -1,7 +1,7 @@
-//! Every bound of the system, with the relations between them checked at compile time.
+//! The bounds of what clients can cause, with the relations between them checked at compile time.
 //!
-//! Sizes are in bytes unless the name says otherwise. A bound that a setting can change is listed
-//! with its default.
+//! Sizes are in bytes unless the name says otherwise. Some bounds are defaults of settings. Bounds
+//! that only a setting gives (connections, the retention of the history) are in `config::settings`.
 
 /// Length of one topic selector (PROTOCOL section 2).
 pub const SELECTOR_BYTES_MAX: usize = 4_096;
@@ -25,7 +25,7 @@ pub const BODY_BYTES_MAX_DEFAULT: usize = 1 << 20;
 /// A request head, from the method to the empty line (431 beyond).
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// The request target alone (414 beyond).
-pub const TARGET_BYTES_MAX: usize = 48 << 10;
+pub const REQUEST_TARGET_BYTES_MAX: usize = 48 << 10;
 /// Header fields of one request (431 beyond).
 pub const HEADERS_MAX: usize = 100;
 /// A token in its compact form.
@@ -68,15 +68,15 @@ pub const MATCH_STEPS_MAX: usize = 1 << 20;
 const _: () = assert!(3 * DEMO_TARGET_BYTES_MAX + DEMO_COOKIE_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(SELECTOR_BYTES_MAX + DEMO_COOKIE_BYTES_MAX < DEMO_TARGET_BYTES_MAX);
 const _: () = assert!(JWKS_RETRY_MS_MIN <= JWKS_RETRY_MS_MAX && JWKS_RETRY_MS_MAX <= JWKS_REFRESH_MS);
-const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
+const _: () = assert!(REQUEST_TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(TEMPLATE_STATES_MAX < SUBSCRIPTION_STATES_MAX as usize);
-const _: () = assert!(TOKEN_BYTES_MAX < TARGET_BYTES_MAX);
-const _: () = assert!(SELECTOR_BYTES_MAX < TARGET_BYTES_MAX);
-const _: () = assert!(EVENT_ID_BYTES_MAX < TARGET_BYTES_MAX);
+const _: () = assert!(TOKEN_BYTES_MAX < REQUEST_TARGET_BYTES_MAX);
+const _: () = assert!(SELECTOR_BYTES_MAX < REQUEST_TARGET_BYTES_MAX);
+const _: () = assert!(EVENT_ID_BYTES_MAX < REQUEST_TARGET_BYTES_MAX);
 const _: () = assert!(SELECTORS_MAX_DEFAULT <= FORM_FIELDS_MAX);
 const _: () = assert!(TOPICS_MAX + TARGETS_MAX < FORM_FIELDS_MAX);
 /// The request line: the target, the method and the version.
-pub const REQUEST_LINE_BYTES_MAX: usize = TARGET_BYTES_MAX + 64;
+pub const REQUEST_LINE_BYTES_MAX: usize = REQUEST_TARGET_BYTES_MAX + 64;
 /// Empty lines tolerated before a request line (RFC 9112, section 2.2).
 pub const EMPTY_LINES_MAX: usize = 4;
 /// `Host`: a domain name or an address, a colon and a port.

@@ -1,6 +1,7 @@
 //! Decides what a request may do, before any of it is done.
 //!
-//! It turns a request into a [`Decision`]: a response, a granted subscription, or a body to read.
+//! It turns a request into a [`Decision`]: a response, a granted subscription or list, a body to
+//! read, or to hang up.
 //! The client gets the status of PROTOCOL section 4; the reason goes to the log with the response,
 //! and never holds a token. The handler fails closed: if it cannot decide, it refuses.
 

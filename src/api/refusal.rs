@@ -1,5 +1,5 @@
 //! Why a request is refused: a text for the log, and the unavailable resource for the metrics. A
-//! 400 shows its text to the client, too; no other status does.
+//! 400, and the 403 of a topic in the hub's namespace, show their text to the client, too.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub enum Unavailable {
     Stopping,
     /// A key set has never been fetched.
     Keys,
-    /// The publication queue is full.
+    /// The publication queue is full, or too many events of subscriptions wait for it.
     Queue,
     /// The history refuses updates, cannot be read, or has too many requests.
     History,

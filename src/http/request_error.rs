@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
+use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_TARGET_BYTES_MAX};
 
 /// A request that cannot be read. The `Display` text is safe to show the client. An HTTP/1
 /// connection closes after the response, because the start of the next request is uncertain.
@@ -25,8 +25,8 @@ pub enum RequestError {
     /// (RFC 9112, section 3.2).
     #[error("Malformed request target.")]
     Target,
-    /// The request target is longer than [`TARGET_BYTES_MAX`].
-    #[error("The request target is longer than {TARGET_BYTES_MAX} bytes.")]
+    /// The request target is longer than [`REQUEST_TARGET_BYTES_MAX`].
+    #[error("The request target is longer than {REQUEST_TARGET_BYTES_MAX} bytes.")]
     TargetTooLong,
     /// The head is longer than [`HEAD_BYTES_MAX`].
     #[error("The request head is longer than {HEAD_BYTES_MAX} bytes.")]

@@ -3,7 +3,7 @@
 use http::Method;
 
 use crate::http::request_error::RequestError;
-use crate::limits::{HOST_BYTES_MAX, TARGET_BYTES_MAX};
+use crate::limits::{HOST_BYTES_MAX, REQUEST_TARGET_BYTES_MAX};
 
 /// A request target, split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl<'a> RequestTarget<'a> {
     /// selectors are often typed by hand, and the hub reads them in one way only. A fragment is
     /// refused.
     pub(crate) fn parse(method: &Method, target: &'a str) -> Result<Self, RequestError> {
-        if target.len() > TARGET_BYTES_MAX {
+        if target.len() > REQUEST_TARGET_BYTES_MAX {
             return Err(RequestError::TargetTooLong);
         }
         if target.contains('#') {
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_target_is_bounded() {
-        let most = format!("/{}", "a".repeat(TARGET_BYTES_MAX - 1));
+        let most = format!("/{}", "a".repeat(REQUEST_TARGET_BYTES_MAX - 1));
         assert!(parts(&most).is_ok());
         assert_eq!(parts(&format!("{most}a")), Err(RequestError::TargetTooLong));
     }

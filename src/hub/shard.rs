@@ -24,7 +24,7 @@
 //! - the end of the tail is the shard's position, so a subscriber that has read the tail to its end
 //!   is live, in the same call;
 //! - the pending bytes of one subscriber never exceed the bound by more than one frame; while it
-//!   catches up, they may reach `CATCH_UP_BYTES`.
+//!   catches up, the bound is `CATCH_UP_BYTES`.
 //!
 //! It does not know connections, HTTP or tokens: `api` made the grants.
 

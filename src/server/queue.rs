@@ -23,7 +23,9 @@ impl Queue {
         (Self { sender, bytes: Arc::default() }, receiver)
     }
 
-    /// Hands a publication over; false if there is no room for it.
+    /// Hands a publication over; false if there is no room for it (`PUBLISH_QUEUE_MAX`,
+    /// `PUBLISH_QUEUE_BYTES_MAX`). True also if the sequencer has ended: the hub then stops, and no
+    /// reply comes.
     pub(crate) fn offer(&self, publication: Publication) -> bool {
         let bytes = publication.frame.bytes_held();
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);

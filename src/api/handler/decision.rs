@@ -21,7 +21,7 @@ use crate::sse::framing::Framing;
 
 pub(super) const RETRY_AFTER_S: u32 = 1;
 /// A client that met a limit should wait longer than one that met a short failure.
-pub(super) const RETRY_AFTER_FULL_S: u32 = 10;
+pub(super) const RETRY_AFTER_LIMIT_S: u32 = 10;
 
 /// What to do with a request.
 pub enum Decision {

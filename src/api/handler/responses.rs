@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::RequestHandler;
-use super::decision::{ApiResponse, RETRY_AFTER_FULL_S, Refused, ResponseContext};
+use super::decision::{ApiResponse, RETRY_AFTER_LIMIT_S, Refused, ResponseContext};
 use crate::api::refusal::{Refusal, Unavailable};
 use crate::http::request_error::RequestError;
 use crate::http::response::Response;
@@ -39,7 +39,7 @@ impl RequestHandler {
 
     /// The response to a client that has reached its limit.
     pub fn too_many(&self, reason: &str, context: ResponseContext) -> ApiResponse {
-        let response = Response::too_many(RETRY_AFTER_FULL_S);
+        let response = Response::too_many(RETRY_AFTER_LIMIT_S);
         self.refuse(
             Refused { response, refusal: Refusal::unavailable(Unavailable::ClientLimit, reason) },
             context,
@@ -47,8 +47,8 @@ impl RequestHandler {
     }
 
     /// The response at the connection limit of the hub.
-    pub fn full(&self, reason: &str) -> ApiResponse {
-        let response = Response::unavailable(RETRY_AFTER_FULL_S);
+    pub fn at_connection_limit(&self, reason: &str) -> ApiResponse {
+        let response = Response::unavailable(RETRY_AFTER_LIMIT_S);
         self.refuse(
             Refused { response, refusal: Refusal::unavailable(Unavailable::Connections, reason) },
             self.context(None),

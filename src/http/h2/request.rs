@@ -147,7 +147,7 @@ mod tests {
     fn bounds_are_those_of_http_1() {
         let fields = vec![("a", "b"); HEADERS_MAX + 1];
         assert_eq!(read_request(&parts("GET", "https://a/", &fields)), Err(RequestError::TooManyFields));
-        let path = format!("https://a/?{}", "a".repeat(crate::limits::TARGET_BYTES_MAX));
+        let path = format!("https://a/?{}", "a".repeat(crate::limits::REQUEST_TARGET_BYTES_MAX));
         assert_eq!(read_request(&parts("GET", &path, &[])), Err(RequestError::TargetTooLong));
         assert_eq!(read_request(&parts("CONNECT", "a:443", &[])).map(|it| it.method), Ok(Method::CONNECT));
     }

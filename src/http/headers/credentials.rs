@@ -1,13 +1,16 @@
 //! Where the token of a request is (PROTOCOL section 4; RFC 6750, section 2). Its validity is not
 //! decided here.
 //!
-//! Invariants: a request with more than one token in a place is refused; a cookie token publishes
-//! only from an allowed origin; no token appears in `Debug` output.
+//! Invariants: two `Authorization` fields, or two query parameters, are refused (of several cookies
+//! the first counts); a cookie token publishes only from an allowed origin; no token appears in
+//! `Debug` output.
 //!
 //! To add a place: a variant of [`TokenSource`] and a branch in [`Credential::find`]; for a header
 //! field its reading in [`crate::http::request`] and its name in [`Cors`] (preflight); for a query
-//! parameter its name in [`crate::http::redact`], so that no log shows it. A new form of token is
-//! verified in [`crate::mercure::token`].
+//! parameter its name in `mercure::names` and in [`crate::http::redact`], so that no log shows it,
+//! and `RequestHandler::grant` must count it as a token in the URL. Another scheme of
+//! `Authorization` begins in `bearer`. A new form of token is verified in
+//! [`crate::mercure::token`].
 //!
 //! [`Cors`]: crate::http::headers::cors::Cors
 

@@ -1,6 +1,7 @@
 //! Subscribers that catch up: after a reconnect, or because they read more slowly than updates
-//! arrive. `Subscribers::take` finds a slow one, whose pending bytes exceed `SUBSCRIBER_BUFFER`:
-//! what is not begun is dropped, and it continues here from the last update that it was sent.
+//! arrive. `Subscribers::take` finds a slow one: something is pending, and with the next update it
+//! would exceed `SUBSCRIBER_BUFFER`. `Subscriber::fall_behind` drops the updates that are not
+//! begun, and the subscriber continues here after the last one that was begun or sent.
 //!
 //! Each gets a bounded slice, filtered by its selectors and its current grant, and the next one
 //! when its socket has taken that. Slices come from the tail, or from reads of the history that the

@@ -202,7 +202,7 @@ impl Accept {
         }
         let context = shared.handler.context(None);
         let response = match limit {
-            LimitReached::Hub => shared.handler.full(limit.setting()),
+            LimitReached::Hub => shared.handler.at_connection_limit(limit.setting()),
             LimitReached::Address | LimitReached::Token => shared.handler.too_many(limit.setting(), context),
         };
         let permit = shared.quotas.refuse();
@@ -221,7 +221,7 @@ impl Accept {
             Ok((socket, peer)) => {
                 shared.log.recorder.accepted();
                 self.warn(shared.now.ms, reason, "new connections are refused");
-                let response = shared.handler.full(reason);
+                let response = shared.handler.at_connection_limit(reason);
                 // Close at once: lingering would need the descriptor.
                 drop(self.say(socket, peer, &response, shared));
                 true

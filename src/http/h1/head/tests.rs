@@ -5,7 +5,7 @@ use crate::limits::EMPTY_LINES_MAX;
 use http::StatusCode;
 
 use super::*;
-use crate::limits::{HEAD_BYTES_MAX, TARGET_BYTES_MAX};
+use crate::limits::{HEAD_BYTES_MAX, REQUEST_TARGET_BYTES_MAX};
 
 fn parse(head: &[u8]) -> Result<Head<'_>, RequestError> {
     parse_head(head).map(|found| {
@@ -327,13 +327,13 @@ fn an_unknown_expectation_is_417() {
 
 #[test]
 fn a_target_beyond_its_bound_is_414() {
-    let target = format!("/{}", "a".repeat(TARGET_BYTES_MAX - 1));
+    let target = format!("/{}", "a".repeat(REQUEST_TARGET_BYTES_MAX - 1));
     assert!(parse(line(&format!("OPTIONS {target} HTTP/1.1")).as_bytes()).is_ok());
     let longer = line(&format!("GET {target}a HTTP/1.1"));
     assert_eq!(parse(longer.as_bytes()), Err(RequestError::TargetTooLong));
     assert_eq!(RequestError::TargetTooLong.status(), StatusCode::URI_TOO_LONG);
     // The error is known before the line ends.
-    let endless = format!("GET /{}", "a".repeat(TARGET_BYTES_MAX + 64));
+    let endless = format!("GET /{}", "a".repeat(REQUEST_TARGET_BYTES_MAX + 64));
     assert_eq!(parse_head(endless.as_bytes()), Err(RequestError::TargetTooLong));
 }
 
