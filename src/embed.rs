@@ -229,7 +229,7 @@ impl Hub {
     /// everything that was acknowledged. The hub's port and history are then free.
     ///
     /// # Errors
-    /// [`RunError`]: one of its threads had failed.
+    /// [`RunError`]: one of its threads had failed; the cause is its `source()`.
     pub fn stop(self) -> Result<(), RunError> {
         self.embedded.stop()
     }

@@ -8,7 +8,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
+use glommio::{
+    BuilderErrorKind, ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement, PoolPlacement,
+};
 use tracing::error;
 
 use super::control::{EndReport, Happened};
@@ -48,15 +50,15 @@ impl ShardThread {
     /// Waits for its end.
     ///
     /// # Errors
-    /// [`RunError::Start`]: the shard could not start. [`RunError::Ended`]: its executor failed.
+    /// [`RunError::Start`]: the executor or the shard could not start. [`RunError::Ended`]: it
+    /// panicked.
     pub(super) fn join(self) -> Result<(), RunError> {
         let Self { name, executor } = self;
         match executor.join() {
             Ok(started) => started.map_err(RunError::start(&name)),
-            Err(error) => {
-                error!(thread = name, %error, "an executor failed");
-                Err(RunError::Ended(name))
-            }
+            // The panic is in the log.
+            Err(GlommioError::BuilderError(BuilderErrorKind::ThreadPanic(_))) => Err(RunError::Ended(name)),
+            Err(error) => Err(RunError::start(&name)(error.into())),
         }
     }
 }
@@ -133,7 +135,9 @@ pub(super) fn start_shard(
                 }
             })
             .detach();
-            ShardLoop::new(make())?.run().await;
+            // Another thread may report its end first: the cause must not depend on that.
+            let shard = ShardLoop::new(make()).inspect_err(|error| error!(%error, "a shard cannot start"))?;
+            shard.run().await;
             Ok::<(), io::Error>(())
         });
     let executor = spawned.map_err(|error| RunError::start(&name)(error.into()))?;

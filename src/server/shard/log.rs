@@ -47,10 +47,10 @@ impl ShardLog {
         }
     }
 
-    /// Logs a panic in a request.
+    /// Logs a defect of the hub in a request. If it was a panic, that has a line of its own.
     pub(super) fn defect(&mut self, client: Client, now_ms: u64) {
         if let Some(Admitted { left_out }) = self.samplers.defects.admit(now_ms) {
-            error!(%client, left_out, "a request made the hub panic; it got 500");
+            error!(%client, left_out, "a request met a defect of the hub; it got 500");
         }
     }
 
