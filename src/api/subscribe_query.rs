@@ -40,7 +40,7 @@ pub enum SubscribeQueryError {
     TopicTooLong,
     /// The query is not a form.
     #[error("Invalid query: {0}")]
-    Form(FormError),
+    Form(#[source] FormError),
 }
 
 impl<'a> SubscribeQuery<'a> {

@@ -78,7 +78,7 @@ pub struct Draft<'a> {
 pub enum UpdateError {
     /// The body is not a strict urlencoded form.
     #[error("{0}")]
-    Form(FormError),
+    Form(#[source] FormError),
     /// No `topic` field.
     #[error("Missing \"topic\" parameter")]
     MissingTopic,
@@ -96,13 +96,13 @@ pub enum UpdateError {
     TooManyTargets,
     /// A `topic` that is not a topic.
     #[error("Invalid \"topic\" parameter: {0}")]
-    Topic(TopicError),
+    Topic(#[source] TopicError),
     /// A `topic` inside the hub's own namespace. This is the one error that is a 403.
     #[error("Forbidden \"topic\" parameter: it is in the hub's own namespace")]
     ReservedTopic,
     /// An `id` that is not an event id.
     #[error("Invalid \"id\" parameter: {0}")]
-    Id(EventIdError),
+    Id(#[source] EventIdError),
     /// A `type` with a control character, or longer than [`EVENT_ID_BYTES_MAX`].
     #[error(
         "Invalid \"type\" parameter: it must hold no control character and at most {EVENT_ID_BYTES_MAX} bytes"

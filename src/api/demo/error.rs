@@ -24,7 +24,7 @@ pub enum DemoError {
     TargetTooLong,
     /// The query is not a form.
     #[error("Invalid query: {0}")]
-    Form(FormError),
+    Form(#[source] FormError),
     /// `jwt` cannot be the value of a cookie (RFC 6265, section 4.1.1).
     #[error("Invalid \"jwt\" parameter: it holds what no token does.")]
     NoCookie,
@@ -38,13 +38,13 @@ pub enum DemoError {
     Selectors,
     /// `selector` is not valid.
     #[error("Invalid \"selector\" parameter: {0}")]
-    Selector(SelectorError),
+    Selector(#[source] SelectorError),
     /// There is no `topic`, or there are more than [`MATCH_TOPICS_MAX`].
     #[error("Expected 1 to {MATCH_TOPICS_MAX} \"topic\" parameters.")]
     Topics,
     /// A `topic` is not valid.
     #[error("Invalid \"topic\" parameter: {0}")]
-    Topic(TopicError),
+    Topic(#[source] TopicError),
     /// A `topic` is longer than [`SELECTOR_BYTES_MAX`].
     #[error("A \"topic\" parameter must not be longer than {SELECTOR_BYTES_MAX} bytes here.")]
     TopicTooLong,

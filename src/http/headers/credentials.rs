@@ -75,7 +75,7 @@ pub enum CredentialError {
     ForeignOrigin,
     /// The query cannot be read.
     #[error("the query cannot be read: {0}")]
-    Query(FormError),
+    Query(#[source] FormError),
 }
 
 impl Credential<'_> {
