@@ -281,6 +281,9 @@ pub const DRAIN_GRACE_MS: u64 = 5_000;
 pub const HEARTBEATS_PER_WATCHDOG: u32 = 4;
 /// The shortest time between two such checks, in milliseconds. Each one wakes every shard.
 pub const WATCHDOG_CHECK_MS_MIN: u64 = 10;
+/// How long the end of the process waits for messages to a service manager that does not read, in
+/// milliseconds.
+pub const NOTIFY_AT_END_MS: u64 = 200;
 /// Locked memory that the rings of one executor need.
 pub const MEMLOCK_BYTES_PER_SHARD: u64 = 512 << 10;
 /// Connections that `petasos check` assumes when no number is given.

@@ -10,6 +10,7 @@
 //! `TimeoutStopSec=` bound it.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -18,7 +19,7 @@ use tracing::warn;
 
 use super::watchdog::Watch;
 use crate::io::waker::ShardWaker;
-use crate::limits::{HEARTBEATS_PER_WATCHDOG, WATCHDOG_CHECK_MS_MIN};
+use crate::limits::{HEARTBEATS_PER_WATCHDOG, NOTIFY_AT_END_MS, WATCHDOG_CHECK_MS_MIN};
 
 /// Bound of the queue of messages to the manager.
 const MESSAGES_MAX: usize = 8;
@@ -28,9 +29,15 @@ pub(crate) struct Manager {
     /// `None` if no watchdog is configured.
     timer: Option<WatchdogTimer>,
     stopping: bool,
-    /// Queue to the thread that sends: a manager that does not read must not block the hub. `None`
-    /// without a manager.
+    /// `None` without a manager.
+    notifier: Option<Notifier>,
+}
+
+/// The thread that sends messages: a manager that does not read must not block the hub.
+struct Notifier {
+    /// `None` once nothing more is sent.
     messages: Option<Sender<NotifyState<'static>>>,
+    thread: JoinHandle<()>,
 }
 
 /// The result of [`Manager::next`].
@@ -63,12 +70,12 @@ impl Manager {
                 stalled: None,
             }
         });
-        Self { timer, stopping: false, messages: is_named().then(start_notifying).flatten() }
+        Self { timer, stopping: false, notifier: is_named().then(Notifier::start).flatten() }
     }
 
     /// No manager: another program owns the process.
     pub(crate) fn none() -> Self {
-        Self { timer: None, stopping: false, messages: None }
+        Self { timer: None, stopping: false, notifier: None }
     }
 
     /// Reports that connections are accepted.
@@ -109,7 +116,7 @@ impl Manager {
     }
 
     fn notify(&self, state: NotifyState<'static>) {
-        if let Some(messages) = &self.messages {
+        if let Some(messages) = self.notifier.as_ref().and_then(|notifier| notifier.messages.as_ref()) {
             // If the queue is full, the manager does not read: drop the message.
             let _ = messages.try_send(state);
         }
@@ -120,25 +127,36 @@ fn is_named() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
-/// Starts the thread that sends messages to the manager; it ends with the process.
-fn start_notifying() -> Option<Sender<NotifyState<'static>>> {
-    let (sender, messages) = bounded::<NotifyState<'static>>(MESSAGES_MAX);
-    let notify = move || {
-        let mut unreachable = false;
-        for state in &messages {
-            if let Err(error) = sd_notify::notify(&[state])
-                && !std::mem::replace(&mut unreachable, true)
-            {
-                warn!(%error, "the service manager cannot be reached (NOTIFY_SOCKET)");
+impl Notifier {
+    fn start() -> Option<Self> {
+        let (sender, messages) = bounded::<NotifyState<'static>>(MESSAGES_MAX);
+        let notify = move || {
+            let mut unreachable = false;
+            for state in &messages {
+                if let Err(error) = sd_notify::notify(&[state])
+                    && !std::mem::replace(&mut unreachable, true)
+                {
+                    warn!(%error, "the service manager cannot be reached (NOTIFY_SOCKET)");
+                }
+            }
+        };
+        match std::thread::Builder::new().name("notify".to_owned()).spawn(notify) {
+            Ok(thread) => Some(Self { messages: Some(sender), thread }),
+            Err(error) => {
+                warn!(%error, "the service manager cannot be notified (NOTIFY_SOCKET)");
+                None
             }
         }
-    };
-    let spawned = std::thread::Builder::new().name("notify".to_owned()).spawn(notify);
-    match spawned {
-        Ok(_) => Some(sender),
-        Err(error) => {
-            warn!(%error, "the service manager cannot be notified (NOTIFY_SOCKET)");
-            None
+    }
+}
+
+impl Drop for Notifier {
+    /// Lets the thread send what waits: without streams, a stop is over before the thread runs.
+    fn drop(&mut self) {
+        self.messages = None;
+        let until = Instant::now() + Duration::from_millis(NOTIFY_AT_END_MS);
+        while !self.thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
