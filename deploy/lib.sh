@@ -1,9 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # Sourced by deploy/dist and deploy/static.
 
-# The profile strips what cargo builds; here the symbols are kept until they have a file of their own.
-with_symbols=(--config profile.dist.strip=false)
-
 # built_by CARGO-ARGUMENT…: the path of the binary that this call of cargo builds.
 built_by() {
     cargo "$@" --locked --message-format json-render-diagnostics "${after[@]}" | sed -n 's|.*"executable":"\([^"]*\)".*|\1|p' | tail -n 1

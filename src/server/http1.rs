@@ -44,6 +44,8 @@ pub(crate) struct Http1Conn {
     request_since_ms: Option<u64>,
     /// When the socket last took a byte, or the connection began to linger.
     wrote_ms: u64,
+    /// When the timer wheel fires for it.
+    pub(crate) armed_ms: u64,
     /// While lingering: how many more bytes may be read and discarded.
     lingering: Option<usize>,
     served: bool,
@@ -111,6 +113,7 @@ impl Http1Conn {
             idle_since_ms: now_ms,
             request_since_ms: None,
             wrote_ms: now_ms,
+            armed_ms: u64::MAX,
             lingering: None,
             served: false,
             is_late: false,

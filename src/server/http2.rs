@@ -66,6 +66,8 @@ pub(crate) struct Http2Conn {
     idle_since_ms: u64,
     /// Since when it is closing (GOAWAY).
     leaving_since_ms: Option<u64>,
+    /// When the timer wheel fires for it.
+    pub(crate) armed_ms: u64,
 }
 
 enum Http2State {
@@ -123,6 +125,7 @@ impl Http2Conn {
             served: false,
             idle_since_ms: now_ms,
             leaving_since_ms: None,
+            armed_ms: u64::MAX,
         }
     }
 

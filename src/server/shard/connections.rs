@@ -35,8 +35,6 @@ struct Connected {
     state: ConnState,
     /// Distinguishes connections that had the same number.
     serial: u32,
-    /// When the timer wheel fires for it.
-    armed_ms: u64,
     /// The socket was full once: the poller now also reports when it is writable.
     awaits_writable: bool,
     /// It has work left and is in `ready_queue`.
@@ -93,7 +91,6 @@ impl Connections {
         let connected = entry.insert(Connected {
             state: ConnState::Http1(Box::new(conn)),
             serial,
-            armed_ms: u64::MAX,
             awaits_writable: false,
             is_queued: false,
             _permit: permit,
@@ -175,10 +172,10 @@ impl Connections {
 
     fn on_deadline(&mut self, number: u32, serial: u32, shared: &mut Shared) {
         let Some(connected) = self.by_number.get_mut(number as usize) else { return };
-        if connected.serial != serial || connected.armed_ms > shared.now.ms {
-            return;
+        match connected.state.armed_ms() {
+            Some(armed_ms) if connected.serial == serial && *armed_ms <= shared.now.ms => *armed_ms = u64::MAX,
+            _ => return,
         }
-        connected.armed_ms = u64::MAX;
         let action = match &mut connected.state {
             ConnState::Http1(conn) => match conn.overdue(&shared.timeouts, shared.now.ms) {
                 // The deadline has moved: the slice arms it again.
@@ -413,6 +410,17 @@ impl Connections {
     }
 }
 
+impl ConnState {
+    /// When the timer wheel fires for it. A stream has its timer in the shard.
+    fn armed_ms(&mut self) -> Option<&mut u64> {
+        match self {
+            Self::Http1(conn) => Some(&mut conn.armed_ms),
+            Self::Http2(conn) => Some(&mut conn.armed_ms),
+            Self::Streaming(_) | Self::Closed => None,
+        }
+    }
+}
+
 impl Connected {
     /// Sets its timer to its next deadline.
     fn arm(&mut self, number: u32, shared: &mut Shared) {
@@ -421,8 +429,10 @@ impl Connected {
             ConnState::Http2(conn) => conn.deadline_ms(&shared.timeouts),
             ConnState::Streaming(_) | ConnState::Closed => return,
         };
-        let key = (number, self.serial);
-        self.armed_ms = shared.streams.shard.arm_caller_timer(deadline_ms, self.armed_ms, key);
+        if let Some(armed_ms) = self.state.armed_ms() {
+            let key = (number, self.serial);
+            *armed_ms = shared.streams.shard.arm_caller_timer(deadline_ms, *armed_ms, key);
+        }
     }
 
     /// Asks for an event when a full socket has room again; false if that is not possible.
