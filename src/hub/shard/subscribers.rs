@@ -1,5 +1,5 @@
-//! The subscribers of one core: what each has selected, what is pending for each, and which ones
-//! must be written to.
+//! The subscribers of one core: what each has selected, what is pending for each, which ones must
+//! be written to, and which ones have too much pending and must catch up.
 
 use std::collections::VecDeque;
 
