@@ -14,14 +14,16 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use crate::limits::{SELECTOR_BYTES_MAX, TEMPLATE_STATES_MAX};
-use run::{Cell, Graph, Scratch};
 
 mod charset;
 mod compile;
 mod parse;
 mod part;
 mod plain;
+mod program;
 pub(super) mod run;
+mod simulator;
+mod units;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ mod tests;
 pub(super) use compile::{Expression, NfaState};
 pub use part::TemplateError;
 pub(super) use part::TemplatePart;
+pub(super) use simulator::Simulator;
 
 /// A valid RFC 6570 URI Template, levels 1 to 4, with at least one expression. Equal and hashed by
 /// its text.
@@ -101,10 +104,14 @@ impl Template {
     /// Whether the tail can produce `rest`, the part of a topic after the head.
     pub(super) fn tail_matches(&self, rest: &[u8], simulator: &mut Simulator) -> bool {
         if self.is_plain {
-            plain::matches(&self.text, self.tail(), rest)
-        } else {
-            simulator.matches(self, rest)
+            return plain::matches(&self.text, self.tail(), rest);
         }
+        // A literal at the end decides most comparisons without any set-up.
+        let ends_so = match self.tail().last() {
+            Some(&TemplatePart::Literal { start, end }) => rest.ends_with(self.literal(start, end)),
+            _ => true,
+        };
+        ends_so && simulator.matches(self, rest)
     }
 
     pub(super) fn literal(&self, start: u16, end: u16) -> &[u8] {
@@ -112,117 +119,7 @@ impl Template {
     }
 
     fn states(&self) -> usize {
-        let size = |part: &TemplatePart| match part {
-            TemplatePart::Literal { start, end } => usize::from(end - start),
-            TemplatePart::Expression(expression) => expression.states().len(),
-        };
-        self.parts.iter().map(size).sum()
-    }
-}
-
-/// Runs the simulation for one template after the other, and keeps its buffers between them.
-#[derive(Debug, Default)]
-pub(super) struct Simulator {
-    visits: Vec<u64>,
-    bases: Vec<usize>,
-    cells: Vec<Cell>,
-    scratch: Scratch,
-}
-
-impl Simulator {
-    fn matches(&mut self, template: &Template, rest: &[u8]) -> bool {
-        // A literal at the end decides most comparisons without any set-up.
-        let tail = template.tail();
-        if let Some(&TemplatePart::Literal { start, end }) = tail.last()
-            && !rest.ends_with(template.literal(start, end))
-        {
-            return false;
-        }
-        self.bases.clear();
-        let mut states = 0;
-        for part in tail {
-            self.bases.push(states);
-            if let TemplatePart::Expression(expression) = part {
-                states += expression.states().len();
-            }
-        }
-        self.visits.clear();
-        self.visits.resize(tail.len() + 1, 0);
-        self.cells.clear();
-        self.cells.resize(states, Cell::default());
-        let Self { visits, bases, cells, scratch } = self;
-        let mut chain = Chain { template, parts: tail, visits, bases, cells, finished: false };
-        run::run(&mut chain, 0, rest, scratch);
-        chain.finished
-    }
-
-    /// The steps so far.
-    #[cfg(test)]
-    pub(super) fn steps(&self) -> u64 {
-        self.scratch.steps()
-    }
-}
-
-/// The tail of a template as a graph: node `i` stands before part `i`, and part `i` leads to node
-/// `i + 1`.
-struct Chain<'t> {
-    template: &'t Template,
-    parts: &'t [TemplatePart],
-    visits: &'t mut [u64],
-    /// For each part, where its states begin in `cells`.
-    bases: &'t [usize],
-    cells: &'t mut [Cell],
-    finished: bool,
-}
-
-impl<'t> Chain<'t> {
-    /// The part that leads to `node`, which is never the first node.
-    fn part(&self, node: u32) -> &'t TemplatePart {
-        &self.parts[node as usize - 1]
-    }
-}
-
-impl Graph for Chain<'_> {
-    fn literal(&self, node: u32) -> &[u8] {
-        match *self.part(node) {
-            TemplatePart::Literal { start, end } => self.template.literal(start, end),
-            TemplatePart::Expression(_) => &[],
-        }
-    }
-
-    fn literal_child(&self, node: u32, first: u8) -> Option<u32> {
-        match self.parts.get(node as usize) {
-            Some(&TemplatePart::Literal { start, end }) if self.template.literal(start, end)[0] == first => {
-                Some(node + 1)
-            }
-            _ => None,
-        }
-    }
-
-    fn expression_child(&self, node: u32, index: usize) -> Option<u32> {
-        match self.parts.get(node as usize) {
-            Some(TemplatePart::Expression(_)) if index == 0 => Some(node + 1),
-            _ => None,
-        }
-    }
-
-    fn state(&self, node: u32, pc: u16) -> Option<NfaState> {
-        match self.part(node) {
-            TemplatePart::Expression(expression) => expression.states().get(usize::from(pc)).copied(),
-            TemplatePart::Literal { .. } => None,
-        }
-    }
-
-    fn visit(&mut self, node: u32) -> &mut u64 {
-        &mut self.visits[node as usize]
-    }
-
-    fn cell(&mut self, node: u32, pc: u16) -> &mut Cell {
-        &mut self.cells[self.bases[node as usize - 1] + usize::from(pc)]
-    }
-
-    fn finish(&mut self, node: u32) {
-        self.finished |= node as usize == self.parts.len();
+        self.parts.iter().map(TemplatePart::positions_max).sum()
     }
 }
 

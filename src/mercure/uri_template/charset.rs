@@ -25,6 +25,12 @@ impl Charset {
     pub(super) fn holds(self, byte: u8) -> bool {
         SETS[usize::from(byte)] & (1 << self as u8) != 0
     }
+
+    /// The number of the smallest set that holds a byte.
+    pub(super) fn smallest(byte: u8) -> Option<usize> {
+        let sets = SETS[usize::from(byte)];
+        (sets != 0).then(|| sets.trailing_zeros() as usize)
+    }
 }
 
 /// For each byte, the sets that hold it, as bits.

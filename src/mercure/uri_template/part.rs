@@ -16,6 +16,16 @@ pub(crate) enum TemplatePart {
     Expression(Expression),
 }
 
+impl TemplatePart {
+    /// The most positions that it takes in a program.
+    pub(super) fn positions_max(&self) -> usize {
+        match self {
+            Self::Literal { start, end } => usize::from(end - start),
+            Self::Expression(expression) => expression.states().len(),
+        }
+    }
+}
+
 /// Why a text is not a template that this hub supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {

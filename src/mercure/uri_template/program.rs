@@ -1,0 +1,206 @@
+//! The tail of a template as a row of positions, one bit each, for the simulation.
+//!
+//! A position takes a unit or none. The masks say which positions take a unit of a code, which stay
+//! where they are when they have, and which can be passed without a unit. A position leads to the
+//! next one; the last position is the end. A program is made for one topic: a count that the topic
+//! cannot reach is no count, and only units of the topic have masks.
+
+use super::charset::Charset;
+use super::compile::NfaState;
+use super::part::{TemplatePart, literal};
+use super::units::{CODES, Code, is_triplet, unit_at};
+
+/// Positions in a word of a mask.
+pub(super) const WORD_BITS: usize = u64::BITS as usize;
+
+/// The character sets; a set holds those before it.
+const SETS: usize = 5;
+
+/// No row: the topic does not hold this unit.
+const NO_ROW: u16 = u16::MAX;
+
+/// A set of positions, a bit each.
+pub(super) type Mask = Vec<u64>;
+
+#[derive(Debug, Default)]
+pub(super) struct Program {
+    /// Words in each mask.
+    pub(super) words: usize,
+    /// The last position, where the template ends.
+    pub(super) end: usize,
+    /// Positions that can be passed without a unit.
+    pub(super) skips: Mask,
+    /// Positions that may take another unit after one.
+    pub(super) stays: Mask,
+    /// Positions that stay only up to a number of units, see `most`.
+    pub(super) counted: Mask,
+    /// Positions that lead to another than the next one, too, see `targets`.
+    pub(super) jumps: Mask,
+    pub(super) most: Vec<u16>,
+    pub(super) targets: Vec<u32>,
+    /// Positions that take any unit of a set, by the smallest set that holds the unit.
+    sets: [Mask; SETS],
+    literals: Vec<(u32, Code)>,
+    /// For each row, the positions that take its unit.
+    rows: Mask,
+    row_of: Vec<u16>,
+    /// The codes of the rows.
+    codes: Vec<Code>,
+    /// For each state of an expression, its position.
+    places: Vec<u32>,
+}
+
+impl Program {
+    /// Makes this the program of a tail, of a template with this text, for a topic whose rest has
+    /// these units.
+    pub(super) fn compile(&mut self, text: &str, tail: &[TemplatePart], units: &[Code]) {
+        let positions = tail.iter().map(TemplatePart::positions_max).sum::<usize>() + 1;
+        self.clear(positions);
+        let mut at = 0;
+        for part in tail {
+            match part {
+                TemplatePart::Literal { start, end } => {
+                    let bytes = literal(text, *start, *end);
+                    let mut read = 0;
+                    while read < bytes.len() {
+                        let (code, length) = unit_at(bytes, read);
+                        self.literals.push((at as u32, code));
+                        read += length;
+                        at += 1;
+                    }
+                }
+                TemplatePart::Expression(expression) => at = self.add(expression.states(), at, units.len()),
+            }
+        }
+        self.end = at;
+        self.add_rows(units);
+    }
+
+    /// The positions that take a unit of this code, which the topic holds.
+    pub(super) fn takers(&self, code: Code) -> &[u64] {
+        let row = usize::from(self.row_of[usize::from(code)]);
+        &self.rows[row * self.words..][..self.words]
+    }
+
+    fn clear(&mut self, positions: usize) {
+        self.words = positions.div_ceil(WORD_BITS);
+        let masks = [&mut self.skips, &mut self.stays, &mut self.counted, &mut self.jumps];
+        for mask in masks.into_iter().chain(&mut self.sets) {
+            mask.clear();
+            mask.resize(self.words, 0);
+        }
+        self.most.clear();
+        self.most.resize(positions, 0);
+        self.targets.clear();
+        self.targets.resize(positions, 0);
+        self.literals.clear();
+    }
+
+    /// Adds the states of an expression; returns the position after it.
+    fn add(&mut self, states: &[NfaState], start: usize, units: usize) -> usize {
+        self.places.clear();
+        let mut at = start;
+        let mut pc = 0;
+        while let Some(&state) = states.get(pc) {
+            let place = u32::try_from(at).expect("a template has fewer positions than bytes");
+            self.places.push(place);
+            pc += 1;
+            if let NfaState::Byte(byte) = state {
+                // Names hold `%` in whole triplets only.
+                let bytes = [pc - 1, pc, pc + 1].map(|pc| match states.get(pc) {
+                    Some(NfaState::Byte(byte)) => *byte,
+                    _ => 0,
+                });
+                let (code, length) = if byte == b'%' { unit_at(&bytes, 0) } else { (Code::from(byte), 1) };
+                self.literals.push((place, code));
+                self.places.resize(self.places.len() + length - 1, place);
+                pc += length - 1;
+            } else {
+                self.add_state(state, at, units);
+            }
+            at += 1;
+        }
+        self.places.push(at as u32);
+        for place in start..at {
+            if self.jumps[place / WORD_BITS] & bit(place) != 0 {
+                self.targets[place] = self.places[self.targets[place] as usize];
+            }
+        }
+        at
+    }
+
+    fn add_state(&mut self, state: NfaState, at: usize, units: usize) {
+        match state {
+            NfaState::Byte(_) => {}
+            NfaState::One(set) => self.add_set(set, at),
+            NfaState::Any(set) => self.add_run(set, at),
+            NfaState::AtMost(set, most) => {
+                self.add_run(set, at);
+                if usize::from(most) < units {
+                    put(&mut self.counted, at);
+                    self.most[at] = most;
+                }
+            }
+            NfaState::Or(other) => {
+                put(&mut self.skips, at);
+                put(&mut self.jumps, at);
+                self.targets[at] = other.into();
+            }
+            NfaState::Goto(other) => {
+                put(&mut self.jumps, at);
+                self.targets[at] = other.into();
+            }
+        }
+    }
+
+    fn add_run(&mut self, set: Charset, at: usize) {
+        self.add_set(set, at);
+        put(&mut self.stays, at);
+        put(&mut self.skips, at);
+    }
+
+    fn add_set(&mut self, set: Charset, at: usize) {
+        for mask in &mut self.sets[..=set as usize] {
+            put(mask, at);
+        }
+    }
+
+    /// Makes a row for each unit of the topic.
+    fn add_rows(&mut self, units: &[Code]) {
+        let Self { words, sets, literals, rows, row_of, codes, .. } = self;
+        row_of.resize(CODES, NO_ROW);
+        for code in codes.drain(..) {
+            row_of[usize::from(code)] = NO_ROW;
+        }
+        rows.clear();
+        for &code in units {
+            let row = &mut row_of[usize::from(code)];
+            if *row != NO_ROW {
+                continue;
+            }
+            *row = codes.len() as u16;
+            codes.push(code);
+            let smallest = if is_triplet(code) { Some(0) } else { Charset::smallest(code as u8) };
+            match smallest {
+                Some(set) => rows.extend_from_slice(&sets[set]),
+                None => rows.resize(rows.len() + *words, 0),
+            }
+        }
+        for &(at, code) in &*literals {
+            let row = row_of[usize::from(code)];
+            if row != NO_ROW {
+                put(&mut rows[usize::from(row) * *words..], at as usize);
+            }
+        }
+    }
+}
+
+/// The bit of a position in its word.
+pub(super) fn bit(at: usize) -> u64 {
+    1 << (at % WORD_BITS)
+}
+
+/// Puts a position into a mask.
+pub(super) fn put(mask: &mut [u64], at: usize) {
+    mask[at / WORD_BITS] |= bit(at);
+}
