@@ -144,3 +144,55 @@ fn templates_made_to_be_slow_share_their_states() {
     assert!(index.templates.figures().1 < 3_000);
     assert!(steps(&mut index, &topic) < most);
 }
+
+/// A trie of several templates is walked state by state, a template alone is simulated a word of
+/// positions at a time: they agree, also where positions cross words and counts end.
+#[test]
+fn a_template_alone_and_a_template_in_a_trie_match_the_same_topics() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut matched = 0;
+    for _ in 0..1_000 {
+        let text = random_template(&mut random);
+        let Ok(selector) = Selector::parse(&text) else { continue };
+        let mut index = TopicIndex::new();
+        index.insert(0, std::slice::from_ref(&selector));
+        index.insert(1, &selectors(&["h{other}Q", "h{+other}QQ"]));
+        for _ in 0..20 {
+            let units =
+                ["a", "b", "a", "/", ",", "%41", "=", ";", "?a=", "&b=", ".", "aaaa", "ab=", "x", "#"];
+            let mut topic = String::from("h");
+            (0..random.usize(..60)).for_each(|_| topic.push_str(units[random.usize(..units.len())]));
+            let is_match = selector.matches(&topic);
+            matched += u32::from(is_match);
+            assert_eq!(matches(&mut index, &[&topic]).contains(&0), is_match, "{text} and {topic}");
+        }
+    }
+    assert!(matched > 500, "only {matched} of 20,000 topics matched");
+}
+
+fn random_template(random: &mut fastrand::Rng) -> String {
+    let mut text = String::from("h");
+    for _ in 0..random.usize(1..13) {
+        if random.u8(..4) == 0 {
+            let literals = ["a", "ab", "/", "%41", "b.", ",", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"];
+            text.push_str(literals[random.usize(..literals.len())]);
+            continue;
+        }
+        let operator = ["", "+", "#", ".", "/", ";", "?", "&"][random.usize(..8)];
+        let variables: Vec<_> = (0..random.usize(1..6))
+            .map(|_| {
+                let name = ["a", "b", "ab", "%41", "x"][random.usize(..5)];
+                match random.u8(..4) {
+                    0 => format!("{name}*"),
+                    1 => format!("{name}:{}", random.u8(1..41)),
+                    2 => format!("{name}:{}", random.u8(1..4)),
+                    _ => name.to_owned(),
+                }
+            })
+            .collect();
+        text.push_str(&format!("{{{operator}{}}}", variables.join(",")));
+    }
+    text
+}

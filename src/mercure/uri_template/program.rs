@@ -34,6 +34,8 @@ pub(super) struct Program {
     pub(super) stays: Mask,
     /// Positions that stay only up to a number of units, see `most`.
     pub(super) counted: Mask,
+    /// Whether there are any.
+    pub(super) counts: bool,
     /// Positions that lead to another than the next one, too, see `targets`.
     pub(super) jumps: Mask,
     pub(super) most: Vec<u16>,
@@ -73,7 +75,7 @@ impl Program {
             }
         }
         self.end = at;
-        self.add_rows(units);
+        self.counts = self.counted.iter().any(|word| *word != 0);
     }
 
     /// The positions that take a unit of this code, which the topic holds.
@@ -165,8 +167,13 @@ impl Program {
         }
     }
 
-    /// Makes a row for each unit of the topic.
-    fn add_rows(&mut self, units: &[Code]) {
+    /// Makes masks of `words` words, which are enough, and a row for each unit of the topic.
+    pub(super) fn widen(&mut self, words: usize, units: &[Code]) {
+        self.words = words;
+        let masks = [&mut self.skips, &mut self.stays, &mut self.counted, &mut self.jumps];
+        for mask in masks.into_iter().chain(&mut self.sets) {
+            mask.resize(words, 0);
+        }
         let Self { words, sets, literals, rows, row_of, codes, .. } = self;
         row_of.resize(CODES, NO_ROW);
         for code in codes.drain(..) {

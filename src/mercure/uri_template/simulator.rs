@@ -11,18 +11,16 @@
 use super::Template;
 use super::program::{Program, WORD_BITS, bit, put};
 use super::units::{Code, unit_at};
+use crate::limits::TEMPLATE_STATES_MAX;
+
+/// Words of the largest program: a template's states, and the end.
+const WORDS_MAX: usize = (TEMPLATE_STATES_MAX + 1).div_ceil(WORD_BITS);
 
 /// Compares topics with one template after the other, and keeps its buffers between them.
 #[derive(Debug, Default)]
 pub(in crate::mercure) struct Simulator {
     units: Vec<Code>,
     program: Program,
-    /// The positions that are reached.
-    reached: Vec<u64>,
-    /// Those that were reached from another position at this unit.
-    entered: Vec<u64>,
-    /// The jumps that were followed at this unit.
-    followed: Vec<u64>,
     /// How many units a counted position has taken.
     taken: Vec<u16>,
     steps: u64,
@@ -32,25 +30,15 @@ impl Simulator {
     /// Whether the tail of `template` can produce `rest`.
     pub(super) fn matches(&mut self, template: &Template, rest: &[u8]) -> bool {
         self.read_units(rest);
-        let Self { units, program, reached, entered, followed, taken, .. } = self;
+        let Self { units, program, .. } = self;
         program.compile(template.as_str(), template.tail(), units);
-        for mask in [&mut *reached, entered, followed] {
-            mask.clear();
-            mask.resize(program.words, 0);
+        // Nearly every template has one word, which then stays in a register.
+        match program.words {
+            0..=1 => self.run::<1>(),
+            2..=4 => self.run::<4>(),
+            5..=16 => self.run::<16>(),
+            _ => self.run::<WORDS_MAX>(),
         }
-        taken.clear();
-        taken.resize(program.most.len(), 0);
-        put(reached, 0);
-        put(entered, 0);
-        self.follow();
-        for at in 0..self.units.len() {
-            self.take(self.units[at]);
-            if self.reached.iter().all(|word| *word == 0) {
-                return false;
-            }
-            self.follow();
-        }
-        self.reached[self.program.end / WORD_BITS] & bit(self.program.end) != 0
     }
 
     /// The steps so far.
@@ -69,75 +57,124 @@ impl Simulator {
         }
     }
 
+    fn run<const W: usize>(&mut self) -> bool {
+        let Self { units, program, taken, steps } = self;
+        program.widen(W, units);
+        taken.clear();
+        taken.resize(program.most.len(), 0);
+        let mut pass = Pass::<W>::new(program, taken);
+        pass.follow();
+        for &code in &*units {
+            pass.take(code);
+            if pass.reached == [0; W] {
+                break;
+            }
+            pass.follow();
+        }
+        *steps += pass.steps;
+        pass.reached[program.end / WORD_BITS] & bit(program.end) != 0
+    }
+}
+
+/// One pass over a topic, with masks of `W` words.
+struct Pass<'p, const W: usize> {
+    program: &'p Program,
+    skips: &'p [u64; W],
+    stays: &'p [u64; W],
+    counted: &'p [u64; W],
+    jumps: &'p [u64; W],
+    /// The positions that are reached.
+    reached: [u64; W],
+    /// Those that were reached from another position at this unit.
+    entered: [u64; W],
+    taken: &'p mut [u16],
+    steps: u64,
+}
+
+impl<'p, const W: usize> Pass<'p, W> {
+    fn new(program: &'p Program, taken: &'p mut [u16]) -> Self {
+        let mut start = [0; W];
+        start[0] = 1;
+        Self {
+            program,
+            skips: words(&program.skips),
+            stays: words(&program.stays),
+            counted: words(&program.counted),
+            jumps: words(&program.jumps),
+            reached: start,
+            entered: start,
+            taken,
+            steps: 0,
+        }
+    }
+
     /// Takes a unit: moves the positions that take it, drops the others.
     fn take(&mut self, code: Code) {
-        let Self { program, reached, entered, taken, steps, .. } = self;
-        let takers = program.takers(code);
-        *steps += program.words as u64;
+        let takers: &[u64; W] = words(self.program.takers(code));
         let mut carry = 0;
-        for word in 0..program.words {
-            let took = reached[word] & takers[word];
-            let mut stays = took & program.stays[word] & !program.counted[word];
-            for at in bits(took & program.counted[word], word) {
-                *steps += 1;
-                if taken[at] < program.most[at] {
-                    taken[at] += 1;
+        for word in 0..W {
+            let took = self.reached[word] & takers[word];
+            let mut stays = took & self.stays[word] & !self.counted[word];
+            for at in bits(took & self.counted[word], word) {
+                self.steps += 1;
+                if self.taken[at] < self.program.most[at] {
+                    self.taken[at] += 1;
                     stays |= bit(at);
                 }
             }
-            let moves = took & !program.stays[word];
-            entered[word] = moves << 1 | carry;
+            let moves = took & !self.stays[word];
+            self.entered[word] = moves << 1 | carry;
             carry = moves >> (WORD_BITS - 1);
-            reached[word] = entered[word] | stays;
+            self.reached[word] = self.entered[word] | stays;
         }
     }
 
     /// Reaches all positions that need no unit, and starts the counts of those that were entered.
     fn follow(&mut self) {
-        self.followed.fill(0);
+        let mut followed = [0; W];
         let mut next = Some(0);
         while let Some(word) = next {
-            next = self.follow_from(word);
+            next = self.follow_from(word, &mut followed);
         }
-        let Self { program, reached, entered, taken, steps, .. } = self;
+        if !self.program.counts {
+            return;
+        }
         let mut carry = 0;
-        for word in 0..program.words {
-            let passed = reached[word] & program.skips[word];
-            let enters = entered[word] | passed << 1 | carry;
+        for word in 0..W {
+            let passed = self.reached[word] & self.skips[word];
+            let enters = self.entered[word] | passed << 1 | carry;
             carry = passed >> (WORD_BITS - 1);
-            for at in bits(enters & reached[word] & program.counted[word], word) {
-                *steps += 1;
-                taken[at] = 0;
+            for at in bits(enters & self.reached[word] & self.counted[word], word) {
+                self.taken[at] = 0;
             }
         }
     }
 
-    /// The same for the words from `first` on. Returns the word to begin with again, if a jump led
-    /// back.
-    fn follow_from(&mut self, first: usize) -> Option<usize> {
-        let Self { program, reached, entered, followed, steps, .. } = self;
+    /// The same without the counts, for the words from `first` on. `followed` are the jumps that
+    /// were followed at this unit. Returns the word to begin with again, if a jump led back.
+    fn follow_from(&mut self, first: usize, followed: &mut [u64; W]) -> Option<usize> {
         let mut back: Option<usize> = None;
         let mut carry = 0;
-        for word in first..program.words {
-            *steps += 1;
-            reached[word] |= carry;
+        for word in first..W {
+            self.steps += 1;
+            let skips = self.skips[word];
+            self.reached[word] |= carry;
             loop {
                 // The addition carries each bit through the positions that can be passed, and to
                 // the one after them.
-                let skips = program.skips[word];
-                let (sum, overflows) = skips.overflowing_add(reached[word] & skips);
-                reached[word] |= sum ^ skips;
+                let (sum, overflows) = skips.overflowing_add(self.reached[word] & skips);
+                self.reached[word] |= sum ^ skips;
                 carry = u64::from(overflows);
-                let jumps = reached[word] & program.jumps[word] & !followed[word];
+                let jumps = self.reached[word] & self.jumps[word] & !followed[word];
                 if jumps == 0 {
                     break;
                 }
                 followed[word] |= jumps;
                 for at in bits(jumps, word) {
-                    *steps += 1;
-                    let target = program.targets[at] as usize;
-                    put(reached, target);
-                    put(entered, target);
+                    self.steps += 1;
+                    let target = self.program.targets[at] as usize;
+                    put(&mut self.reached, target);
+                    put(&mut self.entered, target);
                     if target / WORD_BITS < word {
                         back = Some(back.map_or(target / WORD_BITS, |back| back.min(target / WORD_BITS)));
                     }
@@ -146,6 +183,10 @@ impl Simulator {
         }
         back
     }
+}
+
+fn words<const W: usize>(mask: &[u64]) -> &[u64; W] {
+    mask.first_chunk().expect("a program is widened before it runs")
 }
 
 /// The positions of a word of a mask.
