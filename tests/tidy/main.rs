@@ -11,6 +11,7 @@ use modules::{Modules, circles};
 
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
+const HEADER_LINES_MAX: usize = 10;
 
 /// Retired names of our items; each has a standard replacement.
 const RETIRED: &str = "Answer Aside Bell Bench Board Carrier Desk Doze Entrance Extent Fate Flow FrameMeter Inside Lack \
@@ -317,6 +318,26 @@ fn modules_say_what_they_are_for_and_nothing_is_left_undone() {
         for mark in ["todo!", "unimplemented!", "FIXME", "#[ignore", "allow(clippy"] {
             assert!(!text.contains(mark), "{}: {mark}", path.display());
         }
+    }
+}
+
+/// A module opens with what it is for and its invariants, in at most ten lines. A diagram does not
+/// count. Two state machines are described with their diagrams; the store lists its promises.
+#[test]
+fn a_module_header_has_ten_lines_at_most() {
+    let exceptions =
+        ["src/http/h1/machine.rs", "src/hub/shard.rs", "src/history/redb.rs"].map(Path::new);
+    for (path, text) in files("src").into_iter().chain(files("loadtest/src")) {
+        let mut is_diagram = false;
+        let header = text.lines().map_while(|line| line.strip_prefix("//!"));
+        let lines = header.filter(|line| {
+            let is_fence = line.contains("```");
+            is_diagram ^= is_fence;
+            !is_fence && !is_diagram && !line.is_empty()
+        });
+        let count = lines.count();
+        let is_short = count <= HEADER_LINES_MAX || exceptions.contains(&path.as_path());
+        assert!(is_short, "{}: a header of {count} lines", path.display());
     }
 }
 
