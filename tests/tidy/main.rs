@@ -49,7 +49,7 @@ fn files(under: &str) -> Vec<(PathBuf, String)> {
 
 fn is_test(path: &Path) -> bool {
     let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-    name == "tests" || name.ends_with("_tests")
+    name == "tests"
 }
 
 /// The lines before the tests, without comments.
@@ -317,6 +317,29 @@ fn modules_say_what_they_are_for_and_nothing_is_left_undone() {
         assert!(text.starts_with("//!"), "{} does not say what it is for", path.display());
         for mark in ["todo!", "unimplemented!", "FIXME", "#[ignore", "allow(clippy"] {
             assert!(!text.contains(mark), "{}: {mark}", path.display());
+        }
+    }
+}
+
+/// A folder directly below `src/` is a module with a `mod.rs`. Below it, the file of a module stands
+/// beside its folder: `x.rs` and `x/`. Tests that are not inline are in `x/tests.rs`.
+#[test]
+fn each_folder_has_the_file_of_its_module_in_one_place() {
+    for root in ["src", "loadtest/src"] {
+        let files = files(root);
+        let has = |path: &Path| files.iter().any(|(file, _)| file == path);
+        for (path, text) in &files {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let below = folder.strip_prefix(root).map_or(0, |below| below.iter().count());
+            let its_file = match below {
+                0 => continue,
+                1 => folder.join("mod.rs"),
+                _ => folder.with_extension("rs"),
+            };
+            assert!(has(&its_file), "{}: its module is not in {}", path.display(), its_file.display());
+            let is_right = below == 1 || !path.ends_with("mod.rs");
+            assert!(is_right, "{} should be {}", path.display(), its_file.display());
+            assert!(!text.contains("#[path"), "{}: a module in another place", path.display());
         }
     }
 }
