@@ -11,7 +11,7 @@ use super::output::{USAGE, complain, written};
 use crate::config::DEMO_KEY;
 use crate::error_text::chain;
 use crate::mercure::names::CLAIM;
-use crate::mercure::token::{Algorithm, sign};
+use crate::mercure::token::{Algorithm, SignError, sign};
 use crate::ops::host;
 
 /// Prints a JWT.
@@ -41,6 +41,24 @@ pub(crate) struct TokenArgs {
     algorithm: Algorithm,
 }
 
+/// Why no token can be made.
+#[derive(Debug, thiserror::Error)]
+enum NewTokenError {
+    #[error("expected a key: --key, --key-file, JWT_KEY, JWT_KEY_FILE, or DEMO=1 for the demo key")]
+    NoKey,
+    #[error("the key in {0} cannot be read")]
+    KeyFile(String, #[source] io::Error),
+    #[error("--payload is not JSON")]
+    Payload(#[source] serde_json::Error),
+    #[error("the clock is before 1970")]
+    Clock,
+    #[error("--ttl is too long")]
+    Ttl,
+    /// The key does not fit the algorithm.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+}
+
 /// Runs the command.
 pub(crate) fn run(arguments: &TokenArgs) -> ExitCode {
     match make(arguments) {
@@ -48,29 +66,24 @@ pub(crate) fn run(arguments: &TokenArgs) -> ExitCode {
             let mut out = io::stdout().lock();
             written(writeln!(out, "{token}").and_then(|()| out.flush()).map(|()| ExitCode::SUCCESS))
         }
-        Err(message) => {
-            complain(format_args!("token: {message}"));
+        Err(error) => {
+            complain(format_args!("token: {}", chain(&error)));
             ExitCode::from(USAGE)
         }
     }
 }
 
-fn make(arguments: &TokenArgs) -> Result<String, String> {
+fn make(arguments: &TokenArgs) -> Result<String, NewTokenError> {
     let demo = std::env::var("DEMO").is_ok_and(|value| value == "1" || value == "true");
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let key = match (given(&arguments.key), given(&arguments.key_file)) {
         (Some(key), _) => key,
         (None, Some(path)) => {
-            let text = host::read_key_file(&path)
-                .map_err(|error| format!("the key in {path} cannot be read: {error}"))?;
+            let text = host::read_key_file(&path).map_err(|error| NewTokenError::KeyFile(path, error))?;
             text.trim_end_matches(['\r', '\n']).to_owned()
         }
         (None, None) if demo => DEMO_KEY.to_owned(),
-        (None, None) => {
-            let expected =
-                "expected a key: --key, --key-file, JWT_KEY, JWT_KEY_FILE, or DEMO=1 for the demo key";
-            return Err(expected.to_owned());
-        }
+        (None, None) => return Err(NewTokenError::NoKey),
     };
     let mut claim = Map::new();
     for (name, list) in [("publish", &arguments.publish), ("subscribe", &arguments.subscribe)] {
@@ -79,19 +92,17 @@ fn make(arguments: &TokenArgs) -> Result<String, String> {
         }
     }
     if let Some(payload) = &arguments.payload {
-        let payload: Value =
-            serde_json::from_str(payload).map_err(|error| format!("--payload is not JSON: {error}"))?;
+        let payload: Value = serde_json::from_str(payload).map_err(NewTokenError::Payload)?;
         claim.insert("payload".to_owned(), payload);
     }
     let mut claims = json!({ CLAIM: claim });
     if let Some(ttl) = arguments.ttl {
         claims["exp"] = json!(expiry(*ttl)?);
     }
-    sign(&claims, key.as_bytes(), arguments.algorithm).map_err(|error| chain(&error).to_string())
+    Ok(sign(&claims, key.as_bytes(), arguments.algorithm)?)
 }
 
-fn expiry(ttl: Duration) -> Result<u64, String> {
-    let now =
-        SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "the clock is before 1970".to_owned())?;
-    now.checked_add(ttl).map(|expiry| expiry.as_secs()).ok_or_else(|| "--ttl is too long".to_owned())
+fn expiry(ttl: Duration) -> Result<u64, NewTokenError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| NewTokenError::Clock)?;
+    now.checked_add(ttl).map(|expiry| expiry.as_secs()).ok_or(NewTokenError::Ttl)
 }

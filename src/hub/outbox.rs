@@ -1,16 +1,11 @@
 //! Outboxes: the pending updates of each subscriber, shared by all with the same ones.
 //!
-//! An outbox is a path of frames, and the paths of a shard form a tree: a node is one frame after
-//! the node above it. A subscriber holds the last node of its path, so appending a frame is one
-//! step down, and a thousand subscribers with the same pending frames hold the same node. The bytes
-//! of a node's path are gathered once, at the first write, and shared: one copy and one send per
-//! subscriber, whatever the number of frames.
-//!
+//! An outbox is a path of frames, and the paths of a shard form a tree. A subscriber holds the last
+//! node of its path; a thousand subscribers with the same pending frames hold the same node.
 //! Invariants:
 //! - a node lives while a subscriber holds it or a node follows it; its gathered bytes live while a
 //!   subscriber holds it;
-//! - paths never mix framings; a path reuses a `latest` node only at the same position, so it never
-//!   holds a frame twice.
+//! - paths never mix framings, and never hold a frame twice.
 //!
 //! Outboxes do not limit their size: the owner compares [`Outboxes::bytes`] with the bound.
 
@@ -43,12 +38,14 @@ impl Pending {
     }
 }
 
+/// One frame after the frames of the node above it. Appending a frame is one step down.
 struct Node {
     frame: Arc<Frame>,
     position: Position,
     framing: Framing,
     above: u32,
-    /// The node that was last appended to this one, if it still exists.
+    /// The node that was last appended to this one, if it still exists. A path reuses it only at
+    /// the same position.
     latest: u32,
     holders: u32,
     followers: u32,
@@ -56,6 +53,8 @@ struct Node {
     path_bytes: usize,
     /// The effect of these bytes on the checksum of a stream, if the framing has one.
     path_crc: CrcPart,
+    /// The bytes of the path, gathered at the first write: then one copy and one send per
+    /// subscriber, whatever the number of frames.
     gathered: Option<Box<[u8]>>,
 }
 

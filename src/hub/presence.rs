@@ -1,16 +1,12 @@
 //! Active subscriptions of one shard (`SUBSCRIPTIONS`, PROTOCOL section 7), and the updates that
-//! announce them.
-//!
-//! An event is sent like any update: the shard passes it to the sequencer and receives it from the
-//! ring. Invariants:
-//! - a subscription is listed as soon as its begin event is handed over, and is no longer listed
-//!   when its end event is; so every difference between a list made after update U and reality is
-//!   followed by an event after U;
+//! announce them. An event goes to the sequencer like any update, and comes back on the ring.
+//! Invariants:
+//! - a subscription is listed from when its begin event is handed over until its end event is; so
+//!   every difference between a list made after update U and reality is followed by an event after
+//!   U;
 //! - no event overtakes another of the same subscription, even if the history refused one;
-//! - nothing waits for an event; subscribers take turns, so one with many selectors does not delay
-//!   the others;
-//! - a subscriber that ends before its first event produces none, so the queue stays in proportion
-//!   to the active subscribers.
+//! - nothing waits for an event; subscribers take turns, whatever the number of their selectors;
+//! - the queue stays in proportion to the active subscribers.
 
 use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};
@@ -35,7 +31,8 @@ pub struct Subscriptions {
     by_slot: Vec<Option<Rc<ActiveSubscriber>>>,
     /// Subscribers with events to send; each is in here once.
     waiting: VecDeque<Rc<ActiveSubscriber>>,
-    /// How many of them have no event left to send: they ended before their first.
+    /// How many of them have no event left to send: they ended before their first, and produce
+    /// none.
     silent: usize,
     /// Bytes of the ended subscribers that still have events to send.
     ended_bytes: usize,

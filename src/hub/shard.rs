@@ -41,6 +41,7 @@ use std::rc::Rc;
 use crate::history::{HistoryError, HistorySlice, Position, ResumePoint, SequencedUpdate};
 use crate::hub::presence::Subscriptions;
 use crate::hub::tail::Tail;
+use crate::hub::timer_wheel::TimerKey;
 use crate::limits::TIMERS_MAX;
 use crate::mercure::resume::Resume;
 use crate::sse::framing::Framing;
@@ -54,7 +55,7 @@ use catch_up::CatchUp;
 use drain::Drain;
 use subscriber::{Ahead, Subscriber, SubscriberState, Written};
 use subscribers::Subscribers;
-use timers::{TimerKey, Timers};
+use timers::Timers;
 
 /// The subscribers of one core.
 pub struct Shard {

@@ -92,6 +92,19 @@ pub(crate) fn open(
     };
     let address = getsockname(first).and_then(SocketAddr::try_from);
     let address = address.map_err(|error| ListenError::Handed(error.into()))?;
+    let listeners = share(&held, wakers, peer_timeout_ms).map_err(ListenError::Handed)?;
+    Ok((address, listeners))
+}
+
+/// Divides held sockets among the shards of these wakers: one listener for each.
+///
+/// # Errors
+/// No descriptor is left.
+pub(crate) fn share(
+    held: &[OwnedFd],
+    wakers: &[Arc<ShardWaker>],
+    peer_timeout_ms: u32,
+) -> io::Result<Vec<Listener>> {
     let (senders, inboxes): (Vec<_>, Vec<_>) = wakers.iter().map(|_| bounded(HANDED_OFF_MAX)).unzip();
     let shards: Arc<[_]> = senders.into_iter().zip(wakers.iter().cloned()).collect();
     let next = Arc::new(AtomicUsize::new(0));
@@ -99,12 +112,10 @@ pub(crate) fn open(
         // Each socket has a shard, and each shard has a socket.
         let numbers = (0..held.len().max(wakers.len())).filter(|number| number % wakers.len() == own);
         let sockets: io::Result<_> = numbers.map(|number| held[number % held.len()].try_clone()).collect();
-        let sockets = sockets.map_err(ListenError::Handed)?;
         let handoff = Handoff { own, next: Arc::clone(&next), shards: Arc::clone(&shards), inbox };
-        Ok(Listener { sockets, first: Cell::new(0), handoff: Some(handoff), peer_timeout_ms })
+        Ok(Listener { sockets: sockets?, first: Cell::new(0), handoff: Some(handoff), peer_timeout_ms })
     };
-    let listeners: Result<Vec<_>, _> = inboxes.into_iter().enumerate().map(listener).collect();
-    Ok((address, listeners?))
+    inboxes.into_iter().enumerate().map(listener).collect()
 }
 
 impl Listener {

@@ -1,16 +1,11 @@
 //! The topic index: which subscriber slots does a publication concern?
 //!
 //! A lookup takes time that grows with the topic's length and the number of matches, not with the
-//! number of selectors. One hash lookup finds the selector that equals the topic's text, and one
-//! for each beginning of the topic finds the templates with that literal before their first
-//! expression (`heads`). The rest of the topic is decided by the only template with that head
-//! (`tails`), or by a trie of those that share it (`groups`): at worst the topic's length times
-//! their states.
-//!
-//! Invariants: a distinct selector is one entry, however many slots share it; a slot's membership
-//! and the entry's member hold each other's index, so leaving is O(1) per selector; a slot is
-//! reported once per publication (each slot and each entry has a stamp). Freed places are reused,
-//! not given back. It is not a filter: the grant decides what a subscriber may read.
+//! number of selectors ([`TopicIndex`] says how). Invariants: a distinct selector is one entry,
+//! however many slots share it; a slot's membership and the entry's member hold each other's index,
+//! so leaving is O(1) per selector; a slot is reported once per publication (each slot and each
+//! entry has a stamp). Freed places are reused, not given back. It is not a filter: the grant
+//! decides what a subscriber may read.
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
@@ -32,6 +27,11 @@ mod tests;
 
 /// The selectors of all subscribers of a shard, and the slots that hold them. Slots are small
 /// numbers that the caller reuses; memory grows with the largest one.
+///
+/// One hash lookup finds the selector that equals the topic's text, and one for each beginning of
+/// the topic finds the templates with that literal before their first expression (`heads`). The
+/// rest of the topic is decided by the only template with that head (`tails`), or by a trie of
+/// those that share it (`groups`): at worst the topic's length times their states.
 #[derive(Default)]
 pub struct TopicIndex {
     hasher: DefaultHashBuilder,

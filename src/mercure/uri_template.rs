@@ -4,11 +4,7 @@
 //! expression becomes a small automaton (`compile`). One simulation (`run`) serves both single
 //! templates and the tries of the topic index: one pass, at most [`TEMPLATE_STATES_MAX`] steps per
 //! byte, no backtracking. Most templates leave no choice and need no simulation (`plain`).
-//!
-//! Literals are compared byte by byte, as the reference does. RFC 6570 section 3.1 would
-//! percent-encode a literal `é` on expansion. But topics are IRIs here and are not normalized, so
-//! `/é{id}` matches `/é1` and not `/%C3%A91`. No expression matches a raw `é`, since expansions are
-//! ASCII only.
+//! Literals are compared byte by byte, as the reference does ([`Template`]).
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -35,6 +31,10 @@ pub(super) use simulator::Simulator;
 
 /// A valid RFC 6570 URI Template, levels 1 to 4, with at least one expression. Equal and hashed by
 /// its text.
+///
+/// RFC 6570 section 3.1 would percent-encode a literal `é` on expansion. But topics are IRIs here
+/// and are not normalized, so `/é{id}` matches `/é1` and not `/%C3%A91`. No expression matches a
+/// raw `é`, since expansions are ASCII only.
 #[derive(Clone)]
 pub struct Template {
     text: Box<str>,

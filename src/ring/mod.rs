@@ -1,16 +1,12 @@
 //! The cross-core broadcast ring: one producer, N consumers, lock-free, gated by the slowest.
 //!
 //! Every consumer sees every entry in push order and reads it in place. Nothing is copied, and
-//! nothing is allocated after [`ring`]. A push into a full ring is refused; unread entries are
-//! never overwritten. The ring does not wait: [`sleep_flag::SleepFlag`] reports when a sleeper has
-//! to be woken, and the caller wakes it. Invariants:
-//! - `published` counts the entries pushed. Only the producer writes it.
-//! - `read[i]` counts the entries that consumer `i` has finished. Only that consumer writes it, and
-//!   it never exceeds `published`.
-//! - The producer touches slot `n` only while `n` is unpublished, or after every consumer has
-//!   finished it.
-//! - The producer drops entries, in [`Producer::push`] and [`Producer::reclaim`], so a consumer
-//!   never frees memory of another core's allocator.
+//! nothing is allocated after [`ring`]. Invariants:
+//! - a push into a full ring is refused; unread entries are never overwritten;
+//! - the producer touches slot `n` only while `n` is unpublished, or after every consumer has
+//!   finished it; the producer alone drops entries.
+//!
+//! The ring does not wait: [`sleep_flag::SleepFlag`] reports when a sleeper has to be woken.
 
 #![expect(unsafe_code, reason = "slots are shared without a lock; loom models check the protocol")]
 
@@ -31,7 +27,10 @@ struct CachePadded<T>(T);
 
 struct RingShared<T> {
     slots: Box<[UnsafeCell<Option<T>>]>,
+    /// The number of entries pushed. Only the producer writes it.
     published: CachePadded<AtomicU64>,
+    /// For each consumer the number of entries that it has finished. Only that consumer writes it;
+    /// it never exceeds `published`.
     read: Box<[CachePadded<AtomicU64>]>,
 }
 
@@ -96,7 +95,8 @@ impl<T: Send + Sync> Producer<T> {
         Ok(())
     }
 
-    /// Drops the entries that every consumer has finished; returns their number.
+    /// Drops the entries that every consumer has finished; returns their number. Only the producer
+    /// drops entries, so a consumer never frees memory of another core's allocator.
     pub fn reclaim(&mut self) -> u64 {
         let slowest = self.shared.read.iter().map(|read| read.0.load(Ordering::Acquire)).fold(self.next, min);
         let dropped = slowest - self.reclaimed;

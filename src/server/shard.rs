@@ -1,12 +1,10 @@
 //! The loop of one shard: sockets, ring and timers around the pure
 //! [`Shard`](crate::hub::shard::Shard).
 //!
-//! One task does all of it, in rounds ([`ShardLoop::round`] lists the work). When a round finds
-//! nothing to do, the task sleeps until a socket, the waker or a deadline wakes it: at first in the
-//! epoll set, then as a task of the executor that waits for the set.
-//! - All work of a round is bounded, so nothing waits long. Leftover work waits in its own queue.
-//! - While such a queue holds something the task does not sleep: the edge-triggered events are
-//!   past.
+//! One task does all of it, in rounds ([`ShardLoop::round`] lists the work), and sleeps when a
+//! round finds nothing to do ([`ShardLoop::sleep`]).
+//! - All work of a round is bounded, so nothing waits long. Leftover work waits in its own queue;
+//!   while such a queue holds something the task does not sleep: the edge-triggered events are past.
 //! - Entries are taken from the ring only after every subscriber that the last ones concerned has
 //!   been written to, so each send carries all updates that arrived meanwhile.
 

@@ -1,8 +1,5 @@
 //! Automatic certificates (`ACME_HOSTS`): ordered from an authority (RFC 8555), stored, served,
-//! renewed.
-//!
-//! [`Acme::open`] reads the stored certificate, so a restart serves at once. [`Renewer::run`]
-//! orders, on a thread with its own tokio runtime, which the ACME crate needs. Invariants:
+//! renewed. Invariants:
 //! - the served certificate stays until a new one is checked, and stored if the disk allows;
 //! - after a failed attempt there is one warning and a growing pause: no authority is asked in a
 //!   loop;
@@ -59,7 +56,8 @@ pub(crate) struct Acme {
 }
 
 impl Acme {
-    /// Reads what is stored. A stored certificate that cannot be served is ignored.
+    /// Reads what is stored, so a restart serves at once. A stored certificate that cannot be served
+    /// is ignored.
     ///
     /// # Errors
     /// [`AcmeError`]: the folder, or the trusted authorities, cannot be used.

@@ -1,15 +1,9 @@
 //! Content codings: an event is compressed by itself, once, for all its subscribers.
 //!
-//! Invariant: an [`EncodedFrame`] may follow any other and ends at a byte boundary. So streams of
+//! Invariants: an [`EncodedFrame`] may follow any other and ends at a byte boundary. So streams of
 //! any updates are put together from shared encoded frames, and each update can be read as soon as
-//! its own bytes arrive:
-//! - zstd: it is a frame of zstd; consecutive frames are one stream (RFC 8878, section 3.1).
-//! - gzip: a stream is one member (RFC 1952), since browsers read no second one. An encoded frame
-//!   is blocks of deflate (RFC 1951) that refer to nothing before them. The stream has one header,
-//!   and ends with an empty block and the trailer ([`crate::sse::crc`]).
-//!
-//! An event that compression would make longer is stored. An encoded frame is at most
-//! [`ENCODED_OVERHEAD_BYTES`] longer than its event, for each block of at least 64 KiB.
+//! its own bytes arrive. An event that compression would make longer is stored: an encoded frame is
+//! at most [`ENCODED_OVERHEAD_BYTES`] longer than its event, for each block of at least 64 KiB.
 
 use std::cell::RefCell;
 use std::sync::OnceLock;
@@ -49,9 +43,12 @@ const ZSTD_BLOCK_MAX: usize = 128 << 10;
 /// next, and the available libraries give no control over it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Coding {
-    /// RFC 1952.
+    /// RFC 1952. A stream is one member, since browsers read no second one: one header, and at the
+    /// end an empty block and the trailer ([`crate::sse::crc`]). An encoded frame is blocks of
+    /// deflate (RFC 1951) that refer to nothing before them.
     Gzip,
-    /// RFC 8878, with a window of 8 MiB at most, as RFC 9659 requires.
+    /// RFC 8878, with a window of 8 MiB at most, as RFC 9659 requires. An encoded frame is a frame
+    /// of zstd; consecutive frames are one stream (RFC 8878, section 3.1).
     Zstd,
 }
 

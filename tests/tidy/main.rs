@@ -11,6 +11,7 @@ use modules::{Modules, circles};
 
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
+const HEADER_LINES_MAX: usize = 10;
 
 /// Retired names of our items; each has a standard replacement.
 const RETIRED: &str = "Answer Aside Bell Bench Board Carrier Desk Doze Entrance Extent Fate Flow FrameMeter Inside Lack \
@@ -48,7 +49,7 @@ fn files(under: &str) -> Vec<(PathBuf, String)> {
 
 fn is_test(path: &Path) -> bool {
     let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-    name == "tests" || name.ends_with("_tests")
+    name == "tests"
 }
 
 /// The lines before the tests, without comments.
@@ -317,6 +318,48 @@ fn modules_say_what_they_are_for_and_nothing_is_left_undone() {
         for mark in ["todo!", "unimplemented!", "FIXME", "#[ignore", "allow(clippy"] {
             assert!(!text.contains(mark), "{}: {mark}", path.display());
         }
+    }
+}
+
+/// A folder directly below `src/` is a module with a `mod.rs`. Below it, the file of a module stands
+/// beside its folder: `x.rs` and `x/`. Tests that are not inline are in `x/tests.rs`.
+#[test]
+fn each_folder_has_the_file_of_its_module_in_one_place() {
+    for root in ["src", "loadtest/src"] {
+        let files = files(root);
+        let has = |path: &Path| files.iter().any(|(file, _)| file == path);
+        for (path, text) in &files {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let below = folder.strip_prefix(root).map_or(0, |below| below.iter().count());
+            let its_file = match below {
+                0 => continue,
+                1 => folder.join("mod.rs"),
+                _ => folder.with_extension("rs"),
+            };
+            assert!(has(&its_file), "{}: its module is not in {}", path.display(), its_file.display());
+            let is_right = below == 1 || !path.ends_with("mod.rs");
+            assert!(is_right, "{} should be {}", path.display(), its_file.display());
+            assert!(!text.contains("#[path"), "{}: a module in another place", path.display());
+        }
+    }
+}
+
+/// A module opens with what it is for and its invariants, in at most ten lines. A diagram does not
+/// count. Two state machines are described with their diagrams; the store lists its promises.
+#[test]
+fn a_module_header_has_ten_lines_at_most() {
+    let exceptions = ["src/http/h1/machine.rs", "src/hub/shard.rs", "src/history/redb.rs"].map(Path::new);
+    for (path, text) in files("src").into_iter().chain(files("loadtest/src")) {
+        let mut is_diagram = false;
+        let header = text.lines().map_while(|line| line.strip_prefix("//!"));
+        let lines = header.filter(|line| {
+            let is_fence = line.contains("```");
+            is_diagram ^= is_fence;
+            !is_fence && !is_diagram && !line.is_empty()
+        });
+        let count = lines.count();
+        let is_short = count <= HEADER_LINES_MAX || exceptions.contains(&path.as_path());
+        assert!(is_short, "{}: a header of {count} lines", path.display());
     }
 }
 

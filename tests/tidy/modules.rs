@@ -79,7 +79,7 @@ impl Modules {
 fn module_name(root: &Path, file: &Path) -> Option<Vec<String>> {
     let below = file.strip_prefix(root).ok()?.with_extension("");
     let mut name: Vec<String> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
-    if name.iter().any(|part| part == "tests" || part.ends_with("_tests")) || name == ["main"] {
+    if name.iter().any(|part| part == "tests") || name == ["main"] {
         return None;
     }
     if name.last().is_some_and(|last| last == "mod" || last == "lib") {

@@ -322,5 +322,4 @@ impl Publication {
 }
 
 #[cfg(test)]
-#[path = "request_tests.rs"]
 mod tests;

@@ -3,16 +3,7 @@
 //!
 //! Invariants: two `Authorization` fields, or two query parameters, are refused (of several cookies
 //! the first counts); a cookie token publishes only from an allowed origin; no token appears in
-//! `Debug` output.
-//!
-//! To add a place: a variant of [`TokenSource`] and a branch in [`Credential::find`]; for a header
-//! field its reading in [`crate::http::request`] and its name in [`Cors`] (preflight); for a query
-//! parameter its name in `mercure::names` and in [`crate::http::redact`], so that no log shows it,
-//! and `RequestHandler::grant` must count it as a token in the URL. Another scheme of
-//! `Authorization` begins in `bearer`. A new form of token is verified in
-//! [`crate::mercure::token`].
-//!
-//! [`Cors`]: crate::http::headers::cors::Cors
+//! `Debug` output. [`TokenSource`] says how a place is added.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -46,6 +37,14 @@ pub struct Credential<'a> {
 }
 
 /// Where a token was.
+///
+/// To add a place: a variant here and a branch in [`Credential::find`]; for a header field its
+/// reading in [`crate::http::request`] and its name in [`Cors`] (preflight); for a query parameter
+/// its name in `mercure::names` and in [`crate::http::redact`], so that no log shows it, and
+/// `RequestHandler::grant` must count it as a token in the URL. Another scheme of `Authorization`
+/// begins in `bearer`. A new form of token is verified in [`crate::mercure::token`].
+///
+/// [`Cors`]: crate::http::headers::cors::Cors
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenSource {
     /// `Authorization: Bearer`.

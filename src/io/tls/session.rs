@@ -1,9 +1,6 @@
-//! TLS on one connection: rustls between the bytes of the socket and those of HTTP.
-//!
-//! rustls is driven through its unbuffered interface, with buffers that all sessions of a shard
-//! share. A session keeps only leftovers: the beginning of a record, plaintext for which HTTP had
-//! no room, encrypted bytes that the socket has not taken. An idle session keeps only its keys.
-//! Invariants:
+//! TLS on one connection: rustls between the bytes of the socket and those of HTTP, through its
+//! unbuffered interface, with buffers that all sessions of a shard share. Invariants:
+//! - an idle session keeps only its keys; else it keeps leftovers, each within a bound;
 //! - every whole record is decrypted when it is read, so the input left over is the beginning of
 //!   one;
 //! - nothing is encrypted while encrypted bytes wait, so these are one record or one handshake

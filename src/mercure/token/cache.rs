@@ -5,10 +5,6 @@
 //! grant to another; an entry is not served after its token has expired; at most
 //! [`TOKEN_CACHE_MAX`] tokens are kept. A cache belongs to one
 //! [`VerificationKey`](super::VerificationKey): publisher and subscriber keys need one each.
-//!
-//! It has two generations. The young one takes every insertion and every hit. When it reaches half
-//! of the bound, it becomes the old one, and tokens without a hit since the last change are
-//! dropped. So a hit does not have to maintain an order.
 
 use std::collections::HashMap;
 
@@ -18,6 +14,10 @@ const GENERATION_MAX: usize = TOKEN_CACHE_MAX / 2;
 const _: () = assert!(GENERATION_MAX > 0);
 
 /// A bounded map from a verified token to its grant; one per shard and key.
+///
+/// It has two generations. The young one takes every insertion and every hit. When it reaches half
+/// of the bound, it becomes the old one, and tokens without a hit since the last change are
+/// dropped. So a hit does not have to maintain an order.
 #[derive(Debug)]
 pub struct TokenCache<T> {
     young: HashMap<Box<str>, CacheEntry<T>>,

@@ -1,14 +1,10 @@
 //! An expression as an automaton over units (bytes and percent-encoded triplets).
 //!
 //! States lie in a row. A state leads to the next one unless it names another; after the last one
-//! the expression is complete. Variable names are dropped unless the operator writes them into the
-//! expansion, so `{a}` and `{b}` are one expression. That lets a million templates share their
-//! nodes.
-//!
-//! Two languages exist. Without a named operator and without a prefix length, the language is the
-//! reference's, quirks included: `{x,y*}` takes no `=` before its first separator, `{/x*}` takes
-//! `,` in a segment. All others follow RFC 6570 exactly, except for the keys of maps, which are
-//! unreserved and not empty.
+//! the expression is complete. Two languages exist. Without a named operator and without a prefix
+//! length, the language is the reference's, quirks included: `{x,y*}` takes no `=` before its first
+//! separator, `{/x*}` takes `,` in a segment. All others follow RFC 6570 exactly, except for the
+//! keys of maps, which are unreserved and not empty.
 
 use std::sync::Arc;
 
@@ -35,7 +31,9 @@ pub(crate) enum NfaState {
     Goto(u16),
 }
 
-/// A compiled expression; equal when the automata are.
+/// A compiled expression; equal when the automata are. Variable names are dropped unless the
+/// operator writes them into the expansion, so `{a}` and `{b}` are one expression. That lets a
+/// million templates share their nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Expression {
     /// [`NfaState::Any`] alone. Most expressions are this one; it needs no allocation.

@@ -112,8 +112,8 @@ impl<'p, const W: usize> Pass<'p, W> {
     fn take(&mut self, code: Code) {
         let takers: &[u64; W] = words(self.program.takers(code));
         let mut carry = 0;
-        for word in 0..W {
-            let took = self.reached[word] & takers[word];
+        for (word, takers) in takers.iter().enumerate() {
+            let took = self.reached[word] & takers;
             let mut stays = took & self.stays[word] & !self.counted[word];
             for at in bits(took & self.counted[word], word) {
                 self.steps += 1;
@@ -155,7 +155,7 @@ impl<'p, const W: usize> Pass<'p, W> {
     fn follow_from(&mut self, first: usize, followed: &mut [u64; W]) -> Option<usize> {
         let mut back: Option<usize> = None;
         let mut carry = 0;
-        for word in first..W {
+        for (word, followed) in followed.iter_mut().enumerate().skip(first) {
             self.steps += 1;
             let skips = self.skips[word];
             self.reached[word] |= carry;
@@ -165,11 +165,11 @@ impl<'p, const W: usize> Pass<'p, W> {
                 let (sum, overflows) = skips.overflowing_add(self.reached[word] & skips);
                 self.reached[word] |= sum ^ skips;
                 carry = u64::from(overflows);
-                let jumps = self.reached[word] & self.jumps[word] & !followed[word];
+                let jumps = self.reached[word] & self.jumps[word] & !*followed;
                 if jumps == 0 {
                     break;
                 }
-                followed[word] |= jumps;
+                *followed |= jumps;
                 for at in bits(jumps, word) {
                     self.steps += 1;
                     let target = self.program.targets[at] as usize;

@@ -174,7 +174,7 @@ impl Connections {
         let Some(connected) = self.by_number.get_mut(number as usize) else { return };
         match connected.state.armed_ms() {
             Some(armed_ms) if connected.serial == serial && *armed_ms <= shared.now.ms => {
-                *armed_ms = u64::MAX
+                *armed_ms = u64::MAX;
             }
             _ => return,
         }

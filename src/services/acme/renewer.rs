@@ -83,7 +83,8 @@ impl Renewer {
         Ok(renewer)
     }
 
-    /// Keeps the certificate valid until told to stop.
+    /// Keeps the certificate valid until told to stop. It needs a thread of its own: the ACME crate
+    /// needs a runtime of tokio, which blocks it.
     pub(crate) fn run(mut self) {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,

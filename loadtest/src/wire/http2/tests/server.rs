@@ -10,7 +10,6 @@ use std::thread::JoinHandle;
 use h2::SendStream;
 use h2::server::{self, SendResponse};
 
-use super::tests::{Client, GET};
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);

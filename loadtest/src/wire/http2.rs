@@ -365,8 +365,4 @@ fn parse_request<'a>(request: &'a [u8], scheme: &str) -> Result<(Request<()>, &'
 }
 
 #[cfg(test)]
-#[path = "http2_tests.rs"]
 mod tests;
-
-#[cfg(test)]
-mod server_tests;

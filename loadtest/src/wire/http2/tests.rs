@@ -2,10 +2,11 @@
 //!
 //! Method: scripted frames, fed in pieces of every length, as no sound server sends them.
 
+mod server;
+
 use super::*;
 
-pub(super) const GET: &[u8] =
-    b"GET /hub?topic=a HTTP/1.1\r\nHost: example.com\r\nAccept: text/event-stream\r\n\r\n";
+const GET: &[u8] = b"GET /hub?topic=a HTTP/1.1\r\nHost: example.com\r\nAccept: text/event-stream\r\n\r\n";
 /// `:status: 200` and `content-type: text/event-stream`.
 const HEAD: &[u8] = b"\x88\x0f\x10\x11text/event-stream";
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -48,15 +49,15 @@ fn frames(of: &[Script<'_>]) -> Vec<u8> {
 }
 
 /// A session, and what it produced.
-pub(super) struct Client {
-    pub(super) session: Session,
-    pub(super) events: Vec<String>,
-    pub(super) data_bytes: usize,
+struct Client {
+    session: Session,
+    events: Vec<String>,
+    data_bytes: usize,
     wire_bytes: usize,
 }
 
 impl Client {
-    pub(super) fn new(stream_window_bytes: u32) -> Self {
+    fn new(stream_window_bytes: u32) -> Self {
         let session = Session::new(false, stream_window_bytes).expect("a session");
         Self { session, events: Vec::new(), data_bytes: 0, wire_bytes: 0 }
     }
@@ -87,7 +88,7 @@ impl Client {
         Ok(())
     }
 
-    pub(super) fn take_events(&mut self) -> Result<(), String> {
+    fn take_events(&mut self) -> Result<(), String> {
         while let Some(event) = self.session.next()? {
             self.events.push(match event {
                 Event::Head { key, head } => format!("{key} {}", head.status),
@@ -104,7 +105,7 @@ impl Client {
     }
 
     /// The bytes sent since the last call.
-    pub(super) fn sent_bytes(&mut self) -> Vec<u8> {
+    fn sent_bytes(&mut self) -> Vec<u8> {
         self.session.write_pending().expect("valid");
         let mut wire = Vec::new();
         while !self.session.unsent().is_empty() {
