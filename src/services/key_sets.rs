@@ -23,6 +23,7 @@ use crate::limits::{
     JWKS_BYTES_MAX, JWKS_FETCH_MS, JWKS_REDIRECTS_MAX, JWKS_REFRESH_MS, JWKS_RETRY_MS_MAX, JWKS_RETRY_MS_MIN,
 };
 use crate::mercure::token::{Algorithm, KeySet, KeySetError};
+use crate::redact::Redacted;
 
 const TERMS: Terms =
     Terms { within_ms: JWKS_FETCH_MS, redirects_max: JWKS_REDIRECTS_MAX, no_is_error: true, by_proxy: true };
@@ -113,7 +114,10 @@ impl Fetcher {
                     false => "the last one stays in force",
                 };
                 let retry_s = self.pause().as_secs();
-                warn!(url, error = %chain(&error), retry_s, "the key set cannot be fetched; {so_far}");
+                // The error can quote the address, or what the server sent.
+                let error = chain(&error).to_string();
+                let error = Redacted::whole(&error);
+                warn!(url, %error, retry_s, "the key set cannot be fetched; {so_far}");
             }
         }
     }
