@@ -20,6 +20,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LogFormat;
+use crate::error_text::caught;
 use crate::ops::access_log::ACCESS_TARGET;
 use crate::redact::without_tokens;
 
@@ -36,10 +37,20 @@ pub(crate) struct Logs {
     errors: ErrorCounter,
 }
 
+/// Why there is no log: its thread cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[error("the thread that writes the log cannot be started: {0}")]
+pub(crate) struct LogError(String);
+
 /// Starts logging, also of panics. With `access_log`, the access log is written at every level.
-pub(crate) fn start(level: Level, format: LogFormat, access_log: bool) -> Logs {
-    let (writer, guard) =
-        NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).lossy(true).finish(io::stderr());
+///
+/// # Errors
+/// [`LogError`]
+pub(crate) fn start(level: Level, format: LogFormat, access_log: bool) -> Result<Logs, LogError> {
+    let writer = NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).lossy(true);
+    // It panics where no thread can be started.
+    panics::hide_caught();
+    let (writer, guard) = caught(|| writer.finish(io::stderr())).map_err(LogError)?;
     let logs = Logs { writer: Some(guard), errors: writer.error_counter() };
     // Clients' errors in HTTP/2 are not warnings: clients could fill the log with them.
     let filter = Targets::new()
@@ -51,7 +62,7 @@ pub(crate) fn start(level: Level, format: LogFormat, access_log: bool) -> Logs {
     let lines = lines(format, is_journal, io::stderr().is_terminal(), writer);
     tracing_subscriber::registry().with(filter).with(lines).init();
     panics::log();
-    logs
+    Ok(logs)
 }
 
 impl Drop for Logs {

@@ -75,7 +75,7 @@ pub(crate) fn run_as(
     role: ProcessRole,
     started: impl FnOnce(Begun),
 ) -> Result<(), RunError> {
-    probe::check_host(settings.cpus.len(), role)?;
+    probe::check_host(settings.cpus.len())?;
     let mut certificates = settings.tls.as_ref().map(Certificates::open).transpose()?;
     let reports = &control.reports;
     let mut hub = RunningHub::start(settings, certificates.as_ref(), history, role, reports)?;

@@ -18,7 +18,7 @@ use url::{Position, Url};
 
 use super::https::{NoAuthorities, Terms, Trust, http, https};
 use crate::api::keyring::SharedKeys;
-use crate::error_text::chain;
+use crate::error_text::{caught, chain};
 use crate::limits::{
     JWKS_BYTES_MAX, JWKS_FETCH_MS, JWKS_REDIRECTS_MAX, JWKS_REFRESH_MS, JWKS_RETRY_MS_MAX, JWKS_RETRY_MS_MIN,
 };
@@ -50,6 +50,9 @@ enum FetchError {
     Untrusted(#[from] NoAuthorities),
     #[error(transparent)]
     Document(#[from] KeySetError),
+    /// ureq panics where no thread can be started for a name lookup.
+    #[error("the request panicked: {0}")]
+    Panicked(String),
     /// Reading the response panicked, which must not end the hub. The panic is in the log.
     #[error("reading the response panicked (a defect of the hub)")]
     Defect,
@@ -130,8 +133,8 @@ impl Fetcher {
             "https" => https(&Trust::Host, TERMS)?,
             _ => http(TERMS),
         };
-        let mut response =
-            agent.get(url.as_str()).header("Accept", "application/jwk-set+json, application/json").call()?;
+        let request = agent.get(url.as_str()).header("Accept", "application/jwk-set+json, application/json");
+        let mut response = caught(|| request.call()).map_err(FetchError::Panicked)??;
         let document = response.body_mut().with_config().limit(JWKS_BYTES_MAX).read_to_vec()?;
         if document == self.document {
             return Ok((document, None));

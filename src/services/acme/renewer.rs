@@ -100,7 +100,7 @@ impl Renewer {
                 () = self.keep() => {}
             }
         });
-        // A name lookup that is under way has its own thread; do not wait for it.
+        // A request that is under way has its own thread; do not wait for it.
         runtime.shutdown_background();
     }
 
