@@ -16,6 +16,7 @@ use super::history_worker;
 use super::mailbox::Mailbox;
 use super::shard::{ShardDeps, ShardLoop};
 use crate::api::handler::{ApiSettings, RequestHandler};
+use crate::api::history_health::HistoryHealth;
 use crate::history::HistorySlice;
 use crate::hub::shard::{Shard, ShardSettings};
 use crate::io::clock::Clock;
@@ -69,6 +70,7 @@ pub(super) struct ShardSpawn {
     pub(super) ring: crate::ring::Consumer<crate::hub::sequencer::RingEntry>,
     pub(super) queue: Queue,
     pub(super) history_client: history_worker::HistoryClient,
+    pub(super) history_health: HistoryHealth,
     pub(super) mailbox: Mailbox,
     pub(super) waker: Arc<ShardWaker>,
     pub(super) stopping: Arc<AtomicBool>,
@@ -89,7 +91,7 @@ impl ShardSpawn {
             listener: self.listener,
             tls: self.tls.map(Acceptor::new),
             shard: Shard::new(shard, newest, self.clock.now()),
-            handler: RequestHandler::new(api),
+            handler: RequestHandler::new(api).with_history(self.history_health),
             ring: self.ring,
             queue: self.queue,
             history_client: self.history_client,
