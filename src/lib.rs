@@ -81,6 +81,11 @@ mod ops;
 #[doc(hidden)]
 pub mod ops;
 #[cfg(not(feature = "internals"))]
+mod redact;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod redact;
+#[cfg(not(feature = "internals"))]
 mod ring;
 #[cfg(feature = "internals")]
 #[doc(hidden)]

@@ -197,6 +197,7 @@ pub const LISTINGS_HELD_BYTES_MAX: usize = 64 << 20;
 pub const LISTING_SLICE: usize = 256;
 
 const _: () = assert!(SUBSCRIPTION_EVENTS_UNDER_WAY_MAX < PUBLISH_QUEUE_MAX);
+const _: () = assert!(LOGGED_TEXT_BYTES_MAX < REDACTED_TEXT_BYTES_MAX);
 const _: () = assert!(LISTING_BYTES_MAX <= LISTINGS_HELD_BYTES_MAX);
 const _: () = assert!(RING_ENTRIES.is_power_of_two());
 const _: () = assert!(RING_BATCH_MAX < RING_ENTRIES);
@@ -270,6 +271,9 @@ pub const SERVE_SLICES_MAX: usize = 128;
 pub const SERVE_SLICE_US: u64 = 150;
 /// Bytes of a client's text in one line of the log.
 pub const LOGGED_TEXT_BYTES_MAX: usize = 256;
+/// Bytes of such a text that are searched for secrets. What is shown begins in them, since a long
+/// token is shown as a few characters.
+pub const REDACTED_TEXT_BYTES_MAX: usize = 2 << 10;
 /// Lines of one kind that each shard logs in a second. It counts the others.
 pub const SAMPLED_LINES_PER_S: u32 = 100;
 /// Bytes read at once from a socket.

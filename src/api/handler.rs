@@ -17,6 +17,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::api::demo::{Demo, DemoError};
+use crate::api::history_health::HistoryHealth;
 use crate::api::keyring::{AuthError, KeySource, Verifier};
 use crate::api::page::{WELCOME, coding_for};
 use crate::api::refusal::Unavailable;
@@ -80,6 +81,7 @@ pub struct RequestHandler {
     anonymous: Rc<Grant>,
     publishers: Verifier,
     subscribers: Verifier,
+    history: HistoryHealth,
     /// Whether the hub stops: `/readyz` is then not ready.
     leaving: bool,
     /// Whether new work is refused, too.
@@ -103,9 +105,16 @@ impl RequestHandler {
             subscribers: Verifier::new(settings.subscriber_key.clone()),
             settings,
             anonymous: Rc::new(Grant::anonymous()),
+            history: HistoryHealth::default(),
             leaving: false,
             draining: false,
         }
+    }
+
+    /// From now on `/readyz` reports, too, when this history fails.
+    #[must_use]
+    pub fn with_history(self, history: HistoryHealth) -> Self {
+        Self { history, ..self }
     }
 
     /// From now on `/readyz` reports that the hub stops.
@@ -177,10 +186,7 @@ impl RequestHandler {
                 return Decision::Respond(ApiResponse { response, refusal: None });
             }
             Route::Health => Ok(respond(Response::healthy())),
-            Route::Ready if self.leaving || !self.has_keys() => {
-                Ok(respond(Response::unavailable(RETRY_AFTER_S)))
-            }
-            Route::Ready => Ok(respond(Response::healthy())),
+            Route::Ready => Ok(respond(self.readiness())),
             Route::Welcome => Ok(respond(WELCOME.response(coding_for(request, context.negotiated)))),
             Route::NotFound => {
                 let text = format!("Not Found. The hub is at {HUB_PATH}.");
@@ -329,6 +335,17 @@ impl RequestHandler {
     /// Whether this path has no resource under these settings, though it has one under others.
     fn lacks(&self, path: &str) -> bool {
         !self.settings.subscriptions && below_subscriptions(path).is_some()
+    }
+
+    /// The response of `/readyz`.
+    fn readiness(&self) -> Response {
+        let why = match () {
+            () if self.leaving => "the hub stops",
+            () if !self.has_keys() => "a key set has not been fetched yet",
+            () if self.history.fails() => "the history cannot be written: publications are refused",
+            () => return Response::healthy(),
+        };
+        Response::not_ready(why, RETRY_AFTER_S)
     }
 
     /// Whether tokens of both roles can be verified.

@@ -6,6 +6,7 @@
 
 pub mod demo;
 pub mod handler;
+pub mod history_health;
 pub mod keyring;
 pub mod page;
 pub mod refusal;

@@ -3,10 +3,12 @@
 
 use std::fmt;
 
+use crate::redact::Redacted;
+
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// For the log; never holds a token.
+    /// For the log. It can quote the client; it is redacted, and of bounded length.
     pub text: String,
     /// The unavailable resource; `None` if the request is at fault.
     pub unavailable: Option<Unavailable>,
@@ -34,11 +36,11 @@ pub enum Unavailable {
 impl Refusal {
     /// A refusal because the request is at fault.
     pub fn new(text: impl fmt::Display) -> Self {
-        Self { text: text.to_string(), unavailable: None }
+        Self { text: Redacted::of(text).to_string(), unavailable: None }
     }
 
     /// A refusal because the hub cannot do it now.
     pub fn unavailable(unavailable: Unavailable, text: impl fmt::Display) -> Self {
-        Self { text: text.to_string(), unavailable: Some(unavailable) }
+        Self { text: Redacted::of(text).to_string(), unavailable: Some(unavailable) }
     }
 }

@@ -46,7 +46,14 @@ pub(super) fn with_environment<T>(
 }
 
 fn serve(config: &Config) -> ExitCode {
-    let _guard = logging::start(config.log_level, config.log_format, config.settings.access_log);
+    let logs = logging::start(config.log_level, config.log_format, config.settings.access_log);
+    let _guard = match logs {
+        Ok(logs) => logs,
+        Err(error) => {
+            complain(format_args!("{error}"));
+            return ExitCode::FAILURE;
+        }
+    };
     let shards = config.settings.cpus.len();
     let cpus = format!("{:?}", config.settings.cpus);
     let authorization = config.settings.api.authorization;

@@ -92,7 +92,7 @@ fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let history_sync = reader.value(&history::HISTORY_SYNC);
     let metrics = metrics(reader, history_file.clone());
     Some(Config {
-        settings: Settings { metrics, ..settings? },
+        settings: Settings { metrics, history_file: history_file.clone(), ..settings? },
         history_file,
         history_sync,
         retention,
@@ -110,7 +110,7 @@ fn mode(reader: &mut Reader<'_>) -> Mode {
     Mode { demo, debug }
 }
 
-/// All settings of the hub except those of the metrics.
+/// All settings of the hub except those of the metrics and of the history.
 fn settings(
     reader: &mut Reader<'_>,
     mode: Mode,
@@ -158,6 +158,7 @@ fn settings(
         connections_max,
         per_client,
         metrics: None,
+        history_file: None,
     })
 }
 

@@ -10,7 +10,6 @@
 pub mod h1;
 pub mod h2;
 pub mod headers;
-pub mod redact;
 pub mod request;
 pub mod request_error;
 pub mod response;

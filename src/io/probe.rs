@@ -5,8 +5,7 @@ use std::io;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::error_text::panic_message;
-use crate::io::ProcessRole;
+use crate::error_text::caught;
 use crate::limits::{MEMLOCK_BYTES_PER_SHARD, RESERVED_FDS};
 
 /// Why this host cannot run the hub. The text names the setting to change.
@@ -35,6 +34,20 @@ pub enum HostError {
          allows io_uring_setup"
     )]
     IoUring(#[source] io::Error),
+    /// The system starts too few threads.
+    #[error(
+        "the system starts {started} of the {needed} threads that are needed: raise the limit of processes \
+         (TasksMax= and LimitNPROC= of the systemd unit, ulimit -u, or the pids limit of the container), or start \
+         fewer SHARDS"
+    )]
+    Threads {
+        /// Threads that could be started.
+        started: usize,
+        /// Threads that are needed beside those that run.
+        needed: usize,
+        /// The error of the system.
+        source: io::Error,
+    },
     /// Too few file descriptors.
     #[error("the limit of open files is {0}: raise it (LimitNOFILE= of the systemd unit, or ulimit -n)")]
     Descriptors(u64),
@@ -44,22 +57,44 @@ pub enum HostError {
 ///
 /// # Errors
 /// [`HostError`] names what is missing.
-pub(crate) fn check_host(shards: usize, role: ProcessRole) -> Result<(), HostError> {
+pub(crate) fn check_host(shards: usize) -> Result<(), HostError> {
     check_io_uring_switch()?;
+    check_threads(THREADS_PER_SHARD * shards + 1)?;
     let needed = MEMLOCK_BYTES_PER_SHARD * shards as u64;
     if let Some(allowed) = getrlimit(Resource::Memlock).current.filter(|allowed| *allowed < needed) {
         return Err(HostError::Memlock { allowed, needed });
     }
-    if role == ProcessRole::Program {
-        // The panic hook belongs to the embedding program.
-        return check_ring();
+    check_ring()
+}
+
+/// Starts as many threads as the hub needs at least, and ends them again.
+///
+/// # Errors
+/// [`HostError::Threads`]
+fn check_threads(needed: usize) -> Result<(), HostError> {
+    let mut threads = Vec::with_capacity(needed);
+    // Each waits until it is dropped.
+    let (sender, receiver) = crossbeam_channel::bounded::<()>(0);
+    let started = loop {
+        if threads.len() == needed {
+            break Ok(());
+        }
+        let receiver = receiver.clone();
+        let spawned = std::thread::Builder::new().name("probe".to_owned()).spawn(move || {
+            // The error is the sign to end.
+            let _ = receiver.recv();
+        });
+        match spawned {
+            Ok(thread) => threads.push(thread),
+            Err(source) => break Err(HostError::Threads { started: threads.len(), needed, source }),
+        }
+    };
+    drop(sender);
+    for thread in threads {
+        // It cannot panic.
+        let _ = thread.join();
     }
-    // glommio may panic here; the trace would hide the message that says what to do.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let checked = check_ring();
-    std::panic::set_hook(hook);
-    checked
+    started
 }
 
 /// 0: all users; 1: a group and the administrator; 2: no user. Kernels before 6.6 have no such
@@ -71,23 +106,34 @@ fn check_io_uring_switch() -> Result<(), HostError> {
     }
 }
 
-/// Starts an idle executor on its own thread, where a panic can be caught.
+/// Starts an idle executor on a thread of its own.
 ///
 /// # Errors
 /// [`HostError::IoUring`] with the cause.
 pub(crate) fn check_ring() -> Result<(), HostError> {
     let tried = std::thread::Builder::new().name("probe".to_owned()).spawn(|| {
-        let made =
-            glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound).io_memory(IO_MEMORY_BYTES).make();
-        made.map(|_| ()).map_err(io::Error::from)
+        let builder = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound);
+        make_executor(builder.io_memory(IO_MEMORY_BYTES)).map(|_| ())
     });
-    let made = tried.and_then(|thread| {
-        thread.join().unwrap_or_else(|panic| {
-            Err(io::Error::other(format!("its set-up panicked: {}", panic_message(&*panic))))
-        })
-    });
-    made.map_err(HostError::IoUring)
+    let ended = || Err(io::Error::other("the thread that tries it ended"));
+    tried.and_then(|thread| thread.join().unwrap_or_else(|_| ended())).map_err(HostError::IoUring)
 }
+
+/// Makes an executor for this thread. glommio panics where the kernel refuses a ring, and where the
+/// thread of its pool cannot be started; here that is an error.
+///
+/// # Errors
+/// The executor cannot be made.
+pub(crate) fn make_executor(builder: glommio::LocalExecutorBuilder) -> io::Result<glommio::LocalExecutor> {
+    match caught(|| builder.make()) {
+        Ok(made) => made.map_err(io::Error::from),
+        Err(panic) => Err(io::Error::other(format!("its set-up failed: {panic}"))),
+    }
+}
+
+/// The threads of a shard: its loop, the pool of its executor, and its history worker. One more is
+/// the sequencer's.
+const THREADS_PER_SHARD: usize = 3;
 
 /// Memory that each executor registers for buffers, in bytes; the hub's sockets do not use it.
 pub(crate) const IO_MEMORY_BYTES: usize = 64 << 10;

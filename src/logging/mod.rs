@@ -1,8 +1,8 @@
 //! Logs: lines on standard error, written by a separate thread, so that a slow terminal or disk
 //! never stops a shard.
 //!
-//! Invariant: one event is one line. Values can come from clients, and none of them can start a new
-//! line.
+//! Invariants: one event is one line: values can come from clients, and none of them can start a
+//! new line. No line holds a token, even where an event was given the text of a client as it came.
 
 mod fluentd;
 mod journal;
@@ -20,7 +20,9 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LogFormat;
+use crate::error_text::caught;
 use crate::ops::access_log::ACCESS_TARGET;
+use crate::redact::without_tokens;
 
 use fluentd::Fluentd;
 use journal::Prioritized;
@@ -35,10 +37,20 @@ pub(crate) struct Logs {
     errors: ErrorCounter,
 }
 
+/// Why there is no log: its thread cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[error("the thread that writes the log cannot be started: {0}")]
+pub(crate) struct LogError(String);
+
 /// Starts logging, also of panics. With `access_log`, the access log is written at every level.
-pub(crate) fn start(level: Level, format: LogFormat, access_log: bool) -> Logs {
-    let (writer, guard) =
-        NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).lossy(true).finish(io::stderr());
+///
+/// # Errors
+/// [`LogError`]
+pub(crate) fn start(level: Level, format: LogFormat, access_log: bool) -> Result<Logs, LogError> {
+    let writer = NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).lossy(true);
+    // It panics where no thread can be started.
+    panics::hide_caught();
+    let (writer, guard) = caught(|| writer.finish(io::stderr())).map_err(LogError)?;
     let logs = Logs { writer: Some(guard), errors: writer.error_counter() };
     // Clients' errors in HTTP/2 are not warnings: clients could fill the log with them.
     let filter = Targets::new()
@@ -50,7 +62,7 @@ pub(crate) fn start(level: Level, format: LogFormat, access_log: bool) -> Logs {
     let lines = lines(format, is_journal, io::stderr().is_terminal(), writer);
     tracing_subscriber::registry().with(filter).with(lines).init();
     panics::log();
-    logs
+    Ok(logs)
 }
 
 impl Drop for Logs {
@@ -77,6 +89,7 @@ where
 {
     let text = format::format().with_target(false);
     let json = format::format().json().flatten_event(true).with_current_span(false);
+    let out = WithoutTokens { out };
     // Text inside a JSON object is escaped already.
     let object = {
         let out = out.clone();
@@ -104,6 +117,23 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     layer().with_ansi(colors).fmt_fields(fields).event_format(format).with_writer(writer).boxed()
+}
+
+/// Writes each event, which arrives as one buffer, without the tokens in it.
+#[derive(Clone)]
+struct WithoutTokens<W> {
+    out: W,
+}
+
+impl<W: Write> Write for WithoutTokens<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.out.write_all(&without_tokens(event))?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Writes each event, which arrives as one buffer, as one line. Control characters inside it are
@@ -159,6 +189,22 @@ mod tests {
         );
         assert_eq!(written(true, "\x1b[32mINFO\x1b[0m a\nb\n"), "\x1b[32mINFO\x1b[0m a\\nb\n");
         assert_eq!(written(false, ""), "");
+    }
+
+    /// Even if a place in the code forgets to redact what a client sent.
+    #[test]
+    fn a_token_is_in_no_event_of_any_format() {
+        let parts = ["eyJhbGciOiJIUzI1NiJ9", "eyJtZXJjdXJlIjp7fX0", "qqqqqqqqqqqqqqqqqqqqqqqqqqq"];
+        let token = parts.join(".");
+        for format in [LogFormat::Text, LogFormat::Json, LogFormat::Fluentd] {
+            for is_journal in [false, true] {
+                let lines = logged(format, is_journal, || {
+                    tracing::warn!(%token, other = token, debug = ?[&token], "message {token}\n{token}");
+                });
+                assert!(lines.len() == 1 && lines[0].matches("***").count() == 5, "{lines:?}");
+                assert!(parts.iter().all(|part| !lines[0].contains(part)), "{lines:?}");
+            }
+        }
     }
 
     #[test]

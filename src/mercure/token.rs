@@ -7,11 +7,13 @@
 //! other claim or header. `kid` is used only to choose among the keys of a [`KeySet`].
 
 mod cache;
+mod json;
 mod jwks;
 mod key;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Header;
-use jsonwebtoken::dangerous::insecure_decode_claims;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -21,6 +23,10 @@ pub use key::{Algorithm, KeyError, SignError, VerificationKey, sign};
 
 use crate::limits::TOKEN_BYTES_MAX;
 use crate::mercure::names::{CLAIM, CLAIM_NAMESPACED};
+use json::{ObjectError, parse_object};
+
+/// The member of a header that lists the extensions which must be understood.
+const CRITICAL: &str = "crit";
 
 /// The content of a verified token.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,6 +71,10 @@ pub enum TokenError {
     /// The header names no key, and several keys of the set have its algorithm.
     #[error("the token names no key (\"kid\"), and several of the key set are of its algorithm")]
     NoKeyNamed,
+    /// The header or the claims have a member twice, which two readers can understand differently
+    /// (RFC 7515, section 4; RFC 7519, section 4).
+    #[error("the token has a member twice in its header or in its claims")]
+    Repeated,
     /// The header asks to fetch or trust another key, or to support an extension (RFC 7515, section
     /// 4.1).
     #[error("the token's header has \"{0}\", which is refused")]
@@ -98,9 +108,8 @@ impl VerificationKey {
         if !self.verifies(message.as_bytes(), signature) {
             return Err(TokenError::BadSignature);
         }
-        // The function is named insecure because it checks no signature. The lines above did.
-        let mut claims: Map<String, Value> =
-            insecure_decode_claims(token).map_err(|_| TokenError::Malformed)?;
+        let (_, claims) = message.split_once('.').ok_or(TokenError::Malformed)?;
+        let mut claims = decode_object(claims, TokenError::Malformed)?;
         let exp = numeric_date(&claims, "exp")?;
         let nbf = numeric_date(&claims, "nbf")?;
         if exp.is_some_and(|exp| now >= exp) {
@@ -116,12 +125,8 @@ impl VerificationKey {
         if header.alg != self.algorithm() {
             return Err(TokenError::WrongAlgorithm);
         }
-        let forbidden = [
-            ("jwk", header.jwk.is_some()),
-            ("jku", header.jku.is_some()),
-            ("x5u", header.x5u.is_some()),
-            ("crit", header.crit.is_some()),
-        ];
+        let forbidden =
+            [("jwk", header.jwk.is_some()), ("jku", header.jku.is_some()), ("x5u", header.x5u.is_some())];
         match forbidden.iter().find(|(_, present)| *present) {
             Some((name, _)) => Err(TokenError::ForbiddenHeader(name)),
             None => Ok(()),
@@ -130,6 +135,9 @@ impl VerificationKey {
 }
 
 /// The header of a token of three parts (RFC 7515, section 7.1). It is not verified.
+///
+/// A header with `crit` is refused here, whatever its value is (RFC 7515, section 4.1.11): no
+/// extension is supported, and a list that is empty or no list is invalid.
 fn read_header(token: &str) -> Result<Header, TokenError> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(TokenError::TooLong);
@@ -137,7 +145,21 @@ fn read_header(token: &str) -> Result<Header, TokenError> {
     if token.matches('.').count() != 2 {
         return Err(TokenError::Malformed);
     }
-    jsonwebtoken::decode_header(token).map_err(|_| TokenError::Header)
+    let (header, _) = token.split_once('.').ok_or(TokenError::Malformed)?;
+    let members = decode_object(header, TokenError::Header)?;
+    if members.contains_key(CRITICAL) {
+        return Err(TokenError::ForbiddenHeader(CRITICAL));
+    }
+    serde_json::from_value(Value::Object(members)).map_err(|_| TokenError::Header)
+}
+
+/// A JSON object in base64url.
+fn decode_object(part: &str, malformed: TokenError) -> Result<Map<String, Value>, TokenError> {
+    let text = URL_SAFE_NO_PAD.decode(part).map_err(|_| malformed)?;
+    parse_object(&text).map_err(|error| match error {
+        ObjectError::Malformed => malformed,
+        ObjectError::Repeated => TokenError::Repeated,
+    })
 }
 
 /// Removes the claim from the others; the namespaced one wins. A claim that is `null` grants

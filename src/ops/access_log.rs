@@ -1,7 +1,7 @@
 //! The access log (`ACCESS_LOG`): one line per request; for a stream, one line when it begins and
 //! one when it ends.
 //!
-//! Invariant: no line holds a token ([`redact`]), and every line is bounded in length.
+//! Invariant: no line holds a token ([`Redacted`]), and every line is bounded in length.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -9,10 +9,10 @@ use std::net::{IpAddr, SocketAddr};
 use http::StatusCode;
 use tracing::info;
 
-use crate::http::redact;
 use crate::http::request::{Request, Version};
 use crate::http::scheme::Scheme;
 use crate::hub::shard::EndReason;
+use crate::redact::Redacted;
 
 /// The tracing target of access log events, which separates them from all others.
 pub const ACCESS_TARGET: &str = "petasos::access";
@@ -124,13 +124,15 @@ pub(crate) struct Access {
 impl Access {
     /// A request that began to arrive at `began_ms`.
     pub(crate) fn new(request: &Request<'_>, client: Client, began_ms: u64) -> Self {
-        let or_unknown = |value: Option<&[u8]>| value.map_or_else(|| UNKNOWN.to_owned(), redact::field);
+        let or_unknown = |value: Option<&[u8]>| {
+            value.map_or_else(|| UNKNOWN.to_owned(), |value| Redacted::new(value).to_string())
+        };
         Self {
             client,
             method: request.method_name(),
             scheme: request.scheme.as_str(),
             host: or_unknown(request.host.map(str::as_bytes)),
-            path: redact::target(request.path, request.query),
+            path: Redacted::target(request.path, request.query).to_string(),
             version: match request.version {
                 Version::Http10 => "HTTP/1.0",
                 Version::Http11 => "HTTP/1.1",

@@ -36,6 +36,7 @@ use crate::limits::{
     HTTP2_RESET_STREAMS_MAX, HTTP2_STREAM_QUEUE_BYTES_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX,
     KEEP_ALIVE_IDLE_MS, LINGER_MS,
 };
+use crate::redact::Redacted;
 use crate::server::http1::Http1Conn;
 use crate::server::memory_permit::MemoryPermit;
 use crate::server::timeouts::{Timeouts, after};
@@ -195,7 +196,8 @@ impl Http2Conn {
     }
 
     fn failed(&self, error: &h2::Error) -> Polled {
-        debug!(peer = ?self.peer, %error, "an HTTP/2 connection failed");
+        // A client's GOAWAY can hold any text.
+        debug!(peer = ?self.peer, error = %Redacted::of(error), "an HTTP/2 connection failed");
         Polled::Closed
     }
 

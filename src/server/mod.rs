@@ -21,5 +21,6 @@ mod shard;
 mod spawn;
 pub mod start;
 mod stop;
+mod store_watch;
 pub mod timeouts;
 mod waiting;

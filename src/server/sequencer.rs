@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rustix::thread::set_current_timer_slack;
 use tracing::{debug, warn};
 
+use crate::api::history_health::HistoryHealth;
 use crate::error_text::chain;
 use crate::history::{HistoryError, HistoryRange};
 use crate::hub::sequencer::{Publication, RingEntry, Sequencer};
@@ -20,6 +22,7 @@ use crate::ops::metrics::SequencerMetrics;
 use crate::ring::Producer;
 use crate::server::queue::Queue;
 use crate::server::receipt::EmbeddedPublisher;
+use crate::server::store_watch::StoreWatch;
 
 /// How often to retry a push to a full ring; the shards are reading it meanwhile.
 const FULL_RING_PAUSE: Duration = Duration::from_micros(200);
@@ -57,6 +60,7 @@ pub(crate) struct SequencerThread {
     maintained: Instant,
     /// Set after a failure of the store: updates are refused until then.
     left_alone_until: Option<Instant>,
+    watch: StoreWatch,
     /// Number of publications in the last commit; its duration is `commit_took`.
     last_batch: usize,
     commit_took: Duration,
@@ -70,6 +74,7 @@ impl SequencerThread {
         sequencer: Sequencer,
         ring: Producer<RingEntry>,
         wakers: Vec<Arc<ShardWaker>>,
+        history_file: Option<PathBuf>,
     ) -> (Self, Queue) {
         let (queue, receiver) = Queue::new();
         let publisher = EmbeddedPublisher::new(queue.clone());
@@ -83,6 +88,7 @@ impl SequencerThread {
             warned: None,
             maintained: Instant::now(),
             left_alone_until: None,
+            watch: StoreWatch::new(history_file, Instant::now()),
             last_batch: 0,
             commit_took: Duration::ZERO,
             metrics: Arc::default(),
@@ -96,6 +102,11 @@ impl SequencerThread {
         self.metrics.before_oldest.set(range.before_oldest.get());
         self.metrics.newest.set(range.newest.get());
         Arc::clone(&self.metrics)
+    }
+
+    /// Whether the history takes updates.
+    pub(crate) fn health(&self) -> HistoryHealth {
+        self.watch.health()
     }
 
     /// The publisher for the embedding program. It must be closed before the thread can end.
@@ -131,8 +142,13 @@ impl SequencerThread {
                 self.maintain();
                 continue;
             }
+            let trial_in = self.trial_in();
+            if trial_in == Some(Duration::ZERO) {
+                self.try_store();
+                continue;
+            }
             let reclaim_in = (self.ring.held() > 0).then_some(RECLAIM_AFTER);
-            let Some(timeout) = upkeep_in.into_iter().chain(reclaim_in).min() else {
+            let Some(timeout) = upkeep_in.into_iter().chain(trial_in).chain(reclaim_in).min() else {
                 return self.receiver.recv().ok();
             };
             match self.receiver.recv_timeout(timeout) {
@@ -161,9 +177,12 @@ impl SequencerThread {
 
     fn maintain(&mut self) {
         self.maintained = Instant::now();
-        match self.sequencer.maintain(clock::unix_ms()) {
+        let maintained = self.sequencer.maintain(clock::unix_ms());
+        self.watch.maintained(maintained.is_ok());
+        match maintained {
             Ok(None) => {}
             Ok(Some(discarded)) => {
+                self.watch.made_room();
                 self.push(discarded, 0);
                 self.wake_all();
             }
@@ -181,20 +200,51 @@ impl SequencerThread {
         }
     }
 
-    fn commit(&mut self, batch: &[Publication]) {
+    /// The time until a store that failed is tried without an update.
+    fn trial_in(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let patience = self.left_alone_until.map(|until| until.saturating_duration_since(now));
+        self.watch.trial_in(now).map(|trial_in| trial_in.max(patience.unwrap_or_default()))
+    }
+
+    /// Tries whether a store that failed works again.
+    fn try_store(&mut self) {
+        if !self.watch.has_room() {
+            self.watch.tried(false, Instant::now());
+            return;
+        }
+        let entries = self.append(&[], "the history still fails");
+        self.watch.tried(self.left_alone_until.is_none(), Instant::now());
+        let is_news = !entries.is_empty();
+        entries.into_iter().for_each(|entry| self.push(entry, 0));
+        if is_news {
+            self.wake_all();
+        }
+    }
+
+    /// Appends a batch. After a failure, the store is left alone for a moment.
+    fn append(&mut self, batch: &[Publication], failure: &'static str) -> Vec<RingEntry> {
         let began = Instant::now();
-        let entries = if self.left_alone_until.is_some_and(|until| began < until) {
+        let (entries, error) = self.sequencer.commit(batch, clock::unix_ms());
+        self.commit_took = began.elapsed();
+        self.left_alone_until = error.map(|error| {
+            self.warn(&error, failure);
+            Instant::now() + (self.commit_took * PATIENCE_SHARE).min(PATIENCE_MAX)
+        });
+        entries
+    }
+
+    fn commit(&mut self, batch: &[Publication]) {
+        let entries = if self.left_alone_until.is_some_and(|until| Instant::now() < until) {
             Sequencer::reject(batch)
         } else {
-            let (entries, error) = self.sequencer.commit(batch, clock::unix_ms());
-            self.commit_took = began.elapsed();
-            if error.is_none() {
+            let entries = self.append(batch, "the history refused updates; their publishers get 503");
+            let is_stored = self.left_alone_until.is_none();
+            if is_stored {
                 self.metrics.commit.observe(self.commit_took);
             }
-            self.left_alone_until = error.map(|error| {
-                self.warn(&error, "the history refused updates; their publishers get 503");
-                Instant::now() + (self.commit_took * PATIENCE_SHARE).min(PATIENCE_MAX)
-            });
+            let bytes = batch.iter().map(|publication| publication.frame.bytes_held()).sum();
+            self.watch.appended(is_stored, bytes, Instant::now());
             entries
         };
         // Discard entries come last, and hold no bytes.

@@ -1,9 +1,11 @@
 //! The settings of a running hub.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::api::handler::ApiSettings;
 use crate::hub::shard::ShardSettings;
+use crate::ops::access_log;
 use crate::ops::metrics::MetricsSettings;
 use crate::server::permits::PerClient;
 use crate::server::timeouts::Timeouts;
@@ -31,6 +33,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// `DRAIN_TIMEOUT`, in milliseconds.
     pub drain_ms: u64,
+    /// The file of the history (`DB_PATH`); `None` for a history in memory.
+    pub history_file: Option<PathBuf>,
     /// `DEBUG`: logs the contents of updates.
     pub log_updates: bool,
     /// `USE_FORWARDED_HEADERS`: a proxy in front names the clients.
@@ -43,4 +47,11 @@ pub struct Settings {
     pub per_client: PerClient,
     /// The metrics listener; `None` for none.
     pub metrics: Option<MetricsSettings>,
+}
+
+impl Settings {
+    /// What applies to the log of requests.
+    pub(crate) fn access_rules(&self) -> access_log::Rules {
+        access_log::Rules { is_logged: self.access_log, trusts_proxy: self.trusts_proxy }
+    }
 }

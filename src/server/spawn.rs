@@ -8,9 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use glommio::{
-    BuilderErrorKind, ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement, PoolPlacement,
-};
+use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 use tracing::error;
 
 use super::control::{EndReport, Happened};
@@ -18,11 +16,12 @@ use super::history_worker;
 use super::mailbox::Mailbox;
 use super::shard::{ShardDeps, ShardLoop};
 use crate::api::handler::{ApiSettings, RequestHandler};
+use crate::api::history_health::HistoryHealth;
 use crate::history::HistorySlice;
 use crate::hub::shard::{Shard, ShardSettings};
 use crate::io::clock::Clock;
 use crate::io::listener::Listener;
-use crate::io::probe::IO_MEMORY_BYTES;
+use crate::io::probe::{IO_MEMORY_BYTES, make_executor};
 use crate::io::tls::Acceptor;
 use crate::io::waker::ShardWaker;
 use crate::ops::access_log;
@@ -40,10 +39,10 @@ const PREEMPT_TIMER: Duration = Duration::from_secs(3_600);
 /// An idle task wakes each executor this often, in case a wake-up is lost anyway.
 const SAFETY_WAKE: Duration = Duration::from_millis(500);
 
-/// A shard's thread. The result of its executor is the error by which the shard could not start.
+/// A shard's thread. Its result is the error by which the executor or the shard could not start.
 pub(super) struct ShardThread {
     pub(super) name: String,
-    pub(super) executor: ExecutorJoinHandle<io::Result<()>>,
+    thread: JoinHandle<io::Result<()>>,
 }
 
 impl ShardThread {
@@ -53,12 +52,11 @@ impl ShardThread {
     /// [`RunError::Start`]: the executor or the shard could not start. [`RunError::Ended`]: it
     /// panicked.
     pub(super) fn join(self) -> Result<(), RunError> {
-        let Self { name, executor } = self;
-        match executor.join() {
+        let Self { name, thread } = self;
+        match thread.join() {
             Ok(started) => started.map_err(RunError::start(&name)),
             // The panic is in the log.
-            Err(GlommioError::BuilderError(BuilderErrorKind::ThreadPanic(_))) => Err(RunError::Ended(name)),
-            Err(error) => Err(RunError::start(&name)(error.into())),
+            Err(_) => Err(RunError::Ended(name)),
         }
     }
 }
@@ -72,6 +70,7 @@ pub(super) struct ShardSpawn {
     pub(super) ring: crate::ring::Consumer<crate::hub::sequencer::RingEntry>,
     pub(super) queue: Queue,
     pub(super) history_client: history_worker::HistoryClient,
+    pub(super) history_health: HistoryHealth,
     pub(super) mailbox: Mailbox,
     pub(super) waker: Arc<ShardWaker>,
     pub(super) stopping: Arc<AtomicBool>,
@@ -92,7 +91,7 @@ impl ShardSpawn {
             listener: self.listener,
             tls: self.tls.map(Acceptor::new),
             shard: Shard::new(shard, newest, self.clock.now()),
-            handler: RequestHandler::new(api),
+            handler: RequestHandler::new(api).with_history(self.history_health),
             ring: self.ring,
             queue: self.queue,
             history_client: self.history_client,
@@ -122,26 +121,30 @@ pub(super) fn start_shard(
 ) -> Result<ShardThread, RunError> {
     let name = format!("shard-{number}");
     let report = EndReport { name: name.clone(), reports: reports.clone() };
-    let spawned = LocalExecutorBuilder::new(Placement::Fixed(cpu))
-        .name(&name)
-        .preempt_timer(PREEMPT_TIMER)
-        .io_memory(IO_MEMORY_BYTES)
-        .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
-        .spawn(move || async move {
-            let _report = report;
+    // glommio's own `spawn` would panic where there is no thread for its pool.
+    let run = move || {
+        let _report = report;
+        let builder = LocalExecutorBuilder::new(Placement::Fixed(cpu))
+            .preempt_timer(PREEMPT_TIMER)
+            .io_memory(IO_MEMORY_BYTES)
+            .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
+        // Another thread may report its end first: the cause must not depend on that.
+        let log = |error: &io::Error| error!(%error, "a shard cannot start");
+        let executor = make_executor(builder).inspect_err(log)?;
+        executor.run(async move {
             glommio::spawn_local(async {
                 loop {
                     glommio::timer::sleep(SAFETY_WAKE).await;
                 }
             })
             .detach();
-            // Another thread may report its end first: the cause must not depend on that.
-            let shard = ShardLoop::new(make()).inspect_err(|error| error!(%error, "a shard cannot start"))?;
-            shard.run().await;
-            Ok::<(), io::Error>(())
-        });
-    let executor = spawned.map_err(|error| RunError::start(&name)(error.into()))?;
-    Ok(ShardThread { name, executor })
+            ShardLoop::new(make()).inspect_err(log)?.run().await;
+            Ok(())
+        })
+    };
+    let spawned = std::thread::Builder::new().name(name.clone()).spawn(run);
+    let thread = spawned.map_err(RunError::start(&name))?;
+    Ok(ShardThread { name, thread })
 }
 
 /// Starts a thread that reports its end.

@@ -25,7 +25,6 @@ use crate::io::listener::{self, ListenError};
 use crate::io::probe::{self};
 use crate::io::waker::ShardWaker;
 use crate::limits::RING_ENTRIES;
-use crate::ops::access_log;
 use crate::ops::metrics::{Exporter, HubFacts, MetricsHandler, MetricsSettings, Recorder, ShardMetrics};
 use crate::ops::systemd::{Manager, Next};
 use crate::ring::ring;
@@ -75,7 +74,7 @@ pub(crate) fn run_as(
     role: ProcessRole,
     started: impl FnOnce(Begun),
 ) -> Result<(), RunError> {
-    probe::check_host(settings.cpus.len(), role)?;
+    probe::check_host(settings.cpus.len())?;
     let mut certificates = settings.tls.as_ref().map(Certificates::open).transpose()?;
     let reports = &control.reports;
     let mut hub = RunningHub::start(settings, certificates.as_ref(), history, role, reports)?;
@@ -134,11 +133,14 @@ impl RunningHub {
         let newest = end_of(&mut *history, settings.shard.tail)?;
         let reader = history.reader();
         let sequencer = Sequencer::new(history, newest.range.before_oldest);
-        let (sequencer, queue) = SequencerThread::new(sequencer, producer, wakers.clone());
+        let (sequencer, queue) =
+            SequencerThread::new(sequencer, producer, wakers.clone(), settings.history_file.clone());
+        let history_health = sequencer.health();
         let mut shutdown = HubShutdown::new(role, wakers.clone(), sequencer.publisher());
         if let Some((side_server, history_file)) = metrics {
             let (is_tls, queue_bytes) = (settings.tls.is_some(), queue.bytes());
-            let facts = HubFacts { is_tls, connections_max, queue_bytes, history_file };
+            let history_health = history_health.clone();
+            let facts = HubFacts { is_tls, connections_max, queue_bytes, history_file, history_health };
             let exporter =
                 Exporter { shards: shard_metrics.clone(), sequencer: sequencer.metrics(newest.range), facts };
             shutdown.help("metrics", reports, move |ended| serve_scrapes(side_server, exporter, &ended))?;
@@ -157,6 +159,7 @@ impl RunningHub {
                 ring,
                 queue: queue.clone(),
                 history_client,
+                history_health: history_health.clone(),
                 mailbox,
                 waker: Arc::clone(&wakers[number]),
                 stopping: Arc::clone(&shutdown.stopping),
@@ -164,10 +167,7 @@ impl RunningHub {
                 timeouts: settings.timeouts,
                 drain_ms: settings.drain_ms,
                 log_updates: settings.log_updates,
-                access: access_log::Rules {
-                    is_logged: settings.access_log,
-                    trusts_proxy: settings.trusts_proxy,
-                },
+                access: settings.access_rules(),
                 quotas: quotas.clone(),
                 recorder: Recorder::new(Arc::clone(&shard_metrics[number])),
             };

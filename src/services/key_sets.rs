@@ -18,11 +18,12 @@ use url::{Position, Url};
 
 use super::https::{NoAuthorities, Terms, Trust, http, https};
 use crate::api::keyring::SharedKeys;
-use crate::error_text::chain;
+use crate::error_text::{caught, chain};
 use crate::limits::{
     JWKS_BYTES_MAX, JWKS_FETCH_MS, JWKS_REDIRECTS_MAX, JWKS_REFRESH_MS, JWKS_RETRY_MS_MAX, JWKS_RETRY_MS_MIN,
 };
 use crate::mercure::token::{Algorithm, KeySet, KeySetError};
+use crate::redact::Redacted;
 
 const TERMS: Terms =
     Terms { within_ms: JWKS_FETCH_MS, redirects_max: JWKS_REDIRECTS_MAX, no_is_error: true, by_proxy: true };
@@ -49,6 +50,9 @@ enum FetchError {
     Untrusted(#[from] NoAuthorities),
     #[error(transparent)]
     Document(#[from] KeySetError),
+    /// ureq panics where no thread can be started for a name lookup.
+    #[error("the request panicked: {0}")]
+    Panicked(String),
     /// Reading the response panicked, which must not end the hub. The panic is in the log.
     #[error("reading the response panicked (a defect of the hub)")]
     Defect,
@@ -113,7 +117,10 @@ impl Fetcher {
                     false => "the last one stays in force",
                 };
                 let retry_s = self.pause().as_secs();
-                warn!(url, error = %chain(&error), retry_s, "the key set cannot be fetched; {so_far}");
+                // The error can quote the address, or what the server sent.
+                let error = chain(&error).to_string();
+                let error = Redacted::whole(&error);
+                warn!(url, %error, retry_s, "the key set cannot be fetched; {so_far}");
             }
         }
     }
@@ -126,8 +133,8 @@ impl Fetcher {
             "https" => https(&Trust::Host, TERMS)?,
             _ => http(TERMS),
         };
-        let mut response =
-            agent.get(url.as_str()).header("Accept", "application/jwk-set+json, application/json").call()?;
+        let request = agent.get(url.as_str()).header("Accept", "application/jwk-set+json, application/json");
+        let mut response = caught(|| request.call()).map_err(FetchError::Panicked)??;
         let document = response.body_mut().with_config().limit(JWKS_BYTES_MAX).read_to_vec()?;
         if document == self.document {
             return Ok((document, None));

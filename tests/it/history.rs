@@ -6,8 +6,9 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::common::{Hub, KEY, get, id, post, publisher};
+use crate::common::{Hub, KEY, eventually, get, id, post, publisher};
 use petasos::history::redb::{HistorySync, RedbHistory};
 use petasos::history::{History as _, Retention};
 use petasos::mercure::audience::Authorization;
@@ -185,7 +186,7 @@ fn bounds_hold_exactly_also_by_age_and_cleanup_can_be_switched_off() {
     assert_eq!(live.ids(1), ["7"]);
     assert_eq!(hub.subscribe_with("topic=t", "Last-Event-ID: 7\r\n").header("Last-Event-ID"), Some("7"));
     // Nothing is published here: updates also expire without a publication.
-    common::eventually("the update is too old", || {
+    eventually("the update is too old", || {
         let head = hub.subscribe_with("topic=t", "Last-Event-ID: 7\r\n");
         head.header("Last-Event-ID") == Some("earliest")
     });
@@ -347,6 +348,11 @@ impl Drop for Mounted {
     }
 }
 
+fn ready(client: &mut common::Client) -> common::HttpResponse {
+    client.send("GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n");
+    client.answer()
+}
+
 #[test]
 fn a_full_file_system_refuses_publications_and_nothing_else() {
     let directory = Directory::new("full");
@@ -377,10 +383,29 @@ fn a_full_file_system_refuses_publications_and_nothing_else() {
     }
     client.send("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(client.answer().status, 200, "the hub lives");
+    hub.wait_for_log("the history cannot be written: /readyz is 503");
+    // Longer than the time after which the hub tries again by itself.
+    for _ in 0..25 {
+        std::thread::sleep(Duration::from_millis(200));
+        let answer = ready(&mut client);
+        assert_eq!(answer.status, 503, "nothing makes room");
+        let text = "Service Unavailable: the history cannot be written: publications are refused";
+        assert_eq!(answer.body, text);
+    }
     client.send(&get("topic=t", "").replace("GET", "HEAD"));
     assert_eq!(client.answer().status, 200, "subscribers are welcome");
 
     fs::remove_file(&filler).expect("there");
+    eventually("/readyz stays 503, though there is room again", || ready(&mut client).status == 200);
+    let logged = hub.wait_for_log("the history can be written again");
+    assert!(logged.contains("INFO"), "{logged}");
+    let changes = |text: &str| hub.log.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(
+        (changes("/readyz is 503 until"), changes("/readyz is no longer 503")),
+        (1, 1),
+        "{:#?}",
+        hub.log
+    );
     // After a failure the store is not tried again for a moment.
     let resumed = (1_000..1_000_000).any(|number| publish(&mut client, number) == 200);
     assert!(resumed, "service resumes");

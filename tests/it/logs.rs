@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::common::http2::{Http2, request};
 use crate::common::{Client, DEADLINE, Hub, KEY, command, eventually, get, post, publisher, token};
 use serde_json::{Value, json};
 
@@ -194,6 +195,101 @@ fn no_token_is_ever_in_a_line() {
         assert!(hub.log.iter().all(|line| !line.contains(signature)), "{:#?}", hub.log);
     }
     assert!(hub.log.iter().all(|line| !line.contains(KEY)));
+}
+
+/// 16 characters of the payload or of the signature in one of these lines, which may also be
+/// percent-encoded there.
+fn part_of_token(lines: &[String], token: &str) -> Option<String> {
+    let parts = token.split('.').skip(1).flat_map(|part| part.as_bytes().windows(16));
+    let parts: std::collections::HashSet<_> = parts.collect();
+    lines.iter().find_map(|line| {
+        let mut text = line.as_bytes().to_vec();
+        loop {
+            if text.windows(16).any(|window| parts.contains(window)) {
+                return Some(line.clone());
+            }
+            let decoded: Vec<u8> = percent_encoding::percent_decode(&text).collect();
+            if decoded == text {
+                return None;
+            }
+            text = decoded;
+        }
+    })
+}
+
+/// In each place of a request whose text reaches the log, over both versions of HTTP, and in
+/// contents of updates (`DEBUG`).
+#[test]
+fn no_token_is_in_a_line_however_it_is_spelled() {
+    let settings =
+        [("ACCESS_LOG", "1"), ("LOG_LEVEL", "debug"), ("DEBUG", "1"), ("USE_FORWARDED_HEADERS", "1")];
+    let mut hub = Hub::start(&settings);
+    let token = token(&json!({ "subscribe": ["*"], "publish": ["a"] }), None);
+    let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let spellings = [
+        token.clone(),
+        encoded(&token),
+        encoded(&encoded(&token)).to_lowercase(),
+        token.replace('.', "%2e"),
+        token.replacen('e', "%252565", 1),
+    ];
+    let mut targets = Vec::new();
+    for token in &spellings {
+        for query in ["a?authorization=", "a%26authorization%3D", "a;authorization=", "a&authorization:"] {
+            targets.push(format!("/.well-known/mercure?topic={query}{token}"));
+        }
+        for value in ["%22{}%22", "Bearer:{}", "Bearer%20{}", "({})", "eyJ{}", "%6{}", "{}%"] {
+            targets.push(format!("/nothing?topic=a&x={}", value.replace("{}", token)));
+        }
+        for path in ["/{}", "/hub={}/z", "/hub;authorization={};a", "/.well-known/mercure/{}"] {
+            targets.push(path.replace("{}", token));
+        }
+    }
+    let fields = |token: &str| {
+        [
+            ("user-agent", format!("app (token={token})")),
+            ("user-agent", format!("Bearer {token}")),
+            ("referer", format!("https://a.example/?x={token}")),
+            ("origin", format!("https://{token}")),
+            ("cookie", format!("mercureAuthorization=\"{token}\"; x={token}")),
+            ("authorization", format!("Basic {token}")),
+            ("authorization", format!("Bearer {token}x")),
+            ("last-event-id", token.to_owned()),
+            ("forwarded", format!("for={token};host={token}")),
+            ("x-forwarded-for", token.to_owned()),
+            ("x-forwarded-host", token.to_owned()),
+        ]
+    };
+    let http2 = Http2::connect(&hub);
+    for target in &targets {
+        hub.request(&format!("GET {target} HTTP/1.1\r\nHost: hub\r\n\r\n"));
+        http2.ask(request("HEAD", target), "");
+    }
+    for (name, value) in spellings.iter().flat_map(|token| fields(token)) {
+        let target = "/.well-known/mercure?topic=a";
+        hub.request(&format!("GET {target} HTTP/1.1\r\nHost: hub\r\n{name}: {value}\r\n\r\n"));
+        http2.ask(request("HEAD", target).header(name, value), "");
+    }
+    hub.request(&format!("GET /healthz HTTP/1.1\r\nHost: {token}\r\n\r\n"));
+    // As text of an update, as its id, and as a topic that is not granted.
+    let publishes = publisher();
+    for token in &spellings {
+        let body = format!("topic=a&data={token}&id=x{token}");
+        assert_eq!(hub.request(&post(&body, Some(&publishes))).status, 200);
+        drop(hub.subscribe_with("topic=a", &format!("Last-Event-ID: x{token}\r\n")));
+    }
+    assert_eq!(hub.request(&post(&format!("topic={token}&data=x"), Some(&token))).status, 403);
+    hub.request("GET /the-last-one HTTP/1.1\r\nHost: hub\r\n\r\n");
+    while !hub.wait_for_log("/the-last-one").contains(TARGET) {}
+    let masked = hub.log.iter().filter(|line| line.contains("***")).count();
+    assert!(masked >= 2 * targets.len(), "{masked} lines of {}", hub.log.len());
+    let texts =
+        ["\"request\"", "answered", "stream began", "\"update\"", "subscribed", "topic not granted: "];
+    for text in texts {
+        assert!(hub.log.iter().any(|line| line.contains(text)), "{text} is not in the log: {:#?}", hub.log);
+    }
+    assert_eq!(part_of_token(&hub.log, &token), None);
+    assert_eq!(part_of_token(&hub.log, &publishes), None);
 }
 
 #[test]

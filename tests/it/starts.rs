@@ -6,8 +6,12 @@
 #![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 use crate::common;
+use std::fs::Permissions;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Allows all system calls except io_uring_setup (425 on x86-64 and arm64), which fails with EPERM
 /// (prctl(2), seccomp(2)).
@@ -64,6 +68,75 @@ fn too_few_descriptors_are_told_with_the_limit_to_raise() {
 #[test]
 fn a_filter_that_refuses_io_uring_is_told_as_such() {
     refuses("python3", &["-c", WITHOUT_IO_URING], "allows io_uring_setup");
+}
+
+/// Whether the hub whose first line this is responds to a request.
+fn responds(line: &str) -> bool {
+    let address = line.split("address=").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address");
+    let Ok(mut socket) = TcpStream::connect(address) else { return false };
+    socket.set_read_timeout(Some(common::DEADLINE)).expect("a socket");
+    let mut response = [0; 12];
+    let request = b"GET /healthz HTTP/1.1\r\nHost: hub\r\n\r\n";
+    socket.write_all(request).and_then(|()| socket.read_exact(&mut response)).is_ok()
+        && response == *b"HTTP/1.1 200"
+}
+
+/// The limit counts all threads of the user, so the hub runs as a user who has no other.
+#[test]
+fn too_few_threads_are_told_with_the_limit_to_raise() {
+    const USER: &str = "64815";
+    // That user may not be able to reach the folder of the build.
+    let folder = std::env::temp_dir().join(format!("petasos-threads-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("ours");
+    let binary = folder.join("petasos");
+    std::fs::copy(env!("CARGO_BIN_EXE_petasos"), &binary).expect("copied");
+    let run = |threads: usize| {
+        let script = format!("ulimit -u {threads}; exec \"$0\"");
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", USER, "--regid", USER, "--clear-groups", "bash", "-c", &script])
+            .arg(&binary);
+        command.env("ADDR", "127.0.0.1:0").env("JWT_KEY", common::KEY).env("DB_PATH", ":memory:");
+        command.env("SHARDS", "1").env("RUST_BACKTRACE", "1").env("METRICS_ADDR", "127.0.0.1:0");
+        command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::piped()).spawn()
+    };
+    let may = Command::new("setpriv").args(["--reuid", USER, "--clear-groups", "true"]).status();
+    if !may.is_ok_and(|status| status.success()) {
+        println!("SKIPPED: too_few_threads…: this process may not become another user");
+        return;
+    }
+    let mut said = Vec::new();
+    for threads in 1..40 {
+        let mut hub = run(threads).expect("the program is there");
+        let lines = BufReader::new(hub.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
+        let (mut text, mut serves) = (String::new(), false);
+        for line in lines {
+            text += &format!("{threads} threads: {line}\n");
+            // A shard may still lack a thread then.
+            if line.contains("petasos serves") && responds(&line) {
+                serves = true;
+                hub.kill().expect("it runs");
+            }
+        }
+        let status = hub.wait().expect("a child");
+        assert!(!text.contains("panic") && !text.contains("backtrace"), "{text}");
+        said.push(text);
+        if serves {
+            break;
+        }
+        assert_eq!(status.code(), Some(1), "{said:?}");
+    }
+    std::fs::remove_dir_all(&folder).expect("removed");
+    let all = said.concat();
+    assert!(said.len() > 4, "{all}");
+    let parts =
+        ["writes the log cannot be started", "cannot start the thread signals: ", "TasksMax=", "serves"];
+    for part in parts {
+        assert!(all.contains(part), "{part:?} is not in {all}");
+    }
+    println!("{all}");
 }
 
 #[test]

@@ -72,20 +72,21 @@ fn forbid(modules: &[&str], words: &[&str]) {
 
 /// The dependency rule: for each module at the top, the modules that it may use.
 /// `docs/ARCHITECTURE.md` draws it.
-const RULE: [(&str, &[&str]); 18] = [
+const RULE: [(&str, &[&str]); 19] = [
     ("error_text", &[]),
     ("limits", &[]),
     ("time", &[]),
     ("ring", &[]),
+    ("redact", &["limits"]),
     ("mercure", &["limits"]),
     ("sse", &["limits", "mercure"]),
     ("http", &["limits", "mercure", "sse"]),
-    ("api", &["limits", "time", "mercure", "sse", "http"]),
+    ("api", &["limits", "time", "redact", "mercure", "sse", "http"]),
     ("history", &["error_text", "limits", "mercure", "sse"]),
     ("hub", &["limits", "time", "mercure", "sse", "history"]),
-    ("io", &["error_text", "limits", "time", "ring", "sse"]),
-    ("ops", &["error_text", "limits", "http", "api", "history", "hub", "io"]),
-    ("services", &["error_text", "limits", "mercure", "http", "api", "io"]),
+    ("io", &["error_text", "limits", "time", "ring", "redact", "sse"]),
+    ("ops", &["error_text", "limits", "redact", "http", "api", "history", "hub", "io"]),
+    ("services", &["error_text", "limits", "redact", "mercure", "http", "api", "io"]),
     (
         "server",
         &[
@@ -93,6 +94,7 @@ const RULE: [(&str, &[&str]); 18] = [
             "limits",
             "time",
             "ring",
+            "redact",
             "mercure",
             "sse",
             "http",
@@ -108,7 +110,7 @@ const RULE: [(&str, &[&str]); 18] = [
         "config",
         &["limits", "mercure", "sse", "http", "api", "history", "hub", "io", "ops", "services", "server"],
     ),
-    ("logging", &["error_text", "config", "ops"]),
+    ("logging", &["error_text", "redact", "config", "ops"]),
     ("embed", &["error_text", "mercure", "sse", "history", "ops", "server", "config"]),
     (
         "cli",
@@ -309,6 +311,29 @@ fn files_and_functions_stay_small() {
             }
         }
     }
+}
+
+/// Bytes of a client become text for the log in one place, without the secrets in them.
+#[test]
+fn bytes_from_outside_reach_the_log_redacted() {
+    let modules = ["src/api", "src/hub", "src/ops", "src/server", "src/services"];
+    forbid(&modules, &["from_utf8_lossy", "escape_ascii"]);
+    for (path, text) in modules.into_iter().flat_map(files).filter(|(path, _)| !is_test(path)) {
+        let lines: Vec<_> = code(&text).collect();
+        for (at, (number, _)) in lines.iter().enumerate().filter(|(_, (_, line))| is_log_event(line)) {
+            let rest = lines[at..].iter().map(|(_, line)| *line);
+            let event: Vec<_> = rest.take_while(|line| !line.trim_end().ends_with(");")).collect();
+            let event = event.concat() + lines.get(at + event.len()).map_or("", |(_, line)| line);
+            let fields = ["request.", "query", ".path,", "user_agent =", "frame.event()", "body"];
+            let found = fields.iter().find(|field| event.contains(*field) && !event.contains("Redacted::"));
+            let place = format!("{}:{}", path.display(), number + 1);
+            assert!(found.is_none(), "{place}: {found:?} reaches the log without `Redacted`");
+        }
+    }
+}
+
+fn is_log_event(line: &str) -> bool {
+    ["trace!(", "debug!(", "info!(", "warn!(", "error!("].iter().any(|event| line.contains(event))
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub struct Credential<'a> {
 ///
 /// To add a place: a variant here and a branch in [`Credential::find`]; for a header field its
 /// reading in [`crate::http::request`] and its name in [`Cors`] (preflight); for a query parameter
-/// its name in `mercure::names` and in [`crate::http::redact`], so that no log shows it, and
+/// its name in `mercure::names` and in [`crate::redact`], so that no log shows it, and
 /// `RequestHandler::grant` must count it as a token in the URL. Another scheme of `Authorization`
 /// begins in `bearer`. A new form of token is verified in [`crate::mercure::token`].
 ///

@@ -25,6 +25,7 @@ use crate::limits::{
     READ_BYTES_MAX, TLS_INCOMING_BYTES_MAX, TLS_OUTGOING_BYTES_MAX, TLS_RECORD_BYTES_MAX,
     TLS_SEALED_BYTES_MAX, TLS_STEPS_MAX, TLS_STREAM_BYTES_MAX,
 };
+use crate::redact::Redacted;
 use crate::sse::wire::Sent;
 
 /// The response to a request without TLS: an alert alone would be unreadable for people.
@@ -339,7 +340,7 @@ impl Session {
                 }
                 Ok(_) => return Err(Failed),
                 Err(error) => {
-                    debug!(%error, "a TLS connection failed");
+                    debug!(error = %Redacted::of(error), "a TLS connection failed");
                     self.alert(&mut input[start + discard..], output);
                     return Err(Failed);
                 }

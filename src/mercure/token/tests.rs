@@ -150,6 +150,11 @@ fn a_header_that_brings_its_own_key_or_an_extension_is_refused() {
         (r#"{"alg":"HS256","x5u":"https://evil.example/cert"}"#, "x5u"),
         (r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, "crit"),
         (r#"{"alg":"HS256","crit":[]}"#, "crit"),
+        (r#"{"alg":"HS256","crit":null}"#, "crit"),
+        (r#"{"alg":"HS256","crit":"exp"}"#, "crit"),
+        (r#"{"alg":"HS256","crit":{}}"#, "crit"),
+        (r#"{"alg":"HS256","crit":[1]}"#, "crit"),
+        (r#"{"alg":"HS256","\u0063rit":null}"#, "crit"),
     ] {
         let result = hs256().verify(&signed_raw(header, "{}"), NOW);
         assert_eq!(result, Err(TokenError::ForbiddenHeader(name)), "{header}");
@@ -159,6 +164,25 @@ fn a_header_that_brings_its_own_key_or_an_extension_is_refused() {
     }
     for header in ["", "{}", "[]", r#"{"alg":1}"#, r#"{"alg":"HS1024"}"#, r#"{"alg":"HS256""#] {
         assert_eq!(hs256().verify(&signed_raw(header, "{}"), NOW), Err(TokenError::Header), "{header}");
+    }
+}
+
+/// Another reader may take the other of the two, and then check another algorithm or grant.
+#[test]
+fn a_token_with_a_member_twice_is_refused() {
+    for (header, claims) in [
+        (r#"{"alg":"HS256","alg":"HS256"}"#, "{}"),
+        (r#"{"alg":"none","alg":"HS256"}"#, "{}"),
+        (r#"{"alg":"HS256","crit":["b64"],"crit":null}"#, "{}"),
+        (r#"{"alg":"HS256","typ":"JWT","\u0074yp":"JWT"}"#, "{}"),
+        (r#"{"alg":"HS256","other":{"a":1,"a":1}}"#, "{}"),
+        (r#"{"alg":"HS256"}"#, r#"{"exp":1,"exp":9999999999}"#),
+        (r#"{"alg":"HS256"}"#, r#"{"mercure":{"publish":[]},"mercure":{"publish":["*"]}}"#),
+        (r#"{"alg":"HS256"}"#, r#"{"mercure":{"publish":[],"publish":["*"]}}"#),
+        (r#"{"alg":"HS256"}"#, r#"{"mercure":{"payload":{"a":1,"a":2}}}"#),
+    ] {
+        let result = hs256().verify(&signed_raw(header, claims), NOW);
+        assert_eq!(result, Err(TokenError::Repeated), "{header} {claims}");
     }
 }
 

@@ -18,6 +18,7 @@ use super::counts::{SequencerMetrics, ShardMetrics};
 use super::histogram::{Histogram, Totals};
 use super::page::MetricsPage;
 use super::process::Process;
+use crate::api::history_health::HistoryHealth;
 use crate::hub::shard::EndReason;
 use crate::limits::RING_ENTRIES;
 
@@ -36,6 +37,7 @@ pub(crate) struct HubFacts {
     pub(crate) connections_max: usize,
     pub(crate) queue_bytes: Arc<AtomicUsize>,
     pub(crate) history_file: Option<PathBuf>,
+    pub(crate) history_health: HistoryHealth,
 }
 
 impl Collector for Exporter {
@@ -146,6 +148,8 @@ impl Exporter {
         let SequencerMetrics { before_oldest, newest, .. } = &*self.sequencer;
         let held = newest.get().saturating_sub(before_oldest.get());
         page.gauge("petasos_history_updates", "Updates that the history holds", held)?;
+        let help = "1 if the last commit of the history succeeded, 0 if it failed: /readyz is then 503";
+        page.gauge("petasos_history_writable", help, u64::from(!self.facts.history_health.fails()))?;
         let file = self.facts.history_file.as_ref().and_then(|path| fs::metadata(path).ok());
         match file {
             Some(file) => page.gauge("petasos_history_file_bytes", "Size of the history's file", file.len()),

@@ -22,11 +22,11 @@ use super::shared::Shared;
 use crate::api::handler::{ApiResponse, Decision, GrantedSubscription, Publisher};
 use crate::api::refusal::Unavailable;
 use crate::history::{HistoryError, ResumePoint};
-use crate::http::redact;
 use crate::http::request::Request;
 use crate::http::response::{Precedes, Response};
 use crate::hub::sequencer::ReplyTo;
 use crate::ops::access_log::{Access, Caller, Client};
+use crate::redact::Redacted;
 use crate::server::history_worker::HistoryRequest;
 use crate::server::memory_permit::MemoryPermit;
 use crate::server::permits::SubscriptionPermit;
@@ -96,7 +96,10 @@ impl NewStream {
         let mut opening = head;
         opening.extend_from_slice(subscription.framing.opening());
         let (client, selectors) = (caller.client, subscription.selectors.len());
-        debug!(%client, selectors, ?resume_point, "subscribed");
+        let after = resume_point.as_ref().map(|point| point.cursor.get());
+        let last_event_id = resume_point.as_ref().and_then(|point| point.known.as_ref());
+        let last_event_id = last_event_id.map(|id| Redacted::new(id.as_str()));
+        debug!(%client, selectors, after, ?last_event_id, "subscribed");
         let (timeouts, now) = (&shared.timeouts, shared.now);
         let slot = shared.streams.join(subscription, resume_point, opening.into(), timeouts, now);
         JoinedStream { slot, access, permit }
@@ -113,7 +116,7 @@ pub(super) fn decide(
     let Arrival { peer, is_tls, began_ms } = arrival;
     *caller = Caller::read(shared.log.rules, request, peer, is_tls, began_ms);
     let client = caller.client;
-    debug!(%client, method = request.method_name(), path = redact::target(request.path, None), "request");
+    debug!(%client, method = request.method_name(), path = %Redacted::new(request.path), "request");
     shared.handler.decide(request, shared.now)
 }
 
@@ -142,7 +145,7 @@ pub(super) fn publish(shared: &mut Shared, id: RequestId, publisher: &Publisher,
         Err(response) => return Outcome::Respond(response, None),
     };
     if shared.log.log_updates {
-        debug!(event = %String::from_utf8_lossy(frame.event()), "update");
+        debug!(event = %Redacted::whole(frame.event()), "update");
     }
     let reply_to = ReplyTo::Request { shard: shared.number, connection: id.connection, serial: id.serial };
     match shared.publications.offer(Arc::clone(&frame), reply_to) {

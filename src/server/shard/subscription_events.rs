@@ -7,6 +7,7 @@ use super::log::ShardLog;
 use crate::hub::presence::Subscriptions;
 use crate::hub::sequencer::{Publication, ReplyTo};
 use crate::limits::SUBSCRIPTION_EVENTS_PAUSE_MS;
+use crate::redact::Redacted;
 use crate::server::queue::Queue;
 
 /// When events may be handed over.
@@ -35,7 +36,7 @@ impl SubscriptionEvents {
         loop {
             let Some(frame) = all.next_event(uuid::Uuid::new_v4().into_bytes()) else { break };
             if log.log_updates {
-                debug!(event = %String::from_utf8_lossy(frame.event()), "subscription");
+                debug!(event = %Redacted::whole(frame.event()), "subscription");
             }
             if !queue.offer(Publication { frame, reply_to }) {
                 all.put_back();

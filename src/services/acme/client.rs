@@ -1,5 +1,6 @@
 //! The HTTPS client for an authority, as instant-acme needs it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
@@ -11,10 +12,11 @@ use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
-use tokio::task::spawn_blocking;
+use tokio::sync::oneshot;
 use ureq::Agent;
 use ureq::tls::Certificate;
 
+use crate::error_text::caught;
 use crate::limits::{ACME_REQUEST_MS, ACME_RESPONSE_BYTES_MAX};
 use crate::services::https::{NoAuthorities, Terms, Trust, https};
 
@@ -48,7 +50,8 @@ pub(super) fn read_trust(file: Option<&Path>) -> Result<Trust, TrustError> {
     Ok(Trust::Given(certificates.iter().map(owned).collect()))
 }
 
-/// The HTTP client for instant-acme. A request blocks a tokio thread; a stop does not wait for it.
+/// The HTTP client for instant-acme. A request blocks a thread of its own; a stop does not wait for
+/// it.
 pub(super) struct HttpsClient(Agent);
 
 impl HttpsClient {
@@ -71,11 +74,17 @@ impl HttpClient for HttpsClient {
             let (parts, body) = request.into_parts();
             // The body is complete in memory.
             let body = body.collect().await.map_err(|error| Error::Other(error.into()))?.to_bytes();
-            let asked = spawn_blocking(move || ask(&agent, Request::from_parts(parts, body)));
-            asked
-                .await
-                .map_err(|error| Error::Other(error.into()))?
-                .map_err(|error| Error::Other(error.into()))
+            let (reply, replied) = oneshot::channel();
+            // tokio's `spawn_blocking` and ureq's name lookup panic where no thread can be started.
+            let run = move || {
+                let asked = caught(|| ask(&agent, Request::from_parts(parts, body)));
+                // An error means that the hub stops.
+                let _ = reply.send(asked.unwrap_or_else(|panic| Err(Unspoken::Panicked(panic))));
+            };
+            let spawned = std::thread::Builder::new().name("acme-request".to_owned()).spawn(run);
+            spawned.map_err(|error| Error::Other(Unspoken::NoThread(error).into()))?;
+            let asked = replied.await.map_err(|error| Error::Other(error.into()))?;
+            asked.map_err(|error| Error::Other(error.into()))
         })
     }
 }
@@ -110,6 +119,10 @@ enum Unspoken {
     Broken(#[source] ureq::Error),
     #[error("it returned {0} without an ACME error document")]
     Status(StatusCode),
+    #[error("no thread for the request can be started")]
+    NoThread(#[source] io::Error),
+    #[error("the request panicked: {0}")]
+    Panicked(String),
 }
 
 impl From<ureq::Error> for Unspoken {

@@ -26,6 +26,7 @@ use super::store::{CertificateStore, StoreError};
 use crate::error_text::chain;
 use crate::io::tls::certificate::CertificateError;
 use crate::limits::{ACME_ORDER_MS, ACME_TEXT_CHARS_MAX, ACME_TRY_MS};
+use crate::redact::Redacted;
 use crate::services::https::{NoAuthorities, Trust};
 
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
@@ -174,7 +175,8 @@ impl Orders<'_> {
             Err(TryError::Authority(Error::Api(problem)))
                 if problem.r#type.as_deref() == Some(NO_ACCOUNT) =>
             {
-                info!(authority = %self.settings.directory_url, "the authority has forgotten the account; it gets a new one");
+                let authority = Redacted::whole(self.settings.directory_url.as_str());
+                info!(%authority, "the authority has forgotten the account; it gets a new one");
                 let account = self.new_account().await?;
                 self.order_twice(&account).await
             }
@@ -329,7 +331,9 @@ impl Orders<'_> {
         let (account, credentials) =
             builder.create(&wanted, self.settings.directory_url.clone(), None).await?;
         self.keep(credentials)?;
-        info!(authority = %self.settings.directory_url, account = account.id(), "the authority has a new account");
+        let authority = Redacted::whole(self.settings.directory_url.as_str());
+        let id = Redacted::whole(account.id());
+        info!(%authority, account = %id, "the authority has a new account");
         Ok(account)
     }
 

@@ -24,6 +24,7 @@ use crate::io::clock;
 use crate::io::tls::Served;
 use crate::io::tls::certificate::{Certificate, Files, date};
 use crate::limits::{ACME_LOOK_MS, ACME_TRY_MS};
+use crate::redact::Redacted;
 use crate::services::https::Trust;
 use crate::services::side_server::SideServer;
 
@@ -100,7 +101,7 @@ impl Renewer {
                 () = self.keep() => {}
             }
         });
-        // A name lookup that is under way has its own thread; do not wait for it.
+        // A request that is under way has its own thread; do not wait for it.
         runtime.shutdown_background();
     }
 
@@ -278,8 +279,8 @@ impl Renewer {
         warn!(
             "no certificate for {} from {}: {}; {state}; next try in {pause}",
             self.settings.hosts.join(", "),
-            self.settings.directory_url,
-            chain(error),
+            Redacted::whole(self.settings.directory_url.as_str()),
+            Redacted::whole(&chain(error).to_string()),
         );
     }
 }
