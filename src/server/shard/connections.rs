@@ -173,7 +173,9 @@ impl Connections {
     fn on_deadline(&mut self, number: u32, serial: u32, shared: &mut Shared) {
         let Some(connected) = self.by_number.get_mut(number as usize) else { return };
         match connected.state.armed_ms() {
-            Some(armed_ms) if connected.serial == serial && *armed_ms <= shared.now.ms => *armed_ms = u64::MAX,
+            Some(armed_ms) if connected.serial == serial && *armed_ms <= shared.now.ms => {
+                *armed_ms = u64::MAX
+            }
             _ => return,
         }
         let action = match &mut connected.state {
