@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use tracing::warn;
+
 use crate::history::memory::MemoryHistory;
-use crate::history::redb::{HistorySync, OpenError, RedbHistory};
+use crate::history::redb::{HistorySync, LostUpdates, OpenError, RedbHistory};
 use crate::history::{History, Retention};
 use crate::server::settings::Settings;
 
@@ -23,6 +25,8 @@ pub struct Config {
     pub history_file: Option<PathBuf>,
     /// `HISTORY_SYNC`.
     pub history_sync: HistorySync,
+    /// `HISTORY_ACCEPT_LOSS`.
+    pub history_accepts_loss: bool,
     /// The retention of the history.
     pub retention: Retention,
     /// `HISTORY_CLEANUP_FREQUENCY`. Only 0 makes a difference, and [`Self::retention`] already
@@ -69,14 +73,22 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// Opens the history that the settings name.
+    /// Opens the history that the settings name, and logs the updates that it has lost.
     ///
     /// # Errors
     /// The file cannot be used; the text names it.
     pub fn open_history(&self) -> Result<Box<dyn History>, OpenError> {
-        Ok(match &self.history_file {
-            None => Box::new(MemoryHistory::new(self.retention)),
-            Some(path) => Box::new(RedbHistory::open(path, self.retention, self.history_sync)?),
-        })
+        let Some(path) = &self.history_file else {
+            return Ok(Box::new(MemoryHistory::new(self.retention)));
+        };
+        let history = match self.history_accepts_loss {
+            true => RedbHistory::open_accepting_loss(path, self.retention, self.history_sync)?,
+            false => RedbHistory::open(path, self.retention, self.history_sync)?,
+        };
+        if let Some(LostUpdates { first, last }) = history.lost() {
+            let (first, last) = (first.get(), last.get());
+            warn!(first, last, "acknowledged updates are lost (HISTORY_ACCEPT_LOSS)");
+        }
+        Ok(Box::new(history))
     }
 }

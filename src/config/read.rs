@@ -90,11 +90,18 @@ fn config(reader: &mut Reader<'_>) -> Option<Config> {
     let log_level = reader.given(&logs::LOG_LEVEL).unwrap_or(default_level);
     let log_format = reader.value(&logs::LOG_FORMAT);
     let history_sync = reader.value(&history::HISTORY_SYNC);
+    let history_accepts_loss = reader.value(&history::HISTORY_ACCEPT_LOSS);
+    if history_accepts_loss {
+        reader.warn(
+            "a history that has lost updates is accepted (HISTORY_ACCEPT_LOSS): unset it after this start",
+        );
+    }
     let metrics = metrics(reader, history_file.clone());
     Some(Config {
         settings: Settings { metrics, history_file: history_file.clone(), ..settings? },
         history_file,
         history_sync,
+        history_accepts_loss,
         retention,
         cleanup_frequency,
         demo: mode.demo,

@@ -9,26 +9,35 @@
 //! - a failed store is reopened with exactly the acknowledged updates: a partial commit leaves
 //!   nothing;
 //! - an update beyond the retention is unreachable right after the commit that exceeded it; its
-//!   pages are freed by later transactions, a bounded number in each.
+//!   pages are freed by later transactions, a bounded number in each;
+//! - what is served is what was stored: redb verifies no page when it reads one, so each record,
+//!   each part of the index and the numbers have a checksum, and positions have no gap.
 //!
-//! The file has four tables:
+//! The file has six tables, and beside them, in its first page, the newest acknowledged position
+//! (`head`):
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta` | name | a number: `format`, the two halves of the hash key, and those of `Meta` |
-//! | `updates` | position | `record` |
+//! | `meta` | name | a number: `format` |
+//! | `numbers` | nothing | one row: the hash key, the range, and their checksum; see `meta` |
+//! | `records` | position | `record` |
 //! | `ids` | hash of an event id, position | nothing: see `index` |
-//! | `recent` | position | hash of its event id, until `ids` has it |
+//! | `id_sums` | range of hashes | the sum of the entries of `ids`: see `sums` |
+//! | `new_ids` | position | hash of its event id and a checksum, until `ids` has it |
 
 pub mod archive;
+mod convert;
 mod error;
 mod file;
 mod format;
 mod guard;
+mod head;
 mod index;
+mod meta;
 mod open;
 mod record;
 mod store;
+mod sums;
 mod write;
 mod writer;
 
@@ -36,7 +45,7 @@ mod writer;
 pub use format::FORMAT;
 #[cfg(any(test, feature = "internals"))]
 pub use open::OpenCause;
-pub use open::OpenError;
+pub use open::{LostUpdates, OpenError};
 pub use writer::{HistorySync, RedbHistory};
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub(crate) static GROUP: Group = Group {
         &HISTORY_MAX_BYTES,
         &HISTORY_MAX_AGE,
         &HISTORY_CLEANUP_FREQUENCY,
+        &HISTORY_ACCEPT_LOSS,
     ],
 };
 
@@ -83,4 +84,14 @@ pub(crate) static HISTORY_CLEANUP_FREQUENCY: Setting<f64> = Setting {
     default: DefaultText::Value("0.3"),
     parse: |text, _| values::frequency(text),
     in_force: |config, _| Some(config.cleanup_frequency.to_string()),
+};
+
+pub(crate) static HISTORY_ACCEPT_LOSS: Setting<bool> = Setting {
+    name: "HISTORY_ACCEPT_LOSS",
+    kind: ValueKind::Switch,
+    help: "Start also when the newest acknowledged updates are missing in a damaged file, and log which. \
+           Set it for one start only",
+    default: DefaultText::Value("0"),
+    parse: |text, _| values::switch(text),
+    in_force: |config, _| Some(written::switch(config.history_accepts_loss)),
 };

@@ -8,23 +8,21 @@ use std::path::Path;
 use redb::{Database, Durability, ReadableDatabase as _};
 
 use super::error::failed;
-use super::file::SharedFile;
 use super::format::FORMAT;
 use super::guard::guarded;
-use super::index::{IDS, RECENT};
-use super::open::{OpenError, open_existing};
-use super::record::{self, RecordFields, UPDATES};
-use super::store::{read_hasher, read_meta};
+use super::index::{IDS, NEW_IDS, new_id};
+use super::meta::Meta;
+use super::open::{OpenError, OpenFile, open_existing};
+use super::record::{self, RECORDS, Record, with_record};
+use super::sums::{ID_SUMS, verify_all};
 use super::write::{transact, trim};
+use crate::error_text::chain;
 use crate::history::HistoryError;
 use crate::limits::{PROBLEMS_MAX, TRIM_IDLE_UPDATES_MAX};
 use crate::sse::frame::Frame;
 
 /// A history file that no other process holds.
-pub struct Archive {
-    database: Database,
-    storage: SharedFile,
-}
+pub struct Archive(OpenFile);
 
 /// One update of an archive.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,13 +64,13 @@ pub struct Findings {
 }
 
 impl Archive {
-    /// Opens a history. After a crash it is repaired first, as at the start of a hub.
+    /// Opens a history. Only [`Self::compact`] changes the file: after a crash, the repair that a
+    /// start makes is held in memory. A file of the older format is converted.
     ///
     /// # Errors
     /// [`OpenError`]: the file does not exist, a hub holds it, or it cannot be used.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let (database, storage) = open_existing(path)?;
-        Ok(Self { database, storage })
+        open_existing(path).map(Self)
     }
 
     /// Summarizes the archive.
@@ -80,22 +78,27 @@ impl Archive {
     /// # Errors
     /// The file cannot be read.
     pub fn summary(&self) -> Result<Summary, HistoryError> {
-        let transaction = self.database.begin_read().map_err(failed)?;
-        let meta = read_meta(&self.database)?;
-        let updates = transaction.open_table(UPDATES).map_err(failed)?;
-        let mut held = updates.range(meta.discarded + 1..=meta.newest).map_err(failed)?;
-        let first = held.next().transpose().map_err(failed)?;
-        let last = updates.get(meta.newest).map_err(failed)?.filter(|_| first.is_some());
-        let bytes_before =
-            first.as_ref().map_or(meta.bytes, |(_, value)| record::head(&value.value()).bytes_before);
+        let transaction = self.0.database.begin_read().map_err(failed)?;
+        let meta = Meta::of(&self.0.database)?;
+        let records = transaction.open_table(RECORDS).map_err(failed)?;
+        let at = |position| with_record(&records, position, |record| archived(record.clone()));
+        let is_empty = meta.discarded.max(meta.trimmed) >= meta.newest;
+        let (first, last) = match is_empty {
+            true => (None, None),
+            false => (Some(at(meta.discarded + 1)??), Some(at(meta.newest)??)),
+        };
+        let bytes_before = match is_empty {
+            true => meta.bytes,
+            false => with_record(&records, meta.discarded + 1, |record| record.head())?.bytes_before,
+        };
         Ok(Summary {
             format: FORMAT,
             updates: meta.newest.saturating_sub(meta.discarded),
             bytes: meta.bytes.saturating_sub(bytes_before),
             file_bytes: self.file_bytes()?,
             allocated_bytes: self.allocated_bytes()?,
-            first: first.map(|(position, value)| archived(position.value(), value.value())).transpose()?,
-            last: last.map(|value| archived(meta.newest, value.value())).transpose()?,
+            first,
+            last,
         })
     }
 
@@ -108,12 +111,12 @@ impl Archive {
         &self,
         mut take: impl FnMut(Archived) -> io::Result<()>,
     ) -> Result<io::Result<()>, HistoryError> {
-        let transaction = self.database.begin_read().map_err(failed)?;
-        let updates = transaction.open_table(UPDATES).map_err(failed)?;
-        let discarded = read_meta(&self.database)?.discarded;
-        for entry in updates.range(discarded + 1..).map_err(failed)? {
-            let (position, value) = entry.map_err(failed)?;
-            if let Err(error) = take(archived(position.value(), value.value())?) {
+        let transaction = self.0.database.begin_read().map_err(failed)?;
+        let records = transaction.open_table(RECORDS).map_err(failed)?;
+        let meta = Meta::of(&self.0.database)?;
+        for position in meta.discarded.max(meta.trimmed) + 1..=meta.newest {
+            let archived = with_record(&records, position, |record| archived(record.clone()))??;
+            if let Err(error) = take(archived) {
                 return Ok(Err(error));
             }
         }
@@ -126,10 +129,14 @@ impl Archive {
     /// The file cannot be read.
     pub fn verify(&mut self) -> Result<Findings, HistoryError> {
         let mut findings = Findings::default();
-        let database = &mut self.database;
+        if let Some(cause) = &self.0.end {
+            findings.add(|| chain(cause).to_string());
+        }
+        let database = &mut self.0.database;
+        let mut is_readable = false;
         // redb may panic on an altered page.
         match guarded(|| database.check_integrity()) {
-            Ok(Ok(true)) => {}
+            Ok(Ok(true)) => is_readable = true,
             Ok(Ok(false)) => findings.add(|| "the store was damaged, and was repaired".to_owned()),
             Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))) => {
                 return Err(HistoryError::Io(error));
@@ -137,8 +144,8 @@ impl Archive {
             Ok(Err(error)) => findings.add(|| format!("the store is damaged: {error}")),
             Err(panicked) => findings.add(|| format!("the store is damaged: {panicked}")),
         }
-        if findings.problems == 0 {
-            let database = &self.database;
+        if is_readable {
+            let database = &self.0.database;
             match guarded(|| check_content(database, &mut findings)) {
                 Ok(checked) => checked?,
                 Err(panicked) => findings.add(|| format!("the store is damaged: {panicked}")),
@@ -154,23 +161,24 @@ impl Archive {
     /// The file cannot be written.
     pub fn compact(&mut self) -> Result<(u64, u64), HistoryError> {
         let before = self.file_bytes()?;
-        let mut meta = read_meta(&self.database)?;
+        self.0.tentative.keep()?;
+        let mut meta = Meta::of(&self.0.database)?;
         while meta.trimmed < meta.discarded {
-            meta = transact(&self.database, Durability::Immediate, |transaction| {
+            meta = transact(&self.0.database, Durability::Immediate, |transaction| {
                 trim(transaction, meta.discarded, TRIM_IDLE_UPDATES_MAX)
             })?;
         }
-        while self.database.compact().map_err(failed)? {}
+        while self.0.database.compact().map_err(failed)? {}
         Ok((before, self.file_bytes()?))
     }
 
     fn allocated_bytes(&self) -> Result<u64, HistoryError> {
         // `blocks` counts units of 512 bytes, whatever the block size of the file system (stat(2)).
-        self.storage.file.metadata().map(|metadata| metadata.blocks() * 512).map_err(HistoryError::Io)
+        self.0.storage.file.metadata().map(|metadata| metadata.blocks() * 512).map_err(HistoryError::Io)
     }
 
     fn file_bytes(&self) -> Result<u64, HistoryError> {
-        self.storage.file.metadata().map(|metadata| metadata.len()).map_err(HistoryError::Io)
+        self.0.storage.file.metadata().map(|metadata| metadata.len()).map_err(HistoryError::Io)
     }
 }
 
@@ -183,49 +191,61 @@ impl Findings {
     }
 }
 
-fn archived(position: u64, fields: RecordFields<'_>) -> Result<Archived, HistoryError> {
-    let unix_ms = record::head(&fields).unix_ms;
-    Ok(Archived { unix_ms, frame: record::read(position, fields)? })
+fn archived(record: Record<'_>) -> Result<Archived, HistoryError> {
+    let unix_ms = record.head().unix_ms;
+    Ok(Archived { unix_ms, frame: record.into_frame()? })
 }
 
 fn check_content(database: &Database, findings: &mut Findings) -> Result<(), HistoryError> {
     let transaction = database.begin_read().map_err(failed)?;
-    let meta = read_meta(database)?;
+    let meta = match Meta::of(database) {
+        Ok(meta) => meta,
+        Err(error) => {
+            findings.add(|| chain(&error).to_string());
+            return Ok(());
+        }
+    };
     let ids = transaction.open_table(IDS).map_err(failed)?;
-    let recent = transaction.open_table(RECENT).map_err(failed)?;
-    let hasher = read_hasher(database)?;
-    let updates = transaction.open_table(UPDATES).map_err(failed)?;
+    let sums = transaction.open_table(ID_SUMS).map_err(failed)?;
+    if let Err(error) = verify_all(&ids, &sums) {
+        findings.add(|| chain(&error).to_string());
+    }
+    let new_ids = transaction.open_table(NEW_IDS).map_err(failed)?;
+    let records = transaction.open_table(RECORDS).map_err(failed)?;
     let mut expected = meta.trimmed + 1;
     let mut bytes = 0;
-    for entry in updates.range::<u64>(..).map_err(failed)? {
+    for entry in records.range::<u64>(..).map_err(failed)? {
         let (position, value) = entry.map_err(failed)?;
-        let (position, fields) = (position.value(), value.value());
-        let head = record::head(&fields);
+        let position = position.value();
         findings.updates += 1;
         if position != expected {
             findings.add(|| format!("update {position} follows {}", expected - 1));
         }
+        expected = position + 1;
+        let record = Record::decode(position, &value);
+        let (head, frame) = match record.and_then(|record| Ok((record.head(), record.into_frame()?))) {
+            Ok(read) => read,
+            Err(error) => {
+                findings.add(|| chain(&error).to_string());
+                continue;
+            }
+        };
         if head.bytes_before < bytes {
             findings.add(|| format!("update {position} overlaps the one before it"));
         }
-        match record::read(position, fields) {
-            Err(error) => findings.add(|| error.to_string()),
-            Ok(frame) => {
-                bytes = head.bytes_before + record::bytes(&frame);
-                let id = frame.id().as_str();
-                if frame.fields().is_none_or(|fields| fields.id != id) {
-                    findings.add(|| format!("the event of update {position} is not one of this hub"));
-                }
-                let hash = hasher.hash(id);
-                let is_recent = recent.get(position).map_err(failed)?.is_some_and(|it| it.value() == hash);
-                let is_indexed = (position > meta.indexed && is_recent)
-                    || ids.get((hash, position)).map_err(failed)?.is_some();
-                if !is_indexed {
-                    findings.add(|| format!("the id of update {position} is not in the index"));
-                }
-            }
+        bytes = head.bytes_before + record::bytes(&frame);
+        let id = frame.id().as_str();
+        if frame.fields().is_none_or(|fields| fields.id != id) {
+            findings.add(|| format!("the event of update {position} is not one of this hub"));
         }
-        expected = position + 1;
+        let hash = meta.hasher.hash(id);
+        let new = new_ids.get(position).map_err(failed)?;
+        let is_new = new.is_some_and(|new| new.value() == new_id(position, hash));
+        let is_indexed =
+            (position > meta.indexed && is_new) || ids.get((hash, position)).map_err(failed)?.is_some();
+        if !is_indexed {
+            findings.add(|| format!("the id of update {position} is not in the index"));
+        }
     }
     if expected != meta.newest + 1 || bytes > meta.bytes {
         findings.add(|| format!("the updates end at {}, not at {}", expected - 1, meta.newest));

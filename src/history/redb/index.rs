@@ -3,13 +3,15 @@
 //! Ids are random, so each new id in a tree costs a page, far more than the update itself. New
 //! entries therefore wait in memory, in buckets by hash, and a sweep over the buckets moves them to
 //! the file in dense slices that share pages. Until then the file has them in update order
-//! (`recent`), from which they are read at start.
+//! (`new_ids`), from which they are read at start.
 //!
 //! Invariants:
-//! - every update after `Meta::indexed` is in `recent`, and its id waits or is in the index; the id
-//!   of every held update up to it is in the index;
+//! - every update after `Meta::indexed` is in `new_ids`, and its id waits or is in the index; the
+//!   id of every held update up to it is in the index;
 //! - an entry is a hint: the record at its position is compared first, so stale entries do no harm;
-//!   a sweep removes them.
+//!   a sweep removes them;
+//! - an id is unknown, or a later update has it, only if no entry with its hash is lost: `sums`
+//!   shows that.
 
 use std::hash::Hasher as _;
 use std::ops::Range;
@@ -18,21 +20,23 @@ use redb::{ReadableTable, Table, TableDefinition};
 use siphasher::sip::SipHasher13;
 
 use super::error::failed;
-use super::record::{self, RecordFields};
+use super::record::{Record, RecordFields, with_record};
+use super::sums::{Sum, SumChanges, verified_positions};
 use crate::history::HistoryError;
 use crate::limits::{INDEX_BUCKETS, INDEX_SLICE, INDEX_WAITING_MAX};
 
 /// The index in the file, without values: keys are (hash of an id, position).
 pub(super) const IDS: TableDefinition<'_, IndexEntry, ()> = TableDefinition::new("ids");
 
-/// The hashes of the ids that the index may not have yet, by position.
-pub(super) const RECENT: TableDefinition<'_, u64, u64> = TableDefinition::new("recent");
+/// The hashes of the ids that the index may not have yet, and the checksum of the entry, by
+/// position.
+pub(super) const NEW_IDS: TableDefinition<'_, u64, (u64, u32)> = TableDefinition::new("new_ids");
 
 /// The hash of an event id, and the position of an update that has it.
 pub(super) type IndexEntry = (u64, u64);
 
 /// Hashes ids. Each file has a random key, so clients cannot choose ids that collide.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IdHasher(pub(super) [u64; 2]);
 
 impl IdHasher {
@@ -41,6 +45,14 @@ impl IdHasher {
         hasher.write(id.as_bytes());
         hasher.finish()
     }
+}
+
+/// The value in [`NEW_IDS`] of the update at this position.
+pub(super) fn new_id(position: u64, hash: u64) -> (u64, u32) {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&position.to_le_bytes());
+    crc.update(&hash.to_le_bytes());
+    (hash, crc.finalize())
 }
 
 /// Entries that the file's index does not have yet.
@@ -142,10 +154,18 @@ impl Slice {
     pub(super) fn write(
         &self,
         ids: &mut Table<'_, IndexEntry, ()>,
+        sums: &mut Table<'_, u32, Sum>,
         discarded: u64,
     ) -> Result<(), HistoryError> {
+        let mut changes = SumChanges::default();
         if discarded > 0 {
-            let is_held = |(_, position): IndexEntry, ()| position > discarded;
+            let is_held = |entry: IndexEntry, ()| {
+                let is_held = entry.1 > discarded;
+                if !is_held {
+                    changes.removed(entry);
+                }
+                is_held
+            };
             let from = (first_hash(self.buckets.start), 0);
             let retained = match self.buckets.end {
                 INDEX_BUCKETS => ids.retain_in(from.., is_held),
@@ -154,33 +174,62 @@ impl Slice {
             retained.map_err(failed)?;
         }
         for entry in self.entries.iter().filter(|(_, position)| *position > discarded) {
-            ids.insert(*entry, ()).map_err(failed)?;
+            // After a restart, a sweep meets entries that the one before has written.
+            if ids.insert(*entry, ()).map_err(failed)?.is_none() {
+                changes.added(*entry);
+            }
         }
-        Ok(())
+        changes.write(sums)
     }
 }
 
-/// The first update after `discarded` that has this id; `waiting` has the positions of the waiting
-/// entries with its hash.
-pub(super) fn first_with_id(
-    ids: &impl ReadableTable<IndexEntry, ()>,
-    updates: &impl ReadableTable<u64, RecordFields<'static>>,
-    (id, hash): (&str, u64),
-    waiting: Vec<u64>,
-    discarded: u64,
-) -> Result<Option<u64>, HistoryError> {
-    let mut candidates = waiting;
-    for entry in ids.range((hash, discarded.saturating_add(1))..=(hash, u64::MAX)).map_err(failed)? {
-        let (key, _) = entry.map_err(failed)?;
-        candidates.push(key.value().1);
-    }
-    candidates.sort_unstable();
-    for position in candidates.into_iter().filter(|position| *position > discarded) {
-        if updates.get(position).map_err(failed)?.is_some_and(|value| record::id(&value.value()) == id) {
-            return Ok(Some(position));
+/// The tables that find an id.
+pub(super) struct IdTables<'t, I, S, R> {
+    pub(super) ids: &'t I,
+    pub(super) sums: &'t S,
+    pub(super) records: &'t R,
+}
+
+impl<I, S, R> IdTables<'_, I, S, R>
+where
+    I: ReadableTable<IndexEntry, ()>,
+    S: ReadableTable<u32, Sum>,
+    R: ReadableTable<u64, RecordFields<'static>>,
+{
+    /// The first update of these positions that has this id; `waiting` has the positions of the
+    /// waiting entries with its hash.
+    pub(super) fn first_with_id(
+        &self,
+        (id, hash): (&str, u64),
+        waiting: Vec<u64>,
+        held: Range<u64>,
+    ) -> Result<Option<u64>, HistoryError> {
+        let mut indexed = Vec::new();
+        for entry in self.ids.range((hash, held.start)..=(hash, u64::MAX)).map_err(failed)? {
+            indexed.push(entry.map_err(failed)?.0.value().1);
         }
+        let mut candidates = [waiting, indexed.clone()].concat();
+        candidates.sort_unstable();
+        let mut found = None;
+        for position in candidates.into_iter().filter(|position| held.contains(position)) {
+            let has_it = |record: &Record<'_>| (record.id() == id).then_some(record.head().first_of_id);
+            match with_record(self.records, position, has_it)? {
+                None => {}
+                // Its record says that no older one has the id.
+                Some(true) => return Ok(Some(position)),
+                Some(false) => {
+                    found = Some(position);
+                    break;
+                }
+            }
+        }
+        let mut verified = verified_positions(self.ids, self.sums, hash)?;
+        verified.retain(|position| *position >= held.start);
+        if verified != indexed {
+            return Err(HistoryError::AlteredIndex);
+        }
+        Ok(found)
     }
-    Ok(None)
 }
 
 #[cfg(test)]

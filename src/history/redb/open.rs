@@ -1,6 +1,7 @@
 //! Opens the file, and reports why a file cannot be used.
 //!
-//! Nothing is written before the file is known to be a history of the hub, or empty.
+//! Nothing is written before the file is known to be a history of the hub, or empty; that its numbers
+//! and its end verify; and that it holds every update that was acknowledged.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -9,18 +10,22 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError, TableHandle as _,
-};
+use redb::{Builder, Database, Durability, ReadableDatabase, StorageBackend, StorageError, TableHandle as _};
 
-use super::file::{SharedFile, Unsynced};
-use super::format::{FORMAT, HASH_KEY, META};
+use super::convert::{self, OLD_FORMAT, convert};
+use super::error::failed;
+use super::file::{SharedFile, Tentative, Unsynced};
+use super::format::{FORMAT, VERSIONS};
 use super::guard::{Panicked, guarded};
-use super::index::{IDS, RECENT};
-use super::record::UPDATES;
+use super::head::{Acknowledged, Head, acknowledged};
+use super::index::{IDS, IdHasher, NEW_IDS};
+use super::meta::{META, Meta};
+use super::record::RECORDS;
 use super::store::check;
+use super::sums::ID_SUMS;
+use super::write::transact;
 use super::writer::{HistorySync, RedbHistory};
-use crate::history::{HistoryError, Retention};
+use crate::history::{HistoryError, Position, Retention};
 use crate::limits::STORE_CACHE_BYTES;
 
 /// The first bytes of every redb file.
@@ -86,9 +91,31 @@ pub enum OpenCause {
         /// The version of the file.
         found: u64,
     },
+    /// It ends before the newest acknowledged update: its store had to go back to an older commit.
+    #[error(
+        "updates {} to {} are lost, although they were acknowledged: the newest commit is damaged. Restore a \
+         backup, or start once with HISTORY_ACCEPT_LOSS=1 to go on without them",
+        .0.first.get(), .0.last.get()
+    )]
+    Lost(LostUpdates),
+    /// It cannot be seen whether it ends with the newest acknowledged update.
+    #[error(
+        "its note of the newest acknowledged update is damaged, so updates may be lost. Restore a backup, or \
+         start once with HISTORY_ACCEPT_LOSS=1 to go on with what is there"
+    )]
+    UnknownEnd,
     /// It cannot be read or written.
     #[error(transparent)]
     Io(io::Error),
+}
+
+/// Updates that were acknowledged, and that a history file no longer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostUpdates {
+    /// The first of them.
+    pub first: Position,
+    /// The last of them.
+    pub last: Position,
 }
 
 impl From<io::Error> for OpenCause {
@@ -141,21 +168,47 @@ enum Content {
     Empty,
     /// A history of this format.
     Ours,
+    /// A history of the older format, or one whose conversion was interrupted.
+    Older,
 }
 
 impl RedbHistory {
     /// Opens the history in this file, or creates one if the file is missing or empty. The file
-    /// stays locked until the history and its readers are dropped.
+    /// stays locked until the history and its readers are dropped. A file of the older format is
+    /// converted.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the file cannot be used, or acknowledged updates are missing. It was not
+    /// changed.
+    pub fn open(path: &Path, retention: Retention, sync: HistorySync) -> Result<Self, OpenError> {
+        Self::open_file(path, retention, sync, false)
+    }
+
+    /// The same, but a history that has lost acknowledged updates is opened too
+    /// (`HISTORY_ACCEPT_LOSS`). [`Self::lost`] names them.
     ///
     /// # Errors
     /// [`OpenError`]: the file cannot be used, and was not changed.
-    pub fn open(path: &Path, retention: Retention, sync: HistorySync) -> Result<Self, OpenError> {
+    pub fn open_accepting_loss(
+        path: &Path,
+        retention: Retention,
+        sync: HistorySync,
+    ) -> Result<Self, OpenError> {
+        Self::open_file(path, retention, sync, true)
+    }
+
+    fn open_file(
+        path: &Path,
+        retention: Retention,
+        sync: HistorySync,
+        accepts_loss: bool,
+    ) -> Result<Self, OpenError> {
         let fail = |cause| OpenError { path: path.to_owned(), cause };
         make_if_missing(path).map_err(fail)?;
         let file = Arc::new(lock(path).map_err(fail)?);
         let storage = SharedFile { file, syncs: sync != HistorySync::Never };
-        look(&storage).map_err(fail)?;
-        Self::on_backend(move || storage.clone(), retention, sync).map_err(fail)
+        check_magic(&storage).map_err(fail)?;
+        Self::on_backend(move || storage.clone(), retention, sync, accepts_loss).map_err(fail)
     }
 
     /// Opens a history on custom storage, for instance storage that fails on purpose; errors call
@@ -171,7 +224,7 @@ impl RedbHistory {
         retention: Retention,
         sync: HistorySync,
     ) -> Result<Self, OpenError> {
-        let opened = Self::on_backend(storage, retention, sync);
+        let opened = Self::on_backend(storage, retention, sync, false);
         opened.map_err(|cause| OpenError { path: name.into(), cause })
     }
 
@@ -179,20 +232,42 @@ impl RedbHistory {
         storage: impl Fn() -> S + Send + Sync + 'static,
         retention: Retention,
         sync: HistorySync,
+        accepts_loss: bool,
     ) -> Result<Self, OpenCause> {
         let unsynced = Unsynced::default();
+        let tentative = Tentative::new(unsynced.on(storage()).map_err(OpenCause::of_storage)?);
+        let beside = storage();
+        let (mut database, content) = look(&tentative)?;
+        let lost = match content {
+            Content::Empty => None,
+            Content::Older | Content::Ours => guarded(|| lost_updates(&database, &beside, accepts_loss))??,
+        };
+        let meta = guarded(|| accept(&mut database, &content, &tentative))??;
+        let head = Head::begin(Box::new(beside), meta.newest)?;
         let open = move || {
             let storage = unsynced.on(storage()).map_err(StorageError::Io)?;
             builder().create_with_backend(storage)
         };
-        let database = guarded(&open)?.map_err(OpenCause::of_store)?;
-        guarded(|| begin_if_empty(&database))??;
-        guarded(|| Self::on(database, Box::new(open), retention, sync))?.map_err(OpenCause::of_history)
+        let mut history = guarded(|| Self::on(database, Box::new(open), retention, sync, head))?
+            .map_err(OpenCause::of_history)?;
+        history.lost = lost;
+        Ok(history)
     }
 }
 
-/// Opens an existing history, for use without a hub.
-pub(super) fn open_existing(path: &Path) -> Result<(Database, SharedFile), OpenError> {
+/// A history that is open for use without a hub.
+pub(super) struct OpenFile {
+    pub(super) database: Database,
+    pub(super) storage: SharedFile,
+    /// Changes are held back until the user of the file wants them.
+    pub(super) tentative: Tentative<SharedFile>,
+    /// Why a start would refuse it although its content can be read.
+    pub(super) end: Option<OpenCause>,
+}
+
+/// Opens an existing history, for use without a hub. The file is not changed, unless it has the
+/// older format.
+pub(super) fn open_existing(path: &Path) -> Result<OpenFile, OpenError> {
     let fail = |cause| OpenError { path: path.to_owned(), cause };
     let open = || {
         let metadata = path.metadata().map_err(|error| match error.kind() {
@@ -203,13 +278,73 @@ pub(super) fn open_existing(path: &Path) -> Result<(Database, SharedFile), OpenE
             return Err(OpenCause::Empty);
         }
         let storage = SharedFile { file: Arc::new(lock(path)?), syncs: true };
-        look(&storage)?;
-        let database =
-            guarded(|| builder().create_with_backend(storage.clone()))?.map_err(OpenCause::of_store)?;
-        guarded(|| content(&database))??;
-        Ok((database, storage))
+        check_magic(&storage)?;
+        let tentative = Tentative::new(storage.clone());
+        let (mut database, content) = look(&tentative)?;
+        if !matches!(content, Content::Ours) {
+            guarded(|| accept(&mut database, &content, &tentative))??;
+        }
+        let end = guarded(|| lost_updates(&database, &storage, false))?.err();
+        Ok(OpenFile { database, storage, tentative, end })
     };
     open().map_err(fail)
+}
+
+/// Opens the store without a change of its storage. After a crash it has to be repaired first,
+/// which changes no content; the changes are held back.
+fn look<S: StorageBackend>(tentative: &Tentative<S>) -> Result<(Database, Content), OpenCause> {
+    let database =
+        guarded(|| builder().create_with_backend(tentative.clone()))?.map_err(OpenCause::of_store)?;
+    let content = guarded(|| content(&database))??;
+    Ok((database, content))
+}
+
+/// Compares the end of the store with the newest position that was acknowledged.
+fn lost_updates(
+    database: &Database,
+    beside: &impl StorageBackend,
+    accepts_loss: bool,
+) -> Result<Option<LostUpdates>, OpenCause> {
+    let newest = convert::newest(database).map_err(OpenCause::of_history)?;
+    match acknowledged(beside)? {
+        Acknowledged::Position(position) if position <= newest => Ok(None),
+        Acknowledged::Altered if accepts_loss => Ok(None),
+        Acknowledged::Altered => Err(OpenCause::UnknownEnd),
+        Acknowledged::Position(position) => {
+            let lost = LostUpdates { first: Position::new(newest + 1), last: Position::new(position) };
+            if accepts_loss { Ok(Some(lost)) } else { Err(OpenCause::Lost(lost)) }
+        }
+    }
+}
+
+/// Verifies a store, makes the changes that were held back, and brings it to this format. Returns its
+/// numbers.
+fn accept<S: StorageBackend>(
+    database: &mut Database,
+    content: &Content,
+    tentative: &Tentative<S>,
+) -> Result<Meta, OpenCause> {
+    match content {
+        Content::Empty => {
+            tentative.keep()?;
+            begin(database).map_err(OpenCause::of_history)?;
+        }
+        Content::Ours => {
+            let meta = check(database).map_err(OpenCause::of_history)?;
+            tentative.keep()?;
+            return Ok(meta);
+        }
+        Content::Older => {
+            // Its records have no checksums: those of redb's pages are verified, all of them.
+            let is_sound = database.check_integrity().map_err(OpenCause::of_store)?;
+            if !is_sound {
+                return Err(OpenCause::Corrupt("the checksum of a page differs".into()));
+            }
+            tentative.keep()?;
+            convert(database).map_err(OpenCause::of_history)?;
+        }
+    }
+    check(database).map_err(OpenCause::of_history)
 }
 
 fn builder() -> Builder {
@@ -238,7 +373,7 @@ fn make(path: &Path) -> Result<(), OpenCause> {
     let storage = SharedFile { file: Arc::new(file), syncs: true };
     let database =
         guarded(|| builder().create_with_backend(storage.clone()))?.map_err(OpenCause::of_store)?;
-    begin_if_empty(&database)?;
+    begin(&database).map_err(OpenCause::of_history)?;
     drop(database);
     storage.file.sync_all().map_err(OpenCause::from)
 }
@@ -278,10 +413,8 @@ fn lock(path: &Path) -> Result<File, OpenCause> {
     }
 }
 
-/// Checks a file without writing: that it is a history, and that the parts read at start are
-/// readable. After a crash the store must be repaired before it can be checked; the repair changes
-/// no content.
-fn look(storage: &SharedFile) -> Result<(), OpenCause> {
+/// Checks that a file is one of redb, or empty.
+fn check_magic(storage: &SharedFile) -> Result<(), OpenCause> {
     if storage.file.metadata()?.len() == 0 {
         return Ok(());
     }
@@ -289,53 +422,42 @@ fn look(storage: &SharedFile) -> Result<(), OpenCause> {
     if storage.file.read_exact_at(&mut magic, 0).is_err() || magic != MAGIC {
         return Err(OpenCause::Foreign);
     }
-    match guarded(|| builder().open_read_only_with_backend(storage.clone()))? {
-        Ok(database) => guarded(|| match content(&database)? {
-            Content::Empty => Ok(()),
-            Content::Ours => check(&database).map_err(OpenCause::of_history),
-        })?,
-        Err(DatabaseError::RepairAborted) => Ok(()),
-        Err(error) => Err(OpenCause::of_store(error)),
-    }
+    Ok(())
 }
 
 fn content(database: &impl ReadableDatabase) -> Result<Content, OpenCause> {
     let transaction = database.begin_read().map_err(OpenCause::of_store)?;
-    let mut tables = transaction.list_tables().map_err(OpenCause::of_store)?.peekable();
-    if tables.peek().is_none() {
+    let tables: Vec<_> = transaction.list_tables().map_err(OpenCause::of_store)?.collect();
+    if tables.is_empty() {
         return Ok(Content::Empty);
     }
-    if !tables.any(|table| table.name() == "meta") {
+    if !tables.iter().any(|table| table.name() == VERSIONS.name()) {
         return Err(OpenCause::Foreign);
     }
-    let meta = transaction.open_table(META).map_err(|_| OpenCause::Foreign)?;
-    match meta.get("format").map_err(OpenCause::of_store)?.map(|value| value.value()) {
+    let versions = transaction.open_table(VERSIONS).map_err(|_| OpenCause::Foreign)?;
+    match versions.get("format").map_err(OpenCause::of_store)?.map(|value| value.value()) {
+        Some(FORMAT) if tables.iter().any(|table| table.name() == convert::UPDATES.name()) => {
+            Ok(Content::Older)
+        }
         Some(FORMAT) => Ok(Content::Ours),
+        Some(OLD_FORMAT) => Ok(Content::Older),
         Some(found) => Err(OpenCause::Format { found }),
         None => Err(OpenCause::Foreign),
     }
 }
 
 /// Creates a history in an empty store.
-fn begin_if_empty(database: &Database) -> Result<(), OpenCause> {
-    match content(database)? {
-        Content::Ours => Ok(()),
-        Content::Empty => begin(database).map_err(OpenCause::of_store),
-    }
-}
-
-fn begin(database: &Database) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
-    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
-    let mut meta = transaction.open_table(META)?;
-    meta.insert("format", FORMAT)?;
-    for (name, half) in HASH_KEY.into_iter().zip([high, low]) {
-        meta.insert(name, half)?;
-    }
-    drop(meta);
-    transaction.open_table(UPDATES)?;
-    transaction.open_table(IDS)?;
-    transaction.open_table(RECENT)?;
-    transaction.commit()?;
-    Ok(())
+fn begin(database: &Database) -> Result<(), HistoryError> {
+    transact(database, Durability::Immediate, |transaction| {
+        let mut versions = transaction.open_table(VERSIONS).map_err(failed)?;
+        versions.insert("format", FORMAT).map_err(failed)?;
+        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+        let mut meta = transaction.open_table(META).map_err(failed)?;
+        Meta::new(IdHasher([high, low])).write(&mut meta)?;
+        transaction.open_table(RECORDS).map_err(failed)?;
+        transaction.open_table(IDS).map_err(failed)?;
+        transaction.open_table(ID_SUMS).map_err(failed)?;
+        transaction.open_table(NEW_IDS).map_err(failed)?;
+        Ok(())
+    })
 }

@@ -3,14 +3,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use redb::{Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable as _};
+use redb::{
+    AccessGuard, Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase,
+    ReadableTable as _,
+};
 
-use super::error::failed;
-use super::format::{HASH_KEY, META};
+use super::error::{failed, read_at};
 use super::guard::guarded;
-use super::index::{IDS, IdHasher, RECENT, UnindexedIds, first_with_id};
-use super::record::{self, RecordFields, UPDATES};
-use super::write::Meta;
+use super::index::{IDS, IdHasher, IdTables, NEW_IDS, UnindexedIds, new_id};
+use super::meta::{META, Meta};
+use super::record::{RECORDS, Record, RecordFields};
+use super::sums::ID_SUMS;
 use crate::history::{HistoryError, HistoryRange, HistoryReader, HistorySlice, Position, SequencedUpdate};
 use crate::limits::{TAIL_BYTES_MAX, TAIL_UPDATES_MAX};
 
@@ -25,7 +28,10 @@ pub(super) struct RedbStore {
     /// Updates up to this position are unreachable, even if they are still in the file. Written
     /// only by the sequencer, after the commit that made them exceed the retention.
     discarded: AtomicU64,
-    pub(super) hasher: IdHasher,
+    /// The newest acknowledged update: a snapshot that begins later must hold it. Written only by
+    /// the sequencer, after the commit.
+    newest: AtomicU64,
+    hasher: IdHasher,
     /// Ids that the file's index does not have yet. Written only by the sequencer, after the
     /// commit.
     waiting: RwLock<UnindexedIds>,
@@ -33,11 +39,23 @@ pub(super) struct RedbStore {
 
 impl RedbStore {
     pub(super) fn new(database: Database, open: Box<OpenStore>) -> Result<Self, HistoryError> {
-        let meta = read_meta(&database)?;
+        let meta = Meta::of(&database)?;
         let discarded = AtomicU64::new(meta.discarded.max(meta.trimmed));
-        let hasher = read_hasher(&database)?;
         let waiting = RwLock::new(read_waiting(&database)?);
-        Ok(Self { database: RwLock::new(Some(database)), open, discarded, hasher, waiting })
+        let newest = AtomicU64::new(meta.newest);
+        Ok(Self {
+            database: RwLock::new(Some(database)),
+            open,
+            discarded,
+            newest,
+            hasher: meta.hasher,
+            waiting,
+        })
+    }
+
+    /// Call this after a commit: the newest update is this one.
+    pub(super) fn ends_with(&self, newest: u64) {
+        self.newest.store(newest, Ordering::Release);
     }
 
     pub(super) fn waiting(&self) -> RwLockReadGuard<'_, UnindexedIds> {
@@ -104,62 +122,67 @@ impl RedbStore {
         self.with(|database| {
             // Read this before the transaction begins, so that no update is taken for discarded
             // that the transaction cannot see.
-            let discarded = self.discarded();
+            let (discarded, newest) = (self.discarded(), self.newest.load(Ordering::Acquire));
             let transaction = database.begin_read().map_err(failed)?;
             let meta = Meta::read(&transaction.open_table(META).map_err(failed)?)?;
-            look(&Moment { transaction, before_oldest: discarded.max(meta.trimmed), newest: meta.newest })
+            if meta.newest < newest {
+                let (found, expected) = (Position::new(meta.newest), Position::new(newest));
+                return Err(HistoryError::WrongEnd { found, expected });
+            }
+            look(&Moment { transaction, before_oldest: discarded.max(meta.trimmed), meta })
         })
     }
 }
 
-/// Reads the parts that a start reads.
+/// Reads and verifies the parts that a start reads, and that the records are exactly those that the
+/// numbers name.
 ///
 /// # Errors
 /// A part of it cannot be read.
-pub(super) fn check(database: &impl ReadableDatabase) -> Result<(), HistoryError> {
-    read_hasher(database)?;
+pub(super) fn check(database: &impl ReadableDatabase) -> Result<Meta, HistoryError> {
+    let meta = Meta::of(database)?;
     read_waiting(database)?;
     let transaction = database.begin_read().map_err(failed)?;
-    let updates = transaction.open_table(UPDATES).map_err(failed)?;
-    if let Some((position, value)) = updates.first().map_err(failed)? {
-        record::read(position.value(), value.value())?;
+    // Each table has to be there: a missing one would be made anew by the next commit.
+    transaction.open_table(IDS).map_err(failed)?;
+    transaction.open_table(ID_SUMS).map_err(failed)?;
+    let moment = Moment { transaction, before_oldest: meta.trimmed, meta };
+    let records = moment.records()?;
+    let first = records.first().map_err(failed)?.map(|(position, _)| position.value());
+    let last = records.last().map_err(failed)?.map(|(position, _)| position.value());
+    let (found, expected) = (last.unwrap_or(meta.trimmed), meta.newest);
+    if found != expected {
+        let (found, expected) = (Position::new(found), Position::new(expected));
+        return Err(HistoryError::WrongEnd { found, expected });
     }
+    if first.is_some_and(|first| first != meta.trimmed + 1) {
+        return Err(HistoryError::Absent { position: Position::new(meta.trimmed + 1) });
+    }
+    moment.oldest(1, usize::MAX, meta.trimmed)?;
     // The tails of the shards.
-    let mut bytes = 0;
-    for entry in updates.range::<u64>(..).map_err(failed)?.rev().take(TAIL_UPDATES_MAX) {
-        let (position, value) = entry.map_err(failed)?;
-        bytes += record::read(position.value(), value.value())?.bytes_held();
-        if bytes >= TAIL_BYTES_MAX {
-            break;
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn read_meta(database: &impl ReadableDatabase) -> Result<Meta, HistoryError> {
-    let transaction = database.begin_read().map_err(failed)?;
-    Meta::read(&transaction.open_table(META).map_err(failed)?)
-}
-
-pub(super) fn read_hasher(database: &impl ReadableDatabase) -> Result<IdHasher, HistoryError> {
-    let transaction = database.begin_read().map_err(failed)?;
-    let meta = transaction.open_table(META).map_err(failed)?;
-    let mut key = [0; 2];
-    for (half, name) in key.iter_mut().zip(HASH_KEY) {
-        *half = meta.get(name).map_err(failed)?.ok_or(HistoryError::Missing("hash key"))?.value();
-    }
-    Ok(IdHasher(key))
+    moment.newest(TAIL_UPDATES_MAX, TAIL_BYTES_MAX)?;
+    Ok(meta)
 }
 
 /// The ids of the updates that the file's index may not have.
-fn read_waiting(database: &impl ReadableDatabase) -> Result<UnindexedIds, HistoryError> {
-    let meta = read_meta(database)?;
+pub(super) fn read_waiting(database: &impl ReadableDatabase) -> Result<UnindexedIds, HistoryError> {
+    let meta = Meta::of(database)?;
     let transaction = database.begin_read().map_err(failed)?;
-    let recent = transaction.open_table(RECENT).map_err(failed)?;
+    let new_ids = transaction.open_table(NEW_IDS).map_err(failed)?;
+    let first = meta.indexed.max(meta.trimmed) + 1;
     let mut entries = Vec::new();
-    for entry in recent.range(meta.indexed + 1..).map_err(failed)? {
-        let (position, hash) = entry.map_err(failed)?;
-        entries.push((hash.value(), position.value()));
+    let mut expected = first;
+    for entry in new_ids.range(first..=meta.newest).map_err(failed)? {
+        let (position, value) = entry.map_err(failed)?;
+        let (position, value) = (position.value(), value.value());
+        if position != expected || value != new_id(position, value.0) {
+            return Err(HistoryError::AlteredIndex);
+        }
+        entries.push((value.0, position));
+        expected += 1;
+    }
+    if expected != first.max(meta.newest + 1) {
+        return Err(HistoryError::AlteredIndex);
     }
     Ok(UnindexedIds::new(entries.into_iter(), meta.newest))
 }
@@ -177,38 +200,60 @@ impl Drop for RedbStore {
 struct Moment {
     transaction: ReadTransaction,
     before_oldest: u64,
-    newest: u64,
+    meta: Meta,
 }
 
 impl Moment {
-    fn updates(&self) -> Result<ReadOnlyTable<u64, RecordFields<'static>>, HistoryError> {
-        self.transaction.open_table(UPDATES).map_err(failed)
+    fn records(&self) -> Result<ReadOnlyTable<u64, RecordFields<'static>>, HistoryError> {
+        self.transaction.open_table(RECORDS).map_err(failed)
     }
 
     fn range(&self) -> HistoryRange {
         let before_oldest = Position::new(self.before_oldest);
-        HistoryRange { before_oldest, newest: Position::new(self.newest).max(before_oldest) }
+        HistoryRange { before_oldest, newest: Position::new(self.meta.newest).max(before_oldest) }
     }
 
-    /// Takes updates until there are enough of them.
-    fn slice(
+    /// The updates after this one, until there are enough of them.
+    fn oldest(&self, updates_max: usize, bytes_max: usize, after: u64) -> Result<HistorySlice, HistoryError> {
+        let positions = after.max(self.before_oldest) + 1..=self.meta.newest;
+        let records = self.records()?;
+        let mut entries = records.range(positions.clone()).map_err(failed)?;
+        self.slice(positions, || entries.next(), updates_max, bytes_max)
+    }
+
+    /// The newest updates, until there are enough of them.
+    fn newest(&self, updates_max: usize, bytes_max: usize) -> Result<HistorySlice, HistoryError> {
+        let positions = self.before_oldest + 1..=self.meta.newest;
+        let records = self.records()?;
+        let mut entries = records.range(positions.clone()).map_err(failed)?;
+        let mut slice = self.slice(positions.rev(), || entries.next_back(), updates_max, bytes_max)?;
+        slice.updates.reverse();
+        Ok(slice)
+    }
+
+    /// Takes updates until there are enough of them. They have to be those of these positions: the
+    /// history has no gap.
+    fn slice<'r>(
         &self,
-        entries: redb::Range<'_, u64, RecordFields<'static>>,
-        from_the_end: bool,
+        positions: impl Iterator<Item = u64>,
+        mut next: impl FnMut() -> Option<redb::Result<Entry<'r>>>,
         updates_max: usize,
         bytes_max: usize,
     ) -> Result<HistorySlice, HistoryError> {
-        let mut entries = entries;
-        let mut next = || if from_the_end { entries.next_back() } else { entries.next() };
         let mut bytes = 0;
         let mut updates = Vec::new();
-        while updates.len() < updates_max && bytes < bytes_max {
-            let Some(entry) = next() else { break };
-            let (position, value) = entry.map_err(failed)?;
-            let position = position.value();
-            let fields = value.value();
-            let first_of_id = record::head(&fields).first_of_id;
-            let frame = record::read(position, fields)?;
+        for position in positions {
+            if updates.len() >= updates_max || bytes >= bytes_max {
+                break;
+            }
+            let absent = HistoryError::Absent { position: Position::new(position) };
+            let Some((found, value)) = read_at(position, || next().transpose())? else { return Err(absent) };
+            if found.value() != position {
+                return Err(absent);
+            }
+            let record = Record::decode(position, &value)?;
+            let first_of_id = record.head().first_of_id;
+            let frame = record.into_frame()?;
             bytes += frame.bytes_held();
             updates.push(SequencedUpdate {
                 position: Position::new(position),
@@ -216,24 +261,26 @@ impl Moment {
                 first_of_id,
             });
         }
-        if from_the_end {
-            updates.reverse();
-        }
         Ok(HistorySlice { updates, range: self.range() })
     }
 }
 
+/// A record of the file, not verified.
+type Entry<'r> = (AccessGuard<'r, u64>, AccessGuard<'r, RecordFields<'static>>);
+
 impl HistoryReader for RedbStore {
     fn locate(&self, id: &str) -> Result<Option<Position>, HistoryError> {
-        let hash = self.hasher.hash(id);
         // Read this before the transaction begins: an id that no longer waits is in the file that
         // the transaction sees.
+        let hash = self.hasher.hash(id);
         let waiting = self.waiting().positions(hash);
         self.look(|moment| {
             let ids = moment.transaction.open_table(IDS).map_err(failed)?;
-            let updates = moment.updates()?;
-            let first = first_with_id(&ids, &updates, (id, hash), waiting, moment.before_oldest)?;
-            Ok(first.map(Position::new))
+            let sums = moment.transaction.open_table(ID_SUMS).map_err(failed)?;
+            let records = moment.records()?;
+            let tables = IdTables { ids: &ids, sums: &sums, records: &records };
+            let held = moment.before_oldest + 1..moment.meta.newest + 1;
+            tables.first_with_id((id, hash), waiting, held).map(|first| first.map(Position::new))
         })
     }
 
@@ -243,19 +290,11 @@ impl HistoryReader for RedbStore {
         updates_max: usize,
         bytes_max: usize,
     ) -> Result<HistorySlice, HistoryError> {
-        self.look(|moment| {
-            let first = after.get().max(moment.before_oldest) + 1;
-            let updates = moment.updates()?;
-            moment.slice(updates.range(first..).map_err(failed)?, false, updates_max, bytes_max)
-        })
+        self.look(|moment| moment.oldest(updates_max, bytes_max, after.get()))
     }
 
     fn newest(&self, updates_max: usize, bytes_max: usize) -> Result<HistorySlice, HistoryError> {
-        self.look(|moment| {
-            let updates = moment.updates()?;
-            let held = updates.range(moment.before_oldest + 1..).map_err(failed)?;
-            moment.slice(held, true, updates_max, bytes_max)
-        })
+        self.look(|moment| moment.newest(updates_max, bytes_max))
     }
 
     fn range(&self) -> Result<HistoryRange, HistoryError> {

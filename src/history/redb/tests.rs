@@ -1,6 +1,8 @@
 //! The store with real files; `tests/faults` tests failing storage.
 
 mod archived;
+mod converted;
+mod lost;
 
 use std::io;
 use std::path::PathBuf;
@@ -8,7 +10,7 @@ use std::sync::Arc;
 
 use redb::{Database, TableDefinition};
 
-use super::format::META;
+use super::format::VERSIONS;
 use super::*;
 use crate::error_text::chain;
 use crate::history::{History as _, HistoryRange, HistoryReader, Position, Retention};
@@ -151,7 +153,7 @@ fn a_format_of_another_version_is_refused_with_both_versions_named() {
     drop(open(&directory));
     let database = Database::create(directory.file()).expect("ours");
     let transaction = database.begin_write().expect("writable");
-    transaction.open_table(META).expect("ours").insert("format", 77).expect("room");
+    transaction.open_table(VERSIONS).expect("ours").insert("format", 77).expect("room");
     transaction.commit().expect("room");
     drop(database);
     let opened = RedbHistory::open(&directory.file(), Retention::default(), HistorySync::Always);

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use redb::{Database, Durability, ReadableTable, Table, WriteTransaction};
 
-use super::error::failed;
-use super::format::META;
-use super::index::{IDS, IdHasher, IndexEntry, RECENT, Slice, UnindexedIds, first_with_id};
-use super::record::{self, RecordFields, UPDATES};
+use super::error::{failed, read_at};
+use super::index::{IDS, IdTables, IndexEntry, NEW_IDS, Slice, UnindexedIds, new_id};
+use super::meta::{META, Meta, MetaFields};
+use super::record::{self, RECORDS, RecordFields, with_record};
+use super::sums::{ID_SUMS, Sum};
 use crate::history::{HistoryError, Position, Retention, SequencedUpdate};
 use crate::sse::frame::Frame;
 
@@ -16,50 +17,6 @@ use crate::sse::frame::Frame;
 pub(super) struct StampedFrame {
     pub(super) frame: Arc<Frame>,
     pub(super) unix_ms: u64,
-}
-
-/// The numbers of the `meta` table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Meta {
-    /// The file has no update up to this position.
-    pub(super) trimmed: u64,
-    /// The newest update; `trimmed` if the file has none.
-    pub(super) newest: u64,
-    /// Updates up to this one were unreachable when the file was last written.
-    pub(super) discarded: u64,
-    /// The file's index of ids has every update up to this one.
-    pub(super) indexed: u64,
-    /// Bytes of all updates ever appended, as counted by [`record::bytes`].
-    pub(super) bytes: u64,
-}
-
-impl Meta {
-    pub(super) fn read(table: &impl ReadableTable<&'static str, u64>) -> Result<Self, HistoryError> {
-        let number = |name: &str| {
-            let value = table.get(name).map_err(failed)?;
-            Ok::<_, HistoryError>(value.map_or(0, |value| value.value()))
-        };
-        Ok(Self {
-            trimmed: number("trimmed")?,
-            newest: number("newest")?,
-            discarded: number("discarded")?,
-            indexed: number("indexed")?,
-            bytes: number("bytes")?,
-        })
-    }
-
-    fn write(self, table: &mut Table<'_, &'static str, u64>) -> Result<(), HistoryError> {
-        for (name, value) in [
-            ("trimmed", self.trimmed),
-            ("newest", self.newest),
-            ("discarded", self.discarded),
-            ("indexed", self.indexed),
-            ("bytes", self.bytes),
-        ] {
-            table.insert(name, value).map_err(failed)?;
-        }
-        Ok(())
-    }
 }
 
 /// The result of an append.
@@ -72,27 +29,28 @@ pub(super) struct AppendedBatch {
 
 /// The tables of one transaction.
 struct Tables<'t> {
-    meta: Table<'t, &'static str, u64>,
-    updates: Table<'t, u64, RecordFields<'static>>,
+    meta: Table<'t, (), MetaFields>,
+    records: Table<'t, u64, RecordFields<'static>>,
     ids: Table<'t, IndexEntry, ()>,
-    recent: Table<'t, u64, u64>,
+    sums: Table<'t, u32, Sum>,
+    new_ids: Table<'t, u64, (u64, u32)>,
 }
 
 impl<'t> Tables<'t> {
     fn open(transaction: &'t WriteTransaction) -> Result<Self, HistoryError> {
         Ok(Self {
             meta: transaction.open_table(META).map_err(failed)?,
-            updates: transaction.open_table(UPDATES).map_err(failed)?,
+            records: transaction.open_table(RECORDS).map_err(failed)?,
             ids: transaction.open_table(IDS).map_err(failed)?,
-            recent: transaction.open_table(RECENT).map_err(failed)?,
+            sums: transaction.open_table(ID_SUMS).map_err(failed)?,
+            new_ids: transaction.open_table(NEW_IDS).map_err(failed)?,
         })
     }
 
-    /// Removes one update; returns the bytes before it.
-    fn remove(&mut self, position: u64) -> Result<Option<u64>, HistoryError> {
-        self.recent.remove(position).map_err(failed)?;
-        let Some(value) = self.updates.remove(position).map_err(failed)? else { return Ok(None) };
-        Ok(Some(record::head(&value.value()).bytes_before))
+    /// Removes one update.
+    fn remove(&mut self, position: u64) -> Result<(), HistoryError> {
+        self.new_ids.remove(position).map_err(failed)?;
+        read_at(position, || self.records.remove(position).map(|_| ()))
     }
 }
 
@@ -115,7 +73,6 @@ pub(super) fn transact<T>(
 pub(super) fn append(
     transaction: &WriteTransaction,
     batch: &[StampedFrame],
-    hasher: IdHasher,
     waiting: &UnindexedIds,
     slice: Option<&Slice>,
 ) -> Result<AppendedBatch, HistoryError> {
@@ -125,26 +82,27 @@ pub(super) fn append(
     for StampedFrame { frame, unix_ms } in batch {
         meta.newest += 1;
         let id = frame.id().as_str();
-        let hash = hasher.hash(id);
-        let Tables { updates, ids, .. } = &mut tables;
+        let hash = meta.hasher.hash(id);
+        let Tables { records, ids, sums, .. } = &tables;
         let first_of_id = frame.has_made_id() || {
             // Updates that are discarded but not trimmed count as held: the tail then does not know
             // the id, and asks the history.
             let mut others = waiting.positions(hash);
             let same = written.entries.iter().filter(|(other, _)| *other == hash);
             others.extend(same.map(|(_, position)| *position));
-            first_with_id(ids, updates, (id, hash), others, meta.trimmed)?.is_none()
+            let held = meta.trimmed + 1..meta.newest;
+            IdTables { ids, sums, records }.first_with_id((id, hash), others, held)?.is_none()
         };
         let head = record::RecordHead { unix_ms: *unix_ms, bytes_before: meta.bytes, first_of_id };
-        record::insert(updates, meta.newest, head, frame)?;
+        record::insert(&mut tables.records, meta.newest, head, frame)?;
         meta.bytes += record::bytes(frame);
-        tables.recent.insert(meta.newest, hash).map_err(failed)?;
+        tables.new_ids.insert(meta.newest, new_id(meta.newest, hash)).map_err(failed)?;
         written.entries.push((hash, meta.newest));
         let position = Position::new(meta.newest);
         written.updates.push(SequencedUpdate { position, frame: Arc::clone(frame), first_of_id });
     }
     if let Some(slice) = slice {
-        slice.write(&mut tables.ids, meta.trimmed)?;
+        slice.write(&mut tables.ids, &mut tables.sums, meta.trimmed)?;
         meta.indexed = slice.indexed.unwrap_or(meta.indexed);
     }
     meta.write(&mut tables.meta)?;
@@ -165,9 +123,9 @@ pub(super) fn trim(
     }
     // Those that the index now has.
     for _ in 0..updates_max {
-        let oldest = tables.recent.first().map_err(failed)?.map(|(position, _)| position.value());
+        let oldest = tables.new_ids.first().map_err(failed)?.map(|(position, _)| position.value());
         let Some(oldest) = oldest.filter(|oldest| *oldest <= meta.indexed) else { break };
-        tables.recent.remove(oldest).map_err(failed)?;
+        tables.new_ids.remove(oldest).map_err(failed)?;
     }
     meta.trimmed = meta.trimmed.max(until);
     meta.discarded = meta.discarded.max(discarded);
@@ -180,9 +138,8 @@ pub(super) fn truncate(transaction: &WriteTransaction, newest: u64) -> Result<()
     let mut tables = Tables::open(transaction)?;
     let mut meta = Meta::read(&tables.meta)?;
     while meta.newest > newest {
-        if let Some(bytes_before) = tables.remove(meta.newest)? {
-            meta.bytes = bytes_before;
-        }
+        meta.bytes = with_record(&tables.records, meta.newest, |record| record.head().bytes_before)?;
+        tables.remove(meta.newest)?;
         meta.newest -= 1;
     }
     meta.trimmed = meta.trimmed.min(newest);
@@ -196,7 +153,7 @@ pub(super) fn truncate(transaction: &WriteTransaction, newest: u64) -> Result<()
 /// Times come from the system clock. If it was set back, updates with a future time count at least
 /// as old as the first later update without one.
 pub(super) fn before_oldest(
-    updates: &impl ReadableTable<u64, RecordFields<'static>>,
+    records: &impl ReadableTable<u64, RecordFields<'static>>,
     meta: &Meta,
     discarded: u64,
     retention: Retention,
@@ -204,24 +161,21 @@ pub(super) fn before_oldest(
 ) -> Result<u64, HistoryError> {
     let Retention { updates_max, bytes_max, age_max_ms } = retention;
     let oldest_unix_ms = if age_max_ms == 0 { 0 } else { unix_ms.saturating_sub(age_max_ms) };
-    let head = |position: u64| {
-        let value = updates.get(position).map_err(failed)?;
-        Ok::<_, HistoryError>(value.map(|value| record::head(&value.value())))
-    };
+    let head = |position: u64| with_record(records, position, |record| record.head());
     let has_to_go = |position: u64| {
         let is_newest = position == meta.newest;
         if updates_max > 0 && !is_newest && meta.newest - position >= updates_max {
             return Ok(true);
         }
-        let Some(head) = head(position)? else { return Ok(true) };
+        let head = head(position)?;
         let is_too_much = bytes_max > 0 && !is_newest && meta.bytes - head.bytes_before > bytes_max;
         Ok(is_too_much || head.unix_ms < oldest_unix_ms)
     };
-    let of_future = |position| Ok(head(position)?.is_some_and(|head| head.unix_ms > unix_ms));
+    let of_future = |position| Ok(head(position)?.unix_ms > unix_ms);
     let mut gone = last_where(discarded, meta.newest, has_to_go)?;
     loop {
         let until = last_where(gone, meta.newest, of_future)?;
-        let is_old = head(until + 1)?.is_some_and(|head| head.unix_ms < oldest_unix_ms);
+        let is_old = until < meta.newest && head(until + 1)?.unix_ms < oldest_unix_ms;
         if until == gone || !is_old {
             return Ok(gone);
         }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use redb::{Database, Durability, ReadableDatabase as _};
 
 use super::error::failed;
-use super::index::UnindexedIds;
+use super::head::Head;
+use super::meta::Meta;
+use super::open::LostUpdates;
 use super::record;
-use super::store::{OpenStore, RedbStore, read_meta};
-use super::write::{self, AppendedBatch, Meta, StampedFrame};
+use super::store::{OpenStore, RedbStore, read_waiting};
+use super::write::{self, AppendedBatch, StampedFrame};
 use crate::history::{Appended, History, HistoryError, HistoryReader, Position, Retention};
 use crate::limits::{TRIM_IDLE_UPDATES_MAX, TRIM_UPDATES_MAX, UNSYNCED_BYTES_MAX};
 use crate::sse::frame::Frame;
@@ -38,6 +40,9 @@ pub struct RedbHistory {
     /// A reopened store has lost them, and gets them again.
     unsynced: Vec<StampedFrame>,
     unsynced_bytes: usize,
+    head: Head,
+    /// The acknowledged updates that were missing when the file was opened.
+    pub(super) lost: Option<LostUpdates>,
 }
 
 impl RedbHistory {
@@ -47,13 +52,22 @@ impl RedbHistory {
         open: Box<OpenStore>,
         retention: Retention,
         sync: HistorySync,
+        head: Head,
     ) -> Result<Self, HistoryError> {
-        let meta = read_meta(&database)?;
+        let meta = Meta::of(&database)?;
         let store = Arc::new(RedbStore::new(database, open)?);
-        let mut history = Self { store, retention, sync, meta, unsynced: Vec::new(), unsynced_bytes: 0 };
+        let unsynced = Vec::new();
+        let mut history =
+            Self { store, retention, sync, meta, unsynced, unsynced_bytes: 0, head, lost: None };
         // The age limit applies at the first call that knows the time.
         history.discard(0)?;
         Ok(history)
+    }
+
+    /// The acknowledged updates that the file had lost when it was opened; only
+    /// [`Self::open_accepting_loss`] opens such a file.
+    pub fn lost(&self) -> Option<LostUpdates> {
+        self.lost
     }
 
     /// After an error redb refuses everything, so the store is closed. It is reopened at once, for
@@ -70,7 +84,7 @@ impl RedbHistory {
         let Self { store, meta, unsynced, .. } = self;
         let synced = meta.newest - unsynced.len() as u64;
         let reopened = store.reopen_if_closed(|database| {
-            let found = read_meta(database)?;
+            let found = Meta::of(database)?;
             if found.newest < synced {
                 let (found, expected) = (Position::new(found.newest), Position::new(synced));
                 return Err(HistoryError::WrongEnd { found, expected });
@@ -78,11 +92,10 @@ impl RedbHistory {
             if found.newest == synced && unsynced.is_empty() {
                 return Ok(found);
             }
+            let waiting = read_waiting(database)?;
             write::transact(database, Durability::Immediate, |transaction| {
                 write::truncate(transaction, synced)?;
-                // The ids are found again when the file is next read.
-                let nothing = UnindexedIds::new(std::iter::empty(), 0);
-                write::append(transaction, unsynced, store.hasher, &nothing, None).map(|written| written.meta)
+                write::append(transaction, unsynced, &waiting, None).map(|written| written.meta)
             })
         })?;
         if let Some(found) = reopened {
@@ -92,9 +105,11 @@ impl RedbHistory {
         Ok(())
     }
 
+    /// Every update of the last commit is on the disk.
     fn all_synced(&mut self) {
         self.unsynced = Vec::new();
         self.unsynced_bytes = 0;
+        self.head.acknowledge(self.meta.newest);
     }
 
     fn durability(&self) -> Durability {
@@ -114,8 +129,8 @@ impl RedbHistory {
         }
         let discarded = self.store.with(|database| {
             let transaction = database.begin_read().map_err(failed)?;
-            let updates = transaction.open_table(record::UPDATES).map_err(failed)?;
-            write::before_oldest(&updates, &meta, discarded, retention, unix_ms)
+            let records = transaction.open_table(record::RECORDS).map_err(failed)?;
+            write::before_oldest(&records, &meta, discarded, retention, unix_ms)
         })?;
         self.store.discard_until(discarded);
         Ok(Position::new(discarded))
@@ -149,9 +164,10 @@ impl History for RedbHistory {
         let slice = store.waiting().next_slice(batch.len());
         let AppendedBatch { updates, entries, meta } = self.commit(durability, |transaction| {
             write::trim(transaction, discarded, trim_max)?;
-            write::append(transaction, &stamped, store.hasher, &store.waiting(), slice.as_ref())
+            write::append(transaction, &stamped, &store.waiting(), slice.as_ref())
         })?;
         self.meta = meta;
+        store.ends_with(meta.newest);
         store.change_waiting(|waiting| waiting.committed(slice, entries.into_iter(), meta.newest));
         if matches!(durability, Durability::None) {
             self.unsynced_bytes += batch.iter().map(|frame| frame.bytes_held()).sum::<usize>();
@@ -167,6 +183,7 @@ impl History for RedbHistory {
     fn needs_upkeep(&self) -> bool {
         let discarded = self.store.discarded();
         !self.unsynced.is_empty()
+            || self.head.needs_upkeep()
             || self.store.is_closed()
             || self.meta.trimmed < discarded
             || self.meta.discarded < discarded
@@ -183,6 +200,7 @@ impl History for RedbHistory {
             })?;
             self.all_synced();
         }
+        self.head.maintain()?;
         Ok(before_oldest)
     }
 

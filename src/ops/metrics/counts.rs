@@ -27,6 +27,9 @@ pub(crate) struct ShardMetrics {
     pub(super) pauses: Count,
     /// Entries taken from the ring.
     pub(super) entries: Count,
+    /// Reads of the history that failed at an update, and the position of the last such update.
+    pub(super) unreadable: Count,
+    pub(super) unreadable_position: Count,
     pub(super) ended: [Count; EndReason::ALL.len()],
     pub(super) refused: [Count; RefusalCause::ALL.len()],
     /// The time from a received publication to its response.

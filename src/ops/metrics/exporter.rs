@@ -150,6 +150,11 @@ impl Exporter {
         page.gauge("petasos_history_updates", "Updates that the history holds", held)?;
         let help = "1 if the last commit of the history succeeded, 0 if it failed: /readyz is then 503";
         page.gauge("petasos_history_writable", help, u64::from(!self.facts.history_health.fails()))?;
+        let unreadable = self.sum(|shard| &shard.unreadable);
+        page.counter("petasos_history_unreadable", "Reads that failed at a damaged update", unreadable)?;
+        let positions = self.shards.iter().map(|shard| shard.unreadable_position.get());
+        let help = "Highest position of the damaged updates that the shards met last; 0 is none";
+        page.gauge("petasos_history_unreadable_position", help, positions.max().unwrap_or(0))?;
         let file = self.facts.history_file.as_ref().and_then(|path| fs::metadata(path).ok());
         match file {
             Some(file) => page.gauge("petasos_history_file_bytes", "Size of the history's file", file.len()),

@@ -9,6 +9,7 @@ use http::StatusCode;
 use super::cause::RefusalCause;
 use super::counts::ShardMetrics;
 use crate::api::refusal::Unavailable;
+use crate::history::Position;
 use crate::hub::shard::{Counters, EndReason, Shard};
 
 /// Counts for one shard.
@@ -64,6 +65,12 @@ impl Recorder {
     /// Counts a refused request.
     pub(crate) fn refused(&self, status: StatusCode, unavailable: Option<Unavailable>) {
         self.metrics.refused[RefusalCause::of(status, unavailable) as usize].add(1);
+    }
+
+    /// Counts a read of the history that failed at the update with this position.
+    pub(crate) fn unreadable(&self, position: Position) {
+        self.metrics.unreadable.add(1);
+        self.metrics.unreadable_position.set(position.get());
     }
 
     /// Counts an ended subscription.

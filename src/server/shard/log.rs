@@ -54,8 +54,12 @@ impl ShardLog {
         }
     }
 
-    /// Logs a failed read of the history.
+    /// Counts and logs a failed read of the history. The error names the position of a damaged
+    /// update.
     pub(super) fn history_error(&mut self, error: &HistoryError, now_ms: u64) {
+        if let Some(position) = error.position() {
+            self.recorder.unreadable(position);
+        }
         if let Some(Admitted { left_out }) = self.samplers.history.admit(now_ms) {
             error!(error = %crate::error_text::chain(error), left_out, "the history cannot be read");
         }
