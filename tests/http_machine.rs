@@ -3,81 +3,17 @@
 //!
 //! Method: every pipeline, valid or not, is fed whole, byte by byte, and cut in two and in three at
 //! every place. Random valid pipelines are also compared with their source. Only public items are
-//! used, as `server` uses them.
+//! used, as `server` uses them. The fuzz target `http1` does the same with any bytes.
 
 use http::Method;
-use petasos::http::h1::machine::{Connection, Http1Event, Phase};
 use petasos::http::request::Version;
 use petasos::http::request_error::RequestError;
 use petasos::limits::EMPTY_LINES_MAX;
+use petasos_fuzz_properties::http1::{self, BODY_BYTES_MAX, Told};
 use proptest::prelude::*;
 
-const BODY_BYTES_MAX: u64 = 40;
-
-/// The events of the machine, owned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Told {
-    Head {
-        method: Method,
-        version: Version,
-        path: String,
-        query: Option<String>,
-        host: Option<String>,
-    },
-    Body(Vec<u8>),
-    /// Comes before every refusal.
-    RecoveredHead {
-        is_head: bool,
-        origin: Option<Vec<u8>>,
-    },
-    Refused(RequestError),
-    Answered {
-        keep_alive: bool,
-    },
-}
-
-/// Feeds the pieces, accepts every body, answers every request, and stops when the machine closes.
 fn drive<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Told> {
-    let mut connection = Connection::new();
-    let mut told = Vec::new();
-    for mut piece in pieces {
-        while !piece.is_empty() && connection.phase() != Phase::Closed {
-            let taken = connection.receive(piece);
-            assert!(taken > 0, "stuck in {:?} after {told:?}", connection.phase());
-            piece = &piece[taken..];
-            drain(&mut connection, &mut told);
-        }
-    }
-    told
-}
-
-fn drain(connection: &mut Connection, told: &mut Vec<Told>) {
-    loop {
-        match connection.poll() {
-            Http1Event::NeedMore => return,
-            Http1Event::Head(request) => {
-                told.push(Told::Head {
-                    method: request.method,
-                    version: request.version,
-                    path: request.path.to_owned(),
-                    query: request.query.map(str::to_owned),
-                    host: request.host.map(str::to_owned),
-                });
-                // Whether 100 (Continue) is owed does depend on how much of the body has arrived.
-                let _owes_continue = connection.accept_body(BODY_BYTES_MAX);
-                continue;
-            }
-            Http1Event::Body(content) => told.push(Told::Body(content)),
-            Http1Event::Refused(error) => {
-                let recovered_head = connection.recovered_head();
-                let origin = recovered_head.origin.map(<[u8]>::to_vec);
-                told.push(Told::RecoveredHead { is_head: recovered_head.is_head, origin });
-                told.push(Told::Refused(error));
-            }
-        }
-        told.push(Told::Answered { keep_alive: connection.begin_response() });
-        connection.response_sent();
-    }
+    http1::drive(pieces).told
 }
 
 fn whole(bytes: &[u8]) -> Vec<Told> {

@@ -6,10 +6,10 @@
 //! of them; random histories of the index, compared with a linear scan. proptest prints the failing
 //! case and keeps its seed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
-use petasos::mercure::index::TopicIndex;
 use petasos::mercure::selector::Selector;
+use petasos_fuzz_properties::template::{IndexModel, SLOTS};
 use proptest::prelude::*;
 use uritemplate::UriTemplate;
 
@@ -239,8 +239,8 @@ fn action() -> impl Strategy<Value = Action> {
         1 => selector(),
     ];
     prop_oneof![
-        3 => (0..12_u32, prop::collection::vec(selector(), 0..6)).prop_map(|(slot, texts)| Action::Insert(slot, texts)),
-        1 => (0..12_u32).prop_map(Action::Remove),
+        3 => (0..SLOTS, prop::collection::vec(selector(), 0..6)).prop_map(|(slot, texts)| Action::Insert(slot, texts)),
+        1 => (0..SLOTS).prop_map(Action::Remove),
         3 => prop::collection::vec(topic, 1..4).prop_map(Action::Publish),
     ]
 }
@@ -250,48 +250,19 @@ proptest! {
 
     #[test]
     fn the_index_answers_what_a_linear_scan_answers(actions in prop::collection::vec(action(), 1..80)) {
-        let mut index = TopicIndex::new();
-        let mut held: BTreeMap<u32, Vec<Selector>> = BTreeMap::new();
+        let mut model = IndexModel::default();
         for action in actions {
             match action {
                 Action::Insert(slot, texts) => {
-                    let selectors: Vec<_> = texts.iter().map(|text| selector(text)).collect();
-                    index.remove(slot);
-                    index.insert(slot, &selectors);
-                    held.insert(slot, selectors);
+                    model.insert(slot, texts.iter().map(|text| selector(text)).collect());
                 }
-                Action::Remove(slot) => {
-                    index.remove(slot);
-                    held.remove(&slot);
-                }
+                Action::Remove(slot) => model.remove(slot),
                 Action::Publish(topics) => {
-                    let mut answer = Vec::new();
-                    index.for_each_match(topics.iter().map(String::as_str), |slot| answer.push(slot));
-                    answer.sort_unstable();
-                    let selects = |selectors: &[Selector]| {
-                        selectors.iter().any(|selector| topics.iter().any(|topic| selector.matches(topic)))
-                    };
-                    let scan: Vec<u32> =
-                        held.iter().filter(|(_, selectors)| selects(selectors)).map(|(&slot, _)| slot).collect();
-                    prop_assert_eq!(&answer, &scan, "{:?}", topics);
-                    for slot in 0..12 {
-                        let matches = index.slot_matches(slot, topics.iter().map(String::as_str));
-                        prop_assert_eq!(matches, scan.contains(&slot));
-                    }
+                    model.check_topics(&topics.iter().map(String::as_str).collect::<Vec<_>>());
                 }
             }
-            let distinct: HashSet<&str> = held.values().flatten().map(Selector::as_str).collect();
-            prop_assert_eq!(index.len(), distinct.len());
-            for (&slot, selectors) in &held {
-                let mut seen = HashSet::new();
-                let texts: Vec<&str> =
-                    selectors.iter().map(Selector::as_str).filter(|text| seen.insert(*text)).collect();
-                prop_assert_eq!(index.selectors_of(slot).collect::<Vec<_>>(), texts);
-            }
+            model.check_held();
         }
-        for slot in 0..12 {
-            index.remove(slot);
-        }
-        prop_assert!(index.is_empty());
+        model.check_empties();
     }
 }

@@ -10,6 +10,8 @@
 
 mod exchange;
 mod h2_io;
+#[cfg(feature = "internals")]
+pub mod probe;
 mod responder;
 mod stream;
 

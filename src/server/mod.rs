@@ -9,7 +9,10 @@ pub mod embedded;
 pub mod error;
 mod history_worker;
 mod http1;
+#[cfg(not(feature = "internals"))]
 mod http2;
+#[cfg(feature = "internals")]
+pub mod http2;
 mod mailbox;
 mod memory_permit;
 pub mod permits;

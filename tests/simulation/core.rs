@@ -13,6 +13,7 @@ use petasos::ring::Consumer;
 use petasos::sse::framing::Framing;
 use petasos::sse::wire::{Sent, Wire};
 use petasos::time::Now;
+use petasos_fuzz_properties::stream::Socket;
 
 /// One subscription, as its client sees it.
 pub(crate) struct Session {
@@ -23,14 +24,7 @@ pub(crate) struct Session {
     /// Everything after this is expected.
     pub(crate) after: Position,
     pub(crate) from_oldest: bool,
-    pub(crate) received: Vec<u8>,
-    /// Bytes that the socket takes before it is full; the shard is notified when it takes more.
-    pub(crate) room: usize,
-    pub(crate) full: bool,
-    /// With TLS: the maximum of encrypted bytes that wait for the socket.
-    pub(crate) held_max: usize,
-    pub(crate) held: Vec<u8>,
-    pub(crate) gone: bool,
+    pub(crate) socket: Socket,
     /// The number of bytes received when the token expired.
     pub(crate) received_at_expiry: Option<usize>,
     pub(crate) closed: Option<EndReason>,
@@ -45,34 +39,7 @@ pub(crate) struct Sockets {
 
 impl Wire for Sockets {
     fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
-        let session = &mut self.sessions[self.by_slot[&slot]];
-        if session.gone {
-            return Sent::Gone;
-        }
-        session.flush();
-        if !session.held.is_empty() {
-            session.full = true;
-            return Sent::Full;
-        }
-        let taken = bytes.len().min(session.room);
-        session.room -= taken;
-        session.received.extend_from_slice(&bytes[..taken]);
-        session.full = taken < bytes.len();
-        let held = (bytes.len() - taken).min(session.held_max);
-        session.held.extend_from_slice(&bytes[taken..taken + held]);
-        match (taken, held) {
-            (0, 0) => Sent::Full,
-            (_, 0) => Sent::Bytes(taken),
-            _ => Sent::Held(taken + held),
-        }
-    }
-}
-
-impl Session {
-    pub(crate) fn flush(&mut self) {
-        let taken = self.held.len().min(self.room);
-        self.room -= taken;
-        self.received.extend(self.held.drain(..taken));
+        self.sessions[self.by_slot[&slot]].socket.send(bytes)
     }
 }
 
@@ -108,7 +75,7 @@ impl Core {
         for session in self.sockets.by_slot.values() {
             let session = &mut self.sockets.sessions[*session];
             if session.expires_ms <= now.ms && session.received_at_expiry.is_none() {
-                session.received_at_expiry = Some(session.received.len());
+                session.received_at_expiry = Some(session.socket.received.len());
             }
         }
         self.shard.advance(now, &mut self.sockets);

@@ -10,7 +10,6 @@
 //! `SIMULATION_SEEDS=n` runs that many.
 
 mod core;
-mod stream;
 mod subscriptions;
 
 use std::collections::VecDeque;
@@ -39,6 +38,8 @@ use petasos::sse::coding::Coding;
 use petasos::sse::frame::Frame;
 use petasos::sse::framing::{Framing, Transfer};
 use petasos::time::Now;
+use petasos_fuzz_properties::stream::Socket;
+use petasos_fuzz_properties::stream_oracle;
 
 const SEEDS_DEFAULT: u64 = 3_000;
 const STEPS: usize = 400;
@@ -48,6 +49,8 @@ const GRANTS: [&[&str]; 4] = [&[], &["a"], &["/x/{id}"], &["*"]];
 const HEARTBEAT_MS: u64 = 15_000;
 const STALL_MS: u64 = 30_000;
 const QUEUE_MAX: usize = 8;
+/// The head of a response.
+const HEAD: &[u8] = b"HEAD\n";
 const RING_ENTRIES: usize = 16;
 
 /// A history that refuses commits while its switch is on.
@@ -244,7 +247,7 @@ impl World {
             framing,
             id: SubscriberId::from_random_bytes([0; 16]),
             resume_point,
-            opening: [b"HEAD\n", framing.opening()].concat().into(),
+            opening: [HEAD, framing.opening()].concat().into(),
         };
         let slot = core.shard.join(joining, self.now);
         core.sockets.by_slot.insert(slot, core.sockets.sessions.len());
@@ -255,12 +258,11 @@ impl World {
             expires_ms,
             after,
             from_oldest,
-            received: Vec::new(),
-            room: if self.rng.bool() { usize::MAX } else { self.rng.usize(..300) },
-            full: false,
-            held_max: if self.rng.bool() { 0 } else { self.rng.usize(1..200) },
-            held: Vec::new(),
-            gone: false,
+            socket: Socket {
+                room: if self.rng.bool() { usize::MAX } else { self.rng.usize(..300) },
+                held_max: if self.rng.bool() { 0 } else { self.rng.usize(1..200) },
+                ..Socket::default()
+            },
             received_at_expiry: None,
             closed: None,
         });
@@ -278,7 +280,7 @@ impl World {
         if self.rng.bool() {
             core.shard.leave(slot);
         } else {
-            core.sockets.sessions[session].gone = true;
+            core.sockets.sessions[session].socket.gone = true;
         }
     }
 
@@ -286,14 +288,14 @@ impl World {
         let which = self.rng.usize(..self.cores.len());
         let core = &mut self.cores[which];
         for (slot, session) in core.sockets.by_slot.clone() {
-            let session = &mut core.sockets.sessions[session];
-            session.room = match self.rng.u32(..4) {
+            let socket = &mut core.sockets.sessions[session].socket;
+            socket.room = match self.rng.u32(..4) {
                 0 => usize::MAX,
-                1 => session.room,
+                1 => socket.room,
                 _ => self.rng.usize(..400),
             };
-            session.flush();
-            if session.room > 0 && std::mem::take(&mut session.full) {
+            socket.flush();
+            if socket.room > 0 && std::mem::take(&mut socket.full) {
                 core.shard.writable(slot);
             }
         }
@@ -345,9 +347,10 @@ impl World {
         self.refuses.store(false, Ordering::Relaxed);
         for core in &mut self.cores {
             for (slot, session) in core.sockets.by_slot.clone() {
-                core.sockets.sessions[session].room = usize::MAX;
-                core.sockets.sessions[session].full = false;
-                core.sockets.sessions[session].flush();
+                let socket = &mut core.sockets.sessions[session].socket;
+                socket.room = usize::MAX;
+                socket.full = false;
+                socket.flush();
                 core.shard.writable(slot);
             }
         }
@@ -407,8 +410,8 @@ impl World {
             assert_ne!(session.closed, Some(EndReason::HistoryGap), "nothing was discarded");
         }
         if let Some(bytes) = session.received_at_expiry {
-            let late = stream::ids(&session.received, session.framing).len();
-            let on_time = stream::ids(&session.received[..bytes], session.framing).len();
+            let late = ids(&session.socket.received, session.framing).len();
+            let on_time = ids(&session.socket.received[..bytes], session.framing).len();
             assert!(
                 late <= on_time + 1,
                 "more than the event that was begun came after the token had expired"
@@ -420,7 +423,12 @@ impl World {
 
 /// The ids of the events that arrived completely.
 fn decode(session: &Session) -> Vec<String> {
-    stream::ids(&session.received, session.framing)
+    ids(&session.socket.received, session.framing)
+}
+
+fn ids(received: &[u8], framing: Framing) -> Vec<String> {
+    let Some(body) = received.strip_prefix(HEAD) else { return Vec::new() };
+    stream_oracle::events(body, framing).into_iter().map(|event| event.id).collect()
 }
 
 /// Runs a simulation for each seed. A failure names the seed.

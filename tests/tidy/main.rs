@@ -235,7 +235,7 @@ fn declared(line: &str) -> Option<&str> {
 #[test]
 fn retired_words_are_gone() {
     let [retired, types] = [RETIRED, RETIRED_TYPES].map(|words| words.split(' ').collect::<HashSet<_>>());
-    let folders = ["src", "tests", "benches", "loadtest/src", "loadtest/tests"];
+    let folders = ["src", "tests", "benches", "fuzz", "loadtest/src", "loadtest/tests"];
     for (path, text) in
         folders.into_iter().flat_map(files).filter(|(path, _)| !path.starts_with("tests/tidy"))
     {
@@ -267,7 +267,9 @@ fn no_type_name_stands_for_two_things() {
 
 #[test]
 fn comments_end_at_column_100() {
-    for (path, text) in ["src", "loadtest", "tests", "benches", "examples"].into_iter().flat_map(files) {
+    for (path, text) in
+        ["src", "loadtest", "tests", "benches", "examples", "fuzz"].into_iter().flat_map(files)
+    {
         let mut is_code_block = false;
         for (number, line) in text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("//"))
         {
@@ -281,7 +283,7 @@ fn comments_end_at_column_100() {
 
 #[test]
 fn files_and_functions_stay_small() {
-    for (path, text) in files("src").into_iter().chain(files("loadtest/src")) {
+    for (path, text) in ["src", "loadtest/src", "fuzz/properties"].into_iter().flat_map(files) {
         if is_test(&path) {
             continue;
         }
@@ -338,7 +340,7 @@ fn is_log_event(line: &str) -> bool {
 
 #[test]
 fn modules_say_what_they_are_for_and_nothing_is_left_undone() {
-    for (path, text) in files("src").into_iter().chain(files("loadtest/src")) {
+    for (path, text) in ["src", "loadtest/src", "fuzz/properties"].into_iter().flat_map(files) {
         assert!(text.starts_with("//!"), "{} does not say what it is for", path.display());
         for mark in ["todo!", "unimplemented!", "FIXME", "#[ignore", "allow(clippy"] {
             assert!(!text.contains(mark), "{}: {mark}", path.display());
@@ -393,7 +395,8 @@ fn a_module_header_has_ten_lines_at_most() {
 fn the_paths_of_the_architecture_page_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/ARCHITECTURE.md")).expect("the page");
-    let folders = ["src/", "tests/", "benches/", "loadtest/", "docs/", "tuning/", "deploy/", "examples/"];
+    let folders =
+        ["src/", "tests/", "benches/", "fuzz/", "loadtest/", "docs/", "tuning/", "deploy/", "examples/"];
     let paths = |line: &str| -> Vec<String> {
         let quoted = line.split('`').skip(1).step_by(2);
         quoted

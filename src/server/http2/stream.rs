@@ -52,6 +52,11 @@ impl SendBudget {
         self.is_broken.set(true);
     }
 
+    #[cfg(feature = "internals")]
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken.get()
+    }
+
     pub(super) fn take_sent_frames(&self) -> u64 {
         self.sent_frames.take()
     }

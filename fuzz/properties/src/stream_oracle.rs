@@ -6,9 +6,25 @@ use std::io::{Read as _, Write as _};
 use petasos::sse::coding::Coding;
 use petasos::sse::framing::{Framing, Transfer};
 
-/// The ids of the events that arrived completely; an incomplete one at the end is left out.
-pub(crate) fn ids(received: &[u8], framing: Framing) -> Vec<String> {
-    let Some(body) = received.strip_prefix(b"HEAD\n") else { return Vec::new() };
+/// One event, as a browser dispatches it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The last event id after it.
+    pub id: String,
+    /// `message` if the event names none.
+    pub event_type: String,
+    /// The lines of its data.
+    pub data: String,
+    /// The reconnection time that it sets.
+    pub retry_ms: Option<u64>,
+}
+
+/// The events that arrived completely; an incomplete one at the end is left out. `body` begins with
+/// [`Framing::opening`].
+///
+/// # Panics
+/// The bytes are not a stream of this framing, or hold anything but events and heartbeats.
+pub fn events(body: &[u8], framing: Framing) -> Vec<Event> {
     let (parts, has_ended) = match framing.transfer {
         Transfer::Chunked => chunks(body),
         Transfer::Plain => (vec![body], false),
@@ -30,7 +46,15 @@ pub(crate) fn ids(received: &[u8], framing: Framing) -> Vec<String> {
             text
         }
     };
-    events(std::str::from_utf8(&text).expect("UTF-8"))
+    // The end may be inside a character.
+    let valid = match std::str::from_utf8(&text) {
+        Ok(text) => text,
+        Err(error) => {
+            assert!(error.error_len().is_none(), "UTF-8");
+            std::str::from_utf8(&text[..error.valid_up_to()]).unwrap_or_default()
+        }
+    };
+    parse(valid)
 }
 
 /// The chunks that arrived completely, and whether the last one is among them.
@@ -85,16 +109,32 @@ fn decode_whole(coding: Coding, body: &[u8]) -> Vec<u8> {
     text
 }
 
-fn events(mut text: &str) -> Vec<String> {
-    let mut ids = Vec::new();
+/// The events of a text (WHATWG HTML, section 9.2.6). Heartbeats are between events only.
+fn parse(mut text: &str) -> Vec<Event> {
+    let mut events = Vec::new();
     while !text.is_empty() {
-        let end = if text.starts_with(':') { Some(2) } else { text.find("\n\n").map(|at| at + 2) };
-        let Some(whole) = end.and_then(|end| text.get(..end)) else { break };
-        match whole.strip_prefix("id: ") {
-            Some(event) => ids.extend(event.lines().next().map(str::to_owned)),
-            None => assert_eq!(whole, ":\n", "neither an event nor a heartbeat"),
+        if let Some(rest) = text.strip_prefix(":\n") {
+            text = rest;
+            continue;
         }
-        text = &text[whole.len()..];
+        let Some(end) = text.find("\n\n") else { break };
+        let (whole, rest) = (&text[..end], &text[end + 2..]);
+        assert!(!whole.contains('\r'), "the only line end is LF");
+        let field =
+            |name| whole.split('\n').filter_map(move |line| line.strip_prefix(name)?.strip_prefix(": "));
+        let known = ["id: ", "event: ", "retry: ", "data: "];
+        for line in whole.split('\n') {
+            assert!(known.iter().any(|name| line.starts_with(name)), "no line of an event: {line:?}");
+        }
+        let (mut ids, mut types, mut retries) = (field("id"), field("event"), field("retry"));
+        events.push(Event {
+            id: ids.next().expect("an event has an id").to_owned(),
+            event_type: types.next().unwrap_or("message").to_owned(),
+            data: field("data").collect::<Vec<_>>().join("\n"),
+            retry_ms: retries.next().map(|digits| digits.parse().expect("a number")),
+        });
+        assert!(ids.next().is_none() && types.next().is_none() && retries.next().is_none(), "one of each");
+        text = rest;
     }
-    ids
+    events
 }

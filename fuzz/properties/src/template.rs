@@ -1,0 +1,135 @@
+//! Topic selectors: the index gives the result of a linear scan, and matching has a price.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use petasos::limits::SUBSCRIPTION_STATES_MAX;
+use petasos::mercure::index::TopicIndex;
+use petasos::mercure::selector::Selector;
+use rustix::time::{ClockId, clock_gettime};
+
+/// Slots of subscribers.
+pub const SLOTS: u32 = 12;
+
+/// CPU time that matching a topic may take, for each state of the selectors and byte of the topic:
+/// many times that of a build for tests with all its checks. A cost that grows faster exceeds it.
+const STEP_MAX: Duration = Duration::from_micros(2);
+/// CPU time besides.
+const MATCH_MAX: Duration = Duration::from_millis(5);
+
+/// A topic index, and the definition that it has to agree with.
+#[derive(Default)]
+pub struct IndexModel {
+    index: TopicIndex,
+    held: BTreeMap<u32, Vec<Selector>>,
+}
+
+impl IndexModel {
+    /// Sets the selectors of a slot.
+    pub fn insert(&mut self, slot: u32, selectors: Vec<Selector>) {
+        self.index.insert(slot, &selectors);
+        self.held.insert(slot, selectors);
+    }
+
+    /// Removes a slot.
+    pub fn remove(&mut self, slot: u32) {
+        self.index.remove(slot);
+        self.held.remove(&slot);
+    }
+
+    /// Checks which slots an update with these topics concerns.
+    ///
+    /// # Panics
+    /// The index differs from a linear scan.
+    pub fn check_topics(&mut self, topics: &[&str]) {
+        let mut found = Vec::new();
+        self.index.for_each_match(topics.iter().copied(), |slot| found.push(slot));
+        found.sort_unstable();
+        let selects = |selectors: &[Selector]| {
+            selectors.iter().any(|selector| topics.iter().any(|topic| selector.matches(topic)))
+        };
+        let scan: Vec<u32> =
+            self.held.iter().filter(|(_, selectors)| selects(selectors)).map(|(slot, _)| *slot).collect();
+        assert_eq!(found, scan, "{topics:?}");
+        for slot in 0..SLOTS {
+            let matches = self.index.slot_matches(slot, topics.iter().copied());
+            assert_eq!(matches, scan.contains(&slot), "slot {slot} of {topics:?}");
+        }
+    }
+
+    /// Checks what the index says that it holds.
+    ///
+    /// # Panics
+    /// It differs from what was inserted.
+    pub fn check_held(&self) {
+        let distinct: HashSet<&str> = self.held.values().flatten().map(Selector::as_str).collect();
+        assert_eq!(self.index.len(), distinct.len());
+        for (slot, selectors) in &self.held {
+            let mut seen = HashSet::new();
+            let texts = selectors.iter().map(Selector::as_str).filter(|text| seen.insert(*text));
+            assert!(self.index.selectors_of(*slot).eq(texts), "the selectors of {slot}");
+        }
+    }
+
+    /// Removes every slot.
+    ///
+    /// # Panics
+    /// Something is left.
+    pub fn check_empties(mut self) {
+        (0..SLOTS).for_each(|slot| self.index.remove(slot));
+        assert!(self.index.is_empty());
+    }
+}
+
+/// The property, for any text: selectors, one on each line, an empty line, and topics.
+///
+/// # Panics
+/// It does not hold.
+pub fn check(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (selectors, topics) = text.split_once("\n\n").unwrap_or((text, text));
+    let topics: Vec<&str> = topics.split('\n').collect();
+    let mut model = IndexModel::default();
+    let mut by_slot: BTreeMap<u32, Vec<Selector>> = BTreeMap::new();
+    let mut states = 0;
+    for (slot, text) in (0..SLOTS).cycle().zip(selectors.split('\n')) {
+        let Ok(selector) = Selector::parse(text) else { continue };
+        assert!(selector.matches(text), "a selector matches itself");
+        assert_eq!(selector.as_str(), text);
+        if states + selector.match_cost() <= SUBSCRIPTION_STATES_MAX {
+            states += selector.match_cost();
+            by_slot.entry(slot).or_default().push(selector);
+        }
+    }
+    for (slot, selectors) in by_slot {
+        model.insert(slot, selectors);
+    }
+    model.check_held();
+    for topic in &topics {
+        check_price(&mut model.index, topic, states);
+        model.check_topics(&[topic]);
+    }
+    model.check_topics(&topics);
+    // What is left after some have gone is found as before.
+    for slot in (0..SLOTS).step_by(2) {
+        model.remove(slot);
+    }
+    model.check_held();
+    model.check_topics(&topics);
+    model.check_empties();
+}
+
+/// The price of a topic is at most its bytes times the states of the selectors.
+fn check_price(index: &mut TopicIndex, topic: &str, states: u32) {
+    let before = cpu_time();
+    index.for_each_match(std::iter::once(topic), |_| {});
+    let took = cpu_time().saturating_sub(before);
+    let most = MATCH_MAX + STEP_MAX * states * (topic.len() as u32 + 1);
+    assert!(took <= most, "{took:?} for {states} states and {} bytes", topic.len());
+}
+
+/// The CPU time of this thread: it does not count what others take from it.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
