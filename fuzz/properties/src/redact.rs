@@ -1,6 +1,6 @@
 //! What is logged of a request holds no token, wherever a client puts it and however it spells it.
 
-use petasos::http::redact;
+use petasos::redact::Redacted;
 
 use crate::Choices;
 
@@ -10,7 +10,7 @@ const CLAIMS: &str = "eyJtZXJjdXJlIjp7InB1Ymxpc2giOlsiKiJdfX0";
 const SIGNATURE: &str = "s3cretS3cretS3cretS3cretS3cretS3cretS3cretS3c";
 
 /// The property, for any text around a token: the first byte says how the token is spelled, the
-/// rest is a query, with a parameter that is the token in place of each byte 0x01.
+/// rest is a query, with the token in place of each byte 0x01.
 ///
 /// # Panics
 /// It does not hold.
@@ -18,7 +18,7 @@ pub fn check(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let token = spelled(choices.next());
     let Ok(text) = std::str::from_utf8(&bytes[bytes.len().min(1)..]) else { return };
-    let shown = redact::target("/hub", Some(&text.replace('\u{1}', &format!("&x={token}&"))));
+    let shown = Redacted::target("/hub", Some(&text.replace('\u{1}', &token))).to_string();
     // Also in another spelling than the client's.
     let decoded = percent_decoded(&shown);
     for text in [shown, decoded] {

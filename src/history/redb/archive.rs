@@ -13,7 +13,7 @@ use super::guard::guarded;
 use super::index::{IDS, NEW_IDS, new_id};
 use super::meta::Meta;
 use super::open::{OpenError, OpenFile, open_existing};
-use super::record::{self, RECORDS, Record, with_record};
+use super::record::{self, RECORDS, Record, head_at, with_record};
 use super::sums::{ID_SUMS, verify_all};
 use super::write::{transact, trim};
 use crate::error_text::chain;
@@ -89,7 +89,7 @@ impl Archive {
         };
         let bytes_before = match is_empty {
             true => meta.bytes,
-            false => with_record(&records, meta.discarded + 1, |record| record.head())?.bytes_before,
+            false => head_at(&records, meta.discarded + 1)?.bytes_before,
         };
         Ok(Summary {
             format: FORMAT,

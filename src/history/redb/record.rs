@@ -106,9 +106,28 @@ pub(super) fn with_record<T>(
     position: u64,
     use_it: impl FnOnce(&Record<'_>) -> T,
 ) -> Result<T, HistoryError> {
-    let value = read_at(position, || table.get(position))?;
-    let value = value.ok_or(HistoryError::Absent { position: Position::new(position) })?;
+    let value = value_at(table, position)?;
     Record::decode(position, &value).map(|record| use_it(&record))
+}
+
+/// The fields besides the update of the record at a position that the history holds.
+///
+/// # Errors
+/// As for [`with_record`].
+pub(super) fn head_at(
+    table: &impl ReadableTable<u64, RecordFields<'static>>,
+    position: u64,
+) -> Result<RecordHead, HistoryError> {
+    let value = value_at(table, position)?;
+    Ok(Record::decode(position, &value)?.head())
+}
+
+fn value_at(
+    table: &impl ReadableTable<u64, RecordFields<'static>>,
+    position: u64,
+) -> Result<AccessGuard<'_, RecordFields<'static>>, HistoryError> {
+    let value = read_at(position, || table.get(position))?;
+    value.ok_or(HistoryError::Absent { position: Position::new(position) })
 }
 
 /// The bytes of an update for `HISTORY_MAX_BYTES`: about how much the file grows. Small updates

@@ -7,7 +7,7 @@ use redb::{Database, Durability, ReadableTable, Table, WriteTransaction};
 use super::error::{failed, read_at};
 use super::index::{IDS, IdTables, IndexEntry, NEW_IDS, Slice, UnindexedIds, new_id};
 use super::meta::{META, Meta, MetaFields};
-use super::record::{self, RECORDS, RecordFields, with_record};
+use super::record::{self, RECORDS, RecordFields, head_at};
 use super::sums::{ID_SUMS, Sum};
 use crate::history::{HistoryError, Position, Retention, SequencedUpdate};
 use crate::sse::frame::Frame;
@@ -138,7 +138,7 @@ pub(super) fn truncate(transaction: &WriteTransaction, newest: u64) -> Result<()
     let mut tables = Tables::open(transaction)?;
     let mut meta = Meta::read(&tables.meta)?;
     while meta.newest > newest {
-        meta.bytes = with_record(&tables.records, meta.newest, |record| record.head().bytes_before)?;
+        meta.bytes = head_at(&tables.records, meta.newest)?.bytes_before;
         tables.remove(meta.newest)?;
         meta.newest -= 1;
     }
@@ -161,7 +161,7 @@ pub(super) fn before_oldest(
 ) -> Result<u64, HistoryError> {
     let Retention { updates_max, bytes_max, age_max_ms } = retention;
     let oldest_unix_ms = if age_max_ms == 0 { 0 } else { unix_ms.saturating_sub(age_max_ms) };
-    let head = |position: u64| with_record(records, position, |record| record.head());
+    let head = |position: u64| head_at(records, position);
     let has_to_go = |position: u64| {
         let is_newest = position == meta.newest;
         if updates_max > 0 && !is_newest && meta.newest - position >= updates_max {
