@@ -4,7 +4,7 @@
 //! One task does all of it, in rounds ([`ShardLoop::round`] lists the work), and sleeps when a
 //! round finds nothing to do ([`ShardLoop::sleep`]).
 //! - All work of a round is bounded, so nothing waits long. Leftover work waits in its own queue;
-//!   while such a queue holds something the task does not sleep: the edge-triggered events are past.
+//!   while one holds something the task does not sleep: the edge-triggered events are past.
 //! - Entries are taken from the ring only after every subscriber that the last ones concerned has
 //!   been written to, so each send carries all updates that arrived meanwhile.
 
