@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::error_text::chain;
 use crate::options::Common;
 use crate::record::Record;
 use crate::report::{
-    Page, json_of, paragraph, ratio_meaning, rows_text, scenario_text, shown, tally_text, write, write_file,
-    write_json,
+    OutputError, Page, json_of, paragraph, ratio_meaning, rows_text, scenario_text, shown, tally_text, write,
+    write_file, write_json,
 };
 use crate::rounds::{self, Ratio, Rounds};
 use crate::scenario::{Commit, Compress, Connect, Fanout, Firehose, Idle, Replay, Scenario, Selectors, Slow};
@@ -81,10 +82,19 @@ struct Judgement {
     note: Option<String>,
 }
 
+/// Why the bars cannot be judged.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BarsError {
+    #[error("the bars judge one hub: --compare goes with a scenario")]
+    Compare,
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
 /// Runs the bars whose name contains `only`; true when all are met and all deliveries were sound.
-pub(crate) fn run(common: &Common, record: &Record, only: Option<&str>) -> Result<bool, String> {
+pub(crate) fn run(common: &Common, record: &Record, only: Option<&str>) -> Result<bool, BarsError> {
     if !common.compare.is_empty() {
-        return Err("the bars judge one hub: --compare goes with a scenario".to_owned());
+        return Err(BarsError::Compare);
     }
     let mut lines: Vec<Judgement> = Vec::new();
     let mut sound = true;
@@ -112,7 +122,7 @@ pub(crate) fn run(common: &Common, record: &Record, only: Option<&str>) -> Resul
         let rounds = match rounds::run(common, &run.scenario, count, with_limit) {
             Ok(rounds) => rounds,
             // A scenario that cannot run does not hide the results of the others.
-            Err(error) => Rounds::failed(error),
+            Err(error) => Rounds::failed(chain(&error)),
         };
         documents.push(json_of(&run.scenario, &rounds));
         for bar in &run.bars {

@@ -17,18 +17,22 @@ const VERSION_PATIENCE: Duration = Duration::from_secs(2);
 /// The maximum number of characters kept of a version.
 const VERSION_CHARS_MAX: usize = 100;
 
+/// There is no binary of the hub.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no {NAME} beside this program, in {0} or in PATH: build it (cargo build --profile dist --workspace), \
+     or name one with --server, or measure a running hub with --url"
+)]
+pub(crate) struct NoBinary(String);
+
 /// The hub's binary: beside this one, else in `dist` or `release` of the target folder, else in
 /// `PATH`.
-pub(crate) fn find() -> Result<PathBuf, String> {
+pub(crate) fn find() -> Result<PathBuf, NoBinary> {
     let own = std::env::current_exe().ok();
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     candidates(own.as_deref(), &target, &path).find(|candidate| candidate.is_file()).ok_or_else(|| {
-        let built = BUILT.map(|profile| target.join(profile).display().to_string()).join(", in ");
-        format!(
-            "no {NAME} beside this program, in {built} or in PATH: build it (cargo build --profile dist --workspace), \
-             or name one with --server, or measure a running hub with --url"
-        )
+        NoBinary(BUILT.map(|profile| target.join(profile).display().to_string()).join(", in "))
     })
 }
 

@@ -51,12 +51,21 @@ struct Limit {
     held: Option<Vec<u8>>,
 }
 
+/// Why the limit server cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LimitServerError {
+    #[error("prctl")]
+    ParentDeath(#[source] Errno),
+    #[error("limit server on {0}")]
+    Serve(SocketAddr, #[source] Errno),
+}
+
 /// Serves until it is killed or its parent ends.
-pub(crate) fn run(address: SocketAddr, fault: Fault) -> Result<(), String> {
+pub(crate) fn run(address: SocketAddr, fault: Fault) -> Result<(), LimitServerError> {
     net::raise_descriptor_limit();
     let parent_death = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
-    parent_death.map_err(|error| format!("prctl: {error}"))?;
-    serve(address, fault).map_err(|error| format!("limit server on {address}: {error}"))
+    parent_death.map_err(LimitServerError::ParentDeath)?;
+    serve(address, fault).map_err(|error| LimitServerError::Serve(address, error))
 }
 
 fn serve(address: SocketAddr, fault: Fault) -> Result<(), Errno> {

@@ -12,6 +12,7 @@ mod binary;
 mod book;
 mod connection;
 mod engine;
+mod error_text;
 mod ledger;
 mod limit_server;
 mod load;
@@ -35,7 +36,11 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use args::{Cli, Command};
+use bars::BarsError;
+use error_text::chain;
+use limit_server::LimitServerError;
 use record::Record;
+use report::ReportError;
 use scenario::Scenario;
 
 #[global_allocator]
@@ -49,14 +54,25 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            let _ = writeln!(std::io::stderr(), "error: {}", chain(&error));
             ExitCode::from(2)
         }
     }
 }
 
+/// Why the program cannot do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+enum MainError {
+    #[error(transparent)]
+    LimitServer(#[from] LimitServerError),
+    #[error(transparent)]
+    Bars(#[from] BarsError),
+    #[error(transparent)]
+    Report(#[from] ReportError),
+}
+
 /// True if everything was sound and every bar was met.
-fn run(cli: Cli) -> Result<bool, String> {
+fn run(cli: Cli) -> Result<bool, MainError> {
     let mut common = cli.common;
     let record = || Record::begin(&common);
     match cli.command {
@@ -64,13 +80,13 @@ fn run(cli: Cli) -> Result<bool, String> {
             limit_server::run(args.listen, common.fault)?;
             Ok(true)
         }
-        Some(Command::Bars(args)) => bars::run(&common, &record(), args.only.as_deref()),
-        Some(Command::Scenario(scenario)) => report::run(&common, &record(), &scenario),
+        Some(Command::Bars(args)) => Ok(bars::run(&common, &record(), args.only.as_deref())?),
+        Some(Command::Scenario(scenario)) => Ok(report::run(&common, &record(), &scenario)?),
         None => {
             let record = record();
             common.limit = true;
             common.rounds = common.rounds.or(Some(CANONICAL_ROUNDS));
-            report::run(&common, &record, &Scenario::canonical())
+            Ok(report::run(&common, &record, &Scenario::canonical())?)
         }
     }
 }

@@ -8,19 +8,17 @@ use std::sync::Arc;
 
 use h2::Reason;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustls::ClientConfig;
 
 use crate::connection::Connection;
 use crate::wire::chunked::Chunked;
-use crate::wire::http::ResponseHead;
+use crate::wire::http::{HeadError, ResponseHead};
 use crate::wire::http2::Event;
 use crate::wire::stamp::Stamp;
 
 /// The maximum length of an answer, in bytes.
 const RESPONSE_BYTES_MAX: usize = 1 << 20;
-
-/// The error for a longer answer.
-const ENDLESS: &str = "a publication was answered with an endless body";
 
 /// The hub's answer to a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +27,35 @@ pub(crate) enum PublishResult {
     Accepted,
     /// 429 or 503: the hub cannot take it now.
     Refused,
+}
+
+/// Why a publisher cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PublishError {
+    #[error("a publisher's connection to {0}")]
+    Connect(SocketAddr, #[source] Errno),
+    #[error("publisher: not connected")]
+    NotConnected,
+    #[error("publisher")]
+    Socket(#[source] Errno),
+    #[error("a publisher's connection takes or brings no bytes")]
+    Stuck,
+    #[error("the hub sent an answer to no publication")]
+    Unasked,
+    #[error("the hub closed a connection instead of answering a publication")]
+    Closed,
+    #[error("a publication was reset with error {0:?} instead of answered")]
+    Reset(Reason),
+    #[error("a publication was answered with status {0}: {1}")]
+    Status(u16, String),
+    #[error("a publication was answered with an endless body")]
+    Endless,
+    #[error("a publication's answer has malformed chunks")]
+    Chunks,
+    #[error("an answer without a head")]
+    NoHead,
+    #[error(transparent)]
+    Head(#[from] HeadError),
 }
 
 /// A publisher and its connection.
@@ -63,11 +90,12 @@ impl Publisher {
     }
 
     /// Connects, unless connected; returns a new socket, which must be watched for reading.
-    pub(crate) fn connect(&mut self) -> Result<Option<&Connection>, String> {
+    pub(crate) fn connect(&mut self) -> Result<Option<&Connection>, PublishError> {
         if self.socket.is_some() {
             return Ok(None);
         }
-        let fault = |error| format!("a publisher's connection to {}: {error}", self.address);
+        let address = self.address;
+        let fault = |error| PublishError::Connect(address, error);
         let mut socket = Connection::start(self.address, 0, None, self.tls.as_ref()).map_err(fault)?;
         wait(&socket, PollFlags::OUT)?;
         socket.established().map_err(fault)?;
@@ -86,11 +114,11 @@ impl Publisher {
     }
 
     /// Sends it; the publisher must be connected. Waits while the socket is full.
-    pub(crate) fn send(&mut self, request: &[u8]) -> Result<(), String> {
-        let socket = self.socket.as_mut().ok_or("publisher: not connected")?;
+    pub(crate) fn send(&mut self, request: &[u8]) -> Result<(), PublishError> {
+        let socket = self.socket.as_mut().ok_or(PublishError::NotConnected)?;
         let mut rest = request;
         while !rest.is_empty() || socket.is_holding() {
-            match socket.send(rest).map_err(|error| format!("publisher: {error}"))? {
+            match socket.send(rest).map_err(PublishError::Socket)? {
                 0 => wait(socket, PollFlags::OUT)?,
                 sent => rest = &rest[sent..],
             }
@@ -104,7 +132,7 @@ impl Publisher {
     }
 
     /// Reads available bytes; returns the answer when it is complete.
-    pub(crate) fn ready(&mut self) -> Result<Option<PublishResult>, String> {
+    pub(crate) fn ready(&mut self) -> Result<Option<PublishResult>, PublishError> {
         let mut buffer = [0; 4_096];
         let Some(socket) = &mut self.socket else { return Ok(None) };
         let mut closed = false;
@@ -114,21 +142,20 @@ impl Publisher {
                 self.socket = None;
                 return Ok(None);
             }
-            Ok(Some(_)) if !self.is_busy => return Err("the hub sent an answer to no publication".to_owned()),
+            Ok(Some(_)) if !self.is_busy => return Err(PublishError::Unasked),
             Ok(Some(0)) => {
                 closed = true;
                 self.socket = None;
             }
             Ok(Some(bytes)) => self.answer.extend_from_slice(&buffer[..bytes]),
-            Err(error) => return Err(format!("publisher: {error}")),
+            Err(error) => return Err(PublishError::Socket(error)),
         }
         let complete = match ResponseHead::parse(&self.answer)? {
             Some(head) if is_complete(&head, &self.answer[head.bytes..], closed)? => Some(head),
             _ => None,
         };
         let Some(mut head) = complete else {
-            let cut = "the hub closed a connection instead of answering a publication";
-            return if closed { Err(cut.to_owned()) } else { Ok(None) };
+            return if closed { Err(PublishError::Closed) } else { Ok(None) };
         };
         self.server = head.server.take();
         let body = self.answer.split_off(head.bytes);
@@ -143,7 +170,7 @@ impl Publisher {
     }
 
     /// Takes a part of the answer over a shared connection; returns the answer when it is complete.
-    pub(crate) fn receive(&mut self, event: Event) -> Result<Option<PublishResult>, String> {
+    pub(crate) fn receive(&mut self, event: Event) -> Result<Option<PublishResult>, PublishError> {
         match event {
             Event::Head { head, .. } => {
                 self.head = Some(*head);
@@ -152,43 +179,41 @@ impl Publisher {
             }
             Event::Data { data, .. } => {
                 self.answer.extend_from_slice(&data);
-                if self.answer.len() > RESPONSE_BYTES_MAX { Err(ENDLESS.to_owned()) } else { Ok(None) }
+                if self.answer.len() > RESPONSE_BYTES_MAX { Err(PublishError::Endless) } else { Ok(None) }
             }
             Event::End { .. } => {
-                let mut head = self.head.take().ok_or("an answer without a head")?;
+                let mut head = self.head.take().ok_or(PublishError::NoHead)?;
                 self.server = head.server.take();
                 self.is_busy = false;
                 judge(head.status, &self.answer).map(Some)
             }
             Event::Reset { reason: Reason::REFUSED_STREAM, .. } => Ok(Some(PublishResult::Refused)),
-            Event::Reset { reason, .. } => {
-                Err(format!("a publication was reset with error {reason:?} instead of answered"))
-            }
+            Event::Reset { reason, .. } => Err(PublishError::Reset(reason)),
         }
     }
 }
 
 /// The meaning of an answer.
-fn judge(status: u16, body: &[u8]) -> Result<PublishResult, String> {
+fn judge(status: u16, body: &[u8]) -> Result<PublishResult, PublishError> {
     match status {
         200..=299 => Ok(PublishResult::Accepted),
         429 | 503 => Ok(PublishResult::Refused),
         _ => {
             let body = String::from_utf8_lossy(body);
-            Err(format!("a publication was answered with status {status}: {}", body.trim()))
+            Err(PublishError::Status(status, body.trim().to_owned()))
         }
     }
 }
 
 /// Whether the body of an answer is complete (RFC 9112, section 6.3).
-fn is_complete(head: &ResponseHead, body: &[u8], closed: bool) -> Result<bool, String> {
+fn is_complete(head: &ResponseHead, body: &[u8], closed: bool) -> Result<bool, PublishError> {
     if body.len() > RESPONSE_BYTES_MAX {
-        return Err(ENDLESS.to_owned());
+        return Err(PublishError::Endless);
     }
     if head.chunked {
         let mut chunks = Chunked::new();
         let mut input = body;
-        while chunks.next(&mut input).map_err(|_| "a publication's answer has malformed chunks")?.is_some() {}
+        while chunks.next(&mut input).map_err(|_| PublishError::Chunks)?.is_some() {}
         return Ok(chunks.is_done());
     }
     Ok(match head.content_bytes {
@@ -197,11 +222,11 @@ fn is_complete(head: &ResponseHead, body: &[u8], closed: bool) -> Result<bool, S
     })
 }
 
-fn wait(socket: &Connection, what: PollFlags) -> Result<(), String> {
+fn wait(socket: &Connection, what: PollFlags) -> Result<(), PublishError> {
     let timeout = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
     match poll(&mut [PollFd::new(socket, what)], Some(&timeout)) {
-        Ok(0) => Err("a publisher's connection takes or brings no bytes".to_owned()),
+        Ok(0) => Err(PublishError::Stuck),
         Ok(_) => Ok(()),
-        Err(error) => Err(format!("publisher: {error}")),
+        Err(error) => Err(PublishError::Socket(error)),
     }
 }

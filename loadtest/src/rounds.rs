@@ -5,10 +5,11 @@ use std::io::Write as _;
 
 use crate::about::About;
 use crate::book::Times;
+use crate::error_text::chain;
 use crate::ledger::Tally;
 use crate::options::Common;
-use crate::scenario::{Outcome, RoundContext, Scenario};
-use crate::server::{self, Contestant, Reference, Server};
+use crate::scenario::{Outcome, RoundContext, RoundError, Scenario};
+use crate::server::{self, Contestant, Reference, Server, ServerError};
 use crate::{meter, net, progress::Progress};
 
 /// The results of the rounds of one server.
@@ -136,6 +137,25 @@ impl Rounds {
     }
 }
 
+/// Why no round, or not this one, can be run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RoundsError {
+    #[error(
+        "{0} connections need more open files than the {1} that the hard limit of this process leaves: \
+         raise it (ulimit -Hn, or LimitNOFILE) for generator and server"
+    )]
+    Descriptors(usize, u64),
+    #[error(
+        "{connections} connections need more open files than the {files} that the limit of process {process} \
+         ({name}) allows: raise it there (ulimit -n, or LimitNOFILE)"
+    )]
+    ServerDescriptors { connections: usize, files: u64, process: u32, name: String },
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error(transparent)]
+    Round(#[from] RoundError),
+}
+
 /// Runs `scenario` `count` times on every server in turn; on the limit too if `with_limit` and the
 /// scenario has one.
 pub(crate) fn run(
@@ -143,7 +163,7 @@ pub(crate) fn run(
     scenario: &Scenario,
     count: usize,
     with_limit: bool,
-) -> Result<Rounds, String> {
+) -> Result<Rounds, RoundsError> {
     let mut contestants = vec![Contestant::subject(common)?];
     let reference = (with_limit && scenario.has_limit()).then(|| Reference::of(common));
     if let Some(reference) = reference {
@@ -178,7 +198,7 @@ pub(crate) fn run(
             }
             match once(common, scenario, contestant, &mut column.about) {
                 Ok(outcome) => column.outcomes.push(outcome),
-                Err(error) => column.failure = Some(format!("{}: {error}", scenario.name())),
+                Err(error) => column.failure = Some(format!("{}: {}", scenario.name(), chain(&error))),
             }
         }
     }
@@ -199,7 +219,7 @@ fn once(
     scenario: &Scenario,
     contestant: &Contestant,
     about: &mut About,
-) -> Result<Outcome, String> {
+) -> Result<Outcome, RoundsError> {
     let server = Server::start(common, contestant, scenario.history_sync())?;
     about.meet(server.process());
     let progress = Progress::new(&contestant.name);
@@ -209,25 +229,23 @@ fn once(
 }
 
 /// Checks that the generator and the servers may open enough connections.
-fn check_descriptors(common: &Common, scenario: &Scenario, contestants: &[Contestant]) -> Result<(), String> {
+fn check_descriptors(
+    common: &Common,
+    scenario: &Scenario,
+    contestants: &[Contestant],
+) -> Result<(), RoundsError> {
     let allowed = net::raise_descriptor_limit();
     for contestant in contestants {
         let connections = scenario.connections(contestant.streams_per_connection(common));
         if connections as u64 > allowed {
-            return Err(format!(
-                "{connections} connections need more open files than the {allowed} that the hard limit of this \
-                 process leaves: raise it (ulimit -Hn, or LimitNOFILE) for generator and server"
-            ));
+            return Err(RoundsError::Descriptors(connections, allowed));
         }
         let Some(process) = contestant.process() else { continue };
         if let Some(files) = meter::descriptors_max(process)
             && connections as u64 > files
         {
-            return Err(format!(
-                "{connections} connections need more open files than the {files} that the limit of process {process} \
-                 ({}) allows: raise it there (ulimit -n, or LimitNOFILE)",
-                contestant.name
-            ));
+            let name = contestant.name.clone();
+            return Err(RoundsError::ServerDescriptors { connections, files, process, name });
         }
     }
     Ok(())

@@ -1,20 +1,22 @@
 //! The measured process: a hub or the limit server, started on a separate processor and stopped
 //! afterwards.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::about::About;
-use crate::binary;
+use crate::binary::{self, NoBinary};
 use crate::options::{Common, Fault, Subject};
 use crate::record::masked_setting;
-use crate::tls::{CERTIFICATE_FILE, KEY_FILE};
-use crate::wire::request::Wire;
+use crate::tls::{CERTIFICATE_FILE, CertificateError, KEY_FILE};
+use crate::wire::request::{Wire, WireError};
 
 /// How long a server may take to listen.
 const START_PATIENCE: Duration = Duration::from_secs(10);
@@ -61,12 +63,47 @@ enum Kind {
     Limit,
 }
 
+/// Why a server cannot be measured.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServerError {
+    #[error("the limit server speaks HTTP/1.1 alone")]
+    LimitHttp2,
+    #[error("--pid names the process of a running server: give its --url, too")]
+    Pid,
+    #[error("{0}: expected URL or URL,PID")]
+    Compared(String),
+    #[error("{0}: expected NAME=VALUE")]
+    Setting(String),
+    #[error("no free port")]
+    Port(#[source] io::Error),
+    #[error("{}", .0.display())]
+    Folder(PathBuf, #[source] io::Error),
+    #[error("own path")]
+    OwnPath(#[source] io::Error),
+    #[error("{0}")]
+    Spawn(String, #[source] io::Error),
+    #[error("the server ended before it listened: {0}")]
+    Ended(ExitStatus),
+    #[error("the server does not listen on {0} after {START_PATIENCE:?}")]
+    Silent(SocketAddr),
+    #[error("processor {0} cannot be used")]
+    Processor(usize, #[source] Errno),
+    #[error("affinity")]
+    Affinity(#[source] Errno),
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error(transparent)]
+    NoBinary(#[from] NoBinary),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+}
+
 impl Contestant {
     /// The server that the command line names first.
-    pub(crate) fn subject(common: &Common) -> Result<Self, String> {
+    pub(crate) fn subject(common: &Common) -> Result<Self, ServerError> {
         if common.subject == Subject::Limit {
             return match common.http2 {
-                true => Err("the limit server speaks HTTP/1.1 alone".to_owned()),
+                true => Err(ServerError::LimitHttp2),
                 false => Ok(Self::limit()),
             };
         }
@@ -75,7 +112,7 @@ impl Contestant {
             let wire = Box::new(Wire::parse(common.url.as_deref(), &common.templates)?);
             Kind::Running { wire, process: common.pid }
         } else if common.pid.is_some() {
-            return Err("--pid names the process of a running server: give its --url, too".to_owned());
+            return Err(ServerError::Pid);
         } else {
             Kind::Start { tls: common.tls, http2: common.http2 }
         };
@@ -83,11 +120,9 @@ impl Contestant {
     }
 
     /// A hub of `--compare`, as `URL` or `URL,PID`.
-    pub(crate) fn compared(text: &str) -> Result<Self, String> {
+    pub(crate) fn compared(text: &str) -> Result<Self, ServerError> {
         let (url, process) = match text.rsplit_once(',') {
-            Some((url, pid)) => {
-                (url, Some(pid.parse().map_err(|_| format!("{text}: expected URL or URL,PID"))?))
-            }
+            Some((url, pid)) => (url, Some(pid.parse().map_err(|_| ServerError::Compared(text.to_owned()))?)),
             None => (text, None),
         };
         let wire = Box::new(Wire::mercure(url)?);
@@ -111,7 +146,7 @@ impl Contestant {
     }
 
     /// Its description in a report, before it is started; `history_sync` as for [`Server::start`].
-    pub(crate) fn about(&self, common: &Common, history_sync: Option<&str>) -> Result<About, String> {
+    pub(crate) fn about(&self, common: &Common, history_sync: Option<&str>) -> Result<About, ServerError> {
         let mut about = About { protocol: self.protocol(common), ..About::default() };
         match &self.kind {
             Kind::Running { .. } => {}
@@ -187,7 +222,7 @@ impl Server {
         common: &Common,
         contestant: &Contestant,
         history_sync: Option<&str>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, ServerError> {
         let (mut scratch, mut tls) = (None, None);
         let streams_per_connection = contestant.streams_per_connection(common);
         let address = free_address()?;
@@ -213,7 +248,7 @@ impl Server {
         };
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = pinned(common.server_cpu, || command.spawn())?
-            .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+            .map_err(|error| ServerError::Spawn(command.get_program().display().to_string(), error))?;
         let process = Some(child.id());
         let mut wire = Wire::local(address)?;
         wire.tls = tls;
@@ -233,15 +268,15 @@ impl Server {
         self.process
     }
 
-    fn await_listening(&mut self) -> Result<(), String> {
+    fn await_listening(&mut self) -> Result<(), ServerError> {
         let started = Instant::now();
         let address = self.wire.subscribers();
         while TcpStream::connect(address).is_err() {
             if let Some(Ok(Some(status))) = self.child.as_mut().map(Child::try_wait) {
-                return Err(format!("the server ended before it listened: {status}"));
+                return Err(ServerError::Ended(status));
             }
             if started.elapsed() > START_PATIENCE {
-                return Err(format!("the server does not listen on {address} after {START_PATIENCE:?}"));
+                return Err(ServerError::Silent(address));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -278,38 +313,43 @@ impl Server {
 }
 
 /// Pins this thread to one processor.
-pub(crate) fn pin_to(cpu: usize) -> Result<(), String> {
+pub(crate) fn pin_to(cpu: usize) -> Result<(), ServerError> {
     let mut set = CpuSet::new();
     if cpu < CpuSet::MAX_CPU {
         set.set(cpu);
     }
-    sched_setaffinity(None, &set).map_err(|error| format!("processor {cpu} cannot be used: {error}"))
+    sched_setaffinity(None, &set).map_err(|error| ServerError::Processor(cpu, error))
 }
 
 /// Runs `spawn` on processor `cpu`, which its children inherit, then restores the affinity.
-fn pinned<T>(cpu: usize, spawn: impl FnOnce() -> T) -> Result<T, String> {
-    let before = sched_getaffinity(None).map_err(|error| format!("affinity: {error}"))?;
+fn pinned<T>(cpu: usize, spawn: impl FnOnce() -> T) -> Result<T, ServerError> {
+    let before = sched_getaffinity(None).map_err(ServerError::Affinity)?;
     pin_to(cpu)?;
     let outcome = spawn();
-    sched_setaffinity(None, &before).map_err(|error| format!("affinity: {error}"))?;
+    sched_setaffinity(None, &before).map_err(ServerError::Affinity)?;
     Ok(outcome)
 }
 
 /// A new folder for the history of one hub.
-fn scratch_folder(common: &Common) -> Result<PathBuf, String> {
+fn scratch_folder(common: &Common) -> Result<PathBuf, ServerError> {
     let folder = common.scratch.clone().unwrap_or_else(std::env::temp_dir);
     let folder = folder.join(format!("petasos-loadtest-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    if let Err(error) = std::fs::create_dir_all(&folder) {
+        return Err(ServerError::Folder(folder, error));
+    }
     Ok(folder)
 }
 
-fn hub_program(common: &Common) -> Result<PathBuf, String> {
-    common.server.clone().map_or_else(binary::find, Ok)
+fn hub_program(common: &Common) -> Result<PathBuf, ServerError> {
+    Ok(common.server.clone().map_or_else(binary::find, Ok)?)
 }
 
 /// The environment variables that a hub is started with, except for its address and its
 /// certificate. `history`: the folder of a history in a file, and its `HISTORY_SYNC`.
-fn hub_settings(common: &Common, history: Option<(PathBuf, &str)>) -> Result<Vec<(String, String)>, String> {
+fn hub_settings(
+    common: &Common,
+    history: Option<(PathBuf, &str)>,
+) -> Result<Vec<(String, String)>, ServerError> {
     let mut settings = vec![
         ("DEMO".to_owned(), "1".to_owned()),
         ("SHARDS".to_owned(), "1".to_owned()),
@@ -324,7 +364,7 @@ fn hub_settings(common: &Common, history: Option<(PathBuf, &str)>) -> Result<Vec
         }
     }
     for pair in &common.server_env {
-        let (name, value) = pair.split_once('=').ok_or_else(|| format!("{pair}: expected NAME=VALUE"))?;
+        let (name, value) = pair.split_once('=').ok_or_else(|| ServerError::Setting(pair.clone()))?;
         settings.retain(|(own, _)| own != name);
         settings.push((name.to_owned(), value.to_owned()));
     }
@@ -335,14 +375,14 @@ fn hub_command(
     common: &Common,
     address: SocketAddr,
     history: Option<(PathBuf, &str)>,
-) -> Result<Command, String> {
+) -> Result<Command, ServerError> {
     let mut command = Command::new(hub_program(common)?);
     command.env("ADDR", address.to_string()).envs(hub_settings(common, history)?);
     Ok(command)
 }
 
-fn limit_command(common: &Common, address: SocketAddr) -> Result<Command, String> {
-    let program = std::env::current_exe().map_err(|error| format!("own path: {error}"))?;
+fn limit_command(common: &Common, address: SocketAddr) -> Result<Command, ServerError> {
+    let program = std::env::current_exe().map_err(ServerError::OwnPath)?;
     let mut command = Command::new(program);
     command.args(["limit-server", "--listen", &address.to_string()]);
     if common.fault != Fault::None {
@@ -351,10 +391,10 @@ fn limit_command(common: &Common, address: SocketAddr) -> Result<Command, String
     Ok(command)
 }
 
-fn free_address() -> Result<SocketAddr, String> {
+fn free_address() -> Result<SocketAddr, ServerError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
-        .map_err(|error| format!("no free port: {error}"))
+        .map_err(ServerError::Port)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -22,22 +22,31 @@ pub(crate) const KEY_FILE: &str = "key.pem";
 /// Plaintext given to rustls at once; the encrypted bytes wait for the socket.
 const RECORD_BYTES: usize = 16 << 10;
 
+/// Why there is no certificate for a hub.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CertificateError {
+    #[error("a certificate cannot be made")]
+    Make(#[from] rcgen::Error),
+    #[error("{}", .0.display())]
+    Write(PathBuf, #[source] io::Error),
+    #[error("TLS")]
+    Trust(#[from] rustls::Error),
+}
+
 /// Writes a certificate and its key to two files in `folder`. Returns a client configuration that
 /// trusts it and offers only HTTP/2, or only HTTP/1.1.
-pub(crate) fn prepare(folder: &Path, http2: bool) -> Result<Arc<ClientConfig>, String> {
-    let made = rcgen::generate_simple_self_signed(vec![NAME.to_owned()]);
-    let made = made.map_err(|error| format!("a certificate cannot be made: {error}"))?;
+pub(crate) fn prepare(folder: &Path, http2: bool) -> Result<Arc<ClientConfig>, CertificateError> {
+    let made = rcgen::generate_simple_self_signed(vec![NAME.to_owned()])?;
     let write = |name: &str, text: String| {
         let path = folder.join(name);
-        std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
+        std::fs::write(&path, text).map_err(|error| CertificateError::Write(path, error))
     };
     write(CERTIFICATE_FILE, made.cert.pem())?;
     write(KEY_FILE, made.signing_key.serialize_pem())?;
     let mut roots = RootCertStore::empty();
-    let fault = |error: rustls::Error| format!("TLS: {error}");
-    roots.add(made.cert.der().clone()).map_err(fault)?;
+    roots.add(made.cert.der().clone())?;
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(fault)?;
+    let builder = builder.with_safe_default_protocol_versions()?;
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
     // Every connection makes a full handshake, as new clients do.

@@ -3,6 +3,11 @@
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 
+/// The token cannot be signed.
+#[derive(Debug, thiserror::Error)]
+#[error("token")]
+pub(crate) struct SignError(#[from] jsonwebtoken::errors::Error);
+
 #[derive(Serialize)]
 struct Claims<'a> {
     mercure: Mercure<'a>,
@@ -15,9 +20,8 @@ struct Mercure<'a> {
 }
 
 /// An HS256 token without expiry that grants these selectors.
-pub(crate) fn sign(key: &str, publish: &[&str], subscribe: &[&str]) -> Result<String, String> {
+pub(crate) fn sign(key: &str, publish: &[&str], subscribe: &[&str]) -> Result<String, SignError> {
     let claims = Claims { mercure: Mercure { publish, subscribe } };
     let key = EncodingKey::from_secret(key.as_bytes());
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)
-        .map_err(|error| format!("token: {error}"))
+    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
 }

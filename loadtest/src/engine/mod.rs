@@ -4,6 +4,7 @@
 //! The engine does not know what is measured. Over HTTP/2 the sockets are those of `shared`: the
 //! streams of many subscribers share one, and the publications of many publishers another.
 
+mod error;
 mod publishers;
 mod shared;
 mod subscriber;
@@ -22,6 +23,7 @@ use publishers::{PUBLISHER, Publishers};
 use shared::{Route, SHARED, SharedConnections};
 use subscriber::{Phase, StreamTransport, Subscriber};
 
+pub(crate) use error::EngineError;
 pub(crate) use subscriber::{Start, Subscription};
 
 /// One second of the run's clock.
@@ -31,7 +33,9 @@ const READ_BYTES: usize = 64 << 10;
 /// Connections that may be in the middle of connecting at the same time.
 const CONNECTING_MAX: usize = 128;
 /// A wait fails after this time without progress.
-const PATIENCE_NS: u64 = 5 * SECOND_NS;
+const PATIENCE_NS: u64 = PATIENCE_S * SECOND_NS;
+/// The same, in seconds.
+const PATIENCE_S: u64 = 5;
 
 /// The generator and its book.
 pub(crate) struct Engine {
@@ -58,7 +62,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// A generator that speaks as `wire` says, with a book of `streams` streams.
-    pub(crate) fn new(wire: Wire, streams: u32, progress: Progress) -> Result<Self, String> {
+    pub(crate) fn new(wire: Wire, streams: u32, progress: Progress) -> Result<Self, EngineError> {
         let run = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(1, |since| since.subsec_nanos() ^ std::process::id());
@@ -68,7 +72,7 @@ impl Engine {
             stream_window_bytes: SHORT_WINDOW_BYTES,
         };
         Ok(Self {
-            poll: Poll::new().map_err(|error| format!("epoll: {error}"))?,
+            poll: Poll::new().map_err(EngineError::Poll)?,
             book: Book::new(run, streams, wire.wraps_data),
             publishers: Publishers::new(route, wire.streams_per_connection),
             wire,
@@ -122,7 +126,7 @@ impl Engine {
     pub(crate) fn subscribe(
         &mut self,
         subscriptions: impl ExactSizeIterator<Item = Subscription>,
-    ) -> Result<(), String> {
+    ) -> Result<(), EngineError> {
         let count = subscriptions.len();
         self.progress.begin("subscribing", count as u64, "streams");
         // Over HTTP/2 consecutive subscribers use different connections: a stalled stream then
@@ -140,7 +144,7 @@ impl Engine {
 
     /// Waits until at most `pending_max` of the `started` streams are still being opened, and shows
     /// how many are open.
-    fn await_subscribed(&mut self, started: usize, pending_max: usize) -> Result<(), String> {
+    fn await_subscribed(&mut self, started: usize, pending_max: usize) -> Result<(), EngineError> {
         while self.pending > pending_max {
             self.progress.set(started.saturating_sub(self.pending) as u64);
             self.await_progress()?;
@@ -150,7 +154,7 @@ impl Engine {
     }
 
     /// Waits until every stream that is being opened is open.
-    pub(crate) fn await_open(&mut self) -> Result<(), String> {
+    pub(crate) fn await_open(&mut self) -> Result<(), EngineError> {
         while self.pending > 0 {
             self.await_progress()?;
         }
@@ -158,13 +162,13 @@ impl Engine {
     }
 
     /// Drops the stream of a subscriber, if it has one, and reconnects with its last event id.
-    pub(crate) fn reconnect(&mut self, number: usize) -> Result<(), String> {
+    pub(crate) fn reconnect(&mut self, number: usize) -> Result<(), EngineError> {
         self.close(number)?;
         self.open(number)
     }
 
     /// Drops the stream of a subscriber, and its connection unless it is shared.
-    fn close(&mut self, number: usize) -> Result<(), String> {
+    fn close(&mut self, number: usize) -> Result<(), EngineError> {
         let subscriber = &mut self.subscribers[number];
         if matches!(subscriber.phase, Phase::Connecting | Phase::Head) {
             self.pending -= 1;
@@ -177,11 +181,9 @@ impl Engine {
     }
 
     /// Stops reading a subscriber's stream.
-    pub(crate) fn stall(&mut self, number: usize) -> Result<(), String> {
+    pub(crate) fn stall(&mut self, number: usize) -> Result<(), EngineError> {
         match &self.subscribers[number].transport {
-            StreamTransport::Own(socket) => {
-                self.poll.remove(socket).map_err(|error| format!("epoll: {error}"))
-            }
+            StreamTransport::Own(socket) => self.poll.remove(socket).map_err(EngineError::Poll),
             StreamTransport::Shared(stream) => {
                 self.shared.stall(*stream);
                 Ok(())
@@ -191,12 +193,11 @@ impl Engine {
     }
 
     /// Reads a stalled subscriber's stream again.
-    pub(crate) fn resume(&mut self, number: usize) -> Result<(), String> {
+    pub(crate) fn resume(&mut self, number: usize) -> Result<(), EngineError> {
         match &self.subscribers[number].transport {
-            StreamTransport::Own(socket) => self
-                .poll
-                .add(socket, number as u64, Interest::Read)
-                .map_err(|error| format!("epoll: {error}")),
+            StreamTransport::Own(socket) => {
+                self.poll.add(socket, number as u64, Interest::Read).map_err(EngineError::Poll)
+            }
             StreamTransport::Shared(stream) => {
                 let connection = self.shared.resume(*stream);
                 self.read_shared(connection, self.now_ns())
@@ -214,7 +215,7 @@ impl Engine {
     }
 
     /// Adds a publisher, on its own connection or on one that publishers share.
-    pub(crate) fn add_publisher(&mut self) -> Result<(), String> {
+    pub(crate) fn add_publisher(&mut self) -> Result<(), EngineError> {
         self.publishers.add(&self.poll, &mut self.shared)
     }
 
@@ -225,7 +226,7 @@ impl Engine {
     }
 
     /// Takes a publisher, waiting until one is idle.
-    pub(crate) fn await_idle(&mut self) -> Result<usize, String> {
+    pub(crate) fn await_idle(&mut self) -> Result<usize, EngineError> {
         let deadline = self.now_ns() + PATIENCE_NS;
         loop {
             if let Some(publisher) = self.publishers.take_idle() {
@@ -236,7 +237,7 @@ impl Engine {
     }
 
     /// Polls until every publication is answered.
-    pub(crate) fn await_answers(&mut self) -> Result<(), String> {
+    pub(crate) fn await_answers(&mut self) -> Result<(), EngineError> {
         let deadline = self.now_ns() + PATIENCE_NS;
         while self.is_publishing() {
             self.poll_before(deadline)?;
@@ -244,9 +245,9 @@ impl Engine {
         Ok(())
     }
 
-    fn poll_before(&mut self, deadline_ns: u64) -> Result<(), String> {
+    fn poll_before(&mut self, deadline_ns: u64) -> Result<(), EngineError> {
         if self.now_ns() > deadline_ns {
-            return Err(format!("the hub left a publication unanswered for {} s", PATIENCE_NS / SECOND_NS));
+            return Err(EngineError::NoAnswer);
         }
         self.poll(deadline_ns)
     }
@@ -265,18 +266,18 @@ impl Engine {
     ///
     /// Order within a stream is guaranteed only if each update waits for the answer to the one
     /// before: each stream belongs to one publisher.
-    pub(crate) fn publish(&mut self, publisher: usize, stream: u32, due_ns: u64) -> Result<(), String> {
+    pub(crate) fn publish(&mut self, publisher: usize, stream: u32, due_ns: u64) -> Result<(), EngineError> {
         self.publishers.connect(&self.poll, publisher)?;
         let stamp = self.book.publish(stream, due_ns);
         self.publishers.publish(&self.poll, &mut self.shared, publisher, stamp)
     }
 
     /// Handles ready sockets, waiting for them until `deadline_ns` of the run's clock at most.
-    pub(crate) fn poll(&mut self, deadline_ns: u64) -> Result<(), String> {
+    pub(crate) fn poll(&mut self, deadline_ns: u64) -> Result<(), EngineError> {
         let timeout = Duration::from_nanos(deadline_ns.saturating_sub(self.now_ns()));
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();
-        self.poll.wait(Some(timeout), &mut keys).map_err(|error| format!("epoll: {error}"))?;
+        self.poll.wait(Some(timeout), &mut keys).map_err(EngineError::Poll)?;
         for &key in &keys {
             if key & SHARED != 0 {
                 self.shared_ready((key ^ SHARED) as usize)?;
@@ -291,7 +292,7 @@ impl Engine {
     }
 
     /// Polls until `deadline_ns`.
-    pub(crate) fn poll_until(&mut self, deadline_ns: u64) -> Result<(), String> {
+    pub(crate) fn poll_until(&mut self, deadline_ns: u64) -> Result<(), EngineError> {
         while self.now_ns() < deadline_ns {
             self.poll(deadline_ns)?;
         }
@@ -300,7 +301,7 @@ impl Engine {
 
     /// Polls until every publication is answered and every expected delivery has arrived; gives up
     /// after a time without progress. Deliveries still missing then are lost.
-    pub(crate) fn settle(&mut self) -> Result<(), String> {
+    pub(crate) fn settle(&mut self) -> Result<(), EngineError> {
         let mut received = self.book.tally().received;
         let mut deadline = self.now_ns() + PATIENCE_NS;
         while self.is_publishing() || self.book.tally().lost > 0 {
@@ -318,22 +319,19 @@ impl Engine {
         Ok(())
     }
 
-    fn await_progress(&mut self) -> Result<(), String> {
+    fn await_progress(&mut self) -> Result<(), EngineError> {
         let before = self.pending;
         let deadline = self.now_ns() + PATIENCE_NS;
         while self.pending == before {
             if self.now_ns() > deadline {
-                return Err(format!(
-                    "{before} subscriptions were not answered within {} s",
-                    PATIENCE_NS / SECOND_NS
-                ));
+                return Err(EngineError::Unanswered(before));
             }
             self.poll(deadline)?;
         }
         Ok(())
     }
 
-    fn open(&mut self, number: usize) -> Result<(), String> {
+    fn open(&mut self, number: usize) -> Result<(), EngineError> {
         let subscriber = &mut self.subscribers[number];
         let Subscription { selector, further, token, receive_bytes, .. } = &subscriber.subscription;
         let request = self.wire.subscription(selector, further, token.as_deref(), subscriber.events.id());
@@ -344,10 +342,8 @@ impl Engine {
         } else {
             let address = self.wire.subscribers();
             let socket = Connection::start(address, number, *receive_bytes, self.wire.tls.as_ref())
-                .map_err(|error| format!("connection {number} to {address}: {error}"))?;
-            self.poll
-                .add(&socket, number as u64, Interest::Write)
-                .map_err(|error| format!("epoll: {error}"))?;
+                .map_err(|error| EngineError::Connect(number, address, error))?;
+            self.poll.add(&socket, number as u64, Interest::Write).map_err(EngineError::Poll)?;
             subscriber.request = request;
             subscriber.transport = StreamTransport::Own(socket);
             subscriber.phase = Phase::Connecting;
@@ -358,13 +354,13 @@ impl Engine {
     }
 
     /// Starts a connection that subscribers share, and returns its number.
-    fn start_shared(&mut self) -> Result<usize, String> {
+    fn start_shared(&mut self) -> Result<usize, EngineError> {
         let (address, tls) = (self.wire.subscribers(), self.wire.tls.clone());
         let route = Route { address, tls, stream_window_bytes: self.stream_window_bytes };
         self.shared.start(&self.poll, route)
     }
 
-    fn publisher_ready(&mut self, number: usize) -> Result<(), String> {
+    fn publisher_ready(&mut self, number: usize) -> Result<(), EngineError> {
         if let Some(answer) = self.publishers.ready(number)? {
             self.answered(number, answer);
         }
@@ -382,22 +378,19 @@ impl Engine {
         self.book.times.answer.saturating_record(now.saturating_sub(stamp.due_ns));
     }
 
-    fn subscriber_ready(&mut self, number: usize) -> Result<(), String> {
+    fn subscriber_ready(&mut self, number: usize) -> Result<(), EngineError> {
         // An event of a connection replaced within the same batch finds its successor or nothing.
         let subscriber = &mut self.subscribers[number];
         let StreamTransport::Own(socket) = &mut subscriber.transport else { return Ok(()) };
         if subscriber.phase == Phase::Connecting {
-            socket.established().map_err(|error| format!("connection {number}: {error}"))?;
+            socket.established().map_err(|error| EngineError::Established(number, error))?;
             // A request head fits into any fresh socket buffer.
             if socket.send(&subscriber.request).ok() != Some(subscriber.request.len()) {
-                return Err(format!("connection {number}: the request was not taken"));
+                return Err(EngineError::Untaken(number));
             }
             subscriber.request = Vec::new();
             subscriber.phase = Phase::Head;
-            return self
-                .poll
-                .change(&*socket, number as u64, Interest::Read)
-                .map_err(|error| format!("epoll: {error}"));
+            return self.poll.change(&*socket, number as u64, Interest::Read).map_err(EngineError::Poll);
         }
         let bytes = match socket.receive(&mut self.buffer) {
             Ok(Some(bytes)) => bytes,
@@ -414,28 +407,28 @@ impl Engine {
         }
         let server = subscriber
             .receive(&self.buffer[..bytes], now_ns, &mut self.book)
-            .map_err(|fault| format!("subscriber {number}: {fault}"))?;
+            .map_err(|error| EngineError::Subscriber(number as u64, error))?;
         self.server = self.server.take().or(server);
         let is_done = subscriber.chunks.is_done();
         self.pending -= usize::from(!was_open && subscriber.phase != Phase::Head);
         if is_done { self.ended(number) } else { Ok(()) }
     }
 
-    fn shared_ready(&mut self, number: usize) -> Result<(), String> {
+    fn shared_ready(&mut self, number: usize) -> Result<(), EngineError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let received = self.shared.receive(number, &mut buffer);
         let now_ns = self.now_ns();
         let parsed = match received {
-            Ok(Some(bytes)) => self.shared.parse(number, &mut buffer, bytes),
+            Ok(Some(bytes)) => self.shared.parse(number, &mut buffer, bytes).map_err(EngineError::from),
             other => other.map(|_| ()),
         };
         self.buffer = buffer;
         let read = parsed.and_then(|()| self.read_shared(number, now_ns));
-        read.map_err(|fault| format!("connection {number}: {fault}"))
+        read.map_err(|error| EngineError::Shared(number, Box::new(error)))
     }
 
     /// Handles the events of a shared connection, whose bytes arrived at `now_ns`.
-    fn read_shared(&mut self, number: usize, now_ns: u64) -> Result<(), String> {
+    fn read_shared(&mut self, number: usize, now_ns: u64) -> Result<(), EngineError> {
         while let Some(event) = self.shared.next(number)? {
             let key = event.key();
             if key & PUBLISHER != 0 {
@@ -451,7 +444,7 @@ impl Engine {
                     self.wire_bytes += wire_bytes as u64;
                     subscriber
                         .read(&data, now_ns, &mut self.book)
-                        .map_err(|fault| format!("subscriber {key}: {fault}"))?;
+                        .map_err(|error| EngineError::Subscriber(key, error))?;
                 }
                 Event::Head { head, .. } => {
                     subscriber.open(&head)?;
@@ -464,7 +457,7 @@ impl Engine {
         self.shared.flush(&self.poll, number)?;
         for key in self.shared.close_ended(number) {
             if key & PUBLISHER != 0 {
-                return Err("the hub closed a connection instead of answering a publication".to_owned());
+                return Err(EngineError::Closed);
             }
             self.ended(key as usize)?;
         }
@@ -472,10 +465,10 @@ impl Engine {
     }
 
     /// The hub ended a stream, or it broke.
-    fn ended(&mut self, number: usize) -> Result<(), String> {
+    fn ended(&mut self, number: usize) -> Result<(), EngineError> {
         let subscriber = &self.subscribers[number];
         if subscriber.phase == Phase::Head {
-            return Err(format!("subscription {number} was broken off instead of answered"));
+            return Err(EngineError::BrokenOff(number));
         }
         self.book.disconnect();
         self.close(number)

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
+use super::error::EngineError;
 use super::shared::{Route, SharedConnections};
 use crate::net::{Interest, Poll};
-use crate::publisher::{PublishResult, Publisher};
+use crate::publisher::{PublishError, PublishResult, Publisher};
 use crate::wire::http2::Event;
 use crate::wire::request::Publication;
 use crate::wire::stamp::Stamp;
@@ -60,7 +61,7 @@ impl Publishers {
     }
 
     /// Adds a publisher, on its own connection or on one that publishers share.
-    pub(super) fn add(&mut self, poll: &Poll, shared: &mut SharedConnections) -> Result<(), String> {
+    pub(super) fn add(&mut self, poll: &Poll, shared: &mut SharedConnections) -> Result<(), EngineError> {
         let number = self.publishers.len();
         self.publishers.push(Publisher::new(self.route.address, self.route.tls.clone()));
         match self.streams_per_connection {
@@ -81,14 +82,14 @@ impl Publishers {
     }
 
     /// Connects a publisher to be used next, unless it is connected or shares a connection.
-    pub(super) fn connect(&mut self, poll: &Poll, number: usize) -> Result<(), String> {
+    pub(super) fn connect(&mut self, poll: &Poll, number: usize) -> Result<(), EngineError> {
         if self.streams_per_connection.is_some() {
             return Ok(());
         }
         match self.publishers[number].connect()? {
-            Some(socket) => poll
-                .add(socket, PUBLISHER | number as u64, Interest::Read)
-                .map_err(|error| format!("epoll: {error}")),
+            Some(socket) => {
+                poll.add(socket, PUBLISHER | number as u64, Interest::Read).map_err(EngineError::Poll)
+            }
             None => Ok(()),
         }
     }
@@ -100,13 +101,13 @@ impl Publishers {
         shared: &mut SharedConnections,
         number: usize,
         stamp: Stamp,
-    ) -> Result<(), String> {
+    ) -> Result<(), EngineError> {
         let publication = &mut self.publications[stamp.stream as usize];
         publication.stamp(&stamp);
         let publisher = &mut self.publishers[number];
         publisher.begin(stamp);
         match self.streams_per_connection {
-            None => publisher.send(publication.request()),
+            None => Ok(publisher.send(publication.request())?),
             Some(streams) => {
                 let (home, key) = (self.homes[number / streams], PUBLISHER | number as u64);
                 shared.request(poll, home, key, publication.request()).map(|_| ())
@@ -116,12 +117,16 @@ impl Publishers {
 
     /// Reads available bytes of a publisher's own connection; returns its answer when it is
     /// complete.
-    pub(super) fn ready(&mut self, number: usize) -> Result<Option<PublishResult>, String> {
+    pub(super) fn ready(&mut self, number: usize) -> Result<Option<PublishResult>, PublishError> {
         self.publishers[number].ready()
     }
 
     /// Takes a part of its answer over a shared connection; returns the answer when it is complete.
-    pub(super) fn receive(&mut self, number: usize, event: Event) -> Result<Option<PublishResult>, String> {
+    pub(super) fn receive(
+        &mut self,
+        number: usize,
+        event: Event,
+    ) -> Result<Option<PublishResult>, PublishError> {
         self.publishers[number].receive(event)
     }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 
+use super::error::EngineError;
 use crate::connection::Connection;
 use crate::net::{Interest, Poll};
-use crate::wire::http2::{Event, Session};
+use crate::wire::http2::{Event, Session, SessionError};
 
 /// Marks the key of a shared connection in the epoll set.
 pub(super) const SHARED: u64 = 1 << 33;
@@ -53,12 +54,12 @@ pub(super) struct SharedConnections(Vec<Shared>);
 
 impl SharedConnections {
     /// Starts a connection, and returns its number.
-    pub(super) fn start(&mut self, poll: &Poll, route: Route) -> Result<usize, String> {
+    pub(super) fn start(&mut self, poll: &Poll, route: Route) -> Result<usize, EngineError> {
         let number = self.0.len();
         let socket = Connection::start(route.address, number, None, route.tls.as_ref())
-            .map_err(|error| format!("connection {number} to {}: {error}", route.address))?;
+            .map_err(|error| EngineError::Connect(number, route.address, error))?;
         let interest = Interest::Write;
-        poll.add(&socket, SHARED | number as u64, interest).map_err(|error| format!("epoll: {error}"))?;
+        poll.add(&socket, SHARED | number as u64, interest).map_err(EngineError::Poll)?;
         let session = Session::new(route.tls.is_some(), route.stream_window_bytes)?;
         let socket = Some(socket);
         self.0.push(Shared { route, socket, session, is_established: false, interest, successor: None });
@@ -72,7 +73,7 @@ impl SharedConnections {
         home: usize,
         key: u64,
         request: &[u8],
-    ) -> Result<SharedStream, String> {
+    ) -> Result<SharedStream, EngineError> {
         let connection = self.usable(poll, home)?;
         let stream = self.0[connection].session.request(key, request)?;
         self.flush(poll, connection)?;
@@ -80,7 +81,7 @@ impl SharedConnections {
     }
 
     /// The connection `home`, or its replacement.
-    fn usable(&mut self, poll: &Poll, home: usize) -> Result<usize, String> {
+    fn usable(&mut self, poll: &Poll, home: usize) -> Result<usize, EngineError> {
         let mut number = home;
         while let Some(successor) = self.0[number].successor {
             number = successor;
@@ -96,7 +97,7 @@ impl SharedConnections {
     }
 
     /// Resets a stream, unless it has ended.
-    pub(super) fn cancel(&mut self, poll: &Poll, of: SharedStream) -> Result<(), String> {
+    pub(super) fn cancel(&mut self, poll: &Poll, of: SharedStream) -> Result<(), EngineError> {
         self.0[of.connection].session.cancel(of.stream);
         self.flush(poll, of.connection)
     }
@@ -114,11 +115,11 @@ impl SharedConnections {
 
     /// Reads available bytes of a connection that is ready, without parsing them. `None`: nothing
     /// now; 0: the server has closed it.
-    pub(super) fn receive(&mut self, number: usize, buffer: &mut [u8]) -> Result<Option<usize>, String> {
+    pub(super) fn receive(&mut self, number: usize, buffer: &mut [u8]) -> Result<Option<usize>, EngineError> {
         let shared = &mut self.0[number];
         let Some(socket) = &mut shared.socket else { return Ok(None) };
         if !shared.is_established {
-            socket.established().map_err(|error| error.to_string())?;
+            socket.established().map_err(EngineError::Socket)?;
             shared.is_established = true;
             return Ok(None);
         }
@@ -126,18 +127,23 @@ impl SharedConnections {
     }
 
     /// Parses the first `bytes` bytes of `buffer`; [`Self::next`] then returns what they hold.
-    pub(super) fn parse(&mut self, number: usize, buffer: &mut Vec<u8>, bytes: usize) -> Result<(), String> {
+    pub(super) fn parse(
+        &mut self,
+        number: usize,
+        buffer: &mut Vec<u8>,
+        bytes: usize,
+    ) -> Result<(), SessionError> {
         let session = &mut self.0[number].session;
         if bytes == 0 { session.end() } else { session.receive(buffer, bytes) }
     }
 
     /// The next event of a connection; `None` when its input is used up.
-    pub(super) fn next(&mut self, number: usize) -> Result<Option<Event>, String> {
+    pub(super) fn next(&mut self, number: usize) -> Result<Option<Event>, SessionError> {
         self.0[number].session.next()
     }
 
     /// Sends waiting bytes, as far as the socket takes them.
-    pub(super) fn flush(&mut self, poll: &Poll, number: usize) -> Result<(), String> {
+    pub(super) fn flush(&mut self, poll: &Poll, number: usize) -> Result<(), EngineError> {
         let Shared { socket, session, is_established, interest, .. } = &mut self.0[number];
         session.write_pending()?;
         let Some(socket) = socket.as_mut().filter(|_| *is_established) else { return Ok(()) };
@@ -155,8 +161,7 @@ impl SharedConnections {
         }
         if *interest != wanted {
             *interest = wanted;
-            poll.change(&*socket, SHARED | number as u64, wanted)
-                .map_err(|error| format!("epoll: {error}"))?;
+            poll.change(&*socket, SHARED | number as u64, wanted).map_err(EngineError::Poll)?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::error::StreamError;
 use super::shared::SharedStream;
 use crate::book::{Book, Reader};
 use crate::connection::Connection;
@@ -107,12 +108,12 @@ impl Subscriber {
     }
 
     /// Reads the head of its response: the stream is open.
-    pub(super) fn open(&mut self, head: &ResponseHead) -> Result<(), String> {
+    pub(super) fn open(&mut self, head: &ResponseHead) -> Result<(), StreamError> {
         if head.status != 200 {
-            return Err(format!("a subscription was answered with status {}", head.status));
+            return Err(StreamError::Status(head.status));
         }
         if !head.is_event_stream {
-            return Err("a subscription was answered with something else than text/event-stream".into());
+            return Err(StreamError::ContentType);
         }
         self.phase = Phase::Live { chunked: head.chunked };
         if let Some(coding) = head.coding {
@@ -128,7 +129,7 @@ impl Subscriber {
         bytes: &[u8],
         now_ns: u64,
         book: &mut Book,
-    ) -> Result<Option<String>, String> {
+    ) -> Result<Option<String>, StreamError> {
         if self.phase != Phase::Head {
             self.read(bytes, now_ns, book)?;
             return Ok(None);
@@ -142,27 +143,27 @@ impl Subscriber {
     }
 
     /// Delivers the events that these bytes of its stream complete.
-    pub(super) fn read(&mut self, bytes: &[u8], now_ns: u64, book: &mut Book) -> Result<(), &'static str> {
+    pub(super) fn read(&mut self, bytes: &[u8], now_ns: u64, book: &mut Book) -> Result<(), StreamError> {
         let mut input = bytes;
         if self.phase == (Phase::Live { chunked: false }) {
             return self.read_events(input, now_ns, book);
         }
-        while let Some(data) = self.chunks.next(&mut input).map_err(|_| "the chunks are malformed")? {
+        while let Some(data) = self.chunks.next(&mut input).map_err(|_| StreamError::Chunks)? {
             self.read_events(data, now_ns, book)?;
         }
         Ok(())
     }
 
-    fn read_events(&mut self, data: &[u8], now_ns: u64, book: &mut Book) -> Result<(), &'static str> {
+    fn read_events(&mut self, data: &[u8], now_ns: u64, book: &mut Book) -> Result<(), StreamError> {
         let decoded;
         let mut data = match &mut self.coding {
             None => data,
             Some(decoder) => {
-                decoded = decoder.decode(data).map_err(|_| "the coding is malformed")?;
+                decoded = decoder.decode(data).map_err(|_| StreamError::Coding)?;
                 &decoded
             }
         };
-        while self.events.next(&mut data).map_err(|_| "an event is too long")? {
+        while self.events.next(&mut data).map_err(|_| StreamError::TooLong)? {
             book.deliver_event(&self.reader, self.events.data(), self.events.event_bytes(), now_ns);
         }
         Ok(())

@@ -7,6 +7,7 @@ use super::charts;
 use super::figures::{lines, ratio_text, shown};
 use super::plot::{COLOURS, Plot, Series, svg};
 use super::rows::{arguments, ratio_meaning, servers, verdict};
+use crate::error_text::chain;
 use crate::record::Row;
 use crate::rounds::Rounds;
 use crate::scenario::Scenario;
@@ -170,7 +171,7 @@ fn figure(plot: &Plot) -> String {
     let (title, y_text) = (escape(plot.title), escape(plot.y_text));
     let drawn = match svg(plot) {
         Ok(svg) => svg.replacen("<svg", &format!("<svg role=\"img\" aria-label=\"{title}\""), 1),
-        Err(fault) => format!("<p class=\"bad\">{}</p>\n", escape(&fault)),
+        Err(error) => format!("<p class=\"bad\">{}</p>\n", escape(&chain(&error))),
     };
     let legend: String = plot.lines.iter().map(legend).collect();
     format!(

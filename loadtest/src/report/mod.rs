@@ -11,21 +11,32 @@ mod text;
 
 use crate::options::Common;
 use crate::record::Record;
-use crate::rounds;
+use crate::rounds::{self, RoundsError};
 use crate::scenario::Scenario;
 
 pub(crate) use figures::shown;
 pub(crate) use html::Page;
 pub(crate) use json::of as json_of;
-pub(crate) use output::{write, write_file, write_json};
+pub(crate) use output::{OutputError, write, write_file, write_json};
 pub(crate) use rows::{ratio_meaning, tally_text};
 pub(crate) use text::{paragraph, rows_text, scenario_text};
 
 /// The default number of rounds when servers are compared.
 const COMPARING_ROUNDS: usize = 5;
 
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReportError {
+    #[error("INVALID run: {0}")]
+    Invalid(String),
+    #[error(transparent)]
+    Rounds(#[from] RoundsError),
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
 /// Runs one scenario and prints its figures; true when the deliveries were sound.
-pub(crate) fn run(common: &Common, record: &Record, scenario: &Scenario) -> Result<bool, String> {
+pub(crate) fn run(common: &Common, record: &Record, scenario: &Scenario) -> Result<bool, ReportError> {
     let compares = common.limit || !common.compare.is_empty();
     let count = common.rounds.unwrap_or(if compares { COMPARING_ROUNDS } else { 1 });
     let rounds = rounds::run(common, scenario, count, common.limit)?;
@@ -43,7 +54,7 @@ pub(crate) fn run(common: &Common, record: &Record, scenario: &Scenario) -> Resu
         write_file(path, &page.finish())?;
     }
     match rounds.invalid() {
-        Some(reason) if rounds.are_sound() => Err(format!("INVALID run: {reason}")),
+        Some(reason) if rounds.are_sound() => Err(ReportError::Invalid(reason)),
         _ => Ok(rounds.are_sound()),
     }
 }

@@ -128,10 +128,15 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
+/// A plot cannot be drawn.
+#[derive(Debug, thiserror::Error)]
+#[error("a plot cannot be drawn")]
+pub(super) struct PlotError(#[from] DrawingAreaErrorKind<io::Error>);
+
 /// The plot as an `svg` element.
-pub(super) fn svg(plot: &Plot) -> Result<String, String> {
+pub(super) fn svg(plot: &Plot) -> Result<String, PlotError> {
     let mut out = String::new();
-    draw(plot, &mut out).map_err(|error| format!("a plot cannot be drawn: {error}"))?;
+    draw(plot, &mut out)?;
     Ok(with_classes(&out))
 }
 

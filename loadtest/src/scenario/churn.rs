@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{DATA_BYTES, REST_NS, RoundContext, publish_at_rate, subscription};
+use super::context::{DATA_BYTES, REST_NS, RoundContext, RoundError, publish_at_rate, subscription};
 use super::fanout::TOPIC;
 use super::outcome::Outcome;
 use crate::engine::Engine;
@@ -34,7 +34,7 @@ pub(crate) struct Churn {
     pub(crate) data_bytes: usize,
 }
 
-pub(super) fn run(args: &Churn, context: &RoundContext<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Churn, context: &RoundContext<'_>) -> Result<Outcome, RoundError> {
     let churners = args.churners.max(1);
     let mut engine = context.engine(PUBLISHERS)?;
     engine.subscribe((0..churners + args.subscribers).map(|number| {

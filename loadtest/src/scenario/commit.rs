@@ -4,7 +4,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{DATA_BYTES, RoundContext};
+use super::context::{DATA_BYTES, RoundContext, RoundError};
 use super::firehose::flood_through;
 use super::outcome::Outcome;
 use crate::engine::{Engine, SECOND_NS};
@@ -34,7 +34,7 @@ impl Default for Commit {
     }
 }
 
-pub(super) fn run(args: &Commit, context: &RoundContext<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Commit, context: &RoundContext<'_>) -> Result<Outcome, RoundError> {
     let mut engine = context.engine(args.publishers)?;
     context.add_publishers(&mut engine, args.publishers, TOPIC, args.data_bytes)?;
     flood_through(&mut engine, args.publishers as usize, SECOND_NS / 2)?;
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Commit, context: &RoundContext<'_>) -> Result<Outcome, 
 }
 
 /// Updates per second of `publishers` publishers at full speed.
-fn per_s(engine: &mut Engine, publishers: usize, nanoseconds: u64) -> Result<f64, String> {
+fn per_s(engine: &mut Engine, publishers: usize, nanoseconds: u64) -> Result<f64, RoundError> {
     let (before, began_ns) = (engine.book.tally().published, engine.now_ns());
     flood_through(engine, publishers, nanoseconds)?;
     engine.await_answers()?;

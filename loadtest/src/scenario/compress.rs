@@ -4,7 +4,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{REST_NS, RoundContext, subscription};
+use super::context::{REST_NS, RoundContext, RoundError, subscription};
 use super::fanout::one_at_a_time;
 use super::outcome::Outcome;
 use crate::engine::Engine;
@@ -47,7 +47,7 @@ struct Kind {
     wire_bytes: u64,
 }
 
-pub(super) fn run(args: &Compress, context: &RoundContext<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Compress, context: &RoundContext<'_>) -> Result<Outcome, RoundError> {
     let mut plain = Kind::new(args, context, None)?;
     let mut coded = Kind::new(args, context, Some(args.coding))?;
     for _ in 0..BLOCKS {
@@ -71,7 +71,7 @@ pub(super) fn run(args: &Compress, context: &RoundContext<'_>) -> Result<Outcome
 }
 
 impl Kind {
-    fn new(args: &Compress, context: &RoundContext<'_>, coding: Option<Coding>) -> Result<Self, String> {
+    fn new(args: &Compress, context: &RoundContext<'_>, coding: Option<Coding>) -> Result<Self, RoundError> {
         let topic = format!("https://example.com/{}", coding.map_or("plain", Coding::name));
         let mut engine = context.engine_accepting(1, coding)?;
         engine.book.publish_json();
@@ -81,7 +81,7 @@ impl Kind {
         Ok(Self { engine, cpu_ns: 0, deliveries: 0, wire_bytes: 0 })
     }
 
-    fn measure(&mut self, updates: u64, context: &RoundContext<'_>) -> Result<(), String> {
+    fn measure(&mut self, updates: u64, context: &RoundContext<'_>) -> Result<(), RoundError> {
         let engine = &mut self.engine;
         engine.poll_until(engine.now_ns() + REST_NS / 4)?;
         let (received, wire_bytes) = (engine.book.tally().received, engine.wire_bytes());

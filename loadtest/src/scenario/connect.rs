@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{REST_NS, RoundContext, subscription};
+use super::context::{REST_NS, RoundContext, RoundError, subscription};
 use super::outcome::Outcome;
 
 /// Connections before the measurement.
@@ -17,7 +17,7 @@ pub(crate) struct Connect {
     pub(crate) subscribers: usize,
 }
 
-pub(super) fn run(args: &Connect, context: &RoundContext<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Connect, context: &RoundContext<'_>) -> Result<Outcome, RoundError> {
     let mut engine = context.engine(0)?;
     let own = |number: usize| subscription(&format!("https://example.com/users/{number}/inbox"), 0..0);
     engine.subscribe((0..WARM_UP).map(own))?;

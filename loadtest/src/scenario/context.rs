@@ -1,12 +1,13 @@
 //! What the scenarios share: the context of a round, and the ways to subscribe and to publish.
 
-use crate::engine::{Engine, SECOND_NS, Start, Subscription};
+use crate::engine::{Engine, EngineError, SECOND_NS, Start, Subscription};
 use crate::meter::Meter;
 use crate::options::Common;
 use crate::progress::Progress;
 use crate::server::Server;
-use crate::token;
+use crate::token::{self, SignError};
 use crate::wire::coding::Coding;
+use crate::wire::request::WireError;
 
 /// The rest of a new set of subscribers before it is measured.
 pub(super) const REST_NS: u64 = SECOND_NS / 5;
@@ -23,16 +24,43 @@ pub(crate) struct RoundContext<'a> {
     pub(crate) progress: Progress,
 }
 
+/// Why a round cannot be run to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RoundError {
+    #[error("too many publishers")]
+    Publishers,
+    #[error("{0} needs the hub's process: start it here, or give --pid")]
+    NoProcess(&'static str),
+    #[error("the memory of process {0} cannot be read")]
+    Memory(u32),
+    #[error("selectors are a Mercure hub's: templates of another server have no place here")]
+    Templates,
+    #[error("{0} of the connections receive: there must be as many, with a selector each")]
+    Receivers(usize),
+    #[error("the hub refused publications while its history was filled")]
+    Refused,
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error(transparent)]
+    Sign(#[from] SignError),
+}
+
 impl RoundContext<'_> {
     /// A generator for the server, with a book of `streams` streams.
-    pub(super) fn engine(&self, streams: u32) -> Result<Engine, String> {
+    pub(super) fn engine(&self, streams: u32) -> Result<Engine, RoundError> {
         self.engine_accepting(streams, self.common.compress)
     }
 
     /// The same, whose subscribers ask for a coding.
-    pub(super) fn engine_accepting(&self, streams: u32, coding: Option<Coding>) -> Result<Engine, String> {
+    pub(super) fn engine_accepting(
+        &self,
+        streams: u32,
+        coding: Option<Coding>,
+    ) -> Result<Engine, RoundError> {
         let wire = self.server.wire().clone().accepting(coding)?;
-        Engine::new(wire, streams, self.progress.clone())
+        Ok(Engine::new(wire, streams, self.progress.clone())?)
     }
 
     /// Starts measuring.
@@ -41,8 +69,8 @@ impl RoundContext<'_> {
     }
 
     /// A token that may publish and receive everything.
-    pub(super) fn token(&self) -> Result<String, String> {
-        token::sign(&self.common.key, &["*"], &["*"])
+    pub(super) fn token(&self) -> Result<String, RoundError> {
+        Ok(token::sign(&self.common.key, &["*"], &["*"])?)
     }
 
     /// Adds `count` publishers on `topic`, each with a separate stream and connection.
@@ -52,7 +80,7 @@ impl RoundContext<'_> {
         count: u32,
         topic: &str,
         data_bytes: usize,
-    ) -> Result<(), String> {
+    ) -> Result<(), RoundError> {
         let token = self.token()?;
         for _ in 0..count {
             engine.add_stream(topic, false, &token, data_bytes);
@@ -87,8 +115,8 @@ pub(super) fn publish_at_rate(
     engine: &mut Engine,
     rate: f64,
     seconds: f64,
-    mut meanwhile: impl FnMut(&mut Engine, u64) -> Result<(), String>,
-) -> Result<u64, String> {
+    mut meanwhile: impl FnMut(&mut Engine, u64) -> Result<(), RoundError>,
+) -> Result<u64, RoundError> {
     let start = engine.now_ns();
     let interval = SECOND_NS as f64 / rate;
     let count = (rate * seconds).ceil().max(1.0) as u64;

@@ -3,7 +3,9 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{DATA_BYTES, REST_NS, RoundContext, publish_at_rate, stream_of, subscription};
+use super::context::{
+    DATA_BYTES, REST_NS, RoundContext, RoundError, publish_at_rate, stream_of, subscription,
+};
 use super::outcome::Outcome;
 use crate::engine::{Engine, SECOND_NS};
 
@@ -53,7 +55,7 @@ impl Fanout {
     }
 }
 
-pub(super) fn run(args: &Fanout, context: &RoundContext<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Fanout, context: &RoundContext<'_>) -> Result<Outcome, RoundError> {
     let publishers = if args.rate.is_some() { PUBLISHERS_AT_RATE } else { 1 };
     let mut engine = context.engine(publishers)?;
     engine.subscribe((0..args.subscribers).map(|_| subscription(TOPIC, 0..publishers)))?;
@@ -84,7 +86,7 @@ pub(super) fn run(args: &Fanout, context: &RoundContext<'_>) -> Result<Outcome, 
 }
 
 /// Publishes `updates`, each when all measured readers have the one before.
-pub(super) fn one_at_a_time(engine: &mut Engine, updates: u64) -> Result<u64, String> {
+pub(super) fn one_at_a_time(engine: &mut Engine, updates: u64) -> Result<u64, RoundError> {
     let mut patience_ns = PATIENCE_NS;
     engine.progress().begin("publishing", updates, "updates");
     for number in 0..updates {

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{DATA_BYTES, REST_NS, RoundContext, stream_of, subscription};
+use super::context::{DATA_BYTES, REST_NS, RoundContext, RoundError, stream_of, subscription};
 use super::outcome::Outcome;
 use crate::engine::{Engine, SECOND_NS};
 
@@ -34,8 +34,8 @@ impl Firehose {
     }
 }
 
-pub(super) fn run(args: &Firehose, context: &RoundContext<'_>) -> Result<Outcome, String> {
-    let streams = u32::try_from(args.publishers).map_err(|_| "too many publishers")?;
+pub(super) fn run(args: &Firehose, context: &RoundContext<'_>) -> Result<Outcome, RoundError> {
+    let streams = u32::try_from(args.publishers).map_err(|_| RoundError::Publishers)?;
     let mut engine = context.engine(streams)?;
     engine.subscribe((0..args.subscribers).map(|_| subscription(TOPIC, 0..streams)))?;
     context.add_publishers(&mut engine, streams, TOPIC, args.data_bytes)?;
@@ -60,12 +60,16 @@ pub(super) fn run(args: &Firehose, context: &RoundContext<'_>) -> Result<Outcome
 }
 
 /// Publishes through every publisher whenever it is idle, for `nanoseconds`.
-pub(super) fn flood(engine: &mut Engine, nanoseconds: u64) -> Result<(), String> {
+pub(super) fn flood(engine: &mut Engine, nanoseconds: u64) -> Result<(), RoundError> {
     flood_through(engine, usize::MAX, nanoseconds)
 }
 
 /// As [`flood`], with at most `publishers` unanswered publications at any time.
-pub(super) fn flood_through(engine: &mut Engine, publishers: usize, nanoseconds: u64) -> Result<(), String> {
+pub(super) fn flood_through(
+    engine: &mut Engine,
+    publishers: usize,
+    nanoseconds: u64,
+) -> Result<(), RoundError> {
     let start = engine.now_ns();
     let end = start + nanoseconds;
     engine.progress().begin("publishing", nanoseconds / MILLISECOND_NS, "ms");
@@ -78,7 +82,7 @@ pub(super) fn flood_through(engine: &mut Engine, publishers: usize, nanoseconds:
 }
 
 /// Publishes through every publisher whenever it is idle, until `updates` are answered.
-pub(super) fn publish_all(engine: &mut Engine, updates: u64) -> Result<(), String> {
+pub(super) fn publish_all(engine: &mut Engine, updates: u64) -> Result<(), RoundError> {
     engine.progress().begin("publishing", updates, "updates");
     loop {
         publish_while(engine, |engine| engine.book.tally().published < updates)?;
@@ -96,7 +100,7 @@ pub(super) fn publish_all(engine: &mut Engine, updates: u64) -> Result<(), Strin
     }
 }
 
-fn publish_while(engine: &mut Engine, goes_on: impl Fn(&Engine) -> bool) -> Result<(), String> {
+fn publish_while(engine: &mut Engine, goes_on: impl Fn(&Engine) -> bool) -> Result<(), RoundError> {
     while goes_on(engine) {
         let Some(publisher) = engine.take_idle() else { return Ok(()) };
         let now = engine.now_ns();

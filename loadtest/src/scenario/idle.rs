@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{REST_NS, RoundContext, subscription};
+use super::context::{REST_NS, RoundContext, RoundError, subscription};
 use super::outcome::Outcome;
 use crate::engine::SECOND_NS;
 use crate::meter::memory_bytes;
@@ -22,11 +22,9 @@ pub(crate) struct Idle {
     pub(crate) seconds: f64,
 }
 
-pub(super) fn run(args: &Idle, context: &RoundContext<'_>) -> Result<Outcome, String> {
-    let process =
-        context.server.process().ok_or("idle needs the hub's process: start it here, or give --pid")?;
-    let memory =
-        || memory_bytes(process).ok_or_else(|| format!("the memory of process {process} cannot be read"));
+pub(super) fn run(args: &Idle, context: &RoundContext<'_>) -> Result<Outcome, RoundError> {
+    let process = context.server.process().ok_or(RoundError::NoProcess("idle"))?;
+    let memory = || memory_bytes(process).ok_or(RoundError::Memory(process));
     let mut engine = context.engine(0)?;
     let own = |number: usize| subscription(&format!("https://example.com/users/{number}/inbox"), 0..0);
     engine.subscribe((0..WARM_UP).map(own))?;

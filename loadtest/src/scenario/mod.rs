@@ -23,7 +23,7 @@ pub(crate) use churn::Churn;
 pub(crate) use commit::Commit;
 pub(crate) use compress::Compress;
 pub(crate) use connect::Connect;
-pub(crate) use context::RoundContext;
+pub(crate) use context::{RoundContext, RoundError};
 pub(crate) use fanout::Fanout;
 pub(crate) use firehose::Firehose;
 pub(crate) use idle::Idle;
@@ -148,7 +148,7 @@ impl Scenario {
     }
 
     /// Runs it once.
-    pub(crate) fn run(&self, context: &RoundContext<'_>) -> Result<Outcome, String> {
+    pub(crate) fn run(&self, context: &RoundContext<'_>) -> Result<Outcome, RoundError> {
         match self {
             Self::Fanout(args) => fanout::run(args, context),
             Self::Firehose(args) => firehose::run(args, context),

@@ -7,7 +7,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{DATA_BYTES, REST_NS, RoundContext, subscription};
+use super::context::{DATA_BYTES, REST_NS, RoundContext, RoundError, subscription};
 use super::fanout::one_at_a_time;
 use super::outcome::Outcome;
 use crate::engine::Subscription;
@@ -30,7 +30,7 @@ pub(crate) struct Private {
     pub(crate) data_bytes: usize,
 }
 
-pub(super) fn run(args: &Private, context: &RoundContext<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Private, context: &RoundContext<'_>) -> Result<Outcome, RoundError> {
     let mut engine = context.engine(1)?;
     let subscriptions = (0..args.subscribers).map(|number| subscriber(context, number));
     let subscriptions = subscriptions.collect::<Result<Vec<_>, _>>()?;
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Private, context: &RoundContext<'_>) -> Result<Outcome,
 }
 
 /// Two of four may receive; one may receive something else, one has no token.
-fn subscriber(context: &RoundContext<'_>, number: usize) -> Result<Subscription, String> {
+fn subscriber(context: &RoundContext<'_>, number: usize) -> Result<Subscription, RoundError> {
     let own = format!("https://example.com/users/{number}/{{any}}");
     let grant = match number % 4 {
         0 | 2 => Some(TOPIC),

@@ -4,7 +4,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{DATA_BYTES, REST_NS, RoundContext, publish_at_rate, subscription};
+use super::context::{DATA_BYTES, REST_NS, RoundContext, RoundError, publish_at_rate, subscription};
 use super::fanout::{TOPIC, one_at_a_time};
 use super::outcome::Outcome;
 use crate::engine::{Engine, Subscription};
@@ -31,7 +31,7 @@ pub(crate) struct Reconnect {
     pub(crate) data_bytes: usize,
 }
 
-pub(super) fn run(args: &Reconnect, context: &RoundContext<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Reconnect, context: &RoundContext<'_>) -> Result<Outcome, RoundError> {
     let restless = (args.subscribers / 2).max(1);
     let mut engine = context.engine(PUBLISHERS)?;
     engine.subscribe((0..args.subscribers).map(|number| Subscription {

@@ -4,7 +4,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{DATA_BYTES, RoundContext, subscription};
+use super::context::{DATA_BYTES, RoundContext, RoundError, subscription};
 use super::fanout::{TOPIC, one_at_a_time};
 use super::firehose::{flood, publish_all};
 use super::outcome::Outcome;
@@ -43,12 +43,12 @@ impl Replay {
     }
 }
 
-pub(super) fn run(args: &Replay, context: &RoundContext<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Replay, context: &RoundContext<'_>) -> Result<Outcome, RoundError> {
     let mut engine = context.engine(PUBLISHERS)?;
     context.add_publishers(&mut engine, PUBLISHERS, TOPIC, args.data_bytes)?;
     publish_all(&mut engine, args.updates)?;
     if engine.book.tally().refused > 0 {
-        return Err("the hub refused publications while its history was filled".to_owned());
+        return Err(RoundError::Refused);
     }
     engine.book.give_up();
     engine.book.forget_times(engine.now_ns());
@@ -83,7 +83,7 @@ pub(super) fn run(args: &Replay, context: &RoundContext<'_>) -> Result<Outcome, 
 }
 
 /// Waits until all clients have everything; returns the server's highest memory meanwhile.
-fn replay(engine: &mut Engine, context: &RoundContext<'_>) -> Result<Option<u64>, String> {
+fn replay(engine: &mut Engine, context: &RoundContext<'_>) -> Result<Option<u64>, RoundError> {
     let expected = engine.book.tally().expected;
     engine.progress().begin("replaying", expected, "deliveries");
     let mut most = memory(context);
@@ -106,7 +106,10 @@ fn replay(engine: &mut Engine, context: &RoundContext<'_>) -> Result<Option<u64>
 }
 
 /// Deliveries per second of the updates that `publish` publishes, until all clients have them.
-fn rate(engine: &mut Engine, publish: impl FnOnce(&mut Engine) -> Result<(), String>) -> Result<f64, String> {
+fn rate(
+    engine: &mut Engine,
+    publish: impl FnOnce(&mut Engine) -> Result<(), RoundError>,
+) -> Result<f64, RoundError> {
     let (before, began_ns) = (engine.book.tally().received, engine.now_ns());
     publish(engine)?;
     engine.settle()?;

@@ -9,7 +9,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{DATA_BYTES, REST_NS, RoundContext, subscription};
+use super::context::{DATA_BYTES, REST_NS, RoundContext, RoundError, subscription};
 use super::outcome::Outcome;
 use crate::engine::{Engine, SECOND_NS, Subscription};
 use crate::meter::{Usage, memory_bytes};
@@ -69,16 +69,12 @@ struct Half {
     outcome: Outcome,
 }
 
-pub(super) fn run(args: &Selectors, context: &RoundContext<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Selectors, context: &RoundContext<'_>) -> Result<Outcome, RoundError> {
     if context.server.wire().wraps_data {
-        return Err(
-            "selectors are a Mercure hub's: templates of another server have no place here".to_owned()
-        );
+        return Err(RoundError::Templates);
     }
     if args.connections < RECEIVERS || args.selectors == 0 {
-        return Err(format!(
-            "{RECEIVERS} of the connections receive: there must be as many, with a selector each"
-        ));
+        return Err(RoundError::Receivers(RECEIVERS));
     }
     let mut few = half(args, context, RECEIVERS, 1)?;
     let mut many = half(args, context, args.connections, args.selectors)?;
@@ -107,9 +103,8 @@ fn half(
     context: &RoundContext<'_>,
     connections: usize,
     selectors: usize,
-) -> Result<Half, String> {
-    let process =
-        context.server.process().ok_or("selectors needs the hub's process: start it, or give --pid")?;
+) -> Result<Half, RoundError> {
+    let process = context.server.process().ok_or(RoundError::NoProcess("selectors"))?;
     let memory = || memory_bytes(process).map_or(f64::NAN, |bytes| bytes as f64);
     let held = Held { args, connections, selectors };
     let mut engine = context.engine(held.streams())?;
@@ -148,7 +143,7 @@ fn measure(
     context: &RoundContext<'_>,
     engine: &mut Engine,
     stream: impl Fn(usize, usize) -> u32,
-) -> Result<(f64, Usage), String> {
+) -> Result<(f64, Usage), RoundError> {
     let mut turns = vec![0; args.publishers as usize];
     publish(engine, args.updates / 5, &mut turns, &stream)?;
     engine.book.forget_times(engine.now_ns());
@@ -168,7 +163,7 @@ fn publish(
     updates: u64,
     turns: &mut [usize],
     stream: impl Fn(usize, usize) -> u32,
-) -> Result<(), String> {
+) -> Result<(), RoundError> {
     engine.progress().begin("publishing", updates, "updates");
     for number in 0..updates {
         let publisher = engine.await_idle()?;
@@ -181,7 +176,7 @@ fn publish(
     }
     engine.progress().set(updates);
     engine.poll(engine.now_ns() + SECOND_NS)?;
-    engine.settle()
+    Ok(engine.settle()?)
 }
 
 /// The selectors held in one half. The publishers' streams on the hot topic come first. After them,

@@ -7,7 +7,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{REST_NS, RoundContext, publish_at_rate, subscription};
+use super::context::{REST_NS, RoundContext, RoundError, publish_at_rate, subscription};
 use super::fanout::TOPIC;
 use super::outcome::Outcome;
 use crate::engine::{Engine, Subscription};
@@ -54,7 +54,7 @@ impl Default for Slow {
     }
 }
 
-pub(super) fn run(args: &Slow, context: &RoundContext<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Slow, context: &RoundContext<'_>) -> Result<Outcome, RoundError> {
     let stalled = args.subscribers * args.stalled_percent.min(100) / 100;
     let readers = args.subscribers - stalled;
     let mut alone = half(args, context, readers, 0)?;
@@ -80,7 +80,12 @@ pub(super) fn run(args: &Slow, context: &RoundContext<'_>) -> Result<Outcome, St
     Ok(outcome)
 }
 
-fn half(args: &Slow, context: &RoundContext<'_>, readers: usize, stalled: usize) -> Result<Outcome, String> {
+fn half(
+    args: &Slow,
+    context: &RoundContext<'_>,
+    readers: usize,
+    stalled: usize,
+) -> Result<Outcome, RoundError> {
     let mut engine = context.engine(PUBLISHERS)?;
     let sluggish = || Subscription {
         background: true,
@@ -112,7 +117,7 @@ fn half(args: &Slow, context: &RoundContext<'_>, readers: usize, stalled: usize)
     Ok(outcome)
 }
 
-fn measure(args: &Slow, context: &RoundContext<'_>, engine: &mut Engine) -> Result<Outcome, String> {
+fn measure(args: &Slow, context: &RoundContext<'_>, engine: &mut Engine) -> Result<Outcome, RoundError> {
     let before = engine.book.tally().received;
     let meter = context.meter();
     let updates = publish_at_rate(engine, args.rate, args.seconds, |_, _| Ok(()))?;

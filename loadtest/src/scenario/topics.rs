@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{DATA_BYTES, REST_NS, RoundContext, subscription};
+use super::context::{DATA_BYTES, REST_NS, RoundContext, RoundError, subscription};
 use super::outcome::Outcome;
 use crate::engine::{Engine, SECOND_NS};
 
@@ -32,7 +32,7 @@ pub(crate) struct Topics {
     pub(crate) data_bytes: usize,
 }
 
-pub(super) fn run(args: &Topics, context: &RoundContext<'_>) -> Result<Outcome, String> {
+pub(super) fn run(args: &Topics, context: &RoundContext<'_>) -> Result<Outcome, RoundError> {
     let topics = args.topics;
     let mut engine = context.engine(topics)?;
     engine.subscribe((0..args.subscribers).map(|number| {
@@ -87,7 +87,7 @@ impl Turns {
     }
 
     /// Publishes `updates` through any idle publisher, and waits for their deliveries.
-    fn publish(&mut self, engine: &mut Engine, updates: u64) -> Result<(), String> {
+    fn publish(&mut self, engine: &mut Engine, updates: u64) -> Result<(), RoundError> {
         engine.progress().begin("publishing", updates, "updates");
         let mut published = 0;
         while published < updates {
@@ -101,7 +101,7 @@ impl Turns {
             engine.progress().set(published);
             engine.poll(engine.now_ns() + SECOND_NS)?;
         }
-        engine.settle()
+        Ok(engine.settle()?)
     }
 }
 

@@ -36,20 +36,30 @@ impl Coding {
     ///
     /// # Errors
     /// Another coding, which no subscription asks for.
-    pub(crate) fn parse(value: &[u8]) -> Result<Self, String> {
+    pub(crate) fn parse(value: &[u8]) -> Result<Self, CodingError> {
         let known = [Self::Zstd, Self::Gzip];
         let found = known.into_iter().find(|coding| value.eq_ignore_ascii_case(coding.name().as_bytes()));
-        found.ok_or_else(|| format!("an unknown Content-Encoding {:?}", String::from_utf8_lossy(value)))
+        found.ok_or_else(|| CodingError::Unknown(String::from_utf8_lossy(value).into_owned()))
     }
+}
+
+/// Why a stream's coding cannot be decoded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CodingError {
+    /// No subscription asks for it.
+    #[error("an unknown Content-Encoding {0:?}")]
+    Unknown(String),
+    #[error("a decoder of zstd")]
+    Decoder(#[source] std::io::Error),
 }
 
 impl Decoder {
     /// A decoder at the start of a stream.
-    pub(crate) fn new(coding: Coding) -> Result<Self, String> {
+    pub(crate) fn new(coding: Coding) -> Result<Self, CodingError> {
         Ok(match coding {
             Coding::Zstd => {
                 let decoder = zstd::stream::write::Decoder::new(Vec::new());
-                Self::Zstd(decoder.map_err(|error| format!("a decoder of zstd: {error}"))?)
+                Self::Zstd(decoder.map_err(CodingError::Decoder)?)
             }
             Coding::Gzip => Self::Gzip(flate2::write::GzDecoder::new(Vec::new())),
         })
@@ -87,7 +97,8 @@ mod tests {
                 bytes.chunks(1).flat_map(|byte| decoder.decode(byte).expect("valid")).collect();
             assert_eq!(text, b":\n");
             assert_eq!(Decoder::new(coding).expect("a decoder").decode(other), Err(BadCoding));
-            assert_eq!(Coding::parse(coding.name().to_uppercase().as_bytes()), Ok(coding));
+            let parsed = Coding::parse(coding.name().to_uppercase().as_bytes());
+            assert_eq!(parsed.expect("a coding"), coding);
         }
         assert!(Coding::parse(b"br").is_err());
     }

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use super::coding::Coding;
+use super::coding::{Coding, CodingError};
 
 /// The maximum length of a response head, in bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -30,30 +30,43 @@ pub(crate) struct ResponseHead {
     pub(crate) bytes: usize,
 }
 
+/// Why the head of a response cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HeadError {
+    #[error("an answer without a status")]
+    NoStatus,
+    #[error("an answer head without end")]
+    Endless,
+    #[error("an answer that is not HTTP/1.1")]
+    NotHttp(#[source] httparse::Error),
+    #[error("an unreadable Content-Length")]
+    ContentLength(#[source] std::num::ParseIntError),
+    #[error(transparent)]
+    Coding(#[from] CodingError),
+}
+
 impl ResponseHead {
     /// The head at the beginning of `bytes`; `None` if it is incomplete.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Self>, String> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Self>, HeadError> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut headers);
         match response.parse(bytes) {
             Ok(httparse::Status::Complete(length)) => {
-                let mut head = Self::new(response.code.ok_or("an answer without a status")?);
+                let mut head = Self::new(response.code.ok_or(HeadError::NoStatus)?);
                 head.bytes = length;
                 for header in response.headers.iter() {
                     head.read(header.name.as_bytes(), header.value)?;
                 }
                 Ok(Some(head))
             }
-            Ok(httparse::Status::Partial) if bytes.len() > HEAD_BYTES_MAX => {
-                Err("an answer head without end".into())
-            }
+            Ok(httparse::Status::Partial) if bytes.len() > HEAD_BYTES_MAX => Err(HeadError::Endless),
             Ok(httparse::Status::Partial) => Ok(None),
-            Err(error) => Err(format!("an answer that is not HTTP/1.1: {error}")),
+            Err(error) => Err(HeadError::NotHttp(error)),
         }
     }
 
     /// The head of an HTTP/2 response; its length is not recorded.
-    pub(crate) fn of_fields(status: u16, fields: &HeaderMap) -> Result<Self, String> {
+    pub(crate) fn of_fields(status: u16, fields: &HeaderMap) -> Result<Self, HeadError> {
         let mut head = Self::new(status);
         for (name, value) in fields {
             head.read(name.as_str().as_bytes(), value.as_bytes())?;
@@ -75,7 +88,7 @@ impl ResponseHead {
     }
 
     /// Reads a field, if the generator needs it.
-    fn read(&mut self, name: &[u8], value: &[u8]) -> Result<(), String> {
+    fn read(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadError> {
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.chunked = value.eq_ignore_ascii_case(b"chunked");
         } else if name.eq_ignore_ascii_case(b"content-type") {
@@ -84,7 +97,7 @@ impl ResponseHead {
             self.coding = Some(Coding::parse(value)?);
         } else if name.eq_ignore_ascii_case(b"content-length") {
             let text = std::str::from_utf8(value).unwrap_or_default();
-            self.content_bytes = Some(text.parse().map_err(|_| "an unreadable Content-Length")?);
+            self.content_bytes = Some(text.parse().map_err(HeadError::ContentLength)?);
         } else if name.eq_ignore_ascii_case(b"server") {
             self.server = server_name(value);
         }
@@ -116,7 +129,7 @@ mod tests {
             Server: nginx/1.22.1\r\nContent-type: Text/Event-Stream; charset=utf-8\r\n\r\nrest";
         let end = wire.len() - 4;
         for cut in 0..end {
-            assert_eq!(ResponseHead::parse(&wire[..cut]), Ok(None), "cut at {cut}");
+            assert_eq!(ResponseHead::parse(&wire[..cut]).expect("valid"), None, "cut at {cut}");
         }
         let head = ResponseHead {
             status: 200,
@@ -127,7 +140,7 @@ mod tests {
             server: Some("nginx/1.22.1".to_owned()),
             bytes: end,
         };
-        assert_eq!(ResponseHead::parse(wire), Ok(Some(head)));
+        assert_eq!(ResponseHead::parse(wire).expect("valid"), Some(head));
         assert!(ResponseHead::parse(b"ICY 200 OK\r\n\r\n").is_err());
     }
 

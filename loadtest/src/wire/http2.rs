@@ -19,7 +19,7 @@ use h2::{Reason, RecvStream};
 use http::{Request, Uri, Version};
 use slab::Slab;
 
-use super::http::ResponseHead;
+use super::http::{HeadError, ResponseHead};
 use pipe::Pipe;
 use wake_list::WakeList;
 
@@ -104,9 +104,34 @@ pub(crate) struct Session {
     is_over: bool,
 }
 
+/// Why a session cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    #[error("HTTP/2: no handshake")]
+    Handshake,
+    #[error("HTTP/2")]
+    Protocol(#[from] h2::Error),
+    #[error("the server does not speak HTTP/2")]
+    NotHttp2,
+    #[error("HTTP/2: {0} bytes were not read")]
+    Unread(usize),
+    #[error(
+        "the server allows {open_max} streams per connection, and {open} are open: --streams-per-connection {open_max}"
+    )]
+    Streams { open: usize, open_max: usize },
+    #[error("a request that HTTP/2 cannot carry: it is incomplete")]
+    Incomplete,
+    #[error("a request that HTTP/2 cannot carry")]
+    Unreadable(#[source] httparse::Error),
+    #[error("a request that HTTP/2 cannot carry")]
+    Request(#[source] http::Error),
+    #[error(transparent)]
+    Head(#[from] HeadError),
+}
+
 impl Session {
     /// A new session, over TLS or not, with this window for each stream.
-    pub(crate) fn new(is_tls: bool, stream_window_bytes: u32) -> Result<Self, String> {
+    pub(crate) fn new(is_tls: bool, stream_window_bytes: u32) -> Result<Self, SessionError> {
         let pipe = Pipe::default();
         let handshake = Builder::new()
             .enable_push(false)
@@ -124,8 +149,8 @@ impl Session {
             .handshake(pipe.clone());
         // It only writes the connection preface, so it is ready at once.
         let handshake = pin!(handshake).poll(&mut Context::from_waker(Waker::noop()));
-        let Poll::Ready(handshake) = handshake else { return Err("HTTP/2: no handshake".to_owned()) };
-        let (requests, connection) = handshake.map_err(fault)?;
+        let Poll::Ready(handshake) = handshake else { return Err(SessionError::Handshake) };
+        let (requests, connection) = handshake?;
         let wakes = Arc::new(WakeList::default());
         let mut session = Self {
             scheme: if is_tls { "https" } else { "http" },
@@ -148,15 +173,15 @@ impl Session {
     }
 
     /// Sends a request, which is written as for HTTP/1.1, and returns its stream.
-    pub(crate) fn request(&mut self, key: u64, request: &[u8]) -> Result<usize, String> {
+    pub(crate) fn request(&mut self, key: u64, request: &[u8]) -> Result<usize, SessionError> {
         self.check_open(self.exchanges.len() + 1)?;
         // A stream that was reset counts until its reset is written.
         self.write_pending()?;
         let (head, body) = parse_request(request, self.scheme)?;
-        let (response, mut sender) = self.requests.send_request(head, body.is_empty()).map_err(fault)?;
+        let (response, mut sender) = self.requests.send_request(head, body.is_empty())?;
         if !body.is_empty() {
             // `h2` keeps what the windows do not allow yet.
-            sender.send_data(Bytes::copy_from_slice(body), true).map_err(fault)?;
+            sender.send_data(Bytes::copy_from_slice(body), true)?;
         }
         let response = Response::Head(response);
         let stream = self.exchanges.insert(Exchange { key, response, is_stalled: false, unreleased: 0 });
@@ -182,22 +207,22 @@ impl Session {
     }
 
     /// Reads the first `bytes` bytes of `input`; [`Self::next`] then returns what they hold.
-    pub(crate) fn receive(&mut self, input: &mut Vec<u8>, bytes: usize) -> Result<(), String> {
+    pub(crate) fn receive(&mut self, input: &mut Vec<u8>, bytes: usize) -> Result<(), SessionError> {
         if std::mem::take(&mut self.is_new) && input[..bytes].starts_with(b"HTTP/1") {
-            return Err("the server does not speak HTTP/2".to_owned());
+            return Err(SessionError::NotHttp2);
         }
         self.pipe.lend(input, bytes);
         let polled = self.poll();
         let unread = self.pipe.take_back(input);
         polled?;
         if unread > 0 && !self.is_over {
-            return Err(format!("HTTP/2: {unread} bytes were not read"));
+            return Err(SessionError::Unread(unread));
         }
         self.check_open(self.exchanges.len())
     }
 
     /// The server has closed the connection.
-    pub(crate) fn end(&mut self) -> Result<(), String> {
+    pub(crate) fn end(&mut self) -> Result<(), SessionError> {
         self.pipe.end();
         self.poll()?;
         self.is_over = true;
@@ -205,7 +230,7 @@ impl Session {
     }
 
     /// Writes what the last calls have left to write.
-    pub(crate) fn write_pending(&mut self) -> Result<(), String> {
+    pub(crate) fn write_pending(&mut self) -> Result<(), SessionError> {
         if self.wakes.take_connection() { self.poll() } else { Ok(()) }
     }
 
@@ -242,7 +267,7 @@ impl Session {
     }
 
     /// The next event of the input; `None` when all of it is used.
-    pub(crate) fn next(&mut self) -> Result<Option<Event>, String> {
+    pub(crate) fn next(&mut self) -> Result<Option<Event>, SessionError> {
         loop {
             if self.next_ready == self.ready.len() {
                 self.ready.clear();
@@ -265,33 +290,30 @@ impl Session {
         }
     }
 
-    fn poll(&mut self) -> Result<(), String> {
+    fn poll(&mut self) -> Result<(), SessionError> {
         if self.is_over {
             return Ok(());
         }
         match Pin::new(&mut self.connection).poll(&mut Context::from_waker(&self.connection_waker)) {
             Poll::Pending => {}
-            Poll::Ready(Err(error)) if !error.is_io() => return Err(fault(error)),
+            Poll::Ready(Err(error)) if !error.is_io() => return Err(error.into()),
             Poll::Ready(_) => self.is_over = true,
         }
         Ok(())
     }
 
-    fn check_open(&self, open: usize) -> Result<(), String> {
+    fn check_open(&self, open: usize) -> Result<(), SessionError> {
         let open_max = self.connection.max_concurrent_send_streams();
         if open <= open_max {
             return Ok(());
         }
-        Err(format!(
-            "the server allows {open_max} streams per connection, and {open} are open: \
-             --streams-per-connection {open_max}"
-        ))
+        Err(SessionError::Streams { open, open_max })
     }
 }
 
 impl Exchange {
     /// The next event; `None` if nothing has arrived.
-    fn poll(&mut self, context: &mut Context<'_>) -> Result<Option<Event>, String> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Result<Option<Event>, SessionError> {
         let key = self.key;
         if self.is_stalled {
             return Ok(None);
@@ -317,7 +339,7 @@ impl Exchange {
                 Poll::Ready(None) => Ok(Some(Event::End { key })),
                 Poll::Pending => {
                     let released = std::mem::take(&mut self.unreleased);
-                    body.flow_control().release_capacity(released).map_err(fault)?;
+                    body.flow_control().release_capacity(released)?;
                     Ok(None)
                 }
             },
@@ -326,28 +348,25 @@ impl Exchange {
 }
 
 /// The event of a stream that broke; `None` if its connection did, which is reported otherwise.
-fn broken(key: u64, error: h2::Error) -> Result<Option<Event>, String> {
+fn broken(key: u64, error: h2::Error) -> Result<Option<Event>, SessionError> {
     match error.reason() {
         _ if error.is_io() => Ok(None),
         Some(reason) if error.is_remote() && error.is_reset() => Ok(Some(Event::Reset { key, reason })),
         Some(Reason::NO_ERROR) if error.is_remote() => {
             Ok(Some(Event::Reset { key, reason: Reason::REFUSED_STREAM }))
         }
-        _ => Err(fault(error)),
+        _ => Err(error.into()),
     }
 }
 
-fn fault(error: impl std::fmt::Display) -> String {
-    format!("HTTP/2: {error}")
-}
-
 /// The head of a request that is written as for HTTP/1.1, and its body.
-fn parse_request<'a>(request: &'a [u8], scheme: &str) -> Result<(Request<()>, &'a [u8]), String> {
+fn parse_request<'a>(request: &'a [u8], scheme: &str) -> Result<(Request<()>, &'a [u8]), SessionError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);
     let bytes = match parsed.parse(request) {
         Ok(httparse::Status::Complete(bytes)) => bytes,
-        other => return Err(format!("a request that HTTP/2 cannot carry: {other:?}")),
+        Ok(httparse::Status::Partial) => return Err(SessionError::Incomplete),
+        Err(error) => return Err(SessionError::Unreadable(error)),
     };
     let (mut uri, mut head) = (Uri::builder().scheme(scheme), Request::builder().version(Version::HTTP_2));
     for header in parsed.headers.iter() {
@@ -358,9 +377,9 @@ fn parse_request<'a>(request: &'a [u8], scheme: &str) -> Result<(Request<()>, &'
         }
     }
     let uri = uri.path_and_query(parsed.path.unwrap_or_default()).build();
-    let uri = uri.map_err(|error| format!("a request that HTTP/2 cannot carry: {error}"))?;
+    let uri = uri.map_err(SessionError::Request)?;
     let head = head.method(parsed.method.unwrap_or_default()).uri(uri).body(());
-    let head = head.map_err(|error| format!("a request that HTTP/2 cannot carry: {error}"))?;
+    let head = head.map_err(SessionError::Request)?;
     Ok((head, &request[bytes..]))
 }
 

@@ -8,7 +8,7 @@ use rustls::ClientConfig;
 
 use super::coding::Coding;
 use super::stamp::{STAMP_BYTES, Stamp};
-use super::template::{Template, Values};
+use super::template::{Template, TemplateError, Values};
 
 /// The path of a hub URL that has none.
 const HUB_PATH: &str = "/.well-known/mercure";
@@ -79,12 +79,33 @@ pub(crate) struct Publication {
     data_bytes: usize,
 }
 
+/// Why no request can be made of a URL and templates.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WireError {
+    #[error("{0}: only http:// URLs can be measured; --tls starts a hub with TLS")]
+    Scheme(String),
+    #[error("{0}")]
+    Address(String, #[source] std::io::Error),
+    #[error("{0}: no address")]
+    NoAddress(String),
+    #[error("a server without --url needs --subscribe-url and --publish-url")]
+    NoUrl,
+    #[error("{{data}} must stand once in the publication, and nowhere in the subscription")]
+    Data,
+    #[error("{0:?} is no method")]
+    Method(String),
+    #[error("{0:?}: a header is NAME: VALUE")]
+    Header(String),
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+}
+
 impl Endpoint {
     /// The endpoint and the rest of an `http` URL. TLS is only for a hub that the generator starts
     /// (`--tls`), whose certificate is known.
-    fn parse(url: &str) -> Result<(Self, &str), String> {
+    fn parse(url: &str) -> Result<(Self, &str), WireError> {
         let Some(rest) = url.strip_prefix("http://") else {
-            return Err(format!("{url}: only http:// URLs can be measured; --tls starts a hub with TLS"));
+            return Err(WireError::Scheme(url.to_owned()));
         };
         let (host, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         // The colon of a port comes after the bracket that closes an IPv6 address.
@@ -92,9 +113,9 @@ impl Endpoint {
         let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };
         let address = with_port
             .to_socket_addrs()
-            .map_err(|error| format!("{host}: {error}"))?
+            .map_err(|error| WireError::Address(host.to_owned(), error))?
             .next()
-            .ok_or_else(|| format!("{host}: no address"))?;
+            .ok_or_else(|| WireError::NoAddress(host.to_owned()))?;
         Ok((Self { address, host: host.to_owned() }, target))
     }
 }
@@ -113,12 +134,12 @@ impl Templates {
 
 impl Wire {
     /// The requests for the hub at `url`.
-    pub(crate) fn mercure(url: &str) -> Result<Self, String> {
+    pub(crate) fn mercure(url: &str) -> Result<Self, WireError> {
         Self::parse(Some(url), &Templates::default())
     }
 
     /// The same, with subscribers that ask for a coding.
-    pub(crate) fn accepting(mut self, coding: Option<Coding>) -> Result<Self, String> {
+    pub(crate) fn accepting(mut self, coding: Option<Coding>) -> Result<Self, WireError> {
         if let Some(coding) = coding {
             let header = format!("Accept-Encoding: {}", coding.name());
             self.subscribe.headers.push(Template::parse_line(&header)?);
@@ -127,23 +148,22 @@ impl Wire {
     }
 
     /// The hub at the default path of `address`.
-    pub(crate) fn local(address: SocketAddr) -> Result<Self, String> {
+    pub(crate) fn local(address: SocketAddr) -> Result<Self, WireError> {
         Self::mercure(&format!("http://{address}"))
     }
 
     /// The requests for the hub at `url`, except where templates replace them.
-    pub(crate) fn parse(url: Option<&str>, templates: &Templates) -> Result<Self, String> {
-        let missing = "a server without --url needs --subscribe-url and --publish-url";
+    pub(crate) fn parse(url: Option<&str>, templates: &Templates) -> Result<Self, WireError> {
         let subscribe = match (&templates.subscribe_url, url) {
             (Some(url), _) => Request::new("GET", url, "")?,
             (None, Some(url)) => Request::new("GET", url, "topic={topic}")?,
-            (None, None) => return Err(missing.to_owned()),
+            (None, None) => return Err(WireError::NoUrl),
         };
         let headers = ["Authorization: Bearer {token}", "Last-Event-ID: {last_event_id}"];
         let mut subscribe = subscribe.with_headers(&templates.subscribe_header, &headers)?;
         subscribe.headers.push(Template::parse("Accept: text/event-stream")?);
         let method = templates.publish_method.as_deref().unwrap_or("POST");
-        let publish_url = templates.publish_url.as_deref().or(url).ok_or(missing)?;
+        let publish_url = templates.publish_url.as_deref().or(url).ok_or(WireError::NoUrl)?;
         let mut publish = Request::new(method, publish_url, "")?.with_headers(
             &templates.publish_header,
             &["Authorization: Bearer {token}", "Content-Type: application/x-www-form-urlencoded"],
@@ -162,9 +182,7 @@ impl Wire {
             streams_per_connection: None,
         };
         if wire.publish.data_placeholders() != 1 || wire.subscribe.data_placeholders() != 0 {
-            return Err(
-                "{data} must stand once in the publication, and nowhere in the subscription".to_owned()
-            );
+            return Err(WireError::Data);
         }
         Ok(wire)
     }
@@ -209,7 +227,7 @@ impl Wire {
 
 impl Request {
     /// A request to `url`, with `parameter` added to its query.
-    fn new(method: &str, url: &str, parameter: &str) -> Result<Self, String> {
+    fn new(method: &str, url: &str, parameter: &str) -> Result<Self, WireError> {
         let (endpoint, target) = Endpoint::parse(url)?;
         let mut target = if target.is_empty() { HUB_PATH.to_owned() } else { target.to_owned() };
         if !parameter.is_empty() {
@@ -217,7 +235,7 @@ impl Request {
             target.push_str(parameter);
         }
         if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-            return Err(format!("{method:?} is no method"));
+            return Err(WireError::Method(method.to_owned()));
         }
         Ok(Self {
             endpoint,
@@ -228,12 +246,12 @@ impl Request {
         })
     }
 
-    fn with_headers(mut self, given: &[String], default: &[&str]) -> Result<Self, String> {
+    fn with_headers(mut self, given: &[String], default: &[&str]) -> Result<Self, WireError> {
         let texts: Vec<&str> =
             if given.is_empty() { default.to_vec() } else { given.iter().map(String::as_str).collect() };
         for text in texts {
             if !text.contains(':') {
-                return Err(format!("{text:?}: a header is NAME: VALUE"));
+                return Err(WireError::Header(text.to_owned()));
             }
             self.headers.push(Template::parse_line(text)?);
         }

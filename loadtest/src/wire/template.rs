@@ -71,12 +71,21 @@ pub(crate) struct Rendered {
     pub(crate) lacks: bool,
 }
 
+/// Why a text is no template.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TemplateError {
+    #[error("{{{0}}} is no place of a template; there are {known}", known = known_placeholders())]
+    Placeholder(String),
+    #[error("{0:?}: a request line or header must not hold control characters")]
+    Control(String),
+}
+
 impl Template {
     /// Reads a text with placeholders.
     ///
     /// # Errors
     /// A name in braces that is no placeholder.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
         let mut plain = String::new();
         let mut rest = text;
@@ -95,7 +104,7 @@ impl Template {
             let (_, placeholder) = PLACEHOLDERS
                 .iter()
                 .find(|(known, _)| *known == name)
-                .ok_or_else(|| unknown_placeholder(name))?;
+                .ok_or_else(|| TemplateError::Placeholder(name.to_owned()))?;
             if !plain.is_empty() {
                 parts.push(TemplatePart::Text(std::mem::take(&mut plain)));
             }
@@ -113,9 +122,9 @@ impl Template {
     ///
     /// # Errors
     /// As [`Self::parse`], and a control character.
-    pub(crate) fn parse_line(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse_line(text: &str) -> Result<Self, TemplateError> {
         if text.chars().any(char::is_control) {
-            return Err(format!("{text:?}: a request line or header must not hold control characters"));
+            return Err(TemplateError::Control(text.to_owned()));
         }
         Self::parse(text)
     }
@@ -159,9 +168,9 @@ impl Template {
     }
 }
 
-fn unknown_placeholder(name: &str) -> String {
+fn known_placeholders() -> String {
     let known: Vec<String> = PLACEHOLDERS.iter().map(|(known, _)| format!("{{{known}}}")).collect();
-    format!("{{{name}}} is no place of a template; there are {}", known.join(", "))
+    known.join(", ")
 }
 
 /// Percent-encodes all but the unreserved characters (RFC 3986, section 2.3).
@@ -198,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_slip_in_a_name_is_told() {
-        assert!(Template::parse("/{topik}").expect_err("a slip").contains("{topic}"));
+        assert!(Template::parse("/{topik}").expect_err("a slip").to_string().contains("{topic}"));
         assert!(Template::parse("/{").is_ok() && Template::parse("{}").is_ok());
         assert!(Template::parse_line("a\r\nb").is_err());
     }

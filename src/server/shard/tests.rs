@@ -124,7 +124,6 @@ impl Harness {
         })
         .expect("an epoll set");
         shard.shared.now = now;
-        shard.shared.budget.renew();
         Self {
             shard,
             address,
@@ -152,6 +151,7 @@ impl Harness {
     /// Sends bytes of a client, and handles the events of all sockets.
     fn request(&mut self, theirs: &OwnedFd, bytes: &[u8]) -> String {
         send(theirs, bytes, SendFlags::empty()).expect("sent");
+        self.shard.shared.budget.renew();
         self.shard.take_events();
         received(theirs)
     }
