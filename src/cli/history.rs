@@ -46,7 +46,7 @@ enum Action {
         json: bool,
     },
     /// Check every page and every update; exits 1 when there is a problem. After a crash of the
-    /// hub, the file is repaired first, as at a start
+    /// hub, the check includes the repair that a start makes, without changing the file
     Verify,
     /// Print one JSON object per line for each update, with the fields of a publication
     Export {

@@ -14,7 +14,7 @@
 //!   each part of the index and the numbers have a checksum, and positions have no gap.
 //!
 //! The file has six tables, and beside them, in its first page, the newest acknowledged position
-//! (`head`):
+//! (`end_note`):
 //!
 //! | table | key | value |
 //! |---|---|---|
@@ -27,11 +27,11 @@
 
 pub mod archive;
 mod convert;
+mod end_note;
 mod error;
 mod file;
 mod format;
 mod guard;
-mod head;
 mod index;
 mod meta;
 mod open;
@@ -45,8 +45,8 @@ mod writer;
 pub use format::FORMAT;
 #[cfg(any(test, feature = "internals"))]
 pub use open::OpenCause;
-pub use open::{LostUpdates, OpenError};
-pub use writer::{HistorySync, RedbHistory};
+pub use open::OpenError;
+pub use writer::{HistorySync, LostUpdates, RedbHistory};
 
 #[cfg(test)]
 mod tests;

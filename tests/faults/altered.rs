@@ -1,17 +1,18 @@
-//! Goal: a history file that was altered is refused, or its reads fail, or it serves exactly what was
-//! stored. It never serves another update, other topics, another audience or another id, and it never
-//! calls a known id unknown.
+//! Goal: a history file that was altered is refused, or its reads fail, or it serves exactly what
+//! was stored. It never serves another update, other topics, another audience or another id, and it
+//! never calls a known id unknown.
 //!
-//! Method: files that were closed cleanly, and copies of files that were in use, as `kill -9` leaves
-//! them; each is altered once at random (a bit, a byte, some bytes, a page that is zero, garbage, a
-//! copy of another page, or swapped with it) and then opened, read in every way, appended to, and
-//! opened again. What is read is compared with what was stored.
+//! Method: files that were closed cleanly, and copies of files that were in use, as `kill -9`
+//! leaves them; each is altered once at random (a bit, a byte, some bytes, a page that is zero,
+//! garbage, a copy of another page, or swapped with it) and then opened, read in every way,
+//! appended to, and opened again. What is read is compared with what was stored.
 //!
-//! A start reads the newest updates, so most damage of a small file refuses it. The large files have
-//! more than a start reads, and ids in the index: there, most damage is met by a read.
+//! A start reads the newest updates, so most damage of a small file refuses it. The large files
+//! have more than a start reads, and ids in the index: there, most damage is met by a read.
 //!
-//! `ALTERATIONS=n` sets the number of small closed files (150); there are a third as many small files
-//! after a crash, and a tenth as many large ones of each kind. `ALTERATIONS_SEED=n` runs one seed.
+//! `ALTERATIONS=n` sets the number of small closed files (150); there are a third as many small
+//! files after a crash, and a tenth as many large ones of each kind. `ALTERATIONS_SEED=n` runs one
+//! seed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -77,8 +78,8 @@ fn frame(number: u64, random: &mut fastrand::Rng) -> Arc<Frame> {
     }
 }
 
-/// Fills a file, with several commits and restarts. `is_closed` is false for a file that is still in
-/// use when it is copied.
+/// Fills a file, with several commits and restarts. `is_closed` is false for a file that is still
+/// in use when it is copied.
 fn store(name: &str, seed: u64, is_closed: bool, is_large: bool) -> Stored {
     let mut random = fastrand::Rng::with_seed(seed);
     let directory = Directory::new(&format!("made-{name}"));

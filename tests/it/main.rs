@@ -9,6 +9,7 @@ mod acme;
 mod cli;
 mod compression;
 mod crash;
+mod damage;
 mod demo;
 mod docs;
 mod draft04;

@@ -1,13 +1,13 @@
 //! Converts a file of format 2, whose records have no checksums, when it is opened.
 //!
 //! The caller has verified all pages of the file. The first transaction makes the numbers and the
-//! tables of the new format, and the following ones move the records, a bounded number in each. Each
-//! leaves a file that the next start goes on with. While the table `updates` exists, the conversion
-//! is not finished.
+//! tables of the new format, and the following ones move the records, a bounded number in each.
+//! Each leaves a file that the next start goes on with. While the table `updates` exists, the
+//! conversion is not finished.
 //!
 //! | table of format 2 | key | value | becomes |
 //! |---|---|---|---|
-//! | `meta` | name | `format`, the halves of the hash key, the numbers | `meta` (`format` only), `numbers` |
+//! | `meta` | name | `format`, the hash key, the numbers | `meta` (`format` only), `numbers` |
 //! | `updates` | position | a record without its checksum | `records` |
 //! | `recent` | position | the hash of its event id | `new_ids` |
 //! | `ids` | | | stays, and gets `id_sums` |

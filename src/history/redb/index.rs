@@ -21,6 +21,7 @@ use siphasher::sip::SipHasher13;
 
 use super::error::failed;
 use super::record::{Record, RecordFields, with_record};
+pub(super) use super::sums::IndexEntry;
 use super::sums::{Sum, SumChanges, verified_positions};
 use crate::history::HistoryError;
 use crate::limits::{INDEX_BUCKETS, INDEX_SLICE, INDEX_WAITING_MAX};
@@ -31,9 +32,6 @@ pub(super) const IDS: TableDefinition<'_, IndexEntry, ()> = TableDefinition::new
 /// The hashes of the ids that the index may not have yet, and the checksum of the entry, by
 /// position.
 pub(super) const NEW_IDS: TableDefinition<'_, u64, (u64, u32)> = TableDefinition::new("new_ids");
-
-/// The hash of an event id, and the position of an update that has it.
-pub(super) type IndexEntry = (u64, u64);
 
 /// Hashes ids. Each file has a random key, so clients cannot choose ids that collide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Opens the file, and reports why a file cannot be used.
 //!
-//! Nothing is written before the file is known to be a history of the hub, or empty; that its numbers
-//! and its end verify; and that it holds every update that was acknowledged.
+//! Nothing is written before the file is known to be a history of the hub, or empty; that its
+//! numbers and its end verify; and that it holds every update that was acknowledged.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -13,18 +13,18 @@ use std::sync::Arc;
 use redb::{Builder, Database, Durability, ReadableDatabase, StorageBackend, StorageError, TableHandle as _};
 
 use super::convert::{self, OLD_FORMAT, convert};
+use super::end_note::{Acknowledged, EndNote, acknowledged};
 use super::error::failed;
 use super::file::{SharedFile, Tentative, Unsynced};
 use super::format::{FORMAT, VERSIONS};
 use super::guard::{Panicked, guarded};
-use super::head::{Acknowledged, Head, acknowledged};
 use super::index::{IDS, IdHasher, NEW_IDS};
 use super::meta::{META, Meta};
 use super::record::RECORDS;
 use super::store::check;
 use super::sums::ID_SUMS;
 use super::write::transact;
-use super::writer::{HistorySync, RedbHistory};
+use super::writer::{HistorySync, LostUpdates, RedbHistory};
 use crate::history::{HistoryError, Position, Retention};
 use crate::limits::STORE_CACHE_BYTES;
 
@@ -107,15 +107,6 @@ pub enum OpenCause {
     /// It cannot be read or written.
     #[error(transparent)]
     Io(io::Error),
-}
-
-/// Updates that were acknowledged, and that a history file no longer holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LostUpdates {
-    /// The first of them.
-    pub first: Position,
-    /// The last of them.
-    pub last: Position,
 }
 
 impl From<io::Error> for OpenCause {
@@ -243,12 +234,12 @@ impl RedbHistory {
             Content::Older | Content::Ours => guarded(|| lost_updates(&database, &beside, accepts_loss))??,
         };
         let meta = guarded(|| accept(&mut database, &content, &tentative))??;
-        let head = Head::begin(Box::new(beside), meta.newest)?;
+        let note = EndNote::begin(Box::new(beside), meta.newest)?;
         let open = move || {
             let storage = unsynced.on(storage()).map_err(StorageError::Io)?;
             builder().create_with_backend(storage)
         };
-        let mut history = guarded(|| Self::on(database, Box::new(open), retention, sync, head))?
+        let mut history = guarded(|| Self::on(database, Box::new(open), retention, sync, note))?
             .map_err(OpenCause::of_history)?;
         history.lost = lost;
         Ok(history)
@@ -317,8 +308,8 @@ fn lost_updates(
     }
 }
 
-/// Verifies a store, makes the changes that were held back, and brings it to this format. Returns its
-/// numbers.
+/// Verifies a store, makes the changes that were held back, and brings it to this format. Returns
+/// its numbers.
 fn accept<S: StorageBackend>(
     database: &mut Database,
     content: &Content,

@@ -1,18 +1,20 @@
 //! Sums over the index of event ids: they show that no entry of it is lost or altered.
 //!
-//! An index that has lost an entry would call a known id unknown, or lead to a later update with the
-//! same id. The entries are divided by their hashes into [`INDEX_SUMS`] ranges, and each has the
-//! number of its entries and the sum of their hashes. A commit adds and subtracts what it changes. A
-//! lookup reads the range of its hash if the records do not prove its result.
+//! An index that has lost an entry would call a known id unknown, or lead to a later update with
+//! the same id. The entries are divided by their hashes into [`INDEX_SUMS`] ranges, and each has
+//! the number of its entries and the sum of their hashes. A commit adds and subtracts what it
+//! changes. A lookup reads the range of its hash if the records do not prove its result.
 
 use std::collections::BTreeMap;
 
 use redb::{ReadableTable, Table, TableDefinition};
 
 use super::error::failed;
-use super::index::IndexEntry;
 use crate::history::HistoryError;
 use crate::limits::INDEX_SUMS;
+
+/// An entry of the index: the hash of an event id, and the position of an update that has it.
+pub(super) type IndexEntry = (u64, u64);
 
 /// The number of entries of a range, and the sum of their hashes; both wrap around.
 pub(super) type Sum = (u64, u64);
@@ -33,8 +35,8 @@ fn hashes(range: u32) -> (u64, u64) {
     (first, first | ((1 << shift) - 1))
 }
 
-/// One number for an entry: the finalizer of SplitMix64 over both parts, so that a change of any bit
-/// changes about half of the bits.
+/// One number for an entry: the finalizer of SplitMix64 over both parts, so that a change of any
+/// bit changes about half of the bits.
 fn mixed((hash, position): IndexEntry) -> u64 {
     let mut bits = hash ^ position.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

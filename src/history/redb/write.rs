@@ -138,7 +138,10 @@ pub(super) fn truncate(transaction: &WriteTransaction, newest: u64) -> Result<()
     let mut tables = Tables::open(transaction)?;
     let mut meta = Meta::read(&tables.meta)?;
     while meta.newest > newest {
-        meta.bytes = head_at(&tables.records, meta.newest)?.bytes_before;
+        // The commit that is undone may have freed some of them.
+        if meta.newest > meta.trimmed {
+            meta.bytes = head_at(&tables.records, meta.newest)?.bytes_before;
+        }
         tables.remove(meta.newest)?;
         meta.newest -= 1;
     }

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use redb::{Database, Durability, ReadableDatabase as _};
 
+use super::end_note::EndNote;
 use super::error::failed;
-use super::head::Head;
 use super::meta::Meta;
-use super::open::LostUpdates;
 use super::record;
 use super::store::{OpenStore, RedbStore, read_waiting};
 use super::write::{self, AppendedBatch, StampedFrame};
@@ -29,6 +28,15 @@ pub enum HistorySync {
     Never,
 }
 
+/// Updates that were acknowledged, and that a history file no longer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostUpdates {
+    /// The first of them.
+    pub first: Position,
+    /// The last of them.
+    pub last: Position,
+}
+
 /// The writing end.
 pub struct RedbHistory {
     store: Arc<RedbStore>,
@@ -40,7 +48,7 @@ pub struct RedbHistory {
     /// A reopened store has lost them, and gets them again.
     unsynced: Vec<StampedFrame>,
     unsynced_bytes: usize,
-    head: Head,
+    note: EndNote,
     /// The acknowledged updates that were missing when the file was opened.
     pub(super) lost: Option<LostUpdates>,
 }
@@ -52,13 +60,13 @@ impl RedbHistory {
         open: Box<OpenStore>,
         retention: Retention,
         sync: HistorySync,
-        head: Head,
+        note: EndNote,
     ) -> Result<Self, HistoryError> {
         let meta = Meta::of(&database)?;
         let store = Arc::new(RedbStore::new(database, open)?);
         let unsynced = Vec::new();
         let mut history =
-            Self { store, retention, sync, meta, unsynced, unsynced_bytes: 0, head, lost: None };
+            Self { store, retention, sync, meta, unsynced, unsynced_bytes: 0, note, lost: None };
         // The age limit applies at the first call that knows the time.
         history.discard(0)?;
         Ok(history)
@@ -109,7 +117,7 @@ impl RedbHistory {
     fn all_synced(&mut self) {
         self.unsynced = Vec::new();
         self.unsynced_bytes = 0;
-        self.head.acknowledge(self.meta.newest);
+        self.note.acknowledge(self.meta.newest);
     }
 
     fn durability(&self) -> Durability {
@@ -183,7 +191,7 @@ impl History for RedbHistory {
     fn needs_upkeep(&self) -> bool {
         let discarded = self.store.discarded();
         !self.unsynced.is_empty()
-            || self.head.needs_upkeep()
+            || self.note.needs_upkeep()
             || self.store.is_closed()
             || self.meta.trimmed < discarded
             || self.meta.discarded < discarded
@@ -200,7 +208,7 @@ impl History for RedbHistory {
             })?;
             self.all_synced();
         }
-        self.head.maintain()?;
+        self.note.maintain()?;
         Ok(before_oldest)
     }
 

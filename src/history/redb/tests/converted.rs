@@ -1,5 +1,5 @@
-//! Files of format 2: they are converted when they are opened, also after an interrupted conversion,
-//! and not if a bit of them was altered.
+//! Files of format 2: they are converted when they are opened, also after an interrupted
+//! conversion, and not if a bit of them was altered.
 
 use redb::{ReadableDatabase as _, ReadableTable as _};
 

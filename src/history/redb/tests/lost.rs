@@ -73,7 +73,7 @@ fn the_note_of_the_newest_update_is_kept_by_everything_that_redb_does_with_the_f
     let note = || {
         let file =
             Arc::new(std::fs::File::options().read(true).write(true).open(directory.file()).expect("it"));
-        head::acknowledged(&file::SharedFile { file, syncs: true }).expect("readable")
+        end_note::acknowledged(&file::SharedFile { file, syncs: true }).expect("readable")
     };
     let mut history = open(&directory);
     let mut newest = 0;
@@ -81,16 +81,16 @@ fn the_note_of_the_newest_update_is_kept_by_everything_that_redb_does_with_the_f
         let frames: Vec<_> = (0..400).map(|nth| frame(&format!("u{newest}-{nth}"))).collect();
         history.append(&frames, NOW_MS).expect("room");
         newest += 400;
-        assert_eq!(note(), head::Acknowledged::Position(newest));
+        assert_eq!(note(), end_note::Acknowledged::Position(newest));
     }
     drop(history);
-    assert_eq!(note(), head::Acknowledged::Position(newest));
+    assert_eq!(note(), end_note::Acknowledged::Position(newest));
     drop(open_with(&directory, Retention { updates_max: 10, ..Retention::default() }));
     let mut archive = archive::Archive::open(&directory.file()).expect("ours");
     assert_eq!(archive.verify().expect("readable").texts, [""; 0]);
     archive.compact().expect("room");
     drop(archive);
-    assert_eq!(note(), head::Acknowledged::Position(newest));
+    assert_eq!(note(), end_note::Acknowledged::Position(newest));
 }
 
 #[test]

@@ -8,8 +8,8 @@
 //! Invariants:
 //! - the position was acknowledged when it was written, so it is never too high, whatever a crash
 //!   leaves of the file;
-//! - it waits for no disk: the next commit takes it there, or [`Head::maintain`] when none follows.
-//!   A crash of the hub keeps it; a power cut may keep the one before;
+//! - it waits for no disk: the next commit takes it there, or [`EndNote::maintain`] when none
+//!   follows. A crash of the hub keeps it; a power cut may keep the one before;
 //! - there are two slots, in sectors of their own, so a torn write leaves one.
 
 use std::io;
@@ -63,7 +63,7 @@ fn slot_of(position: u64) -> [u8; SLOT_BYTES] {
 
 /// Writes the newest acknowledged position.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct EndNote {
     storage: Box<dyn StorageBackend>,
     /// The newest position that was acknowledged.
     newest: u64,
@@ -76,8 +76,8 @@ pub(super) struct Head {
     slot: usize,
 }
 
-impl Head {
-    /// The head of a file whose newest update is `newest`. Both slots get this position, also if
+impl EndNote {
+    /// The note of a file whose newest update is `newest`. Both slots get this position, also if
     /// they had a later one.
     ///
     /// # Errors
@@ -161,15 +161,15 @@ mod tests {
 
     #[test]
     fn the_slots_take_turns_and_a_pause_takes_the_position_to_the_disk() {
-        let mut head = Head::begin(Box::new(storage()), 3).expect("room");
-        assert!(!head.needs_upkeep());
-        head.acknowledge(4);
-        head.acknowledge(5);
-        assert_eq!(acknowledged(&*head.storage).expect("readable"), Acknowledged::Position(5));
-        assert_eq!(head.slot, 0, "both were written");
-        head.maintain().expect("room");
-        assert!(head.needs_upkeep(), "a commit may follow");
-        head.maintain().expect("room");
-        assert!(!head.needs_upkeep());
+        let mut note = EndNote::begin(Box::new(storage()), 3).expect("room");
+        assert!(!note.needs_upkeep());
+        note.acknowledge(4);
+        note.acknowledge(5);
+        assert_eq!(acknowledged(&*note.storage).expect("readable"), Acknowledged::Position(5));
+        assert_eq!(note.slot, 0, "both were written");
+        note.maintain().expect("room");
+        assert!(note.needs_upkeep(), "a commit may follow");
+        note.maintain().expect("room");
+        assert!(!note.needs_upkeep());
     }
 }
