@@ -56,8 +56,8 @@ pub(crate) struct Acme {
 }
 
 impl Acme {
-    /// Reads what is stored, so a restart serves at once. A stored certificate that cannot be served
-    /// is ignored.
+    /// Reads what is stored, so a restart serves at once. A stored certificate that cannot be
+    /// served is ignored.
     ///
     /// # Errors
     /// [`AcmeError`]: the folder, or the trusted authorities, cannot be used.

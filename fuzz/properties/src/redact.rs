@@ -10,7 +10,7 @@ const CLAIMS: &str = "eyJtZXJjdXJlIjp7InB1Ymxpc2giOlsiKiJdfX0";
 const SIGNATURE: &str = "s3cretS3cretS3cretS3cretS3cretS3cretS3cretS3c";
 
 /// The property, for any text around a token: the first byte says how the token is spelled, the
-/// rest is a query, with the token in place of each byte 0x01.
+/// rest is the text, with the token in place of each byte 0x01.
 ///
 /// # Panics
 /// It does not hold.
@@ -18,11 +18,18 @@ pub fn check(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let token = spelled(choices.next());
     let Ok(text) = std::str::from_utf8(&bytes[bytes.len().min(1)..]) else { return };
-    let shown = Redacted::target("/hub", Some(&text.replace('\u{1}', &token))).to_string();
-    // Also in another spelling than the client's.
-    let decoded = percent_decoded(&shown);
-    for text in [shown, decoded] {
-        assert!(!text.contains(CLAIMS) && !text.contains(&SIGNATURE[..12]), "{text}");
+    let text = text.replace('\u{1}', &token);
+    let (path, query) = match text.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (text.as_str(), None),
+    };
+    let shown = [Redacted::target(path, query).to_string(), Redacted::new(&text).to_string()];
+    for shown in shown {
+        // Also in another spelling than the client's.
+        let decoded = percent_decoded(&shown);
+        for text in [shown, decoded] {
+            assert!(!text.contains(CLAIMS) && !text.contains(&SIGNATURE[..12]), "{text}");
+        }
     }
 }
 

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 
 use rustix::io::Errno;
 
-use super::PATIENCE_S;
 use crate::publisher::PublishError;
 use crate::wire::coding::CodingError;
 use crate::wire::http::HeadError;
 use crate::wire::http2::SessionError;
+
+/// A wait fails after this time without progress, in seconds.
+pub(super) const PATIENCE_S: u64 = 5;
 
 /// Why a subscription cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -33,9 +33,7 @@ const READ_BYTES: usize = 64 << 10;
 /// Connections that may be in the middle of connecting at the same time.
 const CONNECTING_MAX: usize = 128;
 /// A wait fails after this time without progress.
-const PATIENCE_NS: u64 = PATIENCE_S * SECOND_NS;
-/// The same, in seconds.
-const PATIENCE_S: u64 = 5;
+const PATIENCE_NS: u64 = error::PATIENCE_S * SECOND_NS;
 
 /// The generator and its book.
 pub(crate) struct Engine {

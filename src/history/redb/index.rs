@@ -1,17 +1,13 @@
 //! The index of event ids: finds the updates with an id in one lookup.
 //!
-//! Ids are random, so each new id in a tree costs a page, far more than the update itself. New
-//! entries therefore wait in memory, in buckets by hash, and a sweep over the buckets moves them to
-//! the file in dense slices that share pages. Until then the file has them in update order
-//! (`new_ids`), from which they are read at start.
+//! Ids are random, so a new id in a tree costs a page. New entries therefore wait in memory, in
+//! buckets by hash, and a sweep moves them to the file in dense slices. Until then the file has
+//! them in update order (`new_ids`), from which they are read at start.
 //!
-//! Invariants:
-//! - every update after `Meta::indexed` is in `new_ids`, and its id waits or is in the index; the
-//!   id of every held update up to it is in the index;
-//! - an entry is a hint: the record at its position is compared first, so stale entries do no harm;
-//!   a sweep removes them;
-//! - an id is unknown, or a later update has it, only if no entry with its hash is lost: `sums`
-//!   shows that.
+//! Invariants: every update after `Meta::indexed` is in `new_ids`, and its id waits or is in the
+//! index; the id of every held update up to it is in the index. An entry is a hint: the record at
+//! its position is compared first, and a sweep removes stale ones. An id is unknown, or a later
+//! update has it, only if no entry with its hash is lost, which `sums` shows.
 
 use std::hash::Hasher as _;
 use std::ops::Range;
