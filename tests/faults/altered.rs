@@ -11,8 +11,8 @@
 //! have more than a start reads, and ids in the index: there, most damage is met by a read.
 //!
 //! `ALTERATIONS=n` sets the number of small closed files (150); there are a third as many small
-//! files after a crash, and a tenth as many large ones of each kind. `ALTERATIONS_SEED=n` runs one
-//! seed.
+//! files after a crash, and a thirtieth as many large ones of each kind. `ALTERATIONS_SEED=n` runs
+//! one seed.
 
 use std::path::Path;
 use std::sync::Arc;

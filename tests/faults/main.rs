@@ -3,8 +3,8 @@
 //!
 //! Method: the store on storage whose n-th write or sync fails, for every n of a commit; on a disk
 //! that loses power with any part of its unsynced writes done, in any order; on files that were
-//! altered (`altered`); and a whole hub, in this process, on storage that fails while publishers and
-//! subscribers use real sockets.
+//! altered (`altered`); and a whole hub, in this process, on storage that fails while publishers
+//! and subscribers use real sockets.
 
 mod altered;
 #[path = "../common/mod.rs"]

@@ -348,8 +348,8 @@ fn modules_say_what_they_are_for_and_nothing_is_left_undone() {
     }
 }
 
-/// A folder directly below `src/` is a module with a `mod.rs`. Below it, the file of a module stands
-/// beside its folder: `x.rs` and `x/`. Tests that are not inline are in `x/tests.rs`.
+/// A folder directly below `src/` is a module with a `mod.rs`. Below it, the file of a module
+/// stands beside its folder: `x.rs` and `x/`. Tests that are not inline are in `x/tests.rs`.
 #[test]
 fn each_folder_has_the_file_of_its_module_in_one_place() {
     for root in ["src", "loadtest/src"] {

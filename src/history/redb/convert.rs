@@ -1,9 +1,8 @@
 //! Converts a file of format 2, whose records have no checksums, when it is opened.
 //!
-//! The caller has verified all pages of the file. The first transaction makes the numbers and the
-//! tables of the new format, and the following ones move the records, a bounded number in each.
-//! Each leaves a file that the next start goes on with. While the table `updates` exists, the
-//! conversion is not finished.
+//! The caller has verified all pages. The first transaction makes the numbers and the tables of the
+//! new format, the next ones move the records, a bounded number in each. After each, the next start
+//! can go on: while the table `updates` exists, the conversion is not finished.
 //!
 //! | table of format 2 | key | value | becomes |
 //! |---|---|---|---|

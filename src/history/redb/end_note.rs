@@ -1,16 +1,13 @@
 //! The newest acknowledged position, in the file but outside of the store.
 //!
-//! redb goes back to the commit before when the newest one does not verify, and it cannot know
-//! whether that one was acknowledged. So each acknowledged commit is followed by a write of its
-//! newest position, and a start compares. The place is the first page of the file, of which redb
-//! uses the first 320 bytes.
+//! redb goes back to the commit before when the newest one does not verify, and cannot know
+//! whether that was acknowledged. So each acknowledged commit is followed by a write of its newest
+//! position, and a start compares. The place is the first page, of which redb uses 320 bytes.
 //!
-//! Invariants:
-//! - the position was acknowledged when it was written, so it is never too high, whatever a crash
-//!   leaves of the file;
-//! - it waits for no disk: the next commit takes it there, or [`EndNote::maintain`] when none
-//!   follows. A crash of the hub keeps it; a power cut may keep the one before;
-//! - there are two slots, in sectors of their own, so a torn write leaves one.
+//! Invariants: the position was acknowledged before it is written, so it is never too high; it
+//! waits for no disk: the next commit takes it there, or [`EndNote::maintain`]. A crash of the hub
+//! keeps it; a power cut may keep the one before. There are two slots, in sectors of their own, so
+//! a torn write leaves one.
 
 use std::io;
 
