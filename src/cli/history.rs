@@ -141,7 +141,7 @@ fn verified(findings: &Findings) -> io::Result<ExitCode> {
     Ok(if *problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn export(archive: &Archive, form: bool) -> Result<ExitCode, ActionError> {
+fn export(archive: &mut Archive, form: bool) -> Result<ExitCode, ActionError> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut unreadable = None;
     let result = archive.for_each(|Archived { frame, .. }| {

@@ -106,7 +106,7 @@ fn each_file_that_cannot_be_used_stops_the_start_with_its_own_sentence_and_is_le
     transaction.commit().expect("room");
     drop(database);
     let other = refusal(hub(), &newer);
-    assert!(other.contains("has format version 77, this hub reads version 2"), "{other}");
+    assert!(other.contains("has format version 77, this hub reads version 3"), "{other}");
 
     let whole = fs::read(&file).expect("readable");
     let torn = directory.0.join("torn.db");
@@ -215,7 +215,7 @@ fn the_commands_tell_check_write_out_and_shrink() {
     stop(hub);
     let info = petasos(&["history", "info", "--json"], &file);
     let info: Value = serde_json::from_slice(&info.stdout).expect("JSON");
-    assert_eq!((&info["updates"], &info["format"]), (&json!(3), &json!(2)));
+    assert_eq!((&info["updates"], &info["format"]), (&json!(3), &json!(3)));
     assert_eq!((&info["first"]["id"], &info["last"]["id"]), (&json!("1"), &json!("3")));
     assert!(info["first"]["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{info}");
     assert!(info["file_bytes"].as_u64() >= info["bytes"].as_u64(), "{info}");

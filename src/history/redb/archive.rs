@@ -77,9 +77,10 @@ impl Archive {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn summary(&self) -> Result<Summary, HistoryError> {
-        let transaction = self.0.database.begin_read().map_err(failed)?;
-        let meta = Meta::of(&self.0.database)?;
+    pub fn summary(&mut self) -> Result<Summary, HistoryError> {
+        let database = self.0.database()?;
+        let transaction = database.begin_read().map_err(failed)?;
+        let meta = Meta::of(database)?;
         let records = transaction.open_table(RECORDS).map_err(failed)?;
         let at = |position| with_record(&records, position, |record| archived(record.clone()));
         let is_empty = meta.discarded.max(meta.trimmed) >= meta.newest;
@@ -108,12 +109,13 @@ impl Archive {
     /// # Errors
     /// The file cannot be read, or has an update that no hub wrote.
     pub fn for_each(
-        &self,
+        &mut self,
         mut take: impl FnMut(Archived) -> io::Result<()>,
     ) -> Result<io::Result<()>, HistoryError> {
-        let transaction = self.0.database.begin_read().map_err(failed)?;
+        let database = self.0.database()?;
+        let transaction = database.begin_read().map_err(failed)?;
         let records = transaction.open_table(RECORDS).map_err(failed)?;
-        let meta = Meta::of(&self.0.database)?;
+        let meta = Meta::of(database)?;
         for position in meta.discarded.max(meta.trimmed) + 1..=meta.newest {
             let archived = with_record(&records, position, |record| archived(record.clone()))??;
             if let Err(error) = take(archived) {
@@ -132,7 +134,7 @@ impl Archive {
         if let Some(cause) = &self.0.end {
             findings.add(|| chain(cause).to_string());
         }
-        let database = &mut self.0.database;
+        let database = self.0.database()?;
         let mut is_readable = false;
         // redb may panic on an altered page.
         match guarded(|| database.check_integrity()) {
@@ -145,7 +147,7 @@ impl Archive {
             Err(panicked) => findings.add(|| format!("the store is damaged: {panicked}")),
         }
         if is_readable {
-            let database = &self.0.database;
+            let database = self.0.database()?;
             match guarded(|| check_content(database, &mut findings)) {
                 Ok(checked) => checked?,
                 Err(panicked) => findings.add(|| format!("the store is damaged: {panicked}")),
@@ -162,13 +164,14 @@ impl Archive {
     pub fn compact(&mut self) -> Result<(u64, u64), HistoryError> {
         let before = self.file_bytes()?;
         self.0.tentative.keep()?;
-        let mut meta = Meta::of(&self.0.database)?;
+        let database = self.0.database()?;
+        let mut meta = Meta::of(database)?;
         while meta.trimmed < meta.discarded {
-            meta = transact(&self.0.database, Durability::Immediate, |transaction| {
+            meta = transact(database, Durability::Immediate, |transaction| {
                 trim(transaction, meta.discarded, TRIM_IDLE_UPDATES_MAX)
             })?;
         }
-        while self.0.database.compact().map_err(failed)? {}
+        while database.compact().map_err(failed)? {}
         Ok((before, self.file_bytes()?))
     }
 

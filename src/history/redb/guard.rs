@@ -5,6 +5,8 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
+use redb::Database;
+
 use crate::error_text::panic_message;
 
 thread_local! {
@@ -36,6 +38,12 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
         // The program may have replaced the hook.
         place: PLACE.take().unwrap_or_else(|| "an unknown place".to_owned()),
     })
+}
+
+/// Closes a store. redb writes when it is closed, and a corrupt file may make it panic then; the next
+/// start repairs what it could not write.
+pub(super) fn close(database: Database) {
+    let _ = guarded(|| drop(database));
 }
 
 fn place(info: &PanicHookInfo<'_>) -> Option<String> {

@@ -17,7 +17,7 @@ use super::end_note::{Acknowledged, EndNote, acknowledged};
 use super::error::failed;
 use super::file::{SharedFile, Tentative, Unsynced};
 use super::format::{FORMAT, VERSIONS};
-use super::guard::{Panicked, guarded};
+use super::guard::{Panicked, close, guarded};
 use super::index::{IDS, IdHasher, NEW_IDS};
 use super::meta::{META, Meta};
 use super::record::RECORDS;
@@ -228,12 +228,14 @@ impl RedbHistory {
         let unsynced = Unsynced::default();
         let tentative = Tentative::new(unsynced.on(storage()).map_err(OpenCause::of_storage)?);
         let beside = storage();
-        let (mut database, content) = look(&tentative)?;
-        let lost = match content {
-            Content::Empty => None,
-            Content::Older | Content::Ours => guarded(|| lost_updates(&database, &beside, accepts_loss))??,
-        };
-        let meta = guarded(|| accept(&mut database, &content, &tentative))??;
+        let (database, content) = look(&tentative)?;
+        let (database, (lost, meta)) = closed_on_error(database, |database| {
+            let lost = match content {
+                Content::Empty => None,
+                Content::Older | Content::Ours => lost_updates(database, &beside, accepts_loss)?,
+            };
+            Ok((lost, accept(database, &content, &tentative)?))
+        })?;
         let note = EndNote::begin(Box::new(beside), meta.newest)?;
         let open = move || {
             let storage = unsynced.on(storage()).map_err(StorageError::Io)?;
@@ -248,12 +250,25 @@ impl RedbHistory {
 
 /// A history that is open for use without a hub.
 pub(super) struct OpenFile {
-    pub(super) database: Database,
+    database: Option<Database>,
     pub(super) storage: SharedFile,
     /// Changes are held back until the user of the file wants them.
     pub(super) tentative: Tentative<SharedFile>,
     /// Why a start would refuse it although its content can be read.
     pub(super) end: Option<OpenCause>,
+}
+
+impl OpenFile {
+    /// The store; it is there until the file is dropped.
+    pub(super) fn database(&mut self) -> Result<&mut Database, HistoryError> {
+        self.database.as_mut().ok_or(HistoryError::Closed)
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.database.take().map(close);
+    }
 }
 
 /// Opens an existing history, for use without a hub. The file is not changed, unless it has the
@@ -271,12 +286,14 @@ pub(super) fn open_existing(path: &Path) -> Result<OpenFile, OpenError> {
         let storage = SharedFile { file: Arc::new(lock(path)?), syncs: true };
         check_magic(&storage)?;
         let tentative = Tentative::new(storage.clone());
-        let (mut database, content) = look(&tentative)?;
-        if !matches!(content, Content::Ours) {
-            guarded(|| accept(&mut database, &content, &tentative))??;
-        }
-        let end = guarded(|| lost_updates(&database, &storage, false))?.err();
-        Ok(OpenFile { database, storage, tentative, end })
+        let (database, content) = look(&tentative)?;
+        let (database, end) = closed_on_error(database, |database| {
+            if !matches!(content, Content::Ours) {
+                accept(database, &content, &tentative)?;
+            }
+            Ok(lost_updates(database, &storage, false).err())
+        })?;
+        Ok(OpenFile { database: Some(database), storage, tentative, end })
     };
     open().map_err(fail)
 }
@@ -286,8 +303,21 @@ pub(super) fn open_existing(path: &Path) -> Result<OpenFile, OpenError> {
 fn look<S: StorageBackend>(tentative: &Tentative<S>) -> Result<(Database, Content), OpenCause> {
     let database =
         guarded(|| builder().create_with_backend(tentative.clone()))?.map_err(OpenCause::of_store)?;
-    let content = guarded(|| content(&database))??;
-    Ok((database, content))
+    closed_on_error(database, |database| content(database))
+}
+
+/// Works on a store. On an error, or a panic of redb, it is closed: that may panic as well.
+fn closed_on_error<T>(
+    mut database: Database,
+    work: impl FnOnce(&mut Database) -> Result<T, OpenCause>,
+) -> Result<(Database, T), OpenCause> {
+    match guarded(|| work(&mut database)).map_err(OpenCause::from).flatten() {
+        Ok(done) => Ok((database, done)),
+        Err(cause) => {
+            close(database);
+            Err(cause)
+        }
+    }
 }
 
 /// Compares the end of the store with the newest position that was acknowledged.

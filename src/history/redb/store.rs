@@ -9,7 +9,7 @@ use redb::{
 };
 
 use super::error::{failed, read_at};
-use super::guard::guarded;
+use super::guard::{Panicked, close, guarded};
 use super::index::{IDS, IdHasher, IdTables, NEW_IDS, UnindexedIds, new_id};
 use super::meta::{META, Meta};
 use super::record::{RECORDS, Record, RecordFields};
@@ -90,9 +90,7 @@ impl RedbStore {
     }
 
     pub(super) fn close(&self) {
-        let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
-        // The store has already failed, so an error of its shutdown is ignored.
-        let _ = guarded(|| drop(database));
+        self.database.write().unwrap_or_else(PoisonError::into_inner).take().map(close);
     }
 
     /// Opens a closed store, and lets `restore` repair it before any reader can use it.
@@ -104,12 +102,21 @@ impl RedbStore {
             return Ok(None);
         }
         let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        let database = (self.open)().map_err(failed)?;
-        let restored = restore(&database)?;
-        let waiting = read_waiting(&database)?;
-        self.change_waiting(|place| *place = waiting);
-        *place = Some(database);
-        Ok(Some(restored))
+        let corrupt = |panicked: Panicked| HistoryError::Corrupt(panicked.into());
+        let database = guarded(|| (self.open)()).map_err(corrupt)?.map_err(failed)?;
+        let restored =
+            guarded(|| restore(&database).and_then(|restored| Ok((restored, read_waiting(&database)?))));
+        match restored.unwrap_or_else(|panicked| Err(corrupt(panicked))) {
+            Ok((restored, waiting)) => {
+                self.change_waiting(|place| *place = waiting);
+                *place = Some(database);
+                Ok(Some(restored))
+            }
+            Err(error) => {
+                close(database);
+                Err(error)
+            }
+        }
     }
 
     fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
@@ -189,10 +196,7 @@ pub(super) fn read_waiting(database: &impl ReadableDatabase) -> Result<Unindexed
 
 impl Drop for RedbStore {
     fn drop(&mut self) {
-        let place = self.database.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // redb cleans up when it is closed, and reads for it. If that fails, the next start does
-        // it.
-        let _ = guarded(|| drop(place.take()));
+        self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take().map(close);
     }
 }
 

@@ -15,7 +15,7 @@ fn an_archive_tells_what_the_hub_wrote_and_finds_what_it_did_not() {
     assert!(matches!(held.cause(), OpenCause::Held), "{held:?}");
     drop(history);
 
-    let archive = archive::Archive::open(&directory.file()).expect("ours");
+    let mut archive = archive::Archive::open(&directory.file()).expect("ours");
     let summary = archive.summary().expect("readable");
     assert_eq!((summary.format, summary.updates), (FORMAT, 3));
     assert_eq!(summary.bytes, 3 * record::bytes(&frame("a")));
