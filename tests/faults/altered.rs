@@ -270,13 +270,12 @@ fn survives(stored: &Stored, seed: u64, name: &str, outcomes: &mut Outcomes) {
 fn alterations(name: &str, is_closed: bool, is_large: bool) {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let count = number("ALTERATIONS").unwrap_or(ALTERATIONS);
-    let count = count.div_ceil(if is_large {
-        10
-    } else if is_closed {
-        1
-    } else {
-        3
-    });
+    let share = match (is_large, is_closed) {
+        (false, true) => 1,
+        (false, false) => 3,
+        (true, _) => 30,
+    };
+    let count = count.div_ceil(share);
     let seeds = match number("ALTERATIONS_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..count,
