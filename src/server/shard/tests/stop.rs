@@ -88,10 +88,10 @@ fn a_request_that_is_never_complete_delays_the_end_no_longer_than_its_bound() {
 }
 
 #[test]
-fn a_publication_that_began_before_the_stop_is_acknowledged_and_delivered() {
+fn the_sequencer_goes_on_until_a_publication_that_began_before_the_stop_is_settled() {
     let mut hub = Harness::new();
-    let (subscriber, publisher) = (hub.subscriber(), hub.connect());
-    send(&publisher, &publication("topic=a&data=x&id=1"), SendFlags::empty()).expect("sent");
+    let publisher = hub.connect();
+    send(&publisher, &publication("topic=a"), SendFlags::empty()).expect("sent");
     hub.round();
     hub.stop();
     for _ in 0..3 {
@@ -102,6 +102,19 @@ fn a_publication_that_began_before_the_stop_is_acknowledged_and_delivered() {
     let response = hub.receive(&publisher, "\r\n\r\n");
     assert_eq!(status(&response), "200");
     assert!(response.contains("Connection: close\r\n"), "{response}");
+    hub.round();
+    assert!(hub.shard.shared.publications.queue().is_none());
+}
+
+#[test]
+fn a_stream_gets_what_was_published_before_the_stop_and_then_its_end() {
+    let mut hub = Harness::new();
+    let (subscriber, publisher) = (hub.subscriber(), hub.connect());
+    send(&publisher, &publication("topic=a&data=x&id=1"), SendFlags::empty()).expect("sent");
+    hub.round();
+    hub.stop();
+    hub.sequence();
+    assert_eq!(status(&hub.receive(&publisher, "\r\n\r\n")), "200");
     drop(publisher);
     hub.round_until_stopped();
     assert_eq!(received(&subscriber), "f\r\nid: 1\ndata: x\n\n\r\n0\r\n\r\n");
