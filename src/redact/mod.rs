@@ -95,7 +95,7 @@ impl fmt::Debug for Redacted<'_> {
     }
 }
 
-/// A line of the log without tokens in the shape of a JWT, whoever wrote it. Names of parameters
+/// A line of the log without tokens in the shape of a JWT, from any module. Names of parameters
 /// mean nothing here, since the hub's own texts use them.
 pub fn without_tokens(line: &[u8]) -> Cow<'_, [u8]> {
     let cells = decode(line);

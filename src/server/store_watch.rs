@@ -1,10 +1,9 @@
 //! Whether the store of the history works, for `/readyz`: what its last commits have shown.
 //!
-//! It fails from a failed commit to the next one that succeeds. Where nobody publishes, for
-//! instance because a load balancer heeds `/readyz`, that is a trial: a commit without an update,
-//! where the disk has room for the updates that were refused. Publications can still fail after it.
-//! Each time this happens, the next trial waits twice as long, so that the state does not alternate
-//! all the time.
+//! It fails from a failed commit to the next one that succeeds. Without publications, for instance
+//! because a load balancer follows `/readyz`, that commit is a trial: one without an update, made
+//! when the disk has room for the refused updates. Publications can still fail after a trial. Each
+//! time this happens, the next trial waits twice as long, so the state does not alternate.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -20,16 +20,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::common::{self, Client, Hub, KEY, id};
-
-fn start(file: &Path, settings: &[(&str, &str)]) -> Hub {
-    let path = file.to_str().expect("UTF-8");
-    Hub::start(&[&[("DB_PATH", path), ("DRAIN_TIMEOUT", "0s")], settings].concat())
-}
-
-fn stop(mut hub: Hub) {
-    hub.signal(Signal::TERM);
-    assert_eq!(hub.wait().code(), Some(0));
-}
+use crate::history::{start, stop};
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("UTF-8")

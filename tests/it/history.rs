@@ -39,12 +39,12 @@ impl Drop for Directory {
     }
 }
 
-fn start(file: &Path, settings: &[(&str, &str)]) -> Hub {
+pub(crate) fn start(file: &Path, settings: &[(&str, &str)]) -> Hub {
     let path = file.to_str().expect("UTF-8");
     Hub::start(&[&[("DB_PATH", path), ("DRAIN_TIMEOUT", "0s")], settings].concat())
 }
 
-fn stop(mut hub: Hub) {
+pub(crate) fn stop(mut hub: Hub) {
     hub.signal(Signal::TERM);
     assert_eq!(hub.wait().code(), Some(0));
 }
