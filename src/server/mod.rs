@@ -4,6 +4,7 @@
 //! any thread. Invariant: a hub never runs without one of its threads. If a shard or the sequencer
 //! panics, [`run`](start::run) returns at once, and the process ends.
 
+mod client_totals;
 mod control;
 pub mod embedded;
 pub mod error;

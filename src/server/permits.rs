@@ -4,17 +4,14 @@
 //! - counts are per process, whichever shard serves a client;
 //! - each counted connection or subscription holds a permit, and dropping the permit ends the
 //!   count, so no way of closing a connection can miss it;
-//! - counts change only when a connection or subscription begins or ends, never with an update. A
-//!   lock is held for one access to one of 16 maps.
+//! - counts change only when a connection or subscription begins or ends, never with an update.
 
-use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hashbrown::{DefaultHashBuilder, HashMap};
-
-use crate::limits::{QUOTA_MAPS, REFUSALS_MAX};
+use crate::limits::REFUSALS_MAX;
+use crate::server::client_totals::{ClientKey, ClientTotals, Share};
 
 /// The limits; 0 means none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,8 +46,8 @@ impl LimitReached {
 pub(crate) struct Quotas {
     connections: Arc<PermitPool>,
     refusals: Arc<PermitPool>,
-    addresses: Option<Arc<Counts<Network>>>,
-    tokens: Option<Arc<Counts<u64>>>,
+    addresses: Option<Arc<ClientTotals>>,
+    tokens: Option<Arc<ClientTotals>>,
     /// A proxy is in front: the address is that of a request, and its streams are counted.
     trusts_proxy: bool,
 }
@@ -58,13 +55,13 @@ pub(crate) struct Quotas {
 /// Counts a connection while it is open.
 pub(crate) struct ConnectionPermit {
     pool: Arc<PermitPool>,
-    _address: Option<Box<ClientPermit<Network>>>,
+    _address: Option<Box<Share>>,
 }
 
 /// Counts a subscription while it lasts.
 pub(crate) struct SubscriptionPermit {
-    _token: Option<ClientPermit<u64>>,
-    _address: Option<ClientPermit<Network>>,
+    _token: Option<Share>,
+    _address: Option<Share>,
 }
 
 impl Quotas {
@@ -73,8 +70,8 @@ impl Quotas {
         Self {
             connections: PermitPool::new(connections_max),
             refusals: PermitPool::new(REFUSALS_MAX),
-            addresses: Counts::new(connections_per_address),
-            tokens: Counts::new(subscriptions_per_token),
+            addresses: counted(connections_per_address),
+            tokens: counted(subscriptions_per_token),
             trusts_proxy,
         }
     }
@@ -91,7 +88,9 @@ impl Quotas {
         if let Some(counts) = self.addresses.as_ref().filter(|_| !self.trusts_proxy)
             && let Some(address) = address
         {
-            permit._address = Some(Box::new(counts.hold(Network::of(address)).ok_or(LimitReached::Address)?));
+            permit._address = Some(Box::new(
+                counts.hold(ClientKey::new(None, Some(address)), 1).ok_or(LimitReached::Address)?,
+            ));
         }
         Ok(permit)
     }
@@ -112,15 +111,23 @@ impl Quotas {
         address: Option<IpAddr>,
     ) -> Result<Option<Box<SubscriptionPermit>>, LimitReached> {
         let tokens = self.tokens.as_ref().zip(token);
-        let token =
-            tokens.map(|(counts, token)| counts.hold(token).ok_or(LimitReached::Token)).transpose()?;
+        let token = tokens
+            .map(|(counts, token)| counts.hold(ClientKey::Token(token), 1).ok_or(LimitReached::Token))
+            .transpose()?;
         let addresses = self.addresses.as_ref().filter(|_| self.trusts_proxy).zip(address);
         let address = addresses
-            .map(|(counts, address)| counts.hold(Network::of(address)).ok_or(LimitReached::Address))
+            .map(|(counts, address)| {
+                counts.hold(ClientKey::new(None, Some(address)), 1).ok_or(LimitReached::Address)
+            })
             .transpose()?;
         let is_counted = token.is_some() || address.is_some();
         Ok(is_counted.then(|| Box::new(SubscriptionPermit { _token: token, _address: address })))
     }
+}
+
+/// Counts up to a limit; 0 means that nothing is counted.
+fn counted(max: u32) -> Option<Arc<ClientTotals>> {
+    (max > 0).then(|| ClientTotals::new(max.into()))
 }
 
 impl Drop for ConnectionPermit {
@@ -145,72 +152,6 @@ impl PermitPool {
         let more = |taken: usize| (taken < self.max).then_some(taken + 1);
         let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         taken.is_ok().then(|| Arc::clone(self))
-    }
-}
-
-/// The unit of counting: an IPv4 address, or the 64-bit network prefix of an IPv6 address, since
-/// hosts choose the other bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Network {
-    V4(u32),
-    V6(u64),
-}
-
-impl Network {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address.to_bits()),
-            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
-        }
-    }
-}
-
-/// The counts by key; only keys with a count above 0 are stored.
-struct Counts<K> {
-    max: u32,
-    hasher: DefaultHashBuilder,
-    maps: [Mutex<HashMap<K, u32>>; QUOTA_MAPS],
-}
-
-/// Counts one connection or subscription of a client.
-struct ClientPermit<K: Copy + Eq + Hash> {
-    counts: Arc<Counts<K>>,
-    key: K,
-}
-
-impl<K: Copy + Eq + Hash> Counts<K> {
-    fn new(max: u32) -> Option<Arc<Self>> {
-        let counts = || Self { max, hasher: DefaultHashBuilder::default(), maps: Default::default() };
-        (max > 0).then(|| Arc::new(counts()))
-    }
-
-    fn hold(self: &Arc<Self>, key: K) -> Option<ClientPermit<K>> {
-        let mut map = self.map(key);
-        let count = map.entry(key).or_insert(0);
-        if *count >= self.max {
-            return None;
-        }
-        *count += 1;
-        drop(map);
-        Some(ClientPermit { counts: Arc::clone(self), key })
-    }
-
-    fn map(&self, key: K) -> MutexGuard<'_, HashMap<K, u32>> {
-        use std::hash::BuildHasher as _;
-        let number = self.hasher.hash_one(key) as usize % QUOTA_MAPS;
-        self.maps[number].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<K: Copy + Eq + Hash> Drop for ClientPermit<K> {
-    fn drop(&mut self) {
-        let mut map = self.counts.map(self.key);
-        if let Some(count) = map.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                map.remove(&self.key);
-            }
-        }
     }
 }
 
@@ -256,7 +197,7 @@ mod tests {
         // A refusal for the address holds no permit of the hub, and no client is left in the maps.
         assert_eq!(quotas.connections.taken.load(Ordering::Relaxed), 0);
         let counts = quotas.addresses.expect("counted");
-        assert!(counts.maps.iter().all(|map| map.lock().expect("no panic").is_empty()));
+        assert!(counts.is_empty());
     }
 
     #[test]
