@@ -13,6 +13,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use petasos::limits::MATCH_COST_SHARD_MAX;
 use petasos::mercure::index::TopicIndex;
 use petasos::mercure::selector::Selector;
 
@@ -138,9 +139,44 @@ fn come_and_go(index: &mut TopicIndex, comers: &[Selector], size: u32, count: u6
     (inserting, removing)
 }
 
+/// The template with this number.
+type MakeTemplate = fn(usize) -> String;
+
+/// Templates that cost as much as a shard admits, and the topic of 1,020 bytes that costs most. The
+/// goal: at most 2 ms.
+fn at_the_bound(c: &mut Criterion) {
+    let letters = "a".repeat(1_020);
+    let mixed: String = "a/%41,b=x.?a=1&b=2;c".repeat(51);
+    let attacks: [(&str, MakeTemplate, &str); 8] = [
+        ("prefix lengths", |n| format!("{{+a:9000,b{n}:9999,c:8,d:22}}"), &letters),
+        ("long prefix lengths", |n| format!("{{+{}z{n}}}", "a:9000,".repeat(40)), &letters),
+        ("pairs", |n| format!("{{?a*,b{n}*,c*}}{{+x}}a{{y}}"), &mixed),
+        ("repeated pairs", |n| format!("{{+x}}{}{{?q{n}}}", "{;a*}{;b*}".repeat(12)), &mixed),
+        ("many words", |n| format!("{{+a}}{}{{+z{n}}}", "a{+x}".repeat(300)), &letters),
+        ("segments", |n| format!("{{+x}}{}{{a{n}}}", "{/a,b}".repeat(20)), &mixed),
+        ("one literal after another", |n| format!("{}{{+x}}", "a".repeat(n)), &letters),
+        (
+            "two runs after each literal",
+            |n| format!("{}{{{}x}}", "a".repeat(n / 2), ["", "+"][n % 2]),
+            &letters,
+        ),
+    ];
+    for (name, template, topic) in attacks {
+        let mut index = TopicIndex::new();
+        for n in 0..4_000 {
+            let Ok(selector) = Selector::parse(&template(n)) else { break };
+            if index.price_of(n as u32, std::slice::from_ref(&selector)).total > MATCH_COST_SHARD_MAX {
+                break;
+            }
+            index.insert(n as u32, &[selector]);
+        }
+        c.bench_function(&format!("at the bound/{name}"), |b| b.iter(|| hits(&mut index, topic)));
+    }
+}
+
 criterion_group! {
     name = benches;
     config = common::brief();
-    targets = indexes
+    targets = indexes, at_the_bound
 }
 criterion_main!(benches);

@@ -27,7 +27,7 @@ use petasos::hub::sequencer::{ReplyTo, RingEntry};
 use petasos::limits::{RING_BATCH_MAX, RING_ENTRIES};
 use petasos::mercure::audience::Authorization;
 use petasos::mercure::update::Update;
-use petasos::ring::{Consumer, Producer, ring};
+use petasos::ring::{Consumer, DrainStep, Producer, ring};
 use petasos::sse::frame::Frame;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -88,7 +88,7 @@ impl Outlet for Consumer<RingEntry> {
         let mut last = 0;
         let count = self.drain(RING_BATCH_MAX, |entry| {
             last = position(entry);
-            true
+            DrainStep::GoOn
         });
         (count as u64, last)
     }

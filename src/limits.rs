@@ -9,9 +9,34 @@ pub const SELECTOR_BYTES_MAX: usize = 4_096;
 pub const SELECTORS_MAX_DEFAULT: usize = 1_000;
 /// Compiled size of one URI Template, in states.
 pub const TEMPLATE_STATES_MAX: usize = 4_096;
-/// Compiled size of all selectors of one subscription, in states; each selector counts as at least
-/// one. This bounds the cost of an update per byte of its topic, and the memory of a subscriber.
-pub const SUBSCRIPTION_STATES_MAX: u32 = 16_384;
+/// The cost of matching, in units of about 30 ns for a topic of 1 KiB: a node of the trie of
+/// templates that a topic visits, with a lookup.
+pub const MATCH_COST_NODE: u32 = 3;
+/// An expression of a plain template: a scan of the topic (see [`MATCH_COST_NODE`] for the unit).
+pub const MATCH_COST_RUN: u32 = 24;
+/// A length of literals at the end of plain templates: a lookup.
+pub const MATCH_COST_END: u32 = 4;
+/// A template that matches.
+pub const MATCH_COST_ENTRY: u32 = 1;
+/// A template with a choice: its program is made for the topic.
+pub const MATCH_COST_SETUP: u32 = 12;
+/// 64 positions of such a template, at each unit of the topic.
+pub const MATCH_COST_WORD: u32 = 160;
+/// A jump or a count of such a template, at each unit of the topic.
+pub const MATCH_COST_BRANCH: u32 = 130;
+/// The most that the selectors of one shard may cost together, for the topic that costs most: about
+/// 1.5 ms for a topic of 1 KiB. Beyond it, a subscription with a template that adds to it gets 503.
+pub const MATCH_COST_SHARD_MAX: u32 = 48_000;
+/// The most that one client may add to the cost of a shard (503 beyond). A client is the holder of a
+/// token, or an address; all its connections and streams count.
+pub const MATCH_COST_CLIENT_MAX: u32 = MATCH_COST_SHARD_MAX / 6;
+/// The most that the templates with a choice of one subscription may cost (400 beyond): each update
+/// that it replays is compared with all of them.
+pub const MATCH_COST_SUBSCRIPTION_MAX: u32 = MATCH_COST_SHARD_MAX / 3;
+/// Units of cost in one of [`MATCHING_WORK_MAX`].
+pub const MATCH_COST_PER_WORK: u64 = 4;
+/// Length of a topic. The topics of events about subscriptions hold a selector, percent-encoded.
+pub const TOPIC_BYTES_MAX: usize = 16 << 10;
 /// Topics of one publication.
 pub const TOPICS_MAX: usize = 1_000;
 /// Targets of one publication.
@@ -61,15 +86,17 @@ pub const DEMO_TARGET_BYTES_MAX: usize = 16 << 10;
 pub const DEMO_COOKIE_BYTES_MAX: usize = 4_000;
 /// Topics in one request to the matcher over HTTP.
 pub const MATCH_TOPICS_MAX: usize = 100;
-/// Cost of these topics, in states that each byte of a topic may pass. This takes some
-/// milliseconds, in which the shard does nothing else.
-pub const MATCH_STEPS_MAX: usize = 1 << 20;
+/// The most that matching these topics may cost (see [`MATCH_COST_NODE`]): a few milliseconds, in
+/// which the shard does nothing else.
+pub const MATCH_COST_REQUEST_MAX: usize = 100_000;
 
 const _: () = assert!(3 * DEMO_TARGET_BYTES_MAX + DEMO_COOKIE_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(SELECTOR_BYTES_MAX + DEMO_COOKIE_BYTES_MAX < DEMO_TARGET_BYTES_MAX);
 const _: () = assert!(JWKS_RETRY_MS_MIN <= JWKS_RETRY_MS_MAX && JWKS_RETRY_MS_MAX <= JWKS_REFRESH_MS);
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < HEAD_BYTES_MAX);
-const _: () = assert!(TEMPLATE_STATES_MAX < SUBSCRIPTION_STATES_MAX as usize);
+const _: () = assert!(MATCH_COST_CLIENT_MAX < MATCH_COST_SUBSCRIPTION_MAX);
+const _: () = assert!(MATCH_COST_SUBSCRIPTION_MAX < MATCH_COST_SHARD_MAX);
+const _: () = assert!(TOPIC_BYTES_MAX > 3 * SELECTOR_BYTES_MAX + 128);
 const _: () = assert!(TOKEN_BYTES_MAX < REQUEST_TARGET_BYTES_MAX);
 const _: () = assert!(SELECTOR_BYTES_MAX < REQUEST_TARGET_BYTES_MAX);
 const _: () = assert!(EVENT_ID_BYTES_MAX < REQUEST_TARGET_BYTES_MAX);
@@ -163,8 +190,9 @@ pub const CATCH_UP_BYTES: usize = 64 << 10;
 /// Updates examined in one go for a subscriber during replay.
 pub const CATCH_UP_UPDATES: usize = 1_024;
 /// Work on subscribers in one go, for entries of the ring or for a round of replay. It counts the
-/// subscribers that an update was offered to, and the states of the selectors that it was compared
-/// with. An update that was begun is finished.
+/// subscribers that an update was offered to, and the cost of matching ([`MATCH_COST_PER_WORK`]
+/// units are one). A unit is about 100 ns. Beyond it, an update pauses before its next topic, or
+/// before the next template with a choice.
 pub const MATCHING_WORK_MAX: u64 = 64 << 10;
 /// Replies of the history that a shard takes before it checks its other work.
 pub const HISTORY_REPLIES_MAX: usize = 64;

@@ -28,7 +28,7 @@ use crate::http::headers::cors::{Cors, OriginList};
 use crate::http::headers::credentials::{Credential, CredentialRules, TokenSource};
 use crate::http::request::{Request, Version};
 use crate::http::response::{Challenge, Response};
-use crate::limits::SUBSCRIPTION_STATES_MAX;
+use crate::limits::MATCH_COST_SUBSCRIPTION_MAX;
 use crate::mercure::audience::Authorization;
 use crate::mercure::grant::Grant;
 use crate::mercure::names::HUB_PATH;
@@ -273,10 +273,10 @@ impl RequestHandler {
             Refused::new(Response::bad_request(&text), text)
         };
         let selectors = selectors.map_err(|error| invalid(&error))?;
-        if selectors.iter().map(Selector::match_cost).fold(0, u32::saturating_add) > SUBSCRIPTION_STATES_MAX {
-            let error = format!(
-                "together, the URI Templates must not have more than {SUBSCRIPTION_STATES_MAX} states"
-            );
+        let costly = selectors.iter().filter(|selector| selector.has_choice());
+        if costly.map(Selector::match_cost).fold(0, u32::saturating_add) > MATCH_COST_SUBSCRIPTION_MAX {
+            let error = "together, the URI Templates cost too much to match: expected fewer expressions, \
+                         variables and prefix lengths, or fewer templates";
             return Err(invalid(&error));
         }
         if self.settings.subscriptions {
@@ -345,7 +345,7 @@ impl RequestHandler {
             () if self.history.fails() => "the history cannot be written: publications are refused",
             () => return Response::healthy(),
         };
-        Response::not_ready(why, RETRY_AFTER_S)
+        Response::unavailable_because(why, RETRY_AFTER_S)
     }
 
     /// Whether tokens of both roles can be verified.

@@ -31,6 +31,8 @@ pub enum Unavailable {
     Connections,
     /// This client has reached its limit of connections or subscriptions.
     ClientLimit,
+    /// The templates of a subscription would cost too much beside those of others.
+    MatchCost,
 }
 
 impl Refusal {

@@ -173,8 +173,8 @@ impl Response {
         Self::later(StatusCode::TOO_MANY_REQUESTS, retry_after_s)
     }
 
-    /// The same from `/readyz`, with the reason.
-    pub fn not_ready(why: &str, retry_after_s: u32) -> Self {
+    /// The same as [`Self::unavailable`], with the reason in a sentence.
+    pub fn unavailable_because(why: &str, retry_after_s: u32) -> Self {
         let mut response = Self::text(StatusCode::SERVICE_UNAVAILABLE, format!("Service Unavailable: {why}"));
         response.append(&RETRY_AFTER, HeaderValue::from(retry_after_s));
         response.append(&CACHE_CONTROL, HeaderValue::from_static("no-store"));

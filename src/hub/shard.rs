@@ -43,7 +43,9 @@ use crate::hub::presence::Subscriptions;
 use crate::hub::tail::Tail;
 use crate::hub::timer_wheel::TimerKey;
 use crate::limits::TIMERS_MAX;
+use crate::mercure::index::Price;
 use crate::mercure::resume::Resume;
+use crate::mercure::selector::Selector;
 use crate::sse::framing::Framing;
 use crate::sse::wire::Wire;
 use crate::time::Now;
@@ -51,9 +53,9 @@ use crate::time::Now;
 pub use catch_up::HistoryRead;
 pub use values::{Counters, EndReason, Joining, ShardSettings};
 
-use catch_up::CatchUp;
+use catch_up::{CatchUp, LivePoint};
 use drain::Drain;
-use subscriber::{Ahead, Subscriber, SubscriberState, Written};
+use subscriber::{Ahead, Reading, Subscriber, SubscriberState, Written};
 use subscribers::Subscribers;
 use timers::Timers;
 
@@ -62,6 +64,8 @@ pub struct Shard {
     settings: ShardSettings,
     /// The last update that was taken from the ring.
     position: Position,
+    /// Whether the update after it is begun, and paused.
+    is_taking: bool,
     subscribers: Subscribers,
     next_generation: u32,
     catch_up: CatchUp,
@@ -80,6 +84,7 @@ impl Shard {
         Self {
             settings,
             position: newest.range.newest,
+            is_taking: false,
             subscribers: Subscribers::new(),
             next_generation: 0,
             catch_up: CatchUp::default(),
@@ -126,6 +131,17 @@ impl Shard {
         self.tail.locate(id.as_str()).map(|cursor| ResumePoint { cursor, known: Some(id.clone()) })
     }
 
+    /// What these selectors would add to the price of matching.
+    pub fn price_of(&mut self, selectors: &[Selector]) -> Price {
+        self.subscribers.price_of(selectors)
+    }
+
+    /// The price of matching: the most that a topic of 1 KiB can cost, see
+    /// [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
+    pub fn price(&self) -> u32 {
+        self.subscribers.price()
+    }
+
     /// Adds a subscriber; returns its slot. The caller attaches the socket to the slot before it
     /// lets the shard write.
     pub fn join(&mut self, joining: Joining, now: Now) -> u32 {
@@ -137,6 +153,11 @@ impl Shard {
         let mut subscriber = Subscriber::new(&selectors, grant, framing, resume_point, opening, now);
         subscriber.expires_ms = expires_ms;
         subscriber.generation = self.next_generation;
+        if self.is_taking && subscriber.state == SubscriberState::Live {
+            // It gets that update, too.
+            let (cursor, reading) = (self.position, Reading::No);
+            subscriber.state = SubscriberState::CatchingUp { cursor, from_oldest: false, reading };
+        }
         let begun = self.subscriptions.is_some().then(|| Rc::clone(&subscriber.grant));
         let slot = self.subscribers.insert(subscriber, &selectors);
         if let (Some(subscriptions), Some(grant)) = (&mut self.subscriptions, begun) {
@@ -172,14 +193,30 @@ impl Shard {
 
     /// Takes the next update from the ring: queues it for every live subscriber that selected it
     /// and may receive it.
+    #[cfg(any(test, feature = "internals"))]
     pub fn take(&mut self, update: &SequencedUpdate) {
-        let Self { subscribers, settings, catch_up, .. } = self;
-        subscribers.take(update, settings, |slot| catch_up.push(slot));
+        let is_taken = self.take_some(update, u64::MAX);
+        debug_assert!(is_taken);
+    }
+
+    /// The same, but pauses once [`Counters::work`] exceeds `work_until`, and then returns false:
+    /// take the same update again after other work. Meanwhile no subscriber becomes live that
+    /// catches up: it reads the update from the tail.
+    pub fn take_some(&mut self, update: &SequencedUpdate, work_until: u64) -> bool {
+        let Self { subscribers, settings, catch_up, is_taking, .. } = self;
+        if !std::mem::replace(is_taking, true) {
+            subscribers.begin_take();
+        }
+        if !subscribers.take(update, settings, work_until, |slot| catch_up.push(slot)) {
+            return false;
+        }
+        self.is_taking = false;
         self.position = update.position;
         self.tail.push(update.clone());
         if let Some(subscriptions) = &mut self.subscriptions {
             subscriptions.took(update);
         }
+        true
     }
 
     /// Call this after entries were taken. It queues the subscribers that were ahead of the shard,
@@ -227,8 +264,9 @@ impl Shard {
     /// Continues up to `subscribers_max` subscribers that catch up. Stops early once the work is
     /// enough.
     pub fn catch_up(&mut self, subscribers_max: usize) {
-        let Self { catch_up, subscribers, tail, position, .. } = self;
-        catch_up.advance(subscribers_max, subscribers, tail, *position);
+        let live = self.live();
+        let Self { catch_up, subscribers, tail, .. } = self;
+        catch_up.advance(subscribers_max, subscribers, tail, live);
     }
 
     /// The next read to run; pass the result to [`Shard::history_read`].
@@ -238,7 +276,8 @@ impl Shard {
 
     /// Takes the result of a read. It is not an error if the subscriber has left meanwhile.
     pub fn history_read(&mut self, read: HistoryRead, result: Result<HistorySlice, HistoryError>) {
-        let ends = self.catch_up.history_read(read, result, &mut self.subscribers, self.position);
+        let live = self.live();
+        let ends = self.catch_up.history_read(read, result, &mut self.subscribers, live);
         if let Some(reason) = ends {
             self.end(read.slot, reason);
         }
@@ -302,6 +341,10 @@ impl Shard {
         let (slot, reason) = self.closed.pop_front()?;
         self.subscribers.remove(slot);
         Some((slot, reason))
+    }
+
+    fn live(&self) -> LivePoint {
+        LivePoint { position: self.position, is_open: !self.is_taking }
     }
 
     fn on_deadline(&mut self, slot: u32, now: Now, wire: &mut impl Wire) {

@@ -12,15 +12,17 @@ use slab::Slab;
 use std::hash::BuildHasher;
 
 use crate::mercure::selector::Selector;
+use budget::MatchBudget;
 use entry::{Holders, Member, Members, SelectorEntry, TemplateRef};
 use heads::widen;
 use templates::Templates;
 
+mod budget;
 mod entry;
-mod groups;
 mod heads;
 mod tails;
 mod templates;
+mod trie;
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +33,7 @@ mod tests;
 /// One hash lookup finds the selector that equals the topic's text, and one for each beginning of
 /// the topic finds the templates with that literal before their first expression (`heads`). The
 /// rest of the topic is decided by the only template with that head (`tails`), or by a trie of
-/// those that share it (`groups`): at worst the topic's length times their states.
+/// those that share it (`trie`), which also says what the worst topic costs ([`Self::price`]).
 #[derive(Default)]
 pub struct TopicIndex {
     hasher: DefaultHashBuilder,
@@ -50,6 +52,31 @@ pub struct TopicIndex {
     epoch: u32,
     /// Matching entries; kept to avoid an allocation.
     found: Vec<u32>,
+    search: Search,
+    /// The cost of all searches so far.
+    spent: u64,
+}
+
+/// How far the search for the slots of one publication has come.
+#[derive(Clone, Copy, Default)]
+struct Search {
+    /// Topics that are done.
+    topics: usize,
+    /// Of the next topic, the length of the next head to look up. If it is 0, the topic is not
+    /// begun.
+    heads_from: usize,
+    /// Whether a slot can be found twice, so that its stamp must be read.
+    are_several: bool,
+}
+
+/// What selectors would add to an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Price {
+    /// How much more the worst topic of 1 KiB would cost, see
+    /// [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
+    pub added: u32,
+    /// What it would then cost.
+    pub total: u32,
 }
 
 /// An entry's place in the hash table, with enough of its hash to grow the table without reading
@@ -149,25 +176,92 @@ impl TopicIndex {
 
     /// Calls `hit` once for each slot that has a selector matching one of `topics`, in no
     /// particular order.
-    pub fn for_each_match<'t>(&mut self, topics: impl Iterator<Item = &'t str>, mut hit: impl FnMut(u32)) {
+    pub fn for_each_match<'t>(&mut self, topics: impl Iterator<Item = &'t str>, hit: impl FnMut(u32)) {
+        self.begin_search();
+        self.search(topics, u64::MAX, hit);
+    }
+
+    /// Begins a search, and ends one that has paused.
+    pub fn begin_search(&mut self) {
         self.next_epoch();
+        self.templates.end_search();
+        self.search = Search::default();
+    }
+
+    /// Continues the search for the slots that have a selector matching one of `topics`, and calls
+    /// `hit` for those found now; each is reported once in a search. Pauses once it has spent more
+    /// than `most` (see [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE)), and then returns
+    /// false: the same call goes on. A slot that is inserted meanwhile may be reported or not.
+    pub fn search<'t>(
+        &mut self,
+        mut topics: impl Iterator<Item = &'t str>,
+        most: u64,
+        mut hit: impl FnMut(u32),
+    ) -> bool {
+        let mut budget = MatchBudget { spent: 0, most };
         let mut found = std::mem::take(&mut self.found);
-        found.extend(self.any);
-        let mut are_several = false;
+        let Search { topics: mut done, mut heads_from, mut are_several } = self.search;
+        if done == 0 && heads_from == 0 {
+            found.extend(self.any);
+        }
+        let mut is_done = true;
+        if done > 0 {
+            topics.nth(done - 1);
+        }
         for topic in topics {
-            found.extend(self.find(self.hash(topic), topic));
-            self.templates.find(topic, &self.entries, &mut found);
+            if budget.is_spent() {
+                is_done = false;
+                break;
+            }
+            if heads_from == 0 {
+                found.extend(self.find(self.hash(topic), topic));
+            }
+            is_done = self.templates.find(topic, &self.entries, &mut heads_from, &mut found, &mut budget);
             if are_several || found.len() > 1 {
                 are_several = true;
                 found.drain(..).for_each(|entry| self.report_matches(entry, &mut hit));
             }
+            if !is_done {
+                break;
+            }
+            (done, heads_from) = (done + 1, 0);
         }
-        // A single entry is the common case. It names no slot twice, so the slots' stamps need not
-        // be read.
-        if let Some(only) = found.pop() {
+        self.spent += budget.spent;
+        if !is_done {
+            found.drain(..).for_each(|entry| self.report_matches(entry, &mut hit));
+            self.search = Search { topics: done, heads_from, are_several: true };
+        } else if let Some(only) = found.pop() {
+            // A single entry is the common case. It names no slot twice, so the slots' stamps need
+            // not be read.
             members(&self.entries, &self.shared, only).for_each(|member| hit(member.slot));
         }
         self.found = found;
+        is_done
+    }
+
+    /// The cost of all searches so far.
+    pub fn spent(&self) -> u64 {
+        self.spent
+    }
+
+    /// The most that a topic of 1 KiB can cost, see
+    /// [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE). Exact selectors are not counted, nor is
+    /// a plain template that is alone on its head.
+    pub fn price(&self) -> u32 {
+        self.templates.price()
+    }
+
+    /// What `selectors` would add to the price, if `slot`, which holds none, had them. Selectors
+    /// that others hold, too, add nothing.
+    pub fn price_of(&mut self, slot: u32, selectors: &[Selector]) -> Price {
+        let before = self.price();
+        if !selectors.iter().any(|selector| matches!(selector, Selector::Template(_))) {
+            return Price { added: 0, total: before };
+        }
+        self.insert(slot, selectors);
+        let total = self.price();
+        self.remove(slot);
+        Price { added: total.saturating_sub(before), total }
     }
 
     /// The selectors that `slot` holds, as they were inserted.

@@ -67,13 +67,19 @@ impl Selector {
         }
     }
 
-    /// The cost of comparing a topic with it, in states that each byte may pass; at least 1.
+    /// The most that a comparison with a topic of 1 KiB costs, at least 1; see
+    /// [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
     pub fn match_cost(&self) -> u32 {
         match self {
             Self::Any | Self::Exact(_) => 1,
-            // The bound on states is far below `u32::MAX`.
-            Self::Template(template) => 1 + template.expression_states() as u32,
+            Self::Template(template) => template.match_cost(),
         }
+    }
+
+    /// Whether it is a template with a choice: a topic could match it in several ways, and is
+    /// compared with all of them.
+    pub fn has_choice(&self) -> bool {
+        matches!(self, Self::Template(template) if !template.is_plain())
     }
 
     /// The selector as it was written.

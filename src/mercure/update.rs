@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use crate::limits::{EVENT_ID_BYTES_MAX, TARGETS_MAX, TOPICS_MAX};
+use crate::limits::{EVENT_ID_BYTES_MAX, TARGETS_MAX, TOPIC_BYTES_MAX, TOPICS_MAX};
 use crate::mercure::audience::{Audience, Authorization};
 use crate::mercure::event_id::{EventId, EventIdError};
 use crate::mercure::form::{self, FormError};
@@ -47,9 +47,10 @@ pub struct UpdateParts {
 /// caller compares it with `MAX_BODY_SIZE`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Draft<'a> {
-    /// The canonical topic first, then the alternates: 1 to [`TOPICS_MAX`]. A topic must not be
-    /// empty, be `*`, or hold a control character. On any host, its path must not be the hub's own
-    /// path (`/.well-known/mercure`, `/hub`) or a path below it.
+    /// The canonical topic first, then the alternates: 1 to [`TOPICS_MAX`], of at most
+    /// [`TOPIC_BYTES_MAX`] bytes. A topic must not be empty, be `*`, or hold a control character. On
+    /// any host, its path must not be the hub's own path (`/.well-known/mercure`, `/hub`) or a path
+    /// below it.
     pub topics: &'a [&'a str],
     /// The content; it may be empty. Every line end (CR LF, CR or LF) arrives as LF.
     pub data: &'a str,
@@ -97,6 +98,9 @@ pub enum UpdateError {
     /// A `topic` that is not a topic.
     #[error("Invalid \"topic\" parameter: {0}")]
     Topic(#[source] TopicError),
+    /// A `topic` longer than [`TOPIC_BYTES_MAX`].
+    #[error("Invalid \"topic\" parameter: it must not be longer than {TOPIC_BYTES_MAX} bytes")]
+    TopicTooLong,
     /// A `topic` inside the hub's own namespace. This is the one error that is a 403.
     #[error("Forbidden \"topic\" parameter: it is in the hub's own namespace")]
     ReservedTopic,
@@ -297,6 +301,9 @@ impl<'a> UpdateFields<'a> {
     fn add_topic(&mut self, text: &str) -> Result<(), UpdateError> {
         if self.topics.len() == TOPICS_MAX {
             return Err(UpdateError::TooManyTopics);
+        }
+        if text.len() > TOPIC_BYTES_MAX {
+            return Err(UpdateError::TopicTooLong);
         }
         let topic = Topic::parse(text).map_err(UpdateError::Topic)?;
         if topic.in_hub_namespace() {

@@ -1,15 +1,18 @@
 //! URI Templates (RFC 6570) read backwards: can this template produce this topic?
 //!
 //! The contract is PROTOCOL section 5. A template is parsed into literals and expressions; each
-//! expression becomes a small automaton (`compile`). One simulation (`run`) serves both single
-//! templates and the tries of the topic index: one pass, at most [`TEMPLATE_STATES_MAX`] steps per
-//! byte, no backtracking. Most templates leave no choice and need no simulation (`plain`).
+//! expression becomes a small automaton (`compile`). Most templates leave no choice, and one scan
+//! of the topic decides (`plain`). For the others all states of the automaton advance together, a
+//! word of them in one step (`simulator`): one pass, no backtracking, a price that is known before.
 //! Literals are compared byte by byte, as the reference does ([`Template`]).
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use crate::limits::{SELECTOR_BYTES_MAX, TEMPLATE_STATES_MAX};
+use crate::limits::{
+    MATCH_COST_BRANCH, MATCH_COST_NODE, MATCH_COST_RUN, MATCH_COST_SETUP, MATCH_COST_WORD,
+    SELECTOR_BYTES_MAX, TEMPLATE_STATES_MAX,
+};
 
 mod charset;
 mod compile;
@@ -17,14 +20,14 @@ mod parse;
 mod part;
 mod plain;
 mod program;
-pub(super) mod run;
 mod simulator;
 mod units;
 
 #[cfg(test)]
 mod tests;
 
-pub(super) use compile::{Expression, NfaState};
+pub(super) use charset::{CHARSETS, Charset};
+pub(super) use compile::Expression;
 pub use part::TemplateError;
 pub(super) use part::TemplatePart;
 pub(super) use simulator::Simulator;
@@ -68,21 +71,29 @@ impl Template {
         &self.text
     }
 
-    /// Whether the template can produce `topic` (PROTOCOL section 5, rule 3). One pass, at most
-    /// [`TEMPLATE_STATES_MAX`] steps per byte.
+    /// Whether the template can produce `topic` (PROTOCOL section 5, rule 3), in one pass.
     pub fn matches(&self, topic: &str) -> bool {
         let head = self.head().as_bytes();
         topic.as_bytes().starts_with(head)
             && self.tail_matches(&topic.as_bytes()[head.len()..], &mut Simulator::default())
     }
 
-    /// States of its expressions: the cost per byte of a topic that matches its literal ends.
-    pub(crate) fn expression_states(&self) -> usize {
-        let size = |part: &TemplatePart| match part {
-            TemplatePart::Literal { .. } => 0,
-            TemplatePart::Expression(expression) => expression.states().len(),
-        };
-        self.parts.iter().map(size).sum()
+    /// Whether it leaves no choice, so that one scan of a topic decides.
+    pub(super) fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
+    /// The most that a comparison with a topic of 1 KiB costs, see
+    /// [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
+    pub(crate) fn match_cost(&self) -> u32 {
+        if self.is_plain {
+            return MATCH_COST_NODE + MATCH_COST_RUN;
+        }
+        let words = program::words(self.states() + 1) as u32;
+        // With several words, a repetition can lead back to the word before.
+        let passes = if words > 1 && self.tail().iter().any(TemplatePart::repeats) { 3 } else { 1 };
+        let branches: usize = self.tail().iter().map(TemplatePart::branches).sum();
+        MATCH_COST_SETUP + passes * words * MATCH_COST_WORD + branches as u32 * MATCH_COST_BRANCH
     }
 
     /// The literal before the first expression; it may be empty.

@@ -117,6 +117,17 @@ impl<T: Send + Sync> Producer<T> {
     }
 }
 
+/// What a reader does after an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainStep {
+    /// Takes it, and goes on.
+    GoOn,
+    /// Takes it, and stops.
+    Stop,
+    /// Stops before it: the next drain begins with this entry again.
+    StopBefore,
+}
+
 /// One reading end. When it is dropped, it no longer gates the ring.
 pub struct Consumer<T> {
     shared: Arc<RingShared<T>>,
@@ -128,11 +139,11 @@ pub struct Consumer<T> {
 }
 
 impl<T: Send + Sync> Consumer<T> {
-    /// Passes up to `max` entries to `read`, in order, until it returns false. Returns the number
-    /// of entries passed.
+    /// Passes up to `max` entries to `read`, in order, until it stops. Returns the number of entries
+    /// taken.
     ///
     /// The slots are returned to the producer once, after the last of them.
-    pub fn drain(&mut self, max: usize, mut read: impl FnMut(&T) -> bool) -> usize {
+    pub fn drain(&mut self, max: usize, mut read: impl FnMut(&T) -> DrainStep) -> usize {
         if self.next == self.published && self.is_empty() {
             return 0;
         }
@@ -140,15 +151,18 @@ impl<T: Send + Sync> Consumer<T> {
         let first = self.next;
         let end = min(self.published, first.saturating_add(max as u64));
         while self.next < end {
-            let goes_on = self.shared.slot(self.next).with(|slot| {
+            let drain = self.shared.slot(self.next).with(|slot| {
                 // SAFETY: `next` is below `published`, loaded with Acquire, so the write of the
                 // entry happened before. The counter that the producer checks is still at or before
                 // this entry, so the producer does not touch it.
                 let entry = unsafe { &*slot };
                 read(entry.as_ref().expect("a published slot holds an entry until all have read it"))
             });
+            if drain == DrainStep::StopBefore {
+                break;
+            }
             self.next += 1;
-            if !goes_on {
+            if drain == DrainStep::Stop {
                 break;
             }
         }

@@ -17,20 +17,21 @@ mod threads {
             producer.push(n).expect("room");
         }
         assert_eq!(producer.push(4), Err(4));
-        assert_eq!(consumers[0].drain(usize::MAX, |_| true), 4);
+        assert_eq!(consumers[0].drain(usize::MAX, |_| DrainStep::GoOn), 4);
         assert_eq!(producer.push(4), Err(4), "the other consumer has read nothing");
         let mut seen = Vec::new();
         let mut take = |n: &u64| {
             seen.push(*n);
-            seen.len() < 2
+            if seen.len() < 2 { DrainStep::GoOn } else { DrainStep::Stop }
         };
         assert_eq!(consumers[1].drain(usize::MAX, &mut take), 2, "the reader may stop");
+        assert_eq!(consumers[1].drain(usize::MAX, |_| DrainStep::StopBefore), 0, "it comes again");
         producer.push(4).expect("two slots are free");
         producer.push(5).expect("two slots are free");
         assert_eq!(producer.push(6), Err(6));
         consumers[1].drain(usize::MAX, |n| {
             seen.push(*n);
-            true
+            DrainStep::GoOn
         });
         assert_eq!(seen, [0, 1, 2, 3, 4, 5]);
     }
@@ -41,7 +42,8 @@ mod threads {
         drop(consumers.pop());
         for n in 0..10 {
             producer.push(n).expect("room");
-            assert_eq!(consumers[0].drain(1, |seen| *seen == n), 1);
+            let is_it = |seen: &u64| if *seen == n { DrainStep::Stop } else { DrainStep::StopBefore };
+            assert_eq!(consumers[0].drain(1, is_it), 1);
         }
         drop(consumers);
         for n in 0..10 {
@@ -62,7 +64,7 @@ mod threads {
         for _ in 0..3 {
             producer.push(Counted(Arc::clone(&drops))).ok().expect("room");
         }
-        consumers[0].drain(2, |_| true);
+        consumers[0].drain(2, |_| DrainStep::GoOn);
         assert_eq!((producer.reclaim(), drops.load(Ordering::Relaxed), producer.held()), (2, 2, 1));
         drop(producer);
         drop(consumers);
@@ -82,7 +84,7 @@ mod threads {
                         consumer.drain(17, |entry: &Arc<u64>| {
                             assert_eq!(**entry, next);
                             next += 1;
-                            true
+                            DrainStep::GoOn
                         });
                         std::thread::yield_now();
                     }
@@ -121,7 +123,7 @@ mod models {
                     consumer.drain(2, |entry| {
                         assert_eq!(**entry, seen);
                         seen += 1;
-                        true
+                        DrainStep::GoOn
                     });
                     thread::yield_now();
                 }
@@ -148,7 +150,7 @@ mod models {
                         let mut sum = 0;
                         consumer.drain(1, |entry| {
                             sum += *entry;
-                            true
+                            DrainStep::GoOn
                         });
                         sum
                     })
@@ -178,7 +180,7 @@ mod models {
                 let sleeps = consumer.is_empty();
                 if !sleeps {
                     theirs.end();
-                    consumer.drain(1, |_| true);
+                    consumer.drain(1, |_| DrainStep::GoOn);
                 }
                 sleeps
             });

@@ -9,7 +9,7 @@ use petasos::hub::sequencer::RingEntry;
 use petasos::hub::shard::{EndReason, HistoryRead, Shard};
 use petasos::mercure::grant::Grant;
 use petasos::mercure::selector::Selector;
-use petasos::ring::Consumer;
+use petasos::ring::{Consumer, DrainStep};
 use petasos::sse::framing::Framing;
 use petasos::sse::wire::{Sent, Wire};
 use petasos::time::Now;
@@ -51,15 +51,21 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn take(&mut self, max: usize) -> usize {
+    /// Takes up to `max` entries. An update that takes more than `work_max` pauses, and is continued
+    /// with the next call.
+    pub(crate) fn take(&mut self, max: usize, work_max: u64) -> usize {
         let shard = &mut self.shard;
         let count = self.ring.drain(max, |entry| {
             match entry {
-                RingEntry::Published { update, .. } => shard.take(update),
+                RingEntry::Published { update, .. } => {
+                    if !shard.take_some(update, shard.counters().work.saturating_add(work_max)) {
+                        return DrainStep::StopBefore;
+                    }
+                }
                 RingEntry::Discarded { before_oldest } => shard.forget_until(*before_oldest),
                 RingEntry::Rejected { .. } | RingEntry::End => {}
             }
-            true
+            DrainStep::GoOn
         });
         self.shard.moved();
         count

@@ -44,7 +44,8 @@ use petasos_fuzz_properties::stream_oracle;
 const SEEDS_DEFAULT: u64 = 3_000;
 const STEPS: usize = 400;
 const TOPICS: [&str; 5] = ["a", "b", "/x/1", "/x/2", "/y/1"];
-const SELECTORS: [&str; 7] = ["a", "b", "*", "/x/{id}", "/{k}/1", "/x/2", "nothing"];
+const SELECTORS: [&str; 9] =
+    ["a", "b", "*", "/x/{id}", "/{k}/1", "/x/2", "nothing", "{+p:9,q:3}", "/x{/i,j}"];
 const GRANTS: [&[&str]; 4] = [&[], &["a"], &["/x/{id}"], &["*"]];
 const HEARTBEAT_MS: u64 = 15_000;
 const STALL_MS: u64 = 30_000;
@@ -320,7 +321,7 @@ impl World {
         let core = &mut self.cores[which];
         match self.rng.u32(..4) {
             0 => {
-                core.take(self.rng.usize(1..6));
+                core.take(self.rng.usize(1..6), if self.rng.bool() { 0 } else { u64::MAX });
             }
             1 => {
                 core.shard.flush(self.rng.usize(1..5), self.now, &mut core.sockets);
@@ -359,7 +360,7 @@ impl World {
             self.commit();
             let mut moved = !self.queue.is_empty() || !self.unpushed.is_empty();
             for core in &mut self.cores {
-                moved |= core.take(usize::MAX) > 0;
+                moved |= core.take(usize::MAX, u64::MAX) > 0;
                 moved |= core.shard.has_work();
                 core.shard.catch_up(100);
                 while let Some(read) = core.shard.next_read() {

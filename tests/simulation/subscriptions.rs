@@ -20,7 +20,7 @@ use petasos::hub::tail::TailBounds;
 use petasos::mercure::grant::Grant;
 use petasos::mercure::selector::Selector;
 use petasos::mercure::subscription::{ListingQuery, SubscriberId, collection};
-use petasos::ring::{Consumer, Producer, ring};
+use petasos::ring::{Consumer, DrainStep, Producer, ring};
 use petasos::sse::frame::Frame;
 use petasos::sse::framing::Framing;
 use petasos::time::Now;
@@ -181,7 +181,7 @@ impl World {
                 }
                 RingEntry::Discarded { .. } | RingEntry::End => {}
             }
-            true
+            DrainStep::GoOn
         });
         shard.moved();
         for is_stored in ours {

@@ -1,21 +1,13 @@
 //! Topic selectors: the index gives the result of a linear scan, and matching has a price.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
 
-use petasos::limits::SUBSCRIPTION_STATES_MAX;
+use petasos::limits::{MATCH_COST_NODE, MATCH_COST_RUN, MATCH_COST_SUBSCRIPTION_MAX};
 use petasos::mercure::index::TopicIndex;
 use petasos::mercure::selector::Selector;
-use rustix::time::{ClockId, clock_gettime};
 
 /// Slots of subscribers.
 pub const SLOTS: u32 = 12;
-
-/// CPU time that matching a topic may take, for each state of the selectors and byte of the topic:
-/// many times that of a build for tests with all its checks. A cost that grows faster exceeds it.
-const STEP_MAX: Duration = Duration::from_micros(2);
-/// CPU time besides.
-const MATCH_MAX: Duration = Duration::from_millis(5);
 
 /// A topic index, and the definition that it has to agree with.
 #[derive(Default)]
@@ -91,13 +83,13 @@ pub fn check(bytes: &[u8]) {
     let topics: Vec<&str> = topics.split('\n').collect();
     let mut model = IndexModel::default();
     let mut by_slot: BTreeMap<u32, Vec<Selector>> = BTreeMap::new();
-    let mut states = 0;
+    let mut cost = 0;
     for (slot, text) in (0..SLOTS).cycle().zip(selectors.split('\n')) {
         let Ok(selector) = Selector::parse(text) else { continue };
         assert!(selector.matches(text), "a selector matches itself");
         assert_eq!(selector.as_str(), text);
-        if states + selector.match_cost() <= SUBSCRIPTION_STATES_MAX {
-            states += selector.match_cost();
+        if cost + selector.match_cost() <= MATCH_COST_SUBSCRIPTION_MAX {
+            cost += selector.match_cost();
             by_slot.entry(slot).or_default().push(selector);
         }
     }
@@ -106,7 +98,7 @@ pub fn check(bytes: &[u8]) {
     }
     model.check_held();
     for topic in &topics {
-        check_price(&mut model.index, topic, states);
+        check_price(&mut model.index, topic);
         model.check_topics(&[topic]);
     }
     model.check_topics(&topics);
@@ -119,17 +111,13 @@ pub fn check(bytes: &[u8]) {
     model.check_empties();
 }
 
-/// The price of a topic is at most its bytes times the states of the selectors.
-fn check_price(index: &mut TopicIndex, topic: &str, states: u32) {
-    let before = cpu_time();
+/// A topic costs at most the price of the index, for each KiB.
+fn check_price(index: &mut TopicIndex, topic: &str) {
+    let before = index.spent();
     index.for_each_match(std::iter::once(topic), |_| {});
-    let took = cpu_time().saturating_sub(before);
-    let most = MATCH_MAX + STEP_MAX * states * (topic.len() as u32 + 1);
-    assert!(took <= most, "{took:?} for {states} states and {} bytes", topic.len());
-}
-
-/// The CPU time of this thread: it does not count what others take from it.
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    let (spent, kib) = (index.spent() - before, topic.len() as u64 / 1024 + 1);
+    // At most one template for each beginning of the topic is alone on its head, and not priced.
+    let alone = (topic.len() as u64 + 1) * u64::from(MATCH_COST_NODE + MATCH_COST_RUN);
+    let most = (u64::from(index.price()) + alone) * kib;
+    assert!(spent <= most, "{spent} of {most} for {} bytes", topic.len());
 }

@@ -4,9 +4,7 @@ use http::StatusCode;
 
 use crate::http::request::Request;
 use crate::http::response::Response;
-use crate::limits::{
-    DEMO_COOKIE_BYTES_MAX, DEMO_TARGET_BYTES_MAX, MATCH_STEPS_MAX, MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX,
-};
+use crate::limits::{DEMO_COOKIE_BYTES_MAX, DEMO_TARGET_BYTES_MAX, MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX};
 use crate::mercure::form::FormError;
 use crate::mercure::selector::SelectorError;
 use crate::mercure::topic::TopicError;
@@ -48,9 +46,9 @@ pub enum DemoError {
     /// A `topic` is longer than [`SELECTOR_BYTES_MAX`].
     #[error("A \"topic\" parameter must not be longer than {SELECTOR_BYTES_MAX} bytes here.")]
     TopicTooLong,
-    /// Selector and topics together would take more than [`MATCH_STEPS_MAX`] steps.
-    #[error("Selector and topics are too long together: more than {MATCH_STEPS_MAX} steps.")]
-    TooManySteps,
+    /// Matching the topics would cost more than [`MATCH_COST_REQUEST_MAX`](crate::limits::MATCH_COST_REQUEST_MAX).
+    #[error("Matching these topics costs too much: expected a simpler selector, or shorter topics.")]
+    TooCostly,
 }
 
 /// Checks the length of path and query, for both resources that read a query.

@@ -9,7 +9,7 @@ use super::error::{DemoError, check_target};
 use crate::http::headers::names::CACHE_CONTROL;
 use crate::http::request::Request;
 use crate::http::response::Response;
-use crate::limits::{MATCH_STEPS_MAX, MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX};
+use crate::limits::{MATCH_COST_REQUEST_MAX, MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX};
 use crate::mercure::form;
 use crate::mercure::names::{PARAM_SELECTOR, PARAM_TOPIC};
 use crate::mercure::selector::Selector;
@@ -34,9 +34,9 @@ pub(super) fn respond(request: &Request<'_>) -> Result<Response, DemoError> {
     if topics.is_empty() || topics.len() > MATCH_TOPICS_MAX {
         return Err(DemoError::Topics);
     }
-    let bytes: usize = topics.iter().map(|topic| topic.as_str().len()).sum();
-    if (selector.match_cost() as usize).saturating_mul(bytes) > MATCH_STEPS_MAX {
-        return Err(DemoError::TooManySteps);
+    let kib: usize = topics.iter().map(|topic| topic.as_str().len().div_ceil(1024)).sum();
+    if (selector.match_cost() as usize).saturating_mul(kib) > MATCH_COST_REQUEST_MAX {
+        return Err(DemoError::TooCostly);
     }
     let matched = |topic: &Topic| {
         let topic = topic.as_str();

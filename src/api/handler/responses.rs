@@ -46,6 +46,13 @@ impl RequestHandler {
         )
     }
 
+    /// The response to a subscription whose templates cost too much beside those of others.
+    pub fn too_costly(&self, reason: &'static str, context: ResponseContext) -> ApiResponse {
+        let response = Response::unavailable_because(reason, RETRY_AFTER_LIMIT_S);
+        let refusal = Refusal::unavailable(Unavailable::MatchCost, reason);
+        self.refuse(Refused { response, refusal }, context)
+    }
+
     /// The response at the connection limit of the hub.
     pub fn at_connection_limit(&self, reason: &str) -> ApiResponse {
         let response = Response::unavailable(RETRY_AFTER_LIMIT_S);

@@ -27,12 +27,22 @@ pub struct HistoryRead {
     pub after: Position,
 }
 
+/// Where subscribers become live.
+#[derive(Clone, Copy)]
+pub(super) struct LivePoint {
+    /// The position of the shard.
+    pub(super) position: Position,
+    /// Whether one can become live there now. While the next update is being taken, one could miss
+    /// it.
+    pub(super) is_open: bool,
+}
+
 /// The queues of the subscribers that catch up.
 #[derive(Default)]
 pub(super) struct CatchUp {
     /// Those that have nothing pending now.
     ready: VecDeque<u32>,
-    /// Those that have read further than this shard.
+    /// Those that have read further than this shard, or as far while an update is being taken.
     ahead_of_shard: Vec<u32>,
     reads_wanted: VecDeque<u32>,
     reads_under_way: usize,
@@ -61,7 +71,7 @@ impl CatchUp {
         subscribers_max: usize,
         subscribers: &mut Subscribers,
         tail: &Tail,
-        position: Position,
+        live: LivePoint,
     ) {
         let until = subscribers.counters.work + MATCHING_WORK_MAX;
         for _ in 0..subscribers_max.min(self.ready.len()) {
@@ -69,19 +79,12 @@ impl CatchUp {
                 return;
             }
             if let Some(slot) = self.ready.pop_front() {
-                self.step(slot, until, subscribers, tail, position);
+                self.step(slot, until, subscribers, tail, live);
             }
         }
     }
 
-    fn step(
-        &mut self,
-        slot: u32,
-        until: u64,
-        subscribers: &mut Subscribers,
-        tail: &Tail,
-        position: Position,
-    ) {
+    fn step(&mut self, slot: u32, until: u64, subscribers: &mut Subscribers, tail: &Tail, live: LivePoint) {
         let Some(subscriber) = subscribers.get_mut(slot) else { return };
         let SubscriberState::CatchingUp { cursor, reading: Reading::No, .. } = subscriber.state else {
             return;
@@ -91,11 +94,11 @@ impl CatchUp {
         if !subscriber.pending.is_none() || subscriber.ahead.is_some() {
             return;
         }
-        if cursor > position {
+        if cursor > live.position || (cursor == live.position && !live.is_open) {
             self.ahead_of_shard.push(slot);
             return;
         }
-        if cursor == position {
+        if cursor == live.position {
             subscriber.state = SubscriberState::Live;
             return;
         }
@@ -105,7 +108,7 @@ impl CatchUp {
             return;
         };
         subscribers.offer(slot, updates.take(CATCH_UP_UPDATES), until);
-        self.after_offer(slot, subscribers, position);
+        self.after_offer(slot, subscribers, live);
     }
 
     /// The next read to run; its result goes to [`Self::history_read`].
@@ -132,7 +135,7 @@ impl CatchUp {
         read: HistoryRead,
         result: Result<HistorySlice, HistoryError>,
         subscribers: &mut Subscribers,
-        position: Position,
+        live: LivePoint,
     ) -> Option<EndReason> {
         self.reads_under_way -= 1;
         let subscriber = subscribers.get_mut(read.slot)?;
@@ -159,14 +162,14 @@ impl CatchUp {
             let until = subscribers.counters.work + MATCHING_WORK_MAX;
             subscribers.offer(read.slot, slice.updates.iter(), until);
         }
-        self.after_offer(read.slot, subscribers, position);
+        self.after_offer(read.slot, subscribers, live);
         None
     }
 
-    fn after_offer(&mut self, slot: u32, subscribers: &mut Subscribers, position: Position) {
+    fn after_offer(&mut self, slot: u32, subscribers: &mut Subscribers, live: LivePoint) {
         let Some(subscriber) = subscribers.get_mut(slot) else { return };
         let SubscriberState::CatchingUp { cursor, .. } = subscriber.state else { return };
-        if cursor == position {
+        if cursor == live.position && live.is_open {
             subscriber.state = SubscriberState::Live;
         }
         if !subscriber.pending.is_none() {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::values::{Counters, EndReason, ShardSettings};
 use crate::history::{Position, ResumePoint, SequencedUpdate};
 use crate::hub::outbox::{Outboxes, Pending, Rest};
-use crate::limits::CATCH_UP_BYTES;
+use crate::limits::{CATCH_UP_BYTES, MATCH_COST_PER_WORK};
 use crate::mercure::grant::Grant;
 use crate::mercure::index::TopicIndex;
 use crate::mercure::selector::Selector;
@@ -56,14 +56,22 @@ pub(super) struct Subscriber {
     /// When the socket last took a byte, or was last offered a heartbeat.
     pub(super) wrote_ms: u64,
     pub(super) grant: Rc<Grant>,
-    /// The cost of comparing a topic with its selectors.
+    /// The most that comparing a topic of 1 KiB with its selectors costs.
     pub(super) match_cost: u32,
+    /// The update after the cursor, if it is begun.
+    paused: Option<Box<PausedOffer>>,
     pub(super) expires_ms: u64,
     /// When the wheel fires for it.
     pub(super) armed_ms: u64,
     pub(super) generation: u32,
     /// The checksum of the stream so far, if its end needs one.
     pub(super) carried: CrcSum,
+}
+
+/// An update of which some topics were compared with the selectors.
+struct PausedOffer {
+    update: Position,
+    compared: usize,
 }
 
 /// Bytes to send before everything else that is pending.
@@ -115,6 +123,7 @@ impl Subscriber {
             wrote_ms: now.ms,
             grant,
             match_cost: selectors.iter().map(Selector::match_cost).fold(0, u32::saturating_add),
+            paused: None,
             expires_ms: u64::MAX,
             armed_ms: u64::MAX,
             generation: 0,
@@ -213,7 +222,8 @@ impl Subscriber {
     }
 
     /// Queues the updates that it selected and may receive now, and moves its cursor to the last
-    /// offered update. Stops when enough is pending, or when the work counter reaches `until`.
+    /// one that it was offered. Stops when it has enough for a while, or when the work is `until`;
+    /// an update with many topics is then continued with the next call.
     pub(super) fn offer<'u>(
         &mut self,
         slot: u32,
@@ -223,17 +233,16 @@ impl Subscriber {
         counters: &mut Counters,
         until: u64,
     ) {
+        self.state = self.state.reading(Reading::No);
         for update in updates {
+            let Some(is_selected) = self.selects(slot, index, update, counters, until) else { return };
             self.state = SubscriberState::CatchingUp {
                 cursor: update.position,
                 from_oldest: false,
                 reading: Reading::No,
             };
             let frame = &*update.frame;
-            counters.work += frame.topics().len() as u64 * u64::from(self.match_cost);
-            if index.slot_matches(slot, frame.topic_texts())
-                && self.grant.may_receive(frame.topic_texts(), frame.audience())
-            {
+            if is_selected && self.grant.may_receive(frame.topic_texts(), frame.audience()) {
                 counters.work += self.framing.work(frame);
                 outboxes.append(&mut self.pending, self.framing, update);
                 counters.deliveries += 1;
@@ -245,6 +254,32 @@ impl Subscriber {
                 return;
             }
         }
+    }
+
+    /// Whether it selected an update; `None` if the work is `until` before all topics are compared.
+    fn selects(
+        &mut self,
+        slot: u32,
+        index: &TopicIndex,
+        update: &SequencedUpdate,
+        counters: &mut Counters,
+        until: u64,
+    ) -> Option<bool> {
+        let paused = self.paused.take().filter(|paused| paused.update == update.position);
+        let compared = paused.map_or(0, |paused| paused.compared);
+        let topics = update.frame.topics().len();
+        for (number, topic) in update.frame.topic_texts().enumerate().skip(compared) {
+            counters.work += comparison_work(self.match_cost, topic.len());
+            if index.slot_matches(slot, std::iter::once(topic)) {
+                return Some(true);
+            }
+            let compared = number + 1;
+            if counters.work >= until && compared < topics {
+                self.paused = Some(Box::new(PausedOffer { update: update.position, compared }));
+                return None;
+            }
+        }
+        Some(false)
     }
 
     /// Whether nothing is pending, so that a comment may be sent.
@@ -276,6 +311,12 @@ impl Subscriber {
         let deadline_ms = if period_ms == 0 { u64::MAX } else { self.wrote_ms.saturating_add(period_ms) };
         deadline_ms.min(self.expires_ms)
     }
+}
+
+/// The work of comparing a topic of this length with selectors of this cost. A quarter of the cost
+/// does not depend on the length.
+pub(super) fn comparison_work(match_cost: u32, topic_bytes: usize) -> u64 {
+    1 + u64::from(match_cost) * (256 + topic_bytes as u64) / 1024 / MATCH_COST_PER_WORK
 }
 
 impl SubscriberState {

@@ -9,8 +9,9 @@ use super::subscriber::{Subscriber, SubscriberState, Written};
 use super::values::{Counters, ShardSettings};
 use crate::history::SequencedUpdate;
 use crate::hub::outbox::Outboxes;
+use crate::limits::MATCH_COST_PER_WORK;
 use crate::mercure::audience::Audience;
-use crate::mercure::index::TopicIndex;
+use crate::mercure::index::{Price, TopicIndex};
 use crate::mercure::selector::Selector;
 use crate::sse::wire::Wire;
 use crate::time::Now;
@@ -80,18 +81,38 @@ impl Subscribers {
         self.by_slot.remove(slot as usize);
     }
 
-    /// Queues an update for every live subscriber that selected it and may receive it.
+    /// What these selectors would add to the price of matching, see [`TopicIndex::price_of`].
+    pub(super) fn price_of(&mut self, selectors: &[Selector]) -> Price {
+        let slot = u32::try_from(self.by_slot.vacant_key()).expect("fewer subscribers than fds");
+        self.index.price_of(slot, selectors)
+    }
+
+    /// The price of matching, see [`TopicIndex::price`].
+    pub(super) fn price(&self) -> u32 {
+        self.index.price()
+    }
+
+    /// Begins with another update.
+    pub(super) fn begin_take(&mut self) {
+        self.index.begin_search();
+    }
+
+    /// Queues an update for every live subscriber that selected it and may receive it; returns
+    /// whether it is done. If not, because the work exceeded `work_until`, the same call goes on.
     /// `fell_behind` gets those that now catch up and have nothing pending.
     pub(super) fn take(
         &mut self,
         update: &SequencedUpdate,
         settings: &ShardSettings,
+        work_until: u64,
         mut fell_behind: impl FnMut(u32),
-    ) {
+    ) -> bool {
         let Self { by_slot, index, outboxes, dirty, counters, .. } = self;
         let frame = &*update.frame;
         let is_public = *frame.audience() == Audience::Public;
-        index.for_each_match(frame.topic_texts(), |slot| {
+        let spent = index.spent();
+        let most = work_until.saturating_sub(counters.work).saturating_mul(MATCH_COST_PER_WORK);
+        let is_done = index.search(frame.topic_texts(), most, |slot| {
             counters.work += 1;
             let subscriber = &mut by_slot[slot as usize];
             if subscriber.state != SubscriberState::Live
@@ -117,6 +138,8 @@ impl Subscribers {
                 dirty.push_back(slot);
             }
         });
+        counters.work += (index.spent() - spent) / MATCH_COST_PER_WORK;
+        is_done
     }
 
     /// Offers updates to a subscriber that catches up; see [`Subscriber::offer`].

@@ -56,15 +56,21 @@ impl Tails {
         &self.tails[tail as usize].template
     }
 
-    /// Whether the tail can produce `rest`, the part of a topic after the head.
-    pub(super) fn matches(&mut self, tail: u32, rest: &[u8]) -> bool {
-        self.tails[tail as usize].template.tail_matches(rest, &mut self.simulator)
+    /// Whether the tail can produce `rest`, the part of a topic after the head. Adds to `spent` what
+    /// the comparison with a template that is not plain costs.
+    pub(super) fn matches(&mut self, tail: u32, rest: &[u8], spent: &mut u64) -> bool {
+        let template = &self.tails[tail as usize].template;
+        let is_match = template.tail_matches(rest, &mut self.simulator);
+        if !template.is_plain() {
+            *spent += self.simulator.take_spent();
+        }
+        is_match
     }
 
-    /// The steps of the simulation so far, and the number of tails.
+    /// The number of tails.
     #[cfg(test)]
-    pub(super) fn figures(&self) -> (u64, usize) {
-        (self.simulator.steps(), self.tails.len())
+    pub(super) fn len(&self) -> usize {
+        self.tails.len()
     }
 }
 

@@ -1,39 +1,39 @@
 //! The templates of an index: found by their head, then by their tail.
 //!
-//! Most heads belong to one template. Such a head leads to its entry, and the tail decides. A head
-//! that several templates share leads to a trie of their tails. It keeps its trie until the last of
-//! its templates is removed.
+//! Most heads belong to one template, which is plain. Such a head leads to its entry, and one scan
+//! of the topic decides. All others are in a trie, which says what they can cost together; a head
+//! stays there until the last of its templates is removed.
 
 use slab::Slab;
 use std::sync::Arc;
 
+use super::budget::MatchBudget;
 use super::entry::{Either, Found, Kind, SelectorEntry, TemplateRef};
-use super::groups::{Groups, Removed};
 use super::heads::Heads;
 use super::tails::Tails;
+use super::trie::{Location, Removed, Trie};
+use crate::limits::{MATCH_COST_NODE, MATCH_COST_RUN};
 use crate::mercure::uri_template::{Simulator, Template};
 
 #[derive(Default)]
 pub(super) struct Templates {
-    /// Each head leads to its only entry, or to the root of a group.
+    /// Each head leads to its only entry, or to its node in the trie.
     heads: Heads<Either>,
     tails: Tails,
-    groups: Groups,
-    /// The locations of entries that share their head.
-    shared: Slab<SharedTemplate>,
+    trie: Trie,
+    /// The locations of entries in the trie.
+    located: Slab<LocatedTemplate>,
     /// The heads that a topic begins with, and their lengths; kept to avoid an allocation.
     hits: Vec<(usize, Either)>,
-    /// The number of heads looked up so far.
+    /// Entries of complex templates that the topic of the search is compared with next.
+    candidates: Vec<u32>,
+    #[cfg(test)]
     looked_up: u64,
 }
 
-/// The location of an entry that shares its head.
-struct SharedTemplate {
+struct LocatedTemplate {
     tail: u32,
-    root: u32,
-    node: u32,
-    /// Its index among the entries of the node.
-    index: u32,
+    location: Location,
 }
 
 impl Templates {
@@ -47,26 +47,30 @@ impl Templates {
     ) -> TemplateRef {
         let tail = self.tails.hold(template);
         let head = template.head();
-        let Self { heads, groups, .. } = self;
-        let Some(value) =
-            heads.get_mut(head.as_bytes(), |value| has_head(value, head.as_bytes(), entries, groups))
-        else {
-            heads.insert(head.as_bytes(), Either::one(entry));
-            return TemplateRef::alone(tail);
+        let Self { heads, trie, .. } = self;
+        let is = |value| has_head(value, head.as_bytes(), entries, trie);
+        let Some(value) = heads.get_mut(head.as_bytes(), is) else {
+            if template.is_plain() {
+                heads.insert(head.as_bytes(), Either::one(entry));
+                return TemplateRef::alone(tail);
+            }
+            let node = trie.open(head);
+            heads.insert(head.as_bytes(), Either::other(node));
+            return self.locate(node, tail, entry);
         };
-        let root = match value.kind() {
-            Kind::Other(root) => root,
+        let node = match value.kind() {
+            Kind::Other(node) => node,
             Kind::One(first) => {
-                let root = groups.open(head);
-                *value = Either::other(root);
+                let node = trie.open(head);
+                *value = Either::other(node);
                 let first_entry = &mut entries[first as usize];
                 if let Found::Alone(first_tail) = first_entry.template_ref.found() {
-                    first_entry.template_ref = self.share(root, first_tail, first);
+                    first_entry.template_ref = self.locate(node, first_tail, first);
                 }
-                root
+                node
             }
         };
-        self.share(root, tail, entry)
+        self.locate(node, tail, entry)
     }
 
     /// Removes `entry`, which has this text and location.
@@ -85,40 +89,98 @@ impl Templates {
                 self.heads.remove(head, |value| value == Either::one(entry));
             }
             Found::Grouped(key) => {
-                let SharedTemplate { tail, root, node, index } = self.shared.remove(key as usize);
+                let LocatedTemplate { tail, location } = self.located.remove(key as usize);
+                let is_plain = self.tails.template(tail).is_plain();
                 self.tails.let_go(tail);
-                let Removed { moved, ended } = self.groups.remove(node, index);
+                let Removed { moved, ended } = self.trie.remove(location, is_plain);
                 if let Some(moved) = moved
                     && let Found::Grouped(key) = entries[moved as usize].template_ref.found()
                 {
-                    self.shared[key as usize].index = index;
+                    self.located[key as usize].location.index = location.index;
                 }
                 if ended {
-                    self.heads.remove(head, |value| value == Either::other(root));
+                    self.heads.remove(head, |value| value == Either::other(location.head));
+                }
+                if !is_plain {
+                    // A search that has paused goes on without it.
+                    self.candidates.retain(|candidate| *candidate != entry);
                 }
             }
         }
     }
 
-    /// Adds to `found` the entries of the templates that can produce `topic`.
-    pub(super) fn find(&mut self, topic: &str, entries: &Slab<SelectorEntry>, found: &mut Vec<u32>) {
-        let Self { heads, tails, groups, hits, looked_up, .. } = self;
+    /// Ends a search that has paused.
+    pub(super) fn end_search(&mut self) {
+        self.candidates.clear();
+    }
+
+    /// Adds to `found` the entries of the templates that can produce `topic`, beginning with the
+    /// heads of at least `heads_from` bytes. Pauses once the budget is spent, and then returns
+    /// false: the same call with the same topic goes on.
+    pub(super) fn find(
+        &mut self,
+        topic: &str,
+        entries: &Slab<SelectorEntry>,
+        heads_from: &mut usize,
+        found: &mut Vec<u32>,
+        budget: &mut MatchBudget,
+    ) -> bool {
+        let Self { heads, tails, trie, hits, candidates, located, .. } = self;
         let topic = topic.as_bytes();
-        let is = |bytes: usize, value| has_head(value, &topic[..bytes], entries, groups);
-        *looked_up += heads.probe(topic, is, hits);
+        let is = |bytes: usize, value| has_head(value, &topic[..bytes], entries, trie);
+        let looked_up = heads.probe(topic, is, hits);
+        budget.spent += u64::from(MATCH_COST_NODE) + looked_up / 2;
+        #[cfg(test)]
+        {
+            self.looked_up += looked_up;
+        }
+        if hits.is_empty() && candidates.is_empty() {
+            return true;
+        }
+        // Each call makes some progress.
+        let mut goes_on = false;
         for (bytes, value) in hits.drain(..) {
-            let rest = &topic[bytes..];
+            if bytes < *heads_from {
+                continue;
+            }
+            if goes_on && budget.is_spent() {
+                return false;
+            }
+            goes_on = true;
+            *heads_from = bytes + 1;
             match value.kind() {
-                Kind::Other(root) => groups.walk(root, rest, found),
+                Kind::Other(node) => {
+                    candidates.extend_from_slice(trie.complex(node));
+                    trie.walk(node, topic, bytes, found, &mut budget.spent);
+                }
                 Kind::One(entry) => {
+                    let rest = &topic[bytes..];
+                    budget.spent +=
+                        u64::from(MATCH_COST_NODE) + rest.len() as u64 * u64::from(MATCH_COST_RUN) / 1024;
                     if let Found::Alone(tail) = entries[entry as usize].template_ref.found()
-                        && tails.matches(tail, rest)
+                        && tails.matches(tail, rest, &mut budget.spent)
                     {
                         found.push(entry);
                     }
                 }
             }
         }
+        while let Some(&entry) = candidates.last() {
+            if goes_on && budget.is_spent() {
+                *heads_from = usize::MAX;
+                return false;
+            }
+            goes_on = true;
+            candidates.pop();
+            let SelectorEntry { text, template_ref, .. } = &entries[entry as usize];
+            let rest = &topic[head_of(text).len()..];
+            if let Found::Grouped(key) = template_ref.found()
+                && tails.matches(located[key as usize].tail, rest, &mut budget.spent)
+            {
+                found.push(entry);
+            }
+        }
+        true
     }
 
     /// Whether the template with this text and location can produce `topic`.
@@ -126,23 +188,27 @@ impl Templates {
         let tail = match template_ref.found() {
             Found::Nowhere => return false,
             Found::Alone(tail) => tail,
-            Found::Grouped(key) => self.shared[key as usize].tail,
+            Found::Grouped(key) => self.located[key as usize].tail,
         };
         topic.strip_prefix(head_of(text)).is_some_and(|rest| {
             self.tails.template(tail).tail_matches(rest.as_bytes(), &mut Simulator::default())
         })
     }
 
-    /// The steps of all searches so far, and the number of heads, tails and nodes.
-    #[cfg(test)]
-    pub(super) fn figures(&self) -> (u64, usize) {
-        let ((tail_steps, tails), (group_steps, nodes)) = (self.tails.figures(), self.groups.figures());
-        (self.looked_up + tail_steps + group_steps, self.heads.len() + tails + nodes)
+    /// The most that a topic of 1 KiB can cost, see [`MATCH_COST_NODE`].
+    pub(super) fn price(&self) -> u32 {
+        self.trie.price()
     }
 
-    fn share(&mut self, root: u32, tail: u32, entry: u32) -> TemplateRef {
-        let (node, index) = self.groups.insert(root, self.tails.template(tail), entry);
-        TemplateRef::grouped(self.shared.insert(SharedTemplate { tail, root, node, index }) as u32)
+    /// The lookups so far, and the number of heads, tails and nodes.
+    #[cfg(test)]
+    pub(super) fn figures(&self) -> (u64, usize) {
+        (self.looked_up, self.heads.len() + self.tails.len() + self.trie.len())
+    }
+
+    fn locate(&mut self, node: u32, tail: u32, entry: u32) -> TemplateRef {
+        let location = self.trie.insert(node, self.tails.template(tail), entry);
+        TemplateRef::grouped(self.located.insert(LocatedTemplate { tail, location }) as u32)
     }
 }
 
@@ -152,9 +218,9 @@ fn head_of(text: &str) -> &str {
 }
 
 /// Whether `head` leads to `value`.
-fn has_head(value: Either, head: &[u8], entries: &Slab<SelectorEntry>, groups: &Groups) -> bool {
+fn has_head(value: Either, head: &[u8], entries: &Slab<SelectorEntry>, trie: &Trie) -> bool {
     match value.kind() {
-        Kind::Other(root) => groups.head(root) == head,
+        Kind::Other(node) => trie.is_head(node, head),
         Kind::One(entry) => {
             let text = entries[entry as usize].text.as_bytes();
             text.starts_with(head) && text.get(head.len()) == Some(&b'{')

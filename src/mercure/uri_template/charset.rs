@@ -6,6 +6,9 @@
 //! triplets only, so a template and a topic that it produces are divided into units at the same
 //! places.
 
+/// The number of sets.
+pub(crate) const CHARSETS: usize = 5;
+
 /// The set of units that a value may hold. Each set includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Charset {
@@ -24,6 +27,27 @@ pub(crate) enum Charset {
 impl Charset {
     pub(super) fn holds(self, byte: u8) -> bool {
         SETS[usize::from(byte)] & (1 << self as u8) != 0
+    }
+
+    /// Whether a run of the set could take the first byte of a literal, alone or as that of a
+    /// triplet.
+    pub(in crate::mercure) fn may_take(self, first: u8) -> bool {
+        first == b'%' || self.holds(first)
+    }
+
+    /// The longest prefix of `bytes` that a run of the set takes, in bytes.
+    pub(in crate::mercure) fn run(self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            if self.holds(byte) {
+                at += 1;
+            } else if is_triplet(bytes, at) {
+                at += 3;
+            } else {
+                break;
+            }
+        }
+        at
     }
 
     /// The number of the smallest set that holds a byte.

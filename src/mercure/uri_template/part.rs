@@ -1,6 +1,6 @@
 //! The parts of a template, and why a text has none.
 
-use super::compile::Expression;
+use super::compile::{Expression, NfaState};
 use crate::limits::{SELECTOR_BYTES_MAX, TEMPLATE_STATES_MAX};
 
 const _: () = assert!(SELECTOR_BYTES_MAX <= u16::MAX as usize);
@@ -22,6 +22,25 @@ impl TemplatePart {
         match self {
             Self::Literal { start, end } => usize::from(end - start),
             Self::Expression(expression) => expression.states().len(),
+        }
+    }
+
+    /// The positions that take a step of their own for each unit: jumps and counts.
+    pub(super) fn branches(&self) -> usize {
+        let is_branch =
+            |state: &&NfaState| matches!(state, NfaState::Or(_) | NfaState::Goto(_) | NfaState::AtMost(..));
+        self.states().iter().filter(is_branch).count()
+    }
+
+    /// Whether a jump leads back.
+    pub(super) fn repeats(&self) -> bool {
+        self.states().iter().any(|state| matches!(state, NfaState::Goto(_)))
+    }
+
+    fn states(&self) -> &[NfaState] {
+        match self {
+            Self::Literal { .. } => &[],
+            Self::Expression(expression) => expression.states(),
         }
     }
 }

@@ -6,7 +6,6 @@
 //! literal that begins with `%`, and there is a choice.
 //! `https://example.com/users/{id}/orders/{n}.json` is plain, `/{a}.{b}` is not.
 
-use super::charset::{self, Charset};
 use super::compile::Expression;
 use super::part::{TemplatePart, literal};
 
@@ -19,7 +18,7 @@ pub(super) fn is_plain(text: &str, tail: &[TemplatePart]) -> bool {
             [] | [TemplatePart::Literal { .. }] => return true,
             [TemplatePart::Literal { start, end }, rest @ ..] => {
                 let first = literal(text, *start, *end)[0];
-                if first == b'%' || set.holds(first) {
+                if set.may_take(first) {
                     return false;
                 }
                 parts = rest;
@@ -38,31 +37,16 @@ pub(super) fn matches(text: &str, tail: &[TemplatePart], rest: &[u8]) -> bool {
             [TemplatePart::Literal { start, end }, next @ ..] => {
                 let literal = literal(text, *start, *end);
                 if next.is_empty() {
-                    return rest.strip_suffix(literal).is_some_and(|value| run(*set, value) == value.len());
+                    return rest.strip_suffix(literal).is_some_and(|value| set.run(value) == value.len());
                 }
-                match rest[run(*set, rest)..].strip_prefix(literal) {
+                match rest[set.run(rest)..].strip_prefix(literal) {
                     Some(behind_literal) => rest = behind_literal,
                     None => return false,
                 }
                 parts = next;
             }
-            _ => return run(*set, rest) == rest.len(),
+            _ => return set.run(rest) == rest.len(),
         }
     }
     false
-}
-
-/// The longest prefix of `bytes` that a run can take, in bytes.
-fn run(set: Charset, bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        if set.holds(byte) {
-            at += 1;
-        } else if charset::is_triplet(bytes, at) {
-            at += 3;
-        } else {
-            break;
-        }
-    }
-    at
 }

@@ -5,16 +5,17 @@
 //! next one; the last position is the end. A program is made for one topic: a count that the topic
 //! cannot reach is no count, and only units of the topic have masks.
 
-use super::charset::Charset;
+use super::charset::{CHARSETS, Charset};
 use super::compile::NfaState;
 use super::part::{TemplatePart, literal};
 use super::units::{CODES, Code, is_triplet, unit_at};
+use crate::limits::TEMPLATE_STATES_MAX;
 
 /// Positions in a word of a mask.
 pub(super) const WORD_BITS: usize = u64::BITS as usize;
 
-/// The character sets; a set holds those before it.
-const SETS: usize = 5;
+/// Words of the largest program: a template's states, and the end.
+pub(super) const WORDS_MAX: usize = (TEMPLATE_STATES_MAX + 1).div_ceil(WORD_BITS);
 
 /// No row: the topic does not hold this unit.
 const NO_ROW: u16 = u16::MAX;
@@ -41,7 +42,7 @@ pub(super) struct Program {
     pub(super) most: Vec<u16>,
     pub(super) targets: Vec<u32>,
     /// Positions that take any unit of a set, by the smallest set that holds the unit.
-    sets: [Mask; SETS],
+    sets: [Mask; CHARSETS],
     literals: Vec<(u32, Code)>,
     /// For each row, the positions that take its unit.
     rows: Mask,
@@ -200,6 +201,13 @@ impl Program {
             }
         }
     }
+}
+
+/// The words that the masks of a program with this many positions have. Nearly every template has
+/// one, which then stays in a register.
+pub(super) fn words(positions: usize) -> usize {
+    let words = positions.div_ceil(WORD_BITS);
+    [1, 4, 16].into_iter().find(|width| words <= *width).unwrap_or(WORDS_MAX)
 }
 
 /// The bit of a position in its word.

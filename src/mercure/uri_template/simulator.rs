@@ -2,19 +2,17 @@
 //!
 //! A set bit is a position that the topic can have reached. A unit moves the bits of the positions
 //! that take it; then everything that can be reached without a unit is reached, too: neighbours by
-//! the carry of an addition, jumps one by one. At each unit, each jump is followed once, so a pass
-//! takes at most (units of the topic) × (words + jumps + counted positions) steps.
+//! the carry of an addition, jumps one by one. At each unit, each jump is followed once; only a
+//! repetition in an expression leads back, over a few positions. So a unit takes at most a step for
+//! each jump and count, and three for each word: that is the price of a template.
 //!
 //! Of two ways into a counted position, the one that has taken less stays, since it can do
 //! everything that the other can.
 
 use super::Template;
-use super::program::{Program, WORD_BITS, bit, put};
+use super::program::{Program, WORD_BITS, WORDS_MAX, bit, put, words};
 use super::units::{Code, unit_at};
-use crate::limits::TEMPLATE_STATES_MAX;
-
-/// Words of the largest program: a template's states, and the end.
-const WORDS_MAX: usize = (TEMPLATE_STATES_MAX + 1).div_ceil(WORD_BITS);
+use crate::limits::{MATCH_COST_BRANCH, MATCH_COST_SETUP, MATCH_COST_WORD};
 
 /// Compares topics with one template after the other, and keeps its buffers between them.
 #[derive(Debug, Default)]
@@ -23,7 +21,7 @@ pub(in crate::mercure) struct Simulator {
     program: Program,
     /// How many units a counted position has taken.
     taken: Vec<u16>,
-    steps: u64,
+    spent: u64,
 }
 
 impl Simulator {
@@ -32,19 +30,18 @@ impl Simulator {
         self.read_units(rest);
         let Self { units, program, .. } = self;
         program.compile(template.as_str(), template.tail(), units);
-        // Nearly every template has one word, which then stays in a register.
-        match program.words {
-            0..=1 => self.run::<1>(),
-            2..=4 => self.run::<4>(),
-            5..=16 => self.run::<16>(),
+        self.spent += u64::from(MATCH_COST_SETUP);
+        match words(program.words * WORD_BITS) {
+            1 => self.run::<1>(),
+            4 => self.run::<4>(),
+            16 => self.run::<16>(),
             _ => self.run::<WORDS_MAX>(),
         }
     }
 
-    /// The steps so far.
-    #[cfg(test)]
-    pub(in crate::mercure) fn steps(&self) -> u64 {
-        self.steps
+    /// The cost of the comparisons since the last call, see [`crate::limits::MATCH_COST_NODE`].
+    pub(in crate::mercure) fn take_spent(&mut self) -> u64 {
+        std::mem::take(&mut self.spent)
     }
 
     fn read_units(&mut self, rest: &[u8]) {
@@ -58,7 +55,7 @@ impl Simulator {
     }
 
     fn run<const W: usize>(&mut self) -> bool {
-        let Self { units, program, taken, steps } = self;
+        let Self { units, program, taken, spent } = self;
         program.widen(W, units);
         taken.clear();
         taken.resize(program.most.len(), 0);
@@ -71,7 +68,8 @@ impl Simulator {
             }
             pass.follow();
         }
-        *steps += pass.steps;
+        *spent +=
+            (pass.words * u64::from(MATCH_COST_WORD) + pass.branches * u64::from(MATCH_COST_BRANCH)) / 1024;
         pass.reached[program.end / WORD_BITS] & bit(program.end) != 0
     }
 }
@@ -88,7 +86,9 @@ struct Pass<'p, const W: usize> {
     /// Those that were reached from another position at this unit.
     entered: [u64; W],
     taken: &'p mut [u16],
-    steps: u64,
+    /// Words and branches so far.
+    words: u64,
+    branches: u64,
 }
 
 impl<'p, const W: usize> Pass<'p, W> {
@@ -97,26 +97,27 @@ impl<'p, const W: usize> Pass<'p, W> {
         start[0] = 1;
         Self {
             program,
-            skips: words(&program.skips),
-            stays: words(&program.stays),
-            counted: words(&program.counted),
-            jumps: words(&program.jumps),
+            skips: chunk(&program.skips),
+            stays: chunk(&program.stays),
+            counted: chunk(&program.counted),
+            jumps: chunk(&program.jumps),
             reached: start,
             entered: start,
             taken,
-            steps: 0,
+            words: 0,
+            branches: 0,
         }
     }
 
     /// Takes a unit: moves the positions that take it, drops the others.
     fn take(&mut self, code: Code) {
-        let takers: &[u64; W] = words(self.program.takers(code));
+        let takers: &[u64; W] = chunk(self.program.takers(code));
         let mut carry = 0;
         for (word, takers) in takers.iter().enumerate() {
             let took = self.reached[word] & takers;
             let mut stays = took & self.stays[word] & !self.counted[word];
             for at in bits(took & self.counted[word], word) {
-                self.steps += 1;
+                self.branches += 1;
                 if self.taken[at] < self.program.most[at] {
                     self.taken[at] += 1;
                     stays |= bit(at);
@@ -131,11 +132,7 @@ impl<'p, const W: usize> Pass<'p, W> {
 
     /// Reaches all positions that need no unit, and starts the counts of those that were entered.
     fn follow(&mut self) {
-        let mut followed = [0; W];
-        let mut next = Some(0);
-        while let Some(word) = next {
-            next = self.follow_from(word, &mut followed);
-        }
+        self.follow_words();
         if !self.program.counts {
             return;
         }
@@ -150,42 +147,48 @@ impl<'p, const W: usize> Pass<'p, W> {
         }
     }
 
-    /// The same without the counts, for the words from `first` on. `followed` are the jumps that
-    /// were followed at this unit. Returns the word to begin with again, if a jump led back.
-    fn follow_from(&mut self, first: usize, followed: &mut [u64; W]) -> Option<usize> {
-        let mut back: Option<usize> = None;
-        let mut carry = 0;
-        for (word, followed) in followed.iter_mut().enumerate().skip(first) {
-            self.steps += 1;
-            let skips = self.skips[word];
+    /// The same without the counts. A jump to an earlier word continues there: such a word is passed
+    /// again, at most once for each jump.
+    fn follow_words(&mut self) {
+        let mut followed = [0; W];
+        let (mut word, mut carry) = (0, 0);
+        while word < W {
+            self.words += 1;
             self.reached[word] |= carry;
+            let skips = self.skips[word];
+            let mut next = word + 1;
             loop {
                 // The addition carries each bit through the positions that can be passed, and to
                 // the one after them.
                 let (sum, overflows) = skips.overflowing_add(self.reached[word] & skips);
                 self.reached[word] |= sum ^ skips;
                 carry = u64::from(overflows);
-                let jumps = self.reached[word] & self.jumps[word] & !*followed;
+                let jumps = self.reached[word] & self.jumps[word] & !followed[word];
                 if jumps == 0 {
                     break;
                 }
-                *followed |= jumps;
+                followed[word] |= jumps;
                 for at in bits(jumps, word) {
-                    self.steps += 1;
+                    self.branches += 1;
                     let target = self.program.targets[at] as usize;
                     put(&mut self.reached, target);
                     put(&mut self.entered, target);
-                    if target / WORD_BITS < word {
-                        back = Some(back.map_or(target / WORD_BITS, |back| back.min(target / WORD_BITS)));
-                    }
+                    next = next.min(target / WORD_BITS);
                 }
             }
+            // A jump within the word is done.
+            if next == word {
+                next += 1;
+            }
+            if next <= word {
+                carry = 0;
+            }
+            word = next;
         }
-        back
     }
 }
 
-fn words<const W: usize>(mask: &[u64]) -> &[u64; W] {
+fn chunk<const W: usize>(mask: &[u64]) -> &[u64; W] {
     mask.first_chunk().expect("a program is widened before it runs")
 }
 

@@ -24,11 +24,12 @@ pub(super) enum RefusalCause {
     Crowded,
     Full,
     Share,
+    MatchCost,
 }
 
 impl RefusalCause {
     /// Every cause, in the order of their numbers.
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::BadRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -45,6 +46,7 @@ impl RefusalCause {
         Self::Crowded,
         Self::Full,
         Self::Share,
+        Self::MatchCost,
     ];
 
     /// The cause of a refusal with this status.
@@ -57,6 +59,7 @@ impl RefusalCause {
             (_, Some(Unavailable::Crowded)) => Self::Crowded,
             (_, Some(Unavailable::Connections)) => Self::Full,
             (_, Some(Unavailable::ClientLimit)) => Self::Share,
+            (_, Some(Unavailable::MatchCost)) => Self::MatchCost,
             (StatusCode::UNAUTHORIZED, _) => Self::Unauthorized,
             (StatusCode::FORBIDDEN, _) => Self::Forbidden,
             (StatusCode::NOT_FOUND, _) => Self::NotFound,
@@ -93,6 +96,7 @@ impl RefusalCause {
             Self::Crowded => "crowded",
             Self::Full => "full",
             Self::Share => "share",
+            Self::MatchCost => "match_cost",
         }
     }
 }
@@ -139,11 +143,12 @@ mod tests {
             Unavailable::History,
             Unavailable::Crowded,
             Unavailable::Connections,
+            Unavailable::MatchCost,
         ];
         let causes: Vec<_> = lacks
             .map(|unavailable| RefusalCause::of(StatusCode::SERVICE_UNAVAILABLE, Some(unavailable)).label())
             .into();
-        assert_eq!(causes, ["stopping", "keys", "queue_full", "history", "crowded", "full"]);
+        assert_eq!(causes, ["stopping", "keys", "queue_full", "history", "crowded", "full", "match_cost"]);
         assert_eq!(
             RefusalCause::of(StatusCode::TOO_MANY_REQUESTS, Some(Unavailable::ClientLimit)),
             RefusalCause::Share

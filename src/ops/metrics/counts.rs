@@ -12,6 +12,8 @@ use crate::hub::shard::EndReason;
 pub(crate) struct ShardMetrics {
     /// Current subscribers.
     pub(crate) subscribers: Count,
+    /// The price of matching.
+    pub(crate) match_cost: Count,
     /// Subscriptions that began; `resumed` counts those among them that began with past updates.
     pub(super) joined: Count,
     pub(super) resumed: Count,

@@ -20,7 +20,7 @@ use super::page::MetricsPage;
 use super::process::Process;
 use crate::api::history_health::HistoryHealth;
 use crate::hub::shard::EndReason;
-use crate::limits::RING_ENTRIES;
+use crate::limits::{MATCH_COST_SHARD_MAX, RING_ENTRIES};
 
 /// The counters that the page reads.
 #[derive(Debug)]
@@ -99,7 +99,11 @@ impl Exporter {
             shards.map(move |(number, shard)| ([("shard", number.to_string())], value(shard)))
         };
         let subscribers = by_shard(|shard| shard.subscribers.get());
-        page.gauges("petasos_shard_subscribers", "Subscribers of each shard", subscribers)
+        page.gauges("petasos_shard_subscribers", "Subscribers of each shard", subscribers)?;
+        let help = "What matching a topic of 1 KiB can cost at most in each shard, in units of about 30 ns";
+        page.gauges("petasos_shard_match_cost", help, by_shard(|shard| shard.match_cost.get()))?;
+        let help = "The bound of petasos_shard_match_cost";
+        page.gauge("petasos_shard_match_cost_max", help, MATCH_COST_SHARD_MAX.into())
     }
 
     fn requests(&self, page: &mut MetricsPage<'_>) -> fmt::Result {

@@ -30,6 +30,7 @@ impl Recorder {
         let Counters { deliveries, bytes, fell_behind, joined, resumed, work: _ } = shard.counters();
         let metrics = &self.metrics;
         metrics.subscribers.set(shard.len() as u64);
+        metrics.match_cost.set(shard.price().into());
         metrics.joined.set(joined);
         metrics.resumed.set(resumed);
         metrics.fell_behind.set(fell_behind);

@@ -238,7 +238,8 @@ fn open(
     }
 }
 
-/// Counts a subscription for its token and its client, where these are limited.
+/// Counts a subscription for its token and its client, where these are limited, and what its
+/// templates cost.
 ///
 /// # Errors
 /// The response, at a limit.
@@ -251,6 +252,9 @@ fn take_permit(
         let reason = "too many events of subscriptions wait";
         return Err(shared.handler.unavailable(Unavailable::Queue, reason, subscription.context));
     }
-    let permit = shared.quotas.subscribe(subscription.token, client.address());
+    let match_cost = shared.streams.hold_match_cost(subscription, client.address());
+    let match_cost =
+        match_cost.map_err(|bound| shared.handler.too_costly(bound.reason(), subscription.context))?;
+    let permit = shared.quotas.subscribe(subscription.token, client.address(), match_cost);
     permit.map_err(|limit| shared.handler.too_many(limit.setting(), subscription.context))
 }

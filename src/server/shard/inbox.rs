@@ -11,6 +11,7 @@ use super::shared::Shared;
 use super::streams::Streams;
 use crate::hub::sequencer::{ReplyTo, RingEntry};
 use crate::limits::{HISTORY_REPLIES_MAX, MATCHING_WORK_MAX, RING_BATCH_MAX};
+use crate::ring::DrainStep;
 use crate::server::history_worker::HistoryReply;
 
 /// The entries that were taken from the ring.
@@ -23,7 +24,7 @@ pub(super) struct TakenEntries {
 
 /// Takes entries from the ring once every subscriber has been written to: queues the updates,
 /// responds to this shard's publishers. Stops after `bytes_max` bytes of updates, or when the
-/// matching was enough work.
+/// matching was enough work: an update that pauses is continued with the next call.
 pub(super) fn take_entries(
     connections: &mut Connections,
     shared: &mut Shared,
@@ -40,7 +41,9 @@ pub(super) fn take_entries(
     let count = ring.drain(RING_BATCH_MAX, |entry| {
         match entry {
             RingEntry::Published { update, reply_to } => {
-                shard.take(update);
+                if !shard.take_some(update, until) {
+                    return DrainStep::StopBefore;
+                }
                 bytes += update.frame.chunk().len();
                 ours.extend((reply_to.shard() == Some(*number)).then_some((*reply_to, true)));
             }
@@ -50,7 +53,7 @@ pub(super) fn take_entries(
             RingEntry::Discarded { before_oldest } => shard.forget_until(*before_oldest),
             RingEntry::End => is_last = true,
         }
-        bytes < bytes_max && shard.counters().work < until
+        if bytes < bytes_max && shard.counters().work < until { DrainStep::GoOn } else { DrainStep::Stop }
     });
     log.recorder.took(count);
     if count > 0 {

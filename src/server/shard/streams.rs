@@ -1,6 +1,8 @@
 //! The subscribers of a shard and their sockets, which take the bytes of the streams.
 
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::event::epoll;
 use tracing::debug;
@@ -9,9 +11,11 @@ use crate::api::handler::GrantedSubscription;
 use crate::history::ResumePoint;
 use crate::hub::shard::{EndReason, Joining, Shard};
 use crate::io::transport::{Flushed, Gone, Transport};
-use crate::limits::FLUSH_BATCH_MAX;
+use crate::limits::{FLUSH_BATCH_MAX, MATCH_COST_CLIENT_MAX, MATCH_COST_SHARD_MAX};
+use crate::mercure::index::Price;
 use crate::mercure::subscription::SubscriberId;
 use crate::ops::access_log::Access;
+use crate::server::client_totals::{ClientKey, ClientTotals, Share};
 use crate::server::history_worker::{HistoryClient, HistoryRequest};
 use crate::server::http2::{Awake, SendBudget, SubscriberStream};
 use crate::server::permits::SubscriptionPermit;
@@ -23,6 +27,31 @@ use crate::time::Now;
 pub(super) struct Streams {
     pub(super) shard: Shard,
     sockets: Sockets,
+    /// What each client adds to the price of matching in this shard.
+    match_costs: Arc<ClientTotals>,
+}
+
+/// A subscription whose templates cost too much beside those of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TooCostly {
+    Shard,
+    Client,
+}
+
+impl TooCostly {
+    /// The reason, for the client and for the log.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Shard => {
+                "the URI Templates of all subscriptions together cost too much to match; expected \
+                 simpler templates, or a literal before the first expression"
+            }
+            Self::Client => {
+                "the URI Templates of this client's subscriptions together cost too much to match; \
+                 expected simpler templates, or a literal before the first expression"
+            }
+        }
+    }
 }
 
 /// The sockets of the subscribers.
@@ -117,7 +146,29 @@ impl Sockets {
 
 impl Streams {
     pub(super) fn new(shard: Shard) -> Self {
-        Self { shard, sockets: Sockets::default() }
+        let match_costs = ClientTotals::new(MATCH_COST_CLIENT_MAX.into());
+        Self { shard, sockets: Sockets::default(), match_costs }
+    }
+
+    /// Reserves what a subscription adds to the price of matching; `None` if that is nothing. The
+    /// subscription must join at once.
+    ///
+    /// # Errors
+    /// The bound that it would exceed.
+    pub(super) fn hold_match_cost(
+        &mut self,
+        subscription: &GrantedSubscription,
+        address: Option<IpAddr>,
+    ) -> Result<Option<Share>, TooCostly> {
+        let Price { added, total } = self.shard.price_of(&subscription.selectors);
+        if added == 0 {
+            return Ok(None);
+        }
+        if total > MATCH_COST_SHARD_MAX {
+            return Err(TooCostly::Shard);
+        }
+        let client = ClientKey::new(subscription.token, address);
+        self.match_costs.hold(client, added.into()).map(Some).ok_or(TooCostly::Client)
     }
 
     /// Adds a subscriber, whose socket follows ([`Self::attach`]); returns its slot.
