@@ -30,9 +30,9 @@ pub const MATCH_COST_SHARD_MAX: u32 = 48_000;
 /// The most that one client may add to the cost of a shard (503 beyond). A client is the holder of a
 /// token, or an address; all its connections and streams count.
 pub const MATCH_COST_CLIENT_MAX: u32 = MATCH_COST_SHARD_MAX / 6;
-/// The most that the templates with a choice of one subscription may cost (400 beyond): each update
-/// that it replays is compared with all of them.
-pub const MATCH_COST_SUBSCRIPTION_MAX: u32 = MATCH_COST_SHARD_MAX / 3;
+/// The most that the selectors of one subscription may cost (400 beyond): each update that it
+/// replays is compared with all of them.
+pub const MATCH_COST_SUBSCRIPTION_MAX: u32 = MATCH_COST_CLIENT_MAX;
 /// Units of cost in one of [`MATCHING_WORK_MAX`].
 pub const MATCH_COST_PER_WORK: u64 = 4;
 /// Length of a topic. The topics of events about subscriptions hold a selector, percent-encoded.
@@ -94,8 +94,8 @@ const _: () = assert!(3 * DEMO_TARGET_BYTES_MAX + DEMO_COOKIE_BYTES_MAX < HEAD_B
 const _: () = assert!(SELECTOR_BYTES_MAX + DEMO_COOKIE_BYTES_MAX < DEMO_TARGET_BYTES_MAX);
 const _: () = assert!(JWKS_RETRY_MS_MIN <= JWKS_RETRY_MS_MAX && JWKS_RETRY_MS_MAX <= JWKS_REFRESH_MS);
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < HEAD_BYTES_MAX);
-const _: () = assert!(MATCH_COST_CLIENT_MAX < MATCH_COST_SUBSCRIPTION_MAX);
-const _: () = assert!(MATCH_COST_SUBSCRIPTION_MAX < MATCH_COST_SHARD_MAX);
+const _: () = assert!(MATCH_COST_SUBSCRIPTION_MAX <= MATCH_COST_CLIENT_MAX);
+const _: () = assert!(MATCH_COST_CLIENT_MAX < MATCH_COST_SHARD_MAX);
 const _: () = assert!(TOPIC_BYTES_MAX > 3 * SELECTOR_BYTES_MAX + 128);
 const _: () = assert!(TOKEN_BYTES_MAX < REQUEST_TARGET_BYTES_MAX);
 const _: () = assert!(SELECTOR_BYTES_MAX < REQUEST_TARGET_BYTES_MAX);

@@ -31,6 +31,7 @@ use crate::http::response::{Challenge, Response};
 use crate::limits::MATCH_COST_SUBSCRIPTION_MAX;
 use crate::mercure::audience::Authorization;
 use crate::mercure::grant::Grant;
+use crate::mercure::index::TopicIndex;
 use crate::mercure::names::HUB_PATH;
 use crate::mercure::resume::Resume;
 use crate::mercure::selector::Selector;
@@ -273,8 +274,7 @@ impl RequestHandler {
             Refused::new(Response::bad_request(&text), text)
         };
         let selectors = selectors.map_err(|error| invalid(&error))?;
-        let costly = selectors.iter().filter(|selector| selector.has_choice());
-        if costly.map(Selector::match_cost).fold(0, u32::saturating_add) > MATCH_COST_SUBSCRIPTION_MAX {
+        if TopicIndex::price_alone(&selectors) > MATCH_COST_SUBSCRIPTION_MAX {
             let error = "together, the URI Templates cost too much to match: expected fewer expressions, \
                          variables and prefix lengths, or fewer templates";
             return Err(invalid(&error));

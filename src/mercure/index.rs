@@ -11,6 +11,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
 use std::hash::BuildHasher;
 
+use crate::limits::MATCH_COST_NODE;
 use crate::mercure::selector::Selector;
 use budget::MatchBudget;
 use entry::{Holders, Member, Members, SelectorEntry, TemplateRef};
@@ -249,6 +250,17 @@ impl TopicIndex {
     /// a plain template that is alone on its head.
     pub fn price(&self) -> u32 {
         self.templates.price()
+    }
+
+    /// The price of an index that holds these selectors alone. It is at least that of comparing a
+    /// topic with each of them ([`Self::slot_matches`]), but for templates alone on their head.
+    pub fn price_alone(selectors: &[Selector]) -> u32 {
+        if !selectors.iter().any(Selector::has_choice) {
+            return MATCH_COST_NODE;
+        }
+        let mut index = Self::new();
+        index.insert(0, selectors);
+        index.price()
     }
 
     /// What `selectors` would add to the price, if `slot`, which holds none, had them. Selectors

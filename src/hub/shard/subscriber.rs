@@ -122,7 +122,7 @@ impl Subscriber {
             ahead: Some(Ahead::new(opening)),
             wrote_ms: now.ms,
             grant,
-            match_cost: selectors.iter().map(Selector::match_cost).fold(0, u32::saturating_add),
+            match_cost: TopicIndex::price_alone(selectors).saturating_add(selectors.len() as u32),
             paused: None,
             expires_ms: u64::MAX,
             armed_ms: u64::MAX,

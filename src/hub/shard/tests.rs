@@ -8,7 +8,7 @@ use super::subscriber::comparison_work;
 use super::*;
 use crate::history::HistoryRange;
 use crate::hub::tail::TailBounds;
-use crate::limits::{CATCH_UP_UPDATES, COMPRESSED_BYTES_PER_WORK, MATCHING_WORK_MAX};
+use crate::limits::{CATCH_UP_UPDATES, COMPRESSED_BYTES_PER_WORK, MATCH_COST_NODE, MATCHING_WORK_MAX};
 use crate::mercure::audience::Authorization;
 use crate::mercure::grant::Grant;
 use crate::mercure::selector::Selector;
@@ -135,7 +135,7 @@ fn a_long_history_of_which_a_crowd_gets_nothing_takes_no_longer_a_round_than_one
         assert!(work <= MATCHING_WORK_MAX + selectors.len() as u64, "{work} in one round");
         (rounds, total) = (rounds + 1, total + work);
     }
-    let most = 8 * 2 * CATCH_UP_UPDATES as u64 * comparison_work(100, 1);
+    let most = 8 * 2 * CATCH_UP_UPDATES as u64 * comparison_work(100 + MATCH_COST_NODE, 1);
     assert_eq!(total, most, "everything was looked at once");
     assert!(rounds >= total / MATCHING_WORK_MAX, "{rounds}");
 }
@@ -169,7 +169,9 @@ fn a_slice_of_the_history_that_is_much_work_is_read_in_parts() {
         let before = shard.counters().work;
         shard.history_read(read, Ok(HistorySlice { updates, range }));
         assert!(shard.counters().work - before <= MATCHING_WORK_MAX + 1_000);
-        after = Position::new(first + MATCHING_WORK_MAX.div_ceil(comparison_work(4_000, 1)) - 1);
+        after = Position::new(
+            first + MATCHING_WORK_MAX.div_ceil(comparison_work(4_000 + MATCH_COST_NODE, 1)) - 1,
+        );
     }
 }
 

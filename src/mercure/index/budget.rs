@@ -1,6 +1,7 @@
 //! What a search may cost.
 
-/// What a search may spend before it pauses, see [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
+/// What a search may spend before it pauses, in the unit of
+/// [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
 pub(super) struct MatchBudget {
     pub(super) spent: u64,
     pub(super) most: u64,

@@ -56,8 +56,8 @@ impl Tails {
         &self.tails[tail as usize].template
     }
 
-    /// Whether the tail can produce `rest`, the part of a topic after the head. Adds to `spent` what
-    /// the comparison with a template that is not plain costs.
+    /// Whether the tail can produce `rest`, the part of a topic after the head. If the template is
+    /// not plain, adds to `spent` what the comparison costs.
     pub(super) fn matches(&mut self, tail: u32, rest: &[u8], spent: &mut u64) -> bool {
         let template = &self.tails[tail as usize].template;
         let is_match = template.tail_matches(rest, &mut self.simulator);

@@ -88,6 +88,73 @@ fn a_token_at_its_limit_gets_429_and_a_head_request_needs_no_permit() {
     assert_eq!(status(&received(&second)), "200", "its place is free again");
 }
 
+/// Templates that begin with an expression are compared with every topic: what they cost is bounded
+/// for a client over all its connections, and for all clients together.
+#[test]
+fn costly_templates_are_refused_where_they_add_to_the_price_of_matching() {
+    let mut hub = Harness::new();
+    let subscribe = |token: Option<&str>, template: &str| {
+        let bearer = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let target = format!("/.well-known/mercure?topic={template}");
+        format!("GET {target} HTTP/1.1\r\nHost: a\r\n{bearer}\r\n").into_bytes()
+    };
+    let mut ask = |token: Option<&str>, template: &str| {
+        let connection = hub.connect();
+        let mut response = hub.request(&connection, &subscribe(token, template));
+        hub.push(Vec::new());
+        response.push_str(&received(&connection));
+        (connection, response)
+    };
+    let costly = |number: u32| format!("%7B%2Ba:9000,b{number}:9999,c:8,d:22%7D");
+    let mut streams = Vec::new();
+    let refused = loop {
+        let (connection, response) = ask(None, &costly(streams.len() as u32));
+        if status(&response) != "200" {
+            break response;
+        }
+        streams.push(connection);
+        assert!(streams.len() < 100, "nothing is bounded");
+    };
+    assert!(streams.len() > 1);
+    assert_eq!(status(&refused), "503");
+    assert!(refused.contains("\r\nRetry-After: 10\r\n"), "{refused}");
+    assert!(refused.contains("this client's subscriptions together cost too much to match"), "{refused}");
+    // What adds nothing is not refused, nor is another client.
+    assert_eq!(status(&ask(None, &costly(0)).1), "200");
+    assert_eq!(status(&ask(None, "https://example.com/%7Bid%7D").1), "200");
+    let tokens: Vec<_> = (0..20).map(|n| token(&json!({ "subscribe": [format!("{n}")] }))).collect();
+    assert_eq!(status(&ask(Some(&tokens[0]), &costly(1_000)).1), "200");
+    let mut number = 2_000;
+    let refused = 'all: loop {
+        for token in &tokens {
+            number += 1;
+            let (connection, response) = ask(Some(token), &costly(number));
+            if response.contains("all subscriptions together") {
+                break 'all response;
+            }
+            streams.push(connection);
+        }
+        assert!(number < 3_000, "nothing is bounded");
+    };
+    assert_eq!(status(&refused), "503");
+    assert!(ask(None, &costly(5_000)).1.contains("all subscriptions together"));
+    assert_eq!(status(&ask(None, "exact").1), "200");
+    // One subscription alone can cost too much.
+    let alone = (0..40).map(costly).collect::<Vec<_>>().join("&topic=");
+    let (_, response) = ask(None, &alone);
+    assert_eq!(status(&response), "400");
+    assert!(response.contains("together, the URI Templates cost too much to match"), "{response}");
+    // Who leaves makes room.
+    hub.shard.shared.streams.shard.close_all();
+    hub.push(Vec::new());
+    assert_eq!(hub.shard.shared.streams.shard.price(), crate::limits::MATCH_COST_NODE);
+    let connection = hub.connect();
+    let mut response = hub.request(&connection, &subscribe(None, &costly(1)));
+    hub.push(Vec::new());
+    response.push_str(&received(&connection));
+    assert_eq!(status(&response), "200");
+}
+
 #[test]
 fn the_history_is_asked_where_a_stream_resumes_and_the_head_says_what_precedes_it() {
     let mut hub = Harness::new();
