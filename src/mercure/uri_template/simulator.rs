@@ -147,8 +147,8 @@ impl<'p, const W: usize> Pass<'p, W> {
         }
     }
 
-    /// The same without the counts. A jump to an earlier word continues there: such a word is passed
-    /// again, at most once for each jump.
+    /// The same without the counts. A jump to an earlier word continues there: such a word is
+    /// passed again, at most once for each jump.
     fn follow_words(&mut self) {
         let mut followed = [0; W];
         let (mut word, mut carry) = (0, 0);
