@@ -15,7 +15,7 @@ use tracing::debug;
 use super::cause::{RefusalCause, end_label};
 use super::count::Count;
 use super::counts::{SequencerMetrics, ShardMetrics};
-use super::histogram::{Histogram, Totals};
+use super::histogram::{Histogram, Totals, seconds};
 use super::page::MetricsPage;
 use super::process::Process;
 use crate::api::history_health::HistoryHealth;
@@ -99,7 +99,12 @@ impl Exporter {
             shards.map(move |(number, shard)| ([("shard", number.to_string())], value(shard)))
         };
         let subscribers = by_shard(|shard| shard.subscribers.get());
-        page.gauges("petasos_shard_subscribers", "Subscribers of each shard", subscribers)
+        page.gauges("petasos_shard_subscribers", "Subscribers of each shard", subscribers)?;
+        let longest = by_shard(|shard| shard.round_us_max.get()).map(|(shard, us)| (shard, seconds(us)));
+        let help = "Longest round of each shard since the start";
+        page.gauges("petasos_shard_round_max_seconds", help, longest)?;
+        let long = self.sum(|shard| &shard.long_rounds);
+        page.counter("petasos_long_rounds", "Rounds of shards that took longer than 20 ms", long)
     }
 
     fn requests(&self, page: &mut MetricsPage<'_>) -> fmt::Result {
