@@ -250,6 +250,8 @@ pub const SIDE_SERVER_CONNECTION_MS: u64 = 10_000;
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// `SO_SNDBUF` of a connection. The kernel doubles it for its own overhead.
 pub const SUBSCRIBER_SOCKET_BYTES: usize = 64 << 10;
+/// The longest that a round of a shard should take, in microseconds. Longer ones are counted.
+pub const ROUND_US_LONG: u64 = 20_000;
 /// Socket events that a shard takes at once.
 pub const EVENTS_MAX: usize = 512;
 /// Connections that a shard accepts before it checks its other work.

@@ -131,6 +131,12 @@ pub(crate) fn memory_bytes(process: u32) -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// The bytes that a process has caused to be written to a disk; `None` if the kernel does not say.
+pub(crate) fn disk_bytes(process: u32) -> Option<u64> {
+    let io = fs::read_to_string(format!("/proc/{process}/io")).ok()?;
+    io.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.trim().parse().ok()
+}
+
 /// The number of descriptors that a process may open; `None` if unknown or unlimited.
 pub(crate) fn descriptors_max(process: u32) -> Option<u64> {
     let limits = fs::read_to_string(format!("/proc/{process}/limits")).ok()?;

@@ -177,8 +177,9 @@ pub(crate) fn run(
     }
     check_descriptors(common, scenario, &contestants)?;
     server::pin_to(common.client_cpu)?;
+    let needs = scenario.needs();
     let column = |contestant: &Contestant| {
-        contestant.about(common, scenario.history_sync()).map(|about| Column::new(&contestant.name, about))
+        contestant.about(common, &needs).map(|about| Column::new(&contestant.name, about))
     };
     let mut columns: Vec<Column> = contestants.iter().map(column).collect::<Result<_, _>>()?;
     // A limit server that is itself the subject is judged as a hub is.
@@ -220,7 +221,7 @@ fn once(
     contestant: &Contestant,
     about: &mut About,
 ) -> Result<Outcome, RoundsError> {
-    let server = Server::start(common, contestant, scenario.history_sync())?;
+    let server = Server::start(common, contestant, &scenario.needs())?;
     about.meet(server.process());
     let progress = Progress::new(&contestant.name);
     let outcome = scenario.run(&RoundContext { common, server: &server, progress })?;

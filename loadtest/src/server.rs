@@ -45,6 +45,17 @@ impl Reference {
     }
 }
 
+/// What a hub that is started needs for a scenario.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct HubNeeds {
+    /// The `HISTORY_SYNC` of a history in a file; `None`: the history is in memory.
+    pub(crate) history_sync: Option<&'static str>,
+    /// Further settings.
+    pub(crate) settings: &'static [(&'static str, &'static str)],
+    /// Whether it serves metrics.
+    pub(crate) metrics: bool,
+}
+
 /// One server that rounds measure.
 #[derive(Debug, Clone)]
 pub(crate) struct Contestant {
@@ -145,8 +156,8 @@ impl Contestant {
         }
     }
 
-    /// Its description in a report, before it is started; `history_sync` as for [`Server::start`].
-    pub(crate) fn about(&self, common: &Common, history_sync: Option<&str>) -> Result<About, ServerError> {
+    /// Its description in a report, before it is started for a scenario with these needs.
+    pub(crate) fn about(&self, common: &Common, needs: &HubNeeds) -> Result<About, ServerError> {
         let mut about = About { protocol: self.protocol(common), ..About::default() };
         match &self.kind {
             Kind::Running { .. } => {}
@@ -163,8 +174,8 @@ impl Contestant {
                 about.is_started = true;
                 about.software = binary::version(&program);
                 about.profile = binary::profile(&program);
-                let history = history_sync.map(|sync| ("FOLDER".into(), sync));
-                let settings = hub_settings(common, history)?;
+                let history = needs.history_sync.map(|sync| ("FOLDER".into(), sync));
+                let settings = hub_settings(common, history, needs)?;
                 about.settings =
                     settings.iter().map(|(name, value)| masked_setting(&format!("{name}={value}"))).collect();
             }
@@ -213,29 +224,36 @@ pub(crate) struct Server {
     wire: Wire,
     /// The folder of its history, removed with it.
     scratch: Option<PathBuf>,
+    /// Where a started hub serves its metrics, if the scenario needs them.
+    metrics: Option<SocketAddr>,
 }
 
 impl Server {
-    /// Starts the contestant, unless it already runs. With `history_sync`, a hub keeps its history
-    /// in a file.
+    /// Starts the contestant, unless it already runs, for a scenario with these needs.
     pub(crate) fn start(
         common: &Common,
         contestant: &Contestant,
-        history_sync: Option<&str>,
+        needs: &HubNeeds,
     ) -> Result<Self, ServerError> {
-        let (mut scratch, mut tls) = (None, None);
+        let (mut scratch, mut tls, mut metrics) = (None, None, None);
         let streams_per_connection = contestant.streams_per_connection(common);
         let address = free_address()?;
         let mut command = match &contestant.kind {
             Kind::Running { wire, process } => {
                 let mut wire = Wire::clone(wire);
                 wire.streams_per_connection = streams_per_connection;
-                return Ok(Self { child: None, process: *process, wire, scratch });
+                return Ok(Self { child: None, process: *process, wire, scratch, metrics });
             }
             Kind::Start { tls: is_tls, http2 } => {
-                let needs_folder = history_sync.is_some() || *is_tls;
+                let needs_folder = needs.history_sync.is_some() || *is_tls;
                 scratch = needs_folder.then(|| scratch_folder(common)).transpose()?;
-                let mut command = hub_command(common, address, scratch.clone().zip(history_sync))?;
+                let mut command =
+                    hub_command(common, address, scratch.clone().zip(needs.history_sync), needs)?;
+                if needs.metrics {
+                    let address = free_address()?;
+                    metrics = Some(address);
+                    command.env("METRICS_ADDR", address.to_string());
+                }
                 if let Some(folder) = scratch.as_deref().filter(|_| *is_tls) {
                     tls = Some(crate::tls::prepare(folder, *http2)?);
                     command
@@ -253,7 +271,7 @@ impl Server {
         let mut wire = Wire::local(address)?;
         wire.tls = tls;
         wire.streams_per_connection = streams_per_connection;
-        let mut server = Self { child: Some(child), process, wire, scratch };
+        let mut server = Self { child: Some(child), process, wire, scratch, metrics };
         server.await_listening()?;
         Ok(server)
     }
@@ -266,6 +284,11 @@ impl Server {
     /// Its process id, if known.
     pub(crate) fn process(&self) -> Option<u32> {
         self.process
+    }
+
+    /// Where it serves its metrics, if the scenario needs them and it was started.
+    pub(crate) fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     fn await_listening(&mut self) -> Result<(), ServerError> {
@@ -349,6 +372,7 @@ fn hub_program(common: &Common) -> Result<PathBuf, ServerError> {
 fn hub_settings(
     common: &Common,
     history: Option<(PathBuf, &str)>,
+    needs: &HubNeeds,
 ) -> Result<Vec<(String, String)>, ServerError> {
     let mut settings = vec![
         ("DEMO".to_owned(), "1".to_owned()),
@@ -363,6 +387,7 @@ fn hub_settings(
             settings.push(("HISTORY_SYNC".to_owned(), sync.to_owned()));
         }
     }
+    settings.extend(needs.settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     for pair in &common.server_env {
         let (name, value) = pair.split_once('=').ok_or_else(|| ServerError::Setting(pair.clone()))?;
         settings.retain(|(own, _)| own != name);
@@ -375,9 +400,10 @@ fn hub_command(
     common: &Common,
     address: SocketAddr,
     history: Option<(PathBuf, &str)>,
+    needs: &HubNeeds,
 ) -> Result<Command, ServerError> {
     let mut command = Command::new(hub_program(common)?);
-    command.env("ADDR", address.to_string()).envs(hub_settings(common, history)?);
+    command.env("ADDR", address.to_string()).envs(hub_settings(common, history, needs)?);
     Ok(command)
 }
 
@@ -422,7 +448,9 @@ mod tests {
             "PUBLISHER_JWT_KEY=abc",
         ]);
         let hub = Contestant::subject(&common).expect("valid");
-        let about = hub.about(&common, Some("always")).expect("valid");
+        let about = hub
+            .about(&common, &HubNeeds { history_sync: Some("always"), ..HubNeeds::default() })
+            .expect("valid");
         let expected = [
             "DEMO=1",
             "CPUS=0",
@@ -433,7 +461,7 @@ mod tests {
             "PUBLISHER_JWT_KEY=***",
         ];
         assert_eq!((about.settings, about.software), (expected.map(str::to_owned).to_vec(), None));
-        let settings = hub_settings(&common, None).expect("valid");
+        let settings = hub_settings(&common, None, &HubNeeds::default()).expect("valid");
         assert!(settings.contains(&("PUBLISHER_JWT_KEY".to_owned(), "abc".to_owned())));
         assert!(settings.contains(&("DB_PATH".to_owned(), ":memory:".to_owned())));
     }

@@ -30,7 +30,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use glommio::timer::Timer;
 use rustix::event::epoll;
@@ -154,9 +154,11 @@ impl ShardLoop {
     /// Runs until the hub stops.
     pub(crate) async fn run(mut self) {
         loop {
+            let began = Instant::now();
             self.shared.now = self.clock.now();
             self.shared.budget.renew();
             let busy = self.round();
+            self.shared.log.recorder.round_took(began.elapsed());
             if self.advance_stop() {
                 debug!(shard = self.shared.number, "the shard has stopped");
                 return;

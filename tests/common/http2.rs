@@ -9,6 +9,7 @@ use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::request::Builder as Request;
 use http::{HeaderMap, StatusCode};
+use rustls::ClientConfig;
 use rustls::version::TLS13;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpSocket;
@@ -100,7 +101,7 @@ impl Http2 {
             match &hub.tls {
                 None => open(socket, builder).await,
                 Some(config) => {
-                    let connector = TlsConnector::from(Arc::clone(config));
+                    let connector = TlsConnector::from(offering_http2(config));
                     let name = "localhost".try_into().expect("a name");
                     let stream = connector.connect(name, socket).await.expect("a handshake");
                     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
@@ -221,6 +222,16 @@ where
     Ok((sender, tokio::spawn(connection)))
 }
 
+/// A configuration that offers HTTP/2: this one, or one for nothing else.
+fn offering_http2(config: &Arc<ClientConfig>) -> Arc<ClientConfig> {
+    if config.alpn_protocols.iter().any(|name| name == b"h2") {
+        return Arc::clone(config);
+    }
+    let mut config = ClientConfig::clone(config);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Arc::new(config)
+}
+
 /// Sends a body as the windows allow.
 pub(crate) async fn send_all(mut stream: SendStream<Bytes>, mut rest: Bytes) -> Result<(), h2::Error> {
     while !rest.is_empty() {
@@ -289,6 +300,12 @@ impl Events {
             Some(Err(error)) => Err(error.reason().expect("a reason")),
             _ => Ok(()),
         }
+    }
+
+    /// The whole body of a response that ends.
+    pub(crate) fn whole(&mut self, client: &Http2) -> String {
+        while client.wait(self.receive()) {}
+        std::mem::take(&mut self.text)
     }
 
     /// Reads once; false at the end.

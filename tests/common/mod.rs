@@ -39,10 +39,15 @@ impl Hub {
     /// Starts a hub on a free port with a key, anonymous subscribers, and these additional
     /// settings.
     pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
+        Self::run(Self::command(settings))
+    }
+
+    /// The command of such a hub.
+    pub(crate) fn command(settings: &[(&str, &str)]) -> Command {
         let mut command = command();
         command.env("ADDR", "127.0.0.1:0").env("JWT_KEY", KEY).env("ALLOW_ANONYMOUS", "1");
         command.env("DB_PATH", ":memory:").envs(settings.iter().copied());
-        Self::run(command)
+        command
     }
 
     /// Runs a prepared command, and waits until the hub serves.

@@ -4,6 +4,11 @@
 //! Method: the binary on one shard, so that all clients share one loop, and clients that misbehave.
 //! During each attack, an ordinary publication must reach an ordinary subscriber. Section numbers
 //! refer to the protocol document.
+//!
+//! Other attacks are elsewhere: tokens in log lines in `logs.rs`, a full disk in `history.rs`, too
+//! few threads in `starts.rs`, floods of HTTP/2 in `http2_floods.rs`.
+
+mod tokens;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};

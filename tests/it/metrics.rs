@@ -25,8 +25,8 @@ use serde_json::{Value, json};
 const HTTP2_PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 /// A hub that serves metrics, and the address of the metrics.
-struct Metered {
-    hub: Hub,
+pub(crate) struct Metered {
+    pub(crate) hub: Hub,
     metrics: SocketAddr,
 }
 
@@ -36,7 +36,7 @@ impl Metered {
         Self::of(Hub::start(&all))
     }
 
-    fn of(mut hub: Hub) -> Self {
+    pub(crate) fn of(mut hub: Hub) -> Self {
         let served = |line: &&String| line.contains("metrics are served");
         let line = hub.logged().iter().find(served).expect("a line that says where").clone();
         let line: Value = serde_json::from_str(&line).expect("a JSON line");
@@ -58,7 +58,7 @@ impl Metered {
         answer.body
     }
 
-    fn scrape(&self) -> BTreeMap<String, f64> {
+    pub(crate) fn scrape(&self) -> BTreeMap<String, f64> {
         samples(&self.page())
     }
 

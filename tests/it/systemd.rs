@@ -16,7 +16,7 @@ use crate::common::{DEADLINE, Hub, post, publisher};
 use rustix::process::Signal;
 
 /// The time limit for heartbeats, long compared with a thread's pause on a busy machine.
-const WATCHDOG: Duration = Duration::from_secs(2);
+pub(crate) const WATCHDOG: Duration = Duration::from_secs(2);
 
 /// Stops one thread, reports it, and resumes the thread when its standard input is closed. The
 /// numbers are PTRACE_SEIZE and PTRACE_INTERRUPT of linux/ptrace.h; the thread resumes when the
@@ -35,26 +35,31 @@ sys.stdin.read()
 "#;
 
 /// The socket of a service manager; dropping it removes its file.
-struct Manager {
+pub(crate) struct Manager {
     socket: UnixDatagram,
     path: PathBuf,
 }
 
 impl Manager {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("petasos-notify-{}-{name}", std::process::id()));
         let socket = UnixDatagram::bind(&path).expect("a socket in the folder for temporary files");
         Self { socket, path }
     }
 
     fn start_hub(&self, shards: &str) -> Hub {
-        let path = self.path.to_str().expect("UTF-8");
-        let watchdog = WATCHDOG.as_micros().to_string();
-        Hub::start(&[("NOTIFY_SOCKET", path), ("WATCHDOG_USEC", &watchdog), ("SHARDS", shards)])
+        self.start_hub_with(&[("SHARDS", shards)], Hub::run)
+    }
+
+    /// Starts a hub with further settings; `run` runs the command.
+    pub(crate) fn start_hub_with(&self, settings: &[(&str, &str)], run: impl FnOnce(Command) -> Hub) -> Hub {
+        let mut command = Hub::command(settings);
+        command.env("NOTIFY_SOCKET", &self.path).env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
+        run(command)
     }
 
     /// The next message, if one comes in time.
-    fn hears(&self, within: Duration) -> Option<String> {
+    pub(crate) fn hears(&self, within: Duration) -> Option<String> {
         self.socket.set_read_timeout(Some(within)).expect("a socket");
         let mut buffer = [0; 256];
         let count = self.socket.recv(&mut buffer).ok()?;

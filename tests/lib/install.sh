@@ -29,6 +29,7 @@ declare_needs() {
 
 needs_fast() { need cc gcc libc6-dev; }
 needs_fuzz() { need cc gcc libc6-dev; }
+needs_soak() { need cc gcc libc6-dev; }
 needs_generator() { need cc gcc libc6-dev; }
 needs_ring() { need cc gcc libc6-dev; }
 needs_processes() {

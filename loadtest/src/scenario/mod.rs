@@ -7,6 +7,7 @@ mod connect;
 mod context;
 mod fanout;
 mod firehose;
+mod hostile;
 mod idle;
 mod outcome;
 mod private;
@@ -19,6 +20,8 @@ mod topics;
 use clap::Subcommand;
 use serde::Serialize;
 
+use crate::server::HubNeeds;
+
 pub(crate) use churn::Churn;
 pub(crate) use commit::Commit;
 pub(crate) use compress::Compress;
@@ -26,6 +29,7 @@ pub(crate) use connect::Connect;
 pub(crate) use context::{RoundContext, RoundError};
 pub(crate) use fanout::Fanout;
 pub(crate) use firehose::Firehose;
+pub(crate) use hostile::Hostile;
 pub(crate) use idle::Idle;
 pub(crate) use outcome::{Outcome, micros};
 pub(crate) use private::Private;
@@ -68,6 +72,8 @@ pub(crate) enum Scenario {
     Compress(Compress),
     /// Subscribers come and go while others are measured.
     Churn(Churn),
+    /// Strangers attack the hub while others are measured.
+    Hostile(Hostile),
 }
 
 impl Scenario {
@@ -92,6 +98,7 @@ impl Scenario {
             Self::Commit(_) => "commit",
             Self::Compress(_) => "compress",
             Self::Churn(_) => "churn",
+            Self::Hostile(_) => "hostile",
         }
     }
 
@@ -116,6 +123,7 @@ impl Scenario {
             Self::Commit(args) => args.publishers as usize,
             Self::Compress(args) => 2 * args.subscribers,
             Self::Churn(args) => args.subscribers + args.churners,
+            Self::Hostile(args) => args.connections(),
         };
         subscribers.div_ceil(streams_per_connection.unwrap_or(1)) + OTHER_CONNECTIONS
     }
@@ -132,18 +140,20 @@ impl Scenario {
             | Self::Reconnect(_)
             | Self::Replay(_)
             | Self::Compress(_)
+            | Self::Hostile(_)
             | Self::Commit(_) => false,
         }
     }
 
-    /// The `HISTORY_SYNC` of a started hub whose history is in a file; `None`: the history is in
-    /// memory.
-    pub(crate) fn history_sync(&self) -> Option<&'static str> {
+    /// What a hub that is started needs for it.
+    pub(crate) fn needs(&self) -> HubNeeds {
+        let history = |sync| HubNeeds { history_sync: Some(sync), ..HubNeeds::default() };
         match self {
             // Filled fast: only reading is measured.
-            Self::Replay(_) => Some("never"),
-            Self::Commit(_) => Some("always"),
-            _ => None,
+            Self::Replay(_) => history("never"),
+            Self::Commit(_) => history("always"),
+            Self::Hostile(args) => args.needs(),
+            _ => HubNeeds::default(),
         }
     }
 
@@ -163,6 +173,7 @@ impl Scenario {
             Self::Commit(args) => commit::run(args, context),
             Self::Compress(args) => compress::run(args, context),
             Self::Churn(args) => churn::run(args, context),
+            Self::Hostile(args) => hostile::run(args, context),
         }
     }
 }

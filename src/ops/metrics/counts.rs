@@ -36,6 +36,9 @@ pub(crate) struct ShardMetrics {
     pub(super) refused: [Count; RefusalCause::ALL.len()],
     /// The time from a received publication to its response.
     pub(super) publish: Histogram,
+    /// The longest round so far, in microseconds, and the number of long rounds.
+    pub(super) round_us_max: Count,
+    pub(super) long_rounds: Count,
 }
 
 /// The counters of the sequencer, which is their only writer.

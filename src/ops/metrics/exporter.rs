@@ -15,7 +15,7 @@ use tracing::debug;
 use super::cause::{RefusalCause, end_label};
 use super::count::Count;
 use super::counts::{SequencerMetrics, ShardMetrics};
-use super::histogram::{Histogram, Totals};
+use super::histogram::{Histogram, Totals, seconds};
 use super::page::MetricsPage;
 use super::process::Process;
 use crate::api::history_health::HistoryHealth;
@@ -103,7 +103,12 @@ impl Exporter {
         let help = "What matching a topic of 1 KiB can cost at most in each shard, in units of about 30 ns";
         page.gauges("petasos_shard_match_cost", help, by_shard(|shard| shard.match_cost.get()))?;
         let help = "The bound of petasos_shard_match_cost";
-        page.gauge("petasos_shard_match_cost_max", help, MATCH_COST_SHARD_MAX.into())
+        page.gauge("petasos_shard_match_cost_max", help, MATCH_COST_SHARD_MAX.into())?;
+        let longest = by_shard(|shard| shard.round_us_max.get()).map(|(shard, us)| (shard, seconds(us)));
+        let help = "Longest round of each shard since the start";
+        page.gauges("petasos_shard_round_max_seconds", help, longest)?;
+        let long = self.sum(|shard| &shard.long_rounds);
+        page.counter("petasos_long_rounds", "Rounds of shards that took longer than 20 ms", long)
     }
 
     fn requests(&self, page: &mut MetricsPage<'_>) -> fmt::Result {

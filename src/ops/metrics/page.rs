@@ -39,12 +39,15 @@ impl MetricsPage<'_> {
     }
 
     /// A gauge for each set of labels.
-    pub(super) fn gauges<S: EncodeLabelSet>(
+    pub(super) fn gauges<S: EncodeLabelSet, N>(
         &mut self,
         name: &str,
         help: &str,
-        values: impl IntoIterator<Item = (S, u64)>,
-    ) -> fmt::Result {
+        values: impl IntoIterator<Item = (S, N)>,
+    ) -> fmt::Result
+    where
+        ConstGauge<N>: EncodeMetric,
+    {
         let values = values.into_iter().map(|(labels, value)| (labels, ConstGauge::new(value)));
         self.family(name, help, MetricType::Gauge, values)
     }

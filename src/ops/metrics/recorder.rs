@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
@@ -11,6 +11,7 @@ use super::counts::ShardMetrics;
 use crate::api::refusal::Unavailable;
 use crate::history::Position;
 use crate::hub::shard::{Counters, EndReason, Shard};
+use crate::limits::ROUND_US_LONG;
 
 /// Counts for one shard.
 pub(crate) struct Recorder {
@@ -38,6 +39,17 @@ impl Recorder {
         metrics.sent_bytes.set(bytes);
         metrics.connections.set(connections as u64);
         metrics.pauses.set(pauses);
+    }
+
+    /// Notes how long a round took.
+    pub(crate) fn round_took(&self, took: Duration) {
+        let (us, metrics) = (u64::try_from(took.as_micros()).unwrap_or(u64::MAX), &self.metrics);
+        if us > metrics.round_us_max.get() {
+            metrics.round_us_max.set(us);
+        }
+        if us > ROUND_US_LONG {
+            metrics.long_rounds.add(1);
+        }
     }
 
     /// Counts entries taken from the ring.
