@@ -186,6 +186,10 @@ pub const SUBSCRIPTION_EVENTS_UNDER_WAY_MAX: usize = 256;
 /// Bytes of the events that announce one subscriber. Its payload is in the event of each of its
 /// selectors.
 pub const SUBSCRIPTION_EVENTS_BYTES_MAX: usize = 4 << 20;
+/// Events of subscriptions that the history keeps, beside updates and whatever bounds those.
+pub const SUBSCRIPTION_EVENTS_HELD_MAX: u64 = 10_000;
+/// Their bytes, as the history counts them.
+pub const SUBSCRIPTION_EVENTS_HELD_BYTES_MAX: u64 = 16 << 20;
 /// Pause of a shard after the sequencer had no room for an event, or the history refused it, in
 /// milliseconds.
 pub const SUBSCRIPTION_EVENTS_PAUSE_MS: u64 = 250;
