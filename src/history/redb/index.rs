@@ -19,7 +19,7 @@ use siphasher::sip::SipHasher13;
 use super::error::failed;
 use super::record::{Record, RecordFields, with_record};
 pub(super) use super::sums::IndexEntry;
-use super::sums::{Sum, SumChanges, verified_positions};
+use super::sums::{SumChanges, Sums, verified_positions};
 use crate::history::HistoryError;
 use crate::limits::{INDEX_BUCKETS, INDEX_SLICE, INDEX_WAITING_MAX};
 
@@ -151,7 +151,7 @@ impl Slice {
     pub(super) fn write(
         &self,
         ids: &mut Table<'_, IndexEntry, ()>,
-        sums: &mut Table<'_, u32, Sum>,
+        sums: &mut Table<'_, u32, Sums>,
         discarded: u64,
     ) -> Result<(), HistoryError> {
         let mut changes = SumChanges::default();
@@ -200,7 +200,7 @@ pub(super) struct Candidates {
 impl<I, S, R> IdTables<'_, I, S, R>
 where
     I: ReadableTable<IndexEntry, ()>,
-    S: ReadableTable<u32, Sum>,
+    S: ReadableTable<u32, Sums>,
     R: ReadableTable<u64, RecordFields<'static>>,
 {
     /// The first update or event of these positions that has this id; `held` are the positions of

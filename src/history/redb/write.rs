@@ -9,7 +9,7 @@ use super::event_ids::EventIds;
 use super::index::{Candidates, IDS, IdTables, IndexEntry, NEW_IDS, NewId, Slice, UnindexedIds, new_id};
 use super::meta::{Discarded, KindTotals, META, Meta, MetaFields};
 use super::record::{self, EVENTS, RECORDS, RecordFields, head_at};
-use super::sums::{ID_SUMS, Sum};
+use super::sums::{ID_SUMS, Sums};
 use crate::history::{HistoryError, Position, SequencedUpdate};
 use crate::sse::frame::Frame;
 
@@ -36,7 +36,7 @@ struct Tables<'t> {
     records: Table<'t, u64, RecordFields<'static>>,
     events: Table<'t, u64, RecordFields<'static>>,
     ids: Table<'t, IndexEntry, ()>,
-    sums: Table<'t, u32, Sum>,
+    sums: Table<'t, u32, Sums>,
     new_ids: Table<'t, u64, NewId>,
 }
 
