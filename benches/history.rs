@@ -20,7 +20,7 @@ use petasos::mercure::audience::Authorization;
 use petasos::mercure::update::Update;
 use petasos::sse::frame::Frame;
 
-/// Updates in the file before the measurement.
+/// Updates in the file before the measurement; `HISTORY_HELD` sets another number.
 const HELD: usize = 100_000;
 const BATCH: usize = 64;
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -39,6 +39,14 @@ fn folder(name: &str) -> Folder {
     Folder(path)
 }
 
+/// An update of 200 bytes with an id that its publisher has chosen.
+fn frame_with_id(random: &mut fastrand::Rng) -> Arc<Frame> {
+    let body =
+        format!("topic=https://example.com/books/1&data={}&id={:032x}", "x".repeat(142), random.u128(..));
+    let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("a valid body");
+    Arc::new(Frame::encode(update))
+}
+
 /// An update of 200 bytes with an id like those that the hub generates.
 fn frame(random: &mut fastrand::Rng) -> Arc<Frame> {
     let body = format!("topic=https://example.com/books/1&data={}", "x".repeat(142));
@@ -54,7 +62,8 @@ fn frames(random: &mut fastrand::Rng, count: usize) -> Vec<Arc<Frame>> {
 fn history(folder: &Folder, sync: HistorySync, random: &mut fastrand::Rng) -> RedbHistory {
     let file = folder.0.join("updates.db");
     let mut filled = RedbHistory::open(&file, Retention::default(), HistorySync::Never).expect("a new file");
-    for _ in 0..HELD / 10_000 {
+    let held = std::env::var("HISTORY_HELD").map_or(HELD, |text| text.parse().expect("a number"));
+    for _ in 0..held / 10_000 {
         filled.append(&frames(random, 10_000), NOW_MS).expect("room");
     }
     drop(filled);
@@ -77,6 +86,19 @@ fn commits(criterion: &mut Criterion) {
                 );
             });
         }
+    }
+    {
+        let mut random = fastrand::Rng::with_seed(1);
+        let folder = folder("ids");
+        let mut history = history(&folder, HistorySync::Never, &mut random);
+        group.throughput(Throughput::Elements(BATCH as u64));
+        group.bench_function(BenchmarkId::new("ids of publishers, never", BATCH), |bencher| {
+            bencher.iter_batched(
+                || (0..BATCH).map(|_| frame_with_id(&mut random)).collect::<Vec<_>>(),
+                |batch| history.append(&batch, NOW_MS).expect("room"),
+                BatchSize::SmallInput,
+            );
+        });
     }
     for (name, waits) in [("a plain file, never", false), ("a plain file, always", true)] {
         let mut random = fastrand::Rng::with_seed(1);

@@ -179,8 +179,10 @@ pub const INDEX_BUCKETS: usize = 1_024;
 /// Event ids moved to the index at once; twice the number that arrives, if that is more.
 pub const INDEX_SLICE: usize = 512;
 /// Ranges of the index of event ids that have a sum of their own; a power of two. A lookup that the
-/// records do not prove reads one of them: about 600 entries in a history of ten million updates.
-pub const INDEX_SUMS: u32 = 16_384;
+/// records do not prove reads one of them: about 40 entries in a history of ten million updates.
+pub const INDEX_SUMS: u32 = 262_144;
+/// Sums of such ranges in one row of the file; a power of two.
+pub const INDEX_SUMS_IN_ROW: usize = 16;
 /// Updates that one transaction converts when a history file has an older format.
 pub const CONVERT_UPDATES: usize = 4_096;
 /// Problems of a history file that a check lists. It only counts the others.
@@ -214,6 +216,10 @@ pub const SUBSCRIPTION_EVENTS_UNDER_WAY_MAX: usize = 256;
 /// Bytes of the events that announce one subscriber. Its payload is in the event of each of its
 /// selectors.
 pub const SUBSCRIPTION_EVENTS_BYTES_MAX: usize = 4 << 20;
+/// Events of subscriptions that the history keeps, beside updates and whatever bounds those.
+pub const SUBSCRIPTION_EVENTS_HELD_MAX: u64 = 10_000;
+/// Their bytes, as the history counts them.
+pub const SUBSCRIPTION_EVENTS_HELD_BYTES_MAX: u64 = 16 << 20;
 /// Pause of a shard after the sequencer had no room for an event, or the history refused it, in
 /// milliseconds.
 pub const SUBSCRIPTION_EVENTS_PAUSE_MS: u64 = 250;
@@ -431,6 +437,7 @@ const _: () = assert!(HTTP2_STREAM_QUEUE_BYTES_MAX <= HTTP2_QUEUE_BYTES_MAX);
 const _: () =
     assert!(HTTP2_CREDIT_PER_S < HTTP2_CREDIT_REFILLED_MAX && HTTP2_CREDIT_REFILLED_MAX < HTTP2_CREDIT_MAX);
 const _: () = assert!(INDEX_BUCKETS.is_power_of_two() && INDEX_WAITING_MAX / INDEX_BUCKETS < INDEX_SLICE);
-const _: () = assert!(INDEX_SUMS.is_power_of_two() && INDEX_SUMS > 1);
+const _: () = assert!(INDEX_SUMS.is_power_of_two() && INDEX_SUMS_IN_ROW.is_power_of_two());
+const _: () = assert!(INDEX_SUMS as usize > INDEX_SUMS_IN_ROW);
 const _: () = assert!(INDEX_SLICE + 2 * COMMIT_BATCH_MAX < INDEX_WAITING_MAX);
 const _: () = assert!(BODY_BYTES_MAX_DEFAULT < LINGER_BYTES_MAX);

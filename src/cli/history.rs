@@ -48,7 +48,8 @@ enum Action {
     /// Check every page and every update; exits 1 when there is a problem. After a crash of the
     /// hub, the check includes the repair that a start makes, without changing the file
     Verify,
-    /// Print one JSON object per line for each update, with the fields of a publication
+    /// Print one JSON object per line for each update, with the fields of a publication. Events of
+    /// subscriptions are left out: a client may not publish them
     Export {
         /// Print URL-encoded bodies of publications instead, ready for `curl --data-raw`
         #[arg(long)]
@@ -98,15 +99,15 @@ fn fail(error: impl std::fmt::Display) -> ExitCode {
 
 fn info(path: &Path, summary: &Summary, as_json: bool) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    let Summary { format, updates, bytes, file_bytes, allocated_bytes, first, last } = summary;
+    let Summary { format, updates, events, bytes, file_bytes, allocated_bytes, first, last } = summary;
     if as_json {
         let end = |end: &Option<Archived>| {
             end.as_ref().map(|end| json!({ "id": end.frame.id().as_str(), "time": time(end.unix_ms) }))
         };
         let path = path.display().to_string();
         let object = json!({
-            "path": path, "format": format, "updates": updates, "bytes": bytes, "file_bytes": file_bytes,
-            "allocated_bytes": allocated_bytes,
+            "path": path, "format": format, "updates": updates, "bytes": bytes,
+            "subscription_events": events, "file_bytes": file_bytes, "allocated_bytes": allocated_bytes,
             "first": end(first), "last": end(last),
         });
         writeln!(out, "{object}")?;
@@ -115,6 +116,7 @@ fn info(path: &Path, summary: &Summary, as_json: bool) -> io::Result<ExitCode> {
         writeln!(out, "format:     {format}")?;
         writeln!(out, "updates:    {updates}")?;
         writeln!(out, "bytes:      {bytes}")?;
+        writeln!(out, "events:     {events} of subscriptions, beside the updates")?;
         writeln!(out, "file bytes: {file_bytes}, {allocated_bytes} of them on the disk")?;
         for (name, end) in [("first", first), ("last", last)] {
             let Some(end) = end else { continue };
@@ -126,7 +128,7 @@ fn info(path: &Path, summary: &Summary, as_json: bool) -> io::Result<ExitCode> {
 }
 
 fn verified(findings: &Findings) -> io::Result<ExitCode> {
-    let Findings { updates, problems, texts } = findings;
+    let Findings { updates, events, problems, texts } = findings;
     let mut out = io::stdout().lock();
     for text in texts {
         writeln!(out, "{text}")?;
@@ -136,7 +138,10 @@ fn verified(findings: &Findings) -> io::Result<ExitCode> {
         writeln!(out, "and {unlisted} more")?;
     }
     let verdict = if *problems == 0 { "sound" } else { "DAMAGED" };
-    writeln!(out, "{verdict}: {updates} updates checked, {problems} problems")?;
+    writeln!(
+        out,
+        "{verdict}: {updates} updates and {events} events of subscriptions checked, {problems} problems"
+    )?;
     out.flush()?;
     Ok(if *problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

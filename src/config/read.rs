@@ -230,6 +230,7 @@ fn retention(reader: &mut Reader<'_>, cleanup_frequency: f64, in_memory: bool) -
         updates_max: reader.value(&history::HISTORY_SIZE),
         bytes_max: reader.value(&history::HISTORY_MAX_BYTES),
         age_max_ms: reader.value(&history::HISTORY_MAX_AGE),
+        ..Retention::default()
     };
     if in_memory {
         reader.warn("the history is kept in memory: it does not survive a restart");

@@ -4,6 +4,7 @@
 //! shared with the ring and the tails, not copied. Readers see an update as soon as it is inserted,
 //! which is before it is on the ring: a shard may read ahead of the ring and must expect that.
 
+use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_skiplist::{SkipMap, SkipSet};
 
 use super::{
-    Appended, History, HistoryError, HistoryRange, HistoryReader, HistorySlice, Position, Retention,
-    SequencedUpdate,
+    Appended, HeldCounts, History, HistoryError, HistoryRange, HistoryReader, HistorySlice, Position,
+    Retention, SequencedUpdate,
 };
 use crate::sse::frame::Frame;
 
@@ -21,7 +22,14 @@ pub struct MemoryHistory {
     held: Arc<MemoryStore>,
     retention: Retention,
     newest: Position,
-    updates: u64,
+    updates: HeldKind,
+    events: HeldKind,
+}
+
+/// The updates, or the events of subscriptions, that are held: their positions and their bytes.
+#[derive(Default)]
+struct HeldKind {
+    positions: VecDeque<Position>,
     bytes: u64,
 }
 
@@ -40,6 +48,13 @@ struct MemoryStore {
     newest: AtomicU64,
 }
 
+impl HeldKind {
+    fn exceeds(&self, count_max: u64, bytes_max: u64) -> bool {
+        let count = self.positions.len() as u64;
+        count > 1 && ((count_max > 0 && count > count_max) || (bytes_max > 0 && self.bytes > bytes_max))
+    }
+}
+
 impl MemoryHistory {
     /// An empty history.
     pub fn new(retention: Retention) -> Self {
@@ -49,7 +64,8 @@ impl MemoryHistory {
             before_oldest: AtomicU64::new(0),
             newest: AtomicU64::new(0),
         };
-        Self { held: Arc::new(held), retention, newest: Position::START, updates: 0, bytes: 0 }
+        let (updates, events) = (HeldKind::default(), HeldKind::default());
+        Self { held: Arc::new(held), retention, newest: Position::START, updates, events }
     }
 
     fn insert(&mut self, frame: &Arc<Frame>, unix_ms: u64) -> SequencedUpdate {
@@ -61,32 +77,50 @@ impl MemoryHistory {
         self.held.by_position.insert(position, stamped);
         self.held.by_id.insert((id.into(), position));
         self.newest = position;
-        self.updates += 1;
-        self.bytes += frame.bytes_held() as u64;
+        let kind = if frame.is_subscription_event() { &mut self.events } else { &mut self.updates };
+        kind.positions.push_back(position);
+        kind.bytes += frame.bytes_held() as u64;
         update
     }
 
-    /// Removes the oldest updates until the bounds hold.
+    /// Removes the oldest updates and events until the bounds hold. Returns the position up to
+    /// which nothing is held.
     fn retain(&mut self, unix_ms: u64) -> Position {
-        let Retention { updates_max, bytes_max, age_max_ms } = self.retention;
-        let oldest_unix_ms = if age_max_ms == 0 { 0 } else { unix_ms.saturating_sub(age_max_ms) };
-        while let Some(oldest) = self.held.by_position.front() {
-            let SequencedUpdate { position, frame, .. } = &oldest.value().update;
-            let is_too_much = self.updates > 1
-                && ((updates_max > 0 && self.updates > updates_max)
-                    || (bytes_max > 0 && self.bytes > bytes_max));
-            if !is_too_much && self.held.oldest_unix_ms(unix_ms) >= oldest_unix_ms {
-                break;
-            }
-            // The bound moves first, so that readers never mistake a gap for the end of the
-            // history.
-            self.held.before_oldest.store(position.get(), Ordering::Release);
-            self.held.by_id.remove(&(frame.id().as_str().into(), *position));
-            self.updates -= 1;
-            self.bytes -= frame.bytes_held() as u64;
-            oldest.remove();
+        let Retention { updates_max, bytes_max, age_max_ms, events_max, event_bytes_max } = self.retention;
+        while self.updates.exceeds(updates_max, bytes_max) {
+            let Some(oldest) = self.updates.positions.front() else { break };
+            self.remove_until(*oldest);
         }
-        Position::new(self.held.before_oldest.load(Ordering::Relaxed))
+        while self.events.exceeds(events_max, event_bytes_max) {
+            let Some(oldest) = self.events.positions.pop_front() else { break };
+            self.events.bytes -= self.held.remove(oldest);
+        }
+        let oldest_unix_ms = if age_max_ms == 0 { 0 } else { unix_ms.saturating_sub(age_max_ms) };
+        while let Some(oldest) = self.held.by_position.front().map(|oldest| *oldest.key()) {
+            if self.held.oldest_unix_ms(unix_ms) >= oldest_unix_ms {
+                return oldest.previous();
+            }
+            self.remove_until(oldest);
+        }
+        self.newest
+    }
+
+    /// Removes the updates and the events up to this position.
+    fn remove_until(&mut self, until: Position) {
+        let oldest_held = |kind: &HeldKind| kind.positions.partition_point(|position| *position <= until);
+        let updates = oldest_held(&self.updates);
+        if updates > 0 {
+            // The bound moves first, so that readers never mistake an update that is gone for an
+            // event.
+            let last = self.updates.positions[updates - 1];
+            self.held.before_oldest.store(last.get(), Ordering::SeqCst);
+        }
+        let events = oldest_held(&self.events);
+        for (kind, count) in [(&mut self.updates, updates), (&mut self.events, events)] {
+            for position in kind.positions.drain(..count) {
+                kind.bytes -= self.held.remove(position);
+            }
+        }
     }
 }
 
@@ -99,11 +133,16 @@ impl History for MemoryHistory {
     }
 
     fn needs_upkeep(&self) -> bool {
-        self.retention.age_max_ms > 0 && self.updates > 0
+        self.retention.age_max_ms > 0 && !self.held.by_position.is_empty()
     }
 
     fn maintain(&mut self, unix_ms: u64) -> Result<Position, HistoryError> {
         Ok(self.retain(unix_ms))
+    }
+
+    fn held(&self) -> HeldCounts {
+        let (updates, events) = (self.updates.positions.len(), self.events.positions.len());
+        HeldCounts { updates: updates as u64, events: events as u64 }
     }
 
     fn reader(&self) -> Arc<dyn HistoryReader> {
@@ -129,8 +168,16 @@ impl MemoryStore {
     fn range_now(&self) -> HistoryRange {
         // `newest` first: in the other order the ends could cross.
         let newest = Position::new(self.newest.load(Ordering::Acquire));
-        let before_oldest = Position::new(self.before_oldest.load(Ordering::Acquire));
+        let before_oldest = Position::new(self.before_oldest.load(Ordering::SeqCst));
         HistoryRange { before_oldest, newest: newest.max(before_oldest) }
+    }
+
+    /// Removes one update or event; returns its bytes.
+    fn remove(&self, position: Position) -> u64 {
+        let Some(entry) = self.by_position.remove(&position) else { return 0 };
+        let frame = &entry.value().update.frame;
+        self.by_id.remove(&(frame.id().as_str().into(), position));
+        frame.bytes_held() as u64
     }
 }
 
@@ -145,20 +192,33 @@ impl HistoryReader for MemoryStore {
         updates_max: usize,
         bytes_max: usize,
     ) -> Result<HistorySlice, HistoryError> {
-        let newest = self.range_now().newest;
+        let newest = self.range_now().newest.max(after);
         let entries = self.by_position.range(after.next()..=newest.max(after.next()));
         let mut updates = Vec::new();
-        collect(entries.map(|entry| entry.value().update.clone()), updates_max, bytes_max, &mut updates);
-        Ok(HistorySlice { updates, range: self.range_now() })
+        let is_all =
+            collect(entries.map(|entry| entry.value().update.clone()), updates_max, bytes_max, &mut updates);
+        let last = updates.last().map_or(after, |last: &SequencedUpdate| last.position);
+        let until = if is_all { newest.max(last) } else { last };
+        // What the sequencer has discarded meanwhile may have been missing already.
+        let range = self.range_now();
+        let after = after.max(range.before_oldest);
+        updates.retain(|update| update.position > after);
+        Ok(HistorySlice { updates, after, until: until.max(after), range })
     }
 
     fn newest(&self, updates_max: usize, bytes_max: usize) -> Result<HistorySlice, HistoryError> {
         let newest = self.range_now().newest;
-        let entries = self.by_position.range(..=newest).rev();
+        let entries = self.by_position.range(..=newest).rev().map(|entry| entry.value().update.clone());
+        let mut expected = newest.next();
+        let without_gap = entries.take_while(|update| {
+            expected = expected.previous();
+            update.position == expected
+        });
         let mut updates = Vec::new();
-        collect(entries.map(|entry| entry.value().update.clone()), updates_max, bytes_max, &mut updates);
+        collect(without_gap, updates_max, bytes_max, &mut updates);
         updates.reverse();
-        Ok(HistorySlice { updates, range: self.range_now() })
+        let after = updates.first().map_or(newest, |first| first.position.previous());
+        Ok(HistorySlice { updates, after, until: newest, range: self.range_now() })
     }
 
     fn range(&self) -> Result<HistoryRange, HistoryError> {
@@ -166,25 +226,22 @@ impl HistoryReader for MemoryStore {
     }
 }
 
-/// Takes consecutive updates until there are enough. The oldest may be removed meanwhile; the next
-/// read takes what follows a gap.
+/// Takes updates until there are enough; returns whether it took all.
 fn collect(
     entries: impl Iterator<Item = SequencedUpdate>,
     updates_max: usize,
     bytes_max: usize,
     into: &mut Vec<SequencedUpdate>,
-) {
+) -> bool {
     let mut bytes = 0;
     for update in entries {
-        let hole = into.last().is_some_and(|last: &SequencedUpdate| {
-            last.position.next() != update.position && last.position.previous() != update.position
-        });
-        if hole || into.len() >= updates_max || bytes >= bytes_max {
-            break;
+        if into.len() >= updates_max || bytes >= bytes_max {
+            return false;
         }
         bytes += update.frame.bytes_held();
         into.push(update);
     }
+    true
 }
 
 #[cfg(test)]

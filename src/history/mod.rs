@@ -8,7 +8,8 @@
 //! - the history assigns positions, consecutively and without a gap; a position never identifies
 //!   two updates;
 //! - an append is all or nothing, and acknowledged updates are read in that order;
-//! - the oldest updates are discarded first, so the history always holds one contiguous range.
+//! - the oldest updates are discarded first, so the history always holds all updates of one range;
+//! - events of subscriptions have bounds of their own: of the range, old events may be missing.
 
 mod error;
 pub mod memory;
@@ -17,6 +18,7 @@ pub mod redb;
 
 use std::sync::Arc;
 
+use crate::limits::{SUBSCRIPTION_EVENTS_HELD_BYTES_MAX, SUBSCRIPTION_EVENTS_HELD_MAX};
 use crate::mercure::event_id::EventId;
 use crate::mercure::resume::Resume;
 use crate::sse::frame::Frame;
@@ -38,30 +40,56 @@ pub struct SequencedUpdate {
 
 /// The retention of a history; zero is no bound (`HISTORY_SIZE`, `HISTORY_MAX_BYTES`,
 /// `HISTORY_MAX_AGE`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Updates; the newest always stays.
+    /// Updates, without events of subscriptions; the newest always stays.
     pub updates_max: u64,
-    /// Bytes of updates, as the store counts them; the newest always stays.
+    /// Bytes of these updates, as the store counts them; the newest always stays.
     pub bytes_max: u64,
-    /// Milliseconds since an update was appended; it applies to the newest, too.
+    /// Milliseconds since an update or an event was appended; it applies to the newest, too.
     pub age_max_ms: u64,
+    /// Events of subscriptions. An event older than the oldest update is discarded as well.
+    pub events_max: u64,
+    /// Bytes of these events.
+    pub event_bytes_max: u64,
+}
+
+impl Default for Retention {
+    /// All updates, and [`SUBSCRIPTION_EVENTS_HELD_MAX`] events.
+    fn default() -> Self {
+        Self {
+            updates_max: 0,
+            bytes_max: 0,
+            age_max_ms: 0,
+            events_max: SUBSCRIPTION_EVENTS_HELD_MAX,
+            event_bytes_max: SUBSCRIPTION_EVENTS_HELD_BYTES_MAX,
+        }
+    }
 }
 
 impl Retention {
-    /// Whether the history grows without bound.
+    /// Whether the updates of the history grow without bound.
     pub fn is_unbounded(self) -> bool {
-        self == Self::default()
+        self.updates_max == 0 && self.bytes_max == 0 && self.age_max_ms == 0
     }
+}
+
+/// How much a history holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldCounts {
+    /// Updates, without events of subscriptions.
+    pub updates: u64,
+    /// Events of subscriptions.
+    pub events: u64,
 }
 
 /// The range that a history holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryRange {
-    /// The position before the oldest update that is held: a reader at this position has missed
-    /// nothing.
+    /// The newest position of a discarded update: a reader at this position or later has missed no
+    /// update that is gone.
     pub before_oldest: Position,
-    /// The newest update, or [`HistoryRange::before_oldest`] if none is held.
+    /// The newest position that was given, or [`HistoryRange::before_oldest`].
     pub newest: Position,
 }
 
@@ -70,15 +98,21 @@ pub struct HistoryRange {
 pub struct Appended {
     /// The batch with its positions.
     pub updates: Vec<SequencedUpdate>,
-    /// The position before the oldest update that is still held.
+    /// Neither an update nor an event is held up to this position.
     pub before_oldest: Position,
 }
 
-/// A slice of the history.
+/// A slice of the history: everything that it holds after [`Self::after`] and up to
+/// [`Self::until`].
 #[derive(Debug)]
 pub struct HistorySlice {
-    /// The updates, in order and without a gap.
+    /// The updates and the events, in order. A position between the two ends that is not among them
+    /// had an event that was discarded.
     pub updates: Vec<SequencedUpdate>,
+    /// The position before the slice.
+    pub after: Position,
+    /// The last position of the slice.
+    pub until: Position,
     /// The range of the history when it was read.
     pub range: HistoryRange,
 }
@@ -88,7 +122,7 @@ impl HistorySlice {
     #[cfg(any(test, feature = "internals"))]
     pub fn empty() -> Self {
         let range = HistoryRange { before_oldest: Position::START, newest: Position::START };
-        Self { updates: Vec::new(), range }
+        Self { updates: Vec::new(), after: Position::START, until: Position::START, range }
     }
 }
 
@@ -106,11 +140,14 @@ pub trait History: Send {
 
     /// Makes acknowledged updates durable if an append did not; discards updates that are too old;
     /// frees a bounded number of discarded updates. Call it about once a second while
-    /// [`History::needs_upkeep`]. Returns the position before the oldest update that is still held.
+    /// [`History::needs_upkeep`]. Returns the same position as [`Appended::before_oldest`].
     ///
     /// # Errors
     /// The store refused: a crash may lose the updates since the last successful call.
     fn maintain(&mut self, unix_ms: u64) -> Result<Position, HistoryError>;
+
+    /// How much is held after the last append or upkeep.
+    fn held(&self) -> HeldCounts;
 
     /// A reading end for other threads.
     fn reader(&self) -> Arc<dyn HistoryReader>;
@@ -124,10 +161,11 @@ pub trait HistoryReader: Send + Sync {
     /// The store could not be read.
     fn locate(&self, id: &str) -> Result<Option<Position>, HistoryError>;
 
-    /// The updates after `after`: at most `updates_max`, and none after `bytes_max` is reached.
+    /// What is held after `after`: at most `updates_max` updates and events, and none after
+    /// `bytes_max` is reached.
     ///
-    /// If the next update is no longer held, the slice begins at the oldest that is; its
-    /// [`HistoryRange`] shows this.
+    /// If an update after `after` is no longer held, the slice begins later:
+    /// [`HistorySlice::after`] shows this.
     ///
     /// # Errors
     /// The store could not be read.
@@ -138,7 +176,8 @@ pub trait HistoryReader: Send + Sync {
         bytes_max: usize,
     ) -> Result<HistorySlice, HistoryError>;
 
-    /// The newest updates: at most `updates_max`, and no older one after `bytes_max` is reached.
+    /// The newest updates and events, without a gap: at most `updates_max`, and no older one after
+    /// `bytes_max` is reached. None, if the newest event was discarded and nothing came after it.
     ///
     /// # Errors
     /// The store could not be read.
@@ -172,3 +211,6 @@ pub fn resolve(reader: &dyn HistoryReader, resume: &Resume) -> Result<ResumePoin
     }
     Ok(ResumePoint { cursor: reader.range()?.before_oldest, known: None })
 }
+
+#[cfg(test)]
+mod tests;

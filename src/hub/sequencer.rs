@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::history::{Appended, History, HistoryError, Position, SequencedUpdate};
+use crate::history::{Appended, HeldCounts, History, HistoryError, Position, SequencedUpdate};
 use crate::sse::frame::Frame;
 
 /// The recipient of the result: the update is stored, or refused.
@@ -68,9 +68,9 @@ pub enum RingEntry {
         /// The recipient of the result.
         reply_to: ReplyTo,
     },
-    /// The history no longer holds updates up to this position: tails drop them, too.
+    /// The history holds nothing up to this position any longer: tails drop it, too.
     Discarded {
-        /// The position before the oldest update that is held.
+        /// The position before the oldest update or event that is held.
         before_oldest: Position,
     },
     /// No entry follows: the hub stops.
@@ -121,6 +121,11 @@ impl Sequencer {
     pub fn maintain(&mut self, unix_ms: u64) -> Result<Option<RingEntry>, HistoryError> {
         let before_oldest = self.history.maintain(unix_ms)?;
         Ok(self.discarded(before_oldest))
+    }
+
+    /// How much the history holds.
+    pub fn held(&self) -> HeldCounts {
+        self.history.held()
     }
 
     fn discarded(&mut self, before_oldest: Position) -> Option<RingEntry> {

@@ -24,6 +24,7 @@ pub struct Update<'a> {
     audience: Audience,
     id: EventId,
     has_made_id: bool,
+    is_subscription_event: bool,
     event_type: Option<Cow<'a, str>>,
     retry_ms: Option<u64>,
     data: Cow<'a, str>,
@@ -40,6 +41,8 @@ pub struct UpdateParts {
     pub id: EventId,
     /// Whether the id was generated here.
     pub has_made_id: bool,
+    /// Whether it announces the start or the end of a subscription.
+    pub is_subscription_event: bool,
 }
 
 /// The fields of an update from a publisher inside the program. [`Update::build`] checks them;
@@ -181,6 +184,7 @@ impl<'a> Update<'a> {
             audience: Audience::Private,
             id: EventId::from_random_bytes(random),
             has_made_id: true,
+            is_subscription_event: true,
             event_type: None,
             retry_ms: None,
             data: Cow::Owned(subscription.event_data()),
@@ -224,8 +228,8 @@ impl<'a> Update<'a> {
 
     /// Its values without the content, once that is encoded.
     pub fn into_parts(self) -> UpdateParts {
-        let Self { topics, audience, id, has_made_id, .. } = self;
-        UpdateParts { topics, audience, id, has_made_id }
+        let Self { topics, audience, id, has_made_id, is_subscription_event, .. } = self;
+        UpdateParts { topics, audience, id, has_made_id, is_subscription_event }
     }
 }
 
@@ -288,6 +292,7 @@ impl<'a> UpdateFields<'a> {
             audience,
             id,
             has_made_id,
+            is_subscription_event: false,
             event_type,
             retry_ms: self
                 .retry

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use crate::api::history_health::HistoryHealth;
 use crate::error_text::chain;
-use crate::history::{HistoryError, HistoryRange};
+use crate::history::HistoryError;
 use crate::hub::sequencer::{Publication, RingEntry, Sequencer};
 use crate::io::clock;
 use crate::io::waker::ShardWaker;
@@ -97,10 +97,9 @@ impl SequencerThread {
         (thread, queue)
     }
 
-    /// The thread's counters, initialized with this range of the history.
-    pub(crate) fn metrics(&self, range: HistoryRange) -> Arc<SequencerMetrics> {
-        self.metrics.before_oldest.set(range.before_oldest.get());
-        self.metrics.newest.set(range.newest.get());
+    /// The thread's counters.
+    pub(crate) fn metrics(&self) -> Arc<SequencerMetrics> {
+        self.metrics.holds(self.sequencer.held());
         Arc::clone(&self.metrics)
     }
 
@@ -178,6 +177,7 @@ impl SequencerThread {
     fn maintain(&mut self) {
         self.maintained = Instant::now();
         let maintained = self.sequencer.maintain(clock::unix_ms());
+        self.metrics.holds(self.sequencer.held());
         self.watch.maintained(maintained.is_ok());
         match maintained {
             Ok(None) => {}
@@ -226,6 +226,7 @@ impl SequencerThread {
     fn append(&mut self, batch: &[Publication], failure: &'static str) -> Vec<RingEntry> {
         let began = Instant::now();
         let (entries, error) = self.sequencer.commit(batch, clock::unix_ms());
+        self.metrics.holds(self.sequencer.held());
         self.commit_took = began.elapsed();
         self.left_alone_until = error.map(|error| {
             self.warn(&error, failure);

@@ -141,8 +141,7 @@ impl RunningHub {
             let (is_tls, queue_bytes) = (settings.tls.is_some(), queue.bytes());
             let history_health = history_health.clone();
             let facts = HubFacts { is_tls, connections_max, queue_bytes, history_file, history_health };
-            let exporter =
-                Exporter { shards: shard_metrics.clone(), sequencer: sequencer.metrics(newest.range), facts };
+            let exporter = Exporter { shards: shard_metrics.clone(), sequencer: sequencer.metrics(), facts };
             shutdown.help("metrics", reports, move |ended| serve_scrapes(side_server, exporter, &ended))?;
         }
         let mut executors = Vec::with_capacity(shards);

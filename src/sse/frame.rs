@@ -30,6 +30,7 @@ pub struct Frame {
     encoded: EncodedFrames,
     id: EventId,
     has_made_id: bool,
+    is_subscription_event: bool,
     topics: Box<[Topic]>,
     audience: Audience,
 }
@@ -68,8 +69,9 @@ impl Frame {
             push_data(out, data);
             out.push(b'\n');
         });
-        let UpdateParts { topics, audience, id, has_made_id } = update.into_parts();
-        Self { plain, encoded: EncodedFrames::default(), id, has_made_id, topics, audience }
+        let UpdateParts { topics, audience, id, has_made_id, is_subscription_event } = update.into_parts();
+        let encoded = EncodedFrames::default();
+        Self { plain, encoded, id, has_made_id, is_subscription_event, topics, audience }
     }
 
     /// Frames an event that was encoded before, as in a stored record.
@@ -79,9 +81,15 @@ impl Frame {
             encoded: EncodedFrames::default(),
             id,
             has_made_id: false,
+            is_subscription_event: false,
             topics,
             audience,
         }
+    }
+
+    /// The same, but it announces the start or the end of a subscription.
+    pub fn into_subscription_event(self) -> Self {
+        Self { is_subscription_event: true, ..self }
     }
 
     /// The event as one HTTP/1.1 chunk.
@@ -134,6 +142,12 @@ impl Frame {
         self.has_made_id
     }
 
+    /// Whether it announces the start or the end of a subscription. The history counts these events
+    /// apart from updates.
+    pub fn is_subscription_event(&self) -> bool {
+        self.is_subscription_event
+    }
+
     /// Its topics, the canonical one first; never empty.
     pub fn topics(&self) -> &[Topic] {
         &self.topics
@@ -175,6 +189,7 @@ impl PartialEq for Frame {
             && self.id == other.id
             && self.topics == other.topics
             && self.audience == other.audience
+            && self.is_subscription_event == other.is_subscription_event
     }
 }
 

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use petasos::history::redb::{HistorySync, OpenCause, OpenError, RedbHistory};
 use petasos::history::{History, HistoryReader, Position, Retention};
 use petasos::mercure::audience::Authorization;
+use petasos::mercure::subscription::{SubscriberId, Subscription};
 use petasos::mercure::update::Update;
 use petasos::sse::frame::Frame;
 
@@ -57,8 +58,16 @@ fn frame_of(body: &str, authorization: Authorization) -> Arc<Frame> {
     Arc::new(Frame::encode(Update::parse(body.as_bytes(), authorization, [0; 16]).expect("valid body")))
 }
 
-/// An update with everything that an alteration could change; some ids are repeated.
+/// An update with everything that an alteration could change, or an event of a subscription; some
+/// ids are repeated.
 fn frame(number: u64, random: &mut fastrand::Rng) -> Arc<Frame> {
+    if random.u32(..4) == 0 {
+        let subscriber = SubscriberId::from_random_bytes([7; 16]);
+        let selector = format!("s{number}");
+        let subscription = Subscription { selector: &selector, subscriber, active: true, payload: None };
+        let update = Update::of_subscription(&subscription, random.u128(..).to_ne_bytes());
+        return Arc::new(Frame::encode(update));
+    }
     let id = if number % 10 == 9 { format!("again{}", number % 50) } else { format!("u{number}") };
     let length = [5, 40, 300, 3_000, 9_000][random.usize(..5)];
     let data: String = (0..length).map(|_| random.alphanumeric()).collect();
@@ -84,11 +93,11 @@ fn store(name: &str, seed: u64, is_closed: bool, is_large: bool) -> Stored {
     let mut random = fastrand::Rng::with_seed(seed);
     let directory = Directory::new(&format!("made-{name}"));
     let retention = Retention { updates_max: [0, 60][random.usize(..2)], ..Retention::default() };
+    let retention = Retention { events_max: [3, 10, 10_000][random.usize(..3)], ..retention };
     let retention = if is_large { Retention { updates_max: LARGE - 5_000, ..retention } } else { retention };
     let mut history = RedbHistory::open(&directory.file(), retention, HistorySync::Never).expect("new");
-    let mut all = Vec::new();
-    let mut append = |history: &mut RedbHistory, frames: Vec<Arc<Frame>>| {
-        all.extend(history.append(&frames, NOW_MS).expect("room").updates);
+    let append = |history: &mut RedbHistory, frames: Vec<Arc<Frame>>| {
+        history.append(&frames, NOW_MS).expect("room");
     };
     if is_large {
         for batch in 0..LARGE / 1_000 {
@@ -117,13 +126,12 @@ fn store(name: &str, seed: u64, is_closed: bool, is_large: bool) -> Stored {
             _ => {}
         }
     }
-    let before_oldest = history.reader().range().expect("readable").before_oldest;
+    let held = history.reader().read(Position::START, usize::MAX, usize::MAX).expect("readable");
     if is_closed {
         drop(history);
     }
     let bytes = std::fs::read(directory.file()).expect("readable");
-    let held = all.into_iter().filter(|update| update.position > before_oldest);
-    let updates = held.map(|update| (update.position.get(), update.frame)).collect();
+    let updates = held.updates.into_iter().map(|update| (update.position.get(), update.frame)).collect();
     Stored { bytes, updates, retention }
 }
 
@@ -196,7 +204,13 @@ fn check(reader: &dyn HistoryReader, expected: &[(u64, Arc<Frame>)], what: &str)
     for (nth, (position, _)) in expected.iter().enumerate().rev().take(150) {
         same(reader.read(Position::new(position - 1), 1, usize::MAX), nth, nth + 1);
     }
-    same(reader.newest(7, usize::MAX), count - count.min(7), count);
+    // The newest end where an event was discarded.
+    let newest = expected
+        .iter()
+        .rev()
+        .zip(0..7)
+        .take_while(|((position, _), nth)| *position == expected[count - 1].0 - nth);
+    same(reader.newest(7, usize::MAX), count - newest.count(), count);
     let ids = expected.iter().rev().take(150).chain(expected.iter().step_by(997));
     for (_, frame) in ids {
         let id = frame.id().as_str();

@@ -9,7 +9,8 @@ use std::thread::JoinHandle;
 use petasos::config::{Config, Environment, Options};
 use petasos::history::redb::{HistorySync, RedbHistory};
 use petasos::history::{
-    Appended, History, HistoryError, HistoryRange, HistoryReader, HistorySlice, Position, Retention,
+    Appended, HeldCounts, History, HistoryError, HistoryRange, HistoryReader, HistorySlice, Position,
+    Retention,
 };
 use petasos::sse::frame::Frame;
 use petasos::{RunError, server};
@@ -72,6 +73,10 @@ impl History for Watched {
 
     fn maintain(&mut self, unix_ms: u64) -> Result<Position, HistoryError> {
         self.inner.maintain(unix_ms)
+    }
+
+    fn held(&self) -> HeldCounts {
+        self.inner.held()
     }
 
     fn reader(&self) -> Arc<dyn HistoryReader> {

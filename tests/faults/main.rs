@@ -16,9 +16,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use petasos::history::redb::archive::Archive;
 use petasos::history::redb::{HistorySync, RedbHistory};
 use petasos::history::{History, HistoryReader, Position, Retention};
 use petasos::mercure::audience::Authorization;
+use petasos::mercure::subscription::{SubscriberId, Subscription};
 use petasos::mercure::update::Update;
 use petasos::sse::frame::Frame;
 use storage::{Disk, Faults, FaultyFile, PageCache};
@@ -53,9 +55,18 @@ fn frame(id: &str) -> Arc<Frame> {
     Arc::new(Frame::encode(update))
 }
 
+/// An event of a subscription.
+fn event(random: &mut fastrand::Rng) -> Arc<Frame> {
+    let subscriber = SubscriberId::from_random_bytes([7; 16]);
+    let subscription = Subscription { selector: "s", subscriber, active: true, payload: None };
+    Arc::new(Frame::encode(Update::of_subscription(&subscription, random.u128(..).to_ne_bytes())))
+}
+
+/// The ids of the updates that are held, without events of subscriptions.
 fn held(reader: &dyn HistoryReader) -> Vec<String> {
     let slice = reader.read(Position::START, usize::MAX, usize::MAX).expect("readable");
-    slice.updates.iter().map(|update| update.frame.id().to_string()).collect()
+    let updates = slice.updates.iter().filter(|update| !update.frame.is_subscription_event());
+    updates.map(|update| update.frame.id().to_string()).collect()
 }
 
 pub(crate) fn faulty(path: &std::path::Path, faults: &Arc<Faults>) -> FaultyFile {
@@ -111,6 +122,64 @@ fn a_batch_that_failed_leaves_nothing_and_the_next_succeeds_whichever_operation_
     }
 }
 
+/// The same with events of subscriptions, of which two are kept: some that a reopened store gets
+/// again were freed before.
+#[test]
+fn events_of_a_batch_that_failed_leave_nothing_and_those_before_it_are_there() {
+    for sync in [HistorySync::Always, HistorySync::Interval] {
+        for writes_left in 0..40 {
+            let mut random = fastrand::Rng::with_seed(writes_left);
+            let directory = Directory::new("events");
+            let retention = Retention { updates_max: 3, events_max: 2, ..Retention::default() };
+            let faults = Faults::none(false);
+            let file = faulty(&directory.file(), &faults);
+            let storage = move || file.clone();
+            let mut history =
+                RedbHistory::on_storage("a faulty disk", storage, retention, sync).expect("new");
+            let mut all: Vec<Arc<Frame>> = Vec::new();
+            for number in 0..12_u64 {
+                if number == 8 {
+                    faults.set(writes_left as i64, -1);
+                }
+                let mut batch: Vec<_> = (0..random.usize(..4)).map(|_| event(&mut random)).collect();
+                batch.push(frame(&format!("u{number}")));
+                if history.append(&batch, NOW_MS).is_ok() {
+                    all.extend(batch);
+                }
+                if number == 9 {
+                    faults.lift();
+                }
+                if random.u32(..4) == 0 {
+                    let _ = history.maintain(NOW_MS);
+                }
+            }
+            let updates = (1_u64..).zip(&all).filter(|(_, frame)| !frame.is_subscription_event());
+            let mut expected: Vec<_> = updates.collect();
+            expected.reverse();
+            expected.truncate(4);
+            let gone = expected.pop().expect("more than are kept").0;
+            let events = (1_u64..).zip(&all).filter(|(_, frame)| frame.is_subscription_event());
+            let events: Vec<_> = events.collect();
+            expected.extend(events.into_iter().rev().take(2).filter(|(position, _)| *position > gone));
+            expected.sort_unstable_by_key(|(position, _)| *position);
+            let check = |reader: Arc<dyn HistoryReader>| {
+                let slice = reader.read(Position::START, usize::MAX, usize::MAX).expect("readable");
+                let held: Vec<_> = slice.updates.iter().map(|it| (it.position.get(), &it.frame)).collect();
+                assert_eq!(held, expected, "{writes_left} {sync:?}");
+                for (position, frame) in &expected {
+                    let place = reader.locate(frame.id().as_str()).expect("readable");
+                    assert_eq!(place.map(Position::get), Some(*position), "{writes_left} {sync:?}");
+                }
+            };
+            check(history.reader());
+            drop(history);
+            check(RedbHistory::open(&directory.file(), retention, sync).expect("ours").reader());
+            let findings = Archive::open(&directory.file()).expect("ours").verify().expect("readable");
+            assert_eq!(findings.texts, [""; 0], "{writes_left} {sync:?}");
+        }
+    }
+}
+
 /// Uses a history until its power is cut. Returns the number of disk operations, the number of
 /// updates that are safe at the cut, and the maximum that may be stored.
 fn work(disk: &Disk, seed: u64, retention: Retention, sync: HistorySync, cut_before: u64) -> (u64, u64, u64) {
@@ -125,7 +194,11 @@ fn work(disk: &Disk, seed: u64, retention: Retention, sync: HistorySync, cut_bef
             safe = appended;
         } else {
             let count = random.u64(1..4);
-            let batch: Vec<_> = (0..count).map(|nth| frame(&format!("u{}", appended + nth + 1))).collect();
+            let mut batch: Vec<_> =
+                (0..count).map(|nth| frame(&format!("u{}", appended + nth + 1))).collect();
+            for _ in 0..random.usize(..4) {
+                batch.insert(random.usize(..=batch.len()), event(&mut random));
+            }
             if disk.operations() <= cut_before {
                 most_at_cut = appended + count;
             }
@@ -144,7 +217,8 @@ fn work(disk: &Disk, seed: u64, retention: Retention, sync: HistorySync, cut_bef
 
 fn survives_power_cut(seed: u64, sync: HistorySync) {
     let mut random = fastrand::Rng::with_seed(seed);
-    let retention = Retention { updates_max: [0, 8][random.usize(..2)], ..Retention::default() };
+    let events_max = [1, 3, 10_000][random.usize(..3)];
+    let retention = Retention { updates_max: [0, 8][random.usize(..2)], events_max, ..Retention::default() };
     let (operations, ..) = work(&Disk::with_cut(u64::MAX), seed, retention, sync, u64::MAX);
     let cut_before = random.u64(..operations);
     let disk = Disk::with_cut(cut_before);

@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::common::subscriptions::{PATH, bearer, wait_for};
 use crate::common::{Hub, KEY, eventually, get, id, post, publisher};
 use petasos::history::redb::{HistorySync, RedbHistory};
 use petasos::history::{History as _, Retention};
@@ -225,7 +226,7 @@ fn the_commands_tell_check_write_out_and_shrink() {
 
     let verify = petasos(&["history", "verify"], &file);
     assert_eq!(verify.status.code(), Some(0));
-    assert_eq!(text(&verify.stdout), "sound: 3 updates checked, 0 problems\n");
+    assert_eq!(text(&verify.stdout), "sound: 3 updates and 0 events of subscriptions checked, 0 problems\n");
 
     let lines = petasos(&["history", "export"], &file);
     let lines: Vec<Value> =
@@ -249,7 +250,7 @@ fn the_commands_tell_check_write_out_and_shrink() {
     assert_eq!(compact.status.code(), Some(0));
     assert!(text(&compact.stdout).starts_with("file bytes: "), "{compact:?}");
     let verify = petasos(&["history", "verify"], &file);
-    assert_eq!(text(&verify.stdout), "sound: 3 updates checked, 0 problems\n");
+    assert_eq!(text(&verify.stdout), "sound: 3 updates and 0 events of subscriptions checked, 0 problems\n");
     assert_eq!(start(&file, &[]).subscribe("topic=a&lastEventID=earliest").ids(1), ["1"]);
 }
 
@@ -267,6 +268,56 @@ fn a_damaged_update_is_found() {
     let verify = petasos(&["history", "verify"], &file);
     assert_eq!(verify.status.code(), Some(1));
     assert!(text(&verify.stdout).contains("DAMAGED"), "{verify:?}");
+}
+
+/// Strangers with many selectors must not take from a client that returns what it missed.
+#[test]
+fn events_of_subscriptions_push_no_update_out_of_a_bounded_history() {
+    const UPDATES: u64 = 10_000;
+    const SUBSCRIBERS: usize = 70;
+    const SELECTORS: usize = 1_000;
+    let directory = Directory::new("flood");
+    let file = directory.file();
+    let mut history = RedbHistory::open(&file, Retention::default(), HistorySync::Never).expect("a new file");
+    let update = |number| {
+        let body = format!("topic=t&data=x&id=u{number}");
+        let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]);
+        Arc::new(Frame::encode(update.expect("a valid body")))
+    };
+    history.append(&(0..UPDATES).map(update).collect::<Vec<_>>(), 1).expect("room");
+    drop(history);
+
+    let settings = [("HISTORY_SIZE", "10001"), ("SUBSCRIPTIONS", "1")];
+    let hub = start(&file, &settings);
+    let streams: Vec<_> = (0..SUBSCRIBERS)
+        .map(|subscriber| {
+            let query: Vec<_> = (0..SELECTORS).map(|number| format!("topic={subscriber}-{number}")).collect();
+            hub.subscribe_with(&query.join("&"), &bearer(&["*"]))
+        })
+        .collect();
+    wait_for(&hub, PATH, SUBSCRIBERS * SELECTORS);
+    // It follows the events, which are on the way.
+    hub.publish("topic=t&id=last");
+    let check = |hub: &Hub| {
+        let missed: Vec<_> = (9_501..UPDATES).map(|number| format!("u{number}")).collect();
+        assert_eq!(missed.len(), 499);
+        let mut returning = hub.subscribe("topic=t&lastEventID=u9500");
+        assert_eq!(returning.header("Last-Event-ID"), Some("u9500"));
+        assert_eq!(returning.ids(499), missed);
+        assert_eq!(returning.ids(1), ["last"]);
+        let mut all = hub.subscribe("topic=t&lastEventID=u0");
+        assert_eq!(all.header("Last-Event-ID"), Some("u0"));
+        assert_eq!(all.ids(UPDATES as usize).last().map(String::as_str), Some("last"));
+    };
+    check(&hub);
+    drop(streams);
+    stop(hub);
+    let verify = petasos(&["history", "verify"], &file);
+    assert!(text(&verify.stdout).starts_with("sound: 10001 updates and "), "{verify:?}");
+    let info = petasos(&["history", "info", "--json"], &file);
+    let info: Value = serde_json::from_slice(&info.stdout).expect("JSON");
+    assert_eq!((&info["updates"], &info["subscription_events"]), (&json!(10_001), &json!(10_000)));
+    check(&start(&file, &settings));
 }
 
 /// `HISTORY_REPLAY` sets the number of updates, 100,000 by default.

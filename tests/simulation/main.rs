@@ -21,7 +21,8 @@ use self::core::{Core, Session, Sockets};
 use fastrand::Rng;
 use petasos::history::memory::MemoryHistory;
 use petasos::history::{
-    Appended, History, HistoryError, HistoryReader, HistorySlice, Position, ResumePoint, Retention, resolve,
+    Appended, HeldCounts, History, HistoryError, HistoryReader, HistorySlice, Position, ResumePoint,
+    Retention, resolve,
 };
 use petasos::hub::sequencer::{Publication, ReplyTo, RingEntry, Sequencer};
 use petasos::hub::shard::{EndReason, Joining, Shard, ShardSettings};
@@ -30,7 +31,7 @@ use petasos::mercure::audience::Authorization;
 use petasos::mercure::grant::Grant;
 use petasos::mercure::resume::Resume;
 use petasos::mercure::selector::Selector;
-use petasos::mercure::subscription::SubscriberId;
+use petasos::mercure::subscription::{SubscriberId, Subscription};
 use petasos::mercure::token::{Claims, MercureClaim};
 use petasos::mercure::update::Update;
 use petasos::ring::{Producer, ring};
@@ -76,6 +77,10 @@ impl History for Flaky {
         self.inner.maintain(unix_ms)
     }
 
+    fn held(&self) -> HeldCounts {
+        self.inner.held()
+    }
+
     fn reader(&self) -> Arc<dyn HistoryReader> {
         self.inner.reader()
     }
@@ -105,6 +110,8 @@ impl World {
             updates_max: [0, 0, 3, 20][rng.usize(..4)],
             bytes_max: 0,
             age_max_ms: [0, 0, 0, 30_000][rng.usize(..4)],
+            events_max: [0, 1, 3, 20][rng.usize(..4)],
+            event_bytes_max: 0,
         };
         let refuses = Arc::new(AtomicBool::new(false));
         let history = Flaky { inner: MemoryHistory::new(retention), refuses: Arc::clone(&refuses) };
@@ -158,6 +165,20 @@ impl World {
     }
 
     fn publish(&mut self) {
+        let frame = if self.rng.u32(..3) == 0 { self.subscription_event() } else { self.update() };
+        if self.queue.len() < QUEUE_MAX {
+            let reply_to = ReplyTo::Request { shard: 0, connection: 0, serial: 0 };
+            self.queue.push_back(Publication { frame: Arc::new(frame), reply_to });
+        }
+    }
+
+    fn subscription_event(&mut self) -> Frame {
+        let subscriber = SubscriberId::from_random_bytes([0; 16]);
+        let subscription = Subscription { selector: "a", subscriber, active: true, payload: None };
+        Frame::encode(Update::of_subscription(&subscription, self.rng.u128(..).to_ne_bytes()))
+    }
+
+    fn update(&mut self) -> Frame {
         let topics: Vec<&str> = (0..self.rng.usize(1..=2)).map(|_| TOPICS[self.rng.usize(..5)]).collect();
         // Ids repeat now and then: the first occurrence counts.
         let id = if self.rng.u32(..10) == 0 { self.rng.u64(..=self.ids) } else { self.ids + 1 };
@@ -167,11 +188,9 @@ impl World {
         if self.rng.u32(..3) == 0 {
             body.push_str("&private=on");
         }
-        let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("a valid body");
-        if self.queue.len() < QUEUE_MAX {
-            let reply_to = ReplyTo::Request { shard: 0, connection: 0, serial: 0 };
-            self.queue.push_back(Publication { frame: Arc::new(Frame::encode(update)), reply_to });
-        }
+        Frame::encode(
+            Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("a valid body"),
+        )
     }
 
     fn commit(&mut self) {
@@ -384,15 +403,29 @@ impl World {
     }
 
     fn check_session(&self, session: &Session) {
-        let received = decode(session);
-        let expected = |after: Position| -> Vec<&str> {
-            let later = self.committed.iter().skip(after.get() as usize);
-            let wanted = later.filter(|frame| {
-                let selected = frame.topic_texts().any(|t| session.selectors.iter().any(|s| s.matches(t)));
-                selected && session.grant.may_receive(frame.topic_texts(), frame.audience())
-            });
-            wanted.map(|frame| frame.id().as_str()).collect()
+        let all_received = decode(session);
+        let wanted = |frame: &&Arc<Frame>| {
+            let selected = frame.topic_texts().any(|t| session.selectors.iter().any(|s| s.matches(t)));
+            selected && session.grant.may_receive(frame.topic_texts(), frame.audience())
         };
+        // Events of subscriptions that are discarded may be missing; the others come in order.
+        let mut later = self.committed.iter().skip(session.after.get() as usize).filter(wanted);
+        let is_in_order = |id: &String| later.any(|frame| frame.id().as_str() == id);
+        assert!(all_received.iter().all(is_in_order), "in order and once: {all_received:?}");
+        let is_event = |id: &String| {
+            let of_id = self.committed.iter().find(|frame| frame.id().as_str() == id);
+            of_id.is_some_and(|frame| frame.is_subscription_event())
+        };
+        let received: Vec<_> = all_received.iter().filter(|id| !is_event(id)).cloned().collect();
+        let expected = |after: Position| -> Vec<&str> {
+            let later = self.committed.iter().skip(after.get() as usize).filter(wanted);
+            let updates = later.filter(|frame| !frame.is_subscription_event());
+            updates.map(|frame| frame.id().as_str()).collect()
+        };
+        if self.retention.is_unbounded() && self.retention.events_max == 0 && session.closed.is_none() {
+            let wanted = self.committed.iter().skip(session.after.get() as usize).filter(wanted).count();
+            assert_eq!(all_received.len(), wanted, "no event was discarded");
+        }
         let all = expected(session.after);
         // A client that asked for everything held may find less: some may be discarded before it is
         // read.

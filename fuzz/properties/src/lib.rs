@@ -6,6 +6,9 @@
 //! `tests/selectors.rs` and `tests/simulation`.
 
 pub mod accept_encoding;
+pub mod cors;
+pub mod date;
+pub mod etag;
 pub mod form;
 pub mod forwarded;
 pub mod http1;
@@ -30,8 +33,11 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 14] = [
     Target { name: "accept_encoding", check: accept_encoding::check, input_bytes_max: 512 },
+    Target { name: "cors", check: cors::check, input_bytes_max: 512 },
+    Target { name: "date", check: date::check, input_bytes_max: 8 },
+    Target { name: "etag", check: etag::check, input_bytes_max: 512 },
     Target { name: "form", check: form::check, input_bytes_max: 4 << 10 },
     Target { name: "forwarded", check: forwarded::check, input_bytes_max: 512 },
     Target { name: "http1", check: http1::check, input_bytes_max: 8 << 10 },

@@ -5,20 +5,21 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use redb::{Database, Durability, ReadableDatabase as _};
+use redb::{AccessGuard, Database, Durability, ReadableDatabase as _};
 
 use super::error::failed;
 use super::format::FORMAT;
 use super::guard::guarded;
 use super::index::{IDS, NEW_IDS, new_id};
-use super::meta::Meta;
+use super::meta::{KindTotals, Meta};
+use super::moment::Moment;
 use super::open::{OpenError, OpenFile, open_existing};
-use super::record::{self, RECORDS, Record, head_at, with_record};
+use super::record::{self, EVENTS, RECORDS, Record, RecordFields, head_from, with_record};
 use super::sums::{ID_SUMS, verify_all};
 use super::write::{transact, trim};
 use crate::error_text::chain;
-use crate::history::HistoryError;
-use crate::limits::{PROBLEMS_MAX, TRIM_IDLE_UPDATES_MAX};
+use crate::history::{HistoryError, Position};
+use crate::limits::{CATCH_UP_BYTES, CATCH_UP_UPDATES, PROBLEMS_MAX, TRIM_IDLE_UPDATES_MAX};
 use crate::sse::frame::Frame;
 
 /// A history file that no other process holds.
@@ -38,9 +39,11 @@ pub struct Archived {
 pub struct Summary {
     /// The version of the file format.
     pub format: u64,
-    /// The number of updates.
+    /// The number of updates, without events of subscriptions.
     pub updates: u64,
-    /// Their bytes as counted for `HISTORY_MAX_BYTES`.
+    /// The number of events of subscriptions.
+    pub events: u64,
+    /// The bytes of the updates as counted for `HISTORY_MAX_BYTES`.
     pub bytes: u64,
     /// Length of the file, including the free space.
     pub file_bytes: u64,
@@ -57,6 +60,8 @@ pub struct Summary {
 pub struct Findings {
     /// The number of checked updates.
     pub updates: u64,
+    /// The number of checked events of subscriptions.
+    pub events: u64,
     /// The number of problems.
     pub problems: u64,
     /// Texts for the first [`PROBLEMS_MAX`] problems.
@@ -83,19 +88,20 @@ impl Archive {
         let meta = Meta::of(database)?;
         let records = transaction.open_table(RECORDS).map_err(failed)?;
         let at = |position| with_record(&records, position, |record| archived(record.clone()));
-        let is_empty = meta.discarded.max(meta.trimmed) >= meta.newest;
-        let (first, last) = match is_empty {
-            true => (None, None),
-            false => (Some(at(meta.discarded + 1)??), Some(at(meta.newest)??)),
-        };
-        let bytes_before = match is_empty {
-            true => meta.bytes,
-            false => head_at(&records, meta.discarded + 1)?.bytes_before,
-        };
+        let Meta { updates: totals, events, .. } = meta;
+        let (updates, mut bytes) = (totals.held(totals.discarded), totals.bytes);
+        let (mut first, mut last) = (None, None);
+        if updates > 0
+            && let Some((oldest, head)) = head_from(&records, totals.discarded.until + 1)?
+        {
+            bytes = head.bytes_before;
+            (first, last) = (Some(at(oldest)??), Some(at(totals.newest)??));
+        }
         Ok(Summary {
             format: FORMAT,
-            updates: meta.newest.saturating_sub(meta.discarded),
-            bytes: meta.bytes.saturating_sub(bytes_before),
+            updates,
+            events: events.held(events.discarded),
+            bytes: totals.bytes.saturating_sub(bytes),
             file_bytes: self.file_bytes()?,
             allocated_bytes: self.allocated_bytes()?,
             first,
@@ -103,8 +109,9 @@ impl Archive {
         })
     }
 
-    /// Passes every update to `take`, in order, until `take` fails. The outer error is the store's,
-    /// the inner one that of `take`.
+    /// Passes every update to `take`, in order, until `take` fails. Events of subscriptions are
+    /// left out: no client may publish them. The outer error is the store's, the inner one that of
+    /// `take`.
     ///
     /// # Errors
     /// The file cannot be read, or has an update that no hub wrote.
@@ -115,12 +122,23 @@ impl Archive {
         let database = self.0.database()?;
         let transaction = database.begin_read().map_err(failed)?;
         let records = transaction.open_table(RECORDS).map_err(failed)?;
-        let meta = Meta::of(database)?;
-        for position in meta.discarded.max(meta.trimmed) + 1..=meta.newest {
-            let archived = with_record(&records, position, |record| archived(record.clone()))??;
-            if let Err(error) = take(archived) {
+        let KindTotals { count, newest, discarded, .. } = Meta::of(database)?.updates;
+        let (mut before, mut number) = (discarded.until, discarded.count);
+        for entry in records.range(discarded.until + 1..=newest.max(discarded.until)).map_err(failed)? {
+            let (position, value) = entry.map_err(failed)?;
+            let position = position.value();
+            let record = Record::decode(position, &value)?;
+            let head = record.head();
+            if head.update_before > before {
+                return Err(HistoryError::Absent { position: Position::new(head.update_before) });
+            }
+            (before, number) = (position, head.number);
+            if let Err(error) = take(archived(record)?) {
                 return Ok(Err(error));
             }
+        }
+        if number < count {
+            return Err(HistoryError::Absent { position: Position::new(newest) });
         }
         Ok(Ok(()))
     }
@@ -166,9 +184,10 @@ impl Archive {
         self.0.tentative.keep()?;
         let database = self.0.database()?;
         let mut meta = Meta::of(database)?;
-        while meta.trimmed < meta.discarded {
+        let gone = (meta.updates.discarded, meta.events.discarded);
+        while meta.updates.trimmed < gone.0.until || meta.events.trimmed < gone.1.until {
             meta = transact(database, Durability::Immediate, |transaction| {
-                trim(transaction, meta.discarded, TRIM_IDLE_UPDATES_MAX)
+                trim(transaction, gone, TRIM_IDLE_UPDATES_MAX)
             })?;
         }
         while database.compact().map_err(failed)? {}
@@ -214,44 +233,103 @@ fn check_content(database: &Database, findings: &mut Findings) -> Result<(), His
         findings.add(|| chain(&error).to_string());
     }
     let new_ids = transaction.open_table(NEW_IDS).map_err(failed)?;
+    let is_indexed = |position: u64, number: u64, id: &str| {
+        let hash = meta.hasher.hash(id);
+        let new = new_ids.get(position).map_err(failed)?;
+        let is_new = new.is_some_and(|new| new.value() == new_id(position, hash, number));
+        Ok::<_, HistoryError>(
+            number > meta.indexed && is_new || ids.get((hash, position)).map_err(failed)?.is_some(),
+        )
+    };
     let records = transaction.open_table(RECORDS).map_err(failed)?;
-    let mut expected = meta.trimmed + 1;
-    let mut bytes = 0;
+    let mut walk = RecordWalk::default();
     for entry in records.range::<u64>(..).map_err(failed)? {
         let (position, value) = entry.map_err(failed)?;
-        let position = position.value();
         findings.updates += 1;
-        if position != expected {
-            findings.add(|| format!("update {position} follows {}", expected - 1));
+        let Some((number, id)) = walk.step(position.value(), &value, "update", findings) else { continue };
+        if !is_indexed(position.value(), number, &id)? {
+            findings.add(|| format!("the id of update {} is not in the index", position.value()));
         }
-        expected = position + 1;
-        let record = Record::decode(position, &value);
+    }
+    walk.end(meta.updates, "update", findings);
+    let events = transaction.open_table(EVENTS).map_err(failed)?;
+    let mut walk = RecordWalk::default();
+    for entry in events.range::<u64>(..).map_err(failed)? {
+        let (position, value) = entry.map_err(failed)?;
+        findings.events += 1;
+        walk.step(position.value(), &value, "event", findings);
+    }
+    walk.end(meta.events, "event", findings);
+    check_order(database, &meta, findings)
+}
+
+/// Reads everything as clients do, so that every position is accounted for.
+fn check_order(database: &Database, meta: &Meta, findings: &mut Findings) -> Result<(), HistoryError> {
+    let (before_oldest, events_after) = (meta.updates.trimmed, meta.events.discarded.until);
+    let mut after = before_oldest;
+    while findings.problems == 0 && after < meta.newest {
+        let transaction = database.begin_read().map_err(failed)?;
+        let moment = Moment { transaction, before_oldest, events_after, meta: *meta };
+        match moment.oldest(CATCH_UP_UPDATES, CATCH_UP_BYTES, after) {
+            Ok(slice) if slice.until.get() > after => after = slice.until.get(),
+            Ok(slice) => {
+                findings.add(|| format!("nothing follows update {}", slice.until.get()));
+            }
+            Err(error) => findings.add(|| chain(&error).to_string()),
+        }
+    }
+    Ok(())
+}
+
+/// Goes through the records of one table.
+#[derive(Default)]
+struct RecordWalk {
+    last: Option<(u64, u64)>,
+    bytes: u64,
+}
+
+impl RecordWalk {
+    /// Checks a record; returns its number and its id, if it can be read.
+    fn step(
+        &mut self,
+        position: u64,
+        value: &AccessGuard<'_, RecordFields<'static>>,
+        kind: &str,
+        findings: &mut Findings,
+    ) -> Option<(u64, String)> {
+        let record = Record::decode(position, value);
         let (head, frame) = match record.and_then(|record| Ok((record.head(), record.into_frame()?))) {
             Ok(read) => read,
             Err(error) => {
                 findings.add(|| chain(&error).to_string());
-                continue;
+                // Its number is not known; it is one.
+                self.last = self.last.map(|(_, number)| (position, number + 1));
+                return None;
             }
         };
-        if head.bytes_before < bytes {
-            findings.add(|| format!("update {position} overlaps the one before it"));
+        if let Some((last, _)) = self.last.filter(|(_, number)| number + 1 != head.number) {
+            findings.add(|| format!("{kind} {position} follows {last}"));
         }
-        bytes = head.bytes_before + record::bytes(&frame);
+        if head.bytes_before < self.bytes {
+            findings.add(|| format!("{kind} {position} overlaps the one before it"));
+        }
+        self.last = Some((position, head.number));
+        self.bytes = head.bytes_before + record::bytes(&frame);
         let id = frame.id().as_str();
         if frame.fields().is_none_or(|fields| fields.id != id) {
-            findings.add(|| format!("the event of update {position} is not one of this hub"));
+            findings.add(|| format!("the data of {kind} {position} is not from this hub"));
         }
-        let hash = meta.hasher.hash(id);
-        let new = new_ids.get(position).map_err(failed)?;
-        let is_new = new.is_some_and(|new| new.value() == new_id(position, hash));
-        let is_indexed =
-            (position > meta.indexed && is_new) || ids.get((hash, position)).map_err(failed)?.is_some();
-        if !is_indexed {
-            findings.add(|| format!("the id of update {position} is not in the index"));
+        if frame.is_subscription_event() != (kind == "event") {
+            findings.add(|| format!("{kind} {position} is in the wrong table"));
+        }
+        Some((head.number, id.to_owned()))
+    }
+
+    fn end(self, totals: KindTotals, kind: &str, findings: &mut Findings) {
+        let is_empty = totals.newest <= totals.trimmed;
+        let (position, number) = self.last.unwrap_or_default();
+        if !is_empty && (position, number) != (totals.newest, totals.count) || self.bytes > totals.bytes {
+            findings.add(|| format!("the {kind}s end at {position}, not at {}", totals.newest));
         }
     }
-    if expected != meta.newest + 1 || bytes > meta.bytes {
-        findings.add(|| format!("the updates end at {}, not at {}", expected - 1, meta.newest));
-    }
-    Ok(())
 }

@@ -19,8 +19,8 @@ use redb::{
 use super::error::failed;
 use super::format::{FORMAT, VERSIONS};
 use super::index::{IDS, IdHasher, NEW_IDS, new_id};
-use super::meta::{META, Meta};
-use super::record::{RECORDS, insert_fields};
+use super::meta::{Discarded, KindTotals, META, Meta};
+use super::record::{EVENTS, RECORDS, insert_fields};
 use super::sums::{ID_SUMS, SumChanges};
 use super::write::transact;
 use crate::history::HistoryError;
@@ -57,6 +57,7 @@ pub(super) fn convert(database: &Database) -> Result<(), HistoryError> {
     Ok(())
 }
 
+/// The numbers of a file of the old format. Its events of subscriptions count as updates.
 fn old_numbers(versions: &impl ReadableTable<&'static str, u64>) -> Result<Meta, HistoryError> {
     let mut numbers = [0; NUMBERS.len()];
     for (number, name) in numbers.iter_mut().zip(NUMBERS) {
@@ -69,7 +70,13 @@ fn old_numbers(versions: &impl ReadableTable<&'static str, u64>) -> Result<Meta,
         };
     }
     let [key_0, key_1, trimmed, newest, discarded, indexed, bytes] = numbers;
-    Ok(Meta { hasher: IdHasher([key_0, key_1]), trimmed, newest, discarded, indexed, bytes })
+    let until = discarded.max(trimmed);
+    let updates =
+        KindTotals { count: newest, bytes, newest, trimmed, discarded: Discarded { until, count: until } };
+    // There are no events yet, and none is looked for before the oldest update.
+    let discarded = Discarded { until, count: 0 };
+    let events = KindTotals { trimmed, discarded, ..KindTotals::default() };
+    Ok(Meta { hasher: IdHasher([key_0, key_1]), newest, indexed, updates, events })
 }
 
 /// Makes the tables of the new format, if they are not there yet.
@@ -98,11 +105,12 @@ fn begin(transaction: &WriteTransaction) -> Result<(), HistoryError> {
     for entry in recent.iter().map_err(failed)? {
         let (position, hash) = entry.map_err(failed)?;
         let position = position.value();
-        new_ids.insert(position, new_id(position, hash.value())).map_err(failed)?;
+        new_ids.insert(position, new_id(position, hash.value(), position)).map_err(failed)?;
     }
     drop(recent);
     transaction.delete_table(RECENT).map_err(failed)?;
     transaction.open_table(RECORDS).map_err(failed)?;
+    transaction.open_table(EVENTS).map_err(failed)?;
     Ok(())
 }
 
@@ -117,8 +125,10 @@ fn move_records(transaction: &WriteTransaction) -> Result<bool, HistoryError> {
             return Ok(false);
         };
         let (unix_ms, bytes_before, kind, first_of_id, topics, targets, id, event) = value.value();
-        let fields = (unix_ms, bytes_before, kind, first_of_id, topics, targets, id, event, 0);
-        insert_fields(&mut records, position.value(), fields)?;
+        let (position, before) = (position.value(), position.value().saturating_sub(1));
+        let fields =
+            (unix_ms, bytes_before, position, before, kind, first_of_id, topics, targets, id, event, 0);
+        insert_fields(&mut records, position, fields)?;
     }
     Ok(true)
 }

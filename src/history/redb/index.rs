@@ -7,7 +7,8 @@
 //! Invariants: every update after `Meta::indexed` is in `new_ids`, and its id waits or is in the
 //! index; the id of every held update up to it is in the index. An entry is a hint: the record at
 //! its position is compared first, and a sweep removes stale ones. An id is unknown, or a later
-//! update has it, only if no entry with its hash is lost, which `sums` shows.
+//! update has it, only if no entry with its hash is lost, which `sums` shows. Ids of events of
+//! subscriptions are not in here: see `event_ids`.
 
 use std::hash::Hasher as _;
 use std::ops::Range;
@@ -18,16 +19,19 @@ use siphasher::sip::SipHasher13;
 use super::error::failed;
 use super::record::{Record, RecordFields, with_record};
 pub(super) use super::sums::IndexEntry;
-use super::sums::{Sum, SumChanges, verified_positions};
+use super::sums::{SumChanges, Sums, verified_positions};
 use crate::history::HistoryError;
 use crate::limits::{INDEX_BUCKETS, INDEX_SLICE, INDEX_WAITING_MAX};
 
 /// The index in the file, without values: keys are (hash of an id, position).
 pub(super) const IDS: TableDefinition<'_, IndexEntry, ()> = TableDefinition::new("ids");
 
-/// The hashes of the ids that the index may not have yet, and the checksum of the entry, by
-/// position.
-pub(super) const NEW_IDS: TableDefinition<'_, u64, (u64, u32)> = TableDefinition::new("new_ids");
+/// An id that the index may not have yet: its hash, the number of its update, and the checksum of
+/// the entry.
+pub(super) type NewId = (u64, u64, u32);
+
+/// The ids that the index may not have yet, by position.
+pub(super) const NEW_IDS: TableDefinition<'_, u64, NewId> = TableDefinition::new("new_ids");
 
 /// Hashes ids. Each file has a random key, so clients cannot choose ids that collide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +46,10 @@ impl IdHasher {
 }
 
 /// The value in [`NEW_IDS`] of the update at this position.
-pub(super) fn new_id(position: u64, hash: u64) -> (u64, u32) {
+pub(super) fn new_id(position: u64, hash: u64, number: u64) -> NewId {
     let mut crc = crc32fast::Hasher::new();
-    crc.update(&position.to_le_bytes());
-    crc.update(&hash.to_le_bytes());
-    (hash, crc.finalize())
+    [position, hash, number].iter().for_each(|number| crc.update(&number.to_le_bytes()));
+    (hash, number, crc.finalize())
 }
 
 /// Entries that the file's index does not have yet.
@@ -57,8 +60,8 @@ pub(super) struct UnindexedIds {
     count: usize,
     /// The sweep has passed every bucket before this one.
     swept_until: usize,
-    /// The newest update when the sweep began. When the sweep ends, the file's index is complete up
-    /// to it.
+    /// The number of the newest update when the sweep began. When the sweep ends, the file's index
+    /// is complete up to it.
     sweep_began_at: u64,
 }
 
@@ -81,7 +84,7 @@ fn first_hash(bucket: usize) -> u64 {
 }
 
 impl UnindexedIds {
-    /// Creates the waiting entries; `newest` is the newest update.
+    /// Creates the waiting entries; `newest` is the number of the newest update.
     pub(super) fn new(entries: impl Iterator<Item = IndexEntry>, newest: u64) -> Self {
         let buckets = vec![Vec::new(); INDEX_BUCKETS].into();
         let mut this = Self { buckets, count: 0, swept_until: 0, sweep_began_at: newest };
@@ -114,8 +117,8 @@ impl UnindexedIds {
         Some(Slice { entries, buckets: self.swept_until..end, indexed })
     }
 
-    /// Call this after the commit: the slice is in the file, and the new entries wait. The newest
-    /// update is `newest`.
+    /// Call this after the commit: the slice is in the file, and the new entries wait. `newest` is
+    /// the number of the newest update.
     pub(super) fn committed(
         &mut self,
         slice: Option<Slice>,
@@ -148,7 +151,7 @@ impl Slice {
     pub(super) fn write(
         &self,
         ids: &mut Table<'_, IndexEntry, ()>,
-        sums: &mut Table<'_, u32, Sum>,
+        sums: &mut Table<'_, u32, Sums>,
         discarded: u64,
     ) -> Result<(), HistoryError> {
         let mut changes = SumChanges::default();
@@ -182,32 +185,50 @@ pub(super) struct IdTables<'t, I, S, R> {
     pub(super) ids: &'t I,
     pub(super) sums: &'t S,
     pub(super) records: &'t R,
+    pub(super) events: &'t R,
+}
+
+/// Entries with the hash of an id that the file's index does not have.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    /// Positions of updates.
+    pub(super) updates: Vec<u64>,
+    /// Positions of events of subscriptions.
+    pub(super) events: Vec<u64>,
 }
 
 impl<I, S, R> IdTables<'_, I, S, R>
 where
     I: ReadableTable<IndexEntry, ()>,
-    S: ReadableTable<u32, Sum>,
+    S: ReadableTable<u32, Sums>,
     R: ReadableTable<u64, RecordFields<'static>>,
 {
-    /// The first update of these positions that has this id; `waiting` has the positions of the
-    /// waiting entries with its hash.
+    /// The first update or event of these positions that has this id; `held` are the positions of
+    /// updates, and events of it count after `events_after`.
     pub(super) fn first_with_id(
         &self,
         (id, hash): (&str, u64),
-        waiting: Vec<u64>,
+        candidates: Candidates,
         held: Range<u64>,
+        events_after: u64,
     ) -> Result<Option<u64>, HistoryError> {
         let mut indexed = Vec::new();
         for entry in self.ids.range((hash, held.start)..=(hash, u64::MAX)).map_err(failed)? {
             indexed.push(entry.map_err(failed)?.0.value().1);
         }
-        let mut candidates = [waiting, indexed.clone()].concat();
-        candidates.sort_unstable();
+        let Candidates { updates, events } = candidates;
+        let updates = updates.into_iter().chain(indexed.iter().copied());
+        let events = events.into_iter().filter(|position| *position > events_after);
+        let mut places: Vec<(u64, bool)> = updates
+            .map(|position| (position, false))
+            .chain(events.map(|position| (position, true)))
+            .collect();
+        places.sort_unstable();
         let mut found = None;
-        for position in candidates.into_iter().filter(|position| held.contains(position)) {
+        for (position, is_event) in places.into_iter().filter(|(position, _)| held.contains(position)) {
             let has_it = |record: &Record<'_>| (record.id() == id).then_some(record.head().first_of_id);
-            match with_record(self.records, position, has_it)? {
+            let table = if is_event { self.events } else { self.records };
+            match with_record(table, position, has_it)? {
                 None => {}
                 // Its record says that no older one has the id.
                 Some(true) => return Ok(Some(position)),

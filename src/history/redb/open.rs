@@ -20,7 +20,7 @@ use super::format::{FORMAT, VERSIONS};
 use super::guard::{Panicked, close, guarded};
 use super::index::{IDS, IdHasher, NEW_IDS};
 use super::meta::{META, Meta};
-use super::record::RECORDS;
+use super::record::{EVENTS, RECORDS};
 use super::store::check;
 use super::sums::ID_SUMS;
 use super::write::transact;
@@ -478,6 +478,7 @@ fn begin(database: &Database) -> Result<(), HistoryError> {
         let mut meta = transaction.open_table(META).map_err(failed)?;
         Meta::new(IdHasher([high, low])).write(&mut meta)?;
         transaction.open_table(RECORDS).map_err(failed)?;
+        transaction.open_table(EVENTS).map_err(failed)?;
         transaction.open_table(IDS).map_err(failed)?;
         transaction.open_table(ID_SUMS).map_err(failed)?;
         transaction.open_table(NEW_IDS).map_err(failed)?;

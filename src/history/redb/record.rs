@@ -1,8 +1,8 @@
-//! The record of one update: `(published in Unix milliseconds, bytes of all updates before it,
-//! kind, first of its id, topics, targets, id, event, checksum)`.
+//! The record of one update, or of one event of a subscription.
 //!
-//! `kind` is 0 for a public update, 1 for a private one, 2 for one with targets; `event` is the SSE
-//! event as sent. The checksum is the CRC-32 of the position and of all other fields.
+//! Events are in a table of their own and are counted apart: their bytes and numbers are those of
+//! events only. An event may be discarded although an older update is held, so a position may be
+//! empty. Each record names the update before it, and shows so that an empty position had none.
 //!
 //! Invariant: a [`Record`] has verified its checksum. There is no other way to read one, because a
 //! file is untrusted input: redb does not verify its pages when it reads them.
@@ -18,23 +18,34 @@ use crate::mercure::event_id::EventId;
 use crate::mercure::topic::Topic;
 use crate::sse::frame::Frame;
 
-/// The fields of a record, as encoded by redb.
-pub(super) type RecordFields<'a> = (u64, u64, u8, bool, Vec<&'a str>, Vec<&'a str>, &'a str, &'a [u8], u32);
+/// The fields of a record, as encoded by redb: published in Unix milliseconds, bytes of all updates
+/// before it, its number, position of the update before it, kind, first of its id, topics, targets,
+/// id, the SSE event as sent, and the CRC-32 of the position and of all other fields.
+pub(super) type RecordFields<'a> =
+    (u64, u64, u64, u64, u8, bool, Vec<&'a str>, Vec<&'a str>, &'a str, &'a [u8], u32);
 
-/// The records by position.
+/// The records of updates by position.
 pub(super) const RECORDS: TableDefinition<'_, u64, RecordFields<'static>> = TableDefinition::new("records");
+
+/// The records of events of subscriptions by position.
+pub(super) const EVENTS: TableDefinition<'_, u64, RecordFields<'static>> = TableDefinition::new("events");
 
 const PUBLIC: u8 = 0;
 const PRIVATE: u8 = 1;
 const TARGETS: u8 = 2;
+const SUBSCRIPTION_EVENT: u8 = 3;
 
 /// The fields of a record besides the update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RecordHead {
     /// When the update was published.
     pub(super) unix_ms: u64,
-    /// [`bytes`] of every update before it, including discarded ones.
+    /// [`bytes`] of every update before it, including discarded ones; of an event, of every event.
     pub(super) bytes_before: u64,
+    /// Its number among the updates, or among the events, from 1.
+    pub(super) number: u64,
+    /// The position of the update before it; 0 if there was none.
+    pub(super) update_before: u64,
     /// Whether the file had no update with this id when it was appended.
     pub(super) first_of_id: bool,
 }
@@ -57,7 +68,7 @@ impl<'a> Record<'a> {
     ) -> Result<Self, HistoryError> {
         let fields = read_at(position, || Ok::<_, redb::Error>(value.value()))?;
         let place = Position::new(position);
-        if checksum(position, &fields) != fields.8 {
+        if checksum(position, &fields) != fields.10 {
             return Err(HistoryError::Altered { position: place });
         }
         Ok(Self { position: place, fields })
@@ -65,12 +76,13 @@ impl<'a> Record<'a> {
 
     /// The fields besides the update.
     pub(super) fn head(&self) -> RecordHead {
-        RecordHead { unix_ms: self.fields.0, bytes_before: self.fields.1, first_of_id: self.fields.3 }
+        let (unix_ms, bytes_before, number, update_before, _, first_of_id, ..) = self.fields;
+        RecordHead { unix_ms, bytes_before, number, update_before, first_of_id }
     }
 
     /// The event id, unparsed.
     pub(super) fn id(&self) -> &'a str {
-        self.fields.6
+        self.fields.8
     }
 
     /// Parses the update.
@@ -80,7 +92,7 @@ impl<'a> Record<'a> {
     pub(super) fn into_frame(self) -> Result<Frame, HistoryError> {
         let position = self.position;
         let wrong = |field| HistoryError::Damaged { position, field };
-        let (_, _, kind, _, topics, targets, id, event, _) = self.fields;
+        let (_, _, _, _, kind, _, topics, targets, id, event, _) = self.fields;
         let topics: Box<[Topic]> =
             topics.into_iter().map(Topic::parse).collect::<Result<_, _>>().map_err(|_| wrong("topic"))?;
         if topics.is_empty() {
@@ -88,12 +100,13 @@ impl<'a> Record<'a> {
         }
         let audience = match kind {
             PUBLIC => Audience::Public,
-            PRIVATE => Audience::Private,
+            PRIVATE | SUBSCRIPTION_EVENT => Audience::Private,
             TARGETS if !targets.is_empty() => Audience::Targets(targets.into_iter().map(Box::from).collect()),
             _ => return Err(wrong("audience")),
         };
         let id = EventId::parse(id).map_err(|_| wrong("event id"))?;
-        Ok(Frame::from_event(event, id, topics, audience))
+        let frame = Frame::from_event(event, id, topics, audience);
+        Ok(if kind == SUBSCRIPTION_EVENT { frame.into_subscription_event() } else { frame })
     }
 }
 
@@ -120,6 +133,37 @@ pub(super) fn head_at(
 ) -> Result<RecordHead, HistoryError> {
     let value = value_at(table, position)?;
     Ok(Record::decode(position, &value)?.head())
+}
+
+/// The fields besides the update of the first record at this position or after it, and its own
+/// position. It passes over records that were altered: a read reports these.
+///
+/// # Errors
+/// The store cannot be read.
+pub(super) fn head_from(
+    table: &impl ReadableTable<u64, RecordFields<'static>>,
+    position: u64,
+) -> Result<Option<(u64, RecordHead)>, HistoryError> {
+    let is_there = read_at(position, || table.get(position));
+    if let Ok(Some(value)) = &is_there
+        && let Ok(record) = Record::decode(position, value)
+    {
+        return Ok(Some((position, record.head())));
+    }
+    let mut entries = read_at(position, || table.range(position..))?;
+    let mut altered = 0;
+    while let Some((found, value)) = read_at(position, || entries.next().transpose())? {
+        if let Ok(record) = Record::decode(found.value(), &value) {
+            let head = record.head();
+            // The number of the first of those that were altered.
+            return Ok(Some((
+                found.value(),
+                RecordHead { number: head.number.saturating_sub(altered), ..head },
+            )));
+        }
+        altered += 1;
+    }
+    Ok(None)
 }
 
 fn value_at(
@@ -153,13 +197,15 @@ pub(super) fn insert(
 ) -> Result<(), HistoryError> {
     let topics: Vec<&str> = frame.topic_texts().collect();
     let (kind, targets) = match frame.audience() {
+        _ if frame.is_subscription_event() => (SUBSCRIPTION_EVENT, Vec::new()),
         Audience::Public => (PUBLIC, Vec::new()),
         Audience::Private => (PRIVATE, Vec::new()),
         Audience::Targets(targets) => (TARGETS, targets.iter().map(|target| &**target).collect()),
     };
-    let RecordHead { unix_ms, bytes_before, first_of_id } = head;
-    let id = frame.id().as_str();
-    let fields = (unix_ms, bytes_before, kind, first_of_id, topics, targets, id, frame.event(), 0);
+    let RecordHead { unix_ms, bytes_before, number, update_before, first_of_id } = head;
+    let (id, event) = (frame.id().as_str(), frame.event());
+    let fields =
+        (unix_ms, bytes_before, number, update_before, kind, first_of_id, topics, targets, id, event, 0);
     insert_fields(table, position, fields)
 }
 
@@ -169,18 +215,25 @@ pub(super) fn insert_fields(
     position: u64,
     mut fields: RecordFields<'_>,
 ) -> Result<(), HistoryError> {
-    fields.8 = checksum(position, &fields);
+    fields.10 = checksum(position, &fields);
     table.insert(position, fields).map(|_| ()).map_err(failed)
 }
 
 /// The CRC-32 of a record without its last field. Each length is in it, so no two records have the
 /// same bytes.
 fn checksum(position: u64, fields: &RecordFields<'_>) -> u32 {
-    let (unix_ms, bytes_before, kind, first_of_id, topics, targets, id, event, _) = fields;
+    let (unix_ms, bytes_before, number, update_before, kind, first_of_id, topics, targets, id, event, _) =
+        fields;
     let mut crc = Hasher::new();
-    let numbers =
-        [position, *unix_ms, *bytes_before, u64::from(*kind), u64::from(*first_of_id), topics.len() as u64];
-    numbers.iter().for_each(|number| crc.update(&number.to_le_bytes()));
+    let (kind, first_of_id) = (u64::from(*kind), u64::from(*first_of_id));
+    let (topic_count, before) = (topics.len() as u64, *update_before);
+    let numbers = [position, *unix_ms, *bytes_before, *number, before, kind, first_of_id, topic_count];
+    // One call: small ones cost most.
+    let mut encoded = [0; 64];
+    for (place, number) in encoded.chunks_exact_mut(8).zip(numbers) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+    crc.update(&encoded);
     let mut bytes = |bytes: &[u8]| {
         crc.update(&(bytes.len() as u64).to_le_bytes());
         crc.update(bytes);

@@ -1,20 +1,19 @@
 //! The store and its readers. A reader sees a snapshot: the commits before its transaction began.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use redb::{
-    AccessGuard, Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase,
-    ReadableTable as _,
-};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable as _};
 
-use super::error::{failed, read_at};
+use super::error::failed;
+use super::event_ids::EventIds;
 use super::guard::{Panicked, close, guarded};
-use super::index::{IDS, IdHasher, IdTables, NEW_IDS, UnindexedIds, new_id};
-use super::meta::{META, Meta};
-use super::record::{RECORDS, Record, RecordFields};
+use super::index::{Candidates, IDS, IdHasher, IdTables, NEW_IDS, UnindexedIds, new_id};
+use super::meta::{KindTotals, META, Meta};
+use super::moment::Moment;
+use super::record::{EVENTS, RECORDS, head_from};
 use super::sums::ID_SUMS;
-use crate::history::{HistoryError, HistoryRange, HistoryReader, HistorySlice, Position, SequencedUpdate};
+use crate::history::{HistoryError, HistoryRange, HistoryReader, HistorySlice, Position};
 use crate::limits::{TAIL_BYTES_MAX, TAIL_UPDATES_MAX};
 
 /// Opens the store on its file; called again after a failure.
@@ -28,6 +27,8 @@ pub(super) struct RedbStore {
     /// Updates up to this position are unreachable, even if they are still in the file. Written
     /// only by the sequencer, after the commit that made them exceed the retention.
     discarded: AtomicU64,
+    /// The same for events of subscriptions; at least [`Self::discarded`].
+    events_discarded: AtomicU64,
     /// The newest acknowledged update: a snapshot that begins later must hold it. Written only by
     /// the sequencer, after the commit.
     newest: AtomicU64,
@@ -35,21 +36,24 @@ pub(super) struct RedbStore {
     /// Ids that the file's index does not have yet. Written only by the sequencer, after the
     /// commit.
     waiting: RwLock<UnindexedIds>,
+    /// The ids of the events of subscriptions. Written like the waiting ids.
+    event_ids: RwLock<EventIds>,
 }
 
 impl RedbStore {
     pub(super) fn new(database: Database, open: Box<OpenStore>) -> Result<Self, HistoryError> {
         let meta = Meta::of(&database)?;
-        let discarded = AtomicU64::new(meta.discarded.max(meta.trimmed));
         let waiting = RwLock::new(read_waiting(&database)?);
-        let newest = AtomicU64::new(meta.newest);
+        let event_ids = RwLock::new(EventIds::read(&database)?);
         Ok(Self {
             database: RwLock::new(Some(database)),
             open,
-            discarded,
-            newest,
+            discarded: AtomicU64::new(meta.updates.discarded.until),
+            events_discarded: AtomicU64::new(meta.events.discarded.until),
+            newest: AtomicU64::new(meta.newest),
             hasher: meta.hasher,
             waiting,
+            event_ids,
         })
     }
 
@@ -66,12 +70,21 @@ impl RedbStore {
         change(&mut self.waiting.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    pub(super) fn discarded(&self) -> u64 {
-        self.discarded.load(Ordering::Acquire)
+    pub(super) fn event_ids(&self) -> RwLockReadGuard<'_, EventIds> {
+        self.event_ids.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn discard_until(&self, position: u64) {
-        self.discarded.store(position, Ordering::Release);
+    pub(super) fn change_event_ids(&self, change: impl FnOnce(&mut EventIds)) {
+        change(&mut self.event_ids.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Makes updates and events unreachable, up to these positions.
+    pub(super) fn discard_until(&self, updates: u64, events: u64) {
+        // Events first: readers read the other one first, so they never find it ahead.
+        if self.events_discarded.swap(events, Ordering::AcqRel) != events {
+            self.change_event_ids(|ids| ids.discard_until(events));
+        }
+        self.discarded.store(updates, Ordering::Release);
     }
 
     pub(super) fn with<T>(
@@ -107,11 +120,14 @@ impl RedbStore {
         let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
         let corrupt = |panicked: Panicked| HistoryError::Corrupt(panicked.into());
         let database = guarded(|| (self.open)()).map_err(corrupt)?.map_err(failed)?;
-        let restored =
-            guarded(|| restore(&database).and_then(|restored| Ok((restored, read_waiting(&database)?))));
+        let restored = guarded(|| {
+            let restored = restore(&database)?;
+            Ok((restored, read_waiting(&database)?, EventIds::read(&database)?))
+        });
         match restored.unwrap_or_else(|panicked| Err(corrupt(panicked))) {
-            Ok((restored, waiting)) => {
+            Ok((restored, waiting, event_ids)) => {
                 self.change_waiting(|place| *place = waiting);
+                self.change_event_ids(|place| *place = event_ids);
                 *place = Some(database);
                 Ok(Some(restored))
             }
@@ -132,14 +148,18 @@ impl RedbStore {
         self.with(|database| {
             // Read this before the transaction begins, so that no update is taken for discarded
             // that the transaction cannot see.
-            let (discarded, newest) = (self.discarded(), self.newest.load(Ordering::Acquire));
+            let discarded = self.discarded.load(Ordering::Acquire);
+            let events_discarded = self.events_discarded.load(Ordering::Acquire);
+            let newest = self.newest.load(Ordering::Acquire);
             let transaction = database.begin_read().map_err(failed)?;
             let meta = Meta::read(&transaction.open_table(META).map_err(failed)?)?;
             if meta.newest < newest {
                 let (found, expected) = (Position::new(meta.newest), Position::new(newest));
                 return Err(HistoryError::WrongEnd { found, expected });
             }
-            look(&Moment { transaction, before_oldest: discarded.max(meta.trimmed), meta })
+            let before_oldest = discarded.max(meta.updates.trimmed);
+            let events_after = events_discarded.max(meta.events.trimmed);
+            look(&Moment { transaction, before_oldest, events_after, meta })
         })
     }
 }
@@ -152,23 +172,32 @@ impl RedbStore {
 pub(super) fn check(database: &impl ReadableDatabase) -> Result<Meta, HistoryError> {
     let meta = Meta::of(database)?;
     read_waiting(database)?;
+    EventIds::read(database)?;
     let transaction = database.begin_read().map_err(failed)?;
     // Each table has to be there: a missing one would be made anew by the next commit.
     transaction.open_table(IDS).map_err(failed)?;
     transaction.open_table(ID_SUMS).map_err(failed)?;
-    let moment = Moment { transaction, before_oldest: meta.trimmed, meta };
-    let records = moment.records()?;
-    let first = records.first().map_err(failed)?.map(|(position, _)| position.value());
-    let last = records.last().map_err(failed)?.map(|(position, _)| position.value());
-    let (found, expected) = (last.unwrap_or(meta.trimmed), meta.newest);
-    if found != expected {
-        let (found, expected) = (Position::new(found), Position::new(expected));
-        return Err(HistoryError::WrongEnd { found, expected });
+    let (before_oldest, events_after) = (meta.updates.trimmed, meta.events.discarded.until);
+    let moment = Moment { transaction, before_oldest, events_after, meta };
+    let updates = moment.table(RECORDS)?;
+    let last = |table: &redb::ReadOnlyTable<_, _>, totals: KindTotals| {
+        let last = table.last().map_err(failed)?.map(|(position, _)| position.value());
+        let found = last.unwrap_or(totals.trimmed);
+        let expected = totals.newest.max(totals.trimmed);
+        if found != expected {
+            let (found, expected) = (Position::new(found), Position::new(expected));
+            return Err(HistoryError::WrongEnd { found, expected });
+        }
+        Ok(())
+    };
+    last(&updates, meta.updates)?;
+    last(&moment.table(EVENTS)?, meta.events)?;
+    if let Some((_, head)) = head_from(&updates, meta.updates.trimmed + 1)?
+        && head.update_before > meta.updates.trimmed
+    {
+        return Err(HistoryError::Absent { position: Position::new(head.update_before) });
     }
-    if first.is_some_and(|first| first != meta.trimmed + 1) {
-        return Err(HistoryError::Absent { position: Position::new(meta.trimmed + 1) });
-    }
-    moment.oldest(1, usize::MAX, meta.trimmed)?;
+    moment.oldest(1, usize::MAX, meta.updates.trimmed)?;
     // The tails of the shards.
     moment.newest(TAIL_UPDATES_MAX, TAIL_BYTES_MAX)?;
     Ok(meta)
@@ -179,22 +208,35 @@ pub(super) fn read_waiting(database: &impl ReadableDatabase) -> Result<Unindexed
     let meta = Meta::of(database)?;
     let transaction = database.begin_read().map_err(failed)?;
     let new_ids = transaction.open_table(NEW_IDS).map_err(failed)?;
-    let first = meta.indexed.max(meta.trimmed) + 1;
     let mut entries = Vec::new();
-    let mut expected = first;
-    for entry in new_ids.range(first..=meta.newest).map_err(failed)? {
+    let mut first = None;
+    let mut last = meta.indexed;
+    for entry in new_ids.range(meta.updates.trimmed + 1..).map_err(failed)? {
         let (position, value) = entry.map_err(failed)?;
         let (position, value) = (position.value(), value.value());
-        if position != expected || value != new_id(position, value.0) {
+        let (hash, number, _) = value;
+        if value != new_id(position, hash, number) || first.is_some() && number != last + 1 {
             return Err(HistoryError::AlteredIndex);
         }
-        entries.push((value.0, position));
-        expected += 1;
+        first.get_or_insert((position, number));
+        last = number;
+        if number > meta.indexed {
+            entries.push((hash, position));
+        }
     }
-    if expected != first.max(meta.newest + 1) {
+    // The first one follows the index, or is the oldest update.
+    if let Some((position, _)) = first.filter(|(_, number)| *number > meta.indexed + 1) {
+        let records = transaction.open_table(RECORDS).map_err(failed)?;
+        let oldest = records.first().map_err(failed)?.map(|(position, _)| position.value());
+        if oldest != Some(position) {
+            return Err(HistoryError::AlteredIndex);
+        }
+    }
+    let is_empty = meta.updates.newest <= meta.updates.trimmed;
+    if last.max(meta.indexed) != meta.updates.count && !is_empty {
         return Err(HistoryError::AlteredIndex);
     }
-    Ok(UnindexedIds::new(entries.into_iter(), meta.newest))
+    Ok(UnindexedIds::new(entries.into_iter(), meta.updates.count))
 }
 
 impl Drop for RedbStore {
@@ -205,91 +247,21 @@ impl Drop for RedbStore {
     }
 }
 
-/// A reader's snapshot.
-struct Moment {
-    transaction: ReadTransaction,
-    before_oldest: u64,
-    meta: Meta,
-}
-
-impl Moment {
-    fn records(&self) -> Result<ReadOnlyTable<u64, RecordFields<'static>>, HistoryError> {
-        self.transaction.open_table(RECORDS).map_err(failed)
-    }
-
-    fn range(&self) -> HistoryRange {
-        let before_oldest = Position::new(self.before_oldest);
-        HistoryRange { before_oldest, newest: Position::new(self.meta.newest).max(before_oldest) }
-    }
-
-    /// The updates after this one, until there are enough of them.
-    fn oldest(&self, updates_max: usize, bytes_max: usize, after: u64) -> Result<HistorySlice, HistoryError> {
-        let positions = after.max(self.before_oldest) + 1..=self.meta.newest;
-        let records = self.records()?;
-        let mut entries = records.range(positions.clone()).map_err(failed)?;
-        self.slice(positions, || entries.next(), updates_max, bytes_max)
-    }
-
-    /// The newest updates, until there are enough of them.
-    fn newest(&self, updates_max: usize, bytes_max: usize) -> Result<HistorySlice, HistoryError> {
-        let positions = self.before_oldest + 1..=self.meta.newest;
-        let records = self.records()?;
-        let mut entries = records.range(positions.clone()).map_err(failed)?;
-        let mut slice = self.slice(positions.rev(), || entries.next_back(), updates_max, bytes_max)?;
-        slice.updates.reverse();
-        Ok(slice)
-    }
-
-    /// Takes updates until there are enough of them. They have to be those of these positions: the
-    /// history has no gap.
-    fn slice<'r>(
-        &self,
-        positions: impl Iterator<Item = u64>,
-        mut next: impl FnMut() -> Option<redb::Result<Entry<'r>>>,
-        updates_max: usize,
-        bytes_max: usize,
-    ) -> Result<HistorySlice, HistoryError> {
-        let mut bytes = 0;
-        let mut updates = Vec::new();
-        for position in positions {
-            if updates.len() >= updates_max || bytes >= bytes_max {
-                break;
-            }
-            let absent = HistoryError::Absent { position: Position::new(position) };
-            let Some((found, value)) = read_at(position, || next().transpose())? else { return Err(absent) };
-            if found.value() != position {
-                return Err(absent);
-            }
-            let record = Record::decode(position, &value)?;
-            let first_of_id = record.head().first_of_id;
-            let frame = record.into_frame()?;
-            bytes += frame.bytes_held();
-            updates.push(SequencedUpdate {
-                position: Position::new(position),
-                frame: Arc::new(frame),
-                first_of_id,
-            });
-        }
-        Ok(HistorySlice { updates, range: self.range() })
-    }
-}
-
-/// A record of the file, not verified.
-type Entry<'r> = (AccessGuard<'r, u64>, AccessGuard<'r, RecordFields<'static>>);
-
 impl HistoryReader for RedbStore {
     fn locate(&self, id: &str) -> Result<Option<Position>, HistoryError> {
         // Read this before the transaction begins: an id that no longer waits is in the file that
         // the transaction sees.
         let hash = self.hasher.hash(id);
-        let waiting = self.waiting().positions(hash);
+        let candidates =
+            Candidates { updates: self.waiting().positions(hash), events: self.event_ids().positions(hash) };
         self.look(|moment| {
             let ids = moment.transaction.open_table(IDS).map_err(failed)?;
             let sums = moment.transaction.open_table(ID_SUMS).map_err(failed)?;
-            let records = moment.records()?;
-            let tables = IdTables { ids: &ids, sums: &sums, records: &records };
+            let (records, events) = (moment.table(RECORDS)?, moment.table(EVENTS)?);
+            let tables = IdTables { ids: &ids, sums: &sums, records: &records, events: &events };
             let held = moment.before_oldest + 1..moment.meta.newest + 1;
-            tables.first_with_id((id, hash), waiting, held).map(|first| first.map(Position::new))
+            let first = tables.first_with_id((id, hash), candidates, held, moment.events_after)?;
+            Ok(first.map(Position::new))
         })
     }
 

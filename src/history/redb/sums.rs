@@ -2,8 +2,9 @@
 //!
 //! An index that has lost an entry would call a known id unknown, or lead to a later update with
 //! the same id. The entries are divided by their hashes into [`INDEX_SUMS`] ranges, and each has
-//! the number of its entries and the sum of their hashes. A commit adds and subtracts what it
-//! changes. A lookup reads the range of its hash if the records do not prove its result.
+//! the sum of its entries. A commit adds and subtracts what it changes. A lookup reads the range of
+//! its hash if the records do not prove its result; so ranges are small. A commit moves entries
+//! with hashes that follow each other; so the sums of some ranges share a row.
 
 use std::collections::BTreeMap;
 
@@ -11,21 +12,27 @@ use redb::{ReadableTable, Table, TableDefinition};
 
 use super::error::failed;
 use crate::history::HistoryError;
-use crate::limits::INDEX_SUMS;
+use crate::limits::{INDEX_SUMS, INDEX_SUMS_IN_ROW};
 
 /// An entry of the index: the hash of an event id, and the position of an update that has it.
 pub(super) type IndexEntry = (u64, u64);
 
-/// The number of entries of a range, and the sum of their hashes; both wrap around.
-pub(super) type Sum = (u64, u64);
+/// The sums of the ranges of a row; they wrap around.
+pub(super) type Sums = [u32; INDEX_SUMS_IN_ROW];
 
-/// The sums by the number of the range. A range without an entry may be absent.
-pub(super) const ID_SUMS: TableDefinition<'_, u32, Sum> = TableDefinition::new("id_sums");
+/// The sums by the number of the row. A row without an entry may be absent.
+pub(super) const ID_SUMS: TableDefinition<'_, u32, Sums> = TableDefinition::new("id_sums");
 
 /// The range of a hash.
 fn range_of(hash: u64) -> u32 {
     // The shift leaves the bits that number a range.
     (hash >> (u64::BITS - INDEX_SUMS.ilog2())) as u32
+}
+
+/// The row of a range, and its place there.
+fn place_of(range: u32) -> (u32, usize) {
+    let in_row = INDEX_SUMS_IN_ROW as u32;
+    (range / in_row, (range % in_row) as usize)
 }
 
 /// The first hash of a range, and the last one.
@@ -35,39 +42,45 @@ fn hashes(range: u32) -> (u64, u64) {
     (first, first | ((1 << shift) - 1))
 }
 
-/// One number for an entry: the finalizer of SplitMix64 over both parts, so that a change of any
-/// bit changes about half of the bits.
-fn mixed((hash, position): IndexEntry) -> u64 {
+/// One number for an entry: a half of the finalizer of SplitMix64 over both parts, so that a change
+/// of any bit changes about half of the bits.
+fn mixed((hash, position): IndexEntry) -> u32 {
     let mut bits = hash ^ position.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    bits ^ (bits >> 31)
+    (bits >> 32) as u32
 }
 
-/// What a commit changes.
+/// What a commit changes: what is added to the sums of a row.
 #[derive(Debug, Default)]
-pub(super) struct SumChanges(BTreeMap<u32, Sum>);
+pub(super) struct SumChanges(BTreeMap<u32, Sums>);
 
 impl SumChanges {
     /// An entry is new.
     pub(super) fn added(&mut self, entry: IndexEntry) {
-        let (count, sum) = self.0.entry(range_of(entry.0)).or_default();
-        (*count, *sum) = (count.wrapping_add(1), sum.wrapping_add(mixed(entry)));
+        let sum = self.sum_of(entry);
+        *sum = sum.wrapping_add(mixed(entry));
     }
 
     /// An entry is gone.
     pub(super) fn removed(&mut self, entry: IndexEntry) {
-        let (count, sum) = self.0.entry(range_of(entry.0)).or_default();
-        (*count, *sum) = (count.wrapping_sub(1), sum.wrapping_sub(mixed(entry)));
+        let sum = self.sum_of(entry);
+        *sum = sum.wrapping_sub(mixed(entry));
+    }
+
+    fn sum_of(&mut self, entry: IndexEntry) -> &mut u32 {
+        let (row, place) = place_of(range_of(entry.0));
+        &mut self.0.entry(row).or_default()[place]
     }
 
     /// Adds the changes to the sums of the file.
-    pub(super) fn write(self, sums: &mut Table<'_, u32, Sum>) -> Result<(), HistoryError> {
-        for (range, (count, sum)) in self.0 {
-            let (counted, summed) =
-                sums.get(range).map_err(failed)?.map(|value| value.value()).unwrap_or_default();
-            let changed = (counted.wrapping_add(count), summed.wrapping_add(sum));
-            sums.insert(range, changed).map_err(failed)?;
+    pub(super) fn write(self, table: &mut Table<'_, u32, Sums>) -> Result<(), HistoryError> {
+        for (row, changes) in self.0 {
+            let mut sums = table.get(row).map_err(failed)?.map(|value| value.value()).unwrap_or_default();
+            for (sum, change) in sums.iter_mut().zip(changes) {
+                *sum = sum.wrapping_add(change);
+            }
+            table.insert(row, sums).map_err(failed)?;
         }
         Ok(())
     }
@@ -80,7 +93,7 @@ impl SumChanges {
 /// [`HistoryError::AlteredIndex`]: its entries are not those that were stored.
 pub(super) fn verified_positions(
     ids: &impl ReadableTable<IndexEntry, ()>,
-    sums: &impl ReadableTable<u32, Sum>,
+    sums: &impl ReadableTable<u32, Sums>,
     hash: u64,
 ) -> Result<Vec<u64>, HistoryError> {
     let mut positions = Vec::new();
@@ -99,26 +112,38 @@ pub(super) fn verified_positions(
 /// The same.
 pub(super) fn verify_all(
     ids: &impl ReadableTable<IndexEntry, ()>,
-    sums: &impl ReadableTable<u32, Sum>,
+    sums: &impl ReadableTable<u32, Sums>,
 ) -> Result<(), HistoryError> {
-    (0..INDEX_SUMS).try_for_each(|range| verify(ids, sums, range, |_| {}))
+    let mut found = SumChanges::default();
+    for entry in ids.iter().map_err(failed)? {
+        found.added(entry.map_err(failed)?.0.value());
+    }
+    for row in sums.iter().map_err(failed)? {
+        let (row, stored) = row.map_err(failed)?;
+        if found.0.remove(&row.value()).unwrap_or_default() != stored.value() {
+            return Err(HistoryError::AlteredIndex);
+        }
+    }
+    let is_left = found.0.into_values().any(|sums| sums != Sums::default());
+    if is_left { Err(HistoryError::AlteredIndex) } else { Ok(()) }
 }
 
 fn verify(
     ids: &impl ReadableTable<IndexEntry, ()>,
-    sums: &impl ReadableTable<u32, Sum>,
+    sums: &impl ReadableTable<u32, Sums>,
     range: u32,
     mut take: impl FnMut(IndexEntry),
 ) -> Result<(), HistoryError> {
     let (first, last) = hashes(range);
-    let (mut count, mut sum) = (0_u64, 0_u64);
+    let mut sum = 0_u32;
     for entry in ids.range((first, 0)..=(last, u64::MAX)).map_err(failed)? {
         let entry = entry.map_err(failed)?.0.value();
-        (count, sum) = (count + 1, sum.wrapping_add(mixed(entry)));
+        sum = sum.wrapping_add(mixed(entry));
         take(entry);
     }
-    let stored = sums.get(range).map_err(failed)?.map(|value| value.value()).unwrap_or_default();
-    if stored != (count, sum) {
+    let (row, place) = place_of(range);
+    let stored = sums.get(row).map_err(failed)?.map(|value| value.value()).unwrap_or_default();
+    if stored[place] != sum {
         return Err(HistoryError::AlteredIndex);
     }
     Ok(())

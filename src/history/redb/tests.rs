@@ -2,6 +2,7 @@
 
 mod archived;
 mod converted;
+mod events;
 mod lost;
 
 use std::io;
@@ -212,65 +213,19 @@ fn a_bound_that_was_lowered_holds_at_once_and_is_freed_a_little_at_a_time() {
         assert_eq!(reader.locate(&ids[0]).expect("readable"), None);
         let mut steps = 0;
         while history.needs_upkeep() {
-            let trimmed = history.meta.trimmed;
+            let trimmed = history.meta.updates.trimmed;
             history.maintain(NOW_MS).expect("room");
-            assert!(history.meta.trimmed - trimmed <= TRIM_IDLE_UPDATES_MAX as u64);
+            assert!(history.meta.updates.trimmed - trimmed <= TRIM_IDLE_UPDATES_MAX as u64);
             steps += 1;
         }
         assert!(steps >= 3, "{steps}");
-        let trimmed = history.meta.trimmed;
+        let trimmed = history.meta.updates.trimmed;
         let appended = history.append(&[frame("x"), frame("y")], NOW_MS).expect("room");
         assert_eq!(appended.before_oldest, Position::new(trimmed + 2));
         assert_eq!(held(&*reader).len(), 5);
         drop((history, reader));
         let mut archive = archive::Archive::open(&copy.file()).expect("ours");
         assert_eq!(archive.verify().expect("readable").problems, 0);
-    }
-}
-
-#[test]
-fn retention_agrees_with_a_scan_whatever_the_bounds_and_the_times() {
-    for seed in 0..60 {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let directory = Directory::new("scan");
-        let retention = Retention {
-            updates_max: [0, 1, 7][random.usize(..3)],
-            bytes_max: [0, 1, 1_500][random.usize(..3)],
-            age_max_ms: [0, 1, 40][random.usize(..3)],
-        };
-        let mut history = open_with(&directory, retention);
-        let reader = history.reader();
-        let mut all: Vec<(String, u64, u64)> = Vec::new();
-        let mut now_ms = NOW_MS;
-        for _ in 0..20 {
-            let batch: Vec<_> = (0..random.usize(1..6))
-                .map(|nth| {
-                    frame_of(
-                        &format!("topic=t&id=i{}&data={}", all.len() + nth, "d".repeat(random.usize(..300))),
-                        Authorization::Selectors,
-                    )
-                })
-                .collect();
-            now_ms += random.u64(..30);
-            all.extend(batch.iter().map(|frame| (frame.id().to_string(), now_ms, record::bytes(frame))));
-            history.append(&batch, now_ms).expect("room");
-            if random.bool() {
-                now_ms += random.u64(..60);
-                history.maintain(now_ms).expect("room");
-            }
-            // From the newest back to the first that must go.
-            let mut bytes = 0;
-            let kept = all.iter().rev().enumerate().take_while(|(nth, (_, unix_ms, size))| {
-                bytes += size;
-                let Retention { updates_max, bytes_max, age_max_ms } = retention;
-                let fits = (updates_max == 0 || (*nth as u64) < updates_max)
-                    && (bytes_max == 0 || bytes <= bytes_max);
-                (fits || *nth == 0) && (age_max_ms == 0 || now_ms - unix_ms <= age_max_ms)
-            });
-            let mut kept: Vec<_> = kept.map(|(_, (id, ..))| id.clone()).collect();
-            kept.reverse();
-            assert_eq!(held(&*reader), kept, "seed {seed}, {retention:?}");
-        }
     }
 }
 
@@ -301,7 +256,7 @@ fn what_was_discarded_does_not_come_back_when_a_bound_is_raised() {
     let mut bounded = open_with(&directory, Retention { updates_max: 10, ..Retention::default() });
     bounded.append(&[frame("x")], NOW_MS).expect("room");
     bounded.maintain(NOW_MS).expect("room");
-    assert!(bounded.meta.trimmed < 4_991, "something is discarded and not freed yet");
+    assert!(bounded.meta.updates.trimmed < 4_991, "something is discarded and not freed yet");
     drop(bounded);
     let mut archive = archive::Archive::open(&directory.file()).expect("ours");
     let summary = archive.summary().expect("readable");

@@ -1,15 +1,16 @@
-//! Writes to the file: the steps of the transactions, and the computation of the retention.
+//! Writes to the file: the steps of the transactions.
 
 use std::sync::Arc;
 
 use redb::{Database, Durability, ReadableTable, Table, WriteTransaction};
 
 use super::error::{failed, read_at};
-use super::index::{IDS, IdTables, IndexEntry, NEW_IDS, Slice, UnindexedIds, new_id};
-use super::meta::{META, Meta, MetaFields};
-use super::record::{self, RECORDS, RecordFields, head_at};
-use super::sums::{ID_SUMS, Sum};
-use crate::history::{HistoryError, Position, Retention, SequencedUpdate};
+use super::event_ids::EventIds;
+use super::index::{Candidates, IDS, IdTables, IndexEntry, NEW_IDS, NewId, Slice, UnindexedIds, new_id};
+use super::meta::{Discarded, KindTotals, META, Meta, MetaFields};
+use super::record::{self, EVENTS, RECORDS, RecordFields, head_at};
+use super::sums::{ID_SUMS, Sums};
+use crate::history::{HistoryError, Position, SequencedUpdate};
 use crate::sse::frame::Frame;
 
 /// An update and its time of publication (Unix, in milliseconds).
@@ -24,6 +25,8 @@ pub(super) struct AppendedBatch {
     pub(super) updates: Vec<SequencedUpdate>,
     /// Entries for the index of ids.
     pub(super) entries: Vec<IndexEntry>,
+    /// The ids of the events of subscriptions.
+    pub(super) event_ids: Vec<IndexEntry>,
     pub(super) meta: Meta,
 }
 
@@ -31,9 +34,10 @@ pub(super) struct AppendedBatch {
 struct Tables<'t> {
     meta: Table<'t, (), MetaFields>,
     records: Table<'t, u64, RecordFields<'static>>,
+    events: Table<'t, u64, RecordFields<'static>>,
     ids: Table<'t, IndexEntry, ()>,
-    sums: Table<'t, u32, Sum>,
-    new_ids: Table<'t, u64, (u64, u32)>,
+    sums: Table<'t, u32, Sums>,
+    new_ids: Table<'t, u64, NewId>,
 }
 
 impl<'t> Tables<'t> {
@@ -41,16 +45,11 @@ impl<'t> Tables<'t> {
         Ok(Self {
             meta: transaction.open_table(META).map_err(failed)?,
             records: transaction.open_table(RECORDS).map_err(failed)?,
+            events: transaction.open_table(EVENTS).map_err(failed)?,
             ids: transaction.open_table(IDS).map_err(failed)?,
             sums: transaction.open_table(ID_SUMS).map_err(failed)?,
             new_ids: transaction.open_table(NEW_IDS).map_err(failed)?,
         })
-    }
-
-    /// Removes one update.
-    fn remove(&mut self, position: u64) -> Result<(), HistoryError> {
-        self.new_ids.remove(position).map_err(failed)?;
-        read_at(position, || self.records.remove(position).map(|_| ()))
     }
 }
 
@@ -67,145 +66,176 @@ pub(super) fn transact<T>(
     Ok(written)
 }
 
+/// What waits in memory: ids that are not in the file's index.
+pub(super) struct IdsInMemory<'w> {
+    pub(super) waiting: &'w UnindexedIds,
+    pub(super) events: &'w EventIds,
+}
+
 /// Appends a batch after the newest update, and moves a slice of the waiting ids to the index.
 /// Returns the batch with its positions, the entries of its ids, which wait from now on, and the
 /// file's new numbers.
 pub(super) fn append(
     transaction: &WriteTransaction,
     batch: &[StampedFrame],
-    waiting: &UnindexedIds,
+    in_memory: &IdsInMemory<'_>,
     slice: Option<&Slice>,
 ) -> Result<AppendedBatch, HistoryError> {
     let mut tables = Tables::open(transaction)?;
-    let mut meta = Meta::read(&tables.meta)?;
-    let mut written = AppendedBatch { updates: Vec::new(), entries: Vec::with_capacity(batch.len()), meta };
+    let meta = Meta::read(&tables.meta)?;
+    let entries = Vec::with_capacity(batch.len());
+    let mut written = AppendedBatch { updates: Vec::new(), entries, event_ids: Vec::new(), meta };
     for StampedFrame { frame, unix_ms } in batch {
+        let meta = &mut written.meta;
         meta.newest += 1;
-        let id = frame.id().as_str();
+        let (position, id) = (meta.newest, frame.id().as_str());
         let hash = meta.hasher.hash(id);
-        let Tables { records, ids, sums, .. } = &tables;
-        let first_of_id = frame.has_made_id() || {
-            // Updates that are discarded but not trimmed count as held: the tail then does not know
-            // the id, and asks the history.
-            let mut others = waiting.positions(hash);
-            let same = written.entries.iter().filter(|(other, _)| *other == hash);
-            others.extend(same.map(|(_, position)| *position));
-            let held = meta.trimmed + 1..meta.newest;
-            IdTables { ids, sums, records }.first_with_id((id, hash), others, held)?.is_none()
-        };
-        let head = record::RecordHead { unix_ms: *unix_ms, bytes_before: meta.bytes, first_of_id };
-        record::insert(&mut tables.records, meta.newest, head, frame)?;
-        meta.bytes += record::bytes(frame);
-        tables.new_ids.insert(meta.newest, new_id(meta.newest, hash)).map_err(failed)?;
-        written.entries.push((hash, meta.newest));
-        let position = Position::new(meta.newest);
+        let first_of_id = frame.has_made_id() || is_new_id(&tables, (id, hash), in_memory, &written)?;
+        let meta = &mut written.meta;
+        let update_before = meta.updates.newest;
+        let is_event = frame.is_subscription_event();
+        let totals = if is_event { &mut meta.events } else { &mut meta.updates };
+        totals.count += 1;
+        totals.newest = position;
+        let (bytes_before, number) = (totals.bytes, totals.count);
+        totals.bytes += record::bytes(frame);
+        let head = record::RecordHead { unix_ms: *unix_ms, bytes_before, number, update_before, first_of_id };
+        if is_event {
+            record::insert(&mut tables.events, position, head, frame)?;
+            written.event_ids.push((hash, position));
+        } else {
+            record::insert(&mut tables.records, position, head, frame)?;
+            tables.new_ids.insert(position, new_id(position, hash, number)).map_err(failed)?;
+            written.entries.push((hash, position));
+        }
+        let position = Position::new(position);
         written.updates.push(SequencedUpdate { position, frame: Arc::clone(frame), first_of_id });
     }
+    let meta = &mut written.meta;
     if let Some(slice) = slice {
-        slice.write(&mut tables.ids, &mut tables.sums, meta.trimmed)?;
+        slice.write(&mut tables.ids, &mut tables.sums, meta.updates.trimmed)?;
         meta.indexed = slice.indexed.unwrap_or(meta.indexed);
     }
     meta.write(&mut tables.meta)?;
-    Ok(AppendedBatch { meta, ..written })
+    Ok(written)
 }
 
-/// Frees the oldest updates up to `discarded`, but at most `updates_max`.
+/// Whether no update and no event that the file has, or that this batch has appended, has this id.
+fn is_new_id(
+    tables: &Tables<'_>,
+    (id, hash): (&str, u64),
+    in_memory: &IdsInMemory<'_>,
+    written: &AppendedBatch,
+) -> Result<bool, HistoryError> {
+    // Updates that are discarded but not trimmed count as held: the tail then does not know the id,
+    // and asks the history.
+    let with = |mut positions: Vec<u64>, entries: &[IndexEntry]| {
+        let same = entries.iter().filter(|(other, _)| *other == hash);
+        positions.extend(same.map(|(_, position)| *position));
+        positions
+    };
+    let candidates = Candidates {
+        updates: with(in_memory.waiting.positions(hash), &written.entries),
+        events: with(in_memory.events.positions(hash), &written.event_ids),
+    };
+    let Tables { records, events, ids, sums, .. } = tables;
+    let Meta { newest, updates, events: event_totals, .. } = written.meta;
+    let found = IdTables { ids, sums, records, events }.first_with_id(
+        (id, hash),
+        candidates,
+        updates.trimmed + 1..newest,
+        event_totals.trimmed,
+    )?;
+    Ok(found.is_none())
+}
+
+/// Frees the oldest updates and events that are discarded, but at most `count_max` of each.
 pub(super) fn trim(
     transaction: &WriteTransaction,
-    discarded: u64,
-    updates_max: usize,
+    (updates, events): (Discarded, Discarded),
+    count_max: usize,
 ) -> Result<Meta, HistoryError> {
     let mut tables = Tables::open(transaction)?;
     let mut meta = Meta::read(&tables.meta)?;
-    let until = discarded.min(meta.newest).min(meta.trimmed.saturating_add(updates_max as u64));
-    for position in meta.trimmed + 1..=until {
-        tables.remove(position)?;
+    for position in trim_table(&mut tables.records, &mut meta.updates, updates, count_max)? {
+        tables.new_ids.remove(position).map_err(failed)?;
     }
+    trim_table(&mut tables.events, &mut meta.events, events, count_max)?;
     // Those that the index now has.
-    for _ in 0..updates_max {
-        let oldest = tables.new_ids.first().map_err(failed)?.map(|(position, _)| position.value());
-        let Some(oldest) = oldest.filter(|oldest| *oldest <= meta.indexed) else { break };
+    for _ in 0..count_max {
+        let oldest = tables.new_ids.first().map_err(failed)?;
+        let oldest = oldest.map(|(position, value)| (position.value(), value.value().1));
+        let Some((oldest, _)) = oldest.filter(|(_, number)| *number <= meta.indexed) else { break };
         tables.new_ids.remove(oldest).map_err(failed)?;
     }
-    meta.trimmed = meta.trimmed.max(until);
-    meta.discarded = meta.discarded.max(discarded);
     meta.write(&mut tables.meta)?;
     Ok(meta)
 }
 
-/// Removes every update after this one.
+/// Returns the positions that were freed.
+fn trim_table(
+    table: &mut Table<'_, u64, RecordFields<'static>>,
+    totals: &mut KindTotals,
+    discarded: Discarded,
+    count_max: usize,
+) -> Result<Vec<u64>, HistoryError> {
+    let from = totals.trimmed + 1;
+    let mut freed = Vec::new();
+    if totals.trimmed < discarded.until.min(totals.newest) {
+        let mut entries = read_at(from, || table.range(from..=discarded.until))?;
+        while freed.len() < count_max
+            && let Some((position, _)) = read_at(from, || entries.next().transpose())?
+        {
+            freed.push(position.value());
+        }
+    }
+    for position in &freed {
+        read_at(*position, || table.remove(*position).map(|_| ()))?;
+    }
+    let is_all = freed.len() < count_max;
+    let until = if is_all { Some(discarded.until) } else { freed.last().copied() };
+    totals.trimmed = until.unwrap_or(0).max(totals.trimmed);
+    totals.discarded = totals.discarded.max(discarded);
+    Ok(freed)
+}
+
+/// Removes every update and event after this position.
 pub(super) fn truncate(transaction: &WriteTransaction, newest: u64) -> Result<(), HistoryError> {
     let mut tables = Tables::open(transaction)?;
     let mut meta = Meta::read(&tables.meta)?;
-    while meta.newest > newest {
-        // The commit that is undone may have freed some of them.
-        if meta.newest > meta.trimmed {
-            meta.bytes = head_at(&tables.records, meta.newest)?.bytes_before;
-        }
-        tables.remove(meta.newest)?;
-        meta.newest -= 1;
+    let Tables { records, events, new_ids, .. } = &mut tables;
+    for position in truncate_table(records, &mut meta.updates, newest)? {
+        new_ids.remove(position).map_err(failed)?;
     }
-    meta.trimmed = meta.trimmed.min(newest);
-    meta.discarded = meta.discarded.min(newest);
-    meta.indexed = meta.indexed.min(newest);
+    truncate_table(events, &mut meta.events, newest)?;
+    meta.newest = newest;
+    meta.indexed = meta.indexed.min(meta.updates.count);
     meta.write(&mut tables.meta)
 }
 
-/// The position before the oldest update within the retention; at least `discarded`.
-///
-/// Times come from the system clock. If it was set back, updates with a future time count at least
-/// as old as the first later update without one.
-pub(super) fn before_oldest(
-    records: &impl ReadableTable<u64, RecordFields<'static>>,
-    meta: &Meta,
-    discarded: u64,
-    retention: Retention,
-    unix_ms: u64,
-) -> Result<u64, HistoryError> {
-    let Retention { updates_max, bytes_max, age_max_ms } = retention;
-    let oldest_unix_ms = if age_max_ms == 0 { 0 } else { unix_ms.saturating_sub(age_max_ms) };
-    let head = |position: u64| head_at(records, position);
-    let has_to_go = |position: u64| {
-        let is_newest = position == meta.newest;
-        if updates_max > 0 && !is_newest && meta.newest - position >= updates_max {
-            return Ok(true);
-        }
-        let head = head(position)?;
-        let is_too_much = bytes_max > 0 && !is_newest && meta.bytes - head.bytes_before > bytes_max;
-        Ok(is_too_much || head.unix_ms < oldest_unix_ms)
-    };
-    let of_future = |position| Ok(head(position)?.unix_ms > unix_ms);
-    let mut gone = last_where(discarded, meta.newest, has_to_go)?;
-    loop {
-        let until = last_where(gone, meta.newest, of_future)?;
-        let is_old = until < meta.newest && head(until + 1)?.unix_ms < oldest_unix_ms;
-        if until == gone || !is_old {
-            return Ok(gone);
-        }
-        gone = last_where(until, meta.newest, has_to_go)?;
-    }
-}
-
-/// The last position after `from`, up to `newest`, for which `holds` is true; `from` if there is
-/// none. `holds` must be true for a prefix only; the search uses growing steps, then halves.
-fn last_where(
-    from: u64,
+/// Returns the positions that were removed.
+fn truncate_table(
+    table: &mut Table<'_, u64, RecordFields<'static>>,
+    totals: &mut KindTotals,
     newest: u64,
-    holds: impl Fn(u64) -> Result<bool, HistoryError>,
-) -> Result<u64, HistoryError> {
-    let (mut is, mut is_not) = (from, newest + 1);
-    let mut step = 1;
-    while is + step < is_not {
-        if !holds(is + step)? {
-            is_not = is + step;
-            break;
-        }
-        is += step;
-        step *= 2;
+) -> Result<Vec<u64>, HistoryError> {
+    let mut removed = Vec::new();
+    let mut entries = read_at(newest, || table.range(newest + 1..))?;
+    while let Some((position, _)) = read_at(newest, || entries.next().transpose())? {
+        removed.push(position.value());
     }
-    while is_not - is > 1 {
-        let middle = is + (is_not - is) / 2;
-        if holds(middle)? { is = middle } else { is_not = middle }
+    drop(entries);
+    if let Some(first) = removed.first() {
+        let head = head_at(table, *first)?;
+        (totals.bytes, totals.count) = (head.bytes_before, head.number - 1);
     }
-    Ok(is)
+    for position in &removed {
+        read_at(*position, || table.remove(*position).map(|_| ()))?;
+    }
+    totals.trimmed = totals.trimmed.min(newest);
+    // If none is left, all that is known of the newest is that it was freed.
+    totals.newest = table.last().map_err(failed)?.map_or(totals.trimmed, |(position, _)| position.value());
+    totals.discarded.until = totals.discarded.until.min(newest);
+    totals.discarded.count = totals.discarded.count.min(totals.count);
+    Ok(removed)
 }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use redb::{Database, Durability, ReadableDatabase as _};
+use redb::{Database, Durability};
 
 use super::end_note::EndNote;
-use super::error::failed;
+use super::event_ids::EventIds;
 use super::meta::Meta;
-use super::record;
+use super::retention::Unreachable;
 use super::store::{OpenStore, RedbStore, read_waiting};
-use super::write::{self, AppendedBatch, StampedFrame};
-use crate::history::{Appended, History, HistoryError, HistoryReader, Position, Retention};
+use super::write::{self, AppendedBatch, IdsInMemory, StampedFrame};
+use crate::history::{Appended, HeldCounts, History, HistoryError, HistoryReader, Position, Retention};
 use crate::limits::{TRIM_IDLE_UPDATES_MAX, TRIM_UPDATES_MAX, UNSYNCED_BYTES_MAX};
 use crate::sse::frame::Frame;
 
@@ -44,6 +44,9 @@ pub struct RedbHistory {
     sync: HistorySync,
     /// The numbers of the file at the last acknowledged commit.
     pub(super) meta: Meta,
+    /// What is beyond the retention, and the position up to which nothing is held.
+    unreachable: Unreachable,
+    before_oldest: Position,
     /// The newest acknowledged updates that may not be on the disk yet ([`HistorySync::Interval`]).
     /// A reopened store has lost them, and gets them again.
     unsynced: Vec<StampedFrame>,
@@ -64,9 +67,18 @@ impl RedbHistory {
     ) -> Result<Self, HistoryError> {
         let meta = Meta::of(&database)?;
         let store = Arc::new(RedbStore::new(database, open)?);
-        let unsynced = Vec::new();
-        let mut history =
-            Self { store, retention, sync, meta, unsynced, unsynced_bytes: 0, note, lost: None };
+        let mut history = Self {
+            store,
+            retention,
+            sync,
+            meta,
+            unreachable: Unreachable::of(&meta),
+            before_oldest: Position::new(meta.updates.discarded.until),
+            unsynced: Vec::new(),
+            unsynced_bytes: 0,
+            note,
+            lost: None,
+        };
         // The age limit applies at the first call that knows the time.
         history.discard(0)?;
         Ok(history)
@@ -89,7 +101,7 @@ impl RedbHistory {
     /// Opens a failed store with exactly the acknowledged updates. A failed commit may still have
     /// reached the file: its changes are removed before any reader can see them.
     fn reopen_if_closed(&mut self) -> Result<(), HistoryError> {
-        let Self { store, meta, unsynced, .. } = self;
+        let Self { store, meta, unsynced, unreachable, .. } = self;
         let synced = meta.newest - unsynced.len() as u64;
         let reopened = store.reopen_if_closed(|database| {
             let found = Meta::of(database)?;
@@ -98,16 +110,18 @@ impl RedbHistory {
                 return Err(HistoryError::WrongEnd { found, expected });
             }
             if found.newest == synced && unsynced.is_empty() {
-                return Ok(found);
+                return Ok((found, unreachable.recounted(database, &found)?));
             }
-            let waiting = read_waiting(database)?;
-            write::transact(database, Durability::Immediate, |transaction| {
+            let (waiting, events) = (read_waiting(database)?, EventIds::read(database)?);
+            let in_memory = IdsInMemory { waiting: &waiting, events: &events };
+            let found = write::transact(database, Durability::Immediate, |transaction| {
                 write::truncate(transaction, synced)?;
-                write::append(transaction, unsynced, &waiting, None).map(|written| written.meta)
-            })
+                write::append(transaction, unsynced, &in_memory, None).map(|written| written.meta)
+            })?;
+            Ok((found, unreachable.recounted(database, &found)?))
         })?;
-        if let Some(found) = reopened {
-            self.meta = found;
+        if let Some((found, unreachable)) = reopened {
+            (self.meta, self.unreachable) = (found, unreachable);
             self.all_synced();
         }
         Ok(())
@@ -128,20 +142,26 @@ impl RedbHistory {
         }
     }
 
-    /// Makes the updates beyond the retention unreachable; returns the position before the oldest
-    /// update that is held.
+    /// Makes what is beyond the retention unreachable; returns the position up to which nothing is
+    /// held.
     fn discard(&mut self, unix_ms: u64) -> Result<Position, HistoryError> {
-        let (meta, retention, discarded) = (self.meta, self.retention, self.store.discarded());
-        if retention.is_unbounded() {
-            return Ok(Position::new(discarded));
-        }
-        let discarded = self.store.with(|database| {
-            let transaction = database.begin_read().map_err(failed)?;
-            let records = transaction.open_table(record::RECORDS).map_err(failed)?;
-            write::before_oldest(&records, &meta, discarded, retention, unix_ms)
-        })?;
-        self.store.discard_until(discarded);
-        Ok(Position::new(discarded))
+        let Self { store, meta, retention, unreachable, .. } = self;
+        let next = store.with(|database| unreachable.next(database, meta, *retention, unix_ms));
+        (self.unreachable, self.before_oldest) = next?;
+        let Unreachable { updates, events } = self.unreachable;
+        self.store.discard_until(updates.until, events.until);
+        Ok(self.before_oldest)
+    }
+
+    /// Whether something is unreachable that is still in the file, or that the file does not call
+    /// unreachable.
+    fn has_to_trim(&self) -> bool {
+        let Meta { updates, events, .. } = self.meta;
+        let Unreachable { updates: gone, events: gone_events } = self.unreachable;
+        updates.trimmed < gone.until
+            || updates.discarded < gone
+            || events.trimmed < gone_events.until
+            || events.discarded < gone_events
     }
 
     /// Runs a transaction; reopens the store if it fails.
@@ -166,17 +186,22 @@ impl History for RedbHistory {
         let durability = self.durability();
         // Only updates discarded earlier are freed in this transaction: if it fails halfway,
         // nothing else is missing.
-        let discarded = self.store.discarded();
+        let Unreachable { updates: gone, events: gone_events } = self.unreachable;
         let trim_max = TRIM_UPDATES_MAX + 2 * batch.len();
         let store = Arc::clone(&self.store);
         let slice = store.waiting().next_slice(batch.len());
-        let AppendedBatch { updates, entries, meta } = self.commit(durability, |transaction| {
-            write::trim(transaction, discarded, trim_max)?;
-            write::append(transaction, &stamped, &store.waiting(), slice.as_ref())
+        let written = self.commit(durability, |transaction| {
+            write::trim(transaction, (gone, gone_events), trim_max)?;
+            let (waiting, events) = (&*store.waiting(), &*store.event_ids());
+            write::append(transaction, &stamped, &IdsInMemory { waiting, events }, slice.as_ref())
         })?;
+        let AppendedBatch { updates, entries, event_ids, meta } = written;
         self.meta = meta;
         store.ends_with(meta.newest);
-        store.change_waiting(|waiting| waiting.committed(slice, entries.into_iter(), meta.newest));
+        store.change_waiting(|waiting| waiting.committed(slice, entries.into_iter(), meta.updates.count));
+        if !event_ids.is_empty() {
+            store.change_event_ids(|ids| ids.append(event_ids.into_iter()));
+        }
         if matches!(durability, Durability::None) {
             self.unsynced_bytes += batch.iter().map(|frame| frame.bytes_held()).sum::<usize>();
             self.unsynced.extend(stamped);
@@ -184,32 +209,36 @@ impl History for RedbHistory {
             self.all_synced();
         }
         // The batch is stored: an update that cannot be discarded now is discarded later.
-        let before_oldest = self.discard(unix_ms).unwrap_or_else(|_| Position::new(self.store.discarded()));
+        let before_oldest = self.discard(unix_ms).unwrap_or(self.before_oldest);
         Ok(Appended { updates, before_oldest })
     }
 
     fn needs_upkeep(&self) -> bool {
-        let discarded = self.store.discarded();
+        let HeldCounts { updates, events } = self.held();
         !self.unsynced.is_empty()
             || self.note.needs_upkeep()
             || self.store.is_closed()
-            || self.meta.trimmed < discarded
-            || self.meta.discarded < discarded
-            || (self.retention.age_max_ms > 0 && discarded < self.meta.newest)
+            || self.has_to_trim()
+            || (self.retention.age_max_ms > 0 && updates + events > 0)
     }
 
     fn maintain(&mut self, unix_ms: u64) -> Result<Position, HistoryError> {
         self.reopen_if_closed()?;
         let before_oldest = self.discard(unix_ms)?;
-        let discarded = before_oldest.get();
-        if !self.unsynced.is_empty() || self.meta.trimmed < discarded || self.meta.discarded < discarded {
+        if !self.unsynced.is_empty() || self.has_to_trim() {
+            let Unreachable { updates: gone, events: gone_events } = self.unreachable;
             self.meta = self.commit(Durability::Immediate, |transaction| {
-                write::trim(transaction, discarded, TRIM_IDLE_UPDATES_MAX)
+                write::trim(transaction, (gone, gone_events), TRIM_IDLE_UPDATES_MAX)
             })?;
             self.all_synced();
         }
         self.note.maintain()?;
         Ok(before_oldest)
+    }
+
+    fn held(&self) -> HeldCounts {
+        let Unreachable { updates, events } = self.unreachable;
+        HeldCounts { updates: self.meta.updates.held(updates), events: self.meta.events.held(events) }
     }
 
     fn reader(&self) -> Arc<dyn HistoryReader> {

@@ -148,19 +148,21 @@ impl CatchUp {
             return None;
         }
         let Ok(slice) = result else { return Some(EndReason::HistoryUnreadable) };
-        let first = slice.updates.first().map(|update| update.position);
-        let before_oldest = slice.range.before_oldest;
-        if first.is_none() && from_oldest && before_oldest > cursor {
-            // Everything that is held was promised, and nothing is held now.
-            subscriber.state =
-                SubscriberState::CatchingUp { cursor: before_oldest, from_oldest, reading: Reading::No };
-        } else if first != Some(cursor.next()) && !(from_oldest && first.is_some()) {
-            // This includes an empty result although the shard is further on: the whole history was
-            // discarded.
+        let HistorySlice { updates, after, until, .. } = slice;
+        // The cursor is an update that is gone, or the shard is further than the history.
+        if (after != cursor && !from_oldest) || (updates.is_empty() && until <= cursor) {
             return Some(EndReason::HistoryGap);
-        } else {
-            let until = subscribers.counters.work + MATCHING_WORK_MAX;
-            subscribers.offer(read.slot, slice.updates.iter(), until);
+        }
+        subscriber.state = SubscriberState::CatchingUp { cursor: after, from_oldest, reading: Reading::No };
+        let work_until = subscribers.counters.work + MATCHING_WORK_MAX;
+        subscribers.offer(read.slot, updates.iter(), work_until);
+        // What follows the last update are events that are discarded.
+        let last = updates.last().map_or(after, |last| last.position);
+        if let Some(subscriber) = subscribers.get_mut(read.slot)
+            && let SubscriberState::CatchingUp { cursor, from_oldest, reading } = subscriber.state
+            && cursor == last
+        {
+            subscriber.state = SubscriberState::CatchingUp { cursor: until, from_oldest, reading };
         }
         self.after_offer(read.slot, subscribers, live);
         None

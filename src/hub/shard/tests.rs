@@ -165,9 +165,10 @@ fn a_slice_of_the_history_that_is_much_work_is_read_in_parts() {
         assert!(read.after >= after, "it goes on where it was");
         let range = HistoryRange { before_oldest: Position::START, newest: shard.position() };
         let first = read.after.next().get();
-        let updates = (first..first + CATCH_UP_UPDATES as u64).map(update).collect();
+        let updates: Vec<_> = (first..first + CATCH_UP_UPDATES as u64).map(update).collect();
         let before = shard.counters().work;
-        shard.history_read(read, Ok(HistorySlice { updates, range }));
+        let until = updates.last().map_or(read.after, |last| last.position);
+        shard.history_read(read, Ok(HistorySlice { updates, after: read.after, until, range }));
         assert!(shard.counters().work - before <= MATCHING_WORK_MAX + 1_000);
         after = Position::new(
             first + MATCHING_WORK_MAX.div_ceil(comparison_work(4_000 + MATCH_COST_NODE, 1)) - 1,

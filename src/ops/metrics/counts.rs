@@ -3,6 +3,7 @@
 use super::cause::RefusalCause;
 use super::count::Count;
 use super::histogram::Histogram;
+use crate::history::HeldCounts;
 use crate::hub::sequencer::RingEntry;
 use crate::hub::shard::EndReason;
 
@@ -51,9 +52,10 @@ pub(crate) struct SequencerMetrics {
     pub(super) updates: Count,
     /// Updates that the history refused.
     pub(super) refused: Count,
-    /// The bounds of the history, as numbers of [`crate::history::Position`].
-    pub(crate) before_oldest: Count,
-    pub(crate) newest: Count,
+    /// Updates that the history holds.
+    pub(super) held_updates: Count,
+    /// Events of subscriptions that the history holds.
+    pub(super) held_events: Count,
     /// Appends to the history that succeeded.
     pub(crate) commit: Histogram,
 }
@@ -62,13 +64,15 @@ impl SequencerMetrics {
     /// Counts an entry that is about to be pushed to the ring.
     pub(crate) fn count(&self, entry: &RingEntry) {
         match entry {
-            RingEntry::Published { update, .. } => {
-                self.updates.add(1);
-                self.newest.set(update.position.get());
-            }
+            RingEntry::Published { .. } => self.updates.add(1),
             RingEntry::Rejected { .. } => self.refused.add(1),
-            RingEntry::Discarded { before_oldest } => self.before_oldest.set(before_oldest.get()),
-            RingEntry::End => {}
+            RingEntry::Discarded { .. } | RingEntry::End => {}
         }
+    }
+
+    /// Notes how much the history holds.
+    pub(crate) fn holds(&self, held: HeldCounts) {
+        self.held_updates.set(held.updates);
+        self.held_events.set(held.events);
     }
 }

@@ -154,9 +154,10 @@ impl Exporter {
     }
 
     fn history(&self, page: &mut MetricsPage<'_>) -> fmt::Result {
-        let SequencerMetrics { before_oldest, newest, .. } = &*self.sequencer;
-        let held = newest.get().saturating_sub(before_oldest.get());
-        page.gauge("petasos_history_updates", "Updates that the history holds", held)?;
+        let SequencerMetrics { held_updates, held_events, .. } = &*self.sequencer;
+        page.gauge("petasos_history_updates", "Updates that the history holds", held_updates.get())?;
+        let help = "Events of subscriptions that the history holds, counted apart from updates";
+        page.gauge("petasos_history_subscription_events", help, held_events.get())?;
         let help = "1 if the last commit of the history succeeded, 0 if it failed: /readyz is then 503";
         page.gauge("petasos_history_writable", help, u64::from(!self.facts.history_health.fails()))?;
         let unreadable = self.sum(|shard| &shard.unreadable);

@@ -16,7 +16,8 @@ fn make_old(path: &std::path::Path) {
     let mut versions = transaction.open_table(VERSIONS).expect("ours");
     versions.insert("format", convert::OLD_FORMAT).expect("room");
     let [key_0, key_1] = meta.hasher.0;
-    let numbers = [key_0, key_1, meta.trimmed, meta.newest, meta.discarded, meta.indexed, meta.bytes];
+    let meta::KindTotals { trimmed, discarded, bytes, .. } = meta.updates;
+    let numbers = [key_0, key_1, trimmed, meta.newest, discarded.until, meta.indexed, bytes];
     for (name, number) in convert::NUMBERS.into_iter().zip(numbers) {
         versions.insert(name, number).expect("room");
     }
@@ -24,7 +25,7 @@ fn make_old(path: &std::path::Path) {
     let mut updates = transaction.open_table(convert::UPDATES).expect("new");
     for entry in records.iter().expect("readable") {
         let (position, value) = entry.expect("readable");
-        let (unix_ms, bytes_before, kind, first_of_id, topics, targets, id, event, _) = value.value();
+        let (unix_ms, bytes_before, _, _, kind, first_of_id, topics, targets, id, event, _) = value.value();
         let fields = (unix_ms, bytes_before, kind, first_of_id, topics, targets, id, event);
         updates.insert(position.value(), fields).expect("room");
     }
@@ -36,6 +37,7 @@ fn make_old(path: &std::path::Path) {
     }
     drop((versions, records, updates, new_ids, recent));
     transaction.delete_table(record::RECORDS).expect("ours");
+    transaction.delete_table(record::EVENTS).expect("ours");
     transaction.delete_table(index::NEW_IDS).expect("ours");
     transaction.delete_table(sums::ID_SUMS).expect("ours");
     transaction.delete_table(meta::META).expect("ours");
