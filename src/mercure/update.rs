@@ -50,10 +50,10 @@ pub struct UpdateParts {
 /// caller compares it with `MAX_BODY_SIZE`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Draft<'a> {
-    /// The canonical topic first, then the alternates: 1 to [`TOPICS_MAX`], of at most
-    /// [`TOPIC_BYTES_MAX`] bytes. A topic must not be empty, be `*`, or hold a control character. On
-    /// any host, its path must not be the hub's own path (`/.well-known/mercure`, `/hub`) or a path
-    /// below it.
+    /// The canonical topic first, then the alternates: 1 to [`TOPICS_MAX`], each of at most
+    /// [`TOPIC_BYTES_MAX`] bytes. A topic must not be empty, be `*`, or hold a control character.
+    /// On any host, its path must not be the hub's own path (`/.well-known/mercure`, `/hub`) or a
+    /// path below it.
     pub topics: &'a [&'a str],
     /// The content; it may be empty. Every line end (CR LF, CR or LF) arrives as LF.
     pub data: &'a str,
