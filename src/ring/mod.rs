@@ -139,8 +139,8 @@ pub struct Consumer<T> {
 }
 
 impl<T: Send + Sync> Consumer<T> {
-    /// Passes up to `max` entries to `read`, in order, until it stops. Returns the number of entries
-    /// taken.
+    /// Passes up to `max` entries to `read`, in order, until it stops. Returns the number of
+    /// entries taken.
     ///
     /// The slots are returned to the producer once, after the last of them.
     pub fn drain(&mut self, max: usize, mut read: impl FnMut(&T) -> DrainStep) -> usize {
