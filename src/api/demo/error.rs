@@ -46,7 +46,8 @@ pub enum DemoError {
     /// A `topic` is longer than [`SELECTOR_BYTES_MAX`].
     #[error("A \"topic\" parameter must not be longer than {SELECTOR_BYTES_MAX} bytes here.")]
     TopicTooLong,
-    /// Matching the topics would cost more than [`MATCH_COST_REQUEST_MAX`](crate::limits::MATCH_COST_REQUEST_MAX).
+    /// Matching the topics would cost more than
+    /// [`MATCH_COST_REQUEST_MAX`](crate::limits::MATCH_COST_REQUEST_MAX).
     #[error("Matching these topics costs too much: expected a simpler selector, or shorter topics.")]
     TooCostly,
 }
