@@ -27,8 +27,8 @@ pub const MATCH_COST_BRANCH: u32 = 130;
 /// The most that the selectors of one shard may cost together, for the topic that costs most: about
 /// 1.5 ms for a topic of 1 KiB. Beyond it, a subscription with a template that adds to it gets 503.
 pub const MATCH_COST_SHARD_MAX: u32 = 48_000;
-/// The most that one client may add to the cost of a shard (503 beyond). A client is the holder of a
-/// token, or an address; all its connections and streams count.
+/// The most that one client may add to the cost of a shard (503 beyond). A client is the holder of
+/// a token, or an address; all its connections and streams count.
 pub const MATCH_COST_CLIENT_MAX: u32 = MATCH_COST_SHARD_MAX / 6;
 /// The most that the selectors of one subscription may cost (400 beyond): each update that it
 /// replays is compared with all of them.
