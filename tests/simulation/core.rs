@@ -51,8 +51,8 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    /// Takes up to `max` entries. An update that takes more than `work_max` pauses, and is continued
-    /// with the next call.
+    /// Takes up to `max` entries. An update that takes more than `work_max` pauses, and is
+    /// continued with the next call.
     pub(crate) fn take(&mut self, max: usize, work_max: u64) -> usize {
         let shard = &mut self.shard;
         let count = self.ring.drain(max, |entry| {
