@@ -42,6 +42,7 @@ use crate::time::Now;
 
 use decision::{RETRY_AFTER_S, Refused};
 
+pub use crate::api::subscribe_query::SelectorBounds;
 pub use decision::{ApiResponse, Decision, GrantedSubscription, Listing, Publisher, ResponseContext};
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
@@ -64,7 +65,9 @@ pub struct ApiSettings {
     /// `COOKIE_NAME`.
     pub cookie_name: String,
     /// `MAX_SELECTORS`.
-    pub selectors_max: usize,
+    pub selectors: SelectorBounds,
+    /// `MAX_SELECTORS_ANONYMOUS`, `MAX_SELECTOR_BYTES_ANONYMOUS`.
+    pub selectors_anonymous: SelectorBounds,
     /// `MAX_BODY_SIZE`.
     pub body_bytes_max: u64,
     /// `COMPRESS`.
@@ -265,8 +268,11 @@ impl RequestHandler {
             None if self.settings.allow_anonymous => (Rc::clone(&self.anonymous), None),
             None => return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token")),
         };
-        let query = SubscribeQuery::parse(request, self.settings.selectors_max)
-            .map_err(|error| Refused::bad_request(&error))?;
+        let bounds = match token {
+            Some(_) => self.settings.selectors,
+            None => self.settings.selectors_anonymous,
+        };
+        let query = SubscribeQuery::parse(request, bounds).map_err(|error| Refused::bad_request(&error))?;
         let selectors: Result<Vec<_>, _> = query.topics.iter().map(|text| Selector::parse(text)).collect();
         let invalid = |error: &dyn fmt::Display| {
             let text = format!("Invalid \"topic\" parameter: {error}");

@@ -23,6 +23,7 @@ use petasos::history::memory::MemoryHistory;
 use petasos::history::{
     Appended, History, HistoryError, HistoryReader, HistorySlice, Position, ResumePoint, Retention, resolve,
 };
+use petasos::hub::client::ClientKey;
 use petasos::hub::sequencer::{Publication, ReplyTo, RingEntry, Sequencer};
 use petasos::hub::shard::{EndReason, Joining, Shard, ShardSettings};
 use petasos::hub::tail::TailBounds;
@@ -246,6 +247,7 @@ impl World {
             expires_ms,
             framing,
             id: SubscriberId::from_random_bytes([0; 16]),
+            client: ClientKey::Unknown,
             resume_point,
             opening: [HEAD, framing.opening()].concat().into(),
         };

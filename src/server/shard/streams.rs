@@ -7,6 +7,7 @@ use tracing::debug;
 
 use crate::api::handler::GrantedSubscription;
 use crate::history::ResumePoint;
+use crate::hub::client::ClientKey;
 use crate::hub::shard::{EndReason, Joining, Shard};
 use crate::io::transport::{Flushed, Gone, Transport};
 use crate::limits::FLUSH_BATCH_MAX;
@@ -124,6 +125,7 @@ impl Streams {
     pub(super) fn join(
         &mut self,
         subscription: GrantedSubscription,
+        client: ClientKey,
         resume_point: Option<ResumePoint>,
         opening: Box<[u8]>,
         timeouts: &Timeouts,
@@ -133,7 +135,8 @@ impl Streams {
         let random = uuid::Uuid::new_v4();
         let expires_ms = expires_ms.min(timeouts.stream_ends_ms(now.ms, random.as_u128()));
         let id = SubscriberId::from_random_bytes(random.into_bytes());
-        self.shard.join(Joining { selectors, grant, expires_ms, framing, id, resume_point, opening }, now)
+        let joining = Joining { selectors, grant, expires_ms, framing, id, client, resume_point, opening };
+        self.shard.join(joining, now)
     }
 
     /// Attaches the socket of a subscriber.
