@@ -50,21 +50,21 @@ impl RequestHandler {
     /// The response to a subscription that cannot begin before events of ended subscriptions are
     /// published: the client's own, or those of all.
     pub fn events_wait(&self, is_own: bool, context: ResponseContext) -> ApiResponse {
-        let (status, unavailable, whose, bytes_max) = match is_own {
+        let (status, unavailable, what, bytes_max) = match is_own {
             true => (
                 StatusCode::TOO_MANY_REQUESTS,
                 Unavailable::ClientLimit,
-                "this client's",
+                "the events of this client's ended subscriptions are published at a bounded rate",
                 SUBSCRIPTIONS_ENDED_BYTES_PER_CLIENT_MAX,
             ),
-            false => {
-                (StatusCode::SERVICE_UNAVAILABLE, Unavailable::Queue, "all", SUBSCRIPTIONS_ENDED_BYTES_MAX)
-            }
+            false => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                Unavailable::Queue,
+                "the events of all ended subscriptions are published at a bounded rate",
+                SUBSCRIPTIONS_ENDED_BYTES_MAX,
+            ),
         };
-        let reason = format!(
-            "the events of {whose} ended subscriptions are published at a bounded rate, and those that \
-             wait take {bytes_max} bytes"
-        );
+        let reason = format!("{what}, and those that wait take {bytes_max} bytes");
         let response = Response::later_because(status, &reason, RETRY_AFTER_LIMIT_S);
         self.refuse(Refused { response, refusal: Refusal::unavailable(unavailable, reason) }, context)
     }

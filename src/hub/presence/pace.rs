@@ -109,6 +109,7 @@ struct Buckets {
 
 impl EventBudgets {
     /// Budgets with these rates, all of them full.
+    #[cfg(any(test, feature = "internals"))]
     pub fn new(rates: EventRates) -> Self {
         Self { rates, ..Self::default() }
     }
