@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use petasos::history::{HistorySlice, Position, SequencedUpdate};
+use petasos::hub::client::ClientKey;
 use petasos::hub::shard::{Joining, Shard, ShardSettings};
 use petasos::hub::tail::TailBounds;
 use petasos::limits::{FLUSH_BATCH_MAX, SUBSCRIBER_BUFFER_DEFAULT, TAIL_UPDATES_MAX};
@@ -92,6 +93,7 @@ impl<'f> Fanout<'f> {
                 expires_ms: u64::MAX,
                 framing: Framing::CHUNKED,
                 id: SubscriberId::from_random_bytes([0; 16]),
+                client: ClientKey::Unknown,
                 resume_point: None,
                 opening: Framing::CHUNKED.opening().into(),
             };

@@ -7,6 +7,11 @@
 pub const SELECTOR_BYTES_MAX: usize = 4_096;
 /// Selectors of one subscription, by default (`MAX_SELECTORS`).
 pub const SELECTORS_MAX_DEFAULT: usize = 1_000;
+/// Selectors of one subscription without a token, by default (`MAX_SELECTORS_ANONYMOUS`).
+pub const SELECTORS_ANONYMOUS_MAX_DEFAULT: usize = 100;
+/// Bytes of the selectors of one subscription without a token, by default
+/// (`MAX_SELECTOR_BYTES_ANONYMOUS`).
+pub const SELECTOR_BYTES_ANONYMOUS_MAX_DEFAULT: usize = 16 << 10;
 /// Compiled size of one URI Template, in states.
 pub const TEMPLATE_STATES_MAX: usize = 4_096;
 /// The cost of matching, in units of about 30 ns for a topic of 1 KiB: a node of the trie of
@@ -101,6 +106,9 @@ const _: () = assert!(TOKEN_BYTES_MAX < REQUEST_TARGET_BYTES_MAX);
 const _: () = assert!(SELECTOR_BYTES_MAX < REQUEST_TARGET_BYTES_MAX);
 const _: () = assert!(EVENT_ID_BYTES_MAX < REQUEST_TARGET_BYTES_MAX);
 const _: () = assert!(SELECTORS_MAX_DEFAULT <= FORM_FIELDS_MAX);
+const _: () = assert!(SELECTORS_ANONYMOUS_MAX_DEFAULT <= SELECTORS_MAX_DEFAULT);
+const _: () = assert!(SELECTOR_BYTES_MAX <= SELECTOR_BYTES_ANONYMOUS_MAX_DEFAULT);
+const _: () = assert!(SELECTOR_BYTES_ANONYMOUS_MAX_DEFAULT < REQUEST_TARGET_BYTES_MAX);
 const _: () = assert!(TOPICS_MAX + TARGETS_MAX < FORM_FIELDS_MAX);
 /// The request line: the target, the method and the version.
 pub const REQUEST_LINE_BYTES_MAX: usize = REQUEST_TARGET_BYTES_MAX + 64;
@@ -208,11 +216,35 @@ pub const HISTORY_REQUESTS_MAX: usize = 16_384;
 /// Sockets that a shard writes to before it checks its other work.
 pub const FLUSH_BATCH_MAX: usize = 64;
 
-/// Bytes that one shard keeps for ended subscribers whose events the history has not accepted yet.
-/// Beyond, no subscription begins (503); subscriptions that end still get their event.
+/// Bytes that one shard keeps for ended subscribers whose events are not published yet: those of
+/// one client (429 beyond), and those of all with a token, and of all without one (503 beyond).
+/// Beyond, no subscription begins; subscriptions that end still get their event.
+pub const SUBSCRIPTIONS_ENDED_BYTES_PER_CLIENT_MAX: usize = 16 << 20;
+/// See [`SUBSCRIPTIONS_ENDED_BYTES_PER_CLIENT_MAX`].
 pub const SUBSCRIPTIONS_ENDED_BYTES_MAX: usize = 32 << 20;
 /// Events of subscriptions that one shard has handed to the sequencer. Publishers share its queue.
 pub const SUBSCRIPTION_EVENTS_UNDER_WAY_MAX: usize = 256;
+/// Bytes of these events that a shard hands over at once, for clients with a token and for others.
+pub const SUBSCRIPTION_EVENTS_BATCH_BYTES: u64 = 256 << 10;
+/// What one commit of the history writes to the disk besides its events, in bytes (48 KiB measured,
+/// 57 KiB in a history that discards updates).
+pub const SUBSCRIPTION_EVENTS_COMMIT_BYTES: u64 = 64 << 10;
+/// What an event is assumed to write before it is encoded, in bytes.
+pub const SUBSCRIPTION_EVENT_BYTES_ASSUMED: u64 = 1 << 10;
+/// Bytes that the events of all clients without a token may write to the disk each second, and at
+/// once when nothing was written for a while.
+pub const SUBSCRIPTION_EVENTS_ANONYMOUS_BYTES_PER_S: u64 = 640 << 10;
+/// See [`SUBSCRIPTION_EVENTS_ANONYMOUS_BYTES_PER_S`].
+pub const SUBSCRIPTION_EVENTS_ANONYMOUS_BURST_BYTES: u64 = 4 << 20;
+/// The same for one network: three quarters, so that something is left for others at any time.
+pub const SUBSCRIPTION_EVENTS_NETWORK_BYTES_PER_S: u64 = 480 << 10;
+/// See [`SUBSCRIPTION_EVENTS_NETWORK_BYTES_PER_S`].
+pub const SUBSCRIPTION_EVENTS_NETWORK_BURST_BYTES: u64 = 3 << 20;
+/// The same for one token. Many users may share one, for instance those of a backend that
+/// subscribes for them, and the operator can withdraw it.
+pub const SUBSCRIPTION_EVENTS_TOKEN_BYTES_PER_S: u64 = 2 << 20;
+/// See [`SUBSCRIPTION_EVENTS_TOKEN_BYTES_PER_S`].
+pub const SUBSCRIPTION_EVENTS_TOKEN_BURST_BYTES: u64 = 16 << 20;
 /// Bytes of the events that announce one subscriber. Its payload is in the event of each of its
 /// selectors.
 pub const SUBSCRIPTION_EVENTS_BYTES_MAX: usize = 4 << 20;
@@ -236,6 +268,14 @@ pub const LISTINGS_HELD_BYTES_MAX: usize = 64 << 20;
 pub const LISTING_SLICE: usize = 256;
 
 const _: () = assert!(SUBSCRIPTION_EVENTS_UNDER_WAY_MAX < PUBLISH_QUEUE_MAX);
+const _: () = assert!(SUBSCRIPTIONS_ENDED_BYTES_PER_CLIENT_MAX < SUBSCRIPTIONS_ENDED_BYTES_MAX);
+const _: () = assert!(SUBSCRIPTION_EVENTS_NETWORK_BYTES_PER_S < SUBSCRIPTION_EVENTS_ANONYMOUS_BYTES_PER_S);
+const _: () = assert!(SUBSCRIPTION_EVENTS_NETWORK_BURST_BYTES < SUBSCRIPTION_EVENTS_ANONYMOUS_BURST_BYTES);
+const _: () = assert!(SUBSCRIPTION_EVENTS_ANONYMOUS_BYTES_PER_S < SUBSCRIPTION_EVENTS_TOKEN_BYTES_PER_S);
+const _: () = assert!(
+    SUBSCRIPTION_EVENTS_BATCH_BYTES + SUBSCRIPTION_EVENTS_COMMIT_BYTES
+        < SUBSCRIPTION_EVENTS_NETWORK_BURST_BYTES
+);
 const _: () = assert!(LOGGED_TEXT_BYTES_MAX < REDACTED_TEXT_BYTES_MAX);
 const _: () = assert!(LISTING_BYTES_MAX <= LISTINGS_HELD_BYTES_MAX);
 const _: () = assert!(RING_ENTRIES.is_power_of_two());

@@ -43,6 +43,7 @@ use crate::time::Now;
 
 use decision::{RETRY_AFTER_S, Refused};
 
+pub use crate::api::subscribe_query::SelectorBounds;
 pub use decision::{ApiResponse, Decision, GrantedSubscription, Listing, Publisher, ResponseContext};
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
@@ -65,7 +66,9 @@ pub struct ApiSettings {
     /// `COOKIE_NAME`.
     pub cookie_name: String,
     /// `MAX_SELECTORS`.
-    pub selectors_max: usize,
+    pub selectors: SelectorBounds,
+    /// `MAX_SELECTORS_ANONYMOUS`, `MAX_SELECTOR_BYTES_ANONYMOUS`.
+    pub selectors_anonymous: SelectorBounds,
     /// `MAX_BODY_SIZE`.
     pub body_bytes_max: u64,
     /// `COMPRESS`.
@@ -266,8 +269,11 @@ impl RequestHandler {
             None if self.settings.allow_anonymous => (Rc::clone(&self.anonymous), None),
             None => return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token")),
         };
-        let query = SubscribeQuery::parse(request, self.settings.selectors_max)
-            .map_err(|error| Refused::bad_request(&error))?;
+        let bounds = match token {
+            Some(_) => self.settings.selectors,
+            None => self.settings.selectors_anonymous,
+        };
+        let query = SubscribeQuery::parse(request, bounds).map_err(|error| Refused::bad_request(&error))?;
         let selectors: Result<Vec<_>, _> = query.topics.iter().map(|text| Selector::parse(text)).collect();
         let invalid = |error: &dyn fmt::Display| {
             let text = format!("Invalid \"topic\" parameter: {error}");
@@ -345,7 +351,7 @@ impl RequestHandler {
             () if self.history.fails() => "the history cannot be written: publications are refused",
             () => return Response::healthy(),
         };
-        Response::unavailable_because(why, RETRY_AFTER_S)
+        Response::not_ready(why, RETRY_AFTER_S)
     }
 
     /// Whether tokens of both roles can be verified.

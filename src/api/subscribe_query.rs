@@ -17,6 +17,15 @@ use std::borrow::Cow;
 /// Approximate size of an event besides the selector and the payload.
 const EVENT_BYTES: usize = 400;
 
+/// The bounds of the selectors of one subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SelectorBounds {
+    /// Selectors, repetitions included.
+    pub count_max: usize,
+    /// Their bytes together.
+    pub bytes_max: usize,
+}
+
 /// The query and the `Last-Event-ID` header of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscribeQuery<'a> {
@@ -35,6 +44,9 @@ pub enum SubscribeQueryError {
     /// More selectors than this maximum.
     #[error("More than {0} \"topic\" parameters.")]
     TooManyTopics(usize),
+    /// More bytes of selectors than this maximum.
+    #[error("The \"topic\" parameters have more than {0} bytes together.")]
+    TopicsTooLong(usize),
     /// A selector longer than [`SELECTOR_BYTES_MAX`].
     #[error("A \"topic\" parameter is longer than {SELECTOR_BYTES_MAX} bytes.")]
     TopicTooLong,
@@ -44,15 +56,15 @@ pub enum SubscribeQueryError {
 }
 
 impl<'a> SubscribeQuery<'a> {
-    /// Parses the request of a subscription with at most `selectors_max` selectors
-    /// (`MAX_SELECTORS`). The header `Last-Event-ID` takes precedence over the parameter
-    /// `lastEventID`, then its 2019 name, then other spellings. The first non-empty value wins,
-    /// also among repetitions.
+    /// Parses the request of a subscription whose selectors are within these bounds. The header
+    /// `Last-Event-ID` takes precedence over the parameter `lastEventID`, then its 2019 name, then
+    /// other spellings. The first non-empty value wins, also among repetitions.
     ///
     /// # Errors
     /// [`SubscribeQueryError`], a 400.
-    pub fn parse(request: &Request<'a>, selectors_max: usize) -> Result<Self, SubscribeQueryError> {
+    pub fn parse(request: &Request<'a>, bounds: SelectorBounds) -> Result<Self, SubscribeQueryError> {
         let mut topics = Vec::new();
+        let mut bytes = 0;
         let (mut by_parameter, mut by_parameter_2019, mut by_others) = (None, None, None);
         for field in form::fields(request.query.unwrap_or_default().as_bytes()) {
             let (name, value) = field.map_err(SubscribeQueryError::Form)?;
@@ -60,10 +72,16 @@ impl<'a> SubscribeQuery<'a> {
                 PARAM_TOPIC if value.len() > SELECTOR_BYTES_MAX => {
                     return Err(SubscribeQueryError::TopicTooLong);
                 }
-                PARAM_TOPIC if topics.len() == selectors_max => {
-                    return Err(SubscribeQueryError::TooManyTopics(selectors_max));
+                PARAM_TOPIC if topics.len() == bounds.count_max => {
+                    return Err(SubscribeQueryError::TooManyTopics(bounds.count_max));
                 }
-                PARAM_TOPIC => topics.push(value),
+                PARAM_TOPIC if bytes + value.len() > bounds.bytes_max => {
+                    return Err(SubscribeQueryError::TopicsTooLong(bounds.bytes_max));
+                }
+                PARAM_TOPIC => {
+                    bytes += value.len();
+                    topics.push(value);
+                }
                 PARAM_LAST_EVENT_ID => keep_first(&mut by_parameter, value),
                 PARAM_LAST_EVENT_ID_2019 => keep_first(&mut by_parameter_2019, value),
                 name if PARAM_LAST_EVENT_ID_OTHERS.contains(&name) => keep_first(&mut by_others, value),
@@ -122,7 +140,7 @@ mod tests {
     ) -> Result<SubscribeQuery<'a>, SubscribeQueryError> {
         let mut request = Request::new(Method::GET, Version::Http11, "/hub", query);
         request.last_event_id = header;
-        SubscribeQuery::parse(&request, 3)
+        SubscribeQuery::parse(&request, SelectorBounds { count_max: 3, bytes_max: 2 * SELECTOR_BYTES_MAX })
     }
 
     #[test]
@@ -149,7 +167,12 @@ mod tests {
         );
         let long = format!("topic={}", "a".repeat(SELECTOR_BYTES_MAX + 1));
         assert_eq!(parse(Some(&long), None), Err(SubscribeQueryError::TopicTooLong));
-        assert!(parse(Some(&long[..long.len() - 1]), None).is_ok());
+        let longest = &long[..long.len() - 1];
+        assert!(parse(Some(&format!("{longest}&{longest}")), None).is_ok());
+        assert_eq!(
+            parse(Some(&format!("{longest}&{longest}&topic=a")), None),
+            Err(SubscribeQueryError::TopicsTooLong(2 * SELECTOR_BYTES_MAX))
+        );
         assert_eq!(parse(Some("topic=%ff"), None), Err(SubscribeQueryError::Form(FormError::Utf8)));
         assert_eq!(parse(Some("topic=a&x=%"), None), Err(SubscribeQueryError::Form(FormError::Escape)));
     }

@@ -16,10 +16,11 @@ use super::options::Options;
 use super::reader::Reader;
 use super::settings::{authorization, cores, history, limits, listening, logs, metrics};
 use crate::api::demo::Demo;
-use crate::api::handler::ApiSettings;
+use crate::api::handler::{ApiSettings, SelectorBounds};
 use crate::history::Retention;
 use crate::hub::shard::ShardSettings;
 use crate::hub::tail::TailBounds;
+use crate::limits::REQUEST_TARGET_BYTES_MAX;
 use crate::mercure::audience::Authorization;
 use crate::ops::metrics::MetricsSettings;
 use crate::server::permits::PerClient;
@@ -199,7 +200,14 @@ fn api(reader: &mut Reader<'_>, mode: Mode) -> (Option<ApiSettings>, KeyOrigins)
     let publish_origins = reader.value(&authorization::PUBLISH_ALLOWED_ORIGINS);
     let cookie_name = reader.value(&authorization::COOKIE_NAME);
     let body_bytes_max = reader.value(&limits::MAX_BODY_SIZE);
-    let selectors_max = reader.value(&limits::MAX_SELECTORS);
+    let selectors = SelectorBounds {
+        count_max: reader.value(&limits::MAX_SELECTORS),
+        bytes_max: REQUEST_TARGET_BYTES_MAX,
+    };
+    let selectors_anonymous = SelectorBounds {
+        count_max: selectors.count_max.min(reader.value(&limits::MAX_SELECTORS_ANONYMOUS)),
+        bytes_max: reader.value(&limits::MAX_SELECTOR_BYTES_ANONYMOUS),
+    };
     let compress = reader.value(&listening::COMPRESS);
     let subscriptions = reader.value(&listening::SUBSCRIPTIONS);
     if subscriptions && authorization == Authorization::Targets {
@@ -216,7 +224,8 @@ fn api(reader: &mut Reader<'_>, mode: Mode) -> (Option<ApiSettings>, KeyOrigins)
         cors,
         publish_origins,
         cookie_name,
-        selectors_max,
+        selectors,
+        selectors_anonymous,
         body_bytes_max,
         compress,
         demo,

@@ -8,7 +8,10 @@ use super::*;
 use crate::api::keyring::KeySource;
 use crate::history::redb::HistorySync;
 use crate::io::tls::certificate::Files;
-use crate::limits::{BODY_BYTES_MAX_DEFAULT, SELECTORS_MAX_DEFAULT, SUBSCRIBER_BUFFER_DEFAULT};
+use crate::limits::{
+    BODY_BYTES_MAX_DEFAULT, SELECTOR_BYTES_ANONYMOUS_MAX_DEFAULT, SELECTORS_ANONYMOUS_MAX_DEFAULT,
+    SELECTORS_MAX_DEFAULT, SUBSCRIBER_BUFFER_DEFAULT,
+};
 use crate::mercure::token::Algorithm;
 use crate::services::acme::AcmeSettings;
 use crate::services::certificates::CertificateSource;
@@ -57,7 +60,7 @@ fn the_defaults_are_those_of_the_protocol_document() {
         (settings.timeouts.header_ms, settings.timeouts.read_ms, settings.timeouts.write_ms),
         (10_000, 0, 30_000)
     );
-    assert_eq!((settings.api.body_bytes_max, settings.api.selectors_max), (1 << 20, 1_000));
+    assert_eq!((settings.api.body_bytes_max, settings.api.selectors.count_max), (1 << 20, 1_000));
     assert_eq!(settings.api.cookie_name, "mercureAuthorization");
     assert!(!settings.api.allow_anonymous);
     assert!(settings.api.compress);
@@ -431,7 +434,10 @@ fn every_default_in_the_help_is_valid_and_in_force() {
     assert!(count > 25, "{count}");
     let settings = valid(&options, &[]).settings;
     assert_eq!(settings.api.body_bytes_max, BODY_BYTES_MAX_DEFAULT as u64);
-    assert_eq!(settings.api.selectors_max, SELECTORS_MAX_DEFAULT);
+    assert_eq!(settings.api.selectors.count_max, SELECTORS_MAX_DEFAULT);
+    let anonymous = settings.api.selectors_anonymous;
+    assert_eq!(anonymous.count_max, SELECTORS_ANONYMOUS_MAX_DEFAULT);
+    assert_eq!(anonymous.bytes_max, SELECTOR_BYTES_ANONYMOUS_MAX_DEFAULT);
     assert_eq!(settings.shard.subscriber_buffer_bytes, SUBSCRIBER_BUFFER_DEFAULT);
 }
 

@@ -173,10 +173,16 @@ impl Response {
         Self::later(StatusCode::TOO_MANY_REQUESTS, retry_after_s)
     }
 
-    /// The same as [`Self::unavailable`], with the reason in a sentence.
-    pub fn unavailable_because(why: &str, retry_after_s: u32) -> Self {
-        let mut response = Self::text(StatusCode::SERVICE_UNAVAILABLE, format!("Service Unavailable: {why}"));
+    /// The same with the reason, which must be safe to show the client.
+    pub fn later_because(status: StatusCode, why: &str, retry_after_s: u32) -> Self {
+        let mut response = Self::text(status, format!("{}: {why}", reason(status)));
         response.append(&RETRY_AFTER, HeaderValue::from(retry_after_s));
+        response
+    }
+
+    /// The same from `/readyz`, with the reason.
+    pub fn not_ready(why: &str, retry_after_s: u32) -> Self {
+        let mut response = Self::later_because(StatusCode::SERVICE_UNAVAILABLE, why, retry_after_s);
         response.append(&CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }

@@ -6,6 +6,7 @@
 //! - a subscriber is live, or it is catching up, never both: no gap, no duplicate between;
 //! - the cost of one subscriber is bounded, and a slow one delays no other.
 
+pub mod client;
 pub mod outbox;
 pub mod presence;
 pub mod sequencer;

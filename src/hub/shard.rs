@@ -120,6 +120,11 @@ impl Shard {
         self.subscribers.counters
     }
 
+    /// The events of subscriptions that wait.
+    pub fn waiting_events(&self) -> usize {
+        self.subscriptions.as_ref().map_or(0, |all| all.waiting())
+    }
+
     /// The active subscriptions; `None` if they are not tracked.
     pub fn subscriptions(&mut self) -> Option<&mut Subscriptions> {
         self.subscriptions.as_deref_mut()
@@ -145,7 +150,7 @@ impl Shard {
     /// Adds a subscriber; returns its slot. The caller attaches the socket to the slot before it
     /// lets the shard write.
     pub fn join(&mut self, joining: Joining, now: Now) -> u32 {
-        let Joining { selectors, grant, expires_ms, framing, id, resume_point, opening } = joining;
+        let Joining { selectors, grant, expires_ms, framing, id, client, resume_point, opening } = joining;
         let counters = &mut self.subscribers.counters;
         counters.joined += 1;
         counters.resumed += u64::from(resume_point.is_some());
@@ -161,7 +166,7 @@ impl Shard {
         let begun = self.subscriptions.is_some().then(|| Rc::clone(&subscriber.grant));
         let slot = self.subscribers.insert(subscriber, &selectors);
         if let (Some(subscriptions), Some(grant)) = (&mut self.subscriptions, begun) {
-            subscriptions.begin(slot, id, &selectors, &grant);
+            subscriptions.begin(slot, (id, client), &selectors, &grant);
         }
         self.arm(slot);
         if self.drain.is_some() {

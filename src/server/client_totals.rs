@@ -7,54 +7,13 @@
 //! - only clients with a total above 0 are stored. A lock is held for one access to one of 16 maps.
 
 use std::hash::BuildHasher as _;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::{DefaultHashBuilder, HashMap};
 
 use crate::limits::QUOTA_MAPS;
 
-/// One client: the holder of a token, or else a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum ClientKey {
-    /// The number of a verified token.
-    Token(u64),
-    /// A network, for a client without a token.
-    Network(Network),
-    /// All clients without a token whose address is not known.
-    Unknown,
-}
-
-impl ClientKey {
-    /// The client with this token, if it has one, at this address, if it is known.
-    pub(crate) fn new(token: Option<u64>, address: Option<IpAddr>) -> Self {
-        match (token, address) {
-            (Some(token), _) => Self::Token(token),
-            (None, Some(address)) => Self::Network(Network::of(address)),
-            (None, None) => Self::Unknown,
-        }
-    }
-}
-
-/// The unit of counting: an IPv4 address, or the 64-bit network prefix of an IPv6 address, since
-/// hosts choose the other bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Network {
-    /// The address.
-    V4(u32),
-    /// The prefix.
-    V6(u64),
-}
-
-impl Network {
-    /// The network of an address.
-    pub(crate) fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address.to_bits()),
-            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
-        }
-    }
-}
+pub(crate) use crate::hub::client::ClientKey;
 
 /// The totals by client.
 pub(crate) struct ClientTotals {
@@ -127,16 +86,5 @@ mod tests {
         assert!(totals.hold(client, 6).is_some());
         drop(second);
         assert!(totals.is_empty());
-    }
-
-    #[test]
-    fn a_token_is_one_client_wherever_it_is_used() {
-        let address = |text: &str| Some(text.parse().expect("an address"));
-        assert_eq!(ClientKey::new(Some(1), address("192.0.2.1")), ClientKey::new(Some(1), None));
-        assert_eq!(
-            ClientKey::new(None, address("2001:db8::1")),
-            ClientKey::new(None, address("2001:db8::2"))
-        );
-        assert_ne!(ClientKey::new(None, address("192.0.2.1")), ClientKey::new(None, None));
     }
 }

@@ -1,4 +1,5 @@
-//! Limits per client: connections of the hub and of each address, subscriptions of each token.
+//! Limits per client: connections of the hub and of each address, subscriptions of each token, and
+//! the budgets of events about subscriptions.
 //!
 //! Invariants:
 //! - counts are per process, whichever shard serves a client;
@@ -10,6 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::hub::presence::pace::EventBudgets;
 use crate::limits::REFUSALS_MAX;
 use crate::server::client_totals::{ClientKey, ClientTotals, Share};
 
@@ -48,6 +50,7 @@ pub(crate) struct Quotas {
     refusals: Arc<PermitPool>,
     addresses: Option<Arc<ClientTotals>>,
     tokens: Option<Arc<ClientTotals>>,
+    event_budgets: Arc<EventBudgets>,
     /// A proxy is in front: the address is that of a request, and its streams are counted.
     trusts_proxy: bool,
 }
@@ -73,8 +76,14 @@ impl Quotas {
             refusals: PermitPool::new(REFUSALS_MAX),
             addresses: counted(connections_per_address),
             tokens: counted(subscriptions_per_token),
+            event_budgets: Arc::default(),
             trusts_proxy,
         }
+    }
+
+    /// The budgets of events about subscriptions.
+    pub(crate) fn event_budgets(&self) -> Arc<EventBudgets> {
+        Arc::clone(&self.event_budgets)
     }
 
     /// Counts a connection from this address. With a trusted proxy, the proxy's address is not

@@ -130,7 +130,7 @@ impl ShardLoop {
             ring: deps.ring,
             mailbox: deps.mailbox,
             listings: Listings::default(),
-            events: SubscriptionEvents::default(),
+            events: SubscriptionEvents::new(deps.quotas.event_budgets()),
             quotas: deps.quotas,
             shutdown: Shutdown::new(deps.drain_ms),
             log,

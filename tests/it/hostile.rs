@@ -64,7 +64,7 @@ fn others_are_served(hub: &Hub) {
 
 #[test]
 fn a_pipeline_without_end_holds_nobody_up() {
-    let hub = Hub::start(&[ONE_SHARD]);
+    let hub = Hub::start(&[ONE_SHARD, ("MAX_SELECTORS_ANONYMOUS", "1000")]);
     // Refusing these is more work than sending them: the hub never reaches the end of its input.
     let topics: String = (0..300).map(|number| format!("topic=https://e.x/{number}/%7Bid%7D&")).collect();
     let requests = get(&format!("{topics}topic="), "").repeat(20);
@@ -254,7 +254,7 @@ fn an_id_that_a_header_would_change_is_refused() {
 /// A few kilobytes of templates would compile to megabytes, with which every update is compared.
 #[test]
 fn one_subscription_cannot_make_every_update_costly() {
-    let hub = Hub::start(&[]);
+    let hub = Hub::start(&[("MAX_SELECTORS_ANONYMOUS", "1000"), ("MAX_SELECTOR_BYTES_ANONYMOUS", "48KiB")]);
     let template = |number: usize| format!("topic=%7B;{}x{number}%7D", "a,".repeat(200));
     let few: Vec<_> = (0..3).map(template).collect();
     assert_eq!(hub.subscribe(&few.join("&")).status, 200);

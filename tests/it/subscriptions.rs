@@ -3,11 +3,16 @@
 
 use crate::common;
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::common::http2::{self, Http2};
 use crate::common::subscriptions::{EVENTS, PATH, ask, bearer, hub, list, members, told, wait_for};
 use crate::common::{DEADLINE, Hub, id, token};
+use petasos::limits::{
+    SUBSCRIPTION_EVENTS_BATCH_BYTES, SUBSCRIPTION_EVENTS_COMMIT_BYTES,
+    SUBSCRIPTION_EVENTS_NETWORK_BURST_BYTES, SUBSCRIPTION_EVENTS_NETWORK_BYTES_PER_S,
+};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -81,9 +86,9 @@ fn nothing_of_it_is_there_when_it_is_switched_off() {
 #[test]
 fn who_was_not_told_of_is_forgotten_without_a_word() {
     let hub = hub(&[("SHARDS", "1")]);
-    let query: Vec<_> = (0..1_000).map(|number| format!("topic={number}")).collect();
+    let query: Vec<_> = (0..100).map(|number| format!("topic={number}")).collect();
     let mut watcher = hub.subscribe_with(EVENTS, &bearer(&["*"]));
-    for _ in 0..20 {
+    for _ in 0..200 {
         drop(hub.subscribe(&query.join("&")));
     }
     wait_for(&hub, PATH, 1);
@@ -267,4 +272,92 @@ fn what_tells_of_one_client_is_bounded() {
     assert!(answer.body.contains("4194304 bytes"), "{answer:?}");
     let stream = hub.subscribe_with(&topics[..100].join("&"), &authorization);
     assert_eq!(stream.status, 200);
+}
+
+/// Connections that come and go with as many selectors as a client without a token may have, from
+/// one address. Each would cause 200 updates.
+#[test]
+fn events_of_a_client_that_comes_and_goes_are_paced_and_others_are_announced_beside_it() {
+    const BYTES_MIN: u64 = 800;
+    let hub = hub(&[("USE_FORWARDED_HEADERS", "1"), ("SHARDS", "2"), ("METRICS_ADDR", "127.0.0.1:0")]);
+    let mut watcher = hub.subscribe_with(EVENTS, &bearer(&["*"]));
+    told(&mut watcher);
+    let query: Vec<_> = (0..100).map(|number| format!("topic=https://example.com/{number}")).collect();
+    let (query, from) = (query.join("&"), |address: &str| format!("X-Forwarded-For: {address}\r\n"));
+    let stop = AtomicBool::new(false);
+    let began = Instant::now();
+    let (mut events, mut streams) = (0, Vec::new());
+    std::thread::scope(|scope| {
+        let churn = || {
+            while !stop.load(Ordering::Relaxed) {
+                let stream = hub.subscribe_with(&query, &from("192.0.2.1"));
+                assert_eq!(stream.status, 200);
+                // It stays until some of its events are published.
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        };
+        let threads: Vec<_> = (0..16).map(|_| scope.spawn(churn)).collect();
+        // Its burst is spent.
+        while events < 4_000 {
+            told(&mut watcher);
+            events += 1;
+        }
+        let user = json!({ "subscribe": [] });
+        let user = format!("Authorization: Bearer {}\r\n", token(&user, None));
+        for (topic, headers) in [("neighbour", from("192.0.2.2")), ("user", from("192.0.2.1") + &user)] {
+            let asked = Instant::now();
+            streams.push(hub.subscribe_with(&format!("topic={topic}"), &headers));
+            loop {
+                let (_, data) = told(&mut watcher);
+                events += 1;
+                if data["topic"] == json!(topic) {
+                    break;
+                }
+            }
+            assert!(asked.elapsed() < DEADLINE / 2, "{topic} after {:?}", asked.elapsed());
+        }
+        let until = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < until {
+            told(&mut watcher);
+            events += 1;
+        }
+        let paced = SUBSCRIPTION_EVENTS_NETWORK_BYTES_PER_S * began.elapsed().as_millis() as u64 / 1_000;
+        let batches = 2 * (SUBSCRIPTION_EVENTS_BATCH_BYTES + SUBSCRIPTION_EVENTS_COMMIT_BYTES);
+        let most = (SUBSCRIPTION_EVENTS_NETWORK_BURST_BYTES + paced + batches) / BYTES_MIN;
+        stop.store(true, Ordering::Relaxed);
+        assert!(events < most, "{events} events in {:?}: at most {most}", began.elapsed());
+        threads.into_iter().for_each(|thread| thread.join().expect("every subscription begins"));
+    });
+    assert!(streams.iter().all(|stream| stream.status == 200));
+}
+
+#[test]
+fn without_a_token_fewer_and_shorter_selectors_are_allowed() {
+    let hub = Hub::start(&[]);
+    let query = |count: usize, bytes: usize| {
+        let topics: Vec<_> = (0..count).map(|number| format!("topic={number:0bytes$}")).collect();
+        topics.join("&")
+    };
+    let with_token = bearer(&["*"]);
+    for (query, text) in [
+        (query(101, 1), "More than 100 \"topic\" parameters"),
+        (query(5, 4_000), "The \"topic\" parameters have more than 16384 bytes together"),
+    ] {
+        let answer = hub.request(&common::get(&query, ""));
+        assert_eq!(answer.status, 400, "{answer:?}");
+        assert!(answer.body.contains(text), "{answer:?}");
+        assert_eq!(hub.subscribe_with(&query, &with_token).status, 200);
+    }
+    for allowed in [query(100, 163), query(4, 4_096)] {
+        assert_eq!(hub.subscribe(&allowed).status, 200);
+    }
+    let hub = Hub::start(&[
+        ("MAX_SELECTORS", "300"),
+        ("MAX_SELECTORS_ANONYMOUS", "4096"),
+        ("MAX_SELECTOR_BYTES_ANONYMOUS", "20000"),
+    ]);
+    assert_eq!(hub.subscribe(&query(300, 1)).status, 200);
+    assert_eq!(hub.subscribe(&query(5, 4_000)).status, 200);
+    let answer = hub.request(&common::get(&query(301, 1), ""));
+    assert_eq!((answer.status, &*answer.body), (400, "More than 300 \"topic\" parameters."));
 }

@@ -24,6 +24,7 @@ use petasos::history::{
     Appended, HeldCounts, History, HistoryError, HistoryReader, HistorySlice, Position, ResumePoint,
     Retention, resolve,
 };
+use petasos::hub::client::ClientKey;
 use petasos::hub::sequencer::{Publication, ReplyTo, RingEntry, Sequencer};
 use petasos::hub::shard::{EndReason, Joining, Shard, ShardSettings};
 use petasos::hub::tail::TailBounds;
@@ -266,6 +267,7 @@ impl World {
             expires_ms,
             framing,
             id: SubscriberId::from_random_bytes([0; 16]),
+            client: ClientKey::Unknown,
             resume_point,
             opening: [HEAD, framing.opening()].concat().into(),
         };

@@ -1,10 +1,11 @@
 //! Goal: a client that lists the active subscriptions, and then follows their events from the
 //! list's last event id, has the true state.
 //!
-//! Method: as in the main simulation. Subscriptions begin and end at random while commits are
-//! refused, queues are full and shards lag behind the ring. Lists are made shard by shard, with
-//! anything in between. At rest, each list, updated by the events after its last event id, must
-//! equal the active subscriptions. No event may overtake another of its subscription.
+//! Method: as in the main simulation. Subscriptions of some clients begin and end at random while
+//! their events are paced, commits are refused, queues are full and shards lag behind the ring.
+//! Lists are made shard by shard, with anything in between. At rest, each list, updated by the
+//! events after its last event id, must equal the active subscriptions. No event may overtake
+//! another of its subscription.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -14,6 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fastrand::Rng;
 use petasos::history::memory::MemoryHistory;
 use petasos::history::{History as _, HistorySlice, Position, Retention};
+use petasos::hub::client::{ClientKey, Network};
+use petasos::hub::presence::pace::{EventBudgets, EventRates, Rate};
 use petasos::hub::sequencer::{Publication, ReplyTo, RingEntry, Sequencer};
 use petasos::hub::shard::{Joining, Shard, ShardSettings};
 use petasos::hub::tail::TailBounds;
@@ -31,6 +34,9 @@ use super::Flaky;
 const STEPS: usize = 200;
 const QUEUE_MAX: usize = 8;
 const RING_ENTRIES: usize = 16;
+const RATE: Rate = Rate { bytes_per_s: 100 << 10, burst_bytes: 150 << 10 };
+const CLIENTS: [ClientKey; 4] =
+    [ClientKey::Unknown, ClientKey::Network(Network::V4(1)), ClientKey::Token(1), ClientKey::Token(2)];
 const SELECTORS: [&str; 4] = ["a", "b/{c}", "*", "é"];
 
 struct Core {
@@ -57,6 +63,8 @@ struct World {
     cores: Vec<Core>,
     committed: Vec<Arc<Frame>>,
     lists: Vec<List>,
+    budgets: EventBudgets,
+    now_ms: u64,
 }
 
 impl World {
@@ -86,6 +94,8 @@ impl World {
             cores: consumers.into_iter().map(core).collect(),
             committed: Vec::new(),
             lists: Vec::new(),
+            budgets: EventBudgets::new(EventRates { token: RATE, network: RATE, anonymous: RATE }),
+            now_ms: 0,
         }
     }
 
@@ -95,6 +105,7 @@ impl World {
 
     fn step(&mut self) {
         let number = self.rng.usize(..self.cores.len());
+        self.now_ms += self.rng.u64(..100);
         match self.rng.u8(..100) {
             0..20 => self.join(number),
             20..35 => self.leave(number),
@@ -119,6 +130,7 @@ impl World {
             expires_ms: u64::MAX,
             framing: Framing::CHUNKED,
             id,
+            client: CLIENTS[self.rng.usize(..CLIENTS.len())],
             resume_point: None,
             opening: Box::default(),
         };
@@ -138,14 +150,15 @@ impl World {
     }
 
     fn hand_over(&mut self, number: usize) {
-        let random = self.random();
-        let all = self.cores[number].shard.subscriptions().expect("switched on");
-        let Some(frame) = all.next_event(random) else { return };
-        if self.queue.len() == QUEUE_MAX {
-            return all.put_back();
-        }
+        let Self { cores, budgets, now_ms, rng, queue, .. } = self;
+        let all = cores[number].shard.subscriptions().expect("switched on");
+        let due = all.next_batch_ms().is_some_and(|at_ms| at_ms <= *now_ms);
+        let frames = all.next_batch(budgets, *now_ms, || rng.u128(..).to_ne_bytes());
+        assert!(due || frames.is_empty(), "the shard would have slept");
+        let room = QUEUE_MAX - queue.len();
+        (room..frames.len()).for_each(|_| all.put_back());
         let reply_to = ReplyTo::Event { shard: number as u16 };
-        self.queue.push_back(Publication { frame, reply_to });
+        queue.extend(frames.into_iter().take(room).map(|frame| Publication { frame, reply_to }));
     }
 
     fn commit(&mut self) {
@@ -211,6 +224,7 @@ impl World {
     fn come_to_rest(&mut self) {
         self.refuses.store(false, Ordering::Relaxed);
         for _ in 0..100_000 {
+            self.now_ms += 10;
             let mut quiet = self.queue.is_empty() && self.unpushed.is_empty();
             for number in 0..self.cores.len() {
                 self.hand_over(number);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use petasos::history::memory::MemoryHistory;
 use petasos::history::{History as _, HistorySlice, Retention};
+use petasos::hub::client::ClientKey;
 use petasos::hub::shard::{Joining, Shard, ShardSettings};
 use petasos::hub::tail::TailBounds;
 use petasos::limits::WHEEL_TICK_MS;
@@ -138,6 +139,7 @@ impl Stream {
             expires_ms: u64::MAX,
             framing,
             id: SubscriberId::from_random_bytes([0; 16]),
+            client: ClientKey::Unknown,
             resume_point: None,
             opening: framing.opening().into(),
         };

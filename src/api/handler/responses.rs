@@ -7,6 +7,7 @@ use super::decision::{ApiResponse, RETRY_AFTER_LIMIT_S, Refused, ResponseContext
 use crate::api::refusal::{Refusal, Unavailable};
 use crate::http::request_error::RequestError;
 use crate::http::response::Response;
+use crate::limits::{SUBSCRIPTIONS_ENDED_BYTES_MAX, SUBSCRIPTIONS_ENDED_BYTES_PER_CLIENT_MAX};
 use crate::sse::frame::Frame;
 
 impl RequestHandler {
@@ -48,9 +49,31 @@ impl RequestHandler {
 
     /// The response to a subscription whose templates cost too much beside those of others.
     pub fn too_costly(&self, reason: &'static str, context: ResponseContext) -> ApiResponse {
-        let response = Response::unavailable_because(reason, RETRY_AFTER_LIMIT_S);
+        let response = Response::later_because(StatusCode::SERVICE_UNAVAILABLE, reason, RETRY_AFTER_LIMIT_S);
         let refusal = Refusal::unavailable(Unavailable::MatchCost, reason);
         self.refuse(Refused { response, refusal }, context)
+    }
+
+    /// The response to a subscription that cannot begin before events of ended subscriptions are
+    /// published: the client's own, or those of all.
+    pub fn events_wait(&self, is_own: bool, context: ResponseContext) -> ApiResponse {
+        let (status, unavailable, what, bytes_max) = match is_own {
+            true => (
+                StatusCode::TOO_MANY_REQUESTS,
+                Unavailable::ClientLimit,
+                "the events of this client's ended subscriptions are published at a bounded rate",
+                SUBSCRIPTIONS_ENDED_BYTES_PER_CLIENT_MAX,
+            ),
+            false => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                Unavailable::Queue,
+                "the events of all ended subscriptions are published at a bounded rate",
+                SUBSCRIPTIONS_ENDED_BYTES_MAX,
+            ),
+        };
+        let reason = format!("{what}, and those that wait take {bytes_max} bytes");
+        let response = Response::later_because(status, &reason, RETRY_AFTER_LIMIT_S);
+        self.refuse(Refused { response, refusal: Refusal::unavailable(unavailable, reason) }, context)
     }
 
     /// The response at the connection limit of the hub.

@@ -3,7 +3,7 @@
 use crate::config::setting::{DefaultText, Group, Setting, ValueKind};
 use crate::config::values;
 use crate::config::written;
-use crate::limits::FORM_FIELDS_MAX;
+use crate::limits::{FORM_FIELDS_MAX, REQUEST_TARGET_BYTES_MAX};
 
 /// The largest `MAX_BODY_SIZE`; the counters of frame bytes rely on it.
 const BODY_BYTES_LIMIT: u64 = 256 << 20;
@@ -22,6 +22,8 @@ pub(crate) static GROUP: Group = Group {
         &DRAIN_TIMEOUT,
         &MAX_BODY_SIZE,
         &MAX_SELECTORS,
+        &MAX_SELECTORS_ANONYMOUS,
+        &MAX_SELECTOR_BYTES_ANONYMOUS,
         &MAX_CONNECTIONS,
         &MAX_CONNECTIONS_PER_ADDRESS,
         &MAX_SUBSCRIPTIONS_PER_TOKEN,
@@ -103,7 +105,25 @@ pub(crate) static MAX_SELECTORS: Setting<usize> = Setting {
     help: "Most selectors in one subscription. More get 400",
     default: DefaultText::Value("1000"),
     parse: |text, _| values::count(text, 1, FORM_FIELDS_MAX),
-    in_force: |config, _| Some(config.settings.api.selectors_max.to_string()),
+    in_force: |config, _| Some(config.settings.api.selectors.count_max.to_string()),
+};
+
+pub(crate) static MAX_SELECTORS_ANONYMOUS: Setting<usize> = Setting {
+    name: "MAX_SELECTORS_ANONYMOUS",
+    kind: ValueKind::Public("COUNT"),
+    help: "Most selectors in one subscription without a token, and at most MAX_SELECTORS. More get 400",
+    default: DefaultText::Value("100"),
+    parse: |text, _| values::count(text, 1, FORM_FIELDS_MAX),
+    in_force: |config, _| Some(config.settings.api.selectors_anonymous.count_max.to_string()),
+};
+
+pub(crate) static MAX_SELECTOR_BYTES_ANONYMOUS: Setting<usize> = Setting {
+    name: "MAX_SELECTOR_BYTES_ANONYMOUS",
+    kind: ValueKind::Public("SIZE"),
+    help: "Most bytes of the selectors in one subscription without a token, together. More get 400",
+    default: DefaultText::Value("16KiB"),
+    parse: |text, _| values::bytes(text, 1, REQUEST_TARGET_BYTES_MAX as u64).map(|bytes| bytes as usize),
+    in_force: |config, _| Some(written::size(config.settings.api.selectors_anonymous.bytes_max as u64)),
 };
 
 pub(crate) static MAX_CONNECTIONS: Setting<usize> = Setting {

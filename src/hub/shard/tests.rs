@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::subscriber::comparison_work;
 use super::*;
 use crate::history::HistoryRange;
+use crate::hub::client::ClientKey;
 use crate::hub::tail::TailBounds;
 use crate::limits::{CATCH_UP_UPDATES, COMPRESSED_BYTES_PER_WORK, MATCH_COST_NODE, MATCHING_WORK_MAX};
 use crate::mercure::audience::Authorization;
@@ -52,6 +53,7 @@ fn joining(selectors: &[&str], resume_point: Option<ResumePoint>) -> Joining {
         expires_ms: u64::MAX,
         framing: Framing::CHUNKED,
         id: SubscriberId::from_random_bytes([0; 16]),
+        client: ClientKey::Unknown,
         resume_point,
         opening: b"HEAD".as_slice().into(),
     }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::history::ResumePoint;
+use crate::hub::client::ClientKey;
 use crate::hub::tail::TailBounds;
 use crate::mercure::grant::Grant;
 use crate::mercure::selector::Selector;
@@ -63,6 +64,8 @@ pub struct Joining {
     pub framing: Framing,
     /// Its id among the active subscriptions.
     pub id: SubscriberId,
+    /// The client that its events are counted for.
+    pub client: ClientKey,
     /// Where it resumes; `None` starts live.
     pub resume_point: Option<ResumePoint>,
     /// The head of the response and [`Framing::opening`].

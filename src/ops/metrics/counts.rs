@@ -30,6 +30,8 @@ pub(crate) struct ShardMetrics {
     pub(super) pauses: Count,
     /// Entries taken from the ring.
     pub(super) entries: Count,
+    /// Events of subscriptions that wait to be published.
+    pub(super) waiting_events: Count,
     /// Reads of the history that failed at an update, and the position of the last such update.
     pub(super) unreadable: Count,
     pub(super) unreadable_position: Count,

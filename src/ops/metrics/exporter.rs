@@ -94,6 +94,9 @@ impl Exporter {
         page.counters("petasos_catch_ups", help, "cause", causes)?;
         let ended = EndReason::ALL.map(|it| (end_label(it), self.sum(|shard| &shard.ended[it as usize])));
         page.counters("petasos_subscriptions_ended", "Subscriptions that ended, by reason", "reason", ended)?;
+        let help = "Events of active subscriptions that wait until their clients' budgets allow them";
+        let waiting = self.sum(|shard| &shard.waiting_events);
+        page.gauge("petasos_subscription_events_waiting", help, waiting)?;
         let by_shard = |value: fn(&ShardMetrics) -> u64| {
             let shards = self.shards.iter().enumerate();
             shards.map(move |(number, shard)| ([("shard", number.to_string())], value(shard)))

@@ -37,6 +37,7 @@ impl Recorder {
         metrics.fell_behind.set(fell_behind);
         metrics.deliveries.set(deliveries);
         metrics.sent_bytes.set(bytes);
+        metrics.waiting_events.set(shard.waiting_events() as u64);
         metrics.connections.set(connections as u64);
         metrics.pauses.set(pauses);
     }

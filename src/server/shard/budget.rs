@@ -27,9 +27,4 @@ impl Budget {
         let slices = 1 + began.elapsed().as_micros() as usize / SERVE_SLICE_US as usize;
         self.slices_left = self.slices_left.saturating_sub(slices);
     }
-
-    /// Charges one slice.
-    pub(super) fn charge_one(&mut self) {
-        self.slices_left = self.slices_left.saturating_sub(1);
-    }
 }

@@ -24,6 +24,8 @@ use crate::api::refusal::Unavailable;
 use crate::history::{HistoryError, ResumePoint};
 use crate::http::request::Request;
 use crate::http::response::{Precedes, Response};
+use crate::hub::client::ClientKey;
+use crate::hub::presence::EventsWait;
 use crate::hub::sequencer::ReplyTo;
 use crate::ops::access_log::{Access, Caller, Client};
 use crate::redact::Redacted;
@@ -101,7 +103,8 @@ impl NewStream {
         let last_event_id = last_event_id.map(|id| Redacted::new(id.as_str()));
         debug!(%client, selectors, after, ?last_event_id, "subscribed");
         let (timeouts, now) = (&shared.timeouts, shared.now);
-        let slot = shared.streams.join(subscription, resume_point, opening.into(), timeouts, now);
+        let client = ClientKey::new(subscription.token, client.address());
+        let slot = shared.streams.join(subscription, client, resume_point, opening.into(), timeouts, now);
         JoinedStream { slot, access, permit }
     }
 }
@@ -248,11 +251,14 @@ fn take_permit(
     subscription: &GrantedSubscription,
     client: Client,
 ) -> Result<Option<Box<SubscriptionPermit>>, ApiResponse> {
-    if shared.streams.shard.subscriptions().is_some_and(|all| all.is_crowded()) {
-        let reason = "too many events of subscriptions wait";
-        return Err(shared.handler.unavailable(Unavailable::Queue, reason, subscription.context));
+    let key = ClientKey::new(subscription.token, client.address());
+    if let Some(all) = shared.streams.shard.subscriptions() {
+        all.may_begin(key).map_err(|waits| {
+            let is_own = waits == EventsWait::OfClient;
+            shared.handler.events_wait(is_own, subscription.context)
+        })?;
     }
-    let match_cost = shared.streams.hold_match_cost(subscription, client.address());
+    let match_cost = shared.streams.hold_match_cost(&subscription.selectors, key);
     let match_cost =
         match_cost.map_err(|bound| shared.handler.too_costly(bound.reason(), subscription.context))?;
     let permit = shared.quotas.subscribe(subscription.token, client.address(), match_cost);

@@ -1,6 +1,5 @@
 //! The subscribers of a shard and their sockets, which take the bytes of the streams.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,13 +8,15 @@ use tracing::debug;
 
 use crate::api::handler::GrantedSubscription;
 use crate::history::ResumePoint;
+use crate::hub::client::ClientKey;
 use crate::hub::shard::{EndReason, Joining, Shard};
 use crate::io::transport::{Flushed, Gone, Transport};
 use crate::limits::{FLUSH_BATCH_MAX, MATCH_COST_CLIENT_MAX, MATCH_COST_SHARD_MAX};
 use crate::mercure::index::Price;
+use crate::mercure::selector::Selector;
 use crate::mercure::subscription::SubscriberId;
 use crate::ops::access_log::Access;
-use crate::server::client_totals::{ClientKey, ClientTotals, Share};
+use crate::server::client_totals::{ClientTotals, Share};
 use crate::server::history_worker::{HistoryClient, HistoryRequest};
 use crate::server::http2::{Awake, SendBudget, SubscriberStream};
 use crate::server::permits::SubscriptionPermit;
@@ -157,17 +158,16 @@ impl Streams {
     /// The bound that it would exceed.
     pub(super) fn hold_match_cost(
         &mut self,
-        subscription: &GrantedSubscription,
-        address: Option<IpAddr>,
+        selectors: &[Selector],
+        client: ClientKey,
     ) -> Result<Option<Share>, TooCostly> {
-        let Price { added, total } = self.shard.price_of(&subscription.selectors);
+        let Price { added, total } = self.shard.price_of(selectors);
         if added == 0 {
             return Ok(None);
         }
         if total > MATCH_COST_SHARD_MAX {
             return Err(TooCostly::Shard);
         }
-        let client = ClientKey::new(subscription.token, address);
         self.match_costs.hold(client, added.into()).map(Some).ok_or(TooCostly::Client)
     }
 
@@ -175,6 +175,7 @@ impl Streams {
     pub(super) fn join(
         &mut self,
         subscription: GrantedSubscription,
+        client: ClientKey,
         resume_point: Option<ResumePoint>,
         opening: Box<[u8]>,
         timeouts: &Timeouts,
@@ -184,7 +185,8 @@ impl Streams {
         let random = uuid::Uuid::new_v4();
         let expires_ms = expires_ms.min(timeouts.stream_ends_ms(now.ms, random.as_u128()));
         let id = SubscriberId::from_random_bytes(random.into_bytes());
-        self.shard.join(Joining { selectors, grant, expires_ms, framing, id, resume_point, opening }, now)
+        let joining = Joining { selectors, grant, expires_ms, framing, id, client, resume_point, opening };
+        self.shard.join(joining, now)
     }
 
     /// Attaches the socket of a subscriber.

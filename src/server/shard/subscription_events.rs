@@ -1,26 +1,36 @@
 //! The updates that announce active subscriptions, on their way to the sequencer.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use tracing::{debug, warn};
 
 use super::budget::Budget;
 use super::log::ShardLog;
 use crate::hub::presence::Subscriptions;
+use crate::hub::presence::pace::EventBudgets;
 use crate::hub::sequencer::{Publication, ReplyTo};
 use crate::limits::SUBSCRIPTION_EVENTS_PAUSE_MS;
 use crate::redact::Redacted;
 use crate::server::queue::Queue;
 
 /// When events may be handed over.
-#[derive(Default)]
 pub(super) struct SubscriptionEvents {
+    /// Those of the hub.
+    budgets: Arc<EventBudgets>,
     /// Set when the sequencer had no room or the history refused an event: no event is handed over
     /// before this moment.
     paused_until_ms: u64,
 }
 
 impl SubscriptionEvents {
-    /// Hands events to the sequencer, as many as this round's budget allows, and at least one;
-    /// returns whether more could follow.
+    /// Events within these budgets.
+    pub(super) fn new(budgets: Arc<EventBudgets>) -> Self {
+        Self { budgets, paused_until_ms: 0 }
+    }
+
+    /// Hands a batch of events to the sequencer, as the budgets allow; returns whether more could
+    /// follow now. A batch is encoded before it is handed over, so that one commit stores it.
     pub(super) fn offer(
         &mut self,
         all: &mut Subscriptions,
@@ -29,27 +39,33 @@ impl SubscriptionEvents {
         log: &mut ShardLog,
         now_ms: u64,
     ) -> bool {
-        if now_ms < self.paused_until_ms {
+        if !self.is_due(all, now_ms) {
             return false;
         }
+        let began = Instant::now();
+        let frames = all.next_batch(&self.budgets, now_ms, || uuid::Uuid::new_v4().into_bytes());
         let reply_to = ReplyTo::Event { shard: log.shard };
-        loop {
-            let Some(frame) = all.next_event(uuid::Uuid::new_v4().into_bytes()) else { break };
+        let mut left = frames.len();
+        for frame in frames {
             if log.log_updates {
                 debug!(event = %Redacted::whole(frame.event()), "subscription");
             }
             if !queue.offer(Publication { frame, reply_to }) {
-                all.put_back();
-                self.pause(now_ms);
                 break;
             }
             log.recorder.offered_by_hub();
-            budget.charge_one();
-            if budget.is_spent() {
-                break;
-            }
+            left -= 1;
         }
-        all.has_event() && now_ms >= self.paused_until_ms
+        if left > 0 {
+            (0..left).for_each(|_| all.put_back());
+            self.pause(now_ms);
+        }
+        budget.charge_since(began);
+        self.is_due(all, now_ms)
+    }
+
+    fn is_due(&self, all: &Subscriptions, now_ms: u64) -> bool {
+        now_ms >= self.paused_until_ms && all.next_batch_ms().is_some_and(|at_ms| at_ms <= now_ms)
     }
 
     /// Handles an event that came round the ring.
@@ -68,7 +84,7 @@ impl SubscriptionEvents {
 
     /// When to hand over events again, if any wait.
     pub(super) fn paused_until_ms(&self, all: Option<&mut Subscriptions>) -> Option<u64> {
-        all.is_some_and(|all| all.has_event()).then_some(self.paused_until_ms)
+        all?.next_batch_ms().map(|at_ms| at_ms.max(self.paused_until_ms))
     }
 }
 

@@ -20,7 +20,7 @@ use rustix::net::{
 use serde_json::json;
 
 use super::*;
-use crate::api::handler::ApiSettings;
+use crate::api::handler::{ApiSettings, SelectorBounds};
 use crate::history::memory::MemoryHistory;
 use crate::history::{History as _, HistorySlice, Retention};
 use crate::http::headers::cors::{Cors, OriginList};
@@ -30,7 +30,7 @@ use crate::hub::tail::TailBounds;
 use crate::io::ProcessRole;
 use crate::io::listener;
 use crate::io::transport::Transport;
-use crate::limits::{BODY_BYTES_MAX_DEFAULT, RING_ENTRIES, SELECTORS_MAX_DEFAULT};
+use crate::limits::{BODY_BYTES_MAX_DEFAULT, REQUEST_TARGET_BYTES_MAX, RING_ENTRIES, SELECTORS_MAX_DEFAULT};
 use crate::mercure::audience::Authorization;
 use crate::mercure::token::{Algorithm, VerificationKey, sign};
 use crate::ring::{Producer, ring};
@@ -41,6 +41,8 @@ use crate::time::Now;
 
 const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
 const CONNECTIONS_MAX: usize = 100;
+const BOUNDS: SelectorBounds =
+    SelectorBounds { count_max: SELECTORS_MAX_DEFAULT, bytes_max: REQUEST_TARGET_BYTES_MAX };
 /// How long a test waits for a socket.
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -261,7 +263,8 @@ fn handler() -> RequestHandler {
         cors: Cors::parse("https://app.example").expect("an origin"),
         publish_origins: OriginList::default(),
         cookie_name: "mercureAuthorization".to_owned(),
-        selectors_max: SELECTORS_MAX_DEFAULT,
+        selectors: BOUNDS,
+        selectors_anonymous: BOUNDS,
         body_bytes_max: BODY_BYTES_MAX_DEFAULT as u64,
         compress: false,
         demo: None,

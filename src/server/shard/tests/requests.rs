@@ -210,3 +210,14 @@ fn a_list_of_subscriptions_waits_for_every_shard_and_names_the_newest_update() {
     assert_eq!(status(&response), "200");
     assert!(response.contains("\"topic\":\"a\""), "{response}");
 }
+
+#[test]
+fn a_subscription_that_must_wait_for_events_is_told_which_bound_it_met() {
+    let handler = handler();
+    for (is_own, status, bound) in [(true, 429, "16777216 bytes"), (false, 503, "33554432 bytes")] {
+        let api_response = handler.events_wait(is_own, handler.context(None));
+        assert_eq!(api_response.response.status().as_u16(), status);
+        let text = api_response.refusal.expect("a refusal").text;
+        assert!(text.contains(bound), "{text}");
+    }
+}
