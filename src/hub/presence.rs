@@ -9,6 +9,7 @@
 //! - what waits stays in proportion to the active subscribers, and is bounded for ended ones.
 
 pub mod pace;
+mod texts;
 mod waiting;
 
 use std::collections::{HashSet, VecDeque};
@@ -16,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use self::pace::{EventBudgets, event_bytes};
+use self::texts::SelectorTexts;
 use self::waiting::{ActiveSubscriber, Lane, SubscriptionEvent};
 use crate::history::SequencedUpdate;
 use crate::hub::client::ClientKey;
@@ -39,6 +41,7 @@ const ANONYMOUS: usize = 1;
 #[derive(Default)]
 pub struct Subscriptions {
     by_slot: Vec<Option<Rc<ActiveSubscriber>>>,
+    texts: SelectorTexts,
     lanes: [Lane; 2],
     /// Bytes that the shard may write for clients without a token.
     reservation: Option<Reservation>,
@@ -90,7 +93,7 @@ impl Subscriptions {
         }
         let mut seen = HashSet::with_capacity(selectors.len());
         let texts = selectors.iter().map(Selector::as_str).filter(|text| seen.insert(*text));
-        let subscriber = ActiveSubscriber::new(id, client, texts.map(Box::from).collect(), Rc::clone(grant));
+        let subscriber = ActiveSubscriber::new(id, client, self.texts.hold(texts), Rc::clone(grant));
         let place = slot as usize;
         if self.by_slot.len() <= place {
             self.by_slot.resize_with(place + 1, || None);

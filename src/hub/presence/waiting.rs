@@ -12,6 +12,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::pace::EventBudgets;
+use super::texts::HeldTexts;
 use crate::hub::client::ClientKey;
 use crate::mercure::grant::Grant;
 use crate::mercure::subscription::{SubscriberId, Subscription};
@@ -24,7 +25,7 @@ pub(super) struct ActiveSubscriber {
     pub(super) id: SubscriberId,
     client: ClientKey,
     /// Without repetitions. After the end, only those that were announced as begun.
-    selectors: RefCell<Vec<Box<str>>>,
+    selectors: RefCell<HeldTexts>,
     /// For the payload.
     grant: Rc<Grant>,
     /// How many of its selectors were announced as begun, from the first on; and how many of these
@@ -53,7 +54,7 @@ impl ActiveSubscriber {
     pub(super) fn new(
         id: SubscriberId,
         client: ClientKey,
-        selectors: Vec<Box<str>>,
+        selectors: HeldTexts,
         grant: Rc<Grant>,
     ) -> Rc<Self> {
         Rc::new(Self {
@@ -98,9 +99,7 @@ impl ActiveSubscriber {
 
     /// Drops the selectors that were not announced: nothing will be published about them.
     fn forget_unannounced(&self) {
-        let mut selectors = self.selectors.borrow_mut();
-        selectors.truncate(self.begun.get());
-        selectors.shrink_to_fit();
+        self.selectors.borrow_mut().truncate(self.begun.get());
     }
 
     fn next(self: Rc<Self>, active: bool) -> SubscriptionEvent {
@@ -112,7 +111,7 @@ impl ActiveSubscriber {
     fn bytes(&self) -> usize {
         let selectors = self.selectors.borrow();
         let texts: usize = selectors.iter().map(|text| text.len()).sum();
-        SUBSCRIBER_BYTES + texts + selectors.len() * size_of::<Box<str>>()
+        SUBSCRIBER_BYTES + texts + selectors.len() * size_of::<Rc<str>>()
     }
 }
 
