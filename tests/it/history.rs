@@ -292,7 +292,8 @@ fn events_of_subscriptions_push_no_update_out_of_a_bounded_history() {
     let streams: Vec<_> = (0..SUBSCRIBERS)
         .map(|subscriber| {
             let query: Vec<_> = (0..SELECTORS).map(|number| format!("topic={subscriber}-{number}")).collect();
-            hub.subscribe_with(&query.join("&"), &bearer(&["*"]))
+            // Each has a budget of events of its own.
+            hub.subscribe_with(&query.join("&"), &bearer(&["*", &subscriber.to_string()]))
         })
         .collect();
     wait_for(&hub, PATH, SUBSCRIBERS * SELECTORS);

@@ -251,11 +251,11 @@ fn an_id_that_a_header_would_change_is_refused() {
     assert_eq!(hub.publish("topic=t&id=x+y"), "x y");
 }
 
-/// A few kilobytes of templates would compile to megabytes, with which every update is compared.
+/// A few kilobytes of templates would cost milliseconds for every update.
 #[test]
 fn one_subscription_cannot_make_every_update_costly() {
     let hub = Hub::start(&[("MAX_SELECTORS_ANONYMOUS", "1000"), ("MAX_SELECTOR_BYTES_ANONYMOUS", "48KiB")]);
-    let template = |number: usize| format!("topic=%7B;{}x{number}%7D", "a,".repeat(200));
+    let template = |number: usize| format!("topic=%7B;a,b,x{number}%7D");
     let few: Vec<_> = (0..3).map(template).collect();
     assert_eq!(hub.subscribe(&few.join("&")).status, 200);
     let many: Vec<_> = (0..80).map(template).collect();

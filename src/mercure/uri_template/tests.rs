@@ -232,3 +232,10 @@ fn a_plain_scan_answers_what_the_simulation_answers() {
         assert!(!template(text).is_plain, "{text}");
     }
 }
+
+/// `docs/limits.md` quotes these.
+#[test]
+fn the_price_of_usual_templates() {
+    assert_eq!(template("https://example.com/books{?page,sort}").match_cost(), 562);
+    assert_eq!(template("https://example.com/books/{id:3}").match_cost(), 432);
+}
