@@ -15,6 +15,7 @@ use super::meta::{KindTotals, Meta};
 use super::moment::Moment;
 use super::open::{OpenError, OpenFile, open_existing};
 use super::record::{self, EVENTS, RECORDS, Record, RecordFields, head_from, with_record};
+use super::retention::Unreachable;
 use super::sums::{ID_SUMS, verify_all};
 use super::write::{transact, trim};
 use crate::error_text::chain;
@@ -184,8 +185,8 @@ impl Archive {
         self.0.tentative.keep()?;
         let database = self.0.database()?;
         let mut meta = Meta::of(database)?;
-        let gone = (meta.updates.discarded, meta.events.discarded);
-        while meta.updates.trimmed < gone.0.until || meta.events.trimmed < gone.1.until {
+        let gone = Unreachable::of(&meta);
+        while meta.updates.trimmed < gone.updates.until || meta.events.trimmed < gone.events.until {
             meta = transact(database, Durability::Immediate, |transaction| {
                 trim(transaction, gone, TRIM_IDLE_UPDATES_MAX)
             })?;

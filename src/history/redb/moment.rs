@@ -159,10 +159,12 @@ impl<'r> InOrder<'r> {
 
     /// The next record; `near` is the position where it should be.
     fn next(&mut self, near: u64) -> Result<Option<(u64, Entry<'r>)>, HistoryError> {
-        for table in &mut self.tables {
-            table.look(near, self.is_backward)?;
-        }
         let [updates, events] = &mut self.tables;
+        if events.entries.is_none() && events.next.is_none() && updates.next.is_none() {
+            return updates.read(near, self.is_backward);
+        }
+        updates.look(near, self.is_backward)?;
+        events.look(near, self.is_backward)?;
         let is_event = match (&updates.next, &events.next) {
             (Some((update, _)), Some((event, _))) => (event < update) != self.is_backward,
             (update, _) => update.is_none(),
@@ -171,18 +173,22 @@ impl<'r> InOrder<'r> {
     }
 }
 
-impl ReadAhead<'_> {
+impl<'r> ReadAhead<'r> {
     fn look(&mut self, near: u64, is_backward: bool) -> Result<(), HistoryError> {
-        if self.next.is_none()
-            && let Some(entries) = &mut self.entries
-        {
-            let next = || if is_backward { entries.next_back() } else { entries.next() }.transpose();
-            match read_at(near, next)? {
-                Some(entry) => self.next = Some((entry.0.value(), entry)),
-                None => self.entries = None,
-            }
+        if self.next.is_none() {
+            self.next = self.read(near, is_backward)?;
         }
         Ok(())
+    }
+
+    fn read(&mut self, near: u64, is_backward: bool) -> Result<Option<(u64, Entry<'r>)>, HistoryError> {
+        let Some(entries) = &mut self.entries else { return Ok(None) };
+        let next = || if is_backward { entries.next_back() } else { entries.next() }.transpose();
+        let read = read_at(near, next)?;
+        if read.is_none() {
+            self.entries = None;
+        }
+        Ok(read.map(|entry| (entry.0.value(), entry)))
     }
 }
 

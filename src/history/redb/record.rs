@@ -224,22 +224,53 @@ pub(super) fn insert_fields(
 fn checksum(position: u64, fields: &RecordFields<'_>) -> u32 {
     let (unix_ms, bytes_before, number, update_before, kind, first_of_id, topics, targets, id, event, _) =
         fields;
-    let mut crc = Hasher::new();
+    let mut crc = GatheredCrc::default();
     let (kind, first_of_id) = (u64::from(*kind), u64::from(*first_of_id));
     let (topic_count, before) = (topics.len() as u64, *update_before);
     let numbers = [position, *unix_ms, *bytes_before, *number, before, kind, first_of_id, topic_count];
-    // One call: small ones cost most.
-    let mut encoded = [0; 64];
-    for (place, number) in encoded.chunks_exact_mut(8).zip(numbers) {
-        place.copy_from_slice(&number.to_le_bytes());
-    }
-    crc.update(&encoded);
-    let mut bytes = |bytes: &[u8]| {
-        crc.update(&(bytes.len() as u64).to_le_bytes());
-        crc.update(bytes);
+    numbers.iter().for_each(|number| crc.add(&number.to_le_bytes()));
+    let mut add = |bytes: &[u8]| {
+        crc.add(&(bytes.len() as u64).to_le_bytes());
+        crc.add(bytes);
     };
-    topics.iter().chain(targets).for_each(|text| bytes(text.as_bytes()));
-    bytes(id.as_bytes());
-    bytes(event);
-    crc.finalize()
+    topics.iter().chain(targets).for_each(|text| add(text.as_bytes()));
+    add(id.as_bytes());
+    add(event);
+    crc.end()
+}
+
+/// Gathers what is small: the CRC of a few bytes costs as much as that of some hundred.
+struct GatheredCrc {
+    crc: Hasher,
+    gathered: [u8; GATHERED_BYTES],
+    count: usize,
+}
+
+const GATHERED_BYTES: usize = 512;
+
+impl Default for GatheredCrc {
+    fn default() -> Self {
+        Self { crc: Hasher::new(), gathered: [0; GATHERED_BYTES], count: 0 }
+    }
+}
+
+impl GatheredCrc {
+    fn add(&mut self, bytes: &[u8]) {
+        if bytes.len() > GATHERED_BYTES - self.count {
+            self.crc.update(&self.gathered[..self.count]);
+            self.count = 0;
+        }
+        match self.gathered.get_mut(self.count..self.count + bytes.len()) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                self.count += bytes.len();
+            }
+            None => self.crc.update(bytes),
+        }
+    }
+
+    fn end(mut self) -> u32 {
+        self.crc.update(&self.gathered[..self.count]);
+        self.crc.finalize()
+    }
 }

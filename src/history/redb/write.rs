@@ -9,6 +9,7 @@ use super::event_ids::EventIds;
 use super::index::{Candidates, IDS, IdTables, IndexEntry, NEW_IDS, NewId, Slice, UnindexedIds, new_id};
 use super::meta::{Discarded, KindTotals, META, Meta, MetaFields};
 use super::record::{self, EVENTS, RECORDS, RecordFields, head_at};
+use super::retention::Unreachable;
 use super::sums::{ID_SUMS, Sums};
 use crate::history::{HistoryError, Position, SequencedUpdate};
 use crate::sse::frame::Frame;
@@ -51,6 +52,27 @@ impl<'t> Tables<'t> {
             new_ids: transaction.open_table(NEW_IDS).map_err(failed)?,
         })
     }
+
+    fn trim(
+        &mut self,
+        meta: &mut Meta,
+        unreachable: Unreachable,
+        count_max: usize,
+    ) -> Result<(), HistoryError> {
+        let Unreachable { updates, events } = unreachable;
+        for position in trim_table(&mut self.records, &mut meta.updates, updates, count_max)? {
+            self.new_ids.remove(position).map_err(failed)?;
+        }
+        trim_table(&mut self.events, &mut meta.events, events, count_max)?;
+        // Those that the index now has.
+        for _ in 0..count_max {
+            let oldest = self.new_ids.first().map_err(failed)?;
+            let oldest = oldest.map(|(position, value)| (position.value(), value.value().1));
+            let Some((oldest, _)) = oldest.filter(|(_, number)| *number <= meta.indexed) else { break };
+            self.new_ids.remove(oldest).map_err(failed)?;
+        }
+        Ok(())
+    }
 }
 
 /// Runs one transaction; nothing of it is written if it fails.
@@ -75,14 +97,18 @@ pub(super) struct IdsInMemory<'w> {
 /// Appends a batch after the newest update, and moves a slice of the waiting ids to the index.
 /// Returns the batch with its positions, the entries of its ids, which wait from now on, and the
 /// file's new numbers.
+///
+/// It also frees the oldest updates and events that are discarded, but at most `trim_max` of each.
 pub(super) fn append(
     transaction: &WriteTransaction,
     batch: &[StampedFrame],
     in_memory: &IdsInMemory<'_>,
     slice: Option<&Slice>,
+    (unreachable, trim_max): (Unreachable, usize),
 ) -> Result<AppendedBatch, HistoryError> {
     let mut tables = Tables::open(transaction)?;
-    let meta = Meta::read(&tables.meta)?;
+    let mut meta = Meta::read(&tables.meta)?;
+    tables.trim(&mut meta, unreachable, trim_max)?;
     let entries = Vec::with_capacity(batch.len());
     let mut written = AppendedBatch { updates: Vec::new(), entries, event_ids: Vec::new(), meta };
     for StampedFrame { frame, unix_ms } in batch {
@@ -152,22 +178,12 @@ fn is_new_id(
 /// Frees the oldest updates and events that are discarded, but at most `count_max` of each.
 pub(super) fn trim(
     transaction: &WriteTransaction,
-    (updates, events): (Discarded, Discarded),
+    unreachable: Unreachable,
     count_max: usize,
 ) -> Result<Meta, HistoryError> {
     let mut tables = Tables::open(transaction)?;
     let mut meta = Meta::read(&tables.meta)?;
-    for position in trim_table(&mut tables.records, &mut meta.updates, updates, count_max)? {
-        tables.new_ids.remove(position).map_err(failed)?;
-    }
-    trim_table(&mut tables.events, &mut meta.events, events, count_max)?;
-    // Those that the index now has.
-    for _ in 0..count_max {
-        let oldest = tables.new_ids.first().map_err(failed)?;
-        let oldest = oldest.map(|(position, value)| (position.value(), value.value().1));
-        let Some((oldest, _)) = oldest.filter(|(_, number)| *number <= meta.indexed) else { break };
-        tables.new_ids.remove(oldest).map_err(failed)?;
-    }
+    tables.trim(&mut meta, unreachable, count_max)?;
     meta.write(&mut tables.meta)?;
     Ok(meta)
 }

@@ -116,7 +116,8 @@ impl RedbHistory {
             let in_memory = IdsInMemory { waiting: &waiting, events: &events };
             let found = write::transact(database, Durability::Immediate, |transaction| {
                 write::truncate(transaction, synced)?;
-                write::append(transaction, unsynced, &in_memory, None).map(|written| written.meta)
+                let trim = (*unreachable, 0);
+                write::append(transaction, unsynced, &in_memory, None, trim).map(|written| written.meta)
             })?;
             Ok((found, unreachable.recounted(database, &found)?))
         })?;
@@ -186,14 +187,12 @@ impl History for RedbHistory {
         let durability = self.durability();
         // Only updates discarded earlier are freed in this transaction: if it fails halfway,
         // nothing else is missing.
-        let Unreachable { updates: gone, events: gone_events } = self.unreachable;
-        let trim_max = TRIM_UPDATES_MAX + 2 * batch.len();
+        let trim = (self.unreachable, TRIM_UPDATES_MAX + 2 * batch.len());
         let store = Arc::clone(&self.store);
         let slice = store.waiting().next_slice(batch.len());
         let written = self.commit(durability, |transaction| {
-            write::trim(transaction, (gone, gone_events), trim_max)?;
             let (waiting, events) = (&*store.waiting(), &*store.event_ids());
-            write::append(transaction, &stamped, &IdsInMemory { waiting, events }, slice.as_ref())
+            write::append(transaction, &stamped, &IdsInMemory { waiting, events }, slice.as_ref(), trim)
         })?;
         let AppendedBatch { updates, entries, event_ids, meta } = written;
         self.meta = meta;
@@ -226,9 +225,9 @@ impl History for RedbHistory {
         self.reopen_if_closed()?;
         let before_oldest = self.discard(unix_ms)?;
         if !self.unsynced.is_empty() || self.has_to_trim() {
-            let Unreachable { updates: gone, events: gone_events } = self.unreachable;
+            let unreachable = self.unreachable;
             self.meta = self.commit(Durability::Immediate, |transaction| {
-                write::trim(transaction, (gone, gone_events), TRIM_IDLE_UPDATES_MAX)
+                write::trim(transaction, unreachable, TRIM_IDLE_UPDATES_MAX)
             })?;
             self.all_synced();
         }
