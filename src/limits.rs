@@ -404,3 +404,61 @@ const _: () = assert!(INDEX_BUCKETS.is_power_of_two() && INDEX_WAITING_MAX / IND
 const _: () = assert!(INDEX_SUMS.is_power_of_two() && INDEX_SUMS > 1);
 const _: () = assert!(INDEX_SLICE + 2 * COMMIT_BATCH_MAX < INDEX_WAITING_MAX);
 const _: () = assert!(BODY_BYTES_MAX_DEFAULT < LINGER_BYTES_MAX);
+
+/// The least `MEMORY_MAX`: twice what a hub takes that serves nothing.
+pub const MEMORY_MAX_MIN: u64 = 32 << 20;
+/// The share of the limit of the cgroup or the host that is left to what the hub does not count,
+/// and the largest share of `MEMORY_MAX` for one body: one of this number of parts.
+pub const MEMORY_PARTS: u64 = 8;
+/// The least such share: the code of the hub and the cache of its files.
+pub const MEMORY_SHARE_MIN: u64 = 24 << 20;
+/// The first mark, in such parts of `MEMORY_MAX`: from here on, new subscriptions and lists are
+/// refused.
+pub const MEMORY_REFUSE_PARTS: u64 = 6;
+/// The second mark: from here on, all new work is refused, and some of the old is ended. What is
+/// left beyond is for what a round can add before it looks.
+pub const MEMORY_SHED_PARTS: u64 = 7;
+/// For all requests together that have not arrived completely, in such parts.
+pub const MEMORY_REQUESTS_PARTS: u64 = 2;
+/// Bytes that a shard counts for itself before it adds them to the account of the process.
+pub const MEMORY_CHUNK_BYTES: usize = 64 << 10;
+/// A shard gives freed memory back when it has freed one of this number of parts of `MEMORY_MAX`,
+/// even while it works.
+pub const MEMORY_FREED_PARTS: u64 = 16;
+/// How often the account is compared with the resident memory while a shard works, in milliseconds.
+/// After this time without work, a shard gives freed memory back to the host, and once more after
+/// [`MEMORY_UPKEEP_AGAIN_MS`]: two shards that do so at the same moment can hinder each other.
+pub const MEMORY_UPKEEP_MS: u64 = 500;
+/// See [`MEMORY_UPKEEP_MS`].
+pub const MEMORY_UPKEEP_AGAIN_MS: u64 = 1_500;
+/// How often a shard ends something while the second mark is exceeded, in milliseconds.
+pub const MEMORY_SHED_MS: u64 = 100;
+/// Connections and subscribers that are examined each time.
+pub const MEMORY_SHED_EXAMINED_MAX: usize = 4_096;
+/// Subscriptions that are ended each time.
+pub const MEMORY_SHED_SUBSCRIPTIONS_MAX: usize = 64;
+/// The kernel's memory of a connection without data: half of what `Slab` in `/proc/meminfo` grows
+/// by for each of 15,000 connections over loopback, whose other ends are here, too.
+pub const SOCKET_KERNEL_BYTES: usize = 5 << 10;
+/// What the kernel holds for a socket that is full: `SO_SNDBUF`, doubled.
+pub const SOCKET_FULL_BYTES: usize = 2 * SUBSCRIBER_SOCKET_BYTES;
+/// A connection in the hub, with its subscriber if it has one, without selectors: 472 bytes with
+/// one short selector, over 15,000 of them.
+pub const CONNECTION_BYTES: usize = 400;
+/// A TLS session, as tests/idle measures it.
+pub const TLS_SESSION_BYTES: usize = 10 << 10;
+/// An HTTP/2 connection with its buffers and tables, as tests/it/memory.rs measures it.
+pub const HTTP2_CONNECTION_BYTES: usize = 24 << 10;
+/// A stream of it.
+pub const HTTP2_STREAM_BYTES: usize = 2 << 10;
+/// A selector beside its text: 90 to 120 bytes in all with texts of 30 bytes, over 200,000 of them.
+pub const SELECTOR_HELD_BYTES: usize = 64;
+/// How often a selector's text is held, compiled forms included.
+pub const SELECTOR_TEXTS: usize = 3;
+/// Time before the rate of a request body counts, in milliseconds.
+pub const BODY_GRACE_MS: u64 = 10_000;
+/// The least rate at which a request body must arrive after that, on average, in bytes per second.
+/// The slowest modem of a phone line has more.
+pub const BODY_BYTES_PER_S_MIN: u64 = 1 << 10;
+
+const _: () = assert!(MEMORY_REFUSE_PARTS < MEMORY_SHED_PARTS && MEMORY_SHED_PARTS < MEMORY_PARTS);

@@ -168,6 +168,13 @@ impl Response {
         Self::later(StatusCode::SERVICE_UNAVAILABLE, retry_after_s)
     }
 
+    /// The same with the reason.
+    pub fn unavailable_because(why: &str, retry_after_s: u32) -> Self {
+        let mut response = Self::text(StatusCode::SERVICE_UNAVAILABLE, format!("Service Unavailable: {why}"));
+        response.append(&RETRY_AFTER, HeaderValue::from(retry_after_s));
+        response
+    }
+
     /// 429: the client has reached its limit; try again after `retry_after_s` seconds.
     pub fn too_many(retry_after_s: u32) -> Self {
         Self::later(StatusCode::TOO_MANY_REQUESTS, retry_after_s)
@@ -175,8 +182,7 @@ impl Response {
 
     /// The same from `/readyz`, with the reason.
     pub fn not_ready(why: &str, retry_after_s: u32) -> Self {
-        let mut response = Self::text(StatusCode::SERVICE_UNAVAILABLE, format!("Service Unavailable: {why}"));
-        response.append(&RETRY_AFTER, HeaderValue::from(retry_after_s));
+        let mut response = Self::unavailable_because(why, retry_after_s);
         response.append(&CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }

@@ -24,11 +24,12 @@ pub(super) enum RefusalCause {
     Crowded,
     Full,
     Share,
+    Memory,
 }
 
 impl RefusalCause {
     /// Every cause, in the order of their numbers.
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::BadRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -45,6 +46,7 @@ impl RefusalCause {
         Self::Crowded,
         Self::Full,
         Self::Share,
+        Self::Memory,
     ];
 
     /// The cause of a refusal with this status.
@@ -57,6 +59,7 @@ impl RefusalCause {
             (_, Some(Unavailable::Crowded)) => Self::Crowded,
             (_, Some(Unavailable::Connections)) => Self::Full,
             (_, Some(Unavailable::ClientLimit)) => Self::Share,
+            (_, Some(Unavailable::Memory)) => Self::Memory,
             (StatusCode::UNAUTHORIZED, _) => Self::Unauthorized,
             (StatusCode::FORBIDDEN, _) => Self::Forbidden,
             (StatusCode::NOT_FOUND, _) => Self::NotFound,
@@ -93,6 +96,7 @@ impl RefusalCause {
             Self::Crowded => "crowded",
             Self::Full => "full",
             Self::Share => "share",
+            Self::Memory => "memory",
         }
     }
 }
@@ -106,6 +110,7 @@ pub(super) fn end_label(reason: EndReason) -> &'static str {
         EndReason::HistoryGap => "history_gap",
         EndReason::HistoryUnreadable => "history_unreadable",
         EndReason::Drained => "drained",
+        EndReason::Shed => "memory",
     }
 }
 
@@ -139,11 +144,12 @@ mod tests {
             Unavailable::History,
             Unavailable::Crowded,
             Unavailable::Connections,
+            Unavailable::Memory,
         ];
         let causes: Vec<_> = lacks
             .map(|unavailable| RefusalCause::of(StatusCode::SERVICE_UNAVAILABLE, Some(unavailable)).label())
             .into();
-        assert_eq!(causes, ["stopping", "keys", "queue_full", "history", "crowded", "full"]);
+        assert_eq!(causes, ["stopping", "keys", "queue_full", "history", "crowded", "full", "memory"]);
         assert_eq!(
             RefusalCause::of(StatusCode::TOO_MANY_REQUESTS, Some(Unavailable::ClientLimit)),
             RefusalCause::Share
