@@ -34,9 +34,10 @@ use crate::api::handler::Publisher;
 use crate::http::h2::flood_guard::FloodGuard;
 use crate::io::transport::Transport;
 use crate::limits::{
-    HEAD_BYTES_MAX, HTTP2_BODIES_MAX, HTTP2_CONNECTION_BYTES, HTTP2_CONNECTION_WINDOW_BYTES,
-    HTTP2_ERRORS_MAX, HTTP2_RESET_STREAMS_MAX, HTTP2_STREAM_BYTES, HTTP2_STREAM_QUEUE_BYTES_MAX,
-    HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX, KEEP_ALIVE_IDLE_MS, LINGER_MS,
+    HEAD_BYTES_MAX, HTTP2_BODIES_MAX, HTTP2_BODY_BUFFER_BYTES, HTTP2_CONNECTION_BYTES,
+    HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_ERRORS_MAX, HTTP2_RESET_STREAMS_MAX, HTTP2_STREAM_BYTES,
+    HTTP2_STREAM_QUEUE_BYTES_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX, KEEP_ALIVE_IDLE_MS,
+    LINGER_MS,
 };
 use crate::redact::Redacted;
 use crate::server::http1::Http1Conn;
@@ -73,6 +74,8 @@ pub(crate) struct Http2Conn {
     pub(crate) armed_ms: u64,
     /// Counts its memory.
     memory: MemoryPermit,
+    /// Whether a body has arrived: then its buffers are larger.
+    has_read_body: bool,
 }
 
 enum Http2State {
@@ -132,14 +135,27 @@ impl Http2Conn {
             leaving_since_ms: None,
             armed_ms: u64::MAX,
             memory,
+            has_read_body: false,
         }
     }
 
     /// Counts its memory, after its streams have changed.
     pub(crate) fn count_memory(&mut self) {
         let streams = self.slots.len() + self.exchanges.len();
-        let queued = self.send_budget.queued_bytes();
-        self.memory.resize(HTTP2_CONNECTION_BYTES + streams * HTTP2_STREAM_BYTES + queued);
+        let body_bytes = if self.has_read_body { HTTP2_BODY_BUFFER_BYTES } else { 0 };
+        let own_bytes = HTTP2_CONNECTION_BYTES + body_bytes + self.send_budget.queued_bytes();
+        self.memory.resize(own_bytes + streams * HTTP2_STREAM_BYTES);
+    }
+
+    /// The memory that would be free if it ended; `None` if it has a subscriber, or a request whose
+    /// body has arrived.
+    pub(crate) fn bytes_not_needed(&self) -> Option<usize> {
+        let is_arriving = |exchange: &Exchange| {
+            matches!(exchange.stage, ExchangeStage::Body { .. } | ExchangeStage::Linger { .. })
+        };
+        let is_needed = !self.slots.is_empty() || !self.exchanges.values().all(is_arriving);
+        let bodies = self.exchanges.values().map(Exchange::body_bytes_held);
+        (!is_needed).then(|| self.memory.bytes() + bodies.sum::<usize>())
     }
 
     /// Handles an event of the socket; `has_ended` if the client sends nothing more.
@@ -316,6 +332,11 @@ impl Http2Conn {
         {
             *memory_permit = permit;
         }
+    }
+
+    /// Notes that a body arrives.
+    pub(crate) fn reads_body(&mut self) {
+        self.has_read_body = true;
     }
 
     /// Whether request bodies are arriving.

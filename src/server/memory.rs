@@ -212,17 +212,11 @@ impl ShardMemory {
         self.0.held.iter().map(Cell::get).sum()
     }
 
-    /// Whether clients hold an eighth of the memory or more, so that ending some of them helps.
-    pub(crate) fn is_mostly_clients(&self) -> bool {
+    /// Whether subscriptions and sockets hold an eighth of the memory or more, so that it helps to
+    /// end some of them.
+    pub(crate) fn is_of_subscriptions(&self) -> bool {
         let totals = &self.0.account.totals;
-        let kinds = [
-            MemoryKind::Sockets,
-            MemoryKind::Connections,
-            MemoryKind::Tls,
-            MemoryKind::Http2,
-            MemoryKind::Subscriptions,
-            MemoryKind::Outboxes,
-        ];
+        let kinds = [MemoryKind::Sockets, MemoryKind::Subscriptions, MemoryKind::Outboxes];
         let held: usize = kinds.into_iter().map(|kind| totals.held(kind)).sum();
         held as u64 >= totals.max / MEMORY_PARTS
     }

@@ -451,8 +451,8 @@ impl ConnState {
         match self {
             Self::Http1(conn) if conn.is_idle() => Some(idle_bytes),
             Self::Http1(conn) => conn.arriving_bytes().map(|bytes| idle_bytes + bytes),
-            Self::Http2(conn) if conn.is_idle() => Some(idle_bytes + HTTP2_CONNECTION_BYTES),
-            _ => None,
+            Self::Http2(conn) => conn.bytes_not_needed().map(|bytes| idle_bytes + bytes),
+            Self::Streaming(_) | Self::Closed => None,
         }
     }
 

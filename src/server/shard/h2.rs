@@ -178,6 +178,7 @@ fn read_body(
     }
     let memory = shared.memory.hold(MemoryKind::Requests, 0);
     let stage = ExchangeStage::Body { responder, publisher, body, content: Vec::new(), memory };
+    conn.reads_body();
     keep(conn, shared, serial, stage);
     // No wake-up will report the part of the body that is here already.
     on_wake(conn, shared, serial);

@@ -119,7 +119,7 @@ impl MemoryUpkeep {
         let dropped = shared.streams.shard.shed_pending(MEMORY_SHED_EXAMINED_MAX);
         (0..dropped).for_each(|_| shared.memory.count_shed(MemoryKind::Outboxes));
         // Subscriptions end only if they hold a good part of the memory: else it would not help.
-        if dropped == 0 && shared.memory.is_mostly_clients() {
+        if dropped == 0 && shared.memory.is_of_subscriptions() {
             shared.streams.shed(excess, MEMORY_SHED_SUBSCRIPTIONS_MAX, &shared.memory);
             connections.close_ended(shared);
         }

@@ -84,8 +84,8 @@ fn at_the_second_mark_a_publication_is_refused_unless_it_has_arrived_before() {
 fn the_newest_subscriptions_end_first_and_only_so_many_at_once() {
     let mut hub = limited();
     let subscribers: Vec<_> = (0..MEMORY_SHED_SUBSCRIPTIONS_MAX + 6).map(|_| subscribed(&mut hub)).collect();
-    let held = hold(&hub, 57);
-    // The first time, connections that are idle may be enough.
+    let held: Vec<_> =
+        (0..57).map(|_| hub.shard.shared.memory.hold(MemoryKind::Subscriptions, GIB)).collect();
     shed(&mut hub);
     let ended = |hub: &Harness| hub.shard.shared.streams.shard.len();
     assert_eq!(ended(&hub), 6);
@@ -124,4 +124,59 @@ fn a_body_without_the_least_rate_is_408_and_one_with_it_is_not() {
     assert_eq!(hub.request(&fast, &whole[whole.len() - 10_000..]), "", "it waits for the store");
     hub.commit();
     assert_eq!(status(&received(&fast)), "200");
+}
+
+#[test]
+fn an_http2_connection_ends_if_all_its_bodies_are_unfinished_and_not_if_one_has_arrived() {
+    let mut hub = limited();
+    let (unfinished, arrived) = (hub.connect(), hub.connect());
+    let token = token(&json!({ "publish": ["*"] }));
+    for (client, is_whole) in [(&unfinished, false), (&arrived, true)] {
+        let mut fields = Vec::new();
+        for (name, value) in [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", "/.well-known/mercure"),
+            (":authority", "a"),
+            ("authorization", &*format!("Bearer {token}")),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ] {
+            for text in [name, value] {
+                if text == name {
+                    // A literal field that is not indexed (RFC 7541, section 6.2.2).
+                    fields.push(0);
+                }
+                match u8::try_from(text.len()) {
+                    Ok(length @ ..127) => fields.push(length),
+                    _ => {
+                        let rest = text.len() - 127;
+                        fields.extend([127, (rest % 128) as u8 | 128, (rest / 128) as u8]);
+                    }
+                }
+                fields.extend_from_slice(text.as_bytes());
+            }
+        }
+        let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+            let length = (payload.len() as u32).to_be_bytes();
+            [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+        };
+        let bytes = [
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+            frame(4, 0, 0, b""),
+            frame(1, 4, 1, &fields),
+            frame(0, u8::from(is_whole), 1, b"topic=a"),
+        ];
+        send(client, &bytes.concat(), SendFlags::empty()).expect("sent");
+        hub.shard.shared.budget.renew();
+        hub.shard.take_events();
+        hub.round();
+    }
+    assert_eq!(hub.queue.len(), 1, "one has arrived");
+    let held = hold(&hub, 57);
+    shed(&mut hub);
+    received_bytes(&unfinished);
+    received_bytes(&arrived);
+    assert!(is_over(&unfinished), "a body that is not complete is given up");
+    assert!(!is_over(&arrived), "one that has arrived is not");
+    drop(held);
 }
