@@ -93,15 +93,15 @@ impl MemoryAccount {
     }
 
     /// Takes the resident memory of the process. What the allocator keeps of freed memory is used
-    /// again, so it must not close the hub for good: at most a third of `MEMORY_MAX` counts, which
-    /// still covers estimates that are wrong by half.
+    /// again, so it must not close the hub for good: at most half of `MEMORY_MAX` counts, which still
+    /// covers estimates that are a third of the truth.
     fn measured(&self, resident: usize) {
         let counted = MemoryKind::ALL.into_iter().filter(|kind| {
             // The kernel's memory is not that of the process.
             !matches!(kind, MemoryKind::Other | MemoryKind::Sockets)
         });
         let counted: usize = counted.map(|kind| self.totals.held(kind)).sum();
-        let other_max = usize::try_from(self.totals.max / 3).unwrap_or(usize::MAX);
+        let other_max = usize::try_from(self.totals.max / 2).unwrap_or(usize::MAX);
         self.totals.set(MemoryKind::Other, resident.saturating_sub(counted).min(other_max));
     }
 }
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn resident_memory_that_is_not_counted_counts_as_other_up_to_a_third() {
+    fn resident_memory_that_is_not_counted_counts_as_other_up_to_half() {
         let (account, memory) = memory(900 * MIB);
         let _held = memory.hold(MemoryKind::Tls, 100 * MIB);
         account.measured(150 * MIB);
@@ -367,7 +367,7 @@ mod tests {
         account.measured(90 * MIB);
         assert_eq!(account.totals.held(MemoryKind::Other), 0);
         account.measured(2_000 * MIB);
-        assert_eq!(account.totals.held(MemoryKind::Other), 300 * MIB);
+        assert_eq!(account.totals.held(MemoryKind::Other), 450 * MIB);
     }
 
     #[test]

@@ -294,6 +294,10 @@ fn idle_connections_make_room_for_requests() {
         };
         idle.iter().filter(closed).count() > 0
     });
+    // Connections that wait in the backlog are accepted meanwhile.
+    eventually("publications are refused", || {
+        (0..10).all(|_| hub.request(&post("topic=other", Some(&publisher()))).status == 200)
+    });
     is_served(&hub, &mut witness);
 }
 

@@ -2,11 +2,14 @@
 //! costliest while the second mark is exceeded, and gives memory back when it has nothing to do.
 //!
 //! What is given up, in this order, until it is enough:
-//! 1. requests that have not arrived completely, the largest first, and idle connections;
+//! 1. requests that have not arrived completely, the largest first, and idle connections, the oldest
+//!    first;
 //! 2. the updates that wait for slow subscribers: these read them from the history later;
 //! 3. subscriptions: those with full sockets, then those with the most selectors, then the newest.
 //!
 //! It never touches a publication whose body has arrived, nor its update.
+
+use std::cmp::Reverse;
 
 use tracing::warn;
 
@@ -118,19 +121,22 @@ impl MemoryUpkeep {
         }
         let dropped = shared.streams.shard.shed_pending(MEMORY_SHED_EXAMINED_MAX);
         (0..dropped).for_each(|_| shared.memory.count_shed(MemoryKind::Outboxes));
-        // Subscriptions end only if they hold a good part of the memory: else it would not help.
-        if dropped == 0 && shared.memory.is_of_subscriptions() {
-            shared.streams.shed(excess, MEMORY_SHED_SUBSCRIPTIONS_MAX, &shared.memory);
+        if dropped == 0 {
+            // A full socket holds on to the update that it has begun. Other subscriptions end only if
+            // all of them hold a good part of the memory: else it would not help.
+            let only_full = !shared.memory.is_of_subscriptions();
+            shared.streams.shed(excess, MEMORY_SHED_SUBSCRIPTIONS_MAX, only_full, &shared.memory);
             connections.close_ended(shared);
         }
     }
 }
 
 /// Ends requests that have not arrived completely, the largest first, and idle connections, the
-/// newest first, until `bytes_wanted` are free; returns how many are.
+/// oldest first, until `bytes_wanted` are free; returns how many are.
 fn shed_connections(bytes_wanted: usize, connections: &mut Connections, shared: &mut Shared) -> usize {
     let mut candidates = connections.not_needed();
-    candidates.sort_unstable_by(|one, other| other.cmp(one));
+    // The request of a connection that was just opened is on its way.
+    candidates.sort_unstable_by_key(|(bytes, serial, _)| (Reverse(*bytes), *serial));
     let mut freed = 0;
     for (bytes, _, number) in candidates {
         if freed >= bytes_wanted {

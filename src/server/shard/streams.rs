@@ -232,11 +232,18 @@ impl Streams {
     }
 
     /// Ends up to `count_max` subscriptions until `bytes_wanted` are free: those with full sockets,
-    /// then those with the most selectors, then the newest.
-    pub(super) fn shed(&mut self, bytes_wanted: usize, count_max: usize, memory: &ShardMemory) {
+    /// then, if they may end, too, those with the most selectors, then the newest.
+    pub(super) fn shed(
+        &mut self,
+        bytes_wanted: usize,
+        count_max: usize,
+        only_full: bool,
+        memory: &ShardMemory,
+    ) {
         let Self { shard, sockets } = self;
         let candidate = |(slot, socket): (usize, &Option<StreamSocket>)| {
-            let StreamSocket { is_full, permits, .. } = socket.as_ref()?;
+            let StreamSocket { is_full, permits, .. } =
+                socket.as_ref().filter(|it| it.is_full || !only_full)?;
             let full_bytes = if *is_full { SOCKET_FULL_BYTES } else { 0 };
             let bytes = CONNECTION_BYTES + SOCKET_KERNEL_BYTES + full_bytes + permits.selectors.bytes();
             // Among those of about the same size, the newest.
