@@ -129,7 +129,13 @@ impl Builder {
     pub fn start(self) -> Result<Hub, StartError> {
         let options = self.options().map_err(StartError::Settings)?;
         let cpus = host::own_cpus().map_err(|error| StartError::Run(RunError::Cpus(error)))?;
-        let environment = Environment { read_file: &host::read_key_file, cpus: &cpus, variables: &[] };
+        let memory = host::MemoryLimit::read();
+        let environment = Environment {
+            read_file: &host::read_key_file,
+            cpus: &cpus,
+            memory: memory.as_ref(),
+            variables: &[],
+        };
         let config = Config::read(&options, &environment)
             .map_err(|errors| StartError::Settings(errors.iter().map(ToString::to_string).collect()))?;
         let history = config.open_history().map_err(StartError::History)?;

@@ -29,6 +29,8 @@ pub enum Unavailable {
     Crowded,
     /// The connection limit of the hub is reached.
     Connections,
+    /// The memory limit is reached (`MEMORY_MAX`).
+    Memory,
     /// This client has reached its limit of connections or subscriptions.
     ClientLimit,
     /// The templates of a subscription would cost too much beside those of others.

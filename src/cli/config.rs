@@ -38,9 +38,10 @@ pub(crate) fn run(arguments: &ConfigArgs) -> ExitCode {
 fn print(settings: &[Effective], warnings: &[String]) -> io::Result<ExitCode> {
     let name_width = settings.iter().map(|row| row.name.len()).max().unwrap_or(0);
     let mut out = io::stdout().lock();
-    for Effective { name, value, source } in settings {
+    for Effective { name, value, source, note } in settings {
         let source = source.to_string();
-        writeln!(out, "{name:name_width$}  {source:11}  {}", value.as_deref().unwrap_or("-"))?;
+        let note = note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+        writeln!(out, "{name:name_width$}  {source:11}  {}{note}", value.as_deref().unwrap_or("-"))?;
     }
     for warning in warnings {
         writeln!(out, "warning: {warning}")?;
@@ -51,7 +52,10 @@ fn print(settings: &[Effective], warnings: &[String]) -> io::Result<ExitCode> {
 
 fn print_json(settings: &[Effective], warnings: &[String]) -> io::Result<ExitCode> {
     let setting = |row: &Effective| {
-        let value = json!({ "value": row.value, "source": row.source.to_string() });
+        let mut value = json!({ "value": row.value, "source": row.source.to_string() });
+        if let Some(note) = &row.note {
+            value["note"] = json!(note);
+        }
         (row.name.to_owned(), value)
     };
     let settings: Map<String, Value> = settings.iter().map(setting).collect();

@@ -35,7 +35,13 @@ pub(super) fn with_environment<T>(
     let variables: Vec<_> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let environment = Environment { read_file: &host::read_key_file, cpus: &cpus, variables: &variables };
+    let memory = host::MemoryLimit::read();
+    let environment = Environment {
+        read_file: &host::read_key_file,
+        cpus: &cpus,
+        memory: memory.as_ref(),
+        variables: &variables,
+    };
     read(options, &environment).map_err(|errors| {
         complain(format_args!("{} in the settings:", count(errors.len(), "error")));
         errors.iter().for_each(|error| complain(format_args!("  {error}")));
@@ -61,6 +67,7 @@ fn serve(config: &Config) -> ExitCode {
     let warnings = &config.warnings;
     let place =
         config.history_file.as_ref().map_or_else(|| ":memory:".into(), |path| path.display().to_string());
+    let memory_from = config.memory_note.as_deref().unwrap_or("MEMORY_MAX");
     let result = server::start::run(
         &config.settings,
         || config.open_history(),
@@ -77,6 +84,8 @@ fn serve(config: &Config) -> ExitCode {
                 history_size = retention.updates_max,
                 history_max_bytes = retention.bytes_max,
                 history_max_age_s = retention.age_max_ms / 1_000,
+                memory_max = config.settings.memory_max,
+                memory_max_from = memory_from,
                 "petasos serves"
             );
             if config.demo {

@@ -32,6 +32,8 @@ pub struct Config {
     /// `HISTORY_CLEANUP_FREQUENCY`. Only 0 makes a difference, and [`Self::retention`] already
     /// includes it.
     pub cleanup_frequency: f64,
+    /// What the value of `MEMORY_MAX` comes from; `None` if it is given, or nothing bounds it.
+    pub memory_note: Option<String>,
     /// `DEMO`, also set by `DEBUG`.
     pub demo: bool,
     /// `LOG_LEVEL`.

@@ -8,6 +8,7 @@ use super::configuration::Config;
 use super::options::Options;
 use super::setting::{Declared, ValueKind};
 use super::settings;
+use super::settings::limits::MEMORY_MAX;
 use super::texts::{SettingSource, Texts};
 
 /// The replacement for a secret.
@@ -23,6 +24,8 @@ pub struct Effective {
     pub value: Option<String>,
     /// The source of the value.
     pub source: SettingSource,
+    /// What a default comes from that depends on the host.
+    pub note: Option<String>,
 }
 
 impl Config {
@@ -34,6 +37,7 @@ impl Config {
             name: setting.name(),
             value: setting.in_force(self, texts).map(|value| masked(setting.kind(), &value)),
             source: source(setting.name(), texts),
+            note: self.memory_note.clone().filter(|_| setting.name() == MEMORY_MAX.name),
         };
         settings::all().map(effective).collect()
     }
@@ -81,7 +85,7 @@ mod tests {
 
     fn config(options: &Options) -> Config {
         let read_file = |_: &str| Ok(SECRET.to_owned());
-        let environment = Environment { read_file: &read_file, cpus: &[0, 2], variables: &[] };
+        let environment = Environment { read_file: &read_file, cpus: &[0, 2], memory: None, variables: &[] };
         Config::read(options, &environment).unwrap_or_else(|errors| panic!("{errors:?}"))
     }
 

@@ -15,13 +15,15 @@ use super::names::misspelled;
 use super::options::Options;
 use super::reader::Reader;
 use super::settings::{authorization, cores, history, limits, listening, logs, metrics};
+use super::written;
 use crate::api::demo::Demo;
 use crate::api::handler::{ApiSettings, SelectorBounds};
 use crate::history::Retention;
 use crate::hub::shard::ShardSettings;
 use crate::hub::tail::TailBounds;
-use crate::limits::REQUEST_TARGET_BYTES_MAX;
+use crate::limits::{MEMORY_PARTS, MEMORY_SHARE_MIN, REQUEST_TARGET_BYTES_MAX};
 use crate::mercure::audience::Authorization;
+use crate::ops::host::MemoryLimit;
 use crate::ops::metrics::MetricsSettings;
 use crate::server::permits::PerClient;
 use crate::server::settings::Settings;
@@ -105,6 +107,7 @@ fn config(reader: &mut Reader<'_>) -> Option<Config> {
         history_accepts_loss,
         retention,
         cleanup_frequency,
+        memory_note: memory_note(reader),
         demo: mode.demo,
         log_level,
         log_format,
@@ -143,7 +146,14 @@ fn settings(
         connections_per_address: reader.value(&limits::MAX_CONNECTIONS_PER_ADDRESS),
         subscriptions_per_token: reader.value(&limits::MAX_SUBSCRIPTIONS_PER_TOKEN),
     };
+    let memory_max = memory_max(reader);
     let (api, Size { cpus, connections_max }) = (api?, size?);
+    if api.body_bytes_max > memory_max / MEMORY_PARTS {
+        reader.warn(format!(
+            "MAX_BODY_SIZE is more than an eighth of MEMORY_MAX ({}): such bodies are refused with 503",
+            written::size(memory_max)
+        ));
+    }
     Some(Settings {
         address,
         tls,
@@ -164,6 +174,7 @@ fn settings(
         access_log,
         trusts_proxy,
         connections_max,
+        memory_max,
         per_client,
         metrics: None,
         history_file: None,
@@ -188,6 +199,33 @@ fn size(reader: &mut Reader<'_>) -> Option<Size> {
         cpus.truncate(shards);
     }
     (!cpus.is_empty()).then_some(Size { cpus, connections_max })
+}
+
+/// `MEMORY_MAX`; by default what limits the process, less a share for the kernel.
+fn memory_max(reader: &mut Reader<'_>) -> u64 {
+    let limit = reader.environment.memory;
+    let given = reader.given(&limits::MEMORY_MAX);
+    if let (Some(given), Some(MemoryLimit { bytes, source })) = (given, limit)
+        && given > *bytes
+    {
+        let bytes = written::size(*bytes);
+        reader.warn(format!("MEMORY_MAX is more than the memory of {source}, {bytes}"));
+    }
+    given.or_else(|| limit.map(|limit| memory_of(limit.bytes))).unwrap_or(u64::MAX)
+}
+
+/// What the default of `MEMORY_MAX` comes from, if that is its value.
+fn memory_note(reader: &Reader<'_>) -> Option<String> {
+    let MemoryLimit { bytes, source } =
+        reader.environment.memory.filter(|_| reader.text(&limits::MEMORY_MAX).is_none())?;
+    Some(format!("from the {} of {source}", written::size(*bytes)))
+}
+
+/// The memory of a hub whose process may have `bytes`, in whole MiB. The share that is left out is
+/// for what the hub does not count: code, page tables, the cache of files, received bytes.
+fn memory_of(bytes: u64) -> u64 {
+    let share = (bytes / MEMORY_PARTS).max(MEMORY_SHARE_MIN).min(bytes / 2);
+    ((bytes - share) >> 20).max(1) << 20
 }
 
 fn api(reader: &mut Reader<'_>, mode: Mode) -> (Option<ApiSettings>, KeyOrigins) {

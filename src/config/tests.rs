@@ -28,7 +28,8 @@ fn read(options: &Options, variables: &[(&str, &str)]) -> Result<Config, Vec<Str
         "/key" => Ok("a secret of at least thirty-two bytes\n".to_owned()),
         _ => Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
     };
-    let environment = Environment { read_file: &read_file, cpus: &[0, 1, 5], variables: &variables };
+    let environment =
+        Environment { read_file: &read_file, cpus: &[0, 1, 5], memory: None, variables: &variables };
     Config::read(options, &environment).map_err(|errors| errors.iter().map(ConfigError::to_string).collect())
 }
 

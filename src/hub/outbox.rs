@@ -74,11 +74,18 @@ pub struct Outboxes {
     latest_roots: [u32; Framing::COUNT],
     /// A buffer for a path that only one subscriber holds.
     scratch: Vec<u8>,
+    /// Bytes of all gathered paths.
+    gathered_bytes: usize,
 }
 
 impl Default for Outboxes {
     fn default() -> Self {
-        Self { nodes: Slab::new(), latest_roots: [NOBODY; Framing::COUNT], scratch: Vec::new() }
+        Self {
+            nodes: Slab::new(),
+            latest_roots: [NOBODY; Framing::COUNT],
+            scratch: Vec::new(),
+            gathered_bytes: 0,
+        }
     }
 }
 
@@ -105,7 +112,7 @@ impl Outboxes {
 
     /// The bytes of the path from `offset` on; empty if nothing is pending.
     pub fn unsent(&mut self, pending: &Pending, offset: usize) -> &[u8] {
-        let Self { nodes, scratch, .. } = self;
+        let Self { nodes, scratch, gathered_bytes, .. } = self;
         let Some(node) = nodes.get(pending.0 as usize) else { return &[] };
         let path_bytes = node.path_bytes;
         if node.above == NOBODY {
@@ -118,6 +125,7 @@ impl Outboxes {
         } else if node.gathered.is_none() {
             let mut bytes = vec![0; path_bytes];
             gather(nodes, pending.0, &mut bytes);
+            *gathered_bytes += path_bytes;
             nodes[pending.0 as usize].gathered = Some(bytes.into());
         }
         let node = &nodes[pending.0 as usize];
@@ -194,6 +202,19 @@ impl Outboxes {
         Some(node.position)
     }
 
+    /// Bytes of memory beside the updates themselves.
+    pub fn bytes_held(&self) -> usize {
+        self.nodes.capacity() * size_of::<Node>() + self.gathered_bytes + self.scratch.capacity()
+    }
+
+    /// Gives back memory that is not needed now.
+    pub fn shrink(&mut self) {
+        if self.nodes.is_empty() {
+            self.nodes.shrink_to_fit();
+            self.scratch = Vec::new();
+        }
+    }
+
     /// The number of live nodes, for the leak checks of the tests.
     #[cfg(any(test, feature = "internals"))]
     pub fn len(&self) -> usize {
@@ -250,7 +271,7 @@ impl Outboxes {
         let held = &mut self.nodes[node as usize];
         held.holders -= 1;
         if held.holders == 0 {
-            held.gathered = None;
+            self.gathered_bytes -= held.gathered.take().map_or(0, |bytes| bytes.len());
         }
         let mut at = node;
         while let Some(node) =

@@ -30,6 +30,7 @@
 
 mod catch_up;
 mod drain;
+mod shed;
 mod subscriber;
 mod subscribers;
 mod timers;
@@ -51,6 +52,7 @@ use crate::sse::wire::Wire;
 use crate::time::Now;
 
 pub use catch_up::HistoryRead;
+pub use shed::shrink_slab;
 pub use values::{Counters, EndReason, Joining, ShardSettings};
 
 use catch_up::{CatchUp, LivePoint};

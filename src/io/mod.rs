@@ -1,6 +1,7 @@
 //! Sockets: how a shard waits for them, reads them and writes them; what the host allows. The only
 //! module with glommio's input and output.
 
+pub(crate) mod allocator;
 pub(crate) mod clock;
 pub(crate) mod key_file;
 pub(crate) mod listener;

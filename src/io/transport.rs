@@ -52,6 +52,11 @@ impl Transport {
         self.session.as_ref().is_some_and(|session| session.is_held())
     }
 
+    /// Bytes of memory that wait here, in either direction.
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.session.as_ref().map_or(0, |session| session.bytes_held())
+    }
+
     /// Reads available bytes, at most `into.len()`.
     pub(crate) fn receive(&mut self, into: &mut [u8]) -> ReadOutcome {
         match &mut self.session {

@@ -5,6 +5,7 @@
 
 mod facts;
 mod findings;
+mod memory;
 mod tuned;
 
 use std::io;
@@ -12,6 +13,7 @@ use std::io;
 pub use crate::io::key_file::read_key_file;
 pub use facts::HostFacts;
 pub use findings::{Finding, HostNeeds, Verdict, judge};
+pub use memory::{MemoryLimit, anonymous_bytes};
 
 /// The cores that this process may run on (its affinity mask).
 ///

@@ -14,6 +14,7 @@ mod counts;
 mod exporter;
 mod handler;
 mod histogram;
+mod memory;
 mod page;
 mod process;
 mod recorder;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 pub(crate) use counts::{SequencerMetrics, ShardMetrics};
 pub(crate) use exporter::{Exporter, HubFacts};
 pub(crate) use handler::MetricsHandler;
+pub(crate) use memory::{MemoryKind, MemoryTotals};
 pub(crate) use recorder::Recorder;
 
 /// What to serve.

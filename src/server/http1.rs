@@ -10,8 +10,9 @@ use crate::http::request::Version;
 use crate::io::transport::{self, Gone, ReadOutcome, Transport};
 use crate::limits::{KEEP_ALIVE_IDLE_MS, LINGER_BYTES_MAX, LINGER_MS, TLS_HANDSHAKE_MS};
 use crate::ops::access_log::Caller;
-use crate::server::memory_permit::MemoryPermit;
-use crate::server::timeouts::{Timeouts, after};
+use crate::ops::metrics::MemoryKind;
+use crate::server::memory::{MemoryPermit, ShardMemory};
+use crate::server::timeouts::{Timeouts, after, body_due_ms};
 use crate::server::waiting::Waiting;
 use crate::sse::wire::Sent;
 
@@ -58,6 +59,10 @@ pub(crate) struct Http1Conn {
     pub(crate) has_ended: bool,
     /// Held while a long response is in `out`.
     pub(crate) memory_permit: Option<MemoryPermit>,
+    /// Counts the memory of the request that is arriving.
+    request_permit: Option<MemoryPermit>,
+    /// When the body began that is arriving.
+    body_since_ms: u64,
 }
 
 /// What a connection is waiting for.
@@ -120,6 +125,8 @@ impl Http1Conn {
             is_drained: false,
             has_ended: false,
             memory_permit: None,
+            request_permit: None,
+            body_since_ms: now_ms,
         }
     }
 
@@ -308,6 +315,38 @@ impl Http1Conn {
         }
     }
 
+    /// Begins to read the body of a publication.
+    pub(crate) fn begin_body(&mut self, publisher: Publisher, now_ms: u64) {
+        self.state = RequestState::Body(publisher);
+        self.body_since_ms = now_ms;
+    }
+
+    /// Counts the memory of the request that is arriving; false if it may not hold that much.
+    pub(crate) fn has_memory(&mut self, memory: &ShardMemory) -> bool {
+        let bytes = self.http.bytes_held() + self.transport.bytes_held();
+        match &mut self.request_permit {
+            Some(permit) => permit.resize(bytes),
+            None if bytes == 0 => {}
+            None => self.request_permit = Some(memory.hold(MemoryKind::Requests, bytes)),
+        }
+        self.http.bytes_held() == 0 || self.is_lingering() || memory.fits_request(bytes)
+    }
+
+    /// Bytes of the request that is arriving, as they were last counted; `None` if none is.
+    pub(crate) fn arriving_bytes(&self) -> Option<usize> {
+        let is_arriving = matches!(self.http.phase(), Phase::Head | Phase::Body);
+        is_arriving.then(|| self.request_permit.as_ref().map_or(0, MemoryPermit::bytes))
+    }
+
+    /// Whether a body is arriving, and too slowly.
+    pub(crate) fn is_body_slow(&self, now_ms: u64) -> bool {
+        self.awaits_body() && self.body_due_ms() <= now_ms
+    }
+
+    fn body_due_ms(&self) -> u64 {
+        body_due_ms(self.body_since_ms, self.http.body_bytes())
+    }
+
     /// Takes the publisher whose body has arrived.
     pub(crate) fn take_publisher(&mut self) -> Option<Publisher> {
         match std::mem::replace(&mut self.state, RequestState::Client) {
@@ -346,7 +385,10 @@ impl Http1Conn {
                 let since_ms = self.request_since_ms.unwrap_or(self.idle_since_ms);
                 after(since_ms, timeouts.header_ms).min(after(since_ms, timeouts.read_ms))
             }
-            Phase::Body => after(self.request_since_ms.unwrap_or(self.idle_since_ms), timeouts.read_ms),
+            Phase::Body => {
+                let since_ms = self.request_since_ms.unwrap_or(self.idle_since_ms);
+                after(since_ms, timeouts.read_ms).min(self.body_due_ms())
+            }
             Phase::Responding | Phase::Closed => u64::MAX,
         }
     }

@@ -34,13 +34,14 @@ use crate::api::handler::Publisher;
 use crate::http::h2::flood_guard::FloodGuard;
 use crate::io::transport::Transport;
 use crate::limits::{
-    HEAD_BYTES_MAX, HTTP2_BODIES_MAX, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_ERRORS_MAX,
-    HTTP2_RESET_STREAMS_MAX, HTTP2_STREAM_QUEUE_BYTES_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX,
-    KEEP_ALIVE_IDLE_MS, LINGER_MS,
+    HEAD_BYTES_MAX, HTTP2_BODIES_MAX, HTTP2_BODY_BUFFER_BYTES, HTTP2_CONNECTION_BYTES,
+    HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_ERRORS_MAX, HTTP2_RESET_STREAMS_MAX, HTTP2_STREAM_BYTES,
+    HTTP2_STREAM_QUEUE_BYTES_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX, KEEP_ALIVE_IDLE_MS,
+    LINGER_MS,
 };
 use crate::redact::Redacted;
 use crate::server::http1::Http1Conn;
-use crate::server::memory_permit::MemoryPermit;
+use crate::server::memory::MemoryPermit;
 use crate::server::timeouts::{Timeouts, after};
 use crate::server::waiting::Waiting;
 
@@ -71,6 +72,10 @@ pub(crate) struct Http2Conn {
     leaving_since_ms: Option<u64>,
     /// When the timer wheel fires for it.
     pub(crate) armed_ms: u64,
+    /// Counts its memory.
+    memory: MemoryPermit,
+    /// Whether a body has arrived: then its buffers are larger.
+    has_read_body: bool,
 }
 
 enum Http2State {
@@ -102,7 +107,7 @@ pub(crate) enum Http2Overdue {
 
 impl Http2Conn {
     /// Takes over a connection that turned out to speak HTTP/2.
-    pub(crate) fn new(number: u32, conn: Http1Conn, now_ms: u64) -> Self {
+    pub(crate) fn new(number: u32, conn: Http1Conn, memory: MemoryPermit, now_ms: u64) -> Self {
         let (peer, has_ended) = (conn.peer, conn.has_ended);
         let (transport, received) = conn.into_received();
         let io = H2Io::new(transport, received, has_ended, FloodGuard::new(now_ms), now_ms);
@@ -129,7 +134,28 @@ impl Http2Conn {
             idle_since_ms: now_ms,
             leaving_since_ms: None,
             armed_ms: u64::MAX,
+            memory,
+            has_read_body: false,
         }
+    }
+
+    /// Counts its memory, after its streams have changed.
+    pub(crate) fn count_memory(&mut self) {
+        let streams = self.slots.len() + self.exchanges.len();
+        let body_bytes = if self.has_read_body { HTTP2_BODY_BUFFER_BYTES } else { 0 };
+        let own_bytes = HTTP2_CONNECTION_BYTES + body_bytes + self.send_budget.queued_bytes();
+        self.memory.resize(own_bytes + streams * HTTP2_STREAM_BYTES);
+    }
+
+    /// The memory that would be free if it ended; `None` if it has a subscriber, or a request whose
+    /// body has arrived.
+    pub(crate) fn bytes_not_needed(&self) -> Option<usize> {
+        let is_arriving = |exchange: &Exchange| {
+            matches!(exchange.stage, ExchangeStage::Body { .. } | ExchangeStage::Linger { .. })
+        };
+        let is_needed = !self.slots.is_empty() || !self.exchanges.values().all(is_arriving);
+        let bodies = self.exchanges.values().map(Exchange::body_bytes_held);
+        (!is_needed).then(|| self.memory.bytes() + bodies.sum::<usize>())
     }
 
     /// Handles an event of the socket; `has_ended` if the client sends nothing more.
@@ -292,7 +318,7 @@ impl Http2Conn {
             return None;
         }
         match self.exchanges.remove(&serial)?.stage {
-            ExchangeStage::Body { responder, publisher, body, content } => {
+            ExchangeStage::Body { responder, publisher, body, content, .. } => {
                 Some((responder, publisher, body, content))
             }
             _ => None,
@@ -306,6 +332,11 @@ impl Http2Conn {
         {
             *memory_permit = permit;
         }
+    }
+
+    /// Notes that a body arrives.
+    pub(crate) fn reads_body(&mut self) {
+        self.has_read_body = true;
     }
 
     /// Whether request bodies are arriving.

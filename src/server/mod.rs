@@ -15,7 +15,7 @@ mod http2;
 #[cfg(feature = "internals")]
 pub mod http2;
 mod mailbox;
-mod memory_permit;
+mod memory;
 pub mod permits;
 mod queue;
 pub mod receipt;

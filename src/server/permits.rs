@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::hub::presence::pace::EventBudgets;
 use crate::limits::REFUSALS_MAX;
 use crate::server::client_totals::{ClientKey, ClientTotals, Share};
+use crate::server::memory::MEMORY_REACHED;
 
 /// The limits; 0 means none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,7 @@ pub(crate) enum LimitReached {
     Hub,
     Address,
     Token,
+    Memory,
 }
 
 impl LimitReached {
@@ -39,6 +41,7 @@ impl LimitReached {
             Self::Hub => "the connection limit is reached (MAX_CONNECTIONS, or the limit of open files)",
             Self::Address => "MAX_CONNECTIONS_PER_ADDRESS is reached",
             Self::Token => "MAX_SUBSCRIPTIONS_PER_TOKEN is reached",
+            Self::Memory => MEMORY_REACHED,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::hub::sequencer::Publication;
-use crate::limits::{PUBLISH_QUEUE_BYTES_MAX, PUBLISH_QUEUE_MAX};
+use crate::limits::PUBLISH_QUEUE_MAX;
 
 /// The queue to the sequencer, bounded in number and bytes. Each shard has a handle; the sequencer
 /// ends when all are dropped.
@@ -14,22 +14,24 @@ use crate::limits::{PUBLISH_QUEUE_BYTES_MAX, PUBLISH_QUEUE_MAX};
 pub(crate) struct Queue {
     sender: Sender<Publication>,
     bytes: Arc<AtomicUsize>,
+    bytes_max: usize,
 }
 
 impl Queue {
-    /// A queue, and the end that the sequencer reads.
-    pub(crate) fn new() -> (Self, Receiver<Publication>) {
+    /// A queue of at most this many bytes, and the end that the sequencer reads.
+    pub(crate) fn new(bytes_max: usize) -> (Self, Receiver<Publication>) {
         let (sender, receiver) = bounded(PUBLISH_QUEUE_MAX);
-        (Self { sender, bytes: Arc::default() }, receiver)
+        (Self { sender, bytes: Arc::default(), bytes_max }, receiver)
     }
 
     /// Hands a publication over; false if there is no room for it (`PUBLISH_QUEUE_MAX`,
-    /// `PUBLISH_QUEUE_BYTES_MAX`). True also if the sequencer has ended: the hub then stops, and no
+    /// its
+    /// bytes). True also if the sequencer has ended: the hub then stops, and no
     /// reply comes.
     pub(crate) fn offer(&self, publication: Publication) -> bool {
         let bytes = publication.frame.bytes_held();
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before == 0 || before + bytes <= PUBLISH_QUEUE_BYTES_MAX;
+        let fits = before == 0 || before + bytes <= self.bytes_max;
         let taken = fits && !matches!(self.sender.try_send(publication), Err(TrySendError::Full(_)));
         if !taken {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);

@@ -74,9 +74,9 @@ impl SequencerThread {
         sequencer: Sequencer,
         ring: Producer<RingEntry>,
         wakers: Vec<Arc<ShardWaker>>,
+        (queue, receiver): (Queue, Receiver<Publication>),
         history_file: Option<PathBuf>,
     ) -> (Self, Queue) {
-        let (queue, receiver) = Queue::new();
         let publisher = EmbeddedPublisher::new(queue.clone());
         let thread = Self {
             sequencer,

@@ -43,6 +43,8 @@ pub struct Settings {
     pub access_log: bool,
     /// `MAX_CONNECTIONS`; `None` for the limit of open files.
     pub connections_max: Option<usize>,
+    /// `MEMORY_MAX`, in bytes; `u64::MAX` if nothing bounds the memory.
+    pub memory_max: u64,
     /// Limits for each client.
     pub per_client: PerClient,
     /// The metrics listener; `None` for none.

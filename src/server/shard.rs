@@ -18,6 +18,7 @@ mod h2;
 mod inbox;
 mod listings;
 mod log;
+mod memory;
 mod publications;
 mod request_id;
 mod shared;
@@ -51,6 +52,7 @@ use crate::ops::sampler::Samplers;
 use crate::ring::Consumer;
 use crate::server::history_worker::HistoryClient;
 use crate::server::mailbox::Mailbox;
+use crate::server::memory::ShardMemory;
 use crate::server::permits::Quotas;
 use crate::server::queue::Queue;
 use crate::server::timeouts::Timeouts;
@@ -60,6 +62,7 @@ use connections::Connections;
 use inbox::TakenEntries;
 use listings::Listings;
 use log::ShardLog;
+use memory::MemoryUpkeep;
 use publications::Publications;
 use shared::{DateCache, Serials, Shared};
 use shutdown::{Shutdown, Stop};
@@ -86,6 +89,7 @@ pub(crate) struct ShardDeps {
     pub(crate) log_updates: bool,
     pub(crate) access: Rules,
     pub(crate) quotas: Quotas,
+    pub(crate) memory: ShardMemory,
     pub(crate) recorder: Recorder,
     /// Bytes of updates to take from the ring at once.
     pub(crate) batch_bytes_max: usize,
@@ -100,6 +104,7 @@ pub(crate) struct ShardLoop {
     events: Vec<epoll::Event>,
     accept: Accept,
     connections: Connections,
+    memory: MemoryUpkeep,
     shared: Shared,
 }
 
@@ -129,9 +134,10 @@ impl ShardLoop {
             history: deps.history_client,
             ring: deps.ring,
             mailbox: deps.mailbox,
-            listings: Listings::default(),
+            listings: Listings::new(deps.memory.clone()),
             events: SubscriptionEvents::new(deps.quotas.event_budgets()),
             quotas: deps.quotas,
+            memory: deps.memory,
             shutdown: Shutdown::new(deps.drain_ms),
             log,
             poller,
@@ -147,6 +153,7 @@ impl ShardLoop {
             events: Vec::with_capacity(EVENTS_MAX),
             accept,
             connections: Connections::default(),
+            memory: MemoryUpkeep::default(),
             shared,
         })
     }
@@ -178,7 +185,7 @@ impl ShardLoop {
         let mut busy = self.connections.drive_queued(&mut self.shared);
         busy |= self.take_events();
         busy |= self.accept.accept_some(&mut self.connections, &mut self.shared);
-        let Self { shared, connections, accept, batch_bytes_max, .. } = self;
+        let Self { shared, connections, accept, memory, batch_bytes_max, .. } = self;
         busy |= inbox::take_replies(connections, shared);
         let TakenEntries { count, is_last } = inbox::take_entries(connections, shared, *batch_bytes_max);
         busy |= count > 0;
@@ -193,6 +200,7 @@ impl ShardLoop {
         busy |= offer_subscription_events(shared);
         busy |= inbox::take_messages(connections, shared);
         busy |= connections.poll_written(shared);
+        memory.round(busy, accept.is_tls(), connections, shared);
         shared.log.recorder.round(&shared.streams.shard, connections.len(), accept.pauses());
         busy
     }
@@ -227,6 +235,7 @@ impl ShardLoop {
             self.accept.paused_until_ms(),
             shared.shutdown.until_ms(),
             events.filter(|_| can_publish),
+            self.memory.next_deadline_ms(),
         ];
         let now_ms = self.clock.now().ms;
         let left_ms = deadlines.into_iter().flatten().min().map(|at_ms| at_ms.saturating_sub(now_ms));

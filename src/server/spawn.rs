@@ -27,6 +27,7 @@ use crate::io::waker::ShardWaker;
 use crate::ops::access_log;
 use crate::ops::metrics::Recorder;
 use crate::server::error::RunError;
+use crate::server::memory::{MemoryAccount, ShardMemory};
 use crate::server::permits::Quotas;
 use crate::server::queue::Queue;
 use crate::server::timeouts::Timeouts;
@@ -80,6 +81,7 @@ pub(super) struct ShardSpawn {
     pub(super) log_updates: bool,
     pub(super) access: access_log::Rules,
     pub(super) quotas: Quotas,
+    pub(super) memory: Arc<MemoryAccount>,
     pub(super) recorder: Recorder,
 }
 
@@ -104,6 +106,7 @@ impl ShardSpawn {
             log_updates: self.log_updates,
             access: self.access,
             quotas: self.quotas,
+            memory: ShardMemory::new(self.memory),
             recorder: self.recorder,
             // Half a buffer: a subscriber that reads its stream then never falls behind by a single
             // batch.

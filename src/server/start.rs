@@ -15,21 +15,25 @@ use super::control::{Control, Happened};
 use super::history_worker;
 use super::mailbox::Mailbox;
 use super::sequencer::SequencerThread;
+use crate::api::history_health::HistoryHealth;
 use crate::history::redb::OpenError;
 use crate::history::{History, HistorySlice};
 use crate::hub::sequencer::Sequencer;
+use crate::hub::shard::ShardSettings;
 use crate::hub::tail::TailBounds;
 use crate::io::ProcessRole;
 use crate::io::clock::{self, Clock};
 use crate::io::listener::{self, ListenError};
 use crate::io::probe::{self};
 use crate::io::waker::ShardWaker;
-use crate::limits::RING_ENTRIES;
+use crate::limits::{PUBLISH_QUEUE_BYTES_MAX, RING_ENTRIES};
 use crate::ops::metrics::{Exporter, HubFacts, MetricsHandler, MetricsSettings, Recorder, ShardMetrics};
 use crate::ops::systemd::{Manager, Next};
 use crate::ring::ring;
 use crate::server::error::RunError;
+use crate::server::memory::MemoryAccount;
 use crate::server::permits::Quotas;
+use crate::server::queue::Queue;
 use crate::server::receipt::EmbeddedPublisher;
 use crate::server::settings::Settings;
 use crate::server::spawn::{ShardSpawn, ShardThread, start_shard, start_thread};
@@ -120,9 +124,7 @@ impl RunningHub {
         reports: &Sender<Happened>,
     ) -> Result<Self, RunError> {
         let shards = settings.cpus.len();
-        let allowed = probe::connections_allowed()?;
-        let connections_max = connections_max(settings, allowed);
-        let quotas = Quotas::new(connections_max, settings.per_client, settings.trusts_proxy);
+        let limits = HubLimits::new(settings)?;
         let metrics = settings.metrics.as_ref().map(listen_for_scrapes).transpose()?;
         let shard_metrics: Vec<Arc<ShardMetrics>> = (0..shards).map(|_| Arc::default()).collect();
         let (producer, consumers) = ring(RING_ENTRIES, shards);
@@ -130,18 +132,20 @@ impl RunningHub {
         let (address, listeners) =
             listener::open(settings.address, &wakers, settings.shard.heartbeat_ms, role)?;
         let started = Instant::now();
-        let newest = end_of(&mut *history, settings.shard.tail)?;
+        let shard_settings = fitted(settings.shard, &limits.memory);
+        let newest = end_of(&mut *history, shard_settings.tail)?;
         let reader = history.reader();
         let sequencer = Sequencer::new(history, newest.range.before_oldest);
+        let queue = Queue::new(limits.memory.part_of(PUBLISH_QUEUE_BYTES_MAX));
         let (sequencer, queue) =
-            SequencerThread::new(sequencer, producer, wakers.clone(), settings.history_file.clone());
+            SequencerThread::new(sequencer, producer, wakers.clone(), queue, settings.history_file.clone());
         let history_health = sequencer.health();
         let mut shutdown = HubShutdown::new(role, wakers.clone(), sequencer.publisher());
         if let Some((side_server, history_file)) = metrics {
-            let (is_tls, queue_bytes) = (settings.tls.is_some(), queue.bytes());
-            let history_health = history_health.clone();
-            let facts = HubFacts { is_tls, connections_max, queue_bytes, history_file, history_health };
-            let exporter = Exporter { shards: shard_metrics.clone(), sequencer: sequencer.metrics(), facts };
+            let queue_bytes = queue.bytes();
+            let facts = HubFacts { queue_bytes, history_file, ..limits.facts(settings, &history_health) };
+            let (shards, sequencer) = (shard_metrics.clone(), sequencer.metrics());
+            let exporter = Exporter { shards, sequencer, facts };
             shutdown.help("metrics", reports, move |ended| serve_scrapes(side_server, exporter, &ended))?;
         }
         let mut executors = Vec::with_capacity(shards);
@@ -167,11 +171,12 @@ impl RunningHub {
                 drain_ms: settings.drain_ms,
                 log_updates: settings.log_updates,
                 access: settings.access_rules(),
-                quotas: quotas.clone(),
+                quotas: limits.quotas.clone(),
+                memory: Arc::clone(&limits.memory),
                 recorder: Recorder::new(Arc::clone(&shard_metrics[number])),
             };
-            let (newest, shard) = (Arc::clone(&newest), settings.shard);
-            let make = move || spawn.build(api, shard, &newest);
+            let newest = Arc::clone(&newest);
+            let make = move || spawn.build(api, shard_settings, &newest);
             executors.push(start_shard(number, settings.cpus[number], make, reports)?);
         }
         shutdown.fetch(&settings.key_sets, reports)?;
@@ -238,6 +243,39 @@ impl RunningHub {
         let started = shard.map_or(Ok(()), |at| self.executors.swap_remove(at).join());
         started.err().unwrap_or(RunError::Ended(name))
     }
+}
+
+/// The limits of the whole hub.
+struct HubLimits {
+    connections_max: usize,
+    quotas: Quotas,
+    memory: Arc<MemoryAccount>,
+}
+
+impl HubLimits {
+    fn new(settings: &Settings) -> Result<Self, RunError> {
+        let connections_max = connections_max(settings, probe::connections_allowed()?);
+        let quotas = Quotas::new(connections_max, settings.per_client, settings.trusts_proxy);
+        Ok(Self { connections_max, quotas, memory: MemoryAccount::new(settings.memory_max) })
+    }
+
+    /// The facts for the metrics.
+    fn facts(&self, settings: &Settings, history_health: &HistoryHealth) -> HubFacts {
+        HubFacts {
+            is_tls: settings.tls.is_some(),
+            connections_max: self.connections_max,
+            queue_bytes: Arc::default(),
+            history_file: None,
+            history_health: history_health.clone(),
+            memory: self.memory.totals(),
+        }
+    }
+}
+
+/// The settings of the shards, with tails that fit into the memory.
+fn fitted(settings: ShardSettings, memory: &MemoryAccount) -> ShardSettings {
+    let bytes_max = memory.part_of(settings.tail.bytes_max);
+    ShardSettings { tail: TailBounds { bytes_max, ..settings.tail }, ..settings }
 }
 
 /// Listens on the metrics address; returns also the file whose size is reported.

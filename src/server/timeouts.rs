@@ -1,5 +1,7 @@
 //! The time limits of requests and responses.
 
+use crate::limits::{BODY_BYTES_PER_S_MIN, BODY_GRACE_MS};
+
 /// The timeouts of requests, in milliseconds; 0 means none.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
@@ -35,9 +37,25 @@ pub(crate) fn after(since_ms: u64, period_ms: u64) -> u64 {
     }
 }
 
+/// When a body that began at `since_ms` is too slow, if no more than `received` bytes of it arrive.
+pub(crate) fn body_due_ms(since_ms: u64, received: usize) -> u64 {
+    since_ms + BODY_GRACE_MS + received as u64 * 1_000 / BODY_BYTES_PER_S_MIN
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A modem of 9,600 bits a second sends 960 bytes and is ahead by the grace for a body of usual
+    /// size; one of 14,400 always is.
+    #[test]
+    fn a_body_is_too_slow_after_the_grace_if_less_than_the_least_rate_has_arrived() {
+        assert_eq!(body_due_ms(500, 0), 500 + BODY_GRACE_MS);
+        assert_eq!(body_due_ms(500, 1), 500 + BODY_GRACE_MS, "a byte now and then gains nothing");
+        assert_eq!(body_due_ms(500, 10 * 1_024), 500 + BODY_GRACE_MS + 10_000);
+        let received_after = |s: u64| (s * 14_400 / 10) as usize;
+        assert!((1..3_600).all(|s| body_due_ms(0, received_after(s)) > s * 1_000));
+    }
 
     #[test]
     fn streams_end_after_four_fifths_of_their_time_at_the_earliest() {

@@ -13,6 +13,7 @@ use flate2::{Compress, Compression, FlushCompress};
 use crate::limits::{COMPRESSED_BYTES_MAX, COMPRESSED_BYTES_MIN, COPIES_OF_AN_UPDATE_MAX};
 use crate::sse::chunk::Chunk;
 use crate::sse::crc::{CrcPart, CrcSum};
+use crate::sse::held::HeldBytes;
 
 /// The header of gzip (RFC 1952, section 2.3): deflate, no flag, no time, an unknown system.
 pub const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -65,6 +66,8 @@ const _: () = assert!(COPIES_OF_AN_UPDATE_MAX == 1 + Coding::ALL.len());
 pub struct EncodedFrame {
     chunk: Chunk,
     crc_part: CrcPart,
+    /// Counts its memory.
+    _held: HeldBytes,
 }
 
 /// The encoded frames of one event, each made at its first use. Two shards may make the same one at
@@ -127,7 +130,9 @@ impl EncodedFrame {
     pub fn new(coding: Coding, event: &[u8]) -> Self {
         // Only gzip needs the checksum at the end.
         let crc_part = if coding == Coding::Gzip { CrcPart::of(event) } else { CrcPart::EMPTY };
-        Self { chunk: Chunk::new(&compress(coding, event)), crc_part }
+        let chunk = Chunk::new(&compress(coding, event));
+        let held = HeldBytes::new(size_of::<Self>() + chunk.framed().len());
+        Self { chunk, crc_part, _held: held }
     }
 
     /// The encoded event: as one HTTP/1.1 chunk, and bare.

@@ -16,6 +16,7 @@ use crate::mercure::topic::Topic;
 use crate::mercure::update::{Update, UpdateParts};
 use crate::sse::chunk::Chunk;
 use crate::sse::coding::{Coding, EncodedFrame, EncodedFrames};
+use crate::sse::held::HeldBytes;
 
 /// The comment that opens every stream and is its heartbeat.
 pub const COMMENT: &[u8] = b":\n";
@@ -33,6 +34,8 @@ pub struct Frame {
     is_subscription_event: bool,
     topics: Box<[Topic]>,
     audience: Audience,
+    /// Counts its memory, without the encoded frames.
+    _held: HeldBytes,
 }
 
 /// The fields of an event, read back from its bytes.
@@ -70,21 +73,27 @@ impl Frame {
             out.push(b'\n');
         });
         let UpdateParts { topics, audience, id, has_made_id, is_subscription_event } = update.into_parts();
-        let encoded = EncodedFrames::default();
-        Self { plain, encoded, id, has_made_id, is_subscription_event, topics, audience }
+        Self { is_subscription_event, ..Self::new(plain, id, has_made_id, topics, audience) }
     }
 
     /// Frames an event that was encoded before, as in a stored record.
     pub fn from_event(event: &[u8], id: EventId, topics: Box<[Topic]>, audience: Audience) -> Self {
-        Self {
-            plain: Chunk::new(event),
+        Self::new(Chunk::new(event), id, false, topics, audience)
+    }
+
+    fn new(plain: Chunk, id: EventId, has_made_id: bool, topics: Box<[Topic]>, audience: Audience) -> Self {
+        let mut frame = Self {
+            plain,
             encoded: EncodedFrames::default(),
             id,
-            has_made_id: false,
+            has_made_id,
             is_subscription_event: false,
             topics,
             audience,
-        }
+            _held: HeldBytes::new(0),
+        };
+        frame._held = HeldBytes::new(frame.bytes_held());
+        frame
     }
 
     /// The same, but it announces the start or the end of a subscription.

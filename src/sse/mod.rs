@@ -13,4 +13,5 @@ pub mod crc;
 pub mod frame;
 #[doc(hidden)]
 pub mod framing;
+pub(crate) mod held;
 pub mod wire;

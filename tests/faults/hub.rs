@@ -100,7 +100,7 @@ impl InProcess {
             options.set(name, value).expect("a setting");
         }
         let read_file = |_: &str| Err(std::io::ErrorKind::NotFound.into());
-        let environment = Environment { read_file: &read_file, cpus: &[0], variables: &[] };
+        let environment = Environment { read_file: &read_file, cpus: &[0], memory: None, variables: &[] };
         let config = Config::read(&options, &environment).unwrap_or_else(|errors| panic!("{errors:?}"));
         let reads = Arc::new(AtomicU64::new(0));
         let watched = Watched { inner: history, reads: Arc::clone(&reads) };

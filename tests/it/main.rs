@@ -23,6 +23,7 @@ mod http2_flow;
 mod jwks;
 mod limits;
 mod logs;
+mod memory;
 mod metrics;
 mod signals;
 mod starts;

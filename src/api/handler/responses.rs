@@ -7,7 +7,9 @@ use super::decision::{ApiResponse, RETRY_AFTER_LIMIT_S, Refused, ResponseContext
 use crate::api::refusal::{Refusal, Unavailable};
 use crate::http::request_error::RequestError;
 use crate::http::response::Response;
-use crate::limits::{SUBSCRIPTIONS_ENDED_BYTES_MAX, SUBSCRIPTIONS_ENDED_BYTES_PER_CLIENT_MAX};
+use crate::limits::{
+    BODY_BYTES_PER_S_MIN, SUBSCRIPTIONS_ENDED_BYTES_MAX, SUBSCRIPTIONS_ENDED_BYTES_PER_CLIENT_MAX,
+};
 use crate::sse::frame::Frame;
 
 impl RequestHandler {
@@ -21,6 +23,12 @@ impl RequestHandler {
         self.refuse(Refused::unavailable(cause, reason), context)
     }
 
+    /// The response when the memory limit is reached; nothing was done. The client reads why.
+    pub fn out_of_memory(&self, reason: &str, context: ResponseContext) -> ApiResponse {
+        let response = Response::later_because(StatusCode::SERVICE_UNAVAILABLE, reason, RETRY_AFTER_LIMIT_S);
+        self.refuse(Refused { response, refusal: Refusal::unavailable(Unavailable::Memory, reason) }, context)
+    }
+
     /// The response to a request that cannot be read.
     pub fn refused(&self, error: RequestError, context: ResponseContext) -> ApiResponse {
         self.refuse(Refused::new(Response::request_error(error), error), context)
@@ -30,6 +38,14 @@ impl RequestHandler {
     pub fn timed_out(&self, context: ResponseContext) -> ApiResponse {
         let text = "Request Timeout: the request did not arrive in time";
         self.refuse(Refused::new(Response::text(StatusCode::REQUEST_TIMEOUT, text), "timeout"), context)
+    }
+
+    /// The response to a body that arrives too slowly.
+    pub fn too_slow(&self, context: ResponseContext) -> ApiResponse {
+        let text =
+            format!("Request Timeout: a body must arrive at {BODY_BYTES_PER_S_MIN} bytes a second or faster");
+        let reason = "the body arrives too slowly";
+        self.refuse(Refused::new(Response::text(StatusCode::REQUEST_TIMEOUT, text), reason), context)
     }
 
     /// The response to a request that met a defect of the hub.

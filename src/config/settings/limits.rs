@@ -3,7 +3,7 @@
 use crate::config::setting::{DefaultText, Group, Setting, ValueKind};
 use crate::config::values;
 use crate::config::written;
-use crate::limits::{FORM_FIELDS_MAX, REQUEST_TARGET_BYTES_MAX};
+use crate::limits::{FORM_FIELDS_MAX, MEMORY_MAX_MIN, REQUEST_TARGET_BYTES_MAX};
 
 /// The largest `MAX_BODY_SIZE`; the counters of frame bytes rely on it.
 const BODY_BYTES_LIMIT: u64 = 256 << 20;
@@ -28,6 +28,7 @@ pub(crate) static GROUP: Group = Group {
         &MAX_CONNECTIONS_PER_ADDRESS,
         &MAX_SUBSCRIPTIONS_PER_TOKEN,
         &SUBSCRIBER_BUFFER,
+        &MEMORY_MAX,
     ],
 };
 
@@ -164,4 +165,22 @@ pub(crate) static SUBSCRIBER_BUFFER: Setting<usize> = Setting {
     default: DefaultText::Value("256KiB"),
     parse: |text, _| values::bytes(text, BUFFER_BYTES_MIN, BUFFER_BYTES_MAX).map(|bytes| bytes as usize),
     in_force: |config, _| Some(written::size(config.settings.shard.subscriber_buffer_bytes as u64)),
+};
+
+pub(crate) static MEMORY_MAX: Setting<u64> = Setting {
+    name: "MEMORY_MAX",
+    kind: ValueKind::Public("SIZE"),
+    help: "Memory that the hub may use, with that of the kernel for its sockets. From three quarters of it, \
+           new subscriptions and lists get 503; from seven eighths, all new work does, and the newest and \
+           costliest that is not stored yet is ended",
+    default: DefaultText::Description(
+        "the lower of the cgroup's memory limit and the host's memory, less an eighth, at least 24MiB",
+    ),
+    parse: |text, _| {
+        let bytes = values::bytes(text, MEMORY_MAX_MIN, u64::MAX);
+        bytes.map_err(|_| "a size such as 512MiB or 20GiB, 32MiB or more".to_owned())
+    },
+    in_force: |config, _| {
+        (config.settings.memory_max < u64::MAX).then(|| written::size(config.settings.memory_max))
+    },
 };

@@ -91,6 +91,7 @@ impl BodyReader {
             let Some(&byte) = rest.first() else { return Ok((input.len(), false)) };
             let taken = match self.state {
                 BodyState::Fixed { left } => {
+                    reserve(rest.len(), left, out);
                     let (taken, left) = copy(rest, left, out);
                     self.state = if left == 0 { BodyState::Done } else { BodyState::Fixed { left } };
                     taken
@@ -153,6 +154,16 @@ impl BodyReader {
     fn size_known(&mut self, size: u64) -> Result<(), RequestError> {
         self.room_bytes = self.room_bytes.checked_sub(size).ok_or(RequestError::BodyTooLarge)?;
         Ok(())
+    }
+}
+
+/// Makes room for the next bytes: as a `Vec` grows, but not beyond the `left` bytes that follow.
+fn reserve(next_bytes: usize, left: u64, out: &mut Vec<u8>) {
+    let left = usize::try_from(left).unwrap_or(usize::MAX);
+    let needed = out.len() + next_bytes.min(left);
+    if needed > out.capacity() {
+        let capacity = needed.max((2 * out.capacity()).min(out.len().saturating_add(left)));
+        out.reserve_exact(capacity - out.len());
     }
 }
 

@@ -43,9 +43,6 @@ use crate::limits::{EMPTY_LINES_MAX, HEAD_BYTES_MAX, PIPELINED_BYTES_MAX, READ_B
 /// The interim response that asks for the body (RFC 9110, section 15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// The memory reserved for a body at first. A longer body grows with the bytes that arrive.
-const BODY_RESERVE_BYTES: u64 = 16 << 10;
-
 /// The result of [`Connection::poll`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Http1Event<'a> {
@@ -172,6 +169,23 @@ impl Connection {
         self.buffer.split_off(self.start)
     }
 
+    /// Bytes of memory that the request holds that is arriving.
+    pub fn bytes_held(&self) -> usize {
+        let body = match &self.state {
+            Http1State::Body { content, .. } => content.capacity(),
+            _ => 0,
+        };
+        self.buffer.capacity() + body
+    }
+
+    /// Bytes of the body that have arrived.
+    pub fn body_bytes(&self) -> usize {
+        match &self.state {
+            Http1State::Body { content, .. } => content.len(),
+            _ => 0,
+        }
+    }
+
     /// Processes the received bytes as far as possible.
     pub fn poll(&mut self) -> Http1Event<'_> {
         match self.state {
@@ -195,13 +209,13 @@ impl Connection {
             return false;
         };
         self.consume(head_bytes);
+        if self.held().is_empty() {
+            self.release();
+        }
         match BodyReader::new(body_length, body_bytes_max) {
             Ok(body) => {
-                let content = match body_length {
-                    BodyLength::Fixed(bytes) => Vec::with_capacity(bytes.min(BODY_RESERVE_BYTES) as usize),
-                    BodyLength::Empty | BodyLength::Chunked => Vec::new(),
-                };
-                self.state = Http1State::Body { body, content, keep_alive };
+                // It grows with what arrives, whatever the client has announced.
+                self.state = Http1State::Body { body, content: Vec::new(), keep_alive };
                 // If bytes of the body have arrived, the client does not wait (RFC 9110, section
                 // 10.1.1).
                 expect_continue && body_length != BodyLength::Empty && self.held().is_empty()
@@ -314,7 +328,11 @@ impl Connection {
             Ok((taken, is_complete)) => {
                 let complete = is_complete.then(|| (std::mem::take(content), *keep_alive));
                 self.consume(taken);
-                let Some((content, keep_alive)) = complete else { return Http1Event::NeedMore };
+                let Some((content, keep_alive)) = complete else {
+                    // The next bytes may be long in coming.
+                    self.release();
+                    return Http1Event::NeedMore;
+                };
                 self.state = Http1State::Responding { keep_alive };
                 Http1Event::Body(content)
             }

@@ -41,11 +41,15 @@ fn subscribers_that_are_owed_the_same_share_one_path() {
     let bytes: Vec<u8> = (1..=3).flat_map(|number| update(number).frame.chunk().to_vec()).collect();
     assert_eq!(boxes.unsent(&a, 0), bytes);
     assert_eq!(boxes.unsent(&c, 5), &other[5..]);
+    assert!(boxes.gathered_bytes >= bytes.len(), "a path that two hold is gathered once");
     for mut pending in [a, b, c] {
         boxes.release(&mut pending);
         assert!(pending.is_none());
     }
     assert!(boxes.is_empty());
+    assert_eq!(boxes.gathered_bytes, 0);
+    boxes.shrink();
+    assert_eq!(boxes.bytes_held(), 0);
 }
 
 #[test]

@@ -18,14 +18,16 @@ use crate::time::Now;
 
 /// The subscribers by slot.
 pub(super) struct Subscribers {
-    by_slot: Slab<Subscriber>,
+    pub(super) by_slot: Slab<Subscriber>,
     index: TopicIndex,
-    outboxes: Outboxes,
+    pub(super) outboxes: Outboxes,
     /// Subscribers to write to.
-    dirty: VecDeque<u32>,
+    pub(super) dirty: VecDeque<u32>,
     /// How many of these were in the queue when entries were last taken; they come first.
     dirty_since_take: usize,
     pub(super) counters: Counters,
+    /// The slot from which [`Shard::shed_pending`](super::Shard::shed_pending) goes on.
+    pub(super) shed_next: usize,
 }
 
 impl Subscribers {
@@ -37,6 +39,7 @@ impl Subscribers {
             dirty: VecDeque::new(),
             dirty_since_take: 0,
             counters: Counters::default(),
+            shed_next: 0,
         }
     }
 

@@ -320,3 +320,39 @@ fn who_takes_held_bytes_slowly_is_not_stalled_and_who_takes_none_is() {
         assert_eq!(shard.next_closed().map(|(_, reason)| reason), expected);
     }
 }
+
+/// A socket that takes nothing.
+struct NoRoom;
+
+impl Wire for NoRoom {
+    fn send(&mut self, _slot: u32, _bytes: &[u8]) -> Sent {
+        Sent::Full
+    }
+}
+
+#[test]
+fn a_slow_subscriber_whose_updates_are_dropped_gets_every_one_of_them_later() {
+    let mut shard = shard();
+    let mut sends = Sends::default();
+    let slow = shard.join(joining(&["a"], None), Now::default());
+    round(&mut shard, &mut sends);
+    let data = "x".repeat(50_000);
+    for _ in 0..5 {
+        take(&mut shard, &format!("a&data={data}"));
+        shard.flush(64, Now::default(), &mut NoRoom);
+    }
+    assert!(shard.outbox_bytes() > 0);
+    assert_eq!((shard.shed_pending(1_000), shard.counters().fell_behind), (1, 1));
+    assert_eq!(shard.shed_pending(1_000), 0, "nothing is left");
+    shard.writable(slow);
+    let (before, bytes) = (sends.0, shard.counters().bytes);
+    while shard.has_work() {
+        round(&mut shard, &mut sends);
+    }
+    assert!(sends.0 > before);
+    assert!(shard.counters().bytes - bytes > 5 * data.len() as u64, "all five are sent");
+    shard.leave(slow);
+    assert_eq!(shard.next_closed(), Some((slow, EndReason::Gone)));
+    shard.shrink();
+    assert_eq!(shard.outbox_bytes(), 0);
+}

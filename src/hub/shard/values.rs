@@ -43,12 +43,21 @@ pub enum EndReason {
     HistoryUnreadable,
     /// The hub stops.
     Drained,
+    /// Its memory was needed (`MEMORY_MAX`).
+    Shed,
 }
 
 impl EndReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::Gone, Self::Expired, Self::Stalled, Self::HistoryGap, Self::HistoryUnreadable, Self::Drained];
+    pub const ALL: [Self; 7] = [
+        Self::Gone,
+        Self::Expired,
+        Self::Stalled,
+        Self::HistoryGap,
+        Self::HistoryUnreadable,
+        Self::Drained,
+        Self::Shed,
+    ];
 }
 
 /// A granted subscription.

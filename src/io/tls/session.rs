@@ -122,6 +122,11 @@ impl Session {
         !self.outgoing.is_empty()
     }
 
+    /// See [`Transport::bytes_held`](super::super::transport::Transport::bytes_held).
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.incoming.capacity() + self.plain.capacity() + self.outgoing.capacity()
+    }
+
     /// Encrypts bytes, one record at a time, while the socket takes each record whole.
     pub(crate) fn send(&mut self, socket: &OwnedFd, bytes: &[u8]) -> Sent {
         match self.flush(socket) {

@@ -25,11 +25,12 @@ pub(super) enum RefusalCause {
     Full,
     Share,
     MatchCost,
+    Memory,
 }
 
 impl RefusalCause {
     /// Every cause, in the order of their numbers.
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::BadRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -47,6 +48,7 @@ impl RefusalCause {
         Self::Full,
         Self::Share,
         Self::MatchCost,
+        Self::Memory,
     ];
 
     /// The cause of a refusal with this status.
@@ -60,6 +62,7 @@ impl RefusalCause {
             (_, Some(Unavailable::Connections)) => Self::Full,
             (_, Some(Unavailable::ClientLimit)) => Self::Share,
             (_, Some(Unavailable::MatchCost)) => Self::MatchCost,
+            (_, Some(Unavailable::Memory)) => Self::Memory,
             (StatusCode::UNAUTHORIZED, _) => Self::Unauthorized,
             (StatusCode::FORBIDDEN, _) => Self::Forbidden,
             (StatusCode::NOT_FOUND, _) => Self::NotFound,
@@ -97,6 +100,7 @@ impl RefusalCause {
             Self::Full => "full",
             Self::Share => "share",
             Self::MatchCost => "match_cost",
+            Self::Memory => "memory",
         }
     }
 }
@@ -110,6 +114,7 @@ pub(super) fn end_label(reason: EndReason) -> &'static str {
         EndReason::HistoryGap => "history_gap",
         EndReason::HistoryUnreadable => "history_unreadable",
         EndReason::Drained => "drained",
+        EndReason::Shed => "memory",
     }
 }
 
@@ -144,11 +149,15 @@ mod tests {
             Unavailable::Crowded,
             Unavailable::Connections,
             Unavailable::MatchCost,
+            Unavailable::Memory,
         ];
         let causes: Vec<_> = lacks
             .map(|unavailable| RefusalCause::of(StatusCode::SERVICE_UNAVAILABLE, Some(unavailable)).label())
             .into();
-        assert_eq!(causes, ["stopping", "keys", "queue_full", "history", "crowded", "full", "match_cost"]);
+        assert_eq!(
+            causes,
+            ["stopping", "keys", "queue_full", "history", "crowded", "full", "match_cost", "memory"]
+        );
         assert_eq!(
             RefusalCause::of(StatusCode::TOO_MANY_REQUESTS, Some(Unavailable::ClientLimit)),
             RefusalCause::Share

@@ -16,6 +16,7 @@ use super::cause::{RefusalCause, end_label};
 use super::count::Count;
 use super::counts::{SequencerMetrics, ShardMetrics};
 use super::histogram::{Histogram, Totals, seconds};
+use super::memory::{MemoryKind, MemoryTotals};
 use super::page::MetricsPage;
 use super::process::Process;
 use crate::api::history_health::HistoryHealth;
@@ -38,6 +39,7 @@ pub(crate) struct HubFacts {
     pub(crate) queue_bytes: Arc<AtomicUsize>,
     pub(crate) history_file: Option<PathBuf>,
     pub(crate) history_health: HistoryHealth,
+    pub(crate) memory: Arc<MemoryTotals>,
 }
 
 impl Collector for Exporter {
@@ -48,6 +50,7 @@ impl Collector for Exporter {
         self.requests(&mut page)?;
         self.updates(&mut page)?;
         self.history(&mut page)?;
+        self.memory(&mut page)?;
         match Process::read() {
             Ok(process) => customary(&process, &mut page),
             Err(error) => {
@@ -173,6 +176,19 @@ impl Exporter {
             Some(file) => page.gauge("petasos_history_file_bytes", "Size of the history's file", file.len()),
             None => Ok(()),
         }
+    }
+}
+
+impl Exporter {
+    fn memory(&self, page: &mut MetricsPage<'_>) -> fmt::Result {
+        let totals = &self.facts.memory;
+        let held = MemoryKind::ALL.map(|kind| ([("kind", kind.label())], totals.held(kind) as u64));
+        let help = "Memory of the account that MEMORY_MAX bounds, by what holds it";
+        page.gauges("petasos_memory_accounted_bytes", help, held)?;
+        page.gauge("petasos_memory_max_bytes", "MEMORY_MAX", totals.max)?;
+        let shed = MemoryKind::ALL.map(|kind| (kind.label(), totals.shed_so_far(kind)));
+        let help = "What was ended or dropped to free memory at MEMORY_MAX, by what held it";
+        page.counters("petasos_memory_shed", help, "kind", shed)
     }
 }
 

@@ -11,8 +11,8 @@ use crate::api::handler::Publisher;
 use crate::http::headers::date::HttpDate;
 use crate::http::response::Response;
 use crate::limits::{LINGER_BYTES_MAX, LINGER_MS};
-use crate::server::memory_permit::MemoryPermit;
-use crate::server::timeouts::{Timeouts, after};
+use crate::server::memory::MemoryPermit;
+use crate::server::timeouts::{Timeouts, after, body_due_ms};
 use crate::server::waiting::Waiting;
 
 /// A request without a complete response.
@@ -27,7 +27,14 @@ pub(crate) struct Exchange {
 /// What an exchange is waiting for.
 pub(crate) enum ExchangeStage {
     /// The request body.
-    Body { responder: StreamResponder, publisher: Publisher, body: RecvStream, content: Vec<u8> },
+    Body {
+        responder: StreamResponder,
+        publisher: Publisher,
+        body: RecvStream,
+        content: Vec<u8>,
+        /// Counts the memory of `content`.
+        memory: MemoryPermit,
+    },
     /// Another thread.
     Waits { responder: StreamResponder, waiting: Waiting, head_only: bool },
     /// The client to take the rest of the response; a long one holds a permit.
@@ -76,9 +83,26 @@ impl Exchange {
         }
     }
 
+    /// Bytes of memory of its body.
+    pub(crate) fn body_bytes_held(&self) -> usize {
+        match &self.stage {
+            ExchangeStage::Body { content, .. } => content.capacity(),
+            _ => 0,
+        }
+    }
+
+    /// Whether its body is arriving, and too slowly.
+    pub(crate) fn is_body_slow(&self, now_ms: u64) -> bool {
+        matches!(self.stage, ExchangeStage::Body { .. }) && self.body_due_ms() <= now_ms
+    }
+
+    fn body_due_ms(&self) -> u64 {
+        body_due_ms(self.since_ms, self.body_bytes())
+    }
+
     pub(super) fn deadline_ms(&self, timeouts: &Timeouts) -> u64 {
         match &self.stage {
-            ExchangeStage::Body { .. } => after(self.since_ms, timeouts.read_ms),
+            ExchangeStage::Body { .. } => after(self.since_ms, timeouts.read_ms).min(self.body_due_ms()),
             ExchangeStage::Send { .. } => {
                 after(self.since_ms, timeouts.write_ms).min(after(self.began_ms, timeouts.response_ms))
             }
@@ -89,7 +113,9 @@ impl Exchange {
 
     /// Reads the available part of the body, which may have at most `bytes_max` bytes.
     pub(crate) fn receive(&mut self, bytes_max: u64) -> BodyProgress {
-        let ExchangeStage::Body { body, content, .. } = &mut self.stage else { return BodyProgress::Some };
+        let ExchangeStage::Body { body, content, memory, .. } = &mut self.stage else {
+            return BodyProgress::Some;
+        };
         let mut context = Context::from_waker(&self.waker);
         loop {
             match body.poll_data(&mut context) {
@@ -98,6 +124,7 @@ impl Exchange {
                         return BodyProgress::TooMuch;
                     }
                     content.extend_from_slice(&data);
+                    memory.resize(content.capacity());
                     if body.flow_control().release_capacity(data.len()).is_err() {
                         return BodyProgress::Gone;
                     }

@@ -19,8 +19,10 @@ use crate::http::h2::request::read_request;
 use crate::io::transport::Transport;
 use crate::limits::{HTTP2_READ_BYTES_MAX, HTTP2_READ_BYTES_MIN};
 use crate::ops::access_log::Caller;
+use crate::ops::metrics::MemoryKind;
 use crate::server::http1::Http1Conn;
 use crate::server::http2::StreamResponder;
+use crate::server::memory::{MemoryAccount, ShardMemory};
 use crate::sse::wire::Sent;
 
 /// The body of a long response: several frames.
@@ -74,7 +76,9 @@ impl Http2Probe {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (ours, client) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         let now_ms = 1_000;
-        let conn = Http2Conn::new(0, Http1Conn::new(Transport::new(ours, None), None, now_ms), now_ms);
+        let memory = ShardMemory::new(MemoryAccount::new(u64::MAX)).hold(MemoryKind::Http2, 0);
+        let conn =
+            Http2Conn::new(0, Http1Conn::new(Transport::new(ours, None), None, now_ms), memory, now_ms);
         Ok(Self {
             conn,
             client,

@@ -66,6 +66,11 @@ impl SendBudget {
         if self.blocked.get() { Vec::new() } else { self.waiting.take() }
     }
 
+    /// Bytes that wait for the socket.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queued_bytes.get()
+    }
+
     fn is_full(&self) -> bool {
         self.blocked.get() || self.queued_bytes.get() >= HTTP2_QUEUE_BYTES_MAX
     }

@@ -19,6 +19,7 @@ use crate::io::waker::ShardWaker;
 use crate::limits::{ACCEPT_BATCH_MAX, ACCEPT_PAUSE_MS};
 use crate::ops::sampler::Admitted;
 use crate::server::http1::{FlushOutcome, Http1Conn};
+use crate::server::memory::Pressure;
 use crate::server::permits::{ConnectionPermit, LimitReached};
 
 /// The key of the listener in the poller; connections have smaller ones.
@@ -101,6 +102,11 @@ impl Accept {
         self.listener.is_held()
     }
 
+    /// Whether its connections use TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Closes the sockets.
     pub(super) fn close(&mut self) {
         self.listener.sockets.clear();
@@ -153,6 +159,9 @@ impl Accept {
     fn admit(&mut self, (socket, peer): Accepted, connections: &mut Connections, shared: &mut Shared) {
         shared.log.recorder.accepted();
         let permit = match shared.quotas.connect(peer.map(|peer| peer.ip())) {
+            Ok(_) if shared.memory.pressure() == Pressure::Sheds => {
+                return self.refuse(socket, peer, LimitReached::Memory, connections, shared);
+            }
             Ok(permit) => permit,
             Err(limit) => return self.refuse(socket, peer, limit, connections, shared),
         };
@@ -197,12 +206,13 @@ impl Accept {
         connections: &mut Connections,
         shared: &mut Shared,
     ) {
-        if limit == LimitReached::Hub {
+        if matches!(limit, LimitReached::Hub | LimitReached::Memory) {
             self.warn(shared.now.ms, limit.setting(), "new connections are refused");
         }
         let context = shared.handler.context(None);
         let response = match limit {
             LimitReached::Hub => shared.handler.at_connection_limit(limit.setting()),
+            LimitReached::Memory => shared.handler.out_of_memory(limit.setting(), context),
             LimitReached::Address | LimitReached::Token => shared.handler.too_many(limit.setting(), context),
         };
         let permit = shared.quotas.refuse();

@@ -1,6 +1,6 @@
 //! What a shard does with a connection after a slice of its work.
 
-use crate::server::permits::SubscriptionPermit;
+use super::streams::StreamPermits;
 
 /// What to do with a connection now.
 pub(super) enum ConnAction {
@@ -8,8 +8,8 @@ pub(super) enum ConnAction {
     Waits,
     /// There is work left, but others go first.
     Yields,
-    /// It becomes a stream: the subscriber of this slot, with its permit.
-    Streams(u32, Option<Box<SubscriptionPermit>>),
+    /// It becomes a stream: the subscriber of this slot, with its permits.
+    Streams(u32, StreamPermits),
     /// It speaks HTTP/2.
     SpeaksHttp2,
     /// It is over: the last bytes are on their way, and get time to arrive.

@@ -15,9 +15,13 @@ use super::request_id::RequestId;
 use super::shared::Shared;
 use super::streams::{EndedStream, StreamSocket, StreamTransport};
 use super::{h1, h2};
-use crate::hub::shard::EndReason;
+use crate::hub::shard::{EndReason, shrink_slab};
 use crate::io::listener::leave_to_dispatch_timeout;
-use crate::limits::{SERVE_BYTES_MAX, TIMERS_MAX};
+use crate::limits::{
+    CONNECTION_BYTES, HTTP2_CONNECTION_BYTES, MEMORY_SHED_EXAMINED_MAX, SERVE_BYTES_MAX, SOCKET_KERNEL_BYTES,
+    TIMERS_MAX,
+};
+use crate::ops::metrics::MemoryKind;
 use crate::server::http1::{Http1Conn, Http1Overdue};
 use crate::server::http2::{Http2Conn, SubscriberStream};
 use crate::server::permits::ConnectionPermit;
@@ -330,6 +334,33 @@ impl Connections {
         })
     }
 
+    /// Requests that are still arriving and idle connections, each with its bytes and its serial.
+    pub(super) fn not_needed(&self) -> Vec<(usize, u32, u32)> {
+        let all = self.by_number.iter();
+        let candidates =
+            all.filter_map(|(number, it)| Some((it.state.bytes_not_needed()?, it.serial, number as u32)));
+        candidates.take(MEMORY_SHED_EXAMINED_MAX).collect()
+    }
+
+    /// Ends one of these.
+    pub(super) fn shed(&mut self, number: u32, shared: &mut Shared) {
+        let action = match self.state(number) {
+            Some(ConnState::Http1(conn)) if conn.arriving_bytes().is_some() => h1::shed(number, conn, shared),
+            Some(_) => {
+                shared.memory.count_shed(MemoryKind::Connections);
+                ConnAction::Closes
+            }
+            None => return,
+        };
+        self.apply(number, action, shared);
+    }
+
+    /// Gives back what connections that are gone have needed.
+    pub(super) fn shrink(&mut self) {
+        shrink_slab(&mut self.by_number);
+        self.ready_queue.shrink_to_fit();
+    }
+
     fn state(&mut self, number: u32) -> Option<&mut ConnState> {
         self.by_number.get_mut(number as usize).map(|connected| &mut connected.state)
     }
@@ -353,12 +384,12 @@ impl Connections {
                 connected.arm(number, shared);
                 self.enqueue(number);
             }
-            ConnAction::Streams(slot, permit) => {
+            ConnAction::Streams(slot, permits) => {
                 let before = std::mem::replace(&mut connected.state, ConnState::Streaming(slot));
                 let ConnState::Http1(conn) = before else { return };
                 let is_tls = conn.transport.is_tls();
                 let (transport, access) = (StreamTransport::Own(conn.transport), conn.caller.access);
-                shared.streams.attach(slot, StreamSocket::new(transport, number, access, permit));
+                shared.streams.attach(slot, StreamSocket::new(transport, number, access, permits));
                 if is_tls {
                     // No event will report bytes that came with the request.
                     shared.streams.read_input(slot, &mut shared.read_buffer);
@@ -367,7 +398,8 @@ impl Connections {
             ConnAction::SpeaksHttp2 => {
                 let before = std::mem::replace(&mut connected.state, ConnState::Closed);
                 let ConnState::Http1(conn) = before else { return };
-                let mut conn = Http2Conn::new(number, *conn, shared.now.ms);
+                let memory = shared.memory.hold(MemoryKind::Http2, HTTP2_CONNECTION_BYTES);
+                let mut conn = Http2Conn::new(number, *conn, memory, shared.now.ms);
                 if !shared.shutdown.is_serving() {
                     conn.leave(shared.now.ms);
                 }
@@ -413,6 +445,17 @@ impl Connections {
 }
 
 impl ConnState {
+    /// The memory that would be free if it ended; `None` if it is in use.
+    fn bytes_not_needed(&self) -> Option<usize> {
+        let idle_bytes = CONNECTION_BYTES + SOCKET_KERNEL_BYTES;
+        match self {
+            Self::Http1(conn) if conn.is_idle() => Some(idle_bytes),
+            Self::Http1(conn) => conn.arriving_bytes().map(|bytes| idle_bytes + bytes),
+            Self::Http2(conn) => conn.bytes_not_needed().map(|bytes| idle_bytes + bytes),
+            Self::Streaming(_) | Self::Closed => None,
+        }
+    }
+
     /// When the timer wheel fires for it. A stream has its timer in the shard.
     fn armed_ms(&mut self) -> Option<&mut u64> {
         match self {

@@ -19,6 +19,7 @@ use tracing::debug;
 
 use super::request_id::RequestId;
 use super::shared::Shared;
+use super::streams::StreamPermits;
 use crate::api::handler::{ApiResponse, Decision, GrantedSubscription, Publisher};
 use crate::api::refusal::Unavailable;
 use crate::history::{HistoryError, ResumePoint};
@@ -27,11 +28,13 @@ use crate::http::response::{Precedes, Response};
 use crate::hub::client::ClientKey;
 use crate::hub::presence::EventsWait;
 use crate::hub::sequencer::ReplyTo;
+use crate::limits::{SELECTOR_HELD_BYTES, SELECTOR_TEXTS};
+use crate::mercure::selector::Selector;
 use crate::ops::access_log::{Access, Caller, Client};
+use crate::ops::metrics::MemoryKind;
 use crate::redact::Redacted;
 use crate::server::history_worker::HistoryRequest;
-use crate::server::memory_permit::MemoryPermit;
-use crate::server::permits::SubscriptionPermit;
+use crate::server::memory::{MEMORY_REACHED, MemoryPermit, Pressure};
 use crate::server::waiting::Waiting;
 
 /// What to do with a request now.
@@ -69,7 +72,7 @@ pub(super) struct NewStream {
     pub(super) response: Response,
     pub(super) subscription: GrantedSubscription,
     pub(super) resume_point: Option<ResumePoint>,
-    pub(super) permit: Option<Box<SubscriptionPermit>>,
+    pub(super) permits: StreamPermits,
 }
 
 /// A result that a request waited for.
@@ -86,14 +89,14 @@ pub(super) enum Reply {
 pub(super) struct JoinedStream {
     pub(super) slot: u32,
     pub(super) access: Option<Box<Access>>,
-    pub(super) permit: Option<Box<SubscriptionPermit>>,
+    pub(super) permits: StreamPermits,
 }
 
 impl NewStream {
     /// Adds the subscriber. It is sent `head` first: the bytes of the response's head, if the
     /// connection has no other way for them.
     pub(super) fn join(self, shared: &mut Shared, head: Vec<u8>, caller: &mut Caller) -> JoinedStream {
-        let Self { subscription, resume_point, permit, .. } = self;
+        let Self { subscription, resume_point, permits, .. } = self;
         let access = caller.streams(head.len(), shared.now.ms);
         let mut opening = head;
         opening.extend_from_slice(subscription.framing.opening());
@@ -105,7 +108,7 @@ impl NewStream {
         let (timeouts, now) = (&shared.timeouts, shared.now);
         let client = ClientKey::new(subscription.token, client.address());
         let slot = shared.streams.join(subscription, client, resume_point, opening.into(), timeouts, now);
-        JoinedStream { slot, access, permit }
+        JoinedStream { slot, access, permits }
     }
 }
 
@@ -143,6 +146,9 @@ pub(super) fn begin(shared: &mut Shared, id: RequestId, decision: Decision, clie
 /// Hands the update of a complete body to the sequencer; the result comes round the ring.
 pub(super) fn publish(shared: &mut Shared, id: RequestId, publisher: &Publisher, body: &[u8]) -> Outcome {
     let context = publisher.context;
+    if shared.memory.pressure() == Pressure::Sheds {
+        return Outcome::Respond(shared.handler.out_of_memory(MEMORY_REACHED, context), None);
+    }
     let frame = match shared.handler.publish(publisher, body, uuid::Uuid::new_v4().into_bytes()) {
         Ok(frame) => frame,
         Err(response) => return Outcome::Respond(response, None),
@@ -232,25 +238,25 @@ fn open(
     if subscription.head_only {
         return Outcome::Respond(response, None);
     }
-    match take_permit(shared, &subscription, client) {
-        Ok(permit) => {
+    match take_permits(shared, &subscription, client) {
+        Ok(permits) => {
             let response = response.response;
-            Outcome::Stream(Box::new(NewStream { response, subscription, resume_point, permit }))
+            Outcome::Stream(Box::new(NewStream { response, subscription, resume_point, permits }))
         }
         Err(response) => Outcome::Respond(response, None),
     }
 }
 
-/// Counts a subscription for its token and its client, where these are limited, and what its
-/// templates cost.
+/// Counts a subscription for its token and its client, where these are limited, its memory, and
+/// what its templates cost.
 ///
 /// # Errors
 /// The response, at a limit.
-fn take_permit(
+fn take_permits(
     shared: &mut Shared,
     subscription: &GrantedSubscription,
     client: Client,
-) -> Result<Option<Box<SubscriptionPermit>>, ApiResponse> {
+) -> Result<StreamPermits, ApiResponse> {
     let key = ClientKey::new(subscription.token, client.address());
     if let Some(all) = shared.streams.shard.subscriptions() {
         all.may_begin(key).map_err(|waits| {
@@ -258,9 +264,20 @@ fn take_permit(
             shared.handler.events_wait(is_own, subscription.context)
         })?;
     }
+    let Some(selectors) =
+        shared.memory.begin(MemoryKind::Subscriptions, selectors_bytes(&subscription.selectors))
+    else {
+        return Err(shared.handler.out_of_memory(MEMORY_REACHED, subscription.context));
+    };
     let match_cost = shared.streams.hold_match_cost(&subscription.selectors, key);
     let match_cost =
         match_cost.map_err(|bound| shared.handler.too_costly(bound.reason(), subscription.context))?;
     let permit = shared.quotas.subscribe(subscription.token, client.address(), match_cost);
-    permit.map_err(|limit| shared.handler.too_many(limit.setting(), subscription.context))
+    let permit = permit.map_err(|limit| shared.handler.too_many(limit.setting(), subscription.context))?;
+    Ok(StreamPermits::new(permit, selectors))
+}
+
+/// The memory of the selectors of a subscription.
+fn selectors_bytes(selectors: &[Selector]) -> usize {
+    selectors.iter().map(|it| SELECTOR_TEXTS * it.as_str().len() + SELECTOR_HELD_BYTES).sum()
 }

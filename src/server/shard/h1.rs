@@ -14,7 +14,9 @@ use crate::http::request::Version;
 use crate::http::request_error::RequestError;
 use crate::http::response::{Http1, Response};
 use crate::limits::{SERVE_BYTES_MAX, SERVE_STEPS_MAX};
+use crate::ops::metrics::MemoryKind;
 use crate::server::http1::{FlushOutcome, Http1Conn, Received, RequestState};
+use crate::server::memory::{MEMORY_REACHED, Pressure};
 
 /// One step of a request.
 enum Step {
@@ -47,6 +49,7 @@ pub(super) fn serve(number: u32, conn: &mut Http1Conn, shared: &mut Shared) -> C
             Prior::Http1 => step(conn, shared),
         };
         let outcome = match step {
+            Step::NeedMore if !conn.has_memory(&shared.memory) => refuse_for_memory(conn, shared),
             Step::NeedMore => match conn.receive(&mut shared.read_buffer, shared.now.ms) {
                 Received::Some(count) => {
                     bytes += count;
@@ -97,10 +100,28 @@ pub(super) fn on_reply(id: RequestId, conn: &mut Http1Conn, shared: &mut Shared,
     }
 }
 
+/// Ends the request that is arriving, to free its memory: 503, then the end.
+pub(super) fn shed(number: u32, conn: &mut Http1Conn, shared: &mut Shared) -> ConnAction {
+    let outcome = refuse_for_memory(conn, shared);
+    match carry_out(conn, shared, outcome) {
+        Some(action) => action,
+        None => serve(number, conn, shared),
+    }
+}
+
+fn refuse_for_memory(conn: &mut Http1Conn, shared: &mut Shared) -> Outcome {
+    let context = context(conn, shared);
+    shared.memory.count_shed(MemoryKind::Requests);
+    Outcome::Respond(shared.handler.out_of_memory(MEMORY_REACHED, context), None)
+}
+
 /// The request took too long: 408, then the end.
 pub(super) fn time_out(number: u32, conn: &mut Http1Conn, shared: &mut Shared) -> ConnAction {
     let context = context(conn, shared);
-    let response = shared.handler.timed_out(context);
+    let response = match conn.is_body_slow(shared.now.ms) {
+        true => shared.handler.too_slow(context),
+        false => shared.handler.timed_out(context),
+    };
     respond(conn, shared, &response);
     serve(number, conn, shared)
 }
@@ -143,7 +164,7 @@ fn read_body(conn: &mut Http1Conn, shared: &Shared, publisher: Publisher) {
     if conn.http.accept_body(shared.handler.body_bytes_max()) {
         conn.queue(CONTINUE.to_vec(), None, shared.now.ms);
     }
-    conn.state = RequestState::Body(publisher);
+    conn.begin_body(publisher, shared.now.ms);
 }
 
 /// Does what is decided; returns the action if the connection's work ends here for now.
@@ -170,9 +191,9 @@ fn begin_stream(conn: &mut Http1Conn, shared: &mut Shared, stream: NewStream) ->
     let date = shared.date.at(shared.now);
     let http1 = Http1 { version: conn.version, head_only: false, keep_alive: true, date: Some(&date) };
     stream.response.encode(&http1, &mut head);
-    let JoinedStream { slot, access, permit } = stream.join(shared, head, &mut conn.caller);
+    let JoinedStream { slot, access, permits } = stream.join(shared, head, &mut conn.caller);
     conn.caller.access = access;
-    ConnAction::Streams(slot, permit)
+    ConnAction::Streams(slot, permits)
 }
 
 /// The context of a response to a request that is not carried out. If its head was unreadable, the
@@ -186,8 +207,11 @@ fn context(conn: &mut Http1Conn, shared: &Shared) -> ResponseContext {
 }
 
 fn encode(conn: &mut Http1Conn, shared: &mut Shared, response: &Response, refusal: Option<&Refusal>) {
-    let goes_on =
-        conn.http.begin_response() && shared.shutdown.is_serving() && conn.version == Version::Http11;
+    // An idle connection is the first thing that is not needed when memory is short.
+    let goes_on = conn.http.begin_response()
+        && shared.shutdown.is_serving()
+        && conn.version == Version::Http11
+        && shared.memory.pressure() == Pressure::Low;
     let date = shared.date.at(shared.now);
     let http1 =
         Http1 { version: conn.version, head_only: conn.head_only, keep_alive: goes_on, date: Some(&date) };

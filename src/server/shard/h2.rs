@@ -17,10 +17,12 @@ use crate::limits::{
     HTTP2_READ_BYTES_MAX, HTTP2_READ_BYTES_MIN, SERVE_BYTES_MAX, SERVE_SLICE_US, SERVE_STEPS_MAX,
 };
 use crate::ops::access_log::Caller;
+use crate::ops::metrics::MemoryKind;
 use crate::server::http2::{
     Awake, BodyProgress, Exchange, ExchangeStage, Http2Conn, Http2Overdue, Polled, Progress, StreamKey,
     StreamResponder, head_of,
 };
+use crate::server::memory::MEMORY_REACHED;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
@@ -30,6 +32,12 @@ use http::{HeaderMap, Request};
 /// stops sending cannot hold the shard. The slice is also bounded in time: heads are compressed, so
 /// the client chooses what a byte costs.
 pub(super) fn serve(conn: &mut Http2Conn, shared: &mut Shared, bytes_max: usize) -> ConnAction {
+    let action = serve_slice(conn, shared, bytes_max);
+    conn.count_memory();
+    action
+}
+
+fn serve_slice(conn: &mut Http2Conn, shared: &mut Shared, bytes_max: usize) -> ConnAction {
     let until = Instant::now() + Duration::from_micros(SERVE_SLICE_US);
     conn.begin_slice(shared.now.ms);
     let mut bytes_left = bytes_max;
@@ -168,7 +176,9 @@ fn read_body(
     if expects_continue && !body.is_end_stream() {
         responder.send_continue();
     }
-    let stage = ExchangeStage::Body { responder, publisher, body, content: Vec::new() };
+    let memory = shared.memory.hold(MemoryKind::Requests, 0);
+    let stage = ExchangeStage::Body { responder, publisher, body, content: Vec::new(), memory };
+    conn.reads_body();
     keep(conn, shared, serial, stage);
     // No wake-up will report the part of the body that is here already.
     on_wake(conn, shared, serial);
@@ -204,13 +214,13 @@ fn begin_stream(conn: &mut Http2Conn, shared: &mut Shared, mut request: PendingR
         return conn.finished(shared.now.ms);
     };
     let joined = stream.join(shared, Vec::new(), &mut request.responder.caller);
-    let JoinedStream { slot, access, permit } = joined;
+    let JoinedStream { slot, access, permits } = joined;
     let mut stream = conn.subscribe(slot, sender);
     if stream.look() == Awake::Gone {
         shared.streams.shard.leave(slot);
     }
     let transport = StreamTransport::Shared(Box::new(stream));
-    shared.streams.attach(slot, StreamSocket::new(transport, conn.number, access, permit));
+    shared.streams.attach(slot, StreamSocket::new(transport, conn.number, access, permits));
 }
 
 /// Continues an exchange whose stream was woken.
@@ -231,7 +241,8 @@ fn on_wake(conn: &mut Http2Conn, shared: &mut Shared, serial: u32) {
         return mark_for_poll(conn, shared);
     }
     let received = exchange.receive(body_bytes_max);
-    if matches!(received, BodyProgress::Some) && !is_crowded {
+    let fits = shared.memory.fits_request(exchange.body_bytes_held());
+    if matches!(received, BodyProgress::Some) && !is_crowded && fits {
         return mark_for_poll(conn, shared);
     }
     let Some((responder, publisher, body, content)) = conn.take_body(serial) else { return };
@@ -244,6 +255,11 @@ fn on_wake(conn: &mut Http2Conn, shared: &mut Shared, serial: u32) {
             carry_out(conn, shared, PendingRequest { body: None, ..request }, outcome);
         }
         BodyProgress::TooMuch => refuse(conn, shared, request, RequestError::BodyTooLarge, context),
+        BodyProgress::Some if !fits => {
+            shared.memory.count_shed(MemoryKind::Requests);
+            let response = shared.handler.out_of_memory(MEMORY_REACHED, context);
+            respond_with(conn, shared, request, &response);
+        }
         BodyProgress::Some => {
             let reason = "too many bodies are under way on its connection";
             let response = shared.handler.unavailable(Unavailable::Crowded, reason, context);
@@ -255,8 +271,12 @@ fn on_wake(conn: &mut Http2Conn, shared: &mut Shared, serial: u32) {
 
 /// Ends an exchange that takes too long.
 fn end_overdue(conn: &mut Http2Conn, shared: &mut Shared, serial: u32) {
+    let is_slow = conn.exchanges.get(&serial).is_some_and(|exchange| exchange.is_body_slow(shared.now.ms));
     if let Some((responder, publisher, ..)) = conn.take_body(serial) {
-        let response = shared.handler.timed_out(publisher.context);
+        let response = match is_slow {
+            true => shared.handler.too_slow(publisher.context),
+            false => shared.handler.timed_out(publisher.context),
+        };
         respond_with(
             conn,
             shared,

@@ -13,17 +13,16 @@ use crate::hub::presence::Subscriptions;
 use crate::limits::{LISTING_BYTES_MAX, LISTING_SLICE, LISTINGS_HELD_BYTES_MAX, LISTINGS_MAX};
 use crate::mercure::newest::Newest;
 use crate::mercure::subscription::{ListingQuery, join_members};
+use crate::ops::metrics::MemoryKind;
 use crate::server::mailbox::{Mailbox, ShardMessage};
-use crate::server::memory_permit::{MemoryBudget, MemoryPermit};
+use crate::server::memory::{MEMORY_REACHED, MemoryPermit, Pressure, ShardMemory};
 
 /// A shard's lists: those that its clients requested, and those that other shards asked of it.
-#[derive(Default)]
 pub(super) struct Listings {
     under_way: Vec<UnderWay>,
     /// Lists that shards requested from this one, oldest first.
     asked: VecDeque<RemoteListing>,
-    /// Bytes of responses that clients have not taken.
-    held: MemoryBudget,
+    memory: ShardMemory,
 }
 
 /// A list that is complete, or failed.
@@ -53,6 +52,7 @@ struct Gathering {
     is_settled: bool,
     /// `None` if they are too long.
     members: Option<Vec<u8>>,
+    permit: MemoryPermit,
 }
 
 struct RemoteListing {
@@ -62,9 +62,15 @@ struct RemoteListing {
     from: usize,
     is_settled: bool,
     members: Vec<u8>,
+    permit: MemoryPermit,
 }
 
 impl Listings {
+    /// No list. The bytes of lists count in this memory until their clients have taken them.
+    pub(super) fn new(memory: ShardMemory) -> Self {
+        Self { under_way: Vec::new(), asked: VecDeque::new(), memory }
+    }
+
     /// Begins a list, `lag` entries behind the end of the ring.
     ///
     /// # Errors
@@ -78,6 +84,9 @@ impl Listings {
     ) -> Result<(), ApiResponse> {
         if self.under_way.len() >= LISTINGS_MAX {
             return Err(handler.unlisted(&listing, "too many lists of subscriptions are under way"));
+        }
+        if self.memory.pressure() > Pressure::Low {
+            return Err(handler.out_of_memory(MEMORY_REACHED, listing.context));
         }
         self.under_way.push(UnderWay { id, listing, stage: ListingStage::Behind(lag) });
         Ok(())
@@ -114,6 +123,7 @@ impl Listings {
                 newest: newest.clone(),
                 is_settled: true,
                 members,
+                permit: self.memory.hold(MemoryKind::Lists, 0),
             });
         }
         any
@@ -123,7 +133,7 @@ impl Listings {
     pub(super) fn on_message(&mut self, message: ShardMessage, handler: &RequestHandler) -> Option<Listed> {
         match message {
             ShardMessage::ListRequest { by, serial, wanted } => {
-                let members = Vec::new();
+                let (members, permit) = (Vec::new(), self.memory.hold(MemoryKind::Lists, 0));
                 self.asked.push_back(RemoteListing {
                     by,
                     serial,
@@ -131,6 +141,7 @@ impl Listings {
                     from: 0,
                     is_settled: true,
                     members,
+                    permit,
                 });
                 None
             }
@@ -156,6 +167,7 @@ impl Listings {
         if let Some(members) = &mut gathering.members {
             join_members(members, others);
         }
+        gathering.permit.resize(gathering.members.as_ref().map_or(0, Vec::capacity));
         if gathering.left > 0 {
             return None;
         }
@@ -163,8 +175,9 @@ impl Listings {
         let ListingStage::Gathering(Gathering { newest, is_settled, members, .. }) = stage else {
             return None;
         };
-        let permit =
-            members.as_ref().and_then(|members| self.held.reserve(members.len(), LISTINGS_HELD_BYTES_MAX));
+        let permit = members.as_ref().and_then(|members| {
+            self.memory.reserve(MemoryKind::Responses, members.len(), LISTINGS_HELD_BYTES_MAX)
+        });
         let response = match (&members, &permit) {
             (Some(members), Some(_)) => handler.listed(&listing, &newest, is_settled, members),
             (Some(_), None) => {
@@ -183,6 +196,7 @@ impl Listings {
             asked.is_settled &= all.is_quiet();
             all.list(asked.from, &asked.wanted, LISTING_SLICE, &mut asked.members)
         });
+        asked.permit.resize(asked.members.capacity());
         // A list beyond the bound fails anyway.
         if let Some(next) = next.filter(|_| asked.members.len() <= LISTING_BYTES_MAX) {
             asked.from = next;

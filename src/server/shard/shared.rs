@@ -15,6 +15,7 @@ use crate::io::poller::Poller;
 use crate::ring::Consumer;
 use crate::server::history_worker::HistoryClient;
 use crate::server::mailbox::Mailbox;
+use crate::server::memory::ShardMemory;
 use crate::server::permits::Quotas;
 use crate::server::timeouts::Timeouts;
 use crate::time::Now;
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     pub(super) listings: Listings,
     pub(super) events: SubscriptionEvents,
     pub(super) quotas: Quotas,
+    pub(super) memory: ShardMemory,
     pub(super) shutdown: Shutdown,
     pub(super) log: ShardLog,
     pub(super) poller: Poller,

@@ -11,14 +11,19 @@ use crate::history::ResumePoint;
 use crate::hub::client::ClientKey;
 use crate::hub::shard::{EndReason, Joining, Shard};
 use crate::io::transport::{Flushed, Gone, Transport};
-use crate::limits::{FLUSH_BATCH_MAX, MATCH_COST_CLIENT_MAX, MATCH_COST_SHARD_MAX};
+use crate::limits::{
+    CONNECTION_BYTES, FLUSH_BATCH_MAX, MATCH_COST_CLIENT_MAX, MATCH_COST_SHARD_MAX, SOCKET_FULL_BYTES,
+    SOCKET_KERNEL_BYTES,
+};
 use crate::mercure::index::Price;
 use crate::mercure::selector::Selector;
 use crate::mercure::subscription::SubscriberId;
 use crate::ops::access_log::Access;
+use crate::ops::metrics::MemoryKind;
 use crate::server::client_totals::{ClientTotals, Share};
 use crate::server::history_worker::{HistoryClient, HistoryRequest};
 use crate::server::http2::{Awake, SendBudget, SubscriberStream};
+use crate::server::memory::{MemoryPermit, ShardMemory};
 use crate::server::permits::SubscriptionPermit;
 use crate::server::timeouts::Timeouts;
 use crate::sse::wire::{Sent, Wire};
@@ -61,6 +66,8 @@ struct Sockets {
     by_slot: Vec<Option<StreamSocket>>,
     /// Connections whose sockets were found full.
     full: Vec<u32>,
+    /// How many of them are full now.
+    full_count: usize,
     /// HTTP/2 connections whose streams were written to.
     needs_poll: Vec<u32>,
 }
@@ -71,8 +78,23 @@ pub(super) struct StreamSocket {
     pub(super) connection: u32,
     /// The stream's access log entry.
     pub(super) access: Option<Box<Access>>,
-    /// Counts its token, or its address behind a proxy, while the stream lasts.
-    _permit: Option<Box<SubscriptionPermit>>,
+    permits: StreamPermits,
+    /// Its own socket is full.
+    is_full: bool,
+}
+
+/// What is counted while a stream lasts.
+pub(super) struct StreamPermits {
+    /// Its token, or its address behind a proxy.
+    _subscription: Option<Box<SubscriptionPermit>>,
+    /// The memory of its selectors.
+    selectors: MemoryPermit,
+}
+
+impl StreamPermits {
+    pub(super) fn new(subscription: Option<Box<SubscriptionPermit>>, selectors: MemoryPermit) -> Self {
+        Self { _subscription: subscription, selectors }
+    }
 }
 
 impl StreamSocket {
@@ -80,9 +102,9 @@ impl StreamSocket {
         transport: StreamTransport,
         connection: u32,
         access: Option<Box<Access>>,
-        permit: Option<Box<SubscriptionPermit>>,
+        permits: StreamPermits,
     ) -> Self {
-        Self { transport, connection, access, _permit: permit }
+        Self { transport, connection, access, permits, is_full: false }
     }
 }
 
@@ -109,6 +131,7 @@ impl Wire for Sockets {
                 let sent = transport.send(bytes);
                 if sent != Sent::Bytes(bytes.len()) && sent != Sent::Gone {
                     self.full.push(socket.connection);
+                    self.full_count += usize::from(!std::mem::replace(&mut socket.is_full, true));
                 }
                 sent
             }
@@ -137,6 +160,13 @@ impl Wire for Sockets {
 }
 
 impl Sockets {
+    /// The socket of this subscriber is not full any more.
+    fn has_room_again(&mut self, slot: u32) {
+        if let Some(Some(socket)) = self.by_slot.get_mut(slot as usize) {
+            self.full_count -= usize::from(std::mem::take(&mut socket.is_full));
+        }
+    }
+
     fn transport(&mut self, slot: u32) -> Option<&mut Transport> {
         match &mut self.by_slot.get_mut(slot as usize)?.as_mut()?.transport {
             StreamTransport::Own(transport) => Some(transport),
@@ -205,7 +235,10 @@ impl Streams {
         }
         if flags.contains(epoll::EventFlags::OUT) {
             match self.sockets.transport(slot).map(Transport::flush) {
-                Some(Ok(Flushed::All)) => self.shard.writable(slot),
+                Some(Ok(Flushed::All)) => {
+                    self.sockets.has_room_again(slot);
+                    self.shard.writable(slot);
+                }
                 Some(Ok(Flushed::Some)) => self.shard.progressed(slot, now),
                 Some(Err(Gone)) => self.shard.leave(slot),
                 Some(Ok(Flushed::Nothing)) | None => {}
@@ -254,6 +287,55 @@ impl Streams {
         self.shard.advance(now, &mut self.sockets);
     }
 
+    /// Ends up to `count_max` subscriptions until `bytes_wanted` are free: those with full sockets,
+    /// then, if they may end, too, those with the most selectors, then the newest.
+    pub(super) fn shed(
+        &mut self,
+        bytes_wanted: usize,
+        count_max: usize,
+        only_full: bool,
+        memory: &ShardMemory,
+    ) {
+        let Self { shard, sockets, .. } = self;
+        let candidate = |(slot, socket): (usize, &Option<StreamSocket>)| {
+            let StreamSocket { is_full, permits, .. } =
+                socket.as_ref().filter(|it| it.is_full || !only_full)?;
+            let full_bytes = if *is_full { SOCKET_FULL_BYTES } else { 0 };
+            let bytes = CONNECTION_BYTES + SOCKET_KERNEL_BYTES + full_bytes + permits.selectors.bytes();
+            // Among those of about the same size, the newest.
+            Some((bytes.ilog2(), shard.age_of(slot as u32), bytes, slot as u32))
+        };
+        let mut candidates: Vec<_> = sockets.by_slot.iter().enumerate().filter_map(candidate).collect();
+        candidates.sort_unstable_by(|one, other| other.cmp(one));
+        let mut freed = 0;
+        for (_, _, bytes, slot) in candidates.into_iter().take(count_max) {
+            if freed >= bytes_wanted {
+                break;
+            }
+            freed += bytes;
+            memory.count_shed(MemoryKind::Subscriptions);
+            shard.shed(slot);
+        }
+    }
+
+    /// Gives back what subscribers that are gone have needed.
+    pub(super) fn shrink(&mut self) {
+        self.shard.shrink();
+        let Sockets { by_slot, full, needs_poll, .. } = &mut self.sockets;
+        let used = by_slot.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        if by_slot.capacity() > 64 + 2 * used {
+            by_slot.truncate(used);
+            by_slot.shrink_to_fit();
+        }
+        full.shrink_to_fit();
+        needs_poll.shrink_to_fit();
+    }
+
+    /// How many sockets of subscribers are full.
+    pub(super) fn full_sockets(&self) -> usize {
+        self.sockets.full_count
+    }
+
     /// The next connection whose socket was found full.
     pub(super) fn next_full(&mut self) -> Option<u32> {
         self.sockets.full.pop()
@@ -279,6 +361,7 @@ impl Streams {
     /// The next stream that has ended; this frees its slot.
     pub(super) fn next_ended(&mut self) -> Option<EndedStream> {
         while let Some((slot, reason)) = self.shard.next_closed() {
+            self.sockets.has_room_again(slot);
             if let Some(socket) = self.sockets.by_slot.get_mut(slot as usize).and_then(Option::take) {
                 return Some(EndedStream { slot, reason, socket });
             }

@@ -4,6 +4,7 @@
 
 mod accept;
 mod http2;
+mod memory;
 mod requests;
 mod stop;
 
@@ -30,12 +31,16 @@ use crate::hub::tail::TailBounds;
 use crate::io::ProcessRole;
 use crate::io::listener;
 use crate::io::transport::Transport;
-use crate::limits::{BODY_BYTES_MAX_DEFAULT, REQUEST_TARGET_BYTES_MAX, RING_ENTRIES, SELECTORS_MAX_DEFAULT};
+use crate::limits::{
+    BODY_BYTES_MAX_DEFAULT, PUBLISH_QUEUE_BYTES_MAX, REQUEST_TARGET_BYTES_MAX, RING_ENTRIES,
+    SELECTORS_MAX_DEFAULT,
+};
 use crate::mercure::audience::Authorization;
 use crate::mercure::token::{Algorithm, VerificationKey, sign};
 use crate::ring::{Producer, ring};
 use crate::server::history_worker::{self, HistoryWorker};
 use crate::server::http1::Http1Conn;
+use crate::server::memory::{MemoryAccount, ShardMemory};
 use crate::server::permits::PerClient;
 use crate::time::Now;
 
@@ -49,6 +54,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// What a test chooses.
 struct Setup {
     quotas: Quotas,
+    memory: ShardMemory,
     drain_ms: u64,
     waker: Arc<ShardWaker>,
     listener: Listener,
@@ -62,11 +68,17 @@ impl Default for Setup {
         let (_, mut listeners) = opened.expect("a port");
         Self {
             quotas: Quotas::new(CONNECTIONS_MAX, PerClient::default(), true),
+            memory: no_limit(),
             drain_ms: 0,
             waker,
             listener: listeners.remove(0),
         }
     }
+}
+
+/// A memory without a bound.
+fn no_limit() -> ShardMemory {
+    ShardMemory::new(MemoryAccount::new(u64::MAX))
 }
 
 /// A shard without a thread, and the other ends of what it is connected to.
@@ -87,7 +99,7 @@ impl Harness {
         Self::with(Setup::default())
     }
 
-    fn with(Setup { quotas, drain_ms, waker, listener }: Setup) -> Self {
+    fn with(Setup { quotas, memory, drain_ms, waker, listener }: Setup) -> Self {
         let settings = ShardSettings {
             heartbeat_ms: 15_000,
             dispatch_timeout_ms: 0,
@@ -101,7 +113,7 @@ impl Harness {
         let newest = HistorySlice::empty();
         let sequencer = Sequencer::new(Box::new(history), newest.range.before_oldest);
         let (producer, mut consumers) = ring(RING_ENTRIES, 1);
-        let (queue, publications) = Queue::new();
+        let (queue, publications) = Queue::new(PUBLISH_QUEUE_BYTES_MAX);
         let now = Now { ms: 1_000, unix_ms: 1_700_000_000_000 };
         let mut shard = ShardLoop::new(ShardDeps {
             number: 0,
@@ -121,6 +133,7 @@ impl Harness {
             log_updates: false,
             access: Rules { is_logged: false, trusts_proxy: true },
             quotas,
+            memory,
             recorder: Recorder::new(Arc::default()),
             batch_bytes_max: usize::MAX,
         })

@@ -194,12 +194,29 @@ fn a_body_beyond_the_bound_is_413_as_soon_as_it_is_known_and_is_not_read() {
 }
 
 #[test]
-fn a_promised_length_reserves_no_more_than_a_little() {
+fn a_body_holds_what_has_arrived_whatever_its_length_is() {
     let mut connection = connection(post("Content-Length: 1000000000000\r\n", ""));
     assert_eq!(path(&mut connection), "/hub");
     assert!(!connection.accept_body(u64::MAX));
-    let Http1State::Body { content, .. } = &connection.state else { panic!("{:?}", connection.state) };
-    assert!(content.capacity() as u64 <= 2 * BODY_RESERVE_BYTES);
+    assert_eq!((connection.body_bytes(), connection.bytes_held()), (0, 0));
+    for arrived in 1..=20_000 {
+        connection.receive(b"a");
+        assert_eq!(connection.poll(), Http1Event::NeedMore);
+        assert_eq!(connection.body_bytes(), arrived);
+        assert!(connection.bytes_held() <= 2 * arrived, "{arrived}: {}", connection.bytes_held());
+    }
+}
+
+#[test]
+fn a_body_never_holds_more_than_its_length() {
+    let mut connection = connection(post("Content-Length: 1000\r\n", ""));
+    assert_eq!(path(&mut connection), "/hub");
+    assert!(!connection.accept_body(BOUND.max(1_000)));
+    for _ in 0..9 {
+        connection.receive(&[b'a'; 111]);
+        assert_eq!(connection.poll(), Http1Event::NeedMore);
+        assert!(connection.bytes_held() <= 1_000, "{}", connection.bytes_held());
+    }
 }
 
 #[test]

@@ -3,6 +3,12 @@
 //! Sizes are in bytes unless the name says otherwise. Some bounds are defaults of settings. Bounds
 //! that only a setting gives (connections, the retention of the history) are in `config::settings`.
 
+mod matching;
+mod subscription_events;
+
+pub use matching::*;
+pub use subscription_events::*;
+
 /// Length of one topic selector (PROTOCOL section 2).
 pub const SELECTOR_BYTES_MAX: usize = 4_096;
 /// Selectors of one subscription, by default (`MAX_SELECTORS`).
@@ -14,32 +20,6 @@ pub const SELECTORS_ANONYMOUS_MAX_DEFAULT: usize = 100;
 pub const SELECTOR_BYTES_ANONYMOUS_MAX_DEFAULT: usize = 16 << 10;
 /// Compiled size of one URI Template, in states.
 pub const TEMPLATE_STATES_MAX: usize = 4_096;
-/// The cost of matching, in units of about 30 ns for a topic of 1 KiB: a node of the trie of
-/// templates that a topic visits, with a lookup.
-pub const MATCH_COST_NODE: u32 = 3;
-/// An expression of a plain template: a scan of the topic (see [`MATCH_COST_NODE`] for the unit).
-pub const MATCH_COST_RUN: u32 = 24;
-/// A length of literals at the end of plain templates: a lookup.
-pub const MATCH_COST_END: u32 = 4;
-/// A template that matches.
-pub const MATCH_COST_ENTRY: u32 = 1;
-/// A template with a choice: its program is made for the topic.
-pub const MATCH_COST_SETUP: u32 = 12;
-/// 64 positions of such a template, at each unit of the topic.
-pub const MATCH_COST_WORD: u32 = 160;
-/// A jump or a count of such a template, at each unit of the topic.
-pub const MATCH_COST_BRANCH: u32 = 130;
-/// The most that the selectors of one shard may cost together, for the topic that costs most: about
-/// 1.5 ms for a topic of 1 KiB. Beyond it, a subscription with a template that adds to it gets 503.
-pub const MATCH_COST_SHARD_MAX: u32 = 48_000;
-/// The most that one client may add to the cost of a shard (503 beyond). A client is the holder of
-/// a token, or an address; all its connections and streams count.
-pub const MATCH_COST_CLIENT_MAX: u32 = MATCH_COST_SHARD_MAX / 6;
-/// The most that the selectors of one subscription may cost (400 beyond): each update that it
-/// replays is compared with all of them.
-pub const MATCH_COST_SUBSCRIPTION_MAX: u32 = MATCH_COST_CLIENT_MAX;
-/// Units of cost in one of [`MATCHING_WORK_MAX`].
-pub const MATCH_COST_PER_WORK: u64 = 4;
 /// Length of a topic. The topics of events about subscriptions hold a selector, percent-encoded.
 pub const TOPIC_BYTES_MAX: usize = 16 << 10;
 /// Topics of one publication.
@@ -99,8 +79,6 @@ const _: () = assert!(3 * DEMO_TARGET_BYTES_MAX + DEMO_COOKIE_BYTES_MAX < HEAD_B
 const _: () = assert!(SELECTOR_BYTES_MAX + DEMO_COOKIE_BYTES_MAX < DEMO_TARGET_BYTES_MAX);
 const _: () = assert!(JWKS_RETRY_MS_MIN <= JWKS_RETRY_MS_MAX && JWKS_RETRY_MS_MAX <= JWKS_REFRESH_MS);
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < HEAD_BYTES_MAX);
-const _: () = assert!(MATCH_COST_SUBSCRIPTION_MAX <= MATCH_COST_CLIENT_MAX);
-const _: () = assert!(MATCH_COST_CLIENT_MAX < MATCH_COST_SHARD_MAX);
 const _: () = assert!(TOPIC_BYTES_MAX > 3 * SELECTOR_BYTES_MAX + 128);
 const _: () = assert!(TOKEN_BYTES_MAX < REQUEST_TARGET_BYTES_MAX);
 const _: () = assert!(SELECTOR_BYTES_MAX < REQUEST_TARGET_BYTES_MAX);
@@ -216,45 +194,6 @@ pub const HISTORY_REQUESTS_MAX: usize = 16_384;
 /// Sockets that a shard writes to before it checks its other work.
 pub const FLUSH_BATCH_MAX: usize = 64;
 
-/// Bytes that one shard keeps for ended subscribers whose events are not published yet: those of
-/// one client (429 beyond), and those of all with a token, and of all without one (503 beyond).
-/// Beyond, no subscription begins; subscriptions that end still get their event.
-pub const SUBSCRIPTIONS_ENDED_BYTES_PER_CLIENT_MAX: usize = 16 << 20;
-/// See [`SUBSCRIPTIONS_ENDED_BYTES_PER_CLIENT_MAX`].
-pub const SUBSCRIPTIONS_ENDED_BYTES_MAX: usize = 32 << 20;
-/// Events of subscriptions that one shard has handed to the sequencer. Publishers share its queue.
-pub const SUBSCRIPTION_EVENTS_UNDER_WAY_MAX: usize = 256;
-/// Bytes of these events that a shard hands over at once, for clients with a token and for others.
-pub const SUBSCRIPTION_EVENTS_BATCH_BYTES: u64 = 256 << 10;
-/// What one commit of the history writes to the disk besides its events, in bytes (48 KiB measured,
-/// 57 KiB in a history that discards updates).
-pub const SUBSCRIPTION_EVENTS_COMMIT_BYTES: u64 = 64 << 10;
-/// What an event is assumed to write before it is encoded, in bytes.
-pub const SUBSCRIPTION_EVENT_BYTES_ASSUMED: u64 = 1 << 10;
-/// Bytes that the events of all clients without a token may write to the disk each second, and at
-/// once when nothing was written for a while.
-pub const SUBSCRIPTION_EVENTS_ANONYMOUS_BYTES_PER_S: u64 = 640 << 10;
-/// See [`SUBSCRIPTION_EVENTS_ANONYMOUS_BYTES_PER_S`].
-pub const SUBSCRIPTION_EVENTS_ANONYMOUS_BURST_BYTES: u64 = 4 << 20;
-/// The same for one network: three quarters, so that something is left for others at any time.
-pub const SUBSCRIPTION_EVENTS_NETWORK_BYTES_PER_S: u64 = 480 << 10;
-/// See [`SUBSCRIPTION_EVENTS_NETWORK_BYTES_PER_S`].
-pub const SUBSCRIPTION_EVENTS_NETWORK_BURST_BYTES: u64 = 3 << 20;
-/// The same for one token. Many users may share one, for instance those of a backend that
-/// subscribes for them, and the operator can withdraw it.
-pub const SUBSCRIPTION_EVENTS_TOKEN_BYTES_PER_S: u64 = 2 << 20;
-/// See [`SUBSCRIPTION_EVENTS_TOKEN_BYTES_PER_S`].
-pub const SUBSCRIPTION_EVENTS_TOKEN_BURST_BYTES: u64 = 16 << 20;
-/// Bytes of the events that announce one subscriber. Its payload is in the event of each of its
-/// selectors.
-pub const SUBSCRIPTION_EVENTS_BYTES_MAX: usize = 4 << 20;
-/// Events of subscriptions that the history keeps, beside updates and whatever bounds those.
-pub const SUBSCRIPTION_EVENTS_HELD_MAX: u64 = 10_000;
-/// Their bytes, as the history counts them.
-pub const SUBSCRIPTION_EVENTS_HELD_BYTES_MAX: u64 = 16 << 20;
-/// Pause of a shard after the sequencer had no room for an event, or the history refused it, in
-/// milliseconds.
-pub const SUBSCRIPTION_EVENTS_PAUSE_MS: u64 = 250;
 /// The least time that a stop waits for request bodies and for the events of subscriptions that it
 /// ends, in milliseconds. If `DRAIN_TIMEOUT` is longer, it applies.
 pub const UNFINISHED_AT_STOP_MS: u64 = 2_000;
@@ -268,14 +207,6 @@ pub const LISTINGS_HELD_BYTES_MAX: usize = 64 << 20;
 pub const LISTING_SLICE: usize = 256;
 
 const _: () = assert!(SUBSCRIPTION_EVENTS_UNDER_WAY_MAX < PUBLISH_QUEUE_MAX);
-const _: () = assert!(SUBSCRIPTIONS_ENDED_BYTES_PER_CLIENT_MAX < SUBSCRIPTIONS_ENDED_BYTES_MAX);
-const _: () = assert!(SUBSCRIPTION_EVENTS_NETWORK_BYTES_PER_S < SUBSCRIPTION_EVENTS_ANONYMOUS_BYTES_PER_S);
-const _: () = assert!(SUBSCRIPTION_EVENTS_NETWORK_BURST_BYTES < SUBSCRIPTION_EVENTS_ANONYMOUS_BURST_BYTES);
-const _: () = assert!(SUBSCRIPTION_EVENTS_ANONYMOUS_BYTES_PER_S < SUBSCRIPTION_EVENTS_TOKEN_BYTES_PER_S);
-const _: () = assert!(
-    SUBSCRIPTION_EVENTS_BATCH_BYTES + SUBSCRIPTION_EVENTS_COMMIT_BYTES
-        < SUBSCRIPTION_EVENTS_NETWORK_BURST_BYTES
-);
 const _: () = assert!(LOGGED_TEXT_BYTES_MAX < REDACTED_TEXT_BYTES_MAX);
 const _: () = assert!(LISTING_BYTES_MAX <= LISTINGS_HELD_BYTES_MAX);
 const _: () = assert!(RING_ENTRIES.is_power_of_two());
@@ -481,3 +412,64 @@ const _: () = assert!(INDEX_SUMS.is_power_of_two() && INDEX_SUMS_IN_ROW.is_power
 const _: () = assert!(INDEX_SUMS as usize > INDEX_SUMS_IN_ROW);
 const _: () = assert!(INDEX_SLICE + 2 * COMMIT_BATCH_MAX < INDEX_WAITING_MAX);
 const _: () = assert!(BODY_BYTES_MAX_DEFAULT < LINGER_BYTES_MAX);
+
+/// The least `MEMORY_MAX`: twice what a hub takes that serves nothing.
+pub const MEMORY_MAX_MIN: u64 = 32 << 20;
+/// The share of the limit of the cgroup or the host that is left to what the hub does not count,
+/// and the largest share of `MEMORY_MAX` for one body: one of this number of parts.
+pub const MEMORY_PARTS: u64 = 8;
+/// The least such share: the code of the hub and the cache of its files.
+pub const MEMORY_SHARE_MIN: u64 = 24 << 20;
+/// The first mark, in such parts of `MEMORY_MAX`: from here on, new subscriptions and lists are
+/// refused.
+pub const MEMORY_REFUSE_PARTS: u64 = 6;
+/// The second mark: from here on, all new work is refused, and some of the old is ended. What is
+/// left beyond is for what a round can add before it looks.
+pub const MEMORY_SHED_PARTS: u64 = 7;
+/// For all requests together that have not arrived completely, in such parts.
+pub const MEMORY_REQUESTS_PARTS: u64 = 2;
+/// Bytes that a shard counts for itself before it adds them to the account of the process.
+pub const MEMORY_CHUNK_BYTES: usize = 64 << 10;
+/// A shard gives freed memory back when it has freed one of this number of parts of `MEMORY_MAX`,
+/// even while it works.
+pub const MEMORY_FREED_PARTS: u64 = 16;
+/// How often the account is compared with the resident memory while a shard works, in milliseconds.
+/// After this time without work, a shard gives freed memory back to the host, and once more after
+/// [`MEMORY_UPKEEP_AGAIN_MS`]: two shards that do so at the same moment can hinder each other.
+pub const MEMORY_UPKEEP_MS: u64 = 500;
+/// See [`MEMORY_UPKEEP_MS`].
+pub const MEMORY_UPKEEP_AGAIN_MS: u64 = 1_500;
+/// How often a shard ends something while the second mark is exceeded, in milliseconds.
+pub const MEMORY_SHED_MS: u64 = 100;
+/// Connections and subscribers that are examined each time.
+pub const MEMORY_SHED_EXAMINED_MAX: usize = 4_096;
+/// Subscriptions that are ended each time.
+pub const MEMORY_SHED_SUBSCRIPTIONS_MAX: usize = 64;
+/// The kernel's memory of a connection without data: half of what `Slab` in `/proc/meminfo` grows
+/// by for each of 15,000 connections over loopback, whose other ends are here, too.
+pub const SOCKET_KERNEL_BYTES: usize = 5 << 10;
+/// What the kernel holds for a socket that is full: `SO_SNDBUF`, doubled.
+pub const SOCKET_FULL_BYTES: usize = 2 * SUBSCRIBER_SOCKET_BYTES;
+/// A connection in the hub, with its subscriber if it has one, without selectors: 472 bytes with
+/// one short selector, over 15,000 of them.
+pub const CONNECTION_BYTES: usize = 400;
+/// A TLS session: 4.3 KB with the connection, as tests/idle measures it.
+pub const TLS_SESSION_BYTES: usize = 4 << 10;
+/// An HTTP/2 connection with its buffers and tables: 19 KB without a stream, 26 KB with the first,
+/// over 1,000 of them.
+pub const HTTP2_CONNECTION_BYTES: usize = 24 << 10;
+/// What a body adds to the buffers of its connection: 20 KB, over 1,500 of them.
+pub const HTTP2_BODY_BUFFER_BYTES: usize = 24 << 10;
+/// A stream of it with its subscriber: 1,147 bytes, over 10,000 of them.
+pub const HTTP2_STREAM_BYTES: usize = 1_200;
+/// A selector beside its text: 90 to 120 bytes in all with texts of 30 bytes, over 200,000 of them.
+pub const SELECTOR_HELD_BYTES: usize = 64;
+/// How often a selector's text is held, compiled forms included.
+pub const SELECTOR_TEXTS: usize = 3;
+/// Time before the rate of a request body counts, in milliseconds.
+pub const BODY_GRACE_MS: u64 = 10_000;
+/// The least rate at which a request body must arrive after that, on average, in bytes per second.
+/// The slowest modem of a phone line has more.
+pub const BODY_BYTES_PER_S_MIN: u64 = 1 << 10;
+
+const _: () = assert!(MEMORY_REFUSE_PARTS < MEMORY_SHED_PARTS && MEMORY_SHED_PARTS < MEMORY_PARTS);

@@ -1,0 +1,30 @@
+//! The price of matching: what selectors may cost. `docs/limits.md` says what it means.
+
+/// The cost of matching, in units of about 30 ns for a topic of 1 KiB: a node of the trie of
+/// templates that a topic visits, with a lookup.
+pub const MATCH_COST_NODE: u32 = 3;
+/// An expression of a plain template: a scan of the topic (see [`MATCH_COST_NODE`] for the unit).
+pub const MATCH_COST_RUN: u32 = 24;
+/// A length of literals at the end of plain templates: a lookup.
+pub const MATCH_COST_END: u32 = 4;
+/// A template that matches.
+pub const MATCH_COST_ENTRY: u32 = 1;
+/// A template with a choice: its program is made for the topic.
+pub const MATCH_COST_SETUP: u32 = 12;
+/// 64 positions of such a template, at each unit of the topic.
+pub const MATCH_COST_WORD: u32 = 160;
+/// A jump or a count of such a template, at each unit of the topic.
+pub const MATCH_COST_BRANCH: u32 = 130;
+/// The most that the selectors of one shard may cost together, for the topic that costs most: about
+/// 1.5 ms for a topic of 1 KiB. Beyond it, a subscription with a template that adds to it gets 503.
+pub const MATCH_COST_SHARD_MAX: u32 = 48_000;
+/// The most that one client may add to the cost of a shard (503 beyond). A client is the holder of
+/// a token, or an address; all its connections and streams count.
+pub const MATCH_COST_CLIENT_MAX: u32 = MATCH_COST_SHARD_MAX / 6;
+/// The most that the selectors of one subscription may cost (400 beyond): each update that it
+/// replays is compared with all of them.
+pub const MATCH_COST_SUBSCRIPTION_MAX: u32 = MATCH_COST_CLIENT_MAX;
+/// Units of cost in one of [`MATCHING_WORK_MAX`].
+pub const MATCH_COST_PER_WORK: u64 = 4;
+const _: () = assert!(MATCH_COST_SUBSCRIPTION_MAX <= MATCH_COST_CLIENT_MAX);
+const _: () = assert!(MATCH_COST_CLIENT_MAX < MATCH_COST_SHARD_MAX);
