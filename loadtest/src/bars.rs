@@ -13,7 +13,9 @@ use crate::report::{
     write_file, write_json,
 };
 use crate::rounds::{self, Ratio, Rounds};
-use crate::scenario::{Commit, Compress, Connect, Fanout, Firehose, Idle, Replay, Scenario, Selectors, Slow};
+use crate::scenario::{
+    Attack, Commit, Compress, Connect, Fanout, Firehose, Hostile, Idle, Replay, Scenario, Selectors, Slow,
+};
 use crate::wire::coding::Coding;
 
 const HEAD: [&str; 6] = ["figure", "value", "limit", "ratio (least-most)", "bar", "verdict"];
@@ -110,6 +112,7 @@ pub(crate) fn run(common: &Common, record: &Record, only: Option<&str>) -> Resul
         .chain(compression_runs())
         .chain(tls_runs())
         .chain(http2_runs())
+        .chain(hostile_runs())
     {
         run.bars.retain(|bar| only.is_none_or(|only| bar.name.contains(only)));
         if run.bars.is_empty() {
@@ -325,6 +328,41 @@ fn http2_runs() -> Vec<Run> {
             http2: true,
             bars: vec![bar("memory per HTTP/2 stream, B", "memory_per_connection_b", AtMost(4_096.0))],
         },
+    ]
+}
+
+/// The limits on what strangers can do to others.
+fn hostile_runs() -> Vec<Run> {
+    use Rule::AtMost;
+    let run = |attack, strangers, bars| Run {
+        scenario: Scenario::Hostile(Hostile::of(attack, strangers)),
+        rounds: 3,
+        tls: false,
+        http2: false,
+        bars,
+    };
+    let of_templates = |[p99, cpu, round]: [&'static str; 3]| {
+        vec![
+            bar(p99, "p99_bar_share", AtMost(1.0)),
+            bar(cpu, "strangers_cpu_per_update_ms", AtMost(2.0)),
+            bar(round, "longest_round_ms", AtMost(20.0)),
+        ]
+    };
+    let alone =
+        ["p99 beside costly templates", "CPU per update beside them, ms", "longest round beside them, ms"];
+    let shared =
+        ["p99 beside 512 such streams", "CPU per update beside these, ms", "longest round beside these, ms"];
+    vec![
+        run(Attack::Templates, 64, of_templates(alone)),
+        run(Attack::TemplatesHttp2, 512, of_templates(shared)),
+        run(
+            Attack::Presence,
+            8,
+            vec![
+                bar("p99 beside churn", "p99_bar_share", AtMost(1.0)),
+                bar("disk beside churn, B/s", "strangers_disk_bytes_per_s", AtMost(1e6)),
+            ],
+        ),
     ]
 }
 

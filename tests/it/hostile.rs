@@ -5,10 +5,20 @@
 //! During each attack, an ordinary publication must reach an ordinary subscriber. Section numbers
 //! refer to the protocol document.
 //!
-//! Other attacks are elsewhere: tokens in log lines in `logs.rs`, a full disk in `history.rs`, too
-//! few threads in `starts.rs`, floods of HTTP/2 in `http2_floods.rs`.
+//! The modules are the attacks that cost the hub something. Each has a short form, and its full
+//! size with `HOSTILE_FULL=1`. Other attacks are elsewhere: tokens in log lines in `logs.rs`, a
+//! full disk in `history.rs`, too few threads in `starts.rs`, floods of HTTP/2 in
+//! `http2_floods.rs`.
 
+#![expect(clippy::print_stdout, reason = "the measured figures, and why a test is skipped")]
+
+mod bodies;
+mod limited;
+mod memory;
+mod presence;
+mod templates;
 mod tokens;
+mod witness;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};

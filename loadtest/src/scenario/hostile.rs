@@ -18,7 +18,8 @@ use super::outcome::Outcome;
 use crate::engine::{Engine, SECOND_NS};
 use crate::meter::{disk_bytes, memory_bytes};
 use crate::server::HubNeeds;
-use strangers::{Attack, Plan, Strangers};
+pub(crate) use strangers::Attack;
+use strangers::{Plan, Strangers};
 
 const PUBLISHERS: u32 = 16;
 const WARM_UP_SECONDS: f64 = 0.5;
@@ -65,6 +66,21 @@ pub(crate) struct Hostile {
 }
 
 impl Hostile {
+    /// The run of the bars, with the topic of the promise.
+    pub(crate) fn of(attack: Attack, strangers: usize) -> Self {
+        Self {
+            attack,
+            strangers,
+            selectors: 1_000,
+            strangers_per_connection: 128,
+            topic_bytes: 1_020,
+            subscribers: 100,
+            rate: 50.0,
+            seconds: 6.0,
+            data_bytes: DATA_BYTES,
+        }
+    }
+
     /// The connections of both sides.
     pub(super) fn connections(&self) -> usize {
         self.subscribers + self.strangers + PUBLISHERS as usize
@@ -136,6 +152,8 @@ pub(super) fn run(args: &Hostile, context: &RoundContext<'_>) -> Result<Outcome,
     };
     outcome.count(&engine);
     push_promises(&mut outcome, &alone, &beside);
+    let disk = beside.disk_bytes_per_s.zip(alone.disk_bytes_per_s);
+    let excess_disk = disk.map(|(with, without)| with - without);
     for (name, unit, value) in [
         ("longest_round_ms", "ms of a shard, with strangers", rounds.as_ref().map(|it| it.longest_ms)),
         ("alone_longest_round_ms", "ms, without", alone_rounds.map(|it| it.longest_ms)),
@@ -145,6 +163,7 @@ pub(super) fn run(args: &Hostile, context: &RoundContext<'_>) -> Result<Outcome,
         ("memory_after_mib", "MiB, after they have left", memory()),
         ("alone_disk_bytes_per_s", "bytes to the disk, without strangers", alone.disk_bytes_per_s),
         ("disk_bytes_per_s", "bytes to the disk, with them", beside.disk_bytes_per_s),
+        ("strangers_disk_bytes_per_s", "bytes to the disk, with them - without", excess_disk),
     ] {
         if let Some(value) = value {
             outcome.push(name, unit, value);

@@ -29,7 +29,7 @@ pub(crate) use connect::Connect;
 pub(crate) use context::{RoundContext, RoundError};
 pub(crate) use fanout::Fanout;
 pub(crate) use firehose::Firehose;
-pub(crate) use hostile::Hostile;
+pub(crate) use hostile::{Attack, Hostile};
 pub(crate) use idle::Idle;
 pub(crate) use outcome::{Outcome, micros};
 pub(crate) use private::Private;
