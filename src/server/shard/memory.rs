@@ -62,7 +62,7 @@ impl MemoryUpkeep {
         }
         let Some(worked_ms) = self.worked_ms else { return };
         let pressure = shared.memory.pressure();
-        self.is_shedding |= pressure == Pressure::Sheds;
+        self.is_shedding |= pressure == Pressure::Sheds || shared.memory.take_needs_room();
         if self.is_shedding && now_ms >= self.shed_ms {
             self.shed_ms = now_ms + MEMORY_SHED_MS;
             match shared.memory.excess() {
