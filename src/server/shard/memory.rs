@@ -2,8 +2,8 @@
 //! costliest while the second mark is exceeded, and gives memory back when it has nothing to do.
 //!
 //! What is given up, in this order, until it is enough:
-//! 1. requests that have not arrived completely, the largest first, and idle connections, the oldest
-//!    first;
+//! 1. requests that have not arrived completely, the largest first, and idle connections, the
+//!    oldest first;
 //! 2. the updates that wait for slow subscribers: these read them from the history later;
 //! 3. subscriptions: those with full sockets, then those with the most selectors, then the newest.
 //!
