@@ -117,6 +117,8 @@ struct ShardHeld {
     moved: [Cell<usize>; MemoryKind::ALL.len()],
     /// Bytes freed since [`ShardMemory::take_freed`].
     freed: Cell<usize>,
+    /// See [`ShardMemory::take_needs_room`].
+    needs_room: Cell<bool>,
 }
 
 /// Counts bytes until it is dropped.
@@ -130,7 +132,7 @@ impl ShardMemory {
     /// A part that holds nothing.
     pub(crate) fn new(account: Arc<MemoryAccount>) -> Self {
         let (held, moved) = Default::default();
-        Self(Rc::new(ShardHeld { account, held, moved, freed: Cell::new(0) }))
+        Self(Rc::new(ShardHeld { account, held, moved, freed: Cell::new(0), needs_room: Cell::new(false) }))
     }
 
     /// Counts bytes that are held already.
@@ -163,8 +165,19 @@ impl ShardMemory {
     pub(crate) fn fits_request(&self, bytes: usize) -> bool {
         let account = &self.0.account;
         let requests = account.totals.held(MemoryKind::Requests) + self.not_moved(MemoryKind::Requests);
-        let left = account.requests_bytes.saturating_sub(requests);
-        bytes <= left.min(account.shed_bytes.saturating_sub(self.total()))
+        let fits_requests = bytes <= account.requests_bytes.saturating_sub(requests);
+        let fits_all = bytes <= account.shed_bytes.saturating_sub(self.total());
+        if fits_requests && !fits_all {
+            // Else a large publication would never fit just below the second mark.
+            self.0.needs_room.set(true);
+        }
+        fits_requests && fits_all
+    }
+
+    /// Whether a request found no room, though requests have room of their own; the next call
+    /// begins anew.
+    pub(crate) fn take_needs_room(&self) -> bool {
+        self.0.needs_room.take()
     }
 
     /// How much memory is left.
@@ -353,8 +366,12 @@ mod tests {
         assert!(held < account.requests_bytes, "{held}");
         assert!(memory.fits_request(MIB), "a small one finds room");
         assert!(!memory.fits_request(3 * MIB), "one that is larger than the others does not");
+        assert!(!memory.take_needs_room(), "requests alone are not a reason to end anything");
         drop(large);
         assert!(memory.fits_request(100 * MIB));
+        let _rest = memory.hold(MemoryKind::Http2, 699 * MIB);
+        assert!(!memory.fits_request(100 * MIB));
+        assert!(memory.take_needs_room() && !memory.take_needs_room());
     }
 
     #[test]

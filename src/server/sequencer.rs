@@ -15,6 +15,7 @@ use crate::api::history_health::HistoryHealth;
 use crate::error_text::chain;
 use crate::history::HistoryError;
 use crate::hub::sequencer::{Publication, RingEntry, Sequencer};
+use crate::io::allocator;
 use crate::io::clock;
 use crate::io::waker::ShardWaker;
 use crate::limits::COMMIT_BATCH_MAX;
@@ -152,7 +153,10 @@ impl SequencerThread {
             };
             match self.receiver.recv_timeout(timeout) {
                 Ok(publication) => return Some(publication),
-                Err(RecvTimeoutError::Timeout) => self.reclaim(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.reclaim();
+                    allocator::give_back();
+                }
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
         }

@@ -62,7 +62,7 @@ impl MemoryUpkeep {
         }
         let Some(worked_ms) = self.worked_ms else { return };
         let pressure = shared.memory.pressure();
-        self.is_shedding |= pressure == Pressure::Sheds;
+        self.is_shedding |= pressure == Pressure::Sheds || shared.memory.take_needs_room();
         if self.is_shedding && now_ms >= self.shed_ms {
             self.shed_ms = now_ms + MEMORY_SHED_MS;
             match shared.memory.excess() {
@@ -122,8 +122,8 @@ impl MemoryUpkeep {
         let dropped = shared.streams.shard.shed_pending(MEMORY_SHED_EXAMINED_MAX);
         (0..dropped).for_each(|_| shared.memory.count_shed(MemoryKind::Outboxes));
         if dropped == 0 {
-            // A full socket holds on to the update that it has begun. Other subscriptions end only if
-            // all of them hold a good part of the memory: else it would not help.
+            // A full socket holds on to the update that it has begun. Other subscriptions end only
+            // if all of them hold a good part of the memory: else it would not help.
             let only_full = !shared.memory.is_of_subscriptions();
             shared.streams.shed(excess, MEMORY_SHED_SUBSCRIPTIONS_MAX, only_full, &shared.memory);
             connections.close_ended(shared);
