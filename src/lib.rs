@@ -43,6 +43,7 @@ mod io;
 pub mod limits;
 mod logging;
 pub mod mercure;
+mod shrink;
 pub mod sse;
 
 #[cfg(not(feature = "internals"))]

@@ -52,7 +52,6 @@ use crate::sse::wire::Wire;
 use crate::time::Now;
 
 pub use catch_up::HistoryRead;
-pub use shed::shrink_slab;
 pub use values::{Counters, EndReason, Joining, ShardSettings};
 
 use catch_up::{CatchUp, LivePoint};

@@ -13,6 +13,7 @@ use std::hash::BuildHasher;
 
 use crate::limits::MATCH_COST_NODE;
 use crate::mercure::selector::Selector;
+use crate::shrink::{shrink_slab, shrink_table, shrink_vec};
 use budget::MatchBudget;
 use entry::{Holders, Member, Members, SelectorEntry, TemplateRef};
 use heads::widen;
@@ -274,6 +275,18 @@ impl TopicIndex {
         let total = self.price();
         self.remove(slot);
         Price { added: total.saturating_sub(before), total }
+    }
+
+    /// Gives back the memory that most of the selectors needed, if they are gone.
+    pub fn shrink(&mut self) {
+        shrink_table(&mut self.by_text, |key| widen(key.hash));
+        shrink_slab(&mut self.entries);
+        shrink_slab(&mut self.shared);
+        shrink_slab(&mut self.memberships);
+        let used = self.slots.iter().rposition(|slot| !matches!(slot.held, HeldSelectors::None));
+        self.slots.truncate(used.map_or(0, |last| last + 1));
+        shrink_vec(&mut self.slots);
+        self.templates.shrink();
     }
 
     /// The selectors that `slot` holds, as they were inserted.

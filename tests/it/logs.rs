@@ -278,7 +278,7 @@ fn no_token_is_in_a_line_however_it_is_spelled() {
         assert_eq!(hub.request(&post(&body, Some(&publishes))).status, 200);
         drop(hub.subscribe_with("topic=a", &format!("Last-Event-ID: x{token}\r\n")));
     }
-    // Lines about refused requests are bounded in a second: this one may have to be asked for again.
+    // Lines about refused requests are bounded in a second: this may have to be asked for again.
     let until = Instant::now() + DEADLINE;
     for number in 0.. {
         assert!(Instant::now() < until, "no line about a topic that is not granted");

@@ -3,12 +3,11 @@
 //! Nothing of this loses an update: a subscriber whose pending updates are dropped reads them from
 //! the history, and one that is ended comes back with its last event id.
 
-use slab::Slab;
-
 use super::subscriber::SubscriberState;
 use super::values::EndReason;
 use super::{Shard, Subscribers};
 use crate::limits::CATCH_UP_BYTES;
+use crate::shrink::shrink_slab;
 
 impl Shard {
     /// Bytes that outboxes need beside the updates in them.
@@ -78,12 +77,6 @@ impl Subscribers {
         shrink_slab(&mut self.by_slot);
         self.dirty.shrink_to_fit();
         self.outboxes.shrink();
-    }
-}
-
-/// Gives back the memory at the end of a slab, if it is most of it.
-pub fn shrink_slab<T>(slab: &mut Slab<T>) {
-    if slab.capacity() > 64 + 2 * slab.len() {
-        slab.shrink_to_fit();
+        self.index.shrink();
     }
 }

@@ -19,7 +19,7 @@ use crate::time::Now;
 /// The subscribers by slot.
 pub(super) struct Subscribers {
     pub(super) by_slot: Slab<Subscriber>,
-    index: TopicIndex,
+    pub(super) index: TopicIndex,
     pub(super) outboxes: Outboxes,
     /// Subscribers to write to.
     pub(super) dirty: VecDeque<u32>,

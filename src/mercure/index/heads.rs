@@ -9,6 +9,8 @@
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 
+use crate::shrink::shrink_table;
+
 const WORD: usize = 8;
 
 pub(super) struct Heads<T> {
@@ -103,6 +105,11 @@ impl<T: Copy> Heads<T> {
             hits.extend(self.table.find(widen(whole), same).map(|&(_, value)| (bytes, value)));
         }
         looked_up
+    }
+
+    /// Gives back memory that is not used.
+    pub(super) fn shrink(&mut self) {
+        shrink_table(&mut self.table, |&(hash, _)| widen(hash));
     }
 
     /// The number of heads.

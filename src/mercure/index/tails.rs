@@ -7,6 +7,7 @@ use std::hash::{BuildHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use crate::mercure::uri_template::{Simulator, Template, TemplatePart};
+use crate::shrink::{shrink_slab, shrink_table};
 
 #[derive(Default)]
 pub(super) struct Tails {
@@ -65,6 +66,13 @@ impl Tails {
             *spent += self.simulator.take_spent();
         }
         is_match
+    }
+
+    /// Gives back memory that is not used.
+    pub(super) fn shrink(&mut self) {
+        let Self { tails, by_parts, hasher, .. } = self;
+        shrink_table(by_parts, |&tail| hash(hasher, &tails[tail as usize].template));
+        shrink_slab(tails);
     }
 
     /// The number of tails.

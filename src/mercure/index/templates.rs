@@ -14,6 +14,7 @@ use super::tails::Tails;
 use super::trie::{Location, Removed, Trie};
 use crate::limits::{MATCH_COST_NODE, MATCH_COST_RUN};
 use crate::mercure::uri_template::{Simulator, Template};
+use crate::shrink::shrink_slab;
 
 #[derive(Default)]
 pub(super) struct Templates {
@@ -181,6 +182,14 @@ impl Templates {
             }
         }
         true
+    }
+
+    /// Gives back memory that is not used.
+    pub(super) fn shrink(&mut self) {
+        self.heads.shrink();
+        self.tails.shrink();
+        self.trie.shrink();
+        shrink_slab(&mut self.located);
     }
 
     /// Whether the template with this text and location can produce `topic`.

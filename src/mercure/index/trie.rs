@@ -18,6 +18,7 @@ use slab::Slab;
 
 use crate::limits::{MATCH_COST_END, MATCH_COST_ENTRY, MATCH_COST_NODE, MATCH_COST_RUN};
 use crate::mercure::uri_template::{Charset, Expression, Template, TemplatePart};
+use crate::shrink::shrink_slab;
 use node::{Edge, NONE, TrieNode};
 
 mod node;
@@ -168,6 +169,11 @@ impl Trie {
             }
             self.follow_runs(number, topic, at, found, spent);
         }
+    }
+
+    /// Gives back memory that is not used.
+    pub(super) fn shrink(&mut self) {
+        shrink_slab(&mut self.nodes);
     }
 
     /// The number of nodes besides the root.

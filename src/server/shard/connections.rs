@@ -1,5 +1,4 @@
-//! The connections of a shard: their slices of work, their deadlines, and how they become streams,
-//! HTTP/2 connections, or end.
+//! The connections of a shard: their slices of work, their deadlines, and what they become.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -15,7 +14,7 @@ use super::request_id::RequestId;
 use super::shared::Shared;
 use super::streams::{EndedStream, StreamSocket, StreamTransport};
 use super::{h1, h2};
-use crate::hub::shard::{EndReason, shrink_slab};
+use crate::hub::shard::EndReason;
 use crate::io::listener::leave_to_dispatch_timeout;
 use crate::limits::{
     CONNECTION_BYTES, HTTP2_CONNECTION_BYTES, MEMORY_SHED_EXAMINED_MAX, SERVE_BYTES_MAX, SOCKET_KERNEL_BYTES,
@@ -25,6 +24,7 @@ use crate::ops::metrics::MemoryKind;
 use crate::server::http1::{Http1Conn, Http1Overdue};
 use crate::server::http2::{Http2Conn, SubscriberStream};
 use crate::server::permits::ConnectionPermit;
+use crate::shrink::shrink_slab;
 
 /// The connections, by number.
 #[derive(Default)]
