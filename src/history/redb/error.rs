@@ -17,12 +17,19 @@ pub(super) fn read_at<T, E: Into<redb::Error>>(
     position: u64,
     read: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, HistoryError> {
-    let position = Position::new(position);
     match guarded(read) {
-        Ok(result) => result.map_err(|error| match error.into() {
-            error @ redb::Error::Corrupted(_) => HistoryError::Unreadable { position, cause: error.into() },
-            error => failed(error),
-        }),
-        Err(panicked) => Err(HistoryError::Unreadable { position, cause: panicked.into() }),
+        Ok(result) => result.map_err(|error| failed_at(position, error)),
+        Err(panicked) => {
+            Err(HistoryError::Unreadable { position: Position::new(position), cause: panicked.into() })
+        }
+    }
+}
+
+/// Converts an error of redb about the update at this position.
+pub(super) fn failed_at(position: u64, error: impl Into<redb::Error>) -> HistoryError {
+    let position = Position::new(position);
+    match error.into() {
+        error @ redb::Error::Corrupted(_) => HistoryError::Unreadable { position, cause: error.into() },
+        error => failed(error),
     }
 }

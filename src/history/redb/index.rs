@@ -19,7 +19,7 @@ use siphasher::sip::SipHasher13;
 use super::error::failed;
 use super::record::{Record, RecordFields, with_record};
 pub(super) use super::sums::IndexEntry;
-use super::sums::{SumChanges, Sums, verified_positions};
+use super::sums::{IndexRange, SumChanges, Sums};
 use crate::history::HistoryError;
 use crate::limits::{INDEX_BUCKETS, INDEX_SLICE, INDEX_WAITING_MAX};
 
@@ -212,12 +212,9 @@ where
         held: Range<u64>,
         events_after: u64,
     ) -> Result<Option<u64>, HistoryError> {
-        let mut indexed = Vec::new();
-        for entry in self.ids.range((hash, held.start)..=(hash, u64::MAX)).map_err(failed)? {
-            indexed.push(entry.map_err(failed)?.0.value().1);
-        }
+        let indexed = IndexRange::read(self.ids, hash)?;
         let Candidates { updates, events } = candidates;
-        let updates = updates.into_iter().chain(indexed.iter().copied());
+        let updates = updates.into_iter().chain(indexed.positions.iter().copied());
         let events = events.into_iter().filter(|position| *position > events_after);
         let mut places: Vec<(u64, bool)> = updates
             .map(|position| (position, false))
@@ -238,11 +235,7 @@ where
                 }
             }
         }
-        let mut verified = verified_positions(self.ids, self.sums, hash)?;
-        verified.retain(|position| *position >= held.start);
-        if verified != indexed {
-            return Err(HistoryError::AlteredIndex);
-        }
+        indexed.verify(self.sums)?;
         Ok(found)
     }
 }

@@ -4,11 +4,13 @@
 //! discarded from the oldest on, so a later event that is missing is an error. An update that is
 //! missing is an error, because the record after it names it, or the numbers of the file do.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use redb::{AccessGuard, ReadOnlyTable, ReadTransaction, TableDefinition};
 
-use super::error::{failed, read_at};
+use super::error::{failed, failed_at, read_at};
+use super::guard::guarded;
 use super::meta::Meta;
 use super::record::{EVENTS, RECORDS, Record, RecordFields};
 use crate::history::{HistoryError, HistoryRange, HistorySlice, Position, SequencedUpdate};
@@ -68,13 +70,30 @@ impl Moment {
         bytes_max: usize,
         after: u64,
     ) -> Result<HistorySlice, HistoryError> {
-        let after = after.max(self.before_oldest);
+        // One guard for all: a guard for each update would cost as much as its checksum.
+        let near = Cell::new(after + 1);
+        let read = || self.read_oldest(updates_max, bytes_max, after.max(self.before_oldest), &near);
+        guarded(read).unwrap_or_else(|panicked| {
+            let position = Position::new(near.get());
+            Err(HistoryError::Unreadable { position, cause: panicked.into() })
+        })
+    }
+
+    /// The same; sets `near` to the position that it reads.
+    fn read_oldest(
+        &self,
+        updates_max: usize,
+        bytes_max: usize,
+        after: u64,
+        near: &Cell<u64>,
+    ) -> Result<HistorySlice, HistoryError> {
         let (updates, events) = (self.table(RECORDS)?, self.table(EVENTS)?);
         let mut entries = InOrder::new(self, after, &updates, &events, false)?;
         let mut taken = Taken::new(updates_max, bytes_max);
         // The last position that was read or left out, and the last update of the reader.
         let (mut until, mut update) = (after, after);
         while !taken.is_enough() {
+            near.set(until + 1);
             let Some((position, (_, value))) = entries.next(until + 1)? else {
                 if until < self.meta.newest {
                     self.check_left_out(until, self.meta.newest + 1)?;
@@ -84,7 +103,8 @@ impl Moment {
                 break;
             };
             self.check_left_out(until, position)?;
-            let record = Record::decode(position, &value)?;
+            near.set(position);
+            let record = Record::of(position, value.value())?;
             check_update_before(record.head().update_before, update)?;
             until = position;
             if !taken.push(position, record)? {
@@ -111,6 +131,7 @@ impl Moment {
         let newest = self.meta.newest.max(self.before_oldest);
         let mut after = newest;
         while after > self.before_oldest && !taken.is_enough() {
+            // Called at the start: redb's panics are caught there.
             match entries.next(after)? {
                 Some((position, (_, value))) if position == after => {
                     taken.push(position, Record::decode(position, &value)?)?;
@@ -157,7 +178,7 @@ impl<'r> InOrder<'r> {
         Ok(Self { tables: [updates, events], is_backward })
     }
 
-    /// The next record; `near` is the position where it should be.
+    /// The next record; `near` is the position where it should be. redb may panic.
     fn next(&mut self, near: u64) -> Result<Option<(u64, Entry<'r>)>, HistoryError> {
         let [updates, events] = &mut self.tables;
         if events.entries.is_none() && events.next.is_none() && updates.next.is_none() {
@@ -183,8 +204,8 @@ impl<'r> ReadAhead<'r> {
 
     fn read(&mut self, near: u64, is_backward: bool) -> Result<Option<(u64, Entry<'r>)>, HistoryError> {
         let Some(entries) = &mut self.entries else { return Ok(None) };
-        let next = || if is_backward { entries.next_back() } else { entries.next() }.transpose();
-        let read = read_at(near, next)?;
+        let next = if is_backward { entries.next_back() } else { entries.next() };
+        let read = next.transpose().map_err(|error| failed_at(near, error))?;
         if read.is_none() {
             self.entries = None;
         }

@@ -66,7 +66,14 @@ impl<'a> Record<'a> {
         position: u64,
         value: &'a AccessGuard<'_, RecordFields<'static>>,
     ) -> Result<Self, HistoryError> {
-        let fields = read_at(position, || Ok::<_, redb::Error>(value.value()))?;
+        Self::of(position, read_at(position, || Ok::<_, redb::Error>(value.value()))?)
+    }
+
+    /// Verifies the record that the file has at this position.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn of(position: u64, fields: RecordFields<'a>) -> Result<Self, HistoryError> {
         let place = Position::new(position);
         if checksum(position, &fields) != fields.10 {
             return Err(HistoryError::Altered { position: place });

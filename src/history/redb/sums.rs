@@ -86,24 +86,39 @@ impl SumChanges {
     }
 }
 
-/// Verifies the part of the index where entries with this hash belong; returns their positions. It
-/// reads the whole range, so it finds them also where a search is led astray.
-///
-/// # Errors
-/// [`HistoryError::AlteredIndex`]: its entries are not those that were stored.
-pub(super) fn verified_positions(
-    ids: &impl ReadableTable<IndexEntry, ()>,
-    sums: &impl ReadableTable<u32, Sums>,
-    hash: u64,
-) -> Result<Vec<u64>, HistoryError> {
-    let mut positions = Vec::new();
-    let take = |entry: IndexEntry| {
-        if entry.0 == hash {
-            positions.push(entry.1);
+/// The part of the index where entries with a hash belong. All of it is read, so entries are found
+/// also where a search is led astray.
+pub(super) struct IndexRange {
+    /// The positions of the entries with the hash.
+    pub(super) positions: Vec<u64>,
+    number: u32,
+    sum: u32,
+}
+
+impl IndexRange {
+    /// Reads the range of a hash.
+    pub(super) fn read(ids: &impl ReadableTable<IndexEntry, ()>, hash: u64) -> Result<Self, HistoryError> {
+        let mut this = Self { positions: Vec::new(), number: range_of(hash), sum: 0 };
+        let (first, last) = hashes(this.number);
+        for entry in ids.range((first, 0)..=(last, u64::MAX)).map_err(failed)? {
+            let entry = entry.map_err(failed)?.0.value();
+            this.sum = this.sum.wrapping_add(mixed(entry));
+            if entry.0 == hash {
+                this.positions.push(entry.1);
+            }
         }
-    };
-    verify(ids, sums, range_of(hash), take)?;
-    Ok(positions)
+        Ok(this)
+    }
+
+    /// Verifies that its entries are those that were stored.
+    ///
+    /// # Errors
+    /// [`HistoryError::AlteredIndex`]: they are not.
+    pub(super) fn verify(&self, sums: &impl ReadableTable<u32, Sums>) -> Result<(), HistoryError> {
+        let (row, place) = place_of(self.number);
+        let stored = sums.get(row).map_err(failed)?.map(|value| value.value()).unwrap_or_default();
+        if stored[place] == self.sum { Ok(()) } else { Err(HistoryError::AlteredIndex) }
+    }
 }
 
 /// Verifies the whole index.
@@ -126,25 +141,4 @@ pub(super) fn verify_all(
     }
     let is_left = found.0.into_values().any(|sums| sums != Sums::default());
     if is_left { Err(HistoryError::AlteredIndex) } else { Ok(()) }
-}
-
-fn verify(
-    ids: &impl ReadableTable<IndexEntry, ()>,
-    sums: &impl ReadableTable<u32, Sums>,
-    range: u32,
-    mut take: impl FnMut(IndexEntry),
-) -> Result<(), HistoryError> {
-    let (first, last) = hashes(range);
-    let mut sum = 0_u32;
-    for entry in ids.range((first, 0)..=(last, u64::MAX)).map_err(failed)? {
-        let entry = entry.map_err(failed)?.0.value();
-        sum = sum.wrapping_add(mixed(entry));
-        take(entry);
-    }
-    let (row, place) = place_of(range);
-    let stored = sums.get(row).map_err(failed)?.map(|value| value.value()).unwrap_or_default();
-    if stored[place] != sum {
-        return Err(HistoryError::AlteredIndex);
-    }
-    Ok(())
 }
