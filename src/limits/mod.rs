@@ -433,6 +433,9 @@ pub const MEMORY_CHUNK_BYTES: usize = 64 << 10;
 /// A shard gives freed memory back when it has freed one of this number of parts of `MEMORY_MAX`,
 /// even while it works.
 pub const MEMORY_FREED_PARTS: u64 = 16;
+/// An idle shard does so, too, when it has freed this much: to look for what can be given back
+/// takes some milliseconds where there are very many subscribers.
+pub const MEMORY_FREED_IDLE_BYTES: u64 = 256 << 10;
 /// How often the account is compared with the resident memory while a shard works, in milliseconds.
 /// After this time without work, a shard gives freed memory back to the host, and once more after
 /// [`MEMORY_UPKEEP_AGAIN_MS`]: two shards that do so at the same moment can hinder each other.

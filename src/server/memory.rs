@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limits::{
-    MEMORY_CHUNK_BYTES, MEMORY_FREED_PARTS, MEMORY_PARTS, MEMORY_REFUSE_PARTS, MEMORY_REQUESTS_PARTS,
-    MEMORY_SHED_PARTS, MEMORY_UPKEEP_MS,
+    MEMORY_CHUNK_BYTES, MEMORY_FREED_IDLE_BYTES, MEMORY_FREED_PARTS, MEMORY_PARTS, MEMORY_REFUSE_PARTS,
+    MEMORY_REQUESTS_PARTS, MEMORY_SHED_PARTS, MEMORY_UPKEEP_MS,
 };
 use crate::ops::host::anonymous_bytes;
 use crate::ops::metrics::{MemoryKind, MemoryTotals};
@@ -204,10 +204,13 @@ impl ShardMemory {
         self.0.account.measure(now_ms, is_now);
     }
 
-    /// Whether so much was freed that the allocator may keep more of it than there is to spare. The
-    /// next call begins anew if this one is true.
-    pub(crate) fn take_freed(&self) -> bool {
-        let is_much = self.0.freed.get() as u64 >= self.0.account.totals.max / MEMORY_FREED_PARTS;
+    /// Whether so much was freed that the allocator may keep more of it than there is to spare; of a
+    /// shard that is idle, whether it is worth a look. The next call begins anew if this one is
+    /// true.
+    pub(crate) fn take_freed(&self, is_idle: bool) -> bool {
+        let much = self.0.account.totals.max / MEMORY_FREED_PARTS;
+        let least = if is_idle { much.min(MEMORY_FREED_IDLE_BYTES) } else { much };
+        let is_much = self.0.freed.get() as u64 >= least;
         if is_much {
             self.0.freed.set(0);
         }

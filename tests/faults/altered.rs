@@ -14,6 +14,8 @@
 //! files after a crash, and a thirtieth as many large ones of each kind. `ALTERATIONS_SEED=n` runs
 //! one seed.
 
+#![expect(clippy::print_stdout, reason = "the counts of what became of the alterations")]
+
 use std::path::Path;
 use std::sync::Arc;
 

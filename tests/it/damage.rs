@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -19,7 +18,7 @@ use petasos::sse::frame::Frame;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::common::{self, Client, Hub, KEY, id};
+use crate::common::{self, Client, KEY, id};
 use crate::history::{start, stop};
 
 fn text(bytes: &[u8]) -> &str {

@@ -70,11 +70,11 @@ impl MemoryUpkeep {
                 excess => self.shed(excess, connections, shared),
             }
         }
-        let has_freed = shared.memory.take_freed();
         let is_idle = now_ms >= self.idle_ms;
+        let has_freed = shared.memory.take_freed(is_idle);
         if has_freed || is_idle || now_ms >= self.settle_ms {
             self.settle_ms = now_ms + MEMORY_UPKEEP_MS;
-            self.give_back(has_freed || is_idle || pressure > Pressure::Low, connections, shared);
+            self.give_back(has_freed || pressure > Pressure::Low, connections, shared);
             shared.memory.settle(now_ms, is_idle);
         }
         if is_idle {
