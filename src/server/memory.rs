@@ -204,8 +204,8 @@ impl ShardMemory {
         self.0.account.measure(now_ms, is_now);
     }
 
-    /// Whether so much was freed that the allocator may keep more of it than there is to spare; of a
-    /// shard that is idle, whether it is worth a look. The next call begins anew if this one is
+    /// Whether so much was freed that the allocator may keep more of it than there is to spare; if
+    /// the shard is idle, whether it is worth a look. The next call begins anew if this one is
     /// true.
     pub(crate) fn take_freed(&self, is_idle: bool) -> bool {
         let much = self.0.account.totals.max / MEMORY_FREED_PARTS;
