@@ -31,6 +31,7 @@ use crate::mercure::newest::Newest;
 use crate::mercure::selector::Selector;
 use crate::mercure::subscription::{ListingQuery, SubscriberId};
 use crate::mercure::update::Update;
+use crate::shrink::shrink_vec;
 use crate::sse::frame::Frame;
 
 /// The lane of clients with a token, and that of clients without one.
@@ -106,6 +107,15 @@ impl Subscriptions {
     pub(super) fn end(&mut self, slot: u32) {
         let Some(subscriber) = self.by_slot.get_mut(slot as usize).and_then(Option::take) else { return };
         self.lanes[lane_of(subscriber.client())].end(subscriber);
+    }
+
+    /// Gives back what subscriptions that are gone have needed.
+    pub(super) fn shrink(&mut self) {
+        self.texts.shrink();
+        let used = self.by_slot.iter().rposition(Option::is_some);
+        self.by_slot.truncate(used.map_or(0, |last| last + 1));
+        shrink_vec(&mut self.by_slot);
+        self.lanes.iter_mut().for_each(Lane::shrink);
     }
 
     /// Notes an update that was taken from the ring.
@@ -194,7 +204,10 @@ impl Subscriptions {
         {
             frames.push(self.hand_over(event, random()));
         }
-        self.lanes.iter_mut().for_each(|lane| lane.unpark(now_ms));
+        for lane in &mut self.lanes {
+            lane.unpark(now_ms);
+            lane.drop_silent();
+        }
         let budgets = Some(budgets).filter(|_| !self.has_ended);
         let mut left = [SUBSCRIPTION_EVENTS_BATCH_BYTES; 2];
         left[ANONYMOUS] = budgets.map_or(left[ANONYMOUS], |budgets| self.reserved(budgets, now_ms));

@@ -5,12 +5,19 @@
 pub const MATCH_COST_NODE: u32 = 3;
 /// An expression of a plain template: a scan of the topic (see [`MATCH_COST_NODE`] for the unit).
 pub const MATCH_COST_RUN: u32 = 24;
+/// Literals and expressions after the head of a plain template that costs nothing if no other has
+/// that head.
+pub const ALONE_PARTS_MAX: usize = 8;
 /// A length of literals at the end of plain templates: a lookup.
 pub const MATCH_COST_END: u32 = 4;
+/// A comparison of one selector with a topic, besides scans.
+pub const MATCH_COST_COMPARISON: u32 = 2;
 /// A template that matches.
 pub const MATCH_COST_ENTRY: u32 = 1;
 /// A template with a choice: its program is made for the topic.
 pub const MATCH_COST_SETUP: u32 = 12;
+/// Reading a topic for such a template.
+pub const MATCH_COST_READ: u32 = 80;
 /// 64 positions of such a template, at each unit of the topic.
 pub const MATCH_COST_WORD: u32 = 160;
 /// A jump or a count of such a template, at each unit of the topic.

@@ -182,6 +182,9 @@ pub const CATCH_UP_UPDATES: usize = 1_024;
 /// units are one). A unit is about 100 ns. Beyond it, an update pauses before its next topic, or
 /// before the next template with a choice.
 pub const MATCHING_WORK_MAX: u64 = 64 << 10;
+/// The same for one read of the history, and for the subscribers that catch up from the tail: both
+/// can be in one round, after another.
+pub const REPLAY_WORK_MAX: u64 = 16 << 10;
 /// Replies of the history that a shard takes before it checks its other work.
 pub const HISTORY_REPLIES_MAX: usize = 64;
 /// Timers that a shard handles before it checks its other work.
@@ -278,8 +281,15 @@ pub const SERVE_STEPS_MAX: usize = 16;
 pub const SERVE_BYTES_MAX: usize = 64 << 10;
 /// Slices of work for connections that make requests before a shard checks its other work.
 pub const SERVE_SLICES_MAX: usize = 128;
-/// Length of a slice, in microseconds. A longer one counts as several: a handshake may sign with an
-/// RSA key, which takes a millisecond, and a few bytes of HTTP/2 may stand for many fields.
+/// Time for these slices together, in microseconds; the last one may exceed it. A slice of HTTP/2
+/// ends after [`SERVE_SLICE_US`]; a handshake may sign with an RSA key, which takes a millisecond.
+pub const SERVE_US_MAX: u64 = 6_000;
+/// The same for connections in the middle of a long body, which are served after all others.
+pub const SERVE_BULK_US_MAX: u64 = 2_000;
+/// From this length on, a body that arrives is a long one.
+pub const BULK_BODY_BYTES: usize = 64 << 10;
+/// Length of a slice, in microseconds, where it can end early: a few bytes of HTTP/2 may stand for
+/// many fields.
 pub const SERVE_SLICE_US: u64 = 150;
 /// Bytes of a client's text in one line of the log.
 pub const LOGGED_TEXT_BYTES_MAX: usize = 256;

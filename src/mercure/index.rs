@@ -253,8 +253,8 @@ impl TopicIndex {
         self.templates.price()
     }
 
-    /// The price of an index that holds these selectors alone. It is at least that of comparing a
-    /// topic with each of them ([`Self::slot_matches`]), but for templates alone on their head.
+    /// The price of an index that holds these selectors alone. The cost of comparing a topic with
+    /// those that have a choice is at most that ([`Self::slot_matches`]).
     pub fn price_alone(selectors: &[Selector]) -> u32 {
         if !selectors.iter().any(Selector::has_choice) {
             return MATCH_COST_NODE;
@@ -274,7 +274,9 @@ impl TopicIndex {
         self.insert(slot, selectors);
         let total = self.price();
         self.remove(slot);
-        Price { added: total.saturating_sub(before), total }
+        // A template that was alone on its head is not the newcomer's.
+        let own = selectors.iter().map(Selector::match_cost).fold(0, u32::saturating_add);
+        Price { added: total.saturating_sub(before).min(own), total }
     }
 
     /// Gives back the memory that most of the selectors needed, if they are gone.

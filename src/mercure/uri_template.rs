@@ -10,7 +10,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use crate::limits::{
-    MATCH_COST_BRANCH, MATCH_COST_NODE, MATCH_COST_RUN, MATCH_COST_SETUP, MATCH_COST_WORD,
+    MATCH_COST_BRANCH, MATCH_COST_NODE, MATCH_COST_READ, MATCH_COST_RUN, MATCH_COST_SETUP, MATCH_COST_WORD,
     SELECTOR_BYTES_MAX, TEMPLATE_STATES_MAX,
 };
 
@@ -87,13 +87,16 @@ impl Template {
     /// [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
     pub(crate) fn match_cost(&self) -> u32 {
         if self.is_plain {
-            return MATCH_COST_NODE + MATCH_COST_RUN;
+            return MATCH_COST_NODE * (self.parts.len() as u32 + 1) + MATCH_COST_RUN;
         }
         let words = program::words(self.states() + 1) as u32;
         // With several words, a repetition can lead back to the word before.
         let passes = if words > 1 && self.tail().iter().any(TemplatePart::repeats) { 3 } else { 1 };
         let branches: usize = self.tail().iter().map(TemplatePart::branches).sum();
-        MATCH_COST_SETUP + passes * words * MATCH_COST_WORD + branches as u32 * MATCH_COST_BRANCH
+        MATCH_COST_SETUP
+            + MATCH_COST_READ
+            + passes * words * MATCH_COST_WORD
+            + branches as u32 * MATCH_COST_BRANCH
     }
 
     /// The literal before the first expression; it may be empty.

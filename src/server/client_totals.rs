@@ -57,15 +57,29 @@ impl ClientTotals {
     }
 }
 
-impl Drop for Share {
-    fn drop(&mut self) {
+impl Share {
+    /// What it counts.
+    pub(crate) fn amount(&self) -> u64 {
+        self.amount
+    }
+
+    /// Gives a part of it back, at most all of it.
+    pub(crate) fn give_back(&mut self, amount: u64) {
+        let amount = amount.min(self.amount);
+        self.amount -= amount;
         let mut map = self.totals.map(self.key);
         if let Some(total) = map.get_mut(&self.key) {
-            *total -= self.amount;
+            *total -= amount;
             if *total == 0 {
                 map.remove(&self.key);
             }
         }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.give_back(self.amount);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::http::h1::machine::{Connection, Phase};
 use crate::http::h2::request::Prior;
 use crate::http::request::Version;
 use crate::io::transport::{self, Gone, ReadOutcome, Transport};
-use crate::limits::{KEEP_ALIVE_IDLE_MS, LINGER_BYTES_MAX, LINGER_MS, TLS_HANDSHAKE_MS};
+use crate::limits::{BULK_BODY_BYTES, KEEP_ALIVE_IDLE_MS, LINGER_BYTES_MAX, LINGER_MS, TLS_HANDSHAKE_MS};
 use crate::ops::access_log::Caller;
 use crate::ops::metrics::MemoryKind;
 use crate::server::memory::{MemoryPermit, ShardMemory};
@@ -294,6 +294,11 @@ impl Http1Conn {
     /// Whether the body of a publication is arriving.
     pub(crate) fn awaits_body(&self) -> bool {
         matches!(self.state, RequestState::Body(_))
+    }
+
+    /// Whether a long body is arriving.
+    pub(crate) fn is_bulk(&self) -> bool {
+        self.awaits_body() && self.http.body_bytes() > BULK_BODY_BYTES
     }
 
     /// Whether its request waits for another thread.

@@ -34,7 +34,7 @@ use crate::api::handler::Publisher;
 use crate::http::h2::flood_guard::FloodGuard;
 use crate::io::transport::Transport;
 use crate::limits::{
-    HEAD_BYTES_MAX, HTTP2_BODIES_MAX, HTTP2_BODY_BUFFER_BYTES, HTTP2_CONNECTION_BYTES,
+    BULK_BODY_BYTES, HEAD_BYTES_MAX, HTTP2_BODIES_MAX, HTTP2_BODY_BUFFER_BYTES, HTTP2_CONNECTION_BYTES,
     HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_ERRORS_MAX, HTTP2_RESET_STREAMS_MAX, HTTP2_STREAM_BYTES,
     HTTP2_STREAM_QUEUE_BYTES_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX, KEEP_ALIVE_IDLE_MS,
     LINGER_MS,
@@ -156,6 +156,11 @@ impl Http2Conn {
         let is_needed = !self.slots.is_empty() || !self.exchanges.values().all(is_arriving);
         let bodies = self.exchanges.values().map(Exchange::body_bytes_held);
         (!is_needed).then(|| self.memory.bytes() + bodies.sum::<usize>())
+    }
+
+    /// Whether a long body is arriving.
+    pub(crate) fn is_bulk(&self) -> bool {
+        self.has_read_body && self.exchanges.values().any(|exchange| exchange.body_bytes() > BULK_BODY_BYTES)
     }
 
     /// Handles an event of the socket; `has_ended` if the client sends nothing more.

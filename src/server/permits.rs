@@ -68,7 +68,6 @@ pub(crate) struct ConnectionPermit {
 pub(crate) struct SubscriptionPermit {
     _token: Option<Share>,
     _address: Option<Share>,
-    _match_cost: Option<Share>,
 }
 
 impl Quotas {
@@ -114,8 +113,7 @@ impl Quotas {
         Some(ConnectionPermit { pool: self.refusals.take()?, _address: None })
     }
 
-    /// Counts a subscription with this token from this address, which holds this share of the price
-    /// of matching; `None` if nothing is counted.
+    /// Counts a subscription with this token from this address; `None` if neither is counted.
     ///
     /// # Errors
     /// The limit that is reached.
@@ -123,7 +121,6 @@ impl Quotas {
         &self,
         token: Option<u64>,
         address: Option<IpAddr>,
-        match_cost: Option<Share>,
     ) -> Result<Option<Box<SubscriptionPermit>>, LimitReached> {
         let tokens = self.tokens.as_ref().zip(token);
         let token = tokens
@@ -135,9 +132,8 @@ impl Quotas {
                 counts.hold(ClientKey::new(None, Some(address)), 1).ok_or(LimitReached::Address)
             })
             .transpose()?;
-        let is_counted = token.is_some() || address.is_some() || match_cost.is_some();
-        let permit = || SubscriptionPermit { _token: token, _address: address, _match_cost: match_cost };
-        Ok(is_counted.then(|| Box::new(permit())))
+        let is_counted = token.is_some() || address.is_some();
+        Ok(is_counted.then(|| Box::new(SubscriptionPermit { _token: token, _address: address })))
     }
 }
 
@@ -222,21 +218,21 @@ mod tests {
         let quotas = Quotas::new(100, per_client, true);
         let permits: Vec<_> = (0..5).map(|_| quotas.connect(address("10.0.0.1"))).collect();
         assert!(permits.iter().all(Result::is_ok));
-        let permit = quotas.subscribe(Some(7), address("192.0.2.1"), None);
+        let permit = quotas.subscribe(Some(7), address("192.0.2.1"));
         assert!(matches!(permit, Ok(Some(_))));
-        assert_eq!(quotas.subscribe(None, address("192.0.2.1"), None).err(), Some(LimitReached::Address));
+        assert_eq!(quotas.subscribe(None, address("192.0.2.1")).err(), Some(LimitReached::Address));
         drop(permit);
-        assert!(matches!(quotas.subscribe(None, address("192.0.2.1"), None), Ok(Some(_))));
+        assert!(matches!(quotas.subscribe(None, address("192.0.2.1")), Ok(Some(_))));
     }
 
     #[test]
     fn subscriptions_without_a_token_are_nobodys() {
         let per_client = PerClient { subscriptions_per_token: 1, ..PerClient::default() };
         let quotas = Quotas::new(100, per_client, false);
-        let permit = quotas.subscribe(Some(7), None, None);
+        let permit = quotas.subscribe(Some(7), None);
         assert!(matches!(permit, Ok(Some(_))));
-        assert_eq!(quotas.subscribe(Some(7), None, None).err(), Some(LimitReached::Token));
-        assert!(matches!(quotas.subscribe(Some(8), None, None), Ok(Some(_))));
-        assert!((0..3).all(|_| matches!(quotas.subscribe(None, None, None), Ok(None))));
+        assert_eq!(quotas.subscribe(Some(7), None).err(), Some(LimitReached::Token));
+        assert!(matches!(quotas.subscribe(Some(8), None), Ok(Some(_))));
+        assert!((0..3).all(|_| matches!(quotas.subscribe(None, None), Ok(None))));
     }
 }

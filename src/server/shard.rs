@@ -18,8 +18,10 @@ mod h2;
 mod inbox;
 mod listings;
 mod log;
+mod match_costs;
 mod memory;
 mod publications;
+mod ready_queue;
 mod request_id;
 mod shared;
 mod shutdown;
@@ -200,6 +202,7 @@ impl ShardLoop {
         busy |= offer_subscription_events(shared);
         busy |= inbox::take_messages(connections, shared);
         busy |= connections.poll_written(shared);
+        busy |= connections.drive_bulk(shared);
         memory.round(busy, accept.is_tls(), connections, shared);
         shared.log.recorder.round(&shared.streams.shard, connections.len(), accept.pauses());
         busy
@@ -212,7 +215,13 @@ impl ShardLoop {
             shared.poller.take(events, 0);
         }
         let count = events.len();
-        for event in events.drain(..) {
+        // The others are first in the next round.
+        let mut handled = 0;
+        for event in &*events {
+            if shared.budget.is_spent() && handled > 0 {
+                break;
+            }
+            handled += 1;
             // The struct is packed: copy its fields, since they cannot be borrowed.
             let (data, flags) = (event.data, event.flags);
             match data.u64() {
@@ -221,6 +230,7 @@ impl ShardLoop {
                 key => connections.on_event(key, flags, shared),
             }
         }
+        events.drain(..handled);
         count > 0
     }
 

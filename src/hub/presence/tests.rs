@@ -256,3 +256,29 @@ fn a_stop_does_not_pace_the_last_events() {
     assert_eq!(shards.events.len(), 10_000);
     assert!(shards.all[0].is_quiet());
 }
+
+/// A client whose only events became silent before the next batch is ready and has nothing to hand
+/// over: the shard must not wait for it in a loop.
+#[test]
+fn a_client_that_came_and_went_between_batches_keeps_the_shard_from_nothing() {
+    const THIRD: ClientKey = ClientKey::Network(Network::V4(3));
+    let mut shards = Shards::new(1);
+    let batch = |shards: &mut Shards| {
+        let now_ms = shards.now_ms;
+        let frames = shards.all[0].next_batch(&shards.budgets, now_ms, || [7; 16]).len();
+        (0..frames).for_each(|_| shards.all[0].settled(true));
+    };
+    let now_ms = shards.now_ms;
+    // One owes, and is parked in the batch in which another spends.
+    shards.begin(0, 0, STRANGER, 20_000);
+    while shards.budgets.ready_at_ms(STRANGER) <= now_ms {
+        batch(&mut shards);
+    }
+    shards.begin(0, 2, THIRD, 1);
+    batch(&mut shards);
+    shards.begin(0, 1, NEIGHBOUR, 1);
+    shards.all[0].end(1);
+    batch(&mut shards);
+    let next_ms = shards.all[0].next_batch_ms().expect("one is parked");
+    assert!(next_ms > now_ms, "nothing to hand over, yet due");
+}

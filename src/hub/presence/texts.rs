@@ -1,42 +1,72 @@
 //! The texts of the selectors of active subscriptions: each is stored once, however many
-//! subscribers have it. Invariant: a text is in the set while a [`HeldTexts`] has it, and no
+//! subscribers have it. Invariant: a text is in the table while a [`HeldTexts`] has it, and no
 //! longer.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::hash::BuildHasher as _;
 use std::ops::Deref;
 use std::rc::Rc;
 
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::shrink::shrink_table;
+
 /// Every text.
 #[derive(Default)]
-pub(super) struct SelectorTexts(Rc<RefCell<HashSet<Rc<str>>>>);
+pub(super) struct SelectorTexts(Rc<RefCell<Table>>);
+
+/// The texts with their hashes: a table that grows need not read the texts.
+#[derive(Default)]
+struct Table {
+    texts: HashTable<(u64, Rc<str>)>,
+    hasher: DefaultHashBuilder,
+}
 
 /// The texts of one subscriber.
 pub(super) struct HeldTexts {
     texts: Vec<Rc<str>>,
-    all: Rc<RefCell<HashSet<Rc<str>>>>,
+    all: Rc<RefCell<Table>>,
+}
+
+impl Table {
+    fn hold(&mut self, text: &str) -> Rc<str> {
+        let hash = self.hasher.hash_one(text);
+        if let Some((_, held)) = self.texts.find(hash, |(_, held)| **held == *text) {
+            return Rc::clone(held);
+        }
+        let new: Rc<str> = text.into();
+        self.texts.insert_unique(hash, (hash, Rc::clone(&new)), |(hash, _)| *hash);
+        new
+    }
+
+    fn release(&mut self, text: &Rc<str>) {
+        // The table's, and the one that is released.
+        if Rc::strong_count(text) > 2 {
+            return;
+        }
+        let hash = self.hasher.hash_one(&**text);
+        if let Ok(held) = self.texts.find_entry(hash, |(_, held)| Rc::ptr_eq(held, text)) {
+            held.remove();
+        }
+    }
 }
 
 impl SelectorTexts {
     /// Holds these texts, which are distinct.
     pub(super) fn hold<'t>(&self, texts: impl Iterator<Item = &'t str>) -> HeldTexts {
         let mut all = self.0.borrow_mut();
-        let hold = |text: &str| {
-            let held = all.get(text).cloned();
-            held.unwrap_or_else(|| {
-                let new: Rc<str> = text.into();
-                all.insert(Rc::clone(&new));
-                new
-            })
-        };
-        let texts: Vec<_> = texts.map(hold).collect();
-        HeldTexts { texts, all: Rc::clone(&self.0) }
+        HeldTexts { texts: texts.map(|text| all.hold(text)).collect(), all: Rc::clone(&self.0) }
+    }
+
+    /// Gives back memory that is not used.
+    pub(super) fn shrink(&self) {
+        shrink_table(&mut self.0.borrow_mut().texts, |(hash, _)| *hash);
     }
 
     /// The number of distinct texts.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0.borrow().len()
+        self.0.borrow().texts.len()
     }
 }
 
@@ -44,12 +74,7 @@ impl HeldTexts {
     /// Keeps the first `count` of them.
     pub(super) fn truncate(&mut self, count: usize) {
         let mut all = self.all.borrow_mut();
-        for text in self.texts.drain(count.min(self.texts.len())..) {
-            // The set's, and this one.
-            if Rc::strong_count(&text) == 2 {
-                all.remove(&text);
-            }
-        }
+        self.texts.drain(count.min(self.texts.len())..).for_each(|text| all.release(&text));
         drop(all);
         self.texts.shrink_to_fit();
     }

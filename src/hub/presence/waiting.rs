@@ -243,6 +243,32 @@ impl Lane {
         }
     }
 
+    /// Gives back memory that is not used.
+    pub(super) fn shrink(&mut self) {
+        if self.clients.capacity() > 64 + 4 * self.clients.len() {
+            self.clients.shrink_to_fit();
+        }
+        self.ready.shrink_to_fit();
+        self.parked.shrink_to_fit();
+    }
+
+    /// Takes clients out that are ready and whose events became silent meanwhile, until the first
+    /// one has events.
+    pub(super) fn drop_silent(&mut self) {
+        while let Some(&key) = self.ready.front() {
+            if let Some(client) = self.clients.get_mut(&key) {
+                if client.events > 0 {
+                    return;
+                }
+                client.is_queued = false;
+                if client.spent.is_none() {
+                    self.clients.remove(&key);
+                }
+            }
+            self.ready.pop_front();
+        }
+    }
+
     /// When a client is ready; 0 for now.
     pub(super) fn ready_at_ms(&self) -> Option<u64> {
         if self.events == 0 {

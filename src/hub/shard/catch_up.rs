@@ -14,7 +14,7 @@ use super::subscribers::Subscribers;
 use super::values::EndReason;
 use crate::history::{HistoryError, HistorySlice, Position};
 use crate::hub::tail::Tail;
-use crate::limits::{CATCH_UP_UPDATES, HISTORY_READS_MAX, MATCHING_WORK_MAX};
+use crate::limits::{CATCH_UP_UPDATES, HISTORY_READS_MAX, REPLAY_WORK_MAX};
 
 /// A read of the history that a shard requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl CatchUp {
         tail: &Tail,
         live: LivePoint,
     ) {
-        let until = subscribers.counters.work + MATCHING_WORK_MAX;
+        let until = subscribers.counters.work + REPLAY_WORK_MAX;
         for _ in 0..subscribers_max.min(self.ready.len()) {
             if subscribers.counters.work >= until {
                 return;
@@ -154,7 +154,7 @@ impl CatchUp {
             return Some(EndReason::HistoryGap);
         }
         subscriber.state = SubscriberState::CatchingUp { cursor: after, from_oldest, reading: Reading::No };
-        let work_until = subscribers.counters.work + MATCHING_WORK_MAX;
+        let work_until = subscribers.counters.work + REPLAY_WORK_MAX;
         subscribers.offer(read.slot, updates.iter(), work_until);
         // What follows the last update are events that are discarded.
         let last = updates.last().map_or(after, |last| last.position);

@@ -36,6 +36,9 @@ impl Shard {
     /// Gives back what subscribers that are gone have needed.
     pub fn shrink(&mut self) {
         self.subscribers.shrink();
+        if let Some(subscriptions) = &mut self.subscriptions {
+            subscriptions.shrink();
+        }
         self.closed.shrink_to_fit();
         self.timers.due.shrink_to_fit();
         self.timers.caller_due.shrink_to_fit();

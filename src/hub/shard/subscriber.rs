@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::values::{Counters, EndReason, ShardSettings};
 use crate::history::{Position, ResumePoint, SequencedUpdate};
 use crate::hub::outbox::{Outboxes, Pending, Rest};
-use crate::limits::{CATCH_UP_BYTES, MATCH_COST_PER_WORK};
+use crate::limits::{CATCH_UP_BYTES, MATCH_COST_COMPARISON, MATCH_COST_PER_WORK, MATCH_COST_RUN};
 use crate::mercure::grant::Grant;
 use crate::mercure::index::TopicIndex;
 use crate::mercure::selector::Selector;
@@ -56,8 +56,8 @@ pub(super) struct Subscriber {
     /// When the socket last took a byte, or was last offered a heartbeat.
     pub(super) wrote_ms: u64,
     pub(super) grant: Rc<Grant>,
-    /// The most that comparing a topic of 1 KiB with its selectors costs.
-    pub(super) match_cost: u32,
+    /// What comparing a topic with its selectors costs.
+    comparison: Comparison,
     /// The update after the cursor, if it is begun.
     paused: Option<Box<PausedOffer>>,
     pub(super) expires_ms: u64,
@@ -66,6 +66,34 @@ pub(super) struct Subscriber {
     pub(super) generation: u32,
     /// The checksum of the stream so far, if its end needs one.
     pub(super) carried: CrcSum,
+}
+
+/// The cost of comparing a topic with the selectors of one subscriber, one after the other.
+#[derive(Clone, Copy)]
+pub(super) struct Comparison {
+    /// Whatever the length of the topic.
+    fixed: u32,
+    /// For each KiB.
+    per_kib: u32,
+}
+
+impl Comparison {
+    /// The cost of these selectors.
+    pub(super) fn new(selectors: &[Selector]) -> Self {
+        let count = selectors.len() as u32;
+        let plain = selectors.iter().filter(|it| matches!(it, Selector::Template(_)) && !it.has_choice());
+        let scans = MATCH_COST_RUN.saturating_mul(plain.count() as u32);
+        let choices = TopicIndex::price_alone(selectors);
+        let fixed = count.saturating_mul(MATCH_COST_COMPARISON).saturating_add(choices / 4);
+        Self { fixed, per_kib: scans.saturating_add(choices) }
+    }
+
+    /// The work for a topic of this length, see
+    /// [`MATCHING_WORK_MAX`](crate::limits::MATCHING_WORK_MAX).
+    pub(super) fn work(self, topic_bytes: usize) -> u64 {
+        let scans = u64::from(self.per_kib) * topic_bytes as u64 / 1024;
+        1 + (u64::from(self.fixed) + scans) / MATCH_COST_PER_WORK
+    }
 }
 
 /// An update of which some topics were compared with the selectors.
@@ -122,7 +150,7 @@ impl Subscriber {
             ahead: Some(Ahead::new(opening)),
             wrote_ms: now.ms,
             grant,
-            match_cost: TopicIndex::price_alone(selectors).saturating_add(selectors.len() as u32),
+            comparison: Comparison::new(selectors),
             paused: None,
             expires_ms: u64::MAX,
             armed_ms: u64::MAX,
@@ -269,7 +297,7 @@ impl Subscriber {
         let compared = paused.map_or(0, |paused| paused.compared);
         let topics = update.frame.topics().len();
         for (number, topic) in update.frame.topic_texts().enumerate().skip(compared) {
-            counters.work += comparison_work(self.match_cost, topic.len());
+            counters.work += self.comparison.work(topic.len());
             if index.slot_matches(slot, std::iter::once(topic)) {
                 return Some(true);
             }
@@ -311,12 +339,6 @@ impl Subscriber {
         let deadline_ms = if period_ms == 0 { u64::MAX } else { self.wrote_ms.saturating_add(period_ms) };
         deadline_ms.min(self.expires_ms)
     }
-}
-
-/// The work of comparing a topic of this length with selectors of this cost. A quarter of the cost
-/// does not depend on the length.
-pub(super) fn comparison_work(match_cost: u32, topic_bytes: usize) -> u64 {
-    1 + u64::from(match_cost) * (256 + topic_bytes as u64) / 1024 / MATCH_COST_PER_WORK
 }
 
 impl SubscriberState {

@@ -12,7 +12,7 @@ use super::entry::{Either, Found, Kind, SelectorEntry, TemplateRef};
 use super::heads::Heads;
 use super::tails::Tails;
 use super::trie::{Location, Removed, Trie};
-use crate::limits::{MATCH_COST_NODE, MATCH_COST_RUN};
+use crate::limits::{ALONE_PARTS_MAX, MATCH_COST_NODE, MATCH_COST_RUN};
 use crate::mercure::uri_template::{Simulator, Template};
 use crate::shrink::shrink_slab;
 
@@ -32,6 +32,7 @@ pub(super) struct Templates {
     looked_up: u64,
 }
 
+#[derive(Clone, Copy)]
 struct LocatedTemplate {
     tail: u32,
     location: Location,
@@ -51,7 +52,7 @@ impl Templates {
         let Self { heads, trie, .. } = self;
         let is = |value| has_head(value, head.as_bytes(), entries, trie);
         let Some(value) = heads.get_mut(head.as_bytes(), is) else {
-            if template.is_plain() {
+            if may_be_alone(template) {
                 heads.insert(head.as_bytes(), Either::one(entry));
                 return TemplateRef::alone(tail);
             }
@@ -101,6 +102,8 @@ impl Templates {
                 }
                 if ended {
                     self.heads.remove(head, |value| value == Either::other(location.head));
+                } else if let Some(last) = self.trie.only_entry(location.head) {
+                    self.leave_alone(last, head, location.head, entries);
                 }
                 if !is_plain {
                     // A search that has paused goes on without it.
@@ -113,6 +116,22 @@ impl Templates {
     /// Ends a search that has paused.
     pub(super) fn end_search(&mut self) {
         self.candidates.clear();
+    }
+
+    /// Makes the last template of a head alone again, if it may be.
+    fn leave_alone(&mut self, entry: u32, head: &[u8], node: u32, entries: &mut Slab<SelectorEntry>) {
+        let last = &mut entries[entry as usize];
+        let Found::Grouped(key) = last.template_ref.found() else { return };
+        let LocatedTemplate { tail, location } = self.located[key as usize];
+        if !may_be_alone(self.tails.template(tail)) {
+            return;
+        }
+        last.template_ref = TemplateRef::alone(tail);
+        self.located.remove(key as usize);
+        self.trie.remove(location, true);
+        if let Some(value) = self.heads.get_mut(head, |value| value == Either::other(node)) {
+            *value = Either::one(entry);
+        }
     }
 
     /// Adds to `found` the entries of the templates that can produce `topic`, beginning with the
@@ -219,6 +238,11 @@ impl Templates {
         let location = self.trie.insert(node, self.tails.template(tail), entry);
         TemplateRef::grouped(self.located.insert(LocatedTemplate { tail, location }) as u32)
     }
+}
+
+/// Whether a template may be alone on its head, and so have no price: one short scan decides.
+fn may_be_alone(template: &Template) -> bool {
+    template.is_plain() && template.tail().len() <= ALONE_PARTS_MAX
 }
 
 /// The head of a template's text. No literal holds a brace.

@@ -197,6 +197,46 @@ fn a_million_templates_that_differ_at_their_end_cost_a_topic_what_a_few_cost() {
     assert!(index.price() < 10 * (MATCH_COST_NODE + MATCH_COST_RUN), "{}", index.price());
 }
 
+/// A template that was alone costs nothing; a trial, or a neighbour that leaves, must not change
+/// that.
+#[test]
+fn a_template_that_is_alone_again_costs_nothing_again() {
+    let mut index = TopicIndex::new();
+    let empty = index.price();
+    index.insert(0, &selectors(&["/books/{id}/{page}"]));
+    assert_eq!(index.price(), empty);
+    let others = selectors(&["/books/{+all}", "/books/{id}{?page}", "/books/{id}.json"]);
+    let priced = index.price_of(9, &others);
+    let own: u32 = others.iter().map(Selector::match_cost).sum();
+    assert!(priced.added > 0 && priced.added <= own, "{priced:?} of {own}");
+    assert_eq!((index.price(), index.templates.figures().1), (empty, 2), "a head and a tail");
+    for slot in 1..4 {
+        index.insert(slot, &others[slot as usize - 1..][..1]);
+    }
+    assert_eq!(matches(&mut index, &["/books/1/2", "/books/1"]), [0, 1, 2]);
+    (1..4).for_each(|slot| index.remove(slot));
+    assert_eq!(index.price(), empty);
+    assert_eq!(matches(&mut index, &["/books/1/2"]), [0]);
+    // One that is long is not free, and costs one scan.
+    let long = format!("/{}", "{x}/".repeat(500));
+    index.insert(5, &selectors(&[&long]));
+    assert_eq!(index.price(), empty + 2 * MATCH_COST_NODE * 501 + MATCH_COST_RUN - MATCH_COST_NODE + 1);
+}
+
+#[test]
+fn the_price_of_ends_falls_when_they_leave() {
+    let mut index = TopicIndex::new();
+    index.insert(0, &selectors(&["h{x}.json"]));
+    index.insert(1, &selectors(&["h{x}.jso"]));
+    let before = index.price();
+    for slot in 2..500 {
+        index.insert(slot, &selectors(&[&format!("h{{v{slot}}}.json")]));
+    }
+    assert!(index.price() > before + 400);
+    (2..500).for_each(|slot| index.remove(slot));
+    assert_eq!(index.price(), before);
+}
+
 #[test]
 fn a_search_that_pauses_reports_each_slot_once() {
     let seed = fastrand::u64(..);

@@ -16,10 +16,10 @@
 use hashbrown::DefaultHashBuilder;
 use slab::Slab;
 
-use crate::limits::{MATCH_COST_END, MATCH_COST_ENTRY, MATCH_COST_NODE, MATCH_COST_RUN};
+use crate::limits::{MATCH_COST_ENTRY, MATCH_COST_NODE, MATCH_COST_RUN};
 use crate::mercure::uri_template::{Charset, Expression, Template, TemplatePart};
 use crate::shrink::shrink_slab;
-use node::{Edge, NONE, TrieNode};
+use node::{Complex, Cost, Edge, Head, NONE, TrieNode};
 
 mod node;
 
@@ -62,23 +62,27 @@ impl Default for Trie {
 impl Trie {
     /// The most that a topic of 1 KiB can cost, see [`crate::limits::MATCH_COST_NODE`].
     pub(super) fn price(&self) -> u32 {
-        self.nodes[ROOT as usize].cost
+        self.nodes[ROOT as usize].cost.settled
     }
 
     /// The node of a head that no template has yet. [`Self::insert`] must follow.
     pub(super) fn open(&mut self, head: &str) -> u32 {
-        self.behind_literal(ROOT, head.as_bytes())
+        let node = self.behind_literal(ROOT, head.as_bytes());
+        let text = head.as_bytes().into();
+        let head = Head { text, templates: 0, complex: Complex::default() };
+        self.nodes[node as usize].head = Some(Box::new(head));
+        node
     }
 
     /// Adds `entry`, whose template has this head.
     pub(super) fn insert(&mut self, head: u32, template: &Template, entry: u32) -> Location {
-        self.nodes[head as usize].heads += 1;
-        if !template.is_plain() {
-            let cost = template.match_cost();
-            let complex = self.nodes[head as usize].complex.get_or_insert_default();
-            let index = complex.push(entry, cost);
-            self.update_cost(head);
-            return Location { head, node: head, index };
+        if let Some(of_head) = &mut self.nodes[head as usize].head {
+            of_head.templates += 1;
+            if !template.is_plain() {
+                let index = of_head.complex.push(entry, template.match_cost());
+                self.update_cost(head);
+                return Location { head, node: head, index };
+            }
         }
         let mut node = head;
         let mut parts = template.tail();
@@ -109,42 +113,59 @@ impl Trie {
 
     /// Removes the entry at this location, and the nodes that are not needed any more.
     pub(super) fn remove(&mut self, Location { head, node, index }: Location, is_plain: bool) -> Removed {
-        let moved = if is_plain {
+        let mut moved = None;
+        let mut ended = false;
+        if let Some(of_head) = &mut self.nodes[head as usize].head {
+            of_head.templates -= 1;
+            ended = of_head.templates == 0;
+            if !is_plain {
+                moved = of_head.complex.remove(index);
+            }
+        }
+        if is_plain {
             let entries = &mut self.nodes[node as usize].entries;
             entries.swap_remove(index as usize);
             if entries.is_empty() {
                 *entries = Vec::new();
             }
-            entries.get(index as usize).copied()
-        } else {
-            self.remove_complex(head, index)
-        };
+            moved = entries.get(index as usize).copied();
+        }
+        if ended {
+            self.nodes[head as usize].head = None;
+        }
         self.update_cost(node);
-        self.nodes[head as usize].heads -= 1;
-        let ended = self.nodes[head as usize].heads == 0;
         self.prune(node);
         Removed { moved, ended }
     }
 
+    /// The entry of the only template with this head, if it is plain.
+    pub(super) fn only_entry(&self, head: u32) -> Option<u32> {
+        let of_head = self.nodes[head as usize].head.as_ref()?;
+        if of_head.templates != 1 || !of_head.complex.entries.is_empty() {
+            return None;
+        }
+        let mut node = head;
+        loop {
+            let TrieNode { entries, runs, ends, literals, .. } = &self.nodes[node as usize];
+            if let Some(&entry) = entries.first() {
+                return Some(entry);
+            }
+            let run = runs.iter().copied().find(|child| *child != NONE);
+            let end = ends.as_ref().and_then(|ends| ends.children.iter().next().copied());
+            // The literal children of the head belong to other heads.
+            let literal = literals.first().filter(|_| node != head).map(|&(_, child)| child);
+            node = run.or(end).or(literal)?;
+        }
+    }
+
     /// The entries of complex templates with this head.
     pub(super) fn complex(&self, head: u32) -> &[u32] {
-        self.nodes[head as usize].complex.as_deref().map_or(&[], |complex| &complex.entries)
+        self.nodes[head as usize].head.as_deref().map_or(&[], |head| &head.complex.entries)
     }
 
     /// Whether this node is that of `head`.
     pub(super) fn is_head(&self, node: u32, head: &[u8]) -> bool {
-        let (mut node, mut rest) = (node, head);
-        while node != ROOT {
-            let TrieNode { edge: Edge::Literal(literal), parent, .. } = &self.nodes[node as usize] else {
-                return false;
-            };
-            match rest.strip_suffix(&**literal) {
-                Some(before) => rest = before,
-                None => return false,
-            }
-            node = *parent;
-        }
-        rest.is_empty()
+        self.nodes[node as usize].head.as_ref().is_some_and(|of_head| *of_head.text == *head)
     }
 
     /// Adds to `found` the entries of the plain templates with this head, of `at` bytes, that can
@@ -260,27 +281,12 @@ impl Trie {
         let node = &mut self.nodes[middle as usize];
         node.literals = Box::new([(second, child)]);
         node.literal_cost = cost;
-        node.cost = cost.saturating_add(MATCH_COST_NODE);
-        let cost = node.cost;
         self.replace_literal(parent, first, middle);
         let child = &mut self.nodes[child as usize];
         child.edge = Edge::Literal(tail);
         child.parent = middle;
-        if cost > self.nodes[parent as usize].literal_cost {
-            self.nodes[parent as usize].literal_cost = cost;
-            self.update_cost(parent);
-        }
+        self.update_cost(middle);
         middle
-    }
-
-    fn remove_complex(&mut self, head: u32, index: u32) -> Option<u32> {
-        let node = &mut self.nodes[head as usize];
-        let complex = node.complex.as_mut()?;
-        let moved = complex.remove(index);
-        if complex.entries.is_empty() {
-            node.complex = None;
-        }
-        moved
     }
 
     /// Removes `node` and its ancestors while nothing begins or ends there or below, and joins the
@@ -318,7 +324,7 @@ impl Trie {
             Edge::Run(set) => parent.runs[set as usize] = NONE,
             Edge::End(literal) => {
                 let Some(mut ends) = parent.ends.take() else { return };
-                ends.remove(node, &literal, &self.hasher);
+                ends.remove((node, removed.cost.settled), &literal, &self.hasher);
                 parent.ends = (!ends.lengths.is_empty()).then_some(ends);
             }
         }
@@ -348,39 +354,47 @@ impl Trie {
             let TrieNode { parent, cost: old, ref edge, .. } = self.nodes[node as usize];
             let (is_literal, is_end) = (matches!(edge, Edge::Literal(_)), matches!(edge, Edge::End(_)));
             self.nodes[node as usize].cost = cost;
-            if cost == old || parent == NONE {
+            if parent == NONE {
                 return;
-            }
-            let siblings_cost = self.nodes[parent as usize].literal_cost;
-            if is_literal && cost.max(old) < siblings_cost {
-                return;
-            }
-            if is_literal {
-                let is_most = cost >= siblings_cost;
-                self.nodes[parent as usize].literal_cost =
-                    if is_most { cost } else { self.literal_cost_of(parent) };
             }
             if is_end && let Some(ends) = &mut self.nodes[parent as usize].ends {
-                ends.cost = ends.cost.max(cost);
+                ends.changed(old.settled, cost.settled);
+            }
+            if is_literal {
+                let known = self.nodes[parent as usize].literal_cost;
+                let falls = (old.settled == known.settled && cost.settled < old.settled)
+                    || (old.owed == known.owed && cost.owed < old.owed);
+                let most = if falls { self.literal_cost_of(parent) } else { known.max(cost) };
+                if most == known && cost == old {
+                    return;
+                }
+                self.nodes[parent as usize].literal_cost = most;
+            } else if cost == old && self.cost_of(parent) == self.nodes[parent as usize].cost {
+                return;
             }
             node = parent;
         }
     }
 
-    fn literal_cost_of(&self, node: u32) -> u32 {
+    fn literal_cost_of(&self, node: u32) -> Cost {
         let children = self.nodes[node as usize].literals.iter();
-        children.map(|&(_, child)| self.nodes[child as usize].cost).max().unwrap_or(0)
+        children.map(|&(_, child)| self.nodes[child as usize].cost).fold(Cost::default(), Cost::max)
     }
 
-    fn cost_of(&self, node: u32) -> u32 {
+    fn cost_of(&self, node: u32) -> Cost {
         let node = &self.nodes[node as usize];
         let runs = node.runs.iter().filter(|child| **child != NONE);
-        let runs = runs.map(|&child| self.nodes[child as usize].cost.saturating_add(MATCH_COST_RUN));
-        let ends = node.ends.as_ref().map_or(0, |ends| {
-            ends.cost.saturating_add(MATCH_COST_END.saturating_mul(ends.lengths.len() as u32))
-        });
-        let complex = node.complex.as_ref().map_or(0, |complex| complex.cost);
+        let runs = runs.map(|&child| self.nodes[child as usize].cost.owed);
+        let ends = node.ends.as_ref().map_or(0, |ends| ends.cost());
+        let complex = node.head.as_ref().map_or(0, |head| head.complex.cost);
         let entries = MATCH_COST_ENTRY.saturating_mul(node.entries.len() as u32);
-        runs.chain([ends, complex, entries, node.literal_cost]).fold(MATCH_COST_NODE, u32::saturating_add)
+        let own = [ends, complex, entries].into_iter().fold(MATCH_COST_NODE, u32::saturating_add);
+        let literal = node.literal_cost;
+        let settled = runs.chain([literal.settled]).fold(own, u32::saturating_add);
+        let owed = match node.runs.iter().all(|child| *child == NONE) {
+            true => own.saturating_add(literal.owed.max(MATCH_COST_RUN)),
+            false => settled,
+        };
+        Cost { settled, owed }
     }
 }

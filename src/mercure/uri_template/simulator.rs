@@ -12,7 +12,7 @@
 use super::Template;
 use super::program::{Program, WORD_BITS, WORDS_MAX, bit, put, words};
 use super::units::{Code, unit_at};
-use crate::limits::{MATCH_COST_BRANCH, MATCH_COST_SETUP, MATCH_COST_WORD};
+use crate::limits::{MATCH_COST_BRANCH, MATCH_COST_READ, MATCH_COST_SETUP, MATCH_COST_WORD};
 
 /// Compares topics with one template after the other, and keeps its buffers between them.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl Simulator {
         self.read_units(rest);
         let Self { units, program, .. } = self;
         program.compile(template.as_str(), template.tail(), units);
-        self.spent += u64::from(MATCH_COST_SETUP);
+        self.spent += u64::from(MATCH_COST_SETUP) + rest.len() as u64 * u64::from(MATCH_COST_READ) / 1024;
         match words(program.words * WORD_BITS) {
             1 => self.run::<1>(),
             4 => self.run::<4>(),

@@ -1,30 +1,38 @@
-//! The bound of a round: work on connections is charged in slices of time, so that no client and no
-//! crowd of clients delays the ring and the timers.
+//! The bound of a round: work on connections is charged in slices and in time, so that no client
+//! and no crowd of clients delays the ring and the timers.
 
 use std::time::Instant;
 
-use crate::limits::{SERVE_SLICE_US, SERVE_SLICES_MAX};
+use crate::limits::{SERVE_BULK_US_MAX, SERVE_SLICES_MAX, SERVE_US_MAX};
 
-/// The slices that are left in this round.
+/// What is left of this round.
 #[derive(Default)]
 pub(super) struct Budget {
     slices_left: usize,
+    us_left: u64,
 }
 
 impl Budget {
     /// Begins a round.
     pub(super) fn renew(&mut self) {
         self.slices_left = SERVE_SLICES_MAX;
+        self.us_left = SERVE_US_MAX;
+    }
+
+    /// The same for long bodies, which come last in a round.
+    pub(super) fn renew_for_bulk(&mut self) {
+        self.slices_left = SERVE_SLICES_MAX;
+        self.us_left = SERVE_BULK_US_MAX;
     }
 
     /// Whether nothing is left.
     pub(super) fn is_spent(&self) -> bool {
-        self.slices_left == 0
+        self.slices_left == 0 || self.us_left == 0
     }
 
-    /// Charges work that began at this moment: its duration in slices, at least one.
+    /// Charges a slice of work that began at this moment.
     pub(super) fn charge_since(&mut self, began: Instant) {
-        let slices = 1 + began.elapsed().as_micros() as usize / SERVE_SLICE_US as usize;
-        self.slices_left = self.slices_left.saturating_sub(slices);
+        self.slices_left = self.slices_left.saturating_sub(1);
+        self.us_left = self.us_left.saturating_sub(began.elapsed().as_micros() as u64);
     }
 }

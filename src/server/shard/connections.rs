@@ -1,6 +1,5 @@
 //! The connections of a shard: their slices of work, their deadlines, and what they become.
 
-use std::collections::VecDeque;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::rc::Rc;
 use std::time::Instant;
@@ -10,6 +9,7 @@ use slab::Slab;
 
 use super::action::ConnAction;
 use super::exchange::Reply;
+use super::ready_queue::ReadyQueue;
 use super::request_id::RequestId;
 use super::shared::Shared;
 use super::streams::{EndedStream, StreamSocket, StreamTransport};
@@ -30,9 +30,7 @@ use crate::shrink::shrink_slab;
 #[derive(Default)]
 pub(super) struct Connections {
     by_number: Slab<Connected>,
-    /// Connections with work left, by number and serial; each at most once. No event will report
-    /// them.
-    ready_queue: VecDeque<(u32, u32)>,
+    ready_queue: ReadyQueue,
 }
 
 struct Connected {
@@ -105,12 +103,23 @@ impl Connections {
 
     /// Serves the queued connections at the beginning of a round; returns whether there were any.
     pub(super) fn drive_queued(&mut self, shared: &mut Shared) -> bool {
-        let count = self.ready_queue.len();
+        self.drive_all(false, shared)
+    }
+
+    /// Serves queued connections that are in the middle of a long body, at the end of a round, with
+    /// a budget of their own; returns whether there were any.
+    pub(super) fn drive_bulk(&mut self, shared: &mut Shared) -> bool {
+        shared.budget.renew_for_bulk();
+        self.drive_all(true, shared)
+    }
+
+    fn drive_all(&mut self, is_bulk: bool, shared: &mut Shared) -> bool {
+        let count = self.ready_queue.len(is_bulk);
         for _ in 0..count {
             if shared.budget.is_spent() {
                 break;
             }
-            let Some((number, serial)) = self.ready_queue.pop_front() else { break };
+            let Some((number, serial)) = self.ready_queue.pop(is_bulk) else { break };
             if let Some(connected) = self.by_number.get_mut(number as usize)
                 && connected.serial == serial
             {
@@ -130,7 +139,12 @@ impl Connections {
         let ended = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
         let has_ended = flags.intersects(ended);
         match &mut connected.state {
-            ConnState::Streaming(slot) if has_ended => return shared.streams.shard.leave(*slot),
+            ConnState::Streaming(slot) if has_ended => {
+                // One with many selectors takes long to leave.
+                let began = Instant::now();
+                shared.streams.shard.leave(*slot);
+                return shared.budget.charge_since(began);
+            }
             ConnState::Streaming(slot) => {
                 return shared.streams.on_event(*slot, flags, shared.now, &mut shared.read_buffer);
             }
@@ -147,9 +161,10 @@ impl Connections {
         }
     }
 
-    /// Lets a connection do one slice of work; queues it when this round's budget is spent.
+    /// Lets a connection do one slice of work; queues it when this round's budget is spent, or in
+    /// the middle of a long body.
     pub(super) fn drive(&mut self, number: u32, shared: &mut Shared) {
-        match shared.budget.is_spent() {
+        match shared.budget.is_spent() || self.by_number[number as usize].state.is_bulk() {
             true => self.enqueue(number),
             false => self.serve(number, shared),
         }
@@ -358,7 +373,7 @@ impl Connections {
     /// Gives back what connections that are gone have needed.
     pub(super) fn shrink(&mut self) {
         shrink_slab(&mut self.by_number);
-        self.ready_queue.shrink_to_fit();
+        self.ready_queue.shrink();
     }
 
     fn state(&mut self, number: u32) -> Option<&mut ConnState> {
@@ -369,7 +384,7 @@ impl Connections {
     fn enqueue(&mut self, number: u32) {
         let connected = &mut self.by_number[number as usize];
         if !std::mem::replace(&mut connected.is_queued, true) {
-            self.ready_queue.push_back((number, connected.serial));
+            self.ready_queue.push((number, connected.serial), connected.state.is_bulk());
         }
     }
 
@@ -445,6 +460,15 @@ impl Connections {
 }
 
 impl ConnState {
+    /// Whether it is in the middle of a long body.
+    fn is_bulk(&self) -> bool {
+        match self {
+            Self::Http1(conn) => conn.is_bulk(),
+            Self::Http2(conn) => conn.is_bulk(),
+            Self::Streaming(_) | Self::Closed => false,
+        }
+    }
+
     /// The memory that would be free if it ended; `None` if it is in use.
     fn bytes_not_needed(&self) -> Option<usize> {
         let idle_bytes = CONNECTION_BYTES + SOCKET_KERNEL_BYTES;

@@ -272,9 +272,9 @@ fn take_permits(
     let match_cost = shared.streams.hold_match_cost(&subscription.selectors, key);
     let match_cost =
         match_cost.map_err(|bound| shared.handler.too_costly(bound.reason(), subscription.context))?;
-    let permit = shared.quotas.subscribe(subscription.token, client.address(), match_cost);
+    let permit = shared.quotas.subscribe(subscription.token, client.address());
     let permit = permit.map_err(|limit| shared.handler.too_many(limit.setting(), subscription.context))?;
-    Ok(StreamPermits::new(permit, selectors))
+    Ok(StreamPermits::new(permit, selectors, match_cost))
 }
 
 /// The memory of the selectors of a subscription.

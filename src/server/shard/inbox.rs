@@ -10,7 +10,7 @@ use super::request_id::RequestId;
 use super::shared::Shared;
 use super::streams::Streams;
 use crate::hub::sequencer::{ReplyTo, RingEntry};
-use crate::limits::{HISTORY_REPLIES_MAX, MATCHING_WORK_MAX, RING_BATCH_MAX};
+use crate::limits::{HISTORY_REPLIES_MAX, MATCHING_WORK_MAX, REPLAY_WORK_MAX, RING_BATCH_MAX};
 use crate::ring::DrainStep;
 use crate::server::history_worker::HistoryReply;
 
@@ -85,7 +85,7 @@ fn settle(connections: &mut Connections, shared: &mut Shared, reply_to: ReplyTo,
 /// Takes replies of the history; returns whether there were any.
 pub(super) fn take_replies(connections: &mut Connections, shared: &mut Shared) -> bool {
     let mut any = false;
-    let until = shared.streams.shard.counters().work + MATCHING_WORK_MAX;
+    let until = shared.streams.shard.counters().work + REPLAY_WORK_MAX;
     for _ in 0..HISTORY_REPLIES_MAX {
         if shared.streams.shard.counters().work >= until {
             break;

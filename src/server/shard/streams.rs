@@ -1,26 +1,21 @@
 //! The subscribers of a shard and their sockets, which take the bytes of the streams.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use rustix::event::epoll;
 use tracing::debug;
 
+use super::match_costs::{MatchCostPermit, MatchCosts, TooCostly};
 use crate::api::handler::GrantedSubscription;
 use crate::history::ResumePoint;
 use crate::hub::client::ClientKey;
 use crate::hub::shard::{EndReason, Joining, Shard};
 use crate::io::transport::{Flushed, Gone, Transport};
-use crate::limits::{
-    CONNECTION_BYTES, FLUSH_BATCH_MAX, MATCH_COST_CLIENT_MAX, MATCH_COST_SHARD_MAX, SOCKET_FULL_BYTES,
-    SOCKET_KERNEL_BYTES,
-};
-use crate::mercure::index::Price;
+use crate::limits::{CONNECTION_BYTES, FLUSH_BATCH_MAX, SOCKET_FULL_BYTES, SOCKET_KERNEL_BYTES};
 use crate::mercure::selector::Selector;
 use crate::mercure::subscription::SubscriberId;
 use crate::ops::access_log::Access;
 use crate::ops::metrics::MemoryKind;
-use crate::server::client_totals::{ClientTotals, Share};
 use crate::server::history_worker::{HistoryClient, HistoryRequest};
 use crate::server::http2::{Awake, SendBudget, SubscriberStream};
 use crate::server::memory::{MemoryPermit, ShardMemory};
@@ -33,31 +28,8 @@ use crate::time::Now;
 pub(super) struct Streams {
     pub(super) shard: Shard,
     sockets: Sockets,
-    /// What each client adds to the price of matching in this shard.
-    match_costs: Arc<ClientTotals>,
-}
-
-/// A subscription whose templates cost too much beside those of others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TooCostly {
-    Shard,
-    Client,
-}
-
-impl TooCostly {
-    /// The reason, for the client and for the log.
-    pub(super) fn reason(self) -> &'static str {
-        match self {
-            Self::Shard => {
-                "the URI Templates of all subscriptions together cost too much to match; expected \
-                 simpler templates, or a literal before the first expression"
-            }
-            Self::Client => {
-                "the URI Templates of this client's subscriptions together cost too much to match; \
-                 expected simpler templates, or a literal before the first expression"
-            }
-        }
-    }
+    /// Who pays for the price of matching in this shard.
+    match_costs: MatchCosts,
 }
 
 /// The sockets of the subscribers.
@@ -87,13 +59,19 @@ pub(super) struct StreamSocket {
 pub(super) struct StreamPermits {
     /// Its token, or its address behind a proxy.
     _subscription: Option<Box<SubscriptionPermit>>,
+    /// What its templates add to the price of matching.
+    _match_cost: Option<Box<MatchCostPermit>>,
     /// The memory of its selectors.
     selectors: MemoryPermit,
 }
 
 impl StreamPermits {
-    pub(super) fn new(subscription: Option<Box<SubscriptionPermit>>, selectors: MemoryPermit) -> Self {
-        Self { _subscription: subscription, selectors }
+    pub(super) fn new(
+        subscription: Option<Box<SubscriptionPermit>>,
+        selectors: MemoryPermit,
+        match_cost: Option<MatchCostPermit>,
+    ) -> Self {
+        Self { _subscription: subscription, _match_cost: match_cost.map(Box::new), selectors }
     }
 }
 
@@ -177,8 +155,7 @@ impl Sockets {
 
 impl Streams {
     pub(super) fn new(shard: Shard) -> Self {
-        let match_costs = ClientTotals::new(MATCH_COST_CLIENT_MAX.into());
-        Self { shard, sockets: Sockets::default(), match_costs }
+        Self { shard, sockets: Sockets::default(), match_costs: MatchCosts::new() }
     }
 
     /// Reserves what a subscription adds to the price of matching; `None` if that is nothing. The
@@ -190,15 +167,9 @@ impl Streams {
         &mut self,
         selectors: &[Selector],
         client: ClientKey,
-    ) -> Result<Option<Share>, TooCostly> {
-        let Price { added, total } = self.shard.price_of(selectors);
-        if added == 0 {
-            return Ok(None);
-        }
-        if total > MATCH_COST_SHARD_MAX {
-            return Err(TooCostly::Shard);
-        }
-        self.match_costs.hold(client, added.into()).map(Some).ok_or(TooCostly::Client)
+    ) -> Result<Option<MatchCostPermit>, TooCostly> {
+        let price = self.shard.price_of(selectors);
+        self.match_costs.hold(client, price)
     }
 
     /// Adds a subscriber, whose socket follows ([`Self::attach`]); returns its slot.

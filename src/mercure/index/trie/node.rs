@@ -2,9 +2,10 @@
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
+use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 
-use crate::limits::MATCH_COST_NODE;
+use crate::limits::{MATCH_COST_END, MATCH_COST_NODE, MATCH_COST_RUN};
 use crate::mercure::uri_template::{CHARSETS, Charset};
 
 /// No node.
@@ -13,12 +14,10 @@ pub(super) const NONE: u32 = u32::MAX;
 pub(super) struct TrieNode {
     pub(super) edge: Edge,
     pub(super) parent: u32,
-    /// How many templates have this node as their head.
-    pub(super) heads: u32,
     /// The most that a topic which comes here can cost from here on.
-    pub(super) cost: u32,
+    pub(super) cost: Cost,
     /// The maximum of the literal children.
-    pub(super) literal_cost: u32,
+    pub(super) literal_cost: Cost,
     /// Literal children by first byte, sorted.
     pub(super) literals: Box<[(u8, u32)]>,
     /// The children after a run, by character set.
@@ -26,7 +25,28 @@ pub(super) struct TrieNode {
     /// The entries whose templates end here.
     pub(super) entries: Vec<u32>,
     pub(super) ends: Option<Box<Ends>>,
-    pub(super) complex: Option<Box<Complex>>,
+    /// If templates have this node as their head.
+    pub(super) head: Option<Box<Head>>,
+}
+
+/// A cost in two cases. The runs of one path scan parts of the topic that do not overlap, so they
+/// cost one scan together: it is charged where no other run follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cost {
+    /// If no run leads here, or its scan is charged elsewhere.
+    pub(super) settled: u32,
+    /// If a run leads here, and its scan must be charged here or below.
+    pub(super) owed: u32,
+}
+
+impl Cost {
+    /// That of a node to which nothing belongs.
+    const NODE: Self = Self { settled: MATCH_COST_NODE, owed: MATCH_COST_NODE + MATCH_COST_RUN };
+
+    /// The maximum in each case.
+    pub(super) fn max(self, other: Self) -> Self {
+        Self { settled: self.settled.max(other.settled), owed: self.owed.max(other.owed) }
+    }
 }
 
 const _: () = assert!(size_of::<TrieNode>() <= 128);
@@ -45,8 +65,20 @@ pub(super) struct Ends {
     /// How many there are of each length, ascending.
     pub(super) lengths: Vec<(u16, u32)>,
     pub(super) children: HashTable<u32>,
-    /// At least the cost of each child.
-    pub(super) cost: u32,
+    /// How many children have each cost.
+    costs: BTreeMap<u32, u32>,
+    /// The lookups of all lengths.
+    lookups_cost: u32,
+}
+
+/// What a node has that is the head of templates.
+pub(super) struct Head {
+    /// From the root to here.
+    pub(super) text: Box<[u8]>,
+    /// How many templates have this head.
+    pub(super) templates: u32,
+    /// Those of them that the trie does not describe.
+    pub(super) complex: Complex,
 }
 
 /// The templates with this head that the trie does not describe.
@@ -63,14 +95,13 @@ impl TrieNode {
         Self {
             edge,
             parent,
-            heads: 0,
-            cost: MATCH_COST_NODE,
-            literal_cost: 0,
+            cost: Cost::NODE,
+            literal_cost: Cost::default(),
             literals: Box::default(),
             runs: [NONE; CHARSETS],
             entries: Vec::new(),
             ends: None,
-            complex: None,
+            head: None,
         }
     }
 
@@ -87,7 +118,7 @@ impl TrieNode {
     }
 
     pub(super) fn is_needed(&self) -> bool {
-        self.heads > 0
+        self.head.is_some()
             || !self.entries.is_empty()
             || self.ends.is_some()
             || self.runs.iter().any(|child| *child != NONE)
@@ -114,19 +145,47 @@ impl Ends {
         let bytes = literal(child).len() as u16;
         match self.find_length(bytes) {
             Ok(at) => self.lengths[at].1 += 1,
-            Err(at) => self.lengths.insert(at, (bytes, 1)),
+            Err(at) => {
+                self.lengths.insert(at, (bytes, 1));
+                self.lookups_cost += lookup_cost(bytes);
+            }
+        }
+        *self.costs.entry(nodes[child as usize].cost.settled).or_default() += 1;
+    }
+
+    /// At least what a topic can cost here.
+    pub(super) fn cost(&self) -> u32 {
+        let child = self.costs.last_key_value().map_or(0, |(cost, _)| *cost);
+        // Children of several lengths can match.
+        child.saturating_mul(self.lengths.len().min(8) as u32).saturating_add(self.lookups_cost)
+    }
+
+    /// Notes that the cost of a child has changed.
+    pub(super) fn changed(&mut self, old: u32, new: u32) {
+        self.forget_cost(old);
+        *self.costs.entry(new).or_default() += 1;
+    }
+
+    fn forget_cost(&mut self, cost: u32) {
+        if let Some(count) = self.costs.get_mut(&cost) {
+            *count -= 1;
+            if *count == 0 {
+                self.costs.remove(&cost);
+            }
         }
     }
 
     /// Removes the child after `literal`.
-    pub(super) fn remove(&mut self, child: u32, literal: &[u8], hasher: &DefaultHashBuilder) {
+    pub(super) fn remove(&mut self, (child, cost): (u32, u32), literal: &[u8], hasher: &DefaultHashBuilder) {
+        self.forget_cost(cost);
         if let Ok(occupied) = self.children.find_entry(hasher.hash_one(literal), |&other| other == child) {
             occupied.remove();
         }
         if let Ok(at) = self.find_length(literal.len() as u16) {
             self.lengths[at].1 -= 1;
             if self.lengths[at].1 == 0 {
-                self.lengths.remove(at);
+                let (bytes, _) = self.lengths.remove(at);
+                self.lookups_cost -= lookup_cost(bytes);
             }
         }
     }
@@ -134,6 +193,11 @@ impl Ends {
     fn find_length(&self, bytes: u16) -> Result<usize, usize> {
         self.lengths.binary_search_by_key(&bytes, |&(bytes, _)| bytes)
     }
+}
+
+/// The cost of looking up the ends of one length: the last bytes of the topic are hashed.
+fn lookup_cost(bytes: u16) -> u32 {
+    MATCH_COST_END + u32::from(bytes) / 256
 }
 
 impl Complex {
