@@ -120,12 +120,32 @@ impl Template {
         if self.is_plain {
             return plain::matches(&self.text, self.tail(), rest);
         }
-        // A literal at the end decides most comparisons without any set-up.
-        let ends_so = match self.tail().last() {
+        self.may_end(rest) && simulator.matches(self, rest)
+    }
+
+    /// The same for a template with a choice. `is_read` is whether the simulator has read `rest`,
+    /// which templates with the same head share.
+    pub(super) fn tail_matches_read(
+        &self,
+        rest: &[u8],
+        simulator: &mut Simulator,
+        is_read: &mut bool,
+    ) -> bool {
+        if !self.may_end(rest) {
+            return false;
+        }
+        if !std::mem::replace(is_read, true) {
+            simulator.read(rest);
+        }
+        simulator.matches_read(self)
+    }
+
+    /// A literal at the end decides most comparisons without any set-up.
+    fn may_end(&self, rest: &[u8]) -> bool {
+        match self.tail().last() {
             Some(&TemplatePart::Literal { start, end }) => rest.ends_with(self.literal(start, end)),
             _ => true,
-        };
-        ends_so && simulator.matches(self, rest)
+        }
     }
 
     pub(super) fn literal(&self, start: u16, end: u16) -> &[u8] {

@@ -11,6 +11,7 @@
 mod accept;
 mod action;
 mod budget;
+mod connected;
 mod connections;
 mod exchange;
 mod h1;

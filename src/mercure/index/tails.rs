@@ -57,14 +57,17 @@ impl Tails {
         &self.tails[tail as usize].template
     }
 
-    /// Whether the tail can produce `rest`, the part of a topic after the head. If the template is
-    /// not plain, adds to `spent` what the comparison costs.
-    pub(super) fn matches(&mut self, tail: u32, rest: &[u8], spent: &mut u64) -> bool {
+    /// Whether a plain tail can produce `rest`, the part of a topic after the head.
+    pub(super) fn matches_plain(&mut self, tail: u32, rest: &[u8]) -> bool {
+        self.tails[tail as usize].template.tail_matches(rest, &mut self.simulator)
+    }
+
+    /// The same for a tail with a choice; `is_read` is whether the simulator has read `rest`. Adds
+    /// what it costs to `spent`.
+    pub(super) fn matches(&mut self, tail: u32, rest: &[u8], is_read: &mut bool, spent: &mut u64) -> bool {
         let template = &self.tails[tail as usize].template;
-        let is_match = template.tail_matches(rest, &mut self.simulator);
-        if !template.is_plain() {
-            *spent += self.simulator.take_spent();
-        }
+        let is_match = template.tail_matches_read(rest, &mut self.simulator, is_read);
+        *spent += self.simulator.take_spent();
         is_match
     }
 

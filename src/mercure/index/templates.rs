@@ -178,13 +178,14 @@ impl Templates {
                     budget.spent +=
                         u64::from(MATCH_COST_NODE) + rest.len() as u64 * u64::from(MATCH_COST_RUN) / 1024;
                     if let Found::Alone(tail) = entries[entry as usize].template_ref.found()
-                        && tails.matches(tail, rest, &mut budget.spent)
+                        && tails.matches_plain(tail, rest)
                     {
                         found.push(entry);
                     }
                 }
             }
         }
+        let mut read_head = None;
         while let Some(&entry) = candidates.last() {
             if goes_on && budget.is_spent() {
                 *heads_from = usize::MAX;
@@ -193,11 +194,16 @@ impl Templates {
             goes_on = true;
             candidates.pop();
             let SelectorEntry { text, template_ref, .. } = &entries[entry as usize];
-            let rest = &topic[head_of(text).len()..];
+            let head_bytes = head_of(text).len();
+            let rest = &topic[head_bytes..];
+            let mut is_read = read_head == Some(head_bytes);
             if let Found::Grouped(key) = template_ref.found()
-                && tails.matches(located[key as usize].tail, rest, &mut budget.spent)
+                && tails.matches(located[key as usize].tail, rest, &mut is_read, &mut budget.spent)
             {
                 found.push(entry);
+            }
+            if is_read {
+                read_head = Some(head_bytes);
             }
         }
         true

@@ -19,7 +19,7 @@ use slab::Slab;
 use crate::limits::{MATCH_COST_ENTRY, MATCH_COST_NODE, MATCH_COST_RUN};
 use crate::mercure::uri_template::{Charset, Expression, Template, TemplatePart};
 use crate::shrink::shrink_slab;
-use node::{Complex, Cost, Edge, Head, NONE, TrieNode};
+use node::{Complex, Cost, Edge, NONE, TemplateHead, TrieNode};
 
 mod node;
 
@@ -69,7 +69,7 @@ impl Trie {
     pub(super) fn open(&mut self, head: &str) -> u32 {
         let node = self.behind_literal(ROOT, head.as_bytes());
         let text = head.as_bytes().into();
-        let head = Head { text, templates: 0, complex: Complex::default() };
+        let head = TemplateHead { text, templates: 0, complex: Complex::default() };
         self.nodes[node as usize].head = Some(Box::new(head));
         node
     }

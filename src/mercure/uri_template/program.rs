@@ -55,8 +55,8 @@ pub(super) struct Program {
 
 impl Program {
     /// Makes this the program of a tail, of a template with this text, for a topic whose rest has
-    /// these units.
-    pub(super) fn compile(&mut self, text: &str, tail: &[TemplatePart], units: &[Code]) {
+    /// this number of units.
+    pub(super) fn compile(&mut self, text: &str, tail: &[TemplatePart], units: usize) {
         let positions = tail.iter().map(TemplatePart::positions_max).sum::<usize>() + 1;
         self.clear(positions);
         let mut at = 0;
@@ -72,7 +72,7 @@ impl Program {
                         at += 1;
                     }
                 }
-                TemplatePart::Expression(expression) => at = self.add(expression.states(), at, units.len()),
+                TemplatePart::Expression(expression) => at = self.add(expression.states(), at, units),
             }
         }
         self.end = at;

@@ -11,13 +11,17 @@
 
 use super::Template;
 use super::program::{Program, WORD_BITS, WORDS_MAX, bit, put, words};
-use super::units::{Code, unit_at};
+use super::units::{CODES, Code, unit_at};
 use crate::limits::{MATCH_COST_BRANCH, MATCH_COST_READ, MATCH_COST_SETUP, MATCH_COST_WORD};
 
 /// Compares topics with one template after the other, and keeps its buffers between them.
 #[derive(Debug, Default)]
 pub(in crate::mercure) struct Simulator {
     units: Vec<Code>,
+    /// The units, each once.
+    distinct: Vec<Code>,
+    /// Whether a unit is in `distinct`.
+    is_known: Vec<bool>,
     program: Program,
     /// How many units a counted position has taken.
     taken: Vec<u16>,
@@ -27,10 +31,34 @@ pub(in crate::mercure) struct Simulator {
 impl Simulator {
     /// Whether the tail of `template` can produce `rest`.
     pub(super) fn matches(&mut self, template: &Template, rest: &[u8]) -> bool {
-        self.read_units(rest);
+        self.read(rest);
+        self.matches_read(template)
+    }
+
+    /// Reads the part of a topic after a head, for [`Self::matches_read`].
+    pub(super) fn read(&mut self, rest: &[u8]) {
+        self.spent += rest.len() as u64 * u64::from(MATCH_COST_READ) / 1024;
+        for code in self.distinct.drain(..) {
+            self.is_known[usize::from(code)] = false;
+        }
+        self.is_known.resize(CODES, false);
+        self.units.clear();
+        let mut at = 0;
+        while at < rest.len() {
+            let (code, length) = unit_at(rest, at);
+            self.units.push(code);
+            if !std::mem::replace(&mut self.is_known[usize::from(code)], true) {
+                self.distinct.push(code);
+            }
+            at += length;
+        }
+    }
+
+    /// Whether the tail of `template` can produce what was read last.
+    pub(super) fn matches_read(&mut self, template: &Template) -> bool {
         let Self { units, program, .. } = self;
-        program.compile(template.as_str(), template.tail(), units);
-        self.spent += u64::from(MATCH_COST_SETUP) + rest.len() as u64 * u64::from(MATCH_COST_READ) / 1024;
+        program.compile(template.as_str(), template.tail(), units.len());
+        self.spent += u64::from(MATCH_COST_SETUP);
         match words(program.words * WORD_BITS) {
             1 => self.run::<1>(),
             4 => self.run::<4>(),
@@ -44,19 +72,9 @@ impl Simulator {
         std::mem::take(&mut self.spent)
     }
 
-    fn read_units(&mut self, rest: &[u8]) {
-        self.units.clear();
-        let mut at = 0;
-        while at < rest.len() {
-            let (code, length) = unit_at(rest, at);
-            self.units.push(code);
-            at += length;
-        }
-    }
-
     fn run<const W: usize>(&mut self) -> bool {
-        let Self { units, program, taken, spent } = self;
-        program.widen(W, units);
+        let Self { units, distinct, program, taken, spent, .. } = self;
+        program.widen(W, distinct);
         taken.clear();
         taken.resize(program.most.len(), 0);
         let mut pass = Pass::<W>::new(program, taken);

@@ -1,6 +1,6 @@
 //! The connections of a shard: their slices of work, their deadlines, and what they become.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::AsFd as _;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -8,6 +8,7 @@ use rustix::event::epoll;
 use slab::Slab;
 
 use super::action::ConnAction;
+use super::connected::{ConnState, Connected, key_of};
 use super::exchange::Reply;
 use super::ready_queue::ReadyQueue;
 use super::request_id::RequestId;
@@ -16,10 +17,7 @@ use super::streams::{EndedStream, StreamSocket, StreamTransport};
 use super::{h1, h2};
 use crate::hub::shard::EndReason;
 use crate::io::listener::leave_to_dispatch_timeout;
-use crate::limits::{
-    CONNECTION_BYTES, HTTP2_CONNECTION_BYTES, MEMORY_SHED_EXAMINED_MAX, SERVE_BYTES_MAX, SOCKET_KERNEL_BYTES,
-    TIMERS_MAX,
-};
+use crate::limits::{HTTP2_CONNECTION_BYTES, MEMORY_SHED_EXAMINED_MAX, SERVE_BYTES_MAX, TIMERS_MAX};
 use crate::ops::metrics::MemoryKind;
 use crate::server::http1::{Http1Conn, Http1Overdue};
 use crate::server::http2::{Http2Conn, SubscriberStream};
@@ -31,33 +29,6 @@ use crate::shrink::shrink_slab;
 pub(super) struct Connections {
     by_number: Slab<Connected>,
     ready_queue: ReadyQueue,
-}
-
-struct Connected {
-    state: ConnState,
-    /// Distinguishes connections that had the same number.
-    serial: u32,
-    /// The socket was full once: the poller now also reports when it is writable.
-    awaits_writable: bool,
-    /// It has work left and is in `ready_queue`.
-    is_queued: bool,
-    /// Counts the connection while it is open.
-    _permit: ConnectionPermit,
-}
-
-enum ConnState {
-    Http1(Box<Http1Conn>),
-    /// It speaks HTTP/2: its requests and subscribers are HTTP/2 streams.
-    Http2(Box<Http2Conn>),
-    /// It is an event stream: the subscriber of this slot.
-    Streaming(u32),
-    /// It has ended, and is removed next.
-    Closed,
-}
-
-/// The key of a connection in the poller.
-fn key_of(number: u32, serial: u32) -> u64 {
-    u64::from(number) | u64::from(serial) << 32
 }
 
 impl Connections {
@@ -456,69 +427,5 @@ impl Connections {
             ConnState::Streaming(_) | ConnState::Closed => {}
         }
         self.by_number.remove(number as usize);
-    }
-}
-
-impl ConnState {
-    /// Whether it is in the middle of a long body.
-    fn is_bulk(&self) -> bool {
-        match self {
-            Self::Http1(conn) => conn.is_bulk(),
-            Self::Http2(conn) => conn.is_bulk(),
-            Self::Streaming(_) | Self::Closed => false,
-        }
-    }
-
-    /// The memory that would be free if it ended; `None` if it is in use.
-    fn bytes_not_needed(&self) -> Option<usize> {
-        let idle_bytes = CONNECTION_BYTES + SOCKET_KERNEL_BYTES;
-        match self {
-            Self::Http1(conn) if conn.is_idle() => Some(idle_bytes),
-            Self::Http1(conn) => conn.arriving_bytes().map(|bytes| idle_bytes + bytes),
-            Self::Http2(conn) => conn.bytes_not_needed().map(|bytes| idle_bytes + bytes),
-            Self::Streaming(_) | Self::Closed => None,
-        }
-    }
-
-    /// When the timer wheel fires for it. A stream has its timer in the shard.
-    fn armed_ms(&mut self) -> Option<&mut u64> {
-        match self {
-            Self::Http1(conn) => Some(&mut conn.armed_ms),
-            Self::Http2(conn) => Some(&mut conn.armed_ms),
-            Self::Streaming(_) | Self::Closed => None,
-        }
-    }
-}
-
-impl Connected {
-    /// Sets its timer to its next deadline.
-    fn arm(&mut self, number: u32, shared: &mut Shared) {
-        let deadline_ms = match &self.state {
-            ConnState::Http1(conn) => conn.deadline_ms(&shared.timeouts),
-            ConnState::Http2(conn) => conn.deadline_ms(&shared.timeouts),
-            ConnState::Streaming(_) | ConnState::Closed => return,
-        };
-        if let Some(armed_ms) = self.state.armed_ms() {
-            let key = (number, self.serial);
-            *armed_ms = shared.streams.shard.arm_caller_timer(deadline_ms, *armed_ms, key);
-        }
-    }
-
-    /// Asks for an event when a full socket has room again; false if that is not possible.
-    fn is_watched(&mut self, number: u32, shared: &mut Shared) -> bool {
-        let key = key_of(number, self.serial);
-        let awaits_writable = &mut self.awaits_writable;
-        let mut watch = |socket: BorrowedFd<'_>| {
-            if std::mem::replace(awaits_writable, true) {
-                return true;
-            }
-            leave_to_dispatch_timeout(socket, shared.timeouts.write_ms);
-            shared.poller.await_writable(socket, key).is_ok()
-        };
-        match &self.state {
-            ConnState::Http1(conn) if conn.is_blocked() => watch(conn.transport.as_fd()),
-            ConnState::Http2(conn) if conn.is_blocked() => conn.with_fd(watch),
-            _ => true,
-        }
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct TrieNode {
     pub(super) entries: Vec<u32>,
     pub(super) ends: Option<Box<Ends>>,
     /// If templates have this node as their head.
-    pub(super) head: Option<Box<Head>>,
+    pub(super) head: Option<Box<TemplateHead>>,
 }
 
 /// A cost in two cases. The runs of one path scan parts of the topic that do not overlap, so they
@@ -72,7 +72,7 @@ pub(super) struct Ends {
 }
 
 /// What a node has that is the head of templates.
-pub(super) struct Head {
+pub(super) struct TemplateHead {
     /// From the root to here.
     pub(super) text: Box<[u8]>,
     /// How many templates have this head.
