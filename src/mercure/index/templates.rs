@@ -145,7 +145,7 @@ impl Templates {
         found: &mut Vec<u32>,
         budget: &mut MatchBudget,
     ) -> bool {
-        let Self { heads, tails, trie, hits, candidates, located, .. } = self;
+        let Self { heads, tails, trie, hits, candidates, .. } = self;
         let topic = topic.as_bytes();
         let is = |bytes: usize, value| has_head(value, &topic[..bytes], entries, trie);
         let looked_up = heads.probe(topic, is, hits);
@@ -185,10 +185,27 @@ impl Templates {
                 }
             }
         }
+        if !self.compare_candidates(topic, entries, found, budget, goes_on) {
+            *heads_from = usize::MAX;
+            return false;
+        }
+        true
+    }
+
+    /// Compares the topic with the candidates that are left; false if it pauses. `goes_on` is
+    /// whether this call has made progress, without which it does not pause.
+    fn compare_candidates(
+        &mut self,
+        topic: &[u8],
+        entries: &Slab<SelectorEntry>,
+        found: &mut Vec<u32>,
+        budget: &mut MatchBudget,
+        mut goes_on: bool,
+    ) -> bool {
+        let Self { tails, candidates, located, .. } = self;
         let mut read_head = None;
         while let Some(&entry) = candidates.last() {
             if goes_on && budget.is_spent() {
-                *heads_from = usize::MAX;
                 return false;
             }
             goes_on = true;

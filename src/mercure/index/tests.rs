@@ -223,6 +223,59 @@ fn a_template_that_is_alone_again_costs_nothing_again() {
     assert_eq!(index.price(), empty + 2 * MATCH_COST_NODE * 501 + MATCH_COST_RUN - MATCH_COST_NODE + 1);
 }
 
+/// Whatever came and went, the price is that of what is held.
+#[test]
+fn the_price_depends_on_what_is_held_alone() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let texts = [
+        "/a/{x}",
+        "/a/{y}",
+        "/a/{x}/b",
+        "/a/{x}.json",
+        "/a/{x}.son",
+        "/a/{+x}",
+        "/a/{x}{?q}",
+        "/ab{x}",
+        "/a/b/{x}",
+        "{+x}",
+        "{x:3}",
+        "/a/{x}/b/{y}",
+        "/a/{x}/c/{+y}",
+        "/a/{x}/{x}/{x}/{x}/{x}/{x}",
+        "/{x}",
+        "exact",
+        "/a{x}z",
+    ];
+    let generated: Vec<String> = (0..12).map(|_| random_template(&mut random)).collect();
+    let texts: Vec<&str> = texts.into_iter().chain(generated.iter().map(String::as_str)).collect();
+    let mut index = TopicIndex::new();
+    let mut held: Vec<Vec<Selector>> = vec![Vec::new(); 6];
+    for step in 0..3_000 {
+        let slot = random.usize(..held.len());
+        let some: Vec<_> = (0..random.usize(..4)).map(|_| texts[random.usize(..texts.len())]).collect();
+        match random.u8(..3) {
+            0 => {
+                index.remove(slot as u32);
+                held[slot] = Vec::new();
+            }
+            1 => {
+                index.price_of(99, &selectors(&some));
+            }
+            _ => {
+                held[slot] = selectors(&some);
+                index.insert(slot as u32, &held[slot]);
+            }
+        }
+        let mut fresh = TopicIndex::new();
+        for (slot, selectors) in (0..).zip(&held) {
+            fresh.insert(slot, selectors);
+        }
+        let texts: Vec<_> = held.iter().flatten().map(Selector::as_str).collect();
+        assert_eq!(index.price(), fresh.price(), "seed {seed}, step {step}: {texts:?}");
+    }
+}
+
 #[test]
 fn the_price_of_ends_falls_when_they_leave() {
     let mut index = TopicIndex::new();
