@@ -22,6 +22,7 @@ use templates::Templates;
 mod budget;
 mod entry;
 mod heads;
+mod run_ends;
 mod tails;
 mod templates;
 mod trie;

@@ -26,7 +26,7 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-pub(super) use charset::{CHARSETS, Charset};
+pub(super) use charset::{CHARSETS, Charset, divides_triplet};
 pub(super) use compile::Expression;
 pub use part::TemplateError;
 pub(super) use part::TemplatePart;
@@ -118,9 +118,20 @@ impl Template {
     /// Whether the tail can produce `rest`, the part of a topic after the head.
     pub(super) fn tail_matches(&self, rest: &[u8], simulator: &mut Simulator) -> bool {
         if self.is_plain {
-            return plain::matches(&self.text, self.tail(), rest);
+            return self.plain_matches(rest, 0, |set, at| at + set.run(&rest[at..]));
         }
         self.may_end(rest) && simulator.matches(self, rest)
+    }
+
+    /// Whether a plain tail can produce the rest of `topic` from `at` on. `run_end` finds the end
+    /// of the longest run of a set that begins at a byte of the topic.
+    pub(super) fn plain_matches(
+        &self,
+        topic: &[u8],
+        at: usize,
+        run_end: impl FnMut(Charset, usize) -> usize,
+    ) -> bool {
+        plain::matches(&self.text, self.tail(), topic, at, run_end)
     }
 
     /// The same for a template with a choice. `is_read` is whether the simulator has read `rest`,

@@ -6,6 +6,7 @@ use slab::Slab;
 use std::hash::{BuildHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
+use super::run_ends::RunEnds;
 use crate::mercure::uri_template::{Simulator, Template, TemplatePart};
 use crate::shrink::{shrink_slab, shrink_table};
 
@@ -57,12 +58,13 @@ impl Tails {
         &self.tails[tail as usize].template
     }
 
-    /// Whether a plain tail can produce `rest`, the part of a topic after the head.
-    pub(super) fn matches_plain(&mut self, tail: u32, rest: &[u8]) -> bool {
-        self.tails[tail as usize].template.tail_matches(rest, &mut self.simulator)
+    /// Whether a plain tail can produce the rest of `topic` after a head of `at` bytes.
+    pub(super) fn matches_plain(&self, tail: u32, topic: &[u8], at: usize, run_ends: &mut RunEnds) -> bool {
+        let template = &self.tails[tail as usize].template;
+        template.plain_matches(topic, at, |set, at| run_ends.end(set, topic, at))
     }
 
-    /// The same for a tail with a choice; `is_read` is whether the simulator has read `rest`. Adds
+    /// Whether a tail with a choice can produce `rest`, the part after the head; `is_read` is whether the simulator has read `rest`. Adds
     /// what it costs to `spent`.
     pub(super) fn matches(&mut self, tail: u32, rest: &[u8], is_read: &mut bool, spent: &mut u64) -> bool {
         let template = &self.tails[tail as usize].template;

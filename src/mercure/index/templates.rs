@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::budget::MatchBudget;
 use super::entry::{Either, Found, Kind, SelectorEntry, TemplateRef};
 use super::heads::Heads;
+use super::run_ends::RunEnds;
 use super::tails::Tails;
 use super::trie::{Location, Removed, Trie};
 use crate::limits::{ALONE_PARTS_MAX, MATCH_COST_NODE, MATCH_COST_RUN};
@@ -24,6 +25,7 @@ pub(super) struct Templates {
     trie: Trie,
     /// The locations of entries in the trie.
     located: Slab<LocatedTemplate>,
+    run_ends: RunEnds,
     /// The heads that a topic begins with, and their lengths; kept to avoid an allocation.
     hits: Vec<(usize, Either)>,
     /// Entries of complex templates that the topic of the search is compared with next.
@@ -145,7 +147,7 @@ impl Templates {
         found: &mut Vec<u32>,
         budget: &mut MatchBudget,
     ) -> bool {
-        let Self { heads, tails, trie, hits, candidates, .. } = self;
+        let Self { heads, tails, trie, hits, candidates, run_ends, .. } = self;
         let topic = topic.as_bytes();
         let is = |bytes: usize, value| has_head(value, &topic[..bytes], entries, trie);
         let looked_up = heads.probe(topic, is, hits);
@@ -157,6 +159,7 @@ impl Templates {
         if hits.is_empty() && candidates.is_empty() {
             return true;
         }
+        run_ends.renew();
         // Each call makes some progress.
         let mut goes_on = false;
         for (bytes, value) in hits.drain(..) {
@@ -174,11 +177,12 @@ impl Templates {
                     trie.walk(node, topic, bytes, found, &mut budget.spent);
                 }
                 Kind::One(entry) => {
-                    let rest = &topic[bytes..];
-                    budget.spent +=
-                        u64::from(MATCH_COST_NODE) + rest.len() as u64 * u64::from(MATCH_COST_RUN) / 1024;
+                    budget.spent += u64::from(MATCH_COST_NODE);
+                    if !run_ends.is_known() {
+                        budget.spent += (topic.len() - bytes) as u64 * u64::from(MATCH_COST_RUN) / 1024;
+                    }
                     if let Found::Alone(tail) = entries[entry as usize].template_ref.found()
-                        && tails.matches_plain(tail, rest)
+                        && tails.matches_plain(tail, topic, bytes, run_ends)
                     {
                         found.push(entry);
                     }

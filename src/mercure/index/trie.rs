@@ -17,7 +17,7 @@ use hashbrown::DefaultHashBuilder;
 use slab::Slab;
 
 use crate::limits::{MATCH_COST_ENTRY, MATCH_COST_NODE, MATCH_COST_RUN};
-use crate::mercure::uri_template::{Charset, Expression, Template, TemplatePart};
+use crate::mercure::uri_template::{Charset, Expression, Template, TemplatePart, divides_triplet};
 use crate::shrink::shrink_slab;
 use node::{Complex, Cost, Edge, NONE, TemplateHead, TrieNode};
 
@@ -219,7 +219,7 @@ impl Trie {
                 };
                 *spent += u64::from(MATCH_COST_NODE);
                 // In a run, `%` begins a triplet, which cannot be divided.
-                if start > end || topic[at.max(start.saturating_sub(2))..start].contains(&b'%') {
+                if start > end || divides_triplet(topic, at, start) {
                     continue;
                 }
                 let literal = &topic[start..];

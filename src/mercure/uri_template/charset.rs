@@ -50,6 +50,20 @@ impl Charset {
         at
     }
 
+    /// Adds the end of the run that begins at each byte of `topic`, and at its end, to `ends`.
+    pub(in crate::mercure) fn run_ends(self, topic: &[u8], ends: &mut Vec<u32>) {
+        ends.resize(topic.len() + 1, topic.len() as u32);
+        for at in (0..topic.len()).rev() {
+            ends[at] = if self.holds(topic[at]) {
+                ends[at + 1]
+            } else if is_triplet(topic, at) {
+                ends[at + 3]
+            } else {
+                at as u32
+            };
+        }
+    }
+
     /// The number of the smallest set that holds a byte.
     pub(super) fn smallest(byte: u8) -> Option<usize> {
         let sets = SETS[usize::from(byte)];
@@ -78,6 +92,11 @@ static SETS: [u8; 256] = {
     }
     sets
 };
+
+/// Whether `at` is within a triplet of a run that begins at `start`: in a run, `%` begins one.
+pub(in crate::mercure) fn divides_triplet(topic: &[u8], start: usize, at: usize) -> bool {
+    topic[start.max(at.saturating_sub(2))..at].contains(&b'%')
+}
 
 /// Whether a percent-encoded triplet starts at `at`.
 pub(super) fn is_triplet(bytes: &[u8], at: usize) -> bool {

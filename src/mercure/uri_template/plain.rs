@@ -6,6 +6,7 @@
 //! literal that begins with `%`, and there is a choice.
 //! `https://example.com/users/{id}/orders/{n}.json` is plain, `/{a}.{b}` is not.
 
+use super::charset::{Charset, divides_triplet};
 use super::compile::Expression;
 use super::part::{TemplatePart, literal};
 
@@ -29,23 +30,35 @@ pub(super) fn is_plain(text: &str, tail: &[TemplatePart]) -> bool {
     false
 }
 
-/// Whether a plain tail can produce `rest`, of a template with this text.
-pub(super) fn matches(text: &str, tail: &[TemplatePart], rest: &[u8]) -> bool {
-    let (mut rest, mut parts) = (rest, tail);
+/// Whether a plain tail can produce the rest of `topic` from `at` on, of a template with this text.
+/// `run_end` finds the end of the longest run of a set.
+pub(super) fn matches(
+    text: &str,
+    tail: &[TemplatePart],
+    topic: &[u8],
+    mut at: usize,
+    mut run_end: impl FnMut(Charset, usize) -> usize,
+) -> bool {
+    let mut parts = tail;
     while let [TemplatePart::Expression(Expression::Run(set)), behind @ ..] = parts {
         match behind {
             [TemplatePart::Literal { start, end }, next @ ..] => {
                 let literal = literal(text, *start, *end);
                 if next.is_empty() {
-                    return rest.strip_suffix(literal).is_some_and(|value| set.run(value) == value.len());
+                    let value_end = topic.len().saturating_sub(literal.len());
+                    return value_end >= at
+                        && topic.ends_with(literal)
+                        && !divides_triplet(topic, at, value_end)
+                        && run_end(*set, at) >= value_end;
                 }
-                match rest[set.run(rest)..].strip_prefix(literal) {
-                    Some(behind_literal) => rest = behind_literal,
-                    None => return false,
+                let value_end = run_end(*set, at);
+                if !topic[value_end..].starts_with(literal) {
+                    return false;
                 }
+                at = value_end + literal.len();
                 parts = next;
             }
-            _ => return set.run(rest) == rest.len(),
+            _ => return run_end(*set, at) == topic.len(),
         }
     }
     false
