@@ -64,8 +64,8 @@ impl Tails {
         template.plain_matches(topic, at, |set, at| run_ends.end(set, topic, at))
     }
 
-    /// Whether a tail with a choice can produce `rest`, the part after the head; `is_read` is whether the simulator has read `rest`. Adds
-    /// what it costs to `spent`.
+    /// Whether a tail with a choice can produce `rest`, the part after the head; `is_read` is
+    /// whether the simulator has read `rest`. Adds what it costs to `spent`.
     pub(super) fn matches(&mut self, tail: u32, rest: &[u8], is_read: &mut bool, spent: &mut u64) -> bool {
         let template = &self.tails[tail as usize].template;
         let is_match = template.tail_matches_read(rest, &mut self.simulator, is_read);
