@@ -1,4 +1,5 @@
-//! A text as its readers may decode it: every percent-encoding is undone, also one inside another.
+//! A text as its readers may decode it: every percent-encoding is undone, also one inside another,
+//! and also the `%u0041` of JavaScript's `escape`.
 //!
 //! Decoding `%41` to `A` in any place, in any order, until nothing is left to decode, always has
 //! the same result: two such groups never share a byte. So one pass finds it, in linear time.
@@ -29,18 +30,26 @@ pub(super) fn decode(text: &[u8]) -> Vec<DecodedByte> {
     for (start, byte) in text.iter().enumerate() {
         cells.push(DecodedByte { byte: *byte, ends_with_e: false, start, end: start + 1 });
         // A decoded byte can be the last one of another code.
-        while let [.., percent, high, low] = &*cells
-            && percent.byte == b'%'
-            && let (Some(high), Some(digit)) = (hex_digit(high.byte), hex_digit(low.byte))
-        {
-            let ends_with_e = low.byte == b'e';
-            let whole =
-                DecodedByte { byte: high << 4 | digit, ends_with_e, start: percent.start, end: low.end };
-            cells.truncate(cells.len() - 3);
+        while let Some((cell_count, whole)) = last_code(&cells) {
+            cells.truncate(cells.len() - cell_count);
             cells.push(whole);
         }
     }
     cells
+}
+
+/// The code at the end of `cells`: the number of its cells, and the byte that it stands for.
+fn last_code(cells: &[DecodedByte]) -> Option<(usize, DecodedByte)> {
+    let [.., high, low] = cells else { return None };
+    let byte = hex_digit(high.byte)? << 4 | hex_digit(low.byte)?;
+    let (cell_count, start) = match cells {
+        [.., percent, _, _] if percent.byte == b'%' => (3, percent.start),
+        [.., percent, u, zero, other, _, _] if [percent.byte, u.byte, zero.byte, other.byte] == *b"%u00" => {
+            (6, percent.start)
+        }
+        _ => return None,
+    };
+    Some((cell_count, DecodedByte { byte, ends_with_e: low.byte == b'e', start, end: low.end }))
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {

@@ -360,7 +360,8 @@ fn noise(random: &mut Rng, pieces_max: usize) -> String {
     text
 }
 
-/// A spelling of the token that percent-decoding, once or several times, makes the token.
+/// A spelling of the token that percent-decoding, also as of JavaScript's `escape`, once or several
+/// times, makes the token.
 fn spelling(random: &mut Rng, token: &str) -> String {
     let (share, depth_max, upper) = (random.u8(..=100), random.usize(1..=4), random.bool());
     let is_regular = random.bool();
@@ -376,6 +377,7 @@ fn spelling(random: &mut Rng, token: &str) -> String {
         match random.u8(..8) {
             // The digits themselves encoded.
             0 => text.push_str(&format!("%{}", encoded(&code))),
+            1 => text.push_str(&format!("%u00{code}")),
             _ => text.push_str(&format!("%{}{code}", "25".repeat(random.usize(..depth_max)))),
         }
     }
