@@ -31,7 +31,7 @@ pub const MATCH_COST_CLIENT_MAX: u32 = MATCH_COST_SHARD_MAX / 6;
 /// The most that the selectors of one subscription may cost (400 beyond): each update that it
 /// replays is compared with all of them.
 pub const MATCH_COST_SUBSCRIPTION_MAX: u32 = MATCH_COST_CLIENT_MAX;
-/// Units of cost in one of [`MATCHING_WORK_MAX`].
+/// Units of cost in one of [`MATCHING_WORK_MAX`](super::MATCHING_WORK_MAX).
 pub const MATCH_COST_PER_WORK: u64 = 4;
 const _: () = assert!(MATCH_COST_SUBSCRIPTION_MAX <= MATCH_COST_CLIENT_MAX);
 const _: () = assert!(MATCH_COST_CLIENT_MAX < MATCH_COST_SHARD_MAX);
