@@ -34,15 +34,16 @@ FORM = ("Content-Type", "application/x-www-form-urlencoded")
 UNTRIED = {"500"}
 # What HTTP itself puts on an answer.
 FRAMING = {"content-type", "content-length", "transfer-encoding", "date"}
-# A bound of src/limits.rs, how the document says it, and the operations that have to.
+# A bound of src/limits/, how the document says it, and the operations that have to.
 LISTS = ("/hub/subscriptions",)
 BOUNDS = [
     ("LISTING_BYTES_MAX", 1 << 20, "longer than {} MiB", LISTS),
     ("LISTINGS_MAX", 1, "{} lists in hand", LISTS),
     ("LISTINGS_HELD_BYTES_MAX", 1 << 20, "{} MiB of lists that its clients have not taken", LISTS),
     ("SUBSCRIPTION_EVENTS_BYTES_MAX", 1 << 20, "more than {} MiB together", ("/hub",)),
-    ("SUBSCRIPTIONS_ENDED_BYTES_MAX", 1 << 20, "{} MiB of a shard's events", ("/hub",)),
-    ("MATCH_STEPS_MAX", 1, "more than {} steps", ("/hub/match",)),
+    ("SUBSCRIPTIONS_ENDED_BYTES_PER_CLIENT_MAX", 1 << 20, "that wait take {} MiB in a shard", ("/hub",)),
+    ("SUBSCRIPTIONS_ENDED_BYTES_MAX", 1 << 20, "of all without one, take {} MiB", ("/hub",)),
+    ("MATCH_COST_REQUEST_MAX", 1, "more than {} units", ("/hub/match",)),
     ("DEMO_TARGET_BYTES_MAX", 1, "Path and query have {} bytes at most", ("/hub/match", "/demo/{path}")),
 ]
 
@@ -76,9 +77,14 @@ def source(name):
         return file.read()
 
 
+def bounds():
+    """The files of src/limits/, one after another."""
+    return "".join(source(os.path.join("limits", name)) for name in sorted(os.listdir(os.path.join(HERE, "../../src/limits"))))
+
+
 def limit(name):
-    """A bound, as src/limits.rs has it: a number, or one that is shifted."""
-    number, shift = re.search(rf"pub const {name}: \w+ = ([\d_]+)(?: << (\d+))?;", source("limits.rs")).groups()
+    """A bound, as src/limits/ has it: a number, or one that is shifted."""
+    number, shift = re.search(rf"pub const {name}: \w+ = ([\d_]+)(?: << (\d+))?;", bounds()).groups()
     return int(number) << int(shift or 0)
 
 
@@ -494,19 +500,24 @@ def what_demo_mode_has(address):
 def lists_are_bounded():
     """503 of a list that is too long, and when clients do not take theirs; 400 of one client's events that would be too long."""
     address, payload = Hub().address, 11_000
-    heavy = token("--subscribe", "*", "--payload", json.dumps("a" * payload))
+    # Each token has a budget of events of its own: a list has what was announced.
+    heavy = lambda number: token("--subscribe", "*", "--subscribe", str(number), "--payload", json.dumps("a" * payload))
     selectors = limit("SUBSCRIPTION_EVENTS_BYTES_MAX") // (payload + 500)
     query = lambda count: "&".join(f"topic=a{number}" for number in range(count))
     for method in ("GET", "HEAD"):
-        answer = exchange(address, method, f"/hub?{query(selectors + 5)}", bearer(heavy))
+        answer = exchange(address, method, f"/hub?{query(selectors + 5)}", bearer(heavy(0)))
         if answer.status != 400:
             fail(f"{method} of a client whose events are too long is answered {answer.status}")
         check("/hub", method, answer, "a client whose events are too long")
-    request = f"GET /hub?{query(selectors)} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {heavy}\r\n\r\n"
-    subscribe_heavily = lambda: hold(address, request, b":\n")
+    request = lambda number: f"GET /hub?{query(selectors)} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {heavy(number)}\r\n\r\n"
+    subscribe_heavily = lambda number: hold(address, request(number), b":\n")
     clients = limit("LISTING_BYTES_MAX") // (selectors * (payload + 300))
-    for _ in range(clients):
-        subscribe_heavily()
+    for number in range(clients):
+        subscribe_heavily(number)
+    until = time.monotonic() + 60
+    while json.loads(exchange(address, "GET", "/hub/subscriptions", bearer(ALL)).body)["subscriptions"][clients * selectors - 1:] == []:
+        if time.monotonic() > until:
+            return fail("the subscriptions of heavy clients are not listed")
 
     def expect(status, what):
         answer = exchange(address, "GET", "/hub/subscriptions", bearer(ALL))
@@ -520,7 +531,9 @@ def lists_are_bounded():
     expect(503, "clients have not taken theirs")
     for connection in waiting:
         connection.close()
-    subscribe_heavily()
+    subscribe_heavily(clients)
+    while exchange(address, "GET", "/hub/subscriptions", bearer(ALL)).status == 200 and time.monotonic() < until:
+        pass
     expect(503, "it is too long")
 
 
