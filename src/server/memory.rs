@@ -4,7 +4,7 @@
 //! chunks, so that counting costs a few additions. Where exact bytes would cost, a constant of
 //! `limits` stands for them. The resident memory of the process is the check on these estimates:
 //! what exceeds them is [`MemoryKind::Other`]. Invariants:
-//! - what is held is given back by whoever drops it ([`MemoryPermit`]);
+//! - dropping a [`MemoryPermit`] gives back what it counts;
 //! - from the first mark on, nothing begins that can wait; from the second mark on, nothing begins,
 //!   and `shard::memory` chooses what ends.
 

@@ -42,7 +42,7 @@ pub(crate) struct Hostile {
     /// that come and go.
     #[arg(long, default_value_t = 64)]
     pub(crate) strangers: usize,
-    /// Selectors of one stranger; fewer if the hub refuses so many.
+    /// Selectors of one stranger; fewer if the hub refuses that number.
     #[arg(long, default_value_t = 1_000)]
     pub(crate) selectors: usize,
     /// Streams of strangers that share an HTTP/2 connection.

@@ -64,7 +64,7 @@ fn earliest() -> Option<ResumePoint> {
 }
 
 /// An update pauses when matching it is much work; one that becomes ready to be live meanwhile gets
-/// it all the same, and nobody gets it twice.
+/// it too, and each subscriber gets it once.
 #[test]
 fn an_update_that_pauses_reaches_everyone_once() {
     let mut shard = shard();

@@ -2,8 +2,9 @@
 //!
 //! A subscription pays what it added to the price, and nothing if others had its templates already.
 //! When it ends, the price may stay, because others still have them: then the client goes on paying
-//! until the price falls. Invariant: all shares together are at least the price, so no client can
-//! make others pay, or nobody.
+//! until the price falls. Invariant: a share is given back only as far as all shares together
+//! exceed the price. A template that was alone on its head is free, and its part of the price is in
+//! no share.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -79,8 +80,7 @@ impl MatchCosts {
         Ok(Some(MatchCostPermit { share: Some(share), left: Rc::clone(&self.left) }))
     }
 
-    /// Gives shares of ended subscriptions back, as far as nobody needs to pay them: what is paid
-    /// is more than the price.
+    /// Gives shares of ended subscriptions back, as far as all shares together exceed the price.
     fn settle(&mut self, price: u32) {
         let mut left = self.left.borrow_mut();
         while let Some(share) = left.front_mut() {
