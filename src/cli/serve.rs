@@ -8,6 +8,7 @@ use tracing::{error, info, warn};
 use super::output::{USAGE, complain};
 use crate::config::{Config, ConfigError, Environment, Options, misspelled};
 use crate::error_text::chain;
+use crate::io::allocator;
 use crate::logging;
 use crate::ops::host;
 use crate::server;
@@ -17,6 +18,8 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     // The allocator asks for huge pages, and a few connections would then dirty megabytes. Old
     // kernels refuse this, which costs memory and nothing else.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
+    // Without it, shards give memory back themselves, which delays their subscribers.
+    let _ = allocator::start_purger();
     match with_environment(options, Config::read) {
         Ok(config) => serve(&config),
         Err(code) => code,

@@ -185,11 +185,15 @@ impl ShardMemory {
         self.0.account.pressure_of(self.total())
     }
 
-    /// Bytes to be freed once the second mark was reached: down to the middle of the marks, so that
-    /// there is room for publications.
+    /// Bytes to be freed by this shard once the second mark was reached: its part of what leads
+    /// down to the middle of the marks, so that there is room for publications.
     pub(crate) fn excess(&self) -> usize {
-        let MemoryAccount { refuse_bytes, shed_bytes, .. } = &*self.0.account;
-        self.total().saturating_sub(refuse_bytes + (shed_bytes - refuse_bytes) / 2)
+        let MemoryAccount { refuse_bytes, shed_bytes, totals, .. } = &*self.0.account;
+        let excess = self.total().saturating_sub(refuse_bytes + (shed_bytes - refuse_bytes) / 2);
+        let others = totals.held(MemoryKind::Other);
+        let of_all = totals.total().saturating_sub(others).max(1);
+        let part = excess as u128 * self.counted().min(of_all) as u128 / of_all as u128;
+        excess.min(part as usize + 1)
     }
 
     /// Counts something that was ended to free its memory.

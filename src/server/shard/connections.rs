@@ -8,7 +8,7 @@ use rustix::event::epoll;
 use slab::Slab;
 
 use super::action::ConnAction;
-use super::connected::{ConnState, Connected, key_of};
+use super::connected::{ConnState, Connected, NotNeeded, key_of};
 use super::exchange::Reply;
 use super::ready_queue::ReadyQueue;
 use super::request_id::RequestId;
@@ -320,17 +320,20 @@ impl Connections {
         })
     }
 
-    /// Requests that are still arriving and idle connections, each with its bytes and its serial.
-    pub(super) fn not_needed(&self) -> Vec<(usize, u32, u32)> {
-        let all = self.by_number.iter();
-        let candidates =
-            all.filter_map(|(number, it)| Some((it.state.bytes_not_needed()?, it.serial, number as u32)));
+    /// Connections that only linger, requests that are still arriving, and idle connections.
+    pub(super) fn not_needed(&self, now_ms: u64) -> Vec<NotNeeded> {
+        let candidates = self.by_number.iter().filter_map(|(number, Connected { state, serial, .. })| {
+            let (serial, number) = (*serial, number as u32);
+            let bytes = state.bytes_not_needed(now_ms)?;
+            Some(NotNeeded { has_ended: state.has_lingered(now_ms), bytes, serial, number })
+        });
         candidates.take(MEMORY_SHED_EXAMINED_MAX).collect()
     }
 
     /// Ends one of these.
     pub(super) fn shed(&mut self, number: u32, shared: &mut Shared) {
         let action = match self.state(number) {
+            Some(state) if state.has_lingered(shared.now.ms) => ConnAction::Closes,
             Some(ConnState::Http1(conn)) if conn.arriving_bytes().is_some() => h1::shed(number, conn, shared),
             Some(_) => {
                 shared.memory.count_shed(MemoryKind::Connections);

@@ -2,8 +2,8 @@
 //! costliest while the second mark is exceeded, and gives memory back when it has nothing to do.
 //!
 //! What is given up, in this order, until it is enough:
-//! 1. requests that have not arrived completely, the largest first, and idle connections, the
-//!    oldest first;
+//! 1. connections that wait for the client to close, requests that have not arrived completely, the
+//!    largest first, and idle connections, the oldest first;
 //! 2. the updates that wait for slow subscribers: these read them from the history later;
 //! 3. subscriptions: those with full sockets, then those with the most selectors, then the newest.
 //!
@@ -13,6 +13,7 @@ use std::cmp::Reverse;
 
 use tracing::warn;
 
+use super::connected::NotNeeded;
 use super::connections::Connections;
 use super::shared::Shared;
 use crate::io::allocator;
@@ -131,14 +132,15 @@ impl MemoryUpkeep {
     }
 }
 
-/// Ends requests that have not arrived completely, the largest first, and idle connections, the
-/// oldest first, until `bytes_wanted` are free; returns how many are.
+/// Ends connections that only linger, requests that have not arrived completely, the largest
+/// first, and idle connections, the oldest first, until `bytes_wanted` are free; returns how many
+/// are.
 fn shed_connections(bytes_wanted: usize, connections: &mut Connections, shared: &mut Shared) -> usize {
-    let mut candidates = connections.not_needed();
+    let mut candidates = connections.not_needed(shared.now.ms);
     // The request of a connection that was just opened is on its way.
-    candidates.sort_unstable_by_key(|(bytes, serial, _)| (Reverse(*bytes), *serial));
+    candidates.sort_unstable_by_key(|it| (!it.has_ended, Reverse(it.bytes), it.serial));
     let mut freed = 0;
-    for (bytes, _, number) in candidates {
+    for NotNeeded { bytes, number, .. } in candidates {
         if freed >= bytes_wanted {
             break;
         }
