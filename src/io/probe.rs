@@ -3,10 +3,12 @@
 
 use std::io;
 
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::error_text::caught;
-use crate::limits::{MEMLOCK_BYTES_PER_SHARD, RESERVED_FDS};
+use crate::limits::{DESCRIPTORS_RESERVED_MAX, MEMLOCK_BYTES_PER_SHARD, RESERVED_FDS};
 
 /// Why this host cannot run the hub. The text names the setting to change.
 #[derive(Debug, thiserror::Error)]
@@ -154,4 +156,13 @@ pub(crate) fn connections_allowed() -> Result<usize, HostError> {
         Some(left) if left > 0 => Ok(usize::try_from(left).unwrap_or(usize::MAX)),
         _ => Err(HostError::Descriptors(allowed)),
     }
+}
+
+/// Has the kernel make its table of descriptors large enough for this many connections. When the
+/// table grows later, the `accept` that needs it waits 10 to 20 ms, and its shard with it.
+pub(crate) fn reserve_descriptors(connections: usize) {
+    let highest = connections.saturating_add(RESERVED_FDS as usize).min(DESCRIPTORS_RESERVED_MAX) - 1;
+    let (flags, highest) = (EventfdFlags::CLOEXEC, i32::try_from(highest).unwrap_or(i32::MAX));
+    // The table keeps its size. If this fails, it grows step by step.
+    let _ = eventfd(0, flags).and_then(|any| fcntl_dupfd_cloexec(any, highest));
 }

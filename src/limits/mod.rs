@@ -247,6 +247,8 @@ pub const REFUSALS_MAX: usize = 32;
 /// Descriptors reserved for everything but accepted connections: listeners, rings, the history,
 /// logs, and refused connections.
 pub const RESERVED_FDS: u64 = 64 + REFUSALS_MAX as u64;
+/// Descriptors for which the kernel's table is made large enough at the start, at most: 1 MiB.
+pub const DESCRIPTORS_RESERVED_MAX: usize = 128 << 10;
 /// Connections that wait for a shard that did not accept them itself.
 pub const HANDED_OFF_MAX: usize = 1_024;
 /// Time after the first stop signal in which another one counts as the same stop, in milliseconds.

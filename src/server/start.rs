@@ -255,6 +255,7 @@ struct HubLimits {
 impl HubLimits {
     fn new(settings: &Settings) -> Result<Self, RunError> {
         let connections_max = connections_max(settings, probe::connections_allowed()?);
+        probe::reserve_descriptors(connections_max);
         let quotas = Quotas::new(connections_max, settings.per_client, settings.trusts_proxy);
         Ok(Self { connections_max, quotas, memory: MemoryAccount::new(settings.memory_max) })
     }
