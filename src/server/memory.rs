@@ -241,6 +241,11 @@ impl ShardMemory {
         held as u64 >= totals.max / MEMORY_PARTS
     }
 
+    /// Ends a count that was left to the caller ([`MemoryPermit::leave`]).
+    pub(crate) fn release(&self, kind: MemoryKind, bytes: u32) {
+        self.change(kind, bytes as usize, 0);
+    }
+
     fn total(&self) -> usize {
         self.0.account.totals.total()
     }
@@ -268,6 +273,13 @@ impl ShardMemory {
 }
 
 impl MemoryPermit {
+    /// Leaves the count to the caller, who ends it with [`ShardMemory::release`]: its bytes take
+    /// less room than a permit.
+    pub(crate) fn leave(mut self) -> u32 {
+        // Nothing is left to end when this is dropped.
+        std::mem::take(&mut self.bytes)
+    }
+
     /// Counts this many bytes from now on.
     pub(crate) fn resize(&mut self, bytes: usize) {
         let after = u32::try_from(bytes).unwrap_or(u32::MAX);

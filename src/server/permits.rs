@@ -121,7 +121,7 @@ impl Quotas {
         &self,
         token: Option<u64>,
         address: Option<IpAddr>,
-    ) -> Result<Option<Box<SubscriptionPermit>>, LimitReached> {
+    ) -> Result<Option<SubscriptionPermit>, LimitReached> {
         let tokens = self.tokens.as_ref().zip(token);
         let token = tokens
             .map(|(counts, token)| counts.hold(ClientKey::Token(token), 1).ok_or(LimitReached::Token))
@@ -133,7 +133,7 @@ impl Quotas {
             })
             .transpose()?;
         let is_counted = token.is_some() || address.is_some();
-        Ok(is_counted.then(|| Box::new(SubscriptionPermit { _token: token, _address: address })))
+        Ok(is_counted.then_some(SubscriptionPermit { _token: token, _address: address }))
     }
 }
 

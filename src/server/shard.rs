@@ -132,7 +132,7 @@ impl ShardLoop {
             budget: Budget::default(),
             timeouts: deps.timeouts,
             handler: deps.handler,
-            streams: Streams::new(deps.shard),
+            streams: Streams::new(deps.shard, deps.memory.clone()),
             publications: Publications::new(deps.queue),
             history: deps.history_client,
             ring: deps.ring,

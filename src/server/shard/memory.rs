@@ -126,7 +126,7 @@ impl MemoryUpkeep {
             // A full socket holds on to the update that it has begun. Other subscriptions end only
             // if all of them hold a good part of the memory: else it would not help.
             let only_full = !shared.memory.is_of_subscriptions();
-            shared.streams.shed(excess, MEMORY_SHED_SUBSCRIPTIONS_MAX, only_full, &shared.memory);
+            shared.streams.shed(excess, MEMORY_SHED_SUBSCRIPTIONS_MAX, only_full);
             connections.close_ended(shared);
         }
     }

@@ -30,6 +30,7 @@ pub(super) struct Streams {
     sockets: Sockets,
     /// Who pays for the price of matching in this shard.
     match_costs: MatchCosts,
+    memory: ShardMemory,
 }
 
 /// The sockets of the subscribers.
@@ -50,28 +51,37 @@ pub(super) struct StreamSocket {
     pub(super) connection: u32,
     /// The stream's access log entry.
     pub(super) access: Option<Box<Access>>,
-    permits: StreamPermits,
+    /// The counted memory of its selectors.
+    selector_bytes: u32,
     /// Its own socket is full.
     is_full: bool,
+    _permits: Option<Box<RarePermits>>,
 }
 
 /// What is counted while a stream lasts.
 pub(super) struct StreamPermits {
-    /// Its token, or its address behind a proxy.
-    _subscription: Option<Box<SubscriptionPermit>>,
-    /// What its templates add to the price of matching.
-    _match_cost: Option<Box<MatchCostPermit>>,
+    rare: Option<Box<RarePermits>>,
     /// The memory of its selectors.
     selectors: MemoryPermit,
 }
 
+/// What few streams have.
+struct RarePermits {
+    /// Its token, or its address behind a proxy.
+    _subscription: Option<SubscriptionPermit>,
+    /// What its templates add to the price of matching.
+    _match_cost: Option<MatchCostPermit>,
+}
+
 impl StreamPermits {
     pub(super) fn new(
-        subscription: Option<Box<SubscriptionPermit>>,
+        subscription: Option<SubscriptionPermit>,
         selectors: MemoryPermit,
         match_cost: Option<MatchCostPermit>,
     ) -> Self {
-        Self { _subscription: subscription, _match_cost: match_cost.map(Box::new), selectors }
+        let is_rare = subscription.is_some() || match_cost.is_some();
+        let rare = RarePermits { _subscription: subscription, _match_cost: match_cost };
+        Self { rare: is_rare.then(|| Box::new(rare)), selectors }
     }
 }
 
@@ -82,7 +92,9 @@ impl StreamSocket {
         access: Option<Box<Access>>,
         permits: StreamPermits,
     ) -> Self {
-        Self { transport, connection, access, permits, is_full: false }
+        let StreamPermits { rare, selectors } = permits;
+        let selector_bytes = selectors.leave();
+        Self { transport, connection, access, selector_bytes, is_full: false, _permits: rare }
     }
 }
 
@@ -154,8 +166,8 @@ impl Sockets {
 }
 
 impl Streams {
-    pub(super) fn new(shard: Shard) -> Self {
-        Self { shard, sockets: Sockets::default(), match_costs: MatchCosts::new() }
+    pub(super) fn new(shard: Shard, memory: ShardMemory) -> Self {
+        Self { shard, sockets: Sockets::default(), match_costs: MatchCosts::new(), memory }
     }
 
     /// Reserves what a subscription adds to the price of matching; `None` if that is nothing. The
@@ -260,26 +272,24 @@ impl Streams {
 
     /// Ends up to `count_max` subscriptions until `bytes_wanted` are free: those with full sockets,
     /// then, if they may end, too, those with the most selectors, then the newest.
-    pub(super) fn shed(
-        &mut self,
-        bytes_wanted: usize,
-        count_max: usize,
-        only_full: bool,
-        memory: &ShardMemory,
-    ) {
-        let Self { shard, sockets, .. } = self;
+    pub(super) fn shed(&mut self, bytes_wanted: usize, count_max: usize, only_full: bool) {
+        let Self { shard, sockets, memory, .. } = self;
         let candidate = |(slot, socket): (usize, &Option<StreamSocket>)| {
-            let StreamSocket { is_full, permits, .. } =
+            let StreamSocket { is_full, selector_bytes, .. } =
                 socket.as_ref().filter(|it| it.is_full || !only_full)?;
             let full_bytes = if *is_full { SOCKET_FULL_BYTES } else { 0 };
-            let bytes = CONNECTION_BYTES + SOCKET_KERNEL_BYTES + full_bytes + permits.selectors.bytes();
+            let bytes = CONNECTION_BYTES + SOCKET_KERNEL_BYTES + full_bytes + *selector_bytes as usize;
             // Among those of about the same size, the newest.
             Some((bytes.ilog2(), shard.age_of(slot as u32), bytes, slot as u32))
         };
         let mut candidates: Vec<_> = sockets.by_slot.iter().enumerate().filter_map(candidate).collect();
+        if candidates.len() > count_max {
+            candidates.select_nth_unstable_by(count_max, |one, other| other.cmp(one));
+            candidates.truncate(count_max);
+        }
         candidates.sort_unstable_by(|one, other| other.cmp(one));
         let mut freed = 0;
-        for (_, _, bytes, slot) in candidates.into_iter().take(count_max) {
+        for (_, _, bytes, slot) in candidates {
             if freed >= bytes_wanted {
                 break;
             }
@@ -334,6 +344,7 @@ impl Streams {
         while let Some((slot, reason)) = self.shard.next_closed() {
             self.sockets.has_room_again(slot);
             if let Some(socket) = self.sockets.by_slot.get_mut(slot as usize).and_then(Option::take) {
+                self.memory.release(MemoryKind::Subscriptions, socket.selector_bytes);
                 return Some(EndedStream { slot, reason, socket });
             }
         }
