@@ -30,9 +30,11 @@ use crate::http::request::{Request, Version};
 use crate::http::response::{Challenge, Response};
 use crate::limits::MATCH_COST_SUBSCRIPTION_MAX;
 use crate::mercure::audience::Authorization;
+use crate::mercure::dialect::Dialects;
 use crate::mercure::grant::Grant;
 use crate::mercure::index::TopicIndex;
 use crate::mercure::names::HUB_PATH;
+use crate::mercure::public_url::PublicUrl;
 use crate::mercure::resume::Resume;
 use crate::mercure::selector::Selector;
 use crate::mercure::topic::Topic;
@@ -53,6 +55,10 @@ const FORM: &[u8] = b"application/x-www-form-urlencoded";
 pub struct ApiSettings {
     /// `AUTHORIZATION`.
     pub authorization: Authorization,
+    /// `PROTOCOL`.
+    pub dialects: Dialects,
+    /// `PUBLIC_URL`; draft 08 needs it.
+    pub public_url: Option<PublicUrl>,
     /// `ALLOW_ANONYMOUS`: subscribers without a token.
     pub allow_anonymous: bool,
     /// Verifies the tokens of publishers.

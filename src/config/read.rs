@@ -23,6 +23,7 @@ use crate::hub::shard::ShardSettings;
 use crate::hub::tail::TailBounds;
 use crate::limits::{MEMORY_PARTS, MEMORY_SHARE_MIN, REQUEST_TARGET_BYTES_MAX};
 use crate::mercure::audience::Authorization;
+use crate::mercure::dialect::Dialects;
 use crate::ops::host::MemoryLimit;
 use crate::ops::metrics::MetricsSettings;
 use crate::server::permits::PerClient;
@@ -256,6 +257,8 @@ fn api(reader: &mut Reader<'_>, mode: Mode) -> (Option<ApiSettings>, KeyOrigins)
     let demo = mode.demo.then(|| Arc::new(Demo::new(authorization, &cookie_name)));
     let api = publisher.zip(subscriber).map(|(publisher_key, subscriber_key)| ApiSettings {
         authorization,
+        dialects: Dialects::legacy(authorization),
+        public_url: None,
         allow_anonymous,
         publisher_key,
         subscriber_key,

@@ -5,6 +5,9 @@
 //! is an argument; every size is bounded in [`crate::limits`].
 
 pub mod audience;
+#[doc(hidden)]
+pub mod characters;
+pub mod dialect;
 pub mod event_id;
 #[doc(hidden)]
 pub mod form;
@@ -14,6 +17,7 @@ pub mod index;
 #[doc(hidden)]
 pub mod names;
 pub mod newest;
+pub mod public_url;
 pub mod resume;
 pub mod selector;
 pub mod subscription;

@@ -8,7 +8,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::limits::{SELECTOR_BYTES_MAX, TEMPLATE_STATES_MAX};
+use crate::mercure::characters::has_control_or_format;
 use crate::mercure::names::ANY;
+use crate::mercure::public_url::PublicUrl;
 use crate::mercure::uri_template::{Template, TemplateError};
 
 /// One topic selector. Two are equal when their texts are equal.
@@ -22,8 +24,32 @@ pub enum Selector {
     Template(Arc<Template>),
 }
 
+/// What the text of a matcher of draft 08 means (MERCURE-1.0, section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MatcherType {
+    /// The topic with exactly this text.
+    Exact,
+    /// The topics that a URL Pattern matches.
+    UrlPattern,
+}
+
+impl MatcherType {
+    /// Its name, as in tokens and paths: `exact` or `urlpattern`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::UrlPattern => "urlpattern",
+        }
+    }
+
+    /// The type with this name, byte by byte.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Exact, Self::UrlPattern].into_iter().find(|it| it.as_str() == name)
+    }
+}
+
 /// Why a text is refused as a selector. The message may be shown to clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
     /// The empty string, which is not a topic.
     #[error("a topic selector must not be empty")]
@@ -34,6 +60,12 @@ pub enum SelectorError {
     /// A template whose compiled form exceeds [`TEMPLATE_STATES_MAX`].
     #[error("a topic selector must not be a URI Template of more than {TEMPLATE_STATES_MAX} states")]
     TooComplex,
+    /// Holds a control or format character.
+    #[error("a matcher must not hold a control or format character")]
+    Character,
+    /// No URL Pattern.
+    #[error("a URL Pattern is invalid: {0}")]
+    Pattern(String),
 }
 
 impl Selector {
@@ -55,6 +87,29 @@ impl Selector {
             Ok(template) => Ok(Self::Template(Arc::new(template))),
             Err(TemplateError::TooComplex) => Err(SelectorError::TooComplex),
             Err(TemplateError::Syntax { .. } | TemplateError::NoExpression) => Ok(Self::Exact(text.into())),
+        }
+    }
+
+    /// Reads a matcher of draft 08. `*` is the wildcard whatever the type.
+    ///
+    /// # Errors
+    /// [`SelectorError`] names the rule that the text breaks.
+    pub fn parse_matcher(matcher: MatcherType, text: &str, hub: &PublicUrl) -> Result<Self, SelectorError> {
+        if text.is_empty() {
+            return Err(SelectorError::Empty);
+        }
+        if text.len() > SELECTOR_BYTES_MAX {
+            return Err(SelectorError::TooLong);
+        }
+        if has_control_or_format(text) {
+            return Err(SelectorError::Character);
+        }
+        if text == ANY {
+            return Ok(Self::Any);
+        }
+        match matcher {
+            MatcherType::Exact => Ok(Self::Exact(text.into())),
+            MatcherType::UrlPattern => Err(SelectorError::Pattern(hub.to_string())),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::mercure::topic::TopicError;
 
 /// Why a request to one of them is refused. The texts are safe to show the client and hold no part
 /// of the token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DemoError {
     /// Neither `GET` nor `HEAD`.
     #[error("method not allowed")]
@@ -60,11 +60,11 @@ pub(super) fn check_target(request: &Request<'_>) -> Result<(), DemoError> {
 
 impl DemoError {
     /// The response.
-    pub fn to_response(self) -> Response {
+    pub fn to_response(&self) -> Response {
         match self {
             Self::Method => Response::method_not_allowed("GET, HEAD, OPTIONS"),
             Self::TargetTooLong => Response::text(StatusCode::URI_TOO_LONG, self.to_string()),
-            _ => Response::bad_request(&self),
+            _ => Response::bad_request(self),
         }
     }
 }

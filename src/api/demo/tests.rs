@@ -110,9 +110,8 @@ fn queries_are_bounded() {
     let refused = |query: &str| respond(&request("GET", "/demo/", Some(query))).err();
     let room = DEMO_TARGET_BYTES_MAX - "/demo/?body=".len();
     assert_eq!(refused(&format!("body={}", "a".repeat(room))), None);
-    let too_long = DemoError::TargetTooLong;
-    assert_eq!(refused(&format!("body={}", "a".repeat(room + 1))), Some(too_long));
-    assert_eq!(too_long.to_response().status(), StatusCode::URI_TOO_LONG);
+    assert_eq!(refused(&format!("body={}", "a".repeat(room + 1))), Some(DemoError::TargetTooLong));
+    assert_eq!(DemoError::TargetTooLong.to_response().status(), StatusCode::URI_TOO_LONG);
     assert_eq!(refused(&format!("jwt={}", "a".repeat(DEMO_COOKIE_BYTES_MAX))), None);
     let jwt = format!("jwt={}", "a".repeat(DEMO_COOKIE_BYTES_MAX + 1));
     assert_eq!(refused(&jwt), Some(DemoError::CookieTooLong));

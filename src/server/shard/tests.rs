@@ -36,6 +36,7 @@ use crate::limits::{
     SELECTORS_MAX_DEFAULT,
 };
 use crate::mercure::audience::Authorization;
+use crate::mercure::dialect::Dialects;
 use crate::mercure::token::{Algorithm, VerificationKey, sign};
 use crate::ring::{Producer, ring};
 use crate::server::history_worker::{self, HistoryWorker};
@@ -270,6 +271,8 @@ fn handler() -> RequestHandler {
     let key = || VerificationKey::new(Algorithm::HS256, KEY).expect("a key").into();
     RequestHandler::new(ApiSettings {
         authorization: Authorization::Selectors,
+        dialects: Dialects::legacy(Authorization::Selectors),
+        public_url: None,
         allow_anonymous: true,
         publisher_key: key(),
         subscriber_key: key(),
