@@ -89,6 +89,7 @@ impl<'f> Fanout<'f> {
             let selector = if number % share == 0 { TOPIC } else { &own };
             let joining = Joining {
                 selectors: vec![Selector::parse(selector).expect("a selector")],
+                announcements: Box::default(),
                 grant: Rc::new(grant()),
                 expires_ms: u64::MAX,
                 framing: Framing::CHUNKED,

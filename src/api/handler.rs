@@ -5,6 +5,7 @@
 //! The client gets the status of PROTOCOL section 4; the reason goes to the log with the response,
 //! and never holds a token. The handler fails closed: if it cannot decide, it refuses.
 
+mod announce;
 mod decision;
 mod listing;
 mod responses;
@@ -22,7 +23,7 @@ use crate::api::keyring::{AuthError, KeySource, Verifier};
 use crate::api::page::{WELCOME, coding_for};
 use crate::api::refusal::Unavailable;
 use crate::api::routes::{Route, below_subscriptions, route};
-use crate::api::subscribe_query::{SubscribeQuery, check_events};
+use crate::api::subscribe_query::SubscribeQuery;
 use crate::http::headers::accept_encoding::Negotiated;
 use crate::http::headers::cors::{Cors, OriginList};
 use crate::http::headers::credentials::{Credential, CredentialRules, TokenSource};
@@ -30,19 +31,21 @@ use crate::http::request::{Request, Version};
 use crate::http::response::{Challenge, Response};
 use crate::limits::MATCH_COST_SUBSCRIPTION_MAX;
 use crate::mercure::audience::Authorization;
-use crate::mercure::dialect::Dialects;
+use crate::mercure::dialect::{Dialect, Dialects};
 use crate::mercure::grant::Grant;
 use crate::mercure::index::TopicIndex;
 use crate::mercure::names::HUB_PATH;
 use crate::mercure::public_url::PublicUrl;
 use crate::mercure::resume::Resume;
 use crate::mercure::selector::Selector;
+use crate::mercure::subscription::WrittenAs;
 use crate::mercure::topic::Topic;
 use crate::mercure::update::{Update, UpdateError};
 use crate::sse::frame::Frame;
 use crate::sse::framing::{Framing, Transfer};
 use crate::time::Now;
 
+use announce::announce;
 use decision::{RETRY_AFTER_S, Refused};
 
 pub use crate::api::subscribe_query::SelectorBounds;
@@ -291,16 +294,25 @@ impl RequestHandler {
                          variables and prefix lengths, or fewer templates";
             return Err(invalid(&error));
         }
-        if self.settings.subscriptions {
-            check_events(&selectors, &grant).map_err(|error| invalid(&error))?;
-        }
+        let announcements = match self.settings.subscriptions {
+            true => {
+                let written = selectors.iter().map(|selector| (selector, WrittenAs::Topic));
+                announce(written, &grant, self.settings.dialects).map_err(|error| invalid(&error))?
+            }
+            false => Box::default(),
+        };
         let transfer = match request.version {
             Version::Http11 => Transfer::Chunked,
             Version::Http10 | Version::Http2 => Transfer::Plain,
         };
         Ok(GrantedSubscription {
             head_only,
+            dialect: match self.settings.authorization {
+                Authorization::Targets => Dialect::Draft04,
+                Authorization::Selectors => Dialect::Draft07,
+            },
             selectors,
+            announcements,
             expires_ms: expires_ms(&grant, now),
             grant,
             token,

@@ -1,21 +1,16 @@
 //! The parameters of a subscription: its selectors, as texts, and where it starts (PROTOCOL section
-//! 2); and the bound of the events about it.
+//! 2).
 //!
 //! To add a parameter: its name in [`crate::mercure::names`], a field of [`SubscribeQuery`], and
 //! its use in `RequestHandler::admit_subscriber`, which makes the granted subscription of it.
 
 use crate::http::request::Request;
-use crate::limits::{SELECTOR_BYTES_MAX, SUBSCRIPTION_EVENTS_BYTES_MAX};
+use crate::limits::SELECTOR_BYTES_MAX;
 use crate::mercure::form::{self, FormError};
-use crate::mercure::grant::Grant;
 use crate::mercure::names::{
     PARAM_LAST_EVENT_ID, PARAM_LAST_EVENT_ID_2019, PARAM_LAST_EVENT_ID_OTHERS, PARAM_TOPIC,
 };
-use crate::mercure::selector::Selector;
 use std::borrow::Cow;
-
-/// Approximate size of an event besides the selector and the payload.
-const EVENT_BYTES: usize = 400;
 
 /// The bounds of the selectors of one subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,30 +96,6 @@ fn keep_first<'a>(place: &mut Option<Cow<'a, str>>, value: Cow<'a, str>) {
     if place.is_none() && !value.is_empty() {
         *place = Some(value);
     }
-}
-
-/// The events of a subscriber would be too large for the history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the subscription events of this request, each with the token's payload, must not exceed \
-     {SUBSCRIPTION_EVENTS_BYTES_MAX} bytes together"
-)]
-pub(super) struct EventsTooLarge;
-
-/// Checks that the events of a subscriber with these selectors are small enough for the history: a
-/// client chooses the selectors and the payload, and each event repeats the payload.
-///
-/// # Errors
-/// [`EventsTooLarge`]; the text is for the client.
-pub(super) fn check_events(selectors: &[Selector], grant: &Grant) -> Result<(), EventsTooLarge> {
-    // A selector is in the topic, twice, and once as it is; percent-encoding makes three bytes of
-    // one, and JSON up to six.
-    let events: usize = selectors.iter().map(|selector| EVENT_BYTES + 3 * 4 * selector.as_str().len()).sum();
-    let payload = grant.payload().map_or(0, |payload| payload.to_string().len());
-    if events + payload * selectors.len() <= SUBSCRIPTION_EVENTS_BYTES_MAX {
-        return Ok(());
-    }
-    Err(EventsTooLarge)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::redb::archive::Archive;
 use super::redb::{HistorySync, RedbHistory};
 use super::*;
 use crate::mercure::audience::Authorization;
-use crate::mercure::subscription::{SubscriberId, Subscription};
+use crate::mercure::subscription::{SubscriberId, Subscription, WrittenAs};
 use crate::mercure::update::Update;
 
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -25,7 +25,13 @@ fn update(id: &str, data_bytes: usize) -> Arc<Frame> {
 fn event(random: &mut fastrand::Rng) -> Arc<Frame> {
     let subscriber = SubscriberId::from_random_bytes([7; 16]);
     let selector = "s".repeat(random.usize(1..80));
-    let subscription = Subscription { selector: &selector, subscriber, active: true, payload: None };
+    let subscription = Subscription {
+        written_as: WrittenAs::Topic,
+        selector: &selector,
+        subscriber,
+        active: true,
+        payload: None,
+    };
     Arc::new(Frame::encode(Update::of_subscription(&subscription, random.u128(..).to_ne_bytes())))
 }
 

@@ -6,4 +6,5 @@ pub mod credentials;
 pub mod date;
 pub mod etag;
 pub mod forwarded;
+pub mod link;
 pub mod names;

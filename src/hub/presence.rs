@@ -1,4 +1,4 @@
-//! Active subscriptions of one shard (`SUBSCRIPTIONS`, PROTOCOL section 7), and the updates that
+//! Active subscriptions of one shard (`SUBSCRIPTIONS`; PROTOCOL section 7), and the updates that
 //! announce them. An event goes to the sequencer like any update, and comes back on the ring.
 //! Invariants:
 //! - a subscription is listed from when its begin event is handed over until it ends, and its end
@@ -29,7 +29,7 @@ use crate::limits::{
 use crate::mercure::grant::Grant;
 use crate::mercure::newest::Newest;
 use crate::mercure::selector::Selector;
-use crate::mercure::subscription::{ListingQuery, SubscriberId};
+use crate::mercure::subscription::{Announcement, ListingQuery, SubscriberId};
 use crate::mercure::update::Update;
 use crate::shrink::shrink_vec;
 use crate::sse::frame::Frame;
@@ -81,20 +81,22 @@ impl Subscriptions {
         Self { newest: Newest { id, is_unique: false }, has_forgotten, ..Self::default() }
     }
 
-    /// Starts the subscriptions of this slot.
+    /// Starts the subscriptions of this slot: a selector has the announcement at its place. A
+    /// selector that is repeated, written in the same way, is one subscription.
     pub(super) fn begin(
         &mut self,
         slot: u32,
         (id, client): (SubscriberId, ClientKey),
-        selectors: &[Selector],
+        (selectors, announcements): (&[Selector], &[Announcement]),
         grant: &Rc<Grant>,
     ) {
         if self.has_ended {
             return;
         }
         let mut seen = HashSet::with_capacity(selectors.len());
-        let texts = selectors.iter().map(Selector::as_str).filter(|text| seen.insert(*text));
-        let subscriber = ActiveSubscriber::new(id, client, self.texts.hold(texts), Rc::clone(grant));
+        let texts = selectors.iter().map(Selector::as_str).zip(announcements.iter().copied());
+        let distinct = texts.filter(|(text, announcement)| seen.insert((*text, announcement.written_as)));
+        let subscriber = ActiveSubscriber::new(id, client, self.texts.hold(distinct), Rc::clone(grant));
         let place = slot as usize;
         if self.by_slot.len() <= place {
             self.by_slot.resize_with(place + 1, || None);
@@ -315,7 +317,7 @@ impl Subscriptions {
             }
             let Some(subscriber) = subscriber else { continue };
             let selectors = subscriber.for_each_announced(|subscription| {
-                if wanted.includes(subscription.selector, subscription.subscriber) {
+                if wanted.includes(subscription) {
                     subscription.write_member(members);
                 }
             });

@@ -151,7 +151,8 @@ impl Shard {
     /// Adds a subscriber; returns its slot. The caller attaches the socket to the slot before it
     /// lets the shard write.
     pub fn join(&mut self, joining: Joining, now: Now) -> u32 {
-        let Joining { selectors, grant, expires_ms, framing, id, client, resume_point, opening } = joining;
+        let Joining { selectors, announcements, grant, expires_ms, framing, .. } = joining;
+        let Joining { id, client, resume_point, opening, .. } = joining;
         let counters = &mut self.subscribers.counters;
         counters.joined += 1;
         counters.resumed += u64::from(resume_point.is_some());
@@ -167,7 +168,7 @@ impl Shard {
         let begun = self.subscriptions.is_some().then(|| Rc::clone(&subscriber.grant));
         let slot = self.subscribers.insert(subscriber, &selectors);
         if let (Some(subscriptions), Some(grant)) = (&mut self.subscriptions, begun) {
-            subscriptions.begin(slot, (id, client), &selectors, &grant);
+            subscriptions.begin(slot, (id, client), (&selectors, &announcements), &grant);
         }
         self.arm(slot);
         if self.drain.is_some() {

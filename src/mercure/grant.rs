@@ -135,9 +135,19 @@ impl Grant {
         }
     }
 
-    /// `mercure.payload`, shown in subscription documents.
-    pub fn payload(&self) -> Option<&Value> {
-        self.payload.as_ref()
+    /// The payload of a subscription to this selector, shown in events and lists of subscriptions.
+    pub fn payload_for(&self, selector: &Selector) -> Option<&Value> {
+        self.payload_at(self.payload_number(selector)?)
+    }
+
+    /// The number of that payload in this grant: `mercure.payload` is the only one.
+    pub fn payload_number(&self, _selector: &Selector) -> Option<u16> {
+        self.payload.is_some().then_some(0)
+    }
+
+    /// The payload with this number.
+    pub fn payload_at(&self, number: u16) -> Option<&Value> {
+        self.payload.as_ref().filter(|_| number == 0)
     }
 
     /// The first second, in Unix time, in which it is no longer valid.

@@ -185,7 +185,7 @@ impl<'a> Update<'a> {
             id: EventId::from_random_bytes(random),
             has_made_id: true,
             is_subscription_event: true,
-            event_type: None,
+            event_type: subscription.written_as.event_type().map(Cow::Borrowed),
             retry_ms: None,
             data: Cow::Owned(subscription.event_data()),
         }

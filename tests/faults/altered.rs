@@ -22,7 +22,7 @@ use std::sync::Arc;
 use petasos::history::redb::{HistorySync, OpenCause, OpenError, RedbHistory};
 use petasos::history::{History, HistoryReader, Position, Retention};
 use petasos::mercure::audience::Authorization;
-use petasos::mercure::subscription::{SubscriberId, Subscription};
+use petasos::mercure::subscription::{SubscriberId, Subscription, WrittenAs};
 use petasos::mercure::update::Update;
 use petasos::sse::frame::Frame;
 
@@ -66,7 +66,13 @@ fn frame(number: u64, random: &mut fastrand::Rng) -> Arc<Frame> {
     if random.u32(..4) == 0 {
         let subscriber = SubscriberId::from_random_bytes([7; 16]);
         let selector = format!("s{number}");
-        let subscription = Subscription { selector: &selector, subscriber, active: true, payload: None };
+        let subscription = Subscription {
+            written_as: WrittenAs::Topic,
+            selector: &selector,
+            subscriber,
+            active: true,
+            payload: None,
+        };
         let update = Update::of_subscription(&subscription, random.u128(..).to_ne_bytes());
         return Arc::new(Frame::encode(update));
     }

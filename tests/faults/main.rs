@@ -20,7 +20,7 @@ use petasos::history::redb::archive::Archive;
 use petasos::history::redb::{HistorySync, RedbHistory};
 use petasos::history::{History, HistoryReader, Position, Retention};
 use petasos::mercure::audience::Authorization;
-use petasos::mercure::subscription::{SubscriberId, Subscription};
+use petasos::mercure::subscription::{SubscriberId, Subscription, WrittenAs};
 use petasos::mercure::update::Update;
 use petasos::sse::frame::Frame;
 use storage::{Disk, Faults, FaultyFile, PageCache};
@@ -58,7 +58,8 @@ fn frame(id: &str) -> Arc<Frame> {
 /// An event of a subscription.
 fn event(random: &mut fastrand::Rng) -> Arc<Frame> {
     let subscriber = SubscriberId::from_random_bytes([7; 16]);
-    let subscription = Subscription { selector: "s", subscriber, active: true, payload: None };
+    let subscription =
+        Subscription { written_as: WrittenAs::Topic, selector: "s", subscriber, active: true, payload: None };
     Arc::new(Frame::encode(Update::of_subscription(&subscription, random.u128(..).to_ne_bytes())))
 }
 

@@ -32,7 +32,7 @@ use petasos::mercure::audience::Authorization;
 use petasos::mercure::grant::Grant;
 use petasos::mercure::resume::Resume;
 use petasos::mercure::selector::Selector;
-use petasos::mercure::subscription::{SubscriberId, Subscription};
+use petasos::mercure::subscription::{SubscriberId, Subscription, WrittenAs};
 use petasos::mercure::token::{Claims, MercureClaim};
 use petasos::mercure::update::Update;
 use petasos::ring::{Producer, ring};
@@ -175,7 +175,13 @@ impl World {
 
     fn subscription_event(&mut self) -> Frame {
         let subscriber = SubscriberId::from_random_bytes([0; 16]);
-        let subscription = Subscription { selector: "a", subscriber, active: true, payload: None };
+        let subscription = Subscription {
+            written_as: WrittenAs::Topic,
+            selector: "a",
+            subscriber,
+            active: true,
+            payload: None,
+        };
         Frame::encode(Update::of_subscription(&subscription, self.rng.u128(..).to_ne_bytes()))
     }
 
@@ -263,6 +269,7 @@ impl World {
         let from_oldest = resume_point.as_ref().is_some_and(|resume_point| resume_point.known.is_none());
         let joining = Joining {
             selectors: selectors.clone(),
+            announcements: Box::default(),
             grant: Rc::clone(&grant),
             expires_ms,
             framing,

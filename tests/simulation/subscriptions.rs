@@ -4,8 +4,8 @@
 //! Method: as in the main simulation. Subscriptions of some clients begin and end at random while
 //! their events are paced, commits are refused, queues are full and shards lag behind the ring.
 //! Lists are made shard by shard, with anything in between. At rest, each list, updated by the
-//! events after its last event id, must equal the active subscriptions. No event may overtake
-//! another of its subscription.
+//! events after its last event id, must equal the active subscriptions of its form: subscribers of
+//! all dialects come together. No event may overtake another of its subscription.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -21,8 +21,10 @@ use petasos::hub::sequencer::{Publication, ReplyTo, RingEntry, Sequencer};
 use petasos::hub::shard::{Joining, Shard, ShardSettings};
 use petasos::hub::tail::TailBounds;
 use petasos::mercure::grant::Grant;
-use petasos::mercure::selector::Selector;
-use petasos::mercure::subscription::{ListingQuery, SubscriberId, collection};
+use petasos::mercure::selector::{MatcherType, Selector};
+use petasos::mercure::subscription::{
+    Announcement, DocumentForm, ListingQuery, SubscriberId, WrittenAs, collection,
+};
 use petasos::ring::{Consumer, DrainStep, Producer, ring};
 use petasos::sse::frame::Frame;
 use petasos::sse::framing::Framing;
@@ -48,6 +50,7 @@ struct Core {
 
 /// A list in progress, and the shards that have not answered.
 struct List {
+    form: DocumentForm,
     newest: Option<String>,
     left: Vec<usize>,
     members: Vec<u8>,
@@ -113,7 +116,10 @@ impl World {
             55..70 => self.commit(),
             70..85 => self.take(number),
             85..90 => self.refuses.store(self.rng.u8(..3) == 0, Ordering::Relaxed),
-            90..94 => self.begin_list(number),
+            90..94 => {
+                let form = if self.rng.bool() { DocumentForm::Json } else { DocumentForm::JsonLd };
+                self.begin_list(number, form);
+            }
             _ => self.go_on_listing(),
         }
     }
@@ -123,9 +129,19 @@ impl World {
         let count = self.rng.usize(1..=3);
         let selector =
             |rng: &mut Rng| Selector::parse(SELECTORS[rng.usize(..SELECTORS.len())]).expect("valid");
+        let is_08 = self.rng.bool();
+        let announcement = |rng: &mut Rng| Announcement {
+            written_as: match (is_08, rng.bool()) {
+                (false, _) => WrittenAs::Topic,
+                (true, false) => WrittenAs::Matcher(MatcherType::Exact),
+                (true, true) => WrittenAs::Matcher(MatcherType::UrlPattern),
+            },
+            payload: None,
+        };
         let joining = Joining {
-            // A selector may occur twice.
+            // A selector may occur twice, also in two types.
             selectors: (0..count).map(|_| selector(&mut self.rng)).collect(),
+            announcements: (0..count).map(|_| announcement(&mut self.rng)).collect(),
             grant: Rc::new(Grant::anonymous()),
             expires_ms: u64::MAX,
             framing: Framing::CHUNKED,
@@ -202,11 +218,11 @@ impl World {
         }
     }
 
-    fn begin_list(&mut self, number: usize) {
+    fn begin_list(&mut self, number: usize, form: DocumentForm) {
         let all = self.cores[number].shard.subscriptions().expect("switched on");
         let newest = all.newest().text().map(str::to_owned);
         let left = (0..self.cores.len()).collect();
-        self.lists.push(List { newest, left, members: Vec::new() });
+        self.lists.push(List { form, newest, left, members: Vec::new() });
     }
 
     fn go_on_listing(&mut self) {
@@ -216,7 +232,7 @@ impl World {
         let all = self.cores[number].shard.subscriptions().expect("switched on");
         let mut from = Some(0);
         while let Some(start) = from {
-            from = all.list(start, &ListingQuery::All, 2, &mut members);
+            from = all.list(start, &ListingQuery::All(list.form), 2, &mut members);
         }
         petasos::mercure::subscription::join_members(&mut list.members, &members);
     }
@@ -242,11 +258,15 @@ impl World {
 
     /// The active subscriptions, by path.
     fn truth(&mut self) -> BTreeSet<String> {
-        self.begin_list(0);
-        while !self.lists.last().expect("a list").left.is_empty() {
-            self.go_on_listing();
+        let mut all = BTreeSet::new();
+        for form in [DocumentForm::JsonLd, DocumentForm::Json] {
+            self.begin_list(0, form);
+            while !self.lists.last().expect("a list").left.is_empty() {
+                self.go_on_listing();
+            }
+            all.extend(paths(&self.lists.pop().expect("a list")));
         }
-        paths(&self.lists.pop().expect("a list"))
+        all
     }
 
     fn check(&mut self) {
@@ -268,7 +288,9 @@ impl World {
             let place = newest.map(|id| self.committed.iter().position(|frame| frame.id().as_str() == id));
             let behind = place.map_or(0, |place| place.expect("it was committed") + 1);
             let mut known = paths(list);
-            for (path, active) in &events[behind..] {
+            let truth: BTreeSet<_> =
+                truth.iter().filter(|path| form_of(path) == list.form).cloned().collect();
+            for (path, active) in events[behind..].iter().filter(|(path, _)| form_of(path) == list.form) {
                 match active {
                     true => known.insert(path.clone()),
                     false => known.remove(path),
@@ -287,8 +309,18 @@ fn told_by(frame: &Frame) -> (String, bool) {
     (path, data["active"].as_bool().expect("a boolean"))
 }
 
+/// The form of the document with this path.
+fn form_of(path: &str) -> DocumentForm {
+    let names = ["/subscriptions/exact/", "/subscriptions/urlpattern/"];
+    match names.iter().any(|name| path.contains(name)) {
+        true => DocumentForm::Json,
+        false => DocumentForm::JsonLd,
+    }
+}
+
 fn paths(list: &List) -> BTreeSet<String> {
-    let document: Value = serde_json::from_slice(&collection("/", None, &list.members)).expect("JSON");
+    let document: Value =
+        serde_json::from_slice(&collection(list.form, "/", None, &list.members)).expect("JSON");
     let all = document["subscriptions"].as_array().expect("a list");
     let paths: BTreeSet<_> = all.iter().map(|one| one["id"].as_str().expect("a path").to_owned()).collect();
     assert_eq!(paths.len(), all.len(), "each is listed once");

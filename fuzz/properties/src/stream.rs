@@ -135,6 +135,7 @@ impl Stream {
         let mut shard = Shard::new(settings, &HistorySlice::empty(), now);
         let joining = Joining {
             selectors: vec![Selector::Any],
+            announcements: Box::default(),
             grant: Rc::new(Grant::anonymous()),
             expires_ms: u64::MAX,
             framing,

@@ -9,14 +9,14 @@ use http::StatusCode;
 use crate::api::refusal::{Refusal, Unavailable};
 use crate::http::headers::accept_encoding::Negotiated;
 use crate::http::headers::cors::CorsDecision;
-use crate::http::headers::etag::{entity_tag, is_current};
+use crate::http::headers::etag::is_current;
 use crate::http::request::Lines;
 use crate::http::response::Response;
+use crate::mercure::dialect::Dialect;
 use crate::mercure::grant::Grant;
-use crate::mercure::names::EARLIEST;
 use crate::mercure::resume::Resume;
 use crate::mercure::selector::Selector;
-use crate::mercure::subscription::ListingQuery;
+use crate::mercure::subscription::{Announcement, ListingQuery};
 use crate::sse::framing::Framing;
 
 pub(super) const RETRY_AFTER_S: u32 = 1;
@@ -53,8 +53,12 @@ pub struct ApiResponse {
 pub struct GrantedSubscription {
     /// A `HEAD`: send the head of the stream, without a subscription.
     pub head_only: bool,
+    /// The dialect of its request.
+    pub dialect: Dialect,
     /// The selectors; never empty.
     pub selectors: Vec<Selector>,
+    /// How each selector is announced; empty if the hub does not track subscriptions.
+    pub announcements: Box<[Announcement]>,
     /// The updates it may receive.
     pub grant: Rc<Grant>,
     /// A number that identifies its token; `None` without a token.
@@ -122,9 +126,9 @@ impl Refused {
 }
 
 impl Listing {
-    /// Whether the client's copy is of the update with this id.
-    pub(super) fn is_current(&self, newest: Option<&str>) -> bool {
+    /// Whether the client has the copy with this entity tag.
+    pub(super) fn has_copy(&self, tag: &str) -> bool {
         let lines: Lines<'_> = self.if_none_match.iter().map(|line| &**line).collect();
-        is_current(&lines, &entity_tag(newest.unwrap_or(EARLIEST)))
+        is_current(&lines, tag)
     }
 }

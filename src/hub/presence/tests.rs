@@ -9,11 +9,22 @@ use crate::limits::{
     SUBSCRIPTION_EVENTS_ANONYMOUS_BURST_BYTES, SUBSCRIPTION_EVENTS_ANONYMOUS_BYTES_PER_S,
     SUBSCRIPTION_EVENTS_NETWORK_BURST_BYTES, SUBSCRIPTION_EVENTS_NETWORK_BYTES_PER_S,
 };
+use crate::mercure::audience::{Audience, Authorization};
+use crate::mercure::selector::MatcherType;
+use crate::mercure::subscription::{DocumentForm, WrittenAs};
+use crate::mercure::token::{Claims, MercureClaim};
 
 const STRANGER: ClientKey = ClientKey::Network(Network::V4(1));
 const NEIGHBOUR: ClientKey = ClientKey::Network(Network::V4(2));
 const USER: ClientKey = ClientKey::Token(1);
+const TOPIC: Announcement = announcement(WrittenAs::Topic);
+const EXACT: Announcement = announcement(WrittenAs::Matcher(MatcherType::Exact));
+const PATTERN: Announcement = announcement(WrittenAs::Matcher(MatcherType::UrlPattern));
 const BATCH: u64 = SUBSCRIPTION_EVENTS_BATCH_BYTES + SUBSCRIPTION_EVENTS_COMMIT_BYTES;
+
+const fn announcement(written_as: WrittenAs) -> Announcement {
+    Announcement { written_as, payload: None }
+}
 
 /// Some shards in virtual time, with a history that stores everything at once.
 struct Shards {
@@ -48,7 +59,8 @@ impl Shards {
         self.next_id += 1;
         let id = SubscriberId::from_random_bytes(self.next_id.to_be_bytes());
         let selectors = &self.selectors[..selectors];
-        self.all[shard].begin(slot, (id, client), selectors, &Rc::new(Grant::anonymous()));
+        let announcements = vec![TOPIC; selectors.len()];
+        self.all[shard].begin(slot, (id, client), (selectors, &announcements), &Rc::new(Grant::anonymous()));
         id
     }
 
@@ -214,7 +226,7 @@ fn the_bytes_of_ended_subscribers_bound_new_subscriptions_of_their_client_and_th
     let id = SubscriberId::from_random_bytes([0; 16]);
     for slot in 0..100 {
         let client = if slot < 50 { STRANGER } else { NEIGHBOUR };
-        all.begin(slot, (id, client), &long, &Rc::new(Grant::anonymous()));
+        all.begin(slot, (id, client), (&long, &[TOPIC; 100]), &Rc::new(Grant::anonymous()));
     }
     // As if their budgets were larger.
     while all.lanes[ANONYMOUS].events() > 0 {
@@ -281,4 +293,80 @@ fn a_client_that_came_and_went_between_batches_keeps_the_shard_from_nothing() {
     batch(&mut shards);
     let next_ms = shards.all[0].next_batch_ms().expect("one is parked");
     assert!(next_ms > now_ms, "nothing to hand over, yet due");
+}
+
+/// A shard with one subscriber, whose events are published.
+fn announced(selectors: &[(&str, Announcement)], grant: Grant) -> (Subscriptions, Vec<Arc<Frame>>) {
+    let mut all = Subscriptions::default();
+    let (texts, announcements): (Vec<_>, Vec<_>) = selectors.iter().copied().unzip();
+    let parse = |text: &str| Selector::parse(text).expect("a selector");
+    let selectors: Vec<_> = texts.into_iter().map(parse).collect();
+    let id = SubscriberId::from_random_bytes([0; 16]);
+    all.begin(0, (id, USER), (&selectors, &announcements), &Rc::new(grant));
+    let frames = publish(&mut all);
+    (all, frames)
+}
+
+fn publish(all: &mut Subscriptions) -> Vec<Arc<Frame>> {
+    let mut next = 0_u128;
+    let frames = all.next_batch(&EventBudgets::new(EventRates::default()), 0, || {
+        next += 1;
+        next.to_be_bytes()
+    });
+    frames.iter().for_each(|_| all.settled(true));
+    frames
+}
+
+fn listed(all: &Subscriptions, wanted: &ListingQuery) -> serde_json::Value {
+    let mut members = Vec::new();
+    assert_eq!(all.list(0, wanted, usize::MAX, &mut members), None);
+    serde_json::from_slice(&[b"[", &*members, b"]"].concat()).expect("JSON")
+}
+
+/// Traps 6 and 24 of MERCURE-1.0, section 9; test 125 of section 13, without a hub. (A client
+/// cannot mix dialects in one request, but the core does not depend on that.)
+#[test]
+fn each_subscription_is_announced_and_listed_in_the_form_in_which_it_was_written() {
+    let selectors = [("a", TOPIC), ("a", EXACT), ("a", EXACT), ("*", PATTERN), ("*", EXACT), ("a", TOPIC)];
+    let (mut all, begins) = announced(&selectors, Grant::anonymous());
+    all.end(0);
+    let paths = ["a", "exact/a", "urlpattern/%2A", "exact/%2A"]
+        .map(|path| format!("/.well-known/mercure/subscriptions/{path}/urn%3Auuid%3A00000000-"));
+    for (frames, active) in [(&begins, true), (&publish(&mut all), false)] {
+        assert_eq!(frames.len(), paths.len(), "repetitions are one subscription");
+        for (frame, path) in frames.iter().zip(&paths) {
+            let topics: Vec<_> = frame.topic_texts().collect();
+            assert!(topics[0].starts_with(path) && topics.len() == 1, "{topics:?}");
+            assert_eq!(*frame.audience(), Audience::Private);
+            let fields = frame.fields().expect("an event");
+            let is_08 = path != &paths[0];
+            assert_eq!(fields.event_type, is_08.then_some("mercure"));
+            let document: serde_json::Value = serde_json::from_str(&fields.data).expect("JSON");
+            assert_eq!(document.get("@context").is_none(), is_08, "{document}");
+            assert_eq!(document["active"], active);
+            assert_eq!(document["id"], topics[0]);
+        }
+    }
+    let (all, _) = announced(&selectors, Grant::anonymous());
+    for (form, count) in [(DocumentForm::JsonLd, 1), (DocumentForm::Json, 3)] {
+        let members = listed(&all, &ListingQuery::All(form));
+        assert_eq!(members.as_array().map(Vec::len), Some(count), "{members}");
+    }
+}
+
+#[test]
+fn a_payload_is_shown_where_the_announcement_says_so() {
+    let mercure = MercureClaim { publish: None, subscribe: None, payload: Some("Anna".into()) };
+    let claims = Claims { mercure, exp: None };
+    let grant = Grant::from_claims(&claims, Authorization::Selectors).expect("valid claims");
+    let shown = Announcement { payload: Some(0), ..EXACT };
+    let unknown = Announcement { payload: Some(7), ..EXACT };
+    let (all, begins) = announced(&[("a", shown), ("b", EXACT), ("c", unknown)], grant);
+    let members = listed(&all, &ListingQuery::All(DocumentForm::Json));
+    for (place, payload) in [Some("Anna"), None, None].into_iter().enumerate() {
+        let data = begins[place].fields().expect("an event").data;
+        let event: serde_json::Value = serde_json::from_str(&data).expect("JSON");
+        assert_eq!(event.get("payload").and_then(|value| value.as_str()), payload);
+        assert_eq!(members[place], event, "a member is the document of the event");
+    }
 }

@@ -1,6 +1,6 @@
-//! The texts of the selectors of active subscriptions: each is stored once, however many
-//! subscribers have it. Invariant: a text is in the table while a [`HeldTexts`] has it, and no
-//! longer.
+//! The selectors of active subscriptions: the text of each is stored once, however many subscribers
+//! have it, and however they wrote it. Invariant: a text is in the table while a [`HeldSelectors`]
+//! has it, and no longer.
 
 use std::cell::RefCell;
 use std::hash::BuildHasher as _;
@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use crate::mercure::subscription::Announcement;
 use crate::shrink::shrink_table;
 
 /// Every text.
@@ -22,10 +23,16 @@ struct Table {
     hasher: DefaultHashBuilder,
 }
 
-/// The texts of one subscriber.
-pub(super) struct HeldTexts {
-    texts: Vec<Rc<str>>,
+/// The selectors of one subscriber.
+pub(super) struct HeldSelectors {
+    selectors: Box<[HeldSelector]>,
     all: Rc<RefCell<Table>>,
+}
+
+/// A selector of one subscriber.
+pub(super) struct HeldSelector {
+    pub(super) text: Rc<str>,
+    pub(super) announcement: Announcement,
 }
 
 impl Table {
@@ -52,10 +59,11 @@ impl Table {
 }
 
 impl SelectorTexts {
-    /// Holds these texts, which are distinct.
-    pub(super) fn hold<'t>(&self, texts: impl Iterator<Item = &'t str>) -> HeldTexts {
+    /// Holds these selectors, which are distinct.
+    pub(super) fn hold<'t>(&self, new: impl Iterator<Item = (&'t str, Announcement)>) -> HeldSelectors {
         let mut all = self.0.borrow_mut();
-        HeldTexts { texts: texts.map(|text| all.hold(text)).collect(), all: Rc::clone(&self.0) }
+        let held = new.map(|(text, announcement)| HeldSelector { text: all.hold(text), announcement });
+        HeldSelectors { selectors: held.collect(), all: Rc::clone(&self.0) }
     }
 
     /// Gives back memory that is not used.
@@ -70,25 +78,26 @@ impl SelectorTexts {
     }
 }
 
-impl HeldTexts {
+impl HeldSelectors {
     /// Keeps the first `count` of them.
     pub(super) fn truncate(&mut self, count: usize) {
+        let mut kept = std::mem::take(&mut self.selectors).into_vec();
         let mut all = self.all.borrow_mut();
-        self.texts.drain(count.min(self.texts.len())..).for_each(|text| all.release(&text));
+        kept.drain(count.min(kept.len())..).for_each(|selector| all.release(&selector.text));
         drop(all);
-        self.texts.shrink_to_fit();
+        self.selectors = kept.into();
     }
 }
 
-impl Deref for HeldTexts {
-    type Target = [Rc<str>];
+impl Deref for HeldSelectors {
+    type Target = [HeldSelector];
 
-    fn deref(&self) -> &[Rc<str>] {
-        &self.texts
+    fn deref(&self) -> &[HeldSelector] {
+        &self.selectors
     }
 }
 
-impl Drop for HeldTexts {
+impl Drop for HeldSelectors {
     fn drop(&mut self) {
         self.truncate(0);
     }
@@ -97,16 +106,21 @@ impl Drop for HeldTexts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mercure::selector::MatcherType;
+    use crate::mercure::subscription::WrittenAs;
 
     #[test]
     fn a_text_is_stored_once_and_forgotten_with_its_last_holder() {
         let all = SelectorTexts::default();
-        let mut first = all.hold(["a", "b", "c"].into_iter());
-        let second = all.hold(["b"].into_iter());
+        let topic = Announcement { written_as: WrittenAs::Topic, payload: None };
+        let matcher = Announcement { written_as: WrittenAs::Matcher(MatcherType::Exact), payload: Some(1) };
+        let mut first = all.hold(["a", "b", "c"].into_iter().map(|text| (text, topic)));
+        let second = all.hold([("b", matcher)].into_iter());
         assert_eq!(all.len(), 3);
-        assert!(Rc::ptr_eq(&first[1], &second[0]));
+        assert!(Rc::ptr_eq(&first[1].text, &second[0].text));
         first.truncate(2);
         assert_eq!((first.len(), all.len()), (2, 2));
+        assert_eq!((first[1].announcement, second[0].announcement), (topic, matcher));
         drop(first);
         assert_eq!(all.len(), 1);
         drop(second);

@@ -12,10 +12,10 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::pace::EventBudgets;
-use super::texts::HeldTexts;
+use super::texts::{HeldSelector, HeldSelectors};
 use crate::hub::client::ClientKey;
 use crate::mercure::grant::Grant;
-use crate::mercure::subscription::{SubscriberId, Subscription};
+use crate::mercure::subscription::{Announcement, SubscriberId, Subscription};
 
 /// Approximate memory of a subscriber besides its selectors.
 const SUBSCRIBER_BYTES: usize = 256;
@@ -25,8 +25,8 @@ pub(super) struct ActiveSubscriber {
     pub(super) id: SubscriberId,
     client: ClientKey,
     /// Without repetitions. After the end, only those that were announced as begun.
-    selectors: RefCell<HeldTexts>,
-    /// For the payload.
+    selectors: RefCell<HeldSelectors>,
+    /// For the payloads.
     grant: Rc<Grant>,
     /// How many of its selectors were announced as begun, from the first on; and how many of these
     /// as ended.
@@ -54,7 +54,7 @@ impl ActiveSubscriber {
     pub(super) fn new(
         id: SubscriberId,
         client: ClientKey,
-        selectors: HeldTexts,
+        selectors: HeldSelectors,
         grant: Rc<Grant>,
     ) -> Rc<Self> {
         Rc::new(Self {
@@ -68,8 +68,10 @@ impl ActiveSubscriber {
         })
     }
 
-    fn subscription<'a>(&'a self, selector: &'a str, active: bool) -> Subscription<'a> {
-        Subscription { selector, subscriber: self.id, active, payload: self.grant.payload() }
+    fn subscription<'a>(&'a self, selector: &'a HeldSelector, active: bool) -> Subscription<'a> {
+        let Announcement { written_as, payload } = selector.announcement;
+        let payload = payload.and_then(|number| self.grant.payload_at(number));
+        Subscription { written_as, selector: &selector.text, subscriber: self.id, active, payload }
     }
 
     /// Calls `each` for every subscription that was announced; returns the number of selectors.
@@ -110,8 +112,8 @@ impl ActiveSubscriber {
 
     fn bytes(&self) -> usize {
         let selectors = self.selectors.borrow();
-        let texts: usize = selectors.iter().map(|text| text.len()).sum();
-        SUBSCRIBER_BYTES + texts + selectors.len() * size_of::<Rc<str>>()
+        let texts: usize = selectors.iter().map(|selector| selector.text.len()).sum();
+        SUBSCRIBER_BYTES + texts + selectors.len() * size_of::<HeldSelector>()
     }
 }
 

@@ -49,6 +49,7 @@ fn joining(selectors: &[&str], resume_point: Option<ResumePoint>) -> Joining {
     let selectors = selectors.iter().map(|text| Selector::parse(text).expect("a selector")).collect();
     Joining {
         selectors,
+        announcements: Box::default(),
         grant: Rc::new(Grant::anonymous()),
         expires_ms: u64::MAX,
         framing: Framing::CHUNKED,

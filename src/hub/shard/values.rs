@@ -7,7 +7,7 @@ use crate::hub::client::ClientKey;
 use crate::hub::tail::TailBounds;
 use crate::mercure::grant::Grant;
 use crate::mercure::selector::Selector;
-use crate::mercure::subscription::SubscriberId;
+use crate::mercure::subscription::{Announcement, SubscriberId};
 use crate::sse::framing::Framing;
 
 /// The settings of a shard.
@@ -64,6 +64,8 @@ impl EndReason {
 pub struct Joining {
     /// The selectors; not empty.
     pub selectors: Vec<Selector>,
+    /// How each selector is announced; not used if the shard does not track subscriptions.
+    pub announcements: Box<[Announcement]>,
     /// The updates it may receive.
     pub grant: Rc<Grant>,
     /// When its token expires or its time limit is reached, in the milliseconds of [`Now::ms`];

@@ -194,11 +194,21 @@ impl Streams {
         timeouts: &Timeouts,
         now: Now,
     ) -> u32 {
-        let GrantedSubscription { selectors, grant, expires_ms, framing, .. } = subscription;
+        let GrantedSubscription { selectors, announcements, grant, expires_ms, framing, .. } = subscription;
         let random = uuid::Uuid::new_v4();
         let expires_ms = expires_ms.min(timeouts.stream_ends_ms(now.ms, random.as_u128()));
         let id = SubscriberId::from_random_bytes(random.into_bytes());
-        let joining = Joining { selectors, grant, expires_ms, framing, id, client, resume_point, opening };
+        let joining = Joining {
+            selectors,
+            announcements,
+            grant,
+            expires_ms,
+            framing,
+            id,
+            client,
+            resume_point,
+            opening,
+        };
         self.shard.join(joining, now)
     }
 

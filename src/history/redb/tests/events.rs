@@ -1,11 +1,12 @@
 //! Events of subscriptions: they are counted apart from updates, and push none out.
 
 use super::*;
-use crate::mercure::subscription::{SubscriberId, Subscription};
+use crate::mercure::subscription::{SubscriberId, Subscription, WrittenAs};
 
 fn events(count: usize, random: &mut fastrand::Rng) -> Vec<Arc<Frame>> {
     let subscriber = SubscriberId::from_random_bytes([7; 16]);
-    let subscription = Subscription { selector: "s", subscriber, active: true, payload: None };
+    let subscription =
+        Subscription { written_as: WrittenAs::Topic, selector: "s", subscriber, active: true, payload: None };
     let mut event = || Update::of_subscription(&subscription, random.u128(..).to_ne_bytes());
     (0..count).map(|_| Arc::new(Frame::encode(event()))).collect()
 }
