@@ -38,7 +38,6 @@ use crate::mercure::names::HUB_PATH;
 use crate::mercure::public_url::PublicUrl;
 use crate::mercure::resume::Resume;
 use crate::mercure::selector::Selector;
-use crate::mercure::subscription::WrittenAs;
 use crate::mercure::topic::Topic;
 use crate::mercure::update::{Update, UpdateError};
 use crate::sse::frame::Frame;
@@ -296,8 +295,7 @@ impl RequestHandler {
         }
         let announcements = match self.settings.subscriptions {
             true => {
-                let written = selectors.iter().map(|selector| (selector, WrittenAs::Topic));
-                announce(written, &grant, self.settings.dialects).map_err(|error| invalid(&error))?
+                announce(&selectors, &[], &grant, self.settings.dialects).map_err(|error| invalid(&error))?
             }
             false => Box::default(),
         };

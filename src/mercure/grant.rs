@@ -135,19 +135,21 @@ impl Grant {
         }
     }
 
-    /// The payload of a subscription to this selector, shown in events and lists of subscriptions.
-    pub fn payload_for(&self, selector: &Selector) -> Option<&Value> {
-        self.payload_at(self.payload_number(selector)?)
-    }
-
-    /// The number of that payload in this grant: `mercure.payload` is the only one.
-    pub fn payload_number(&self, _selector: &Selector) -> Option<u16> {
+    /// Which payload a subscription to this selector has, shown in events and lists: `mercure.payload`
+    /// is the only one. See [`Self::payload_at`].
+    pub fn payload_number(&self, _selector: &str) -> Option<u16> {
         self.payload.is_some().then_some(0)
     }
 
     /// The payload with this number.
     pub fn payload_at(&self, number: u16) -> Option<&Value> {
         self.payload.as_ref().filter(|_| number == 0)
+    }
+
+    /// The bytes of the payloads of these subscriptions together, as JSON; `None` if it would cost
+    /// too much to choose them.
+    pub fn payload_bytes(&self, selectors: &[Selector]) -> Option<usize> {
+        Some(self.payload.as_ref().map_or(0, |payload| payload.to_string().len() * selectors.len()))
     }
 
     /// The first second, in Unix time, in which it is no longer valid.

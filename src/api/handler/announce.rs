@@ -5,7 +5,7 @@
 use crate::limits::SUBSCRIPTION_EVENTS_BYTES_MAX;
 use crate::mercure::dialect::Dialects;
 use crate::mercure::grant::Grant;
-use crate::mercure::selector::Selector;
+use crate::mercure::selector::{MatcherType, Selector};
 use crate::mercure::subscription::{Announcement, WrittenAs, is_reserved_selector};
 
 /// Approximate size of an event besides the selector and the payload.
@@ -21,38 +21,44 @@ pub(super) enum AnnounceError {
          {SUBSCRIPTION_EVENTS_BYTES_MAX} bytes together"
     )]
     TooLarge,
+    /// Choosing their payloads would cost too much.
+    #[error(
+        "the payloads of the subscription events of this request cost too much to choose: expected \
+         fewer of them, or a token with fewer topics"
+    )]
+    TooCostly,
     /// Its path would be that of a matcher.
-    #[error("\"{0}\" is the name of a matcher type: use \"match\", or another topic")]
+    #[error("\"{0}\" is the name of a matcher type: expected \"match\", or another topic")]
     Reserved(String),
 }
 
-/// The announcement of each of these selectors, in their order.
+/// The announcement of each of these selectors, in their order. `matcher_types` has the type of
+/// each; it is empty if they are no matchers.
 ///
 /// # Errors
 /// [`AnnounceError`]; the text is for the client.
-pub(super) fn announce<'s>(
-    selectors: impl Iterator<Item = (&'s Selector, WrittenAs)>,
+pub(super) fn announce(
+    selectors: &[Selector],
+    matcher_types: &[MatcherType],
     grant: &Grant,
     dialects: Dialects,
 ) -> Result<Box<[Announcement]>, AnnounceError> {
-    let mut events_bytes = 0;
-    let announcements = selectors.map(|(selector, written_as)| {
+    // A selector is in the topic, twice, and once as it is; percent-encoding makes three bytes of
+    // one, and JSON up to six.
+    let events: usize = selectors.iter().map(|selector| EVENT_BYTES + 3 * 4 * selector.as_str().len()).sum();
+    let payloads = grant.payload_bytes(selectors).ok_or(AnnounceError::TooCostly)?;
+    if events + payloads > SUBSCRIPTION_EVENTS_BYTES_MAX {
+        return Err(AnnounceError::TooLarge);
+    }
+    let announcement = |(place, selector): (usize, &Selector)| {
         let text = selector.as_str();
-        if written_as == WrittenAs::Topic && is_reserved_selector(text, dialects) {
-            return Err(AnnounceError::Reserved(text.to_owned()));
+        let written_as = matcher_types.get(place).copied().map_or(WrittenAs::Topic, WrittenAs::Matcher);
+        match written_as == WrittenAs::Topic && is_reserved_selector(text, dialects) {
+            true => Err(AnnounceError::Reserved(text.to_owned())),
+            false => Ok(Announcement { written_as, payload: grant.payload_number(text) }),
         }
-        let payload = grant.payload_number(selector);
-        let payload_bytes = payload.and_then(|number| grant.payload_at(number));
-        // A selector is in the topic, twice, and once as it is; percent-encoding makes three bytes
-        // of one, and JSON up to six.
-        events_bytes +=
-            EVENT_BYTES + 3 * 4 * text.len() + payload_bytes.map_or(0, |payload| payload.to_string().len());
-        match events_bytes <= SUBSCRIPTION_EVENTS_BYTES_MAX {
-            true => Ok(Announcement { written_as, payload }),
-            false => Err(AnnounceError::TooLarge),
-        }
-    });
-    announcements.collect()
+    };
+    selectors.iter().enumerate().map(announcement).collect()
 }
 
 #[cfg(test)]
@@ -61,7 +67,6 @@ mod tests {
 
     use super::*;
     use crate::mercure::audience::Authorization;
-    use crate::mercure::selector::MatcherType;
     use crate::mercure::token::{Claims, MercureClaim};
 
     fn grant(payload: Option<Value>) -> Grant {
@@ -71,12 +76,13 @@ mod tests {
 
     fn announce_all(
         texts: &[&str],
-        written_as: WrittenAs,
+        matcher_types: &[MatcherType],
         grant: &Grant,
         dialects: Dialects,
     ) -> Result<Box<[Announcement]>, AnnounceError> {
-        let selectors: Vec<_> = texts.iter().map(|text| Selector::parse(text).expect("a selector")).collect();
-        announce(selectors.iter().map(|selector| (selector, written_as)), grant, dialects)
+        let parse = |text: &&str| Selector::parse(text).expect("a selector");
+        let selectors: Vec<_> = texts.iter().map(parse).collect();
+        announce(&selectors, matcher_types, grant, dialects)
     }
 
     #[test]
@@ -84,14 +90,17 @@ mod tests {
         let dialects = Dialects::with_draft08(Some(Authorization::Selectors));
         for payload in [None, Some(json!({"user": 1}))] {
             let grant = grant(payload.clone());
-            for written_as in [WrittenAs::Topic, WrittenAs::Matcher(MatcherType::UrlPattern)] {
-                let announced = announce_all(&["a", "*"], written_as, &grant, dialects).expect("announced");
-                assert_eq!(announced.len(), 2);
-                for announcement in announced {
+            let types = [MatcherType::Exact, MatcherType::UrlPattern];
+            for (types, expected) in
+                [(&types[..0], [WrittenAs::Topic; 2]), (&types[..], types.map(WrittenAs::Matcher))]
+            {
+                let announced = announce_all(&["a", "*"], types, &grant, dialects).expect("announced");
+                for (announcement, written_as) in announced.iter().zip(expected) {
                     assert_eq!(announcement.written_as, written_as);
                     let shown = announcement.payload.and_then(|number| grant.payload_at(number));
                     assert_eq!(shown, payload.as_ref());
                 }
+                assert_eq!(announced.len(), 2);
             }
         }
     }
@@ -99,14 +108,13 @@ mod tests {
     /// Trap 23 of MERCURE-1.0, section 9.
     #[test]
     fn a_topic_with_the_name_of_a_matcher_type_cannot_be_announced_beside_draft_08() {
-        let exact = WrittenAs::Matcher(MatcherType::Exact);
         let mixed = Dialects::with_draft08(Some(Authorization::Selectors));
         let legacy = Dialects::legacy(Authorization::Selectors);
         for name in ["exact", "urlpattern"] {
-            let refused = announce_all(&["a", name], WrittenAs::Topic, &grant(None), mixed);
+            let refused = announce_all(&["a", name], &[], &grant(None), mixed);
             assert_eq!(refused, Err(AnnounceError::Reserved(name.to_owned())));
-            assert!(announce_all(&[name], WrittenAs::Topic, &grant(None), legacy).is_ok());
-            assert!(announce_all(&[name], exact, &grant(None), mixed).is_ok());
+            assert!(announce_all(&[name], &[], &grant(None), legacy).is_ok());
+            assert!(announce_all(&[name], &[MatcherType::Exact], &grant(None), mixed).is_ok());
         }
     }
 
@@ -114,8 +122,8 @@ mod tests {
     fn the_events_of_one_subscriber_are_bounded_together() {
         let legacy = Dialects::legacy(Authorization::Selectors);
         let grant = grant(Some(Value::from("x".repeat(SUBSCRIPTION_EVENTS_BYTES_MAX / 2 - 1_000))));
-        assert!(announce_all(&["a", "b"], WrittenAs::Topic, &grant, legacy).is_ok());
-        let refused = announce_all(&["a", "b", "c"], WrittenAs::Topic, &grant, legacy);
+        assert!(announce_all(&["a", "b"], &[], &grant, legacy).is_ok());
+        let refused = announce_all(&["a", "b", "c"], &[], &grant, legacy);
         assert_eq!(refused, Err(AnnounceError::TooLarge));
     }
 }
