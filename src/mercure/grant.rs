@@ -135,8 +135,8 @@ impl Grant {
         }
     }
 
-    /// Which payload a subscription to this selector has, shown in events and lists: `mercure.payload`
-    /// is the only one. See [`Self::payload_at`].
+    /// Which payload a subscription to this selector has, for [`Self::payload_at`]:
+    /// `mercure.payload` is the only one. It is shown in events and lists.
     pub fn payload_number(&self, _selector: &str) -> Option<u16> {
         self.payload.is_some().then_some(0)
     }
