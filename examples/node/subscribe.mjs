@@ -1,13 +1,15 @@
 // Subscribes to the topics of its command line, and prints each update, until one of type `end` comes. In examples/, with HUB and TOKEN
 // as README.md sets them:
 // $ node node/subscribe.mjs 'https://example.com/books/{id}'
+// For Mercure 1.0, PARAMETER is match or match_urlpattern.
 import { EventSource } from "eventsource";
 
-const url = new URL(process.env.HUB);
-for (const topic of process.argv.slice(2)) url.searchParams.append("topic", topic);
+const { HUB, TOKEN, PARAMETER = "topic" } = process.env;
+const url = new URL(HUB);
+for (const topic of process.argv.slice(2)) url.searchParams.append(PARAMETER, topic);
 
 // It reconnects by itself, with its last event id. A browser's own EventSource sends a cookie in place of this header.
-const headers = { Authorization: `Bearer ${process.env.TOKEN}` };
+const headers = { Authorization: `Bearer ${TOKEN}` };
 const source = new EventSource(url, {
   fetch: async (url, init) => {
     // `fetch` takes a header as its bytes, one for each character: those of UTF-8, for an id that is not ASCII.

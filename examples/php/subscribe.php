@@ -3,6 +3,7 @@
 // Subscribes to the topics of its command line, and prints each update, until one of type `end` comes. In examples/, with HUB and TOKEN
 // as README.md sets them:
 // $ php php/subscribe.php 'https://example.com/books/{id}'
+// For Mercure 1.0, PARAMETER is match or match_urlpattern.
 
 require __DIR__.'/autoload.php';
 
@@ -10,7 +11,8 @@ use Symfony\Component\HttpClient\Chunk\ServerSentEvent;
 use Symfony\Component\HttpClient\HttpClient;
 use Symfony\Contracts\HttpClient\Exception\ExceptionInterface;
 
-$query = implode('&', array_map(fn ($topic) => 'topic='.rawurlencode($topic), array_slice($argv, 1)));
+$parameter = getenv('PARAMETER') ?: 'topic';
+$query = implode('&', array_map(fn ($topic) => $parameter.'='.rawurlencode($topic), array_slice($argv, 1)));
 // Symfony's EventSourceHttpClient reconnects by itself, but fails for good where a first attempt has had no answer: so this does it itself.
 $client = HttpClient::create();
 // The hub sends a heartbeat every 15 s: silence of a minute is a broken connection.

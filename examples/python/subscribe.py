@@ -3,6 +3,8 @@
 In examples/, with HUB and TOKEN as README.md sets them:
 
 $ python python/subscribe.py 'https://example.com/books/{id}'
+
+For Mercure 1.0, PARAMETER is match or match_urlpattern.
 """
 
 import json
@@ -17,10 +19,11 @@ from httpx_sse import connect_sse
 headers = httpx.Headers({"Authorization": "Bearer " + os.environ["TOKEN"]}, encoding="utf-8")
 # The hub sends a heartbeat every 15 s: silence of a minute is a broken connection.
 client = httpx.Client(timeout=httpx.Timeout(10, read=60))
+query = {os.environ.get("PARAMETER", "topic"): sys.argv[1:]}
 pause_s = 1.0
 while True:
     try:
-        with connect_sse(client, "GET", os.environ["HUB"], params={"topic": sys.argv[1:]}, headers=headers) as source:
+        with connect_sse(client, "GET", os.environ["HUB"], params=query, headers=headers) as source:
             answer = source.response
             if answer.is_client_error:
                 sys.exit(f"{answer.status_code}: {answer.read().decode()}")

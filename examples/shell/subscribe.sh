@@ -2,8 +2,9 @@
 # Subscribes to the topics of its command line, and prints what comes, until an event of type `end` has come. In examples/, with HUB and TOKEN as
 # README.md sets them:
 # $ shell/subscribe.sh 'https://example.com/books/{id}'
+# For Mercure 1.0, PARAMETER is match or match_urlpattern.
 topics=()
-for topic in "$@"; do topics+=(--data-urlencode "topic=$topic"); done
+for topic in "$@"; do topics+=(--data-urlencode "${PARAMETER:-topic}=$topic"); done
 last=()
 while true; do
     event=""

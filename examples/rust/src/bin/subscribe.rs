@@ -2,6 +2,8 @@
 //! comes. Run it in examples/, with `HUB` and `TOKEN` as README.md sets them:
 //!
 //! $ cargo run --manifest-path rust/Cargo.toml --bin subscribe 'https://example.com/books/{id}'
+//!
+//! For Mercure 1.0, `PARAMETER` is `match` or `match_urlpattern`.
 
 use std::error::Error;
 use std::time::Duration;
@@ -29,7 +31,8 @@ impl log::Log for Told {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut url = Url::parse(&std::env::var("HUB")?)?;
-    url.query_pairs_mut().extend_pairs(std::env::args().skip(1).map(|topic| ("topic", topic)));
+    let parameter = std::env::var("PARAMETER").unwrap_or_else(|_| "topic".to_owned());
+    url.query_pairs_mut().extend_pairs(std::env::args().skip(1).map(|topic| (&parameter, topic)));
     // It reconnects automatically, with its last event id; failed attempts appear only in the log.
     log::set_boxed_logger(Box::new(Told))?;
     log::set_max_level(log::LevelFilter::Warn);
