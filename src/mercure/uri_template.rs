@@ -14,6 +14,7 @@ use crate::limits::{
     SELECTOR_BYTES_MAX, TEMPLATE_STATES_MAX,
 };
 
+mod byte_program;
 mod charset;
 mod compile;
 mod parse;
@@ -26,6 +27,7 @@ mod units;
 #[cfg(test)]
 mod tests;
 
+pub(super) use byte_program::{AsciiSet, ByteProgram, ByteState};
 pub(super) use charset::{CHARSETS, Charset, divides_triplet};
 pub(super) use compile::Expression;
 pub use part::TemplateError;
