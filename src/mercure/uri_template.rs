@@ -28,10 +28,11 @@ mod units;
 mod tests;
 
 pub(super) use byte_program::{AsciiSet, ByteProgram, ByteState};
-pub(super) use charset::{CHARSETS, Charset, divides_triplet};
+pub(super) use charset::{CHARSETS, Charset};
 pub(super) use compile::Expression;
 pub use part::TemplateError;
 pub(super) use part::TemplatePart;
+pub(super) use plain::matches as plain_matches;
 pub(super) use simulator::Simulator;
 
 /// A valid RFC 6570 URI Template, levels 1 to 4, with at least one expression. Equal and hashed by

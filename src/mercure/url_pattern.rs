@@ -18,16 +18,19 @@ use urlpattern::matcher::InnerMatcher;
 use urlpattern::{Error, UrlPatternInit, UrlPatternOptions};
 
 use crate::limits::{
-    MATCH_COST_COMPARISON, MATCH_COST_URL, PATTERN_GROUPS_MAX, PATTERN_OPENERS_MAX, PATTERN_STATES_MAX,
-    SELECTOR_BYTES_MAX,
+    MATCH_COST_NODE, MATCH_COST_RUN, MATCH_COST_URL, PATTERN_GROUPS_MAX, PATTERN_OPENERS_MAX,
+    PATTERN_STATES_MAX, SELECTOR_BYTES_MAX,
 };
 use crate::mercure::public_url::PublicUrl;
 use crate::mercure::uri_template::{ByteProgram, Simulator};
+use key::PatternKey;
 use syntax::RegexpText;
 pub use topic_url::TopicUrl;
 use topic_url::URL_PARTS;
 
 mod compile;
+mod indexed;
+mod key;
 mod syntax;
 mod topic_url;
 
@@ -38,7 +41,8 @@ mod tests;
 pub struct UrlPattern {
     text: Box<str>,
     hub: PublicUrl,
-    components: [PatternComponent; URL_PARTS],
+    components: Box<[PatternComponent; URL_PARTS]>,
+    key: PatternKey,
 }
 
 /// What a pattern says of one component of a URL.
@@ -87,7 +91,8 @@ impl UrlPattern {
             ComponentsError::Relative => UrlPatternError::Syntax,
             ComponentsError::Invalid(error) => error,
         })?;
-        Ok(Self { text: text.into(), hub: hub.clone(), components })
+        let key = PatternKey::new(&components);
+        Ok(Self { text: text.into(), hub: hub.clone(), components: Box::new(components), key })
     }
 
     /// The pattern as it was written.
@@ -113,8 +118,11 @@ impl UrlPattern {
     /// The most that a comparison with a topic of 1 KiB costs, see
     /// [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
     pub(crate) fn match_cost(&self) -> u32 {
-        let cost = self.components.iter().map(PatternComponent::match_cost);
-        cost.fold(MATCH_COST_URL + MATCH_COST_COMPARISON, u32::saturating_add)
+        let cost = match self.is_plain() {
+            true => MATCH_COST_NODE * (self.tail().len() as u32 + 2) + MATCH_COST_RUN,
+            false => self.tail_cost(),
+        };
+        cost.saturating_add(MATCH_COST_URL)
     }
 }
 
