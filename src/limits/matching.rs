@@ -1,5 +1,7 @@
 //! The price of matching: what selectors may cost. `docs/limits.md` says what it means.
 
+use super::TEMPLATE_STATES_MAX;
+
 /// The cost of matching, in units of about 30 ns for a topic of 1 KiB: a node of the trie of
 /// templates that a topic visits, with a lookup.
 pub const MATCH_COST_NODE: u32 = 3;
@@ -22,6 +24,10 @@ pub const MATCH_COST_READ: u32 = 80;
 pub const MATCH_COST_WORD: u32 = 160;
 /// A jump or a count of such a template, at each unit of the topic.
 pub const MATCH_COST_BRANCH: u32 = 130;
+/// A set of bytes of a URL Pattern: its program is made for the topic.
+pub const MATCH_COST_CLASS: u32 = 3;
+/// Reading a topic as a URL, for URL Patterns.
+pub const MATCH_COST_URL: u32 = 60;
 /// The most that the selectors of one shard may cost together, for the topic that costs most: about
 /// 1.5 ms for a topic of 1 KiB. Beyond it, a subscription with a template that adds to it gets 503.
 pub const MATCH_COST_SHARD_MAX: u32 = 48_000;
@@ -33,5 +39,20 @@ pub const MATCH_COST_CLIENT_MAX: u32 = MATCH_COST_SHARD_MAX / 6;
 pub const MATCH_COST_SUBSCRIPTION_MAX: u32 = MATCH_COST_CLIENT_MAX;
 /// Units of cost in one of [`MATCHING_WORK_MAX`](super::MATCHING_WORK_MAX).
 pub const MATCH_COST_PER_WORK: u64 = 4;
+/// States of the programs of one URL Pattern (MERCURE-1.0, section 8.4).
+pub const PATTERN_STATES_MAX: usize = TEMPLATE_STATES_MAX;
+/// Groups, wildcards and names of one URL Pattern.
+pub const PATTERN_GROUPS_MAX: usize = 32;
+/// Regexps that one URL Pattern writes itself.
+pub const PATTERN_REGEXPS_MAX: usize = 4;
+/// Bytes of one of them.
+pub const PATTERN_REGEXP_BYTES_MAX: usize = 512;
+/// Groups within groups in one of them.
+pub const PATTERN_REGEXP_DEPTH_MAX: u32 = 32;
+/// Bytes `:`, `(`, `{` and `*` of one URL Pattern, escaped ones included: its parser takes a time
+/// that grows with their square.
+pub const PATTERN_OPENERS_MAX: usize = 512;
+const _: () = assert!(PATTERN_STATES_MAX < i16::MAX as usize);
+const _: () = assert!(PATTERN_GROUPS_MAX < PATTERN_OPENERS_MAX);
 const _: () = assert!(MATCH_COST_SUBSCRIPTION_MAX <= MATCH_COST_CLIENT_MAX);
 const _: () = assert!(MATCH_COST_CLIENT_MAX < MATCH_COST_SHARD_MAX);

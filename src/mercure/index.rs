@@ -12,16 +12,21 @@ use slab::Slab;
 use std::hash::BuildHasher;
 
 use crate::limits::MATCH_COST_NODE;
-use crate::mercure::selector::Selector;
+use crate::mercure::selector::{ComparedTopic, Selector};
+use crate::mercure::uri_template::Template;
 use crate::shrink::{shrink_slab, shrink_table, shrink_vec};
 use budget::MatchBudget;
-use entry::{Holders, Member, Members, SelectorEntry, TemplateRef};
+use entry::{EntryKind, Holders, Member, Members, SelectorEntry, TemplateRef};
 use heads::widen;
+use indexed::HeadedTopic;
+use patterns::Patterns;
 use templates::Templates;
 
 mod budget;
 mod entry;
 mod heads;
+mod indexed;
+mod patterns;
 mod run_ends;
 mod tails;
 mod templates;
@@ -41,15 +46,19 @@ mod tests;
 pub struct TopicIndex {
     hasher: DefaultHashBuilder,
     /// Every distinct selector by its text. A template matches itself as a string, so one lookup
-    /// serves all kinds.
+    /// serves it and topics. The hash of a pattern is another one.
     by_text: HashTable<Key>,
+    /// Texts that are both a topic and a template that are held.
+    twins: usize,
     entries: Slab<SelectorEntry>,
     /// The members of entries that have several.
     shared: Slab<Vec<Member>>,
     slots: Vec<Slot>,
     /// The memberships of slots that have several.
     memberships: Slab<Box<[Membership]>>,
-    templates: Templates,
+    templates: Templates<Template>,
+    /// The patterns, if there are any.
+    patterns: Option<Box<Patterns>>,
     /// The entry of `*`.
     any: Option<u32>,
     epoch: u32,
@@ -68,6 +77,8 @@ struct Search {
     /// Of the next topic, the length of the next head to look up. If it is 0, the topic is not
     /// begun.
     heads_from: usize,
+    /// Whether its templates are done, and patterns are next.
+    in_patterns: bool,
     /// Whether a slot can be found twice, so that its stamp must be read.
     are_several: bool,
 }
@@ -188,6 +199,9 @@ impl TopicIndex {
     pub fn begin_search(&mut self) {
         self.next_epoch();
         self.templates.end_search();
+        if let Some(patterns) = &mut self.patterns {
+            patterns.end_search();
+        }
         self.search = Search::default();
     }
 
@@ -203,8 +217,8 @@ impl TopicIndex {
     ) -> bool {
         let mut budget = MatchBudget { spent: 0, most };
         let mut found = std::mem::take(&mut self.found);
-        let Search { topics: mut done, mut heads_from, mut are_several } = self.search;
-        if done == 0 && heads_from == 0 {
+        let Search { topics: mut done, mut heads_from, mut in_patterns, mut are_several } = self.search;
+        if done == 0 && heads_from == 0 && !in_patterns {
             found.extend(self.any);
         }
         let mut is_done = true;
@@ -216,10 +230,18 @@ impl TopicIndex {
                 is_done = false;
                 break;
             }
-            if heads_from == 0 {
-                found.extend(self.find(self.hash(topic), topic));
+            if !in_patterns {
+                if heads_from == 0 {
+                    self.find_text(topic, &mut found);
+                }
+                let topic = HeadedTopic::of_templates(topic);
+                is_done = self.templates.find(topic, &self.entries, &mut heads_from, &mut found, &mut budget);
             }
-            is_done = self.templates.find(topic, &self.entries, &mut heads_from, &mut found, &mut budget);
+            if is_done && let Some(patterns) = &mut self.patterns {
+                heads_from = if in_patterns { heads_from } else { 0 };
+                in_patterns = true;
+                is_done = patterns.find(topic, &self.entries, &mut heads_from, &mut found, &mut budget);
+            }
             if are_several || found.len() > 1 {
                 are_several = true;
                 found.drain(..).for_each(|entry| self.report_matches(entry, &mut hit));
@@ -227,12 +249,12 @@ impl TopicIndex {
             if !is_done {
                 break;
             }
-            (done, heads_from) = (done + 1, 0);
+            (done, heads_from, in_patterns) = (done + 1, 0, false);
         }
         self.spent += budget.spent;
         if !is_done {
             found.drain(..).for_each(|entry| self.report_matches(entry, &mut hit));
-            self.search = Search { topics: done, heads_from, are_several: true };
+            self.search = Search { topics: done, heads_from, in_patterns, are_several: true };
         } else if let Some(only) = found.pop() {
             // A single entry is the common case. It names no slot twice, so the slots' stamps need
             // not be read.
@@ -251,7 +273,8 @@ impl TopicIndex {
     /// [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE). Exact selectors are not counted, nor is
     /// a plain template that is alone on its head.
     pub fn price(&self) -> u32 {
-        self.templates.price()
+        let patterns = self.patterns.as_ref().map_or(0, |patterns| patterns.price());
+        self.templates.price().saturating_add(patterns)
     }
 
     /// The price of an index that holds these selectors alone. The cost of comparing a topic with
@@ -269,7 +292,8 @@ impl TopicIndex {
     /// that others hold, too, add nothing.
     pub fn price_of(&mut self, slot: u32, selectors: &[Selector]) -> Price {
         let before = self.price();
-        if !selectors.iter().any(|selector| matches!(selector, Selector::Template(_))) {
+        let is_priced = |it: &Selector| matches!(it, Selector::Template(_) | Selector::Pattern(_));
+        if !selectors.iter().any(is_priced) {
             return Price { added: 0, total: before };
         }
         self.insert(slot, selectors);
@@ -290,6 +314,9 @@ impl TopicIndex {
         self.slots.truncate(used.map_or(0, |last| last + 1));
         shrink_vec(&mut self.slots);
         self.templates.shrink();
+        if let Some(patterns) = &mut self.patterns {
+            patterns.shrink();
+        }
     }
 
     /// The selectors that `slot` holds, as they were inserted.
@@ -301,13 +328,25 @@ impl TopicIndex {
     /// for one slot.
     pub fn slot_matches<'t>(&self, slot: u32, mut topics: impl Iterator<Item = &'t str>) -> bool {
         let held = self.held_by(slot);
-        let matches = |membership: &Membership, topic: &str| {
-            let entry = &self.entries[membership.entry as usize];
-            *entry.text == *topic
-                || self.any == Some(membership.entry)
-                || self.templates.matches(&entry.text, entry.template_ref, topic)
-        };
-        topics.any(|topic| held.iter().any(|membership| matches(membership, topic)))
+        topics.any(|topic| {
+            let topic = ComparedTopic::new(topic);
+            held.iter().any(|membership| self.entry_matches(membership.entry, &topic))
+        })
+    }
+
+    fn entry_matches(&self, entry: u32, topic: &ComparedTopic<'_>) -> bool {
+        let SelectorEntry { text, template_ref, .. } = &self.entries[entry as usize];
+        let is_same = **text == *topic.as_str();
+        match template_ref.kind() {
+            EntryKind::Text => is_same || self.any == Some(entry),
+            EntryKind::Template => {
+                let topic = HeadedTopic::of_templates(topic.as_str());
+                is_same || self.templates.matches(text, *template_ref, topic)
+            }
+            EntryKind::Pattern => {
+                self.patterns.as_ref().is_some_and(|it| it.matches(text, *template_ref, topic))
+            }
+        }
     }
 
     fn held_by(&self, slot: u32) -> &[Membership] {
@@ -318,19 +357,57 @@ impl TopicIndex {
         }
     }
 
-    fn hash(&self, text: &str) -> u32 {
-        (self.hasher.hash_one(text) >> 32) as u32
+    fn hash(&self, kind: EntryKind, text: &str) -> u32 {
+        let hash = match kind {
+            EntryKind::Text | EntryKind::Template => self.hasher.hash_one(text),
+            EntryKind::Pattern => self.hasher.hash_one((text, kind as u8)),
+        };
+        (hash >> 32) as u32
     }
 
-    fn find(&self, hash: u32, text: &str) -> Option<u32> {
-        let same = |key: &Key| key.hash == hash && *self.entries[key.entry as usize].text == *text;
+    fn find(&self, hash: u32, kind: EntryKind, text: &str) -> Option<u32> {
+        let same = |key: &Key| {
+            let entry = &self.entries[key.entry as usize];
+            key.hash == hash && *entry.text == *text && entry.template_ref.kind() == kind
+        };
         self.by_text.find(widen(hash), same).map(|key| key.entry)
+    }
+
+    /// Adds to `found` the topic and the template with this text.
+    fn find_text(&self, text: &str, found: &mut Vec<u32>) {
+        let hash = self.hash(EntryKind::Text, text);
+        let same = |key: &Key| {
+            let entry = &self.entries[key.entry as usize];
+            key.hash == hash && *entry.text == *text && entry.template_ref.kind() != EntryKind::Pattern
+        };
+        if self.twins == 0 {
+            found.extend(self.by_text.find(widen(hash), same).map(|key| key.entry));
+        } else {
+            found.extend(
+                [EntryKind::Text, EntryKind::Template].iter().filter_map(|&it| self.find(hash, it, text)),
+            );
+        }
+    }
+
+    /// Whether the selector with this text has a twin: a topic that is a template, too.
+    fn has_twin(&self, hash: u32, kind: EntryKind, text: &str) -> bool {
+        let other = match kind {
+            EntryKind::Text => EntryKind::Template,
+            EntryKind::Template => EntryKind::Text,
+            EntryKind::Pattern => return false,
+        };
+        text.contains('{') && self.find(hash, other, text).is_some()
     }
 
     /// Adds `member` to the selector's entry; `None` when its slot is there already.
     fn join(&mut self, selector: &Selector, member: Member) -> Option<Membership> {
-        let hash = self.hash(selector.as_str());
-        let Some(entry) = self.find(hash, selector.as_str()) else {
+        let kind = match selector {
+            Selector::Any | Selector::Exact(_) => EntryKind::Text,
+            Selector::Template(_) => EntryKind::Template,
+            Selector::Pattern(_) => EntryKind::Pattern,
+        };
+        let hash = self.hash(kind, selector.as_str());
+        let Some(entry) = self.find(hash, kind, selector.as_str()) else {
             return Some(Membership { entry: self.create(selector, hash, member), member: 0 });
         };
         let members = &mut self.entries[entry as usize].members;
@@ -357,9 +434,16 @@ impl TopicIndex {
         let entry = self.entries.vacant_key() as u32;
         let template_ref = match selector {
             Selector::Any | Selector::Exact(_) => TemplateRef::NOWHERE,
-            Selector::Template(template) => self.templates.insert(template, entry, &mut self.entries),
+            Selector::Template(template) => {
+                self.templates.insert(template, template.as_str(), entry, &mut self.entries)
+            }
+            Selector::Pattern(pattern) => {
+                let patterns = self.patterns.get_or_insert_with(|| Box::new(Patterns::new(pattern.hub())));
+                patterns.insert(pattern, entry, &mut self.entries)
+            }
         };
         let text = selector.as_str().into();
+        self.twins += usize::from(self.has_twin(hash, template_ref.kind(), selector.as_str()));
         self.entries.insert(SelectorEntry { text, members: Members::one(member), stamp: 0, template_ref });
         self.by_text.insert_unique(widen(hash), Key { hash, entry }, |key| widen(key.hash));
         if *selector == Selector::Any {
@@ -396,11 +480,24 @@ impl TopicIndex {
 
     fn delete(&mut self, entry: u32) {
         let removed = self.entries.remove(entry as usize);
-        let hash = self.hash(&removed.text);
+        let kind = removed.template_ref.kind();
+        let hash = self.hash(kind, &removed.text);
         if let Ok(occupied) = self.by_text.find_entry(widen(hash), |key| key.entry == entry) {
             occupied.remove();
         }
-        self.templates.remove(entry, &removed.text, removed.template_ref, &mut self.entries);
+        self.twins -= usize::from(self.has_twin(hash, kind, &removed.text));
+        match kind {
+            EntryKind::Text => {}
+            EntryKind::Template => {
+                self.templates.remove(entry, &removed.text, removed.template_ref, &mut self.entries);
+            }
+            EntryKind::Pattern => {
+                let Some(patterns) = &mut self.patterns else { return };
+                if patterns.remove(entry, &removed.text, removed.template_ref, &mut self.entries) {
+                    self.patterns = None;
+                }
+            }
+        }
         if self.any == Some(entry) {
             self.any = None;
         }

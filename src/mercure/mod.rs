@@ -26,3 +26,5 @@ pub mod topic;
 pub mod update;
 #[doc(hidden)]
 pub mod uri_template;
+#[doc(hidden)]
+pub mod url_pattern;

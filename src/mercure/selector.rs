@@ -4,6 +4,7 @@
 //! [`Selector::matches`] is the plain definition. The topic index gives the same result for a
 //! million selectors.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,8 +13,9 @@ use crate::mercure::characters::has_control_or_format;
 use crate::mercure::names::ANY;
 use crate::mercure::public_url::PublicUrl;
 use crate::mercure::uri_template::{Template, TemplateError};
+use crate::mercure::url_pattern::{TopicUrl, UrlPattern, UrlPatternError};
 
-/// One topic selector. Two are equal when their texts are equal.
+/// One topic selector. Two are equal when they are of one kind and their texts are equal.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Selector {
     /// `*`: every topic.
@@ -22,6 +24,32 @@ pub enum Selector {
     Exact(Box<str>),
     /// The topics that the template can produce, and the template itself as a string.
     Template(Arc<Template>),
+    /// The topics that the URL Pattern matches; its own text is none of them by itself.
+    Pattern(Arc<UrlPattern>),
+}
+
+/// A topic that is compared with several selectors: it is read as a URL at most once, when the
+/// first pattern needs that. All patterns must have the URL of one hub.
+pub struct ComparedTopic<'t> {
+    text: &'t str,
+    url: OnceCell<Option<TopicUrl>>,
+}
+
+impl<'t> ComparedTopic<'t> {
+    /// A topic that is not read as a URL yet.
+    pub fn new(text: &'t str) -> Self {
+        Self { text, url: OnceCell::new() }
+    }
+
+    /// The topic as text.
+    pub fn as_str(&self) -> &'t str {
+        self.text
+    }
+
+    /// The topic as a URL, if it is one.
+    pub fn url(&self, hub: &PublicUrl) -> Option<&TopicUrl> {
+        self.url.get_or_init(|| TopicUrl::parse(self.text, hub)).as_ref()
+    }
 }
 
 /// What the text of a matcher of draft 08 means (MERCURE-1.0, section 3).
@@ -63,9 +91,9 @@ pub enum SelectorError {
     /// Holds a control or format character.
     #[error("a matcher must not hold a control or format character")]
     Character,
-    /// No URL Pattern.
-    #[error("a URL Pattern is invalid: {0}")]
-    Pattern(String),
+    /// No URL Pattern, or one that costs too much.
+    #[error("a matcher is refused as a URL Pattern: {0}")]
+    Pattern(#[from] UrlPatternError),
 }
 
 impl Selector {
@@ -109,16 +137,23 @@ impl Selector {
         }
         match matcher {
             MatcherType::Exact => Ok(Self::Exact(text.into())),
-            MatcherType::UrlPattern => Err(SelectorError::Pattern(hub.to_string())),
+            MatcherType::UrlPattern => Ok(Self::Pattern(Arc::new(UrlPattern::parse(text, hub)?))),
         }
     }
 
-    /// Whether it selects `topic`: it is `*`, or the same text, or a template that can produce it.
+    /// Whether it selects `topic`: it is `*`, or the same text, or a template that can produce it,
+    /// or a pattern that matches it.
     pub fn matches(&self, topic: &str) -> bool {
+        self.matches_compared(&ComparedTopic::new(topic))
+    }
+
+    /// The same for a topic that is compared with several selectors.
+    pub fn matches_compared(&self, topic: &ComparedTopic<'_>) -> bool {
         match self {
             Self::Any => true,
-            Self::Exact(text) => **text == *topic,
-            Self::Template(template) => template.as_str() == topic || template.matches(topic),
+            Self::Exact(text) => **text == *topic.text,
+            Self::Template(template) => template.as_str() == topic.text || template.matches(topic.text),
+            Self::Pattern(pattern) => topic.url(pattern.hub()).is_some_and(|url| pattern.matches_url(url)),
         }
     }
 
@@ -128,13 +163,18 @@ impl Selector {
         match self {
             Self::Any | Self::Exact(_) => 1,
             Self::Template(template) => template.match_cost(),
+            Self::Pattern(pattern) => pattern.match_cost(),
         }
     }
 
-    /// Whether it is a template with a choice: a topic could match it in several ways, and is
-    /// compared with all of them.
+    /// Whether it is a template or a pattern with a choice: a topic could match it in several
+    /// ways, and is compared with all of them.
     pub fn has_choice(&self) -> bool {
-        matches!(self, Self::Template(template) if !template.is_plain())
+        match self {
+            Self::Any | Self::Exact(_) => false,
+            Self::Template(template) => !template.is_plain(),
+            Self::Pattern(pattern) => !pattern.is_plain(),
+        }
     }
 
     /// The selector as it was written.
@@ -143,6 +183,7 @@ impl Selector {
             Self::Any => ANY,
             Self::Exact(text) => text,
             Self::Template(template) => template.as_str(),
+            Self::Pattern(pattern) => pattern.as_str(),
         }
     }
 }
@@ -203,6 +244,52 @@ mod tests {
         assert!(error.to_string().contains("4096"), "{error}");
         let wide = format!("{{/{}a}}", "a,".repeat(2000));
         assert_eq!(Selector::parse(&wide), Err(SelectorError::TooComplex));
+    }
+
+    fn hub() -> PublicUrl {
+        PublicUrl::parse("https://hub.e.x/.well-known/mercure").expect("a hub's URL")
+    }
+
+    #[test]
+    fn a_matcher_is_the_wildcard_or_of_its_type() {
+        let parse = |matcher, text: &str| Selector::parse_matcher(matcher, text, &hub());
+        for matcher in [MatcherType::Exact, MatcherType::UrlPattern] {
+            assert_eq!(parse(matcher, "*"), Ok(Selector::Any));
+            assert_eq!(parse(matcher, ""), Err(SelectorError::Empty));
+            assert_eq!(parse(matcher, "a\u{200b}"), Err(SelectorError::Character));
+            assert_eq!(parse(matcher, &"a".repeat(SELECTOR_BYTES_MAX + 1)), Err(SelectorError::TooLong));
+        }
+        let exact = parse(MatcherType::Exact, "https://e.x/{id}").expect("a matcher");
+        assert!(exact.matches("https://e.x/{id}") && !exact.matches("https://e.x/1"));
+        let pattern = parse(MatcherType::UrlPattern, "/books/:id").expect("a matcher");
+        assert!(pattern.matches("/books/1") && pattern.matches("https://hub.e.x/books/1?q"));
+        assert!(!pattern.matches("/books") && !pattern.matches("https://e.x/books/1"));
+    }
+
+    /// Test 21 of MERCURE-1.0, section 13.
+    #[test]
+    fn the_text_of_a_pattern_is_no_match_by_itself() {
+        let text = "https://e.x/(a)";
+        let pattern = Selector::parse_matcher(MatcherType::UrlPattern, text, &hub()).expect("a matcher");
+        assert!(!pattern.matches(text) && pattern.matches("https://e.x/a"));
+    }
+
+    /// Test 30 of MERCURE-1.0, section 13.
+    #[test]
+    fn a_malformed_pattern_is_an_error_without_internals() {
+        let error = Selector::parse_matcher(MatcherType::UrlPattern, "https://e.x/(", &hub());
+        let text = error.expect_err("an error").to_string();
+        assert!(text.contains("URL Pattern") && !text.contains("token"), "{text}");
+    }
+
+    /// Test 124 of MERCURE-1.0, section 13.
+    #[test]
+    fn selectors_of_different_kinds_are_different() {
+        let template = Selector::parse("/a/{id}").expect("a selector");
+        let exact = Selector::parse_matcher(MatcherType::Exact, "/a/{id}", &hub()).expect("a matcher");
+        let pattern = Selector::parse_matcher(MatcherType::UrlPattern, "/a/{id}", &hub()).expect("a matcher");
+        assert!(template != exact && template != pattern && exact != pattern);
+        assert!(template.matches("/a/1") && !exact.matches("/a/1") && !pattern.matches("/a/1"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::limits::{
     SELECTOR_BYTES_MAX, TEMPLATE_STATES_MAX,
 };
 
+mod byte_program;
 mod charset;
 mod compile;
 mod parse;
@@ -26,10 +27,12 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-pub(super) use charset::{CHARSETS, Charset, divides_triplet};
+pub(super) use byte_program::{AsciiSet, ByteProgram, ByteState};
+pub(super) use charset::{CHARSETS, Charset};
 pub(super) use compile::Expression;
 pub use part::TemplateError;
 pub(super) use part::TemplatePart;
+pub(super) use plain::matches as plain_matches;
 pub(super) use simulator::Simulator;
 
 /// A valid RFC 6570 URI Template, levels 1 to 4, with at least one expression. Equal and hashed by

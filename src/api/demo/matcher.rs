@@ -47,6 +47,7 @@ pub(super) fn respond(request: &Request<'_>) -> Result<Response, DemoError> {
         Selector::Any => "any",
         Selector::Exact(_) => "exact",
         Selector::Template(_) => "template",
+        Selector::Pattern(_) => "pattern",
     };
     let document = json!({ "selector": selector.as_str(), "kind": kind, "topics": matched });
     let media_type = HeaderValue::from_static("application/json");

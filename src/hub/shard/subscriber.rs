@@ -5,7 +5,9 @@ use std::rc::Rc;
 use super::values::{Counters, EndReason, ShardSettings};
 use crate::history::{Position, ResumePoint, SequencedUpdate};
 use crate::hub::outbox::{Outboxes, Pending, Rest};
-use crate::limits::{CATCH_UP_BYTES, MATCH_COST_COMPARISON, MATCH_COST_PER_WORK, MATCH_COST_RUN};
+use crate::limits::{
+    CATCH_UP_BYTES, MATCH_COST_COMPARISON, MATCH_COST_PER_WORK, MATCH_COST_RUN, MATCH_COST_URL,
+};
 use crate::mercure::grant::Grant;
 use crate::mercure::index::TopicIndex;
 use crate::mercure::selector::Selector;
@@ -81,8 +83,11 @@ impl Comparison {
     /// The cost of these selectors.
     pub(super) fn new(selectors: &[Selector]) -> Self {
         let count = selectors.len() as u32;
-        let plain = selectors.iter().filter(|it| matches!(it, Selector::Template(_)) && !it.has_choice());
-        let scans = MATCH_COST_RUN.saturating_mul(plain.count() as u32);
+        let is_scan = |it: &&Selector| matches!(it, Selector::Template(_) | Selector::Pattern(_));
+        let plain = selectors.iter().filter(|it| is_scan(it) && !it.has_choice());
+        let url =
+            if selectors.iter().any(|it| matches!(it, Selector::Pattern(_))) { MATCH_COST_URL } else { 0 };
+        let scans = MATCH_COST_RUN.saturating_mul(plain.count() as u32).saturating_add(url);
         let choices = TopicIndex::price_alone(selectors);
         let fixed = count.saturating_mul(MATCH_COST_COMPARISON).saturating_add(choices / 4);
         Self { fixed, per_kib: scans.saturating_add(choices) }

@@ -83,37 +83,59 @@ impl Members {
     }
 }
 
-/// The location of a template.
+/// The location of a template or of a pattern.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct TemplateRef(Either);
+pub(super) struct TemplateRef(u32);
 
 /// The unpacked form of a [`TemplateRef`].
 pub(super) enum Found {
-    /// It is not a template.
+    /// It is neither a template nor a pattern.
     Nowhere,
-    /// It is the only one with its head; its tail.
+    /// It is the only one with its head: its number among those.
     Alone(u32),
     /// It shares its head: a key of the templates' shared locations.
     Grouped(u32),
 }
 
-impl TemplateRef {
-    /// The location of a selector that is not a template.
-    pub(super) const NOWHERE: Self = Self(Either(u32::MAX));
+/// The kinds of selectors that are different even if their texts are equal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum EntryKind {
+    /// `*`, or a topic.
+    Text,
+    Template,
+    Pattern,
+}
 
-    pub(super) fn alone(tail: u32) -> Self {
-        Self(Either::one(tail))
+/// The bit of patterns.
+const PATTERN: u32 = 1 << 30;
+
+impl TemplateRef {
+    /// The location of a selector that is neither.
+    pub(super) const NOWHERE: Self = Self(u32::MAX);
+
+    pub(super) fn alone(number: u32, is_pattern: bool) -> Self {
+        debug_assert!(number < PATTERN);
+        Self(number | if is_pattern { PATTERN } else { 0 })
     }
 
-    pub(super) fn grouped(key: u32) -> Self {
-        Self(Either::other(key))
+    pub(super) fn grouped(key: u32, is_pattern: bool) -> Self {
+        Self(Self::alone(key, is_pattern).0 | OTHER)
     }
 
     pub(super) fn found(self) -> Found {
-        match self.0.kind() {
+        let number = self.0 & !(OTHER | PATTERN);
+        match self.0 & OTHER {
             _ if self == Self::NOWHERE => Found::Nowhere,
-            Kind::One(tail) => Found::Alone(tail),
-            Kind::Other(key) => Found::Grouped(key),
+            0 => Found::Alone(number),
+            _ => Found::Grouped(number),
+        }
+    }
+
+    pub(super) fn kind(self) -> EntryKind {
+        match self.0 & PATTERN {
+            _ if self == Self::NOWHERE => EntryKind::Text,
+            0 => EntryKind::Template,
+            _ => EntryKind::Pattern,
         }
     }
 }

@@ -35,7 +35,7 @@ impl RunEnds {
         if self.scans <= SCANS {
             return at + set.run(&topic[at..]);
         }
-        let ends = &mut self.ends[set as usize];
+        let ends = &mut self.ends[set.slot()];
         if ends.is_empty() {
             set.run_ends(topic, ends);
         }

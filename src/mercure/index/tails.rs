@@ -3,39 +3,51 @@
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
-use std::hash::{BuildHasher, Hash as _, Hasher as _};
+use std::hash::{BuildHasher, Hasher as _};
 use std::sync::Arc;
 
+use super::indexed::{HeadedTopic, Indexed};
 use super::run_ends::RunEnds;
-use crate::mercure::uri_template::{Simulator, Template, TemplatePart};
+use crate::mercure::uri_template::Simulator;
 use crate::shrink::{shrink_slab, shrink_table};
 
-#[derive(Default)]
-pub(super) struct Tails {
-    tails: Slab<TemplateTail>,
+pub(super) struct Tails<T> {
+    tails: Slab<TemplateTail<T>>,
     /// The tails by their parts.
     by_parts: HashTable<u32>,
     hasher: DefaultHashBuilder,
     simulator: Simulator,
 }
 
-struct TemplateTail {
+struct TemplateTail<T> {
     /// One of the templates that have, or had, this tail.
-    template: Arc<Template>,
+    template: Arc<T>,
     holders: u32,
 }
 
-impl Tails {
+impl<T> Default for Tails<T> {
+    fn default() -> Self {
+        Self {
+            tails: Slab::new(),
+            by_parts: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            simulator: Simulator::default(),
+        }
+    }
+}
+
+impl<T: Indexed> Tails<T> {
     /// The tail of `template`, with one more holder.
-    pub(super) fn hold(&mut self, template: &Arc<Template>) -> u32 {
+    pub(super) fn hold(&mut self, template: &Arc<T>) -> u32 {
         let Self { tails, by_parts, hasher, .. } = self;
-        let hash = hash(hasher, template);
-        if let Some(&tail) = by_parts.find(hash, |&tail| is_same(&tails[tail as usize].template, template)) {
+        let hash = hash(hasher, &**template);
+        if let Some(&tail) = by_parts.find(hash, |&tail| tails[tail as usize].template.has_tail_of(template))
+        {
             tails[tail as usize].holders += 1;
             return tail;
         }
         let tail = tails.insert(TemplateTail { template: Arc::clone(template), holders: 1 }) as u32;
-        by_parts.insert_unique(hash, tail, |&tail| self::hash(hasher, &tails[tail as usize].template));
+        by_parts.insert_unique(hash, tail, |&tail| self::hash(hasher, &*tails[tail as usize].template));
         tail
     }
 
@@ -46,7 +58,7 @@ impl Tails {
         if held.holders > 0 {
             return;
         }
-        let hash = hash(&self.hasher, &held.template);
+        let hash = hash(&self.hasher, &*held.template);
         if let Ok(occupied) = self.by_parts.find_entry(hash, |&other| other == tail) {
             occupied.remove();
         }
@@ -54,21 +66,27 @@ impl Tails {
     }
 
     /// A template with this tail.
-    pub(super) fn template(&self, tail: u32) -> &Arc<Template> {
+    pub(super) fn template(&self, tail: u32) -> &Arc<T> {
         &self.tails[tail as usize].template
     }
 
     /// Whether a plain tail can produce the rest of `topic` after a head of `at` bytes.
     pub(super) fn matches_plain(&self, tail: u32, topic: &[u8], at: usize, run_ends: &mut RunEnds) -> bool {
-        let template = &self.tails[tail as usize].template;
-        template.plain_matches(topic, at, |set, at| run_ends.end(set, topic, at))
+        self.tails[tail as usize].template.plain_matches(topic, at, run_ends)
     }
 
-    /// Whether a tail with a choice can produce `rest`, the part after the head; `is_read` is
-    /// whether the simulator has read `rest`. Adds what it costs to `spent`.
-    pub(super) fn matches(&mut self, tail: u32, rest: &[u8], is_read: &mut bool, spent: &mut u64) -> bool {
+    /// Whether a tail with a choice can produce the rest of `topic` after a head of `at` bytes;
+    /// `is_read` is whether the simulator has read that. Adds what it costs to `spent`.
+    pub(super) fn matches(
+        &mut self,
+        tail: u32,
+        topic: HeadedTopic<'_>,
+        at: usize,
+        is_read: &mut bool,
+        spent: &mut u64,
+    ) -> bool {
         let template = &self.tails[tail as usize].template;
-        let is_match = template.tail_matches_read(rest, &mut self.simulator, is_read);
+        let is_match = template.tail_matches(topic, at, &mut self.simulator, is_read);
         *spent += self.simulator.take_spent();
         is_match
     }
@@ -76,7 +94,7 @@ impl Tails {
     /// Gives back memory that is not used.
     pub(super) fn shrink(&mut self) {
         let Self { tails, by_parts, hasher, .. } = self;
-        shrink_table(by_parts, |&tail| hash(hasher, &tails[tail as usize].template));
+        shrink_table(by_parts, |&tail| hash(hasher, &*tails[tail as usize].template));
         shrink_slab(tails);
     }
 
@@ -87,26 +105,8 @@ impl Tails {
     }
 }
 
-fn hash(hasher: &DefaultHashBuilder, template: &Template) -> u64 {
+fn hash(hasher: &DefaultHashBuilder, template: &impl Indexed) -> u64 {
     let mut state = hasher.build_hasher();
-    for part in template.tail() {
-        match part {
-            TemplatePart::Literal { start, end } => template.literal(*start, *end).hash(&mut state),
-            TemplatePart::Expression(expression) => expression.hash(&mut state),
-        }
-    }
+    template.hash_tail(&mut state);
     state.finish()
-}
-
-fn is_same(one: &Template, other: &Template) -> bool {
-    let same = |(mine, theirs): (&TemplatePart, &TemplatePart)| match (mine, theirs) {
-        (
-            TemplatePart::Literal { start, end },
-            TemplatePart::Literal { start: other_start, end: other_end },
-        ) => one.literal(*start, *end) == other.literal(*other_start, *other_end),
-        (TemplatePart::Expression(mine), TemplatePart::Expression(theirs)) => mine == theirs,
-        _ => false,
-    };
-    let (mine, theirs) = (one.tail(), other.tail());
-    mine.len() == theirs.len() && mine.iter().zip(theirs).all(same)
 }

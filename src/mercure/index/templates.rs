@@ -1,27 +1,30 @@
-//! The templates of an index: found by their head, then by their tail.
+//! The templates of an index, or its patterns: found by their head, then by their tail.
 //!
 //! Most heads belong to one template, which is plain. Such a head leads to its entry, and one scan
 //! of the topic decides. All others are in a trie, which says what they can cost together; a head
 //! stays there until the last of its templates is removed.
 
 use slab::Slab;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::budget::MatchBudget;
 use super::entry::{Either, Found, Kind, SelectorEntry, TemplateRef};
 use super::heads::Heads;
+use super::indexed::{AloneHeads, HeadedTopic, Indexed};
 use super::run_ends::RunEnds;
 use super::tails::Tails;
 use super::trie::{Location, Removed, Trie};
 use crate::limits::{ALONE_PARTS_MAX, MATCH_COST_NODE, MATCH_COST_RUN};
-use crate::mercure::uri_template::{Simulator, Template};
+use crate::mercure::uri_template::Simulator;
 use crate::shrink::shrink_slab;
 
-#[derive(Default)]
-pub(super) struct Templates {
+pub(super) struct Templates<T: Indexed> {
     /// Each head leads to its only entry, or to its node in the trie.
     heads: Heads<Either>,
-    tails: Tails,
+    /// The heads of those that are alone.
+    alone: T::Heads,
+    tails: Tails<T>,
     trie: Trie,
     /// The locations of entries in the trie.
     located: Slab<LocatedTemplate>,
@@ -40,23 +43,42 @@ struct LocatedTemplate {
     location: Location,
 }
 
-impl Templates {
-    /// Makes `template` lead to `entry`, which the caller is about to add to `entries`; returns its
-    /// location.
+impl<T: Indexed> Default for Templates<T> {
+    fn default() -> Self {
+        Self {
+            heads: Heads::default(),
+            alone: T::Heads::default(),
+            tails: Tails::default(),
+            trie: Trie::default(),
+            located: Slab::new(),
+            run_ends: RunEnds::default(),
+            hits: Vec::new(),
+            candidates: Vec::new(),
+            #[cfg(test)]
+            looked_up: 0,
+        }
+    }
+}
+
+impl<T: Indexed> Templates<T> {
+    /// Makes `template`, which has this text, lead to `entry`, which the caller is about to add to
+    /// `entries`; returns its location.
     pub(super) fn insert(
         &mut self,
-        template: &Arc<Template>,
+        template: &Arc<T>,
+        text: &str,
         entry: u32,
         entries: &mut Slab<SelectorEntry>,
     ) -> TemplateRef {
         let tail = self.tails.hold(template);
         let head = template.head();
-        let Self { heads, trie, .. } = self;
-        let is = |value| has_head(value, head.as_bytes(), entries, trie);
+        let Self { heads, trie, alone, .. } = self;
+        let is = |value| has_head::<T>(value, head.as_bytes(), entries, alone, trie);
         let Some(value) = heads.get_mut(head.as_bytes(), is) else {
-            if may_be_alone(template) {
+            if may_be_alone(&**template) {
                 heads.insert(head.as_bytes(), Either::one(entry));
-                return TemplateRef::alone(tail);
+                let number = alone.add(template, head.as_bytes(), text, tail);
+                return TemplateRef::alone(number, T::IS_PATTERN);
             }
             let node = trie.open(head);
             heads.insert(head.as_bytes(), Either::other(node));
@@ -68,7 +90,8 @@ impl Templates {
                 let node = trie.open(head);
                 *value = Either::other(node);
                 let first_entry = &mut entries[first as usize];
-                if let Found::Alone(first_tail) = first_entry.template_ref.found() {
+                if let Found::Alone(number) = first_entry.template_ref.found() {
+                    let first_tail = alone.remove(number);
                     first_entry.template_ref = self.locate(node, first_tail, first);
                 }
                 node
@@ -85,12 +108,11 @@ impl Templates {
         template_ref: TemplateRef,
         entries: &mut Slab<SelectorEntry>,
     ) {
-        let head = head_of(text).as_bytes();
         match template_ref.found() {
             Found::Nowhere => {}
-            Found::Alone(tail) => {
-                self.tails.let_go(tail);
-                self.heads.remove(head, |value| value == Either::one(entry));
+            Found::Alone(number) => {
+                self.heads.remove(&self.alone.head(number, text), |value| value == Either::one(entry));
+                self.tails.let_go(self.alone.remove(number));
             }
             Found::Grouped(key) => {
                 let LocatedTemplate { tail, location } = self.located.remove(key as usize);
@@ -102,10 +124,10 @@ impl Templates {
                 {
                     self.located[key as usize].location.index = location.index;
                 }
-                if ended {
-                    self.heads.remove(head, |value| value == Either::other(location.head));
+                if let Some(head) = ended {
+                    self.heads.remove(&head, |value| value == Either::other(location.head));
                 } else if let Some(last) = self.trie.only_entry(location.head) {
-                    self.leave_alone(last, head, location.head, entries);
+                    self.leave_alone(last, location.head, entries);
                 }
                 if !is_plain {
                     // A search that has paused goes on without it.
@@ -121,17 +143,19 @@ impl Templates {
     }
 
     /// Makes the last template of a head alone again, if it may be.
-    fn leave_alone(&mut self, entry: u32, head: &[u8], node: u32, entries: &mut Slab<SelectorEntry>) {
+    fn leave_alone(&mut self, entry: u32, node: u32, entries: &mut Slab<SelectorEntry>) {
         let last = &mut entries[entry as usize];
         let Found::Grouped(key) = last.template_ref.found() else { return };
         let LocatedTemplate { tail, location } = self.located[key as usize];
-        if !may_be_alone(self.tails.template(tail)) {
+        let template = self.tails.template(tail);
+        if !may_be_alone(&**template) {
             return;
         }
-        last.template_ref = TemplateRef::alone(tail);
+        let number = self.alone.add(template, self.trie.head(node), &last.text, tail);
+        last.template_ref = TemplateRef::alone(number, T::IS_PATTERN);
         self.located.remove(key as usize);
-        self.trie.remove(location, true);
-        if let Some(value) = self.heads.get_mut(head, |value| value == Either::other(node)) {
+        let Some(head) = self.trie.remove(location, true).ended else { return };
+        if let Some(value) = self.heads.get_mut(&head, |value| value == Either::other(node)) {
             *value = Either::one(entry);
         }
     }
@@ -141,16 +165,16 @@ impl Templates {
     /// false: the same call with the same topic goes on.
     pub(super) fn find(
         &mut self,
-        topic: &str,
+        topic: HeadedTopic<'_>,
         entries: &Slab<SelectorEntry>,
         heads_from: &mut usize,
         found: &mut Vec<u32>,
         budget: &mut MatchBudget,
     ) -> bool {
-        let Self { heads, tails, trie, hits, candidates, run_ends, .. } = self;
-        let topic = topic.as_bytes();
-        let is = |bytes: usize, value| has_head(value, &topic[..bytes], entries, trie);
-        let looked_up = heads.probe(topic, is, hits);
+        let Self { heads, alone, tails, trie, hits, candidates, run_ends, .. } = self;
+        let bytes = topic.bytes;
+        let is = |at: usize, value| has_head::<T>(value, &bytes[..at], entries, alone, trie);
+        let looked_up = heads.probe(bytes, is, hits);
         budget.spent += u64::from(MATCH_COST_NODE) + looked_up / 2;
         #[cfg(test)]
         {
@@ -162,27 +186,27 @@ impl Templates {
         run_ends.renew();
         // Each call makes some progress.
         let mut goes_on = false;
-        for (bytes, value) in hits.drain(..) {
-            if bytes < *heads_from {
+        for (at, value) in hits.drain(..) {
+            if at < *heads_from {
                 continue;
             }
             if goes_on && budget.is_spent() {
                 return false;
             }
             goes_on = true;
-            *heads_from = bytes + 1;
+            *heads_from = at + 1;
             match value.kind() {
                 Kind::Other(node) => {
                     candidates.extend_from_slice(trie.complex(node));
-                    trie.walk(node, topic, bytes, found, &mut budget.spent);
+                    trie.walk(node, bytes, at, found, &mut budget.spent);
                 }
                 Kind::One(entry) => {
                     budget.spent += u64::from(MATCH_COST_NODE);
                     if !run_ends.is_known() {
-                        budget.spent += (topic.len() - bytes) as u64 * u64::from(MATCH_COST_RUN) / 1024;
+                        budget.spent += (bytes.len() - at) as u64 * u64::from(MATCH_COST_RUN) / 1024;
                     }
-                    if let Found::Alone(tail) = entries[entry as usize].template_ref.found()
-                        && tails.matches_plain(tail, topic, bytes, run_ends)
+                    if let Found::Alone(number) = entries[entry as usize].template_ref.found()
+                        && tails.matches_plain(alone.tail(number), bytes, at, run_ends)
                     {
                         found.push(entry);
                     }
@@ -200,13 +224,13 @@ impl Templates {
     /// whether this call has made progress, without which it does not pause.
     fn compare_candidates(
         &mut self,
-        topic: &[u8],
+        topic: HeadedTopic<'_>,
         entries: &Slab<SelectorEntry>,
         found: &mut Vec<u32>,
         budget: &mut MatchBudget,
         mut goes_on: bool,
     ) -> bool {
-        let Self { tails, candidates, located, .. } = self;
+        let Self { tails, candidates, located, trie, .. } = self;
         let mut read_head = None;
         while let Some(&entry) = candidates.last() {
             if goes_on && budget.is_spent() {
@@ -214,13 +238,11 @@ impl Templates {
             }
             goes_on = true;
             candidates.pop();
-            let SelectorEntry { text, template_ref, .. } = &entries[entry as usize];
-            let head_bytes = head_of(text).len();
-            let rest = &topic[head_bytes..];
+            let Found::Grouped(key) = entries[entry as usize].template_ref.found() else { continue };
+            let LocatedTemplate { tail, location } = located[key as usize];
+            let head_bytes = trie.head(location.head).len();
             let mut is_read = read_head == Some(head_bytes);
-            if let Found::Grouped(key) = template_ref.found()
-                && tails.matches(located[key as usize].tail, rest, &mut is_read, &mut budget.spent)
-            {
+            if tails.matches(tail, topic, head_bytes, &mut is_read, &mut budget.spent) {
                 found.push(entry);
             }
             if is_read {
@@ -233,21 +255,25 @@ impl Templates {
     /// Gives back memory that is not used.
     pub(super) fn shrink(&mut self) {
         self.heads.shrink();
+        self.alone.shrink();
         self.tails.shrink();
         self.trie.shrink();
         shrink_slab(&mut self.located);
     }
 
     /// Whether the template with this text and location can produce `topic`.
-    pub(super) fn matches(&self, text: &str, template_ref: TemplateRef, topic: &str) -> bool {
-        let tail = match template_ref.found() {
+    pub(super) fn matches(&self, text: &str, template_ref: TemplateRef, topic: HeadedTopic<'_>) -> bool {
+        let (tail, head) = match template_ref.found() {
             Found::Nowhere => return false,
-            Found::Alone(tail) => tail,
-            Found::Grouped(key) => self.located[key as usize].tail,
+            Found::Alone(number) => (self.alone.tail(number), self.alone.head(number, text)),
+            Found::Grouped(key) => {
+                let LocatedTemplate { tail, location } = self.located[key as usize];
+                (tail, Cow::Borrowed(self.trie.head(location.head)))
+            }
         };
-        topic.strip_prefix(head_of(text)).is_some_and(|rest| {
-            self.tails.template(tail).tail_matches(rest.as_bytes(), &mut Simulator::default())
-        })
+        let template = self.tails.template(tail);
+        topic.bytes.starts_with(&head)
+            && template.tail_matches(topic, head.len(), &mut Simulator::default(), &mut false)
     }
 
     /// The most that a topic of 1 KiB can cost, see [`MATCH_COST_NODE`].
@@ -262,28 +288,30 @@ impl Templates {
     }
 
     fn locate(&mut self, node: u32, tail: u32, entry: u32) -> TemplateRef {
-        let location = self.trie.insert(node, self.tails.template(tail), entry);
-        TemplateRef::grouped(self.located.insert(LocatedTemplate { tail, location }) as u32)
+        let location = self.trie.insert(node, &**self.tails.template(tail), entry);
+        let key = self.located.insert(LocatedTemplate { tail, location }) as u32;
+        TemplateRef::grouped(key, T::IS_PATTERN)
     }
 }
 
 /// Whether a template may be alone on its head, and so have no price: one short scan decides.
-fn may_be_alone(template: &Template) -> bool {
+fn may_be_alone(template: &impl Indexed) -> bool {
     template.is_plain() && template.tail().len() <= ALONE_PARTS_MAX
 }
 
-/// The head of a template's text. No literal holds a brace.
-fn head_of(text: &str) -> &str {
-    &text[..memchr::memchr(b'{', text.as_bytes()).unwrap_or(text.len())]
-}
-
 /// Whether `head` leads to `value`.
-fn has_head(value: Either, head: &[u8], entries: &Slab<SelectorEntry>, trie: &Trie) -> bool {
+fn has_head<T: Indexed>(
+    value: Either,
+    head: &[u8],
+    entries: &Slab<SelectorEntry>,
+    alone: &T::Heads,
+    trie: &Trie,
+) -> bool {
     match value.kind() {
         Kind::Other(node) => trie.is_head(node, head),
         Kind::One(entry) => {
-            let text = entries[entry as usize].text.as_bytes();
-            text.starts_with(head) && text.get(head.len()) == Some(&b'{')
+            let SelectorEntry { text, template_ref, .. } = &entries[entry as usize];
+            matches!(template_ref.found(), Found::Alone(number) if alone.is_head(number, text, head))
         }
     }
 }

@@ -16,8 +16,9 @@
 use hashbrown::DefaultHashBuilder;
 use slab::Slab;
 
+use super::indexed::Indexed;
 use crate::limits::{MATCH_COST_ENTRY, MATCH_COST_NODE, MATCH_COST_RUN};
-use crate::mercure::uri_template::{Charset, Expression, Template, TemplatePart, divides_triplet};
+use crate::mercure::uri_template::{Charset, Expression, TemplatePart};
 use crate::shrink::shrink_slab;
 use node::{Complex, Cost, Edge, NONE, TemplateHead, TrieNode};
 
@@ -47,8 +48,8 @@ pub(super) struct Location {
 pub(super) struct Removed {
     /// The entry that now has the index, if one was moved.
     pub(super) moved: Option<u32>,
-    /// No template has this head any more.
-    pub(super) ended: bool,
+    /// The head, if no template has it any more.
+    pub(super) ended: Option<Box<[u8]>>,
 }
 
 impl Default for Trie {
@@ -75,11 +76,11 @@ impl Trie {
     }
 
     /// Adds `entry`, whose template has this head.
-    pub(super) fn insert(&mut self, head: u32, template: &Template, entry: u32) -> Location {
+    pub(super) fn insert(&mut self, head: u32, template: &impl Indexed, entry: u32) -> Location {
         if let Some(of_head) = &mut self.nodes[head as usize].head {
             of_head.templates += 1;
             if !template.is_plain() {
-                let index = of_head.complex.push(entry, template.match_cost());
+                let index = of_head.complex.push(entry, template.tail_cost());
                 self.update_cost(head);
                 return Location { head, node: head, index };
             }
@@ -114,10 +115,10 @@ impl Trie {
     /// Removes the entry at this location, and the nodes that are not needed any more.
     pub(super) fn remove(&mut self, Location { head, node, index }: Location, is_plain: bool) -> Removed {
         let mut moved = None;
-        let mut ended = false;
+        let mut is_last = false;
         if let Some(of_head) = &mut self.nodes[head as usize].head {
             of_head.templates -= 1;
-            ended = of_head.templates == 0;
+            is_last = of_head.templates == 0;
             if !is_plain {
                 moved = of_head.complex.remove(index);
             }
@@ -130,9 +131,7 @@ impl Trie {
             }
             moved = entries.get(index as usize).copied();
         }
-        if ended {
-            self.nodes[head as usize].head = None;
-        }
+        let ended = if is_last { self.nodes[head as usize].head.take().map(|head| head.text) } else { None };
         self.update_cost(node);
         self.prune(node);
         Removed { moved, ended }
@@ -163,6 +162,11 @@ impl Trie {
         self.nodes[head as usize].head.as_deref().map_or(&[], |head| &head.complex.entries)
     }
 
+    /// The text of a head.
+    pub(super) fn head(&self, head: u32) -> &[u8] {
+        self.nodes[head as usize].head.as_deref().map_or(&[], |head| &head.text)
+    }
+
     /// Whether this node is that of `head`.
     pub(super) fn is_head(&self, node: u32, head: &[u8]) -> bool {
         self.nodes[node as usize].head.as_ref().is_some_and(|of_head| *of_head.text == *head)
@@ -172,6 +176,10 @@ impl Trie {
     /// produce `topic`. Adds the cost to `spent`.
     pub(super) fn walk(&mut self, head: u32, topic: &[u8], at: usize, found: &mut Vec<u32>, spent: &mut u64) {
         self.stack.clear();
+        if at == topic.len() {
+            // Patterns without a run.
+            found.extend_from_slice(&self.nodes[head as usize].entries);
+        }
         self.follow_runs(head, topic, at, found, spent);
         while let Some((number, at)) = self.stack.pop() {
             *spent += u64::from(MATCH_COST_NODE);
@@ -210,6 +218,9 @@ impl Trie {
             let Edge::Run(set) = after.edge else { continue };
             let end = at + set.run(&topic[at..]);
             *spent += 1 + ((end - at) as u64 * u64::from(MATCH_COST_RUN)) / 1024;
+            if end == at && set.is_never_empty() {
+                continue;
+            }
             stack.push((child, end));
             let Some(ends) = &after.ends else { continue };
             for &(bytes, _) in &ends.lengths {
@@ -219,7 +230,10 @@ impl Trie {
                 };
                 *spent += u64::from(MATCH_COST_NODE);
                 // In a run, `%` begins a triplet, which cannot be divided.
-                if start > end || divides_triplet(topic, at, start) {
+                if start > end
+                    || set.divides_triplet(topic, at, start)
+                    || (start == at && set.is_never_empty())
+                {
                     continue;
                 }
                 let literal = &topic[start..];
@@ -250,12 +264,12 @@ impl Trie {
     }
 
     fn behind_run(&mut self, node: u32, set: Charset) -> u32 {
-        let child = self.nodes[node as usize].runs[set as usize];
+        let child = self.nodes[node as usize].runs[set.slot()];
         if child != NONE {
             return child;
         }
         let child = self.nodes.insert(TrieNode::new(node, Edge::Run(set))) as u32;
-        self.nodes[node as usize].runs[set as usize] = child;
+        self.nodes[node as usize].runs[set.slot()] = child;
         child
     }
 
@@ -321,7 +335,7 @@ impl Trie {
                     });
                 }
             }
-            Edge::Run(set) => parent.runs[set as usize] = NONE,
+            Edge::Run(set) => parent.runs[set.slot()] = NONE,
             Edge::End(literal) => {
                 let Some(mut ends) = parent.ends.take() else { return };
                 ends.remove((node, removed.cost.settled), &literal, &self.hasher);

@@ -5,8 +5,10 @@
 //! triplet, so a set only defines which single bytes it holds. A template holds `%` in whole
 //! triplets only, so a template and a topic that it produces are divided into units at the same
 //! places.
+//!
+//! The sets of URL Patterns are of bytes alone: in them, `%` is a byte as any other.
 
-/// The number of sets.
+/// The number of sets of templates; those of patterns are fewer.
 pub(crate) const CHARSETS: usize = 5;
 
 /// The set of units that a value may hold. Each set includes the ones before it.
@@ -22,24 +24,56 @@ pub(crate) enum Charset {
     Path,
     /// `unreserved` and `reserved`: the operators `+` and `#`.
     Reserved,
+    /// Of a URL Pattern: anything but `/`, at least one byte.
+    Segment,
+    /// Of a URL Pattern: anything.
+    Rest,
 }
 
 impl Charset {
     pub(super) fn holds(self, byte: u8) -> bool {
-        SETS[usize::from(byte)] & (1 << self as u8) != 0
+        match self {
+            Self::Segment => byte != b'/',
+            Self::Rest => true,
+            _ => SETS[usize::from(byte)] & (1 << self as u8) != 0,
+        }
+    }
+
+    /// Its place among the sets of its kind: of templates, or of patterns.
+    pub(in crate::mercure) fn slot(self) -> usize {
+        match self {
+            Self::Segment => 0,
+            Self::Rest => 1,
+            _ => self as usize,
+        }
+    }
+
+    /// Whether a run takes at least one unit.
+    pub(in crate::mercure) fn is_never_empty(self) -> bool {
+        self == Self::Segment
+    }
+
+    /// Whether a run that begins at `start` cannot end at `at`, since it is within a triplet.
+    pub(in crate::mercure) fn divides_triplet(self, topic: &[u8], start: usize, at: usize) -> bool {
+        self <= Self::Reserved && divides_triplet(topic, start, at)
     }
 
     /// Whether a run of the set could take the first byte of a literal, alone or as that of a
     /// triplet.
     pub(in crate::mercure) fn may_take(self, first: u8) -> bool {
-        first == b'%' || self.holds(first)
+        (first == b'%' && self <= Self::Reserved) || self.holds(first)
     }
 
     /// The longest prefix of `bytes` that a run of the set takes, in bytes.
     pub(in crate::mercure) fn run(self, bytes: &[u8]) -> usize {
+        match self {
+            Self::Segment => return memchr::memchr(b'/', bytes).unwrap_or(bytes.len()),
+            Self::Rest => return bytes.len(),
+            _ => {}
+        }
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
-            if self.holds(byte) {
+            if SETS[usize::from(byte)] & (1 << self as u8) != 0 {
                 at += 1;
             } else if is_triplet(bytes, at) {
                 at += 3;
@@ -56,7 +90,7 @@ impl Charset {
         for at in (0..topic.len()).rev() {
             ends[at] = if self.holds(topic[at]) {
                 ends[at + 1]
-            } else if is_triplet(topic, at) {
+            } else if self <= Self::Reserved && is_triplet(topic, at) {
                 ends[at + 3]
             } else {
                 at as u32
@@ -94,7 +128,7 @@ static SETS: [u8; 256] = {
 };
 
 /// Whether `at` is within a triplet of a run that begins at `start`: in a run, `%` begins one.
-pub(in crate::mercure) fn divides_triplet(topic: &[u8], start: usize, at: usize) -> bool {
+fn divides_triplet(topic: &[u8], start: usize, at: usize) -> bool {
     topic[start.max(at.saturating_sub(2))..at].contains(&b'%')
 }
 

@@ -43,12 +43,14 @@ pub(crate) enum Expression {
 }
 
 /// The states of each [`Expression::Run`].
-static RUNS: [[NfaState; 1]; 5] = [
+static RUNS: [[NfaState; 1]; 7] = [
     [NfaState::Any(Charset::Unreserved)],
     [NfaState::Any(Charset::List)],
     [NfaState::Any(Charset::Pairs)],
     [NfaState::Any(Charset::Path)],
     [NfaState::Any(Charset::Reserved)],
+    [NfaState::Any(Charset::Segment)],
+    [NfaState::Any(Charset::Rest)],
 ];
 
 /// RFC 6570, section 2.2.

@@ -6,7 +6,7 @@
 //! literal that begins with `%`, and there is a choice.
 //! `https://example.com/users/{id}/orders/{n}.json` is plain, `/{a}.{b}` is not.
 
-use super::charset::{Charset, divides_triplet};
+use super::charset::Charset;
 use super::compile::Expression;
 use super::part::{TemplatePart, literal};
 
@@ -32,7 +32,7 @@ pub(super) fn is_plain(text: &str, tail: &[TemplatePart]) -> bool {
 
 /// Whether a plain tail can produce the rest of `topic` from `at` on, of a template with this text.
 /// `run_end` finds the end of the longest run of a set.
-pub(super) fn matches(
+pub(in crate::mercure) fn matches(
     text: &str,
     tail: &[TemplatePart],
     topic: &[u8],
@@ -46,20 +46,20 @@ pub(super) fn matches(
                 let literal = literal(text, *start, *end);
                 if next.is_empty() {
                     let value_end = topic.len().saturating_sub(literal.len());
-                    return value_end >= at
+                    return value_end >= at + usize::from(set.is_never_empty())
                         && topic.ends_with(literal)
-                        && !divides_triplet(topic, at, value_end)
+                        && !set.divides_triplet(topic, at, value_end)
                         && run_end(*set, at) >= value_end;
                 }
                 let value_end = run_end(*set, at);
-                if !topic[value_end..].starts_with(literal) {
+                if !topic[value_end..].starts_with(literal) || (value_end == at && set.is_never_empty()) {
                     return false;
                 }
                 at = value_end + literal.len();
                 parts = next;
             }
-            _ => return run_end(*set, at) == topic.len(),
+            _ => return run_end(*set, at) == topic.len() && (at < topic.len() || !set.is_never_empty()),
         }
     }
-    false
+    parts.is_empty() && at == topic.len()
 }

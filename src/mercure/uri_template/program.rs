@@ -5,6 +5,7 @@
 //! next one; the last position is the end. A program is made for one topic: a count that the topic
 //! cannot reach is no count, and only units of the topic have masks.
 
+use super::byte_program::{AsciiSet, ByteProgram, ByteState};
 use super::charset::{CHARSETS, Charset};
 use super::compile::NfaState;
 use super::part::{TemplatePart, literal};
@@ -44,6 +45,8 @@ pub(super) struct Program {
     /// Positions that take any unit of a set, by the smallest set that holds the unit.
     sets: [Mask; CHARSETS],
     literals: Vec<(u32, Code)>,
+    /// Positions that take a byte of a set, of a program over bytes.
+    classes: Vec<(u32, AsciiSet)>,
     /// For each row, the positions that take its unit.
     rows: Mask,
     row_of: Vec<u16>,
@@ -79,6 +82,35 @@ impl Program {
         self.counts = self.counted.iter().any(|word| *word != 0);
     }
 
+    /// Makes this a program over bytes, from one of its states on.
+    pub(super) fn compile_bytes(&mut self, program: &ByteProgram, from: usize) {
+        let states = &program.states[from..];
+        self.clear(states.len() + 1);
+        for (at, state) in states.iter().enumerate() {
+            match *state {
+                ByteState::Byte(byte) => self.literals.push((at as u32, byte.into())),
+                ByteState::One(set) => self.classes.push((at as u32, program.sets[usize::from(set)])),
+                ByteState::Any(set) => {
+                    self.classes.push((at as u32, program.sets[usize::from(set)]));
+                    put(&mut self.stays, at);
+                    put(&mut self.skips, at);
+                }
+                ByteState::Or(by) => {
+                    put(&mut self.skips, at);
+                    self.jump(at, by);
+                }
+                ByteState::Goto(by) => self.jump(at, by),
+            }
+        }
+        self.end = states.len();
+        self.counts = false;
+    }
+
+    fn jump(&mut self, at: usize, by: i16) {
+        put(&mut self.jumps, at);
+        self.targets[at] = at.saturating_add_signed(by.into()) as u32;
+    }
+
     /// The positions that take a unit of this code, which the topic holds.
     pub(super) fn takers(&self, code: Code) -> &[u64] {
         let row = usize::from(self.row_of[usize::from(code)]);
@@ -97,6 +129,7 @@ impl Program {
         self.targets.clear();
         self.targets.resize(positions, 0);
         self.literals.clear();
+        self.classes.clear();
     }
 
     /// Adds the states of an expression; returns the position after it.
@@ -175,7 +208,7 @@ impl Program {
         for mask in masks.into_iter().chain(&mut self.sets) {
             mask.resize(words, 0);
         }
-        let Self { words, sets, literals, rows, row_of, codes, .. } = self;
+        let Self { words, sets, literals, classes, rows, row_of, codes, .. } = self;
         row_of.resize(CODES, NO_ROW);
         for code in codes.drain(..) {
             row_of[usize::from(code)] = NO_ROW;
@@ -200,6 +233,18 @@ impl Program {
                 put(&mut rows[usize::from(row) * *words..], at as usize);
             }
         }
+        for &(at, set) in &*classes {
+            for (row, _) in
+                codes.iter().enumerate().filter(|(_, code)| **code < 128 && set >> **code & 1 != 0)
+            {
+                put(&mut rows[row * *words..], at as usize);
+            }
+        }
+    }
+
+    /// How many positions take a byte of a set.
+    pub(super) fn classes(&self) -> usize {
+        self.classes.len()
     }
 }
 

@@ -10,9 +10,12 @@
 //! everything that the other can.
 
 use super::Template;
+use super::byte_program::ByteProgram;
 use super::program::{Program, WORD_BITS, WORDS_MAX, bit, put, words};
 use super::units::{CODES, Code, unit_at};
-use crate::limits::{MATCH_COST_BRANCH, MATCH_COST_READ, MATCH_COST_SETUP, MATCH_COST_WORD};
+use crate::limits::{
+    MATCH_COST_BRANCH, MATCH_COST_CLASS, MATCH_COST_READ, MATCH_COST_SETUP, MATCH_COST_WORD,
+};
 
 /// Compares topics with one template after the other, and keeps its buffers between them.
 #[derive(Debug, Default)]
@@ -37,21 +40,46 @@ impl Simulator {
 
     /// Reads the part of a topic after a head, for [`Self::matches_read`].
     pub(super) fn read(&mut self, rest: &[u8]) {
-        self.spent += rest.len() as u64 * u64::from(MATCH_COST_READ) / 1024;
+        self.begin_reading(rest.len());
+        let mut at = 0;
+        while at < rest.len() {
+            let (code, length) = unit_at(rest, at);
+            self.push_unit(code);
+            at += length;
+        }
+    }
+
+    fn begin_reading(&mut self, bytes: usize) {
+        self.spent += bytes as u64 * u64::from(MATCH_COST_READ) / 1024;
         for code in self.distinct.drain(..) {
             self.is_known[usize::from(code)] = false;
         }
         self.is_known.resize(CODES, false);
         self.units.clear();
-        let mut at = 0;
-        while at < rest.len() {
-            let (code, length) = unit_at(rest, at);
-            self.units.push(code);
-            if !std::mem::replace(&mut self.is_known[usize::from(code)], true) {
-                self.distinct.push(code);
-            }
-            at += length;
+    }
+
+    fn push_unit(&mut self, code: Code) {
+        self.units.push(code);
+        if !std::mem::replace(&mut self.is_known[usize::from(code)], true) {
+            self.distinct.push(code);
         }
+    }
+
+    /// Whether a program over bytes takes `text`, from one of its states on.
+    pub(in crate::mercure) fn matches_bytes(
+        &mut self,
+        program: &ByteProgram,
+        from: usize,
+        text: &[u8],
+    ) -> bool {
+        self.begin_reading(text.len());
+        for &byte in text {
+            self.push_unit(byte.into());
+        }
+        self.program.compile_bytes(program, from);
+        self.spent +=
+            u64::from(MATCH_COST_SETUP) + u64::from(MATCH_COST_CLASS) * self.program.classes() as u64;
+        self.run_read()
     }
 
     /// Whether the tail of `template` can produce what was read last.
@@ -59,7 +87,11 @@ impl Simulator {
         let Self { units, program, .. } = self;
         program.compile(template.as_str(), template.tail(), units.len());
         self.spent += u64::from(MATCH_COST_SETUP);
-        match words(program.words * WORD_BITS) {
+        self.run_read()
+    }
+
+    fn run_read(&mut self) -> bool {
+        match words(self.program.words * WORD_BITS) {
             1 => self.run::<1>(),
             4 => self.run::<4>(),
             16 => self.run::<16>(),

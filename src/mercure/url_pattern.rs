@@ -1,0 +1,261 @@
+//! URL Patterns (WHATWG URL Pattern): which topics does a matcher of draft 08 select?
+//!
+//! The `urlpattern` crate reads a pattern; what it says of each component is compiled into a
+//! literal, or a program over bytes that the simulation of the templates runs (`compile`). So a
+//! match takes one pass, without backtracking, at a price that is known before. A topic is read as
+//! a URL once ([`TopicUrl`]). A pattern is no match for its own text (MERCURE-1.0, section 3).
+//!
+//! Not as in a browser: a regexp has no assertions (`^`, `\b`, `(?=…)`), no flags and no classes of
+//! Unicode; it is refused. Letter case is never ignored.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::panic::catch_unwind;
+
+use url::Url;
+use urlpattern::component::Component;
+use urlpattern::matcher::InnerMatcher;
+use urlpattern::{Error, UrlPatternInit, UrlPatternOptions};
+
+use crate::limits::{
+    MATCH_COST_NODE, MATCH_COST_RUN, MATCH_COST_URL, PATTERN_GROUPS_MAX, PATTERN_OPENERS_MAX,
+    PATTERN_STATES_MAX, SELECTOR_BYTES_MAX,
+};
+use crate::mercure::public_url::PublicUrl;
+use crate::mercure::uri_template::{ByteProgram, Simulator};
+use key::PatternKey;
+use syntax::RegexpText;
+pub use topic_url::TopicUrl;
+use topic_url::URL_PARTS;
+
+mod compile;
+mod indexed;
+mod key;
+mod syntax;
+mod topic_url;
+
+#[cfg(test)]
+mod tests;
+
+/// A URL Pattern; equal and hashed by its text and the hub's URL.
+pub struct UrlPattern {
+    text: Box<str>,
+    hub: PublicUrl,
+    components: Box<[PatternComponent; URL_PARTS]>,
+    key: PatternKey,
+}
+
+/// What a pattern says of one component of a URL.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum PatternComponent {
+    /// `*`.
+    Any,
+    /// Exactly this text.
+    Literal(Box<str>),
+    /// What the program takes.
+    Program(ByteProgram),
+}
+
+/// Why a text is refused as a URL Pattern. The message may be shown to clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UrlPatternError {
+    /// It breaks the grammar.
+    #[error("it breaks the grammar of URL Patterns")]
+    Syntax,
+    /// A component is not one of a URL.
+    #[error("a part of it is not valid in a URL")]
+    Component,
+    /// A regexp breaks the grammar, or has what this hub does not support.
+    #[error("a regular expression in it is not valid, or has an assertion, a flag or a Unicode class")]
+    Regexp,
+    /// It breaks a bound of MERCURE-1.0, section 8.4.
+    #[error(
+        "it must not have more than {PATTERN_GROUPS_MAX} groups, {PATTERN_STATES_MAX} states, or large \
+         regular expressions"
+    )]
+    TooComplex,
+}
+
+impl UrlPattern {
+    /// Reads a pattern. A relative one is resolved against the hub's URL; an absolute one is not,
+    /// since a base gives an opaque path the directory of the base (MERCURE-1.0, trap 41).
+    ///
+    /// # Errors
+    /// [`UrlPatternError`] names the reason.
+    pub fn parse(text: &str, hub: &PublicUrl) -> Result<Self, UrlPatternError> {
+        let components = match components(text, None) {
+            Err(ComponentsError::Relative) => components(text, Some(hub.url())),
+            absolute => absolute,
+        };
+        let components = components.map_err(|error| match error {
+            ComponentsError::Relative => UrlPatternError::Syntax,
+            ComponentsError::Invalid(error) => error,
+        })?;
+        let key = PatternKey::new(&components);
+        Ok(Self { text: text.into(), hub: hub.clone(), components: Box::new(components), key })
+    }
+
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The URL against which relative patterns and topics are resolved.
+    pub fn hub(&self) -> &PublicUrl {
+        &self.hub
+    }
+
+    /// Whether it matches a topic, which is read as a URL first.
+    pub fn matches(&self, topic: &str) -> bool {
+        TopicUrl::parse(topic, &self.hub).is_some_and(|url| self.matches_url(&url))
+    }
+
+    /// Whether it matches a topic that was read already, with the same hub's URL.
+    pub fn matches_url(&self, topic: &TopicUrl) -> bool {
+        is_match(&self.components, topic)
+    }
+
+    /// The most that a comparison with a topic of 1 KiB costs, see
+    /// [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
+    pub(crate) fn match_cost(&self) -> u32 {
+        let cost = match self.is_plain() {
+            true => MATCH_COST_NODE * (self.tail().len() as u32 + 2) + MATCH_COST_RUN,
+            false => self.tail_cost(),
+        };
+        cost.saturating_add(MATCH_COST_URL)
+    }
+}
+
+impl PatternComponent {
+    fn matches(&self, text: &str, simulator: &mut Simulator) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Literal(literal) => **literal == *text,
+            Self::Program(program) => simulator.matches_bytes(program, 0, text.as_bytes()),
+        }
+    }
+
+    fn match_cost(&self) -> u32 {
+        match self {
+            Self::Any | Self::Literal(_) => 0,
+            Self::Program(program) => program.match_cost(0),
+        }
+    }
+
+    fn states(&self) -> usize {
+        match self {
+            Self::Any | Self::Literal(_) => 0,
+            Self::Program(program) => program.states.len(),
+        }
+    }
+}
+
+/// Whether a pattern with these components matches.
+fn is_match(components: &[PatternComponent; URL_PARTS], topic: &TopicUrl) -> bool {
+    let mut simulator = Simulator::default();
+    components.iter().zip(topic.components()).all(|(it, text)| it.matches(text, &mut simulator))
+}
+
+/// Why a text has no components.
+#[derive(Debug, PartialEq, Eq)]
+enum ComponentsError {
+    /// It needs a base.
+    Relative,
+    Invalid(UrlPatternError),
+}
+
+impl From<UrlPatternError> for ComponentsError {
+    fn from(error: UrlPatternError) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+fn components(text: &str, base: Option<&Url>) -> Result<[PatternComponent; URL_PARTS], ComponentsError> {
+    let openers = text.bytes().filter(|byte| matches!(byte, b':' | b'(' | b'{' | b'*')).count();
+    if text.len() > SELECTOR_BYTES_MAX || openers > PATTERN_OPENERS_MAX {
+        return Err(UrlPatternError::TooComplex.into());
+    }
+    // The parser has assertions of its own. A text that reaches one is refused.
+    let pattern = catch_unwind(|| {
+        let init = UrlPatternInit::parse_constructor_string::<RegexpText>(text, base.cloned())?;
+        urlpattern::UrlPattern::<RegexpText>::parse(init, UrlPatternOptions::default())
+    });
+    let pattern = pattern.map_err(|_| UrlPatternError::Syntax)?.map_err(|error| error_of(&error))?;
+    let parts = [
+        &pattern.protocol,
+        &pattern.username,
+        &pattern.password,
+        &pattern.hostname,
+        &pattern.port,
+        &pattern.pathname,
+        &pattern.search,
+        &pattern.hash,
+    ];
+    let mut regexps = 0;
+    let mut groups = 0;
+    for part in parts.into_iter().filter(|part| !is_any(part)) {
+        groups += part.group_name_list.len();
+        if part.has_regexp_group {
+            regexps += syntax::count_regexps(&part.pattern_string)?;
+        }
+    }
+    if groups > PATTERN_GROUPS_MAX || regexps > crate::limits::PATTERN_REGEXPS_MAX {
+        return Err(UrlPatternError::TooComplex.into());
+    }
+    let mut components = [const { PatternComponent::Any }; URL_PARTS];
+    for (component, part) in components.iter_mut().zip(parts) {
+        *component = component_of(part)?;
+    }
+    if components.iter().map(PatternComponent::states).sum::<usize>() > PATTERN_STATES_MAX {
+        return Err(UrlPatternError::TooComplex.into());
+    }
+    Ok(components)
+}
+
+fn error_of(error: &Error) -> ComponentsError {
+    match error {
+        Error::BaseUrlRequired => ComponentsError::Relative,
+        Error::Url(_) => UrlPatternError::Component.into(),
+        Error::RegExp(()) => UrlPatternError::Regexp.into(),
+        Error::Tokenizer(..) | Error::Parser(_) | Error::BaseUrlWithInit => UrlPatternError::Syntax.into(),
+    }
+}
+
+fn is_any(component: &Component<RegexpText>) -> bool {
+    let matcher = &component.matcher;
+    matcher.prefix.is_empty()
+        && matcher.suffix.is_empty()
+        && matches!(matcher.inner, InnerMatcher::SingleCapture { filter: None, allow_empty: true })
+}
+
+fn component_of(component: &Component<RegexpText>) -> Result<PatternComponent, UrlPatternError> {
+    if is_any(component) {
+        return Ok(PatternComponent::Any);
+    }
+    if let InnerMatcher::Literal { literal } = &component.matcher.inner {
+        return Ok(PatternComponent::Literal(literal.as_str().into()));
+    }
+    let Ok(regexp) = &component.regexp else { return Err(UrlPatternError::Regexp) };
+    let regexp = syntax::parse(urlpattern::regexp::RegExp::pattern_string(regexp))?;
+    Ok(PatternComponent::Program(compile::compile(&regexp)?))
+}
+
+impl PartialEq for UrlPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text && self.hub == other.hub
+    }
+}
+
+impl Eq for UrlPattern {}
+
+impl Hash for UrlPattern {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl fmt::Debug for UrlPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UrlPattern({})", self.text)
+    }
+}
