@@ -103,28 +103,34 @@ fn keep_first<'a>(place: &mut Option<Cow<'a, str>>, value: Cow<'a, str>) {
     }
 }
 
-/// The events of a subscriber would be too large for the history.
+/// Why the events of a subscriber are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the subscription events of this request, each with the token's payload, must not exceed \
-     {SUBSCRIPTION_EVENTS_BYTES_MAX} bytes together"
-)]
-pub(super) struct EventsTooLarge;
+pub(super) enum EventsError {
+    /// They would be too large for the history.
+    #[error(
+        "the subscription events of this request, each with the token's payload, must not exceed \
+         {SUBSCRIPTION_EVENTS_BYTES_MAX} bytes together"
+    )]
+    TooLarge,
+    /// Choosing their payloads would cost too much.
+    #[error(
+        "the payloads of the subscription events of this request cost too much to choose: expected \
+         fewer of them, or a token with fewer topics"
+    )]
+    TooCostly,
+}
 
 /// Checks that the events of a subscriber with these selectors are small enough for the history: a
 /// client chooses the selectors and the payload, and each event repeats the payload.
 ///
 /// # Errors
-/// [`EventsTooLarge`]; the text is for the client.
-pub(super) fn check_events(selectors: &[Selector], grant: &Grant) -> Result<(), EventsTooLarge> {
+/// [`EventsError`]; the text is for the client.
+pub(super) fn check_events(selectors: &[Selector], grant: &Grant) -> Result<(), EventsError> {
     // A selector is in the topic, twice, and once as it is; percent-encoding makes three bytes of
     // one, and JSON up to six.
     let events: usize = selectors.iter().map(|selector| EVENT_BYTES + 3 * 4 * selector.as_str().len()).sum();
-    let payload = grant.payload().map_or(0, |payload| payload.to_string().len());
-    if events + payload * selectors.len() <= SUBSCRIPTION_EVENTS_BYTES_MAX {
-        return Ok(());
-    }
-    Err(EventsTooLarge)
+    let payloads = grant.payload_bytes(selectors).ok_or(EventsError::TooCostly)?;
+    if events + payloads <= SUBSCRIPTION_EVENTS_BYTES_MAX { Ok(()) } else { Err(EventsError::TooLarge) }
 }
 
 #[cfg(test)]

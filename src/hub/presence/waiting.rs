@@ -69,7 +69,7 @@ impl ActiveSubscriber {
     }
 
     fn subscription<'a>(&'a self, selector: &'a str, active: bool) -> Subscription<'a> {
-        Subscription { selector, subscriber: self.id, active, payload: self.grant.payload() }
+        Subscription { selector, subscriber: self.id, active, payload: self.grant.payload_for_text(selector) }
     }
 
     /// Calls `each` for every subscription that was announced; returns the number of selectors.
