@@ -22,7 +22,7 @@ use petasos::mercure::audience::Authorization;
 use petasos::mercure::grant::Grant;
 use petasos::mercure::selector::Selector;
 use petasos::mercure::subscription::SubscriberId;
-use petasos::mercure::token::{Claims, MercureClaim};
+use petasos::mercure::token::{LegacyClaims, MercureClaim};
 use petasos::mercure::update::Update;
 use petasos::sse::frame::Frame;
 use petasos::sse::framing::Framing;
@@ -63,7 +63,8 @@ fn frames(private: &str) -> Vec<Arc<Frame>> {
 /// The grant of a subscriber that may receive private updates of its topic.
 fn grant() -> Grant {
     let mercure = MercureClaim { subscribe: Some(vec![TOPIC.to_owned()]), ..MercureClaim::default() };
-    Grant::from_claims(&Claims { mercure, exp: None }, Authorization::Selectors).expect("a grant")
+    Grant::from_claims(&LegacyClaims { mercure, exp: None }.into(), Authorization::Selectors)
+        .expect("a grant")
 }
 
 struct Fanout<'f> {

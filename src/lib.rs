@@ -8,7 +8,7 @@
 //! use petasos::mercure::audience::Authorization;
 //! use petasos::mercure::grant::Grant;
 //! use petasos::mercure::selector::Selector;
-//! use petasos::mercure::token::{Algorithm, VerificationKey, sign};
+//! use petasos::mercure::token::{Algorithm, TokenRules, VerificationKey, sign};
 //! use petasos::mercure::update::Update;
 //!
 //! // What a publisher posts, checked and encoded once for all its subscribers.
@@ -27,7 +27,8 @@
 //!     b"a key that nobody can guess, of 32 bytes or more",
 //!     Algorithm::HS256,
 //! )?;
-//! let grant = Grant::from_claims(&key.verify(&token, 1_700_000_000)?, Authorization::Selectors)?;
+//! let claims = key.verify(&token, 1_700_000_000, &TokenRules::Legacy)?;
+//! let grant = Grant::from_claims(&claims, Authorization::Selectors)?;
 //! assert!(grant.may_receive(frame.topic_texts(), frame.audience()));
 //! assert!(!Grant::anonymous().may_receive(frame.topic_texts(), frame.audience()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -19,7 +19,8 @@ use http::StatusCode;
 
 use crate::api::demo::{Demo, DemoError};
 use crate::api::history_health::HistoryHealth;
-use crate::api::keyring::{AuthError, KeySource, Verifier};
+use crate::api::keyring::verifier::{AuthError, TokenCounts, Verifier};
+use crate::api::keyring::{Issuer, KeySource};
 use crate::api::page::{WELCOME, coding_for};
 use crate::api::refusal::Unavailable;
 use crate::api::routes::{Route, below_subscriptions, route};
@@ -31,13 +32,14 @@ use crate::http::request::{Request, Version};
 use crate::http::response::{Challenge, Response};
 use crate::limits::MATCH_COST_SUBSCRIPTION_MAX;
 use crate::mercure::audience::Authorization;
-use crate::mercure::dialect::Dialects;
+use crate::mercure::dialect::{Dialect, Dialects};
 use crate::mercure::grant::Grant;
 use crate::mercure::index::TopicIndex;
 use crate::mercure::names::HUB_PATH;
 use crate::mercure::public_url::PublicUrl;
 use crate::mercure::resume::Resume;
 use crate::mercure::selector::Selector;
+use crate::mercure::token::AccessRules;
 use crate::mercure::topic::Topic;
 use crate::mercure::update::{Update, UpdateError};
 use crate::sse::frame::Frame;
@@ -61,18 +63,27 @@ pub struct ApiSettings {
     pub dialects: Dialects,
     /// `PUBLIC_URL`; draft 08 needs it.
     pub public_url: Option<PublicUrl>,
+    /// `RESOURCE_IDENTIFIER`, by default the public URL; draft 08 needs it.
+    pub resource_identifier: Option<Box<str>>,
+    /// What `aud` of an access token may be: `RESOURCE_IDENTIFIER`, then `AUDIENCES`. Only the first
+    /// is advertised.
+    pub audiences: Arc<[Box<str>]>,
+    /// `ISSUER` or `ISSUERS_FILE`: the issuers of access tokens (draft 08), each with another name.
+    pub issuers: Arc<[Issuer]>,
     /// `ALLOW_ANONYMOUS`: subscribers without a token.
     pub allow_anonymous: bool,
-    /// Verifies the tokens of publishers.
-    pub publisher_key: KeySource,
-    /// Verifies the tokens of subscribers.
-    pub subscriber_key: KeySource,
+    /// Verifies the tokens of publishers of drafts 04 and 07; `None` if the hub speaks neither.
+    pub publisher_key: Option<KeySource>,
+    /// Verifies the tokens of subscribers of drafts 04 and 07.
+    pub subscriber_key: Option<KeySource>,
     /// `CORS_ALLOWED_ORIGINS`.
     pub cors: Cors,
     /// `PUBLISH_ALLOWED_ORIGINS`.
     pub publish_origins: OriginList,
-    /// `COOKIE_NAME`.
+    /// `COOKIE_NAME`: the cookie of drafts 04 and 07.
     pub cookie_name: String,
+    /// `ACCESS_TOKEN_COOKIE_NAME`: the cookie of draft 08.
+    pub access_token_cookie_name: String,
     /// `MAX_SELECTORS`.
     pub selectors: SelectorBounds,
     /// `MAX_SELECTORS_ANONYMOUS`, `MAX_SELECTOR_BYTES_ANONYMOUS`.
@@ -113,8 +124,8 @@ impl RequestHandler {
     /// A handler with these settings.
     pub fn new(settings: ApiSettings) -> Self {
         Self {
-            publishers: Verifier::new(settings.publisher_key.clone()),
-            subscribers: Verifier::new(settings.subscriber_key.clone()),
+            publishers: verifier(&settings, Role::Publisher),
+            subscribers: verifier(&settings, Role::Subscriber),
             settings,
             anonymous: Rc::new(Grant::anonymous()),
             history: HistoryHealth::default(),
@@ -138,6 +149,17 @@ impl RequestHandler {
     pub fn refuse_new_work(&mut self) {
         self.leaving = true;
         self.draining = true;
+    }
+
+    /// The tokens that were accepted so far, of publishers and of subscribers.
+    pub(crate) fn accepted_tokens(&self) -> [TokenCounts; 2] {
+        [&self.publishers, &self.subscribers].map(Verifier::counts)
+    }
+
+    /// Whether it speaks draft 08 beside an older one.
+    pub(crate) fn is_mixed(&self) -> bool {
+        let dialects = self.settings.dialects;
+        dialects.has_draft08() && dialects.legacy_authorization().is_some()
     }
 
     /// The maximum size of a body, in bytes.
@@ -339,7 +361,13 @@ impl RequestHandler {
             Role::Publisher => &mut self.publishers,
             Role::Subscriber => &mut self.subscribers,
         };
-        let granted = verifier.grant(&credential.token, settings.authorization, now);
+        let granted = verifier.grant(&credential.token, now);
+        if credential.source == TokenSource::Query
+            && granted.as_ref().is_ok_and(|grant| grant.dialect() == Some(Dialect::Draft08))
+        {
+            let reason = "an at+jwt token in the URL: draft 08 has no such place";
+            return Err(Refused::new(Response::unauthorized(Challenge::InvalidToken), reason));
+        }
         let with_number =
             |grant| (grant, matches!(role, Role::Subscriber).then(|| token_number(&credential.token)));
         granted.map(|grant| Some(with_number(grant))).map_err(|error| match error {
@@ -370,6 +398,26 @@ impl RequestHandler {
     fn has_keys(&self) -> bool {
         self.publishers.has_keys() && self.subscribers.has_keys()
     }
+}
+
+/// The verifier of a role's tokens.
+fn verifier(settings: &ApiSettings, role: Role) -> Verifier {
+    let (legacy, of_issuer): (_, fn(&Issuer) -> Option<KeySource>) = match role {
+        Role::Publisher => (settings.publisher_key.clone(), |issuer| issuer.publisher.clone()),
+        Role::Subscriber => (settings.subscriber_key.clone(), |issuer| issuer.subscriber.clone()),
+    };
+    // Without a public URL there is no draft 08, and no issuer is trusted.
+    let issuers = settings.public_url.iter().flat_map(|public_url| {
+        settings.issuers.iter().map(|issuer| {
+            let rules = AccessRules {
+                issuer: issuer.name.clone(),
+                audiences: Arc::clone(&settings.audiences),
+                public_url: public_url.clone(),
+            };
+            (of_issuer(issuer), rules)
+        })
+    });
+    Verifier::new(settings.dialects, legacy, issuers.collect())
 }
 
 /// A number for a verified token, the same in every shard. Only holders of the key can create

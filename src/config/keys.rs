@@ -128,8 +128,8 @@ fn source(
                 return None;
             }
             // A common algorithm with a shared secret belongs to the other role's key.
-            let only = own.or(common.filter(is_public));
-            Some(KeySource::Fetched(shared(url, only, &mut origins.sets)))
+            let allowed = own.or(common.filter(is_public)).into_iter().collect();
+            Some(KeySource::Fetched(shared(url, allowed, &mut origins.sets)))
         }
     }
 }
@@ -216,11 +216,11 @@ fn read_again(
 }
 
 /// The set of this URL; both roles share it if they name the same URL.
-fn shared(url: Url, only: Option<Algorithm>, sets: &mut Vec<KeySetSource>) -> Arc<SharedKeys> {
-    if let Some(set) = sets.iter().find(|set| set.url == url && set.only == only) {
+fn shared(url: Url, allowed: Vec<Algorithm>, sets: &mut Vec<KeySetSource>) -> Arc<SharedKeys> {
+    if let Some(set) = sets.iter().find(|set| set.url == url && set.allowed == allowed) {
         return Arc::clone(&set.keys);
     }
     let keys = SharedKeys::new();
-    sets.push(KeySetSource { url, only, keys: Arc::clone(&keys) });
+    sets.push(KeySetSource { url, allowed, keys: Arc::clone(&keys) });
     keys
 }

@@ -203,14 +203,15 @@ fn a_key_that_is_wrong_is_not_said_to_be_missing_too() {
 fn sources(options: &Options) -> (Config, [Result<usize, String>; 2]) {
     let config = valid(options, &[]);
     let api = &config.settings.api;
-    let sources = [&api.publisher_key, &api.subscriber_key].map(|source| match source {
-        KeySource::Fixed(key) => Err(format!("{:?}", key.algorithm())),
-        KeySource::File(key) => Err(format!("{:?}", key.algorithm())),
-        KeySource::Fetched(keys) => {
-            let sets = &config.settings.key_sets;
-            Ok(sets.iter().position(|set| Arc::ptr_eq(&set.keys, keys)).expect("it is fetched"))
-        }
-    });
+    let sources =
+        [&api.publisher_key, &api.subscriber_key].map(|source| match source.as_ref().expect("a key") {
+            KeySource::Fixed(key) => Err(format!("{:?}", key.algorithm())),
+            KeySource::File(key) => Err(format!("{:?}", key.algorithm())),
+            KeySource::Fetched(keys) => {
+                let sets = &config.settings.key_sets;
+                Ok(sets.iter().position(|set| Arc::ptr_eq(&set.keys, keys)).expect("it is fetched"))
+            }
+        });
     (config, sources)
 }
 
@@ -220,7 +221,7 @@ fn a_role_takes_its_key_from_a_key_set_or_from_a_setting() {
     let fixed = || Err("HS256".to_owned());
     let (config, both) = sources(&given(&[("JWKS_URL", url)]));
     assert_eq!((both, config.settings.key_sets.len()), ([Ok(0), Ok(0)], 1));
-    assert_eq!(config.settings.key_sets[0].only, None);
+    assert_eq!(config.settings.key_sets[0].allowed, []);
     let (_, one) = sources(&keyed(&[("PUBLISHER_JWKS_URL", url)]));
     assert_eq!(one, [Ok(0), fixed()]);
     let (_, one) = sources(&given(&[("JWKS_URL", url), ("SUBSCRIBER_JWT_KEY", KEY)]));
@@ -229,11 +230,14 @@ fn a_role_takes_its_key_from_a_key_set_or_from_a_setting() {
     let (config, same) = sources(&two);
     assert_eq!((same, config.settings.key_sets.len()), ([Ok(0), Ok(0)], 1), "an address is fetched once");
     let (config, other) = sources(&and(&two, &[("SUBSCRIBER_JWT_ALGORITHM", "ES256")]));
-    assert_eq!((other, config.settings.key_sets[1].only), ([Ok(0), Ok(1)], Some(Algorithm::ES256)));
+    assert_eq!(
+        (other, config.settings.key_sets[1].allowed.clone()),
+        ([Ok(0), Ok(1)], vec![Algorithm::ES256])
+    );
     // A common algorithm with a shared secret belongs to the key, not to the set.
     let mixed = keyed(&[("PUBLISHER_JWKS_URL", url), ("JWT_ALGORITHM", "HS512")]);
     let (config, mixed) = sources(&mixed);
-    assert_eq!((mixed, config.settings.key_sets[0].only), ([Ok(0), Err("HS512".to_owned())], None));
+    assert_eq!((mixed, config.settings.key_sets[0].allowed.len()), ([Ok(0), Err("HS512".to_owned())], 0));
     assert!(config.warnings.iter().all(|warning| !warning.contains("JWKS")), "{:?}", config.warnings);
     let demo = given(&[("DEMO", "1"), ("PUBLISHER_JWKS_URL", "http://issuer.example/")]);
     let (config, demo) = sources(&demo);

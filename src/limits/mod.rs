@@ -5,9 +5,11 @@
 
 mod matching;
 mod subscription_events;
+mod tokens;
 
 pub use matching::*;
 pub use subscription_events::*;
+pub use tokens::*;
 
 /// Length of one topic selector (PROTOCOL section 2).
 pub const SELECTOR_BYTES_MAX: usize = 4_096;
@@ -33,35 +35,11 @@ pub const FORM_FIELDS_MAX: usize = 4_096;
 /// Body of one request, by default (`MAX_BODY_SIZE`).
 pub const BODY_BYTES_MAX_DEFAULT: usize = 1 << 20;
 /// A request head, from the method to the empty line (431 beyond).
-pub const HEAD_BYTES_MAX: usize = 64 << 10;
+pub const HEAD_BYTES_MAX: usize = 112 << 10;
 /// The request target alone (414 beyond).
-pub const REQUEST_TARGET_BYTES_MAX: usize = 48 << 10;
+pub const REQUEST_TARGET_BYTES_MAX: usize = 56 << 10;
 /// Header fields of one request (431 beyond).
 pub const HEADERS_MAX: usize = 100;
-/// A token in its compact form.
-pub const TOKEN_BYTES_MAX: usize = 16 << 10;
-/// Selectors or targets in one claim.
-pub const GRANTS_MAX: usize = 10_000;
-/// Keys in one key set (`JWKS_URL`).
-pub const JWKS_KEYS_MAX: usize = 64;
-/// The document of a key set.
-pub const JWKS_BYTES_MAX: u64 = 256 << 10;
-/// Time limit of one fetch of a key set, redirects included, in milliseconds.
-pub const JWKS_FETCH_MS: u64 = 10_000;
-/// Redirects of one fetch.
-pub const JWKS_REDIRECTS_MAX: u32 = 3;
-/// Interval between fetches of a key set, in milliseconds. A withdrawn key is accepted for at most
-/// this time.
-pub const JWKS_REFRESH_MS: u64 = 5 * 60_000;
-/// Least interval between fetches that tokens with unknown keys cause, in milliseconds.
-pub const JWKS_ASK_EVERY_MS: u64 = 60_000;
-/// Pause after a failed fetch, in milliseconds. It doubles after each failure, up to
-/// [`JWKS_RETRY_MS_MAX`].
-pub const JWKS_RETRY_MS_MIN: u64 = 1_000;
-/// See [`JWKS_RETRY_MS_MIN`].
-pub const JWKS_RETRY_MS_MAX: u64 = 60_000;
-/// Verified tokens remembered by one shard.
-pub const TOKEN_CACHE_MAX: usize = 1_024;
 
 /// Path and query of a resource of demo mode. They are returned in a header, escaped; clients limit
 /// headers to 64 KiB or more.
@@ -77,10 +55,11 @@ pub const MATCH_COST_REQUEST_MAX: usize = 100_000;
 
 const _: () = assert!(3 * DEMO_TARGET_BYTES_MAX + DEMO_COOKIE_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(SELECTOR_BYTES_MAX + DEMO_COOKIE_BYTES_MAX < DEMO_TARGET_BYTES_MAX);
-const _: () = assert!(JWKS_RETRY_MS_MIN <= JWKS_RETRY_MS_MAX && JWKS_RETRY_MS_MAX <= JWKS_REFRESH_MS);
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(TOPIC_BYTES_MAX > 3 * SELECTOR_BYTES_MAX + 128);
 const _: () = assert!(TOKEN_BYTES_MAX < REQUEST_TARGET_BYTES_MAX);
+// The longest token fits beside the longest target.
+const _: () = assert!(REQUEST_LINE_BYTES_MAX + TOKEN_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(SELECTOR_BYTES_MAX < REQUEST_TARGET_BYTES_MAX);
 const _: () = assert!(EVENT_ID_BYTES_MAX < REQUEST_TARGET_BYTES_MAX);
 const _: () = assert!(SELECTORS_MAX_DEFAULT <= FORM_FIELDS_MAX);
@@ -102,8 +81,6 @@ pub const TRAILERS_BYTES_MAX: usize = 8 << 10;
 pub const PIPELINED_BYTES_MAX: usize = 16 << 10;
 /// Unparsed bytes held by one HTTP/1 connection.
 pub const READ_BUFFER_BYTES_MAX: usize = HEAD_BYTES_MAX + PIPELINED_BYTES_MAX;
-
-const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX);
 
 /// Resolution of the timer wheel, in milliseconds: the longest delay of a deadline.
 pub const WHEEL_TICK_MS: u64 = 100;
@@ -300,6 +277,9 @@ pub const LOGGED_TEXT_BYTES_MAX: usize = 256;
 pub const REDACTED_TEXT_BYTES_MAX: usize = 2 << 10;
 /// Lines of one kind that each shard logs in a second. It counts the others.
 pub const SAMPLED_LINES_PER_S: u32 = 100;
+/// How often the log says that tokens of draft 04 or 07 still come where the hub speaks draft 08,
+/// too, in milliseconds.
+pub const LEGACY_TOKENS_LOGGED_MS: u64 = 60_000;
 /// Bytes read at once from a socket.
 pub const READ_BYTES_MAX: usize = 64 << 10;
 /// Time that a stop may take beyond `DRAIN_TIMEOUT`, in milliseconds.

@@ -58,7 +58,7 @@ impl Dialects {
 
 impl Dialect {
     /// Its number, as in the setting `PROTOCOL` and in metrics.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Draft04 => "04",
             Self::Draft07 => "07",

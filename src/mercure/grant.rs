@@ -1,37 +1,59 @@
 //! Grants: what a verified token, or its absence, allows to publish and receive (PROTOCOL section
-//! 4).
+//! 4; MERCURE-1.0, section 5.3).
 //!
-//! A grant is read once from its claims, under the one rule that the hub follows
-//! ([`Authorization`]). Checks against it need no parsing. It fails closed: what is not granted is
-//! not allowed, and a list that cannot be parsed is no grant at all.
+//! A grant is read once from its claims, under the rule of the token's dialect. Checks against it
+//! need no parsing. It fails closed: what is not granted is not allowed, a list that cannot be
+//! parsed is no grant at all, and a grant of topics never covers an update for targets, nor the
+//! reverse.
 
 use serde_json::Value;
 
-use crate::limits::{GRANTS_MAX, LOGGED_TEXT_BYTES_MAX};
+use crate::limits::{GRANTS_MAX, LOGGED_TEXT_BYTES_MAX, PAYLOADS_MATCH_COST_MAX};
 use crate::mercure::audience::{Audience, Authorization};
+use crate::mercure::dialect::Dialect;
 use crate::mercure::names::ANY;
 use crate::mercure::selector::{Selector, SelectorError};
-use crate::mercure::token::Claims;
+use crate::mercure::token::{AccessClaims, Claims, Detail, LegacyClaims};
 
 /// What a client may publish and receive.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Grant {
+    dialect: Option<Dialect>,
     publish: Rule,
     subscribe: Rule,
-    payload: Option<Value>,
+    payloads: Payloads,
     expires_at: Option<u64>,
 }
 
-/// One list of a claim, parsed.
+/// The rights of one action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Rule {
     /// No claim: nothing.
     #[default]
     Nothing,
-    /// `*`: everything.
-    Everything,
+    /// `*`: everything that a list of this kind can grant.
+    Everything(Authorization),
     Selectors(Box<[Selector]>),
     Targets(Box<[Box<str>]>),
+}
+
+/// The payloads of subscriptions.
+#[derive(Clone, Debug, Default, PartialEq)]
+enum Payloads {
+    #[default]
+    None,
+    /// Drafts 04 and 07: one for every subscription.
+    Common(Value),
+    /// Draft 08: the entries that grant receiving, in the token's order, up to the last one with a
+    /// payload.
+    ByDetail(Box<[PayloadEntry]>),
+}
+
+/// One entry of `authorization_details`.
+#[derive(Clone, Debug, PartialEq)]
+struct PayloadEntry {
+    topics: Box<[Selector]>,
+    payload: Option<Value>,
 }
 
 /// Why claims are no grant. The text is for the log.
@@ -57,6 +79,9 @@ pub enum PublishDenial {
     /// This target is not in the claim.
     #[error("target not granted: {:?}", beginning(.0))]
     Target(String),
+    /// The token is of a dialect without such updates.
+    #[error("a token of this dialect cannot publish to such an audience")]
+    Audience,
 }
 
 impl Grant {
@@ -65,18 +90,45 @@ impl Grant {
         Self::default()
     }
 
-    /// Reads the claims of a verified token.
+    /// Reads the claims of a verified token. `authorization` is what a legacy token lists.
     ///
     /// # Errors
     /// [`GrantError`]: a list is too long, or one of its members is not a selector.
     pub fn from_claims(claims: &Claims, authorization: Authorization) -> Result<Self, GrantError> {
+        match claims {
+            Claims::Legacy(claims) => Self::from_legacy(claims, authorization),
+            Claims::Access(claims) => Ok(Self::from_access(claims)),
+        }
+    }
+
+    fn from_legacy(claims: &LegacyClaims, authorization: Authorization) -> Result<Self, GrantError> {
         let claim = &claims.mercure;
+        let dialect = match authorization {
+            Authorization::Selectors => Dialect::Draft07,
+            Authorization::Targets => Dialect::Draft04,
+        };
         Ok(Self {
+            dialect: Some(dialect),
             publish: Rule::read("publish", claim.publish.as_deref(), authorization)?,
             subscribe: Rule::read("subscribe", claim.subscribe.as_deref(), authorization)?,
-            payload: claim.payload.clone(),
+            payloads: claim.payload.clone().map_or(Payloads::None, Payloads::Common),
             expires_at: claims.exp,
         })
+    }
+
+    fn from_access(claims: &AccessClaims) -> Self {
+        Self {
+            dialect: Some(Dialect::Draft08),
+            publish: Rule::union(claims.details.iter().filter(|detail| detail.publishes)),
+            subscribe: Rule::union(claims.details.iter().filter(|detail| detail.subscribes)),
+            payloads: Payloads::of(&claims.details),
+            expires_at: Some(claims.exp),
+        }
+    }
+
+    /// The dialect of the token; `None` without one.
+    pub fn dialect(&self) -> Option<Dialect> {
+        self.dialect
     }
 
     /// Whether it allows any publication. If not, the body need not be read.
@@ -85,7 +137,7 @@ impl Grant {
             Rule::Nothing => false,
             Rule::Selectors(selectors) => !selectors.is_empty(),
             // Draft-04: an empty list allows public updates.
-            Rule::Everything | Rule::Targets(_) => true,
+            Rule::Everything(_) | Rule::Targets(_) => true,
         }
     }
 
@@ -100,9 +152,12 @@ impl Grant {
         audience: &Audience,
     ) -> Result<(), PublishDenial> {
         match (&self.publish, audience) {
-            (Rule::Everything, _) => Ok(()),
             (Rule::Nothing, _) => Err(PublishDenial::NoClaim),
-            (Rule::Selectors(selectors), _) => {
+            (Rule::Everything(_), Audience::Public)
+            | (Rule::Everything(Authorization::Selectors), Audience::Private)
+            | (Rule::Everything(Authorization::Targets), Audience::Targets(_))
+            | (Rule::Targets(_), Audience::Public) => Ok(()),
+            (Rule::Selectors(selectors), Audience::Public | Audience::Private) => {
                 let is_denied = |topic: &&str| !selectors.iter().any(|selector| selector.matches(topic));
                 topics.find(is_denied).map_or(Ok(()), |topic| Err(PublishDenial::Topic(topic.to_owned())))
             }
@@ -110,10 +165,8 @@ impl Grant {
                 let denied = targets.iter().find(|target| !granted.contains(target));
                 denied.map_or(Ok(()), |target| Err(PublishDenial::Target(target.to_string())))
             }
-            (Rule::Targets(_), Audience::Public) => Ok(()),
-            // A hub that authorizes by targets never gets a private update; it is refused here
-            // anyway.
-            (Rule::Targets(_), Audience::Private) => Err(PublishDenial::NoClaim),
+            // The request is refused before; it is refused here anyway.
+            (Rule::Everything(_) | Rule::Selectors(_) | Rule::Targets(_), _) => Err(PublishDenial::Audience),
         }
     }
 
@@ -122,7 +175,9 @@ impl Grant {
     /// when one target is listed.
     pub fn may_receive<'t>(&self, mut topics: impl Iterator<Item = &'t str>, audience: &Audience) -> bool {
         match (audience, &self.subscribe) {
-            (Audience::Public, _) | (_, Rule::Everything) => true,
+            (Audience::Public, _)
+            | (Audience::Private, Rule::Everything(Authorization::Selectors))
+            | (Audience::Targets(_), Rule::Everything(Authorization::Targets)) => true,
             (Audience::Private, Rule::Selectors(selectors)) => {
                 topics.any(|topic| selectors.iter().any(|selector| selector.matches(topic)))
             }
@@ -130,26 +185,60 @@ impl Grant {
                 targets.iter().any(|target| granted.contains(target))
             }
             (_, Rule::Nothing)
-            | (Audience::Private, Rule::Targets(_))
-            | (Audience::Targets(_), Rule::Selectors(_)) => false,
+            | (Audience::Private, Rule::Targets(_) | Rule::Everything(_))
+            | (Audience::Targets(_), Rule::Selectors(_) | Rule::Everything(_)) => false,
         }
     }
 
-    /// Which payload a subscription to this selector has, for [`Self::payload_at`]:
-    /// `mercure.payload` is the only one. It is shown in events and lists.
-    pub fn payload_number(&self, _selector: &str) -> Option<u16> {
-        self.payload.is_some().then_some(0)
+    /// Which payload the documents of a subscription to this selector show, for
+    /// [`Self::payload_at`]: of a legacy token `mercure.payload`, of one of draft 08 that of the first
+    /// entry that matches the text of the selector, taken as a topic. If that entry has none, there
+    /// is none.
+    pub fn payload_number(&self, selector: &str) -> Option<u16> {
+        match &self.payloads {
+            Payloads::None => None,
+            Payloads::Common(_) => Some(0),
+            Payloads::ByDetail(entries) => {
+                let place = entries.iter().position(|entry| entry.matches(selector))?;
+                entries[place].payload.as_ref().and_then(|_| u16::try_from(place).ok())
+            }
+        }
     }
 
     /// The payload with this number.
     pub fn payload_at(&self, number: u16) -> Option<&Value> {
-        self.payload.as_ref().filter(|_| number == 0)
+        match &self.payloads {
+            Payloads::None => None,
+            Payloads::Common(payload) => Some(payload).filter(|_| number == 0),
+            Payloads::ByDetail(entries) => entries.get(usize::from(number))?.payload.as_ref(),
+        }
+    }
+
+    /// The payload of a subscription to this selector.
+    pub fn payload_for(&self, selector: &Selector) -> Option<&Value> {
+        self.payload_at(self.payload_number(selector.as_str())?)
     }
 
     /// The bytes of the payloads of these subscriptions together, as JSON; `None` if it would cost
-    /// too much to choose them.
+    /// more than [`PAYLOADS_MATCH_COST_MAX`] to choose them.
     pub fn payload_bytes(&self, selectors: &[Selector]) -> Option<usize> {
-        Some(self.payload.as_ref().map_or(0, |payload| payload.to_string().len() * selectors.len()))
+        let entries = match &self.payloads {
+            Payloads::None => return Some(0),
+            Payloads::Common(payload) => return Some(payload.to_string().len() * selectors.len()),
+            Payloads::ByDetail(entries) => entries,
+        };
+        let topics = entries.iter().flat_map(|entry| &entry.topics);
+        let cost: u64 = topics.map(|topic| u64::from(topic.match_cost())).sum();
+        if cost * selectors.len() as u64 > PAYLOADS_MATCH_COST_MAX {
+            return None;
+        }
+        let bytes_of =
+            |entry: &PayloadEntry| entry.payload.as_ref().map_or(0, |payload| payload.to_string().len());
+        let bytes: Vec<usize> = entries.iter().map(bytes_of).collect();
+        let chosen = selectors.iter().filter_map(|selector| {
+            entries.iter().position(|entry| entry.matches(selector.as_str())).map(|at| bytes[at])
+        });
+        Some(chosen.sum())
     }
 
     /// The first second, in Unix time, in which it is no longer valid.
@@ -169,7 +258,7 @@ impl Rule {
             return Err(GrantError::TooMany(name));
         }
         if list.iter().any(|member| member == ANY) {
-            return Ok(Self::Everything);
+            return Ok(Self::Everything(authorization));
         }
         match authorization {
             Authorization::Targets => {
@@ -182,11 +271,41 @@ impl Rule {
             }
         }
     }
+
+    /// What these entries of draft 08 grant together.
+    fn union<'d>(details: impl Iterator<Item = &'d Detail>) -> Self {
+        let topics: Box<[Selector]> = details.flat_map(|detail| &detail.topics).cloned().collect();
+        match () {
+            () if topics.is_empty() => Self::Nothing,
+            () if topics.contains(&Selector::Any) => Self::Everything(Authorization::Selectors),
+            () => Self::Selectors(topics),
+        }
+    }
+}
+
+impl PayloadEntry {
+    fn matches(&self, text: &str) -> bool {
+        self.topics.iter().any(|topic| topic.matches(text))
+    }
+}
+
+impl Payloads {
+    fn of(details: &[Detail]) -> Self {
+        let mut entries: Vec<_> = details
+            .iter()
+            .filter(|detail| detail.subscribes)
+            .map(|detail| PayloadEntry { topics: detail.topics.clone(), payload: detail.payload.clone() })
+            .collect();
+        // An entry without a payload hides those after it, and none if there are none.
+        let last = entries.iter().rposition(|entry| entry.payload.is_some());
+        entries.truncate(last.map_or(0, |last| last + 1));
+        if entries.is_empty() { Self::None } else { Self::ByDetail(entries.into()) }
+    }
 }
 
 /// The beginning of a text that a client chose, as long as a line of the log may hold. A topic can
 /// be as long as a body.
-fn beginning(text: &str) -> &str {
+pub(crate) fn beginning(text: &str) -> &str {
     let longest = text.len().min(LOGGED_TEXT_BYTES_MAX);
     let end = (0..=longest).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     &text[..end]
@@ -195,6 +314,10 @@ fn beginning(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    use crate::mercure::public_url::PublicUrl;
+    use crate::mercure::selector::MatcherType;
     use crate::mercure::token::MercureClaim;
 
     fn list(members: Option<&[&str]>) -> Option<Vec<String>> {
@@ -202,13 +325,29 @@ mod tests {
     }
 
     fn publisher(authorization: Authorization, members: Option<&[&str]>) -> Grant {
-        let mercure = MercureClaim { publish: list(members), subscribe: None, payload: None };
-        Grant::from_claims(&Claims { mercure, exp: None }, authorization).expect("valid claims")
+        let mercure = MercureClaim { publish: list(members), ..MercureClaim::default() };
+        Grant::from_claims(&LegacyClaims { mercure, exp: None }.into(), authorization).expect("valid claims")
     }
 
     fn subscriber(authorization: Authorization, members: Option<&[&str]>) -> Grant {
-        let mercure = MercureClaim { publish: None, subscribe: list(members), payload: None };
-        Grant::from_claims(&Claims { mercure, exp: None }, authorization).expect("valid claims")
+        let mercure = MercureClaim { subscribe: list(members), ..MercureClaim::default() };
+        Grant::from_claims(&LegacyClaims { mercure, exp: None }.into(), authorization).expect("valid claims")
+    }
+
+    /// A grant of draft 08: for each entry whether it grants publishing and receiving, its exact
+    /// matchers, and its payload.
+    fn detailed(entries: &[(bool, bool, &[&str], Option<Value>)]) -> Grant {
+        let hub = PublicUrl::parse("https://hub.e.x/.well-known/mercure").expect("a URL");
+        let matcher = |text: &&str| Selector::parse_matcher(MatcherType::Exact, text, &hub);
+        let detail =
+            |(publishes, subscribes, topics, payload): &(bool, bool, &[&str], Option<Value>)| Detail {
+                publishes: *publishes,
+                subscribes: *subscribes,
+                topics: topics.iter().map(matcher).collect::<Result<_, _>>().expect("matchers"),
+                payload: payload.clone(),
+            };
+        let claims = AccessClaims { details: entries.iter().map(detail).collect(), exp: 7 };
+        Grant::from_claims(&Claims::Access(claims), Authorization::Targets).expect("a grant")
     }
 
     fn targets(targets: &[&str]) -> Audience {
@@ -267,7 +406,7 @@ mod tests {
             let grant = subscriber(Authorization::Selectors, members);
             assert_eq!(grant.may_receive(["a", "b"].into_iter(), &Audience::Private), allowed, "{members:?}");
             assert!(grant.may_receive(["a"].into_iter(), &Audience::Public), "{members:?}");
-            assert_eq!(grant.may_receive(["a"].into_iter(), &targets(&["b"])), members == Some(&["*"]));
+            assert!(!grant.may_receive(["a"].into_iter(), &targets(&["b"])), "{members:?}");
         }
         assert!(!Grant::anonymous().may_receive(["a"].into_iter(), &Audience::Private));
     }
@@ -300,9 +439,9 @@ mod tests {
 
     #[test]
     fn a_list_that_cannot_be_understood_is_no_grant() {
-        let claims = |members: Vec<String>| Claims {
-            mercure: MercureClaim { publish: Some(members), subscribe: None, payload: None },
-            exp: None,
+        let claims = |members: Vec<String>| {
+            let mercure = MercureClaim { publish: Some(members), ..MercureClaim::default() };
+            Claims::from(LegacyClaims { mercure, exp: None })
         };
         let too_many = claims(vec!["a".to_owned(); GRANTS_MAX + 1]);
         assert_eq!(
@@ -314,5 +453,92 @@ mod tests {
             Grant::from_claims(&too_long, Authorization::Selectors),
             Err(GrantError::Selector("publish", _))
         ));
+    }
+
+    #[test]
+    fn the_entries_of_an_access_token_add_up_and_every_topic_of_a_publication_counts() {
+        let grant = detailed(&[
+            (true, false, &["a"], None),
+            (true, true, &["b", "c"], None),
+            (false, true, &["d"], None),
+            (false, false, &["*"], None),
+        ]);
+        assert_eq!((grant.dialect(), grant.expires_at()), (Some(Dialect::Draft08), Some(7)));
+        for (topics, allowed) in
+            [(&["a"][..], true), (&["a", "b", "c"], true), (&["a", "d"], false), (&["e"], false)]
+        {
+            for audience in [Audience::Public, Audience::Private] {
+                let result = grant.may_publish(topics.iter().copied(), &audience);
+                assert_eq!(result.is_ok(), allowed, "{topics:?}");
+            }
+        }
+        for (topics, allowed) in [(&["b"][..], true), (&["x", "d"], true), (&["a"], false), (&["{d}"], false)]
+        {
+            let result = grant.may_receive(topics.iter().copied(), &Audience::Private);
+            assert_eq!(result, allowed, "{topics:?}");
+        }
+        let nothing = detailed(&[(false, false, &["*"], None)]);
+        assert!(!nothing.may_publish_anything());
+        assert!(!nothing.may_receive(["a"].into_iter(), &Audience::Private));
+        assert!(nothing.may_receive(["a"].into_iter(), &Audience::Public));
+    }
+
+    /// The grants of test 128 of MERCURE-1.0, section 13: topics and targets are kept apart, `*`
+    /// included.
+    #[test]
+    fn no_grant_reaches_updates_of_another_kind() {
+        let modern = detailed(&[(true, true, &["*"], None)]);
+        let selectors =
+            |read: fn(Authorization, Option<&[&str]>) -> Grant| read(Authorization::Selectors, Some(&["*"]));
+        let of_targets = publisher(Authorization::Targets, Some(&["*"]));
+        for grant in [&modern, &selectors(publisher)] {
+            assert!(grant.may_publish(["a"].into_iter(), &Audience::Private).is_ok());
+            let refused = grant.may_publish(["a"].into_iter(), &targets(&["x"]));
+            assert_eq!(refused, Err(PublishDenial::Audience));
+        }
+        let refused = of_targets.may_publish(["a"].into_iter(), &Audience::Private);
+        assert_eq!(refused, Err(PublishDenial::Audience));
+        for grant in [&modern, &selectors(subscriber)] {
+            assert!(grant.may_receive(["a"].into_iter(), &Audience::Private));
+            assert!(!grant.may_receive(["a"].into_iter(), &targets(&["x"])));
+        }
+        let of_targets = subscriber(Authorization::Targets, Some(&["*"]));
+        assert!(!of_targets.may_receive(["a"].into_iter(), &Audience::Private));
+        assert!(of_targets.may_receive(["a"].into_iter(), &targets(&["x"])));
+    }
+
+    /// The choice of tests 109 and 110 of MERCURE-1.0, section 13.
+    #[test]
+    fn the_first_entry_that_matches_the_selector_has_the_payload() {
+        let payload = |grant: &Grant, text: &str| {
+            grant.payload_for(&Selector::Exact(text.into())).map(ToString::to_string)
+        };
+        let entries = [
+            (false, true, &["a"][..], Some(json!({"n": 1}))),
+            (true, false, &["b"], Some(json!(2))),
+            (false, true, &["c"], None),
+            (false, true, &["*"], Some(json!([3]))),
+            (false, true, &["d"], Some(json!(4))),
+        ];
+        let grant = detailed(&entries);
+        for (text, expected) in [
+            ("a", Some("{\"n\":1}")),
+            ("b", Some("[3]")),
+            ("c", None),
+            ("d", Some("[3]")),
+            ("*", Some("[3]")),
+        ] {
+            assert_eq!(payload(&grant, text).as_deref(), expected, "{text}");
+        }
+        let selectors = ["a", "c", "d"].map(|text| Selector::Exact(text.into()));
+        assert_eq!(grant.payload_bytes(&selectors), Some(7 + 3));
+        let many = vec![Selector::Any; PAYLOADS_MATCH_COST_MAX as usize];
+        assert_eq!(grant.payload_bytes(&many), None, "too costly");
+        assert_eq!(payload(&detailed(&entries[1..3]), "c"), None);
+        let mercure = MercureClaim { payload: Some(json!({"n": 1})), ..MercureClaim::default() };
+        let legacy = Claims::from(LegacyClaims { mercure, exp: None });
+        let legacy = Grant::from_claims(&legacy, Authorization::Selectors).expect("a grant");
+        assert_eq!(payload(&legacy, "anything").as_deref(), Some("{\"n\":1}"));
+        assert_eq!(legacy.payload_bytes(&selectors), Some(3 * 7));
     }
 }

@@ -63,6 +63,16 @@ pub const COOKIE_NAME: &str = "mercureAuthorization";
 pub const CLAIM: &str = "mercure";
 /// The claim under its namespaced name. It wins when both are present.
 pub const CLAIM_NAMESPACED: &str = "https://mercure.rocks/";
+/// The JOSE header `typ` of an access token of draft 08.
+pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
+/// The `type` of Mercure's entries of `authorization_details` (draft 08).
+pub const DETAIL_TYPE: &str = "https://mercure.rocks/authorization-detail";
+/// The action of draft 08 that grants publishing.
+pub const ACTION_PUBLISH: &str = "publish";
+/// The action of draft 08 that grants receiving private updates.
+pub const ACTION_SUBSCRIBE: &str = "subscribe";
+/// Default name of the cookie that carries a token of draft 08.
+pub const ACCESS_TOKEN_COOKIE_NAME: &str = "__Secure-mercure_access_token";
 /// The event id that stands for "before the first one".
 pub const EARLIEST: &str = "earliest";
 /// The selector that matches every topic.

@@ -1,12 +1,20 @@
 //! Tokens: JWTs in compact form (RFC 7519, RFC 7515 section 7.1), verified before any part of them
 //! is trusted.
 //!
+//! A token is of one of two forms, and its signed `typ` says of which: an access token of draft 08
+//! (`at+jwt`), or a legacy token of drafts 04 and 07. The two have separate keys, rules and claims,
+//! and nothing reads one as the other.
+//!
 //! Invariants: the algorithm is the key's, never the token's; no claim is read before the signature
-//! is verified; `exp` and `nbf` are enforced without leeway against a time that is an argument; an
-//! error never holds a byte of the token. Ignored on purpose: `aud`, `iss`, `sub`, `jti` and every
-//! other claim or header. `kid` is used only to choose among the keys of a [`KeySet`].
+//! is verified, except `iss` to choose among the issuers; `exp` and `nbf` are enforced without
+//! leeway against a time that is an argument; an error never holds a byte of the token. Of a legacy
+//! token, `aud`, `iss`, `sub`, `jti` and every other claim are ignored on purpose. `kid` is used
+//! only to choose among the keys of a [`KeySet`].
 
+mod access;
 mod cache;
+mod details;
+mod error;
 mod json;
 mod jwks;
 mod key;
@@ -17,20 +25,52 @@ use jsonwebtoken::Header;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+pub use access::{AccessClaims, AccessRules};
 pub use cache::TokenCache;
+pub use details::{Detail, DetailError, DetailFault};
+pub use error::TokenError;
 pub use jwks::{KeySet, KeySetError};
-pub use key::{Algorithm, KeyError, SignError, VerificationKey, sign};
+pub use key::{Algorithm, KeyError, SignError, VerificationKey, sign, sign_access};
 
 use crate::limits::TOKEN_BYTES_MAX;
-use crate::mercure::names::{CLAIM, CLAIM_NAMESPACED};
+use crate::mercure::names::{ACCESS_TOKEN_TYPE, CLAIM, CLAIM_NAMESPACED};
 use json::{ObjectError, parse_object};
 
 /// The member of a header that lists the extensions which must be understood.
 const CRITICAL: &str = "crit";
+/// The prefix of a media type that `typ` may leave out (RFC 7515, section 4.1.9).
+const APPLICATION: &str = "application/";
+
+/// The form of a token (MERCURE-1.0, section 12.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TokenForm {
+    /// A token of draft 04 or 07.
+    Legacy,
+    /// An access token of draft 08.
+    Access,
+}
+
+/// What a token must be and say.
+#[derive(Clone, Debug)]
+pub enum TokenRules {
+    /// A legacy token.
+    Legacy,
+    /// An access token that says this.
+    Access(AccessRules),
+}
 
 /// The content of a verified token.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Claims {
+    /// That of a legacy token.
+    Legacy(LegacyClaims),
+    /// That of an access token.
+    Access(AccessClaims),
+}
+
+/// The content of a verified token of draft 04 or 07.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Claims {
+pub struct LegacyClaims {
     /// The rights to publish and receive. Empty when the token has no such claim: it is valid, and
     /// grants nothing.
     pub mercure: MercureClaim,
@@ -50,75 +90,91 @@ pub struct MercureClaim {
     pub payload: Option<Value>,
 }
 
-/// Why a token is refused: the text for the log. The client gets only a 401.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
-    /// Longer than [`TOKEN_BYTES_MAX`].
-    #[error("the token is longer than {TOKEN_BYTES_MAX} bytes")]
-    TooLong,
-    /// Not three parts in base64url, or its claims are not a JSON object.
-    #[error("the token is malformed")]
-    Malformed,
-    /// The header cannot be read. An algorithm that does not exist, such as `none`, is one reason.
-    #[error("the token's header is malformed or names no known algorithm")]
-    Header,
-    /// The header names an algorithm other than the configured one.
-    #[error("wrong algorithm")]
-    WrongAlgorithm,
-    /// The header names a key (`kid`) that is not in the key set. A newer key set may have it.
-    #[error("the token names a key (\"kid\") that is not in the key set")]
-    UnknownKey,
-    /// The header names no key, and several keys of the set have its algorithm.
-    #[error("the token names no key (\"kid\"), and several of the key set are of its algorithm")]
-    NoKeyNamed,
-    /// The header or the claims have a member twice, which two readers can understand differently
-    /// (RFC 7515, section 4; RFC 7519, section 4).
-    #[error("the token has a member twice in its header or in its claims")]
-    Repeated,
-    /// The header asks to fetch or trust another key, or to support an extension (RFC 7515, section
-    /// 4.1).
-    #[error("the token's header has \"{0}\", which is refused")]
-    ForbiddenHeader(&'static str),
-    /// The signature is not the key's.
-    #[error("bad signature")]
-    BadSignature,
-    /// `exp` or `nbf` is not a number (RFC 7519, section 2, NumericDate).
-    #[error("the claim \"{0}\" is not a number")]
-    NotADate(&'static str),
-    /// `exp` has passed.
-    #[error("expired")]
-    Expired,
-    /// `nbf` is in the future.
-    #[error("not valid yet")]
-    NotYetValid,
-    /// The claim of that name is not an object whose `publish` and `subscribe` are lists of
-    /// strings.
-    #[error("the claim \"{0}\" is not an object with lists of strings")]
-    WrongShape(&'static str),
+impl From<LegacyClaims> for Claims {
+    fn from(claims: LegacyClaims) -> Self {
+        Self::Legacy(claims)
+    }
+}
+
+impl Claims {
+    /// Those of a legacy token.
+    pub fn legacy(&self) -> Option<&LegacyClaims> {
+        match self {
+            Self::Legacy(claims) => Some(claims),
+            Self::Access(_) => None,
+        }
+    }
+
+    /// Those of an access token.
+    pub fn access(&self) -> Option<&AccessClaims> {
+        match self {
+            Self::Access(claims) => Some(claims),
+            Self::Legacy(_) => None,
+        }
+    }
+}
+
+impl TokenForm {
+    /// The form that the header of `token` claims. It chooses the key; the key's signature then
+    /// proves it.
+    ///
+    /// # Errors
+    /// The text is not a token.
+    pub fn of(token: &str) -> Result<Self, TokenError> {
+        read_header(token).map(|header| Self::of_header(&header))
+    }
+
+    /// `typ` is compared without regard to case (RFC 9068, section 4).
+    fn of_header(header: &Header) -> Self {
+        let Some(name) = header.typ.as_deref() else { return Self::Legacy };
+        let has_prefix =
+            name.get(..APPLICATION.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(APPLICATION));
+        let name = if has_prefix { &name[APPLICATION.len()..] } else { name };
+        if name.eq_ignore_ascii_case(ACCESS_TOKEN_TYPE) { Self::Access } else { Self::Legacy }
+    }
+}
+
+/// The `iss` of an access token, which is not verified: it only chooses the issuer whose key must
+/// verify the token.
+///
+/// # Errors
+/// The text is not a token, or has no `iss` that is a string.
+pub fn claimed_issuer(token: &str) -> Result<String, TokenError> {
+    read_header(token)?;
+    let claims = token.split('.').nth(1).ok_or(TokenError::Malformed)?;
+    match decode_object(claims, TokenError::Malformed)?.remove("iss") {
+        None => Err(TokenError::Missing("iss")),
+        Some(Value::String(issuer)) => Ok(issuer),
+        Some(_) => Err(TokenError::WrongIssuer),
+    }
 }
 
 impl VerificationKey {
-    /// Verifies `token` at `now`, in seconds of Unix time, and reads its claims.
+    /// Verifies `token` at `now`, in seconds of Unix time, by these rules, and reads its claims.
     ///
     /// # Errors
     /// [`TokenError`] names the check that failed.
-    pub fn verify(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
-        self.check_header(&read_header(token)?)?;
+    pub fn verify(&self, token: &str, now: u64, rules: &TokenRules) -> Result<Claims, TokenError> {
+        let header = read_header(token)?;
+        match (rules, TokenForm::of_header(&header)) {
+            (TokenRules::Legacy, TokenForm::Legacy) | (TokenRules::Access(_), TokenForm::Access) => {}
+            (TokenRules::Legacy, TokenForm::Access) => return Err(TokenError::IsAccessToken),
+            (TokenRules::Access(_), TokenForm::Legacy) => return Err(TokenError::NotAccessToken),
+        }
+        self.check_header(&header)?;
         let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
         if !self.verifies(message.as_bytes(), signature) {
             return Err(TokenError::BadSignature);
         }
         let (_, claims) = message.split_once('.').ok_or(TokenError::Malformed)?;
         let mut claims = decode_object(claims, TokenError::Malformed)?;
-        let exp = numeric_date(&claims, "exp")?;
-        let nbf = numeric_date(&claims, "nbf")?;
-        if exp.is_some_and(|exp| now >= exp) {
-            return Err(TokenError::Expired);
+        match rules {
+            TokenRules::Access(rules) => AccessClaims::read(&claims, now, rules).map(Claims::Access),
+            TokenRules::Legacy => {
+                let exp = check_dates(&claims, now)?;
+                Ok(Claims::Legacy(LegacyClaims { mercure: mercure_claim(&mut claims)?, exp }))
+            }
         }
-        if nbf.is_some_and(|nbf| now < nbf) {
-            return Err(TokenError::NotYetValid);
-        }
-        Ok(Claims { mercure: mercure_claim(&mut claims)?, exp })
     }
 
     fn check_header(&self, header: &Header) -> Result<(), TokenError> {
@@ -155,7 +211,7 @@ fn read_header(token: &str) -> Result<Header, TokenError> {
 
 /// A JSON object in base64url.
 fn decode_object(part: &str, malformed: TokenError) -> Result<Map<String, Value>, TokenError> {
-    let text = URL_SAFE_NO_PAD.decode(part).map_err(|_| malformed)?;
+    let Ok(text) = URL_SAFE_NO_PAD.decode(part) else { return Err(malformed) };
     parse_object(&text).map_err(|error| match error {
         ObjectError::Malformed => malformed,
         ObjectError::Repeated => TokenError::Repeated,
@@ -177,6 +233,19 @@ fn mercure_claim(claims: &mut Map<String, Value>) -> Result<MercureClaim, TokenE
         }
     }
     Ok(MercureClaim::default())
+}
+
+/// Checks `exp` and `nbf`; returns `exp`.
+fn check_dates(claims: &Map<String, Value>, now: u64) -> Result<Option<u64>, TokenError> {
+    let exp = numeric_date(claims, "exp")?;
+    let nbf = numeric_date(claims, "nbf")?;
+    if exp.is_some_and(|exp| now >= exp) {
+        return Err(TokenError::Expired);
+    }
+    if nbf.is_some_and(|nbf| now < nbf) {
+        return Err(TokenError::NotYetValid);
+    }
+    Ok(exp)
 }
 
 /// Reads a NumericDate, which may have a fraction, and rounds it up. For a clock of whole seconds,

@@ -51,7 +51,7 @@ use crate::io::waker::ShardWaker;
 use crate::limits::{EPOLL_WAIT_MS_MAX, EVENTS_MAX, READ_BYTES_MAX};
 use crate::ops::access_log::Rules;
 use crate::ops::metrics::Recorder;
-use crate::ops::sampler::Samplers;
+use crate::ops::sampler::{Samplers, SharedSampler};
 use crate::ring::Consumer;
 use crate::server::history_worker::HistoryClient;
 use crate::server::mailbox::Mailbox;
@@ -94,6 +94,8 @@ pub(crate) struct ShardDeps {
     pub(crate) quotas: Quotas,
     pub(crate) memory: ShardMemory,
     pub(crate) recorder: Recorder,
+    /// The line about tokens of draft 04 or 07, of all shards.
+    pub(crate) legacy_line: Arc<SharedSampler>,
     /// Bytes of updates to take from the ring at once.
     pub(crate) batch_bytes_max: usize,
 }
@@ -125,6 +127,8 @@ impl ShardLoop {
             rules: deps.access,
             recorder: deps.recorder,
             samplers: Samplers::default(),
+            legacy_line: deps.legacy_line,
+            legacy_logged: [0; 2],
         };
         let shared = Shared {
             number: deps.number,
@@ -205,7 +209,12 @@ impl ShardLoop {
         busy |= connections.poll_written(shared);
         busy |= connections.drive_bulk(shared);
         memory.round(busy, accept.is_tls(), connections, shared);
-        shared.log.recorder.round(&shared.streams.shard, connections.len(), accept.pauses());
+        let [publishers, subscribers] = shared.handler.accepted_tokens();
+        let tokens = publishers.plus(subscribers);
+        shared.log.recorder.round(&shared.streams.shard, tokens, connections.len(), accept.pauses());
+        if shared.handler.is_mixed() {
+            shared.log.legacy_tokens([publishers.legacy(), subscribers.legacy()], shared.now.ms);
+        }
         busy
     }
 

@@ -26,8 +26,9 @@ use crate::io::clock::{self, Clock};
 use crate::io::listener::{self, ListenError};
 use crate::io::probe::{self};
 use crate::io::waker::ShardWaker;
-use crate::limits::{PUBLISH_QUEUE_BYTES_MAX, RING_ENTRIES};
+use crate::limits::{LEGACY_TOKENS_LOGGED_MS, PUBLISH_QUEUE_BYTES_MAX, RING_ENTRIES};
 use crate::ops::metrics::{Exporter, HubFacts, MetricsHandler, MetricsSettings, Recorder, ShardMetrics};
+use crate::ops::sampler::SharedSampler;
 use crate::ops::systemd::{Manager, Next};
 use crate::ring::ring;
 use crate::server::error::RunError;
@@ -142,8 +143,11 @@ impl RunningHub {
         let history_health = sequencer.health();
         let mut shutdown = HubShutdown::new(role, wakers.clone(), sequencer.publisher());
         if let Some((side_server, history_file)) = metrics {
-            let queue_bytes = queue.bytes();
-            let facts = HubFacts { queue_bytes, history_file, ..limits.facts(settings, &history_health) };
+            let facts = HubFacts {
+                queue_bytes: queue.bytes(),
+                history_file,
+                ..limits.facts(settings, &history_health)
+            };
             let (shards, sequencer) = (shard_metrics.clone(), sequencer.metrics());
             let exporter = Exporter { shards, sequencer, facts };
             shutdown.help("metrics", reports, move |ended| serve_scrapes(side_server, exporter, &ended))?;
@@ -174,6 +178,7 @@ impl RunningHub {
                 quotas: limits.quotas.clone(),
                 memory: Arc::clone(&limits.memory),
                 recorder: Recorder::new(Arc::clone(&shard_metrics[number])),
+                legacy_line: Arc::clone(&limits.legacy_line),
             };
             let newest = Arc::clone(&newest);
             let make = move || spawn.build(api, shard_settings, &newest);
@@ -250,6 +255,8 @@ struct HubLimits {
     connections_max: usize,
     quotas: Quotas,
     memory: Arc<MemoryAccount>,
+    /// Limits a line of the log.
+    legacy_line: Arc<SharedSampler>,
 }
 
 impl HubLimits {
@@ -257,7 +264,8 @@ impl HubLimits {
         let connections_max = connections_max(settings, probe::connections_allowed()?);
         probe::reserve_descriptors(connections_max);
         let quotas = Quotas::new(connections_max, settings.per_client, settings.trusts_proxy);
-        Ok(Self { connections_max, quotas, memory: MemoryAccount::new(settings.memory_max) })
+        let legacy_line = Arc::new(SharedSampler::new(LEGACY_TOKENS_LOGGED_MS));
+        Ok(Self { connections_max, quotas, memory: MemoryAccount::new(settings.memory_max), legacy_line })
     }
 
     /// The facts for the metrics.

@@ -33,8 +33,8 @@ const TERMS: Terms =
 pub struct KeySetSource {
     /// `http` or `https`, without user and password.
     pub url: Url,
-    /// The only accepted algorithm; `None` leaves it to the keys.
-    pub only: Option<Algorithm>,
+    /// The accepted algorithms; an empty list leaves it to the keys.
+    pub allowed: Vec<Algorithm>,
     /// The keys that the shards use.
     pub keys: Arc<SharedKeys>,
 }
@@ -139,7 +139,7 @@ impl Fetcher {
         if document == self.document {
             return Ok((document, None));
         }
-        let set = KeySet::parse(&document, self.source.only)?;
+        let set = KeySet::parse(&document, &self.source.allowed)?;
         Ok((document, Some(set)))
     }
 
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn a_fetch_that_fails_again_is_repeated_ever_more_rarely() {
         let url = Url::parse("http://localhost/").expect("a URL");
-        let mut fetcher = Fetcher::new(KeySetSource { url, only: None, keys: SharedKeys::new() });
+        let mut fetcher = Fetcher::new(KeySetSource { url, allowed: Vec::new(), keys: SharedKeys::new() });
         let mut pause_s = |failures| {
             fetcher.failures_in_a_row = failures;
             fetcher.pause().as_secs()

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use petasos::mercure::token::{Algorithm, Claims, VerificationKey};
+use petasos::mercure::token::{Algorithm, LegacyClaims, TokenRules, VerificationKey};
 use serde_json::json;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -36,11 +36,12 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("UTF-8")
 }
 
-fn verified(output: &Output, algorithm: Algorithm, key: &str) -> Claims {
+fn verified(output: &Output, algorithm: Algorithm, key: &str) -> LegacyClaims {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let token = text(&output.stdout).strip_suffix('\n').expect("one line");
     let key = VerificationKey::new(algorithm, key.as_bytes()).expect("a key");
-    key.verify(token, unix_s()).expect("a valid token")
+    let claims = key.verify(token, unix_s(), &TokenRules::Legacy).expect("a valid token");
+    claims.legacy().expect("a legacy token").clone()
 }
 
 fn unix_s() -> u64 {

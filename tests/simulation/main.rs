@@ -33,7 +33,7 @@ use petasos::mercure::grant::Grant;
 use petasos::mercure::resume::Resume;
 use petasos::mercure::selector::Selector;
 use petasos::mercure::subscription::{SubscriberId, Subscription, WrittenAs};
-use petasos::mercure::token::{Claims, MercureClaim};
+use petasos::mercure::token::{LegacyClaims, MercureClaim};
 use petasos::mercure::update::Update;
 use petasos::ring::{Producer, ring};
 use petasos::sse::coding::Coding;
@@ -238,7 +238,8 @@ impl World {
             selectors.map(|text| Selector::parse(text).expect("a valid selector")).collect();
         let granted = GRANTS[self.rng.usize(..GRANTS.len())];
         let subscribe = Some(granted.iter().map(ToString::to_string).collect());
-        let claims = Claims { mercure: MercureClaim { publish: None, subscribe, payload: None }, exp: None };
+        let mercure = MercureClaim { publish: None, subscribe, payload: None };
+        let claims = LegacyClaims { mercure, exp: None }.into();
         let grant = Rc::new(Grant::from_claims(&claims, Authorization::Selectors).expect("valid claims"));
         let expires_ms =
             if self.rng.u32(..4) == 0 { self.now.ms + self.rng.u64(1..40_000) } else { u64::MAX };

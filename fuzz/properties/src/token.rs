@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use petasos::mercure::audience::Authorization;
 use petasos::mercure::grant::Grant;
-use petasos::mercure::token::{Algorithm, Claims, KeySet, VerificationKey};
+use petasos::mercure::token::{Algorithm, KeySet, LegacyClaims, TokenRules, VerificationKey};
 use serde_json::Value;
 
 const SECRET: &[u8] = b"a shared secret of at least thirty-two bytes";
@@ -56,8 +56,8 @@ pub fn check(bytes: &[u8]) {
         let (header, claims) = text.split_once('\n').unwrap_or((text, "{}"));
         check_signed(header, claims);
         // A key set of an issuer is a document of a stranger, too.
-        if let Ok(keys) = KeySet::parse(bytes, None) {
-            KEYS.iter().for_each(|(_, token)| drop(keys.verify(token, NOW)));
+        if let Ok(keys) = KeySet::parse(bytes, &[]) {
+            KEYS.iter().for_each(|(_, token)| drop(keys.verify(token, NOW, &TokenRules::Legacy)));
         }
     } else {
         check_token(text);
@@ -67,7 +67,7 @@ pub fn check(bytes: &[u8]) {
 /// A token as a client sends it. Nothing here is signed, except the token of each key.
 fn check_token(token: &str) {
     for (key, signed) in &*KEYS {
-        let verified = key.verify(token, NOW);
+        let verified = key.verify(token, NOW, &TokenRules::Legacy);
         assert_eq!(verified.is_ok(), token == *signed, "{:?}: {token}", key.algorithm());
     }
 }
@@ -78,9 +78,14 @@ fn check_signed(header: &str, claims: &str) {
     let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), message.as_bytes());
     let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature));
     for (key, _) in &KEYS[1..] {
-        assert!(key.verify(&token, NOW).is_err(), "only its own algorithm: {:?}", key.algorithm());
+        assert!(
+            key.verify(&token, NOW, &TokenRules::Legacy).is_err(),
+            "only its own algorithm: {:?}",
+            key.algorithm()
+        );
     }
-    let Ok(accepted) = KEYS[0].0.verify(&token, NOW) else { return };
+    let Ok(accepted) = KEYS[0].0.verify(&token, NOW, &TokenRules::Legacy) else { return };
+    let accepted = accepted.legacy().expect("a legacy token");
     let header: Value = serde_json::from_str(header).expect("an accepted header is JSON");
     assert_eq!(header["alg"], "HS256");
     for forbidden in ["jwk", "jku", "x5u", "crit"] {
@@ -91,11 +96,11 @@ fn check_signed(header: &str, claims: &str) {
     let date = |name: &str| claims.get(name).map(|date| date.as_f64().expect("an accepted date is a number"));
     assert!(date("exp").is_none_or(|exp| exp > NOW as f64), "it has not expired");
     assert!(date("nbf").is_none_or(|nbf| nbf <= NOW as f64), "it is valid already");
-    check_rights(&claims, &accepted);
+    check_rights(&claims, accepted);
 }
 
 /// The rights are those that the claims list, and nothing else.
-fn check_rights(claims: &Value, accepted: &Claims) {
+fn check_rights(claims: &Value, accepted: &LegacyClaims) {
     let listed = |right: &str| {
         let claim = claims.get("https://mercure.rocks/").into_iter().chain(claims.get("mercure"));
         let lists: Vec<&Value> = claim.filter_map(|claim| claim.get(right)).collect();
@@ -110,7 +115,7 @@ fn check_rights(claims: &Value, accepted: &Claims) {
         }
     }
     for authorization in [Authorization::Selectors, Authorization::Targets] {
-        if let Ok(grant) = Grant::from_claims(accepted, authorization) {
+        if let Ok(grant) = Grant::from_claims(&accepted.clone().into(), authorization) {
             let may_publish = grant.may_publish_anything();
             assert!(!may_publish || accepted.mercure.publish.is_some(), "nothing is granted by default");
         }

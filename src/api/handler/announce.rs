@@ -67,11 +67,11 @@ mod tests {
 
     use super::*;
     use crate::mercure::audience::Authorization;
-    use crate::mercure::token::{Claims, MercureClaim};
+    use crate::mercure::token::{LegacyClaims, MercureClaim};
 
     fn grant(payload: Option<Value>) -> Grant {
         let mercure = MercureClaim { publish: None, subscribe: None, payload };
-        Grant::from_claims(&Claims { mercure, exp: None }, Authorization::Selectors).expect("valid claims")
+        Grant::from_claims(&LegacyClaims { mercure, exp: None }.into(), Authorization::Selectors).expect("valid claims")
     }
 
     fn announce_all(

@@ -15,7 +15,7 @@ use crate::http::headers::names::{CACHE_CONTROL, ETAG, LINK};
 use crate::http::request::Request;
 use crate::http::response::{Challenge, Response};
 use crate::mercure::audience::Audience;
-use crate::mercure::dialect::Dialects;
+use crate::mercure::dialect::{Dialect, Dialects};
 use crate::mercure::grant::Grant;
 use crate::mercure::names::{EARLIEST, EVENT_TYPE_HUB};
 use crate::mercure::newest::Newest;
@@ -83,10 +83,10 @@ fn granted(path: &str, grant: &Grant, dialects: Dialects) -> Result<ListingQuery
 
 /// The form of the list of all subscriptions: that of the token's dialect, since the path is the
 /// same in all.
-fn collection_form(_grant: &Grant, dialects: Dialects) -> DocumentForm {
-    match dialects.legacy_authorization() {
-        Some(_) => DocumentForm::JsonLd,
-        None => DocumentForm::Json,
+fn collection_form(grant: &Grant, dialects: Dialects) -> DocumentForm {
+    match (dialects.legacy_authorization(), grant.dialect()) {
+        (None, _) | (_, Some(Dialect::Draft08)) => DocumentForm::Json,
+        (Some(_), _) => DocumentForm::JsonLd,
     }
 }
 
@@ -154,7 +154,7 @@ mod tests {
     use crate::mercure::event_id::EventId;
     use crate::mercure::selector::MatcherType;
     use crate::mercure::subscription::{SubscriberId, Subscription, WrittenAs};
-    use crate::mercure::token::{Claims, MercureClaim};
+    use crate::mercure::token::{LegacyClaims, MercureClaim};
 
     const ALL: &str = "/.well-known/mercure/subscriptions";
 
@@ -168,8 +168,8 @@ mod tests {
 
     fn grant(selectors: &[&str]) -> Grant {
         let subscribe = Some(selectors.iter().map(ToString::to_string).collect());
-        let mercure = MercureClaim { publish: None, subscribe, payload: None };
-        Grant::from_claims(&Claims { mercure, exp: None }, Authorization::Selectors).expect("valid claims")
+        let mercure = MercureClaim { subscribe, ..MercureClaim::default() };
+        Grant::from_claims(&LegacyClaims { mercure, exp: None }.into(), Authorization::Selectors).expect("valid claims")
     }
 
     fn status(path: &str, grant: &Grant, dialects: Dialects) -> u16 {

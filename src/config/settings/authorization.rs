@@ -89,7 +89,7 @@ pub(crate) static PUBLISHER_JWT_KEY: Setting<String> = Setting {
     help: "Key for publishers only, instead of JWT_KEY",
     default: DefaultText::Description("JWT_KEY"),
     parse: |text, _| values::any(text),
-    in_force: |config, _| is_set(is_key(&config.settings.api.publisher_key)),
+    in_force: |config, _| is_set(config.settings.api.publisher_key.as_ref().is_some_and(is_key)),
 };
 
 pub(crate) static PUBLISHER_JWT_KEY_FILE: Setting<PathBuf> = Setting {
@@ -116,7 +116,7 @@ pub(crate) static PUBLISHER_JWT_ALGORITHM: Setting<Algorithm> = Setting {
     help: "Algorithm of publishers' tokens",
     default: DefaultText::Description("JWT_ALGORITHM"),
     parse: |text, _| values::algorithm(text),
-    in_force: |config, _| algorithm(config, &config.settings.api.publisher_key),
+    in_force: |config, _| algorithm(config, config.settings.api.publisher_key.as_ref()?),
 };
 
 pub(crate) static SUBSCRIBER_JWT_KEY: Setting<String> = Setting {
@@ -125,7 +125,7 @@ pub(crate) static SUBSCRIBER_JWT_KEY: Setting<String> = Setting {
     help: "Key for subscribers only, instead of JWT_KEY",
     default: DefaultText::Description("JWT_KEY"),
     parse: |text, _| values::any(text),
-    in_force: |config, _| is_set(is_key(&config.settings.api.subscriber_key)),
+    in_force: |config, _| is_set(config.settings.api.subscriber_key.as_ref().is_some_and(is_key)),
 };
 
 pub(crate) static SUBSCRIBER_JWT_KEY_FILE: Setting<PathBuf> = Setting {
@@ -152,7 +152,7 @@ pub(crate) static SUBSCRIBER_JWT_ALGORITHM: Setting<Algorithm> = Setting {
     help: "Algorithm of subscribers' tokens",
     default: DefaultText::Description("JWT_ALGORITHM"),
     parse: |text, _| values::algorithm(text),
-    in_force: |config, _| algorithm(config, &config.settings.api.subscriber_key),
+    in_force: |config, _| algorithm(config, config.settings.api.subscriber_key.as_ref()?),
 };
 
 pub(crate) static AUTHORIZATION: Setting<Authorization> = Setting {
@@ -213,7 +213,7 @@ fn algorithm(config: &Config, source: &KeySource) -> Option<String> {
         KeySource::File(key) => Some(format!("{:?}", key.algorithm())),
         KeySource::Fetched(keys) => {
             let set = config.settings.key_sets.iter().find(|set| Arc::ptr_eq(&set.keys, keys))?;
-            set.only.map(|only| format!("{only:?}"))
+            set.allowed.first().map(|only| format!("{only:?}"))
         }
     }
 }

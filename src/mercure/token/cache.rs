@@ -3,24 +3,27 @@
 //!
 //! Invariants: a hit compares every byte of the token, so a hash collision never lends one token's
 //! grant to another; an entry is not served after its token has expired; at most
-//! [`TOKEN_CACHE_MAX`] tokens are kept. A cache belongs to one
-//! [`VerificationKey`](super::VerificationKey): publisher and subscriber keys need one each.
+//! [`TOKEN_CACHE_MAX`] tokens of at most [`TOKEN_CACHE_BYTES_MAX`] bytes together are kept. A cache
+//! belongs to the keys of one role: publishers and subscribers need one each.
 
 use std::collections::HashMap;
 
-use crate::limits::TOKEN_CACHE_MAX;
+use crate::limits::{TOKEN_CACHE_BYTES_MAX, TOKEN_CACHE_MAX};
 
 const GENERATION_MAX: usize = TOKEN_CACHE_MAX / 2;
+const GENERATION_BYTES_MAX: usize = TOKEN_CACHE_BYTES_MAX / 2;
 const _: () = assert!(GENERATION_MAX > 0);
 
 /// A bounded map from a verified token to its grant; one per shard and key.
 ///
 /// It has two generations. The young one takes every insertion and every hit. When it reaches half
-/// of the bound, it becomes the old one, and tokens without a hit since the last change are
+/// of a bound, it becomes the old one, and tokens without a hit since the last change are
 /// dropped. So a hit does not have to maintain an order.
 #[derive(Debug)]
 pub struct TokenCache<T> {
     young: HashMap<Box<str>, CacheEntry<T>>,
+    /// The bytes of the young tokens, with those of some that have expired.
+    young_bytes: usize,
     old: HashMap<Box<str>, CacheEntry<T>>,
 }
 
@@ -32,7 +35,7 @@ struct CacheEntry<T> {
 
 impl<T> Default for TokenCache<T> {
     fn default() -> Self {
-        Self { young: HashMap::new(), old: HashMap::new() }
+        Self { young: HashMap::new(), young_bytes: 0, old: HashMap::new() }
     }
 }
 
@@ -72,9 +75,11 @@ impl<T> TokenCache<T> {
     }
 
     fn put(&mut self, token: Box<str>, entry: CacheEntry<T>) {
-        if self.young.len() >= GENERATION_MAX {
+        if self.young.len() >= GENERATION_MAX || self.young_bytes + token.len() > GENERATION_BYTES_MAX {
             self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
         }
+        self.young_bytes += token.len();
         self.young.insert(token, entry);
     }
 }
@@ -112,6 +117,18 @@ mod tests {
             assert!(cache.len() <= TOKEN_CACHE_MAX);
         }
         assert_eq!(cache.get("token 1", 0), None);
+    }
+
+    #[test]
+    fn a_flood_of_long_tokens_stays_within_the_bytes() {
+        let mut cache = TokenCache::new();
+        let long = "x".repeat(48 << 10);
+        for number in 0..TOKEN_CACHE_MAX {
+            cache.insert(&format!("{number}{long}"), number, None);
+            let bytes = cache.len() * long.len();
+            assert!(bytes <= TOKEN_CACHE_BYTES_MAX, "{bytes}");
+        }
+        assert!(cache.len() > 80, "{}", cache.len());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::key::VerificationKey;
-use super::{Claims, TokenError, read_header};
+use super::{Claims, TokenError, TokenRules, read_header};
 use crate::limits::JWKS_KEYS_MAX;
 
 /// The usable keys of a document.
@@ -47,18 +47,19 @@ struct KeySetDocument {
 }
 
 impl KeySet {
-    /// Reads a document. With `only`, keys of other algorithms are skipped.
+    /// Reads a document. Keys of algorithms that are not `allowed` are skipped; an empty list
+    /// allows all.
     ///
     /// # Errors
     /// [`KeySetError`]. A document without usable keys is no error; then no token is valid.
-    pub fn parse(document: &[u8], only: Option<Algorithm>) -> Result<Self, KeySetError> {
+    pub fn parse(document: &[u8], allowed: &[Algorithm]) -> Result<Self, KeySetError> {
         let KeySetDocument { keys } =
             serde_json::from_slice(document).map_err(|_| KeySetError::NotAKeySet)?;
         if keys.len() > JWKS_KEYS_MAX {
             return Err(KeySetError::TooManyKeys(keys.len()));
         }
         let listed = keys.len();
-        let keys: Vec<_> = keys.into_iter().filter_map(|key| named(key, only)).collect();
+        let keys: Vec<_> = keys.into_iter().filter_map(|key| named(key, allowed)).collect();
         Ok(Self { left_out: listed - keys.len(), keys })
     }
 
@@ -78,11 +79,12 @@ impl KeySet {
     }
 
     /// Verifies `token` at `now`, in seconds of Unix time, with the key that its header names
-    /// (`kid`). A token that names no key is verified if exactly one key has its algorithm.
+    /// (`kid`), by these rules. A token that names no key is verified if exactly one key has its
+    /// algorithm.
     ///
     /// # Errors
     /// [`TokenError`]. Only [`TokenError::UnknownKey`] may be resolved by a newer document.
-    pub fn verify(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
+    pub fn verify(&self, token: &str, now: u64, rules: &TokenRules) -> Result<Claims, TokenError> {
         let header = read_header(token)?;
         let fits = |named: &&Named| named.key.algorithm() == header.alg;
         let key = match &header.kid {
@@ -103,12 +105,12 @@ impl KeySet {
                 first
             }
         };
-        key.ok_or(TokenError::WrongAlgorithm)?.key.verify(token, now)
+        key.ok_or(TokenError::WrongAlgorithm)?.key.verify(token, now, rules)
     }
 }
 
 /// A key that verifies signatures with a supported algorithm.
-fn named(key: Value, only: Option<Algorithm>) -> Option<Named> {
+fn named(key: Value, allowed: &[Algorithm]) -> Option<Named> {
     let key: Jwk = serde_json::from_value(key).ok()?;
     let is_for_signatures =
         key.common.public_key_use.as_ref().is_none_or(|is| *is == PublicKeyUse::Signature);
@@ -116,8 +118,8 @@ fn named(key: Value, only: Option<Algorithm>) -> Option<Named> {
     if !is_for_signatures || !key.common.key_operations.as_ref().is_none_or(verifies) {
         return None;
     }
-    let algorithm = algorithm_of(&key, only)?;
-    if only.is_some_and(|only| only != algorithm) {
+    let algorithm = algorithm_of(&key, allowed)?;
+    if !allowed.is_empty() && !allowed.contains(&algorithm) {
         return None;
     }
     let decoding_key = DecodingKey::from_jwk(&key).ok()?;
@@ -126,9 +128,9 @@ fn named(key: Value, only: Option<Algorithm>) -> Option<Named> {
 }
 
 /// The one algorithm of a key: `alg`, if it fits the kind of the key; without `alg`, the one that
-/// the kind allows. An RSA key allows six: the requested one is used, or RS256 if none is
-/// requested.
-fn algorithm_of(key: &Jwk, only: Option<Algorithm>) -> Option<Algorithm> {
+/// the kind allows. An RSA key allows six: the first allowed one is used, or RS256 if all are
+/// allowed.
+fn algorithm_of(key: &Jwk, allowed: &[Algorithm]) -> Option<Algorithm> {
     let named: Option<Algorithm> = match key.common.key_algorithm {
         Some(algorithm) => Some(algorithm.try_into().ok()?),
         None => None,
@@ -138,7 +140,7 @@ fn algorithm_of(key: &Jwk, only: Option<Algorithm>) -> Option<Algorithm> {
             let is_rsa = |algorithm: &Algorithm| algorithm.family() == AlgorithmFamily::Rsa;
             return match named {
                 Some(named) => Some(named).filter(is_rsa),
-                None => Some(only.filter(is_rsa).unwrap_or(Algorithm::RS256)),
+                None => Some(allowed.iter().copied().find(is_rsa).unwrap_or(Algorithm::RS256)),
             };
         }
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,

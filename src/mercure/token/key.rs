@@ -12,6 +12,8 @@ use jsonwebtoken::{AlgorithmFamily, DecodingKey, DecodingKeyKind, EncodingKey, H
 
 pub use jsonwebtoken::Algorithm;
 
+use crate::mercure::names::ACCESS_TOKEN_TYPE;
+
 /// The first characters of every PEM document (RFC 7468, section 2).
 const PEM_START: &str = "-----BEGIN ";
 /// Bits of the smallest and the largest RSA modulus that the cryptographic library verifies with.
@@ -171,6 +173,24 @@ pub enum SignError {
 /// # Errors
 /// The key is not one that the algorithm signs with.
 pub fn sign(claims: &serde_json::Value, key: &[u8], algorithm: Algorithm) -> Result<String, SignError> {
+    sign_with(&Header::new(algorithm), claims, key)
+}
+
+/// Signs `claims` as an access token of draft 08, like [`sign`].
+///
+/// # Errors
+/// The key is not one that the algorithm signs with.
+pub fn sign_access(
+    claims: &serde_json::Value,
+    key: &[u8],
+    algorithm: Algorithm,
+) -> Result<String, SignError> {
+    let header = Header { typ: Some(ACCESS_TOKEN_TYPE.to_owned()), ..Header::new(algorithm) };
+    sign_with(&header, claims, key)
+}
+
+fn sign_with(header: &Header, claims: &serde_json::Value, key: &[u8]) -> Result<String, SignError> {
+    let algorithm = header.alg;
     if key.is_empty() {
         return Err(SignError::Empty);
     }
@@ -182,7 +202,7 @@ pub fn sign(claims: &serde_json::Value, key: &[u8], algorithm: Algorithm) -> Res
         AlgorithmFamily::Ed => EncodingKey::from_ed_pem(key),
     };
     let key = key.map_err(|_| SignError::NotAPrivateKey(algorithm))?;
-    jsonwebtoken::encode(&Header::new(algorithm), claims, &key).map_err(|error| match error.kind() {
+    jsonwebtoken::encode(header, claims, &key).map_err(|error| match error.kind() {
         ErrorKind::InvalidEcdsaKey | ErrorKind::InvalidEddsaKey | ErrorKind::Provider(_) => {
             SignError::NotAPrivateKey(algorithm)
         }

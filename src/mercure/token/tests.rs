@@ -11,6 +11,8 @@ use serde_json::json;
 
 use super::*;
 
+mod access;
+
 const SECRET: &str = "a shared secret of at least thirty-two bytes";
 const NOW: u64 = 1_600_000_000;
 const RSA: (&str, &str) = (
@@ -55,8 +57,12 @@ fn signed(claims: &Value) -> String {
     sign(claims, SECRET.as_bytes(), Algorithm::HS256).expect("a token")
 }
 
-fn verified(claims: &Value) -> Result<Claims, TokenError> {
-    hs256().verify(&signed(claims), NOW)
+fn verified(claims: &Value) -> Result<LegacyClaims, TokenError> {
+    hs256().verify(&signed(claims), NOW, &TokenRules::Legacy).map(|claims| legacy(&claims))
+}
+
+fn legacy(claims: &Claims) -> LegacyClaims {
+    claims.legacy().expect("a legacy token").clone()
 }
 
 /// A token of raw JSON texts with a valid HS256 signature, whatever its header says.
@@ -78,7 +84,8 @@ fn every_algorithm_verifies_its_own_tokens_and_no_other() {
         let token = sign(&claims, private.as_bytes(), signs).expect("a token");
         for (verifies, (_, public)) in ALGORITHMS {
             let key = VerificationKey::new(verifies, public.as_bytes()).expect("a key");
-            let result = key.verify(&token, NOW).map(|claims| claims.mercure.publish);
+            let result =
+                key.verify(&token, NOW, &TokenRules::Legacy).map(|claims| legacy(&claims).mercure.publish);
             if signs == verifies {
                 assert_eq!(result, Ok(Some(vec!["*".to_owned()])), "{signs:?}");
             } else {
@@ -100,9 +107,9 @@ fn the_example_of_the_rfc_verifies_until_it_expires() {
                  eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.\
                  dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
     let key = VerificationKey::from_secret(Algorithm::HS256, &secret).expect("a secret");
-    let claims = Claims { mercure: MercureClaim::default(), exp: Some(1_300_819_380) };
-    assert_eq!(key.verify(token, 1_300_819_379), Ok(claims));
-    assert_eq!(key.verify(token, 1_300_819_380), Err(TokenError::Expired));
+    let claims = LegacyClaims { mercure: MercureClaim::default(), exp: Some(1_300_819_380) };
+    assert_eq!(key.verify(token, 1_300_819_379, &TokenRules::Legacy), Ok(claims.into()));
+    assert_eq!(key.verify(token, 1_300_819_380, &TokenRules::Legacy), Err(TokenError::Expired));
 }
 
 /// RFC 8725, section 2.1: a public key is no secret, so a token "signed" with it proves nothing.
@@ -112,7 +119,11 @@ fn a_public_key_cannot_be_used_as_a_shared_secret() {
     for (algorithm, (_, public)) in ALGORITHMS.into_iter().skip(3) {
         let forged = sign(&claims, public.as_bytes(), Algorithm::HS256).expect("a token");
         let key = VerificationKey::from_pem(algorithm, public).expect("a key");
-        assert_eq!(key.verify(&forged, NOW), Err(TokenError::WrongAlgorithm), "{algorithm:?}");
+        assert_eq!(
+            key.verify(&forged, NOW, &TokenRules::Legacy),
+            Err(TokenError::WrongAlgorithm),
+            "{algorithm:?}"
+        );
         // The same forgery when the operator forgot to set the algorithm.
         let refused = VerificationKey::new(Algorithm::HS256, public.as_bytes()).err();
         assert_eq!(refused, Some(KeyError::PemAsSecret(Algorithm::HS256)), "{algorithm:?}");
@@ -125,13 +136,27 @@ fn a_token_without_signature_is_refused() {
     for algorithm in ["none", "None", "NONE", "nOnE"] {
         let header = format!(r#"{{"alg":"{algorithm}","typ":"JWT"}}"#);
         let unsigned = format!("{}.{}.", base64url(header.as_bytes()), base64url(claims.as_bytes()));
-        assert_eq!(hs256().verify(&unsigned, NOW), Err(TokenError::Header), "{algorithm}");
-        assert_eq!(hs256().verify(&signed_raw(&header, claims), NOW), Err(TokenError::Header), "{algorithm}");
+        assert_eq!(
+            hs256().verify(&unsigned, NOW, &TokenRules::Legacy),
+            Err(TokenError::Header),
+            "{algorithm}"
+        );
+        assert_eq!(
+            hs256().verify(&signed_raw(&header, claims), NOW, &TokenRules::Legacy),
+            Err(TokenError::Header),
+            "{algorithm}"
+        );
     }
     let token = signed_raw(r#"{"alg":"HS256"}"#, claims);
-    assert!(hs256().verify(&token, NOW).is_ok(), "the hand-made tokens of these tests are good ones");
+    assert!(
+        hs256().verify(&token, NOW, &TokenRules::Legacy).is_ok(),
+        "the hand-made tokens of these tests are good ones"
+    );
     let (message, _) = token.rsplit_once('.').expect("three parts");
-    assert_eq!(hs256().verify(&format!("{message}."), NOW), Err(TokenError::BadSignature));
+    assert_eq!(
+        hs256().verify(&format!("{message}."), NOW, &TokenRules::Legacy),
+        Err(TokenError::BadSignature)
+    );
 }
 
 /// RFC 7515, section 4.1: keys chosen by the sender, and extensions that must be understood.
@@ -149,14 +174,18 @@ fn a_header_that_brings_its_own_key_or_an_extension_is_refused() {
         (r#"{"alg":"HS256","crit":[1]}"#, "crit"),
         (r#"{"alg":"HS256","\u0063rit":null}"#, "crit"),
     ] {
-        let result = hs256().verify(&signed_raw(header, "{}"), NOW);
+        let result = hs256().verify(&signed_raw(header, "{}"), NOW, &TokenRules::Legacy);
         assert_eq!(result, Err(TokenError::ForbiddenHeader(name)), "{header}");
     }
-    for header in [r#"{"alg":"HS256","kid":"1"}"#, r#"{"alg":"HS256","typ":"at+jwt","other":{}}"#] {
-        assert!(hs256().verify(&signed_raw(header, "{}"), NOW).is_ok(), "{header}");
+    for header in [r#"{"alg":"HS256","kid":"1"}"#, r#"{"alg":"HS256","typ":"x","other":{}}"#] {
+        assert!(hs256().verify(&signed_raw(header, "{}"), NOW, &TokenRules::Legacy).is_ok(), "{header}");
     }
     for header in ["", "{}", "[]", r#"{"alg":1}"#, r#"{"alg":"HS1024"}"#, r#"{"alg":"HS256""#] {
-        assert_eq!(hs256().verify(&signed_raw(header, "{}"), NOW), Err(TokenError::Header), "{header}");
+        assert_eq!(
+            hs256().verify(&signed_raw(header, "{}"), NOW, &TokenRules::Legacy),
+            Err(TokenError::Header),
+            "{header}"
+        );
     }
 }
 
@@ -174,7 +203,7 @@ fn a_token_with_a_member_twice_is_refused() {
         (r#"{"alg":"HS256"}"#, r#"{"mercure":{"publish":[],"publish":["*"]}}"#),
         (r#"{"alg":"HS256"}"#, r#"{"mercure":{"payload":{"a":1,"a":2}}}"#),
     ] {
-        let result = hs256().verify(&signed_raw(header, claims), NOW);
+        let result = hs256().verify(&signed_raw(header, claims), NOW, &TokenRules::Legacy);
         assert_eq!(result, Err(TokenError::Repeated), "{header} {claims}");
     }
 }
@@ -192,24 +221,35 @@ fn a_changed_token_and_one_of_another_key_have_a_bad_signature() {
         format!("{message}.{signature}="),
         format!("{message}.not base64"),
     ] {
-        assert_eq!(hs256().verify(&changed, NOW), Err(TokenError::BadSignature), "{changed}");
+        assert_eq!(
+            hs256().verify(&changed, NOW, &TokenRules::Legacy),
+            Err(TokenError::BadSignature),
+            "{changed}"
+        );
     }
     let other = VerificationKey::from_secret(Algorithm::HS256, b"another secret").expect("a secret");
-    assert_eq!(other.verify(&token, NOW), Err(TokenError::BadSignature));
+    assert_eq!(other.verify(&token, NOW, &TokenRules::Legacy), Err(TokenError::BadSignature));
 }
 
 #[test]
 fn what_is_no_token_is_refused_before_its_signature_is_looked_at() {
     for text in ["", ".", "a", "a.b", "a.b.c.d", "....", "é.é"] {
-        assert_eq!(hs256().verify(text, NOW), Err(TokenError::Malformed), "{text:?}");
+        assert_eq!(hs256().verify(text, NOW, &TokenRules::Legacy), Err(TokenError::Malformed), "{text:?}");
     }
     for text in ["..", "a.b.c", "é.é.é", "e30.e30.e30"] {
-        assert_eq!(hs256().verify(text, NOW), Err(TokenError::Header), "{text:?}");
+        assert_eq!(hs256().verify(text, NOW, &TokenRules::Legacy), Err(TokenError::Header), "{text:?}");
     }
-    assert_eq!(hs256().verify(&"a".repeat(TOKEN_BYTES_MAX + 1), NOW), Err(TokenError::TooLong));
+    assert_eq!(
+        hs256().verify(&"a".repeat(TOKEN_BYTES_MAX + 1), NOW, &TokenRules::Legacy),
+        Err(TokenError::TooLong)
+    );
     for claims in ["", "1", "null", "[]", r#"[1,2]"#, "{", "\u{0}"] {
         let token = signed_raw(r#"{"alg":"HS256"}"#, claims);
-        assert_eq!(hs256().verify(&token, NOW), Err(TokenError::Malformed), "{claims:?}");
+        assert_eq!(
+            hs256().verify(&token, NOW, &TokenRules::Legacy),
+            Err(TokenError::Malformed),
+            "{claims:?}"
+        );
     }
 }
 
@@ -272,7 +312,7 @@ fn absent_lists_and_empty_ones_are_told_apart() {
             },
         ),
     ] {
-        assert_eq!(verified(&claims), Ok(Claims { mercure: expected, exp: None }), "{claims}");
+        assert_eq!(verified(&claims), Ok(LegacyClaims { mercure: expected, exp: None }), "{claims}");
     }
 }
 
@@ -299,7 +339,7 @@ fn a_claim_of_another_shape_is_refused() {
 #[test]
 fn an_error_never_shows_the_token() {
     let token = signed(&json!({"exp": 1, "mercure": {"publish": ["topic-of-mine"]}}));
-    let error = hs256().verify(&token, NOW).expect_err("expired");
+    let error = hs256().verify(&token, NOW, &TokenRules::Legacy).expect_err("expired");
     assert!(token.split('.').all(|part| !error.to_string().contains(part)), "{error}");
     assert_eq!(format!("{:?}", hs256()), "VerificationKey(HS256)");
 }

@@ -3,6 +3,7 @@
 use super::cause::RefusalCause;
 use super::count::Count;
 use super::histogram::Histogram;
+use crate::api::keyring::verifier::TokenCounts;
 use crate::history::HeldCounts;
 use crate::hub::sequencer::RingEntry;
 use crate::hub::shard::EndReason;
@@ -35,6 +36,8 @@ pub(crate) struct ShardMetrics {
     /// Reads of the history that failed at an update, and the position of the last such update.
     pub(super) unreadable: Count,
     pub(super) unreadable_position: Count,
+    /// Tokens that were accepted, in the order of [`TokenCounts::DIALECTS`].
+    pub(super) tokens: [Count; TokenCounts::DIALECTS.len()],
     pub(super) ended: [Count; EndReason::ALL.len()],
     pub(super) refused: [Count; RefusalCause::ALL.len()],
     /// The time from a received publication to its response.

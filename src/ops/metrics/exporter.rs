@@ -20,6 +20,7 @@ use super::memory::{MemoryKind, MemoryTotals};
 use super::page::MetricsPage;
 use super::process::Process;
 use crate::api::history_health::HistoryHealth;
+use crate::api::keyring::verifier::TokenCounts;
 use crate::hub::shard::EndReason;
 use crate::limits::{MATCH_COST_SHARD_MAX, RING_ENTRIES};
 
@@ -118,6 +119,10 @@ impl Exporter {
     }
 
     fn requests(&self, page: &mut MetricsPage<'_>) -> fmt::Result {
+        let numbered = TokenCounts::DIALECTS.into_iter().enumerate();
+        let tokens = numbered.map(|(at, dialect)| (dialect, self.sum(|shard| &shard.tokens[at])));
+        let what = "Requests with a token that was accepted, by the dialect of the token";
+        page.counters("petasos_tokens", what, "dialect", tokens)?;
         let refused = RefusalCause::ALL.map(|it| (it.label(), self.sum(|shard| &shard.refused[it as usize])));
         page.counters("petasos_refusals", "Requests that were refused, by reason", "reason", refused)?;
         let all = self.sum(|shard| &shard.connections);

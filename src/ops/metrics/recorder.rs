@@ -8,6 +8,7 @@ use http::StatusCode;
 
 use super::cause::RefusalCause;
 use super::counts::ShardMetrics;
+use crate::api::keyring::verifier::TokenCounts;
 use crate::api::refusal::Unavailable;
 use crate::history::Position;
 use crate::hub::shard::{Counters, EndReason, Shard};
@@ -27,7 +28,7 @@ impl Recorder {
     }
 
     /// Updates the totals at the end of a round.
-    pub(crate) fn round(&self, shard: &Shard, connections: usize, pauses: u64) {
+    pub(crate) fn round(&self, shard: &Shard, tokens: TokenCounts, connections: usize, pauses: u64) {
         let Counters { deliveries, bytes, fell_behind, joined, resumed, work: _ } = shard.counters();
         let metrics = &self.metrics;
         metrics.subscribers.set(shard.len() as u64);
@@ -40,6 +41,7 @@ impl Recorder {
         metrics.waiting_events.set(shard.waiting_events() as u64);
         metrics.connections.set(connections as u64);
         metrics.pauses.set(pauses);
+        metrics.tokens.iter().zip(tokens.by_dialect()).for_each(|(count, tokens)| count.set(tokens));
     }
 
     /// Notes how long a round took.

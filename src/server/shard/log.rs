@@ -1,6 +1,8 @@
 //! Log lines and counts of a shard about requests and streams. Lines that come once per event are
 //! sampled, or must be enabled.
 
+use std::sync::Arc;
+
 use tracing::{debug, error, info};
 
 use crate::api::refusal::Refusal;
@@ -9,7 +11,7 @@ use crate::http::response::Response;
 use crate::hub::shard::EndReason;
 use crate::ops::access_log::{Access, Caller, Client, Rules};
 use crate::ops::metrics::Recorder;
-use crate::ops::sampler::{Admitted, Samplers};
+use crate::ops::sampler::{Admitted, Samplers, SharedSampler};
 
 /// The log of one shard.
 pub(super) struct ShardLog {
@@ -19,6 +21,10 @@ pub(super) struct ShardLog {
     pub(super) rules: Rules,
     pub(super) recorder: Recorder,
     pub(super) samplers: Samplers,
+    /// The line about tokens of draft 04 or 07, of all shards.
+    pub(super) legacy_line: Arc<SharedSampler>,
+    /// Such tokens of publishers and of subscribers when this shard wrote that line last.
+    pub(super) legacy_logged: [u64; 2],
 }
 
 impl ShardLog {
@@ -45,6 +51,18 @@ impl ShardLog {
                 None => Access::unreadable(caller.client, began_ms).answered(status, body_bytes, now_ms),
             }
         }
+    }
+
+    /// Logs once in a while that tokens of draft 04 or 07 still come, so that an operator sees when
+    /// the last old client is gone. `accepted` counts those of publishers and of subscribers.
+    pub(super) fn legacy_tokens(&mut self, accepted: [u64; 2], now_ms: u64) {
+        if accepted == self.legacy_logged || !self.legacy_line.admit(now_ms) {
+            return;
+        }
+        let [publishers, subscribers] = accepted;
+        let shard = self.shard;
+        info!(shard, publishers, subscribers, "tokens of draft 04 or 07 are still used; accepted so far");
+        self.legacy_logged = accepted;
     }
 
     /// Logs a defect of the hub in a request. If it was a panic, that has a line of its own.

@@ -136,6 +136,7 @@ impl Harness {
             quotas,
             memory,
             recorder: Recorder::new(Arc::default()),
+            legacy_line: Arc::new(SharedSampler::new(60_000)),
             batch_bytes_max: usize::MAX,
         })
         .expect("an epoll set");
@@ -268,17 +269,21 @@ impl Harness {
 }
 
 fn handler() -> RequestHandler {
-    let key = || VerificationKey::new(Algorithm::HS256, KEY).expect("a key").into();
+    let key = || Some(VerificationKey::new(Algorithm::HS256, KEY).expect("a key").into());
     RequestHandler::new(ApiSettings {
         authorization: Authorization::Selectors,
         dialects: Dialects::legacy(Authorization::Selectors),
         public_url: None,
+        resource_identifier: None,
+        audiences: Arc::default(),
+        issuers: Arc::default(),
         allow_anonymous: true,
         publisher_key: key(),
         subscriber_key: key(),
         cors: Cors::parse("https://app.example").expect("an origin"),
         publish_origins: OriginList::default(),
         cookie_name: "mercureAuthorization".to_owned(),
+        access_token_cookie_name: "__Secure-mercure_access_token".to_owned(),
         selectors: BOUNDS,
         selectors_anonymous: BOUNDS,
         body_bytes_max: BODY_BYTES_MAX_DEFAULT as u64,

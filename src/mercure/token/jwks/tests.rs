@@ -47,11 +47,15 @@ fn token(algorithm: Algorithm, private: &str, id: Option<&str>) -> String {
 }
 
 fn set(keys: &[Value]) -> KeySet {
-    restricted(keys, None)
+    restricted(keys, &[])
 }
 
-fn restricted(keys: &[Value], only: Option<Algorithm>) -> KeySet {
-    KeySet::parse(json!({ "keys": keys, "more": 1 }).to_string().as_bytes(), only).expect("a key set")
+fn restricted(keys: &[Value], allowed: &[Algorithm]) -> KeySet {
+    KeySet::parse(json!({ "keys": keys, "more": 1 }).to_string().as_bytes(), allowed).expect("a key set")
+}
+
+fn published(claims: &Claims) -> Option<Vec<String>> {
+    claims.legacy().expect("a legacy token").mercure.publish.clone()
 }
 
 fn all() -> Vec<(Algorithm, &'static str, &'static str)> {
@@ -71,15 +75,18 @@ fn the_key_that_a_token_names_verifies_it_and_no_other_does() {
     let set = set(&keys);
     assert_eq!((set.len(), set.left_out()), (5, 0));
     for (algorithm, private, id) in all() {
-        let verified = set.verify(&token(algorithm, private, Some(id)), NOW);
-        assert_eq!(verified.map(|claims| claims.mercure.publish), Ok(Some(vec!["*".to_owned()])), "{id}");
-        let expired = set.verify(&token(algorithm, private, Some(id)), NOW + 10);
+        let verified = set.verify(&token(algorithm, private, Some(id)), NOW, &TokenRules::Legacy);
+        assert_eq!(verified.as_ref().map(published), Ok(Some(vec!["*".to_owned()])), "{id}");
+        let expired = set.verify(&token(algorithm, private, Some(id)), NOW + 10, &TokenRules::Legacy);
         assert_eq!(expired, Err(TokenError::Expired), "{id}");
         for (_, _, other) in all().into_iter().filter(|(_, _, other)| *other != id) {
-            let verified = set.verify(&token(algorithm, private, Some(other)), NOW);
+            let verified = set.verify(&token(algorithm, private, Some(other)), NOW, &TokenRules::Legacy);
             assert_eq!(verified, Err(TokenError::WrongAlgorithm), "{id} as {other}");
         }
-        assert_eq!(set.verify(&token(algorithm, private, Some("new")), NOW), Err(TokenError::UnknownKey));
+        assert_eq!(
+            set.verify(&token(algorithm, private, Some("new")), NOW, &TokenRules::Legacy),
+            Err(TokenError::UnknownKey)
+        );
     }
 }
 
@@ -98,11 +105,14 @@ fn no_shared_secret_verifies_a_token() {
     assert_eq!((set.len(), set.left_out()), (1, 3));
     for (id, secret) in [("oct", secret), ("bare", secret), ("lying", &modulus), ("rsa", &modulus)] {
         let forged = token(Algorithm::HS256, secret, Some(id));
-        let refused = set.verify(&forged, NOW).expect_err("a forged token");
+        let refused = set.verify(&forged, NOW, &TokenRules::Legacy).expect_err("a forged token");
         let expected = if id == "rsa" { TokenError::WrongAlgorithm } else { TokenError::UnknownKey };
         assert_eq!(refused, expected, "{id}");
     }
-    assert_eq!(set.verify(&token(Algorithm::HS256, secret, None), NOW), Err(TokenError::WrongAlgorithm));
+    assert_eq!(
+        set.verify(&token(Algorithm::HS256, secret, None), NOW, &TokenRules::Legacy),
+        Err(TokenError::WrongAlgorithm)
+    );
 }
 
 #[test]
@@ -110,22 +120,28 @@ fn a_token_that_names_no_key_is_verified_when_one_alone_can_be_meant() {
     let rsa = jwk(Algorithm::RS256, RSA, Some("a"));
     let ec = jwk(Algorithm::ES256, EC256, None);
     let two = set(&[rsa.clone(), ec]);
-    assert!(two.verify(&token(Algorithm::RS256, RSA, None), NOW).is_ok());
-    assert!(two.verify(&token(Algorithm::ES256, EC256, None), NOW).is_ok());
-    assert_eq!(two.verify(&token(Algorithm::EdDSA, ED25519, None), NOW), Err(TokenError::WrongAlgorithm));
+    assert!(two.verify(&token(Algorithm::RS256, RSA, None), NOW, &TokenRules::Legacy).is_ok());
+    assert!(two.verify(&token(Algorithm::ES256, EC256, None), NOW, &TokenRules::Legacy).is_ok());
+    assert_eq!(
+        two.verify(&token(Algorithm::EdDSA, ED25519, None), NOW, &TokenRules::Legacy),
+        Err(TokenError::WrongAlgorithm)
+    );
     let twice = set(&[rsa.clone(), jwk(Algorithm::RS256, RSA, Some("b"))]);
-    assert_eq!(twice.verify(&token(Algorithm::RS256, RSA, None), NOW), Err(TokenError::NoKeyNamed));
+    assert_eq!(
+        twice.verify(&token(Algorithm::RS256, RSA, None), NOW, &TokenRules::Legacy),
+        Err(TokenError::NoKeyNamed)
+    );
     let forged = token(Algorithm::RS256, RSA, Some("a"));
     let tampered = format!("{}AAAA", &forged[..forged.len() - 4]);
-    assert_eq!(set(&[rsa]).verify(&tampered, NOW), Err(TokenError::BadSignature));
+    assert_eq!(set(&[rsa]).verify(&tampered, NOW, &TokenRules::Legacy), Err(TokenError::BadSignature));
 }
 
 #[test]
 fn keys_of_several_kinds_may_share_an_id() {
     let keys = [jwk(Algorithm::RS256, RSA, Some("a")), jwk(Algorithm::ES256, EC256, Some("a"))];
     let set = set(&keys);
-    assert!(set.verify(&token(Algorithm::RS256, RSA, Some("a")), NOW).is_ok());
-    assert!(set.verify(&token(Algorithm::ES256, EC256, Some("a")), NOW).is_ok());
+    assert!(set.verify(&token(Algorithm::RS256, RSA, Some("a")), NOW, &TokenRules::Legacy).is_ok());
+    assert!(set.verify(&token(Algorithm::ES256, EC256, Some("a")), NOW, &TokenRules::Legacy).is_ok());
 }
 
 /// RFC 7517, section 4.4: `alg` is optional. Azure, for example, leaves it out.
@@ -134,14 +150,17 @@ fn a_key_without_an_algorithm_has_that_of_its_kind() {
     for (algorithm, private, id) in all() {
         let mut key = jwk(algorithm, private, Some(id));
         key.as_object_mut().expect("an object").remove("alg");
-        let verified = set(&[key.clone()]).verify(&token(algorithm, private, Some(id)), NOW);
+        let verified =
+            set(&[key.clone()]).verify(&token(algorithm, private, Some(id)), NOW, &TokenRules::Legacy);
         if id == "rsa-pss" {
             assert_eq!(verified, Err(TokenError::WrongAlgorithm), "RS256 unless another is asked for");
         } else {
             assert!(verified.is_ok(), "{id}: {verified:?}");
         }
         assert!(
-            restricted(&[key], Some(algorithm)).verify(&token(algorithm, private, Some(id)), NOW).is_ok()
+            restricted(&[key], &[algorithm])
+                .verify(&token(algorithm, private, Some(id)), NOW, &TokenRules::Legacy)
+                .is_ok()
         );
     }
 }
@@ -150,10 +169,13 @@ fn a_key_without_an_algorithm_has_that_of_its_kind() {
 fn with_an_algorithm_asked_for_all_other_keys_are_left_out() {
     let keys: Vec<_> =
         all().into_iter().map(|(algorithm, private, id)| jwk(algorithm, private, Some(id))).collect();
-    let set = restricted(&keys, Some(Algorithm::ES256));
+    let set = restricted(&keys, &[Algorithm::ES256]);
     assert_eq!((set.len(), set.left_out()), (1, 4));
-    assert!(set.verify(&token(Algorithm::ES256, EC256, Some("p256")), NOW).is_ok());
-    assert_eq!(set.verify(&token(Algorithm::RS256, RSA, Some("rsa")), NOW), Err(TokenError::UnknownKey));
+    assert!(set.verify(&token(Algorithm::ES256, EC256, Some("p256")), NOW, &TokenRules::Legacy).is_ok());
+    assert_eq!(
+        set.verify(&token(Algorithm::RS256, RSA, Some("rsa")), NOW, &TokenRules::Legacy),
+        Err(TokenError::UnknownKey)
+    );
 }
 
 #[test]
@@ -190,18 +212,21 @@ fn a_key_that_cannot_be_used_is_left_out_and_spoils_no_other() {
 fn what_is_not_a_key_set_is_refused_and_an_empty_one_verifies_nothing() {
     for document in ["", "[]", "null", "{}", "{\"keys\": 1}", "<html>", "{\"keys\": [}", "\u{0}"] {
         assert_eq!(
-            KeySet::parse(document.as_bytes(), None).err(),
+            KeySet::parse(document.as_bytes(), &[]).err(),
             Some(KeySetError::NotAKeySet),
             "{document}"
         );
     }
     let deep = "[".repeat(100_000);
-    assert!(KeySet::parse(format!("{{\"keys\": {deep}").as_bytes(), None).is_err());
+    assert!(KeySet::parse(format!("{{\"keys\": {deep}").as_bytes(), &[]).is_err());
     let many = vec![json!({}); JWKS_KEYS_MAX + 1];
-    let many = KeySet::parse(json!({ "keys": many }).to_string().as_bytes(), None);
+    let many = KeySet::parse(json!({ "keys": many }).to_string().as_bytes(), &[]);
     assert_eq!(many.err(), Some(KeySetError::TooManyKeys(JWKS_KEYS_MAX + 1)));
     let empty = set(&[]);
     assert!(empty.is_empty());
-    assert_eq!(empty.verify(&token(Algorithm::RS256, RSA, Some("a")), NOW), Err(TokenError::UnknownKey));
-    assert_eq!(empty.verify("a.b", NOW), Err(TokenError::Malformed));
+    assert_eq!(
+        empty.verify(&token(Algorithm::RS256, RSA, Some("a")), NOW, &TokenRules::Legacy),
+        Err(TokenError::UnknownKey)
+    );
+    assert_eq!(empty.verify("a.b", NOW, &TokenRules::Legacy), Err(TokenError::Malformed));
 }

@@ -1,0 +1,41 @@
+//! The bounds of tokens and of the keys that verify them.
+
+/// A token in its compact form. One of 1,000 selectors has about 34 KB.
+pub const TOKEN_BYTES_MAX: usize = 48 << 10;
+/// Selectors or targets in one claim.
+pub const GRANTS_MAX: usize = 10_000;
+/// Entries of `authorization_details` in one access token.
+pub const DETAILS_MAX: usize = 256;
+/// Matchers in one entry of it.
+pub const DETAIL_TOPICS_MAX: usize = 2_000;
+/// The most that the matchers of one access token may cost together, in units of `MATCH_COST_NODE`:
+/// each private update is compared with all of them.
+pub const DETAILS_MATCH_COST_MAX: u64 = 100_000;
+/// The most that it may cost to choose the payloads of one subscriber's events (400 beyond): the
+/// cost of the token's matchers for each selector.
+pub const PAYLOADS_MATCH_COST_MAX: u64 = 1_000_000;
+/// Keys in one key set (`JWKS_URL`).
+pub const JWKS_KEYS_MAX: usize = 64;
+/// The document of a key set.
+pub const JWKS_BYTES_MAX: u64 = 256 << 10;
+/// Time limit of one fetch of a key set, redirects included, in milliseconds.
+pub const JWKS_FETCH_MS: u64 = 10_000;
+/// Redirects of one fetch.
+pub const JWKS_REDIRECTS_MAX: u32 = 3;
+/// Interval between fetches of a key set, in milliseconds. A withdrawn key is accepted for at most
+/// this time.
+pub const JWKS_REFRESH_MS: u64 = 5 * 60_000;
+/// Least interval between fetches that tokens with unknown keys cause, in milliseconds.
+pub const JWKS_ASK_EVERY_MS: u64 = 60_000;
+/// Pause after a failed fetch, in milliseconds. It doubles after each failure, up to
+/// [`JWKS_RETRY_MS_MAX`].
+pub const JWKS_RETRY_MS_MIN: u64 = 1_000;
+/// See [`JWKS_RETRY_MS_MIN`].
+pub const JWKS_RETRY_MS_MAX: u64 = 60_000;
+/// Verified tokens remembered by one shard for each role.
+pub const TOKEN_CACHE_MAX: usize = 1_024;
+/// Bytes of these tokens. Their grants take several times as much.
+pub const TOKEN_CACHE_BYTES_MAX: usize = 8 << 20;
+
+const _: () = assert!(JWKS_RETRY_MS_MIN <= JWKS_RETRY_MS_MAX && JWKS_RETRY_MS_MAX <= JWKS_REFRESH_MS);
+const _: () = assert!(2 * TOKEN_BYTES_MAX < TOKEN_CACHE_BYTES_MAX);
