@@ -38,7 +38,7 @@ use crate::mercure::public_url::PublicUrl;
 use crate::mercure::resume::Resume;
 use crate::mercure::selector::Selector;
 use crate::mercure::topic::Topic;
-use crate::mercure::update::{Update, UpdateError};
+use crate::mercure::update::{Update, UpdateError, UpdateRules};
 use crate::sse::frame::Frame;
 use crate::sse::framing::{Framing, Transfer};
 use crate::time::Now;
@@ -247,17 +247,24 @@ impl RequestHandler {
             let response = Response::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
             return Err(Refused::new(response, "the body is not application/x-www-form-urlencoded"));
         }
-        Ok(Publisher { grant, context: *context })
+        Ok(Publisher { grant, authorization: self.settings.authorization, context: *context })
+    }
+
+    /// The hub's URL, if it speaks draft 08.
+    fn draft08(&self) -> Option<&PublicUrl> {
+        self.settings.public_url.as_ref().filter(|_| self.settings.dialects.has_draft08())
     }
 
     fn encode(&self, publisher: &Publisher, body: &[u8], random: [u8; 16]) -> Result<Arc<Frame>, Refused> {
-        let update =
-            Update::parse(body, self.settings.authorization, random).map_err(|error| match error {
-                UpdateError::ReservedTopic => {
-                    Refused::new(Response::text(StatusCode::FORBIDDEN, error.to_string()), &error)
-                }
-                error => Refused::bad_request(&error),
-            })?;
+        let rules = UpdateRules { authorization: publisher.authorization, draft08: self.draft08() };
+        let update = Update::parse(body, rules, random).map_err(|error| {
+            let status = match (&error, rules.draft08) {
+                (error, Some(_)) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
+                (UpdateError::ReservedTopic, None) => StatusCode::FORBIDDEN,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            Refused::new(Response::text(status, error.to_string()), &error)
+        })?;
         let topics = update.topics().iter().map(Topic::as_str);
         publisher.grant.may_publish(topics, update.audience()).map_err(Refused::forbidden)?;
         Ok(Arc::new(Frame::encode(update)))

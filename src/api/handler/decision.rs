@@ -12,6 +12,7 @@ use crate::http::headers::cors::CorsDecision;
 use crate::http::headers::etag::{entity_tag, is_current};
 use crate::http::request::Lines;
 use crate::http::response::Response;
+use crate::mercure::audience::Authorization;
 use crate::mercure::grant::Grant;
 use crate::mercure::names::EARLIEST;
 use crate::mercure::resume::Resume;
@@ -72,6 +73,8 @@ pub struct GrantedSubscription {
 /// A publisher whose body should be read.
 pub struct Publisher {
     pub(super) grant: Rc<Grant>,
+    /// What its token lists.
+    pub(super) authorization: Authorization,
     /// The context for its response.
     pub context: ResponseContext,
 }
