@@ -37,7 +37,8 @@ pub enum TopicError {
     FormatCharacter,
 }
 
-/// The base for relative topics without draft 08. Any host would do; `.invalid` belongs to no one (RFC 6761).
+/// The base for relative topics without draft 08. Any host would do; `.invalid` belongs to no one
+/// (RFC 6761).
 static BASE: LazyLock<Option<Url>> = LazyLock::new(|| Url::parse("https://petasos.invalid/").ok());
 
 impl Topic {

@@ -94,8 +94,8 @@ pub struct Draft<'a> {
     pub retry_ms: Option<u64>,
 }
 
-/// Why a body is not a publication. The text is for the client. On a hub with draft 08 the status is
-/// 413 if [`UpdateError::is_too_large`], else 400. On any other it is 403 for
+/// Why a body is not a publication. The text is for the client. On a hub with draft 08 the status
+/// is 413 if [`UpdateError::is_too_large`], else 400. On any other it is 403 for
 /// [`UpdateError::ReservedTopic`], else 400. Whether the token grants the topics is checked later
 /// (`Grant::may_publish`).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -206,6 +206,7 @@ impl ShardLoop {
         busy |= connections.drive_bulk(shared);
         memory.round(busy, accept.is_tls(), connections, shared);
         shared.log.recorder.round(&shared.streams.shard, connections.len(), accept.pauses());
+        shared.log.recorder.requests(shared.handler.request_counts());
         busy
     }
 

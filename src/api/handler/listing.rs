@@ -30,7 +30,7 @@ impl RequestHandler {
         now: Now,
     ) -> Result<Listing, Refused> {
         let Some((grant, _)) = self.grant(Role::Subscriber, request, context, now)? else {
-            return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token"));
+            return Err(Refused::challenge(Challenge::Missing, "no token"));
         };
         let wanted = below_subscriptions(request.path).and_then(ListingQuery::parse).ok_or_else(nothing)?;
         let path = wanted.path();
@@ -73,7 +73,7 @@ impl RequestHandler {
     /// The response if too many lists are in progress, or this one is too long.
     pub fn unlisted(&self, listing: &Listing, reason: &str) -> ApiResponse {
         let refusal = Refusal::unavailable(Unavailable::Crowded, reason);
-        self.refuse(Refused { response: Response::unavailable(RETRY_AFTER_S), refusal }, listing.context)
+        self.refuse(Refused::because(Response::unavailable(RETRY_AFTER_S), refusal), listing.context)
     }
 }
 

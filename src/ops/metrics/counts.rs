@@ -3,6 +3,7 @@
 use super::cause::RefusalCause;
 use super::count::Count;
 use super::histogram::Histogram;
+use crate::api::request_counts::RequestCounts;
 use crate::history::HeldCounts;
 use crate::hub::sequencer::RingEntry;
 use crate::hub::shard::EndReason;
@@ -37,6 +38,8 @@ pub(crate) struct ShardMetrics {
     pub(super) unreadable_position: Count,
     pub(super) ended: [Count; EndReason::ALL.len()],
     pub(super) refused: [Count; RefusalCause::ALL.len()],
+    /// Requests for the hub's resources.
+    pub(super) requests: [Count; RequestCounts::KINDS],
     /// The time from a received publication to its response.
     pub(super) publish: Histogram,
     /// The longest round so far, in microseconds, and the number of long rounds.

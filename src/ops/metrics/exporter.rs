@@ -20,6 +20,7 @@ use super::memory::{MemoryKind, MemoryTotals};
 use super::page::MetricsPage;
 use super::process::Process;
 use crate::api::history_health::HistoryHealth;
+use crate::api::request_counts::RequestCounts;
 use crate::hub::shard::EndReason;
 use crate::limits::{MATCH_COST_SHARD_MAX, RING_ENTRIES};
 
@@ -118,6 +119,10 @@ impl Exporter {
     }
 
     fn requests(&self, page: &mut MetricsPage<'_>) -> fmt::Result {
+        let labels = RequestCounts::labels().into_iter().enumerate();
+        let requests = labels.map(|(place, label)| (label, self.sum(|shard| &shard.requests[place])));
+        let help = "Requests to publish, to subscribe or for subscriptions, by version of the protocol";
+        page.counters("petasos_requests", help, "dialect", requests)?;
         let refused = RefusalCause::ALL.map(|it| (it.label(), self.sum(|shard| &shard.refused[it as usize])));
         page.counters("petasos_refusals", "Requests that were refused, by reason", "reason", refused)?;
         let all = self.sum(|shard| &shard.connections);

@@ -9,6 +9,7 @@ use http::StatusCode;
 use super::cause::RefusalCause;
 use super::counts::ShardMetrics;
 use crate::api::refusal::Unavailable;
+use crate::api::request_counts::RequestCounts;
 use crate::history::Position;
 use crate::hub::shard::{Counters, EndReason, Shard};
 use crate::limits::ROUND_US_LONG;
@@ -40,6 +41,13 @@ impl Recorder {
         metrics.waiting_events.set(shard.waiting_events() as u64);
         metrics.connections.set(connections as u64);
         metrics.pauses.set(pauses);
+    }
+
+    /// Updates the numbers of requests.
+    pub(crate) fn requests(&self, counts: RequestCounts) {
+        for (count, requests) in self.metrics.requests.iter().zip(counts.values()) {
+            count.set(requests);
+        }
     }
 
     /// Notes how long a round took.
