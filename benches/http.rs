@@ -16,6 +16,7 @@ use petasos::http::headers::date::HttpDate;
 use petasos::http::request::Version;
 use petasos::http::response::{Http1, Precedes, Response};
 use petasos::mercure::audience::Authorization;
+use petasos::mercure::dialect::Dialect;
 use petasos::mercure::event_id::EventId;
 use petasos::mercure::form;
 use petasos::mercure::update::Update;
@@ -100,7 +101,8 @@ fn answers(c: &mut Criterion) {
     group.bench_function("stream", |b| {
         b.iter(|| {
             out.clear();
-            Response::stream(Some(Precedes::Event(black_box(&id)))).encode(&http1, &mut out);
+            Response::stream(Some(Precedes::Event(black_box(&id))), Dialect::Draft07)
+                .encode(&http1, &mut out);
             out.len()
         });
     });

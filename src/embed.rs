@@ -13,7 +13,8 @@ use crate::config::{Config, Environment, Options, shown};
 use crate::error_text::chain;
 use crate::history::redb::OpenError;
 use crate::mercure::audience::Authorization;
-use crate::mercure::update::{Draft, Update, UpdateError};
+use crate::mercure::public_url::PublicUrl;
+use crate::mercure::update::{Draft, Update, UpdateError, UpdateRules};
 use crate::ops::host;
 use crate::server::embedded::Embedded;
 use crate::server::error::RunError;
@@ -52,6 +53,8 @@ const OF_THE_BINARY: [&str; 2] = ["LOG_LEVEL", "LOG_FORMAT"];
 pub struct Hub {
     embedded: Embedded,
     authorization: Authorization,
+    /// The hub's URL, if it speaks draft 08.
+    draft08: Option<PublicUrl>,
     /// `MAX_BODY_SIZE`
     body_bytes_max: u64,
     warnings: Vec<String>,
@@ -139,10 +142,11 @@ impl Builder {
         let config = Config::read(&options, &environment)
             .map_err(|errors| StartError::Settings(errors.iter().map(ToString::to_string).collect()))?;
         let history = config.open_history().map_err(StartError::History)?;
-        let (authorization, body_bytes_max) =
-            (config.settings.api.authorization, config.settings.api.body_bytes_max);
+        let api = &config.settings.api;
+        let (authorization, body_bytes_max) = (api.authorization, api.body_bytes_max);
+        let draft08 = api.public_url.clone().filter(|_| api.dialects.has_draft08());
         let embedded = Embedded::start(config.settings, history).map_err(StartError::Run)?;
-        Ok(Hub { embedded, authorization, body_bytes_max, warnings: config.warnings })
+        Ok(Hub { embedded, authorization, draft08, body_bytes_max, warnings: config.warnings })
     }
 
     fn options(&self) -> Result<Options, Vec<String>> {
@@ -221,7 +225,8 @@ impl Hub {
             return Err(PublishError::TooLarge { bytes, bytes_max });
         }
         let random = uuid::Uuid::new_v4().into_bytes();
-        let update = Update::build(draft, self.authorization, random).map_err(PublishError::Invalid)?;
+        let rules = UpdateRules { authorization: self.authorization, draft08: self.draft08.as_ref() };
+        let update = Update::build(draft, rules, random).map_err(PublishError::Invalid)?;
         self.embedded.publish(Arc::new(Frame::encode(update))).map_err(PublishError::Refused)
     }
 

@@ -8,9 +8,10 @@
 mod announce;
 mod decision;
 mod listing;
+mod metadata;
 mod responses;
+mod subscribing;
 
-use std::fmt;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,34 +24,32 @@ use crate::api::keyring::verifier::{AuthError, TokenCounts, Verifier};
 use crate::api::keyring::{Issuer, KeySource};
 use crate::api::page::{WELCOME, coding_for};
 use crate::api::refusal::Unavailable;
+use crate::api::request_counts::RequestCounts;
 use crate::api::routes::{Route, below_subscriptions, route};
-use crate::api::subscribe_query::SubscribeQuery;
+use crate::api::subscribe_query::has_topic;
 use crate::http::headers::accept_encoding::Negotiated;
 use crate::http::headers::cors::{Cors, OriginList};
 use crate::http::headers::credentials::{Credential, CredentialRules, TokenSource};
-use crate::http::request::{Request, Version};
+use crate::http::request::Request;
 use crate::http::response::{Challenge, Response};
-use crate::limits::MATCH_COST_SUBSCRIPTION_MAX;
 use crate::mercure::audience::Authorization;
 use crate::mercure::dialect::{Dialect, Dialects};
 use crate::mercure::grant::Grant;
-use crate::mercure::index::TopicIndex;
-use crate::mercure::names::HUB_PATH;
+use crate::mercure::names::{HUB_PATH, HUB_PATH_2019};
 use crate::mercure::public_url::PublicUrl;
-use crate::mercure::resume::Resume;
-use crate::mercure::selector::Selector;
+use crate::mercure::selector::MatcherType;
 use crate::mercure::token::AccessRules;
 use crate::mercure::topic::Topic;
-use crate::mercure::update::{Update, UpdateError};
+use crate::mercure::update::{Update, UpdateError, UpdateRules};
 use crate::sse::frame::Frame;
-use crate::sse::framing::{Framing, Transfer};
 use crate::time::Now;
 
-use announce::announce;
 use decision::{RETRY_AFTER_S, Refused};
 
 pub use crate::api::subscribe_query::SelectorBounds;
-pub use decision::{ApiResponse, Decision, GrantedSubscription, Listing, Publisher, ResponseContext};
+pub use decision::{
+    ApiResponse, AwaitedBody, Decision, GrantedSubscription, Listing, Publisher, ResponseContext,
+};
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
@@ -84,6 +83,8 @@ pub struct ApiSettings {
     pub cookie_name: String,
     /// `ACCESS_TOKEN_COOKIE_NAME`: the cookie of draft 08.
     pub access_token_cookie_name: String,
+    /// The authorization servers that the metadata names (draft 08).
+    pub authorization_servers: Vec<String>,
     /// `MAX_SELECTORS`.
     pub selectors: SelectorBounds,
     /// `MAX_SELECTORS_ANONYMOUS`, `MAX_SELECTOR_BYTES_ANONYMOUS`.
@@ -105,6 +106,9 @@ pub struct RequestHandler {
     publishers: Verifier,
     subscribers: Verifier,
     history: HistoryHealth,
+    /// The URL of the metadata, if the hub speaks draft 08.
+    metadata_url: Option<Box<str>>,
+    requests: RequestCounts,
     /// Whether the hub stops: `/readyz` is then not ready.
     leaving: bool,
     /// Whether new work is refused, too.
@@ -122,8 +126,15 @@ enum Role {
 
 impl RequestHandler {
     /// A handler with these settings.
-    pub fn new(settings: ApiSettings) -> Self {
+    pub fn new(mut settings: ApiSettings) -> Self {
+        let hub = settings.public_url.clone().filter(|_| settings.dialects.has_draft08());
+        if let Some(hub) = &hub {
+            settings.cors = settings.cors.with_draft08();
+            settings.publish_origins = settings.publish_origins.with(&hub.origin());
+        }
         Self {
+            metadata_url: hub.map(|hub| hub.metadata_url().into()),
+            requests: RequestCounts::default(),
             publishers: verifier(&settings, Role::Publisher),
             subscribers: verifier(&settings, Role::Subscriber),
             settings,
@@ -175,8 +186,32 @@ impl RequestHandler {
     /// error, as Fetch requires for any response that does not name the origin. Echoing an origin
     /// that was not read would be a guess.
     pub fn context(&self, origin: Option<&[u8]>) -> ResponseContext {
-        let negotiated = Negotiated::OFF;
-        ResponseContext { cors: self.settings.cors.decide(origin), negotiated, has_token_in_url: false }
+        let dialects = self.settings.dialects;
+        let dialect = dialects.legacy_dialect().filter(|_| !dialects.has_draft08());
+        ResponseContext {
+            dialect: dialect.unwrap_or(Dialect::Draft08),
+            cors: self.settings.cors.decide(origin),
+            negotiated: Negotiated::OFF,
+            has_token_in_url: false,
+        }
+    }
+
+    /// The requests so far.
+    pub fn request_counts(&self) -> RequestCounts {
+        self.requests
+    }
+
+    /// The dialect of a request as far as its method, path and parameters tell. What does not tell
+    /// is of draft 08 where that is on (MERCURE-1.0, section 12.3).
+    fn dialect_of(&self, request: &Request<'_>, route: Route) -> Dialect {
+        let dialects = self.settings.dialects;
+        let is_legacy = match route {
+            _ if !dialects.has_draft08() => true,
+            Route::Subscribe { .. } => request.query.is_some_and(has_topic),
+            Route::ListSubscriptions => below_subscriptions(request.path).is_some_and(is_of_legacy),
+            _ => false,
+        };
+        dialects.legacy_dialect().filter(|_| is_legacy).unwrap_or(Dialect::Draft08)
     }
 
     /// Decides about a request, before its body is read.
@@ -185,14 +220,17 @@ impl RequestHandler {
         if self.settings.compress {
             context.negotiated = Negotiated::new(&request.accept_encoding);
         }
-        let route = match route(request) {
+        let route = match route(request, self.settings.dialects) {
             Route::ListSubscriptions | Route::MethodNotAllowed { .. } if self.lacks(request.path) => {
                 Route::NotFound
             }
             route => route,
         };
+        context.dialect = self.dialect_of(request, route);
         match route {
-            Route::Subscribe { head_only: false } if self.draining => return Decision::HangUp,
+            Route::Subscribe { head_only: false } | Route::SubscribeByQuery if self.draining => {
+                return Decision::HangUp;
+            }
             Route::Health | Route::Ready | Route::Preflight => {}
             _ if self.draining => {
                 return Decision::Respond(self.unavailable(Unavailable::Stopping, "the hub stops", context));
@@ -207,18 +245,40 @@ impl RequestHandler {
             let complete = |response| self.complete(ApiResponse { response, refusal: None }, context);
             return Decision::Respond(shown.map_or_else(refuse, complete));
         }
-        let decision = match route {
-            Route::Publish => self.admit_publisher(request, &mut context, now).map(Decision::ReadBody),
-            Route::Subscribe { head_only } => self
-                .admit_subscriber(request, head_only, &mut context, now)
-                .map(|subscription| Decision::Subscribe(Box::new(subscription))),
-            Route::ListSubscriptions => self
-                .admit_listing(request, &mut context, now)
-                .map(|listing| Decision::List(Box::new(listing))),
-            Route::Preflight => {
-                let response = self.settings.cors.preflight(context.cors);
-                return Decision::Respond(ApiResponse { response, refusal: None });
+        let decision = self.decide_route(route, request, &mut context, now);
+        match decision {
+            Ok(Decision::Respond(response)) => Decision::Respond(self.complete(response, context)),
+            Ok(decision) => decision,
+            Err(refused) => Decision::Respond(self.refuse(refused, context)),
+        }
+    }
+
+    fn decide_route(
+        &mut self,
+        route: Route,
+        request: &Request<'_>,
+        context: &mut ResponseContext,
+        now: Now,
+    ) -> Result<Decision, Refused> {
+        match route {
+            Route::Publish => {
+                let publisher = self.admit_publisher(request, context, now)?;
+                Ok(Decision::ReadBody(AwaitedBody::Publication(publisher)))
             }
+            Route::Subscribe { head_only } => {
+                let subscription = self.admit_subscriber(request, head_only, context, now)?;
+                Ok(Decision::Subscribe(Box::new(subscription)))
+            }
+            Route::SubscribeByQuery => {
+                let subscriber = self.admit_query(request, context, now)?;
+                Ok(Decision::ReadBody(AwaitedBody::Query(Box::new(subscriber))))
+            }
+            Route::ListSubscriptions => {
+                self.requests.add(context.dialect);
+                self.admit_listing(request, context, now).map(|listing| Decision::List(Box::new(listing)))
+            }
+            Route::Preflight => Ok(respond(self.preflight(request, *context))),
+            Route::Metadata => Ok(respond(self.metadata())),
             Route::Health => Ok(respond(Response::healthy())),
             Route::Ready => Ok(respond(self.readiness())),
             Route::Welcome => Ok(respond(WELCOME.response(coding_for(request, context.negotiated)))),
@@ -226,18 +286,26 @@ impl RequestHandler {
                 let text = format!("Not Found. The hub is at {HUB_PATH}.");
                 Err(Refused::new(Response::text(StatusCode::NOT_FOUND, text), "no such path"))
             }
-            Route::MethodNotAllowed { allow } => {
-                Err(Refused::new(Response::method_not_allowed(allow), "method not allowed"))
+            Route::MethodNotAllowed { allow, has_query } => {
+                let mut response = Response::method_not_allowed(allow);
+                if has_query {
+                    response.accept_query();
+                }
+                Err(Refused::new(response, "method not allowed"))
             }
             Route::NotImplemented => {
                 Err(Refused::new(Response::status_only(StatusCode::NOT_IMPLEMENTED), "unknown method"))
             }
-        };
-        match decision {
-            Ok(Decision::Respond(response)) => Decision::Respond(self.complete(response, context)),
-            Ok(decision) => decision,
-            Err(refused) => Decision::Respond(self.refuse(refused, context)),
         }
+    }
+
+    fn preflight(&self, request: &Request<'_>, context: ResponseContext) -> Response {
+        let mut response = self.settings.cors.preflight(context.cors);
+        let is_hub = matches!(request.path, HUB_PATH | HUB_PATH_2019);
+        if is_hub && self.settings.dialects.has_draft08() {
+            response.accept_query();
+        }
+        response
     }
 
     /// Decides about the body of a publisher. Returns the encoded update. `random` becomes the
@@ -260,8 +328,11 @@ impl RequestHandler {
         context: &mut ResponseContext,
         now: Now,
     ) -> Result<Publisher, Refused> {
-        let Some((grant, _)) = self.grant(Role::Publisher, request, context, now)? else {
-            return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token"));
+        let granted = self.grant(Role::Publisher, request, context, now);
+        let legacy = self.settings.dialects.legacy_dialect().filter(|_| matches!(granted, Ok(Some(_))));
+        self.requests.add(legacy.unwrap_or(context.dialect));
+        let Some((grant, _)) = granted? else {
+            return Err(Refused::challenge(Challenge::Missing, "no token"));
         };
         if !grant.may_publish_anything() {
             return Err(Refused::forbidden("the token has no publish claim, or an empty one"));
@@ -271,71 +342,27 @@ impl RequestHandler {
             let response = Response::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
             return Err(Refused::new(response, "the body is not application/x-www-form-urlencoded"));
         }
-        Ok(Publisher { grant, context: *context })
+        Ok(Publisher { grant, authorization: self.settings.authorization, context: *context })
+    }
+
+    /// The hub's URL, if it speaks draft 08.
+    fn draft08(&self) -> Option<&PublicUrl> {
+        self.settings.public_url.as_ref().filter(|_| self.settings.dialects.has_draft08())
     }
 
     fn encode(&self, publisher: &Publisher, body: &[u8], random: [u8; 16]) -> Result<Arc<Frame>, Refused> {
-        let update =
-            Update::parse(body, self.settings.authorization, random).map_err(|error| match error {
-                UpdateError::ReservedTopic => {
-                    Refused::new(Response::text(StatusCode::FORBIDDEN, error.to_string()), &error)
-                }
-                error => Refused::bad_request(&error),
-            })?;
+        let rules = UpdateRules { authorization: publisher.authorization, draft08: self.draft08() };
+        let update = Update::parse(body, rules, random).map_err(|error| {
+            let status = match (&error, rules.draft08) {
+                (error, Some(_)) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
+                (UpdateError::ReservedTopic, None) => StatusCode::FORBIDDEN,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            Refused::new(Response::text(status, error.to_string()), &error)
+        })?;
         let topics = update.topics().iter().map(Topic::as_str);
         publisher.grant.may_publish(topics, update.audience()).map_err(Refused::forbidden)?;
         Ok(Arc::new(Frame::encode(update)))
-    }
-
-    fn admit_subscriber(
-        &mut self,
-        request: &Request<'_>,
-        head_only: bool,
-        context: &mut ResponseContext,
-        now: Now,
-    ) -> Result<GrantedSubscription, Refused> {
-        let (grant, token) = match self.grant(Role::Subscriber, request, context, now)? {
-            Some(granted) => granted,
-            None if self.settings.allow_anonymous => (Rc::clone(&self.anonymous), None),
-            None => return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token")),
-        };
-        let bounds = match token {
-            Some(_) => self.settings.selectors,
-            None => self.settings.selectors_anonymous,
-        };
-        let query = SubscribeQuery::parse(request, bounds).map_err(|error| Refused::bad_request(&error))?;
-        let selectors: Result<Vec<_>, _> = query.topics.iter().map(|text| Selector::parse(text)).collect();
-        let invalid = |error: &dyn fmt::Display| {
-            let text = format!("Invalid \"topic\" parameter: {error}");
-            Refused::new(Response::bad_request(&text), text)
-        };
-        let selectors = selectors.map_err(|error| invalid(&error))?;
-        if TopicIndex::price_alone(&selectors) > MATCH_COST_SUBSCRIPTION_MAX {
-            let error = "together, the URI Templates cost too much to match: expected fewer expressions, \
-                         variables and prefix lengths, or fewer templates";
-            return Err(invalid(&error));
-        }
-        let announcements = match self.settings.subscriptions {
-            true => {
-                announce(&selectors, &[], &grant, self.settings.dialects).map_err(|error| invalid(&error))?
-            }
-            false => Box::default(),
-        };
-        let transfer = match request.version {
-            Version::Http11 => Transfer::Chunked,
-            Version::Http10 | Version::Http2 => Transfer::Plain,
-        };
-        Ok(GrantedSubscription {
-            head_only,
-            selectors,
-            announcements,
-            expires_ms: expires_ms(&grant, now),
-            grant,
-            token,
-            resume: query.last_event_id.as_deref().map(Resume::parse),
-            framing: Framing { transfer, coding: context.negotiated.coding },
-            context: *context,
-        })
     }
 
     /// The grant of the request's token, and for a subscriber the number that identifies the token;
@@ -348,13 +375,17 @@ impl RequestHandler {
         now: Now,
     ) -> Result<Option<Granted>, Refused> {
         let settings = &self.settings;
+        let (cookie_name, second_cookie_name) = self.cookie_names(*context);
         let rules = CredentialRules {
-            cookie_name: &settings.cookie_name,
-            query_parameter: settings.authorization == Authorization::Selectors,
+            cookie_name,
+            second_cookie_name,
+            query_parameter: settings.dialects.has(Dialect::Draft07),
             publish_origins: &settings.publish_origins,
         };
-        let credential =
-            Credential::find(request, &rules).map_err(|error| Refused::new(error.to_response(), error))?;
+        let credential = Credential::find(request, &rules).map_err(|error| {
+            let refused = Refused::new(error.to_response(), error);
+            Refused { challenge: error.challenge(), ..refused }
+        })?;
         let Some(credential) = credential else { return Ok(None) };
         context.has_token_in_url = credential.source == TokenSource::Query;
         let verifier = match role {
@@ -371,11 +402,23 @@ impl RequestHandler {
         let with_number =
             |grant| (grant, matches!(role, Role::Subscriber).then(|| token_number(&credential.token)));
         granted.map(|grant| Some(with_number(grant))).map_err(|error| match error {
-            AuthError::Invalid(reason) => {
-                Refused::new(Response::unauthorized(Challenge::InvalidToken), reason)
-            }
+            AuthError::Invalid(reason) => Refused::challenge(Challenge::InvalidToken, reason),
             AuthError::NotYet(reason) => Refused::unavailable(Unavailable::Keys, reason),
         })
+    }
+
+    /// The names of the cookies that may hold the token, in the order in which they are read
+    /// (MERCURE-1.0, section 12.3).
+    fn cookie_names(&self, context: ResponseContext) -> (&str, Option<&str>) {
+        let ApiSettings { cookie_name, access_token_cookie_name, dialects, .. } = &self.settings;
+        match (dialects.legacy_dialect(), dialects.has_draft08()) {
+            (Some(_), false) => (cookie_name, None),
+            (None, _) => (access_token_cookie_name, None),
+            (Some(_), true) if context.dialect == Dialect::Draft08 => {
+                (access_token_cookie_name, Some(cookie_name))
+            }
+            (Some(_), true) => (cookie_name, Some(access_token_cookie_name)),
+        }
     }
 
     /// Whether this path has no resource under these settings, though it has one under others.
@@ -438,6 +481,13 @@ fn is_form(content_type: Option<&[u8]>) -> bool {
     media_type.is_some_and(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(FORM))
 }
 
+/// Whether a path below that of the active subscriptions names a selector of draft 04 or 07. Its
+/// first segment is a matcher type in draft 08 (MERCURE-1.0, trap 23).
+fn is_of_legacy(below: &str) -> bool {
+    let first = below.split('/').nth(1);
+    first.is_some_and(|first| MatcherType::from_name(first).is_none())
+}
+
 /// `exp` on the monotonic clock: the subscriber is disconnected at that time.
 fn expires_ms(grant: &Grant, now: Now) -> u64 {
     grant.expires_at().map_or(u64::MAX, |exp_s| {
@@ -445,3 +495,6 @@ fn expires_ms(grant: &Grant, now: Now) -> u64 {
         now.ms.saturating_add(left_ms)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,5 +10,6 @@ pub mod history_health;
 pub mod keyring;
 pub mod page;
 pub mod refusal;
+pub mod request_counts;
 pub mod routes;
 pub mod subscribe_query;

@@ -6,8 +6,10 @@
 use http::Method;
 
 use crate::http::request::Request;
+use crate::mercure::dialect::Dialects;
 use crate::mercure::names::{
-    HEALTH_PATH, HUB_PATH, HUB_PATH_2019, READY_PATH, SUBSCRIPTIONS_PATH, SUBSCRIPTIONS_PATH_2019,
+    HEALTH_PATH, HUB_PATH, HUB_PATH_2019, METADATA_PATH, READY_PATH, SUBSCRIPTIONS_PATH,
+    SUBSCRIPTIONS_PATH_2019,
 };
 
 /// The resource and action of a request.
@@ -18,12 +20,16 @@ pub enum Route {
         /// A `HEAD`: respond with the head of the stream, without a subscription.
         head_only: bool,
     },
+    /// Subscribe by `QUERY`: the body has parameters, too (draft 08).
+    SubscribeByQuery,
     /// Publish.
     Publish,
     /// List active subscriptions; see [`below_subscriptions`].
     ListSubscriptions,
     /// `OPTIONS` of any path: [`crate::http::headers::cors::Cors::preflight`].
     Preflight,
+    /// The protected resource metadata (draft 08).
+    Metadata,
     /// Liveness.
     Health,
     /// Readiness.
@@ -36,32 +42,49 @@ pub enum Route {
     MethodNotAllowed {
         /// The value of `Allow`.
         allow: &'static str,
+        /// Whether the resource supports `QUERY`.
+        has_query: bool,
     },
     /// The method is unknown.
     NotImplemented,
 }
 
-/// The route of a request. Its headers are not used.
-pub fn route(request: &Request<'_>) -> Route {
+/// The route of a request on a hub that speaks these dialects. Its headers are not used. `/hub` is
+/// an address of draft 04 and 07 alone.
+pub fn route(request: &Request<'_>, dialects: Dialects) -> Route {
     if !request.has_known_method() {
         return Route::NotImplemented;
     }
     if request.method == Method::OPTIONS {
         return Route::Preflight;
     }
+    let has_draft08 = dialects.has_draft08();
     match request.path {
+        path if is_path_2019(path) && dialects.legacy_dialect().is_none() => Route::NotFound,
         HUB_PATH | HUB_PATH_2019 => match request.method {
             Method::GET => Route::Subscribe { head_only: false },
             Method::HEAD => Route::Subscribe { head_only: true },
             Method::POST => Route::Publish,
-            _ => Route::MethodNotAllowed { allow: "GET, HEAD, POST, OPTIONS" },
+            _ if has_draft08 && request.is_query() => Route::SubscribeByQuery,
+            _ => hub_allows(has_draft08),
         },
+        METADATA_PATH if has_draft08 => readable(&request.method, Route::Metadata),
         HEALTH_PATH => readable(&request.method, Route::Health),
         READY_PATH => readable(&request.method, Route::Ready),
         "/" => readable(&request.method, Route::Welcome),
         path if below_subscriptions(path).is_some() => readable(&request.method, Route::ListSubscriptions),
         _ => Route::NotFound,
     }
+}
+
+/// Whether a path is the hub's of 2019, or lies below it.
+fn is_path_2019(path: &str) -> bool {
+    path.strip_prefix(HUB_PATH_2019).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn hub_allows(has_query: bool) -> Route {
+    let allow = if has_query { "GET, HEAD, POST, QUERY, OPTIONS" } else { "GET, HEAD, POST, OPTIONS" };
+    Route::MethodNotAllowed { allow, has_query }
 }
 
 /// The rest of the path after the path of the active subscriptions, under either name of the hub:
@@ -75,7 +98,7 @@ pub fn below_subscriptions(path: &str) -> Option<&str> {
 fn readable(method: &Method, route: Route) -> Route {
     match *method {
         Method::GET | Method::HEAD => route,
-        _ => Route::MethodNotAllowed { allow: "GET, HEAD, OPTIONS" },
+        _ => Route::MethodNotAllowed { allow: "GET, HEAD, OPTIONS", has_query: false },
     }
 }
 
@@ -83,11 +106,12 @@ fn readable(method: &Method, route: Route) -> Route {
 mod tests {
     use super::*;
     use crate::http::request::Version;
+    use crate::mercure::audience::Authorization;
 
     #[test]
     fn every_method_of_every_path() {
-        let hub = Route::MethodNotAllowed { allow: "GET, HEAD, POST, OPTIONS" };
-        let page = Route::MethodNotAllowed { allow: "GET, HEAD, OPTIONS" };
+        let hub = hub_allows(false);
+        let page = Route::MethodNotAllowed { allow: "GET, HEAD, OPTIONS", has_query: false };
         for (method, path, expected) in [
             ("GET", "/.well-known/mercure", Route::Subscribe { head_only: false }),
             ("HEAD", "/.well-known/mercure", Route::Subscribe { head_only: true }),
@@ -96,6 +120,8 @@ mod tests {
             ("POST", "/hub", Route::Publish),
             ("DELETE", "/hub", hub),
             ("CONNECT", "/hub", hub),
+            ("QUERY", "/hub", hub),
+            ("GET", METADATA_PATH, Route::NotFound),
             ("OPTIONS", "/hub", Route::Preflight),
             ("OPTIONS", "*", Route::Preflight),
             ("OPTIONS", "/nothing", Route::Preflight),
@@ -118,9 +144,43 @@ mod tests {
             ("get", "/hub", Route::NotImplemented),
             ("PURGE", "/nothing", Route::NotImplemented),
         ] {
-            let method = method.parse().expect("a token");
-            let request = Request::new(method, Version::Http11, path, Some("topic=a"));
-            assert_eq!(route(&request), expected, "{} {path}", request.method);
+            let legacy = Dialects::legacy(Authorization::Selectors);
+            assert_eq!(route_of(method, path, legacy), expected, "{method} {path}");
+        }
+    }
+
+    fn route_of(method: &str, path: &str, dialects: Dialects) -> Route {
+        let method = method.parse().expect("a token");
+        route(&Request::new(method, Version::Http11, path, Some("topic=a")), dialects)
+    }
+
+    /// Traps 11 and 27 of MERCURE-1.0, and its test 94.
+    #[test]
+    fn draft_08_has_query_and_metadata_and_no_address_of_2019() {
+        let [only, beside] = [None, Some(Authorization::Targets)].map(Dialects::with_draft08);
+        let page = Route::MethodNotAllowed { allow: "GET, HEAD, OPTIONS", has_query: false };
+        for (method, path, expected) in [
+            ("QUERY", HUB_PATH, Route::SubscribeByQuery),
+            ("query", HUB_PATH, Route::NotImplemented),
+            ("DELETE", HUB_PATH, hub_allows(true)),
+            ("GET", METADATA_PATH, Route::Metadata),
+            ("HEAD", METADATA_PATH, Route::Metadata),
+            ("POST", METADATA_PATH, page),
+            ("QUERY", "/", page),
+            ("GET", "/.well-known/oauth-protected-resource", Route::NotFound),
+            ("GET", "/hubs", Route::NotFound),
+        ] {
+            for dialects in [only, beside] {
+                assert_eq!(route_of(method, path, dialects), expected, "{method} {path} {dialects:?}");
+            }
+        }
+        for (method, path, expected) in [
+            ("GET", "/hub", Route::Subscribe { head_only: false }),
+            ("QUERY", "/hub", Route::SubscribeByQuery),
+            ("GET", "/hub/subscriptions", Route::ListSubscriptions),
+        ] {
+            assert_eq!(route_of(method, path, beside), expected, "{method} {path}");
+            assert_eq!(route_of(method, path, only), Route::NotFound, "{method} {path}");
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::hub::tail::TailBounds;
 use crate::limits::{MEMORY_PARTS, MEMORY_SHARE_MIN, REQUEST_TARGET_BYTES_MAX};
 use crate::mercure::audience::Authorization;
 use crate::mercure::dialect::Dialects;
+use crate::mercure::names::ACCESS_TOKEN_COOKIE_NAME;
 use crate::ops::host::MemoryLimit;
 use crate::ops::metrics::MetricsSettings;
 use crate::server::permits::PerClient;
@@ -268,7 +269,8 @@ fn api(reader: &mut Reader<'_>, mode: Mode) -> (Option<ApiSettings>, KeyOrigins)
         cors,
         publish_origins,
         cookie_name,
-        access_token_cookie_name: crate::mercure::names::ACCESS_TOKEN_COOKIE_NAME.to_owned(),
+        access_token_cookie_name: ACCESS_TOKEN_COOKIE_NAME.to_owned(),
+        authorization_servers: Vec::new(),
         selectors,
         selectors_anonymous,
         body_bytes_max,

@@ -15,6 +15,7 @@ mod error;
 pub mod memory;
 mod position;
 pub mod redb;
+mod reserved_type;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use crate::sse::frame::Frame;
 
 pub use error::HistoryError;
 pub use position::Position;
+pub(crate) use reserved_type::WithoutReservedType;
 
 /// One update with its position.
 #[derive(Clone, Debug)]
@@ -209,7 +211,9 @@ pub fn resolve(reader: &dyn HistoryReader, resume: &Resume) -> Result<ResumePoin
     {
         return Ok(ResumePoint { cursor, known: Some(id.clone()) });
     }
-    Ok(ResumePoint { cursor: reader.range()?.before_oldest, known: None })
+    let range = reader.range()?;
+    let cursor = if *resume == Resume::Newest { range.newest } else { range.before_oldest };
+    Ok(ResumePoint { cursor, known: None })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Header fields: each with its grammar and its bounds.
 
+pub mod accept;
 pub mod accept_encoding;
 pub mod cors;
 pub mod credentials;

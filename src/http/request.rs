@@ -13,6 +13,9 @@ use crate::http::request_error::RequestError;
 use crate::http::scheme::Scheme;
 use crate::mercure::names::EARLIEST;
 
+/// The method `QUERY` (RFC 10008): a safe request whose parameters are in its body.
+pub const QUERY: &str = "QUERY";
+
 /// The HTTP version of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
@@ -193,26 +196,33 @@ impl<'a> Request<'a> {
             Method::HEAD => "HEAD",
             Method::POST => "POST",
             Method::OPTIONS => "OPTIONS",
+            _ if self.is_query() => QUERY,
             _ => "other",
         }
     }
 
     /// Whether the method is known. If a resource does not support it, the response is then 405,
     /// else 501 (RFC 9110, section 9.1). Methods are case-sensitive, so `get` is not known, and
-    /// neither is a method that is newer than RFC 9110, such as `QUERY`.
+    /// neither is a method that is newer than RFC 9110, except `QUERY`.
     pub fn has_known_method(&self) -> bool {
-        matches!(
-            self.method,
-            Method::GET
-                | Method::HEAD
-                | Method::POST
-                | Method::OPTIONS
-                | Method::PUT
-                | Method::DELETE
-                | Method::PATCH
-                | Method::TRACE
-                | Method::CONNECT
-        )
+        self.is_query()
+            || matches!(
+                self.method,
+                Method::GET
+                    | Method::HEAD
+                    | Method::POST
+                    | Method::OPTIONS
+                    | Method::PUT
+                    | Method::DELETE
+                    | Method::PATCH
+                    | Method::TRACE
+                    | Method::CONNECT
+            )
+    }
+
+    /// Whether the method is [`QUERY`].
+    pub fn is_query(&self) -> bool {
+        self.method.as_str() == QUERY
     }
 
     /// Trusts the scheme and the host that a proxy reports, and returns the client address it
@@ -279,7 +289,8 @@ mod tests {
             ("TRACE", true, "other"),
             ("CONNECT", true, "other"),
             ("get", false, "other"),
-            ("QUERY", false, "other"),
+            ("QUERY", true, "QUERY"),
+            ("query", false, "other"),
             ("PURGE", false, "other"),
             ("VERSION-CONTROL-AND-MORE", false, "other"),
         ] {

@@ -13,12 +13,13 @@ use http::{HeaderValue, StatusCode};
 use crate::http::headers::accept_encoding::Negotiated;
 use crate::http::headers::date::HttpDate;
 use crate::http::headers::names::{
-    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, EXPIRES, FieldName,
-    LAST_EVENT_ID, PRAGMA, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_ACCEL_BUFFERING, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    ACCEPT_QUERY, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, EXPIRES,
+    FieldName, LAST_EVENT_ID, MERCURE_LAST_EVENT_ID, PRAGMA, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    X_ACCEL_BUFFERING, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use crate::http::request::Version;
 use crate::http::request_error::RequestError;
+use crate::mercure::dialect::Dialect;
 use crate::mercure::event_id::EventId;
 use crate::mercure::names::EARLIEST;
 
@@ -52,6 +53,37 @@ pub enum Challenge {
     Missing,
     /// The token failed a check; the response never says which.
     InvalidToken,
+    /// The token is valid, and does not grant the request.
+    InsufficientScope,
+    /// What is in the place of the token cannot be one, or there are several.
+    InvalidRequest,
+}
+
+impl Challenge {
+    /// The status on a hub without draft 08.
+    fn legacy_status(self) -> StatusCode {
+        match self {
+            Self::InsufficientScope => StatusCode::FORBIDDEN,
+            Self::Missing | Self::InvalidToken | Self::InvalidRequest => StatusCode::UNAUTHORIZED,
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            other => other.legacy_status(),
+        }
+    }
+
+    /// The error code of RFC 6750, section 3.1.
+    fn error(self) -> Option<&'static str> {
+        match self {
+            Self::Missing => None,
+            Self::InvalidToken => Some("invalid_token"),
+            Self::InsufficientScope => Some("insufficient_scope"),
+            Self::InvalidRequest => Some("invalid_request"),
+        }
+    }
 }
 
 /// Where a stream starts, if the request asked for it (PROTOCOL section 6).
@@ -84,8 +116,8 @@ impl Response {
     }
 
     /// The head of a subscription's stream (PROTOCOL section 2). On HTTP/1.1 the caller sends
-    /// chunks after it.
-    pub fn stream(precedes: Option<Precedes<'_>>) -> Self {
+    /// chunks after it. The dialect names the field of the last event id.
+    pub fn stream(precedes: Option<Precedes<'_>>, dialect: Dialect) -> Self {
         let mut response =
             Self { status: StatusCode::OK, fields: Vec::with_capacity(8), body: ResponseBody::Stream };
         for (name, value) in [
@@ -97,12 +129,16 @@ impl Response {
         ] {
             response.append(name, HeaderValue::from_static(value));
         }
+        let last_event_id = match dialect {
+            Dialect::Draft04 | Dialect::Draft07 => &LAST_EVENT_ID,
+            Dialect::Draft08 => &MERCURE_LAST_EVENT_ID,
+        };
         match precedes {
             None => {}
             Some(Precedes::Earliest) => {
-                response.append(&LAST_EVENT_ID, HeaderValue::from_static(EARLIEST));
+                response.append(last_event_id, HeaderValue::from_static(EARLIEST));
             }
-            Some(Precedes::Event(id)) => response.append(&LAST_EVENT_ID, id.into()),
+            Some(Precedes::Event(id)) => response.append(last_event_id, id.into()),
         }
         response
     }
@@ -145,14 +181,29 @@ impl Response {
         Self::text(StatusCode::BAD_REQUEST, error.to_string())
     }
 
-    /// 401 (PROTOCOL section 4). The body never gives the reason.
+    /// 401, or 403 if the token does not suffice (PROTOCOL section 4). The body never gives the
+    /// reason.
     pub fn unauthorized(challenge: Challenge) -> Self {
-        let mut response = Self::status_only(StatusCode::UNAUTHORIZED);
+        let mut response = Self::status_only(challenge.legacy_status());
         let value = match challenge {
             Challenge::Missing => "Bearer",
-            Challenge::InvalidToken => "Bearer error=\"invalid_token\"",
+            Challenge::InvalidToken | Challenge::InvalidRequest => "Bearer error=\"invalid_token\"",
+            Challenge::InsufficientScope => return response,
         };
         response.append(&WWW_AUTHENTICATE, HeaderValue::from_static(value));
+        response
+    }
+
+    /// 400, 401 or 403 of draft 08, with the error code and the URL of the protected resource
+    /// metadata (MERCURE-1.0, section 5.4; RFC 9728, section 5.1). The body never gives the reason.
+    pub fn challenge(challenge: Challenge, metadata_url: &str) -> Self {
+        let mut response = Self::status_only(challenge.status());
+        let error = challenge.error().map(|error| format!("error=\"{error}\", ")).unwrap_or_default();
+        let value = format!("Bearer {error}resource_metadata=\"{metadata_url}\"");
+        // A serialized URL is ASCII without quotes and control characters, so this never fails.
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.append(&WWW_AUTHENTICATE, value);
+        }
         response
     }
 
@@ -161,6 +212,11 @@ impl Response {
         let mut response = Self::status_only(StatusCode::METHOD_NOT_ALLOWED);
         response.append(&ALLOW, HeaderValue::from_static(allow));
         response
+    }
+
+    /// States the media type of the bodies of `QUERY` (RFC 10008, section 3).
+    pub fn accept_query(&mut self) {
+        self.set(&ACCEPT_QUERY, HeaderValue::from_static("application/x-www-form-urlencoded"));
     }
 
     /// 503: try again after `retry_after_s` seconds.

@@ -133,8 +133,16 @@ impl Shard {
 
     /// Where a subscriber resumes, if the tail knows; `None` means: ask the history.
     pub fn resolve(&self, resume: &Resume) -> Option<ResumePoint> {
-        let Resume::After(id) = resume else { return None };
-        self.tail.locate(id.as_str()).map(|cursor| ResumePoint { cursor, known: Some(id.clone()) })
+        match resume {
+            Resume::Earliest => None,
+            Resume::After(id) => {
+                let cursor = self.tail.locate(id.as_str())?;
+                Some(ResumePoint { cursor, known: Some(id.clone()) })
+            }
+            Resume::Newest => {
+                Some(ResumePoint { cursor: self.position, known: self.tail.newest_id().cloned() })
+            }
+        }
     }
 
     /// What these selectors would add to the price of matching.

@@ -13,6 +13,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::history::{Position, SequencedUpdate};
 use crate::limits::{TAIL_BYTES_MAX, TAIL_UPDATES_MAX};
+use crate::mercure::event_id::EventId;
 
 /// The bounds of a tail; the newest update always stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +98,11 @@ impl Tail {
             find(&self.updates, *position).is_some_and(|update| update.frame.id().as_str() == id)
         };
         self.by_id.find(self.hasher.hash_one(id), is_it).copied()
+    }
+
+    /// The id of the newest update, if there is one.
+    pub fn newest_id(&self) -> Option<&EventId> {
+        self.updates.back().map(|newest| newest.update.frame.id())
     }
 
     /// The updates after `cursor`, if the tail reaches back that far.

@@ -73,6 +73,8 @@ pub const REQUEST_LINE_BYTES_MAX: usize = REQUEST_TARGET_BYTES_MAX + 64;
 pub const EMPTY_LINES_MAX: usize = 4;
 /// `Host`: a domain name or an address, a colon and a port.
 pub const HOST_BYTES_MAX: usize = 255 + 6;
+/// A label of a domain name (RFC 1035, section 2.3.4).
+pub const HOST_LABEL_BYTES_MAX: usize = 63;
 /// Extensions of all chunks of one body together.
 pub const CHUNK_EXTENSIONS_BYTES_MAX: usize = 4 << 10;
 /// Trailers of one body.

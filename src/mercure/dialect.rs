@@ -27,18 +27,23 @@ pub struct Dialects {
 
 impl Dialects {
     /// Draft 04 or 07 alone.
-    pub fn legacy(authorization: Authorization) -> Self {
+    pub const fn legacy(authorization: Authorization) -> Self {
         Self { legacy: Some(authorization), draft08: false }
     }
 
     /// Draft 08, beside a legacy dialect if there is one.
-    pub fn with_draft08(legacy: Option<Authorization>) -> Self {
+    pub const fn with_draft08(legacy: Option<Authorization>) -> Self {
         Self { legacy, draft08: true }
     }
 
     /// The legacy dialect, by what its tokens list.
     pub fn legacy_authorization(self) -> Option<Authorization> {
         self.legacy
+    }
+
+    /// The legacy dialect.
+    pub fn legacy_dialect(self) -> Option<Dialect> {
+        self.legacy.map(Dialect::of_legacy)
     }
 
     /// Whether it speaks draft 08.
@@ -57,6 +62,17 @@ impl Dialects {
 }
 
 impl Dialect {
+    /// Every dialect, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Draft04, Self::Draft07, Self::Draft08];
+
+    /// The legacy dialect of this rule.
+    pub fn of_legacy(authorization: Authorization) -> Self {
+        match authorization {
+            Authorization::Targets => Self::Draft04,
+            Authorization::Selectors => Self::Draft07,
+        }
+    }
+
     /// Its number, as in the setting `PROTOCOL` and in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {

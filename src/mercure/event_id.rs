@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::limits::EVENT_ID_BYTES_MAX;
+use crate::mercure::characters::has_control_or_format;
 use crate::mercure::names::EARLIEST;
 
 /// The id of one update (draft-07, section "Publication"). It is not empty, has at most
@@ -27,6 +28,9 @@ pub enum EventIdError {
     /// Holds a control character, which could end the line that carries it.
     #[error("it must not hold a control character")]
     ControlCharacter,
+    /// Holds a format character (draft 08).
+    #[error("it must not hold a control or format character")]
+    FormatCharacter,
     /// Starts or ends with a space, which `Last-Event-ID` would lose.
     #[error("it must neither start nor end with a space")]
     SurroundingSpace,
@@ -55,6 +59,16 @@ impl EventId {
         } else {
             Ok(Self(text.into()))
         }
+    }
+
+    /// Reads an id by the rules of draft 08, which refuse format characters, too (MERCURE-1.0,
+    /// section 4). Only for new updates: an id of the history may have been accepted before.
+    ///
+    /// # Errors
+    /// [`EventIdError`] names the rule that the text breaks.
+    pub fn parse_draft08(text: &str) -> Result<Self, EventIdError> {
+        let id = Self::parse(text)?;
+        if has_control_or_format(text) { Err(EventIdError::FormatCharacter) } else { Ok(id) }
     }
 
     /// The id that the hub gives to an update without one: `urn:uuid:` and a UUID version 4 (RFC

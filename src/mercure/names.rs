@@ -28,9 +28,17 @@ pub const PARAM_TOPIC: &str = "topic";
 pub const PARAM_LAST_EVENT_ID: &str = "lastEventID";
 /// State reconciliation in the query, as the 2019 protocol spelled it.
 pub const PARAM_LAST_EVENT_ID_2019: &str = "Last-Event-ID";
-/// State reconciliation in the query, as some libraries and the newest drafts spell it. If it were
-/// ignored, updates would be lost silently.
-pub const PARAM_LAST_EVENT_ID_OTHERS: [&str; 2] = ["lastEventId", "last_event_id"];
+/// State reconciliation in the query, as some libraries spell it. If it were ignored, updates would
+/// be lost silently.
+pub const PARAM_LAST_EVENT_ID_OTHERS: [&str; 1] = ["lastEventId"];
+/// State reconciliation in the query (draft-08).
+pub const PARAM_LAST_EVENT_ID_08: &str = "last_event_id";
+/// Subscription: the topic with exactly this text (draft-08).
+pub const PARAM_MATCH: &str = "match";
+/// The same, with its type.
+pub const PARAM_MATCH_EXACT: &str = "match_exact";
+/// Subscription: the topics that a URL Pattern matches (draft-08).
+pub const PARAM_MATCH_URLPATTERN: &str = "match_urlpattern";
 /// The token in the query (draft-07).
 pub const PARAM_AUTHORIZATION: &str = "authorization";
 /// Publication: the content.
@@ -57,6 +65,10 @@ pub const PARAM_SELECTOR: &str = "selector";
 
 /// State reconciliation as a header, of a request and of a response (WHATWG HTML, section 9.2).
 pub const HEADER_LAST_EVENT_ID: &str = "Last-Event-ID";
+/// State reconciliation as a header of a response (draft-08).
+pub const HEADER_MERCURE_LAST_EVENT_ID: &str = "Mercure-Last-Event-ID";
+/// Path of the protected resource metadata (draft-08; RFC 9728, section 3).
+pub const METADATA_PATH: &str = "/.well-known/oauth-protected-resource/.well-known/mercure";
 /// Default name of the cookie that carries a token.
 pub const COOKIE_NAME: &str = "mercureAuthorization";
 /// The claim that holds the rights of a token.

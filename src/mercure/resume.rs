@@ -9,6 +9,8 @@ pub enum Resume {
     Earliest,
     /// After this update; like [`Resume::Earliest`] if it is not held.
     After(EventId),
+    /// From now on, with the id of the newest update: for an empty id (MERCURE-1.0, section 6.1).
+    Newest,
 }
 
 impl Resume {

@@ -9,13 +9,32 @@ use std::borrow::Cow;
 
 use crate::limits::{EVENT_ID_BYTES_MAX, TARGETS_MAX, TOPIC_BYTES_MAX, TOPICS_MAX};
 use crate::mercure::audience::{Audience, Authorization};
+use crate::mercure::characters::{has_control, has_control_or_format};
 use crate::mercure::event_id::{EventId, EventIdError};
 use crate::mercure::form::{self, FormError};
 use crate::mercure::names::{
-    PARAM_DATA, PARAM_ID, PARAM_PRIVATE, PARAM_RETRY, PARAM_TARGET, PARAM_TOPIC, PARAM_TYPE,
+    EVENT_TYPE_HUB, PARAM_DATA, PARAM_ID, PARAM_PRIVATE, PARAM_RETRY, PARAM_TARGET, PARAM_TOPIC, PARAM_TYPE,
 };
+use crate::mercure::public_url::PublicUrl;
 use crate::mercure::subscription::Subscription;
 use crate::mercure::topic::{Topic, TopicError};
+
+/// The rules for a publication. A token of draft 08 lists topics, as one of draft 07 does; on a hub
+/// that speaks draft 08, its stricter rules hold for every publisher (MERCURE-1.0, section 12.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpdateRules<'h> {
+    /// What the publisher's token lists: it decides between `private` and `target`.
+    pub authorization: Authorization,
+    /// The hub's URL, on a hub that speaks draft 08.
+    pub draft08: Option<&'h PublicUrl>,
+}
+
+impl From<Authorization> for UpdateRules<'_> {
+    /// The rules of a hub without draft 08.
+    fn from(authorization: Authorization) -> Self {
+        Self { authorization, draft08: None }
+    }
+}
 
 /// A valid publication (draft-07, section "Publication").
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +71,8 @@ pub struct UpdateParts {
 pub struct Draft<'a> {
     /// The canonical topic first, then the alternates: 1 to [`TOPICS_MAX`], each of at most
     /// [`TOPIC_BYTES_MAX`] bytes. A topic must not be empty, be `*`, or hold a control character.
-    /// On any host, its path must not be the hub's own path (`/.well-known/mercure`, `/hub`) or a
-    /// path below it.
+    /// On any host, its path must not be the hub's own path (`/.well-known/mercure`) or a path
+    /// below it. With draft 08, it must not hold a format character, as must the id and the type.
     pub topics: &'a [&'a str],
     /// The content; it may be empty. Every line end (CR LF, CR or LF) arrives as LF.
     pub data: &'a str,
@@ -69,15 +88,16 @@ pub struct Draft<'a> {
     /// and not `earliest`.
     pub id: Option<&'a str>,
     /// The SSE event type; none when it is empty. At most [`EVENT_ID_BYTES_MAX`] bytes, without
-    /// control characters.
+    /// control characters. `mercure` is refused with draft 08.
     pub event_type: Option<&'a str>,
     /// The SSE reconnection time, in milliseconds; any number.
     pub retry_ms: Option<u64>,
 }
 
-/// Why a body is not a publication. The text is for the client: 403 for
-/// [`UpdateError::ReservedTopic`], 400 for every other. Whether the token grants the topics is
-/// checked later (`Grant::may_publish`).
+/// Why a body is not a publication. The text is for the client. On a hub with draft 08 the status
+/// is 413 if [`UpdateError::is_too_large`], else 400. On any other it is 403 for
+/// [`UpdateError::ReservedTopic`], else 400. Whether the token grants the topics is checked later
+/// (`Grant::may_publish`).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UpdateError {
     /// The body is not a strict urlencoded form.
@@ -104,29 +124,32 @@ pub enum UpdateError {
     /// A `topic` longer than [`TOPIC_BYTES_MAX`].
     #[error("Invalid \"topic\" parameter: it must not be longer than {TOPIC_BYTES_MAX} bytes")]
     TopicTooLong,
-    /// A `topic` inside the hub's own namespace. This is the one error that is a 403.
+    /// A `topic` inside the hub's own namespace.
     #[error("Forbidden \"topic\" parameter: it is in the hub's own namespace")]
     ReservedTopic,
     /// An `id` that is not an event id.
     #[error("Invalid \"id\" parameter: {0}")]
     Id(#[source] EventIdError),
-    /// A `type` with a control character, or longer than [`EVENT_ID_BYTES_MAX`].
-    #[error(
-        "Invalid \"type\" parameter: it must hold no control character and at most {EVENT_ID_BYTES_MAX} bytes"
-    )]
+    /// A `type` with a control character.
+    #[error("Invalid \"type\" parameter: it must not hold a control character")]
     Type,
+    /// A `type` with a format character (draft 08).
+    #[error("Invalid \"type\" parameter: it must not hold a control or format character")]
+    TypeFormat,
+    /// A `type` longer than [`EVENT_ID_BYTES_MAX`].
+    #[error("Invalid \"type\" parameter: it must not be longer than {EVENT_ID_BYTES_MAX} bytes")]
+    TypeTooLong,
+    /// The `type` of the hub's own events (draft 08).
+    #[error("Invalid \"type\" parameter: \"{EVENT_TYPE_HUB}\" is reserved for the hub's own events")]
+    ReservedType,
     /// A `retry` that is not a number of milliseconds.
     #[error("Invalid \"retry\" parameter")]
     Retry,
-    /// `target` on a hub that authorizes by selectors. Ignoring it would publish to every
-    /// subscriber.
-    #[error(
-        "Unsupported \"target\" parameter: this hub authorizes by topic selectors (AUTHORIZATION=selectors)"
-    )]
+    /// `target` with a token that lists topics. Ignoring it would publish to every subscriber.
+    #[error("Unsupported \"target\" parameter: this publisher is authorized by topics, not by targets")]
     TargetNotSupported,
-    /// `private` on a hub that authorizes by targets. Ignoring it would publish to every
-    /// subscriber.
-    #[error("Unsupported \"private\" parameter: this hub authorizes by targets (AUTHORIZATION=targets)")]
+    /// `private` with a token that lists targets. Ignoring it would publish to every subscriber.
+    #[error("Unsupported \"private\" parameter: this publisher is authorized by targets, not by topics")]
     PrivateNotSupported,
     /// An empty `target`.
     #[error("Invalid \"target\" parameter: it must not be empty")]
@@ -137,29 +160,45 @@ pub enum UpdateError {
     Brackets(&'static str),
 }
 
+impl UpdateError {
+    /// Whether the publication has too many fields, or one of them is too long.
+    pub fn is_too_large(&self) -> bool {
+        matches!(
+            self,
+            Self::Form(FormError::TooManyFields)
+                | Self::TooManyTopics
+                | Self::TooManyTargets
+                | Self::TopicTooLong
+                | Self::TypeTooLong
+                | Self::Id(EventIdError::TooLong)
+        )
+    }
+}
+
 impl<'a> Update<'a> {
-    /// Reads the body of a publication. `authorization` is the hub's setting. `random` becomes the
-    /// id when the publisher gave none.
+    /// Reads the body of a publication. `rules` follow from the hub and from the token; an
+    /// [`Authorization`] alone is that of a hub without draft 08. `random` becomes the id when the
+    /// publisher gave none.
     ///
     /// An empty `id`, `type` or `retry` counts as not given, as an HTML form sends it.
     ///
     /// # Errors
     /// [`UpdateError`] names the first rule that the body breaks.
-    pub fn parse(
+    pub fn parse<'h>(
         body: &'a [u8],
-        authorization: Authorization,
+        rules: impl Into<UpdateRules<'h>>,
         random: [u8; 16],
     ) -> Result<Self, UpdateError> {
-        UpdateFields::collect(body)?.into_update(authorization, random)
+        UpdateFields::collect(body, rules.into())?.into_update(random)
     }
 
     /// Checks a draft by the same rules.
     ///
     /// # Errors
     /// As [`Update::parse`].
-    pub fn build(
+    pub fn build<'h>(
         draft: &Draft<'a>,
-        authorization: Authorization,
+        rules: impl Into<UpdateRules<'h>>,
         random: [u8; 16],
     ) -> Result<Self, UpdateError> {
         let mut fields = UpdateFields {
@@ -168,11 +207,11 @@ impl<'a> Update<'a> {
             event_type: draft.event_type.map(Cow::Borrowed),
             retry: draft.retry_ms.map(|retry_ms| Cow::Owned(retry_ms.to_string())),
             data: Some(Cow::Borrowed(draft.data)),
-            ..UpdateFields::default()
+            ..UpdateFields::new(rules.into())
         };
         draft.topics.iter().try_for_each(|topic| fields.add_topic(topic))?;
         draft.targets.iter().try_for_each(|target| fields.add_target(target))?;
-        fields.into_update(authorization, random)
+        fields.into_update(random)
     }
 
     /// The update that announces the start or the end of a subscription (PROTOCOL section 7). It is
@@ -234,8 +273,8 @@ impl<'a> Update<'a> {
 }
 
 /// The fields of a body, sorted by name and counted, but not parsed yet.
-#[derive(Default)]
-struct UpdateFields<'a> {
+struct UpdateFields<'a, 'h> {
+    rules: UpdateRules<'h>,
     topics: Vec<Topic>,
     targets: Vec<Box<str>>,
     private: Option<Cow<'a, str>>,
@@ -245,9 +284,22 @@ struct UpdateFields<'a> {
     data: Option<Cow<'a, str>>,
 }
 
-impl<'a> UpdateFields<'a> {
-    fn collect(body: &'a [u8]) -> Result<Self, UpdateError> {
-        let mut fields = Self::default();
+impl<'a, 'h> UpdateFields<'a, 'h> {
+    fn new(rules: UpdateRules<'h>) -> Self {
+        Self {
+            rules,
+            topics: Vec::new(),
+            targets: Vec::new(),
+            private: None,
+            id: None,
+            event_type: None,
+            retry: None,
+            data: None,
+        }
+    }
+
+    fn collect(body: &'a [u8], rules: UpdateRules<'h>) -> Result<Self, UpdateError> {
+        let mut fields = Self::new(rules);
         for field in form::fields(body) {
             let (name, value) = field.map_err(UpdateError::Form)?;
             match &*name {
@@ -264,28 +316,23 @@ impl<'a> UpdateFields<'a> {
         Ok(fields)
     }
 
-    fn into_update(
-        mut self,
-        authorization: Authorization,
-        random: [u8; 16],
-    ) -> Result<Update<'a>, UpdateError> {
+    fn into_update(mut self, random: [u8; 16]) -> Result<Update<'a>, UpdateError> {
         if self.topics.is_empty() {
             return Err(UpdateError::MissingTopic);
         }
-        let audience = self.audience(authorization)?;
-        if authorization == Authorization::Targets && self.data.is_none() {
+        let audience = self.audience()?;
+        if self.rules.authorization == Authorization::Targets && self.data.is_none() {
             return Err(UpdateError::MissingData);
         }
+        let is_draft08 = self.rules.draft08.is_some();
+        let parse_id = if is_draft08 { EventId::parse_draft08 } else { EventId::parse };
         let (id, has_made_id) = match self.id.filter(|id| !id.is_empty()) {
-            Some(id) => (EventId::parse(&id).map_err(UpdateError::Id)?, false),
+            Some(id) => (parse_id(&id).map_err(UpdateError::Id)?, false),
             None => (EventId::from_random_bytes(random), true),
         };
         let event_type = self.event_type.filter(|text| !text.is_empty());
-        if event_type
-            .as_ref()
-            .is_some_and(|text| text.len() > EVENT_ID_BYTES_MAX || text.chars().any(char::is_control))
-        {
-            return Err(UpdateError::Type);
+        if let Some(text) = &event_type {
+            check_type(text, is_draft08)?;
         }
         Ok(Update {
             topics: self.topics.into(),
@@ -310,8 +357,10 @@ impl<'a> UpdateFields<'a> {
         if text.len() > TOPIC_BYTES_MAX {
             return Err(UpdateError::TopicTooLong);
         }
-        let topic = Topic::parse(text).map_err(UpdateError::Topic)?;
-        if topic.in_hub_namespace() {
+        let hub = self.rules.draft08;
+        let parse = if hub.is_some() { Topic::parse_draft08 } else { Topic::parse };
+        let topic = parse(text).map_err(UpdateError::Topic)?;
+        if topic.in_hub_namespace(hub) {
             return Err(UpdateError::ReservedTopic);
         }
         self.topics.push(topic);
@@ -330,8 +379,8 @@ impl<'a> UpdateFields<'a> {
     }
 
     /// The audience; takes the targets.
-    fn audience(&mut self, authorization: Authorization) -> Result<Audience, UpdateError> {
-        match authorization {
+    fn audience(&mut self) -> Result<Audience, UpdateError> {
+        match self.rules.authorization {
             Authorization::Selectors if !self.targets.is_empty() => Err(UpdateError::TargetNotSupported),
             Authorization::Targets if self.private.is_some() => Err(UpdateError::PrivateNotSupported),
             _ if self.private.is_some() => Ok(Audience::Private),
@@ -359,6 +408,17 @@ fn once<'a>(
     match place.replace(value) {
         None => Ok(()),
         Some(_) => Err(UpdateError::Repeated(name)),
+    }
+}
+
+/// Draft 08 reserves the type of the hub's own events: another publisher could forge them.
+fn check_type(text: &str, is_draft08: bool) -> Result<(), UpdateError> {
+    match () {
+        () if text.len() > EVENT_ID_BYTES_MAX => Err(UpdateError::TypeTooLong),
+        () if has_control(text) => Err(UpdateError::Type),
+        () if is_draft08 && has_control_or_format(text) => Err(UpdateError::TypeFormat),
+        () if is_draft08 && text == EVENT_TYPE_HUB => Err(UpdateError::ReservedType),
+        () => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::api::handler::{Publisher, ResponseContext};
+use crate::api::handler::{AwaitedBody, ResponseContext};
 use crate::http::h1::machine::{Connection, Phase};
 use crate::http::h2::request::Prior;
 use crate::http::request::Version;
@@ -70,7 +70,7 @@ pub(crate) enum RequestState {
     /// The next bytes of the client.
     Client,
     /// The request body.
-    Body(Publisher),
+    Body(AwaitedBody),
     /// Another thread.
     Waits(Waiting),
 }
@@ -296,7 +296,7 @@ impl Http1Conn {
             && matches!(self.state, RequestState::Client)
     }
 
-    /// Whether the body of a publication is arriving.
+    /// Whether the body of a request is arriving.
     pub(crate) fn awaits_body(&self) -> bool {
         matches!(self.state, RequestState::Body(_))
     }
@@ -325,15 +325,19 @@ impl Http1Conn {
         }
     }
 
-    /// Begins to read the body of a publication.
-    pub(crate) fn begin_body(&mut self, publisher: Publisher, now_ms: u64) {
-        self.state = RequestState::Body(publisher);
+    /// Begins to read the body of a request.
+    pub(crate) fn begin_body(&mut self, awaited: AwaitedBody, now_ms: u64) {
+        self.state = RequestState::Body(awaited);
         self.body_since_ms = now_ms;
     }
 
     /// Counts the memory of the request that is arriving; false if it may not hold that much.
     pub(crate) fn has_memory(&mut self, memory: &ShardMemory) -> bool {
-        let bytes = self.http.bytes_held() + self.transport.bytes_held();
+        let head = match &self.state {
+            RequestState::Body(awaited) => awaited.bytes_held(),
+            RequestState::Client | RequestState::Waits(_) => 0,
+        };
+        let bytes = self.http.bytes_held() + self.transport.bytes_held() + head;
         match &mut self.request_permit {
             Some(permit) => permit.resize(bytes),
             None if bytes == 0 => {}
@@ -357,10 +361,10 @@ impl Http1Conn {
         body_due_ms(self.body_since_ms, self.http.body_bytes())
     }
 
-    /// Takes the publisher whose body has arrived.
-    pub(crate) fn take_publisher(&mut self) -> Option<Publisher> {
+    /// Takes what the body that has arrived is for.
+    pub(crate) fn take_awaited(&mut self) -> Option<AwaitedBody> {
         match std::mem::replace(&mut self.state, RequestState::Client) {
-            RequestState::Body(publisher) => Some(publisher),
+            RequestState::Body(awaited) => Some(awaited),
             RequestState::Client | RequestState::Waits(_) => None,
         }
     }

@@ -30,7 +30,7 @@ use hashbrown::HashMap;
 use http::Request;
 use tracing::{debug, error};
 
-use crate::api::handler::Publisher;
+use crate::api::handler::AwaitedBody;
 use crate::http::h2::flood_guard::FloodGuard;
 use crate::io::transport::Transport;
 use crate::limits::{
@@ -318,13 +318,13 @@ impl Http2Conn {
     pub(crate) fn take_body(
         &mut self,
         serial: u32,
-    ) -> Option<(StreamResponder, Publisher, RecvStream, Vec<u8>)> {
+    ) -> Option<(StreamResponder, AwaitedBody, RecvStream, Vec<u8>)> {
         if !matches!(self.exchanges.get(&serial)?.stage, ExchangeStage::Body { .. }) {
             return None;
         }
         match self.exchanges.remove(&serial)?.stage {
-            ExchangeStage::Body { responder, publisher, body, content, .. } => {
-                Some((responder, publisher, body, content))
+            ExchangeStage::Body { responder, awaited, body, content, .. } => {
+                Some((responder, awaited, body, content))
             }
             _ => None,
         }

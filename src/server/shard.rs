@@ -215,6 +215,7 @@ impl ShardLoop {
         if shared.handler.is_mixed() {
             shared.log.legacy_tokens([publishers.legacy(), subscribers.legacy()], shared.now.ms);
         }
+        shared.log.recorder.requests(shared.handler.request_counts());
         busy
     }
 

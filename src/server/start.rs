@@ -17,7 +17,7 @@ use super::mailbox::Mailbox;
 use super::sequencer::SequencerThread;
 use crate::api::history_health::HistoryHealth;
 use crate::history::redb::OpenError;
-use crate::history::{History, HistorySlice};
+use crate::history::{History, HistoryReader, HistorySlice, WithoutReservedType};
 use crate::hub::sequencer::Sequencer;
 use crate::hub::shard::ShardSettings;
 use crate::hub::tail::TailBounds;
@@ -134,8 +134,8 @@ impl RunningHub {
             listener::open(settings.address, &wakers, settings.shard.heartbeat_ms, role)?;
         let started = Instant::now();
         let shard_settings = fitted(settings.shard, &limits.memory);
-        let newest = end_of(&mut *history, shard_settings.tail)?;
-        let reader = history.reader();
+        let reader = reader_of(&*history, settings.api.dialects.has_draft08());
+        let newest = end_of(&mut *history, &*reader, shard_settings.tail)?;
         let sequencer = Sequencer::new(history, newest.range.before_oldest);
         let queue = Queue::new(limits.memory.part_of(PUBLISH_QUEUE_BYTES_MAX));
         let (sequencer, queue) =
@@ -301,13 +301,23 @@ fn serve_scrapes(side_server: SideServer, exporter: Exporter, ended: &AtomicBool
     side_server.run(ended, |request| handler.respond(request));
 }
 
+/// The reading end for every shard.
+fn reader_of(history: &dyn History, has_draft08: bool) -> Arc<dyn HistoryReader> {
+    let reader = history.reader();
+    if has_draft08 { Arc::new(WithoutReservedType(reader)) } else { reader }
+}
+
 /// The tail that every shard begins with. First discards old updates; then loads the end of the
 /// history into memory, so that clients that reconnect after a restart do not all read the disk.
-fn end_of(history: &mut dyn History, tail: TailBounds) -> Result<Arc<HistorySlice>, RunError> {
+fn end_of(
+    history: &mut dyn History,
+    reader: &dyn HistoryReader,
+    tail: TailBounds,
+) -> Result<Arc<HistorySlice>, RunError> {
     if history.needs_upkeep() {
         history.maintain(clock::unix_ms()).map_err(RunError::History)?;
     }
-    let newest = history.reader().newest(tail.updates_max, tail.bytes_max);
+    let newest = reader.newest(tail.updates_max, tail.bytes_max);
     newest.map(Arc::new).map_err(RunError::History)
 }
 

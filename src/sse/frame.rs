@@ -12,6 +12,7 @@ use memchr::memchr2;
 
 use crate::mercure::audience::Audience;
 use crate::mercure::event_id::EventId;
+use crate::mercure::names::EVENT_TYPE_HUB;
 use crate::mercure::topic::Topic;
 use crate::mercure::update::{Update, UpdateParts};
 use crate::sse::chunk::Chunk;
@@ -94,6 +95,14 @@ impl Frame {
         };
         frame._held = HeldBytes::new(frame.bytes_held());
         frame
+    }
+
+    /// The same without its event type, if that is the one that draft 08 reserves for events of the
+    /// hub, and it is none (MERCURE-1.0, trap 14); `None` if nothing is to be removed.
+    pub(crate) fn without_reserved_type(&self) -> Option<Self> {
+        let rest = self.event().strip_prefix(b"event: ")?.strip_prefix(EVENT_TYPE_HUB.as_bytes())?;
+        let rest = rest.strip_prefix(b"\n").filter(|_| !self.is_subscription_event)?;
+        Some(Self::from_event(rest, self.id.clone(), self.topics.clone(), self.audience.clone()))
     }
 
     /// The same, but it announces the start or the end of a subscription.

@@ -18,18 +18,32 @@ pub fn check(bytes: &[u8]) {
     };
     let parts = || list.split([',', ' ', '\t', '\r', '\n']).filter(|part| !part.is_empty());
     let has_any = parts().any(|part| part == "*");
-    let listed: Vec<String> = parts().filter(|part| *part != "*").filter_map(origin_of).collect();
-    let is_listed = |origin: &[u8]| listed.iter().any(|listed| listed.as_bytes() == origin);
+    // A listed `*` becomes the label `x`, and so does the first label of an origin that is compared
+    // with it.
+    let (stars, plain): (Vec<_>, Vec<_>) =
+        parts().filter(|part| *part != "*").partition(|it| it.contains('*'));
+    let listed: Vec<String> = plain.into_iter().filter_map(origin_of).collect();
+    let below: Vec<String> = stars.iter().filter_map(|part| origin_of(&part.replace('*', "x"))).collect();
+    let is_one = |origin: &[u8]| listed.iter().any(|listed| listed.as_bytes() == origin);
+    let is_below = |origin: &[u8]| {
+        let origin = std::str::from_utf8(origin).ok().and_then(with_label_x);
+        origin.is_some_and(|origin| below.contains(&origin))
+    };
+    let is_listed = |origin: &[u8]| is_one(origin) || is_below(origin);
     assert_eq!(origins.is_empty(), parts().next().is_none(), "{list:?}");
     for origin in [Some(origin), None, Some(b"null".as_slice())] {
         let decision = cors.decide(origin);
         let expected = match origin {
             _ if origins.is_empty() => CorsDecision::Off,
-            Some(origin) if is_listed(origin) => {
+            Some(origin) if is_one(origin) => {
                 assert!(matches!(decision, CorsDecision::Listed(_)), "{list:?} {origin:?}");
                 decision
             }
-            _ if has_any => CorsDecision::Any { varies: !listed.is_empty() },
+            Some(origin) if is_below(origin) => {
+                assert!(matches!(decision, CorsDecision::ListedBelow(..)), "{list:?} {origin:?}");
+                decision
+            }
+            _ if has_any => CorsDecision::Any { varies: !(listed.is_empty() && below.is_empty()) },
             _ => CorsDecision::NotListed,
         };
         assert_eq!(decision, expected, "{list:?} {origin:?}");
@@ -56,10 +70,19 @@ fn check_response(response: &Response, decision: CorsDecision, origin: Option<&[
         CorsDecision::Off => (None, None, false),
         CorsDecision::NotListed => (None, None, true),
         CorsDecision::Any { varies } => (Some(b"*".as_slice()), None, varies),
-        CorsDecision::Listed(_) => (origin, Some(b"true".as_slice()), true),
+        CorsDecision::Listed(_) | CorsDecision::ListedBelow(..) => (origin, Some(b"true".as_slice()), true),
     };
     assert_eq!((allowed, credentials, varies), (expected, with_credentials, must_vary), "{decision:?}");
     assert_eq!(field("Access-Control-Allow-Methods").is_some(), allowed.is_some(), "{decision:?}");
+}
+
+/// An origin with `x` as its first label; `None` if that is not one label.
+fn with_label_x(origin: &str) -> Option<String> {
+    let (scheme, host) = origin.split_once("://")?;
+    let (label, parent) = host.split_once('.')?;
+    let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    let fits = (1..=63).contains(&label.len()) && label.bytes().all(is_label);
+    fits.then(|| format!("{scheme}://x.{parent}"))
 }
 
 /// The origin of a URL as a browser sends it.

@@ -71,7 +71,8 @@ mod tests {
 
     fn grant(payload: Option<Value>) -> Grant {
         let mercure = MercureClaim { publish: None, subscribe: None, payload };
-        Grant::from_claims(&LegacyClaims { mercure, exp: None }.into(), Authorization::Selectors).expect("valid claims")
+        Grant::from_claims(&LegacyClaims { mercure, exp: None }.into(), Authorization::Selectors)
+            .expect("valid claims")
     }
 
     fn announce_all(

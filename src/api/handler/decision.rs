@@ -4,19 +4,19 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::StatusCode;
-
 use crate::api::refusal::{Refusal, Unavailable};
 use crate::http::headers::accept_encoding::Negotiated;
 use crate::http::headers::cors::CorsDecision;
 use crate::http::headers::etag::is_current;
 use crate::http::request::Lines;
-use crate::http::response::Response;
+use crate::http::response::{Challenge, Response};
+use crate::mercure::audience::Authorization;
+use crate::mercure::dialect::Dialect;
 use crate::mercure::grant::Grant;
 use crate::mercure::resume::Resume;
 use crate::mercure::selector::Selector;
 use crate::mercure::subscription::{Announcement, ListingQuery};
-use crate::sse::framing::Framing;
+use crate::sse::framing::{Framing, Transfer};
 
 pub(super) const RETRY_AFTER_S: u32 = 1;
 /// A client that met a limit should wait longer than one that met a short failure.
@@ -31,9 +31,8 @@ pub enum Decision {
     /// A granted request for a list of active subscriptions: ask the shards, then call
     /// [`RequestHandler::listed`](super::RequestHandler::listed).
     List(Box<Listing>),
-    /// A publisher with some publish grant: read the body, then call
-    /// [`RequestHandler::publish`](super::RequestHandler::publish).
-    ReadBody(Publisher),
+    /// Read the body, then go on as [`AwaitedBody`] says.
+    ReadBody(AwaitedBody),
     /// Close without a response: the hub stops. An `EventSource` reconnects after a network error,
     /// but not after an error response.
     HangUp,
@@ -48,8 +47,61 @@ pub struct ApiResponse {
     pub refusal: Option<Refusal>,
 }
 
+/// What a body is read for.
+pub enum AwaitedBody {
+    /// A publisher with some publish grant: call
+    /// [`RequestHandler::publish`](super::RequestHandler::publish) with the body.
+    Publication(Publisher),
+    /// A subscriber whose parameters are in the body, too: call
+    /// [`RequestHandler::query`](super::RequestHandler::query) with it.
+    Query(Box<QuerySubscriber>),
+}
+
+impl AwaitedBody {
+    /// The context for its response.
+    pub fn context(&self) -> ResponseContext {
+        match self {
+            Self::Publication(publisher) => publisher.context,
+            Self::Query(subscriber) => subscriber.context,
+        }
+    }
+
+    /// Bytes of memory that it holds of the request's head.
+    pub fn bytes_held(&self) -> usize {
+        match self {
+            Self::Publication(_) => 0,
+            Self::Query(subscriber) => {
+                let QuerySubscriber { query, last_event_id, .. } = &**subscriber;
+                let texts = [query, last_event_id].into_iter().flatten();
+                size_of::<QuerySubscriber>() + texts.map(|text| text.len()).sum::<usize>()
+            }
+        }
+    }
+}
+
+/// An authorized subscriber by `QUERY` whose body should be read.
+pub struct QuerySubscriber {
+    pub(super) subscriber: AdmittedSubscriber,
+    pub(super) query: Option<Box<str>>,
+    pub(super) last_event_id: Option<Box<str>>,
+    /// Whether the request names the media type of its body, which is then a form.
+    pub(super) has_type: bool,
+    pub(super) transfer: Transfer,
+    /// The context for its response.
+    pub context: ResponseContext,
+}
+
+/// Who subscribes.
+pub(super) struct AdmittedSubscriber {
+    pub(super) grant: Rc<Grant>,
+    /// A number that identifies its token; `None` without a token.
+    pub(super) token: Option<u64>,
+}
+
 /// A granted subscription.
 pub struct GrantedSubscription {
+    /// The dialect of its request.
+    pub dialect: Dialect,
     /// A `HEAD`: send the head of the stream, without a subscription.
     pub head_only: bool,
     /// The selectors; never empty.
@@ -73,6 +125,8 @@ pub struct GrantedSubscription {
 /// A publisher whose body should be read.
 pub struct Publisher {
     pub(super) grant: Rc<Grant>,
+    /// What its token lists.
+    pub(super) authorization: Authorization,
     /// The context for its response.
     pub context: ResponseContext,
 }
@@ -90,6 +144,8 @@ pub struct Listing {
 /// The properties of a request that its response depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseContext {
+    /// The dialect of the request: names of fields, statuses and challenges depend on it.
+    pub(super) dialect: Dialect,
     /// Which cross-origin headers the response gets.
     pub(super) cors: CorsDecision,
     /// The coding of a stream or a page; every other response is too short for one.
@@ -102,15 +158,27 @@ pub struct ResponseContext {
 pub(super) struct Refused {
     pub(super) response: Response,
     pub(super) refusal: Refusal,
+    /// Set if the token is at fault. The response is that of a hub without draft 08; another
+    /// replaces it for a request of draft 08.
+    pub(super) challenge: Option<Challenge>,
 }
 
 impl Refused {
     pub(super) fn new(response: Response, reason: impl fmt::Display) -> Self {
-        Self { response, refusal: Refusal::new(reason) }
+        Self::because(response, Refusal::new(reason))
+    }
+
+    pub(super) fn because(response: Response, refusal: Refusal) -> Self {
+        Self { response, refusal, challenge: None }
+    }
+
+    pub(super) fn challenge(challenge: Challenge, reason: impl fmt::Display) -> Self {
+        let refused = Self::new(Response::unauthorized(challenge), reason);
+        Self { challenge: Some(challenge), ..refused }
     }
 
     pub(super) fn unavailable(cause: Unavailable, reason: impl fmt::Display) -> Self {
-        Self { response: Response::unavailable(RETRY_AFTER_S), refusal: Refusal::unavailable(cause, reason) }
+        Self::because(Response::unavailable(RETRY_AFTER_S), Refusal::unavailable(cause, reason))
     }
 
     pub(super) fn bad_request(error: &impl fmt::Display) -> Self {
@@ -118,7 +186,7 @@ impl Refused {
     }
 
     pub(super) fn forbidden(reason: impl fmt::Display) -> Self {
-        Self::new(Response::status_only(StatusCode::FORBIDDEN), reason)
+        Self::challenge(Challenge::InsufficientScope, reason)
     }
 }
 

@@ -36,7 +36,7 @@ impl RequestHandler {
         now: Now,
     ) -> Result<Listing, Refused> {
         let Some((grant, _)) = self.grant(Role::Subscriber, request, context, now)? else {
-            return Err(Refused::new(Response::unauthorized(Challenge::Missing), "no token"));
+            return Err(Refused::challenge(Challenge::Missing, "no token"));
         };
         let wanted = granted(request.path, &grant, self.settings.dialects)?;
         let if_none_match = request.if_none_match.iter().map(Box::from).collect();
@@ -65,7 +65,7 @@ impl RequestHandler {
     /// The response if too many lists are in progress, or this one is too long.
     pub fn unlisted(&self, listing: &Listing, reason: &str) -> ApiResponse {
         let refusal = Refusal::unavailable(Unavailable::Crowded, reason);
-        self.refuse(Refused { response: Response::unavailable(RETRY_AFTER_S), refusal }, listing.context)
+        self.refuse(Refused::because(Response::unavailable(RETRY_AFTER_S), refusal), listing.context)
     }
 }
 
@@ -169,7 +169,8 @@ mod tests {
     fn grant(selectors: &[&str]) -> Grant {
         let subscribe = Some(selectors.iter().map(ToString::to_string).collect());
         let mercure = MercureClaim { subscribe, ..MercureClaim::default() };
-        Grant::from_claims(&LegacyClaims { mercure, exp: None }.into(), Authorization::Selectors).expect("valid claims")
+        Grant::from_claims(&LegacyClaims { mercure, exp: None }.into(), Authorization::Selectors)
+            .expect("valid claims")
     }
 
     fn status(path: &str, grant: &Grant, dialects: Dialects) -> u16 {

@@ -10,6 +10,7 @@ use crate::http::response::Response;
 use crate::limits::{
     BODY_BYTES_PER_S_MIN, SUBSCRIPTIONS_ENDED_BYTES_MAX, SUBSCRIPTIONS_ENDED_BYTES_PER_CLIENT_MAX,
 };
+use crate::mercure::dialect::Dialect;
 use crate::sse::frame::Frame;
 
 impl RequestHandler {
@@ -26,7 +27,7 @@ impl RequestHandler {
     /// The response when the memory limit is reached; nothing was done. The client reads why.
     pub fn out_of_memory(&self, reason: &str, context: ResponseContext) -> ApiResponse {
         let response = Response::later_because(StatusCode::SERVICE_UNAVAILABLE, reason, RETRY_AFTER_LIMIT_S);
-        self.refuse(Refused { response, refusal: Refusal::unavailable(Unavailable::Memory, reason) }, context)
+        self.refuse(Refused::because(response, Refusal::unavailable(Unavailable::Memory, reason)), context)
     }
 
     /// The response to a request that cannot be read.
@@ -58,7 +59,7 @@ impl RequestHandler {
     pub fn too_many(&self, reason: &str, context: ResponseContext) -> ApiResponse {
         let response = Response::too_many(RETRY_AFTER_LIMIT_S);
         self.refuse(
-            Refused { response, refusal: Refusal::unavailable(Unavailable::ClientLimit, reason) },
+            Refused::because(response, Refusal::unavailable(Unavailable::ClientLimit, reason)),
             context,
         )
     }
@@ -67,7 +68,7 @@ impl RequestHandler {
     pub fn too_costly(&self, reason: &'static str, context: ResponseContext) -> ApiResponse {
         let response = Response::later_because(StatusCode::SERVICE_UNAVAILABLE, reason, RETRY_AFTER_LIMIT_S);
         let refusal = Refusal::unavailable(Unavailable::MatchCost, reason);
-        self.refuse(Refused { response, refusal }, context)
+        self.refuse(Refused::because(response, refusal), context)
     }
 
     /// The response to a subscription that cannot begin before events of ended subscriptions are
@@ -89,14 +90,14 @@ impl RequestHandler {
         };
         let reason = format!("{what}, and those that wait take {bytes_max} bytes");
         let response = Response::later_because(status, &reason, RETRY_AFTER_LIMIT_S);
-        self.refuse(Refused { response, refusal: Refusal::unavailable(unavailable, reason) }, context)
+        self.refuse(Refused::because(response, Refusal::unavailable(unavailable, reason)), context)
     }
 
     /// The response at the connection limit of the hub.
     pub fn at_connection_limit(&self, reason: &str) -> ApiResponse {
         let response = Response::unavailable(RETRY_AFTER_LIMIT_S);
         self.refuse(
-            Refused { response, refusal: Refusal::unavailable(Unavailable::Connections, reason) },
+            Refused::because(response, Refusal::unavailable(Unavailable::Connections, reason)),
             self.context(None),
         )
     }
@@ -115,7 +116,12 @@ impl RequestHandler {
     }
 
     pub(super) fn refuse(&self, refused: Refused, context: ResponseContext) -> ApiResponse {
-        let Refused { response, refusal } = refused;
+        let Refused { response, refusal, challenge } = refused;
+        let metadata_url = self.metadata_url.as_ref().filter(|_| context.dialect == Dialect::Draft08);
+        let response = match challenge.zip(metadata_url) {
+            Some((challenge, metadata_url)) => Response::challenge(challenge, metadata_url),
+            None => response,
+        };
         self.complete(ApiResponse { response, refusal: Some(refusal) }, context)
     }
 }

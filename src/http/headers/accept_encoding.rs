@@ -18,7 +18,7 @@ pub struct Negotiated {
 }
 
 /// In thousandths, the full precision of a quality.
-type Quality = u16;
+pub(super) type Quality = u16;
 
 impl Negotiated {
     /// `COMPRESS=0`.
@@ -73,7 +73,7 @@ fn parse(part: &[u8]) -> Option<(&[u8], Quality)> {
 }
 
 /// `0`, `1`, or with up to three decimals (section 12.4.2).
-fn parse_quality(value: &[u8]) -> Option<Quality> {
+pub(super) fn parse_quality(value: &[u8]) -> Option<Quality> {
     let (whole, decimals) = match value {
         [whole] => (whole, &[][..]),
         [whole, b'.', decimals @ ..] if decimals.len() <= 3 => (whole, decimals),

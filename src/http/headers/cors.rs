@@ -1,7 +1,8 @@
 //! Cross-origin resource sharing (Fetch, section 3.2) and lists of origins (PROTOCOL
 //! sections 4 and 8).
 //!
-//! Invariant: an echoed origin comes from the configuration, never from the request.
+//! Invariant: an echoed origin comes from the configuration. Of the request, it can hold one label
+//! of a host name, where the configuration has a `*`.
 
 use http::{HeaderValue, StatusCode};
 use url::Url;
@@ -11,17 +12,37 @@ use crate::http::headers::names::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
 };
 use crate::http::response::Response;
+use crate::limits::HOST_LABEL_BYTES_MAX;
 
 /// Allowed origins; `*` allows all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginList {
     any: bool,
-    origins: Vec<HeaderValue>,
+    origins: Vec<ListedOrigin>,
+}
+
+/// An origin of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum ListedOrigin {
+    /// This one.
+    One(HeaderValue),
+    /// Those with any one label between these two texts: `https://`, `.example.com`.
+    Below { scheme: Box<str>, parent: Box<str> },
+}
+
+/// The label of a host name that stands for the `*` of a listed origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostLabel {
+    bytes: [u8; HOST_LABEL_BYTES_MAX],
+    length: u8,
 }
 
 /// The error for a part of a setting that is not an origin; the text states the expected form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("origins such as https://app.example.com, without a path, or *: not {part:?}")]
+#[error(
+    "origins such as https://app.example.com, without a path; https://*.example.com for every host exactly \
+     one label below example.com; or *: not {part:?}"
+)]
 pub struct OriginError {
     part: String,
 }
@@ -30,6 +51,7 @@ pub struct OriginError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cors {
     allowed: OriginList,
+    speaks_draft08: bool,
 }
 
 /// The decision of [`Cors`] about one request. It outlives the request, which is gone when its
@@ -49,11 +71,17 @@ pub enum CorsDecision {
     },
     /// The origin at this index of the list may read the response, with credentials.
     Listed(usize),
+    /// The same, for an origin with this label in the place of a `*`.
+    ListedBelow(usize, HostLabel),
 }
 
 impl OriginList {
-    /// Parses a list separated by commas or white space: origins (`https://example.com:8443`), or
-    /// `*`.
+    /// Parses a list separated by commas or white space: origins (`https://example.com:8443`),
+    /// origins whose first label is `*` (`https://*.example.com`), which stands for exactly one
+    /// label, or `*`.
+    ///
+    /// # Errors
+    /// [`OriginError`] names the part that is none of these.
     pub fn parse(list: &str) -> Result<Self, OriginError> {
         let mut parsed = Self::default();
         for part in list.split([',', ' ', '\t', '\r', '\n']).filter(|part| !part.is_empty()) {
@@ -61,7 +89,7 @@ impl OriginList {
                 parsed.any = true;
                 continue;
             }
-            let origin = parse_origin(part).ok_or_else(|| OriginError { part: part.to_owned() })?;
+            let origin = ListedOrigin::parse(part).ok_or_else(|| OriginError { part: part.to_owned() })?;
             if !parsed.origins.contains(&origin) {
                 parsed.origins.push(origin);
             }
@@ -77,7 +105,7 @@ impl OriginList {
     /// Whether this value of an `Origin` header is allowed. `null` never is: every sandboxed
     /// document has it, so it identifies no origin.
     pub fn allows(&self, origin: &[u8]) -> bool {
-        self.place(origin).is_some() || (self.any && origin != b"null" && !origin.is_empty())
+        self.find(origin).is_some() || (self.any && origin != b"null" && !origin.is_empty())
     }
 
     /// Like [`OriginList::allows`], for the URL of a document from a `Referer` header.
@@ -86,8 +114,73 @@ impl OriginList {
         url.and_then(|url| serialize_origin(&url)).is_some_and(|origin| self.allows(origin.as_bytes()))
     }
 
-    fn place(&self, origin: &[u8]) -> Option<usize> {
-        self.origins.iter().position(|listed| listed.as_bytes() == origin)
+    /// The list with this origin, too, if it is one.
+    #[must_use]
+    pub fn with(mut self, origin: &str) -> Self {
+        if let Some(origin) = parse_origin(origin).map(ListedOrigin::One)
+            && !self.origins.contains(&origin)
+        {
+            self.origins.push(origin);
+        }
+        self
+    }
+
+    fn find(&self, origin: &[u8]) -> Option<CorsDecision> {
+        let one =
+            |listed: &ListedOrigin| matches!(listed, ListedOrigin::One(one) if one.as_bytes() == origin);
+        if let Some(place) = self.origins.iter().position(one) {
+            return Some(CorsDecision::Listed(place));
+        }
+        let mut listed = self.origins.iter().enumerate();
+        listed.find_map(|(place, it)| it.label(origin).map(|label| CorsDecision::ListedBelow(place, label)))
+    }
+
+    /// The origin of a decision, to be echoed.
+    fn echoed(&self, place: usize, label: Option<&HostLabel>) -> Option<HeaderValue> {
+        match (self.origins.get(place)?, label) {
+            (ListedOrigin::One(origin), None) => Some(origin.clone()),
+            (ListedOrigin::Below { scheme, parent }, Some(label)) => {
+                HeaderValue::try_from([scheme.as_bytes(), label.as_bytes(), parent.as_bytes()].concat()).ok()
+            }
+            _ => None,
+        }
+    }
+}
+
+impl ListedOrigin {
+    fn parse(part: &str) -> Option<Self> {
+        let Some((before, after)) = part.split_once('*') else {
+            return parse_origin(part).map(Self::One);
+        };
+        // The `*` is the first label of a host, and another one follows.
+        let is_label = before.ends_with("://") && after.starts_with('.') && !after.contains('*');
+        let origin = is_label.then(|| parse_origin(&format!("{before}x{after}"))).flatten()?;
+        let (scheme, host) = origin.to_str().ok()?.split_once("://")?;
+        let parent = host.strip_prefix('x').filter(|parent| parent.len() > 1)?;
+        Some(Self::Below { scheme: format!("{scheme}://").into(), parent: parent.into() })
+    }
+
+    /// The label of this origin that stands for the `*`.
+    fn label(&self, origin: &[u8]) -> Option<HostLabel> {
+        let Self::Below { scheme, parent } = self else { return None };
+        HostLabel::new(origin.strip_prefix(scheme.as_bytes())?.strip_suffix(parent.as_bytes())?)
+    }
+}
+
+impl HostLabel {
+    /// A label as browsers write it: in lower case and ASCII, without a dot.
+    fn new(label: &[u8]) -> Option<Self> {
+        let is_valid = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(byte);
+        if label.is_empty() || !label.iter().all(is_valid) {
+            return None;
+        }
+        let mut bytes = [0; HOST_LABEL_BYTES_MAX];
+        bytes.get_mut(..label.len())?.copy_from_slice(label);
+        Some(Self { bytes, length: label.len() as u8 })
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
     }
 }
 
@@ -119,7 +212,13 @@ impl Cors {
     /// # Errors
     /// [`OriginError`] names the part that is not an origin.
     pub fn parse(list: &str) -> Result<Self, OriginError> {
-        OriginList::parse(list).map(|allowed| Self { allowed })
+        OriginList::parse(list).map(|allowed| Self { allowed, speaks_draft08: false })
+    }
+
+    /// For a hub that speaks draft 08: responses expose its fields, and `QUERY` is allowed.
+    #[must_use]
+    pub fn with_draft08(self) -> Self {
+        Self { speaks_draft08: true, ..self }
     }
 
     /// Decides about a request with this `Origin`.
@@ -127,8 +226,8 @@ impl Cors {
         if self.allowed.is_empty() {
             return CorsDecision::Off;
         }
-        match origin.and_then(|origin| self.allowed.place(origin)) {
-            Some(place) => CorsDecision::Listed(place),
+        match origin.and_then(|origin| self.allowed.find(origin)) {
+            Some(listed) => listed,
             None if self.allowed.any => CorsDecision::Any { varies: !self.allowed.origins.is_empty() },
             None => CorsDecision::NotListed,
         }
@@ -140,26 +239,32 @@ impl Cors {
             CorsDecision::Off => return,
             CorsDecision::NotListed => None,
             CorsDecision::Any { .. } => Some(HeaderValue::from_static("*")),
-            CorsDecision::Listed(place) => self.allowed.origins.get(place).cloned(),
+            CorsDecision::Listed(place) => self.allowed.echoed(place, None),
+            CorsDecision::ListedBelow(place, label) => self.allowed.echoed(place, Some(&label)),
         };
         if decision != (CorsDecision::Any { varies: false }) {
             response.vary("Origin");
         }
         let Some(origin) = allowed else { return };
         response.set(&ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        if matches!(decision, CorsDecision::Listed(_)) {
+        if matches!(decision, CorsDecision::Listed(_) | CorsDecision::ListedBelow(..)) {
             response.set(&ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
-        response.set(&ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Link, Last-Event-ID"));
+        let exposed = match self.speaks_draft08 {
+            true => "Link, Mercure-Last-Event-ID, Last-Event-ID, WWW-Authenticate, Retry-After",
+            false => "Link, Last-Event-ID",
+        };
+        response.set(&ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(exposed));
     }
 
     /// The response to a preflight request, including the headers of [`Cors::apply`].
     pub fn preflight(&self, decision: CorsDecision) -> Response {
         let mut response = Response::empty(StatusCode::NO_CONTENT);
         self.apply(decision, &mut response);
-        if matches!(decision, CorsDecision::Any { .. } | CorsDecision::Listed(_)) {
+        if !matches!(decision, CorsDecision::Off | CorsDecision::NotListed) {
+            let methods = if self.speaks_draft08 { "GET, HEAD, POST, QUERY" } else { "GET, HEAD, POST" };
             for (name, value) in [
-                (&ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST"),
+                (&ACCESS_CONTROL_ALLOW_METHODS, methods),
                 (&ACCESS_CONTROL_ALLOW_HEADERS, "authorization, cache-control, last-event-id, content-type"),
                 (&ACCESS_CONTROL_MAX_AGE, "86400"),
             ] {
@@ -213,6 +318,93 @@ mod tests {
             let error = OriginList::parse(&format!("https://ok.example {part}")).expect_err(part);
             assert!(error.to_string().contains(part), "{error}");
         }
+    }
+
+    /// Issue 19, item 7: one label, never across a dot.
+    #[test]
+    fn a_star_stands_for_exactly_one_label_of_a_host() {
+        let list = OriginList::parse("https://*.Example.com http://*.é.example:8080").expect("a list");
+        for origin in [
+            "https://a.example.com",
+            "https://a-b_1.example.com",
+            "https://xn--9ca.example.com",
+            "http://a.xn--9ca.example:8080",
+        ] {
+            assert!(list.allows(origin.as_bytes()), "{origin}");
+            assert!(list.allows_origin_of(format!("{origin}/page").as_bytes()), "{origin}");
+        }
+        let long = format!("https://{}.example.com", "a".repeat(HOST_LABEL_BYTES_MAX + 1));
+        for origin in [
+            "https://example.com",
+            "https://.example.com",
+            "https://a.b.example.com",
+            "https://evil.net/.example.com",
+            "https://evil.net#.example.com",
+            "https://evil.net:443.example.com",
+            "https://u@.example.com",
+            "https://a.example.com.evil.net",
+            "https://aexample.com",
+            "http://a.example.com",
+            "https://a.example.com:8443",
+            "http://a.xn--9ca.example",
+            "https://A.example.com",
+            "https://*.example.com",
+            "https://a\0.example.com",
+            "null",
+            &long,
+        ] {
+            assert!(!list.allows(origin.as_bytes()), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_star_is_named() {
+        for part in [
+            "https://*",
+            "https://*.",
+            "https://a*.example.com",
+            "https://*a.example.com",
+            "https://a.*.example.com",
+            "https://*.*.example.com",
+            "https://**.example.com",
+            "*.example.com",
+            "*://a.example.com",
+            "https://*.example.com/path",
+            "https://u@*.example.com",
+            "https://*.example.com:*",
+            "https://*:8443",
+            "https://*.0.0.1",
+        ] {
+            let error = OriginList::parse(&format!("https://ok.example {part}")).expect_err(part);
+            assert!(error.to_string().ends_with(&format!("not {part:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_origin_below_a_listed_one_is_echoed_with_credentials() {
+        let cors = Cors::parse("https://*.a.example, https://b.a.example").expect("a list");
+        for (origin, decided_by_place) in [("https://b.a.example", true), ("https://c.a.example", false)] {
+            let decision = cors.decide(Some(origin.as_bytes()));
+            assert_eq!(matches!(decision, CorsDecision::Listed(1)), decided_by_place, "{origin}");
+            let preflight = cors.preflight(decision);
+            assert_eq!(field(&preflight, "Access-Control-Allow-Origin"), Some(origin));
+            assert_eq!(field(&preflight, "Access-Control-Allow-Credentials"), Some("true"));
+            assert_eq!(field(&preflight, "Access-Control-Allow-Methods"), Some("GET, HEAD, POST"));
+            assert_eq!(field(&preflight, "Vary"), Some("Origin"));
+        }
+        assert_eq!(cors.decide(Some(b"https://c.b.a.example")), CorsDecision::NotListed);
+    }
+
+    /// Tests 44 and 45 of MERCURE-1.0, section 13.
+    #[test]
+    fn with_draft_08_query_is_allowed_and_its_fields_are_exposed() {
+        let cors = Cors::parse("https://a.example").expect("a list").with_draft08();
+        let preflight = cors.preflight(cors.decide(Some(b"https://a.example")));
+        assert_eq!(field(&preflight, "Access-Control-Allow-Methods"), Some("GET, HEAD, POST, QUERY"));
+        assert_eq!(
+            field(&preflight, "Access-Control-Expose-Headers"),
+            Some("Link, Mercure-Last-Event-ID, Last-Event-ID, WWW-Authenticate, Retry-After")
+        );
     }
 
     #[test]

@@ -19,9 +19,12 @@ use crate::mercure::names::PARAM_AUTHORIZATION;
 /// The places to look for a token.
 #[derive(Clone, Copy, Debug)]
 pub struct CredentialRules<'c> {
-    /// Name of the cookie (`COOKIE_NAME`).
+    /// Name of the cookie (`COOKIE_NAME`, `ACCESS_TOKEN_COOKIE_NAME`).
     pub cookie_name: &'c str,
-    /// Whether the query parameter is read: in draft-07, not in draft-04.
+    /// Name of the cookie that is read if there is no other: a browser may hold cookies of two
+    /// dialects (MERCURE-1.0, section 12.3).
+    pub second_cookie_name: Option<&'c str>,
+    /// Whether the query parameter is read: in draft-07, not in draft-04 and draft-08.
     pub query_parameter: bool,
     /// Origins whose documents may publish by cookie (`PUBLISH_ALLOWED_ORIGINS`).
     pub publish_origins: &'c OriginList,
@@ -66,9 +69,12 @@ pub enum CredentialError {
     /// `Authorization` with another scheme than `Bearer`.
     #[error("an authentication scheme other than Bearer")]
     OtherScheme,
-    /// The field is present, but its token is empty or not printable ASCII without spaces.
+    /// `Authorization` is present, but its token is empty or not printable ASCII without spaces.
     #[error("the token is not printable ASCII without spaces, or is empty")]
     Malformed,
+    /// The same of the query parameter or the cookie.
+    #[error("the token of the query or of the cookie is not printable ASCII without spaces")]
+    MalformedValue,
     /// A cookie on `POST` from an origin that may not publish, or without an origin.
     #[error("a cookie on POST without an origin that may publish")]
     ForeignOrigin,
@@ -100,7 +106,9 @@ impl Credential<'_> {
         {
             return Ok(Some(Credential { token, source: TokenSource::Query }));
         }
-        let Some(token) = from_cookies(request, rules.cookie_name)? else { return Ok(None) };
+        let mut names = [Some(rules.cookie_name), rules.second_cookie_name].into_iter().flatten();
+        let found = names.find_map(|name| from_cookies(request, name).transpose());
+        let Some(token) = found.transpose()? else { return Ok(None) };
         if request.method == Method::POST && !may_publish(request, rules.publish_origins) {
             return Err(CredentialError::ForeignOrigin);
         }
@@ -127,7 +135,7 @@ fn from_query(query: &str) -> Result<Option<Cow<'_, str>>, CredentialError> {
         }
     }
     match found {
-        Some(value) if token(value.as_bytes()).is_none() => Err(CredentialError::Malformed),
+        Some(value) if token(value.as_bytes()).is_none() => Err(CredentialError::MalformedValue),
         found => Ok(found.filter(|value| !value.is_empty())),
     }
 }
@@ -144,7 +152,7 @@ fn from_cookies<'a>(request: &Request<'a>, cookie_name: &str) -> Result<Option<&
         }
         let value = pair[equals + 1..].trim_ascii();
         let value = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
-        let token = token(value).ok_or(CredentialError::Malformed)?;
+        let token = token(value).ok_or(CredentialError::MalformedValue)?;
         return Ok(Some(token).filter(|token| !token.is_empty()));
     }
     Ok(None)
@@ -166,14 +174,26 @@ fn may_publish(request: &Request<'_>, origins: &OriginList) -> bool {
 }
 
 impl CredentialError {
-    /// The response: 403 to a foreign origin, 400 to a malformed query, else 401.
+    /// The response on a hub without draft 08, and to its requests: 403 to a foreign origin, 400 to
+    /// a malformed query, else 401.
     pub fn to_response(self) -> Response {
         match self {
             Self::ForeignOrigin => Response::status_only(StatusCode::FORBIDDEN),
             Self::Query(error) => Response::bad_request(&error),
-            Self::Several | Self::OtherScheme | Self::Malformed => {
+            Self::Several | Self::OtherScheme | Self::Malformed | Self::MalformedValue => {
                 Response::unauthorized(Challenge::InvalidToken)
             }
+        }
+    }
+
+    /// The challenge to a request of draft 08; `None` if the token is not at fault (MERCURE-1.0,
+    /// section 5.4 and trap 18). Another scheme counts as no token.
+    pub fn challenge(self) -> Option<Challenge> {
+        match self {
+            Self::ForeignOrigin | Self::Query(_) => None,
+            Self::Several | Self::Malformed => Some(Challenge::InvalidRequest),
+            Self::OtherScheme => Some(Challenge::Missing),
+            Self::MalformedValue => Some(Challenge::InvalidToken),
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use http::HeaderName;
 
-use crate::mercure::names::HEADER_LAST_EVENT_ID;
+use crate::mercure::names::{HEADER_LAST_EVENT_ID, HEADER_MERCURE_LAST_EVENT_ID};
 
 /// The name of a response field, one of the constants of this module.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +44,7 @@ macro_rules! names {
 }
 
 names! {
+    ACCEPT_QUERY: "Accept-Query", "accept-query";
     ACCESS_CONTROL_ALLOW_CREDENTIALS: "Access-Control-Allow-Credentials", "access-control-allow-credentials";
     ACCESS_CONTROL_ALLOW_HEADERS: "Access-Control-Allow-Headers", "access-control-allow-headers";
     ACCESS_CONTROL_ALLOW_METHODS: "Access-Control-Allow-Methods", "access-control-allow-methods";
@@ -61,6 +62,7 @@ names! {
     LAST_EVENT_ID: HEADER_LAST_EVENT_ID, "last-event-id";
     LINK: "Link", "link";
     LOCATION: "Location", "location";
+    MERCURE_LAST_EVENT_ID: HEADER_MERCURE_LAST_EVENT_ID, "mercure-last-event-id";
     PRAGMA: "Pragma", "pragma";
     RETRY_AFTER: "Retry-After", "retry-after";
     SET_COOKIE: "Set-Cookie", "set-cookie";

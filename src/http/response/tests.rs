@@ -35,7 +35,7 @@ fn event_id(text: &str) -> EventId {
 fn all() -> Vec<Response> {
     vec![
         Response::published(&event_id("a")),
-        Response::stream(None),
+        Response::stream(None, Dialect::Draft07),
         Response::text(StatusCode::OK, "text"),
         Response::empty(StatusCode::NO_CONTENT),
         Response::empty(StatusCode::NOT_MODIFIED),
@@ -61,7 +61,7 @@ fn the_head_of_a_stream_is_that_of_protocol_section_2() {
         Pragma: no-cache\r\n\
         Expires: 0\r\n\
         X-Accel-Buffering: no\r\n";
-    let stream = Response::stream(None);
+    let stream = Response::stream(None, Dialect::Draft07);
     let kept = format!("{common}Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n");
     assert_eq!(encode(&stream, &KEPT), kept);
     assert_eq!(encode(&stream, &Http1 { head_only: true, ..KEPT }), kept, "a HEAD is told the same");
@@ -82,7 +82,7 @@ fn a_stream_tells_from_where_it_starts_only_when_it_was_asked() {
         (Some(Precedes::Earliest), Some("earliest")),
         (Some(Precedes::Event(&id)), Some("urn:é")),
     ] {
-        assert_eq!(value(&Response::stream(precedes), "Last-Event-ID"), expected);
+        assert_eq!(value(&Response::stream(precedes, Dialect::Draft07), "Last-Event-ID"), expected);
     }
 }
 
@@ -231,7 +231,7 @@ fn a_successful_answer_to_a_url_with_a_token_is_private() {
     let mut healthy = Response::healthy();
     healthy.mark_private();
     assert_eq!(healthy.fields().filter(|(name, _)| *name == &CACHE_CONTROL).count(), 1);
-    let mut stream = Response::stream(None);
+    let mut stream = Response::stream(None, Dialect::Draft07);
     let before = stream.clone();
     stream.mark_private();
     assert_eq!(stream, before, "a stream says so already, and more");
@@ -242,7 +242,7 @@ fn a_successful_answer_to_a_url_with_a_token_is_private() {
 
 #[test]
 fn there_is_one_vary_with_everything_that_counts() {
-    let mut response = Response::stream(None);
+    let mut response = Response::stream(None, Dialect::Draft07);
     response.set_coding(Negotiated { varies: true, coding: Some(Coding::Zstd) });
     response.vary("Origin");
     let fields: Vec<_> = fields(&response).filter(|(name, _)| *name == "Vary").collect();
@@ -298,7 +298,7 @@ proptest! {
     #[test]
     fn no_value_starts_a_line_of_its_own(text in any::<String>(), id in any::<String>(), head_only: bool) {
         let mut response = match EventId::parse(&id) {
-            Ok(id) => Response::stream(Some(Precedes::Event(&id))),
+            Ok(id) => Response::stream(Some(Precedes::Event(&id)), Dialect::Draft07),
             Err(_) => Response::text(StatusCode::OK, id),
         };
         if let Ok(value) = HeaderValue::try_from(text) {
@@ -306,4 +306,41 @@ proptest! {
         }
         assert_reads_back(&response, &Http1 { head_only, ..KEPT });
     }
+}
+
+/// Tests 85, 86, 80 and 89 of MERCURE-1.0, section 13.
+#[test]
+fn a_challenge_of_draft_08_names_the_error_and_the_metadata() {
+    for (challenge, status, expected) in [
+        (Challenge::Missing, 401, "Bearer resource_metadata=\"https://h/m\""),
+        (Challenge::InvalidToken, 401, "Bearer error=\"invalid_token\", resource_metadata=\"https://h/m\""),
+        (
+            Challenge::InsufficientScope,
+            403,
+            "Bearer error=\"insufficient_scope\", resource_metadata=\"https://h/m\"",
+        ),
+        (
+            Challenge::InvalidRequest,
+            400,
+            "Bearer error=\"invalid_request\", resource_metadata=\"https://h/m\"",
+        ),
+    ] {
+        let response = Response::challenge(challenge, "https://h/m");
+        assert_eq!(
+            (response.status().as_u16(), value(&response, "WWW-Authenticate")),
+            (status, Some(expected))
+        );
+    }
+    let bare = Response::unauthorized(Challenge::InsufficientScope);
+    assert_eq!((bare.status(), value(&bare, "WWW-Authenticate")), (StatusCode::FORBIDDEN, None));
+}
+
+/// Tests 96 and 102 of MERCURE-1.0, section 13.
+#[test]
+fn a_stream_of_draft_08_names_its_cursor_in_a_field_of_its_own() {
+    let id = event_id("\u{e9}");
+    let stream = Response::stream(Some(Precedes::Event(&id)), Dialect::Draft08);
+    let sent = stream.fields().find(|(name, _)| name.as_str() == "Mercure-Last-Event-ID");
+    assert_eq!(sent.map(|(_, value)| value.as_bytes()), Some("\u{e9}".as_bytes()));
+    assert_eq!(value(&stream, "Last-Event-ID"), None);
 }

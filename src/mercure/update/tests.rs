@@ -88,3 +88,95 @@ fn the_number_of_topics_is_bounded() {
     assert!(parse(&"topic=a&".repeat(TOPICS_MAX)).is_ok());
     assert_eq!(parse(&"topic=a&".repeat(TOPICS_MAX + 1)), Err(UpdateError::TooManyTopics));
 }
+
+fn on_draft08(body: &str, authorization: Authorization) -> Result<Update<'_>, UpdateError> {
+    let hub = PublicUrl::parse("https://hub.e.x/.well-known/mercure").expect("a URL");
+    let rules = UpdateRules { authorization, draft08: Some(&hub) };
+    Update::parse(body.as_bytes(), rules, [7; 16])
+}
+
+fn draft08(body: &str) -> Result<Update<'_>, UpdateError> {
+    on_draft08(body, Authorization::Selectors)
+}
+
+/// Test 49 of MERCURE-1.0, section 13, and trap 13.
+#[test]
+fn draft_08_refuses_format_characters_in_names() {
+    for (field, error) in [
+        ("id", UpdateError::Id(EventIdError::FormatCharacter)),
+        ("type", UpdateError::TypeFormat),
+        ("topic", UpdateError::Topic(TopicError::FormatCharacter)),
+    ] {
+        let body = format!("topic=a&{field}=x%E2%80%8D");
+        assert_eq!(draft08(&body), Err(error), "{field}");
+        assert!(parse(&body).is_ok(), "as before without draft 08: {field}");
+    }
+    assert!(draft08("topic=a&data=%E2%80%8D").is_ok(), "the data may hold anything");
+}
+
+/// Test 50 of MERCURE-1.0, section 13, and trap 14.
+#[test]
+fn draft_08_reserves_the_type_of_the_hubs_own_events() {
+    for authorization in [Authorization::Selectors, Authorization::Targets] {
+        let body = "topic=a&data=&type=mercure";
+        assert_eq!(on_draft08(body, authorization), Err(UpdateError::ReservedType), "{authorization:?}");
+        assert!(Update::parse(body.as_bytes(), authorization, [0; 16]).is_ok());
+    }
+    assert!(draft08("topic=a&type=Mercure").is_ok());
+}
+
+/// Tests 48, 51 and 52 of MERCURE-1.0, section 13.
+#[test]
+fn draft_08_refuses_what_is_reserved_or_malformed() {
+    for id in ["%23a", "earliest"] {
+        assert_eq!(draft08(&format!("topic=a&id={id}")), Err(UpdateError::Id(EventIdError::Reserved)));
+    }
+    for retry in ["-1", "1.5", "+1", "%EF%BC%91"] {
+        assert_eq!(draft08(&format!("topic=a&retry={retry}")), Err(UpdateError::Retry), "{retry}");
+    }
+    assert_eq!(draft08("topic=a&retry=").map(|update| update.retry_ms()), Ok(None));
+    assert_eq!(draft08("topic=a&topic=*"), Err(UpdateError::Topic(TopicError::Any)));
+}
+
+/// Test 53 of MERCURE-1.0, section 13: relative topics are resolved against the hub's URL.
+#[test]
+fn draft_08_reserves_the_namespace_for_canonical_and_alternate_topics() {
+    for topic in ["/.well-known/mercure", "mercure/x", "?x", "https://other.example/.well-known/mercure/x"] {
+        let encoded: String = url::form_urlencoded::byte_serialize(topic.as_bytes()).collect();
+        for body in [format!("topic={encoded}"), format!("topic=a&topic={encoded}")] {
+            assert_eq!(draft08(&body), Err(UpdateError::ReservedTopic), "{body}");
+        }
+    }
+    assert!(draft08("topic=/hub&topic=https://x/hub&topic=.well-known/mercure").is_ok());
+}
+
+/// Tests 55 to 57 and 128 of MERCURE-1.0, section 13.
+#[test]
+fn the_audience_follows_from_the_token_on_a_hub_with_draft_08() {
+    for private in ["private", "private=", "private=false", "private=0"] {
+        let update = draft08(&format!("topic=a&foo=bar&{private}")).map(|update| update.audience);
+        assert_eq!(update, Ok(Audience::Private), "{private}");
+    }
+    assert_eq!(draft08("topic=a&target=x"), Err(UpdateError::TargetNotSupported));
+    let legacy = |body| on_draft08(body, Authorization::Targets);
+    assert!(legacy("topic=a&data=&target=x").is_ok());
+    assert_eq!(legacy("topic=a&data=&private"), Err(UpdateError::PrivateNotSupported));
+}
+
+/// Test 58 of MERCURE-1.0, section 13: these are 413.
+#[test]
+fn what_is_too_large_is_told_from_what_is_malformed() {
+    for (body, is_too_large) in [
+        ("topic=a&".repeat(TOPICS_MAX + 1), true),
+        (format!("topic={}", "a".repeat(TOPIC_BYTES_MAX + 1)), true),
+        (format!("topic=a&id={}", "a".repeat(EVENT_ID_BYTES_MAX + 1)), true),
+        (format!("topic=a&type={}", "a".repeat(EVENT_ID_BYTES_MAX + 1)), true),
+        ("x&".repeat(crate::limits::FORM_FIELDS_MAX + 1), true),
+        ("topic=*".to_owned(), false),
+        ("topic=a&retry=x".to_owned(), false),
+        ("topic=%".to_owned(), false),
+    ] {
+        let error = draft08(&body).expect_err("refused");
+        assert_eq!(error.is_too_large(), is_too_large, "{error}");
+    }
+}

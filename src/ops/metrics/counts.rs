@@ -4,6 +4,7 @@ use super::cause::RefusalCause;
 use super::count::Count;
 use super::histogram::Histogram;
 use crate::api::keyring::verifier::TokenCounts;
+use crate::api::request_counts::RequestCounts;
 use crate::history::HeldCounts;
 use crate::hub::sequencer::RingEntry;
 use crate::hub::shard::EndReason;
@@ -40,6 +41,8 @@ pub(crate) struct ShardMetrics {
     pub(super) tokens: [Count; TokenCounts::DIALECTS.len()],
     pub(super) ended: [Count; EndReason::ALL.len()],
     pub(super) refused: [Count; RefusalCause::ALL.len()],
+    /// Requests for the hub's resources.
+    pub(super) requests: [Count; RequestCounts::KINDS],
     /// The time from a received publication to its response.
     pub(super) publish: Histogram,
     /// The longest round so far, in microseconds, and the number of long rounds.

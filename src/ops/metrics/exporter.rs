@@ -21,6 +21,7 @@ use super::page::MetricsPage;
 use super::process::Process;
 use crate::api::history_health::HistoryHealth;
 use crate::api::keyring::verifier::TokenCounts;
+use crate::api::request_counts::RequestCounts;
 use crate::hub::shard::EndReason;
 use crate::limits::{MATCH_COST_SHARD_MAX, RING_ENTRIES};
 
@@ -123,6 +124,10 @@ impl Exporter {
         let tokens = numbered.map(|(at, dialect)| (dialect, self.sum(|shard| &shard.tokens[at])));
         let what = "Requests with a token that was accepted, by the dialect of the token";
         page.counters("petasos_tokens", what, "dialect", tokens)?;
+        let labels = RequestCounts::labels().into_iter().enumerate();
+        let requests = labels.map(|(place, label)| (label, self.sum(|shard| &shard.requests[place])));
+        let help = "Requests to publish, to subscribe or for subscriptions, by version of the protocol";
+        page.counters("petasos_requests", help, "dialect", requests)?;
         let refused = RefusalCause::ALL.map(|it| (it.label(), self.sum(|shard| &shard.refused[it as usize])));
         page.counters("petasos_refusals", "Requests that were refused, by reason", "reason", refused)?;
         let all = self.sum(|shard| &shard.connections);

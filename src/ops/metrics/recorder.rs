@@ -10,6 +10,7 @@ use super::cause::RefusalCause;
 use super::counts::ShardMetrics;
 use crate::api::keyring::verifier::TokenCounts;
 use crate::api::refusal::Unavailable;
+use crate::api::request_counts::RequestCounts;
 use crate::history::Position;
 use crate::hub::shard::{Counters, EndReason, Shard};
 use crate::limits::ROUND_US_LONG;
@@ -42,6 +43,13 @@ impl Recorder {
         metrics.connections.set(connections as u64);
         metrics.pauses.set(pauses);
         metrics.tokens.iter().zip(tokens.by_dialect()).for_each(|(count, tokens)| count.set(tokens));
+    }
+
+    /// Updates the numbers of requests.
+    pub(crate) fn requests(&self, counts: RequestCounts) {
+        for (count, requests) in self.metrics.requests.iter().zip(counts.values()) {
+            count.set(requests);
+        }
     }
 
     /// Notes how long a round took.

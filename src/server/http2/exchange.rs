@@ -7,7 +7,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, DATE, HeaderValue};
 
 use super::responder::StreamResponder;
-use crate::api::handler::Publisher;
+use crate::api::handler::AwaitedBody;
 use crate::http::headers::date::HttpDate;
 use crate::http::response::Response;
 use crate::limits::{LINGER_BYTES_MAX, LINGER_MS};
@@ -29,7 +29,7 @@ pub(crate) enum ExchangeStage {
     /// The request body.
     Body {
         responder: StreamResponder,
-        publisher: Publisher,
+        awaited: AwaitedBody,
         body: RecvStream,
         content: Vec<u8>,
         /// Counts the memory of `content`.
@@ -86,7 +86,7 @@ impl Exchange {
     /// Bytes of memory of its body.
     pub(crate) fn body_bytes_held(&self) -> usize {
         match &self.stage {
-            ExchangeStage::Body { content, .. } => content.capacity(),
+            ExchangeStage::Body { content, awaited, .. } => content.capacity() + awaited.bytes_held(),
             _ => 0,
         }
     }
@@ -113,7 +113,7 @@ impl Exchange {
 
     /// Reads the available part of the body, which may have at most `bytes_max` bytes.
     pub(crate) fn receive(&mut self, bytes_max: u64) -> BodyProgress {
-        let ExchangeStage::Body { body, content, memory, .. } = &mut self.stage else {
+        let ExchangeStage::Body { body, content, memory, awaited, .. } = &mut self.stage else {
             return BodyProgress::Some;
         };
         let mut context = Context::from_waker(&self.waker);
@@ -124,7 +124,7 @@ impl Exchange {
                         return BodyProgress::TooMuch;
                     }
                     content.extend_from_slice(&data);
-                    memory.resize(content.capacity());
+                    memory.resize(content.capacity() + awaited.bytes_held());
                     if body.flow_control().release_capacity(data.len()).is_err() {
                         return BodyProgress::Gone;
                     }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!            ┌─▶ ReadBody ─ body ─▶ Commit ── entry of the ring ──┐
+//!            │           └─▶ Resolve, Stream
 //!  decision ─┼─▶ Resolve ─────────── reply of the history ────────┼─▶ Respond
 //!            ├─▶ List ────────────── replies of the shards ───────┘   or Stream
 //!            └─▶ Respond, Stream, HangUp
@@ -20,7 +21,7 @@ use tracing::debug;
 use super::request_id::RequestId;
 use super::shared::Shared;
 use super::streams::StreamPermits;
-use crate::api::handler::{ApiResponse, Decision, GrantedSubscription, Publisher};
+use crate::api::handler::{ApiResponse, AwaitedBody, Decision, GrantedSubscription, Publisher};
 use crate::api::refusal::Unavailable;
 use crate::history::{HistoryError, ResumePoint};
 use crate::http::request::Request;
@@ -51,8 +52,8 @@ pub(super) enum Outcome {
 
 /// What to do with a request whose head was decided.
 pub(super) enum BegunRequest {
-    /// Read the body, then call [`publish`].
-    ReadBody(Publisher),
+    /// Read the body, then call [`body_complete`].
+    ReadBody(AwaitedBody),
     /// Nothing more is to be read.
     Now(Outcome),
 }
@@ -101,10 +102,12 @@ impl NewStream {
         let mut opening = head;
         opening.extend_from_slice(subscription.framing.opening());
         let (client, selectors) = (caller.client, subscription.selectors.len());
+        let is_pattern = |it: &&Selector| matches!(it, Selector::Pattern(_));
+        let patterns = subscription.selectors.iter().filter(is_pattern).count();
         let after = resume_point.as_ref().map(|point| point.cursor.get());
         let last_event_id = resume_point.as_ref().and_then(|point| point.known.as_ref());
         let last_event_id = last_event_id.map(|id| Redacted::new(id.as_str()));
-        debug!(%client, selectors, after, ?last_event_id, "subscribed");
+        debug!(%client, selectors, patterns, after, ?last_event_id, "subscribed");
         let (timeouts, now) = (&shared.timeouts, shared.now);
         let client = ClientKey::new(subscription.token, client.address());
         let slot = shared.streams.join(subscription, client, resume_point, opening.into(), timeouts, now);
@@ -131,7 +134,7 @@ pub(super) fn begin(shared: &mut Shared, id: RequestId, decision: Decision, clie
     BegunRequest::Now(match decision {
         Decision::Respond(response) => Outcome::Respond(response, None),
         Decision::HangUp => Outcome::HangUp,
-        Decision::ReadBody(publisher) => return BegunRequest::ReadBody(publisher),
+        Decision::ReadBody(awaited) => return BegunRequest::ReadBody(awaited),
         Decision::Subscribe(subscription) => subscribe(shared, id, *subscription, client),
         Decision::List(listing) => {
             let (context, lag) = (listing.context, shared.ring.lag());
@@ -143,8 +146,30 @@ pub(super) fn begin(shared: &mut Shared, id: RequestId, decision: Decision, clie
     })
 }
 
+/// Goes on with a complete body.
+pub(super) fn body_complete(
+    shared: &mut Shared,
+    id: RequestId,
+    awaited: AwaitedBody,
+    body: &[u8],
+    client: Client,
+) -> Outcome {
+    let context = awaited.context();
+    match awaited {
+        AwaitedBody::Publication(publisher) => publish(shared, id, &publisher, body),
+        AwaitedBody::Query(subscriber) => {
+            let decision = shared.handler.query(*subscriber, body, shared.now);
+            match begin(shared, id, decision, client) {
+                BegunRequest::Now(outcome) => outcome,
+                // A request has one body.
+                BegunRequest::ReadBody(_) => Outcome::Respond(shared.handler.failed(context), None),
+            }
+        }
+    }
+}
+
 /// Hands the update of a complete body to the sequencer; the result comes round the ring.
-pub(super) fn publish(shared: &mut Shared, id: RequestId, publisher: &Publisher, body: &[u8]) -> Outcome {
+fn publish(shared: &mut Shared, id: RequestId, publisher: &Publisher, body: &[u8]) -> Outcome {
     let context = publisher.context;
     if shared.memory.pressure() == Pressure::Sheds {
         return Outcome::Respond(shared.handler.out_of_memory(MEMORY_REACHED, context), None);
@@ -233,7 +258,7 @@ fn open(
         Some(id) => Precedes::Event(id),
         None => Precedes::Earliest,
     });
-    let response = ApiResponse { response: Response::stream(precedes), refusal: None };
+    let response = ApiResponse { response: Response::stream(precedes, subscription.dialect), refusal: None };
     let response = shared.handler.complete(response, subscription.context);
     if subscription.head_only {
         return Outcome::Respond(response, None);

@@ -6,7 +6,7 @@ use super::action::ConnAction;
 use super::exchange::{self, Arrival, BegunRequest, JoinedStream, NewStream, Outcome, Reply};
 use super::request_id::RequestId;
 use super::shared::Shared;
-use crate::api::handler::{ApiResponse, Decision, Publisher, ResponseContext};
+use crate::api::handler::{ApiResponse, AwaitedBody, Decision, ResponseContext};
 use crate::api::refusal::Refusal;
 use crate::http::h1::machine::{CONTINUE, Http1Event};
 use crate::http::h2::request::Prior;
@@ -75,13 +75,13 @@ pub(super) fn serve(number: u32, conn: &mut Http1Conn, shared: &mut Shared) -> C
                 conn.serial = id.serial;
                 match exchange::begin(shared, id, decision, conn.caller.client) {
                     BegunRequest::Now(outcome) => outcome,
-                    BegunRequest::ReadBody(publisher) => {
-                        read_body(conn, shared, publisher);
+                    BegunRequest::ReadBody(awaited) => {
+                        read_body(conn, shared, awaited);
                         continue;
                     }
                 }
             }
-            Step::Body(body) => publish(number, conn, shared, &body),
+            Step::Body(body) => body_complete(number, conn, shared, &body),
         };
         if let Some(action) = carry_out(conn, shared, outcome) {
             return action;
@@ -150,21 +150,21 @@ fn step(conn: &mut Http1Conn, shared: &mut Shared) -> Step {
     step.unwrap_or(Step::Panicked)
 }
 
-fn publish(number: u32, conn: &mut Http1Conn, shared: &mut Shared, body: &[u8]) -> Outcome {
-    let Some(publisher) = conn.take_publisher() else {
+fn body_complete(number: u32, conn: &mut Http1Conn, shared: &mut Shared, body: &[u8]) -> Outcome {
+    let Some(awaited) = conn.take_awaited() else {
         let context = context(conn, shared);
         return Outcome::Respond(shared.handler.failed(context), None);
     };
     let id = RequestId { connection: number, serial: conn.serial };
-    exchange::publish(shared, id, &publisher, body)
+    exchange::body_complete(shared, id, awaited, body, conn.caller.client)
 }
 
-fn read_body(conn: &mut Http1Conn, shared: &Shared, publisher: Publisher) {
-    conn.context = Some(publisher.context);
+fn read_body(conn: &mut Http1Conn, shared: &Shared, awaited: AwaitedBody) {
+    conn.context = Some(awaited.context());
     if conn.http.accept_body(shared.handler.body_bytes_max()) {
         conn.queue(CONTINUE.to_vec(), None, shared.now.ms);
     }
-    conn.begin_body(publisher, shared.now.ms);
+    conn.begin_body(awaited, shared.now.ms);
 }
 
 /// Does what is decided; returns the action if the connection's work ends here for now.

@@ -9,7 +9,7 @@ use super::exchange::{self, Arrival, BegunRequest, JoinedStream, NewStream, Outc
 use super::request_id::RequestId;
 use super::shared::Shared;
 use super::streams::{StreamSocket, StreamTransport};
-use crate::api::handler::{ApiResponse, Publisher, ResponseContext};
+use crate::api::handler::{ApiResponse, AwaitedBody, ResponseContext};
 use crate::api::refusal::Unavailable;
 use crate::http::h2::request::read_request;
 use crate::http::request_error::RequestError;
@@ -153,13 +153,13 @@ fn begin(
         Ok(Err(error)) => refuse(conn, shared, request, error, context),
         Ok(Ok((decision, expects_continue))) => match exchange::begin(shared, id, decision, client) {
             BegunRequest::Now(outcome) => carry_out(conn, shared, request, outcome),
-            BegunRequest::ReadBody(publisher)
+            BegunRequest::ReadBody(awaited)
                 if length_of(&parts.headers) > shared.handler.body_bytes_max() =>
             {
-                refuse(conn, shared, request, RequestError::BodyTooLarge, publisher.context);
+                refuse(conn, shared, request, RequestError::BodyTooLarge, awaited.context());
             }
-            BegunRequest::ReadBody(publisher) => {
-                read_body(conn, shared, request, publisher, expects_continue);
+            BegunRequest::ReadBody(awaited) => {
+                read_body(conn, shared, request, awaited, expects_continue);
             }
         },
     }
@@ -169,15 +169,15 @@ fn read_body(
     conn: &mut Http2Conn,
     shared: &mut Shared,
     request: PendingRequest,
-    publisher: Publisher,
+    awaited: AwaitedBody,
     expects_continue: bool,
 ) {
     let PendingRequest { serial, mut responder, body: Some(body), .. } = request else { return };
     if expects_continue && !body.is_end_stream() {
         responder.send_continue();
     }
-    let memory = shared.memory.hold(MemoryKind::Requests, 0);
-    let stage = ExchangeStage::Body { responder, publisher, body, content: Vec::new(), memory };
+    let memory = shared.memory.hold(MemoryKind::Requests, awaited.bytes_held());
+    let stage = ExchangeStage::Body { responder, awaited, body, content: Vec::new(), memory };
     conn.reads_body();
     keep(conn, shared, serial, stage);
     // No wake-up will report the part of the body that is here already.
@@ -245,13 +245,13 @@ fn on_wake(conn: &mut Http2Conn, shared: &mut Shared, serial: u32) {
     if matches!(received, BodyProgress::Some) && !is_crowded && fits {
         return mark_for_poll(conn, shared);
     }
-    let Some((responder, publisher, body, content)) = conn.take_body(serial) else { return };
-    let context = publisher.context;
+    let Some((responder, awaited, body, content)) = conn.take_body(serial) else { return };
+    let (context, client) = (awaited.context(), responder.caller.client);
     let request = PendingRequest { serial, responder, head_only: false, body: Some(body) };
     match received {
         BodyProgress::All => {
             let id = RequestId { connection: conn.number, serial };
-            let outcome = exchange::publish(shared, id, &publisher, &content);
+            let outcome = exchange::body_complete(shared, id, awaited, &content, client);
             carry_out(conn, shared, PendingRequest { body: None, ..request }, outcome);
         }
         BodyProgress::TooMuch => refuse(conn, shared, request, RequestError::BodyTooLarge, context),
@@ -272,10 +272,10 @@ fn on_wake(conn: &mut Http2Conn, shared: &mut Shared, serial: u32) {
 /// Ends an exchange that takes too long.
 fn end_overdue(conn: &mut Http2Conn, shared: &mut Shared, serial: u32) {
     let is_slow = conn.exchanges.get(&serial).is_some_and(|exchange| exchange.is_body_slow(shared.now.ms));
-    if let Some((responder, publisher, ..)) = conn.take_body(serial) {
+    if let Some((responder, awaited, ..)) = conn.take_body(serial) {
         let response = match is_slow {
-            true => shared.handler.too_slow(publisher.context),
-            false => shared.handler.timed_out(publisher.context),
+            true => shared.handler.too_slow(awaited.context()),
+            false => shared.handler.timed_out(awaited.context()),
         };
         respond_with(
             conn,

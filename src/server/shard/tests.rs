@@ -5,6 +5,7 @@
 mod accept;
 mod http2;
 mod memory;
+mod queries;
 mod requests;
 mod stop;
 
@@ -37,6 +38,7 @@ use crate::limits::{
 };
 use crate::mercure::audience::Authorization;
 use crate::mercure::dialect::Dialects;
+use crate::mercure::public_url::PublicUrl;
 use crate::mercure::token::{Algorithm, VerificationKey, sign};
 use crate::ring::{Producer, ring};
 use crate::server::history_worker::{self, HistoryWorker};
@@ -57,6 +59,7 @@ struct Setup {
     quotas: Quotas,
     memory: ShardMemory,
     drain_ms: u64,
+    dialects: Dialects,
     waker: Arc<ShardWaker>,
     listener: Listener,
 }
@@ -71,6 +74,7 @@ impl Default for Setup {
             quotas: Quotas::new(CONNECTIONS_MAX, PerClient::default(), true),
             memory: no_limit(),
             drain_ms: 0,
+            dialects: Dialects::legacy(Authorization::Selectors),
             waker,
             listener: listeners.remove(0),
         }
@@ -100,7 +104,7 @@ impl Harness {
         Self::with(Setup::default())
     }
 
-    fn with(Setup { quotas, memory, drain_ms, waker, listener }: Setup) -> Self {
+    fn with(Setup { quotas, memory, drain_ms, dialects, waker, listener }: Setup) -> Self {
         let settings = ShardSettings {
             heartbeat_ms: 15_000,
             dispatch_timeout_ms: 0,
@@ -121,7 +125,7 @@ impl Harness {
             listener,
             tls: None,
             shard: Shard::new(settings, &newest, now),
-            handler: handler(),
+            handler: handler(dialects),
             ring: consumers.remove(0),
             queue,
             history_client: client,
@@ -268,12 +272,12 @@ impl Harness {
     }
 }
 
-fn handler() -> RequestHandler {
+fn handler(dialects: Dialects) -> RequestHandler {
     let key = || Some(VerificationKey::new(Algorithm::HS256, KEY).expect("a key").into());
     RequestHandler::new(ApiSettings {
         authorization: Authorization::Selectors,
-        dialects: Dialects::legacy(Authorization::Selectors),
-        public_url: None,
+        dialects,
+        public_url: PublicUrl::parse("https://hub.e.x/.well-known/mercure").ok(),
         resource_identifier: None,
         audiences: Arc::default(),
         issuers: Arc::default(),
@@ -283,7 +287,8 @@ fn handler() -> RequestHandler {
         cors: Cors::parse("https://app.example").expect("an origin"),
         publish_origins: OriginList::default(),
         cookie_name: "mercureAuthorization".to_owned(),
-        access_token_cookie_name: "__Secure-mercure_access_token".to_owned(),
+        access_token_cookie_name: "access_token".to_owned(),
+        authorization_servers: Vec::new(),
         selectors: BOUNDS,
         selectors_anonymous: BOUNDS,
         body_bytes_max: BODY_BYTES_MAX_DEFAULT as u64,

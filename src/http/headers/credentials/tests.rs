@@ -21,7 +21,12 @@ fn find_with<'a>(
     query_parameter: bool,
 ) -> Result<Option<Credential<'a>>, CredentialError> {
     let origins = OriginList::parse(origins).expect("origins");
-    let rules = CredentialRules { cookie_name: COOKIE_NAME, query_parameter, publish_origins: &origins };
+    let rules = CredentialRules {
+        cookie_name: COOKIE_NAME,
+        second_cookie_name: None,
+        query_parameter,
+        publish_origins: &origins,
+    };
     Credential::find(request, &rules)
 }
 
@@ -94,7 +99,7 @@ fn the_query_parameter_is_decoded_and_may_be_given_once() {
         assert_eq!(find(Some(query), &[]), Err(CredentialError::Several), "{query}");
     }
     for query in ["authorization=a+b", "authorization=%0d%0a", "authorization=%C3%A9"] {
-        assert_eq!(find(Some(query), &[]), Err(CredentialError::Malformed), "{query}");
+        assert_eq!(find(Some(query), &[]), Err(CredentialError::MalformedValue), "{query}");
     }
     for (query, error) in [("authorization=%ff", FormError::Utf8), ("a=%", FormError::Escape)] {
         assert_eq!(find(Some(query), &[]), Err(CredentialError::Query(error)));
@@ -134,7 +139,7 @@ fn the_cookie_is_found_by_its_exact_name_and_loses_its_quotes() {
         assert_eq!(found, Ok(expected.map(|text| (text.to_owned(), TokenSource::Cookie))), "{cookie:?}");
     }
     for cookie in ["mercureAuthorization=a b", "mercureAuthorization=é", "mercureAuthorization=\"a b\""] {
-        assert_eq!(find(None, &[("Cookie", cookie)]), Err(CredentialError::Malformed), "{cookie:?}");
+        assert_eq!(find(None, &[("Cookie", cookie)]), Err(CredentialError::MalformedValue), "{cookie:?}");
     }
 }
 
@@ -228,4 +233,41 @@ fn debug_output_and_errors_show_no_token() {
         challenge.map(|(_, value)| value.as_bytes()),
         Some(b"Bearer error=\"invalid_token\"".as_slice())
     );
+}
+
+/// Test 123 and trap 34 of MERCURE-1.0: an invalid first cookie is not replaced by the second.
+#[test]
+fn of_two_cookies_the_first_that_is_not_empty_counts() {
+    let origins = OriginList::default();
+    let rules = CredentialRules {
+        cookie_name: "new",
+        second_cookie_name: Some("old"),
+        query_parameter: false,
+        publish_origins: &origins,
+    };
+    for (cookies, expected) in [
+        ("old=a; new=b", Ok(Some("b"))),
+        ("old=a", Ok(Some("a"))),
+        ("new=; old=a", Ok(Some("a"))),
+        ("new=b c; old=a", Err(CredentialError::MalformedValue)),
+        ("other=a", Ok(None)),
+    ] {
+        let request = request(Method::GET, None, &[("Cookie", cookies)]);
+        let found = Credential::find(&request, &rules).map(|found| found.map(|it| it.token.into_owned()));
+        assert_eq!(found, expected.map(|token| token.map(str::to_owned)), "{cookies}");
+    }
+}
+
+/// Test 89 and trap 18 of MERCURE-1.0, and section 5.4 for another scheme.
+#[test]
+fn draft_08_tells_a_malformed_presentation_from_an_invalid_token() {
+    for (error, challenge) in [
+        (CredentialError::Several, Some(Challenge::InvalidRequest)),
+        (CredentialError::Malformed, Some(Challenge::InvalidRequest)),
+        (CredentialError::OtherScheme, Some(Challenge::Missing)),
+        (CredentialError::MalformedValue, Some(Challenge::InvalidToken)),
+        (CredentialError::ForeignOrigin, None),
+    ] {
+        assert_eq!(error.challenge(), challenge, "{error}");
+    }
 }

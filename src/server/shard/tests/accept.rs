@@ -77,7 +77,7 @@ fn the_shard_that_accepts_from_a_held_socket_hands_every_other_connection_to_the
     let listeners = listener::share(&[held], &wakers, 5_000).expect("descriptors");
     let mut hubs = wakers.into_iter().zip(listeners).map(|(waker, listener)| {
         let quotas = Quotas::new(CONNECTIONS_MAX, PerClient::default(), true);
-        Harness::with(Setup { quotas, drain_ms: 0, waker, listener, memory: no_limit() })
+        Harness::with(Setup { quotas, waker, listener, ..Setup::default() })
     });
     let (mut first, mut second) = (hubs.next().expect("a hub"), hubs.next().expect("another"));
     let clients = [(); 4].map(|()| dial(address));

@@ -108,6 +108,13 @@ impl ScriptedPeer {
         assert_eq!((head.payload[0], head.flags & END_STREAM), (STATUS_200, 0));
     }
 
+    fn query(&self, stream: u32, path: &str, body: &str) {
+        let fields =
+            [head("QUERY", path), literal("content-type", "application/x-www-form-urlencoded")].concat();
+        self.send(&frame(HEADERS, END_HEADERS, stream, &fields));
+        self.send(&frame(DATA, END_STREAM, stream, body.as_bytes()));
+    }
+
     fn publish(&self, stream: u32, body: &str) {
         let authorization = format!("Bearer {}", token(&json!({ "publish": ["*"] })));
         let fields = [
@@ -264,4 +271,30 @@ fn a_client_that_floods_is_disconnected_and_the_others_notice_nothing() {
     other.wait(&mut hub, "the update", |other| {
         other.data(1).ends_with("id: 1\ndata: x\n\n") && other.has_ended(3)
     });
+}
+
+/// Tests 37 and 38 of MERCURE-1.0, section 13, on HTTP/2.
+#[test]
+fn a_query_becomes_a_stream_when_its_body_is_complete() {
+    let dialects = Dialects::with_draft08(None);
+    let mut hub = Harness::with(Setup { dialects, ..Setup::default() });
+    let mut peer = ScriptedPeer::connect(&mut hub, 65_535);
+    peer.query(1, "/.well-known/mercure?match=a", "match=b");
+    peer.wait(&mut hub, "a head", |peer| peer.find(HEADERS, 1).is_some());
+    let head = peer.find(HEADERS, 1).expect("it was found");
+    assert_eq!((head.payload[0], head.flags & END_STREAM), (STATUS_200, 0));
+    for (stream, topic) in [(3, "a"), (5, "b"), (7, "c")] {
+        peer.publish(stream, &format!("topic={topic}&id={topic}"));
+        hub.round_until("a publication", |hub| {
+            hub.sequence();
+            peer.read();
+            peer.has_ended(stream)
+        });
+    }
+    peer.wait(&mut hub, "two updates", |peer| peer.data(1).contains("id: b\n"));
+    assert!(peer.data(1).contains("id: a\n") && !peer.data(1).contains("id: c\n"), "{}", peer.data(1));
+    // What is refused with its body is a response like any other.
+    peer.query(9, "/.well-known/mercure", "topic=a");
+    peer.wait(&mut hub, "a refusal", |peer| peer.has_ended(9));
+    assert!(peer.data(9).starts_with("Unsupported \"topic\" parameter"), "{}", peer.data(9));
 }

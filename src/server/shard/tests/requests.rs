@@ -213,7 +213,7 @@ fn a_list_of_subscriptions_waits_for_every_shard_and_names_the_newest_update() {
 
 #[test]
 fn a_subscription_that_must_wait_for_events_is_told_which_bound_it_met() {
-    let handler = handler();
+    let handler = handler(Dialects::legacy(Authorization::Selectors));
     for (is_own, status, bound) in [(true, 429, "16777216 bytes"), (false, 503, "33554432 bytes")] {
         let api_response = handler.events_wait(is_own, handler.context(None));
         assert_eq!(api_response.response.status().as_u16(), status);

@@ -1,0 +1,41 @@
+//! The protected resource metadata (MERCURE-1.0, section 5.5; RFC 9728). Its absence is how a client
+//! recognizes a hub without draft 08.
+
+use http::{HeaderValue, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::RequestHandler;
+use crate::http::headers::names::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL};
+use crate::http::response::Response;
+use crate::mercure::names::DETAIL_TYPE;
+use crate::mercure::public_url::PublicUrl;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const FOR_AN_HOUR: HeaderValue = HeaderValue::from_static("public, max-age=3600");
+
+impl RequestHandler {
+    /// The metadata. It needs no token.
+    pub(super) fn metadata(&self) -> Response {
+        let settings = &self.settings;
+        let mut members = Map::new();
+        let mut member = |name: &str, value: Value| {
+            members.insert(name.to_owned(), value);
+        };
+        member("resource", json!(settings.public_url.as_ref().map(PublicUrl::as_str)));
+        if !settings.authorization_servers.is_empty() {
+            member("authorization_servers", json!(settings.authorization_servers));
+        }
+        member("authorization_details_types_supported", json!([DETAIL_TYPE]));
+        member("bearer_methods_supported", json!(["header"]));
+        member("mercure_cookie", json!(settings.access_token_cookie_name));
+        if settings.subscriptions {
+            member("mercure_subscriptions", json!(true));
+        }
+        let body = Value::Object(members).to_string().into_bytes();
+        let mut response = Response::with_body(StatusCode::OK, JSON, body);
+        response.set(&CACHE_CONTROL, FOR_AN_HOUR);
+        // Public: a page of any origin may read it. A listed origin replaces the `*`.
+        response.set(&ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        response
+    }
+}

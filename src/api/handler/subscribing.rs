@@ -1,0 +1,194 @@
+//! Requests that subscribe: authorization, then parameters (PROTOCOL section 2; MERCURE-1.0,
+//! section 2). Of a `QUERY`, the parameters are complete only with its body.
+
+use std::fmt;
+use std::rc::Rc;
+
+use http::StatusCode;
+
+use super::announce::announce;
+use super::decision::{
+    AdmittedSubscriber, Decision, GrantedSubscription, QuerySubscriber, Refused, ResponseContext,
+};
+use super::{RequestHandler, Role, expires_ms, is_form};
+use crate::api::subscribe_query::{SubscribeParts, SubscribeQuery};
+use crate::http::headers::accept::accepts;
+use crate::http::request::{Request, Version};
+use crate::http::response::{Challenge, Response};
+use crate::limits::MATCH_COST_SUBSCRIPTION_MAX;
+use crate::mercure::dialect::Dialect;
+use crate::mercure::index::TopicIndex;
+use crate::mercure::names::{PARAM_MATCH, PARAM_TOPIC};
+use crate::mercure::public_url::PublicUrl;
+use crate::mercure::resume::Resume;
+use crate::mercure::selector::{Selector, SelectorError};
+use crate::sse::framing::{Framing, Transfer};
+use crate::time::Now;
+
+impl RequestHandler {
+    pub(super) fn admit_subscriber(
+        &mut self,
+        request: &Request<'_>,
+        head_only: bool,
+        context: &mut ResponseContext,
+        now: Now,
+    ) -> Result<GrantedSubscription, Refused> {
+        let subscriber = self.subscriber(request, context, now)?;
+        let parts = SubscribeParts { query: request.query, body: None, last_event_id: request.last_event_id };
+        let transfer = transfer_of(request.version);
+        let subscription = self.subscription(subscriber, &parts, transfer, *context, now)?;
+        Ok(GrantedSubscription { head_only, ..subscription })
+    }
+
+    pub(super) fn admit_query(
+        &mut self,
+        request: &Request<'_>,
+        context: &mut ResponseContext,
+        now: Now,
+    ) -> Result<QuerySubscriber, Refused> {
+        let subscriber = self.subscriber(request, context, now)?;
+        check_content_type(request.content_type)?;
+        Ok(QuerySubscriber {
+            subscriber,
+            query: request.query.map(Box::from),
+            last_event_id: request.last_event_id.map(Box::from),
+            has_type: request.content_type.is_some(),
+            transfer: transfer_of(request.version),
+            context: *context,
+        })
+    }
+
+    /// Decides about a `QUERY` whose body is complete.
+    pub fn query(&self, awaited: QuerySubscriber, body: &[u8], now: Now) -> Decision {
+        if self.draining {
+            return Decision::HangUp;
+        }
+        let QuerySubscriber { subscriber, query, last_event_id, has_type, transfer, context } = awaited;
+        let parts = SubscribeParts {
+            query: query.as_deref(),
+            body: Some(body),
+            last_event_id: last_event_id.as_deref(),
+        };
+        let subscription = match has_type || body.is_empty() {
+            true => self.subscription(subscriber, &parts, transfer, context, now),
+            false => Err(no_content_type()),
+        };
+        match subscription {
+            Ok(subscription) => Decision::Subscribe(Box::new(subscription)),
+            Err(refused) => Decision::Respond(self.refuse(refused, context)),
+        }
+    }
+
+    /// Who subscribes, if they may.
+    fn subscriber(
+        &mut self,
+        request: &Request<'_>,
+        context: &mut ResponseContext,
+        now: Now,
+    ) -> Result<AdmittedSubscriber, Refused> {
+        self.requests.add(context.dialect);
+        let (grant, token) = match self.grant(Role::Subscriber, request, context, now)? {
+            Some(granted) => granted,
+            None if self.settings.allow_anonymous => (Rc::clone(&self.anonymous), None),
+            None => return Err(Refused::challenge(Challenge::Missing, "no token")),
+        };
+        if context.dialect == Dialect::Draft08 && !accepts(&request.accept, "text", "event-stream") {
+            let text = "Not Acceptable: the hub sends text/event-stream";
+            let response = Response::text(StatusCode::NOT_ACCEPTABLE, text);
+            return Err(Refused::new(response, "\"Accept\" excludes text/event-stream"));
+        }
+        Ok(AdmittedSubscriber { grant, token })
+    }
+
+    fn subscription(
+        &self,
+        AdmittedSubscriber { grant, token }: AdmittedSubscriber,
+        parts: &SubscribeParts<'_>,
+        transfer: Transfer,
+        context: ResponseContext,
+        now: Now,
+    ) -> Result<GrantedSubscription, Refused> {
+        let bounds = match token {
+            Some(_) => self.settings.selectors,
+            None => self.settings.selectors_anonymous,
+        };
+        let query = SubscribeQuery::parse(parts, bounds, self.settings.dialects)
+            .map_err(|error| Refused::bad_request(&error))?;
+        let name = if query.dialect == Dialect::Draft08 { PARAM_MATCH } else { PARAM_TOPIC };
+        let invalid = |error: &dyn fmt::Display| {
+            let text = format!("Invalid \"{name}\" parameter: {error}");
+            Refused::new(Response::bad_request(&text), text)
+        };
+        let selectors = selectors(&query, self.draft08()).map_err(|error| invalid(&error))?;
+        if TopicIndex::price_alone(&selectors) > MATCH_COST_SUBSCRIPTION_MAX {
+            let error = "together, the URI Templates cost too much to match: expected fewer expressions, \
+                         variables and prefix lengths, or fewer templates";
+            return Err(invalid(&error));
+        }
+        let announcements = match self.settings.subscriptions {
+            true => announce(&selectors, &query.matcher_types, &grant, self.settings.dialects)
+                .map_err(|error| invalid(&error))?,
+            false => Box::default(),
+        };
+        Ok(GrantedSubscription {
+            dialect: query.dialect,
+            head_only: false,
+            selectors,
+            announcements,
+            expires_ms: expires_ms(&grant, now),
+            grant,
+            token,
+            resume: query.last_event_id.as_deref().map(resume),
+            framing: Framing { transfer, coding: context.negotiated.coding },
+            context,
+        })
+    }
+}
+
+fn selectors(query: &SubscribeQuery<'_>, hub: Option<&PublicUrl>) -> Result<Vec<Selector>, SelectorError> {
+    // Matchers are parsed only on a hub with draft 08, which has a URL.
+    let Some(hub) = hub.filter(|_| query.dialect == Dialect::Draft08) else {
+        return query.texts.iter().map(|text| Selector::parse(text)).collect();
+    };
+    let matchers = query.matcher_types.iter().zip(&query.texts);
+    matchers.map(|(kind, text)| Selector::parse_matcher(*kind, text, hub)).collect()
+}
+
+/// Only draft 08 has an empty last event id.
+fn resume(text: &str) -> Resume {
+    if text.is_empty() { Resume::Newest } else { Resume::parse(text) }
+}
+
+fn transfer_of(version: Version) -> Transfer {
+    match version {
+        Version::Http11 => Transfer::Chunked,
+        Version::Http10 | Version::Http2 => Transfer::Plain,
+    }
+}
+
+/// Checks the media type of a `QUERY`, if it names one: 400 if it is not a media type, 415 if it is
+/// another one (MERCURE-1.0, section 7.3).
+fn check_content_type(content_type: Option<&[u8]>) -> Result<(), Refused> {
+    let Some(value) = content_type else { return Ok(()) };
+    if is_form(content_type) {
+        return Ok(());
+    }
+    let media_type = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let is_token = |text: &[u8]| {
+        !text.is_empty()
+            && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
+    };
+    let mut names = media_type.split(|byte| *byte == b'/');
+    let is_media_type = names.clone().count() == 2 && names.all(is_token);
+    if !is_media_type {
+        return Err(no_content_type());
+    }
+    let text = "Unsupported Media Type: expected application/x-www-form-urlencoded";
+    let mut response = Response::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+    response.accept_query();
+    Err(Refused::new(response, "the body is not application/x-www-form-urlencoded"))
+}
+
+fn no_content_type() -> Refused {
+    Refused::bad_request(&"Missing or invalid Content-Type: expected application/x-www-form-urlencoded")
+}
