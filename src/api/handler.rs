@@ -64,10 +64,11 @@ pub struct ApiSettings {
     pub public_url: Option<PublicUrl>,
     /// `RESOURCE_IDENTIFIER`, by default the public URL; draft 08 needs it.
     pub resource_identifier: Option<Box<str>>,
-    /// What `aud` of an access token may be: `RESOURCE_IDENTIFIER`, then `AUDIENCES`. Only the first
-    /// is advertised.
+    /// What `aud` of an access token may be: `RESOURCE_IDENTIFIER`, then `AUDIENCES`. Only the
+    /// first is advertised.
     pub audiences: Arc<[Box<str>]>,
-    /// `ISSUER` or `ISSUERS_FILE`: the issuers of access tokens (draft 08), each with another name.
+    /// `ISSUER` or `ISSUERS_FILE`: the issuers of access tokens (draft 08), each with a name of its
+    /// own.
     pub issuers: Arc<[Issuer]>,
     /// `ALLOW_ANONYMOUS`: subscribers without a token.
     pub allow_anonymous: bool,
@@ -83,8 +84,6 @@ pub struct ApiSettings {
     pub cookie_name: String,
     /// `ACCESS_TOKEN_COOKIE_NAME`: the cookie of draft 08.
     pub access_token_cookie_name: String,
-    /// The authorization servers that the metadata names (draft 08).
-    pub authorization_servers: Vec<String>,
     /// `MAX_SELECTORS`.
     pub selectors: SelectorBounds,
     /// `MAX_SELECTORS_ANONYMOUS`, `MAX_SELECTOR_BYTES_ANONYMOUS`.

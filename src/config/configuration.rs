@@ -34,6 +34,8 @@ pub struct Config {
     pub cleanup_frequency: f64,
     /// What the value of `MEMORY_MAX` comes from; `None` if it is given, or nothing bounds it.
     pub memory_note: Option<String>,
+    /// `ISSUER_PRIVATE_ADDRESSES`.
+    pub issuers_private: bool,
     /// `DEMO`, also set by `DEBUG`.
     pub demo: bool,
     /// `LOG_LEVEL`.

@@ -18,35 +18,39 @@ use super::settings::authorization::{
 use super::urls;
 use crate::api::keyring::{KeySource, SharedKey, SharedKeys};
 use crate::mercure::token::VerificationKey;
-use crate::services::key_sets::KeySetSource;
+use crate::services::key_sets::{KeySetLocation, KeySetSource};
 use crate::services::reload::KeyFile;
+
+/// The settings that can hold the key of a role.
+#[derive(Clone, Copy)]
+pub(super) struct KeyPlaces {
+    pub(super) key: &'static Setting<String>,
+    pub(super) file: &'static Setting<PathBuf>,
+    pub(super) url: &'static Setting<Url>,
+}
 
 /// The settings of a role, or of both.
 struct KeySettings {
-    key: &'static Setting<String>,
-    file: &'static Setting<PathBuf>,
-    url: &'static Setting<Url>,
+    places: KeyPlaces,
     algorithm: &'static Setting<Algorithm>,
 }
 
-const BOTH: KeySettings =
-    KeySettings { key: &JWT_KEY, file: &JWT_KEY_FILE, url: &JWKS_URL, algorithm: &JWT_ALGORITHM };
+const BOTH: KeySettings = KeySettings {
+    places: KeyPlaces { key: &JWT_KEY, file: &JWT_KEY_FILE, url: &JWKS_URL },
+    algorithm: &JWT_ALGORITHM,
+};
 const PUBLISHER: KeySettings = KeySettings {
-    key: &PUBLISHER_JWT_KEY,
-    file: &PUBLISHER_JWT_KEY_FILE,
-    url: &PUBLISHER_JWKS_URL,
+    places: KeyPlaces { key: &PUBLISHER_JWT_KEY, file: &PUBLISHER_JWT_KEY_FILE, url: &PUBLISHER_JWKS_URL },
     algorithm: &PUBLISHER_JWT_ALGORITHM,
 };
 const SUBSCRIBER: KeySettings = KeySettings {
-    key: &SUBSCRIBER_JWT_KEY,
-    file: &SUBSCRIBER_JWT_KEY_FILE,
-    url: &SUBSCRIBER_JWKS_URL,
+    places: KeyPlaces { key: &SUBSCRIBER_JWT_KEY, file: &SUBSCRIBER_JWT_KEY_FILE, url: &SUBSCRIBER_JWKS_URL },
     algorithm: &SUBSCRIBER_JWT_ALGORITHM,
 };
 
 /// The content of the settings for a key.
 #[derive(Clone)]
-enum Given {
+pub(super) enum Given {
     Nothing,
     /// It is set but invalid. The error is already reported, so a role that would use it reports no
     /// other.
@@ -66,6 +70,7 @@ impl Given {
 }
 
 /// The keys of the roles; `None` for one that is missing or invalid.
+#[derive(Default)]
 pub(super) struct Keys {
     pub(super) publisher: Option<KeySource>,
     pub(super) subscriber: Option<KeySource>,
@@ -83,7 +88,7 @@ pub(super) struct KeyOrigins {
 /// The keys of publishers and of subscribers.
 pub(super) fn keys(reader: &mut Reader<'_>, demo: bool) -> Keys {
     let [for_both, for_publisher, for_subscriber] =
-        [&BOTH, &PUBLISHER, &SUBSCRIBER].map(|settings| given(reader, settings));
+        [&BOTH, &PUBLISHER, &SUBSCRIBER].map(|settings| given(reader, &settings.places));
     let [common, own_publisher, own_subscriber] =
         [&BOTH, &PUBLISHER, &SUBSCRIBER].map(|settings| reader.given(settings.algorithm));
     let (mut for_publisher, mut for_subscriber) = (for_publisher.or(&for_both), for_subscriber.or(&for_both));
@@ -112,7 +117,7 @@ fn source(
         Given::Nothing => {
             let expected = "a key in JWT_KEY (for both roles) or here, or the address of a key set in JWKS_URL; \
                             `openssl rand -base64 48` makes a key. To try the hub, start it with DEMO=1";
-            reader.error(settings.key, None, expected);
+            reader.error(settings.places.key, None, expected);
             None
         }
         Given::Key(setting, text) => key(reader, setting, &text, algorithm).map(KeySource::Fixed),
@@ -134,7 +139,7 @@ fn source(
     }
 }
 
-fn key(
+pub(super) fn key(
     reader: &mut Reader<'_>,
     setting: &dyn Declared,
     text: &str,
@@ -163,8 +168,8 @@ fn key(
 
 /// A key as text, from its variable or its file, or the URL of a key set; only one of the three may
 /// be set.
-fn given(reader: &mut Reader<'_>, settings: &KeySettings) -> Given {
-    let KeySettings { key, file, url, .. } = settings;
+pub(super) fn given(reader: &mut Reader<'_>, places: &KeyPlaces) -> Given {
+    let KeyPlaces { key, file, url } = places;
     let ways: [&'static dyn Declared; 3] = [*key, *file, *url];
     let set: Vec<_> = ways.into_iter().filter(|way| reader.text(*way).is_some()).collect();
     if let [_, second, ..] = set[..] {
@@ -200,7 +205,7 @@ fn given(reader: &mut Reader<'_>, settings: &KeySettings) -> Given {
 }
 
 /// The key of this file; both roles share it if they name the same file.
-fn read_again(
+pub(super) fn read_again(
     name: &'static str,
     path: PathBuf,
     key: VerificationKey,
@@ -217,10 +222,11 @@ fn read_again(
 
 /// The set of this URL; both roles share it if they name the same URL.
 fn shared(url: Url, allowed: Vec<Algorithm>, sets: &mut Vec<KeySetSource>) -> Arc<SharedKeys> {
-    if let Some(set) = sets.iter().find(|set| set.url == url && set.allowed == allowed) {
+    let location = KeySetLocation::Url(url);
+    if let Some(set) = sets.iter().find(|set| set.location == location && set.allowed == allowed) {
         return Arc::clone(&set.keys);
     }
     let keys = SharedKeys::new();
-    sets.push(KeySetSource { url, allowed, keys: Arc::clone(&keys) });
+    sets.push(KeySetSource { location, allowed, keys: Arc::clone(&keys) });
     keys
 }

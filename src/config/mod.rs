@@ -5,15 +5,18 @@
 //! converted here, once; a secret is never part of a message; a setting that this version does not
 //! have is refused, not ignored.
 
+mod access;
 mod certificates;
 mod configuration;
 mod effective;
 mod environment;
 mod error;
 mod hosts;
+mod issuers;
 mod keys;
 mod names;
 mod options;
+mod protocol;
 mod read;
 mod reader;
 mod setting;

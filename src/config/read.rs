@@ -6,6 +6,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::access::access;
 use super::certificates::certificates;
 use super::configuration::{Config, ListenAddress, Size};
 use super::environment::Environment;
@@ -13,6 +14,7 @@ use super::error::ConfigError;
 use super::keys::{KeyOrigins, Keys, keys};
 use super::names::misspelled;
 use super::options::Options;
+use super::protocol::dialects;
 use super::reader::Reader;
 use super::settings::{authorization, cores, history, limits, listening, logs, metrics};
 use super::written;
@@ -23,8 +25,6 @@ use crate::hub::shard::ShardSettings;
 use crate::hub::tail::TailBounds;
 use crate::limits::{MEMORY_PARTS, MEMORY_SHARE_MIN, REQUEST_TARGET_BYTES_MAX};
 use crate::mercure::audience::Authorization;
-use crate::mercure::dialect::Dialects;
-use crate::mercure::names::ACCESS_TOKEN_COOKIE_NAME;
 use crate::ops::host::MemoryLimit;
 use crate::ops::metrics::MetricsSettings;
 use crate::server::permits::PerClient;
@@ -86,11 +86,14 @@ fn config(reader: &mut Reader<'_>) -> Option<Config> {
     if mode.debug {
         reader.warn("the contents of updates are logged (DEBUG)");
     }
-    let (api, key_origins) = api(reader, mode);
+    let tls = certificates(reader);
+    let listen = ListenAddress { address: address(reader, mode, tls.is_some()), is_tls: tls.is_some() };
+    let (api, key_origins, issuers_private) = api(reader, mode, listen);
     let cleanup_frequency = reader.value(&history::HISTORY_CLEANUP_FREQUENCY);
     let history_file = reader.value(&history::DB_PATH);
     let retention = retention(reader, cleanup_frequency, history_file.is_none());
     let settings = settings(reader, mode, api, key_origins);
+    let settings = settings.map(|settings| Settings { address: listen.address, tls, ..settings });
     let default_level = if mode.debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
     let log_level = reader.given(&logs::LOG_LEVEL).unwrap_or(default_level);
     let log_format = reader.value(&logs::LOG_FORMAT);
@@ -110,6 +113,7 @@ fn config(reader: &mut Reader<'_>) -> Option<Config> {
         retention,
         cleanup_frequency,
         memory_note: memory_note(reader),
+        issuers_private,
         demo: mode.demo,
         log_level,
         log_format,
@@ -123,15 +127,13 @@ fn mode(reader: &mut Reader<'_>) -> Mode {
     Mode { demo, debug }
 }
 
-/// All settings of the hub except those of the metrics and of the history.
+/// All settings of the hub except those of the listener, of the metrics and of the history.
 fn settings(
     reader: &mut Reader<'_>,
     mode: Mode,
-    api: Option<ApiSettings>,
+    api: ApiSettings,
     key_origins: KeyOrigins,
 ) -> Option<Settings> {
-    let tls = certificates(reader);
-    let address = address(reader, mode, tls.is_some());
     let heartbeat_ms = reader.value(&limits::HEARTBEAT_INTERVAL);
     let timeouts = Timeouts {
         header_ms: reader.value(&limits::HEADER_TIMEOUT),
@@ -149,7 +151,7 @@ fn settings(
         subscriptions_per_token: reader.value(&limits::MAX_SUBSCRIPTIONS_PER_TOKEN),
     };
     let memory_max = memory_max(reader);
-    let (api, Size { cpus, connections_max }) = (api?, size?);
+    let Size { cpus, connections_max } = size?;
     if api.body_bytes_max > memory_max / MEMORY_PARTS {
         reader.warn(format!(
             "MAX_BODY_SIZE is more than an eighth of MEMORY_MAX ({}): such bodies are refused with 503",
@@ -157,8 +159,8 @@ fn settings(
         ));
     }
     Some(Settings {
-        address,
-        tls,
+        address: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        tls: None,
         cpus,
         key_sets: key_origins.sets,
         key_files: key_origins.files,
@@ -230,8 +232,10 @@ fn memory_of(bytes: u64) -> u64 {
     ((bytes - share) >> 20).max(1) << 20
 }
 
-fn api(reader: &mut Reader<'_>, mode: Mode) -> (Option<ApiSettings>, KeyOrigins) {
-    let authorization = reader.value(&authorization::AUTHORIZATION);
+/// The settings of the handler, the sources of its keys, and `ISSUER_PRIVATE_ADDRESSES`.
+fn api(reader: &mut Reader<'_>, mode: Mode, listen: ListenAddress) -> (ApiSettings, KeyOrigins, bool) {
+    let dialects = dialects(reader, mode.demo);
+    let authorization = dialects.legacy_authorization().unwrap_or_default();
     let allow_anonymous = reader.given(&authorization::ALLOW_ANONYMOUS).unwrap_or(mode.demo);
     if mode.demo && allow_anonymous {
         reader.warn("subscribers without a token are allowed (demo mode)");
@@ -254,31 +258,35 @@ fn api(reader: &mut Reader<'_>, mode: Mode) -> (Option<ApiSettings>, KeyOrigins)
         let expected = "nothing or 0 with AUTHORIZATION=targets, whose tokens cannot name subscriptions";
         reader.error(&listening::SUBSCRIPTIONS, reader.text(&listening::SUBSCRIPTIONS), expected);
     }
-    let Keys { publisher, subscriber, origins } = keys(reader, mode.demo);
+    let Keys { publisher, subscriber, mut origins } = match dialects.legacy_authorization() {
+        Some(_) => keys(reader, mode.demo),
+        None => Keys::default(),
+    };
+    let access = access(reader, dialects, mode.demo.then_some(listen), &cookie_name, &mut origins);
     let demo = mode.demo.then(|| Arc::new(Demo::new(authorization, &cookie_name)));
-    let api = publisher.zip(subscriber).map(|(publisher_key, subscriber_key)| ApiSettings {
+    // A key that is missing is an error already.
+    let api = ApiSettings {
         authorization,
-        dialects: Dialects::legacy(authorization),
-        public_url: None,
-        resource_identifier: None,
-        audiences: Arc::default(),
-        issuers: Arc::default(),
+        dialects,
+        public_url: access.public_url,
+        resource_identifier: access.resource_identifier,
+        audiences: access.audiences,
+        issuers: access.issuers,
         allow_anonymous,
-        publisher_key: Some(publisher_key),
-        subscriber_key: Some(subscriber_key),
+        publisher_key: publisher,
+        subscriber_key: subscriber,
         cors,
         publish_origins,
         cookie_name,
-        access_token_cookie_name: ACCESS_TOKEN_COOKIE_NAME.to_owned(),
-        authorization_servers: Vec::new(),
+        access_token_cookie_name: access.cookie_name,
         selectors,
         selectors_anonymous,
         body_bytes_max,
         compress,
         demo,
         subscriptions,
-    });
-    (api, origins)
+    };
+    (api, origins, access.issuers_private)
 }
 
 fn retention(reader: &mut Reader<'_>, cleanup_frequency: f64, in_memory: bool) -> Retention {

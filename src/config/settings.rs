@@ -3,6 +3,7 @@
 pub(crate) mod authorization;
 pub(crate) mod cores;
 pub(crate) mod history;
+pub(crate) mod issuers;
 pub(crate) mod limits;
 pub(crate) mod listening;
 pub(crate) mod logs;
@@ -11,9 +12,10 @@ pub(crate) mod metrics;
 use super::setting::{Declared, Group};
 
 /// All groups.
-pub(crate) static GROUPS: [&Group; 7] = [
+pub(crate) static GROUPS: [&Group; 8] = [
     &listening::GROUP,
     &authorization::GROUP,
+    &issuers::GROUP,
     &history::GROUP,
     &limits::GROUP,
     &cores::GROUP,

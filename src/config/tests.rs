@@ -1,5 +1,6 @@
 //! Settings, read in an environment that the test provides.
 
+mod issuers;
 mod page;
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use url::{Host, Url};
 
 use super::values::Expected;
+use crate::mercure::public_url::PublicUrl;
 
 /// The directory of an ACME authority.
 pub(super) fn acme_directory(text: &str) -> Result<String, Expected> {
@@ -23,6 +24,25 @@ pub(super) fn key_set(text: &str) -> Result<Url, Expected> {
         return Err("an address without a user and a password".to_owned());
     }
     Ok(url)
+}
+
+/// The hub's own URL.
+pub(super) fn public_url(text: &str) -> Result<PublicUrl, Expected> {
+    let example = "https://hub.example.com/.well-known/mercure";
+    PublicUrl::parse(text).map_err(|error| format!("a URL such as {example}: {error}"))
+}
+
+/// An identifier: an absolute URI without a fragment (RFC 8707, section 2). It is compared byte by
+/// byte, so it is kept as it is.
+pub(super) fn identifier(text: &str) -> Result<String, Expected> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    let url = Url::parse(text).ok().filter(|url| is_plain && url.fragment().is_none());
+    url.map(|_| text.to_owned()).ok_or_else(|| "an absolute URI such as https://issuer.example".to_owned())
+}
+
+/// A list of them.
+pub(super) fn identifiers(text: &str) -> Result<Vec<String>, Expected> {
+    text.split([',', ' ']).filter(|part| !part.is_empty()).map(identifier).collect()
 }
 
 /// Whether a request for this URL stays on this host.

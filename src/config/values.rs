@@ -4,6 +4,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::mercure::audience::Authorization;
+use crate::mercure::dialect::Dialects;
 use crate::mercure::token::Algorithm;
 
 /// The expected form of a value, for error messages.
@@ -160,9 +162,45 @@ pub(super) fn algorithm(text: &str) -> Result<Algorithm, Expected> {
     text.parse().map_err(|_| expected.to_owned())
 }
 
+/// The algorithms of a list, each once.
+pub(super) fn algorithms(text: &str) -> Result<Vec<Algorithm>, Expected> {
+    let mut algorithms = Vec::new();
+    for name in text.split([',', ' ']).filter(|name| !name.is_empty()) {
+        let algorithm = algorithm(name)?;
+        if !algorithms.contains(&algorithm) {
+            algorithms.push(algorithm);
+        }
+    }
+    if algorithms.is_empty() { Err("names such as ES256,RS256".to_owned()) } else { Ok(algorithms) }
+}
+
+/// The value of `PROTOCOL`.
+pub(super) fn dialects(text: &str) -> Result<Dialects, Expected> {
+    let parts = text.split([',', ' ']).filter(|part| !part.is_empty());
+    let (mut legacy, mut draft08, mut count) = (None, false, 0);
+    for part in parts {
+        count += 1;
+        match part {
+            "04" if legacy.is_none() => legacy = Some(Authorization::Targets),
+            "07" if legacy.is_none() => legacy = Some(Authorization::Selectors),
+            "08" if !draft08 => draft08 = true,
+            "04" | "07" if legacy.is_some() => {
+                return Err("04 or 07, not both: nothing in a token tells them apart".to_owned());
+            }
+            _ => count = usize::MAX / 2,
+        }
+    }
+    match (legacy, draft08) {
+        _ if !(1..=2).contains(&count) => Err("04, 07, 08, 07,08 or 04,08".to_owned()),
+        (Some(legacy), false) => Ok(Dialects::legacy(legacy)),
+        (legacy, _) => Ok(Dialects::with_draft08(legacy)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::written;
 
     #[test]
     fn durations_have_units() {
@@ -219,5 +257,22 @@ mod tests {
         for text in ["", "4", "1-0", "0,0", "0-", "a", "0-9", "0,1-18446744073709551615"] {
             assert!(cpus(text, &[0, 1, 2, 3]).is_err(), "{text}");
         }
+    }
+
+    /// Of test 127 of MERCURE-1.0, section 13: `04,07`.
+    #[test]
+    fn two_dialects_that_tokens_do_not_tell_apart_are_refused() {
+        for (given, expected) in
+            [("04", "04"), ("07", "07"), ("08", "08"), ("07,08", "07,08"), ("08, 04", "04,08")]
+        {
+            assert_eq!(dialects(given).map(written::dialects).as_deref(), Ok(expected));
+        }
+        for given in ["04,07", "07 04", "04,07,08"] {
+            assert!(dialects(given).is_err_and(|expected| expected.contains("not both")), "{given}");
+        }
+        for given in ["", ",", "?", "7", "08,08", "08,09", "1.0"] {
+            assert_eq!(dialects(given), Err("04, 07, 08, 07,08 or 04,08".to_owned()), "{given}");
+        }
+        assert!(dialects("07,07").is_err());
     }
 }

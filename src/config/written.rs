@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::mercure::dialect::{Dialect, Dialects};
+
 pub(crate) fn switch(is_on: bool) -> String {
     u8::from(is_on).to_string()
 }
@@ -30,6 +32,13 @@ pub(crate) fn list(numbers: &[usize]) -> String {
 /// The word for a value; `None` if there is none.
 pub(crate) fn word<T: PartialEq>(words: &[(&str, T)], value: &T) -> Option<String> {
     words.iter().find(|(_, known)| known == value).map(|(word, _)| (*word).to_owned())
+}
+
+/// The list of dialects.
+pub(crate) fn dialects(dialects: Dialects) -> String {
+    let all = [Dialect::Draft04, Dialect::Draft07, Dialect::Draft08].into_iter();
+    let spoken: Vec<_> = all.filter(|dialect| dialects.has(*dialect)).map(Dialect::as_str).collect();
+    spoken.join(",")
 }
 
 #[cfg(test)]

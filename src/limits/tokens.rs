@@ -14,6 +14,8 @@ pub const DETAILS_MATCH_COST_MAX: u64 = 100_000;
 /// The most that it may cost to choose the payloads of one subscriber's events (400 beyond): the
 /// cost of the token's matchers for each selector.
 pub const PAYLOADS_MATCH_COST_MAX: u64 = 1_000_000;
+/// Issuers in `ISSUERS_FILE`. Each key set has a thread that fetches it.
+pub const ISSUERS_MAX: usize = 32;
 /// Keys in one key set (`JWKS_URL`).
 pub const JWKS_KEYS_MAX: usize = 64;
 /// The document of a key set.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -143,11 +143,7 @@ impl RunningHub {
         let history_health = sequencer.health();
         let mut shutdown = HubShutdown::new(role, wakers.clone(), sequencer.publisher());
         if let Some((side_server, history_file)) = metrics {
-            let facts = HubFacts {
-                queue_bytes: queue.bytes(),
-                history_file,
-                ..limits.facts(settings, &history_health)
-            };
+            let facts = limits.facts(settings, &history_health, queue.bytes(), history_file);
             let (shards, sequencer) = (shard_metrics.clone(), sequencer.metrics());
             let exporter = Exporter { shards, sequencer, facts };
             shutdown.help("metrics", reports, move |ended| serve_scrapes(side_server, exporter, &ended))?;
@@ -269,12 +265,18 @@ impl HubLimits {
     }
 
     /// The facts for the metrics.
-    fn facts(&self, settings: &Settings, history_health: &HistoryHealth) -> HubFacts {
+    fn facts(
+        &self,
+        settings: &Settings,
+        history_health: &HistoryHealth,
+        queue_bytes: Arc<AtomicUsize>,
+        history_file: Option<PathBuf>,
+    ) -> HubFacts {
         HubFacts {
             is_tls: settings.tls.is_some(),
             connections_max: self.connections_max,
-            queue_bytes: Arc::default(),
-            history_file: None,
+            queue_bytes,
+            history_file,
             history_health: history_health.clone(),
             memory: self.memory.totals(),
         }

@@ -37,7 +37,8 @@ fn after_colon(text: &str) -> String {
 /// [`HealthError`]: the response is not a 200, or there is none.
 pub fn ask(url: &Url, takes_any: bool, within: Duration) -> Result<(), HealthError> {
     let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-    let terms = Terms { within_ms, redirects_max: 0, no_is_error: false, by_proxy: false };
+    let terms =
+        Terms { within_ms, redirects_max: 0, no_is_error: false, by_proxy: false, public_only: false };
     let agent = match url.scheme() {
         "https" => {
             let trust = if takes_any { Trust::Anybody } else { Trust::Host };

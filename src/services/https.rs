@@ -10,6 +10,9 @@ use std::time::Duration;
 use rustls::crypto::aws_lc_rs::default_provider;
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::transport::DefaultConnector;
+
+use super::public_only::PublicOnly;
 
 /// Which authorities are trusted.
 #[derive(Clone)]
@@ -39,6 +42,9 @@ pub(crate) struct Terms {
     pub(crate) no_is_error: bool,
     /// Whether a proxy from the environment is used (`HTTPS_PROXY` and others).
     pub(crate) by_proxy: bool,
+    /// Whether only public addresses are asked. It needs `by_proxy` to be false: a proxy would look
+    /// names up itself.
+    pub(crate) public_only: bool,
 }
 
 /// A client for HTTPS only.
@@ -84,5 +90,9 @@ fn client(terms: Terms, tls: Option<TlsConfig>) -> Agent {
     if !terms.by_proxy {
         config = config.proxy(None);
     }
-    config.build().new_agent()
+    let config = config.build();
+    match terms.public_only {
+        true => Agent::with_parts(config, DefaultConnector::default(), PublicOnly::default()),
+        false => Agent::new_with_config(config),
+    }
 }

@@ -1,5 +1,5 @@
-//! Key sets (`JWKS_URL`): a thread fetches each at start, every few minutes, and when a token names
-//! an unknown key.
+//! Key sets (`JWKS_URL`, issuers): a thread fetches each at start, every few minutes, and when a
+//! token names an unknown key.
 //!
 //! Invariants:
 //! - the hub starts whether or not a set can be fetched; until then no token is valid;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 use url::{Position, Url};
 
+use super::discovery::{Discovery, DiscoveryError};
 use super::https::{NoAuthorities, Terms, Trust, http, https};
 use crate::api::keyring::SharedKeys;
 use crate::error_text::{caught, chain};
@@ -25,14 +26,28 @@ use crate::limits::{
 use crate::mercure::token::{Algorithm, KeySet, KeySetError};
 use crate::redact::Redacted;
 
-const TERMS: Terms =
-    Terms { within_ms: JWKS_FETCH_MS, redirects_max: JWKS_REDIRECTS_MAX, no_is_error: true, by_proxy: true };
+const TERMS: Terms = Terms {
+    within_ms: JWKS_FETCH_MS,
+    redirects_max: JWKS_REDIRECTS_MAX,
+    no_is_error: true,
+    by_proxy: true,
+    public_only: false,
+};
 
-/// A key set and its address.
+/// Where a key set is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySetLocation {
+    /// At this address: `http` or `https`, without user and password.
+    Url(Url),
+    /// Where the metadata of an issuer say.
+    Metadata(Discovery),
+}
+
+/// A key set and its place.
 #[derive(Clone)]
 pub struct KeySetSource {
-    /// `http` or `https`, without user and password.
-    pub url: Url,
+    /// Its place.
+    pub location: KeySetLocation,
     /// The accepted algorithms; an empty list leaves it to the keys.
     pub allowed: Vec<Algorithm>,
     /// The keys that the shards use.
@@ -50,6 +65,8 @@ enum FetchError {
     Untrusted(#[from] NoAuthorities),
     #[error(transparent)]
     Document(#[from] KeySetError),
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
     /// ureq panics where no thread can be started for a name lookup.
     #[error("the request panicked: {0}")]
     Panicked(String),
@@ -94,7 +111,7 @@ impl Fetcher {
     }
 
     fn update(&mut self) {
-        let url = shown(&self.source.url);
+        let url = shown(&self.source.location).to_owned();
         let fetched = catch_unwind(AssertUnwindSafe(|| self.fetch()));
         match fetched.unwrap_or(Err(FetchError::Defect)) {
             Ok((document, set)) => {
@@ -128,14 +145,15 @@ impl Fetcher {
     /// The document, and its key set unless the document is unchanged: then verified tokens stay
     /// verified.
     fn fetch(&self) -> Result<(Vec<u8>, Option<KeySet>), FetchError> {
-        let url = &self.source.url;
-        let agent = match url.scheme() {
-            "https" => https(&Trust::Host, TERMS)?,
-            _ => http(TERMS),
+        let document = match &self.source.location {
+            KeySetLocation::Url(url) => get(url, TERMS)?,
+            KeySetLocation::Metadata(discovery) => {
+                let (allows_private, public_only) = (discovery.allows_private, !discovery.allows_private);
+                let terms = Terms { by_proxy: allows_private, public_only, ..TERMS };
+                let metadata = get(&discovery.metadata_url()?, terms)?;
+                get(&discovery.key_set_url(&metadata)?, terms)?
+            }
         };
-        let request = agent.get(url.as_str()).header("Accept", "application/jwk-set+json, application/json");
-        let mut response = caught(|| request.call()).map_err(FetchError::Panicked)??;
-        let document = response.body_mut().with_config().limit(JWKS_BYTES_MAX).read_to_vec()?;
         if document == self.document {
             return Ok((document, None));
         }
@@ -156,9 +174,22 @@ impl Fetcher {
     }
 }
 
-/// The address without its query, which may hold a secret.
-fn shown(url: &Url) -> &str {
-    &url[..Position::AfterPath]
+fn get(url: &Url, terms: Terms) -> Result<Vec<u8>, FetchError> {
+    let agent = match url.scheme() {
+        "https" => https(&Trust::Host, terms)?,
+        _ => http(terms),
+    };
+    let request = agent.get(url.as_str()).header("Accept", "application/jwk-set+json, application/json");
+    let mut response = caught(|| request.call()).map_err(FetchError::Panicked)??;
+    Ok(response.body_mut().with_config().limit(JWKS_BYTES_MAX).read_to_vec()?)
+}
+
+/// The address without its query, which may hold a secret; or the issuer, which holds none.
+fn shown(location: &KeySetLocation) -> &str {
+    match location {
+        KeySetLocation::Url(url) => &url[..Position::AfterPath],
+        KeySetLocation::Metadata(discovery) => &discovery.issuer,
+    }
 }
 
 #[cfg(test)]
@@ -168,7 +199,9 @@ mod tests {
     #[test]
     fn a_fetch_that_fails_again_is_repeated_ever_more_rarely() {
         let url = Url::parse("http://localhost/").expect("a URL");
-        let mut fetcher = Fetcher::new(KeySetSource { url, allowed: Vec::new(), keys: SharedKeys::new() });
+        let location = KeySetLocation::Url(url);
+        let mut fetcher =
+            Fetcher::new(KeySetSource { location, allowed: Vec::new(), keys: SharedKeys::new() });
         let mut pause_s = |failures| {
             fetcher.failures_in_a_row = failures;
             fetcher.pause().as_secs()
@@ -179,6 +212,6 @@ mod tests {
     #[test]
     fn a_secret_in_the_query_is_not_shown() {
         let url = Url::parse("https://a.example:8443/keys?key=s3cret").expect("a URL");
-        assert_eq!(shown(&url), "https://a.example:8443/keys");
+        assert_eq!(shown(&KeySetLocation::Url(url)), "https://a.example:8443/keys");
     }
 }

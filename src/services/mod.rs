@@ -3,8 +3,10 @@
 
 pub mod acme;
 pub mod certificates;
+pub mod discovery;
 pub mod health;
 pub(crate) mod https;
 pub mod key_sets;
+mod public_only;
 pub mod reload;
 pub(crate) mod side_server;

@@ -179,8 +179,12 @@ mod tests {
 
     fn listing(rest: &str, if_none_match: &[&str]) -> Listing {
         let wanted = ListingQuery::parse(rest, only_08(), DocumentForm::Json).expect("a path");
-        let context =
-            ResponseContext { cors: CorsDecision::Off, negotiated: Negotiated::OFF, has_token_in_url: false };
+        let context = ResponseContext {
+            dialect: Dialect::Draft08,
+            cors: CorsDecision::Off,
+            negotiated: Negotiated::OFF,
+            has_token_in_url: false,
+        };
         let if_none_match = if_none_match.iter().map(|line| line.as_bytes().into()).collect();
         Listing { wanted: Arc::new(wanted), if_none_match, context }
     }

@@ -21,9 +21,12 @@ impl RequestHandler {
         let mut member = |name: &str, value: Value| {
             members.insert(name.to_owned(), value);
         };
-        member("resource", json!(settings.public_url.as_ref().map(PublicUrl::as_str)));
-        if !settings.authorization_servers.is_empty() {
-            member("authorization_servers", json!(settings.authorization_servers));
+        let identifier = settings.resource_identifier.as_deref();
+        member("resource", json!(identifier.or(settings.public_url.as_ref().map(PublicUrl::as_str))));
+        let advertised = settings.issuers.iter().filter(|issuer| issuer.is_advertised);
+        let servers: Vec<&str> = advertised.map(|issuer| &*issuer.name).collect();
+        if !servers.is_empty() {
+            member("authorization_servers", json!(servers));
         }
         member("authorization_details_types_supported", json!([DETAIL_TYPE]));
         member("bearer_methods_supported", json!(["header"]));

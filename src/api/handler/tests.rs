@@ -37,7 +37,6 @@ fn handler(dialects: Dialects) -> RequestHandler {
         publish_origins: OriginList::parse("https://listed.example").expect("an origin"),
         cookie_name: COOKIE_NAME.to_owned(),
         access_token_cookie_name: ACCESS_TOKEN_COOKIE_NAME.to_owned(),
-        authorization_servers: Vec::new(),
         selectors: BOUNDS,
         selectors_anonymous: BOUNDS,
         body_bytes_max: BODY_BYTES_MAX_DEFAULT as u64,
@@ -367,7 +366,13 @@ fn the_metadata_describe_the_hub_and_are_absent_without_draft_08() {
     let sent = Sent { method: "GET", path: METADATA_PATH, query: "", fields: &[] };
     assert_eq!(status(decide(&mut handler(ONLY_07), &sent)), 404);
     let mut hub = handler(MIXED);
-    hub.settings.authorization_servers = vec!["https://as.example".to_owned()];
+    let issuer = |name: &str, is_advertised| Issuer {
+        name: name.into(),
+        publisher: None,
+        subscriber: None,
+        is_advertised,
+    };
+    hub.settings.issuers = [issuer("https://as.example", true), issuer("https://e.x", false)].into();
     let response = response(decide(&mut hub, &sent));
     let document: Value = serde_json::from_slice(response.body().expect("a body")).expect("JSON");
     assert_eq!(

@@ -288,7 +288,6 @@ fn handler(dialects: Dialects) -> RequestHandler {
         publish_origins: OriginList::default(),
         cookie_name: "mercureAuthorization".to_owned(),
         access_token_cookie_name: "access_token".to_owned(),
-        authorization_servers: Vec::new(),
         selectors: BOUNDS,
         selectors_anonymous: BOUNDS,
         body_bytes_max: BODY_BYTES_MAX_DEFAULT as u64,

@@ -20,8 +20,13 @@ use crate::error_text::caught;
 use crate::limits::{ACME_REQUEST_MS, ACME_RESPONSE_BYTES_MAX};
 use crate::services::https::{NoAuthorities, Terms, Trust, https};
 
-const TERMS: Terms =
-    Terms { within_ms: ACME_REQUEST_MS, redirects_max: 0, no_is_error: false, by_proxy: true };
+const TERMS: Terms = Terms {
+    within_ms: ACME_REQUEST_MS,
+    redirects_max: 0,
+    no_is_error: false,
+    by_proxy: true,
+    public_only: false,
+};
 
 /// Why the trusted authorities cannot be used. The text names the file.
 #[derive(Debug, thiserror::Error)]
