@@ -43,6 +43,8 @@ pub const PARAM_TARGET: &str = "target";
 pub const PARAM_ID: &str = "id";
 /// Publication: the SSE event type.
 pub const PARAM_TYPE: &str = "type";
+/// The event type of the hub's own events (draft-08). Publishers may not use it.
+pub const EVENT_TYPE_HUB: &str = "mercure";
 /// Publication: the SSE reconnection time in milliseconds.
 pub const PARAM_RETRY: &str = "retry";
 

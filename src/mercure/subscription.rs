@@ -12,11 +12,8 @@ use uritemplate::UriTemplate;
 use uuid::Uuid;
 
 use crate::mercure::dialect::Dialects;
-use crate::mercure::names::{EARLIEST, SUBSCRIPTIONS_PATH};
+use crate::mercure::names::{EARLIEST, EVENT_TYPE_HUB, SUBSCRIPTIONS_PATH};
 use crate::mercure::selector::MatcherType;
-
-/// The SSE event type of the hub's own events in draft 08.
-pub const HUB_EVENT_TYPE: &str = "mercure";
 
 /// The URI Templates of the paths below [`SUBSCRIPTIONS_PATH`]: one subscription, and the list of
 /// those to one selector.
@@ -91,7 +88,7 @@ impl WrittenAs {
     pub fn event_type(self) -> Option<&'static str> {
         match self {
             Self::Topic => None,
-            Self::Matcher(_) => Some(HUB_EVENT_TYPE),
+            Self::Matcher(_) => Some(EVENT_TYPE_HUB),
         }
     }
 }

@@ -17,10 +17,10 @@ use crate::http::response::{Challenge, Response};
 use crate::mercure::audience::Audience;
 use crate::mercure::dialect::Dialects;
 use crate::mercure::grant::Grant;
-use crate::mercure::names::EARLIEST;
+use crate::mercure::names::{EARLIEST, EVENT_TYPE_HUB};
 use crate::mercure::newest::Newest;
 use crate::mercure::public_url::PublicUrl;
-use crate::mercure::subscription::{self, DocumentForm, HUB_EVENT_TYPE, ListingQuery};
+use crate::mercure::subscription::{self, DocumentForm, ListingQuery};
 use crate::time::Now;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -132,7 +132,7 @@ fn json_tag(id: &str) -> String {
 
 fn hub_link(hub: &PublicUrl, newest: Option<&str>) -> Option<HeaderValue> {
     let last_event_id = newest.unwrap_or(EARLIEST);
-    HubLink { hub, last_event_id, event_type: HUB_EVENT_TYPE, content_type: "application/json" }.value()
+    HubLink { hub, last_event_id, event_type: EVENT_TYPE_HUB, content_type: "application/json" }.value()
 }
 
 fn nothing() -> Refused {
