@@ -31,7 +31,7 @@ use crate::http::request::{Request, Version};
 use crate::http::response::{Challenge, Response};
 use crate::limits::MATCH_COST_SUBSCRIPTION_MAX;
 use crate::mercure::audience::Authorization;
-use crate::mercure::dialect::{Dialect, Dialects};
+use crate::mercure::dialect::Dialects;
 use crate::mercure::grant::Grant;
 use crate::mercure::index::TopicIndex;
 use crate::mercure::names::HUB_PATH;
@@ -305,10 +305,6 @@ impl RequestHandler {
         };
         Ok(GrantedSubscription {
             head_only,
-            dialect: match self.settings.authorization {
-                Authorization::Targets => Dialect::Draft04,
-                Authorization::Selectors => Dialect::Draft07,
-            },
             selectors,
             announcements,
             expires_ms: expires_ms(&grant, now),

@@ -12,7 +12,6 @@ use crate::http::headers::cors::CorsDecision;
 use crate::http::headers::etag::is_current;
 use crate::http::request::Lines;
 use crate::http::response::Response;
-use crate::mercure::dialect::Dialect;
 use crate::mercure::grant::Grant;
 use crate::mercure::resume::Resume;
 use crate::mercure::selector::Selector;
@@ -53,8 +52,6 @@ pub struct ApiResponse {
 pub struct GrantedSubscription {
     /// A `HEAD`: send the head of the stream, without a subscription.
     pub head_only: bool,
-    /// The dialect of its request.
-    pub dialect: Dialect,
     /// The selectors; never empty.
     pub selectors: Vec<Selector>,
     /// How each selector is announced; empty if the hub does not track subscriptions.
