@@ -191,9 +191,9 @@ impl Grant {
     }
 
     /// Which payload the documents of a subscription to this selector show, for
-    /// [`Self::payload_at`]: of a legacy token `mercure.payload`, of one of draft 08 that of the first
-    /// entry that matches the text of the selector, taken as a topic. If that entry has none, there
-    /// is none.
+    /// [`Self::payload_at`]: of a legacy token `mercure.payload`, of one of draft 08 that of the
+    /// first entry that matches the text of the selector, taken as a topic. If that entry has none,
+    /// there is none.
     pub fn payload_number(&self, selector: &str) -> Option<u16> {
         match &self.payloads {
             Payloads::None => None,
