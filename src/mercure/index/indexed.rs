@@ -211,6 +211,6 @@ impl Indexed for UrlPattern {
             let key = topic.bytes;
             return self.plain_tail_matches(key, at, |set, at| at + set.run(&key[at..]));
         }
-        topic.url.is_some_and(|url| self.tail_matches(url, simulator))
+        topic.url.is_some_and(|url| self.tail_matches(url, at, simulator))
     }
 }

@@ -37,21 +37,26 @@ impl UrlPattern {
         plain_matches(&self.key.text, &self.key.tail, key, at, run_end)
     }
 
-    /// Whether a tail that is not plain takes a topic whose key begins with the head.
-    pub(in crate::mercure) fn tail_matches(&self, topic: &TopicUrl, simulator: &mut Simulator) -> bool {
+    /// Whether a tail that is not plain takes a topic whose key begins with a head of `at` bytes,
+    /// which may be that of another pattern with this tail.
+    pub(in crate::mercure) fn tail_matches(
+        &self,
+        topic: &TopicUrl,
+        at: usize,
+        simulator: &mut Simulator,
+    ) -> bool {
         let parts = topic.components();
         let Some(from) = self.key.path_from.map(usize::from) else {
             return self.components.iter().zip(parts).all(|(it, text)| it.matches(text, simulator));
         };
-        let path = parts[PATHNAME].as_bytes();
+        // A key ends with the pathname.
+        let rest = &topic.key().as_bytes()[at..];
         let others = [USERNAME, PASSWORD, SEARCH, HASH];
         others.into_iter().all(|part| self.components[part].matches(parts[part], simulator))
             && match &self.components[PATHNAME] {
                 PatternComponent::Any => true,
-                PatternComponent::Literal(_) => path.len() == from,
-                PatternComponent::Program(program) => {
-                    simulator.matches_bytes(program, from, path.get(from..).unwrap_or(&[]))
-                }
+                PatternComponent::Literal(_) => rest.is_empty(),
+                PatternComponent::Program(program) => simulator.matches_bytes(program, from, rest),
             }
     }
 
@@ -82,7 +87,7 @@ impl UrlPattern {
                     mine.states[from.into()..] == theirs.states[other_from.into()..]
                         && mine.sets == theirs.sets
                 }
-                (PatternComponent::Literal(_), PatternComponent::Literal(_)) => from == other_from,
+                (PatternComponent::Literal(_), PatternComponent::Literal(_)) => true,
                 (mine, theirs) => mine == theirs,
             }
     }
@@ -102,7 +107,7 @@ impl UrlPattern {
         self.components[SEARCH].hash(state);
         match (&self.components[PATHNAME], from) {
             (PatternComponent::Program(program), Some(from)) => program.states[from..].hash(state),
-            (_, from) => from.hash(state),
+            (_, from) => from.is_some().hash(state),
         }
     }
 
