@@ -9,6 +9,7 @@
 use std::collections::HashSet;
 
 use petasos::mercure::selector::Selector;
+use petasos_fuzz_properties::pattern;
 use petasos_fuzz_properties::template::{IndexModel, SLOTS};
 use proptest::prelude::*;
 use uritemplate::UriTemplate;
@@ -258,6 +259,97 @@ proptest! {
                 }
                 Action::Remove(slot) => model.remove(slot),
                 Action::Publish(topics) => {
+                    model.check_topics(&topics.iter().map(String::as_str).collect::<Vec<_>>());
+                }
+            }
+            model.check_held();
+        }
+        model.check_empties();
+    }
+}
+
+/// Patterns, and topics and templates with the same texts, which meet in heads, tails and nodes.
+fn mixed_selector() -> impl Strategy<Value = String> {
+    let beginning = prop::sample::select(
+        &[
+            "",
+            "/",
+            "/a",
+            "https://e.x",
+            "https://e.x/",
+            "https://hub.e.x/",
+            "http{s}?://e.x/",
+            "*://*",
+            "https://:h.x/",
+            "urn\\:",
+            "urn:",
+            "foo://",
+        ][..],
+    );
+    let piece = prop::sample::select(
+        &[
+            "a", "b", "/", "/", "/:x", ":x", "/*", "*", "{/b}?", "/:y?", "{a}*", "(a|b)", "/:z(a+)", ".a",
+            "\\?q", "?*", "#a", "%41", "{x}", "é",
+        ][..],
+    );
+    let pattern = (beginning, prop::collection::vec(piece, 0..5))
+        .prop_map(|(head, rest)| format!("{head}{}", rest.concat()));
+    prop_oneof![
+        8 => pattern,
+        2 => mixed_topic().prop_map(|topic| format!("={topic}")),
+        1 => Just("=/a/{x}".to_owned()),
+        1 => Just("{/a/{x}".to_owned()),
+        1 => Just("/a/{x}".to_owned()),
+        1 => overlapping_selector().prop_map(|template| format!("{{{template}")),
+    ]
+}
+
+fn mixed_topic() -> impl Strategy<Value = String> {
+    let beginning = prop::sample::select(
+        &[
+            "",
+            "/",
+            "/a",
+            "https://e.x",
+            "https://e.x/",
+            "https://E.X:443/",
+            "https://hub.e.x/",
+            "http://e.x/",
+            "https://u@e.x/",
+            "urn:",
+            "foo://",
+            "foo:/",
+        ][..],
+    );
+    let piece = prop::sample::select(
+        &["a", "b", "/", "/", "/a", "/b", "aa", ".a", "?q", "#a", "%41", "é", ":1", "..", "{x}"][..],
+    );
+    (beginning, prop::collection::vec(piece, 0..6))
+        .prop_map(|(head, rest)| format!("{head}{}", rest.concat()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    /// Test 129 of MERCURE-1.0, section 13.
+    #[test]
+    fn the_index_of_mixed_kinds_answers_what_a_linear_scan_answers(
+        actions in prop::collection::vec(prop_oneof![
+            3 => (0..SLOTS, prop::collection::vec(mixed_selector(), 0..6)).prop_map(|(slot, texts)| Action::Insert(slot, texts)),
+            1 => (0..SLOTS).prop_map(Action::Remove),
+            3 => prop::collection::vec(mixed_topic(), 1..4).prop_map(Action::Publish),
+        ], 1..60),
+    ) {
+        let hub = pattern::hub();
+        let mut model = IndexModel::default();
+        for action in actions {
+            match action {
+                Action::Insert(slot, texts) => {
+                    model.insert(slot, texts.iter().filter_map(|text| pattern::selector(text, &hub)).collect());
+                }
+                Action::Remove(slot) => model.remove(slot),
+                Action::Publish(topics) => {
+                    topics.iter().for_each(|topic| model.check_price(topic));
                     model.check_topics(&topics.iter().map(String::as_str).collect::<Vec<_>>());
                 }
             }

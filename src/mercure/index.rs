@@ -33,6 +33,8 @@ mod templates;
 mod trie;
 
 #[cfg(test)]
+mod pattern_tests;
+#[cfg(test)]
 mod tests;
 
 /// The selectors of all subscribers of a shard, and the slots that hold them. Slots are small

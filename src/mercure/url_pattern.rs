@@ -19,14 +19,14 @@ use urlpattern::{Error, UrlPatternInit, UrlPatternOptions};
 
 use crate::limits::{
     MATCH_COST_NODE, MATCH_COST_RUN, MATCH_COST_URL, PATTERN_GROUPS_MAX, PATTERN_OPENERS_MAX,
-    PATTERN_STATES_MAX, SELECTOR_BYTES_MAX,
+    PATTERN_REGEXPS_MAX, PATTERN_STATES_MAX, SELECTOR_BYTES_MAX,
 };
 use crate::mercure::public_url::PublicUrl;
 use crate::mercure::uri_template::{ByteProgram, Simulator};
 use key::PatternKey;
 use syntax::RegexpText;
 pub use topic_url::TopicUrl;
-use topic_url::URL_PARTS;
+use topic_url::UrlPart;
 
 mod compile;
 mod indexed;
@@ -41,20 +41,25 @@ mod tests;
 pub struct UrlPattern {
     text: Box<str>,
     hub: PublicUrl,
-    components: Box<[PatternComponent; URL_PARTS]>,
+    components: PatternComponents,
     key: PatternKey,
 }
 
 /// What a pattern says of one component of a URL.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum PatternComponent {
-    /// `*`.
+    /// Nothing: `*`.
     Any,
     /// Exactly this text.
     Literal(Box<str>),
     /// What the program takes.
-    Program(ByteProgram),
+    Program(Box<ByteProgram>),
 }
+
+/// What a pattern says of the components of a URL, but for those of which it says nothing (`*`), in
+/// their order.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct PatternComponents(Box<[(UrlPart, PatternComponent)]>);
 
 /// Why a text is refused as a URL Pattern. The message may be shown to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,7 +97,7 @@ impl UrlPattern {
             ComponentsError::Invalid(error) => error,
         })?;
         let key = PatternKey::new(&components);
-        Ok(Self { text: text.into(), hub: hub.clone(), components: Box::new(components), key })
+        Ok(Self { text: text.into(), hub: hub.clone(), components, key })
     }
 
     /// The pattern as it was written.
@@ -112,7 +117,7 @@ impl UrlPattern {
 
     /// Whether it matches a topic that was read already, with the same hub's URL.
     pub fn matches_url(&self, topic: &TopicUrl) -> bool {
-        is_match(&self.components, topic)
+        self.components.match_all(topic, &mut Simulator::default())
     }
 
     /// The most that a comparison with a topic of 1 KiB costs, see
@@ -150,10 +155,15 @@ impl PatternComponent {
     }
 }
 
-/// Whether a pattern with these components matches.
-fn is_match(components: &[PatternComponent; URL_PARTS], topic: &TopicUrl) -> bool {
-    let mut simulator = Simulator::default();
-    components.iter().zip(topic.components()).all(|(it, text)| it.matches(text, &mut simulator))
+impl PatternComponents {
+    fn get(&self, part: UrlPart) -> &PatternComponent {
+        self.0.iter().find(|(of, _)| *of == part).map_or(&PatternComponent::Any, |(_, component)| component)
+    }
+
+    /// Whether all components match those of a topic.
+    fn match_all(&self, topic: &TopicUrl, simulator: &mut Simulator) -> bool {
+        self.0.iter().all(|(part, component)| component.matches(topic.component(*part), simulator))
+    }
 }
 
 /// Why a text has no components.
@@ -170,7 +180,7 @@ impl From<UrlPatternError> for ComponentsError {
     }
 }
 
-fn components(text: &str, base: Option<&Url>) -> Result<[PatternComponent; URL_PARTS], ComponentsError> {
+fn components(text: &str, base: Option<&Url>) -> Result<PatternComponents, ComponentsError> {
     let openers = text.bytes().filter(|byte| matches!(byte, b':' | b'(' | b'{' | b'*')).count();
     if text.len() > SELECTOR_BYTES_MAX || openers > PATTERN_OPENERS_MAX {
         return Err(UrlPatternError::TooComplex.into());
@@ -182,31 +192,30 @@ fn components(text: &str, base: Option<&Url>) -> Result<[PatternComponent; URL_P
     });
     let pattern = pattern.map_err(|_| UrlPatternError::Syntax)?.map_err(|error| error_of(&error))?;
     let parts = [
-        &pattern.protocol,
-        &pattern.username,
-        &pattern.password,
-        &pattern.hostname,
-        &pattern.port,
-        &pattern.pathname,
-        &pattern.search,
-        &pattern.hash,
+        (UrlPart::Protocol, &pattern.protocol),
+        (UrlPart::Username, &pattern.username),
+        (UrlPart::Password, &pattern.password),
+        (UrlPart::Hostname, &pattern.hostname),
+        (UrlPart::Port, &pattern.port),
+        (UrlPart::Pathname, &pattern.pathname),
+        (UrlPart::Search, &pattern.search),
+        (UrlPart::Hash, &pattern.hash),
     ];
+    let parts = parts.into_iter().filter(|(_, part)| !is_any(part));
     let mut regexps = 0;
     let mut groups = 0;
-    for part in parts.into_iter().filter(|part| !is_any(part)) {
+    for (_, part) in parts.clone() {
         groups += part.group_name_list.len();
         if part.has_regexp_group {
             regexps += syntax::count_regexps(&part.pattern_string)?;
         }
     }
-    if groups > PATTERN_GROUPS_MAX || regexps > crate::limits::PATTERN_REGEXPS_MAX {
+    if groups > PATTERN_GROUPS_MAX || regexps > PATTERN_REGEXPS_MAX {
         return Err(UrlPatternError::TooComplex.into());
     }
-    let mut components = [const { PatternComponent::Any }; URL_PARTS];
-    for (component, part) in components.iter_mut().zip(parts) {
-        *component = component_of(part)?;
-    }
-    if components.iter().map(PatternComponent::states).sum::<usize>() > PATTERN_STATES_MAX {
+    let components = parts.map(|(of, part)| component_of(part).map(|component| (of, component)));
+    let components = PatternComponents(components.collect::<Result<_, _>>()?);
+    if components.0.iter().map(|(_, component)| component.states()).sum::<usize>() > PATTERN_STATES_MAX {
         return Err(UrlPatternError::TooComplex.into());
     }
     Ok(components)
@@ -229,15 +238,12 @@ fn is_any(component: &Component<RegexpText>) -> bool {
 }
 
 fn component_of(component: &Component<RegexpText>) -> Result<PatternComponent, UrlPatternError> {
-    if is_any(component) {
-        return Ok(PatternComponent::Any);
-    }
     if let InnerMatcher::Literal { literal } = &component.matcher.inner {
         return Ok(PatternComponent::Literal(literal.as_str().into()));
     }
     let Ok(regexp) = &component.regexp else { return Err(UrlPatternError::Regexp) };
     let regexp = syntax::parse(urlpattern::regexp::RegExp::pattern_string(regexp))?;
-    Ok(PatternComponent::Program(compile::compile(&regexp)?))
+    Ok(PatternComponent::Program(Box::new(compile::compile(&regexp)?)))
 }
 
 impl PartialEq for UrlPattern {

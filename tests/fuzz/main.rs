@@ -110,7 +110,7 @@ macro_rules! targets {
 }
 
 targets! {
-    accept_encoding cors date etag form forwarded http1 http2 record redact stream template token update
+    accept_encoding cors date etag form forwarded http1 http2 pattern record redact stream template token update
 }
 
 #[test]

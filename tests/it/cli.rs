@@ -125,6 +125,27 @@ fn without_a_good_key_or_payload_there_is_no_token() {
 }
 
 #[test]
+fn match_knows_the_matchers_of_draft_08() {
+    let base = ["--urlpattern", "--base", "https://hub.e.x/.well-known/mercure"];
+    let run_match = |arguments: &[&str]| run(&[&["match"], arguments].concat(), &[]);
+    let output = run_match(
+        &[&base[..], &["/books/:id", "/books/1", "https://hub.e.x/books/2?q", "/authors/1"]].concat(),
+    );
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "/books/1\nhttps://hub.e.x/books/2?q\n");
+    let output = run_match(&["--urlpattern", "/books/:id", "/books/1"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "/books/1\n");
+    let output = run_match(&["--exact", "/books/{id}", "/books/1", "/books/{id}"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "/books/{id}\n");
+    for arguments in
+        [&["--urlpattern", "/(", "a"][..], &["--urlpattern", "--exact", "a", "a"], &["--exact", "", "a"]]
+    {
+        assert_eq!(run_match(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    let output = run_with_input(&["match", "--urlpattern", "-"], b"/a/:b\t/a/1\n/a/:b\t/a\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n0\n");
+}
+
+#[test]
 fn match_prints_the_topics_that_match() {
     let output = run(&["match", "/books/{id}", "/books/1", "/authors/1", "/books/{id}", "/books/1/2"], &[]);
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "/books/1\n/books/{id}\n"));

@@ -13,6 +13,7 @@ pub mod form;
 pub mod forwarded;
 pub mod http1;
 pub mod http2;
+pub mod pattern;
 pub mod record;
 pub mod redact;
 pub mod stream;
@@ -33,7 +34,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     Target { name: "accept_encoding", check: accept_encoding::check, input_bytes_max: 512 },
     Target { name: "cors", check: cors::check, input_bytes_max: 512 },
     Target { name: "date", check: date::check, input_bytes_max: 8 },
@@ -42,6 +43,7 @@ pub const TARGETS: [Target; 14] = [
     Target { name: "forwarded", check: forwarded::check, input_bytes_max: 512 },
     Target { name: "http1", check: http1::check, input_bytes_max: 8 << 10 },
     Target { name: "http2", check: http2::check, input_bytes_max: 16 << 10 },
+    Target { name: "pattern", check: pattern::check, input_bytes_max: 2 << 10 },
     Target { name: "record", check: record::check, input_bytes_max: 2 << 10 },
     Target { name: "redact", check: redact::check, input_bytes_max: 1 << 10 },
     Target { name: "stream", check: stream::check, input_bytes_max: 2 << 10 },

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::hash::{Hash as _, Hasher};
+use std::sync::Arc;
 
 use super::run_ends::RunEnds;
 use crate::mercure::uri_template::{Simulator, Template, TemplatePart};
@@ -40,6 +41,8 @@ pub(super) trait Indexed {
     fn is_plain(&self) -> bool;
     /// The cost of a comparison, if it is not plain.
     fn tail_cost(&self) -> u32;
+    /// What is kept of it for its tail.
+    fn to_tail(self: &Arc<Self>) -> Arc<Self>;
     fn has_tail_of(&self, other: &Self) -> bool;
     fn hash_tail(&self, state: &mut impl Hasher);
     /// Whether a plain tail takes the rest of a topic from `at` on.
@@ -91,6 +94,10 @@ impl Indexed for Template {
 
     fn tail_cost(&self) -> u32 {
         self.match_cost()
+    }
+
+    fn to_tail(self: &Arc<Self>) -> Arc<Self> {
+        Arc::clone(self)
     }
 
     fn has_tail_of(&self, other: &Self) -> bool {
@@ -188,6 +195,10 @@ impl Indexed for UrlPattern {
         self.tail_cost()
     }
 
+    fn to_tail(self: &Arc<Self>) -> Arc<Self> {
+        Arc::new(Self::to_tail(self))
+    }
+
     fn has_tail_of(&self, other: &Self) -> bool {
         self.has_tail_of(other)
     }
@@ -211,6 +222,6 @@ impl Indexed for UrlPattern {
             let key = topic.bytes;
             return self.plain_tail_matches(key, at, |set, at| at + set.run(&key[at..]));
         }
-        topic.url.is_some_and(|url| self.tail_matches(url, simulator))
+        topic.url.is_some_and(|url| self.tail_matches(url, at, simulator))
     }
 }

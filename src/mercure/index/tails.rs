@@ -46,7 +46,7 @@ impl<T: Indexed> Tails<T> {
             tails[tail as usize].holders += 1;
             return tail;
         }
-        let tail = tails.insert(TemplateTail { template: Arc::clone(template), holders: 1 }) as u32;
+        let tail = tails.insert(TemplateTail { template: template.to_tail(), holders: 1 }) as u32;
         by_parts.insert_unique(hash, tail, |&tail| self::hash(hasher, &*tails[tail as usize].template));
         tail
     }

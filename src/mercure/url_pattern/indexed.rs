@@ -2,7 +2,10 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::{PatternComponent, TopicUrl, UrlPattern};
+use super::key::PatternKey;
+use super::topic_url::UrlPart;
+use super::{PatternComponent, PatternComponents, TopicUrl, UrlPattern};
+use crate::limits::MATCH_COST_COMPARISON;
 use crate::mercure::uri_template::{Charset, Simulator, TemplatePart, plain_matches};
 
 impl UrlPattern {
@@ -37,22 +40,54 @@ impl UrlPattern {
         plain_matches(&self.key.text, &self.key.tail, key, at, run_end)
     }
 
-    /// Whether a tail that is not plain takes a topic whose key begins with the head.
-    pub(in crate::mercure) fn tail_matches(&self, topic: &TopicUrl, simulator: &mut Simulator) -> bool {
-        let parts = topic.components();
+    /// Whether a tail that is not plain takes a topic whose key begins with a head of `at` bytes,
+    /// which may be that of another pattern with this tail.
+    pub(in crate::mercure) fn tail_matches(
+        &self,
+        topic: &TopicUrl,
+        at: usize,
+        simulator: &mut Simulator,
+    ) -> bool {
         let Some(from) = self.key.path_from.map(usize::from) else {
-            return self.components.iter().zip(parts).all(|(it, text)| it.matches(text, simulator));
+            return self.components.match_all(topic, simulator);
         };
-        let path = parts[PATHNAME].as_bytes();
-        let others = [USERNAME, PASSWORD, SEARCH, HASH];
-        others.into_iter().all(|part| self.components[part].matches(parts[part], simulator))
-            && match &self.components[PATHNAME] {
-                PatternComponent::Any => true,
-                PatternComponent::Literal(_) => path.len() == from,
-                PatternComponent::Program(program) => {
-                    simulator.matches_bytes(program, from, path.get(from..).unwrap_or(&[]))
-                }
+        // A key ends with the pathname.
+        let rest = &topic.key().as_bytes()[at..];
+        self.components.0.iter().all(|(part, component)| match (part, component) {
+            (UrlPart::Protocol | UrlPart::Hostname | UrlPart::Port, _) => true,
+            (UrlPart::Pathname, PatternComponent::Literal(_)) => rest.is_empty(),
+            (UrlPart::Pathname, PatternComponent::Program(program)) => {
+                simulator.matches_bytes(program, from, rest)
             }
+            (part, component) => component.matches(topic.component(*part), simulator),
+        })
+    }
+
+    /// What the index keeps of it for all patterns with the same tail: nothing that is in a head.
+    pub(in crate::mercure) fn to_tail(&self) -> Self {
+        let is_kept = |part: UrlPart| match self.key.path_from {
+            _ if self.key.is_plain => false,
+            Some(_) => !matches!(part, UrlPart::Protocol | UrlPart::Hostname | UrlPart::Port),
+            None => true,
+        };
+        let kept = self.components.0.iter().filter(|(part, _)| is_kept(*part));
+        let PatternKey { text, head_bytes, tail, is_plain, path_from } = &self.key;
+        let text = if *is_plain { text.clone() } else { Box::default() };
+        let head_bytes = if *is_plain { *head_bytes } else { 0 };
+        let key =
+            PatternKey { text, head_bytes, tail: tail.clone(), is_plain: *is_plain, path_from: *path_from };
+        let components = PatternComponents(kept.cloned().collect());
+        Self { text: Box::default(), hub: self.hub.clone(), components, key }
+    }
+
+    /// The components of which the tail decides, in their order, without the pathname.
+    fn tail_components(&self) -> impl Iterator<Item = &(UrlPart, PatternComponent)> {
+        let is_in_tail = |part: UrlPart| match part {
+            UrlPart::Pathname => false,
+            UrlPart::Protocol | UrlPart::Hostname | UrlPart::Port => self.key.path_from.is_none(),
+            _ => true,
+        };
+        self.components.0.iter().filter(move |(part, _)| is_in_tail(*part))
     }
 
     /// Whether two patterns are the same after their heads.
@@ -72,17 +107,15 @@ impl UrlPattern {
             };
             return mine.tail.len() == theirs.tail.len() && mine.tail.iter().zip(&theirs.tail).all(same);
         }
-        let (Some(from), Some(other_from)) = (mine.path_from, theirs.path_from) else {
-            return self.components == other.components;
-        };
-        let others = [USERNAME, PASSWORD, SEARCH, HASH];
-        others.into_iter().all(|part| self.components[part] == other.components[part])
-            && match (&self.components[PATHNAME], &other.components[PATHNAME]) {
+        let (from, other_from) = (mine.path_from.unwrap_or(0), theirs.path_from.unwrap_or(0));
+        let is_anchored = mine.path_from.is_some();
+        self.tail_components().eq(other.tail_components())
+            && match (self.components.get(UrlPart::Pathname), other.components.get(UrlPart::Pathname)) {
                 (PatternComponent::Program(mine), PatternComponent::Program(theirs)) => {
                     mine.states[from.into()..] == theirs.states[other_from.into()..]
                         && mine.sets == theirs.sets
                 }
-                (PatternComponent::Literal(_), PatternComponent::Literal(_)) => from == other_from,
+                (PatternComponent::Literal(_), PatternComponent::Literal(_)) if is_anchored => true,
                 (mine, theirs) => mine == theirs,
             }
     }
@@ -98,31 +131,25 @@ impl UrlPattern {
             }
             return;
         }
-        let from = self.key.path_from.map(usize::from);
-        self.components[SEARCH].hash(state);
-        match (&self.components[PATHNAME], from) {
-            (PatternComponent::Program(program), Some(from)) => program.states[from..].hash(state),
-            (_, from) => from.hash(state),
+        self.tail_components().for_each(|component| component.hash(state));
+        match (self.components.get(UrlPart::Pathname), self.key.path_from) {
+            (PatternComponent::Program(program), from) => {
+                program.states[from.unwrap_or(0).into()..].hash(state);
+            }
+            (PatternComponent::Literal(path), None) => path.hash(state),
+            _ => {}
         }
     }
 
     /// The cost of comparing the tail with a topic of 1 KiB that was read as a URL, see
     /// [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
     pub(in crate::mercure) fn tail_cost(&self) -> u32 {
-        let from = self.key.path_from.map_or(0, usize::from);
-        let path = match &self.components[PATHNAME] {
-            PatternComponent::Program(program) => program.match_cost(from),
-            _ => 0,
+        let cost = |(part, component): &(UrlPart, PatternComponent)| match (part, component) {
+            (UrlPart::Pathname, PatternComponent::Program(program)) => {
+                program.match_cost(self.key.path_from.unwrap_or(0).into())
+            }
+            (_, component) => component.match_cost(),
         };
-        let others = (0..self.components.len()).filter(|part| *part != PATHNAME);
-        let others = others.map(|part| self.components[part].match_cost());
-        others.fold(crate::limits::MATCH_COST_COMPARISON.saturating_add(path), u32::saturating_add)
+        self.components.0.iter().map(cost).fold(MATCH_COST_COMPARISON, u32::saturating_add)
     }
 }
-
-/// The places of components.
-const USERNAME: usize = 1;
-const PASSWORD: usize = 2;
-const PATHNAME: usize = 5;
-const SEARCH: usize = 6;
-const HASH: usize = 7;

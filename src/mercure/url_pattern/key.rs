@@ -5,8 +5,8 @@
 //! that its pathname begins with. If the rest of the pathname leaves no choice, and the other
 //! components are `*`, the pattern is plain: the parts after the head decide.
 
-use super::topic_url::key_of;
-use super::{PatternComponent, URL_PARTS};
+use super::topic_url::{UrlPart, key_of};
+use super::{PatternComponent, PatternComponents};
 use crate::mercure::uri_template::{AsciiSet, ByteProgram, ByteState, Charset, Expression, TemplatePart};
 
 /// The set of `[^/]`, and that of `.`, without line breaks.
@@ -28,14 +28,18 @@ pub(super) struct PatternKey {
 }
 
 impl PatternKey {
-    pub(super) fn new(components: &[PatternComponent; URL_PARTS]) -> Self {
-        let [protocol, username, password, hostname, port, pathname, search, hash] = components;
-        let PatternComponent::Literal(protocol) = protocol else { return Self::default() };
-        let (PatternComponent::Literal(hostname), PatternComponent::Literal(port)) = (hostname, port) else {
+    pub(super) fn new(components: &PatternComponents) -> Self {
+        let literal = |part| match components.get(part) {
+            PatternComponent::Literal(literal) => Some(&**literal),
+            _ => None,
+        };
+        let Some(protocol) = literal(UrlPart::Protocol) else { return Self::default() };
+        let (Some(hostname), Some(port)) = (literal(UrlPart::Hostname), literal(UrlPart::Port)) else {
             return Self::beginning(format!("{protocol}:"));
         };
         // With these, a pathname begins with a slash.
-        let is_web = matches!(&**protocol, "http" | "https" | "ws" | "wss" | "ftp" | "file");
+        let is_web = matches!(protocol, "http" | "https" | "ws" | "wss" | "ftp" | "file");
+        let pathname = components.get(UrlPart::Pathname);
         let (path_from, literal, tail) = match pathname {
             PatternComponent::Any if is_web => (0, "/".to_owned(), Some(vec![TailPart::Run(Charset::Rest)])),
             PatternComponent::Any => (0, String::new(), None),
@@ -47,8 +51,8 @@ impl PatternKey {
             }
         };
         let has_authority = !hostname.is_empty() || !port.is_empty();
-        let others_are_any =
-            [username, password, search, hash].iter().all(|other| matches!(other, PatternComponent::Any));
+        let others = [UrlPart::Username, UrlPart::Password, UrlPart::Search, UrlPart::Hash];
+        let others_are_any = others.iter().all(|part| matches!(components.get(*part), PatternComponent::Any));
         // Where the pathname begins must be certain: with a slash, or after the protocol. An empty
         // one is the end of the key.
         let is_certain = match pathname {

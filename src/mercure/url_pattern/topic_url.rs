@@ -4,8 +4,18 @@ use url::{Position, Url};
 
 use crate::mercure::public_url::PublicUrl;
 
-/// The number of components.
-pub(in crate::mercure) const URL_PARTS: usize = 8;
+/// The components of a URL, in the order of a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum UrlPart {
+    Protocol,
+    Username,
+    Password,
+    Hostname,
+    Port,
+    Pathname,
+    Search,
+    Hash,
+}
 
 /// A topic as a URL. All its components are ASCII.
 pub struct TopicUrl {
@@ -33,18 +43,18 @@ impl TopicUrl {
         Some(Self { url, key })
     }
 
-    /// Its components. Those that are missing are empty.
-    pub(in crate::mercure) fn components(&self) -> [&str; URL_PARTS] {
-        [
-            self.url.scheme(),
-            self.url.username(),
-            self.url.password().unwrap_or(""),
-            self.url.host_str().unwrap_or(""),
-            url::quirks::port(&self.url),
-            self.url.path(),
-            self.url.query().unwrap_or(""),
-            self.url.fragment().unwrap_or(""),
-        ]
+    /// One of its components; empty if it has none.
+    pub(super) fn component(&self, part: UrlPart) -> &str {
+        match part {
+            UrlPart::Protocol => self.url.scheme(),
+            UrlPart::Username => self.url.username(),
+            UrlPart::Password => self.url.password().unwrap_or(""),
+            UrlPart::Hostname => self.url.host_str().unwrap_or(""),
+            UrlPart::Port => url::quirks::port(&self.url),
+            UrlPart::Pathname => self.url.path(),
+            UrlPart::Search => self.url.query().unwrap_or(""),
+            UrlPart::Hash => self.url.fragment().unwrap_or(""),
+        }
     }
 
     /// Protocol, hostname, port and pathname in one text. Two URLs have the same key if and only
