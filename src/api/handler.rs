@@ -25,7 +25,7 @@ use crate::api::keyring::{Issuer, KeySource};
 use crate::api::page::{WELCOME, coding_for};
 use crate::api::refusal::Unavailable;
 use crate::api::request_counts::RequestCounts;
-use crate::api::routes::{Route, below_subscriptions, route};
+use crate::api::routes::{Route, below_subscriptions, has_path, route};
 use crate::api::subscribe_query::has_topic;
 use crate::http::headers::accept_encoding::Negotiated;
 use crate::http::headers::cors::{Cors, OriginList};
@@ -236,7 +236,8 @@ impl RequestHandler {
             }
             _ => {}
         }
-        let demo = self.settings.demo.as_ref();
+        let has_path = has_path(request.path, self.settings.dialects);
+        let demo = self.settings.demo.as_ref().filter(|_| has_path);
         if let Some(shown) =
             demo.and_then(|demo| demo.respond(request, coding_for(request, context.negotiated)))
         {

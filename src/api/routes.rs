@@ -60,7 +60,7 @@ pub fn route(request: &Request<'_>, dialects: Dialects) -> Route {
     }
     let has_draft08 = dialects.has_draft08();
     match request.path {
-        path if is_path_2019(path) && dialects.legacy_dialect().is_none() => Route::NotFound,
+        path if !has_path(path, dialects) => Route::NotFound,
         HUB_PATH | HUB_PATH_2019 => match request.method {
             Method::GET => Route::Subscribe { head_only: false },
             Method::HEAD => Route::Subscribe { head_only: true },
@@ -77,9 +77,12 @@ pub fn route(request: &Request<'_>, dialects: Dialects) -> Route {
     }
 }
 
-/// Whether a path is the hub's of 2019, or lies below it.
-fn is_path_2019(path: &str) -> bool {
-    path.strip_prefix(HUB_PATH_2019).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// Whether a hub of these dialects may have something at a path: at `/hub` and below it, only one
+/// that speaks draft 04 or 07 has.
+pub(super) fn has_path(path: &str, dialects: Dialects) -> bool {
+    let below = path.strip_prefix(HUB_PATH_2019);
+    let is_of_2019 = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    !is_of_2019 || dialects.legacy_dialect().is_some()
 }
 
 fn hub_allows(has_query: bool) -> Route {

@@ -111,7 +111,9 @@ impl<'a> SubscribeQuery<'a> {
         let legacy = dialects.legacy_dialect().filter(|_| parts.body.is_none());
         let Collected { texts, matcher_types, cursors, has_topic, .. } = collected;
         let dialect = match (legacy, dialects.has_draft08()) {
-            (Some(_), _) if has_topic && !matcher_types.is_empty() => return Err(SubscribeQueryError::Mixed),
+            (Some(_), true) if has_topic && !matcher_types.is_empty() => {
+                return Err(SubscribeQueryError::Mixed);
+            }
             (Some(legacy), false) => legacy,
             (Some(legacy), true) if has_topic => legacy,
             _ if has_topic => return Err(SubscribeQueryError::NoTopic),

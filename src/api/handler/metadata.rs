@@ -1,5 +1,5 @@
-//! The protected resource metadata (MERCURE-1.0, section 5.5; RFC 9728). Its absence is how a client
-//! recognizes a hub without draft 08.
+//! The protected resource metadata (MERCURE-1.0, section 5.5; RFC 9728). Its absence is how a
+//! client recognizes a hub without draft 08.
 
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};

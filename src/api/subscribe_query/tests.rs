@@ -124,7 +124,7 @@ fn the_names_of_the_parameters_decide_about_the_dialect() {
         ("match_exact=a", Err(NoDraft08), Ok(Dialect::Draft08), Ok(Dialect::Draft08)),
         ("match_urlpattern=a", Err(NoDraft08), Ok(Dialect::Draft08), Ok(Dialect::Draft08)),
         ("match", Err(NoDraft08), Ok(Dialect::Draft08), Ok(Dialect::Draft08)),
-        ("topic=a&match=b", Err(Mixed), Err(NoTopic), Err(Mixed)),
+        ("topic=a&match=b", Err(NoDraft08), Err(NoTopic), Err(Mixed)),
         ("", Err(Missing("topic")), Err(Missing("match")), Err(Missing("match"))),
         ("x=y", Err(Missing("topic")), Err(Missing("match")), Err(Missing("match"))),
         ("topic=a&matching=b", Ok(Dialect::Draft07), Err(ReservedName), Err(ReservedName)),

@@ -178,8 +178,9 @@ pub(crate) static ALLOW_ANONYMOUS: Setting<bool> = Setting {
 pub(crate) static PUBLISH_ALLOWED_ORIGINS: Setting<OriginList> = Setting {
     name: "PUBLISH_ALLOWED_ORIGINS",
     kind: ValueKind::Public("ORIGINS"),
-    help: "Origins whose pages may publish with a cookie, separated by commas or spaces. Not needed for \
-           publishers that send `Authorization: Bearer`",
+    help: "Origins whose pages may publish with a cookie, separated by commas or spaces, as for \
+           CORS_ALLOWED_ORIGINS. The hub's own origin (PUBLIC_URL) counts, too. Not needed for publishers \
+           that send `Authorization: Bearer`",
     default: DefaultText::Description("none"),
     parse: |text, _| OriginList::parse(text).map_err(|error| error.to_string()),
     in_force: |_, texts| PUBLISH_ALLOWED_ORIGINS.text(texts).map(str::to_owned),

@@ -148,8 +148,8 @@ pub(crate) static CORS_ALLOWED_ORIGINS: Setting<Cors> = Setting {
     name: "CORS_ALLOWED_ORIGINS",
     kind: ValueKind::Public("ORIGINS"),
     help: "Origins whose pages may read responses (CORS), separated by commas or spaces: \
-           `https://app.example.com`; `*`: all origins, without cookies. Not needed for pages of the \
-           hub's own origin",
+           `https://app.example.com`; `https://*.example.com`: hosts exactly one label below; `*`: all \
+           origins, without cookies. Not needed for pages of the hub's own origin",
     default: DefaultText::Description("none"),
     parse: |text, _| Cors::parse(text).map_err(|error| error.to_string()),
     in_force: |_, texts| CORS_ALLOWED_ORIGINS.text(texts).map(str::to_owned),

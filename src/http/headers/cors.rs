@@ -40,8 +40,7 @@ pub struct HostLabel {
 /// The error for a part of a setting that is not an origin; the text states the expected form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "origins such as https://app.example.com, without a path; https://*.example.com for every host exactly \
-     one label below example.com; or *: not {part:?}"
+    "origins such as https://app.example.com or https://*.example.com, without a path, or *: not {part:?}"
 )]
 pub struct OriginError {
     part: String,
