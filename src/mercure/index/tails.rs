@@ -58,6 +58,11 @@ impl Tails {
         &self.tails[tail as usize].template
     }
 
+    /// The same as [`Self::matches_plain`], by a scan for each run.
+    pub(super) fn matches_alone(&self, tail: u32, topic: &[u8], at: usize) -> bool {
+        self.tails[tail as usize].template.plain_matches(topic, at, |set, at| at + set.run(&topic[at..]))
+    }
+
     /// Whether a plain tail can produce the rest of `topic` after a head of `at` bytes.
     pub(super) fn matches_plain(&self, tail: u32, topic: &[u8], at: usize, run_ends: &mut RunEnds) -> bool {
         let template = &self.tails[tail as usize].template;

@@ -159,6 +159,21 @@ impl Templates {
         if hits.is_empty() && candidates.is_empty() {
             return true;
         }
+        if let [(bytes, value)] = hits[..]
+            && let Kind::One(entry) = value.kind()
+            && candidates.is_empty()
+        {
+            // The common case takes one scan, and nothing that pauses.
+            hits.clear();
+            budget.spent += alone_cost(topic.len() - bytes);
+            if bytes >= *heads_from
+                && let Found::Alone(tail) = entries[entry as usize].template_ref.found()
+                && tails.matches_alone(tail, topic, bytes)
+            {
+                found.push(entry);
+            }
+            return true;
+        }
         run_ends.renew();
         // Each call makes some progress.
         let mut goes_on = false;
@@ -177,10 +192,8 @@ impl Templates {
                     trie.walk(node, topic, bytes, found, &mut budget.spent);
                 }
                 Kind::One(entry) => {
-                    budget.spent += u64::from(MATCH_COST_NODE);
-                    if !run_ends.is_known() {
-                        budget.spent += (topic.len() - bytes) as u64 * u64::from(MATCH_COST_RUN) / 1024;
-                    }
+                    let scanned = if run_ends.is_known() { 0 } else { topic.len() - bytes };
+                    budget.spent += alone_cost(scanned);
                     if let Found::Alone(tail) = entries[entry as usize].template_ref.found()
                         && tails.matches_plain(tail, topic, bytes, run_ends)
                     {
@@ -270,6 +283,11 @@ impl Templates {
 /// Whether a template may be alone on its head, and so have no price: one short scan decides.
 fn may_be_alone(template: &Template) -> bool {
     template.is_plain() && template.tail().len() <= ALONE_PARTS_MAX
+}
+
+/// The cost of a template that is alone on its head, with this many bytes of the topic to scan.
+fn alone_cost(bytes: usize) -> u64 {
+    u64::from(MATCH_COST_NODE) + bytes as u64 * u64::from(MATCH_COST_RUN) / 1024
 }
 
 /// The head of a template's text. No literal holds a brace.
