@@ -13,7 +13,6 @@ use std::ffi::{c_int, c_long};
 use std::io;
 use std::sync::OnceLock;
 use std::thread::{self, Thread};
-use std::time::Duration;
 
 // Links the library.
 use libmimalloc_sys as _;
@@ -22,8 +21,10 @@ use libmimalloc_sys as _;
 const PURGE_DELAY: c_int = 15;
 /// A day: longer than memory ever stays freed without a request to give it back.
 const PURGE_DELAY_MS: c_long = 24 * 60 * 60 * 1000;
-/// The least time between two purges.
-const PURGE_EVERY: Duration = Duration::from_millis(200);
+
+/// `MI_RETIRE_CYCLES` and one more: mimalloc keeps the last empty page of each size for that many
+/// collections, unless it is to give everything back at once.
+const COLLECTIONS: usize = 17;
 
 /// The thread that gives memory back, once it runs.
 static PURGER: OnceLock<Thread> = OnceLock::new();
@@ -44,7 +45,6 @@ pub(crate) fn start_purger() -> io::Result<()> {
     let run = || loop {
         thread::park();
         mi_collect(true);
-        thread::sleep(PURGE_EVERY);
     };
     let purger = thread::Builder::new().name("memory".to_owned()).spawn(run)?;
     if PURGER.set(purger.thread().clone()).is_ok() {
@@ -53,11 +53,12 @@ pub(crate) fn start_purger() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the freed memory of this thread back to the host, or has it given back soon.
+/// Gives the freed memory of this thread back to the host, or has it given back soon. It
+/// visits every page of the thread a few times.
 pub(crate) fn give_back() {
     match PURGER.get() {
         Some(purger) => {
-            mi_collect(false);
+            (0..COLLECTIONS).for_each(|_| mi_collect(false));
             purger.unpark();
         }
         None => mi_collect(true),

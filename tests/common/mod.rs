@@ -284,6 +284,17 @@ impl Client {
         HttpResponse { status, head, body }
     }
 
+    /// Reads the next response; `None` if the hub closes the connection first.
+    pub(crate) fn answer_if_any(&mut self) -> Option<HttpResponse> {
+        let until = Instant::now() + DEADLINE;
+        while !self.received.windows(4).any(|window| window == b"\r\n\r\n") {
+            if !self.read_some(until) {
+                return None;
+            }
+        }
+        Some(self.answer())
+    }
+
     /// Whether the hub closes the connection without sending another byte.
     pub(crate) fn is_closed(&mut self) -> bool {
         let until = Instant::now() + DEADLINE;

@@ -47,6 +47,8 @@ pub(super) trait Indexed {
     fn hash_tail(&self, state: &mut impl Hasher);
     /// Whether a plain tail takes the rest of a topic from `at` on.
     fn plain_matches(&self, topic: &[u8], at: usize, run_ends: &mut RunEnds) -> bool;
+    /// The same, by a scan for each run.
+    fn plain_matches_alone(&self, topic: &[u8], at: usize) -> bool;
     /// Whether a tail takes the rest of a topic from `at` on. `is_read` is whether the simulator
     /// has read it.
     fn tail_matches(
@@ -124,6 +126,10 @@ impl Indexed for Template {
 
     fn plain_matches(&self, topic: &[u8], at: usize, run_ends: &mut RunEnds) -> bool {
         self.plain_matches(topic, at, |set, at| run_ends.end(set, topic, at))
+    }
+
+    fn plain_matches_alone(&self, topic: &[u8], at: usize) -> bool {
+        self.plain_matches(topic, at, |set, at| at + set.run(&topic[at..]))
     }
 
     fn tail_matches(
@@ -211,6 +217,10 @@ impl Indexed for UrlPattern {
         self.plain_tail_matches(key, at, |set, at| run_ends.end(set, key, at))
     }
 
+    fn plain_matches_alone(&self, key: &[u8], at: usize) -> bool {
+        self.plain_tail_matches(key, at, |set, at| at + set.run(&key[at..]))
+    }
+
     fn tail_matches(
         &self,
         topic: HeadedTopic<'_>,
@@ -219,8 +229,7 @@ impl Indexed for UrlPattern {
         _: &mut bool,
     ) -> bool {
         if self.is_plain() {
-            let key = topic.bytes;
-            return self.plain_tail_matches(key, at, |set, at| at + set.run(&key[at..]));
+            return self.plain_matches_alone(topic.bytes, at);
         }
         topic.url.is_some_and(|url| self.tail_matches(url, at, simulator))
     }

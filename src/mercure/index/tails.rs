@@ -70,6 +70,11 @@ impl<T: Indexed> Tails<T> {
         &self.tails[tail as usize].template
     }
 
+    /// The same as [`Self::matches_plain`], by a scan for each run.
+    pub(super) fn matches_alone(&self, tail: u32, topic: &[u8], at: usize) -> bool {
+        self.tails[tail as usize].template.plain_matches_alone(topic, at)
+    }
+
     /// Whether a plain tail can produce the rest of `topic` after a head of `at` bytes.
     pub(super) fn matches_plain(&self, tail: u32, topic: &[u8], at: usize, run_ends: &mut RunEnds) -> bool {
         self.tails[tail as usize].template.plain_matches(topic, at, run_ends)

@@ -183,6 +183,21 @@ impl<T: Indexed> Templates<T> {
         if hits.is_empty() && candidates.is_empty() {
             return true;
         }
+        if let [(at, value)] = hits[..]
+            && let Kind::One(entry) = value.kind()
+            && candidates.is_empty()
+        {
+            // The common case takes one scan, and nothing that pauses.
+            hits.clear();
+            budget.spent += alone_cost(bytes.len() - at);
+            if at >= *heads_from
+                && let Found::Alone(number) = entries[entry as usize].template_ref.found()
+                && tails.matches_alone(alone.tail(number), bytes, at)
+            {
+                found.push(entry);
+            }
+            return true;
+        }
         run_ends.renew();
         // Each call makes some progress.
         let mut goes_on = false;
@@ -201,10 +216,8 @@ impl<T: Indexed> Templates<T> {
                     trie.walk(node, bytes, at, found, &mut budget.spent);
                 }
                 Kind::One(entry) => {
-                    budget.spent += u64::from(MATCH_COST_NODE);
-                    if !run_ends.is_known() {
-                        budget.spent += (bytes.len() - at) as u64 * u64::from(MATCH_COST_RUN) / 1024;
-                    }
+                    let scanned = if run_ends.is_known() { 0 } else { bytes.len() - at };
+                    budget.spent += alone_cost(scanned);
                     if let Found::Alone(number) = entries[entry as usize].template_ref.found()
                         && tails.matches_plain(alone.tail(number), bytes, at, run_ends)
                     {
@@ -297,6 +310,16 @@ impl<T: Indexed> Templates<T> {
 /// Whether a template may be alone on its head, and so have no price: one short scan decides.
 fn may_be_alone(template: &impl Indexed) -> bool {
     template.is_plain() && template.tail().len() <= ALONE_PARTS_MAX
+}
+
+/// The cost of a template that is alone on its head, with this many bytes of the topic to scan.
+fn alone_cost(bytes: usize) -> u64 {
+    u64::from(MATCH_COST_NODE) + bytes as u64 * u64::from(MATCH_COST_RUN) / 1024
+}
+
+/// The head of a template's text. No literal holds a brace.
+fn head_of(text: &str) -> &str {
+    &text[..memchr::memchr(b'{', text.as_bytes()).unwrap_or(text.len())]
 }
 
 /// Whether `head` leads to `value`.

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{Client, Hub};
+use crate::common::{Client, Hub, eventually};
 use crate::hostile::bodies::{one_byte_each, unfinished};
 use crate::hostile::templates::{largest, subscribe};
 use crate::hostile::witness::{AttackedHub, WITNESS_CONNECTIONS, Witness, connect, size};
@@ -73,11 +73,20 @@ impl Drop for Group {
     }
 }
 
+/// Whether a new connection is served.
+fn is_served(attacked: &AttackedHub) -> bool {
+    let mut client = attacked.hub().connect();
+    client.send("GET /healthz HTTP/1.1\r\nHost: hub\r\n\r\n");
+    client.answer_if_any().is_some_and(|answer| answer.status == 200)
+}
+
 /// Runs an attack; the witness is served during it and afterwards.
 fn attack<T>(name: &str, attacked: AttackedHub, strangers: impl FnOnce(&AttackedHub) -> T) {
     let mut witness = Witness::new(attacked.hub());
     witness.measure("before", 27, 5);
     let held = strangers(&attacked);
+    // While they come, every new connection may be refused.
+    eventually("no new connection is served", || is_served(&attacked));
     witness.measure_all(name, 5);
     drop(held);
     attacked.wait_for_connections(WITNESS_CONNECTIONS);

@@ -174,7 +174,8 @@ impl Witness {
     pub(super) fn measure(&mut self, what: &str, bytes: usize, count: usize) {
         let request = post(&format!("topic={}&data=x", topic(bytes)), Some(&publisher()));
         // The hub closes a connection that was idle while the strangers came.
-        let mut publishing = Client::new(TcpStream::connect(self.hub).expect("the hub accepts"));
+        let dial = || Client::new(TcpStream::connect(self.hub).expect("the hub accepts"));
+        let mut publishing = dial();
         let mut delays = Vec::new();
         for _ in 0..count {
             let began = Instant::now();
@@ -184,6 +185,10 @@ impl Witness {
             for stream in &mut self.streams {
                 assert_eq!(stream.ids(1), [answer.body.as_str()]);
                 delays.push(began.elapsed());
+            }
+            // Where memory is scarce, the hub keeps no idle connection.
+            if answer.header("Connection") == Some("close") {
+                publishing = dial();
             }
         }
         delays.sort_unstable();
