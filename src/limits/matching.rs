@@ -1,7 +1,5 @@
 //! The price of matching: what selectors may cost. `docs/limits.md` says what it means.
 
-use super::TEMPLATE_STATES_MAX;
-
 /// The cost of matching, in units of about 30 ns for a topic of 1 KiB: a node of the trie of
 /// templates that a topic visits, with a lookup.
 pub const MATCH_COST_NODE: u32 = 3;
@@ -40,7 +38,7 @@ pub const MATCH_COST_SUBSCRIPTION_MAX: u32 = MATCH_COST_CLIENT_MAX;
 /// Units of cost in one of [`MATCHING_WORK_MAX`](super::MATCHING_WORK_MAX).
 pub const MATCH_COST_PER_WORK: u64 = 4;
 /// States of the programs of one URL Pattern (MERCURE-1.0, section 8.4).
-pub const PATTERN_STATES_MAX: usize = TEMPLATE_STATES_MAX;
+pub const PATTERN_STATES_MAX: usize = 4_096;
 /// Groups, wildcards and names of one URL Pattern.
 pub const PATTERN_GROUPS_MAX: usize = 32;
 /// Regexps that one URL Pattern writes itself.

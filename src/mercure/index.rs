@@ -26,6 +26,7 @@ mod budget;
 mod entry;
 mod heads;
 mod indexed;
+mod pattern_heads;
 mod patterns;
 mod run_ends;
 mod tails;

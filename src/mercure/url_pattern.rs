@@ -22,13 +22,17 @@ use crate::limits::{
     PATTERN_REGEXPS_MAX, PATTERN_STATES_MAX, SELECTOR_BYTES_MAX,
 };
 use crate::mercure::public_url::PublicUrl;
-use crate::mercure::uri_template::{ByteProgram, Simulator};
+use crate::mercure::uri_template::Simulator;
+use component::{PatternComponent, PatternComponents};
+pub use error::UrlPatternError;
 use key::PatternKey;
 use syntax::RegexpText;
 pub use topic_url::TopicUrl;
 use topic_url::UrlPart;
 
 mod compile;
+mod component;
+mod error;
 mod indexed;
 mod key;
 mod syntax;
@@ -43,42 +47,6 @@ pub struct UrlPattern {
     hub: PublicUrl,
     components: PatternComponents,
     key: PatternKey,
-}
-
-/// What a pattern says of one component of a URL.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum PatternComponent {
-    /// Nothing: `*`.
-    Any,
-    /// Exactly this text.
-    Literal(Box<str>),
-    /// What the program takes.
-    Program(Box<ByteProgram>),
-}
-
-/// What a pattern says of the components of a URL, but for those of which it says nothing (`*`), in
-/// their order.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct PatternComponents(Box<[(UrlPart, PatternComponent)]>);
-
-/// Why a text is refused as a URL Pattern. The message may be shown to clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UrlPatternError {
-    /// It breaks the grammar.
-    #[error("it breaks the grammar of URL Patterns")]
-    Syntax,
-    /// A component is not one of a URL.
-    #[error("a part of it is not valid in a URL")]
-    Component,
-    /// A regexp breaks the grammar, or has what this hub does not support.
-    #[error("a regular expression in it is not valid, or has an assertion, a flag or a Unicode class")]
-    Regexp,
-    /// It breaks a bound of MERCURE-1.0, section 8.4.
-    #[error(
-        "it must not have more than {PATTERN_GROUPS_MAX} groups, {PATTERN_STATES_MAX} states, or large \
-         regular expressions"
-    )]
-    TooComplex,
 }
 
 impl UrlPattern {
@@ -128,41 +96,6 @@ impl UrlPattern {
             false => self.tail_cost(),
         };
         cost.saturating_add(MATCH_COST_URL)
-    }
-}
-
-impl PatternComponent {
-    fn matches(&self, text: &str, simulator: &mut Simulator) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Literal(literal) => **literal == *text,
-            Self::Program(program) => simulator.matches_bytes(program, 0, text.as_bytes()),
-        }
-    }
-
-    fn match_cost(&self) -> u32 {
-        match self {
-            Self::Any | Self::Literal(_) => 0,
-            Self::Program(program) => program.match_cost(0),
-        }
-    }
-
-    fn states(&self) -> usize {
-        match self {
-            Self::Any | Self::Literal(_) => 0,
-            Self::Program(program) => program.states.len(),
-        }
-    }
-}
-
-impl PatternComponents {
-    fn get(&self, part: UrlPart) -> &PatternComponent {
-        self.0.iter().find(|(of, _)| *of == part).map_or(&PatternComponent::Any, |(_, component)| component)
-    }
-
-    /// Whether all components match those of a topic.
-    fn match_all(&self, topic: &TopicUrl, simulator: &mut Simulator) -> bool {
-        self.0.iter().all(|(part, component)| component.matches(topic.component(*part), simulator))
     }
 }
 

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use super::run_ends::RunEnds;
 use crate::mercure::uri_template::{Simulator, Template, TemplatePart};
-use crate::mercure::url_pattern::{TopicUrl, UrlPattern};
+use crate::mercure::url_pattern::TopicUrl;
 
 /// A topic as a text that begins with heads: itself for templates, its key for patterns.
 #[derive(Clone, Copy)]
 pub(super) struct HeadedTopic<'t> {
     pub(super) bytes: &'t [u8],
     /// What patterns are compared with.
-    url: Option<&'t TopicUrl>,
+    pub(super) url: Option<&'t TopicUrl>,
 }
 
 impl<'t> HeadedTopic<'t> {
@@ -175,62 +175,4 @@ impl AloneHeads<Template> for TemplateHeads {
     }
 
     fn shrink(&mut self) {}
-}
-
-impl Indexed for UrlPattern {
-    const IS_PATTERN: bool = true;
-    type Heads = super::patterns::PatternHeads;
-
-    fn head(&self) -> &str {
-        self.head()
-    }
-
-    fn tail(&self) -> &[TemplatePart] {
-        self.tail()
-    }
-
-    fn literal(&self, start: u16, end: u16) -> &[u8] {
-        self.literal(start, end)
-    }
-
-    fn is_plain(&self) -> bool {
-        self.is_plain()
-    }
-
-    fn tail_cost(&self) -> u32 {
-        self.tail_cost()
-    }
-
-    fn to_tail(self: &Arc<Self>) -> Arc<Self> {
-        Arc::new(Self::to_tail(self))
-    }
-
-    fn has_tail_of(&self, other: &Self) -> bool {
-        self.has_tail_of(other)
-    }
-
-    fn hash_tail(&self, state: &mut impl Hasher) {
-        self.hash_tail(state);
-    }
-
-    fn plain_matches(&self, key: &[u8], at: usize, run_ends: &mut RunEnds) -> bool {
-        self.plain_tail_matches(key, at, |set, at| run_ends.end(set, key, at))
-    }
-
-    fn plain_matches_alone(&self, key: &[u8], at: usize) -> bool {
-        self.plain_tail_matches(key, at, |set, at| at + set.run(&key[at..]))
-    }
-
-    fn tail_matches(
-        &self,
-        topic: HeadedTopic<'_>,
-        at: usize,
-        simulator: &mut Simulator,
-        _: &mut bool,
-    ) -> bool {
-        if self.is_plain() {
-            return self.plain_matches_alone(topic.bytes, at);
-        }
-        topic.url.is_some_and(|url| self.tail_matches(url, at, simulator))
-    }
 }

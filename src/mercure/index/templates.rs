@@ -317,11 +317,6 @@ fn alone_cost(bytes: usize) -> u64 {
     u64::from(MATCH_COST_NODE) + bytes as u64 * u64::from(MATCH_COST_RUN) / 1024
 }
 
-/// The head of a template's text. No literal holds a brace.
-fn head_of(text: &str) -> &str {
-    &text[..memchr::memchr(b'{', text.as_bytes()).unwrap_or(text.len())]
-}
-
 /// Whether `head` leads to `value`.
 fn has_head<T: Indexed>(
     value: Either,

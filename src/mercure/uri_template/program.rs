@@ -10,13 +10,15 @@ use super::charset::{CHARSETS, Charset};
 use super::compile::NfaState;
 use super::part::{TemplatePart, literal};
 use super::units::{CODES, Code, is_triplet, unit_at};
-use crate::limits::TEMPLATE_STATES_MAX;
+use crate::limits::{PATTERN_STATES_MAX, TEMPLATE_STATES_MAX};
 
 /// Positions in a word of a mask.
 pub(super) const WORD_BITS: usize = u64::BITS as usize;
 
 /// Words of the largest program: a template's states, and the end.
 pub(super) const WORDS_MAX: usize = (TEMPLATE_STATES_MAX + 1).div_ceil(WORD_BITS);
+
+const _: () = assert!(PATTERN_STATES_MAX <= TEMPLATE_STATES_MAX);
 
 /// No row: the topic does not hold this unit.
 const NO_ROW: u16 = u16::MAX;

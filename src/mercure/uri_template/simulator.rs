@@ -10,7 +10,7 @@
 //! everything that the other can.
 
 use super::Template;
-use super::byte_program::ByteProgram;
+use super::byte_program::{ByteProgram, ByteState};
 use super::program::{Program, WORD_BITS, WORDS_MAX, bit, put, words};
 use super::units::{CODES, Code, unit_at};
 use crate::limits::{
@@ -121,6 +121,27 @@ impl Simulator {
         *spent +=
             (pass.words * u64::from(MATCH_COST_WORD) + pass.branches * u64::from(MATCH_COST_BRANCH)) / 1024;
         pass.reached[program.end / WORD_BITS] & bit(program.end) != 0
+    }
+}
+
+impl ByteProgram {
+    /// The most that a run over 1 KiB from this state on costs, see
+    /// [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
+    pub(in crate::mercure) fn match_cost(&self, from: usize) -> u32 {
+        let states = &self.states[from..];
+        let count = |is: fn(&ByteState) -> bool| states.iter().filter(|state| is(state)).count() as u32;
+        let branches = count(|state| matches!(state, ByteState::Or(_) | ByteState::Goto(_)));
+        let leads_back =
+            |state: &ByteState| matches!(state, ByteState::Or(by) | ByteState::Goto(by) if *by < 0);
+        let words = words(states.len() + 1) as u32;
+        // With several words, a repetition can lead back to the word before.
+        let passes = if words > 1 && states.iter().any(leads_back) { 3 } else { 1 };
+        let classes = count(|state| matches!(state, ByteState::One(_) | ByteState::Any(_)));
+        MATCH_COST_SETUP
+            + MATCH_COST_READ
+            + passes * words * MATCH_COST_WORD
+            + branches * MATCH_COST_BRANCH
+            + classes * MATCH_COST_CLASS
     }
 }
 

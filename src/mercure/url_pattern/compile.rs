@@ -2,7 +2,7 @@
 
 use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 
-use super::UrlPatternError;
+use super::error::UrlPatternError;
 use crate::limits::PATTERN_STATES_MAX;
 use crate::mercure::uri_template::{AsciiSet, ByteProgram, ByteState};
 

@@ -2,9 +2,10 @@
 
 use std::hash::{Hash, Hasher};
 
+use super::component::{PatternComponent, PatternComponents};
 use super::key::PatternKey;
 use super::topic_url::UrlPart;
-use super::{PatternComponent, PatternComponents, TopicUrl, UrlPattern};
+use super::{TopicUrl, UrlPattern};
 use crate::limits::MATCH_COST_COMPARISON;
 use crate::mercure::uri_template::{Charset, Simulator, TemplatePart, plain_matches};
 

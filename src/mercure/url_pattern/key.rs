@@ -5,8 +5,8 @@
 //! that its pathname begins with. If the rest of the pathname leaves no choice, and the other
 //! components are `*`, the pattern is plain: the parts after the head decide.
 
+use super::component::{PatternComponent, PatternComponents};
 use super::topic_url::{UrlPart, key_of};
-use super::{PatternComponent, PatternComponents};
 use crate::mercure::uri_template::{AsciiSet, ByteProgram, ByteState, Charset, Expression, TemplatePart};
 
 /// The set of `[^/]`, and that of `.`, without line breaks.

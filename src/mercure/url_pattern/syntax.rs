@@ -6,8 +6,8 @@ use regex_syntax::hir::Hir;
 use urlpattern::parser::RegexSyntax;
 use urlpattern::regexp::RegExp;
 
-use super::UrlPatternError;
 use super::compile::compile;
+use super::error::UrlPatternError;
 use crate::limits::{PATTERN_REGEXP_BYTES_MAX, PATTERN_REGEXP_DEPTH_MAX, PATTERN_REGEXPS_MAX};
 use crate::mercure::uri_template::Simulator;
 
