@@ -24,6 +24,7 @@ mod jwks;
 mod limits;
 mod logs;
 mod memory;
+mod mercure10;
 mod metrics;
 mod signals;
 mod starts;
