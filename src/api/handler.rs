@@ -344,8 +344,11 @@ impl RequestHandler {
     ) -> Result<Option<Granted>, Refused> {
         let settings = &self.settings;
         let rules = CredentialRules {
-            cookie_name: &settings.cookie_name,
-            query_parameter: settings.authorization == Authorization::Selectors,
+            cookie_name: match settings.dialects.legacy_authorization() {
+                Some(_) => &settings.cookie_name,
+                None => &settings.access_token_cookie_name,
+            },
+            query_parameter: settings.dialects.has(Dialect::Draft07),
             publish_origins: &settings.publish_origins,
         };
         let credential =
