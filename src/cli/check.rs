@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
+use super::config::issuer_value;
 use super::output::written;
 use super::serve::with_environment;
 use crate::config::{Config, Options, Size};
@@ -30,11 +31,15 @@ pub(crate) struct CheckArgs {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
-    match with_environment(&arguments.options, Config::size) {
-        Ok(size) => {
+    // The host is checked also where the keys of the hub are not at hand.
+    let read = with_environment(&arguments.options, |options, environment| {
+        Ok((Config::size(options, environment)?, Config::read(options, environment).ok()))
+    });
+    match read {
+        Ok((size, config)) => {
             let wanted = wanted(&size, arguments.connections);
             let findings = judge(&HostFacts::read(), wanted);
-            written(print(wanted, &findings, arguments.json))
+            written(print(wanted, &findings, config.as_ref(), arguments.json))
         }
         Err(code) => code,
     }
@@ -50,20 +55,33 @@ fn wanted(size: &Size, connections: Option<u64>) -> HostNeeds {
     }
 }
 
-fn print(wanted: HostNeeds, findings: &[Finding], as_json: bool) -> io::Result<ExitCode> {
+fn print(
+    wanted: HostNeeds,
+    findings: &[Finding],
+    config: Option<&Config>,
+    as_json: bool,
+) -> io::Result<ExitCode> {
     let fails = findings.iter().any(|finding| finding.verdict == Verdict::Fail);
     let mut out = io::stdout().lock();
     if as_json {
-        let document = json!({
+        let mut document = json!({
             "shards": wanted.shards,
             "connections": wanted.connections,
             "allows_the_hub": !fails,
             "findings": findings.iter().map(as_value).collect::<Vec<_>>(),
         });
+        if let Some(config) = config {
+            document["dialects"] = config.protocol().split(',').collect();
+            document["issuers"] = config.issuers().iter().map(issuer_value).collect();
+        }
         writeln!(out, "{document:#}")?;
     } else {
         for finding in findings {
             writeln!(out, "{finding}")?;
+        }
+        if let Some(config) = config {
+            writeln!(out, "note  dialects: {}", config.protocol())?;
+            config.issuers().iter().try_for_each(|issuer| writeln!(out, "note  issuer: {issuer}"))?;
         }
     }
     out.flush()?;

@@ -8,10 +8,11 @@ use serde_json::{Map, Value, json};
 
 use super::output::written;
 use super::serve::with_environment;
-use crate::config::{Config, Effective, Options};
+use crate::config::{Config, Effective, IssuerSummary, Options};
 
 /// Prints every setting with the value in force and its source: a flag, the environment, a file, or
-/// the default. Secrets are masked. Errors are listed as at a start; the exit status is then 2.
+/// the default; then the issuers of 1.0 tokens. Secrets are masked. Errors are listed as at a
+/// start; the exit status is then 2.
 #[derive(Args)]
 pub(crate) struct ConfigArgs {
     #[command(flatten)]
@@ -27,15 +28,15 @@ pub(crate) fn run(arguments: &ConfigArgs) -> ExitCode {
         Ok(config) => {
             let settings = config.effective(&arguments.options);
             written(match arguments.json {
-                true => print_json(&settings, &config.warnings),
-                false => print(&settings, &config.warnings),
+                true => print_json(&settings, &config),
+                false => print(&settings, &config),
             })
         }
         Err(code) => code,
     }
 }
 
-fn print(settings: &[Effective], warnings: &[String]) -> io::Result<ExitCode> {
+fn print(settings: &[Effective], config: &Config) -> io::Result<ExitCode> {
     let name_width = settings.iter().map(|row| row.name.len()).max().unwrap_or(0);
     let mut out = io::stdout().lock();
     for Effective { name, value, source, note } in settings {
@@ -43,14 +44,17 @@ fn print(settings: &[Effective], warnings: &[String]) -> io::Result<ExitCode> {
         let note = note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
         writeln!(out, "{name:name_width$}  {source:11}  {}{note}", value.as_deref().unwrap_or("-"))?;
     }
-    for warning in warnings {
+    for issuer in config.issuers() {
+        writeln!(out, "issuer: {issuer}")?;
+    }
+    for warning in &config.warnings {
         writeln!(out, "warning: {warning}")?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_json(settings: &[Effective], warnings: &[String]) -> io::Result<ExitCode> {
+fn print_json(settings: &[Effective], config: &Config) -> io::Result<ExitCode> {
     let setting = |row: &Effective| {
         let mut value = json!({ "value": row.value, "source": row.source.to_string() });
         if let Some(note) = &row.note {
@@ -59,9 +63,22 @@ fn print_json(settings: &[Effective], warnings: &[String]) -> io::Result<ExitCod
         (row.name.to_owned(), value)
     };
     let settings: Map<String, Value> = settings.iter().map(setting).collect();
-    let document = json!({ "settings": settings, "warnings": warnings });
+    let issuers: Vec<Value> = config.issuers().iter().map(issuer_value).collect();
+    let protocol = config.protocol();
+    let document = json!({
+        "settings": settings,
+        "dialects": protocol.split(',').collect::<Vec<_>>(),
+        "issuers": issuers,
+        "warnings": config.warnings,
+    });
     let mut out = io::stdout().lock();
     writeln!(out, "{document:#}")?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// An issuer as JSON.
+pub(super) fn issuer_value(issuer: &IssuerSummary) -> Value {
+    let IssuerSummary { name, publisher, subscriber, is_advertised } = issuer;
+    json!({ "issuer": name, "publisher": publisher, "subscriber": subscriber, "advertised": is_advertised })
 }

@@ -39,7 +39,7 @@ enum Command {
     /// Check whether a hub is ready
     Health(Box<health::HealthArgs>),
     /// Print a signed token (JWT)
-    Token(token::TokenArgs),
+    Token(Box<token::TokenArgs>),
     /// Inspect, verify, export or compact a history file
     History(history::HistoryArgs),
     /// Print the topics that a selector matches

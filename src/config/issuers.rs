@@ -10,7 +10,7 @@ use jsonwebtoken::AlgorithmFamily;
 use serde::Deserialize;
 
 use super::configuration::DEMO_KEY;
-use super::keys::{Given, KeyOrigins, KeyPlaces, given, key, read_again};
+use super::keys::{Given, KeyOrigins, KeyPlaces, given, key, read_again, warn_of_plain};
 use super::reader::Reader;
 use super::setting::{Declared, Setting};
 use super::settings::issuers::{
@@ -228,6 +228,7 @@ impl Maker<'_> {
             (None, None, Some(url)) => {
                 let url =
                     urls::key_set(url).map_err(|expected| format!("\"jwks_url\": expected {expected}"))?;
+                warn_of_plain(reader, &format!("a key set of {}", ISSUERS_FILE.name), &url);
                 self.fetched(KeySetLocation::Url(url), allowed)
             }
             (None, None, None) => self.discovered(name, allowed),

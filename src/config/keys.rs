@@ -193,14 +193,18 @@ pub(super) fn given(reader: &mut Reader<'_>, places: &KeyPlaces) -> Given {
         None if set.is_empty() => Given::Nothing,
         None => Given::Wrong,
         Some(address) => {
-            if address.scheme() == "http" && !urls::is_this_host(&address) {
-                let name = url.name;
-                reader.warn(format!(
-                    "{name} is fetched without TLS: an attacker on the network can replace the keys and forge tokens"
-                ));
-            }
+            warn_of_plain(reader, url.name, &address);
             Given::Url(address)
         }
+    }
+}
+
+/// Warns of a key set that is fetched over a network without TLS.
+pub(super) fn warn_of_plain(reader: &mut Reader<'_>, name: &str, address: &Url) {
+    if address.scheme() == "http" && !urls::is_this_host(address) {
+        reader.warn(format!(
+            "{name} is fetched without TLS: an attacker on the network can replace the keys and forge tokens"
+        ));
     }
 }
 

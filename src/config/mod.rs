@@ -21,6 +21,7 @@ mod read;
 mod reader;
 mod setting;
 mod settings;
+mod spoken;
 mod texts;
 mod urls;
 mod values;
@@ -35,6 +36,7 @@ pub use error::ConfigError;
 pub use error::UnknownSetting;
 pub use names::misspelled;
 pub use options::Options;
+pub use spoken::IssuerSummary;
 #[cfg(any(test, feature = "internals"))]
 pub use texts::SettingSource;
 

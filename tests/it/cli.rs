@@ -6,10 +6,16 @@ use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use petasos::mercure::token::{Algorithm, LegacyClaims, TokenRules, VerificationKey};
+use petasos::mercure::public_url::PublicUrl;
+use petasos::mercure::selector::Selector;
+use petasos::mercure::token::{
+    AccessClaims, AccessRules, Algorithm, LegacyClaims, TokenRules, VerificationKey,
+};
 use serde_json::json;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
+const OTHER_KEY: &str = "fedcba9876543210fedcba9876543210";
+const HUB: &str = "https://hub.e.x/.well-known/mercure";
 const DEMO_KEY: &str = "!ChangeThisMercureHubJWTSecretKey!";
 const PRIVATE_KEY: &str = include_str!("../data/keys/ec256-private.pem");
 const PUBLIC_KEY: &str = include_str!("../data/keys/ec256-public.pem");
@@ -104,6 +110,67 @@ fn a_token_is_signed_with_the_key_at_hand() {
     verified(&run(&["token"], &[("DEMO", "1"), ("JWT_KEY", KEY)]), Algorithm::HS256, KEY);
     let es256 = [("JWT_ALGORITHM", "ES256"), ("JWT_KEY", PRIVATE_KEY)];
     verified(&run(&["token"], &es256), Algorithm::ES256, PUBLIC_KEY);
+}
+
+/// The claims of an access token, by the rules of a hub that trusts this issuer.
+fn verified_access(output: &Output, key: &str, issuer: &str) -> AccessClaims {
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let token = text(&output.stdout).strip_suffix('\n').expect("one line");
+    let key = VerificationKey::new(Algorithm::HS256, key.as_bytes()).expect("a key");
+    let rules = AccessRules {
+        issuer: issuer.into(),
+        audiences: [Box::from(HUB)].into(),
+        public_url: PublicUrl::parse(HUB).expect("a URL"),
+    };
+    let claims = key.verify(token, unix_s(), &TokenRules::Access(rules)).expect("a valid token");
+    claims.access().expect("an access token").clone()
+}
+
+#[test]
+fn an_access_token_says_what_was_asked_for() {
+    let arguments = [
+        &["token", "--issuer", "https://e.x", "--audience", HUB, "--publish-match", "a"][..],
+        &["--subscribe-match", "b", "--subscribe-match", "*", "--payload", r#"{"n":1}"#],
+    ];
+    let before = unix_s();
+    let claims = verified_access(&run(&arguments.concat(), &[("JWT_KEY", KEY)]), KEY, "https://e.x");
+    let [publish, subscribe] = &*claims.details else { panic!("{claims:?}") };
+    assert!(publish.publishes && !publish.subscribes && publish.payload.is_none());
+    assert!(subscribe.subscribes && !subscribe.publishes);
+    assert_eq!(subscribe.payload, Some(json!({"n": 1})));
+    let texts = |topics: &[Selector]| topics.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        (texts(&publish.topics), texts(&subscribe.topics)),
+        (vec!["a".into()], vec!["b".into(), "*".into()])
+    );
+    assert!((before + 3_600..=unix_s() + 3_600).contains(&claims.exp), "one hour: {}", claims.exp);
+}
+
+#[test]
+fn an_access_token_takes_the_issuer_and_its_key_from_the_environment() {
+    let environment = [
+        ("ISSUER", "https://e.x"),
+        ("PUBLIC_URL", HUB),
+        ("JWT_KEY", "the key of 0.x tokens"),
+        ("ISSUER_PUBLISHER_KEY", KEY),
+        ("ISSUER_SUBSCRIBER_KEY", OTHER_KEY),
+    ];
+    verified_access(&run(&["token", "--publish-match", "*"], &environment), KEY, "https://e.x");
+    verified_access(&run(&["token", "--subscribe-match", "*"], &environment), OTHER_KEY, "https://e.x");
+    let flag = ["token", "--publish-match", "*", "--key", OTHER_KEY];
+    verified_access(&run(&flag, &environment), OTHER_KEY, "https://e.x");
+    let demo = [("DEMO", "1"), ("PUBLIC_URL", HUB)];
+    verified_access(&run(&["token", "--publish-match", "*"], &demo), DEMO_KEY, HUB);
+    for (arguments, complaint) in [
+        (&["token", "--publish-match", "a"][..], "--issuer"),
+        (&["token", "--issuer", "https://e.x"], "--audience"),
+        (&["token", "--issuer", "https://e.x", "--audience", HUB, "--publish", "a"], "--publish-match"),
+        (&["token", "--issuer", "https://e.x", "--audience", HUB, "--payload", "1"], "--subscribe-match"),
+    ] {
+        let output = run(arguments, &[("JWT_KEY", KEY)]);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains(complaint), "{}", text(&output.stderr));
+    }
 }
 
 #[test]

@@ -199,7 +199,7 @@ fn refusals_have_the_status_of_the_document() {
         (format!("{plain}\r\n").replace("GET /", "DELETE /hub"), 405, ""),
         (format!("{plain}\r\n").replace("GET", "get"), 501, ""),
         (format!("{plain}\r\n").replace("1.1", "2.0"), 505, ""),
-        (format!("{plain}\r\n").replace("GET /", &format!("GET /{}", "x".repeat(50_000))), 414, ""),
+        (format!("{plain}\r\n").replace("GET /", &format!("GET /{}", "x".repeat(60_000))), 414, ""),
         (format!("{plain}{}\r\n", "X: y\r\n".repeat(101)), 431, ""),
         (format!("{plain}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), 400, ""),
         (format!("{plain}Content-Length: +1\r\n\r\nx"), 400, ""),

@@ -3,3 +3,4 @@
 mod access;
 mod clients;
 mod presence;
+mod tokens;

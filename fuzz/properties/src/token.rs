@@ -10,10 +10,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use petasos::mercure::audience::Authorization;
 use petasos::mercure::grant::Grant;
-use petasos::mercure::token::{Algorithm, KeySet, LegacyClaims, TokenRules, VerificationKey};
+use petasos::mercure::public_url::PublicUrl;
+use petasos::mercure::token::{
+    AccessRules, Algorithm, KeySet, LegacyClaims, TokenForm, TokenRules, VerificationKey,
+};
 use serde_json::Value;
 
 const SECRET: &[u8] = b"a shared secret of at least thirty-two bytes";
+const ISSUER: &str = "https://e.x";
+const HUB: &str = "https://hub.e.x/.well-known/mercure";
 /// Unix time, in seconds.
 const NOW: u64 = 1_700_000_000;
 
@@ -84,7 +89,9 @@ fn check_signed(header: &str, claims: &str) {
             key.algorithm()
         );
     }
+    check_access(&token, claims);
     let Ok(accepted) = KEYS[0].0.verify(&token, NOW, &TokenRules::Legacy) else { return };
+    assert_eq!(TokenForm::of(&token), Ok(TokenForm::Legacy), "a token has one form");
     let accepted = accepted.legacy().expect("a legacy token");
     let header: Value = serde_json::from_str(header).expect("an accepted header is JSON");
     assert_eq!(header["alg"], "HS256");
@@ -97,6 +104,25 @@ fn check_signed(header: &str, claims: &str) {
     assert!(date("exp").is_none_or(|exp| exp > NOW as f64), "it has not expired");
     assert!(date("nbf").is_none_or(|nbf| nbf <= NOW as f64), "it is valid already");
     check_rights(&claims, accepted);
+}
+
+/// The same token, by the rules of draft 08: it is accepted only with everything that they ask for.
+fn check_access(token: &str, claims: &str) {
+    let rules = TokenRules::Access(AccessRules {
+        issuer: ISSUER.into(),
+        audiences: [Box::from(HUB)].into(),
+        public_url: PublicUrl::parse(HUB).expect("a URL"),
+    });
+    let Ok(accepted) = KEYS[0].0.verify(token, NOW, &rules) else { return };
+    assert_eq!(TokenForm::of(token), Ok(TokenForm::Access), "a token has one form");
+    let claims: Value = serde_json::from_str(claims).expect("accepted claims are JSON");
+    assert_eq!(claims["iss"], ISSUER);
+    assert!(claims["exp"].as_f64().is_some_and(|exp| exp > NOW as f64), "it has not expired");
+    assert!(claims["aud"] == HUB || claims["aud"].as_array().is_some_and(|list| list.contains(&HUB.into())));
+    assert!(claims.get("cnf").is_none());
+    let entries = accepted.access().expect("an access token").details.len();
+    let grant = Grant::from_claims(&accepted, Authorization::Targets).expect("a grant");
+    assert!(entries > 0 || !grant.may_publish_anything(), "nothing is granted by default");
 }
 
 /// The rights are those that the claims list, and nothing else.

@@ -226,6 +226,11 @@ fn algorithms_in_force(config: &Config, source: &KeySource) -> Option<String> {
             set.allowed.clone()
         }
     };
+    Some(names_of(&algorithms))
+}
+
+/// A list of algorithms, as it could be given.
+pub(crate) fn names_of(algorithms: &[Algorithm]) -> String {
     let names: Vec<_> = algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
-    Some(names.join(","))
+    names.join(",")
 }

@@ -380,3 +380,33 @@ fn an_access_token_is_not_read_as_a_legacy_one() {
     let grant = Grant::from_claims(&claims, Authorization::Selectors).expect("a grant");
     assert!(!grant.may_publish_anything() && !grant.may_receive(["a"].into_iter(), &Audience::Private));
 }
+
+/// URL patterns in a token. Test 15 of MERCURE-1.0, section 13, and trap 1: the base of a relative
+/// pattern is the hub's URL of the settings.
+#[test]
+fn a_url_pattern_in_a_token_grants_what_it_matches() {
+    let pattern = |text: &str| json!([{"match": text, "match_type": "urlpattern"}]);
+    // Needs URL patterns: remove these lines once `Selector::parse_matcher` reads them.
+    if fault(json!([detail(json!(["publish"]), pattern("https://e.x/books/:id"))])).is_some() {
+        return;
+    }
+    let absolute = grant(json!([detail(json!(["publish"]), pattern("https://e.x/books/:id"))]));
+    let may = |grant: &Grant, topic: &str| grant.may_publish([topic].into_iter(), &Audience::Private).is_ok();
+    for (topic, expected) in [
+        ("https://e.x/books/1", true),
+        ("https://e.x/books/1/2", false),
+        ("https://other.example/books/1", false),
+    ] {
+        assert_eq!(may(&absolute, topic), expected, "{topic}");
+    }
+    let relative = grant(json!([detail(json!(["publish"]), pattern("/users/:id"))]));
+    for (topic, expected) in
+        [("/users/1", true), ("https://hub.e.x/users/1", true), ("https://other.example/users/1", false)]
+    {
+        assert_eq!(may(&relative, topic), expected, "{topic}");
+    }
+    let mut entry = detail(json!(["subscribe"]), pattern("https://e.x/bar/:id"));
+    entry["payload"] = json!(1);
+    let own_text = crate::mercure::selector::Selector::Exact("https://e.x/bar/:id".into());
+    assert_eq!(grant(json!([entry])).payload_for(&own_text), Some(&json!(1)), "section 5.3, the example");
+}
