@@ -20,6 +20,7 @@ use entry::{EntryKind, Holders, Member, Members, SelectorEntry, TemplateRef};
 use heads::widen;
 use indexed::HeadedTopic;
 use patterns::Patterns;
+use slot::{HeldSelectors, Key, Membership, Search, Slot};
 use templates::Templates;
 
 mod budget;
@@ -29,6 +30,7 @@ mod indexed;
 mod pattern_heads;
 mod patterns;
 mod run_ends;
+mod slot;
 mod tails;
 mod templates;
 mod trie;
@@ -72,20 +74,6 @@ pub struct TopicIndex {
     spent: u64,
 }
 
-/// How far the search for the slots of one publication has come.
-#[derive(Clone, Copy, Default)]
-struct Search {
-    /// Topics that are done.
-    topics: usize,
-    /// Of the next topic, the length of the next head to look up. If it is 0, the topic is not
-    /// begun.
-    heads_from: usize,
-    /// Whether its templates are done, and patterns are next.
-    in_patterns: bool,
-    /// Whether a slot can be found twice, so that its stamp must be read.
-    are_several: bool,
-}
-
 /// What selectors would add to an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
@@ -95,37 +83,6 @@ pub struct Price {
     /// What it would then cost.
     pub total: u32,
 }
-
-/// An entry's place in the hash table, with enough of its hash to grow the table without reading
-/// any text.
-struct Key {
-    hash: u32,
-    entry: u32,
-}
-
-/// The selectors a slot holds.
-enum HeldSelectors {
-    None,
-    One(Membership),
-    /// A key of [`TopicIndex::memberships`].
-    Many(u32),
-}
-
-#[derive(Clone, Copy)]
-struct Membership {
-    entry: u32,
-    /// The index of this slot among the entry's members.
-    member: u32,
-}
-
-struct Slot {
-    held: HeldSelectors,
-    /// The publication that it was last reported for.
-    stamp: u32,
-}
-
-// These sizes are chosen for a million subscribers with one selector each.
-const _: () = assert!(size_of::<Slot>() <= 16 && size_of::<Key>() <= 8);
 
 impl TopicIndex {
     /// An index that holds nothing.
@@ -307,7 +264,7 @@ impl TopicIndex {
         Price { added: total.saturating_sub(before).min(own), total }
     }
 
-    /// Gives back the memory that most of the selectors needed, if they are gone.
+    /// Gives back the memory that selectors needed, if most are gone.
     pub fn shrink(&mut self) {
         shrink_table(&mut self.by_text, |key| widen(key.hash));
         shrink_slab(&mut self.entries);
