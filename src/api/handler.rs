@@ -329,8 +329,8 @@ impl RequestHandler {
         now: Now,
     ) -> Result<Publisher, Refused> {
         let granted = self.grant(Role::Publisher, request, context, now);
-        let legacy = self.settings.dialects.legacy_dialect().filter(|_| matches!(granted, Ok(Some(_))));
-        self.requests.add(legacy.unwrap_or(context.dialect));
+        let of_token = granted.as_ref().ok().and_then(|granted| granted.as_ref()?.0.dialect());
+        self.requests.add(of_token.unwrap_or(context.dialect));
         let Some((grant, _)) = granted? else {
             return Err(Refused::challenge(Challenge::Missing, "no token"));
         };
@@ -342,7 +342,13 @@ impl RequestHandler {
             let response = Response::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
             return Err(Refused::new(response, "the body is not application/x-www-form-urlencoded"));
         }
-        Ok(Publisher { grant, authorization: self.settings.authorization, context: *context })
+        // The audience is that of the token's dialect: only a token of draft 04 may name targets.
+        let authorization = match of_token {
+            Some(Dialect::Draft04) => Authorization::Targets,
+            Some(Dialect::Draft07 | Dialect::Draft08) => Authorization::Selectors,
+            None => self.settings.authorization,
+        };
+        Ok(Publisher { grant, authorization, context: *context })
     }
 
     /// The hub's URL, if it speaks draft 08.

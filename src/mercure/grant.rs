@@ -12,7 +12,7 @@ use crate::limits::{GRANTS_MAX, LOGGED_TEXT_BYTES_MAX, PAYLOADS_MATCH_COST_MAX};
 use crate::mercure::audience::{Audience, Authorization};
 use crate::mercure::dialect::Dialect;
 use crate::mercure::names::ANY;
-use crate::mercure::selector::{Selector, SelectorError};
+use crate::mercure::selector::{ComparedTopic, Selector, SelectorError};
 use crate::mercure::token::{AccessClaims, Claims, Detail, LegacyClaims};
 
 /// What a client may publish and receive.
@@ -158,7 +158,7 @@ impl Grant {
             | (Rule::Everything(Authorization::Targets), Audience::Targets(_))
             | (Rule::Targets(_), Audience::Public) => Ok(()),
             (Rule::Selectors(selectors), Audience::Public | Audience::Private) => {
-                let is_denied = |topic: &&str| !selectors.iter().any(|selector| selector.matches(topic));
+                let is_denied = |topic: &&str| !is_selected(selectors, topic);
                 topics.find(is_denied).map_or(Ok(()), |topic| Err(PublishDenial::Topic(topic.to_owned())))
             }
             (Rule::Targets(granted), Audience::Targets(targets)) => {
@@ -179,7 +179,7 @@ impl Grant {
             | (Audience::Private, Rule::Everything(Authorization::Selectors))
             | (Audience::Targets(_), Rule::Everything(Authorization::Targets)) => true,
             (Audience::Private, Rule::Selectors(selectors)) => {
-                topics.any(|topic| selectors.iter().any(|selector| selector.matches(topic)))
+                topics.any(|topic| is_selected(selectors, topic))
             }
             (Audience::Targets(targets), Rule::Targets(granted)) => {
                 targets.iter().any(|target| granted.contains(target))
@@ -301,6 +301,12 @@ impl Payloads {
         entries.truncate(last.map_or(0, |last| last + 1));
         if entries.is_empty() { Self::None } else { Self::ByDetail(entries.into()) }
     }
+}
+
+/// Whether one of these selects the topic, which is read as a URL at most once.
+fn is_selected(selectors: &[Selector], topic: &str) -> bool {
+    let topic = ComparedTopic::new(topic);
+    selectors.iter().any(|selector| selector.matches_compared(&topic))
 }
 
 /// The beginning of a text that a client chose, as long as a line of the log may hold. A topic can

@@ -386,10 +386,6 @@ fn an_access_token_is_not_read_as_a_legacy_one() {
 #[test]
 fn a_url_pattern_in_a_token_grants_what_it_matches() {
     let pattern = |text: &str| json!([{"match": text, "match_type": "urlpattern"}]);
-    // Needs URL patterns: remove these lines once `Selector::parse_matcher` reads them.
-    if fault(json!([detail(json!(["publish"]), pattern("https://e.x/books/:id"))])).is_some() {
-        return;
-    }
     let absolute = grant(json!([detail(json!(["publish"]), pattern("https://e.x/books/:id"))]));
     let may = |grant: &Grant, topic: &str| grant.may_publish([topic].into_iter(), &Audience::Private).is_ok();
     for (topic, expected) in [
