@@ -282,11 +282,6 @@ impl Http1Conn {
         self.lingering.is_some()
     }
 
-    /// For how long it lingers, in milliseconds; 0 if it does not.
-    pub(crate) fn lingers_since(&self, now_ms: u64) -> u64 {
-        if self.is_lingering() { now_ms - self.wrote_ms.min(now_ms) } else { 0 }
-    }
-
     /// Whether no request or response is in progress, so the connection can be closed unnoticed.
     pub(crate) fn is_idle(&self) -> bool {
         !self.is_late

@@ -186,10 +186,10 @@ impl ShardMemory {
     }
 
     /// Bytes to be freed by this shard once the second mark was reached: its part of what leads
-    /// down to the middle of the marks, so that there is room for publications.
+    /// down to the first mark, so that there is room for publications.
     pub(crate) fn excess(&self) -> usize {
-        let MemoryAccount { refuse_bytes, shed_bytes, totals, .. } = &*self.0.account;
-        let excess = self.total().saturating_sub(refuse_bytes + (shed_bytes - refuse_bytes) / 2);
+        let MemoryAccount { refuse_bytes, totals, .. } = &*self.0.account;
+        let excess = self.total().saturating_sub(*refuse_bytes);
         let others = totals.held(MemoryKind::Other);
         let of_all = totals.total().saturating_sub(others).max(1);
         let part = excess as u128 * self.counted().min(of_all) as u128 / of_all as u128;
@@ -360,11 +360,21 @@ mod tests {
         assert!(memory.begin(MemoryKind::Subscriptions, 1).is_none());
         let second = memory.hold(MemoryKind::Http2, 1_000 * MIB);
         assert_eq!(memory.pressure(), Pressure::Sheds);
-        // 7,100 MiB are 600 more than the middle of the marks.
-        assert!((600 * MIB..700 * MIB).contains(&memory.excess()), "{}", memory.excess());
+        // 7,100 MiB are 1,100 more than the first mark.
+        assert!((1_100 * MIB..1_200 * MIB).contains(&memory.excess()), "{}", memory.excess());
         drop((first, second));
         assert_eq!((memory.pressure(), memory.excess()), (Pressure::Low, 0));
         drop((rest, more));
+    }
+
+    #[test]
+    fn each_shard_frees_its_part_of_what_is_too_much() {
+        let (account, one) = memory(8_000 * MIB);
+        let other = ShardMemory::new(account);
+        let held = (one.hold(MemoryKind::Tls, 5_400 * MIB), other.hold(MemoryKind::Tls, 1_800 * MIB));
+        let parts = [&one, &other].map(|memory| memory.excess() / MIB);
+        assert!((900..960).contains(&parts[0]) && (300..330).contains(&parts[1]), "{parts:?}");
+        drop(held);
     }
 
     /// However many large requests there are, what they leave is as much as each of them has.

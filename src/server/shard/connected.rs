@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use super::shared::Shared;
 use crate::io::listener::leave_to_dispatch_timeout;
-use crate::limits::{CONNECTION_BYTES, MEMORY_SHED_MS, SOCKET_KERNEL_BYTES};
+use crate::limits::{CONNECTION_BYTES, SOCKET_KERNEL_BYTES};
 use crate::server::http1::Http1Conn;
 use crate::server::http2::Http2Conn;
 use crate::server::permits::ConnectionPermit;
@@ -35,8 +35,8 @@ pub(super) enum ConnState {
 
 /// A connection that can be ended when memory is needed.
 pub(super) struct NotNeeded {
-    /// See [`ConnState::has_lingered`].
-    pub(super) has_ended: bool,
+    /// See [`ConnState::is_ending`].
+    pub(super) is_ending: bool,
     /// See [`ConnState::bytes_not_needed`].
     pub(super) bytes: usize,
     pub(super) serial: u32,
@@ -58,16 +58,16 @@ impl ConnState {
         }
     }
 
-    /// Whether its last response was sent some time ago, and it only waits for the client to close.
-    pub(super) fn has_lingered(&self, now_ms: u64) -> bool {
-        matches!(self, Self::Http1(conn) if conn.lingers_since(now_ms) >= MEMORY_SHED_MS)
+    /// Whether its last response was sent, and it is closed soon.
+    pub(super) fn is_ending(&self) -> bool {
+        matches!(self, Self::Http1(conn) if conn.is_lingering())
     }
 
     /// The memory that would be free if it ended; `None` if it is in use.
-    pub(super) fn bytes_not_needed(&self, now_ms: u64) -> Option<usize> {
+    pub(super) fn bytes_not_needed(&self) -> Option<usize> {
         let idle_bytes = CONNECTION_BYTES + SOCKET_KERNEL_BYTES;
         match self {
-            Self::Http1(conn) if conn.is_idle() || self.has_lingered(now_ms) => Some(idle_bytes),
+            Self::Http1(conn) if conn.is_idle() || self.is_ending() => Some(idle_bytes),
             Self::Http1(conn) => conn.arriving_bytes().map(|bytes| idle_bytes + bytes),
             Self::Http2(conn) => conn.bytes_not_needed().map(|bytes| idle_bytes + bytes),
             Self::Streaming(_) | Self::Closed => None,

@@ -320,12 +320,12 @@ impl Connections {
         })
     }
 
-    /// Connections that only linger, requests that are still arriving, and idle connections.
-    pub(super) fn not_needed(&self, now_ms: u64) -> Vec<NotNeeded> {
+    /// Connections that are closed soon, requests that are still arriving, and idle connections.
+    pub(super) fn not_needed(&self) -> Vec<NotNeeded> {
         let candidates = self.by_number.iter().filter_map(|(number, Connected { state, serial, .. })| {
             let (serial, number) = (*serial, number as u32);
-            let bytes = state.bytes_not_needed(now_ms)?;
-            Some(NotNeeded { has_ended: state.has_lingered(now_ms), bytes, serial, number })
+            let bytes = state.bytes_not_needed()?;
+            Some(NotNeeded { is_ending: state.is_ending(), bytes, serial, number })
         });
         candidates.take(MEMORY_SHED_EXAMINED_MAX).collect()
     }
@@ -333,7 +333,6 @@ impl Connections {
     /// Ends one of these.
     pub(super) fn shed(&mut self, number: u32, shared: &mut Shared) {
         let action = match self.state(number) {
-            Some(state) if state.has_lingered(shared.now.ms) => ConnAction::Closes,
             Some(ConnState::Http1(conn)) if conn.arriving_bytes().is_some() => h1::shed(number, conn, shared),
             Some(_) => {
                 shared.memory.count_shed(MemoryKind::Connections);

@@ -2,8 +2,8 @@
 //! costliest while the second mark is exceeded, and gives memory back when it has nothing to do.
 //!
 //! What is given up, in this order, until it is enough:
-//! 1. connections that wait for the client to close, requests that have not arrived completely, the
-//!    largest first, and idle connections, the oldest first;
+//! 1. requests that have not arrived completely, the largest first, and idle connections, the
+//!    oldest first;
 //! 2. the updates that wait for slow subscribers: these read them from the history later;
 //! 3. subscriptions: those with full sockets, then those with the most selectors, then the newest.
 //!
@@ -132,20 +132,21 @@ impl MemoryUpkeep {
     }
 }
 
-/// Ends connections that only linger, requests that have not arrived completely, the largest
-/// first, and idle connections, the oldest first, until `bytes_wanted` are free; returns how many
-/// are.
+/// Ends requests that have not arrived completely, the largest first, and idle connections, the
+/// oldest first, until `bytes_wanted` are free or will soon be; returns how many are.
 fn shed_connections(bytes_wanted: usize, connections: &mut Connections, shared: &mut Shared) -> usize {
-    let mut candidates = connections.not_needed(shared.now.ms);
+    let mut candidates = connections.not_needed();
     // The request of a connection that was just opened is on its way.
-    candidates.sort_unstable_by_key(|it| (!it.has_ended, Reverse(it.bytes), it.serial));
+    candidates.sort_unstable_by_key(|it| (!it.is_ending, Reverse(it.bytes), it.serial));
     let mut freed = 0;
-    for NotNeeded { bytes, number, .. } in candidates {
+    for NotNeeded { is_ending, bytes, number, .. } in candidates {
         if freed >= bytes_wanted {
             break;
         }
         freed += bytes;
-        connections.shed(number, shared);
+        if !is_ending {
+            connections.shed(number, shared);
+        }
     }
     freed
 }
