@@ -371,7 +371,8 @@ mod tests {
     fn each_shard_frees_its_part_of_what_is_too_much() {
         let (account, one) = memory(8_000 * MIB);
         let other = ShardMemory::new(account);
-        let held = (one.hold(MemoryKind::Tls, 5_400 * MIB), other.hold(MemoryKind::Tls, 1_800 * MIB));
+        let held = [(&one, 2_700), (&one, 2_700), (&other, 1_800)]
+            .map(|(memory, mib)| memory.hold(MemoryKind::Tls, mib * MIB));
         let parts = [&one, &other].map(|memory| memory.excess() / MIB);
         assert!((900..960).contains(&parts[0]) && (300..330).contains(&parts[1]), "{parts:?}");
         drop(held);
