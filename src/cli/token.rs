@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::output::{USAGE, complain, written};
-use crate::config::DEMO_KEY;
+use crate::config::{DEMO_KEY, demo_url};
 use crate::error_text::chain;
 use crate::mercure::names::{ACTION_PUBLISH, ACTION_SUBSCRIBE, CLAIM, DETAIL_TYPE};
 use crate::mercure::selector::MatcherType;
@@ -17,8 +17,6 @@ use crate::ops::host;
 
 /// How long an access token is valid by default.
 const ACCESS_TTL: Duration = Duration::from_secs(3_600);
-/// The URL of a hub in demo mode, and its issuer's.
-const DEMO_URL: &str = "http://localhost:3000/.well-known/mercure";
 /// The subject and the client of an access token.
 const SUBJECT: &str = "petasos-token";
 
@@ -31,11 +29,11 @@ pub(crate) struct TokenArgs {
     /// Selector (or target) whose private updates the token may receive; repeatable
     #[arg(long, value_name = "SELECTOR")]
     subscribe: Vec<String>,
-    /// 1.0: issuer of the token (`iss`) [default: ISSUER; with DEMO=1, that of demo mode]
+    /// 1.0: issuer of the token (`iss`) [default: ISSUER; with DEMO=1, that of demo mode at ADDR]
     #[arg(long, value_name = "URI")]
     issuer: Option<String>,
     /// 1.0: resource that the token is for (`aud`); repeatable [default: RESOURCE_IDENTIFIER, or
-    /// PUBLIC_URL; with DEMO=1, that of demo mode]
+    /// PUBLIC_URL; with DEMO=1, that of demo mode at ADDR]
     #[arg(long, value_name = "URI")]
     audience: Vec<String>,
     /// 1.0: topic that the token may publish to, or `*`; repeatable
@@ -143,7 +141,7 @@ fn access_token(arguments: &TokenArgs, is_demo: bool) -> Result<String, NewToken
     if !arguments.publish.is_empty() || !arguments.subscribe.is_empty() {
         return Err(NewTokenError::Mixed);
     }
-    let demo_url = || is_demo.then(|| DEMO_URL.to_owned());
+    let demo_url = || demo_url(variable("ADDR").as_deref()).filter(|_| is_demo).map(|url| url.to_string());
     let hub = variable("PUBLIC_URL").or_else(demo_url);
     let issuer = arguments.issuer.clone().or_else(|| variable("ISSUER"));
     let issuer = issuer.or_else(|| hub.clone().filter(|_| is_demo)).ok_or(NewTokenError::NoIssuer)?;

@@ -10,6 +10,7 @@ use super::setting::Declared;
 use super::settings::issuers::{
     ACCESS_TOKEN_COOKIE_NAME, AUDIENCES, ISSUER, PROTOCOL, PUBLIC_URL, RESOURCE_IDENTIFIER,
 };
+use super::values;
 use crate::api::keyring::Issuer;
 use crate::mercure::dialect::Dialects;
 use crate::mercure::names::{ACCESS_TOKEN_COOKIE_NAME as SECURE_COOKIE, HUB_PATH};
@@ -82,6 +83,12 @@ pub(super) fn access(
     }
 }
 
+/// The URL of a demo hub without TLS whose `ADDR` is this; `None` if it is no address.
+pub(crate) fn demo_url(address: Option<&str>) -> Option<PublicUrl> {
+    let address = values::address(address.unwrap_or(":3000")).ok()?;
+    url_of(ListenAddress { address, is_tls: false })
+}
+
 /// The URL of a hub that listens there, as a client of this host sees it.
 fn url_of(ListenAddress { address, is_tls }: ListenAddress) -> Option<PublicUrl> {
     let scheme = if is_tls { "https" } else { "http" };
@@ -95,6 +102,14 @@ fn url_of(ListenAddress { address, is_tls }: ListenAddress) -> Option<PublicUrl>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_url_of_a_demo_follows_its_address() {
+        let url = |address| demo_url(address).map(|url| url.to_string());
+        assert_eq!(url(None).as_deref(), Some("http://localhost:3000/.well-known/mercure"));
+        assert_eq!(url(Some("127.0.0.1:80")).as_deref(), Some("http://127.0.0.1/.well-known/mercure"));
+        assert_eq!(url(Some("nowhere")), None);
+    }
 
     #[test]
     fn the_url_of_a_demo_is_that_of_its_listener() {

@@ -27,6 +27,7 @@ mod urls;
 mod values;
 mod written;
 
+pub(crate) use access::demo_url;
 pub use configuration::{Config, DB_PATH_DEFAULT, DEMO_KEY, ListenAddress, LogFormat, MEMORY, Size};
 pub use effective::Effective;
 pub(crate) use effective::shown;
