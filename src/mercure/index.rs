@@ -55,6 +55,8 @@ pub struct TopicIndex {
     by_text: HashTable<Key>,
     /// Texts that are both a topic and a template that are held.
     twins: usize,
+    /// Topics with a brace, which alone can have a twin.
+    braced: usize,
     entries: Slab<SelectorEntry>,
     /// The members of entries that have several.
     shared: Slab<Vec<Member>>,
@@ -351,12 +353,11 @@ impl TopicIndex {
 
     /// Whether the selector with this text has a twin: a topic that is a template, too.
     fn has_twin(&self, hash: u32, kind: EntryKind, text: &str) -> bool {
-        let other = match kind {
-            EntryKind::Text => EntryKind::Template,
-            EntryKind::Template => EntryKind::Text,
-            EntryKind::Pattern => return false,
-        };
-        text.contains('{') && self.find(hash, other, text).is_some()
+        match kind {
+            EntryKind::Text => is_braced(text) && self.find(hash, EntryKind::Template, text).is_some(),
+            EntryKind::Template => self.braced > 0 && self.find(hash, EntryKind::Text, text).is_some(),
+            EntryKind::Pattern => false,
+        }
     }
 
     /// Adds `member` to the selector's entry; `None` when its slot is there already.
@@ -403,7 +404,9 @@ impl TopicIndex {
             }
         };
         let text = selector.as_str().into();
-        self.twins += usize::from(self.has_twin(hash, template_ref.kind(), selector.as_str()));
+        let kind = template_ref.kind();
+        self.twins += usize::from(self.has_twin(hash, kind, selector.as_str()));
+        self.braced += usize::from(kind == EntryKind::Text && is_braced(selector.as_str()));
         self.entries.insert(SelectorEntry { text, members: Members::one(member), stamp: 0, template_ref });
         self.by_text.insert_unique(widen(hash), Key { hash, entry }, |key| widen(key.hash));
         if *selector == Selector::Any {
@@ -446,6 +449,7 @@ impl TopicIndex {
             occupied.remove();
         }
         self.twins -= usize::from(self.has_twin(hash, kind, &removed.text));
+        self.braced -= usize::from(kind == EntryKind::Text && is_braced(&removed.text));
         match kind {
             EntryKind::Text => {}
             EntryKind::Template => {
@@ -487,6 +491,11 @@ impl TopicIndex {
             }
         }
     }
+}
+
+/// Whether a text can be that of a template.
+fn is_braced(text: &str) -> bool {
+    memchr::memchr(b'{', text.as_bytes()).is_some()
 }
 
 /// The members of an entry.
