@@ -111,7 +111,7 @@ fn a_contradiction_of_the_settings_prevents_the_start_and_is_named() {
 /// Test 128 of MERCURE-1.0, section 13.
 #[test]
 fn targets_and_private_updates_stay_with_their_versions() {
-    let hub = super::access::hub(&[("JWT_KEY", KEY), ("AUTHORIZATION", "targets")]);
+    let hub = super::access::hub(&[("JWT_KEY", KEY), ("AUTHORIZATION", "targets"), ("SUBSCRIPTIONS", "0")]);
     let of_04 = bearer(&common::token(&json!({ "publish": ["*"], "subscribe": ["*"] }), None));
     let everything = bearer(&token(&[detail(&["subscribe"], &[exact("*")])]));
     let mut of_08 = hub.subscribe_with("match=*", &everything);
