@@ -25,7 +25,7 @@ fn received(hub: &Hub, query: &str, updates: &[&[&str]]) -> Vec<String> {
 #[test]
 fn each_matcher_receives_what_it_matches() {
     let hub = hub(&[]);
-    // Number; parameter; its value; topics of which the update arrives; topics of which it does not.
+    // Number; parameter; its value; topics of updates that arrive; topics of those that do not.
     type Row<'r> = (u8, &'r str, &'r str, &'r [&'r str], &'r [&'r str]);
     let rows: &[Row<'_>] = &[
         (1, "match", "a", &["a"], &["b"]),
