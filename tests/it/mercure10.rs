@@ -2,5 +2,11 @@
 
 mod access;
 mod clients;
+mod cursor;
+mod matchers;
+mod mixed;
 mod presence;
+mod presentation;
+mod publishing;
+mod requests;
 mod tokens;

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::common::{Hub, KEY, command};
+use crate::common::{HttpResponse, Hub, KEY, command};
 
 pub(crate) const PUBLIC_URL: &str = "https://hub.e.x/.well-known/mercure";
 pub(crate) const ISSUER: &str = "https://e.x";
@@ -57,6 +57,16 @@ pub(crate) fn token_with(details: &[Value], others: &Value) -> String {
     let signed = format!("{}.{}", encode(&json!({ "typ": "at+jwt", "alg": "HS256" })), encode(&claims));
     let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, ISSUER_KEY.as_bytes()), signed.as_bytes());
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// A token that may publish to every topic.
+pub(crate) fn publisher() -> String {
+    token(&[detail(&["publish"], &[exact("*")])])
+}
+
+/// Publishes with such a token.
+pub(crate) fn publish(hub: &Hub, body: &str) -> HttpResponse {
+    hub.request(&post(body, &bearer(&publisher())))
 }
 
 /// An entry of `authorization_details`.
