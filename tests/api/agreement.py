@@ -8,8 +8,10 @@ be to be answered a 500 is not known, so that one alone is taken on trust. Names
 stand in the document where it counts.
 """
 
+import base64
 import collections
 import contextlib
+import hmac
 import http.client
 import json
 import os
@@ -29,7 +31,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 with open(os.path.join(HERE, "../../docs/openapi.yaml"), encoding="utf-8") as file:
     DOCUMENT = yaml.safe_load(file)
 DEBUGGER = os.path.join(HERE, "../../docs/debugger.md")
-METHODS = ("get", "head", "post", "options", "put", "delete", "patch", "trace")
+METHODS = ("get", "head", "post", "x-query", "options", "put", "delete", "patch", "trace")
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 UNTRIED = {"500"}
 # What HTTP itself puts on an answer.
@@ -88,13 +90,13 @@ def limit(name):
     return int(number) << int(shift or 0)
 
 
-def parameters(path, method):
-    item = PATHS[path]
-    return [resolved(one) for one in item.get("parameters", []) + item[method.lower()].get("parameters", [])]
-
-
 def documented(path):
-    return {method.upper(): PATHS[path][method] for method in METHODS if method in PATHS[path]}
+    """The operations of a path, by their methods. OpenAPI 3.1 has no place for QUERY."""
+    return {method.removeprefix("x-").upper(): PATHS[path][method] for method in METHODS if method in PATHS[path]}
+
+
+def parameters(path, method):
+    return [resolved(one) for one in PATHS[path].get("parameters", []) + documented(path)[method].get("parameters", [])]
 
 
 def errors(schema, value):
@@ -221,7 +223,7 @@ def exchange(address, method, target, *fields, body="", version="HTTP/1.1", host
         for name, value in response.getheaders():
             answered[name.lower()].append(value)
         is_stream = answered.get("content-type") == ["text/event-stream"]
-        if is_stream and method == "GET" and response.read(2) != b":\n":
+        if is_stream and method in ("GET", "QUERY") and response.read(2) != b":\n":
             fail(f"the stream of {target} does not begin with a comment")
         return Answer(response.status, dict(answered), None if is_stream else response.read().decode())
 
@@ -236,13 +238,14 @@ def hold(address, request="GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", until=b"ok
     return connection
 
 
-def subscribe(address, topic):
+def subscribe(address, query):
     """A stream that stays."""
-    hold(address, f"GET /hub?topic={topic} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {ALL}\r\n\r\n", b":\n")
+    hold(address, f"GET /hub?{query} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {ALL}\r\n\r\n", b":\n")
 
 
 ALL, NOTHING = token("--publish", "*", "--subscribe", "*", "--payload", '{"user": "ada"}'), token()
 HUBS = ("/.well-known/mercure", "/hub")
+METADATA = "/.well-known/oauth-protected-resource/.well-known/mercure"
 
 
 def everything():
@@ -256,18 +259,21 @@ def everything():
     return usual, bare, slow, shared, full
 
 
-def targets_of(path, subscriber):
-    """A request target for the path."""
-    variables = {"{topic}": "a%2Fb", "{subscriber}": urllib.parse.quote(subscriber, safe=""), "{path}": "books/1.jsonld"}
+def targets_of(path, method, subscribers):
+    """A request target for the operation; `subscribers` are one of `topic` and one of `match`."""
+    subscriber = subscribers["/exact/" in path or "/urlpattern/" in path]
+    variables = {"{topic}": "a%2Fb", "{match}": "a%2Fb", "{subscriber}": urllib.parse.quote(subscriber, safe=""), "{path}": "books/1.jsonld"}
     for name, value in variables.items():
         path = path.replace(name, value)
-    return path + ("?topic=a" if path in HUBS else "?selector=a&topic=a" if path.endswith("/match") else "")
+    if path in HUBS:
+        return path + ("?match=a" if method == "QUERY" else "?topic=a")
+    return path + ("?selector=a&topic=a" if path.endswith("/match") else "")
 
 
 def common(method, target, hubs_of):
     """What every operation of the hub answers before it is known what it is: status, and how to get it."""
     usual, _, slow, shared, full = (hub.address for hub in hubs_of)
-    long = target + ("&" if "?" in target else "?") + "a" * (48 << 10)
+    long = target + ("&" if "?" in target else "?") + "a" * (56 << 10)
     return {
         "400": lambda: exchange(usual, method, target, host=False),
         # Of the path, not of the operation, but there is no other place for it (info.description).
@@ -298,7 +304,19 @@ def own(path, method, target, hubs_of):
             "415": plain(bearer(ALL), ("Content-Type", "application/json"), body="{}"),
         }
     if path in HUBS:
-        return {"200": plain(bearer(NOTHING), ("Last-Event-ID", "earliest")), "401": plain()}
+        unacceptable = (usual, method, path + "?match=a", bearer(ALL), ("Accept", "application/json"))
+        of_query = {
+            "200": plain(bearer(NOTHING), FORM, ("Last-Event-ID", "earliest"), body="match_urlpattern=a"),
+            "413": plain(bearer(ALL), FORM, ("Content-Length", 2 << 20)),
+            "415": plain(bearer(ALL), ("Content-Type", "application/json"), body="{}"),
+        }
+        return {
+            "200": plain(bearer(NOTHING), ("Last-Event-ID", "earliest")),
+            "401": plain(),
+            "406": lambda: exchange(*unacceptable),
+        } | (of_query if method == "QUERY" else {})
+    if path == METADATA:
+        return {"200": plain(), "404": lambda: exchange(bare, method, target)}
     if "/subscriptions" in path:
         missing = target.replace("urn%3Auuid%3A", "urn%3Auuid%3A0")
         nowhere = (usual, missing) if missing != target else (bare, target)
@@ -323,10 +341,10 @@ def aside(method, target, hubs_of):
     }
 
 
-def every_status(hubs_of, subscriber):
+def every_status(hubs_of, subscribers):
     for path in PATHS:
-        target = targets_of(path, subscriber)
         for method, operation in documented(path).items():
+            target = targets_of(path, method, subscribers)
             ways = aside(method, target, hubs_of) if path == "/metrics" else {
                 **common(method, target, hubs_of), **own(path, method, target, hubs_of)}
             listed = set(operation["responses"]) - UNTRIED
@@ -335,36 +353,41 @@ def every_status(hubs_of, subscriber):
             for status, bring in ways.items():
                 answer = bring()
                 if str(answer.status) != status:
-                    fail(f"{method} {path} is answered {answer.status} instead of {status}: {answer.body}")
+                    fail(f"{method} {path} is answered {answer.status} instead of {status}: {(answer.body or '')[:200]}")
                 check(path, method, answer, "brought about")
 
 
 def allowed(path, operation):
-    """The one value of `Allow` that the document has, with each 405 of the path."""
+    """The value of `Allow` that the document has, with each 405 of the path; the first is that of a hub that speaks 1.0."""
     header = resolved(operation["responses"].get("405", {})).get("headers", {}).get("Allow", {})
-    names = header.get("schema", {}).get("const", "").split(", ")
+    schema = header.get("schema", {})
+    names = schema.get("enum", [schema.get("const", "")])[0].split(", ")
     if not header.get("required") or set(names) != set(documented(path)):
         fail(f"{path}: in the document, Allow of a 405 is {header}")
     return names
 
 
-def every_method(hubs_of, subscriber):
+def every_method(hubs_of, subscribers):
     """A method that the document does not have is a 405 with those that it has; one that nobody knows a 501."""
     for path in PATHS:
         address = hubs_of[0].metrics if path == "/metrics" else hubs_of[0].address
         names = [allowed(path, operation) for operation in documented(path).values()][0]
-        for method in ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT"):
+        for method in ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "QUERY"):
             if method in documented(path):
                 continue
-            answer = exchange(address, method, targets_of(path, subscriber), bearer(ALL))
+            answer = exchange(address, method, targets_of(path, method, subscribers), bearer(ALL))
             if answer.status != 405 or answer.fields.get("allow") != [", ".join(names)]:
                 fail(f"{method} {path} is answered {answer.status}, Allow: {answer.fields.get('allow')}")
             for operation in documented(path):
                 check(path, operation, answer, f"though it was {method}")
-        for method in ("QUERY", "get"):
-            answer = exchange(address, method, targets_of(path, subscriber), bearer(ALL))
-            if answer.status != (405 if path == "/metrics" else 501):
-                fail(f"{method} {path} is answered {answer.status}")
+        answer = exchange(address, "get", targets_of(path, "get", subscribers), bearer(ALL))
+        if answer.status != (405 if path == "/metrics" else 501):
+            fail(f"get {path} is answered {answer.status}")
+    for path in HUBS:
+        answer = exchange(hubs_of[1].address, "QUERY", f"{path}?match=a", bearer(ALL))
+        if answer.status != 405 or "QUERY" in answer.fields["allow"][0]:
+            fail(f"QUERY {path} without 1.0 is answered {answer}")
+        check(path, "QUERY", answer, "without 1.0")
     for path in ("/nothing", "/hub/", "/%68ub", "/hub/subscriptionsx", "/hub/match/", "/healthz/", "/demo"):
         if (answer := exchange(hubs_of[0].address, "GET", path)).status != 404:
             fail(f"{path} is answered {answer.status}")
@@ -396,7 +419,7 @@ def what_comes_once():
             fail(f"a second {name} is a 400, which is not in the document")
 
 
-def every_coding(hubs_of, subscriber):
+def every_coding(hubs_of, subscribers):
     """Whoever may ask for a coding can read so in the document, and only there it is given."""
     for path in PATHS:
         address = hubs_of[0].metrics if path == "/metrics" else hubs_of[0].address
@@ -406,7 +429,7 @@ def every_coding(hubs_of, subscriber):
             if is_asked != is_said:
                 fail(f"{method} {path}: in the document, Accept-Encoding and Content-Encoding go together")
         for coding in ("gzip", "zstd"):
-            answer = exchange(address, "HEAD", targets_of(path, subscriber), bearer(ALL), ("Accept-Encoding", coding))
+            answer = exchange(address, "HEAD", targets_of(path, "HEAD", subscribers), bearer(ALL), ("Accept-Encoding", coding))
             is_coded = answer.fields.get("content-encoding") == [coding]
             if is_coded != any(one["name"] == "Accept-Encoding" for one in parameters(path, "HEAD")):
                 fail(f"HEAD {path} is answered in {answer.fields.get('content-encoding')} when {coding} is accepted")
@@ -414,26 +437,31 @@ def every_coding(hubs_of, subscriber):
 
 
 def every_last_event_id(address):
-    """The places of a last event id count in the order of the document; of two others, the first in the query does."""
-    places = [(one["in"], one["name"]) for one in parameters("/hub", "GET") if one["name"].lower().replace("_", "-") in (
-        "last-event-id", "lasteventid")]
-    expected = [("header", "Last-Event-ID"), ("query", "lastEventID"), ("query", "Last-Event-ID"), ("query", "lastEventId"),
-                ("query", "last_event_id")]
-    if places != expected:
-        fail(f"the places of a last event id in the document are {places}")
-    for number in range(len(expected)):
+    """The places of a last event id count in the order of the document; with matchers in that of QUERY."""
+    for number in range(5):
         exchange(address, "POST", "/hub", bearer(ALL), FORM, body=f"topic=a&id=place{number}")
-    for method in ("GET", "HEAD"):
-        # Those after each place are there as well, and before it; those before it are there, and empty.
-        for order, empty in [([*reversed(range(place, 5))], place) for place in (0, 1, 2, 4)] + [([3, 4], 3), ([4, 3], 3), ([3], 3)]:
-            first = min(order) if min(order) < 3 else order[0]
-            sent = [(*expected[place], "") for place in range(empty)] + [(*expected[place], f"place{place}") for place in order]
-            query = "".join(f"&{name}={value}" for where, name, value in sent if where == "query")
-            fields = [(name, value) for where, name, value in sent if where == "header"]
-            answer = exchange(address, method, f"/hub?topic=a{query}", bearer(ALL), *fields)
-            if answer.fields.get("last-event-id") != [f"place{first}"]:
-                fail(f"{method} {query} {fields} is answered Last-Event-ID: {answer.fields.get('last-event-id')}")
-            check("/hub", method, answer, query)
+    orders = {
+        ("GET", "topic"): ["Last-Event-ID", "lastEventID", "Last-Event-ID", "last_event_id", "lastEventId"],
+        ("QUERY", "match"): ["Last-Event-ID", "last_event_id", "lastEventID", "Last-Event-ID", "lastEventId"],
+    }
+    for (described, selects), names in orders.items():
+        places = [(one["in"], one["name"]) for one in parameters("/hub", described) if one["name"].lower().replace("_", "-") in (
+            "last-event-id", "lasteventid")]
+        expected = [("header" if number == 0 else "query", name) for number, name in enumerate(names)]
+        if places != expected:
+            fail(f"the places of a last event id in the document are {places}")
+        answered = "mercure-last-event-id" if selects == "match" else "last-event-id"
+        for method in ("GET", "HEAD", "QUERY") if selects == "match" else ("GET", "HEAD"):
+            # Those after each place are there as well, and before it; those before it are there, and empty.
+            for first in range(5):
+                sent = [(*expected[place], "") for place in range(first)]
+                sent += [(*expected[place], f"place{place}") for place in reversed(range(first, 5))]
+                query = "".join(f"&{name}={value}" for where, name, value in sent if where == "query")
+                fields = [(name, value) for where, name, value in sent if where == "header"]
+                answer = exchange(address, method, f"/hub?{selects}=a{query}", bearer(ALL), *fields)
+                if answer.fields.get(answered) != [f"place{first}"]:
+                    fail(f"{method} {selects} {query} {fields} is answered {answer.fields}")
+                check("/hub", method, answer, query)
 
 
 def how_streams_are_framed(address):
@@ -540,22 +568,29 @@ def lists_are_bounded():
 def every_refusal(hubs_of):
     """The other ways to the statuses of the request handler: each has to be as the document says for its operation."""
     usual, targets = hubs_of[0].address, Hub(AUTHORIZATION="targets", SUBSCRIPTIONS="0").address
+    old = Hub(PROTOCOL="07").address
     closed = hubs.enter_context(socket.create_server(("127.0.0.1", 0)))
     keyless = Hub(DEMO="0", JWKS_URL=f"http://127.0.0.1:{closed.getsockname()[1]}/", SUBSCRIPTIONS="1").address
     may, cookie, long = bearer(ALL), ("Cookie", f"mercureAuthorization={ALL}"), "a" * 4097
     selectors = "&".join(["topic=a"] * 1001)
     heavy = "%7B/" + "a," * 2000 + "a%7D"
-    requests = [(usual, "POST", status, fields, body, "") for status, fields, body in [
+    # A pair of statuses: of the hub that speaks 1.0, and of the one that does not.
+    of_publishers = [
         (400, [may], ""), (400, [may], "topic="), (400, [may], "topic=*"), (400, [may], "topic=a%0A"), (400, [may], "topic=%ff"),
-        (400, [may], "topic=%4"), (400, [may], "topic=a&retry=x"), (400, [may], "topic=a&id=%23"), (400, [may], f"topic=a&id={long}"),
-        (400, [may], f"topic=a&type={long}"), (400, [may], "topic=a&target=b"), (400, [may], "topic=a&private[]=1"),
+        (400, [may], "topic=%4"), (400, [may], "topic=a&retry=x"), (400, [may], "topic=a&id=%23"), ((413, 400), [may], f"topic=a&id={long}"),
+        ((413, 400), [may], f"topic=a&type={long}"), ((400, 200), [may], "topic=a&type=mercure"),
+        ((400, 200), [may], "topic=%E2%80%8B"), (400, [may], "topic=a&target=b"), (400, [may], "topic=a&private[]=1"),
         *((400, [may], f"topic=a&{name}=1&{name}=1") for name in ("data", "id", "type", "retry", "private")),
-        (400, [may], "&".join(["topic=a"] * 1001)), (400, [may], "&".join(["a=b"] * 4097)),
-        (401, [bearer("no.token.x")], "topic=a"), (401, [("Authorization", "Basic YTpi")], "topic=a"), (401, [may, may], "topic=a"),
-        (200, [may], "topic=/hub"), (403, [may], "topic=/.well-known/mercure/../a"), (403, [may], "topic=https://a.example/.well-known/mercure/subscriptions/a"),
+        ((413, 400), [may], "&".join(["topic=a"] * 1001)), ((413, 400), [may], "&".join(["a=b"] * 4097)),
+        (401, [bearer("no.token.x")], "topic=a"), (401, [("Authorization", "Basic YTpi")], "topic=a"), ((400, 401), [may, may], "topic=a"),
+        (200, [may], "topic=/hub"), ((400, 403), [may], "topic=/.well-known/mercure/../a"), ((400, 403), [may], "topic=https://a.example/.well-known/mercure/subscriptions/a"),
         (403, [cookie], "topic=a"), (403, [cookie, ("Origin", "https://b.example")], "topic=a"),
         (403, [bearer(token("--publish", "b"))], "topic=a"),
-    ]]
+    ]
+    requests = [
+        (address, "POST", status if isinstance(status, int) else status[which], fields, body, "")
+        for which, address in enumerate((usual, old)) for status, fields, body in of_publishers
+    ]
     requests += [
         (targets, "POST", 400, [may], "topic=a&data=b&private=on", ""), (targets, "POST", 400, [may], "topic=a", ""),
         (targets, "POST", 400, [may], "topic=a&data=b&target=", ""),
@@ -566,7 +601,15 @@ def every_refusal(hubs_of):
         (keyless, "POST", 503, [may], "topic=a", ""), (keyless, "GET", 503, [may], "", "?topic=a"),
     ] + [(usual, method, status, [may], "", query) for method in ("GET", "HEAD") for status, query in [
         (400, ""), (400, "?topic="), (400, "?topic=%ff"), (400, "?topic=%4"), (400, f"?topic={long}"), (400, f"?{selectors}"),
-        (400, f"?topic={heavy}"), (200, "?topic=a&lastEventID=unknown"),
+        (400, f"?topic={heavy}"), (200, "?topic=a&lastEventID=unknown"), (400, "?match="), (400, "?match=a%0A"), (400, "?match=%E2%80%8B"),
+        (400, f"?match={long}"), (400, "?topic=a&match=a"), (400, "?Match=a"), (400, "?match_regexp=a"), (400, "?match_urlpattern=("),
+        (200, "?match=a&match_exact=a&match_urlpattern=/:a&last_event_id=unknown"), (200, "?match=*&last_event_id="),
+    ]] + [(old, method, status, [may], "", query) for method in ("GET", "HEAD") for status, query in [
+        (400, "?match=a"), (400, "?topic=a&match=a"), (200, "?topic=a&Match=a"),
+    ]] + [(usual, "QUERY", status, [may, *fields], body, query) for status, fields, body, query in [
+        (200, [], "", "?match=a"), (200, [FORM], "match=b", "?match=a"), (400, [], "match=b", ""), (400, [FORM], "", ""),
+        (400, [FORM], "topic=a", ""), (400, [FORM], "match=a", "?topic=a"), (400, [FORM], "match=%ff", ""),
+        (400, [("Content-Type", "x")], "match=a", ""), (400, [may, FORM], "match=a", ""),
     ]]
     for path in HUBS:
         for address, method, status, fields, body, query in requests:
@@ -604,7 +647,7 @@ def every_refusal(hubs_of):
 def a_share():
     """429 of a token that has its subscriptions already."""
     address = Hub(MAX_SUBSCRIPTIONS_PER_TOKEN="1").address
-    subscribe(address, "a")
+    subscribe(address, "topic=a")
     answer = exchange(address, "GET", "/hub?topic=a", bearer(ALL))
     if answer.status != 429:
         fail(f"the second subscription of a token is answered {answer.status}")
@@ -633,7 +676,7 @@ def what_ends_a_connection(hubs_of):
             check(path, "HEAD", answer, f"{version} {fields}")
 
 
-def a_stop(subscriber):
+def a_stop(subscribers):
     """A hub that stops: 503, with the exceptions of the document."""
     hub = Hub(DRAIN_TIMEOUT="60s", METRICS_ADDR="127.0.0.1:0")
     # They are ended over this minute, one after the other: as long as there is one, the hub is still there.
@@ -652,10 +695,10 @@ def a_stop(subscriber):
         time.sleep(0.02)
     for path in PATHS:
         for method in documented(path):
-            address, target = hub.metrics if path == "/metrics" else hub.address, targets_of(path, subscriber)
-            if path in HUBS and method == "GET":
+            address, target = hub.metrics if path == "/metrics" else hub.address, targets_of(path, method, subscribers)
+            if path in HUBS and method in ("GET", "QUERY"):
                 try:
-                    fail(f"a hub that stops answers GET {path} with {exchange(address, method, target, bearer(ALL))}")
+                    fail(f"a hub that stops answers {method} {path} with {exchange(address, method, target, bearer(ALL))}")
                 except (http.client.BadStatusLine, ConnectionError):
                     continue
             answer = exchange(address, method, target, bearer(ALL), *[FORM] * (method == "POST"), body="topic=a" * (method == "POST"))
@@ -666,20 +709,60 @@ def a_stop(subscriber):
         stream.close()
 
 
+def access_token(actions=None, **claims):
+    """An access token of the issuer of demo mode, which grants these actions for every topic."""
+    encoded = lambda part: base64.urlsafe_b64encode(part).rstrip(b"=")
+    detail = {"type": "https://mercure.rocks/authorization-detail", "actions": actions, "topics": [{"match": "*"}]}
+    claims = {"exp": int(time.time()) + 600, "authorization_details": [detail] if actions else [], **claims}
+    signed = b".".join(encoded(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "at+jwt"}, claims))
+    return (signed + b"." + encoded(hmac.digest(b"!ChangeThisMercureHubJWTSecretKey!", signed, "sha256"))).decode()
+
+
+def access_tokens(address):
+    """What a token of 1.0 may do, how it is refused, and the list of all subscriptions in its form."""
+    resource = json.loads(exchange(address, "GET", METADATA).body)["resource"]
+    token_of = lambda actions=None, **claims: bearer(access_token(actions, **{"iss": resource, "aud": resource, **claims}))
+    both = token_of(["publish", "subscribe"])
+    for path in HUBS:
+        for method, target, token_, status, error in [
+            ("POST", path, both, 200, None), ("POST", path, token_of(), 403, "insufficient_scope"),
+            ("POST", path, token_of(["publish"], aud="b"), 401, "invalid_token"), ("POST", path, token_of(["publish"], exp=1), 401, "invalid_token"),
+            ("POST", path, ("Authorization", "Bearer"), 400, "invalid_request"), ("GET", f"{path}?match=a", token_of(), 200, None),
+            ("GET", f"{path}?topic=a", both, 200, None), ("GET", f"{path}?match=a", token_of(iss="b"), 401, "invalid_token"),
+            ("GET", f"{path}/subscriptions", both, 200, None), ("GET", f"{path}/subscriptions", token_of(), 403, "insufficient_scope"),
+        ]:
+            form = ([FORM], "topic=a") if method == "POST" else ([], "")
+            answer = exchange(address, method, target, token_, *form[0], body=form[1])
+            [challenge] = answer.fields.get("www-authenticate", [None])
+            if answer.status != status or bool(error) != bool(challenge) or f'error="{error}"' not in (challenge or 'error="None"'):
+                fail(f"{method} {target} with {token_} is answered {answer}")
+            check(target.partition("?")[0], method, answer, "with a token of 1.0")
+            if target.endswith("/subscriptions") and status == 200:
+                entries = json.loads(answer.body)["subscriptions"]
+                if sorted(entry["match_type"] for entry in entries) != ["exact", "urlpattern"]:
+                    fail(f"{target} with a token of 1.0 is answered {answer.body}")
+
+
 def main():
     check_examples(DOCUMENT, "#")
     hubs_of = everything()
     usual = hubs_of[0].address
     # A subscription that stays, for the lists.
-    subscribe(usual, "a/b")
+    subscribe(usual, "topic=a/b")
+    subscribe(usual, "match=a/b&match_urlpattern=a/b")
     listed = json.loads(exchange(usual, "GET", "/hub/subscriptions", bearer(ALL)).body)["subscriptions"]
     if [entry["topic"] for entry in listed] != ["a/b"] or listed[0]["payload"] != {"user": "ada"}:
         sys.exit(f"one subscription is expected: {listed}")
-    every_status(hubs_of, listed[0]["subscriber"])
-    every_method(hubs_of, listed[0]["subscriber"])
+    of_matcher = json.loads(exchange(usual, "GET", "/hub/subscriptions/exact/a%2Fb", bearer(ALL)).body)["subscriptions"]
+    if [(entry["match_type"], entry["match"]) for entry in of_matcher] != [("exact", "a/b")]:
+        sys.exit(f"one subscription of a matcher is expected: {of_matcher}")
+    subscribers = listed[0]["subscriber"], of_matcher[0]["subscriber"]
+    access_tokens(hubs_of[0].address)
+    every_status(hubs_of, subscribers)
+    every_method(hubs_of, subscribers)
     every_name()
     what_comes_once()
-    every_coding(hubs_of, listed[0]["subscriber"])
+    every_coding(hubs_of, subscribers)
     every_refusal(hubs_of)
     paths_of_subscriptions(usual)
     what_demo_mode_has(usual)
@@ -687,7 +770,7 @@ def main():
     every_last_event_id(usual)
     a_share()
     what_ends_a_connection(hubs_of)
-    a_stop(listed[0]["subscriber"])
+    a_stop(subscribers)
     lists_are_bounded()
 
 
