@@ -188,7 +188,7 @@ fn a_weak_key_of_a_file_is_told_of_like_one_of_a_variable() {
     let expected = "a key of the issuer \"https://a.e.x\" is shorter than the output of HS256's hash";
     let warnings = &config.warnings;
     assert!(warnings.iter().any(|warning| warning.starts_with(expected)), "{warnings:?}");
-    let demo = super::super::configuration::DEMO_KEY;
+    let demo = DEMO_KEY;
     let content = format!(r#"[{{"issuer": "https://a.e.x", "publisher": {{"key": "{demo}"}}}}]"#);
     let config = with_file(&content, &[]).unwrap_or_else(|errors| panic!("{errors:#?}"));
     let warnings = &config.warnings;
