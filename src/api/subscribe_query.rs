@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::limits::SELECTOR_BYTES_MAX;
+use crate::limits::{PATTERN_BYTES_OF_REQUEST_MAX, PATTERNS_OF_REQUEST_MAX, SELECTOR_BYTES_MAX};
 use crate::mercure::dialect::{Dialect, Dialects};
 use crate::mercure::form::{self, Field, FormError};
 use crate::mercure::names::{
@@ -64,6 +64,12 @@ pub enum SubscribeQueryError {
     /// A selector longer than [`SELECTOR_BYTES_MAX`].
     #[error("A \"{0}\" parameter is longer than {SELECTOR_BYTES_MAX} bytes.")]
     TooLong(&'static str),
+    /// More URL Patterns than may be read for one request.
+    #[error(
+        "More than {PATTERNS_OF_REQUEST_MAX} \"match_urlpattern\" parameters, or \
+         {PATTERN_BYTES_OF_REQUEST_MAX} bytes of them: expected fewer patterns, or \"match\" for exact topics."
+    )]
+    TooManyPatterns,
     /// A name that is reserved for matchers (draft 08).
     #[error(
         "Unknown parameter: a name that begins with \"match\" must be match, match_exact or match_urlpattern."
@@ -151,6 +157,8 @@ struct Collected<'a> {
     texts: Vec<Cow<'a, str>>,
     matcher_types: Vec<MatcherType>,
     bytes: usize,
+    patterns: usize,
+    pattern_bytes: usize,
     cursors: Cursors<'a>,
 }
 
@@ -172,6 +180,8 @@ impl<'a> Collected<'a> {
             texts: Vec::new(),
             matcher_types: Vec::new(),
             bytes: 0,
+            patterns: 0,
+            pattern_bytes: 0,
             cursors: Cursors::default(),
         }
     }
@@ -196,7 +206,16 @@ impl<'a> Collected<'a> {
 
     fn push_matcher(&mut self, kind: MatcherType, value: Cow<'a, str>) -> Result<(), SubscribeQueryError> {
         self.matcher_types.push(kind);
-        self.push(PARAM_MATCH, value)
+        let bytes = value.len();
+        self.push(PARAM_MATCH, value)?;
+        if kind == MatcherType::UrlPattern {
+            self.patterns += 1;
+            self.pattern_bytes += bytes;
+        }
+        match self.patterns > PATTERNS_OF_REQUEST_MAX || self.pattern_bytes > PATTERN_BYTES_OF_REQUEST_MAX {
+            true => Err(SubscribeQueryError::TooManyPatterns),
+            false => Ok(()),
+        }
     }
 
     fn push(&mut self, name: &'static str, value: Cow<'a, str>) -> Result<(), SubscribeQueryError> {

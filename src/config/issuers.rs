@@ -10,7 +10,7 @@ use jsonwebtoken::AlgorithmFamily;
 use serde::Deserialize;
 
 use super::configuration::DEMO_KEY;
-use super::keys::{Given, KeyOrigins, KeyPlaces, given, key, read_again, warn_of_plain};
+use super::keys::{Given, KeyOrigins, KeyPlaces, given, key, read_again, warn_of_plain, warn_of_weak};
 use super::reader::Reader;
 use super::setting::{Declared, Setting};
 use super::settings::issuers::{
@@ -217,11 +217,17 @@ impl Maker<'_> {
                 .map_err(|error| format!("expected a key for {algorithm:?}: {error}"))
         };
         match (&role.key, &role.key_file, &role.jwks_url) {
-            (Some(text), None, None) => Ok(KeySource::Fixed(made(text)?)),
+            (Some(text), None, None) => {
+                let key = made(text)?;
+                warn_of_weak(reader, &format!("a key of the issuer {name:?}"), &key, text);
+                Ok(KeySource::Fixed(key))
+            }
             (None, Some(path), None) => {
                 let text = (reader.environment.read_file)(path)
                     .map_err(|error| format!("the file {path:?} cannot be read: {error}"))?;
-                let key = made(text.trim_end_matches(['\r', '\n']))?;
+                let text = text.trim_end_matches(['\r', '\n']);
+                let key = made(text)?;
+                warn_of_weak(reader, &format!("a key of the issuer {name:?}"), &key, text);
                 let files = &mut self.origins.files;
                 Ok(KeySource::File(read_again(ISSUERS_FILE.name, path.into(), key, files)))
             }

@@ -148,21 +148,26 @@ pub(super) fn key(
     // A key for both roles is reported once.
     match VerificationKey::new(algorithm, text.as_bytes()) {
         Ok(key) => {
-            if key.is_short() {
-                let name = setting.name();
-                reader.warn_once(format!(
-                    "{name} is shorter than the output of {algorithm:?}'s hash: use a longer one"
-                ));
-            }
-            if text == DEMO_KEY {
-                reader.warn_once("tokens are verified with the demo key, which is public".to_owned());
-            }
+            warn_of_weak(reader, setting.name(), &key, text);
             Some(key)
         }
         Err(error) => {
             reader.error_once(setting, format!("a key for {algorithm:?}: {error}"));
             None
         }
+    }
+}
+
+/// Warns of a key that others may know or guess. `name` says where it is from.
+pub(super) fn warn_of_weak(reader: &mut Reader<'_>, name: &str, key: &VerificationKey, text: &str) {
+    if key.is_short() {
+        let algorithm = key.algorithm();
+        reader.warn_once(format!(
+            "{name} is shorter than the output of {algorithm:?}'s hash: use a longer one"
+        ));
+    }
+    if text == DEMO_KEY {
+        reader.warn_once("tokens are verified with the demo key, which is public".to_owned());
     }
 }
 

@@ -50,6 +50,12 @@ pub const PATTERN_REGEXP_DEPTH_MAX: u32 = 32;
 /// Bytes `:`, `(`, `{` and `*` of one URL Pattern, escaped ones included: its parser takes a time
 /// that grows with their square.
 pub const PATTERN_OPENERS_MAX: usize = 512;
+/// URL Patterns in the parameters of one request (400 beyond). To read one takes some 40 µs, and
+/// nothing else of the shard runs meanwhile.
+pub const PATTERNS_OF_REQUEST_MAX: usize = 128;
+/// Bytes of them together: 1 KiB takes about 0.1 ms.
+pub const PATTERN_BYTES_OF_REQUEST_MAX: usize = 16 << 10;
+const _: () = assert!(super::SELECTOR_BYTES_MAX < PATTERN_BYTES_OF_REQUEST_MAX);
 const _: () = assert!(PATTERN_STATES_MAX < i16::MAX as usize);
 const _: () = assert!(PATTERN_GROUPS_MAX < PATTERN_OPENERS_MAX);
 const _: () = assert!(MATCH_COST_SUBSCRIPTION_MAX <= MATCH_COST_CLIENT_MAX);

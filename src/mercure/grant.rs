@@ -199,7 +199,8 @@ impl Grant {
             Payloads::None => None,
             Payloads::Common(_) => Some(0),
             Payloads::ByDetail(entries) => {
-                let place = entries.iter().position(|entry| entry.matches(selector))?;
+                let selector = ComparedTopic::new(selector);
+                let place = entries.iter().position(|entry| entry.matches(&selector))?;
                 entries[place].payload.as_ref().and_then(|_| u16::try_from(place).ok())
             }
         }
@@ -236,7 +237,8 @@ impl Grant {
             |entry: &PayloadEntry| entry.payload.as_ref().map_or(0, |payload| payload.to_string().len());
         let bytes: Vec<usize> = entries.iter().map(bytes_of).collect();
         let chosen = selectors.iter().filter_map(|selector| {
-            entries.iter().position(|entry| entry.matches(selector.as_str())).map(|at| bytes[at])
+            let selector = ComparedTopic::new(selector.as_str());
+            entries.iter().position(|entry| entry.matches(&selector)).map(|at| bytes[at])
         });
         Some(chosen.sum())
     }
@@ -284,8 +286,8 @@ impl Rule {
 }
 
 impl PayloadEntry {
-    fn matches(&self, text: &str) -> bool {
-        self.topics.iter().any(|topic| topic.matches(text))
+    fn matches(&self, text: &ComparedTopic<'_>) -> bool {
+        self.topics.iter().any(|topic| topic.matches_compared(text))
     }
 }
 

@@ -145,14 +145,18 @@ impl Verifier {
 
     fn verify(&self, token: &str, now: Now) -> Result<Grant, AuthError> {
         let key = match TokenForm::of(token).map_err(invalid)? {
-            TokenForm::Legacy => self.legacy.as_ref().ok_or_else(|| {
-                invalid("a token whose \"typ\" is not at+jwt, and PROTOCOL has neither 04 nor 07")
-            })?,
+            TokenForm::Legacy => self.legacy_key()?,
             TokenForm::Access => self.key_of_issuer(token)?,
         };
         let claims = key.verify(token, now)?;
         let authorization = self.dialects.legacy_authorization().unwrap_or(Authorization::Selectors);
         Grant::from_claims(&claims, authorization).map_err(invalid)
+    }
+
+    /// The key of the tokens of draft 04 or 07, if the hub speaks one of them.
+    fn legacy_key(&self) -> Result<&TrackedKey, AuthError> {
+        let key = self.legacy.as_ref().filter(|_| self.dialects.legacy_dialect().is_some());
+        key.ok_or_else(|| invalid("a token whose \"typ\" is not at+jwt, and PROTOCOL has neither 04 nor 07"))
     }
 
     /// The key of the issuer that the token claims to be from.

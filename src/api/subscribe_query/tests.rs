@@ -169,3 +169,20 @@ fn a_query_has_a_topic_under_that_name_alone() {
         assert_eq!(has_topic(query), expected, "{query}");
     }
 }
+
+/// To read a pattern costs much more than to read a topic.
+#[test]
+fn the_patterns_of_one_request_are_bounded_in_number_and_bytes() {
+    let parse_patterns = |count: usize, length: usize| {
+        let query = vec![format!("match_urlpattern={}", "a".repeat(length)); count].join("&");
+        let parts = SubscribeParts { query: Some(&query), ..SubscribeParts::default() };
+        let bounds = SelectorBounds { count_max: 1_000, bytes_max: usize::MAX };
+        SubscribeQuery::parse(&parts, bounds, Dialects::with_draft08(None)).map(|query| query.texts.len())
+    };
+    let most = PATTERNS_OF_REQUEST_MAX;
+    assert_eq!(parse_patterns(most, 1), Ok(most));
+    assert_eq!(parse_patterns(most + 1, 1), Err(SubscribeQueryError::TooManyPatterns));
+    let (long, count) = (SELECTOR_BYTES_MAX, PATTERN_BYTES_OF_REQUEST_MAX / SELECTOR_BYTES_MAX);
+    assert_eq!(parse_patterns(count, long), Ok(count));
+    assert_eq!(parse_patterns(count + 1, long), Err(SubscribeQueryError::TooManyPatterns));
+}

@@ -181,6 +181,20 @@ fn a_file_lists_several_issuers() {
     assert!(!format!("{shown:?}").contains(KEY));
 }
 
+#[test]
+fn a_weak_key_of_a_file_is_told_of_like_one_of_a_variable() {
+    let content = r#"[{"issuer": "https://a.e.x", "publisher": {"key": "short"}}]"#;
+    let config = with_file(content, &[]).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let expected = "a key of the issuer \"https://a.e.x\" is shorter than the output of HS256's hash";
+    let warnings = &config.warnings;
+    assert!(warnings.iter().any(|warning| warning.starts_with(expected)), "{warnings:?}");
+    let demo = DEMO_KEY;
+    let content = format!(r#"[{{"issuer": "https://a.e.x", "publisher": {{"key": "{demo}"}}}}]"#);
+    let config = with_file(&content, &[]).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let warnings = &config.warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("the demo key, which is public")), "{warnings:?}");
+}
+
 /// Of test 127 of MERCURE-1.0, section 13: two issuers of one name. No text quotes a key.
 #[test]
 fn a_file_that_cannot_be_used_is_an_error_without_its_secrets() {

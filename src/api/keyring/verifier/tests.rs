@@ -240,6 +240,10 @@ fn a_token_of_a_dialect_that_is_off_is_refused_and_the_log_says_why() {
     let mut verifier = Verifier::new(Dialects::with_draft08(None), None, issuers);
     let refused = dialect(&mut verifier, &old(1)).expect_err("no legacy dialect");
     assert!(refused.ends_with("PROTOCOL has neither 04 nor 07"), "{refused}");
+    // Also with a key for such tokens.
+    let mut keyed = Verifier::new(Dialects::with_draft08(None), Some(secret(1)), Vec::new());
+    let refused = dialect(&mut keyed, &old(1)).expect_err("no legacy dialect");
+    assert!(refused.ends_with("PROTOCOL has neither 04 nor 07"), "{refused}");
     let refused = dialect(&mut verifier, &access(SECOND, 2)).expect_err("no key for this role");
     assert_eq!(refused, "the issuer has no key for this role");
 }
