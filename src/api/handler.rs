@@ -25,7 +25,7 @@ use crate::api::keyring::{Issuer, KeySource};
 use crate::api::page::{WELCOME, coding_for};
 use crate::api::refusal::Unavailable;
 use crate::api::request_counts::RequestCounts;
-use crate::api::routes::{Route, below_subscriptions, has_path, route};
+use crate::api::routes::{Route, below_subscriptions, has_path, is_of_legacy, route};
 use crate::api::subscribe_query::has_topic;
 use crate::http::headers::accept_encoding::Negotiated;
 use crate::http::headers::cors::{Cors, OriginList};
@@ -37,7 +37,6 @@ use crate::mercure::dialect::{Dialect, Dialects};
 use crate::mercure::grant::Grant;
 use crate::mercure::names::{HUB_PATH, HUB_PATH_2019};
 use crate::mercure::public_url::PublicUrl;
-use crate::mercure::selector::MatcherType;
 use crate::mercure::token::AccessRules;
 use crate::mercure::topic::Topic;
 use crate::mercure::update::{Update, UpdateError, UpdateRules};
@@ -485,21 +484,6 @@ fn respond(response: Response) -> Decision {
 fn is_form(content_type: Option<&[u8]>) -> bool {
     let media_type = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
     media_type.is_some_and(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(FORM))
-}
-
-/// Whether a path below that of the active subscriptions names a selector of draft 04 or 07. Its
-/// first segment is a matcher type in draft 08 (MERCURE-1.0, trap 23).
-fn is_of_legacy(below: &str) -> bool {
-    let first = below.split('/').nth(1);
-    first.is_some_and(|first| MatcherType::from_name(first).is_none())
-}
-
-/// `exp` on the monotonic clock: the subscriber is disconnected at that time.
-fn expires_ms(grant: &Grant, now: Now) -> u64 {
-    grant.expires_at().map_or(u64::MAX, |exp_s| {
-        let left_ms = exp_s.saturating_mul(1_000).saturating_sub(now.unix_ms);
-        now.ms.saturating_add(left_ms)
-    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::mercure::names::{
     HEALTH_PATH, HUB_PATH, HUB_PATH_2019, METADATA_PATH, READY_PATH, SUBSCRIPTIONS_PATH,
     SUBSCRIPTIONS_PATH_2019,
 };
+use crate::mercure::selector::MatcherType;
 
 /// The resource and action of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +97,13 @@ pub fn below_subscriptions(path: &str) -> Option<&str> {
     let rest =
         [SUBSCRIPTIONS_PATH, SUBSCRIPTIONS_PATH_2019].iter().find_map(|base| path.strip_prefix(base))?;
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+/// Whether a path below that of the active subscriptions names a selector of draft 04 or 07. Its
+/// first segment is a matcher type in draft 08 (MERCURE-1.0, trap 23).
+pub(super) fn is_of_legacy(below: &str) -> bool {
+    let first = below.split('/').nth(1);
+    first.is_some_and(|first| MatcherType::from_name(first).is_none())
 }
 
 fn readable(method: &Method, route: Route) -> Route {

@@ -20,7 +20,7 @@ use entry::{EntryKind, Holders, Member, Members, SelectorEntry, TemplateRef};
 use heads::widen;
 use indexed::HeadedTopic;
 use patterns::Patterns;
-use slot::{HeldSelectors, Key, Membership, Search, Slot};
+use slot::{Key, Membership, Search, Slot, SlotSelectors};
 use templates::Templates;
 
 mod budget;
@@ -106,13 +106,13 @@ impl TopicIndex {
     pub fn insert(&mut self, slot: u32, selectors: &[Selector]) {
         self.remove(slot);
         if self.slots.len() <= slot as usize {
-            self.slots.resize_with(slot as usize + 1, || Slot { held: HeldSelectors::None, stamp: 0 });
+            self.slots.resize_with(slot as usize + 1, || Slot { held: SlotSelectors::None, stamp: 0 });
         }
         let held = match selectors {
-            [] => HeldSelectors::None,
+            [] => SlotSelectors::None,
             [selector] => self
                 .join(selector, Member { slot, membership: 0 })
-                .map_or(HeldSelectors::None, HeldSelectors::One),
+                .map_or(SlotSelectors::None, SlotSelectors::One),
             _ => {
                 let mut memberships = Vec::with_capacity(selectors.len());
                 for selector in selectors {
@@ -120,8 +120,8 @@ impl TopicIndex {
                         .extend(self.join(selector, Member { slot, membership: memberships.len() as u32 }));
                 }
                 match memberships[..] {
-                    [only] => HeldSelectors::One(only),
-                    _ => HeldSelectors::Many(self.memberships.insert(memberships.into()) as u32),
+                    [only] => SlotSelectors::One(only),
+                    _ => SlotSelectors::Many(self.memberships.insert(memberships.into()) as u32),
                 }
             }
         };
@@ -133,14 +133,14 @@ impl TopicIndex {
         let Some(held) = self
             .slots
             .get_mut(slot as usize)
-            .map(|slot| std::mem::replace(&mut slot.held, HeldSelectors::None))
+            .map(|slot| std::mem::replace(&mut slot.held, SlotSelectors::None))
         else {
             return;
         };
         match held {
-            HeldSelectors::None => {}
-            HeldSelectors::One(membership) => self.leave(membership),
-            HeldSelectors::Many(key) => {
+            SlotSelectors::None => {}
+            SlotSelectors::One(membership) => self.leave(membership),
+            SlotSelectors::Many(key) => {
                 // A slot's entries are distinct, so leaving one moves no other membership of this
                 // slot.
                 for membership in self.memberships.remove(key as usize) {
@@ -272,7 +272,7 @@ impl TopicIndex {
         shrink_slab(&mut self.entries);
         shrink_slab(&mut self.shared);
         shrink_slab(&mut self.memberships);
-        let used = self.slots.iter().rposition(|slot| !matches!(slot.held, HeldSelectors::None));
+        let used = self.slots.iter().rposition(|slot| !matches!(slot.held, SlotSelectors::None));
         self.slots.truncate(used.map_or(0, |last| last + 1));
         shrink_vec(&mut self.slots);
         self.templates.shrink();
@@ -313,9 +313,9 @@ impl TopicIndex {
 
     fn held_by(&self, slot: u32) -> &[Membership] {
         match self.slots.get(slot as usize).map(|slot| &slot.held) {
-            None | Some(HeldSelectors::None) => &[],
-            Some(HeldSelectors::One(membership)) => std::slice::from_ref(membership),
-            Some(HeldSelectors::Many(key)) => &self.memberships[*key as usize],
+            None | Some(SlotSelectors::None) => &[],
+            Some(SlotSelectors::One(membership)) => std::slice::from_ref(membership),
+            Some(SlotSelectors::Many(key)) => &self.memberships[*key as usize],
         }
     }
 
@@ -433,9 +433,9 @@ impl TopicIndex {
         }
         if let Some(moved) = moved {
             let membership_of_moved = match &mut self.slots[moved.slot as usize].held {
-                HeldSelectors::One(only) => only,
-                HeldSelectors::Many(key) => &mut self.memberships[*key as usize][moved.membership as usize],
-                HeldSelectors::None => return,
+                SlotSelectors::One(only) => only,
+                SlotSelectors::Many(key) => &mut self.memberships[*key as usize][moved.membership as usize],
+                SlotSelectors::None => return,
             };
             membership_of_moved.member = membership.member;
         }

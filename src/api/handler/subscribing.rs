@@ -10,13 +10,14 @@ use super::announce::announce;
 use super::decision::{
     AdmittedSubscriber, Decision, GrantedSubscription, QuerySubscriber, Refused, ResponseContext,
 };
-use super::{RequestHandler, Role, expires_ms, is_form};
+use super::{RequestHandler, Role, is_form};
 use crate::api::subscribe_query::{SubscribeParts, SubscribeQuery};
 use crate::http::headers::accept::accepts;
 use crate::http::request::{Request, Version};
 use crate::http::response::{Challenge, Response};
 use crate::limits::MATCH_COST_SUBSCRIPTION_MAX;
 use crate::mercure::dialect::Dialect;
+use crate::mercure::grant::Grant;
 use crate::mercure::index::TopicIndex;
 use crate::mercure::names::{PARAM_MATCH, PARAM_TOPIC};
 use crate::mercure::public_url::PublicUrl;
@@ -191,4 +192,12 @@ fn check_content_type(content_type: Option<&[u8]>) -> Result<(), Refused> {
 
 fn no_content_type() -> Refused {
     Refused::bad_request(&"Missing or invalid Content-Type: expected application/x-www-form-urlencoded")
+}
+
+/// `exp` on the monotonic clock: the subscriber is disconnected at that time.
+fn expires_ms(grant: &Grant, now: Now) -> u64 {
+    grant.expires_at().map_or(u64::MAX, |exp_s| {
+        let left_ms = exp_s.saturating_mul(1_000).saturating_sub(now.unix_ms);
+        now.ms.saturating_add(left_ms)
+    })
 }

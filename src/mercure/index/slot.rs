@@ -22,7 +22,7 @@ pub(super) struct Key {
 }
 
 /// The selectors a slot holds.
-pub(super) enum HeldSelectors {
+pub(super) enum SlotSelectors {
     None,
     One(Membership),
     /// A key of [`super::TopicIndex::memberships`].
@@ -37,7 +37,7 @@ pub(super) struct Membership {
 }
 
 pub(super) struct Slot {
-    pub(super) held: HeldSelectors,
+    pub(super) held: SlotSelectors,
     /// The publication that it was last reported for.
     pub(super) stamp: u32,
 }
