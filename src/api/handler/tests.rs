@@ -9,6 +9,7 @@ use crate::http::request::{QUERY, Version};
 use crate::limits::BODY_BYTES_MAX_DEFAULT;
 use crate::mercure::names::{ACCESS_TOKEN_COOKIE_NAME, COOKIE_NAME, METADATA_PATH};
 use crate::mercure::resume::Resume;
+use crate::mercure::selector::MatcherType;
 use crate::mercure::selector::Selector;
 use crate::mercure::subscription::WrittenAs;
 use crate::mercure::token::{Algorithm, VerificationKey, sign};
