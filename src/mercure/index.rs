@@ -16,7 +16,7 @@ use crate::mercure::selector::{ComparedTopic, Selector};
 use crate::mercure::uri_template::Template;
 use crate::shrink::{shrink_slab, shrink_table, shrink_vec};
 use budget::MatchBudget;
-use entry::{EntryKind, Holders, Member, Members, SelectorEntry, TemplateRef};
+use entry::{EntryKind, Holders, Member, Members, SelectorEntry, TemplateRef, members};
 use heads::widen;
 use indexed::HeadedTopic;
 use patterns::Patterns;
@@ -55,8 +55,6 @@ pub struct TopicIndex {
     by_text: HashTable<Key>,
     /// Texts that are both a topic and a template that are held.
     twins: usize,
-    /// Topics with a brace, which alone can have a twin.
-    braced: usize,
     entries: Slab<SelectorEntry>,
     /// The members of entries that have several.
     shared: Slab<Vec<Member>>,
@@ -327,14 +325,6 @@ impl TopicIndex {
         (hash >> 32) as u32
     }
 
-    fn find(&self, hash: u32, kind: EntryKind, text: &str) -> Option<u32> {
-        let same = |key: &Key| {
-            let entry = &self.entries[key.entry as usize];
-            key.hash == hash && *entry.text == *text && entry.template_ref.kind() == kind
-        };
-        self.by_text.find(widen(hash), same).map(|key| key.entry)
-    }
-
     /// Adds to `found` the topic and the template with this text.
     fn find_text(&self, text: &str, found: &mut Vec<u32>) {
         let hash = self.hash(EntryKind::Text, text);
@@ -346,18 +336,26 @@ impl TopicIndex {
             found.extend(self.by_text.find(widen(hash), same).map(|key| key.entry));
         } else {
             found.extend(
-                [EntryKind::Text, EntryKind::Template].iter().filter_map(|&it| self.find(hash, it, text)),
+                [EntryKind::Text, EntryKind::Template]
+                    .iter()
+                    .filter_map(|&it| self.find_or_twin(hash, it, text).ok()),
             );
         }
     }
 
-    /// Whether the selector with this text has a twin: a topic that is a template, too.
-    fn has_twin(&self, hash: u32, kind: EntryKind, text: &str) -> bool {
-        match kind {
-            EntryKind::Text => is_braced(text) && self.find(hash, EntryKind::Template, text).is_some(),
-            EntryKind::Template => self.braced > 0 && self.find(hash, EntryKind::Text, text).is_some(),
-            EntryKind::Pattern => false,
-        }
+    /// The entry of a selector, or whether it has a twin: a topic that is a template, too.
+    fn find_or_twin(&self, hash: u32, kind: EntryKind, text: &str) -> Result<u32, bool> {
+        let mut has_twin = false;
+        let same = |key: &Key| {
+            let entry = &self.entries[key.entry as usize];
+            if key.hash != hash || *entry.text != *text {
+                return false;
+            }
+            let other = entry.template_ref.kind();
+            has_twin |= other != kind && other != EntryKind::Pattern && kind != EntryKind::Pattern;
+            other == kind
+        };
+        self.by_text.find(widen(hash), same).map(|key| key.entry).ok_or(has_twin)
     }
 
     /// Adds `member` to the selector's entry; `None` when its slot is there already.
@@ -368,8 +366,12 @@ impl TopicIndex {
             Selector::Pattern(_) => EntryKind::Pattern,
         };
         let hash = self.hash(kind, selector.as_str());
-        let Some(entry) = self.find(hash, kind, selector.as_str()) else {
-            return Some(Membership { entry: self.create(selector, hash, member), member: 0 });
+        let entry = match self.find_or_twin(hash, kind, selector.as_str()) {
+            Ok(entry) => entry,
+            Err(has_twin) => {
+                self.twins += usize::from(has_twin);
+                return Some(Membership { entry: self.create(selector, hash, member), member: 0 });
+            }
         };
         let members = &mut self.entries[entry as usize].members;
         // Only the slot that is being inserted can be a member twice, and then it is the last one.
@@ -404,9 +406,6 @@ impl TopicIndex {
             }
         };
         let text = selector.as_str().into();
-        let kind = template_ref.kind();
-        self.twins += usize::from(self.has_twin(hash, kind, selector.as_str()));
-        self.braced += usize::from(kind == EntryKind::Text && is_braced(selector.as_str()));
         self.entries.insert(SelectorEntry { text, members: Members::one(member), stamp: 0, template_ref });
         self.by_text.insert_unique(widen(hash), Key { hash, entry }, |key| widen(key.hash));
         if *selector == Selector::Any {
@@ -448,8 +447,10 @@ impl TopicIndex {
         if let Ok(occupied) = self.by_text.find_entry(widen(hash), |key| key.entry == entry) {
             occupied.remove();
         }
-        self.twins -= usize::from(self.has_twin(hash, kind, &removed.text));
-        self.braced -= usize::from(kind == EntryKind::Text && is_braced(&removed.text));
+        if self.twins > 0 {
+            let has_twin = self.find_or_twin(hash, kind, &removed.text) == Err(true);
+            self.twins -= usize::from(has_twin);
+        }
         match kind {
             EntryKind::Text => {}
             EntryKind::Template => {
@@ -491,22 +492,4 @@ impl TopicIndex {
             }
         }
     }
-}
-
-/// Whether a text can be that of a template.
-fn is_braced(text: &str) -> bool {
-    memchr::memchr(b'{', text.as_bytes()).is_some()
-}
-
-/// The members of an entry.
-fn members<'i>(
-    entries: &Slab<SelectorEntry>,
-    shared: &'i Slab<Vec<Member>>,
-    entry: u32,
-) -> impl Iterator<Item = Member> + use<'i> {
-    let (one, several) = match entries[entry as usize].members.holders() {
-        Holders::One(member) => (Some(member), &[][..]),
-        Holders::Shared(key) => (None, &shared[key as usize][..]),
-    };
-    one.into_iter().chain(several.iter().copied())
 }

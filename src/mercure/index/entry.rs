@@ -1,5 +1,7 @@
 //! The data of one distinct selector in the index, in half a cache line.
 
+use slab::Slab;
+
 /// A number of one of two kinds, distinguished by its highest bit. Slots, entries and nodes are
 /// always fewer than that bit's value.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,6 +83,19 @@ impl Members {
             Kind::Other(key) => Holders::Shared(key),
         }
     }
+}
+
+/// The members of an entry.
+pub(super) fn members<'i>(
+    entries: &Slab<SelectorEntry>,
+    shared: &'i Slab<Vec<Member>>,
+    entry: u32,
+) -> impl Iterator<Item = Member> + use<'i> {
+    let (one, several) = match entries[entry as usize].members.holders() {
+        Holders::One(member) => (Some(member), &[][..]),
+        Holders::Shared(key) => (None, &shared[key as usize][..]),
+    };
+    one.into_iter().chain(several.iter().copied())
 }
 
 /// The location of a template or of a pattern.
