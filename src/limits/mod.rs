@@ -438,6 +438,9 @@ pub const MEMORY_UPKEEP_MS: u64 = 500;
 pub const MEMORY_UPKEEP_AGAIN_MS: u64 = 1_500;
 /// How often a shard ends something while the second mark is exceeded, in milliseconds.
 pub const MEMORY_SHED_MS: u64 = 100;
+/// How long a connection must have been idle before it is ended then, in milliseconds: a request
+/// may be on its way.
+pub const MEMORY_QUIET_MS: u64 = 1_000;
 /// Connections and subscribers that are examined each time.
 pub const MEMORY_SHED_EXAMINED_MAX: usize = 4_096;
 /// Subscriptions that are ended each time.

@@ -8,7 +8,9 @@ use crate::http::h1::machine::{Connection, Phase};
 use crate::http::h2::request::Prior;
 use crate::http::request::Version;
 use crate::io::transport::{self, Gone, ReadOutcome, Transport};
-use crate::limits::{BULK_BODY_BYTES, KEEP_ALIVE_IDLE_MS, LINGER_BYTES_MAX, LINGER_MS, TLS_HANDSHAKE_MS};
+use crate::limits::{
+    BULK_BODY_BYTES, KEEP_ALIVE_IDLE_MS, LINGER_BYTES_MAX, LINGER_MS, MEMORY_QUIET_MS, TLS_HANDSHAKE_MS,
+};
 use crate::ops::access_log::Caller;
 use crate::ops::metrics::MemoryKind;
 use crate::server::memory::{MemoryPermit, ShardMemory};
@@ -280,6 +282,11 @@ impl Http1Conn {
     /// `http` has seen nothing, yet bytes already sent may still be lost.
     pub(crate) fn is_lingering(&self) -> bool {
         self.lingering.is_some()
+    }
+
+    /// Whether it has been idle for long enough that no request is likely to be on its way.
+    pub(crate) fn is_quiet(&self, now_ms: u64) -> bool {
+        self.is_idle() && now_ms >= self.idle_since_ms + MEMORY_QUIET_MS
     }
 
     /// Whether no request or response is in progress, so the connection can be closed unnoticed.

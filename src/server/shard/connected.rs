@@ -58,16 +58,18 @@ impl ConnState {
         }
     }
 
-    /// Whether its last response was sent, and it is closed soon.
-    pub(super) fn is_ending(&self) -> bool {
-        matches!(self, Self::Http1(conn) if conn.is_lingering())
+    /// Whether it is closed soon: its last response was sent, or it is idle, but not for long, so
+    /// that a request may be on its way.
+    pub(super) fn is_ending(&self, now_ms: u64) -> bool {
+        let Self::Http1(conn) = self else { return false };
+        conn.is_lingering() || conn.is_idle() && !conn.is_quiet(now_ms)
     }
 
     /// The memory that would be free if it ended; `None` if it is in use.
     pub(super) fn bytes_not_needed(&self) -> Option<usize> {
         let idle_bytes = CONNECTION_BYTES + SOCKET_KERNEL_BYTES;
         match self {
-            Self::Http1(conn) if conn.is_idle() || self.is_ending() => Some(idle_bytes),
+            Self::Http1(conn) if conn.is_idle() || conn.is_lingering() => Some(idle_bytes),
             Self::Http1(conn) => conn.arriving_bytes().map(|bytes| idle_bytes + bytes),
             Self::Http2(conn) => conn.bytes_not_needed().map(|bytes| idle_bytes + bytes),
             Self::Streaming(_) | Self::Closed => None,

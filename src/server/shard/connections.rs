@@ -321,11 +321,11 @@ impl Connections {
     }
 
     /// Connections that are closed soon, requests that are still arriving, and idle connections.
-    pub(super) fn not_needed(&self) -> Vec<NotNeeded> {
+    pub(super) fn not_needed(&self, now_ms: u64) -> Vec<NotNeeded> {
         let candidates = self.by_number.iter().filter_map(|(number, Connected { state, serial, .. })| {
             let (serial, number) = (*serial, number as u32);
             let bytes = state.bytes_not_needed()?;
-            Some(NotNeeded { is_ending: state.is_ending(), bytes, serial, number })
+            Some(NotNeeded { is_ending: state.is_ending(now_ms), bytes, serial, number })
         });
         candidates.take(MEMORY_SHED_EXAMINED_MAX).collect()
     }

@@ -40,6 +40,8 @@ pub(super) struct MemoryUpkeep {
     idle_ms: u64,
     /// The highest count since memory was last given back.
     peak_bytes: usize,
+    /// Memory was given back since the shard worked.
+    has_given_back: bool,
     /// The second mark was reached, and there is not enough room yet.
     is_shedding: bool,
     shed_ms: u64,
@@ -82,7 +84,12 @@ impl MemoryUpkeep {
             let again_ms = worked_ms + MEMORY_UPKEEP_AGAIN_MS + 10 * u64::from(shared.number);
             match now_ms < again_ms {
                 true => self.idle_ms = again_ms,
-                false => self.worked_ms = None,
+                false => {
+                    self.worked_ms = None;
+                    if std::mem::take(&mut self.has_given_back) {
+                        allocator::give_back_rest();
+                    }
+                }
             }
         }
     }
@@ -97,6 +104,7 @@ impl MemoryUpkeep {
             connections.shrink();
             shared.streams.shrink();
             allocator::give_back();
+            self.has_given_back = true;
         }
     }
 
@@ -135,8 +143,7 @@ impl MemoryUpkeep {
 /// Ends requests that have not arrived completely, the largest first, and idle connections, the
 /// oldest first, until `bytes_wanted` are free or will soon be; returns how many are.
 fn shed_connections(bytes_wanted: usize, connections: &mut Connections, shared: &mut Shared) -> usize {
-    let mut candidates = connections.not_needed();
-    // The request of a connection that was just opened is on its way.
+    let mut candidates = connections.not_needed(shared.now.ms);
     candidates.sort_unstable_by_key(|it| (!it.is_ending, Reverse(it.bytes), it.serial));
     let mut freed = 0;
     for NotNeeded { is_ending, bytes, number, .. } in candidates {

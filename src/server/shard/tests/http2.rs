@@ -276,7 +276,7 @@ fn a_client_that_floods_is_disconnected_and_the_others_notice_nothing() {
 /// Tests 37 and 38 of MERCURE-1.0, section 13, on HTTP/2.
 #[test]
 fn a_query_becomes_a_stream_when_its_body_is_complete() {
-    let dialects = Dialects::with_draft08(None);
+    let dialects = Dialects::with_draft08(Some(Authorization::Selectors));
     let mut hub = Harness::with(Setup { dialects, ..Setup::default() });
     let mut peer = ScriptedPeer::connect(&mut hub, 65_535);
     peer.query(1, "/.well-known/mercure?match=a", "match=b");
