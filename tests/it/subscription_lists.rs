@@ -37,8 +37,8 @@ fn a_list_is_for_those_whose_token_grants_its_path() {
             }
         }
     }
-    let nobody = ask_with(&hub, PATH, "");
-    assert_eq!((nobody.status, nobody.header("WWW-Authenticate")), (401, Some("Bearer")));
+    let unnamed = ask_with(&hub, PATH, "");
+    assert_eq!((unnamed.status, unnamed.header("WWW-Authenticate")), (401, Some("Bearer")));
     let forged = ask_with(&hub, PATH, "Authorization: Bearer a.b.c\r\n");
     assert_eq!(forged.status, 401);
     let in_url =

@@ -200,9 +200,9 @@ fn a_token_has_to_grant_the_path_of_the_list() {
     }
     let publisher = bearer(&token(&[detail(&["publish"], &[exact("*")])]));
     assert_eq!(ask_with(&hub, PATH, &publisher).status, 403);
-    let nobody = ask_with(&hub, PATH, "");
-    let challenge = nobody.header("WWW-Authenticate").expect("a challenge");
-    assert_eq!(nobody.status, 401);
+    let unnamed = ask_with(&hub, PATH, "");
+    let challenge = unnamed.header("WWW-Authenticate").expect("a challenge");
+    assert_eq!(unnamed.status, 401);
     assert!(challenge.starts_with("Bearer resource_metadata=\"https://hub.e.x/"), "{challenge}");
 }
 

@@ -187,8 +187,8 @@ fn a_token_is_verified_with_the_key_of_its_issuer_alone() {
     }
     let mut claims = access_claims(FIRST);
     claims.as_object_mut().expect("an object").remove("iss");
-    let nobody = sign_access(&claims, SECRETS[1].as_bytes(), Algorithm::HS256).expect("signed");
-    assert!(dialect(&mut verifier, &nobody).is_err_and(|reason| reason.starts_with("no iss")));
+    let unnamed = sign_access(&claims, SECRETS[1].as_bytes(), Algorithm::HS256).expect("signed");
+    assert!(dialect(&mut verifier, &unnamed).is_err_and(|reason| reason.starts_with("no iss")));
 }
 
 /// Trap 2 of MERCURE-1.0, section 9: two issuers can use one `kid`.

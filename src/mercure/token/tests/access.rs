@@ -182,8 +182,8 @@ fn iss_is_the_issuer_whose_key_signed_byte_by_byte() {
     let refused = hs256().verify(&own, NOW, &rules_of("https://other.example"));
     assert_eq!(refused, Err(TokenError::WrongIssuer));
     assert_eq!(claimed_issuer(&own).as_deref(), Ok(ISSUER));
-    let nobody = sign_access(&json!({"iss": 1}), SECRET.as_bytes(), Algorithm::HS256).expect("signed");
-    assert_eq!(claimed_issuer(&nobody), Err(TokenError::WrongIssuer));
+    let unnamed = sign_access(&json!({"iss": 1}), SECRET.as_bytes(), Algorithm::HS256).expect("signed");
+    assert_eq!(claimed_issuer(&unnamed), Err(TokenError::WrongIssuer));
 }
 
 /// Test 67 of MERCURE-1.0, section 13.
