@@ -13,6 +13,7 @@ use std::ffi::{c_int, c_long};
 use std::io;
 use std::sync::OnceLock;
 use std::thread::{self, Thread};
+use std::time::Duration;
 
 // Links the library.
 use libmimalloc_sys as _;
@@ -25,6 +26,10 @@ const PURGE_DELAY_MS: c_long = 24 * 60 * 60 * 1000;
 /// `MI_RETIRE_CYCLES` and one more: mimalloc keeps the last empty page of each size for that many
 /// collections, unless it is to give everything back at once.
 const COLLECTIONS: usize = 17;
+
+/// When the thread that gives memory back looks once more. Of two threads that do so at the same
+/// moment mimalloc lets one pass by without a trace.
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// The thread that gives memory back, once it runs.
 static PURGER: OnceLock<Thread> = OnceLock::new();
@@ -44,6 +49,8 @@ unsafe extern "C" {
 pub(crate) fn start_purger() -> io::Result<()> {
     let run = || loop {
         thread::park();
+        mi_collect(true);
+        thread::sleep(AGAIN_AFTER);
         mi_collect(true);
     };
     let purger = thread::Builder::new().name("memory".to_owned()).spawn(run)?;
@@ -69,6 +76,9 @@ pub(crate) fn give_back() {
 /// Most was given back before, so this takes little time.
 pub(crate) fn give_back_rest() {
     mi_collect(true);
+    if let Some(purger) = PURGER.get() {
+        purger.unpark();
+    }
 }
 
 #[cfg(test)]
