@@ -52,6 +52,8 @@ pub use decision::{
 };
 pub use settings::ApiSettings;
 
+/// Why a request with a valid token is refused after it has waited.
+const KEY_WITHDRAWN: &str = "the key of the token was withdrawn";
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
 /// The handler of one shard.
@@ -157,7 +159,7 @@ impl RequestHandler {
         if subscription.key.is_none_or(|key| self.subscribers.has_number(key)) {
             return None;
         }
-        let refused = Refused::challenge(Challenge::InvalidToken, "the key of the token was withdrawn");
+        let refused = Refused::challenge(Challenge::InvalidToken, KEY_WITHDRAWN);
         Some(self.refuse(refused, subscription.context))
     }
 
@@ -328,7 +330,7 @@ impl RequestHandler {
         let granted = self.grant(Role::Publisher, request, context, now);
         let of_token = granted.as_ref().ok().and_then(|granted| granted.as_ref()?.grant.dialect());
         self.requests.add(of_token.unwrap_or(context.dialect));
-        let Some(Granted { grant, .. }) = granted? else {
+        let Some(Granted { grant, key, .. }) = granted? else {
             return Err(Refused::challenge(Challenge::Missing, "no token"));
         };
         if !grant.may_publish_anything() {
@@ -345,7 +347,7 @@ impl RequestHandler {
             Some(Dialect::Draft07 | Dialect::Draft08) => Authorization::Selectors,
             None => self.settings.authorization,
         };
-        Ok(Publisher { grant, authorization, context: *context })
+        Ok(Publisher { grant, authorization, key, context: *context })
     }
 
     /// The hub's URL, if it speaks draft 08.
@@ -354,6 +356,9 @@ impl RequestHandler {
     }
 
     fn encode(&self, publisher: &Publisher, body: &[u8], random: [u8; 16]) -> Result<Arc<Frame>, Refused> {
+        if !self.publishers.has_number(publisher.key) {
+            return Err(Refused::challenge(Challenge::InvalidToken, KEY_WITHDRAWN));
+        }
         let rules = UpdateRules { authorization: publisher.authorization, draft08: self.draft08() };
         let update = Update::parse(body, rules, random).map_err(|error| {
             let status = match (&error, rules.draft08) {

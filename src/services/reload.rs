@@ -116,6 +116,8 @@ impl Reloads {
             Err(errors) => {
                 let errors = errors.join("; ");
                 error!(file = %path, errors, "{name} cannot be used; the issuers stay as they were");
+                // A key that is withdrawn in its file is not kept in force by an error in the list.
+                self.key_files.iter().filter(|key_file| key_file.name == *name).for_each(KeyFile::reload);
                 return Vec::new();
             }
         };

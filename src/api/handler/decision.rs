@@ -132,6 +132,8 @@ pub struct Publisher {
     pub(super) grant: Rc<Grant>,
     /// What its token lists.
     pub(super) authorization: Authorization,
+    /// The key that verified the token.
+    pub(super) key: KeyNumber,
     /// The context for its response.
     pub context: ResponseContext,
 }

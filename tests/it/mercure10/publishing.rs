@@ -70,6 +70,26 @@ fn topics_that_cost_too_much_to_compare_with_the_token_are_413_with_the_bound() 
     assert!(answer.header("WWW-Authenticate").is_none());
 }
 
+/// Trap 1 of MERCURE-1.0, section 9: a client that chooses the `Host` does not choose what a
+/// relative pattern of its token grants.
+#[test]
+fn a_relative_pattern_of_a_token_is_of_the_public_url_whatever_the_host() {
+    let hub = hub(&[]);
+    let relative = bearer(&token(&[detail(&["publish"], &[pattern("/users/:id")])]));
+    for (topic, status) in [
+        ("https://victim.example/users/1", 403),
+        ("https://hub.e.x/users/1", 200),
+        ("/users/1", 200),
+        ("//victim.example/users/1", 403),
+    ] {
+        for host in ["hub", "victim.example", "hub.e.x"] {
+            let request = post(&format!("topic={}", encoded(topic)), &relative);
+            let request = request.replacen("Host: hub", &format!("Host: {host}"), 1);
+            assert_eq!(hub.request(&request).status, status, "{topic} at {host}");
+        }
+    }
+}
+
 /// Tests 47, 59 and 60 of MERCURE-1.0, section 13.
 #[test]
 fn an_update_arrives_as_it_was_published() {

@@ -281,6 +281,19 @@ fn the_list_of_issuers_is_read_again_at_sighup() {
     assert_eq!(statuses(&hub), [401, 401]);
     assert_eq!(stream.next(), None, "its issuer is no longer trusted");
     assert_eq!(published(&hub, "topic=a", &of(b, one)), 200);
+    // A key in a file is withdrawn there, whatever becomes of the list.
+    let key = folder.path().join("issuer.key");
+    std::fs::write(&key, one).expect("written");
+    write(&json!([{"issuer": a, "publisher": {"key_file": key}}]).to_string());
+    hub.signal(Signal::HUP);
+    hub.wait_for_log("the issuers are those of");
+    assert_eq!(statuses(&hub), [200, 401]);
+    std::fs::write(&key, two).expect("written");
+    write("[");
+    hub.signal(Signal::HUP);
+    hub.wait_for_log("ISSUERS_FILE as it is now");
+    assert_eq!(statuses(&hub), [401, 401]);
+    assert_eq!(published(&hub, "topic=a", &of(a, two)), 200);
 }
 
 /// The public URL of a demo without `PUBLIC_URL` has the port that the kernel chose.

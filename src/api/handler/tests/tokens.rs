@@ -92,6 +92,26 @@ fn a_subscription_that_waits_is_refused_if_its_key_is_withdrawn_meanwhile() {
 }
 
 #[test]
+fn a_publication_whose_body_comes_late_needs_a_key_that_is_still_in_force() {
+    let key = shared("issuer");
+    let mut settings = settings(MIXED, &shared("other"));
+    let issuer = Issuer { publisher: Some(KeySource::File(Arc::clone(&key))), ..settings.issuers[0].clone() };
+    settings.issuers = [issuer].into();
+    let mut hub = RequestHandler::new(settings);
+    let header = format!("Bearer {}", access("issuer"));
+    let fields = [FORM_TYPE[0], ("Authorization", header.as_str())];
+    let sent = Sent { method: "POST", path: HUB_PATH, query: "", fields: &fields };
+    let Decision::ReadBody(AwaitedBody::Publication(publisher)) = decide(&mut hub, &sent) else {
+        panic!("no body is read")
+    };
+    assert!(hub.publish(&publisher, b"topic=a", [0; 16]).is_ok());
+    key.replace(VerificationKey::new(Algorithm::HS256, b"another").expect("a key"));
+    hub.renew_keys();
+    let refused = hub.publish(&publisher, b"topic=a", [0; 16]).expect_err("the key is gone");
+    assert_eq!(refused.response.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[test]
 fn issuers_that_are_read_again_are_trusted_and_advertised() {
     let first = settings(ONLY_08, &shared("issuer"));
     let issuers = SharedIssuers::new(Arc::clone(&first.issuers));
