@@ -370,7 +370,7 @@ impl RequestHandler {
         })?;
         let topics = update.topics().iter().map(Topic::as_str);
         publisher.grant.may_publish(topics, update.audience()).map_err(|denial| match denial {
-            PublishDenial::TooCostly(_) => {
+            PublishDenial::TooCostly => {
                 let status = match rules.draft08 {
                     Some(_) => StatusCode::PAYLOAD_TOO_LARGE,
                     None => StatusCode::BAD_REQUEST,

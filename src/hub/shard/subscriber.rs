@@ -280,11 +280,12 @@ impl Subscriber {
                 reading: Reading::No,
             };
             let frame = &*update.frame;
-            if is_selected {
-                let cost = self.grant.receive_cost(frame.topic_texts(), frame.audience());
-                counters.work += cost / MATCH_COST_PER_WORK;
-            }
-            if is_selected && self.grant.may_receive(frame.topic_texts(), frame.audience()) {
+            let (is_granted, cost) = match is_selected {
+                true => self.grant.receives(frame.topic_texts(), frame.audience()),
+                false => (false, 0),
+            };
+            counters.work += cost / MATCH_COST_PER_WORK;
+            if is_granted {
                 counters.work += self.framing.work(frame);
                 outboxes.append(&mut self.pending, self.framing, update);
                 counters.deliveries += 1;

@@ -122,9 +122,9 @@ impl Subscribers {
                 return;
             }
             if !is_public {
-                let cost = subscriber.grant.receive_cost(frame.topic_texts(), frame.audience());
+                let (is_granted, cost) = subscriber.grant.receives(frame.topic_texts(), frame.audience());
                 counters.work += cost / MATCH_COST_PER_WORK;
-                if !subscriber.grant.may_receive(frame.topic_texts(), frame.audience()) {
+                if !is_granted {
                     return;
                 }
             }

@@ -1,15 +1,12 @@
 //! The topics that a list of a grant covers, and what it costs to compare a topic with it.
 //!
-//! Exact topics are found by a binary search, which costs the same for every list. Templates and
-//! patterns are compared one after the other: their price is computed once, from the same bounds as
-//! that of subscriptions ([`MATCH_COST_NODE`]), so that a comparison can be refused before it is
-//! begun.
+//! Exact topics are found by a binary search, which costs the same for every list. A template or a
+//! pattern is compared only with a topic that begins as it does, at a price that is known before;
+//! the prices are those of subscriptions ([`MATCH_COST_NODE`]). So a comparison ends before it
+//! costs more than it may.
 
 use crate::limits::{MATCH_COST_COMPARISON, MATCH_COST_NODE, MATCH_COST_URL};
 use crate::mercure::selector::{ComparedTopic, Selector};
-
-/// What finding an exact topic costs.
-const EXACT_COST: u64 = MATCH_COST_NODE as u64;
 
 /// Selectors, arranged for comparisons with many topics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,13 +16,51 @@ pub(super) struct GrantedTopics {
     /// The exact ones, sorted.
     exact: Box<[Box<str>]>,
     /// Templates and patterns.
-    others: Box<[Selector]>,
+    others: Box<[PricedSelector]>,
     /// Whether a topic must be read as a URL.
     has_pattern: bool,
-    /// The cost of comparing a topic with the others, whatever its length.
+}
+
+/// A template or a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct PricedSelector {
+    selector: Selector,
+    /// The cost of a comparison, whatever the length of the topic.
     fixed_cost: u64,
     /// The same for each KiB of the topic.
     kib_cost: u64,
+}
+
+/// What comparisons may cost, and what they have cost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ComparisonBudget {
+    spent: u64,
+    most: u64,
+}
+
+/// The comparisons cost more than they may: whether a topic is granted is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BudgetSpent;
+
+impl ComparisonBudget {
+    pub(super) fn new(most: u64) -> Self {
+        Self { spent: 0, most }
+    }
+
+    /// What was spent; never more than the most.
+    pub(super) fn spent(&self) -> u64 {
+        self.spent
+    }
+
+    fn spend(&mut self, cost: u64) -> Result<(), BudgetSpent> {
+        let spent = self.spent + cost;
+        if spent > self.most {
+            self.spent = self.most;
+            return Err(BudgetSpent);
+        }
+        self.spent = spent;
+        Ok(())
+    }
 }
 
 impl GrantedTopics {
@@ -37,26 +72,14 @@ impl GrantedTopics {
                 Selector::Any => this.has_any = true,
                 Selector::Exact(text) => exact.push(text),
                 Selector::Template(_) | Selector::Pattern(_) => {
-                    this.charge(&selector);
-                    others.push(selector);
+                    this.has_pattern |= matches!(selector, Selector::Pattern(_));
+                    others.push(PricedSelector::new(selector));
                 }
             }
         }
         exact.sort_unstable();
         exact.dedup();
         Self { exact: exact.into(), others: others.into(), ..this }
-    }
-
-    fn charge(&mut self, selector: &Selector) {
-        let is_pattern = matches!(selector, Selector::Pattern(_));
-        self.has_pattern |= is_pattern;
-        // A topic is read as a URL once for all patterns.
-        let for_url = if is_pattern { MATCH_COST_URL } else { 0 };
-        let kib_cost = u64::from(selector.match_cost().saturating_sub(for_url));
-        // The program of a selector with a choice is made for each topic.
-        let for_program = if selector.has_choice() { kib_cost / 4 } else { 0 };
-        self.kib_cost += kib_cost;
-        self.fixed_cost += u64::from(MATCH_COST_COMPARISON) + for_program;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -68,29 +91,61 @@ impl GrantedTopics {
         self.has_any
     }
 
-    /// The most that comparing a topic of this length costs, besides reading it as a URL.
-    fn cost(&self, topic_bytes: usize) -> u64 {
-        EXACT_COST + self.fixed_cost + (self.kib_cost * topic_bytes as u64).div_ceil(1024)
-    }
-
     /// Whether one of them selects the topic.
-    pub(super) fn select(&self, topic: &ComparedTopic<'_>) -> bool {
-        self.has_any
-            || self.exact.binary_search_by(|text| (**text).cmp(topic.as_str())).is_ok()
-            || self.others.iter().any(|selector| selector.matches_compared(topic))
+    ///
+    /// # Errors
+    /// [`BudgetSpent`]
+    pub(super) fn select(
+        &self,
+        topic: &ComparedTopic<'_>,
+        budget: &mut ComparisonBudget,
+    ) -> Result<bool, BudgetSpent> {
+        budget.spend(MATCH_COST_NODE.into())?;
+        if self.has_any || self.exact.binary_search_by(|text| (**text).cmp(topic.as_str())).is_ok() {
+            return Ok(true);
+        }
+        if self.has_pattern && !topic.is_read() {
+            budget.spend(u64::from(MATCH_COST_URL) * (256 + topic.as_str().len() as u64) / 1024)?;
+        }
+        for other in &self.others {
+            budget.spend(MATCH_COST_COMPARISON.into())?;
+            if !other.may_match(topic) {
+                continue;
+            }
+            budget.spend(other.cost(topic.as_str().len()))?;
+            if other.selector.matches_compared(topic) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
-/// The most that comparing one topic of this length with these lists costs, see
-/// [`MATCH_COST_NODE`].
-pub(super) fn comparison_cost<'g>(lists: impl Iterator<Item = &'g GrantedTopics>, topic_bytes: usize) -> u64 {
-    let mut has_pattern = false;
-    let compared: u64 = lists
-        .map(|list| {
-            has_pattern |= list.has_pattern;
-            list.cost(topic_bytes)
-        })
-        .sum();
-    let for_url = u64::from(MATCH_COST_URL) * (256 + topic_bytes as u64) / 1024;
-    if has_pattern { compared + for_url } else { compared }
+impl PricedSelector {
+    fn new(selector: Selector) -> Self {
+        let kib_cost = match &selector {
+            // As its program is run here, also if it is plain.
+            Selector::Pattern(pattern) => pattern.tail_cost(),
+            other => other.match_cost(),
+        };
+        // A program is made for each topic.
+        let has_program = selector.has_choice() || matches!(selector, Selector::Pattern(_));
+        let fixed_cost = if has_program { kib_cost / 4 } else { 0 };
+        Self { selector, fixed_cost: fixed_cost.into(), kib_cost: kib_cost.into() }
+    }
+
+    fn cost(&self, topic_bytes: usize) -> u64 {
+        self.fixed_cost + (self.kib_cost * topic_bytes as u64).div_ceil(1024)
+    }
+
+    /// Whether the topic begins as it must. A template matches its own text, which does.
+    fn may_match(&self, topic: &ComparedTopic<'_>) -> bool {
+        match &self.selector {
+            Selector::Template(template) => topic.as_str().starts_with(template.head()),
+            Selector::Pattern(pattern) => {
+                topic.url(pattern.hub()).is_some_and(|url| url.key().starts_with(pattern.head()))
+            }
+            Selector::Any | Selector::Exact(_) => true,
+        }
+    }
 }
