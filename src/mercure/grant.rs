@@ -208,7 +208,8 @@ impl Grant {
         self.receives(topics, audience).0
     }
 
-    /// The same; returns also what it cost, see [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
+    /// The same; returns also what it cost, see
+    /// [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
     pub fn receives<'t>(&self, topics: impl Iterator<Item = &'t str>, audience: &Audience) -> (bool, u64) {
         let is_granted = match (audience, &self.subscribe) {
             (Audience::Public, _)
