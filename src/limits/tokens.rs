@@ -8,6 +8,9 @@ pub const GRANTS_MAX: usize = 10_000;
 pub const DETAILS_MAX: usize = 256;
 /// Matchers in one entry of it.
 pub const DETAIL_TOPICS_MAX: usize = 2_000;
+/// URL Patterns in all entries of one access token. To read one takes some 40 µs, and nothing else
+/// of the shard runs meanwhile.
+pub const DETAILS_PATTERNS_MAX: usize = 500;
 /// The most that the matchers of one access token may cost together, in units of `MATCH_COST_NODE`:
 /// each private update is compared with all of them.
 pub const DETAILS_MATCH_COST_MAX: u64 = 100_000;
