@@ -430,6 +430,9 @@ pub const MEMORY_FREED_PARTS: u64 = 16;
 /// An idle shard does so, too, when it has freed this much: to look for what can be given back
 /// takes some milliseconds where there are very many subscribers.
 pub const MEMORY_FREED_IDLE_BYTES: u64 = 256 << 10;
+/// A shard looks at the resident memory when it has counted one of this number of parts of
+/// `MEMORY_MAX` anew: what the allocator keeps of freed memory is not counted.
+pub const MEMORY_GROWN_PARTS: u64 = 64;
 /// How often the account is compared with the resident memory while a shard works, in milliseconds.
 /// After this time without work, a shard gives freed memory back to the host, and once more after
 /// [`MEMORY_UPKEEP_AGAIN_MS`]: two shards that do so at the same moment can hinder each other.
