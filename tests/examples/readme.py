@@ -140,7 +140,7 @@ def main():
             shutil.copy2(ROOT / file, folder / file)
         text = (folder / "examples/README.md").read_text()
         blocks = [re.findall(r"^\$ (.*)$", block, re.M) for block in re.findall(r"^```console\n(.*?)^```$", text, re.M | re.S)]
-        start, set_up, debian, pair, uses, encryption = [[here(command) for command in block] for block in blocks]
+        start, set_up, debian, pair, modern, uses, encryption = [[here(command) for command in block] for block in blocks]
         pathlib.Path(name, "bin").mkdir()
         os.symlink(binary, f"{name}/bin/petasos")
         # Without the environment that this test itself was started with: no activated venv, no token.
@@ -164,6 +164,14 @@ def main():
             for command in pair:
                 terminal.run(command)
             terminal.shows(r'data: {"stock": 3}', pair[1])
+            for command in modern:
+                terminal.run(command)
+            # The first subscriber, of 0.x, has this one as well.
+            terminal.shows(r'data: {"stock": 3}', modern[-1], 3)
+            for file in filter(re.compile("access.token").search, commands):
+                (command,) = commands[file]
+                made = terminal.run(f'TOKEN="$({command})" {pair[1]}')
+                assert "urn:uuid:" in made, (command, made)
             page(*commands["browser/index.html"], other, hub_port, web_port)
             for command in uses:
                 assert terminal.run(command).strip(), command
