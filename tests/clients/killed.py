@@ -59,11 +59,11 @@ class Hub:
         matchers = ["--publish-match", "*", "--subscribe-match", RAW]
         for pattern in (FORMS["match_urlpattern"][0], f"{PATH}/subscriptions/:match_type/:match"):
             matchers += ["--subscribe-pattern", pattern]
-        self.tokens = {"topic": self.token(*selectors), "match": self.token(*matchers)}
-        self.tokens["match_urlpattern"] = self.tokens["match"]
+        self.token, access_token = self.make_token(*selectors), self.make_token(*matchers)
+        self.tokens = {"topic": self.token, "match": access_token, "match_urlpattern": access_token}
         self.published = []
 
-    def token(self, *options):
+    def make_token(self, *options):
         environment = {"DEMO": "1", "ADDR": f"127.0.0.1:{self.port}"}
         return subprocess.check_output([self.binary, "token", *options], env=environment, text=True).strip()
 

@@ -189,4 +189,5 @@ def main():
     print("examples/README.md and the first lines of the files work as they stand there")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ mod clients;
 mod cursor;
 mod matchers;
 mod mixed;
+mod moving;
 mod presence;
 mod presentation;
 mod publishing;
