@@ -1,14 +1,16 @@
 """npm's @symfony/ux-turbo in Chromium: its element <turbo-mercure-stream-source>, by both protocols on one page.
 
-`src` is a URL as Symfony's `mercure()` makes it, and the cookie is that of the protocol. Each update is private, and changes the page.
+`src` is a URL as Symfony's `mercure()` makes it. Each update is private, and changes the page; the cookie of each
+protocol grants the topics of that protocol's source only.
 
-usage: turbo.py CHROMEDRIVER_URL, in tests/clients
+usage: turbo.py BINARY CHROMEDRIVER_URL
 """
 
 import functools
 import http.server
 import os
 import pathlib
+import subprocess
 import sys
 import threading
 import urllib.parse
@@ -21,7 +23,8 @@ from chromium import browser  # noqa: E402 it is not in this folder
 HUB, TOKEN, ACCESS, COOKIE = (os.environ[name] for name in ("HUB", "TOKEN", "ACCESS", "COOKIE"))
 # The hub allows this origin.
 PAGES = os.environ["PAGES"]
-TOPIC = f"https://example.com/turbo/{os.getpid()}"
+ISSUER_KEY = os.environ["ISSUER_KEY"]
+TOPIC = "https://example.com/turbo"
 PAGE = b"""<!doctype html><meta charset="utf-8"><title>Turbo</title><ul id="books"></ul>
 <script type="importmap">{"imports": {"@hotwired/turbo": "/@hotwired/turbo/dist/turbo.es2017-esm.js"}}</script>
 <script type="module" src="/@symfony/ux-turbo/dist/mercure_stream_source_element.js"></script>
@@ -75,15 +78,21 @@ def source(**parameters):
     return f"{HUB}?{'&'.join(query)}"
 
 
+def token(*options):
+    return subprocess.check_output([sys.argv[1], "token", *options], text=True, stderr=subprocess.DEVNULL).strip()
+
+
 def main():
     handler = functools.partial(Pages, directory=HERE / "node_modules")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", urllib.parse.urlsplit(PAGES).port), handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with browser(sys.argv[1]) as page:
+    of_old = token("--subscribe", f"{TOPIC}/old/{{id}}")
+    of_new = token("--audience", HUB, "--key", ISSUER_KEY, "--subscribe-match", f"{TOPIC}/named", "--subscribe-pattern", f"{TOPIC}/new/:id")
+    with browser(sys.argv[2]) as page:
         page.open(PAGES + "/")
-        page.set_cookie("mercureAuthorization", TOKEN)
-        page.set_cookie(COOKIE, ACCESS)
+        page.set_cookie("mercureAuthorization", of_old)
+        page.set_cookie(COOKIE, of_new)
         old = source(topic=f"{TOPIC}/old/{{id}}")
         modern = source(match=f"{TOPIC}/named", match_urlpattern=f"{TOPIC}/new/:id")
         page.run(CONNECT, [old, modern])
