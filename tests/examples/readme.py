@@ -9,6 +9,7 @@ is done already. tests/embed.rs runs embed.rs and axum.rs, tests/web/origins.py 
 
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -25,10 +26,16 @@ DEADLINE_S = 60
 
 
 def free_ports(count):
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [str(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
+    """Below those that connections get: such a port may be taken again before a program listens on it."""
+    ports = []
+    while len(ports) < count:
+        port = random.randrange(20_000, 32_000)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        if str(port) not in ports:
+            ports.append(str(port))
     return ports
 
 
