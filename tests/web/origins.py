@@ -101,9 +101,9 @@ def killed(hub, page, origin):
     page.run("window.source.close()")
 
 
-def example(hub, page, origin):
+def example(hub, page, origin, protocol):
     """examples/browser, from the form to the list."""
-    page.open(f"{origin}?hub={urllib.parse.quote(hub.url)}")
+    page.open(f"{origin}?hub={urllib.parse.quote(hub.url)}&protocol={protocol}")
     script = """
     const until = async (what, holds) => {
         const start = Date.now();
@@ -139,7 +139,8 @@ def main():
             hub.start()
             credentials(hub, page, origin + "/", stranger + "/")
             killed(hub, page, origin + "/")
-            example(hub, page, origin + "/")
+            for protocol in ("0.x", "1.0"):
+                example(hub, page, origin + "/", protocol)
         finally:
             hub.kill()
     print("a browser across origins, with the cookie, and with a hub that is killed twice")
