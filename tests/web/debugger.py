@@ -27,6 +27,7 @@ def opening(page, hub):
     check(page.value("#hub"), hub.url + ".well-known/mercure")
     unnamed = [label for label in page.labels("input, select, textarea, button, [tabindex='0']") if not label[1].strip()]
     check(unnamed, [])
+    page.choose_protocol("older")
 
 
 def without_a_token_publishing_says_what_to_do(page):
@@ -309,6 +310,7 @@ def a_hub_that_does_not_tell_who_is_subscribed_is_told_how_to(page):
 
 def subscriptions_are_watched(page, telling):
     page.open(telling.url)
+    page.choose_protocol("older")
     page.click("#watch")
     page.until_text("#subscriptions-result", "401: There is no token, and this needs one.")
     page.eval("document.getElementById('builder').open = true")
@@ -350,6 +352,8 @@ def settings_outlive_the_page_and_the_secret_does_not(page, hub):
 
 def a_hub_that_authorizes_by_targets_has_targets(page, targets):
     page.open(targets.url)
+    check(page.text("#older-name"), "2019")
+    page.choose_protocol("older")
     check(page.eval("return [document.getElementById('targets').checkVisibility(), document.getElementById('private').checkVisibility()]"),
           [True, False])
     check(page.text("label[for=may-publish]"), "May publish targets, one per line")
