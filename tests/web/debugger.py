@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+import debugger_10
 import debugger_faults
 from webdriver import DEADLINE_S, Browser, Hub, check
 
@@ -440,10 +441,15 @@ def main():
         friend = Hub(binary, DB_PATH=os.path.join(folder, "friend.db"), CORS_ALLOWED_ORIGINS=hub.url.rstrip("/"))
         targets = Hub(binary, DB_PATH=":memory:", AUTHORIZATION="targets")
         telling = Hub(binary, DB_PATH=":memory:", SUBSCRIPTIONS="1")
+        only10 = Hub(binary, DB_PATH=":memory:", PROTOCOL="08")
+        older = Hub(binary, DB_PATH=":memory:", PROTOCOL="07")
         try:
             flows(page, hub, other, friend, targets, telling, shots)
+            debugger_10.all_of_it(page, telling, only10, older, targets)
+            page.check_log()
+            it_fits_every_screen(page, None)
         finally:
-            for each in (hub, other, friend, targets, telling):
+            for each in (hub, other, friend, targets, telling, only10, older):
                 each.kill()
 
 

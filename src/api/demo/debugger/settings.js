@@ -83,6 +83,9 @@ async function hubChanged() {
     if (knownHub !== text) return;
     known = answer;
     $('protocol-says').textContent = spokenBy(known, isOwnHub);
+    // Of another hub, a proxy may hide the metadata.
+    $('speaks-10').disabled = isOwnHub && !known.has10;
+    $('speaks-older').disabled = isOwnHub && !known.hasOlder;
     if (known.audience) $('audience').value = known.audience;
     if (isOwnHub) $('issuer').value = own.issuer;
     if (speaks10() && known.has10 === false) chooseProtocol(false);
