@@ -275,7 +275,7 @@ def at(page, hub):
 
 def other_hubs_say_what_they_speak(page, hub):
     def metadata(asked):
-        asked.answer(json.dumps({"resource": "https://other.example/hub", "mercure_cookie": "other"}), Content_Type="application/json")
+        asked.answer(json.dumps({"resource": names[-1], "mercure_cookie": "other"}), Content_Type="application/json")
 
     def problem(asked):
         body = json.dumps({"type": "about:blank", "title": "No such matcher", "detail": "use match"})
@@ -284,13 +284,21 @@ def other_hubs_say_what_they_speak(page, hub):
     page.open(hub.url)
     sign(page)
     token = page.value("#token")
+    names = ["https://victim.example/hub"]
     with Stub({METADATA: metadata, HUB: problem}) as stub:
         at(page, stub)
+        # It could have tokens made for another hub, so its name is not taken.
+        page.until_text("#protocol-says", "It says that its name is https://victim.example/hub: enter this as the audience if you trust it.")
+        check(page.value("#audience"), hub.url.rstrip("/") + HUB)
+        check(page.text("#token-says").startswith("1.0, HS256, until "), True)
+    with Stub({METADATA: metadata, HUB: problem}) as stub:
+        names.append(stub.url + "its-name")
+        at(page, stub)
         page.until_text("#protocol-says", "That hub speaks 1.0, and perhaps an older protocol, too.")
-        check(page.value("#audience"), "https://other.example/hub")
+        check(page.value("#audience"), stub.url + "its-name")
         # Its metadata need no token.
         check([asked.headers["Authorization"] for asked in stub.asked], [None])
-        page.until_text("#token-says", "and the name of this hub is https://other.example/hub")
+        page.until_text("#token-says", f"and the name of this hub is {stub.url}its-name")
         page.fill("#from-id", "é")
         subscribe(page, "closed")
         check(page.text("#subscribe-result"), "400: something in the request is not as it must be. The hub says: No such matcher: use"

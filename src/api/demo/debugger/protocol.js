@@ -13,38 +13,43 @@ const usesTargets = is10 => isOlderOf2019 && !is10;
 /** The parameter of the last event id. */
 const cursorName = is10 => is10 ? 'last_event_id' : 'lastEventID';
 
+const NOTHING_KNOWN = {has10: null, hasOlder: null, audience: null, foreignName: null, cookie: null};
 /** What is known of the hub of the settings: `null` for what is not. */
-let known = {has10: null, hasOlder: null, audience: null, cookie: null};
+let known = NOTHING_KNOWN;
 
 const METADATA_MS_MAX = 10_000;
 const METADATA_PATH = '/.well-known/oauth-protected-resource';
 
 /**
  * What the protected resource metadata say (RFC 9728). A hub without 1.0 has none. Whether a hub
- * speaks an older protocol, they do not say.
+ * speaks an older protocol, they do not say. A name of another origin is not taken as the audience
+ * (section 3.3): a hub could have tokens made that are for another one.
  */
 async function askHub(hub) {
     if (hub.origin === location.origin) {
         const has10 = ownProtocols.includes('08');
         const hasOlder = ownProtocols.some(protocol => protocol !== '08');
-        return {has10, hasOlder, audience: own.audience, cookie: own.accessTokenCookie};
+        return {...NOTHING_KNOWN, has10, hasOlder, audience: own.audience, cookie: own.accessTokenCookie};
     }
-    const nothing = {has10: null, hasOlder: null, audience: null, cookie: null};
     try {
         const url = new URL(METADATA_PATH + hub.pathname.replace(/\/$/, ''), hub);
         const response = await fetch(url, {credentials: 'omit', signal: AbortSignal.timeout(METADATA_MS_MAX)});
-        if (response.status === 404) return {...nothing, has10: false, hasOlder: true};
+        if (response.status === 404) return {...NOTHING_KNOWN, has10: false, hasOlder: true};
         const {resource, mercure_cookie: cookie} = await response.json();
-        return typeof resource === 'string' ? {...nothing, has10: true, audience: resource, cookie} : nothing;
+        if (typeof resource !== 'string') return NOTHING_KNOWN;
+        const isItsOwn = originOf(resource) === hub.origin;
+        return {...NOTHING_KNOWN, has10: true, cookie, [isItsOwn ? 'audience' : 'foreignName']: resource};
     } catch {
-        return nothing;
+        return NOTHING_KNOWN;
     }
 }
 
-function spokenBy({has10, hasOlder}, isOwnHub) {
+function spokenBy({has10, hasOlder, foreignName}, isOwnHub) {
     const hub = isOwnHub ? 'This hub' : 'That hub';
     if (has10 && hasOlder) return `${hub} speaks 1.0 and ${OLDER}.`;
-    if (has10) return isOwnHub ? `${hub} speaks 1.0 alone.` : `${hub} speaks 1.0, and perhaps an older protocol, too.`;
+    if (has10 && isOwnHub) return `${hub} speaks 1.0 alone.`;
+    const note = foreignName ? ` It says that its name is ${cut(foreignName)}: enter this as the audience if you trust it.` : '';
+    if (has10) return `${hub} speaks 1.0, and perhaps an older protocol, too.${note}`;
     if (has10 === false) return isOwnHub ? `${hub} speaks ${OLDER} alone.` : `${hub} does not speak 1.0: it has no metadata.`;
     return `Whether ${hub.toLowerCase()} speaks 1.0 is not known: its metadata cannot be read.`;
 }

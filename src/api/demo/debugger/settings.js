@@ -77,7 +77,10 @@ async function hubChanged() {
     if (!['http:', 'https:'].includes(hub.protocol)) return;
     knownHub = text;
     const isOwnHub = hub.origin === location.origin;
-    if (!isOwnHub) $('protocol-says').textContent = '…';
+    if (!isOwnHub) {
+        known = NOTHING_KNOWN;
+        $('protocol-says').textContent = '…';
+    }
     const answer = await askHub(hub);
     // Meanwhile it may have become another one.
     if (knownHub !== text) return;
