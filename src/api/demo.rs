@@ -7,6 +7,7 @@
 
 pub mod debugger;
 mod error;
+mod hub;
 pub mod matcher;
 pub mod playground;
 
@@ -16,28 +17,10 @@ use crate::api::demo::debugger::Debugger;
 use crate::http::headers::accept_encoding::Negotiated;
 use crate::http::request::Request;
 use crate::http::response::Response;
-use crate::mercure::dialect::Dialects;
 use crate::mercure::names::{DEMO_PATH, MATCH_PATH, MATCH_PATH_2019};
-use crate::mercure::public_url::PublicUrl;
 
 pub use error::DemoError;
-
-/// What the resources of demo mode know of their hub.
-#[derive(Clone, Debug)]
-pub struct DemoHub {
-    /// `PROTOCOL`.
-    pub dialects: Dialects,
-    /// `COOKIE_NAME`.
-    pub cookie_name: Box<str>,
-    /// `ACCESS_TOKEN_COOKIE_NAME`.
-    pub access_token_cookie_name: Box<str>,
-    /// `PUBLIC_URL`: the base of relative URL patterns.
-    pub public_url: Option<PublicUrl>,
-    /// `RESOURCE_IDENTIFIER`: the audience of access tokens.
-    pub audience: Option<Box<str>>,
-    /// The first issuer of access tokens.
-    pub issuer: Option<Box<str>>,
-}
+pub use hub::DemoHub;
 
 /// The resources of demo mode.
 pub struct Demo {

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, StatusCode};
 
-use super::DemoHub;
+use super::hub::DemoHub;
 use crate::api::page::Page;
 use crate::http::headers::accept_encoding::Negotiated;
 use crate::http::headers::names::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};

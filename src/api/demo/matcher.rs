@@ -6,8 +6,8 @@
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use super::DemoHub;
 use super::error::{DemoError, check_target};
+use super::hub::DemoHub;
 use crate::http::headers::names::CACHE_CONTROL;
 use crate::http::request::Request;
 use crate::http::response::Response;

@@ -11,8 +11,8 @@ use std::borrow::Cow;
 use http::{HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::DemoHub;
 use super::error::{DemoError, check_target};
+use super::hub::DemoHub;
 use crate::http::headers::names::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CROSS_ORIGIN_RESOURCE_POLICY, LINK, SET_COOKIE,
 };

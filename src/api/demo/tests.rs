@@ -8,7 +8,9 @@ use crate::http::request::Version;
 use crate::http::scheme::Scheme;
 use crate::limits::{DEMO_COOKIE_BYTES_MAX, DEMO_TARGET_BYTES_MAX, MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX};
 use crate::mercure::audience::Authorization;
+use crate::mercure::dialect::Dialects;
 use crate::mercure::form::FormError;
+use crate::mercure::public_url::PublicUrl;
 use crate::mercure::selector::SelectorError;
 use crate::mercure::topic::TopicError;
 
