@@ -92,7 +92,7 @@ impl UrlPattern {
     /// [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
     pub(crate) fn match_cost(&self) -> u32 {
         let cost = match self.is_plain() {
-            true => MATCH_COST_NODE * (self.tail().len() as u32 + 2) + MATCH_COST_RUN,
+            true => MATCH_COST_NODE * (self.tail().parts.len() as u32 + 2) + MATCH_COST_RUN,
             false => self.tail_cost(),
         };
         cost.saturating_add(MATCH_COST_URL)
