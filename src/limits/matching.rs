@@ -39,6 +39,11 @@ pub const MATCH_COST_SUBSCRIPTION_MAX: u32 = MATCH_COST_CLIENT_MAX;
 pub const MATCH_COST_PER_WORK: u64 = 4;
 /// States of the programs of one URL Pattern (MERCURE-1.0, section 8.4).
 pub const PATTERN_STATES_MAX: usize = 4_096;
+/// States of its program for the protocol: to read a pattern asks whether that takes a scheme of
+/// the web.
+pub const PATTERN_PROTOCOL_STATES_MAX: usize = 256;
+/// States of all URL Patterns in the parameters of one request (400 beyond).
+pub const PATTERN_STATES_OF_REQUEST_MAX: usize = 4 * PATTERN_STATES_MAX;
 /// Groups, wildcards and names of one URL Pattern.
 pub const PATTERN_GROUPS_MAX: usize = 32;
 /// Regexps that one URL Pattern writes itself.
@@ -57,6 +62,7 @@ pub const PATTERNS_OF_REQUEST_MAX: usize = 128;
 pub const PATTERN_BYTES_OF_REQUEST_MAX: usize = 16 << 10;
 const _: () = assert!(super::SELECTOR_BYTES_MAX < PATTERN_BYTES_OF_REQUEST_MAX);
 const _: () = assert!(PATTERN_STATES_MAX < i16::MAX as usize);
+const _: () = assert!(PATTERN_PROTOCOL_STATES_MAX < PATTERN_STATES_MAX);
 const _: () = assert!(PATTERN_GROUPS_MAX < PATTERN_OPENERS_MAX);
 const _: () = assert!(MATCH_COST_SUBSCRIPTION_MAX <= MATCH_COST_CLIENT_MAX);
 const _: () = assert!(MATCH_COST_CLIENT_MAX < MATCH_COST_SHARD_MAX);

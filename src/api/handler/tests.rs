@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::http::request::{QUERY, Version};
-use crate::limits::BODY_BYTES_MAX_DEFAULT;
+use crate::limits::{BODY_BYTES_MAX_DEFAULT, PATTERN_STATES_OF_REQUEST_MAX};
 use crate::mercure::names::{ACCESS_TOKEN_COOKIE_NAME, COOKIE_NAME, METADATA_PATH};
 use crate::mercure::resume::Resume;
 use crate::mercure::selector::MatcherType;
@@ -124,6 +124,18 @@ fn a_matcher_is_exact_whatever_it_holds() {
     let kinds = [MatcherType::Exact, MatcherType::Exact, MatcherType::UrlPattern];
     let written: Vec<_> = subscription.announcements.iter().map(|it| it.written_as).collect();
     assert_eq!(written, kinds.map(WrittenAs::Matcher));
+}
+
+/// The time to read patterns grows with their states (MERCURE-1.0, section 8.4).
+#[test]
+fn the_patterns_of_a_request_have_a_bounded_number_of_states_together() {
+    let query = |count: usize| vec!["match_urlpattern=/(a{1000})"; count].join("&");
+    let most = PATTERN_STATES_OF_REQUEST_MAX / 1_001;
+    assert_eq!(texts(&subscribed(get(ONLY_08, &query(most), &[]))).len(), most);
+    let response = response(get(ONLY_08, &query(most + 1), &[]));
+    let body = String::from_utf8_lossy(response.body().expect("a body")).into_owned();
+    assert_eq!(response.status(), 400);
+    assert!(body.contains("states together"), "{body}");
 }
 
 /// Tests 24 to 29, 32, 33, 121 and 126 of MERCURE-1.0, section 13.

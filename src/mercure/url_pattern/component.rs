@@ -35,7 +35,7 @@ impl PatternComponent {
         }
     }
 
-    pub(super) fn states(&self) -> usize {
+    fn states(&self) -> usize {
         match self {
             Self::Any | Self::Literal(_) => 0,
             Self::Program(program) => program.states.len(),
@@ -46,6 +46,11 @@ impl PatternComponent {
 impl PatternComponents {
     pub(super) fn get(&self, part: UrlPart) -> &PatternComponent {
         self.0.iter().find(|(of, _)| *of == part).map_or(&PatternComponent::Any, |(_, component)| component)
+    }
+
+    /// The states of all programs.
+    pub(super) fn states(&self) -> usize {
+        self.0.iter().map(|(_, component)| component.states()).sum()
     }
 
     /// Whether all components match those of a topic.
