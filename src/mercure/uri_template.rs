@@ -11,7 +11,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::limits::{
     MATCH_COST_BRANCH, MATCH_COST_NODE, MATCH_COST_READ, MATCH_COST_RUN, MATCH_COST_SETUP, MATCH_COST_WORD,
-    SELECTOR_BYTES_MAX, TEMPLATE_STATES_MAX,
+    SELECTOR_BYTES_MAX, SELECTOR_PARTS_BYTES, TEMPLATE_STATES_MAX,
 };
 
 mod byte_program;
@@ -99,6 +99,19 @@ impl Template {
             + MATCH_COST_READ
             + passes * words * MATCH_COST_WORD
             + branches as u32 * MATCH_COST_BRANCH
+    }
+
+    /// The bytes that an index needs for it beside its text, see
+    /// [`Selector::held_bytes`](super::selector::Selector::held_bytes).
+    pub(super) fn held_bytes(&self) -> usize {
+        let tail = self.tail();
+        let literals = tail.literal_bytes();
+        if self.is_plain && literals == 0 {
+            return 0;
+        }
+        let states: usize = tail.parts.iter().map(TemplatePart::state_bytes).sum();
+        let nodes = if self.is_plain { literals } else { 2 * self.head().len() };
+        SELECTOR_PARTS_BYTES + self.text.len() + size_of_val(tail.parts) + states + nodes
     }
 
     /// The literal before the first expression; it may be empty.

@@ -39,6 +39,11 @@ impl TemplatePart {
         self.states().iter().any(|state| matches!(state, NfaState::Goto(_)))
     }
 
+    /// The bytes that its states take.
+    pub(super) fn state_bytes(&self) -> usize {
+        size_of_val(self.states())
+    }
+
     fn states(&self) -> &[NfaState] {
         match self {
             Self::Literal { .. } => &[],
@@ -60,6 +65,15 @@ impl<'t> TailParts<'t> {
     /// The literal `start..end`.
     pub(crate) fn literal(self, start: u16, end: u16) -> &'t [u8] {
         &self.text.as_bytes()[usize::from(start)..usize::from(end)]
+    }
+
+    /// The bytes of all literals.
+    pub(crate) fn literal_bytes(self) -> usize {
+        let bytes = |part: &TemplatePart| match part {
+            TemplatePart::Literal { start, end } => usize::from(end - start),
+            TemplatePart::Expression(_) => 0,
+        };
+        self.parts.iter().map(bytes).sum()
     }
 }
 

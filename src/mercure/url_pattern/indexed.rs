@@ -6,7 +6,7 @@ use super::component::{PatternComponent, PatternComponents};
 use super::key::PatternKey;
 use super::topic_url::UrlPart;
 use super::{TopicUrl, UrlPattern};
-use crate::limits::MATCH_COST_COMPARISON;
+use crate::limits::{MATCH_COST_COMPARISON, SELECTOR_PARTS_BYTES};
 use crate::mercure::uri_template::{Simulator, TailParts};
 
 impl UrlPattern {
@@ -46,6 +46,18 @@ impl UrlPattern {
             }
             (part, component) => component.matches(topic.component(*part), simulator),
         })
+    }
+
+    /// The bytes that an index needs for it beside its text, see
+    /// [`Selector::held_bytes`](crate::mercure::selector::Selector::held_bytes).
+    pub(in crate::mercure) fn held_bytes(&self) -> usize {
+        let tail = self.tail();
+        let literals = tail.literal_bytes();
+        match self.is_plain() {
+            true if literals == 0 => 0,
+            true => SELECTOR_PARTS_BYTES + self.key.text.len() + size_of_val(tail.parts) + literals,
+            false => SELECTOR_PARTS_BYTES + self.components.held_bytes() + 2 * self.head().len(),
+        }
     }
 
     /// What the index keeps of it for all patterns with the same tail: nothing that is in a head.
