@@ -118,9 +118,13 @@ impl From<UrlPatternError> for ComponentsError {
     }
 }
 
+/// The bytes of a pattern that may begin a group, on which the time to read it depends.
+pub(crate) fn openers(text: &str) -> usize {
+    text.bytes().filter(|byte| matches!(byte, b':' | b'(' | b'{' | b'*')).count()
+}
+
 fn components(text: &str, base: Option<&Url>) -> Result<PatternComponents, ComponentsError> {
-    let openers = text.bytes().filter(|byte| matches!(byte, b':' | b'(' | b'{' | b'*')).count();
-    if text.len() > SELECTOR_BYTES_MAX || openers > PATTERN_OPENERS_MAX {
+    if text.len() > SELECTOR_BYTES_MAX || openers(text) > PATTERN_OPENERS_MAX {
         return Err(UrlPatternError::TooComplex.into());
     }
     // The parser has assertions of its own. A text that reaches one is refused.
