@@ -8,6 +8,7 @@
 use crate::common;
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::common::frames::{GOAWAY, PING, Raw, SETTINGS};
@@ -304,22 +305,27 @@ fn a_stop_gives_every_stream_what_was_acknowledged_and_says_goodbye() {
         let mut streams: Vec<_> = (0..50).map(|_| client.subscribe("topic=a")).collect();
         let idle = Http2::connect(&hub);
         assert_eq!(idle.ask(request("GET", "/healthz"), "").body, "ok");
+        let count = AtomicUsize::new(0);
         let acknowledged = std::thread::scope(|scope| {
-            let hub = &hub;
+            let (hub, count) = (&hub, &count);
             let publisher = scope.spawn(move || {
                 let client = Http2::connect(hub);
                 let mut acknowledged = Vec::new();
                 for number in 0.. {
                     let Some(id) = client.try_publish(&format!("topic=a&id={number}")) else { break };
                     acknowledged.push(id);
+                    count.fetch_add(1, Ordering::Relaxed);
                 }
                 acknowledged
             });
-            std::thread::sleep(Duration::from_millis(200));
+            let until = Instant::now() + common::DEADLINE;
+            while count.load(Ordering::Relaxed) < 10 && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
             hub.signal(Signal::TERM);
             publisher.join().expect("a publisher")
         });
-        assert!(acknowledged.len() > 5, "{}", acknowledged.len());
+        assert!(acknowledged.len() >= 10, "{}", acknowledged.len());
         for stream in &mut streams {
             let ids: Vec<_> = std::iter::from_fn(|| stream.next(&client)).map(|event| id(&event)).collect();
             assert!(ids.starts_with(&acknowledged), "{} of {}", ids.len(), acknowledged.len());
