@@ -465,10 +465,12 @@ pub const HTTP2_CONNECTION_BYTES: usize = 24 << 10;
 pub const HTTP2_BODY_BUFFER_BYTES: usize = 24 << 10;
 /// A stream of it with its subscriber: 1,147 bytes, over 10,000 of them.
 pub const HTTP2_STREAM_BYTES: usize = 1_200;
-/// A selector beside its text: 90 to 120 bytes in all with texts of 30 bytes, over 200,000 of them.
-pub const SELECTOR_HELD_BYTES: usize = 64;
-/// How often a selector's text is held, compiled forms included.
-pub const SELECTOR_TEXTS: usize = 3;
+/// A selector in an index beside its text: 75 to 120 bytes, over 25,000 of them.
+pub const SELECTOR_HELD_BYTES: usize = 100;
+/// A head or a tail of its own, beside texts and programs: 220 to 330 bytes.
+pub const SELECTOR_PARTS_BYTES: usize = 280;
+/// The text of a selector that is announced, beside itself.
+pub const SELECTOR_ANNOUNCED_BYTES: usize = 64;
 /// Time before the rate of a request body counts, in milliseconds.
 pub const BODY_GRACE_MS: u64 = 10_000;
 /// The least rate at which a request body must arrive after that, on average, in bytes per second.
