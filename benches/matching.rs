@@ -6,8 +6,11 @@
 //! microseconds, so the index may add only a few. `match many topics` uses a different topic each
 //! time, so it includes the cache misses of a large index. So do `insert` and `remove`, which use
 //! many selectors. `tails` are templates with one head, which differ after their expression;
-//! `patterns` are URL Patterns. Beside a million patterns, a topic may cost 1.3 times as much as
-//! beside ten; with them, it is read as a URL.
+//! `patterns` are URL Patterns, `pattern tails` those with one head. Beside a million patterns, a
+//! topic may cost 1.3 times as much as beside ten; with them, it is read as a URL.
+//!
+//! `read the patterns of a request` reads as many as one request may have, of the kinds that take
+//! the most time. Nothing else of a shard runs meanwhile.
 
 mod common;
 
@@ -15,7 +18,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use petasos::limits::MATCH_COST_SHARD_MAX;
+use petasos::limits::{
+    MATCH_COST_SHARD_MAX, PATTERN_BYTES_OF_REQUEST_MAX, PATTERN_GROUPS_MAX, PATTERN_OPENERS_OF_REQUEST_MAX,
+    PATTERN_STATES_OF_REQUEST_MAX, PATTERNS_OF_REQUEST_MAX, SELECTOR_BYTES_MAX,
+};
 use petasos::mercure::index::TopicIndex;
 use petasos::mercure::public_url::PublicUrl;
 use petasos::mercure::selector::{MatcherType, Selector};
@@ -35,14 +41,17 @@ enum Kind {
     /// As mixed, but all templates have one head.
     Tails,
     Patterns,
+    /// As patterns, but all have one head.
+    PatternTails,
 }
 
-const KINDS: [(&str, Kind); 5] = [
+const KINDS: [(&str, Kind); 6] = [
     ("exact", Kind::Exact),
     ("templates", Kind::Templates),
     ("mixed", Kind::Mixed),
     ("tails", Kind::Tails),
     ("patterns", Kind::Patterns),
+    ("pattern tails", Kind::PatternTails),
 ];
 
 fn pattern(text: &str) -> Selector {
@@ -54,26 +63,28 @@ impl Kind {
     fn is_template(self, n: u32) -> bool {
         match self {
             Self::Exact => false,
-            Self::Templates | Self::Patterns => true,
+            Self::Templates | Self::Patterns | Self::PatternTails => true,
             Self::Mixed | Self::Tails => n.is_multiple_of(5),
         }
     }
 
     fn selector(self, n: u32) -> Selector {
         let text = match (self, self.is_template(n)) {
-            (Self::Patterns, _) => return pattern(&format!("https://example.com/books-{n}/:id")),
-            (Self::Tails, true) => format!("https://example.com/{{shelf}}/{n}"),
-            (_, true) => format!("https://example.com/books-{n}/{{id}}"),
+            (Self::Patterns, _) => return pattern(&format!("https://example.com/books-{n:07}/:id")),
+            (Self::PatternTails, _) => return pattern(&format!("https://example.com/:shelf/{n:07}")),
+            (Self::Tails, true) => format!("https://example.com/{{shelf}}/{n:07}"),
+            (_, true) => format!("https://example.com/books-{n:07}/{{id}}"),
             (_, false) => self.topic(n),
         };
         Selector::parse(&text).expect("a selector")
     }
 
-    /// A topic that only the `n`th selector matches.
+    /// A topic that only the `n`th selector matches. All are equally long: the time to hash one, or
+    /// to read it as a URL, grows with its length.
     fn topic(self, n: u32) -> String {
         match (self, self.is_template(n)) {
-            (Self::Tails, true) => format!("https://example.com/a/{n}"),
-            _ => format!("https://example.com/books-{n}/1"),
+            (Self::Tails | Self::PatternTails, true) => format!("https://example.com/a/{n:07}"),
+            _ => format!("https://example.com/books-{n:07}/1"),
         }
     }
 }
@@ -216,9 +227,56 @@ fn patterns_at_the_bound(c: &mut Criterion) {
     }
 }
 
+/// The patterns of a request at its bounds: as many as there may be, or as few as make up all bytes
+/// or states; the first one that is refused ends the request. The goal: at most 5 ms.
+fn reading(c: &mut Criterion) {
+    let hub = PublicUrl::parse("https://hub.e.x/.well-known/mercure").expect("a hub's URL");
+    let of_regexp = |states: usize| format!("/((?:a?){{{states}}}b)");
+    let names: String = (0..PATTERN_GROUPS_MAX).map(|n| format!("/:a{n}")).collect();
+    let names_bytes = names.len();
+    let whole = [
+        ("plain", "https://example.com/books/:id".to_owned(), PATTERNS_OF_REQUEST_MAX),
+        ("relative", "books/:id".to_owned(), PATTERNS_OF_REQUEST_MAX),
+        ("choices", "/{a}?{b}?{c}?{d}?{e}?{f}?{g}?{h}?".to_owned(), PATTERNS_OF_REQUEST_MAX),
+        ("names", names, PATTERN_BYTES_OF_REQUEST_MAX / names_bytes),
+        ("wildcards", format!("https://e.x/{}", "*/".repeat(PATTERN_GROUPS_MAX)), PATTERNS_OF_REQUEST_MAX),
+        ("small regexps", of_regexp(60), PATTERNS_OF_REQUEST_MAX),
+        ("large regexps", of_regexp(2_000), PATTERN_STATES_OF_REQUEST_MAX / 4_000),
+        ("regexps of a protocol", "((?:a?){30}b)://*".to_owned(), PATTERN_STATES_OF_REQUEST_MAX / 61),
+        ("a large regexp of a protocol", "((?:a?){2000}b)://*".to_owned(), PATTERNS_OF_REQUEST_MAX),
+    ];
+    let pieces = [
+        ("literals", "https://e.x/", "a"),
+        ("groups", "https://e.x/", "{a}?"),
+        ("escapes", "https://e.x/", "\\:"),
+        ("letters to escape", "https://e.x/", "日"),
+        ("labels of a host", "https://", "é."),
+    ];
+    let shortest = PATTERN_BYTES_OF_REQUEST_MAX / PATTERNS_OF_REQUEST_MAX;
+    let repeated = pieces.iter().flat_map(|(name, beginning, piece)| {
+        [shortest, SELECTOR_BYTES_MAX].map(|bytes| {
+            let count = (bytes - beginning.len()) / piece.len();
+            let text = format!("{beginning}{}", piece.repeat(count));
+            (format!("{name}, {bytes} bytes each"), text, PATTERN_BYTES_OF_REQUEST_MAX / bytes)
+        })
+    });
+    for (name, text, count) in
+        whole.map(|(name, text, count)| (name.to_owned(), text, count)).into_iter().chain(repeated)
+    {
+        let openers = text.bytes().filter(|byte| b":({*".contains(byte)).count();
+        let count = count.min(PATTERN_OPENERS_OF_REQUEST_MAX / openers.max(1));
+        c.bench_function(&format!("read the patterns of a request/{name}"), |b| {
+            b.iter(|| {
+                let read = || Selector::parse_matcher(MatcherType::UrlPattern, black_box(&text), &hub);
+                (0..count).take_while(|_| read().is_ok()).count()
+            });
+        });
+    }
+}
+
 criterion_group! {
     name = benches;
     config = common::brief();
-    targets = indexes, at_the_bound, patterns_at_the_bound
+    targets = indexes, at_the_bound, patterns_at_the_bound, reading
 }
 criterion_main!(benches);

@@ -246,25 +246,31 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
+/// Compares the index with a linear scan after each action.
+fn check_history(actions: Vec<Action>, selector: impl Fn(&str) -> Option<Selector>) {
+    let mut model = IndexModel::default();
+    for action in actions {
+        match action {
+            Action::Insert(slot, texts) => {
+                model.insert(slot, texts.iter().filter_map(|text| selector(text)).collect());
+            }
+            Action::Remove(slot) => model.remove(slot),
+            Action::Publish(topics) => {
+                topics.iter().for_each(|topic| model.check_price(topic));
+                model.check_topics(&topics.iter().map(String::as_str).collect::<Vec<_>>());
+            }
+        }
+        model.check_held();
+    }
+    model.check_empties();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn the_index_answers_what_a_linear_scan_answers(actions in prop::collection::vec(action(), 1..80)) {
-        let mut model = IndexModel::default();
-        for action in actions {
-            match action {
-                Action::Insert(slot, texts) => {
-                    model.insert(slot, texts.iter().map(|text| selector(text)).collect());
-                }
-                Action::Remove(slot) => model.remove(slot),
-                Action::Publish(topics) => {
-                    model.check_topics(&topics.iter().map(String::as_str).collect::<Vec<_>>());
-                }
-            }
-            model.check_held();
-        }
-        model.check_empties();
+        check_history(actions, |text| Some(selector(text)));
     }
 }
 
@@ -341,20 +347,6 @@ proptest! {
         ], 1..60),
     ) {
         let hub = pattern::hub();
-        let mut model = IndexModel::default();
-        for action in actions {
-            match action {
-                Action::Insert(slot, texts) => {
-                    model.insert(slot, texts.iter().filter_map(|text| pattern::selector(text, &hub)).collect());
-                }
-                Action::Remove(slot) => model.remove(slot),
-                Action::Publish(topics) => {
-                    topics.iter().for_each(|topic| model.check_price(topic));
-                    model.check_topics(&topics.iter().map(String::as_str).collect::<Vec<_>>());
-                }
-            }
-            model.check_held();
-        }
-        model.check_empties();
+        check_history(actions, |text| pattern::selector(text, &hub));
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod debugger;
 mod error;
+mod hub;
 pub mod matcher;
 pub mod playground;
 
@@ -16,21 +17,34 @@ use crate::api::demo::debugger::Debugger;
 use crate::http::headers::accept_encoding::Negotiated;
 use crate::http::request::Request;
 use crate::http::response::Response;
-use crate::mercure::audience::Authorization;
 use crate::mercure::names::{DEMO_PATH, MATCH_PATH, MATCH_PATH_2019};
+use crate::mercure::public_url::PublicUrl;
 
 pub use error::DemoError;
+pub use hub::DemoHub;
 
 /// The resources of demo mode.
 pub struct Demo {
     debugger: Debugger,
-    cookie_name: String,
+    hub: DemoHub,
 }
 
 impl Demo {
-    /// The resources of a hub with this `AUTHORIZATION` and this `COOKIE_NAME`.
-    pub fn new(authorization: Authorization, cookie_name: &str) -> Self {
-        Self { debugger: Debugger::new(authorization, cookie_name), cookie_name: cookie_name.to_owned() }
+    /// The resources of this hub.
+    pub fn new(hub: DemoHub) -> Self {
+        Self { debugger: Debugger::new(&hub), hub }
+    }
+
+    /// The same for a hub whose URL and what is made of it are other ones.
+    #[must_use]
+    pub fn moved(&self, public_url: PublicUrl, moved: impl Fn(&str) -> Box<str>) -> Self {
+        let DemoHub { audience, issuer, .. } = &self.hub;
+        Self::new(DemoHub {
+            public_url: Some(public_url),
+            audience: audience.as_deref().map(&moved),
+            issuer: issuer.as_deref().map(&moved),
+            ..self.hub.clone()
+        })
     }
 
     /// The response to a request for one of them; the debugger's page in the negotiated coding.
@@ -52,8 +66,8 @@ impl Demo {
             _ => return Some(Err(DemoError::Method)),
         }
         Some(match () {
-            () if is_matcher => matcher::respond(request),
-            () if is_playground => playground::respond(request, &self.cookie_name),
+            () if is_matcher => matcher::respond(request, &self.hub),
+            () if is_playground => playground::respond(request, &self.hub),
             () => Ok(self.debugger.response(negotiated)),
         })
     }

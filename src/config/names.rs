@@ -30,8 +30,10 @@ pub fn misspelled(environment: &[(String, String)]) -> Vec<String> {
 }
 
 /// The warning for a variable of the reference hub; `rest` follows the prefix. Some settings of
-/// this hub have the same name without the prefix, or with a longer ending.
+/// this hub have the same name without the prefix, or with a longer ending; issuers are trusted
+/// there, too, in `TRUSTED_ISSUERS`.
 fn of_another_hub(name: &str, rest: &str, ours: &[&str]) -> String {
+    let rest = rest.trim_start_matches("TRUSTED_");
     let same = ours.iter().filter(|known| !rest.is_empty() && known.starts_with(rest));
     match same.min_by_key(|known| known.len()) {
         Some(known) => format!("unknown variable {name}; did you mean {known}?"),

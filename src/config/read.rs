@@ -18,7 +18,7 @@ use super::protocol::{dialects, has_no_keys};
 use super::reader::Reader;
 use super::settings::{authorization, cores, history, limits, listening, logs, metrics};
 use super::written;
-use crate::api::demo::Demo;
+use crate::api::demo::{Demo, DemoHub};
 use crate::api::handler::{ApiSettings, SelectorBounds};
 use crate::history::Retention;
 use crate::hub::shard::ShardSettings;
@@ -278,7 +278,16 @@ fn api(reader: &mut Reader<'_>, mode: Mode, listen: ListenAddress) -> (ApiSettin
         None => Keys::default(),
     };
     let access = access(reader, dialects, mode.demo.then_some(listen), &cookie_name, &mut origins);
-    let demo = mode.demo.then(|| Arc::new(Demo::new(authorization, &cookie_name)));
+    let demo = mode.demo.then(|| {
+        Arc::new(Demo::new(DemoHub {
+            dialects,
+            cookie_name: cookie_name.as_str().into(),
+            access_token_cookie_name: access.cookie_name.as_str().into(),
+            public_url: access.public_url.clone(),
+            audience: access.resource_identifier.clone(),
+            issuer: access.issuers.first().map(|issuer| issuer.name.clone()),
+        }))
+    });
     // A key that is missing is an error already.
     let api = ApiSettings {
         authorization,

@@ -439,6 +439,7 @@ fn a_misspelled_variable_is_told_of_and_a_foreign_one_is_not() {
     assert!(warnings.contains(&"unknown variable MERCURE_JWT_KEY; did you mean JWT_KEY?".to_owned()));
     let of_others = [
         ("MERCURE_PUBLISHER_JWT_ALG", "; did you mean PUBLISHER_JWT_ALGORITHM?"),
+        ("MERCURE_TRUSTED_ISSUERS", "; did you mean ISSUERS_FILE?"),
         ("MERCURE_LICENSE", ": it is of another hub, and does nothing here"),
         ("MERCURE_", ": it is of another hub, and does nothing here"),
     ];

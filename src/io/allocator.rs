@@ -13,7 +13,7 @@ use std::ffi::{c_int, c_long};
 use std::io;
 use std::sync::OnceLock;
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 // Links the library.
 use libmimalloc_sys as _;
@@ -50,8 +50,15 @@ pub(crate) fn start_purger() -> io::Result<()> {
     let run = || loop {
         thread::park();
         mi_collect(true);
-        thread::sleep(AGAIN_AFTER);
-        mi_collect(true);
+        loop {
+            let began = Instant::now();
+            // Another request ends the wait, too.
+            thread::park_timeout(AGAIN_AFTER);
+            mi_collect(true);
+            if began.elapsed() >= AGAIN_AFTER {
+                break;
+            }
+        }
     };
     let purger = thread::Builder::new().name("memory".to_owned()).spawn(run)?;
     if PURGER.set(purger.thread().clone()).is_ok() {

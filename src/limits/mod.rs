@@ -430,6 +430,9 @@ pub const MEMORY_FREED_PARTS: u64 = 16;
 /// An idle shard does so, too, when it has freed this much: to look for what can be given back
 /// takes some milliseconds where there are very many subscribers.
 pub const MEMORY_FREED_IDLE_BYTES: u64 = 256 << 10;
+/// A shard looks at the resident memory when it has counted one of this number of parts of
+/// `MEMORY_MAX` anew: what the allocator keeps of freed memory is not counted.
+pub const MEMORY_GROWN_PARTS: u64 = 64;
 /// How often the account is compared with the resident memory while a shard works, in milliseconds.
 /// After this time without work, a shard gives freed memory back to the host, and once more after
 /// [`MEMORY_UPKEEP_AGAIN_MS`]: two shards that do so at the same moment can hinder each other.
@@ -462,10 +465,12 @@ pub const HTTP2_CONNECTION_BYTES: usize = 24 << 10;
 pub const HTTP2_BODY_BUFFER_BYTES: usize = 24 << 10;
 /// A stream of it with its subscriber: 1,147 bytes, over 10,000 of them.
 pub const HTTP2_STREAM_BYTES: usize = 1_200;
-/// A selector beside its text: 90 to 120 bytes in all with texts of 30 bytes, over 200,000 of them.
-pub const SELECTOR_HELD_BYTES: usize = 64;
-/// How often a selector's text is held, compiled forms included.
-pub const SELECTOR_TEXTS: usize = 3;
+/// A selector in an index beside its text: 75 to 120 bytes, over 25,000 of them.
+pub const SELECTOR_HELD_BYTES: usize = 100;
+/// A head or a tail of its own, beside texts and programs: 220 to 330 bytes.
+pub const SELECTOR_PARTS_BYTES: usize = 280;
+/// The text of a selector that is announced, beside itself.
+pub const SELECTOR_ANNOUNCED_BYTES: usize = 64;
 /// Time before the rate of a request body counts, in milliseconds.
 pub const BODY_GRACE_MS: u64 = 10_000;
 /// The least rate at which a request body must arrive after that, on average, in bytes per second.

@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::limits::{SELECTOR_BYTES_MAX, TEMPLATE_STATES_MAX};
+use crate::limits::{SELECTOR_BYTES_MAX, SELECTOR_HELD_BYTES, TEMPLATE_STATES_MAX};
 use crate::mercure::characters::has_control_or_format;
 use crate::mercure::names::ANY;
 use crate::mercure::public_url::PublicUrl;
@@ -170,6 +170,17 @@ impl Selector {
             Self::Template(template) => template.match_cost(),
             Self::Pattern(pattern) => pattern.match_cost(),
         }
+    }
+
+    /// The bytes that an index needs for it if no other selector has its text, its head or its
+    /// tail: an estimate.
+    pub fn held_bytes(&self) -> usize {
+        let compiled = match self {
+            Self::Any | Self::Exact(_) => 0,
+            Self::Template(template) => template.held_bytes(),
+            Self::Pattern(pattern) => pattern.held_bytes(),
+        };
+        SELECTOR_HELD_BYTES + self.as_str().len() + compiled
     }
 
     /// Whether it is a template or a pattern with a choice: a topic could match it in several

@@ -11,7 +11,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::limits::{
     MATCH_COST_BRANCH, MATCH_COST_NODE, MATCH_COST_READ, MATCH_COST_RUN, MATCH_COST_SETUP, MATCH_COST_WORD,
-    SELECTOR_BYTES_MAX, TEMPLATE_STATES_MAX,
+    SELECTOR_BYTES_MAX, SELECTOR_PARTS_BYTES, TEMPLATE_STATES_MAX,
 };
 
 mod byte_program;
@@ -31,8 +31,7 @@ pub(super) use byte_program::{AsciiSet, ByteProgram, ByteState};
 pub(super) use charset::{CHARSETS, Charset};
 pub(super) use compile::Expression;
 pub use part::TemplateError;
-pub(super) use part::TemplatePart;
-pub(super) use plain::matches as plain_matches;
+pub(super) use part::{TailParts, TemplatePart};
 pub(super) use simulator::Simulator;
 
 /// A valid RFC 6570 URI Template, levels 1 to 4, with at least one expression. Equal and hashed by
@@ -65,7 +64,7 @@ impl Template {
         if template.states() > TEMPLATE_STATES_MAX {
             return Err(TemplateError::TooComplex);
         }
-        template.is_plain = plain::is_plain(&template.text, template.tail());
+        template.is_plain = template.tail().is_plain();
         Ok(template)
     }
 
@@ -94,12 +93,25 @@ impl Template {
         }
         let words = program::words(self.states() + 1) as u32;
         // With several words, a repetition can lead back to the word before.
-        let passes = if words > 1 && self.tail().iter().any(TemplatePart::repeats) { 3 } else { 1 };
-        let branches: usize = self.tail().iter().map(TemplatePart::branches).sum();
+        let passes = if words > 1 && self.tail().parts.iter().any(TemplatePart::repeats) { 3 } else { 1 };
+        let branches: usize = self.tail().parts.iter().map(TemplatePart::branches).sum();
         MATCH_COST_SETUP
             + MATCH_COST_READ
             + passes * words * MATCH_COST_WORD
             + branches as u32 * MATCH_COST_BRANCH
+    }
+
+    /// The bytes that an index needs for it beside its text, see
+    /// [`Selector::held_bytes`](super::selector::Selector::held_bytes).
+    pub(super) fn held_bytes(&self) -> usize {
+        let tail = self.tail();
+        let literals = tail.literal_bytes();
+        if self.is_plain && literals == 0 {
+            return 0;
+        }
+        let states: usize = tail.parts.iter().map(TemplatePart::state_bytes).sum();
+        let nodes = if self.is_plain { literals } else { 2 * self.head().len() };
+        SELECTOR_PARTS_BYTES + self.text.len() + size_of_val(tail.parts) + states + nodes
     }
 
     /// The literal before the first expression; it may be empty.
@@ -111,30 +123,20 @@ impl Template {
     }
 
     /// The parts after the head.
-    pub(super) fn tail(&self) -> &[TemplatePart] {
-        match &*self.parts {
+    pub(super) fn tail(&self) -> TailParts<'_> {
+        let parts = match &*self.parts {
             [TemplatePart::Literal { .. }, tail @ ..] => tail,
             parts => parts,
-        }
+        };
+        TailParts { text: &self.text, parts }
     }
 
     /// Whether the tail can produce `rest`, the part of a topic after the head.
     pub(super) fn tail_matches(&self, rest: &[u8], simulator: &mut Simulator) -> bool {
         if self.is_plain {
-            return self.plain_matches(rest, 0, |set, at| at + set.run(&rest[at..]));
+            return self.tail().matches(rest, 0);
         }
         self.may_end(rest) && simulator.matches(self, rest)
-    }
-
-    /// Whether a plain tail can produce the rest of `topic` from `at` on. `run_end` finds the end
-    /// of the longest run of a set that begins at a byte of the topic.
-    pub(super) fn plain_matches(
-        &self,
-        topic: &[u8],
-        at: usize,
-        run_end: impl FnMut(Charset, usize) -> usize,
-    ) -> bool {
-        plain::matches(&self.text, self.tail(), topic, at, run_end)
     }
 
     /// The same for a template with a choice. `is_read` is whether the simulator has read `rest`,
@@ -156,14 +158,11 @@ impl Template {
 
     /// A literal at the end decides most comparisons without any set-up.
     fn may_end(&self, rest: &[u8]) -> bool {
-        match self.tail().last() {
-            Some(&TemplatePart::Literal { start, end }) => rest.ends_with(self.literal(start, end)),
+        let tail = self.tail();
+        match tail.parts.last() {
+            Some(&TemplatePart::Literal { start, end }) => rest.ends_with(tail.literal(start, end)),
             _ => true,
         }
-    }
-
-    pub(super) fn literal(&self, start: u16, end: u16) -> &[u8] {
-        part::literal(&self.text, start, end)
     }
 
     fn states(&self) -> usize {

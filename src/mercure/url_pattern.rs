@@ -19,7 +19,7 @@ use urlpattern::{Error, UrlPatternInit, UrlPatternOptions};
 
 use crate::limits::{
     MATCH_COST_NODE, MATCH_COST_RUN, MATCH_COST_URL, PATTERN_GROUPS_MAX, PATTERN_OPENERS_MAX,
-    PATTERN_REGEXPS_MAX, PATTERN_STATES_MAX, SELECTOR_BYTES_MAX,
+    PATTERN_PROTOCOL_STATES_MAX, PATTERN_REGEXPS_MAX, PATTERN_STATES_MAX, SELECTOR_BYTES_MAX,
 };
 use crate::mercure::public_url::PublicUrl;
 use crate::mercure::uri_template::Simulator;
@@ -88,11 +88,16 @@ impl UrlPattern {
         self.components.match_all(topic, &mut Simulator::default())
     }
 
+    /// The states of its programs, on which the time to read it depends.
+    pub(crate) fn states(&self) -> usize {
+        self.components.states()
+    }
+
     /// The most that a comparison with a topic of 1 KiB costs, see
     /// [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
     pub(crate) fn match_cost(&self) -> u32 {
         let cost = match self.is_plain() {
-            true => MATCH_COST_NODE * (self.tail().len() as u32 + 2) + MATCH_COST_RUN,
+            true => MATCH_COST_NODE * (self.tail().parts.len() as u32 + 2) + MATCH_COST_RUN,
             false => self.tail_cost(),
         };
         cost.saturating_add(MATCH_COST_URL)
@@ -113,9 +118,13 @@ impl From<UrlPatternError> for ComponentsError {
     }
 }
 
+/// The bytes of a pattern that may begin a group, on which the time to read it depends.
+pub(crate) fn openers(text: &str) -> usize {
+    text.bytes().filter(|byte| matches!(byte, b':' | b'(' | b'{' | b'*')).count()
+}
+
 fn components(text: &str, base: Option<&Url>) -> Result<PatternComponents, ComponentsError> {
-    let openers = text.bytes().filter(|byte| matches!(byte, b':' | b'(' | b'{' | b'*')).count();
-    if text.len() > SELECTOR_BYTES_MAX || openers > PATTERN_OPENERS_MAX {
+    if text.len() > SELECTOR_BYTES_MAX || openers(text) > PATTERN_OPENERS_MAX {
         return Err(UrlPatternError::TooComplex.into());
     }
     // The parser has assertions of its own. A text that reaches one is refused.
@@ -146,9 +155,13 @@ fn components(text: &str, base: Option<&Url>) -> Result<PatternComponents, Compo
     if groups > PATTERN_GROUPS_MAX || regexps > PATTERN_REGEXPS_MAX {
         return Err(UrlPatternError::TooComplex.into());
     }
-    let components = parts.map(|(of, part)| component_of(part).map(|component| (of, component)));
+    let components = parts.map(|(of, part)| {
+        let is_protocol = of == UrlPart::Protocol;
+        let states_max = if is_protocol { PATTERN_PROTOCOL_STATES_MAX } else { PATTERN_STATES_MAX };
+        component_of(part, states_max).map(|component| (of, component))
+    });
     let components = PatternComponents(components.collect::<Result<_, _>>()?);
-    if components.0.iter().map(|(_, component)| component.states()).sum::<usize>() > PATTERN_STATES_MAX {
+    if components.states() > PATTERN_STATES_MAX {
         return Err(UrlPatternError::TooComplex.into());
     }
     Ok(components)
@@ -170,13 +183,16 @@ fn is_any(component: &Component<RegexpText>) -> bool {
         && matches!(matcher.inner, InnerMatcher::SingleCapture { filter: None, allow_empty: true })
 }
 
-fn component_of(component: &Component<RegexpText>) -> Result<PatternComponent, UrlPatternError> {
+fn component_of(
+    component: &Component<RegexpText>,
+    states_max: usize,
+) -> Result<PatternComponent, UrlPatternError> {
     if let InnerMatcher::Literal { literal } = &component.matcher.inner {
         return Ok(PatternComponent::Literal(literal.as_str().into()));
     }
     let Ok(regexp) = &component.regexp else { return Err(UrlPatternError::Regexp) };
     let regexp = syntax::parse(urlpattern::regexp::RegExp::pattern_string(regexp))?;
-    Ok(PatternComponent::Program(Box::new(compile::compile(&regexp)?)))
+    Ok(PatternComponent::Program(Box::new(compile::compile(&regexp, states_max)?)))
 }
 
 impl PartialEq for UrlPattern {

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limits::{
-    MEMORY_CHUNK_BYTES, MEMORY_FREED_IDLE_BYTES, MEMORY_FREED_PARTS, MEMORY_PARTS, MEMORY_REFUSE_PARTS,
-    MEMORY_REQUESTS_PARTS, MEMORY_SHED_PARTS, MEMORY_UPKEEP_MS,
+    MEMORY_CHUNK_BYTES, MEMORY_FREED_IDLE_BYTES, MEMORY_FREED_PARTS, MEMORY_GROWN_PARTS, MEMORY_PARTS,
+    MEMORY_REFUSE_PARTS, MEMORY_REQUESTS_PARTS, MEMORY_SHED_PARTS, MEMORY_UPKEEP_MS,
 };
 use crate::ops::host::anonymous_bytes;
 use crate::ops::metrics::{MemoryKind, MemoryTotals};
@@ -117,6 +117,8 @@ struct ShardHeld {
     moved: [Cell<usize>; MemoryKind::ALL.len()],
     /// Bytes freed since [`ShardMemory::take_freed`].
     freed: Cell<usize>,
+    /// Bytes counted anew since [`ShardMemory::take_grown`].
+    grown: Cell<usize>,
     /// See [`ShardMemory::take_needs_room`].
     needs_room: Cell<bool>,
 }
@@ -131,8 +133,8 @@ pub(crate) struct MemoryPermit {
 impl ShardMemory {
     /// A part that holds nothing.
     pub(crate) fn new(account: Arc<MemoryAccount>) -> Self {
-        let (held, moved) = Default::default();
-        Self(Rc::new(ShardHeld { account, held, moved, freed: Cell::new(0), needs_room: Cell::new(false) }))
+        let (held, moved, freed, grown, needs_room) = Default::default();
+        Self(Rc::new(ShardHeld { account, held, moved, freed, grown, needs_room }))
     }
 
     /// Counts bytes that are held already.
@@ -221,6 +223,16 @@ impl ShardMemory {
         is_much
     }
 
+    /// Whether so much was counted anew that the resident memory, which can grow faster, has to be
+    /// looked at. The next call begins anew if this one is true.
+    pub(crate) fn take_grown(&self) -> bool {
+        let is_much = self.0.grown.get() as u64 >= self.0.account.totals.max / MEMORY_GROWN_PARTS;
+        if is_much {
+            self.0.grown.set(0);
+        }
+        is_much
+    }
+
     /// Whether much more memory is resident than is counted.
     pub(crate) fn has_uncounted(&self) -> bool {
         let totals = &self.0.account.totals;
@@ -258,6 +270,7 @@ impl ShardMemory {
         let held = &self.0.held[kind as usize];
         held.set(held.get() - before + after);
         self.0.freed.set(self.0.freed.get() + before.saturating_sub(after));
+        self.0.grown.set(self.0.grown.get() + after.saturating_sub(before));
         if held.get().abs_diff(self.0.moved[kind as usize].get()) >= MEMORY_CHUNK_BYTES {
             self.move_to_totals(kind);
         }

@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { EventSource } from "eventsource";
 
-const { HUB, TOKEN } = process.env;
+// With PARAMETER=match and its token, as a client of Mercure 1.0.
+const { HUB, TOKEN, PARAMETER = "topic" } = process.env;
+const cursor = PARAMETER === "topic" ? "lastEventID" : "last_event_id";
 const topic = `https://example.com/npm/${process.pid}`;
 
 async function publish(fields) {
@@ -36,7 +38,7 @@ function listen(url, options) {
   return { source, next, opened };
 }
 
-const url = `${HUB}?topic=${encodeURIComponent(topic)}`;
+const url = `${HUB}?${PARAMETER}=${encodeURIComponent(topic)}`;
 const anonymous = listen(url);
 await anonymous.opened;
 const id = await publish({ data: "first\nsecond" });
@@ -47,7 +49,7 @@ assert.equal((await anonymous.next()).type, "custom");
 anonymous.source.close();
 
 // The client's own reconnection: what was published meanwhile arrives, and nothing twice.
-const back = listen(`${url}&lastEventID=${encodeURIComponent(id)}`);
+const back = listen(`${url}&${cursor}=${encodeURIComponent(id)}`);
 assert.equal((await back.next()).data, "typed");
 back.source.close();
 
@@ -59,4 +61,16 @@ await granted.opened;
 await publish({ data: "secret", private: "on" });
 assert.equal((await granted.next()).data, "secret");
 granted.source.close();
-console.log("eventsource: passed");
+
+// The method QUERY has the matchers in its body.
+if (PARAMETER !== "topic") {
+  const headers = { Authorization: `Bearer ${TOKEN}` };
+  const body = new URLSearchParams({ match_urlpattern: "https://example.com/npm/:id", [cursor]: id });
+  const asked = listen(HUB, {
+    fetch: (input, init) => fetch(input, { ...init, method: "QUERY", body, headers: { ...init.headers, ...headers } }),
+  });
+  assert.equal((await asked.next()).data, "typed");
+  assert.equal((await asked.next()).data, "secret");
+  asked.source.close();
+}
+console.log(`eventsource, ${PARAMETER}: passed`);

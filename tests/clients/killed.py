@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Clients of others, each with a hub that is killed: they come back by themselves, and miss and repeat nothing.
 
-usage: killed.py BINARY [--gateway] NAME=COMMAND…
+usage: killed.py BINARY [--gateway] NAME=COMMAND… [--modern NAME=COMMAND…]
 
 All clients are subscribed at once. The hub is killed with SIGKILL just after it has acknowledged some updates, and started again on the
 same port with the same history, where more updates are waiting before anyone is back; twice. With --gateway, what stands in for it
 meanwhile answers 503, as a proxy does whose hub is gone. A client prints a line of JSON for each event, or the event as it came.
+
+Those after --modern speak Mercure 1.0, to the same hub at the same time: half of them name topics, the others have URL
+Patterns. Publishers of both protocols take turns, and each client has the updates of both.
 """
 
 import http.client
@@ -26,7 +29,15 @@ import urllib.request
 
 DEADLINE_S = 60
 PATH = "/.well-known/mercure"
-TEMPLATE, RAW = "https://example.com/clients/{id}", "a raw topic: é, & and +"
+TOPIC, RAW = "https://example.com/clients/1", "a raw topic: é, & and +"
+# What the clients subscribe to, by the parameter. The last pattern is relative to the hub's URL, as the raw topic is for a pattern.
+FORMS = {
+    "topic": ["https://example.com/clients/{id}", RAW],
+    "match": [TOPIC, RAW],
+    "match_urlpattern": ["https://example.com/clients/:id", "/.well-known/a%20raw%20*"],
+}
+# Where the hub lists the subscriptions to the first of these.
+LISTS = {"topic": "", "match": "exact/", "match_urlpattern": "urlpattern/"}
 
 
 def await_until(what, holds):
@@ -44,9 +55,17 @@ class Hub:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}{PATH}"
-        command = [binary, "token", "--publish", "*", "--subscribe", "*"]
-        self.token = subprocess.check_output(command, env={"DEMO": "1"}, text=True).strip()
+        selectors = ["--publish", "*", "--subscribe", "*"]
+        matchers = ["--publish-match", "*", "--subscribe-match", RAW]
+        for pattern in (FORMS["match_urlpattern"][0], f"{PATH}/subscriptions/:match_type/:match"):
+            matchers += ["--subscribe-pattern", pattern]
+        self.token, access_token = self.make_token(*selectors), self.make_token(*matchers)
+        self.tokens = {"topic": self.token, "match": access_token, "match_urlpattern": access_token}
         self.published = []
+
+    def make_token(self, *options):
+        environment = {"DEMO": "1", "ADDR": f"127.0.0.1:{self.port}"}
+        return subprocess.check_output([self.binary, "token", *options], env=environment, text=True).strip()
 
     def start(self):
         settings = {"DEMO": "1", "SUBSCRIPTIONS": "1", "DB_PATH": f"{self.folder}/updates.db", "LOG_LEVEL": "warn",
@@ -69,25 +88,29 @@ class Hub:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def call(self, url, data=None):
-        request = urllib.request.Request(url, data, {"Authorization": "Bearer " + self.token})
+    def call(self, url, parameter, data=None):
+        request = urllib.request.Request(url, data, {"Authorization": "Bearer " + self.tokens[parameter]})
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.read().decode()
 
-    def publish(self, data, topic="https://example.com/clients/1", **fields):
+    def publish(self, data, topic=TOPIC, **fields):
         form = urllib.parse.urlencode({"topic": topic, "data": data, **fields})
-        made = self.call(self.url, form.encode())
+        made = self.call(self.url, ("topic", "match")[len(self.published) % 2], form.encode())
         lines = data.replace("\r\n", "\n").replace("\r", "\n")
         self.published.append({"id": made, "type": fields.get("type", "message"), "data": lines})
 
-    def await_subscribers(self, count):
-        selector = urllib.parse.quote(TEMPLATE, safe="")
+    def await_subscribers(self, clients):
+        wanted = {parameter: [client.parameter for client in clients].count(parameter) for parameter in FORMS}
 
         def are_there():
-            found = json.loads(self.call(f"{self.url}/subscriptions/{selector}"))["subscriptions"]
-            return len(found) == count
+            found = {}
+            for parameter, (selector, _) in FORMS.items():
+                path = LISTS[parameter] + urllib.parse.quote(selector, safe="")
+                answer = json.loads(self.call(f"{self.url}/subscriptions/{path}", parameter))
+                found[parameter] = len(answer["subscriptions"])
+            return found == wanted
 
-        await_until(f"{count} clients are subscribed", are_there)
+        await_until(f"{len(clients)} clients are subscribed", are_there)
 
 
 class Gateway(http.server.BaseHTTPRequestHandler):
@@ -110,11 +133,12 @@ def short(event):
 
 
 class Client:
-    def __init__(self, name, command, hub):
-        self.name, self.events = name, []
-        settings = {**os.environ, "HUB": hub.url, "TOKEN": hub.token, "PYTHONUNBUFFERED": "1"}
-        command = [*shlex.split(command), TEMPLATE, RAW]
-        self.errors = open(f"{hub.folder}/{name}.err", "w+", encoding="utf-8")
+    def __init__(self, name, command, hub, parameter):
+        self.name = name if parameter == "topic" else f"{name}, {parameter}"
+        self.parameter, self.events = parameter, []
+        settings = {**os.environ, "HUB": hub.url, "TOKEN": hub.tokens[parameter], "PARAMETER": parameter, "PYTHONUNBUFFERED": "1"}
+        command = [*shlex.split(command), *FORMS[parameter]]
+        self.errors = open(f"{hub.folder}/{self.name}.err", "w+", encoding="utf-8")
         self.process = subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=self.errors, text=True,
                                         encoding="utf-8", start_new_session=True)
         self.reader = threading.Thread(target=self.read, daemon=True)
@@ -181,6 +205,14 @@ def stand_in(hub, clients):
     server.server_close()
 
 
+def started(arguments, hub):
+    """A client for each argument."""
+    split = arguments.index("--modern") if "--modern" in arguments else len(arguments)
+    parameters = ["topic"] * split + ["match", "match_urlpattern"] * len(arguments[split:])
+    wanted = zip(arguments[:split] + arguments[split + 1:], parameters)
+    return [Client(*argument.split("=", 1), hub, parameter) for argument, parameter in wanted]
+
+
 def main():
     binary, *rest = sys.argv[1:]
     gateway = rest[0] == "--gateway"
@@ -189,9 +221,8 @@ def main():
         hub = Hub(binary, folder)
         try:
             hub.start()
-            commands = [text.split("=", 1) for text in rest[gateway:]]
-            clients = [Client(name, command, hub) for name, command in commands]
-            hub.await_subscribers(len(clients))
+            clients = started(rest[gateway:], hub)
+            hub.await_subscribers(clients)
             # Who has never had an id can ask for nothing that it missed.
             hub.publish("first")
             await_until("every client has the first update", lambda: all(client.events for client in clients))
@@ -207,7 +238,7 @@ def main():
                 hub.start()
                 for number in range(10):
                     hub.publish(f"{number} before anyone is back", private="on")
-                hub.await_subscribers(len(clients))
+                hub.await_subscribers(clients)
                 hub.publish(f"live after the {kill} kill")
             hub.publish("the end", type="end")
             right = [client.name for client in clients if client.verdict(hub.published)]

@@ -1,6 +1,9 @@
 <?php
 
 // Symfony's Mercure component, Debian's package, as a publisher: each field arrives as it was given.
+// With PARAMETER=match, by Mercure 1.0: this version, 0.6, publishes as the later ones do, but makes no
+// tokens of 1.0. So the script makes one of the form that they make (MERCURE-1.0, section 7.5): times
+// with fractions, an entry for each action, no type for an exact topic.
 
 require 'Symfony/Component/Mercure/autoload.php';
 require 'Symfony/Component/HttpClient/autoload.php';
@@ -14,8 +17,16 @@ use Symfony\Component\Mercure\Jwt\StaticTokenProvider;
 use Symfony\Component\Mercure\Update;
 
 $url = getenv('HUB');
-$token = getenv('TOKEN');
+$parameter = getenv('PARAMETER') ?: 'topic';
+$cursor = 'topic' === $parameter ? 'lastEventID' : 'last_event_id';
 $topic = 'https://example.com/symfony/'.getmypid();
+$token = 'topic' === $parameter ? getenv('TOKEN') : access_token($url, [
+    ['publish', [['match' => '*']]],
+    ['subscribe', [
+        ['match' => 'https://example.com/canonical'],
+        ['match' => 'https://example.com/symfony/:id', 'match_type' => 'urlpattern'],
+    ]],
+]);
 $hub = new Hub($url, new StaticTokenProvider($token));
 
 $updates = [
@@ -39,7 +50,7 @@ try {
 }
 
 $client = new EventSourceHttpClient(HttpClient::create());
-$query = http_build_query(['topic' => $topic, 'lastEventID' => 'earliest']);
+$query = http_build_query([$parameter => $topic, $cursor => 'earliest']);
 $source = $client->connect("$url?$query", ['auth_bearer' => $token]);
 $received = [];
 foreach ($client->stream($source, 10) as $chunk) {
@@ -57,4 +68,24 @@ $source->cancel();
 if ($received != $expected) {
     throw new Exception(json_encode([$received, $expected]));
 }
-echo "php-symfony-mercure: passed\n";
+echo "php-symfony-mercure, $parameter: passed\n";
+
+function access_token(string $hub, array $grants): string
+{
+    $type = 'https://mercure.rocks/authorization-detail';
+    $encode = fn (string $part) => rtrim(strtr(base64_encode($part), '+/', '-_'), '=');
+    $now = microtime(true);
+    $claims = [
+        'exp' => $now + 3600,
+        'iss' => getenv('ISSUER'),
+        'aud' => [$hub],
+        'sub' => 'petasos',
+        'client_id' => 'petasos',
+        'authorization_details' => array_map(fn ($grant) => ['type' => $type, 'actions' => [$grant[0]], 'topics' => $grant[1]], $grants),
+        'iat' => $now - 1,
+        'jti' => bin2hex(random_bytes(16)),
+    ];
+    $signed = $encode(json_encode(['typ' => 'at+jwt', 'alg' => 'HS256'])).'.'.$encode(json_encode($claims, JSON_UNESCAPED_SLASHES));
+
+    return $signed.'.'.$encode(hash_hmac('sha256', $signed, getenv('ISSUER_KEY'), true));
+}

@@ -5,6 +5,7 @@
 
 pub(crate) mod frames;
 pub(crate) mod http2;
+pub(crate) mod mixed;
 pub(crate) mod pebble;
 pub(crate) mod subscriptions;
 pub(crate) mod tls;
@@ -23,14 +24,6 @@ use serde_json::{Value, json};
 /// The longest time that one wait may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) const KEY: &str = "0123456789abcdef0123456789abcdef";
-
-/// An issuer, which makes a hub speak draft 08 beside what its keys imply.
-const ISSUER_SETTINGS: [(&str, &str); 4] = [
-    ("PUBLIC_URL", "https://hub.e.x/.well-known/mercure"),
-    ("ISSUER", "https://e.x"),
-    ("ISSUER_PUBLISHER_KEY", "fedcba9876543210fedcba9876543210"),
-    ("ISSUER_SUBSCRIBER_KEY", "fedcba9876543210fedcba9876543210"),
-];
 
 /// A running hub; killed when dropped.
 pub(crate) struct Hub {
@@ -55,10 +48,8 @@ impl Hub {
         let mut command = command();
         command.env("ADDR", "127.0.0.1:0").env("JWT_KEY", KEY).env("ALLOW_ANONYMOUS", "1");
         command.env("DB_PATH", ":memory:");
-        // With `TEST_DRAFT08=1` the tests of the older protocols run against a hub that speaks
-        // draft 08 beside them (MERCURE-1.0, section 13, test 116).
-        if std::env::var_os("TEST_DRAFT08").is_some() {
-            command.envs(ISSUER_SETTINGS);
+        if mixed::is_mixed() {
+            command.envs(mixed::ISSUER_SETTINGS);
         }
         command.envs(settings.iter().copied());
         command

@@ -9,6 +9,7 @@ is done already. tests/embed.rs runs embed.rs and axum.rs, tests/web/origins.py 
 
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -25,10 +26,16 @@ DEADLINE_S = 60
 
 
 def free_ports(count):
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [str(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
+    """Below those that connections get: such a port may be taken again before a program listens on it."""
+    ports = []
+    while len(ports) < count:
+        port = random.randrange(20_000, 32_000)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        if str(port) not in ports:
+            ports.append(str(port))
     return ports
 
 
@@ -140,7 +147,7 @@ def main():
             shutil.copy2(ROOT / file, folder / file)
         text = (folder / "examples/README.md").read_text()
         blocks = [re.findall(r"^\$ (.*)$", block, re.M) for block in re.findall(r"^```console\n(.*?)^```$", text, re.M | re.S)]
-        start, set_up, debian, pair, uses, encryption = [[here(command) for command in block] for block in blocks]
+        start, set_up, debian, pair, modern, uses, encryption = [[here(command) for command in block] for block in blocks]
         pathlib.Path(name, "bin").mkdir()
         os.symlink(binary, f"{name}/bin/petasos")
         # Without the environment that this test itself was started with: no activated venv, no token.
@@ -164,6 +171,14 @@ def main():
             for command in pair:
                 terminal.run(command)
             terminal.shows(r'data: {"stock": 3}', pair[1])
+            for command in modern:
+                terminal.run(command)
+            # The first subscriber, of 0.x, has this one as well.
+            terminal.shows(r'data: {"stock": 3}', modern[-1], 3)
+            for file in filter(re.compile("access.token").search, commands):
+                (command,) = commands[file]
+                made = terminal.run(f'TOKEN="$({command})" {pair[1]}')
+                assert "urn:uuid:" in made, (command, made)
             page(*commands["browser/index.html"], other, hub_port, web_port)
             for command in uses:
                 assert terminal.run(command).strip(), command
@@ -181,4 +196,5 @@ def main():
     print("examples/README.md and the first lines of the files work as they stand there")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -255,7 +255,11 @@ fn survives(stored: &Stored, seed: u64, name: &str, outcomes: &mut Outcomes) {
             outcomes.refused += 1;
             outcomes.lost += u64::from(matches!(error.cause(), OpenCause::Lost(_) | OpenCause::UnknownEnd));
             let after = std::fs::read(directory.file()).expect("readable");
-            assert!(after == bytes, "{what}: refused ({error}), but the file was changed");
+            assert!(
+                after == bytes,
+                "{what}: refused ({error}: {:?}), but the file was changed",
+                error.cause()
+            );
             return;
         }
     };

@@ -87,11 +87,17 @@ fn the_cookie_of_the_playground_opens_a_stream() {
 
 #[test]
 fn without_a_token_the_cookie_expires() {
-    let hub = demo();
+    let (hub, both) = (demo(), Hub::start(&[("DEMO", "1"), ("PROTOCOL", "07,08"), ("JWT_KEY", "")]));
     for target in ["/demo/", "/demo/a?jwt=", "/demo/a?body=b"] {
-        let cookie = "mercureAuthorization=; Path=/.well-known/mercure; Max-Age=0; \
-                      Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; SameSite=Strict";
-        assert_eq!(all(&ask(&hub, "GET", target, ""), "Set-Cookie"), [cookie], "{target}");
+        let gone = |name: &str| {
+            format!(
+                "{name}=; Path=/.well-known/mercure; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; \
+                 HttpOnly; SameSite=Strict"
+            )
+        };
+        let cookies = ["mercureAuthorization", "mercure_access_token"].map(gone);
+        assert_eq!(all(&ask(&hub, "GET", target, ""), "Set-Cookie"), cookies[..1], "{target}");
+        assert_eq!(all(&ask(&both, "GET", target, ""), "Set-Cookie"), cookies, "{target}");
     }
 }
 
@@ -172,7 +178,7 @@ fn the_debugger_is_at_the_root_under_its_own_policy() {
     let reply = Http2::connect(&hub).ask(request("GET", "/"), "");
     assert_eq!(reply.body, answer.body);
     let targets = Hub::start(&[("DEMO", "1"), ("AUTHORIZATION", "targets")]);
-    assert!(ask(&targets, "GET", "/", "").body.contains("data-authorization=\"targets\""));
+    assert!(ask(&targets, "GET", "/", "").body.contains("data-protocols=\"04\""));
 }
 
 #[test]

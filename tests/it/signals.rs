@@ -3,9 +3,10 @@
 //! The second one ends it at once. Method: the binary, and clients on real sockets.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::common::{DEADLINE, Hub, get, post, publisher, token};
+use crate::common::{DEADLINE, Hub, Stream, get, id, post, publisher, token};
 use petasos::limits::SIGNAL_ECHO_MS;
 use petasos::mercure::token::{Algorithm, sign};
 use rustix::process::Signal;
@@ -178,4 +179,51 @@ fn sighup_fetches_key_sets() {
     fetched.join().expect("two fetches");
     let claim = token(&json!({ "publish": ["*"] }), None);
     assert_eq!(hub.request(&post("topic=a", Some(&claim))).status, 401);
+}
+
+/// DESIGN, "Failure, in one table": SIGTERM.
+#[test]
+fn a_stop_delivers_what_was_acknowledged_and_ends_streams() {
+    let mut hub = Hub::start(&[("DRAIN_TIMEOUT", "500ms")]);
+    let streams: Vec<Stream> = (0..20).map(|_| hub.subscribe("topic=a")).collect();
+    let count = AtomicUsize::new(0);
+    let acknowledged = std::thread::scope(|scope| {
+        let (hub, count) = (&hub, &count);
+        let publishers: Vec<_> = (0..4)
+            .map(|publisher_number| {
+                scope.spawn(move || {
+                    let mut acknowledged = Vec::new();
+                    let mut client = hub.connect();
+                    for number in 0.. {
+                        let id = format!("{publisher_number}-{number}");
+                        client.send(&post(&format!("topic=a&id={id}"), Some(&publisher())));
+                        let until = Instant::now() + DEADLINE;
+                        while client.received.is_empty() && client.read_some(until) {}
+                        if client.received.is_empty() || client.answer().status != 200 {
+                            return acknowledged;
+                        }
+                        acknowledged.push(id);
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                    acknowledged
+                })
+            })
+            .collect();
+        let until = Instant::now() + DEADLINE;
+        while count.load(Ordering::Relaxed) < 50 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        hub.signal(Signal::TERM);
+        publishers.into_iter().flat_map(|thread| thread.join().expect("a publisher")).collect::<Vec<_>>()
+    });
+    assert!(acknowledged.len() >= 50, "{}", acknowledged.len());
+    for mut stream in streams {
+        let mut ids: Vec<_> = std::iter::from_fn(|| stream.next()).map(|event| id(&event)).collect();
+        ids.sort_unstable();
+        assert!(ids.windows(2).all(|pair| pair[0] != pair[1]), "a duplicate");
+        for id in &acknowledged {
+            assert!(ids.binary_search(id).is_ok(), "{id} was acknowledged and not delivered");
+        }
+    }
+    assert_eq!(hub.wait().code(), Some(0));
 }

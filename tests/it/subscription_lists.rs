@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use crate::common::mixed::challenge;
 use crate::common::subscriptions::{
     EVENTS, PATH, ask, ask_with, bearer, hub, list, members, quiet_tag, told, unchanged, wait_for,
 };
@@ -38,7 +39,7 @@ fn a_list_is_for_those_whose_token_grants_its_path() {
         }
     }
     let unnamed = ask_with(&hub, PATH, "");
-    assert_eq!((unnamed.status, unnamed.header("WWW-Authenticate")), (401, Some("Bearer")));
+    assert_eq!((unnamed.status, unnamed.header("WWW-Authenticate")), (401, Some(&*challenge(&[]))));
     let forged = ask_with(&hub, PATH, "Authorization: Bearer a.b.c\r\n");
     assert_eq!(forged.status, 401);
     let in_url =

@@ -65,6 +65,8 @@ needs_clients() {
     need php php-cli
     need /usr/share/php/Symfony/Component/Mercure/autoload.php php-symfony-mercure
     need /usr/share/php/Symfony/Component/HttpClient/autoload.php php-symfony-http-client
+    need chromium chromium
+    need chromedriver chromium-driver
 }
 needs_examples() { needs_clients; }
 needs_web() {

@@ -33,7 +33,9 @@ class Browser:
 
     def set_cookie(self, name, value):
         # Of all paths: only then is it one of the page's, which `delete_cookies` takes away.
-        cookie = {"name": name, "value": value, "path": "/", "httpOnly": True, "sameSite": "Lax"}
+        # A browser takes the prefix of the name from a secure page alone, and of a secure cookie.
+        secure = name.startswith("__Secure-")
+        cookie = {"name": name, "value": value, "path": "/", "httpOnly": True, "sameSite": "Lax", "secure": secure}
         self.call("POST", "/cookie", {"cookie": cookie})
 
     def delete_cookies(self):

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+import debugger_10
 import debugger_faults
 from webdriver import DEADLINE_S, Browser, Hub, check
 
@@ -27,6 +28,7 @@ def opening(page, hub):
     check(page.value("#hub"), hub.url + ".well-known/mercure")
     unnamed = [label for label in page.labels("input, select, textarea, button, [tabindex='0']") if not label[1].strip()]
     check(unnamed, [])
+    page.choose_protocol("older")
 
 
 def without_a_token_publishing_says_what_to_do(page):
@@ -309,6 +311,7 @@ def a_hub_that_does_not_tell_who_is_subscribed_is_told_how_to(page):
 
 def subscriptions_are_watched(page, telling):
     page.open(telling.url)
+    page.choose_protocol("older")
     page.click("#watch")
     page.until_text("#subscriptions-result", "401: There is no token, and this needs one.")
     page.eval("document.getElementById('builder').open = true")
@@ -350,6 +353,8 @@ def settings_outlive_the_page_and_the_secret_does_not(page, hub):
 
 def a_hub_that_authorizes_by_targets_has_targets(page, targets):
     page.open(targets.url)
+    check(page.text("#older-name"), "2019")
+    page.choose_protocol("older")
     check(page.eval("return [document.getElementById('targets').checkVisibility(), document.getElementById('private').checkVisibility()]"),
           [True, False])
     check(page.text("label[for=may-publish]"), "May publish targets, one per line")
@@ -436,11 +441,18 @@ def main():
         friend = Hub(binary, DB_PATH=os.path.join(folder, "friend.db"), CORS_ALLOWED_ORIGINS=hub.url.rstrip("/"))
         targets = Hub(binary, DB_PATH=":memory:", AUTHORIZATION="targets")
         telling = Hub(binary, DB_PATH=":memory:", SUBSCRIPTIONS="1")
+        only10 = Hub(binary, DB_PATH=":memory:", PROTOCOL="08")
+        older = Hub(binary, DB_PATH=":memory:", PROTOCOL="07")
+        began = time.monotonic()
         try:
             flows(page, hub, other, friend, targets, telling, shots)
+            debugger_10.all_of_it(page, telling, only10, older, targets)
+            page.check_log()
+            it_fits_every_screen(page, None)
         finally:
-            for each in (hub, other, friend, targets, telling):
+            for each in (hub, other, friend, targets, telling, only10, older):
                 each.kill()
+        print(f"the debugger's parts do what they say, in 0.x and in 1.0 ({time.monotonic() - began:.0f} s)")
 
 
 def faults(page, hub, targets, telling, token):
@@ -463,7 +475,6 @@ def faults(page, hub, targets, telling, token):
 
 def flows(page, hub, other, friend, targets, telling, shots):
     token = hub.token("--publish", "*", "--subscribe", "*")
-    began = time.monotonic()
     opening(page, hub)
     without_a_token_publishing_says_what_to_do(page)
     a_token_is_built(page)
@@ -489,7 +500,6 @@ def flows(page, hub, other, friend, targets, telling, shots):
     page.check_log()
     what_the_playground_reflects_does_nothing(page, hub)
     page.check_log()
-    print(f"the debugger's parts do what they say ({time.monotonic() - began:.0f} s)")
 
 
 main()

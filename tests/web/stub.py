@@ -6,10 +6,11 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 DEADLINE_S = 20
+METADATA = "/.well-known/oauth-protected-resource/.well-known/mercure"
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Headers": "authorization, last-event-id, content-type, cache-control",
-    "Access-Control-Expose-Headers": "Link, Last-Event-ID",
+    "Access-Control-Expose-Headers": "Link, Last-Event-ID, Mercure-Last-Event-ID, WWW-Authenticate",
 }
 
 
@@ -52,7 +53,8 @@ class Asked:
 
 
 class Stub:
-    """`answers` are functions of an `Asked`, one per path; each runs in a thread of its own. Preflights are answered by itself."""
+    """`answers` are functions of an `Asked`, one per path; each runs in a thread of its own. Preflights are answered by itself, and
+    so is a request for the metadata of 1.0, unless there is an answer: a hub of an older protocol has none."""
 
     def __init__(self, answers):
         stub = self
@@ -64,6 +66,8 @@ class Stub:
                 asked = Asked(self)
                 if self.command == "OPTIONS":
                     return asked.answer(status=204)
+                if asked.path == METADATA and METADATA not in answers:
+                    return asked.answer("nothing", 404)
                 with stub.came:
                     stub.asked.append(asked)
                     stub.came.notify_all()

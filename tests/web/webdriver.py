@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import os
+import socket
 import subprocess
 import threading
 import time
@@ -72,6 +73,10 @@ class Browser:
         if text:
             self.type(css, text)
 
+    def choose_protocol(self, name):
+        """The debugger's protocol: `10` or `older`."""
+        self.click("#speaks-" + name)
+
     def eval(self, script):
         return self.call("POST", "/execute/sync", {"script": script, "args": []})
 
@@ -134,7 +139,11 @@ class Hub:
 
     def __init__(self, binary, **settings):
         self.binary = binary
-        self.settings = {"DEMO": "1", "ADDR": "127.0.0.1:0", "LOG_FORMAT": "JSON", "DRAIN_TIMEOUT": "0s", **settings}
+        # A port of its own choice: in demo mode the names in tokens of 1.0 follow from ADDR.
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.settings = {"DEMO": "1", "ADDR": address, "LOG_FORMAT": "JSON", "DRAIN_TIMEOUT": "0s", **settings}
         self.start()
 
     def start(self):
@@ -142,12 +151,10 @@ class Hub:
         self.child = subprocess.Popen([self.binary], env=environment, stderr=subprocess.PIPE, text=True)
         for line in self.child.stderr:
             if "petasos serves" in line:
-                address = json.loads(line)["address"]
                 break
         else:
             raise AssertionError("the hub does not start")
-        self.settings["ADDR"] = address
-        self.url = f"http://{address}/"
+        self.url = f"http://{self.settings['ADDR']}/"
         threading.Thread(target=self.child.stderr.read, daemon=True).start()
 
     def kill(self):
@@ -156,14 +163,15 @@ class Hub:
 
     def token(self, *arguments):
         command = [self.binary, "token", *arguments]
-        return subprocess.run(command, env={"DEMO": "1"}, capture_output=True, text=True, check=True).stdout.strip()
+        environment = {"DEMO": "1", "ADDR": self.settings["ADDR"]}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
 
     @staticmethod
-    def signed(claims):
+    def signed(claims, typ="JWT"):
         """A token with any claims, which the demo's key has signed."""
         def part(data):
             return base64.urlsafe_b64encode(data).rstrip(b"=")
-        head = part(b'{"alg":"HS256","typ":"JWT"}') + b"." + part(json.dumps(claims).encode())
+        head = part(json.dumps({"alg": "HS256", "typ": typ}).encode()) + b"." + part(json.dumps(claims).encode())
         return (head + b"." + part(hmac.digest(DEMO_KEY, head, hashlib.sha256))).decode()
 
     def publish(self, token, **fields):

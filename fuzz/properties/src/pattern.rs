@@ -1,11 +1,10 @@
 //! URL Patterns: every text is one or is refused, the index of selectors of all kinds gives the
 //! result of a linear scan, and matching has a price.
 
-use petasos::limits::MATCH_COST_SUBSCRIPTION_MAX;
 use petasos::mercure::public_url::PublicUrl;
 use petasos::mercure::selector::{ComparedTopic, MatcherType, Selector};
 
-use crate::template::{IndexModel, SLOTS};
+use crate::template::IndexModel;
 
 /// The URL of a hub.
 ///
@@ -36,32 +35,13 @@ pub fn check(bytes: &[u8]) {
     let (selectors, topics) = text.split_once("\n\n").unwrap_or((text, text));
     let topics: Vec<&str> = topics.split('\n').collect();
     let hub = hub();
-    let mut model = IndexModel::default();
-    let mut by_slot = vec![Vec::new(); SLOTS as usize];
-    let mut cost = 0;
-    for (at, selector) in selectors.split('\n').filter_map(|text| selector(text, &hub)).enumerate() {
+    let selectors = selectors.split('\n').filter_map(|text| {
+        let selector = selector(text, &hub)?;
         for topic in &topics {
             let compared = ComparedTopic::new(topic);
             assert_eq!(selector.matches(topic), selector.matches_compared(&compared));
         }
-        if cost + selector.match_cost() <= 8 * MATCH_COST_SUBSCRIPTION_MAX {
-            cost += selector.match_cost();
-            by_slot[at % SLOTS as usize].push(selector);
-        }
-    }
-    for (slot, selectors) in (0..).zip(by_slot) {
-        model.insert(slot, selectors);
-    }
-    model.check_held();
-    for topic in &topics {
-        model.check_price(topic);
-        model.check_topics(&[topic]);
-    }
-    model.check_topics(&topics);
-    for slot in (0..SLOTS).step_by(2) {
-        model.remove(slot);
-    }
-    model.check_held();
-    model.check_topics(&topics);
-    model.check_empties();
+        Some(selector)
+    });
+    IndexModel::check_selectors(selectors, &topics);
 }

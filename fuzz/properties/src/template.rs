@@ -81,37 +81,48 @@ pub fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (selectors, topics) = text.split_once("\n\n").unwrap_or((text, text));
     let topics: Vec<&str> = topics.split('\n').collect();
-    let mut model = IndexModel::default();
-    let mut by_slot: BTreeMap<u32, Vec<Selector>> = BTreeMap::new();
-    let mut cost = 0;
-    for (slot, text) in (0..SLOTS).cycle().zip(selectors.split('\n')) {
-        let Ok(selector) = Selector::parse(text) else { continue };
+    let selectors = selectors.split('\n').filter_map(|text| {
+        let selector = Selector::parse(text).ok()?;
         assert!(selector.matches(text), "a selector matches itself");
         assert_eq!(selector.as_str(), text);
-        if cost + selector.match_cost() <= 8 * MATCH_COST_SUBSCRIPTION_MAX {
-            cost += selector.match_cost();
-            by_slot.entry(slot).or_default().push(selector);
-        }
-    }
-    for (slot, selectors) in by_slot {
-        model.insert(slot, selectors);
-    }
-    model.check_held();
-    for topic in &topics {
-        model.check_price(topic);
-        model.check_topics(&[topic]);
-    }
-    model.check_topics(&topics);
-    // What is left after some have gone is found as before.
-    for slot in (0..SLOTS).step_by(2) {
-        model.remove(slot);
-    }
-    model.check_held();
-    model.check_topics(&topics);
-    model.check_empties();
+        Some(selector)
+    });
+    IndexModel::check_selectors(selectors, &topics);
 }
 
 impl IndexModel {
+    /// Checks an index that holds these selectors, and then less of them, with these topics.
+    ///
+    /// # Panics
+    /// The index differs from a linear scan, or a topic costs more than its price.
+    pub(crate) fn check_selectors(selectors: impl Iterator<Item = Selector>, topics: &[&str]) {
+        let mut by_slot: BTreeMap<u32, Vec<Selector>> = BTreeMap::new();
+        let mut cost = 0;
+        for (slot, selector) in (0..SLOTS).cycle().zip(selectors) {
+            if cost + selector.match_cost() <= 8 * MATCH_COST_SUBSCRIPTION_MAX {
+                cost += selector.match_cost();
+                by_slot.entry(slot).or_default().push(selector);
+            }
+        }
+        let mut model = Self::default();
+        for (slot, selectors) in by_slot {
+            model.insert(slot, selectors);
+        }
+        model.check_held();
+        for topic in topics {
+            model.check_price(topic);
+            model.check_topics(&[topic]);
+        }
+        model.check_topics(topics);
+        // What is left after some have gone is found as before.
+        for slot in (0..SLOTS).step_by(2) {
+            model.remove(slot);
+        }
+        model.check_held();
+        model.check_topics(topics);
+        model.check_empties();
+    }
+
     /// Checks that a topic costs at most the price of the index.
     ///
     /// # Panics

@@ -10,23 +10,27 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, StatusCode};
 
+use super::hub::DemoHub;
 use crate::api::page::Page;
 use crate::http::headers::accept_encoding::Negotiated;
 use crate::http::headers::names::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use crate::http::response::Response;
-use crate::mercure::audience::Authorization;
+use crate::mercure::dialect::Dialect;
 
 const PAGE: &str = include_str!("debugger/index.html");
 const STYLE: &str = include_str!("debugger/style.css");
 /// One script; each file comes after those it needs.
 const SCRIPT: &str = concat!(
     include_str!("debugger/words.js"),
+    include_str!("debugger/protocol.js"),
     include_str!("debugger/failures.js"),
     include_str!("debugger/token.js"),
     include_str!("debugger/stream.js"),
     include_str!("debugger/list.js"),
     include_str!("debugger/forms.js"),
     include_str!("debugger/settings.js"),
+    include_str!("debugger/matchers.js"),
+    include_str!("debugger/entries.js"),
     include_str!("debugger/builder.js"),
     include_str!("debugger/subscribe.js"),
     include_str!("debugger/publish.js"),
@@ -43,15 +47,16 @@ pub(super) struct Debugger {
 }
 
 impl Debugger {
-    /// The page for a hub with this kind of authorization and this cookie name.
-    pub(super) fn new(authorization: Authorization, cookie_name: &str) -> Self {
-        let authorization = match authorization {
-            Authorization::Selectors => "selectors",
-            Authorization::Targets => "targets",
-        };
+    /// The page of this hub.
+    pub(super) fn new(hub: &DemoHub) -> Self {
+        let spoken = Dialect::ALL.into_iter().filter(|dialect| hub.dialects.has(*dialect));
+        let spoken: Vec<_> = spoken.map(Dialect::as_str).collect();
         let page = PAGE
-            .replace("{{authorization}}", authorization)
-            .replace("{{cookie}}", &escape(cookie_name))
+            .replace("{{protocols}}", &spoken.join(" "))
+            .replace("{{cookie}}", &escape(&hub.cookie_name))
+            .replace("{{access-token-cookie}}", &escape(&hub.access_token_cookie_name))
+            .replace("{{audience}}", &escape(hub.audience.as_deref().unwrap_or_default()))
+            .replace("{{issuer}}", &escape(hub.issuer.as_deref().unwrap_or_default()))
             .replace("{{style}}", STYLE)
             .replace("{{script}}", SCRIPT);
         let policy = format!(

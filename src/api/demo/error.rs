@@ -31,9 +31,15 @@ pub enum DemoError {
         "Invalid \"jwt\" parameter: it is longer than {DEMO_COOKIE_BYTES_MAX} bytes, and browsers keep no such cookie."
     )]
     CookieTooLong,
-    /// There is not exactly one `selector`.
-    #[error("Expected one \"selector\" parameter.")]
+    /// There is not exactly one `selector` or matcher of draft 08.
+    #[error("Expected one \"selector\" parameter, or one \"match\" or \"match_urlpattern\".")]
     Selectors,
+    /// A matcher of draft 08 is not valid.
+    #[error("Invalid matcher: {0}")]
+    Matcher(#[source] SelectorError),
+    /// A matcher of draft 08, and the hub does not know its own URL.
+    #[error("Unsupported matcher: this hub has no PUBLIC_URL, against which URL patterns are resolved.")]
+    NoPublicUrl,
     /// `selector` is not valid.
     #[error("Invalid \"selector\" parameter: {0}")]
     Selector(#[source] SelectorError),

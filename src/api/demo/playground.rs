@@ -13,6 +13,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::{Position, Url};
 
 use super::error::{DemoError, check_target};
+use super::hub::DemoHub;
 use crate::http::headers::names::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CROSS_ORIGIN_RESOURCE_POLICY, LINK, SET_COOKIE,
 };
@@ -22,6 +23,7 @@ use crate::http::scheme::Scheme;
 use crate::limits::DEMO_COOKIE_BYTES_MAX;
 use crate::mercure::form;
 use crate::mercure::names::{DEMO_PATH, HUB_PATH, PARAM_BODY, PARAM_JWT};
+use crate::mercure::token::TokenForm;
 
 /// The document loads, sends and runs nothing, has an opaque origin, and cannot be framed.
 const POLICY: &str =
@@ -38,7 +40,7 @@ struct PlaygroundQuery<'a> {
 }
 
 /// The response to a `GET` or `HEAD`.
-pub(super) fn respond(request: &Request<'_>, cookie_name: &str) -> Result<Response, DemoError> {
+pub(super) fn respond(request: &Request<'_>, hub: &DemoHub) -> Result<Response, DemoError> {
     check_target(request)?;
     let PlaygroundQuery { body, jwt } = read(request.query.unwrap_or_default())?;
     let body = body.into_owned().into_bytes();
@@ -48,7 +50,9 @@ pub(super) fn respond(request: &Request<'_>, cookie_name: &str) -> Result<Respon
         let own_link = format!("<{}>; rel=\"self\"", utf8_percent_encode(&target, LINK_ESCAPED));
         response.append(&LINK, value(own_link));
     }
-    response.append(&SET_COOKIE, value(cookie(cookie_name, jwt.as_deref(), request.scheme)));
+    for cookie in cookies(hub, jwt.as_deref(), request.scheme) {
+        response.append(&SET_COOKIE, value(cookie));
+    }
     response.append(&CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     response.append(&CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     response.append(&CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -104,10 +108,27 @@ fn media_type(path: &str) -> HeaderValue {
     }
 }
 
+/// The cookies of the protocols that the hub speaks, of which the token's own gets the token. The
+/// other one expires: the hub reads it first in some requests.
+fn cookies(hub: &DemoHub, jwt: Option<&str>, scheme: Scheme) -> Vec<String> {
+    let (has_legacy, has_draft08) = (hub.dialects.legacy_dialect().is_some(), hub.dialects.has_draft08());
+    let is_access = match (has_legacy, has_draft08) {
+        (true, true) => jwt.is_some_and(|jwt| matches!(TokenForm::of(jwt), Ok(TokenForm::Access))),
+        (_, only_draft08) => only_draft08,
+    };
+    let legacy = has_legacy.then(|| cookie(&hub.cookie_name, jwt.filter(|_| !is_access), scheme));
+    let access =
+        has_draft08.then(|| cookie(&hub.access_token_cookie_name, jwt.filter(|_| is_access), scheme));
+    legacy.into_iter().chain(access).collect()
+}
+
 /// The cookie with this token; an expired cookie if there is no token.
 fn cookie(name: &str, jwt: Option<&str>, scheme: Scheme) -> String {
     let lifetime = if jwt.is_some() { "" } else { " Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT;" };
-    let secure = if scheme == Scheme::Https { "; Secure" } else { "" };
+    // Browsers refuse a cookie of such a name without it. The hub may be behind a proxy that does
+    // not say that it speaks HTTPS.
+    let is_secure = scheme == Scheme::Https || name.starts_with("__Secure-");
+    let secure = if is_secure { "; Secure" } else { "" };
     let jwt = jwt.unwrap_or_default();
     format!("{name}={jwt}; Path={HUB_PATH};{lifetime} HttpOnly; SameSite=Strict{secure}")
 }

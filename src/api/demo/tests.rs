@@ -7,12 +7,28 @@ use super::*;
 use crate::http::request::Version;
 use crate::http::scheme::Scheme;
 use crate::limits::{DEMO_COOKIE_BYTES_MAX, DEMO_TARGET_BYTES_MAX, MATCH_TOPICS_MAX, SELECTOR_BYTES_MAX};
+use crate::mercure::audience::Authorization;
+use crate::mercure::dialect::Dialects;
 use crate::mercure::form::FormError;
+use crate::mercure::public_url::PublicUrl;
 use crate::mercure::selector::SelectorError;
 use crate::mercure::topic::TopicError;
 
+const PUBLIC_URL: &str = "https://hub.e.x/.well-known/mercure";
+
+fn hub(dialects: Dialects) -> DemoHub {
+    DemoHub {
+        dialects,
+        cookie_name: "mercureAuthorization".into(),
+        access_token_cookie_name: "__Secure-mercure_access_token".into(),
+        public_url: Some(PublicUrl::parse(PUBLIC_URL).expect("a URL")),
+        audience: Some(PUBLIC_URL.into()),
+        issuer: Some("https://e.x".into()),
+    }
+}
+
 fn demo() -> Demo {
-    Demo::new(Authorization::Selectors, "mercureAuthorization")
+    Demo::new(hub(Dialects::legacy(Authorization::Selectors)))
 }
 
 fn request<'a>(method: &str, path: &'a str, query: Option<&'a str>) -> Request<'a> {
@@ -232,20 +248,88 @@ fn the_debugger_runs_its_own_script_and_no_other() {
 }
 
 #[test]
-fn the_debugger_knows_how_its_hub_authorizes() {
+fn the_debugger_knows_what_its_hub_speaks() {
     let page = |demo: &Demo| {
         let response =
             demo.respond(&request("GET", "/", None), Negotiated::OFF).expect("the page").expect("a response");
         String::from_utf8(response.body().expect("a body").to_vec()).expect("UTF-8")
     };
-    assert!(page(&demo()).contains("data-authorization=\"selectors\" data-cookie=\"mercureAuthorization\""));
-    let other = Demo::new(Authorization::Targets, "a&b");
-    assert!(page(&other).contains("data-authorization=\"targets\" data-cookie=\"a&amp;b\""));
-    let response = other
-        .respond(&request("GET", "/demo/", Some("jwt=x")), Negotiated::OFF)
-        .expect("it")
-        .expect("a response");
-    assert!(all(&response, "Set-Cookie")[0].starts_with("a&b=x;"));
+    assert!(page(&demo()).contains("data-protocols=\"07\" data-cookie=\"mercureAuthorization\""));
+    let both = hub(Dialects::with_draft08(Some(Authorization::Targets)));
+    let other = Demo::new(DemoHub { cookie_name: "a&b".into(), ..both });
+    let shown = page(&other);
+    for attribute in [
+        "data-protocols=\"04 08\" data-cookie=\"a&amp;b\"",
+        "data-access-token-cookie=\"__Secure-mercure_access_token\"",
+        "data-audience=\"https://hub.e.x/.well-known/mercure\" data-issuer=\"https://e.x\"",
+    ] {
+        assert!(shown.contains(attribute), "{attribute}");
+    }
+    assert!(page(&Demo::new(hub(Dialects::with_draft08(None)))).contains("data-protocols=\"08\""));
+}
+
+/// A token goes into the cookie of its own protocol. The hub would read another one that is left
+/// before it.
+#[test]
+fn the_cookie_is_that_of_the_tokens_protocol_and_the_other_one_expires() {
+    let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    let access = format!("{}.e30.x", encode(r#"{"alg":"HS256","typ":"AT+JWT"}"#));
+    let legacy = format!("{}.e30.x", encode(r#"{"alg":"HS256","typ":"JWT"}"#));
+    let cookies = |dialects, jwt: &str| {
+        let query = format!("jwt={}", jwt.replace('+', "%2B"));
+        let request = request("GET", "/demo/", Some(&query));
+        let response = Demo::new(hub(dialects)).respond(&request, Negotiated::OFF).expect("it").expect("it");
+        let cookies = all(&response, "Set-Cookie");
+        cookies.into_iter().map(|cookie| cookie.split_once(';').expect("attributes").0.to_owned()).collect()
+    };
+    let [old, new] = ["mercureAuthorization", "__Secure-mercure_access_token"];
+    let both = Dialects::with_draft08(Some(Authorization::Selectors));
+    let cases: [(_, &str, Vec<String>); 8] = [
+        (both, &access, vec![format!("{old}="), format!("{new}={access}")]),
+        (both, &legacy, vec![format!("{old}={legacy}"), format!("{new}=")]),
+        (both, "a.b.c", vec![format!("{old}=a.b.c"), format!("{new}=")]),
+        (both, "", vec![format!("{old}="), format!("{new}=")]),
+        (Dialects::with_draft08(None), &access, vec![format!("{new}={access}")]),
+        (Dialects::with_draft08(None), &legacy, vec![format!("{new}={legacy}")]),
+        (Dialects::with_draft08(None), "", vec![format!("{new}=")]),
+        (Dialects::legacy(Authorization::Selectors), &access, vec![format!("{old}={access}")]),
+    ];
+    for (dialects, jwt, expected) in cases {
+        let found: Vec<String> = cookies(dialects, jwt);
+        assert_eq!(found, expected, "{dialects:?} {jwt}");
+    }
+    // A browser refuses a cookie of this name that is not secure.
+    let only = Demo::new(hub(Dialects::with_draft08(None)));
+    let response = only.respond(&request("GET", "/demo/", None), Negotiated::OFF).expect("it").expect("it");
+    assert!(all(&response, "Set-Cookie")[0].ends_with("; Secure"));
+}
+
+#[test]
+fn the_matcher_knows_the_matchers_of_draft_08() {
+    let kind_and_matches = |query: &str| {
+        let response = get(MATCH_PATH, Some(query));
+        let document: serde_json::Value =
+            serde_json::from_slice(response.body().expect("a body")).expect("JSON");
+        let topics = document["topics"].as_array().expect("a list").clone();
+        let matches: Vec<_> = topics.iter().map(|topic| topic["matches"] == true).collect();
+        (document["kind"].as_str().expect("a text").to_owned(), matches)
+    };
+    for (query, kind, matches) in [
+        ("match=/a/%7Bid%7D&topic=/a/1&topic=/a/%7Bid%7D", "exact", [false, true]),
+        ("match_exact=a&topic=a&topic=b", "exact", [true, false]),
+        ("match_urlpattern=/a/:id&topic=https://hub.e.x/a/1&topic=https://e.x/a/1", "pattern", [true, false]),
+        ("match_urlpattern=*&topic=a&topic=b", "any", [true, true]),
+    ] {
+        assert_eq!(kind_and_matches(query), (kind.to_owned(), matches.to_vec()), "{query}");
+    }
+    let refused = |query: &str| respond(&request("GET", MATCH_PATH, Some(query))).expect_err(query);
+    assert!(matches!(refused("match_urlpattern=/(&topic=a"), DemoError::Matcher(SelectorError::Pattern(_))));
+    assert_eq!(refused("match=&topic=a"), DemoError::Matcher(SelectorError::Empty));
+    assert_eq!(refused("match=a&selector=a&topic=a"), DemoError::Selectors);
+    let nameless = DemoHub { public_url: None, ..hub(Dialects::legacy(Authorization::Selectors)) };
+    let request = request("GET", MATCH_PATH, Some("match=a&topic=a"));
+    let answer = Demo::new(nameless).respond(&request, Negotiated::OFF).expect("it is of demo mode");
+    assert_eq!(answer.expect_err("no URL"), DemoError::NoPublicUrl);
 }
 
 #[test]

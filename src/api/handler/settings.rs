@@ -84,6 +84,7 @@ impl ApiSettings {
             resource_identifier: self.resource_identifier.as_deref().map(moved),
             audiences: self.audiences.iter().map(|text| moved(text)).collect(),
             issuers: issuers.collect(),
+            demo: self.demo.as_ref().map(|demo| Arc::new(demo.moved(public_url.clone(), moved))),
             public_url: Some(public_url),
             ..self
         }

@@ -1,6 +1,7 @@
 //! Requests that subscribe: authorization, then parameters (PROTOCOL section 2; MERCURE-1.0,
 //! section 2). Of a `QUERY`, the parameters are complete only with its body.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
@@ -15,14 +16,17 @@ use crate::api::subscribe_query::{SubscribeParts, SubscribeQuery};
 use crate::http::headers::accept::accepts;
 use crate::http::request::{Request, Version};
 use crate::http::response::{Challenge, Response};
-use crate::limits::MATCH_COST_SUBSCRIPTION_MAX;
+use crate::limits::{
+    MATCH_COST_SUBSCRIPTION_MAX, PATTERN_OPENERS_OF_REQUEST_MAX, PATTERN_STATES_OF_REQUEST_MAX,
+};
 use crate::mercure::dialect::Dialect;
 use crate::mercure::grant::Grant;
 use crate::mercure::index::TopicIndex;
 use crate::mercure::names::{PARAM_MATCH, PARAM_TOPIC};
 use crate::mercure::public_url::PublicUrl;
 use crate::mercure::resume::Resume;
-use crate::mercure::selector::{Selector, SelectorError};
+use crate::mercure::selector::{MatcherType, Selector, SelectorError};
+use crate::mercure::url_pattern::{self, UrlPatternError};
 use crate::sse::framing::{Framing, Transfer};
 use crate::time::Now;
 
@@ -162,8 +166,23 @@ fn selectors(query: &SubscribeQuery<'_>, hub: Option<&PublicUrl>) -> Result<Vec<
     let Some(hub) = hub.filter(|_| query.dialect == Dialect::Draft08) else {
         return query.texts.iter().map(|text| Selector::parse(text)).collect();
     };
+    let (mut openers, mut states) = (0, 0);
     let matchers = query.matcher_types.iter().zip(&query.texts);
-    matchers.map(|(kind, text)| Selector::parse_matcher(*kind, text, hub)).collect()
+    let parse = |(kind, text): (&MatcherType, &Cow<'_, str>)| {
+        if *kind == MatcherType::UrlPattern {
+            openers += url_pattern::openers(text);
+        }
+        if openers > PATTERN_OPENERS_OF_REQUEST_MAX {
+            return Err(UrlPatternError::TooComplexTogether.into());
+        }
+        let selector = Selector::parse_matcher(*kind, text, hub)?;
+        states += if let Selector::Pattern(pattern) = &selector { pattern.states() } else { 0 };
+        match states > PATTERN_STATES_OF_REQUEST_MAX {
+            true => Err(UrlPatternError::TooComplexTogether.into()),
+            false => Ok(selector),
+        }
+    };
+    matchers.map(parse).collect()
 }
 
 /// Only draft 08 has an empty last event id.

@@ -8,7 +8,7 @@ use super::*;
 use crate::api::keyring::{Issuer, KeySource};
 use crate::http::headers::cors::Cors;
 use crate::http::request::{QUERY, Version};
-use crate::limits::BODY_BYTES_MAX_DEFAULT;
+use crate::limits::{BODY_BYTES_MAX_DEFAULT, PATTERN_OPENERS_OF_REQUEST_MAX, PATTERN_STATES_OF_REQUEST_MAX};
 use crate::mercure::dialect::Dialects;
 use crate::mercure::names::{ACCESS_TOKEN_COOKIE_NAME, COOKIE_NAME, METADATA_PATH};
 use crate::mercure::resume::Resume;
@@ -130,6 +130,22 @@ fn a_matcher_is_exact_whatever_it_holds() {
     let kinds = [MatcherType::Exact, MatcherType::Exact, MatcherType::UrlPattern];
     let written: Vec<_> = subscription.announcements.iter().map(|it| it.written_as).collect();
     assert_eq!(written, kinds.map(WrittenAs::Matcher));
+}
+
+/// The time to read patterns grows with their states and groups (MERCURE-1.0, section 8.4).
+#[test]
+fn the_patterns_of_a_request_are_bounded_together() {
+    let states = ("match_urlpattern=/(a{1000})", PATTERN_STATES_OF_REQUEST_MAX / 1_001);
+    let wildcards = format!("match_urlpattern=/{}", "*/".repeat(32));
+    let openers = (wildcards.as_str(), PATTERN_OPENERS_OF_REQUEST_MAX / 32);
+    for (pattern, most) in [states, openers] {
+        let query = |count: usize| vec![pattern; count].join("&");
+        assert_eq!(texts(&subscribed(get(ONLY_08, &query(most), &[]))).len(), most);
+        let response = response(get(ONLY_08, &query(most + 1), &[]));
+        let body = String::from_utf8_lossy(response.body().expect("a body")).into_owned();
+        assert_eq!(response.status(), 400);
+        assert!(body.contains("together, the patterns of a request"), "{body}");
+    }
 }
 
 /// Tests 24 to 29, 32, 33, 121 and 126 of MERCURE-1.0, section 13.

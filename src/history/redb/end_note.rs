@@ -64,6 +64,8 @@ pub(super) struct EndNote {
     storage: Box<dyn StorageBackend>,
     /// The newest position that was acknowledged.
     newest: u64,
+    /// The file had it when it was opened.
+    is_right: bool,
     /// The newest that was written, and the newest that is on the disk.
     written: u64,
     synced: u64,
@@ -74,20 +76,26 @@ pub(super) struct EndNote {
 }
 
 impl EndNote {
-    /// The note of a file whose newest update is `newest`. Both slots get this position, also if
-    /// they had a later one.
+    /// The note of a file whose newest update is `newest`. Nothing is written yet.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn of(storage: Box<dyn StorageBackend>, newest: u64) -> io::Result<Self> {
+        let is_right = acknowledged(&*storage)? == Acknowledged::Position(newest);
+        Ok(Self { storage, newest, is_right, written: newest, synced: newest, seen: newest, slot: 0 })
+    }
+
+    /// Gives both slots this position if they have another, even a later one.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(super) fn begin(storage: Box<dyn StorageBackend>, newest: u64) -> io::Result<Self> {
-        let is_new = acknowledged(&*storage)? != Acknowledged::Position(newest);
-        let mut this = Self { storage, newest, written: newest, synced: newest, seen: newest, slot: 0 };
-        if is_new {
-            this.write()?;
-            this.write()?;
-            this.storage.sync_data()?;
+    pub(super) fn begin(&mut self) -> io::Result<()> {
+        if !self.is_right {
+            self.write()?;
+            self.write()?;
+            self.storage.sync_data()?;
         }
-        Ok(this)
+        Ok(())
     }
 
     /// Every update up to this one is acknowledged. A failed write is repeated later, because the
@@ -158,7 +166,8 @@ mod tests {
 
     #[test]
     fn the_slots_take_turns_and_a_pause_takes_the_position_to_the_disk() {
-        let mut note = EndNote::begin(Box::new(storage()), 3).expect("room");
+        let mut note = EndNote::of(Box::new(storage()), 3).expect("readable");
+        note.begin().expect("room");
         assert!(!note.needs_upkeep());
         note.acknowledge(4);
         note.acknowledge(5);

@@ -236,7 +236,7 @@ impl RedbHistory {
             };
             Ok((lost, accept(database, &content, &tentative)?))
         })?;
-        let note = EndNote::begin(Box::new(beside), meta.newest)?;
+        let note = EndNote::of(Box::new(beside), meta.newest)?;
         let open = move || {
             let storage = unsynced.on(storage()).map_err(StorageError::Io)?;
             builder().create_with_backend(storage)
@@ -244,6 +244,9 @@ impl RedbHistory {
         let mut history = guarded(|| Self::on(database, Box::new(open), retention, sync, note))?
             .map_err(OpenCause::of_history)?;
         history.lost = lost;
+        // All that a start reads is sound.
+        tentative.keep()?;
+        history.note.begin()?;
         Ok(history)
     }
 }
@@ -340,8 +343,8 @@ fn lost_updates(
     }
 }
 
-/// Verifies a store, makes the changes that were held back, and brings it to this format. Returns
-/// its numbers.
+/// Brings a store to this format and verifies it; returns its numbers. The changes that were held
+/// back are made if it is new or older; else they are held back still.
 fn accept<S: StorageBackend>(
     database: &mut Database,
     content: &Content,
@@ -352,11 +355,7 @@ fn accept<S: StorageBackend>(
             tentative.keep()?;
             begin(database).map_err(OpenCause::of_history)?;
         }
-        Content::Ours => {
-            let meta = check(database).map_err(OpenCause::of_history)?;
-            tentative.keep()?;
-            return Ok(meta);
-        }
+        Content::Ours => {}
         Content::Older => {
             // Its records have no checksums: those of redb's pages are verified, all of them.
             let is_sound = database.check_integrity().map_err(OpenCause::of_store)?;

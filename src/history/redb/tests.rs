@@ -4,6 +4,7 @@ mod archived;
 mod converted;
 mod events;
 mod lost;
+mod refused;
 
 use std::io;
 use std::path::PathBuf;

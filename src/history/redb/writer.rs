@@ -51,7 +51,7 @@ pub struct RedbHistory {
     /// A reopened store has lost them, and gets them again.
     unsynced: Vec<StampedFrame>,
     unsynced_bytes: usize,
-    note: EndNote,
+    pub(super) note: EndNote,
     /// The acknowledged updates that were missing when the file was opened.
     pub(super) lost: Option<LostUpdates>,
 }

@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use std::hash::{Hash as _, Hasher};
 use std::sync::Arc;
 
-use super::run_ends::RunEnds;
-use crate::mercure::uri_template::{Simulator, Template, TemplatePart};
+use crate::mercure::uri_template::{Simulator, TailParts, Template};
 use crate::mercure::url_pattern::TopicUrl;
 
 /// A topic as a text that begins with heads: itself for templates, its key for patterns.
@@ -36,8 +35,7 @@ pub(super) trait Indexed {
 
     fn head(&self) -> &str;
     /// The parts after the head, if it is plain.
-    fn tail(&self) -> &[TemplatePart];
-    fn literal(&self, start: u16, end: u16) -> &[u8];
+    fn tail(&self) -> TailParts<'_>;
     fn is_plain(&self) -> bool;
     /// The cost of a comparison, if it is not plain.
     fn tail_cost(&self) -> u32;
@@ -45,10 +43,6 @@ pub(super) trait Indexed {
     fn to_tail(self: &Arc<Self>) -> Arc<Self>;
     fn has_tail_of(&self, other: &Self) -> bool;
     fn hash_tail(&self, state: &mut impl Hasher);
-    /// Whether a plain tail takes the rest of a topic from `at` on.
-    fn plain_matches(&self, topic: &[u8], at: usize, run_ends: &mut RunEnds) -> bool;
-    /// The same, by a scan for each run.
-    fn plain_matches_alone(&self, topic: &[u8], at: usize) -> bool;
     /// Whether a tail takes the rest of a topic from `at` on. `is_read` is whether the simulator
     /// has read it.
     fn tail_matches(
@@ -82,12 +76,8 @@ impl Indexed for Template {
         self.head()
     }
 
-    fn tail(&self) -> &[TemplatePart] {
+    fn tail(&self) -> TailParts<'_> {
         self.tail()
-    }
-
-    fn literal(&self, start: u16, end: u16) -> &[u8] {
-        self.literal(start, end)
     }
 
     fn is_plain(&self) -> bool {
@@ -103,33 +93,11 @@ impl Indexed for Template {
     }
 
     fn has_tail_of(&self, other: &Self) -> bool {
-        let same = |(mine, theirs): (&TemplatePart, &TemplatePart)| match (mine, theirs) {
-            (
-                TemplatePart::Literal { start, end },
-                TemplatePart::Literal { start: other_start, end: other_end },
-            ) => self.literal(*start, *end) == other.literal(*other_start, *other_end),
-            (TemplatePart::Expression(mine), TemplatePart::Expression(theirs)) => mine == theirs,
-            _ => false,
-        };
-        let (mine, theirs) = (self.tail(), other.tail());
-        mine.len() == theirs.len() && mine.iter().zip(theirs).all(same)
+        self.tail() == other.tail()
     }
 
     fn hash_tail(&self, state: &mut impl Hasher) {
-        for part in self.tail() {
-            match part {
-                TemplatePart::Literal { start, end } => self.literal(*start, *end).hash(state),
-                TemplatePart::Expression(expression) => expression.hash(state),
-            }
-        }
-    }
-
-    fn plain_matches(&self, topic: &[u8], at: usize, run_ends: &mut RunEnds) -> bool {
-        self.plain_matches(topic, at, |set, at| run_ends.end(set, topic, at))
-    }
-
-    fn plain_matches_alone(&self, topic: &[u8], at: usize) -> bool {
-        self.plain_matches(topic, at, |set, at| at + set.run(&topic[at..]))
+        self.tail().hash(state);
     }
 
     fn tail_matches(

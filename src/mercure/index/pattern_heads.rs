@@ -7,8 +7,7 @@ use std::hash::Hasher;
 use std::sync::Arc;
 
 use super::indexed::{AloneHeads, HeadedTopic, Indexed};
-use super::run_ends::RunEnds;
-use crate::mercure::uri_template::{Simulator, TemplatePart};
+use crate::mercure::uri_template::{Simulator, TailParts};
 use crate::mercure::url_pattern::UrlPattern;
 use crate::shrink::shrink_slab;
 
@@ -20,12 +19,8 @@ impl Indexed for UrlPattern {
         self.head()
     }
 
-    fn tail(&self) -> &[TemplatePart] {
+    fn tail(&self) -> TailParts<'_> {
         self.tail()
-    }
-
-    fn literal(&self, start: u16, end: u16) -> &[u8] {
-        self.literal(start, end)
     }
 
     fn is_plain(&self) -> bool {
@@ -48,14 +43,6 @@ impl Indexed for UrlPattern {
         self.hash_tail(state);
     }
 
-    fn plain_matches(&self, key: &[u8], at: usize, run_ends: &mut RunEnds) -> bool {
-        self.plain_tail_matches(key, at, |set, at| run_ends.end(set, key, at))
-    }
-
-    fn plain_matches_alone(&self, key: &[u8], at: usize) -> bool {
-        self.plain_tail_matches(key, at, |set, at| at + set.run(&key[at..]))
-    }
-
     fn tail_matches(
         &self,
         topic: HeadedTopic<'_>,
@@ -64,7 +51,7 @@ impl Indexed for UrlPattern {
         _: &mut bool,
     ) -> bool {
         if self.is_plain() {
-            return self.plain_matches_alone(topic.bytes, at);
+            return self.tail().matches(topic.bytes, at);
         }
         topic.url.is_some_and(|url| self.tail_matches(url, at, simulator))
     }

@@ -1,5 +1,6 @@
 //! Properties of patterns in the index that the test in `tests/selectors.rs` cannot see.
 
+use super::tests::{check_pausing_search, check_price_of_what_is_held, matches};
 use super::*;
 use crate::limits::{MATCH_COST_SHARD_MAX, MATCH_COST_URL};
 use crate::mercure::public_url::PublicUrl;
@@ -16,13 +17,6 @@ fn pattern(text: &str) -> Selector {
 
 fn patterns(texts: &[&str]) -> Vec<Selector> {
     texts.iter().map(|text| pattern(text)).collect()
-}
-
-fn matches(index: &mut TopicIndex, topics: &[&str]) -> Vec<u32> {
-    let mut slots = Vec::new();
-    index.for_each_match(topics.iter().copied(), |slot| slots.push(slot));
-    slots.sort_unstable();
-    slots
 }
 
 fn figures(index: &TopicIndex) -> usize {
@@ -195,31 +189,14 @@ fn a_search_of_mixed_kinds_that_pauses_reports_each_slot_once() {
         }
         let topics = ["/a/b", "http://[", "/a/b/c", "/c/b", "https://x.e.x/a/b", "/a"];
         let topics = &topics[random.usize(..5)..];
-        let whole = matches(&mut index, topics);
-        let mut found = Vec::new();
-        index.begin_search();
-        let leaver = random.u32(..30);
-        let mut pauses = 0;
-        while !index.search(topics.iter().copied(), random.u64(..300), |slot| found.push(slot)) {
-            pauses += 1;
-            assert!(pauses < 10_000, "seed {seed}");
-            if random.u8(..8) == 0 {
-                index.remove(leaver);
-                index.insert(100, &patterns(&["/a/:new", "*://*/a/*"]));
-            }
-        }
-        found.retain(|slot| ![leaver, 100].contains(slot));
-        found.sort_unstable();
-        let expected: Vec<u32> = whole.into_iter().filter(|slot| *slot != leaver).collect();
-        assert_eq!(found, expected, "seed {seed}");
+        let newcomers = patterns(&["/a/:new", "*://*/a/*"]);
+        check_pausing_search(index, topics, &newcomers, &mut random, seed);
     }
 }
 
 /// Whatever came and went, the price is that of what is held.
 #[test]
 fn the_price_of_patterns_depends_on_what_is_held_alone() {
-    let seed = fastrand::u64(..);
-    let mut random = fastrand::Rng::with_seed(seed);
     let texts = [
         "/a/:b",
         "/a/:c",
@@ -238,29 +215,5 @@ fn the_price_of_patterns_depends_on_what_is_held_alone() {
         "/a/:b-:c",
         "https://:h.e.x/a",
     ];
-    let mut index = TopicIndex::new();
-    let mut held: Vec<Vec<Selector>> = vec![Vec::new(); 6];
-    for step in 0..400 {
-        let slot = random.usize(..held.len());
-        let some: Vec<_> = (0..random.usize(..4)).map(|_| texts[random.usize(..texts.len())]).collect();
-        match random.u8(..3) {
-            0 => {
-                index.remove(slot as u32);
-                held[slot] = Vec::new();
-            }
-            1 => {
-                index.price_of(99, &patterns(&some));
-            }
-            _ => {
-                held[slot] = patterns(&some);
-                index.insert(slot as u32, &held[slot]);
-            }
-        }
-        let mut fresh = TopicIndex::new();
-        for (slot, selectors) in (0..).zip(&held) {
-            fresh.insert(slot, selectors);
-        }
-        let texts: Vec<_> = held.iter().flatten().map(Selector::as_str).collect();
-        assert_eq!(index.price(), fresh.price(), "seed {seed}, step {step}: {texts:?}");
-    }
+    check_price_of_what_is_held(&texts, patterns, 400, fastrand::u64(..));
 }

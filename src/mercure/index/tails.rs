@@ -72,12 +72,15 @@ impl<T: Indexed> Tails<T> {
 
     /// The same as [`Self::matches_plain`], by a scan for each run.
     pub(super) fn matches_alone(&self, tail: u32, topic: &[u8], at: usize) -> bool {
-        self.tails[tail as usize].template.plain_matches_alone(topic, at)
+        self.tails[tail as usize].template.tail().matches(topic, at)
     }
 
     /// Whether a plain tail can produce the rest of `topic` after a head of `at` bytes.
     pub(super) fn matches_plain(&self, tail: u32, topic: &[u8], at: usize, run_ends: &mut RunEnds) -> bool {
-        self.tails[tail as usize].template.plain_matches(topic, at, run_ends)
+        self.tails[tail as usize]
+            .template
+            .tail()
+            .matches_runs(topic, at, |set, at| run_ends.end(set, topic, at))
     }
 
     /// Whether a tail with a choice can produce the rest of `topic` after a head of `at` bytes;

@@ -309,7 +309,7 @@ impl<T: Indexed> Templates<T> {
 
 /// Whether a template may be alone on its head, and so have no price: one short scan decides.
 fn may_be_alone(template: &impl Indexed) -> bool {
-    template.is_plain() && template.tail().len() <= ALONE_PARTS_MAX
+    template.is_plain() && template.tail().parts.len() <= ALONE_PARTS_MAX
 }
 
 /// The cost of a template that is alone on its head, with this many bytes of the topic to scan.

@@ -8,7 +8,7 @@ fn selectors(texts: &[&str]) -> Vec<Selector> {
     texts.iter().map(|text| Selector::parse(text).expect("a selector")).collect()
 }
 
-fn matches(index: &mut TopicIndex, topics: &[&str]) -> Vec<u32> {
+pub(super) fn matches(index: &mut TopicIndex, topics: &[&str]) -> Vec<u32> {
     let mut slots = Vec::new();
     index.for_each_match(topics.iter().copied(), |slot| slots.push(slot));
     slots.sort_unstable();
@@ -249,9 +249,20 @@ fn the_price_depends_on_what_is_held_alone() {
     ];
     let generated: Vec<String> = (0..12).map(|_| random_template(&mut random)).collect();
     let texts: Vec<&str> = texts.into_iter().chain(generated.iter().map(String::as_str)).collect();
+    check_price_of_what_is_held(&texts, selectors, 3_000, seed);
+}
+
+/// Slots get and lose these selectors at random.
+pub(super) fn check_price_of_what_is_held(
+    texts: &[&str],
+    selectors: impl Fn(&[&str]) -> Vec<Selector>,
+    steps: usize,
+    seed: u64,
+) {
+    let mut random = fastrand::Rng::with_seed(seed);
     let mut index = TopicIndex::new();
     let mut held: Vec<Vec<Selector>> = vec![Vec::new(); 6];
-    for step in 0..3_000 {
+    for step in 0..steps {
         let slot = random.usize(..held.len());
         let some: Vec<_> = (0..random.usize(..4)).map(|_| texts[random.usize(..texts.len())]).collect();
         match random.u8(..3) {
@@ -271,8 +282,7 @@ fn the_price_depends_on_what_is_held_alone() {
         for (slot, selectors) in (0..).zip(&held) {
             fresh.insert(slot, selectors);
         }
-        let texts: Vec<_> = held.iter().flatten().map(Selector::as_str).collect();
-        assert_eq!(index.price(), fresh.price(), "seed {seed}, step {step}: {texts:?}");
+        assert_eq!(index.price(), fresh.price(), "seed {seed}, step {step}: {held:?}");
     }
 }
 
@@ -303,25 +313,37 @@ fn a_search_that_pauses_reports_each_slot_once() {
         }
         let topics: Vec<String> = (0..random.usize(1..6)).map(|_| random_topic(&mut random, 8)).collect();
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        let whole = matches(&mut index, &topics);
-        let mut found = Vec::new();
-        index.begin_search();
-        let mut pauses = 0;
-        // A slot that leaves while the search has paused may be reported or not.
-        let leaver = random.u32(..30);
-        while !index.search(topics.iter().copied(), random.u64(..300), |slot| found.push(slot)) {
-            pauses += 1;
-            assert!(pauses < 10_000, "seed {seed}");
-            if random.u8(..8) == 0 {
-                index.remove(leaver);
-                index.insert(100, &selectors(&["{+new}", "h{new}{?a}"]));
-            }
-        }
-        found.retain(|slot| ![leaver, 100].contains(slot));
-        found.sort_unstable();
-        let expected: Vec<u32> = whole.into_iter().filter(|slot| *slot != leaver).collect();
-        assert_eq!(found, expected, "seed {seed}");
+        let newcomers = selectors(&["{+new}", "h{new}{?a}"]);
+        check_pausing_search(index, &topics, &newcomers, &mut random, seed);
     }
+}
+
+/// Searches with pauses, at which a slot may leave and another one come: those two may be reported
+/// or not.
+pub(super) fn check_pausing_search(
+    mut index: TopicIndex,
+    topics: &[&str],
+    newcomers: &[Selector],
+    random: &mut fastrand::Rng,
+    seed: u64,
+) {
+    let (leaver, comer) = (random.u32(..30), 100);
+    let mut expected = matches(&mut index, topics);
+    expected.retain(|slot| *slot != leaver);
+    let mut found = Vec::new();
+    index.begin_search();
+    let mut pauses = 0;
+    while !index.search(topics.iter().copied(), random.u64(..300), |slot| found.push(slot)) {
+        pauses += 1;
+        assert!(pauses < 10_000, "seed {seed}");
+        if random.u8(..8) == 0 {
+            index.remove(leaver);
+            index.insert(comer, newcomers);
+        }
+    }
+    found.retain(|slot| ![leaver, comer].contains(slot));
+    found.sort_unstable();
+    assert_eq!(found, expected, "seed {seed}");
 }
 
 /// Plain templates of one head are found by the trie, others by the simulation: both agree with the

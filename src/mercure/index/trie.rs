@@ -86,12 +86,13 @@ impl Trie {
             }
         }
         let mut node = head;
-        let mut parts = template.tail();
+        let tail = template.tail();
+        let mut parts = tail.parts;
         while let [part, rest @ ..] = parts {
             node = match part {
                 TemplatePart::Expression(Expression::Run(set)) => self.behind_run(node, *set),
                 TemplatePart::Literal { start, end } => {
-                    let literal = template.literal(*start, *end);
+                    let literal = tail.literal(*start, *end);
                     match self.nodes[node as usize].edge {
                         Edge::Run(set) if rest.is_empty() && set.may_take(literal[0]) => {
                             self.behind_end(node, literal)

@@ -1,5 +1,7 @@
 //! The parts of a template, and why a text has none.
 
+use std::hash::{Hash, Hasher};
+
 use super::compile::{Expression, NfaState};
 use crate::limits::{SELECTOR_BYTES_MAX, TEMPLATE_STATES_MAX};
 
@@ -37,10 +39,65 @@ impl TemplatePart {
         self.states().iter().any(|state| matches!(state, NfaState::Goto(_)))
     }
 
+    /// The bytes that its states take.
+    pub(super) fn state_bytes(&self) -> usize {
+        size_of_val(self.states())
+    }
+
     fn states(&self) -> &[NfaState] {
         match self {
             Self::Literal { .. } => &[],
             Self::Expression(expression) => expression.states(),
+        }
+    }
+}
+
+/// The parts after the head of a template or a pattern. They are equal if their expressions and
+/// literals are.
+#[derive(Clone, Copy)]
+pub(crate) struct TailParts<'t> {
+    /// What the literals are in.
+    pub(crate) text: &'t str,
+    pub(crate) parts: &'t [TemplatePart],
+}
+
+impl<'t> TailParts<'t> {
+    /// The literal `start..end`.
+    pub(crate) fn literal(self, start: u16, end: u16) -> &'t [u8] {
+        &self.text.as_bytes()[usize::from(start)..usize::from(end)]
+    }
+
+    /// The bytes of all literals.
+    pub(crate) fn literal_bytes(self) -> usize {
+        let bytes = |part: &TemplatePart| match part {
+            TemplatePart::Literal { start, end } => usize::from(end - start),
+            TemplatePart::Expression(_) => 0,
+        };
+        self.parts.iter().map(bytes).sum()
+    }
+}
+
+impl PartialEq for TailParts<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |(mine, theirs): (&TemplatePart, &TemplatePart)| match (mine, theirs) {
+            (
+                &TemplatePart::Literal { start, end },
+                &TemplatePart::Literal { start: other_start, end: other_end },
+            ) => self.literal(start, end) == other.literal(other_start, other_end),
+            (TemplatePart::Expression(mine), TemplatePart::Expression(theirs)) => mine == theirs,
+            _ => false,
+        };
+        self.parts.len() == other.parts.len() && self.parts.iter().zip(other.parts).all(same)
+    }
+}
+
+impl Hash for TailParts<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for part in self.parts {
+            match part {
+                TemplatePart::Literal { start, end } => self.literal(*start, *end).hash(state),
+                TemplatePart::Expression(expression) => expression.hash(state),
+            }
         }
     }
 }
@@ -60,9 +117,4 @@ pub enum TemplateError {
     /// Its compiled form exceeds [`TEMPLATE_STATES_MAX`], or its text [`SELECTOR_BYTES_MAX`].
     #[error("its compiled form exceeds {TEMPLATE_STATES_MAX} states")]
     TooComplex,
-}
-
-/// The literal `start..end` of a template with this text.
-pub(super) fn literal(text: &str, start: u16, end: u16) -> &[u8] {
-    &text.as_bytes()[usize::from(start)..usize::from(end)]
 }

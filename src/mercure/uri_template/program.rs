@@ -8,7 +8,7 @@
 use super::byte_program::{AsciiSet, ByteProgram, ByteState};
 use super::charset::{CHARSETS, Charset};
 use super::compile::NfaState;
-use super::part::{TemplatePart, literal};
+use super::part::{TailParts, TemplatePart};
 use super::units::{CODES, Code, is_triplet, unit_at};
 use crate::limits::{PATTERN_STATES_MAX, TEMPLATE_STATES_MAX};
 
@@ -59,16 +59,16 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Makes this the program of a tail, of a template with this text, for a topic whose rest has
-    /// this number of units.
-    pub(super) fn compile(&mut self, text: &str, tail: &[TemplatePart], units: usize) {
-        let positions = tail.iter().map(TemplatePart::positions_max).sum::<usize>() + 1;
+    /// Makes this the program of the tail of a template, for a topic whose rest has this number of
+    /// units.
+    pub(super) fn compile(&mut self, tail: TailParts<'_>, units: usize) {
+        let positions = tail.parts.iter().map(TemplatePart::positions_max).sum::<usize>() + 1;
         self.clear(positions);
         let mut at = 0;
-        for part in tail {
+        for part in tail.parts {
             match part {
                 TemplatePart::Literal { start, end } => {
-                    let bytes = literal(text, *start, *end);
+                    let bytes = tail.literal(*start, *end);
                     let mut read = 0;
                     while read < bytes.len() {
                         let (code, length) = unit_at(bytes, read);

@@ -85,7 +85,7 @@ impl Simulator {
     /// Whether the tail of `template` can produce what was read last.
     pub(super) fn matches_read(&mut self, template: &Template) -> bool {
         let Self { units, program, .. } = self;
-        program.compile(template.as_str(), template.tail(), units.len());
+        program.compile(template.tail(), units.len());
         self.spent += u64::from(MATCH_COST_SETUP);
         self.run_read()
     }

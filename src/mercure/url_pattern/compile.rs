@@ -3,16 +3,15 @@
 use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 
 use super::error::UrlPatternError;
-use crate::limits::PATTERN_STATES_MAX;
 use crate::mercure::uri_template::{AsciiSet, ByteProgram, ByteState};
 
 /// No component of a URL holds a line break, so a set is the same with it and without.
 const LINE_BREAK: AsciiSet = 1 << b'\n';
 
-/// Compiles the regexp of one component. The anchors around it go without saying: a program takes
-/// the whole component.
-pub(super) fn compile(regexp: &Hir) -> Result<ByteProgram, UrlPatternError> {
-    let mut builder = ByteProgramBuilder::default();
+/// Compiles the regexp of one component, which may have this number of states. The anchors around
+/// it go without saying: a program takes the whole component.
+pub(super) fn compile(regexp: &Hir, states_max: usize) -> Result<ByteProgram, UrlPatternError> {
+    let mut builder = ByteProgramBuilder { states_max, states: Vec::new(), sets: Vec::new() };
     match regexp.kind() {
         HirKind::Concat(parts) => {
             let parts = match &parts[..] {
@@ -30,8 +29,8 @@ fn is_look(regexp: &Hir, look: Look) -> bool {
     matches!(regexp.kind(), HirKind::Look(it) if *it == look)
 }
 
-#[derive(Default)]
 struct ByteProgramBuilder {
+    states_max: usize,
     states: Vec<ByteState>,
     sets: Vec<AsciiSet>,
 }
@@ -56,7 +55,7 @@ impl ByteProgramBuilder {
     }
 
     fn push(&mut self, state: ByteState) -> Result<(), UrlPatternError> {
-        if self.states.len() == PATTERN_STATES_MAX {
+        if self.states.len() == self.states_max {
             return Err(UrlPatternError::TooComplex);
         }
         self.states.push(state);

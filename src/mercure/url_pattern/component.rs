@@ -35,7 +35,15 @@ impl PatternComponent {
         }
     }
 
-    pub(super) fn states(&self) -> usize {
+    fn held_bytes(&self) -> usize {
+        match self {
+            Self::Any => 0,
+            Self::Literal(literal) => literal.len(),
+            Self::Program(program) => size_of_val(&*program.states) + size_of_val(&*program.sets),
+        }
+    }
+
+    fn states(&self) -> usize {
         match self {
             Self::Any | Self::Literal(_) => 0,
             Self::Program(program) => program.states.len(),
@@ -46,6 +54,16 @@ impl PatternComponent {
 impl PatternComponents {
     pub(super) fn get(&self, part: UrlPart) -> &PatternComponent {
         self.0.iter().find(|(of, _)| *of == part).map_or(&PatternComponent::Any, |(_, component)| component)
+    }
+
+    /// The bytes of all literals and programs.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.0.iter().map(|(_, component)| component.held_bytes()).sum()
+    }
+
+    /// The states of all programs.
+    pub(super) fn states(&self) -> usize {
+        self.0.iter().map(|(_, component)| component.states()).sum()
     }
 
     /// Whether all components match those of a topic.

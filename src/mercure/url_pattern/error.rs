@@ -1,6 +1,8 @@
 //! Why a text is no pattern.
 
-use crate::limits::{PATTERN_GROUPS_MAX, PATTERN_STATES_MAX};
+use crate::limits::{
+    PATTERN_GROUPS_MAX, PATTERN_OPENERS_OF_REQUEST_MAX, PATTERN_STATES_MAX, PATTERN_STATES_OF_REQUEST_MAX,
+};
 
 /// Why a text is refused as a URL Pattern. The message may be shown to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,4 +22,10 @@ pub enum UrlPatternError {
          regular expressions"
     )]
     TooComplex,
+    /// So do the patterns of one request together.
+    #[error(
+        "together, the patterns of a request must not have more than {PATTERN_STATES_OF_REQUEST_MAX} \
+         states, or {PATTERN_OPENERS_OF_REQUEST_MAX} of the bytes : ( {{ *"
+    )]
+    TooComplexTogether,
 }

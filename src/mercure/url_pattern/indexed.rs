@@ -6,8 +6,8 @@ use super::component::{PatternComponent, PatternComponents};
 use super::key::PatternKey;
 use super::topic_url::UrlPart;
 use super::{TopicUrl, UrlPattern};
-use crate::limits::MATCH_COST_COMPARISON;
-use crate::mercure::uri_template::{Charset, Simulator, TemplatePart, plain_matches};
+use crate::limits::{MATCH_COST_COMPARISON, SELECTOR_PARTS_BYTES};
+use crate::mercure::uri_template::{Simulator, TailParts};
 
 impl UrlPattern {
     /// The beginning of the keys of all topics that it matches.
@@ -16,29 +16,13 @@ impl UrlPattern {
     }
 
     /// The parts after the head, if it is plain.
-    pub(in crate::mercure) fn tail(&self) -> &[TemplatePart] {
-        &self.key.tail
+    pub(in crate::mercure) fn tail(&self) -> TailParts<'_> {
+        TailParts { text: &self.key.text, parts: &self.key.tail }
     }
 
     /// Whether the head and one scan of what follows decide.
     pub(in crate::mercure) fn is_plain(&self) -> bool {
         self.key.is_plain
-    }
-
-    /// A literal of the tail.
-    pub(in crate::mercure) fn literal(&self, start: u16, end: u16) -> &[u8] {
-        &self.key.text.as_bytes()[usize::from(start)..usize::from(end)]
-    }
-
-    /// Whether a plain tail takes the rest of a key from `at` on. `run_end` finds the end of the
-    /// longest run of a set.
-    pub(in crate::mercure) fn plain_tail_matches(
-        &self,
-        key: &[u8],
-        at: usize,
-        run_end: impl FnMut(Charset, usize) -> usize,
-    ) -> bool {
-        plain_matches(&self.key.text, &self.key.tail, key, at, run_end)
     }
 
     /// Whether a tail that is not plain takes a topic whose key begins with a head of `at` bytes,
@@ -62,6 +46,18 @@ impl UrlPattern {
             }
             (part, component) => component.matches(topic.component(*part), simulator),
         })
+    }
+
+    /// The bytes that an index needs for it beside its text, see
+    /// [`Selector::held_bytes`](crate::mercure::selector::Selector::held_bytes).
+    pub(in crate::mercure) fn held_bytes(&self) -> usize {
+        let tail = self.tail();
+        let literals = tail.literal_bytes();
+        match self.is_plain() {
+            true if literals == 0 => 0,
+            true => SELECTOR_PARTS_BYTES + self.key.text.len() + size_of_val(tail.parts) + literals,
+            false => SELECTOR_PARTS_BYTES + self.components.held_bytes() + 2 * self.head().len(),
+        }
     }
 
     /// What the index keeps of it for all patterns with the same tail: nothing that is in a head.
@@ -98,15 +94,7 @@ impl UrlPattern {
             return false;
         }
         if mine.is_plain {
-            let same = |(mine, theirs): (&TemplatePart, &TemplatePart)| match (mine, theirs) {
-                (
-                    &TemplatePart::Literal { start, end },
-                    &TemplatePart::Literal { start: other_start, end: other_end },
-                ) => self.literal(start, end) == other.literal(other_start, other_end),
-                (TemplatePart::Expression(mine), TemplatePart::Expression(theirs)) => mine == theirs,
-                _ => false,
-            };
-            return mine.tail.len() == theirs.tail.len() && mine.tail.iter().zip(&theirs.tail).all(same);
+            return self.tail() == other.tail();
         }
         let (from, other_from) = (mine.path_from.unwrap_or(0), theirs.path_from.unwrap_or(0));
         let is_anchored = mine.path_from.is_some();
@@ -124,13 +112,7 @@ impl UrlPattern {
     /// Hashes what [`Self::has_tail_of`] compares.
     pub(in crate::mercure) fn hash_tail(&self, state: &mut impl Hasher) {
         if self.key.is_plain {
-            for part in &self.key.tail {
-                match part {
-                    TemplatePart::Literal { start, end } => self.literal(*start, *end).hash(state),
-                    TemplatePart::Expression(expression) => expression.hash(state),
-                }
-            }
-            return;
+            return self.tail().hash(state);
         }
         self.tail_components().for_each(|component| component.hash(state));
         match (self.components.get(UrlPart::Pathname), self.key.path_from) {

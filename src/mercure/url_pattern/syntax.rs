@@ -1,6 +1,8 @@
 //! What the `urlpattern` crate asks of a regexp, and the bounds of those that a pattern writes
 //! itself.
 
+use std::cell::OnceCell;
+
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::Hir;
 use urlpattern::parser::RegexSyntax;
@@ -8,15 +10,21 @@ use urlpattern::regexp::RegExp;
 
 use super::compile::compile;
 use super::error::UrlPatternError;
-use crate::limits::{PATTERN_REGEXP_BYTES_MAX, PATTERN_REGEXP_DEPTH_MAX, PATTERN_REGEXPS_MAX};
-use crate::mercure::uri_template::Simulator;
+use crate::limits::{
+    PATTERN_PROTOCOL_STATES_MAX, PATTERN_REGEXP_BYTES_MAX, PATTERN_REGEXP_DEPTH_MAX, PATTERN_REGEXPS_MAX,
+};
+use crate::mercure::uri_template::{ByteProgram, Simulator};
 
 /// Groups that `urlpattern` writes around one of a pattern.
 const DEPTH_AROUND: u32 = 8;
 
-/// The text of a regexp, which is neither checked nor compiled. The crate makes up to sixteen for
-/// each pattern.
-pub(super) struct RegexpText(String);
+/// The text of a regexp, which is neither checked nor compiled unless the crate asks what it
+/// matches. The crate makes up to sixteen for each pattern.
+pub(super) struct RegexpText {
+    text: String,
+    /// That of a protocol, if it is not too large: such a pattern is refused later.
+    protocol: OnceCell<Option<ByteProgram>>,
+}
 
 impl RegExp for RegexpText {
     fn syntax() -> RegexSyntax {
@@ -24,17 +32,18 @@ impl RegExp for RegexpText {
     }
 
     fn parse(pattern: &str, _flags: &str, _force_eval: bool) -> Result<Self, ()> {
-        Ok(Self(pattern.to_owned()))
+        Ok(Self { text: pattern.to_owned(), protocol: OnceCell::new() })
     }
 
     /// The crate asks this of protocols alone: whether they are those of the web.
     fn matches<'a>(&self, text: &'a str) -> Option<Vec<Option<&'a str>>> {
-        let program = compile(&parse(&self.0).ok()?).ok()?;
-        Simulator::default().matches_bytes(&program, 0, text.as_bytes()).then(Vec::new)
+        let compiled = || compile(&parse(&self.text).ok()?, PATTERN_PROTOCOL_STATES_MAX).ok();
+        let program = self.protocol.get_or_init(compiled).as_ref()?;
+        Simulator::default().matches_bytes(program, 0, text.as_bytes()).then(Vec::new)
     }
 
     fn pattern_string(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 

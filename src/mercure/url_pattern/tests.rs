@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::*;
-use crate::limits::{PATTERN_REGEXP_BYTES_MAX, PATTERN_REGEXPS_MAX};
+use crate::limits::{PATTERN_PROTOCOL_STATES_MAX, PATTERN_REGEXP_BYTES_MAX, PATTERN_REGEXPS_MAX};
 
 const HUB: &str = "https://hub.e.x/.well-known/mercure";
 
@@ -278,6 +278,9 @@ fn the_bounds_of_a_pattern_are_errors() {
     assert_eq!(parse(long(PATTERN_REGEXP_BYTES_MAX + 1)), too_complex);
     assert_eq!(parse("/(a{5000})".into()), too_complex);
     assert_eq!(parse("/((?:a{90}){90})".into()), too_complex);
+    let of_protocol = |states| parse(format!("(a{{{states}}})://*"));
+    assert_eq!(of_protocol(PATTERN_PROTOCOL_STATES_MAX), Ok(()));
+    assert_eq!(of_protocol(PATTERN_PROTOCOL_STATES_MAX + 1), too_complex);
     assert_eq!(parse(format!("/({}a{})", "(?:".repeat(60), ")".repeat(60))), Err(UrlPatternError::Regexp));
     assert_eq!(parse("/((?:){4000000000})".into()), Ok(()));
     assert_eq!(parse("/((?:(?:){4000000}){4000000})".into()), Ok(()));

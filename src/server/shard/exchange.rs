@@ -29,7 +29,7 @@ use crate::http::response::{Precedes, Response};
 use crate::hub::client::ClientKey;
 use crate::hub::presence::EventsWait;
 use crate::hub::sequencer::ReplyTo;
-use crate::limits::{SELECTOR_HELD_BYTES, SELECTOR_TEXTS};
+use crate::limits::SELECTOR_ANNOUNCED_BYTES;
 use crate::mercure::selector::Selector;
 use crate::ops::access_log::{Access, Caller, Client};
 use crate::ops::metrics::MemoryKind;
@@ -292,8 +292,7 @@ fn take_permits(
             shared.handler.events_wait(is_own, subscription.context)
         })?;
     }
-    let Some(selectors) =
-        shared.memory.begin(MemoryKind::Subscriptions, selectors_bytes(&subscription.selectors))
+    let Some(selectors) = shared.memory.begin(MemoryKind::Subscriptions, selectors_bytes(subscription))
     else {
         return Err(shared.handler.out_of_memory(MEMORY_REACHED, subscription.context));
     };
@@ -306,6 +305,9 @@ fn take_permits(
 }
 
 /// The memory of the selectors of a subscription.
-fn selectors_bytes(selectors: &[Selector]) -> usize {
-    selectors.iter().map(|it| SELECTOR_TEXTS * it.as_str().len() + SELECTOR_HELD_BYTES).sum()
+fn selectors_bytes(subscription: &GrantedSubscription) -> usize {
+    let is_announced = !subscription.announcements.is_empty();
+    let announced =
+        |it: &Selector| if is_announced { it.as_str().len() + SELECTOR_ANNOUNCED_BYTES } else { 0 };
+    subscription.selectors.iter().map(|it| it.held_bytes() + announced(it)).sum()
 }

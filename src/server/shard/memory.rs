@@ -75,10 +75,11 @@ impl MemoryUpkeep {
         }
         let is_idle = now_ms >= self.idle_ms;
         let has_freed = shared.memory.take_freed(is_idle);
-        if has_freed || is_idle || now_ms >= self.settle_ms {
+        let has_grown = shared.memory.take_grown();
+        if has_freed || has_grown || is_idle || now_ms >= self.settle_ms {
             self.settle_ms = now_ms + MEMORY_UPKEEP_MS;
             self.give_back(has_freed || pressure > Pressure::Low, connections, shared);
-            shared.memory.settle(now_ms, is_idle);
+            shared.memory.settle(now_ms, has_grown || is_idle);
         }
         if is_idle {
             let again_ms = worked_ms + MEMORY_UPKEEP_AGAIN_MS + 10 * u64::from(shared.number);

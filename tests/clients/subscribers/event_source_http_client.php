@@ -10,7 +10,9 @@ use Symfony\Component\HttpClient\EventSourceHttpClient;
 use Symfony\Component\HttpClient\HttpClient;
 use Symfony\Contracts\HttpClient\Exception\ExceptionInterface;
 
-$query = implode('&', array_map(fn ($topic) => 'topic='.rawurlencode($topic), array_slice($argv, 1)));
+$parameter = getenv('PARAMETER') ?: 'topic';
+$cursor = 'topic' === $parameter ? 'lastEventID' : 'last_event_id';
+$query = implode('&', array_map(fn ($topic) => $parameter.'='.rawurlencode($topic), array_slice($argv, 1)));
 $client = new EventSourceHttpClient(HttpClient::create(), 1.0);
 $last = '';
 while (true) {
@@ -24,7 +26,7 @@ while (true) {
                     $source->cancel();
                     exit;
                 }
-                $last = '&lastEventID='.rawurlencode($chunk->getId());
+                $last = "&$cursor=".rawurlencode($chunk->getId());
             }
         }
     } catch (ExceptionInterface $error) {

@@ -18,7 +18,7 @@ class WithToken extends EventSource {
 }
 
 const url = new URL(process.env.HUB);
-for (const topic of process.argv.slice(2)) url.searchParams.append("topic", topic);
+for (const topic of process.argv.slice(2)) url.searchParams.append(process.env.PARAMETER ?? "topic", topic);
 
 const source = new (Reconnecting.default ?? Reconnecting)(url, { eventSourceClass: WithToken, max_retry_time: 500 });
 for (const name of ["message", "kind", "end"]) {

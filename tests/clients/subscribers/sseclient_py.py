@@ -12,10 +12,11 @@ import requests
 import sseclient
 
 headers = {"Authorization": "Bearer " + os.environ["TOKEN"], "Accept": "text/event-stream"}
+query = {os.environ.get("PARAMETER", "topic"): sys.argv[1:]}
 pause_s = 1.0
 while True:
     try:
-        answer = requests.get(os.environ["HUB"], params={"topic": sys.argv[1:]}, headers=headers, stream=True, timeout=60)
+        answer = requests.get(os.environ["HUB"], params=query, headers=headers, stream=True, timeout=60)
         answer.raise_for_status()
         for event in sseclient.SSEClient(answer).events():
             if event.id:

@@ -308,6 +308,9 @@ fn a_demo_on_any_port_knows_its_url() {
     );
     let metadata: Value = serde_json::from_str(&metadata.body).expect("JSON");
     assert_eq!(metadata["resource"], json!(url));
+    // The debugger's page builds its tokens for that URL.
+    let page = hub.request("GET / HTTP/1.1\r\nHost: hub\r\n\r\n").body;
+    assert!(page.contains(&url) && !page.contains("127.0.0.1:0/"), "the page has another URL");
     let of = |url: &str| signed(&claims(url, url, &["publish"], "*"), "!ChangeThisMercureHubJWTSecretKey!");
     assert_eq!(published(&hub, "topic=a", &of(&url)), 200);
     assert_eq!(published(&hub, "topic=a", &of("http://127.0.0.1:0/.well-known/mercure")), 401);

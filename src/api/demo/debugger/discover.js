@@ -7,12 +7,23 @@ const RESOURCE_MS_MAX = 10_000;
 function parseLinks(header, base) {
     const links = header.matchAll(/<([^>]*)>((?:\s*;\s*[^\s=;,]+(?:\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s;,"]*))?)*)/g);
     return [...links].map(([text, target, parameters]) => {
-        const rel = /;\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))/i.exec(parameters);
-        const rels = (rel?.[1] ?? rel?.[2] ?? '').toLowerCase().split(/\s+/);
+        const rels = (attributeOf(parameters, 'rel') ?? '').toLowerCase().split(/\s+/);
         // An absolute target is kept as written: topics are compared byte by byte.
         const url = URL.canParse(target) ? target : URL.canParse(target, base) ? new URL(target, base).href : null;
-        return {text, rels, url};
+        return {text, rels, url, lastEventId: attributeOf(parameters, 'last-event-id')};
     });
+}
+
+/** An attribute of a link; `name*` comes first (RFC 8187), for texts that no header can hold. */
+function attributeOf(parameters, name) {
+    const extended = new RegExp(`;\\s*${name}\\*\\s*=\\s*UTF-8''([^\\s;,"]+)`, 'i').exec(parameters)?.[1];
+    try {
+        if (extended !== undefined) return decodeURIComponent(extended);
+    } catch {
+        // It is no such text.
+    }
+    const found = new RegExp(`;\\s*${name}\\s*=\\s*(?:"((?:[^"\\\\]|\\\\.)*)"|([^\\s;,"]+))`, 'i').exec(parameters);
+    return found?.[1]?.replace(/\\(.)/g, '$1') ?? found?.[2];
 }
 
 /**
@@ -76,16 +87,20 @@ function discovered(links, response, body, isElsewhere) {
     $('links').replaceChildren(...links.map(({text}) => element('li', {}, element('code', {}, text))));
     $('discover-body').textContent = cut(pretty(body)) || 'empty';
     $('discovered').hidden = false;
-    const find = rel => links.find(link => link.rels.includes(rel) && link.url)?.url;
+    const find = rel => links.find(link => link.rels.includes(rel) && link.url);
     const link = find('mercure');
     if (!link) {
         const hint = isElsewhere ? ' If it sends one, it has to let this page see it: Access-Control-Expose-Headers: Link.' : '';
         throw new Failure(`No Link header with rel="mercure": this resource names no hub.${hint}`);
     }
-    const topic = withoutToken(find('self') ?? response.url);
-    const hub = webUrl(link, `The hub that this resource names (${link})`);
+    const topic = withoutToken(find('self')?.url ?? response.url);
+    const hub = webUrl(link.url, `The hub that this resource names (${link.url})`);
     const note = changeHub(hub);
     $('selectors').value = topic;
+    matcherRows.values = [['match', topic]];
     $('topics').value = topic;
+    // What the resource shows is the state after this update; the next ones are wanted.
+    if (link.lastEventId) $('from-id').value = link.lastEventId;
+    showUrl();
     return `Hub and topic are filled in: ${hub.href}, ${topic}.${note}`;
 }

@@ -33,15 +33,30 @@ function unreachable(url, usesCookie) {
         + ` this page in: start it with CORS_ALLOWED_ORIGINS=${location.origin}${list}.`, true);
 }
 
+/** What a hub says about an error: its text, or the text of a problem (RFC 9457). */
+async function reasonOf(response) {
+    const text = (await response.text().catch(() => '')).trim();
+    if (!/^application\/problem\+json\b/i.test(response.headers.get('Content-Type') ?? '')) return text;
+    try {
+        const {title, detail} = JSON.parse(text);
+        return [title, detail].filter(part => typeof part === 'string').join(': ') || text;
+    } catch {
+        return text;
+    }
+}
+
 /** The failure for a response other than 2xx. `doing` is subscribe, publish, list, or match. */
 async function refused(response, doing, access) {
-    const text = (await response.text().catch(() => '')).trim();
+    const text = await reasonOf(response);
     const hubSays = text && text.length < 500 ? ` The hub says: ${text}` : '';
+    // The challenge (RFC 6750, section 3). One without parameters says nothing more than the status.
+    const challenge = response.headers.get('WWW-Authenticate')?.trim() ?? '';
+    const asked = / /.test(challenge) ? ` Its challenge: ${cut(challenge)}` : '';
     switch (response.status) {
-        case 400: return new Failure(`400: something in the request is not as it must be.${hubSays}`);
-        case 401: return new Failure('401: ' + unauthorized(doing, access));
+        case 400: return new Failure(`400: something in the request is not as it must be.${hubSays}${asked}`);
+        case 401: return new Failure(`401: ${unauthorized(doing, access)}${asked}`);
         // If the body is more than the status text, the hub gives its own reason.
-        case 403: return new Failure('403: ' + (/^(Forbidden)?$/.test(text) ? forbidden(doing, access) : `the hub refuses this.${hubSays}`));
+        case 403: return new Failure(`403: ${/^(Forbidden)?$/.test(text) ? forbidden(doing, access) : `the hub refuses this.${hubSays}`}${asked}`);
         case 404: return new Failure('404: ' + await missing(doing, access, hubSays));
         case 405: return new Failure(`405: this URL does not take such a request. Is it the hub's?${hubSays}`);
         case 413: return new Failure(`413: the update is too large. Shorten it, or raise MAX_BODY_SIZE.${hubSays}`);
@@ -71,7 +86,7 @@ async function missing(doing, {hub, isOwnHub}, hubSays) {
     };
     if (!['list', 'match'].includes(doing) || !await isHub()) return `there is no hub at this URL.${hubSays}`;
     if (doing === 'match') return 'this hub does not offer its matcher. petasos does, in demo mode.';
-    return isOwnHub && authorizesByTargets
+    return isOwnHub && isOlderOf2019
         ? 'this hub does not tell who is subscribed: it authorizes by targets, and these cannot name a subscription.'
         : 'this hub does not tell who is subscribed. Start it with SUBSCRIPTIONS=1.';
 }
@@ -100,21 +115,32 @@ function unauthorized(doing, {token, usesCookie, isOwnHub}) {
     if (usesCookie && !isOwnHub) {
         return 'the hub was not sent this token: only its own site can set the cookie. Send it in the header instead.';
     }
+    if (isAccessToken(decode(token))) {
+        return 'the hub does not accept this token of 1.0: its iss is not the name of an ISSUER of the hub, its aud not the'
+            + ' hub\'s, or it was not signed with a key of that issuer (ISSUER_PUBLISHER_KEY to publish, ISSUER_SUBSCRIBER_KEY'
+            + ' for the rest). Build another one in the settings.';
+    }
     return 'the hub does not accept this token: it was not signed with its JWT_KEY, or with another algorithm than its'
         + ' JWT_ALGORITHM. Build one with the right secret in the settings.';
 }
 
-function forbidden(doing, {usesCookie}) {
+function forbidden(doing, {token, usesCookie, is10}) {
     const cookie = usesCookie
         ? ` Or publishing by cookie is not allowed from here: start the hub with PUBLISH_ALLOWED_ORIGINS=${location.origin}, or send the token in the header.`
         : '';
+    const isAccess = token ? isAccessToken(decode(token)) : is10;
+    const orReserved = ' or a topic is the hub\'s own (/.well-known/mercure…).';
     switch (doing) {
-        case 'publish': return (authorizesByTargets
-            ? 'the token is valid, but its mercure.publish does not list every target of this update (without the claim: none at all).'
-            : 'either the token\'s mercure.publish has no selector for every topic of this update, or a topic is the hub\'s own'
-                + ' (/.well-known/mercure…).') + cookie;
-        case 'list': return 'the token is valid, but its mercure.subscribe does not select the subscriptions. Add'
-            + ' /.well-known/mercure/subscriptions{/topic}{/subscriber}, or *.';
+        case 'publish': return (isAccess
+            ? 'no entry with the action publish in the token\'s authorization_details matches every topic of this update,' + orReserved
+            : usesTargets(false)
+                ? 'the token is valid, but its mercure.publish does not list every target of this update (without the claim: none at all).'
+                : 'either the token\'s mercure.publish has no selector for every topic of this update,' + orReserved) + cookie;
+        case 'list': return isAccess
+            ? 'the token is valid, but no entry with the action subscribe in its authorization_details matches the list. Add the'
+                + ` pattern ${LIST_PATTERN}, or *.`
+            : 'the token is valid, but its mercure.subscribe does not select the subscriptions. Add'
+                + ` ${LIST_TEMPLATE}, or *.`;
         default: return 'the token is valid, but does not allow this. Look at its claims in the settings.';
     }
 }

@@ -1,14 +1,12 @@
 // The publish form.
 
-$('for-targets').hidden = !authorizesByTargets;
-$('for-selectors').hidden = authorizesByTargets;
-
 function updateFields() {
     const fields = lines($('topics').value).map(topic => ['topic', topic]);
+    const hasTargets = usesTargets(speaks10());
     const add = (name, value) => value !== '' && fields.push([name, value]);
-    if (authorizesByTargets) fields.push(['data', $('data').value]);
+    if (hasTargets) fields.push(['data', $('data').value]);
     else add('data', $('data').value);
-    if (authorizesByTargets) lines($('targets').value).forEach(target => add('target', target));
+    if (hasTargets) lines($('targets').value).forEach(target => add('target', target));
     else if ($('private').checked) add('private', 'on');
     for (const name of ['id', 'type', 'retry']) add(name, $(name).value);
     return fields;

@@ -16,7 +16,7 @@ function access() {
     const token = $('token').value.replaceAll(/\s/g, '');
     if (/[^\x21-\x7e]/.test(token)) throw new Failure('The token in the settings holds characters that no token has.');
     const usesCookie = document.querySelector('input[name=carrier]:checked').value === 'cookie';
-    return {hub: url.href, token, usesCookie, isOwnHub: url.origin === location.origin};
+    return {hub: url.href, token, usesCookie, isOwnHub: url.origin === location.origin, is10: speaks10()};
 }
 
 /**
@@ -45,7 +45,8 @@ function settingsChanged() {
     const token = $('token').value.replaceAll(/\s/g, '');
     const carrier = document.querySelector('input[name=carrier]:checked').value;
     try {
-        sessionStorage.setItem(STORED, JSON.stringify({hub: $('hub').value, token, carrier}));
+        const protocol = speaks10() ? '1.0' : 'older';
+        sessionStorage.setItem(STORED, JSON.stringify({hub: $('hub').value, token, carrier, protocol}));
     } catch {
         // Without storage, the settings are lost with the page.
     }
@@ -60,6 +61,47 @@ function settingsChanged() {
     $('cookie-says').textContent = originOf($('hub').value) === location.origin
         ? 'The token above is put into the cookie before each request; without one, a cookie that is there is used.'
         : "The cookie of another hub has to be set by that hub's own site. This page sends it, and cannot set it.";
+}
+
+/** The URL of the hub about which `known` is. */
+let knownHub = '';
+
+/**
+ * Learns what the hub of the settings speaks. The protocol changes with a hub that does not speak
+ * the one that was chosen.
+ */
+async function hubChanged() {
+    const text = $('hub').value;
+    if (text === knownHub || !URL.canParse(text)) return;
+    const hub = new URL(text);
+    if (!['http:', 'https:'].includes(hub.protocol)) return;
+    knownHub = text;
+    const isOwnHub = hub.origin === location.origin;
+    if (!isOwnHub) {
+        known = NOTHING_KNOWN;
+        $('protocol-says').textContent = '…';
+    }
+    const answer = await askHub(hub);
+    // Meanwhile it may have become another one.
+    if (knownHub !== text) return;
+    known = answer;
+    $('protocol-says').textContent = spokenBy(known, isOwnHub);
+    // Of another hub, a proxy may hide the metadata.
+    $('speaks-10').disabled = isOwnHub && !known.has10;
+    $('speaks-older').disabled = isOwnHub && !known.hasOlder;
+    if (known.audience) $('audience').value = known.audience;
+    if (isOwnHub) $('issuer').value = own.issuer;
+    if (speaks10() && known.has10 === false) chooseProtocol(false);
+    else if (!speaks10() && known.hasOlder === false) chooseProtocol(true);
+    protocolChanged();
+}
+
+function protocolChanged() {
+    showProtocol();
+    exchangeClaims();
+    showUrl();
+    showMatchExample();
+    settingsChanged();
 }
 
 /**
@@ -83,6 +125,7 @@ function changeHub(hub) {
         notes.push(' The token goes into the header now, because a cookie of this site might go to that hub.');
     }
     settingsChanged();
+    hubChanged();
     return notes.join('');
 }
 
@@ -97,10 +140,16 @@ function restoreSettings() {
     $('token').value = stored.token || '';
     const carrier = document.querySelector(`input[name=carrier][value=${stored.carrier === 'cookie' ? 'cookie' : 'header'}]`);
     carrier.checked = true;
-    settingsChanged();
+    chooseProtocol(stored.protocol ? stored.protocol === '1.0' : ownProtocols.includes('08'));
+    $('audience').value = own.audience;
+    $('issuer').value = own.issuer;
+    protocolChanged();
+    hubChanged();
 }
 
 $('settings-form').addEventListener('input', settingsChanged);
+$('hub').addEventListener('change', hubChanged);
+$('protocols').addEventListener('change', protocolChanged);
 $('settings-form').addEventListener('submit', event => event.preventDefault());
 $('use-aside').addEventListener('click', () => {
     $('token').value = aside;

@@ -133,7 +133,8 @@ class Stream {
         if (!mediaType.startsWith('text/event-stream')) {
             throw new Failure(`This URL answers with ${mediaType || 'no media type'}, not with events: is it the hub's?`);
         }
-        const isUnknown = response.headers.get('Last-Event-ID') === 'earliest' && lastId !== '' && lastId !== 'earliest';
+        const before = response.headers.get('Mercure-Last-Event-ID') ?? response.headers.get('Last-Event-ID');
+        const isUnknown = before === 'earliest' && lastId !== '' && lastId !== 'earliest';
         const detail = isUnknown ? this.hear.unknown(lastId) : '';
         this.#failures = 0;
         this.hear.state('open', detail);

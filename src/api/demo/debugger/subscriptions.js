@@ -1,6 +1,8 @@
 // Active subscriptions: the list, then the changes after it, in the hub's own order.
 
-const SUBSCRIPTIONS = HUB_PATH + '/subscriptions{/topic}{/subscriber}';
+const LIST_TEMPLATE = HUB_PATH + '/subscriptions{/topic}{/subscriber}';
+/** The list and each of its members. */
+const LIST_PATTERN = HUB_PATH + '/subscriptions/*?';
 const SUBSCRIBERS_MAX = 1_000;
 
 const subscribers = new Map();
@@ -13,6 +15,9 @@ function apiUrl(hub, name) {
     return url;
 }
 
+/** Whether the list is one of 1.0. */
+let listIs10 = false;
+
 /** Lists them at every connection: a restarted hub has other subscriptions. */
 async function listSubscriptions(_, signal) {
     const settings = watched;
@@ -24,19 +29,29 @@ async function listSubscriptions(_, signal) {
         throw error instanceof Failure ? error : unreachable(url, settings.usesCookie);
     }
     if (!response.ok) throw await refused(response, 'list', settings);
-    const {subscriptions, lastEventID} = await jsonOf(response, list => Array.isArray(list?.subscriptions) && typeof list.lastEventID === 'string');
+    const {subscriptions, lastEventID} = await jsonOf(response, list => Array.isArray(list?.subscriptions));
+    // The form of the list: that of 1.0 has its cursor in the head. On a hub that speaks both, the
+    // token decides.
+    const links = parseLinks(response.headers.get('Link') ?? '', url);
+    const cursor = lastEventID ?? links.find(link => link.rels.includes('mercure'))?.lastEventId;
+    if (typeof cursor !== 'string') throw new Failure(`This list does not say which update it follows: is ${url} the hub's?`);
+    listIs10 = lastEventID === undefined;
     // After a stop, the list is not needed.
     signal.throwIfAborted();
     subscribers.clear();
     for (const subscription of subscriptions) subscribers.set(subscription.id, subscription);
     drawSubscribers();
-    return streamRequest(subscribeUrl(settings.hub, [SUBSCRIPTIONS]), lastEventID, settings);
+    const matcher = listIs10 ? ['match_urlpattern', LIST_PATTERN] : ['topic', LIST_TEMPLATE];
+    return streamRequest(subscribeUrl(settings.hub, [matcher]), cursor, settings, listIs10);
 }
+
+const watching = () => `Watching. ${subscribers.size} now.`
+    + (listIs10 === watched.is10 ? '' : ` They are those of ${listIs10 ? '1.0' : OLDER}, as the token is.`);
 
 const watcher = new Stream(listSubscriptions, {
     state(name, detail) {
         $('unwatch').disabled = name === 'idle' || name === 'closed';
-        const text = {idle: '', connecting: '…', closed: detail, open: `Watching. ${subscribers.size} now.`}[name] ?? `${STATES[name]}: ${detail}`;
+        const text = {idle: '', connecting: '…', closed: detail, open: watching()}[name] ?? `${STATES[name]}: ${detail}`;
         say('subscriptions-result', {open: 'good', closed: 'bad', reconnecting: 'bad'}[name] ?? '', text);
     },
     event({data}) {
@@ -50,7 +65,7 @@ const watcher = new Stream(listSubscriptions, {
         if (subscription.active) subscribers.set(subscription.id, subscription);
         else subscribers.delete(subscription.id);
         drawSubscribers();
-        say('subscriptions-result', 'good', `Watching. ${subscribers.size} now.`);
+        say('subscriptions-result', 'good', watching());
     },
     sign() {},
     unknown() {
@@ -63,8 +78,9 @@ let drawsSubscribers = 0;
 function drawSubscribers() {
     drawsSubscribers ||= setTimeout(() => {
         drawsSubscribers = 0;
-        const shown = [...subscribers.values()].slice(0, SUBSCRIBERS_MAX).map(({topic, subscriber, payload}) => element('li', {},
-            element('strong', {}, topic), element('code', {className: 'id'}, subscriber),
+        const shown = [...subscribers.values()].slice(0, SUBSCRIBERS_MAX).map(({topic, match_type: type, match, subscriber, payload}) => element('li', {},
+            element('strong', {}, topic ?? match), ...type ? [element('span', {className: 'type'}, `${type} `)] : [],
+            element('code', {className: 'id'}, subscriber),
             ...payload === undefined ? [] : [element('pre', {}, JSON.stringify(payload, null, 2))]));
         const more = subscribers.size - shown.length;
         if (more > 0) shown.push(element('li', {}, `and ${more} more`));

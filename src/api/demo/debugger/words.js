@@ -1,8 +1,6 @@
 // Helpers: texts to and from the page, and quoting for the shown command lines.
 
 const $ = id => document.getElementById(id);
-const authorizesByTargets = document.documentElement.dataset.authorization === 'targets';
-const cookieName = document.documentElement.dataset.cookie;
 
 /** The non-empty lines of a text. */
 const lines = text => text.split('\n').map(line => line.trim()).filter(line => line !== '');
