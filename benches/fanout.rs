@@ -89,6 +89,7 @@ impl<'f> Fanout<'f> {
             let own = format!("https://example.com/users/{number}");
             let selector = if number % share == 0 { TOPIC } else { &own };
             let joining = Joining {
+                key: None,
                 selectors: vec![Selector::parse(selector).expect("a selector")],
                 announcements: Box::default(),
                 grant: Rc::new(grant()),

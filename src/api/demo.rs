@@ -18,6 +18,7 @@ use crate::http::headers::accept_encoding::Negotiated;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::mercure::names::{DEMO_PATH, MATCH_PATH, MATCH_PATH_2019};
+use crate::mercure::public_url::PublicUrl;
 
 pub use error::DemoError;
 pub use hub::DemoHub;
@@ -32,6 +33,18 @@ impl Demo {
     /// The resources of this hub.
     pub fn new(hub: DemoHub) -> Self {
         Self { debugger: Debugger::new(&hub), hub }
+    }
+
+    /// The same for a hub whose URL and what is made of it are other ones.
+    #[must_use]
+    pub fn moved(&self, public_url: PublicUrl, moved: impl Fn(&str) -> Box<str>) -> Self {
+        let DemoHub { audience, issuer, .. } = &self.hub;
+        Self::new(DemoHub {
+            public_url: Some(public_url),
+            audience: audience.as_deref().map(&moved),
+            issuer: issuer.as_deref().map(&moved),
+            ..self.hub.clone()
+        })
     }
 
     /// The response to a request for one of them; the debugger's page in the negotiated coding.

@@ -10,6 +10,7 @@ mod decision;
 mod listing;
 mod metadata;
 mod responses;
+mod settings;
 mod subscribing;
 
 use std::hash::{DefaultHasher, Hasher as _};
@@ -18,84 +19,42 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use crate::api::demo::{Demo, DemoError};
+use crate::api::demo::DemoError;
 use crate::api::history_health::HistoryHealth;
 use crate::api::keyring::verifier::{AuthError, TokenCounts, Verifier};
-use crate::api::keyring::{Issuer, KeySource};
 use crate::api::page::{WELCOME, coding_for};
 use crate::api::refusal::Unavailable;
 use crate::api::request_counts::RequestCounts;
 use crate::api::routes::{Route, below_subscriptions, has_path, is_of_legacy, route};
 use crate::api::subscribe_query::has_topic;
 use crate::http::headers::accept_encoding::Negotiated;
-use crate::http::headers::cors::{Cors, OriginList};
-use crate::http::headers::credentials::{Credential, CredentialRules, TokenSource};
+use crate::http::headers::cors::OriginList;
+use crate::http::headers::credentials::{CookieRules, Credential, CredentialRules, TokenSource};
 use crate::http::request::Request;
 use crate::http::response::{Challenge, Response};
 use crate::mercure::audience::Authorization;
-use crate::mercure::dialect::{Dialect, Dialects};
-use crate::mercure::grant::Grant;
+use crate::mercure::dialect::Dialect;
+use crate::mercure::grant::{Grant, PublishDenial};
 use crate::mercure::names::{HUB_PATH, HUB_PATH_2019};
 use crate::mercure::public_url::PublicUrl;
-use crate::mercure::token::AccessRules;
+use crate::mercure::token::{KeyNumber, TokenForm};
 use crate::mercure::topic::Topic;
 use crate::mercure::update::{Update, UpdateError, UpdateRules};
 use crate::sse::frame::Frame;
 use crate::time::Now;
 
 use decision::{RETRY_AFTER_S, Refused};
+use settings::Role;
 
 pub use crate::api::subscribe_query::SelectorBounds;
 pub use decision::{
     ApiResponse, AwaitedBody, Decision, GrantedSubscription, Listing, Publisher, ResponseContext,
 };
+pub use settings::ApiSettings;
 
+/// Why a request with a valid token is refused after it has waited.
+const KEY_WITHDRAWN: &str = "the key of the token was withdrawn";
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
-
-/// The settings of a [`RequestHandler`].
-#[derive(Clone)]
-pub struct ApiSettings {
-    /// `AUTHORIZATION`.
-    pub authorization: Authorization,
-    /// `PROTOCOL`.
-    pub dialects: Dialects,
-    /// `PUBLIC_URL`; draft 08 needs it.
-    pub public_url: Option<PublicUrl>,
-    /// `RESOURCE_IDENTIFIER`, by default the public URL; draft 08 needs it.
-    pub resource_identifier: Option<Box<str>>,
-    /// What `aud` of an access token may be: `RESOURCE_IDENTIFIER`, then `AUDIENCES`. Only the
-    /// first is advertised.
-    pub audiences: Arc<[Box<str>]>,
-    /// `ISSUER` or `ISSUERS_FILE`: the issuers of access tokens (draft 08), each with a name of its
-    /// own.
-    pub issuers: Arc<[Issuer]>,
-    /// `ALLOW_ANONYMOUS`: subscribers without a token.
-    pub allow_anonymous: bool,
-    /// Verifies the tokens of publishers of drafts 04 and 07; `None` if the hub speaks neither.
-    pub publisher_key: Option<KeySource>,
-    /// Verifies the tokens of subscribers of drafts 04 and 07.
-    pub subscriber_key: Option<KeySource>,
-    /// `CORS_ALLOWED_ORIGINS`.
-    pub cors: Cors,
-    /// `PUBLISH_ALLOWED_ORIGINS`.
-    pub publish_origins: OriginList,
-    /// `COOKIE_NAME`: the cookie of drafts 04 and 07.
-    pub cookie_name: String,
-    /// `ACCESS_TOKEN_COOKIE_NAME`: the cookie of draft 08.
-    pub access_token_cookie_name: String,
-    /// `MAX_SELECTORS`.
-    pub selectors: SelectorBounds,
-    /// `MAX_SELECTORS_ANONYMOUS`, `MAX_SELECTOR_BYTES_ANONYMOUS`.
-    pub selectors_anonymous: SelectorBounds,
-    /// `MAX_BODY_SIZE`.
-    pub body_bytes_max: u64,
-    /// `COMPRESS`.
-    pub compress: bool,
-    /// The resources of demo mode, if it is on.
-    pub demo: Option<Arc<Demo>>,
-    /// `SUBSCRIPTIONS`.
-    pub subscriptions: bool,
-}
 
 /// The handler of one shard.
 pub struct RequestHandler {
@@ -106,6 +65,10 @@ pub struct RequestHandler {
     history: HistoryHealth,
     /// The URL of the metadata, if the hub speaks draft 08.
     metadata_url: Option<Box<str>>,
+    /// Origins whose documents may publish with the cookie of draft 08: the hub's own, too.
+    publish_origins_08: OriginList,
+    /// Which list of `ISSUERS_FILE` is in use.
+    issuers_generation: u64,
     requests: RequestCounts,
     /// Whether the hub stops: `/readyz` is then not ready.
     leaving: bool,
@@ -113,28 +76,31 @@ pub struct RequestHandler {
     draining: bool,
 }
 
-/// The grant of a token, and for a subscriber the number that identifies the token.
-type Granted = (Rc<Grant>, Option<u64>);
-
-#[derive(Clone, Copy)]
-enum Role {
-    Publisher,
-    Subscriber,
+/// What a token grants.
+struct Granted {
+    grant: Rc<Grant>,
+    /// A number that identifies the token; `None` for a publisher.
+    token: Option<u64>,
+    /// The key that verified it.
+    key: KeyNumber,
 }
 
 impl RequestHandler {
     /// A handler with these settings.
     pub fn new(mut settings: ApiSettings) -> Self {
         let hub = settings.public_url.clone().filter(|_| settings.dialects.has_draft08());
-        if let Some(hub) = &hub {
+        if hub.is_some() {
             settings.cors = settings.cors.with_draft08();
-            settings.publish_origins = settings.publish_origins.with(&hub.origin());
         }
+        let own_origin = hub.as_ref().map(PublicUrl::origin);
         Self {
+            publish_origins_08: own_origin
+                .map_or_else(OriginList::default, |origin| settings.publish_origins.clone().with(&origin)),
             metadata_url: hub.map(|hub| hub.metadata_url().into()),
             requests: RequestCounts::default(),
-            publishers: verifier(&settings, Role::Publisher),
-            subscribers: verifier(&settings, Role::Subscriber),
+            issuers_generation: 0,
+            publishers: settings.verifier(Role::Publisher),
+            subscribers: settings.verifier(Role::Subscriber),
             settings,
             anonymous: Rc::new(Grant::anonymous()),
             history: HistoryHealth::default(),
@@ -163,6 +129,38 @@ impl RequestHandler {
     /// The tokens that were accepted so far, of publishers and of subscribers.
     pub(crate) fn accepted_tokens(&self) -> [TokenCounts; 2] {
         [&self.publishers, &self.subscribers].map(Verifier::counts)
+    }
+
+    /// Whether there are newer keys than those in use.
+    pub(crate) fn has_newer_keys(&self) -> bool {
+        let issuers = self.settings.issuers_of_file.as_ref();
+        issuers.is_some_and(|shared| shared.is_newer_than(self.issuers_generation))
+            || self.publishers.is_outdated()
+            || self.subscribers.is_outdated()
+    }
+
+    /// Takes the newest issuers and keys; returns the keys of subscribers' tokens that are
+    /// withdrawn: the streams that they granted must end.
+    pub(crate) fn renew_keys(&mut self) -> Vec<KeyNumber> {
+        if let Some(shared) = &self.settings.issuers_of_file
+            && shared.is_newer_than(self.issuers_generation)
+        {
+            self.settings.issuers = shared.newest(&mut self.issuers_generation);
+            self.publishers.replace_issuers(self.settings.issuers_of(Role::Publisher));
+            self.subscribers.replace_issuers(self.settings.issuers_of(Role::Subscriber));
+        }
+        self.publishers.take_withdrawn();
+        self.subscribers.take_withdrawn()
+    }
+
+    /// The response to a subscription that has waited, if the key of its token was withdrawn
+    /// meanwhile.
+    pub fn withdrawn(&self, subscription: &GrantedSubscription) -> Option<ApiResponse> {
+        if subscription.key.is_none_or(|key| self.subscribers.has_number(key)) {
+            return None;
+        }
+        let refused = Refused::challenge(Challenge::InvalidToken, KEY_WITHDRAWN);
+        Some(self.refuse(refused, subscription.context))
     }
 
     /// Whether it speaks draft 08 beside an older one.
@@ -206,7 +204,9 @@ impl RequestHandler {
         let is_legacy = match route {
             _ if !dialects.has_draft08() => true,
             Route::Subscribe { .. } => request.query.is_some_and(has_topic),
-            Route::ListSubscriptions => below_subscriptions(request.path).is_some_and(is_of_legacy),
+            Route::ListSubscriptions => {
+                dialects.has(Dialect::Draft07) && below_subscriptions(request.path).is_some_and(is_of_legacy)
+            }
             _ => false,
         };
         dialects.legacy_dialect().filter(|_| is_legacy).unwrap_or(Dialect::Draft08)
@@ -328,9 +328,9 @@ impl RequestHandler {
         now: Now,
     ) -> Result<Publisher, Refused> {
         let granted = self.grant(Role::Publisher, request, context, now);
-        let of_token = granted.as_ref().ok().and_then(|granted| granted.as_ref()?.0.dialect());
+        let of_token = granted.as_ref().ok().and_then(|granted| granted.as_ref()?.grant.dialect());
         self.requests.add(of_token.unwrap_or(context.dialect));
-        let Some((grant, _)) = granted? else {
+        let Some(Granted { grant, key, .. }) = granted? else {
             return Err(Refused::challenge(Challenge::Missing, "no token"));
         };
         if !grant.may_publish_anything() {
@@ -347,7 +347,7 @@ impl RequestHandler {
             Some(Dialect::Draft07 | Dialect::Draft08) => Authorization::Selectors,
             None => self.settings.authorization,
         };
-        Ok(Publisher { grant, authorization, context: *context })
+        Ok(Publisher { grant, authorization, key, context: *context })
     }
 
     /// The hub's URL, if it speaks draft 08.
@@ -356,6 +356,9 @@ impl RequestHandler {
     }
 
     fn encode(&self, publisher: &Publisher, body: &[u8], random: [u8; 16]) -> Result<Arc<Frame>, Refused> {
+        if !self.publishers.has_number(publisher.key) {
+            return Err(Refused::challenge(Challenge::InvalidToken, KEY_WITHDRAWN));
+        }
         let rules = UpdateRules { authorization: publisher.authorization, draft08: self.draft08() };
         let update = Update::parse(body, rules, random).map_err(|error| {
             let status = match (&error, rules.draft08) {
@@ -366,7 +369,16 @@ impl RequestHandler {
             Refused::new(Response::text(status, error.to_string()), &error)
         })?;
         let topics = update.topics().iter().map(Topic::as_str);
-        publisher.grant.may_publish(topics, update.audience()).map_err(Refused::forbidden)?;
+        publisher.grant.may_publish(topics, update.audience()).map_err(|denial| match denial {
+            PublishDenial::TooCostly => {
+                let status = match rules.draft08 {
+                    Some(_) => StatusCode::PAYLOAD_TOO_LARGE,
+                    None => StatusCode::BAD_REQUEST,
+                };
+                Refused::new(Response::text(status, denial.to_string()), denial)
+            }
+            denial => Refused::forbidden(denial),
+        })?;
         Ok(Arc::new(Frame::encode(update)))
     }
 
@@ -380,49 +392,47 @@ impl RequestHandler {
         now: Now,
     ) -> Result<Option<Granted>, Refused> {
         let settings = &self.settings;
-        let (cookie_name, second_cookie_name) = self.cookie_names(*context);
-        let rules = CredentialRules {
-            cookie_name,
-            second_cookie_name,
-            query_parameter: settings.dialects.has(Dialect::Draft07),
-            publish_origins: &settings.publish_origins,
-        };
+        let (cookie, second_cookie) = self.cookies(*context);
+        let query_parameter = settings.dialects.has(Dialect::Draft07);
+        let rules = CredentialRules { cookie, second_cookie, query_parameter };
         let credential = Credential::find(request, &rules).map_err(|error| {
             let refused = Refused::new(error.to_response(), error);
             Refused { challenge: error.challenge(), ..refused }
         })?;
         let Some(credential) = credential else { return Ok(None) };
         context.has_token_in_url = credential.source == TokenSource::Query;
+        if context.has_token_in_url && settings.dialects.has_draft08() && is_access_token(&credential.token) {
+            let reason = "an at+jwt token in the URL: draft 08 has no such place";
+            return Err(Refused::challenge(Challenge::InvalidToken, reason));
+        }
         let verifier = match role {
             Role::Publisher => &mut self.publishers,
             Role::Subscriber => &mut self.subscribers,
         };
         let granted = verifier.grant(&credential.token, now);
-        if credential.source == TokenSource::Query
-            && granted.as_ref().is_ok_and(|grant| grant.dialect() == Some(Dialect::Draft08))
-        {
-            let reason = "an at+jwt token in the URL: draft 08 has no such place";
-            return Err(Refused::new(Response::unauthorized(Challenge::InvalidToken), reason));
-        }
-        let with_number =
-            |grant| (grant, matches!(role, Role::Subscriber).then(|| token_number(&credential.token)));
-        granted.map(|grant| Some(with_number(grant))).map_err(|error| match error {
+        let (grant, key) = granted.map_err(|error| match error {
             AuthError::Invalid(reason) => Refused::challenge(Challenge::InvalidToken, reason),
             AuthError::NotYet(reason) => Refused::unavailable(Unavailable::Keys, reason),
-        })
+        })?;
+        let token = matches!(role, Role::Subscriber).then(|| token_number(&credential.token));
+        Ok(Some(Granted { grant, token, key }))
     }
 
-    /// The names of the cookies that may hold the token, in the order in which they are read
-    /// (MERCURE-1.0, section 12.3).
-    fn cookie_names(&self, context: ResponseContext) -> (&str, Option<&str>) {
-        let ApiSettings { cookie_name, access_token_cookie_name, dialects, .. } = &self.settings;
-        match (dialects.legacy_dialect(), dialects.has_draft08()) {
-            (Some(_), false) => (cookie_name, None),
-            (None, _) => (access_token_cookie_name, None),
-            (Some(_), true) if context.dialect == Dialect::Draft08 => {
-                (access_token_cookie_name, Some(cookie_name))
-            }
-            (Some(_), true) => (cookie_name, Some(access_token_cookie_name)),
+    /// The cookies that may hold the token, in the order in which they are read (MERCURE-1.0,
+    /// section 12.3). Draft 08 counts the hub's own origin among those that may publish. The cookie
+    /// of the older drafts does not: beside draft 08, it is protected as it is without it.
+    fn cookies(&self, context: ResponseContext) -> (CookieRules<'_>, Option<CookieRules<'_>>) {
+        let settings = &self.settings;
+        let legacy = CookieRules { name: &settings.cookie_name, publish_origins: &settings.publish_origins };
+        let of_08 = CookieRules {
+            name: &settings.access_token_cookie_name,
+            publish_origins: &self.publish_origins_08,
+        };
+        match (settings.dialects.legacy_dialect(), settings.dialects.has_draft08()) {
+            (Some(_), false) => (legacy, None),
+            (None, _) => (of_08, None),
+            (Some(_), true) if context.dialect == Dialect::Draft08 => (of_08, Some(legacy)),
+            (Some(_), true) => (legacy, Some(of_08)),
         }
     }
 
@@ -448,24 +458,8 @@ impl RequestHandler {
     }
 }
 
-/// The verifier of a role's tokens.
-fn verifier(settings: &ApiSettings, role: Role) -> Verifier {
-    let (legacy, of_issuer): (_, fn(&Issuer) -> Option<KeySource>) = match role {
-        Role::Publisher => (settings.publisher_key.clone(), |issuer| issuer.publisher.clone()),
-        Role::Subscriber => (settings.subscriber_key.clone(), |issuer| issuer.subscriber.clone()),
-    };
-    // Without a public URL there is no draft 08, and no issuer is trusted.
-    let issuers = settings.public_url.iter().flat_map(|public_url| {
-        settings.issuers.iter().map(|issuer| {
-            let rules = AccessRules {
-                issuer: issuer.name.clone(),
-                audiences: Arc::clone(&settings.audiences),
-                public_url: public_url.clone(),
-            };
-            (of_issuer(issuer), rules)
-        })
-    });
-    Verifier::new(settings.dialects, legacy, issuers.collect())
+fn is_access_token(token: &str) -> bool {
+    TokenForm::of(token) == Ok(TokenForm::Access)
 }
 
 /// A number for a verified token, the same in every shard. Only holders of the key can create

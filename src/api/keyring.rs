@@ -3,9 +3,11 @@
 //!
 //! A key set has one writer, which fetches it, and a reader in each shard. Invariants: a shard
 //! takes no lock to verify a token, except once for each new set or key; a new set discards the
-//! tokens verified with the old one; until a set is fetched, no token is valid. Open streams stay
-//! open until the `exp` of their token.
+//! tokens verified with the old one; until a set is fetched, no token is valid. The streams of a
+//! key that is withdrawn end ([`verifier`]).
 
+mod auth_error;
+mod tracked;
 pub(crate) mod verifier;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,6 +30,18 @@ pub enum KeySource {
     File(Arc<SharedKey>),
     /// A URL; the set that was fetched last.
     Fetched(Arc<SharedKeys>),
+}
+
+impl KeySource {
+    /// Whether tokens are verified with the same key, or the same key set, as from another one.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Fetched(one), Self::Fetched(other)) => Arc::ptr_eq(one, other),
+            (Self::Fixed(one), Self::Fixed(other)) => one.is_same(other),
+            (Self::File(one), Self::File(other)) => one.now().is_same(&other.now()),
+            _ => false,
+        }
+    }
 }
 
 impl From<VerificationKey> for KeySource {
@@ -64,9 +78,17 @@ impl SharedKey {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
+    fn now(&self) -> Arc<VerificationKey> {
+        Arc::clone(&self.key.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn is_newer_than(&self, generation: u64) -> bool {
+        self.generation.load(Ordering::Acquire) != generation
+    }
+
     /// The newest key, if `generation` is older; updates `generation`.
     fn newer_than(&self, generation: &mut u64) -> Option<Arc<VerificationKey>> {
-        if self.generation.load(Ordering::Acquire) == *generation {
+        if !self.is_newer_than(*generation) {
             return None;
         }
         let place = self.key.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,6 +105,8 @@ pub struct SharedKeys {
     /// When a shard last asked for a fetch, in [`Now::ms`].
     asked_ms: AtomicU64,
     is_fetching: AtomicBool,
+    /// Whether no issuer uses it any more.
+    is_retired: AtomicBool,
     asks: (Sender<()>, Receiver<()>),
 }
 
@@ -94,6 +118,7 @@ impl SharedKeys {
             generation: AtomicU64::new(0),
             asked_ms: AtomicU64::new(NEVER),
             is_fetching: AtomicBool::new(false),
+            is_retired: AtomicBool::new(false),
             asks: bounded(1),
         })
     }
@@ -114,6 +139,17 @@ impl SharedKeys {
     /// For the fetcher: one message for each request to fetch the set again.
     pub fn asks(&self) -> &Receiver<()> {
         &self.asks.1
+    }
+
+    /// Ends its fetcher: no issuer uses the set any more.
+    pub fn retire(&self) {
+        self.is_retired.store(true, Ordering::SeqCst);
+        self.fetch();
+    }
+
+    /// For the fetcher: whether it shall end.
+    pub fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::SeqCst)
     }
 
     /// Requests a fetch now, regardless of earlier requests.
@@ -139,9 +175,13 @@ impl SharedKeys {
         true
     }
 
+    fn is_newer_than(&self, generation: u64) -> bool {
+        self.generation.load(Ordering::Acquire) != generation
+    }
+
     /// The newest set, if `generation` is older; updates `generation`.
     fn newer_than(&self, generation: &mut u64) -> Option<Arc<KeySet>> {
-        if self.generation.load(Ordering::Acquire) == *generation {
+        if !self.is_newer_than(*generation) {
             return None;
         }
         let place = self.set.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,4 +201,54 @@ pub struct Issuer {
     pub subscriber: Option<KeySource>,
     /// Whether the protected resource metadata lists it (`authorization_servers`).
     pub is_advertised: bool,
+}
+
+impl Issuer {
+    /// Whether its tokens are verified in the same way as those of another one, and it is listed
+    /// alike.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let is_same = |one: &Option<KeySource>, other: &Option<KeySource>| match (one, other) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (None, None) => true,
+            _ => false,
+        };
+        self.name == other.name
+            && self.is_advertised == other.is_advertised
+            && is_same(&self.publisher, &other.publisher)
+            && is_same(&self.subscriber, &other.subscriber)
+    }
+}
+
+/// The issuers of `ISSUERS_FILE`, which the reader of the file replaces while shards use them.
+pub struct SharedIssuers {
+    issuers: Mutex<Arc<[Issuer]>>,
+    /// Counts the lists, from 1, so that a shard can check for a newer one without the lock.
+    generation: AtomicU64,
+}
+
+impl SharedIssuers {
+    /// Creates it with the first list.
+    pub fn new(issuers: Arc<[Issuer]>) -> Arc<Self> {
+        Arc::new(Self { issuers: Mutex::new(issuers), generation: AtomicU64::new(1) })
+    }
+
+    /// Replaces the list; returns the one before.
+    pub fn replace(&self, issuers: Arc<[Issuer]>) -> Arc<[Issuer]> {
+        let mut place = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *place, issuers);
+        // Under the lock, so that a shard that sees the new count finds this list or a newer one.
+        self.generation.fetch_add(1, Ordering::Release);
+        before
+    }
+
+    pub(crate) fn is_newer_than(&self, generation: u64) -> bool {
+        self.generation.load(Ordering::Acquire) != generation
+    }
+
+    /// The newest list; updates `generation`.
+    pub(crate) fn newest(&self, generation: &mut u64) -> Arc<[Issuer]> {
+        let place = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
+        *generation = self.generation.load(Ordering::Relaxed);
+        Arc::clone(&place)
+    }
 }

@@ -4,6 +4,7 @@
 //! it guards the only spelling that the hub accepts.
 
 use http::Method;
+use percent_encoding::percent_decode_str;
 
 use crate::http::request::Request;
 use crate::mercure::dialect::Dialects;
@@ -100,10 +101,11 @@ pub fn below_subscriptions(path: &str) -> Option<&str> {
 }
 
 /// Whether a path below that of the active subscriptions names a selector of draft 04 or 07. Its
-/// first segment is a matcher type in draft 08 (MERCURE-1.0, trap 23).
+/// first segment, decoded as the lists decode it, is a matcher type in draft 08 (MERCURE-1.0, trap
+/// 23).
 pub(super) fn is_of_legacy(below: &str) -> bool {
-    let first = below.split('/').nth(1);
-    first.is_some_and(|first| MatcherType::from_name(first).is_none())
+    let first = below.split('/').nth(1).map(|first| percent_decode_str(first).decode_utf8_lossy());
+    first.is_some_and(|first| MatcherType::from_name(&first).is_none())
 }
 
 fn readable(method: &Method, route: Route) -> Route {
@@ -163,6 +165,17 @@ mod tests {
     fn route_of(method: &str, path: &str, dialects: Dialects) -> Route {
         let method = method.parse().expect("a token");
         route(&Request::new(method, Version::Http11, path, Some("topic=a")), dialects)
+    }
+
+    /// Trap 23 of MERCURE-1.0: a list is of one dialect, however its path is spelled.
+    #[test]
+    fn the_name_of_a_matcher_type_is_one_in_any_spelling() {
+        for below in ["", "/exact", "/exact/a", "/%65xact/a", "/%75rlpattern/a/b", "/urlpatter%6E/a"] {
+            assert!(!is_of_legacy(below), "{below}");
+        }
+        for below in ["/a", "/Exact/a", "/%45xact/a", "/%2565xact/a", "/a/exact", "/%ff/a"] {
+            assert!(is_of_legacy(below), "{below}");
+        }
     }
 
     /// Traps 11 and 27 of MERCURE-1.0, and its test 94.

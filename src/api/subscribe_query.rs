@@ -254,22 +254,20 @@ impl<'a> Cursors<'a> {
         }
     }
 
-    /// The first that is not empty. An empty one counts in draft 08 alone.
+    /// The first that is not empty. An empty one counts in draft 08 alone, and only in the places
+    /// that draft 08 names: the header and `last_event_id` (MERCURE-1.0, section 6.1). The other
+    /// names are those of older clients, for which an empty one is none.
     fn first(self, header: Option<&'a str>, dialect: Dialect) -> Option<Cow<'a, str>> {
         let Self { of_08, of_07, of_2019, of_others } = self;
         let header = header.map(Cow::Borrowed);
-        let mut given: Vec<_> = match dialect {
-            Dialect::Draft08 => [header, of_08, of_07, of_2019, of_others],
-            Dialect::Draft04 | Dialect::Draft07 => [header, of_07, of_2019, of_08, of_others],
-        }
-        .into_iter()
-        .flatten()
-        .collect();
-        let place = given.iter().position(|it| !it.is_empty());
-        match place {
-            Some(place) => Some(given.swap_remove(place)),
-            None => given.pop().filter(|_| dialect == Dialect::Draft08),
-        }
+        let is_draft08 = dialect == Dialect::Draft08;
+        let has_empty = is_draft08 && (header.is_some() || of_08.is_some());
+        let given = match is_draft08 {
+            true => [header, of_08, of_07, of_2019, of_others],
+            false => [header, of_07, of_2019, of_08, of_others],
+        };
+        let first = given.into_iter().flatten().find(|it| !it.is_empty());
+        first.or_else(|| has_empty.then_some(Cow::Borrowed("")))
     }
 }
 

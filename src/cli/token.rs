@@ -84,6 +84,10 @@ enum NewTokenError {
     NoIssuer,
     #[error("expected the hub's identifier: --audience, RESOURCE_IDENTIFIER, PUBLIC_URL, or DEMO=1")]
     NoAudience,
+    #[error(
+        "ADDR has port 0: only the running hub knows its port. Expected PUBLIC_URL, as the hub's metadata show it"
+    )]
+    AnyPort,
     #[error("--payload is of subscriptions: expected --subscribe-match or --subscribe-pattern, too")]
     PayloadAlone,
     #[error("the clock is before 1970")]
@@ -141,8 +145,11 @@ fn access_token(arguments: &TokenArgs, is_demo: bool) -> Result<String, NewToken
     if !arguments.publish.is_empty() || !arguments.subscribe.is_empty() {
         return Err(NewTokenError::Mixed);
     }
-    let demo_url = || demo_url(variable("ADDR").as_deref()).filter(|_| is_demo).map(|url| url.to_string());
-    let hub = variable("PUBLIC_URL").or_else(demo_url);
+    let demo_url = demo_url(variable("ADDR").as_deref()).filter(|_| is_demo);
+    let hub = match (variable("PUBLIC_URL"), demo_url) {
+        (None, Some(url)) if url.url().port() == Some(0) => return Err(NewTokenError::AnyPort),
+        (given, demo_url) => given.or_else(|| demo_url.map(|url| url.to_string())),
+    };
     let issuer = arguments.issuer.clone().or_else(|| variable("ISSUER"));
     let issuer = issuer.or_else(|| hub.clone().filter(|_| is_demo)).ok_or(NewTokenError::NoIssuer)?;
     let audience = match &arguments.audience[..] {

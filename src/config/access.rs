@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::configuration::ListenAddress;
-use super::issuers::issuers;
+use super::issuers::{issuers, issuers_file};
 use super::keys::KeyOrigins;
+use super::protocol::has_no_keys;
 use super::reader::Reader;
 use super::setting::Declared;
 use super::settings::issuers::{
@@ -15,6 +16,7 @@ use crate::api::keyring::Issuer;
 use crate::mercure::dialect::Dialects;
 use crate::mercure::names::{ACCESS_TOKEN_COOKIE_NAME as SECURE_COOKIE, HUB_PATH};
 use crate::mercure::public_url::PublicUrl;
+use crate::services::reload::IssuersFile;
 
 /// The cookie of demo mode without TLS: a browser takes a name that begins with `__Secure-` only
 /// over HTTPS.
@@ -27,6 +29,7 @@ pub(super) struct AccessSettings {
     pub(super) audiences: Arc<[Box<str>]>,
     pub(super) issuers: Arc<[Issuer]>,
     pub(super) issuers_private: bool,
+    pub(super) issuers_file: Option<IssuersFile>,
     pub(super) cookie_name: String,
 }
 
@@ -54,8 +57,11 @@ pub(super) fn access(
         own.map(Into::into).or_else(|| public_url.as_ref().map(|url| url.as_str().into()));
     let others = reader.given(&AUDIENCES).unwrap_or_default();
     let audiences = resource.iter().cloned().chain(others.into_iter().map(Into::into)).collect();
-    let demo_issuer = public_url.as_ref().filter(|_| demo.is_some() && has_draft08);
+    let has_demo_issuer = demo.is_some() && has_draft08 && has_no_keys(reader);
+    let demo_issuer = public_url.as_ref().filter(|_| has_demo_issuer);
     let (issuers, issuers_private) = issuers(reader, demo_issuer, origins);
+    let issuers: Arc<[Issuer]> = issuers.into();
+    let issuers_file = issuers_file(reader, issuers_private, &issuers);
     let is_plain = public_url.as_ref().is_some_and(|url| url.url().scheme() == "http");
     let default_cookie = if demo.is_some() && is_plain { PLAIN_COOKIE } else { SECURE_COOKIE };
     let cookie_name = reader.given(&ACCESS_TOKEN_COOKIE_NAME).unwrap_or_else(|| default_cookie.to_owned());
@@ -77,7 +83,8 @@ pub(super) fn access(
         public_url,
         resource_identifier: resource,
         audiences,
-        issuers: issuers.into(),
+        issuers_file,
+        issuers,
         issuers_private,
         cookie_name,
     }

@@ -10,6 +10,7 @@ use jsonwebtoken::AlgorithmFamily;
 use serde::Deserialize;
 
 use super::configuration::DEMO_KEY;
+use super::environment::Environment;
 use super::keys::{Given, KeyOrigins, KeyPlaces, given, key, read_again, warn_of_plain, warn_of_weak};
 use super::reader::Reader;
 use super::setting::{Declared, Setting};
@@ -18,14 +19,17 @@ use super::settings::issuers::{
     ISSUER_PUBLISHER_KEY, ISSUER_PUBLISHER_KEY_FILE, ISSUER_SUBSCRIBER_ALGORITHMS,
     ISSUER_SUBSCRIBER_JWKS_URL, ISSUER_SUBSCRIBER_KEY, ISSUER_SUBSCRIBER_KEY_FILE, ISSUERS_FILE,
 };
+use super::texts::{SettingSource, Texts};
 use super::urls;
 use super::values::{self, Expected};
-use crate::api::keyring::{Issuer, KeySource, SharedKeys};
+use crate::api::keyring::{Issuer, KeySource, SharedIssuers, SharedKeys};
 use crate::limits::ISSUERS_MAX;
 use crate::mercure::public_url::PublicUrl;
 use crate::mercure::token::{Algorithm, VerificationKey};
+use crate::ops::host::read_key_file;
 use crate::services::discovery::Discovery;
 use crate::services::key_sets::{KeySetLocation, KeySetSource};
+use crate::services::reload::{IssuersFile, IssuersRead};
 
 /// The algorithms of a key set whose list is not given: those that the draft recommends.
 const OF_KEY_SETS: [Algorithm; 3] = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256];
@@ -81,7 +85,7 @@ pub(super) fn issuers(
     origins: &mut KeyOrigins,
 ) -> (Vec<Issuer>, bool) {
     let allows_private = reader.value(&ISSUER_PRIVATE_ADDRESSES);
-    let mut maker = Maker { allows_private, origins, own_sets: 0 };
+    let mut maker = Maker { allows_private, origins, fetched_before: &[] };
     let mut issuers = Vec::new();
     let has_file = reader.text(&ISSUERS_FILE).is_some();
     let has_one = reader.text(&ISSUER).is_some();
@@ -102,17 +106,54 @@ fn demo_issuer(reader: &mut Reader<'_>, public_url: &PublicUrl) -> Issuer {
     Issuer { name, publisher: source.clone(), subscriber: source, is_advertised: false }
 }
 
+/// Reads the issuers of a file like `ISSUERS_FILE` again, while the hub runs. The key sets that it
+/// has in common with `fetched_before` are those.
+///
+/// # Errors
+/// Each text names what is wrong, and holds no key.
+fn read_again_all(
+    path: &str,
+    allows_private: bool,
+    fetched_before: &[KeySetSource],
+) -> Result<IssuersRead, Vec<String>> {
+    let mut texts = Texts::default();
+    texts.set(ISSUERS_FILE.name, path, SettingSource::Default);
+    let environment = Environment { read_file: &read_key_file, cpus: &[], memory: None, variables: &[] };
+    let mut reader = Reader::new(&texts, &environment);
+    let mut origins = KeyOrigins::default();
+    let issuers = Maker { allows_private, origins: &mut origins, fetched_before }.of_file(&mut reader);
+    let (issuers, warnings) = reader
+        .finish(issuers)
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let KeyOrigins { sets: key_sets, files: key_files } = origins;
+    Ok(IssuersRead { issuers: issuers.into(), key_sets, key_files, warnings })
+}
+
+/// `ISSUERS_FILE`, to be read again, and the issuers that it has now; `None` if it is not set.
+pub(super) fn issuers_file(
+    reader: &Reader<'_>,
+    allows_private: bool,
+    issuers: &Arc<[Issuer]>,
+) -> Option<IssuersFile> {
+    Some(IssuersFile {
+        name: ISSUERS_FILE.name,
+        path: reader.text(&ISSUERS_FILE)?.into(),
+        allows_private,
+        issuers: SharedIssuers::new(Arc::clone(issuers)),
+        read: read_again_all,
+    })
+}
+
 struct Maker<'o> {
     allows_private: bool,
     origins: &'o mut KeyOrigins,
-    /// The number of the first key set of the current issuer.
-    own_sets: usize,
+    /// Key sets that are fetched already.
+    fetched_before: &'o [KeySetSource],
 }
 
 impl Maker<'_> {
     /// The issuer of `ISSUER`.
     fn of_settings(&mut self, reader: &mut Reader<'_>) -> Option<Issuer> {
-        self.own_sets = self.origins.sets.len();
         let name = reader.given(&ISSUER);
         let [publisher, subscriber] = [&PUBLISHER, &SUBSCRIBER].map(|role| {
             let allowed = reader.given(role.algorithms);
@@ -183,7 +224,6 @@ impl Maker<'_> {
     }
 
     fn of_entry(&mut self, reader: &mut Reader<'_>, entry: IssuerEntry) -> Result<Issuer, String> {
-        self.own_sets = self.origins.sets.len();
         let IssuerEntry { issuer: name, publisher, subscriber, advertise } = entry;
         let name = urls::identifier(&name).map_err(|expected| format!("\"issuer\": expected {expected}"))?;
         // An issuer without roles has both. One with a role has that alone.
@@ -235,7 +275,7 @@ impl Maker<'_> {
                 let url =
                     urls::key_set(url).map_err(|expected| format!("\"jwks_url\": expected {expected}"))?;
                 warn_of_plain(reader, &format!("a key set of {}", ISSUERS_FILE.name), &url);
-                self.fetched(KeySetLocation::Url(url), allowed)
+                self.fetched(name, KeySetLocation::Url(url), allowed)
             }
             (None, None, None) => self.discovered(name, allowed),
             _ => Err("expected one of \"key\", \"key_file\" and \"jwks_url\"".to_owned()),
@@ -253,7 +293,7 @@ impl Maker<'_> {
         let source = match given {
             Given::Wrong => return None,
             Given::Nothing => self.discovered(name, allowed),
-            Given::Url(url) => self.fetched(KeySetLocation::Url(url), allowed),
+            Given::Url(url) => self.fetched(name, KeySetLocation::Url(url), allowed),
             Given::Key(place, text) => match only_one(allowed.as_deref()) {
                 Ok(algorithm) => return key(reader, place, &text, algorithm).map(KeySource::Fixed),
                 Err(expected) => Err(expected),
@@ -282,12 +322,13 @@ impl Maker<'_> {
                  that name one"
             ));
         }
-        self.fetched(KeySetLocation::Metadata(discovery), allowed)
+        self.fetched(name, KeySetLocation::Metadata(discovery), allowed)
     }
 
     /// A key set; both roles of an issuer share it if it is the same.
     fn fetched(
         &mut self,
+        name: &str,
         location: KeySetLocation,
         allowed: Option<Vec<Algorithm>>,
     ) -> Result<KeySource, Expected> {
@@ -295,12 +336,16 @@ impl Maker<'_> {
         if allowed.iter().any(|algorithm| algorithm.family() == AlgorithmFamily::Hmac) {
             return Err("algorithms with a public key: no shared secret is taken from a key set".to_owned());
         }
-        let own = &self.origins.sets[self.own_sets..];
-        if let Some(set) = own.iter().find(|set| set.location == location && set.allowed == allowed) {
+        let is_same = |set: &&KeySetSource| {
+            set.issuer.as_deref() == Some(name) && set.location == location && set.allowed == allowed
+        };
+        if let Some(set) = self.origins.sets.iter().find(is_same) {
             return Ok(KeySource::Fetched(Arc::clone(&set.keys)));
         }
-        let keys = SharedKeys::new();
-        self.origins.sets.push(KeySetSource { location, allowed, keys: Arc::clone(&keys) });
+        let before = self.fetched_before.iter().find(is_same).map(|set| Arc::clone(&set.keys));
+        let keys = before.unwrap_or_else(SharedKeys::new);
+        let set = KeySetSource { issuer: Some(name.into()), location, allowed, keys: Arc::clone(&keys) };
+        self.origins.sets.push(set);
         Ok(KeySource::Fetched(keys))
     }
 }

@@ -85,16 +85,16 @@ pub(super) struct KeyOrigins {
     pub(super) files: Vec<KeyFile>,
 }
 
-/// The keys of publishers and of subscribers.
-pub(super) fn keys(reader: &mut Reader<'_>, demo: bool) -> Keys {
+/// The keys of publishers and of subscribers. `has_demo_key` is whether demo mode adds its own.
+pub(super) fn keys(reader: &mut Reader<'_>, has_demo_key: bool) -> Keys {
     let [for_both, for_publisher, for_subscriber] =
         [&BOTH, &PUBLISHER, &SUBSCRIBER].map(|settings| given(reader, &settings.places));
     let [common, own_publisher, own_subscriber] =
         [&BOTH, &PUBLISHER, &SUBSCRIBER].map(|settings| reader.given(settings.algorithm));
     let (mut for_publisher, mut for_subscriber) = (for_publisher.or(&for_both), for_subscriber.or(&for_both));
-    if demo && [&for_publisher, &for_subscriber].into_iter().any(|given| matches!(given, Given::Nothing)) {
+    if has_demo_key {
         let demo_key = Given::Key(&JWT_KEY, DEMO_KEY.to_owned());
-        (for_publisher, for_subscriber) = (for_publisher.or(&demo_key), for_subscriber.or(&demo_key));
+        (for_publisher, for_subscriber) = (demo_key.clone(), demo_key);
     }
     let mut origins = KeyOrigins::default();
     let publisher = source(reader, &PUBLISHER, for_publisher, (own_publisher, common), &mut origins);
@@ -116,7 +116,8 @@ fn source(
         Given::Wrong => None,
         Given::Nothing => {
             let expected = "a key in JWT_KEY (for both roles) or here, or the address of a key set in JWKS_URL; \
-                            `openssl rand -base64 48` makes a key. To try the hub, start it with DEMO=1";
+                            `openssl rand -base64 48` makes a key. To try the hub, start it with DEMO=1, which \
+                            adds its own public key only where no key and no issuer is set";
             reader.error(settings.places.key, None, expected);
             None
         }
@@ -232,10 +233,12 @@ pub(super) fn read_again(
 /// The set of this URL; both roles share it if they name the same URL.
 fn shared(url: Url, allowed: Vec<Algorithm>, sets: &mut Vec<KeySetSource>) -> Arc<SharedKeys> {
     let location = KeySetLocation::Url(url);
-    if let Some(set) = sets.iter().find(|set| set.location == location && set.allowed == allowed) {
+    let is_same =
+        |set: &&KeySetSource| set.issuer.is_none() && set.location == location && set.allowed == allowed;
+    if let Some(set) = sets.iter().find(is_same) {
         return Arc::clone(&set.keys);
     }
     let keys = SharedKeys::new();
-    sets.push(KeySetSource { location, allowed, keys: Arc::clone(&keys) });
+    sets.push(KeySetSource { issuer: None, location, allowed, keys: Arc::clone(&keys) });
     keys
 }

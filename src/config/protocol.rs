@@ -27,6 +27,12 @@ const LEGACY_KEYS: [&dyn Declared; 9] = [
 ];
 const ISSUERS: [&dyn Declared; 2] = [&ISSUER, &ISSUERS_FILE];
 
+/// Whether no key and no issuer is given. Only then does demo mode add its own, whose key is
+/// public: beside one of the operator's, it would let everyone in.
+pub(super) fn has_no_keys(reader: &Reader<'_>) -> bool {
+    LEGACY_KEYS.into_iter().chain(ISSUERS).all(|setting| reader.text(setting).is_none())
+}
+
 /// The dialects, and the errors in what they follow from.
 pub(super) fn dialects(reader: &mut Reader<'_>, demo: bool) -> Dialects {
     let given = reader.given(&PROTOCOL);
@@ -63,7 +69,8 @@ pub(super) fn dialects(reader: &mut Reader<'_>, demo: bool) -> Dialects {
         let expected = format!("nothing with PROTOCOL={text}: only tokens of draft 08 have an issuer");
         reader.error(issuer, None, expected);
     }
-    if dialects.has_draft08() && issuer.is_none() && !demo {
+    // The issuer of demo mode has a public key: it is added only where no key is given.
+    if dialects.has_draft08() && issuer.is_none() && !(demo && key.is_none()) {
         let expected = format!(
             "the issuer of the tokens, or several in ISSUERS_FILE: PROTOCOL={text} includes 08, whose tokens \
              no JWT_KEY verifies"

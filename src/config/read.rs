@@ -6,7 +6,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::access::access;
+use super::access::{AccessSettings, access};
 use super::certificates::certificates;
 use super::configuration::{Config, ListenAddress, Size};
 use super::environment::Environment;
@@ -14,7 +14,7 @@ use super::error::ConfigError;
 use super::keys::{KeyOrigins, Keys, keys};
 use super::names::misspelled;
 use super::options::Options;
-use super::protocol::dialects;
+use super::protocol::{dialects, has_no_keys};
 use super::reader::Reader;
 use super::settings::{authorization, cores, history, limits, listening, logs, metrics};
 use super::written;
@@ -30,6 +30,7 @@ use crate::ops::metrics::MetricsSettings;
 use crate::server::permits::PerClient;
 use crate::server::settings::Settings;
 use crate::server::timeouts::Timeouts;
+use crate::services::reload::IssuersFile;
 
 /// `DEMO` and `DEBUG`, on which the defaults of other settings depend.
 #[derive(Clone, Copy)]
@@ -88,12 +89,14 @@ fn config(reader: &mut Reader<'_>) -> Option<Config> {
     }
     let tls = certificates(reader);
     let listen = ListenAddress { address: address(reader, mode, tls.is_some()), is_tls: tls.is_some() };
-    let (api, key_origins, issuers_private) = api(reader, mode, listen);
+    let (api, key_origins, of_issuers) = api(reader, mode, listen);
+    let OfIssuers { issuers_private, issuers_file } = of_issuers;
     let cleanup_frequency = reader.value(&history::HISTORY_CLEANUP_FREQUENCY);
     let history_file = reader.value(&history::DB_PATH);
     let retention = retention(reader, cleanup_frequency, history_file.is_none());
     let settings = settings(reader, mode, api, key_origins);
-    let settings = settings.map(|settings| Settings { address: listen.address, tls, ..settings });
+    let settings =
+        settings.map(|settings| Settings { address: listen.address, tls, issuers_file, ..settings });
     let default_level = if mode.debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
     let log_level = reader.given(&logs::LOG_LEVEL).unwrap_or(default_level);
     let log_format = reader.value(&logs::LOG_FORMAT);
@@ -164,6 +167,7 @@ fn settings(
         cpus,
         key_sets: key_origins.sets,
         key_files: key_origins.files,
+        issuers_file: None,
         shard: ShardSettings {
             heartbeat_ms,
             dispatch_timeout_ms: timeouts.write_ms,
@@ -232,8 +236,15 @@ fn memory_of(bytes: u64) -> u64 {
     ((bytes - share) >> 20).max(1) << 20
 }
 
-/// The settings of the handler, the sources of its keys, and `ISSUER_PRIVATE_ADDRESSES`.
-fn api(reader: &mut Reader<'_>, mode: Mode, listen: ListenAddress) -> (ApiSettings, KeyOrigins, bool) {
+/// What is needed of the issuers besides the settings of the handler.
+struct OfIssuers {
+    /// `ISSUER_PRIVATE_ADDRESSES`.
+    issuers_private: bool,
+    issuers_file: Option<IssuersFile>,
+}
+
+/// The settings of the handler, and the sources of its keys.
+fn api(reader: &mut Reader<'_>, mode: Mode, listen: ListenAddress) -> (ApiSettings, KeyOrigins, OfIssuers) {
     let dialects = dialects(reader, mode.demo);
     let authorization = dialects.legacy_authorization().unwrap_or_default();
     let allow_anonymous = reader.given(&authorization::ALLOW_ANONYMOUS).unwrap_or(mode.demo);
@@ -254,12 +265,16 @@ fn api(reader: &mut Reader<'_>, mode: Mode, listen: ListenAddress) -> (ApiSettin
     };
     let compress = reader.value(&listening::COMPRESS);
     let subscriptions = reader.value(&listening::SUBSCRIPTIONS);
-    if subscriptions && authorization == Authorization::Targets {
-        let expected = "nothing or 0 with AUTHORIZATION=targets, whose tokens cannot name subscriptions";
+    if subscriptions && authorization == Authorization::Targets && !dialects.has_draft08() {
+        let expected = "nothing or 0 with AUTHORIZATION=targets, whose tokens cannot name subscriptions. \
+                        Beside draft 08 (PROTOCOL=04,08), those of draft 08 can";
         reader.error(&listening::SUBSCRIPTIONS, reader.text(&listening::SUBSCRIPTIONS), expected);
     }
     let Keys { publisher, subscriber, mut origins } = match dialects.legacy_authorization() {
-        Some(_) => keys(reader, mode.demo),
+        Some(_) => {
+            let has_demo_key = mode.demo && has_no_keys(reader);
+            keys(reader, has_demo_key)
+        }
         None => Keys::default(),
     };
     let access = access(reader, dialects, mode.demo.then_some(listen), &cookie_name, &mut origins);
@@ -281,6 +296,7 @@ fn api(reader: &mut Reader<'_>, mode: Mode, listen: ListenAddress) -> (ApiSettin
         resource_identifier: access.resource_identifier,
         audiences: access.audiences,
         issuers: access.issuers,
+        issuers_of_file: access.issuers_file.as_ref().map(|file| Arc::clone(&file.issuers)),
         allow_anonymous,
         publisher_key: publisher,
         subscriber_key: subscriber,
@@ -295,7 +311,8 @@ fn api(reader: &mut Reader<'_>, mode: Mode, listen: ListenAddress) -> (ApiSettin
         demo,
         subscriptions,
     };
-    (api, origins, access.issuers_private)
+    let AccessSettings { issuers_private, issuers_file, .. } = access;
+    (api, origins, OfIssuers { issuers_private, issuers_file })
 }
 
 fn retention(reader: &mut Reader<'_>, cleanup_frequency: f64, in_memory: bool) -> Retention {

@@ -240,11 +240,19 @@ fn a_role_takes_its_key_from_a_key_set_or_from_a_setting() {
     let (config, mixed) = sources(&mixed);
     assert_eq!((mixed, config.settings.key_sets[0].allowed.len()), ([Ok(0), Err("HS512".to_owned())], 0));
     assert!(config.warnings.iter().all(|warning| !warning.contains("JWKS")), "{:?}", config.warnings);
-    let demo = given(&[("DEMO", "1"), ("PUBLISHER_JWKS_URL", "http://issuer.example/")]);
+    let demo = given(&[
+        ("DEMO", "1"),
+        ("PUBLISHER_JWKS_URL", "http://issuer.example/"),
+        ("SUBSCRIBER_JWT_KEY", KEY),
+    ]);
     let (config, demo) = sources(&demo);
     assert_eq!(demo, [Ok(0), fixed()]);
     let warns = |text: &str| config.warnings.iter().any(|warning| warning.contains(text));
-    assert!(warns("PUBLISHER_JWKS_URL is fetched without TLS") && warns("demo key"), "{:?}", config.warnings);
+    assert!(
+        warns("PUBLISHER_JWKS_URL is fetched without TLS") && !warns("demo key"),
+        "{:?}",
+        config.warnings
+    );
 }
 
 #[test]
@@ -276,12 +284,20 @@ fn an_address_of_a_key_set_that_cannot_be_used_is_named_without_its_password() {
     assert!(errors.len() == 1 && errors[0].starts_with("PUBLISHER_JWT_ALGORITHM is"), "{errors:?}");
 }
 
+/// The demo key is public: beside a key of one role, it would let everyone have the other role.
 #[test]
-fn the_demo_key_stands_in_only_for_a_key_that_is_missing() {
+fn the_demo_key_stands_in_only_where_no_key_is_set() {
     let is_told =
         |options: &Options| valid(options, &[]).warnings.iter().any(|line| line.contains("demo key"));
     let demo = given(&[("DEMO", "1")]);
-    assert!(is_told(&and(&demo, &[("PUBLISHER_JWT_KEY", KEY)])), "subscribers have none");
+    assert!(is_told(&demo));
+    for (own, missing) in
+        [("PUBLISHER_JWT_KEY", "SUBSCRIBER_JWT_KEY"), ("SUBSCRIBER_JWT_KEY", "PUBLISHER_JWT_KEY")]
+    {
+        let errors = read(&and(&demo, &[(own, KEY)]), &[]).err().expect("a mistake");
+        assert!(errors.len() == 1 && errors[0].starts_with(missing), "{errors:?}");
+        assert!(errors[0].contains("DEMO=1, which adds its own public key only"), "{errors:?}");
+    }
     assert!(!is_told(&and(&demo, &[("JWT_KEY", KEY)])));
     let each = and(&demo, &[("PUBLISHER_JWT_KEY", KEY), ("SUBSCRIBER_JWT_KEY", KEY)]);
     assert!(!is_told(&each));
@@ -298,6 +314,17 @@ fn tokens_of_targets_cannot_name_subscriptions() {
     assert!(!valid(&keyed(&[]), &[]).settings.api.subscriptions);
     let errors = read(&on("targets"), &[]).err().expect("a mistake");
     assert!(errors.len() == 1 && errors[0].contains("AUTHORIZATION=targets"), "{errors:?}");
+    // Beside draft 04, tokens of draft 08 can.
+    let beside = and(
+        &on("targets"),
+        &[
+            ("PUBLIC_URL", "https://hub.e.x/.well-known/mercure"),
+            ("ISSUER", "https://e.x"),
+            ("ISSUER_PUBLISHER_KEY", KEY),
+            ("ISSUER_SUBSCRIBER_KEY", KEY),
+        ],
+    );
+    assert!(valid(&beside, &[]).settings.shard.tracks_subscriptions);
 }
 
 #[test]

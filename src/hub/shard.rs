@@ -30,11 +30,13 @@
 
 mod catch_up;
 mod drain;
+mod key_withdrawal;
 mod shed;
 mod subscriber;
 mod subscribers;
 mod timers;
 mod values;
+mod withdrawals;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -59,6 +61,7 @@ use drain::Drain;
 use subscriber::{Ahead, Reading, Subscriber, SubscriberState, Written};
 use subscribers::Subscribers;
 use timers::Timers;
+use withdrawals::Withdrawals;
 
 /// The subscribers of one core.
 pub struct Shard {
@@ -74,6 +77,7 @@ pub struct Shard {
     timers: Timers,
     drain: Option<Drain>,
     closed: VecDeque<(u32, EndReason)>,
+    withdrawals: Withdrawals,
     /// The active subscriptions, if they are tracked.
     subscriptions: Option<Box<Subscriptions>>,
 }
@@ -93,6 +97,7 @@ impl Shard {
             timers: Timers::new(now.ms),
             drain: None,
             closed: VecDeque::new(),
+            withdrawals: Withdrawals::default(),
             subscriptions: settings.tracks_subscriptions.then(|| {
                 let last = newest.updates.iter().rfind(|update| update.first_of_id);
                 Box::new(Subscriptions::new(last, newest.range.before_oldest > Position::START))
@@ -160,20 +165,22 @@ impl Shard {
     /// lets the shard write.
     pub fn join(&mut self, joining: Joining, now: Now) -> u32 {
         let Joining { selectors, announcements, grant, expires_ms, framing, .. } = joining;
-        let Joining { id, client, resume_point, opening, .. } = joining;
+        let Joining { id, client, key, resume_point, opening, .. } = joining;
         let counters = &mut self.subscribers.counters;
         counters.joined += 1;
         counters.resumed += u64::from(resume_point.is_some());
         self.next_generation = self.next_generation.wrapping_add(1);
         let mut subscriber = Subscriber::new(&selectors, grant, framing, resume_point, opening, now);
-        subscriber.expires_ms = expires_ms;
+        (subscriber.expires_ms, subscriber.key) = (expires_ms, key);
         subscriber.generation = self.next_generation;
         if self.is_taking && subscriber.state == SubscriberState::Live {
             // It gets that update, too.
             let (cursor, reading) = (self.position, Reading::No);
             subscriber.state = SubscriberState::CatchingUp { cursor, from_oldest: false, reading };
         }
-        let begun = self.subscriptions.is_some().then(|| Rc::clone(&subscriber.grant));
+        // A subscription of draft 04 has no announcements, also where draft 08 has them.
+        let is_announced = self.subscriptions.is_some() && !announcements.is_empty();
+        let begun = is_announced.then(|| Rc::clone(&subscriber.grant));
         let slot = self.subscribers.insert(subscriber, &selectors);
         if let (Some(subscriptions), Some(grant)) = (&mut self.subscriptions, begun) {
             subscriptions.begin(slot, (id, client), (&selectors, &announcements), &grant);
@@ -257,10 +264,13 @@ impl Shard {
         self.subscribers.has_unflushed()
     }
 
-    /// Whether [`Shard::flush`], [`Shard::catch_up`] or [`Shard::advance`] has work; the caller
-    /// must then not sleep.
+    /// Whether [`Shard::flush`], [`Shard::catch_up`], [`Shard::advance`] or
+    /// [`Shard::end_withdrawn`] has work; the caller must then not sleep.
     pub fn has_work(&self) -> bool {
-        self.subscribers.has_dirty() || self.catch_up.has_work() || self.timers.has_due()
+        self.subscribers.has_dirty()
+            || self.catch_up.has_work()
+            || self.timers.has_due()
+            || self.withdrawals.has_work()
     }
 
     /// Writes to up to `sockets_max` subscribers.
@@ -368,7 +378,7 @@ impl Shard {
             return;
         }
         if subscriber.expires_ms <= now.ms {
-            return self.expire(slot);
+            return self.revoke(slot, EndReason::Expired);
         }
         if subscriber.deadline_ms(&self.settings) <= now.ms {
             if subscriber.blocked {
@@ -418,14 +428,14 @@ impl Shard {
         }
     }
 
-    /// Ends a subscription whose token expired: only the update already begun is sent, and a full
-    /// socket is closed at once.
-    fn expire(&mut self, slot: u32) {
+    /// Ends a subscription whose token is no longer valid: only the update already begun is sent,
+    /// and a full socket is closed at once.
+    fn revoke(&mut self, slot: u32, reason: EndReason) {
         if self.subscribers.get_mut(slot).is_some_and(|subscriber| subscriber.blocked) {
-            return self.close(slot, EndReason::Expired);
+            return self.close(slot, reason);
         }
         self.subscribers.cut(slot);
-        self.end(slot, EndReason::Expired);
+        self.end(slot, reason);
     }
 
     /// Everything is sent: sends the end of the coding and the last chunk, or closes.

@@ -8,12 +8,25 @@ pub const GRANTS_MAX: usize = 10_000;
 pub const DETAILS_MAX: usize = 256;
 /// Matchers in one entry of it.
 pub const DETAIL_TOPICS_MAX: usize = 2_000;
+/// URL Patterns in all entries of one access token. To read one takes some 40 µs, and nothing else
+/// of the shard runs meanwhile.
+pub const DETAILS_PATTERNS_MAX: usize = 500;
 /// The most that the matchers of one access token may cost together, in units of `MATCH_COST_NODE`:
 /// each private update is compared with all of them.
 pub const DETAILS_MATCH_COST_MAX: u64 = 100_000;
+/// The most that it may cost to compare the topics of one publication with its token, in the same
+/// units (413 beyond; 400 without draft 08): 9 to 14 ms, in which the shard does nothing else.
+pub const PUBLISH_MATCH_COST_MAX: u64 = 300_000;
+/// The most that it may cost to compare the topics of one private update with the token of one
+/// subscriber. Topics beyond it are not granted.
+pub const RECEIVE_MATCH_COST_MAX: u64 = PUBLISH_MATCH_COST_MAX;
 /// The most that it may cost to choose the payloads of one subscriber's events (400 beyond): the
 /// cost of the token's matchers for each selector.
-pub const PAYLOADS_MATCH_COST_MAX: u64 = 1_000_000;
+pub const PAYLOADS_MATCH_COST_MAX: u64 = PUBLISH_MATCH_COST_MAX;
+/// Subscribers that a shard examines in one round to find those of a withdrawn key.
+pub const WITHDRAWN_SLOTS_MAX: usize = 4_096;
+/// Subscriptions of a withdrawn key that a shard ends in one round.
+pub const WITHDRAWN_ENDS_MAX: usize = 256;
 /// Issuers in `ISSUERS_FILE`. Each key set has a thread that fetches it.
 pub const ISSUERS_MAX: usize = 32;
 /// Keys in one key set (`JWKS_URL`).

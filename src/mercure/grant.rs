@@ -6,14 +6,20 @@
 //! parsed is no grant at all, and a grant of topics never covers an update for targets, nor the
 //! reverse.
 
+mod granted_topics;
+
 use serde_json::Value;
 
-use crate::limits::{GRANTS_MAX, LOGGED_TEXT_BYTES_MAX, PAYLOADS_MATCH_COST_MAX};
+use crate::limits::{
+    GRANTS_MAX, LOGGED_TEXT_BYTES_MAX, PAYLOADS_MATCH_COST_MAX, PUBLISH_MATCH_COST_MAX,
+    RECEIVE_MATCH_COST_MAX,
+};
 use crate::mercure::audience::{Audience, Authorization};
 use crate::mercure::dialect::Dialect;
 use crate::mercure::names::ANY;
 use crate::mercure::selector::{ComparedTopic, Selector, SelectorError};
 use crate::mercure::token::{AccessClaims, Claims, Detail, LegacyClaims};
+use granted_topics::{BudgetSpent, ComparisonBudget, GrantedTopics};
 
 /// What a client may publish and receive.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,7 +39,8 @@ enum Rule {
     Nothing,
     /// `*`: everything that a list of this kind can grant.
     Everything(Authorization),
-    Selectors(Box<[Selector]>),
+    Selectors(GrantedTopics),
+    /// Sorted.
     Targets(Box<[Box<str>]>),
 }
 
@@ -52,7 +59,7 @@ enum Payloads {
 /// One entry of `authorization_details`.
 #[derive(Clone, Debug, PartialEq)]
 struct PayloadEntry {
-    topics: Box<[Selector]>,
+    topics: GrantedTopics,
     payload: Option<Value>,
 }
 
@@ -82,6 +89,22 @@ pub enum PublishDenial {
     /// The token is of a dialect without such updates.
     #[error("a token of this dialect cannot publish to such an audience")]
     Audience,
+    /// Comparing the topics with the claim costs more than [`PUBLISH_MATCH_COST_MAX`]. The client
+    /// may read this text, too.
+    #[error(
+        "Comparing these topics with the templates and patterns of the token costs more than \
+         {PUBLISH_MATCH_COST_MAX} units: expected fewer or shorter topics, or a token with fewer or simpler ones."
+    )]
+    TooCostly,
+}
+
+/// The payloads that a token gives the subscriptions of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChosenPayloads {
+    /// For each selector the number of its payload, for [`Grant::payload_at`].
+    pub numbers: Box<[Option<u16>]>,
+    /// The bytes of all these payloads together, as JSON.
+    pub bytes: usize,
 }
 
 impl Grant {
@@ -157,12 +180,16 @@ impl Grant {
             | (Rule::Everything(Authorization::Selectors), Audience::Private)
             | (Rule::Everything(Authorization::Targets), Audience::Targets(_))
             | (Rule::Targets(_), Audience::Public) => Ok(()),
-            (Rule::Selectors(selectors), Audience::Public | Audience::Private) => {
-                let is_denied = |topic: &&str| !is_selected(selectors, topic);
-                topics.find(is_denied).map_or(Ok(()), |topic| Err(PublishDenial::Topic(topic.to_owned())))
+            (Rule::Selectors(granted), Audience::Public | Audience::Private) => {
+                let mut budget = ComparisonBudget::new(PUBLISH_MATCH_COST_MAX);
+                topics.try_for_each(|topic| match granted.select(&ComparedTopic::new(topic), &mut budget) {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err(PublishDenial::Topic(topic.to_owned())),
+                    Err(BudgetSpent) => Err(PublishDenial::TooCostly),
+                })
             }
             (Rule::Targets(granted), Audience::Targets(targets)) => {
-                let denied = targets.iter().find(|target| !granted.contains(target));
+                let denied = targets.iter().find(|target| granted.binary_search(target).is_err());
                 denied.map_or(Ok(()), |target| Err(PublishDenial::Target(target.to_string())))
             }
             // The request is refused before; it is refused here anyway.
@@ -173,37 +200,72 @@ impl Grant {
     /// Whether an update with these topics and this audience may be received. Public updates may be
     /// received by every client, private ones when one topic matches a selector, and targeted ones
     /// when one target is listed.
-    pub fn may_receive<'t>(&self, mut topics: impl Iterator<Item = &'t str>, audience: &Audience) -> bool {
-        match (audience, &self.subscribe) {
+    ///
+    /// Of an update with very many topics, only the first ones are compared with a list of very
+    /// many templates and patterns, as far as [`RECEIVE_MATCH_COST_MAX`] goes: what is not compared
+    /// is not granted (MERCURE-1.0, section 8.4).
+    pub fn may_receive<'t>(&self, topics: impl Iterator<Item = &'t str>, audience: &Audience) -> bool {
+        self.receives(topics, audience).0
+    }
+
+    /// The same; returns also what it cost, see
+    /// [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
+    pub fn receives<'t>(&self, topics: impl Iterator<Item = &'t str>, audience: &Audience) -> (bool, u64) {
+        let is_granted = match (audience, &self.subscribe) {
             (Audience::Public, _)
             | (Audience::Private, Rule::Everything(Authorization::Selectors))
             | (Audience::Targets(_), Rule::Everything(Authorization::Targets)) => true,
-            (Audience::Private, Rule::Selectors(selectors)) => {
-                topics.any(|topic| is_selected(selectors, topic))
+            (Audience::Private, Rule::Selectors(granted)) => {
+                let mut budget = ComparisonBudget::new(RECEIVE_MATCH_COST_MAX);
+                let found = topics
+                    .map(|topic| granted.select(&ComparedTopic::new(topic), &mut budget))
+                    .find(|selected| *selected != Ok(false));
+                return (found == Some(Ok(true)), budget.spent());
             }
             (Audience::Targets(targets), Rule::Targets(granted)) => {
-                targets.iter().any(|target| granted.contains(target))
+                targets.iter().any(|target| granted.binary_search(target).is_ok())
             }
             (_, Rule::Nothing)
             | (Audience::Private, Rule::Targets(_) | Rule::Everything(_))
             | (Audience::Targets(_), Rule::Selectors(_) | Rule::Everything(_)) => false,
-        }
+        };
+        (is_granted, 0)
     }
 
-    /// Which payload the documents of a subscription to this selector show, for
-    /// [`Self::payload_at`]: of a legacy token `mercure.payload`, of one of draft 08 that of the
-    /// first entry that matches the text of the selector, taken as a topic. If that entry has none,
-    /// there is none.
-    pub fn payload_number(&self, selector: &str) -> Option<u16> {
-        match &self.payloads {
-            Payloads::None => None,
-            Payloads::Common(_) => Some(0),
-            Payloads::ByDetail(entries) => {
-                let selector = ComparedTopic::new(selector);
-                let place = entries.iter().position(|entry| entry.matches(&selector))?;
-                entries[place].payload.as_ref().and_then(|_| u16::try_from(place).ok())
+    /// Which payloads the documents of subscriptions to these selectors show: of a legacy token
+    /// `mercure.payload`, of one of draft 08 that of the first entry that matches the text of the
+    /// selector, taken as a topic. If that entry has none, there is none.
+    ///
+    /// `None` if it would cost more than [`PAYLOADS_MATCH_COST_MAX`] to choose them.
+    pub fn choose_payloads(&self, selectors: &[Selector]) -> Option<ChosenPayloads> {
+        let entries = match &self.payloads {
+            Payloads::None => {
+                return Some(ChosenPayloads { numbers: vec![None; selectors.len()].into(), bytes: 0 });
             }
+            Payloads::Common(payload) => {
+                let bytes = payload.to_string().len() * selectors.len();
+                return Some(ChosenPayloads { numbers: vec![Some(0); selectors.len()].into(), bytes });
+            }
+            Payloads::ByDetail(entries) => entries,
+        };
+        let bytes_of =
+            |entry: &PayloadEntry| entry.payload.as_ref().map_or(0, |payload| payload.to_string().len());
+        let entry_bytes: Vec<usize> = entries.iter().map(bytes_of).collect();
+        let mut budget = ComparisonBudget::new(PAYLOADS_MATCH_COST_MAX);
+        let (mut numbers, mut bytes) = (Vec::with_capacity(selectors.len()), 0);
+        for selector in selectors {
+            let text = ComparedTopic::new(selector.as_str());
+            let mut chosen = None;
+            for (place, entry) in entries.iter().enumerate() {
+                if entry.topics.select(&text, &mut budget).ok()? {
+                    bytes += entry_bytes[place];
+                    chosen = entry.payload.as_ref().and_then(|_| u16::try_from(place).ok());
+                    break;
+                }
+            }
+            numbers.push(chosen);
         }
+        Some(ChosenPayloads { numbers: numbers.into(), bytes })
     }
 
     /// The payload with this number.
@@ -213,34 +275,6 @@ impl Grant {
             Payloads::Common(payload) => Some(payload).filter(|_| number == 0),
             Payloads::ByDetail(entries) => entries.get(usize::from(number))?.payload.as_ref(),
         }
-    }
-
-    /// The payload of a subscription to this selector.
-    pub fn payload_for(&self, selector: &Selector) -> Option<&Value> {
-        self.payload_at(self.payload_number(selector.as_str())?)
-    }
-
-    /// The bytes of the payloads of these subscriptions together, as JSON; `None` if it would cost
-    /// more than [`PAYLOADS_MATCH_COST_MAX`] to choose them.
-    pub fn payload_bytes(&self, selectors: &[Selector]) -> Option<usize> {
-        let entries = match &self.payloads {
-            Payloads::None => return Some(0),
-            Payloads::Common(payload) => return Some(payload.to_string().len() * selectors.len()),
-            Payloads::ByDetail(entries) => entries,
-        };
-        let topics = entries.iter().flat_map(|entry| &entry.topics);
-        let cost: u64 = topics.map(|topic| u64::from(topic.match_cost())).sum();
-        if cost * selectors.len() as u64 > PAYLOADS_MATCH_COST_MAX {
-            return None;
-        }
-        let bytes_of =
-            |entry: &PayloadEntry| entry.payload.as_ref().map_or(0, |payload| payload.to_string().len());
-        let bytes: Vec<usize> = entries.iter().map(bytes_of).collect();
-        let chosen = selectors.iter().filter_map(|selector| {
-            let selector = ComparedTopic::new(selector.as_str());
-            entries.iter().position(|entry| entry.matches(&selector)).map(|at| bytes[at])
-        });
-        Some(chosen.sum())
     }
 
     /// The first second, in Unix time, in which it is no longer valid.
@@ -264,30 +298,27 @@ impl Rule {
         }
         match authorization {
             Authorization::Targets => {
-                Ok(Self::Targets(list.iter().map(|target| target.as_str().into()).collect()))
+                let mut targets: Vec<Box<str>> = list.iter().map(|target| target.as_str().into()).collect();
+                targets.sort_unstable();
+                Ok(Self::Targets(targets.into()))
             }
             Authorization::Selectors => {
-                let selectors: Result<Box<[_]>, _> =
+                let selectors: Result<Vec<_>, _> =
                     list.iter().map(|member| Selector::parse(member)).collect();
-                selectors.map(Self::Selectors).map_err(|error| GrantError::Selector(name, error))
+                let selectors = selectors.map_err(|error| GrantError::Selector(name, error))?;
+                Ok(Self::Selectors(GrantedTopics::new(selectors)))
             }
         }
     }
 
     /// What these entries of draft 08 grant together.
     fn union<'d>(details: impl Iterator<Item = &'d Detail>) -> Self {
-        let topics: Box<[Selector]> = details.flat_map(|detail| &detail.topics).cloned().collect();
+        let topics = GrantedTopics::new(details.flat_map(|detail| &detail.topics).cloned());
         match () {
             () if topics.is_empty() => Self::Nothing,
-            () if topics.contains(&Selector::Any) => Self::Everything(Authorization::Selectors),
+            () if topics.has_any() => Self::Everything(Authorization::Selectors),
             () => Self::Selectors(topics),
         }
-    }
-}
-
-impl PayloadEntry {
-    fn matches(&self, text: &ComparedTopic<'_>) -> bool {
-        self.topics.iter().any(|topic| topic.matches_compared(text))
     }
 }
 
@@ -296,19 +327,16 @@ impl Payloads {
         let mut entries: Vec<_> = details
             .iter()
             .filter(|detail| detail.subscribes)
-            .map(|detail| PayloadEntry { topics: detail.topics.clone(), payload: detail.payload.clone() })
+            .map(|detail| PayloadEntry {
+                topics: GrantedTopics::new(detail.topics.iter().cloned()),
+                payload: detail.payload.clone(),
+            })
             .collect();
         // An entry without a payload hides those after it, and none if there are none.
         let last = entries.iter().rposition(|entry| entry.payload.is_some());
         entries.truncate(last.map_or(0, |last| last + 1));
         if entries.is_empty() { Self::None } else { Self::ByDetail(entries.into()) }
     }
-}
-
-/// Whether one of these selects the topic, which is read as a URL at most once.
-fn is_selected(selectors: &[Selector], topic: &str) -> bool {
-    let topic = ComparedTopic::new(topic);
-    selectors.iter().any(|selector| selector.matches_compared(&topic))
 }
 
 /// The beginning of a text that a client chose, as long as a line of the log may hold. A topic can
@@ -324,6 +352,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    use crate::limits::{TOKEN_BYTES_MAX, TOPICS_MAX};
     use crate::mercure::public_url::PublicUrl;
     use crate::mercure::selector::MatcherType;
     use crate::mercure::token::MercureClaim;
@@ -519,7 +548,11 @@ mod tests {
     #[test]
     fn the_first_entry_that_matches_the_selector_has_the_payload() {
         let payload = |grant: &Grant, text: &str| {
-            grant.payload_for(&Selector::Exact(text.into())).map(ToString::to_string)
+            let chosen = grant.choose_payloads(&[Selector::Exact(text.into())]).expect("not costly");
+            chosen.numbers[0].and_then(|number| grant.payload_at(number)).map(ToString::to_string)
+        };
+        let bytes = |grant: &Grant, selectors: &[Selector]| {
+            grant.choose_payloads(selectors).map(|chosen| chosen.bytes)
         };
         let entries = [
             (false, true, &["a"][..], Some(json!({"n": 1}))),
@@ -539,14 +572,68 @@ mod tests {
             assert_eq!(payload(&grant, text).as_deref(), expected, "{text}");
         }
         let selectors = ["a", "c", "d"].map(|text| Selector::Exact(text.into()));
-        assert_eq!(grant.payload_bytes(&selectors), Some(7 + 3));
+        assert_eq!(bytes(&grant, &selectors), Some(7 + 3));
         let many = vec![Selector::Any; PAYLOADS_MATCH_COST_MAX as usize];
-        assert_eq!(grant.payload_bytes(&many), None, "too costly");
+        assert_eq!(bytes(&grant, &many), None, "too costly");
         assert_eq!(payload(&detailed(&entries[1..3]), "c"), None);
         let mercure = MercureClaim { payload: Some(json!({"n": 1})), ..MercureClaim::default() };
         let legacy = Claims::from(LegacyClaims { mercure, exp: None });
         let legacy = Grant::from_claims(&legacy, Authorization::Selectors).expect("a grant");
         assert_eq!(payload(&legacy, "anything").as_deref(), Some("{\"n\":1}"));
-        assert_eq!(legacy.payload_bytes(&selectors), Some(3 * 7));
+        assert_eq!(bytes(&legacy, &selectors), Some(3 * 7));
+    }
+
+    /// Templates that each cost much to compare with a topic of these letters.
+    fn costly_templates(count: usize) -> Vec<String> {
+        (0..count).map(|number| format!("{{a{number},b,c}}b{}", "{d,e}b".repeat(40))).collect()
+    }
+
+    /// The dearest publication: as many topics as a body has, and a token full of templates.
+    #[test]
+    fn a_publication_whose_topics_cost_too_much_to_compare_is_refused() {
+        let templates = costly_templates(100);
+        assert!(templates.iter().map(String::len).sum::<usize>() < TOKEN_BYTES_MAX * 3 / 4);
+        let members: Vec<&str> = templates.iter().map(String::as_str).collect();
+        let grant = publisher(Authorization::Selectors, Some(&members));
+        let topic = "/".repeat(1_000);
+        let denied = grant.may_publish([&*topic].into_iter(), &Audience::Public);
+        assert_eq!(denied, Err(PublishDenial::Topic(topic.clone())), "compared");
+        // Each is granted, by the last template.
+        let granted = |count: usize| vec![members[99]; count].into_iter();
+        assert_eq!(grant.may_publish(granted(1), &Audience::Public), Ok(()));
+        assert_eq!(grant.may_publish(granted(TOPICS_MAX), &Audience::Public), Err(PublishDenial::TooCostly));
+        let text = PublishDenial::TooCostly.to_string();
+        assert!(text.contains(&PUBLISH_MATCH_COST_MAX.to_string()), "{text}");
+        // Exact topics are found, and templates that begin otherwise are passed over.
+        let exact: Vec<String> = (0..GRANTS_MAX).map(|number| format!("t{number}")).collect();
+        let members: Vec<&str> = exact.iter().map(String::as_str).collect();
+        let grant = publisher(Authorization::Selectors, Some(&members));
+        let published = members.iter().copied().take(TOPICS_MAX);
+        assert_eq!(grant.may_publish(published, &Audience::Public), Ok(()));
+        let apart: Vec<String> = (0..1_000).map(|number| format!("https://e.x/{number}/{{id}}")).collect();
+        let members: Vec<&str> = apart.iter().map(String::as_str).collect();
+        let grant = publisher(Authorization::Selectors, Some(&members));
+        let published = vec!["https://e.x/999/a"; 100];
+        assert_eq!(grant.may_publish(published.into_iter(), &Audience::Public), Ok(()));
+    }
+
+    /// The same for receiving, where nothing can be refused: the first topics are compared.
+    #[test]
+    fn topics_beyond_the_cost_of_a_comparison_are_not_granted() {
+        let mut templates = costly_templates(50);
+        templates.push("granted".to_owned());
+        let members: Vec<&str> = templates.iter().map(String::as_str).collect();
+        let grant = subscriber(Authorization::Selectors, Some(&members));
+        let other = "/".repeat(1_000);
+        let receives = |others: usize| {
+            let topics = std::iter::repeat_n(&*other, others).chain(["granted"]);
+            grant.receives(topics, &Audience::Private)
+        };
+        let (is_granted, cost) = receives(1);
+        assert!(is_granted && (10_000..RECEIVE_MATCH_COST_MAX).contains(&cost), "{cost}");
+        assert_eq!(receives(999), (false, RECEIVE_MATCH_COST_MAX));
+        let mine = ["granted"].into_iter().chain(std::iter::repeat_n(&*other, 999));
+        assert!(grant.may_receive(mine, &Audience::Private), "the first topics are compared");
+        assert_eq!(grant.receives(["a"].into_iter(), &Audience::Public), (true, 0));
     }
 }

@@ -56,6 +56,13 @@ impl PublicUrl {
         &self.0
     }
 
+    /// The same with another port.
+    pub fn at_port(&self, port: u16) -> Option<Self> {
+        let mut url = Url::clone(&self.0);
+        url.set_port(Some(port)).ok()?;
+        Some(Self(Arc::new(url)))
+    }
+
     /// The URL as text.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
@@ -102,5 +109,7 @@ mod tests {
             assert_eq!(PublicUrl::parse(text), Err(error), "{text}");
         }
         assert!(matches!(PublicUrl::parse("/.well-known/mercure"), Err(PublicUrlError::Syntax(_))));
+        let moved = PublicUrl::parse("http://[::1]:0/.well-known/mercure").expect("a URL").at_port(8_080);
+        assert_eq!(moved.expect("a URL").as_str(), "http://[::1]:8080/.well-known/mercure");
     }
 }

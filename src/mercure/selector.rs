@@ -46,6 +46,11 @@ impl<'t> ComparedTopic<'t> {
         self.text
     }
 
+    /// Whether it was read as a URL.
+    pub(super) fn is_read(&self) -> bool {
+        self.url.get().is_some()
+    }
+
     /// The topic as a URL, if it is one.
     pub fn url(&self, hub: &PublicUrl) -> Option<&TopicUrl> {
         self.url.get_or_init(|| TopicUrl::parse(self.text, hub)).as_ref()

@@ -11,7 +11,7 @@ use serde_json::Value;
 use uritemplate::UriTemplate;
 use uuid::Uuid;
 
-use crate::mercure::dialect::Dialects;
+use crate::mercure::dialect::{Dialect, Dialects};
 use crate::mercure::names::{EARLIEST, EVENT_TYPE_HUB, SUBSCRIPTIONS_PATH};
 use crate::mercure::selector::MatcherType;
 
@@ -140,7 +140,8 @@ impl ListingQuery {
         let matcher = MatcherType::from_name(&first).filter(|_| dialects.has_draft08());
         let (written_as, selector) = match matcher {
             Some(matcher) => (WrittenAs::Matcher(matcher), variables.next()?),
-            None if dialects.legacy_authorization().is_some() => (WrittenAs::Topic, first),
+            // Draft 04 has no active subscriptions.
+            None if dialects.has(Dialect::Draft07) => (WrittenAs::Topic, first),
             None => return None,
         };
         match (variables.next(), variables.next()) {

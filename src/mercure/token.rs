@@ -30,7 +30,7 @@ pub use cache::TokenCache;
 pub use details::{Detail, DetailError, DetailFault};
 pub use error::TokenError;
 pub use jwks::{KeySet, KeySetError};
-pub use key::{Algorithm, KeyError, SignError, VerificationKey, sign, sign_access};
+pub use key::{Algorithm, KeyError, KeyNumber, SignError, VerificationKey, sign, sign_access};
 
 use crate::limits::TOKEN_BYTES_MAX;
 use crate::mercure::names::{ACCESS_TOKEN_TYPE, CLAIM, CLAIM_NAMESPACED};
@@ -147,6 +147,14 @@ pub fn claimed_issuer(token: &str) -> Result<String, TokenError> {
         Some(Value::String(issuer)) => Ok(issuer),
         Some(_) => Err(TokenError::WrongIssuer),
     }
+}
+
+/// The `kid` of a token, which is not verified: it chooses among the keys of a [`KeySet`].
+///
+/// # Errors
+/// The text is not a token.
+pub fn claimed_key_id(token: &str) -> Result<Option<String>, TokenError> {
+    read_header(token).map(|header| header.kid)
 }
 
 impl VerificationKey {

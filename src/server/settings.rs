@@ -11,7 +11,7 @@ use crate::server::permits::PerClient;
 use crate::server::timeouts::Timeouts;
 use crate::services::certificates::CertificateSource;
 use crate::services::key_sets::KeySetSource;
-use crate::services::reload::KeyFile;
+use crate::services::reload::{IssuersFile, KeyFile};
 
 /// The settings of a running hub.
 pub struct Settings {
@@ -27,6 +27,8 @@ pub struct Settings {
     pub key_sets: Vec<KeySetSource>,
     /// Files with keys for the handler; SIGHUP reads them again.
     pub key_files: Vec<KeyFile>,
+    /// `ISSUERS_FILE`; SIGHUP reads it again.
+    pub issuers_file: Option<IssuersFile>,
     /// How subscribers are served.
     pub shard: ShardSettings,
     /// How long requests may take.

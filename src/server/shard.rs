@@ -199,6 +199,11 @@ impl ShardLoop {
         if is_last {
             begin_drain(shared);
         }
+        if shared.handler.has_newer_keys() {
+            let withdrawn = shared.handler.renew_keys();
+            shared.streams.shard.withdraw(withdrawn);
+        }
+        shared.streams.shard.end_withdrawn();
         shared.streams.write(&shared.history, shared.now);
         shared.streams.advance(shared.now);
         connections.advance_timers(shared);
@@ -289,13 +294,14 @@ impl ShardLoop {
 
     /// Whether another thread has work for this one.
     fn is_called(&self) -> bool {
-        let Shared { ring, history, mailbox, shutdown, .. } = &self.shared;
+        let Shared { ring, history, mailbox, shutdown, handler, .. } = &self.shared;
         let stop_is_new = shutdown.is_serving() && self.stopping.load(Ordering::SeqCst);
         !ring.is_empty()
             || stop_is_new
             || history.has_reply()
             || self.accept.has_handed_off()
             || mailbox.has_message()
+            || handler.has_newer_keys()
     }
 
     /// Advances the stop; true when the shard has nothing left to do.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 use signal_hook::consts::SIGHUP;
 use tracing::{info, warn};
 
@@ -102,8 +102,9 @@ pub(crate) fn run_as(
         hub.threads += 1;
     }
     let (key_files, key_sets) = (settings.key_files.clone(), settings.key_sets.clone());
+    let issuers = settings.issuers_file.clone();
     manager.serves();
-    hub.wait(&control.happened, &mut manager, &mut Reloads { certificates, key_files, key_sets })
+    hub.wait(control, &mut manager, &mut Reloads { certificates, key_files, key_sets, issuers })
 }
 
 /// A hub that runs.
@@ -151,7 +152,7 @@ impl RunningHub {
         let mut executors = Vec::with_capacity(shards);
         let ends = listeners.into_iter().zip(Mailbox::open(&wakers)).zip(consumers);
         for (number, ((listener, mailbox), ring)) in ends.enumerate() {
-            let api = settings.api.clone();
+            let api = settings.api.clone().at_port(address.port());
             let (history_client, worker) =
                 history_worker::open(Arc::clone(&reader), Arc::clone(&wakers[number]));
             start_thread(&format!("history-{number}"), reports, move || worker.run())?;
@@ -201,15 +202,19 @@ impl RunningHub {
 
     fn wait(
         mut self,
-        happened: &Receiver<Happened>,
+        control: &Control,
         manager: &mut Manager,
         reloads: &mut Reloads,
     ) -> Result<(), RunError> {
         let mut running = self.threads;
         while running > 0 {
-            match manager.next(happened, reloads.next_look()) {
+            match manager.next(&control.happened, reloads.next_look()) {
                 Next::Due => reloads.look(),
-                Next::Event(Happened::Signal(SIGHUP)) => reloads.reload(),
+                Next::Event(Happened::Signal(SIGHUP)) => {
+                    let new_sets = reloads.reload();
+                    self.shutdown.fetch(&new_sets, &control.reports)?;
+                    self.shutdown.wake_shards();
+                }
                 Next::Event(Happened::Signal(signal)) => {
                     if !self.begin_stop(manager, reloads) {
                         return Err(RunError::Interrupted);
@@ -221,6 +226,8 @@ impl RunningHub {
                         info!("stopping");
                     }
                 }
+                Next::Event(Happened::Ended { name, panicked: false })
+                    if self.shutdown.forget_retired(&name) => {}
                 Next::Event(Happened::Ended { name, panicked }) => {
                     if panicked || !self.shutdown.stopping.load(Ordering::SeqCst) {
                         return Err(self.why_ended(name, panicked));

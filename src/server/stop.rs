@@ -25,14 +25,17 @@ pub(super) struct HubShutdown {
     pub(super) ended: Arc<AtomicBool>,
     pub(super) wakers: Vec<Arc<ShardWaker>>,
     pub(super) publisher: EmbeddedPublisher,
-    pub(super) keys: Vec<Arc<SharedKeys>>,
+    /// The key sets that are fetched, each by the thread of this name.
+    pub(super) keys: Vec<(String, Arc<SharedKeys>)>,
+    /// How many threads have fetched key sets so far.
+    fetchers: usize,
     pub(super) helpers: Vec<JoinHandle<()>>,
 }
 
 impl HubShutdown {
     pub(super) fn new(role: ProcessRole, wakers: Vec<Arc<ShardWaker>>, publisher: EmbeddedPublisher) -> Self {
         let (stopping, ended) = (Arc::default(), Arc::default());
-        Self { role, stopping, ended, wakers, publisher, keys: Vec::new(), helpers: Vec::new() }
+        Self { role, stopping, ended, wakers, publisher, keys: Vec::new(), fetchers: 0, helpers: Vec::new() }
     }
 
     /// Starts a thread that regularly checks whether the hub has ended.
@@ -53,19 +56,33 @@ impl HubShutdown {
         sources: &[KeySetSource],
         reports: &Sender<Happened>,
     ) -> Result<(), RunError> {
-        for (number, source) in sources.iter().enumerate() {
+        for source in sources {
             let (fetcher, ended) = (Fetcher::new(source.clone()), Arc::clone(&self.ended));
-            start_thread(&format!("keys-{number}"), reports, move || fetcher.run(&ended))?;
-            self.keys.push(Arc::clone(&source.keys));
+            let (name, wakers) = (format!("keys-{}", self.fetchers), self.wakers.clone());
+            let wake = move || wakers.iter().for_each(|waker| waker.wake());
+            start_thread(&name, reports, move || fetcher.run(&ended, wake))?;
+            self.fetchers += 1;
+            self.keys.push((name, Arc::clone(&source.keys)));
         }
         Ok(())
+    }
+
+    /// Whether this thread fetched a set that no issuer uses any more: then it may end.
+    pub(super) fn forget_retired(&mut self, name: &str) -> bool {
+        let place = self.keys.iter().position(|(thread, keys)| thread == name && keys.is_retired());
+        place.map(|place| self.keys.swap_remove(place)).is_some()
+    }
+
+    /// Shards that sleep take keys that were replaced.
+    pub(super) fn wake_shards(&self) {
+        self.wakers.iter().for_each(|waker| waker.wake());
     }
 
     /// Tells every thread to stop.
     pub(super) fn begin(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.publisher.close();
-        self.wakers.iter().for_each(|waker| waker.wake());
+        self.wake_shards();
     }
 }
 
@@ -73,7 +90,7 @@ impl Drop for HubShutdown {
     fn drop(&mut self) {
         self.begin();
         self.ended.store(true, Ordering::SeqCst);
-        self.keys.iter().for_each(|keys| keys.fetch());
+        self.keys.iter().for_each(|(_, keys)| keys.fetch());
         if self.role == ProcessRole::Program {
             // The program may need their ports again.
             for helper in self.helpers.drain(..) {

@@ -46,6 +46,8 @@ pub enum KeySetLocation {
 /// A key set and its place.
 #[derive(Clone)]
 pub struct KeySetSource {
+    /// The issuer (draft 08) that it belongs to; no two share one. `None`: it is of `JWKS_URL`.
+    pub issuer: Option<Box<str>>,
     /// Its place.
     pub location: KeySetLocation,
     /// The accepted algorithms; an empty list leaves it to the keys.
@@ -97,12 +99,15 @@ impl Fetcher {
         Self { source, document: Vec::new(), failures_in_a_row: 0 }
     }
 
-    /// Fetches until the hub has ended.
-    pub(crate) fn run(mut self, ended: &AtomicBool) {
+    /// Fetches until the hub has ended, or no issuer uses the set any more. Calls `on_new` after
+    /// each new set.
+    pub(crate) fn run(mut self, ended: &AtomicBool, on_new: impl Fn()) {
         let keys = Arc::clone(&self.source.keys);
-        while !ended.load(Ordering::SeqCst) {
+        while !ended.load(Ordering::SeqCst) && !keys.is_retired() {
             keys.set_fetching(true);
-            self.update();
+            if self.update() {
+                on_new();
+            }
             keys.set_fetching(false);
             // Wait for a request or the next regular fetch; this thread holds a sender, so the
             // channel is never disconnected.
@@ -110,12 +115,14 @@ impl Fetcher {
         }
     }
 
-    fn update(&mut self) {
+    /// Returns whether the set is new.
+    fn update(&mut self) -> bool {
         let url = shown(&self.source.location).to_owned();
         let fetched = catch_unwind(AssertUnwindSafe(|| self.fetch()));
         match fetched.unwrap_or(Err(FetchError::Defect)) {
             Ok((document, set)) => {
                 self.failures_in_a_row = 0;
+                let is_new = set.is_some();
                 if let Some(set) = set {
                     let (keys, left_out) = (set.len(), set.left_out());
                     if keys == 0 {
@@ -126,6 +133,7 @@ impl Fetcher {
                     self.document = document;
                     self.source.keys.replace(set);
                 }
+                is_new
             }
             Err(error) => {
                 self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
@@ -138,6 +146,7 @@ impl Fetcher {
                 let error = chain(&error).to_string();
                 let error = Redacted::whole(&error);
                 warn!(url, %error, retry_s, "the key set cannot be fetched; {so_far}");
+                false
             }
         }
     }
@@ -200,8 +209,12 @@ mod tests {
     fn a_fetch_that_fails_again_is_repeated_ever_more_rarely() {
         let url = Url::parse("http://localhost/").expect("a URL");
         let location = KeySetLocation::Url(url);
-        let mut fetcher =
-            Fetcher::new(KeySetSource { location, allowed: Vec::new(), keys: SharedKeys::new() });
+        let mut fetcher = Fetcher::new(KeySetSource {
+            issuer: None,
+            location,
+            allowed: Vec::new(),
+            keys: SharedKeys::new(),
+        });
         let mut pause_s = |failures| {
             fetcher.failures_in_a_row = failures;
             fetcher.pause().as_secs()

@@ -87,7 +87,7 @@ fn the_cookie_of_the_playground_opens_a_stream() {
 
 #[test]
 fn without_a_token_the_cookie_expires() {
-    let (hub, both) = (demo(), Hub::start(&[("DEMO", "1"), ("PROTOCOL", "07,08")]));
+    let (hub, both) = (demo(), Hub::start(&[("DEMO", "1"), ("PROTOCOL", "07,08"), ("JWT_KEY", "")]));
     for target in ["/demo/", "/demo/a?jwt=", "/demo/a?body=b"] {
         let gone = |name: &str| {
             format!(

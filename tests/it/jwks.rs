@@ -177,6 +177,8 @@ fn the_issuer_changes_its_keys() {
     let hub = issuer.hub(&[]);
     let (old, new) = (token(Algorithm::ES256, "old"), token(Algorithm::EdDSA, "new"));
     wait_until_published(&hub, &old);
+    let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
+    let mut stream = hub.subscribe_with("topic=b", &bearer(&old));
     // Issuers publish both keys for a while. Here only the new one remains; the hub learns it
     // within its refresh period.
     issuer.publishes(&[jwk(Algorithm::EdDSA, "new")]);
@@ -184,6 +186,9 @@ fn the_issuer_changes_its_keys() {
     wait_until_published(&hub, &new);
     assert_eq!(published(&hub, &old), 401, "the old one is withdrawn, also for tokens that were verified");
     assert_eq!(published(&hub, &new), 200);
+    assert_eq!(stream.next(), None, "what it granted ends");
+    assert_eq!(hub.subscribe_with("topic=b", &bearer(&old)).status, 401);
+    assert_eq!(hub.subscribe_with("topic=b", &bearer(&new)).status, 200);
     assert_eq!(issuer.requests(), 2);
 }
 

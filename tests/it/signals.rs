@@ -115,10 +115,14 @@ fn sighup_reads_the_keys_again_and_one_that_is_wrong_changes_nothing() {
     let path = file.to_str().expect("UTF-8");
     let mut hub = Hub::start(&[("JWT_KEY", ""), ("JWT_KEY_FILE", path), ("SHARDS", "2")]);
     let mut stream = hub.subscribe("topic=a");
+    let claim = json!({ "mercure": { "subscribe": ["*"] } });
+    let claim = sign(&claim, old.as_bytes(), Algorithm::HS256).expect("signed");
+    let mut theirs = hub.subscribe_with("topic=b", &format!("Authorization: Bearer {claim}\r\n"));
     assert_eq!([old, new].map(|secret| status(&hub, secret)), [200, 401]);
     write(&format!("{new}\n"));
     hub.signal(Signal::HUP);
     hub.wait_for_log("tokens are verified with JWT_KEY_FILE as it is now");
+    assert_eq!(theirs.next(), None, "the stream of the old key ends");
     for _ in 0..8 {
         assert_eq!([old, new].map(|secret| status(&hub, secret)), [401, 200]);
     }

@@ -269,6 +269,7 @@ impl World {
         let after = resume_point.as_ref().map_or(core.shard.position(), |resume_point| resume_point.cursor);
         let from_oldest = resume_point.as_ref().is_some_and(|resume_point| resume_point.known.is_none());
         let joining = Joining {
+            key: None,
             selectors: selectors.clone(),
             announcements: Box::default(),
             grant: Rc::clone(&grant),

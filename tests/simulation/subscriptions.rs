@@ -139,6 +139,7 @@ impl World {
             payload: None,
         };
         let joining = Joining {
+            key: None,
             // A selector may occur twice, also in two types.
             selectors: (0..count).map(|_| selector(&mut self.rng)).collect(),
             announcements: (0..count).map(|_| announcement(&mut self.rng)).collect(),

@@ -134,6 +134,7 @@ impl Stream {
         let now = Now { ms: 0, unix_ms: 1_700_000_000_000 };
         let mut shard = Shard::new(settings, &HistorySlice::empty(), now);
         let joining = Joining {
+            key: None,
             selectors: vec![Selector::Any],
             announcements: Box::default(),
             grant: Rc::new(Grant::anonymous()),

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use http::{HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use url::{Position, Url};
 
 use super::error::{DemoError, check_target};
 use super::hub::DemoHub;
@@ -21,7 +22,7 @@ use crate::http::response::Response;
 use crate::http::scheme::Scheme;
 use crate::limits::DEMO_COOKIE_BYTES_MAX;
 use crate::mercure::form;
-use crate::mercure::names::{HUB_PATH, PARAM_BODY, PARAM_JWT};
+use crate::mercure::names::{DEMO_PATH, HUB_PATH, PARAM_BODY, PARAM_JWT};
 use crate::mercure::token::TokenForm;
 
 /// The document loads, sends and runs nothing, has an opaque origin, and cannot be framed.
@@ -44,13 +45,11 @@ pub(super) fn respond(request: &Request<'_>, hub: &DemoHub) -> Result<Response, 
     let PlaygroundQuery { body, jwt } = read(request.query.unwrap_or_default())?;
     let body = body.into_owned().into_bytes();
     let mut response = Response::with_body(StatusCode::OK, media_type(request.path), body);
-    let target = match request.query {
-        Some(query) => format!("{}?{query}", request.path),
-        None => request.path.to_owned(),
-    };
-    let own_link = format!("<{}>; rel=\"self\"", utf8_percent_encode(&target, LINK_ESCAPED));
     response.append(&LINK, value(format!("<{HUB_PATH}>; rel=\"mercure\"")));
-    response.append(&LINK, value(own_link));
+    if let Some(target) = own_target(request) {
+        let own_link = format!("<{}>; rel=\"self\"", utf8_percent_encode(&target, LINK_ESCAPED));
+        response.append(&LINK, value(own_link));
+    }
     for cookie in cookies(hub, jwt.as_deref(), request.scheme) {
         response.append(&SET_COOKIE, value(cookie));
     }
@@ -58,6 +57,18 @@ pub(super) fn respond(request: &Request<'_>, hub: &DemoHub) -> Result<Response, 
     response.append(&CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     response.append(&CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// Path and query as the parser of a client writes them: what it resolves the link to is then the
+/// topic that it was told. `None` if that is no resource of the playground: `/demo/..`.
+fn own_target(request: &Request<'_>) -> Option<String> {
+    let target = match request.query {
+        Some(query) => format!("{}?{query}", request.path),
+        None => request.path.to_owned(),
+    };
+    let url = Url::parse("https://petasos.invalid/").ok()?.join(&target).ok()?;
+    let target = &url[Position::BeforePath..Position::AfterQuery];
+    target.starts_with(DEMO_PATH).then(|| target.to_owned())
 }
 
 /// The first `body` and the first `jwt`; an empty `jwt` counts as none.

@@ -61,6 +61,27 @@ fn the_playground_answers_the_body_with_its_links_and_the_cookie() {
     assert_eq!(all(&response, "Cache-Control"), ["no-store"]);
 }
 
+/// The topic of a resource is its URL as a client reads it, which is another text for some paths.
+#[test]
+fn the_own_link_is_what_a_client_resolves_it_to() {
+    for (path, query, own) in [
+        ("/demo/{id}", None, Some("/demo/%7Bid%7D")),
+        ("/demo/a/../b", Some("'"), Some("/demo/b?%27")),
+        ("/demo/%2e/a", None, Some("/demo/a")),
+        ("/demo/a%2Fb", Some("{"), Some("/demo/a%2Fb?{")),
+        ("/demo/..", None, None),
+        ("/demo/%2E%2e/.well-known/mercure", None, None),
+    ] {
+        let response = get(path, query);
+        let expected: Vec<_> = own.map(|own| format!("<{own}>; rel=\"self\"")).into_iter().collect();
+        assert_eq!(all(&response, "Link")[1..], expected, "{path}");
+        if let Some(own) = own {
+            let base = url::Url::parse("https://hub.e.x/elsewhere").expect("a URL");
+            assert_eq!(base.join(own).expect("a URL").as_str(), format!("https://hub.e.x{own}"), "{path}");
+        }
+    }
+}
+
 #[test]
 fn without_a_token_the_cookie_expires_and_over_https_it_is_secure() {
     for query in [None, Some(""), Some("jwt="), Some("body=a")] {

@@ -3,8 +3,8 @@
 //! here, once, so that neither an event nor a list has to search the token again.
 
 use crate::limits::SUBSCRIPTION_EVENTS_BYTES_MAX;
-use crate::mercure::dialect::Dialects;
-use crate::mercure::grant::Grant;
+use crate::mercure::dialect::{Dialect, Dialects};
+use crate::mercure::grant::{ChosenPayloads, Grant};
 use crate::mercure::selector::{MatcherType, Selector};
 use crate::mercure::subscription::{Announcement, WrittenAs, is_reserved_selector};
 
@@ -30,10 +30,17 @@ pub(super) enum AnnounceError {
     /// Its path would be that of a matcher.
     #[error("\"{0}\" is the name of a matcher type: expected \"match\", or another topic")]
     Reserved(String),
+    /// Its path would be another one for every client that reads it as a URL.
+    #[error(
+        "\"{0}\" cannot be announced: no URL has it as a segment of its path (SUBSCRIPTIONS). Expected \
+         another topic"
+    )]
+    DotSegment(String),
 }
 
 /// The announcement of each of these selectors, in their order. `matcher_types` has the type of
-/// each; it is empty if they are no matchers.
+/// each; it is empty if they are no matchers. Draft 04 has no such announcements: then there is
+/// none.
 ///
 /// # Errors
 /// [`AnnounceError`]; the text is for the client.
@@ -43,22 +50,35 @@ pub(super) fn announce(
     grant: &Grant,
     dialects: Dialects,
 ) -> Result<Box<[Announcement]>, AnnounceError> {
+    if matcher_types.is_empty() && dialects.has(Dialect::Draft04) {
+        return Ok(Box::default());
+    }
     // A selector is in the topic, twice, and once as it is; percent-encoding makes three bytes of
     // one, and JSON up to six.
     let events: usize = selectors.iter().map(|selector| EVENT_BYTES + 3 * 4 * selector.as_str().len()).sum();
-    let payloads = grant.payload_bytes(selectors).ok_or(AnnounceError::TooCostly)?;
-    if events + payloads > SUBSCRIPTION_EVENTS_BYTES_MAX {
+    let ChosenPayloads { numbers, bytes } =
+        grant.choose_payloads(selectors).ok_or(AnnounceError::TooCostly)?;
+    if events + bytes > SUBSCRIPTION_EVENTS_BYTES_MAX {
         return Err(AnnounceError::TooLarge);
     }
-    let announcement = |(place, selector): (usize, &Selector)| {
+    let announcement = |(place, (selector, payload)): (usize, (&Selector, Option<u16>))| {
         let text = selector.as_str();
         let written_as = matcher_types.get(place).copied().map_or(WrittenAs::Topic, WrittenAs::Matcher);
-        match written_as == WrittenAs::Topic && is_reserved_selector(text, dialects) {
-            true => Err(AnnounceError::Reserved(text.to_owned())),
-            false => Ok(Announcement { written_as, payload: grant.payload_number(text) }),
+        match written_as {
+            WrittenAs::Topic if is_reserved_selector(text, dialects) => {
+                Err(AnnounceError::Reserved(text.to_owned()))
+            }
+            WrittenAs::Matcher(_) if is_dot_segment(text) => Err(AnnounceError::DotSegment(text.to_owned())),
+            WrittenAs::Topic | WrittenAs::Matcher(_) => Ok(Announcement { written_as, payload }),
         }
     };
-    selectors.iter().enumerate().map(announcement).collect()
+    selectors.iter().zip(numbers).enumerate().map(announcement).collect()
+}
+
+/// Whether a segment of a path with this text is removed when the path is read as a URL, also
+/// percent-encoded (WHATWG URL, "path state"). In draft 08, topics are URLs to patterns.
+fn is_dot_segment(text: &str) -> bool {
+    matches!(text, "." | "..")
 }
 
 #[cfg(test)]
@@ -117,6 +137,39 @@ mod tests {
             assert!(announce_all(&[name], &[], &grant(None), legacy).is_ok());
             assert!(announce_all(&[name], &[MatcherType::Exact], &grant(None), mixed).is_ok());
         }
+    }
+
+    /// What is announced is the topic that a client reads as a URL.
+    #[test]
+    fn the_topic_of_an_announced_matcher_is_the_same_url() {
+        use crate::mercure::subscription::{SubscriberId, Subscription};
+        let only = Dialects::with_draft08(None);
+        for dot in [".", ".."] {
+            for matcher in [MatcherType::Exact, MatcherType::UrlPattern] {
+                let refused = announce_all(&["a", dot], &[MatcherType::Exact, matcher], &grant(None), only);
+                assert_eq!(refused, Err(AnnounceError::DotSegment(dot.to_owned())));
+            }
+            let mixed = Dialects::with_draft08(Some(Authorization::Selectors));
+            assert!(announce_all(&[dot], &[], &grant(None), mixed).is_ok(), "as before draft 08");
+        }
+        let hub = url::Url::parse("https://hub.e.x/.well-known/mercure").expect("a URL");
+        for text in ["...", "%2e%2e", "%2E", ". ", "a/../b", "/", "\\..", "..%2f", "é", "?", "#", "..;"] {
+            let announced = announce_all(&[text], &[MatcherType::Exact], &grant(None), only);
+            let written_as = announced.expect("announced")[0].written_as;
+            let subscriber = SubscriberId::from_random_bytes([0; 16]);
+            let topic =
+                Subscription { written_as, selector: text, subscriber, active: true, payload: None }.topic();
+            let read = hub.join(&topic).expect("a URL");
+            assert_eq!(read.as_str(), format!("https://hub.e.x{topic}"), "{text}");
+        }
+    }
+
+    #[test]
+    fn draft_04_beside_draft_08_has_no_announcements() {
+        let dialects = Dialects::with_draft08(Some(Authorization::Targets));
+        assert!(announce_all(&["a", "exact"], &[], &grant(None), dialects).expect("none").is_empty());
+        let of_08 = announce_all(&["a"], &[MatcherType::Exact], &grant(None), dialects).expect("announced");
+        assert_eq!(of_08.len(), 1);
     }
 
     #[test]

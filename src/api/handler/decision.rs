@@ -16,6 +16,7 @@ use crate::mercure::grant::Grant;
 use crate::mercure::resume::Resume;
 use crate::mercure::selector::Selector;
 use crate::mercure::subscription::{Announcement, ListingQuery};
+use crate::mercure::token::KeyNumber;
 use crate::sse::framing::{Framing, Transfer};
 
 pub(super) const RETRY_AFTER_S: u32 = 1;
@@ -96,6 +97,8 @@ pub(super) struct AdmittedSubscriber {
     pub(super) grant: Rc<Grant>,
     /// A number that identifies its token; `None` without a token.
     pub(super) token: Option<u64>,
+    /// The key that verified the token.
+    pub(super) key: Option<KeyNumber>,
 }
 
 /// A granted subscription.
@@ -112,6 +115,8 @@ pub struct GrantedSubscription {
     pub grant: Rc<Grant>,
     /// A number that identifies its token; `None` without a token.
     pub token: Option<u64>,
+    /// The key that verified the token: the stream ends when it is withdrawn.
+    pub key: Option<KeyNumber>,
     /// When its token expires, in [`Now::ms`](crate::time::Now::ms).
     pub expires_ms: u64,
     /// Where it resumes.
@@ -127,6 +132,8 @@ pub struct Publisher {
     pub(super) grant: Rc<Grant>,
     /// What its token lists.
     pub(super) authorization: Authorization,
+    /// The key that verified the token.
+    pub(super) key: KeyNumber,
     /// The context for its response.
     pub context: ResponseContext,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode};
 
 use super::decision::{ApiResponse, Listing, RETRY_AFTER_S, Refused, ResponseContext};
-use super::{RequestHandler, Role};
+use super::{Granted, RequestHandler, Role};
 use crate::api::refusal::{Refusal, Unavailable};
 use crate::api::routes::below_subscriptions;
 use crate::http::headers::etag::entity_tag;
@@ -35,7 +35,7 @@ impl RequestHandler {
         context: &mut ResponseContext,
         now: Now,
     ) -> Result<Listing, Refused> {
-        let Some((grant, _)) = self.grant(Role::Subscriber, request, context, now)? else {
+        let Some(Granted { grant, .. }) = self.grant(Role::Subscriber, request, context, now)? else {
             return Err(Refused::challenge(Challenge::Missing, "no token"));
         };
         let wanted = granted(request.path, &grant, self.settings.dialects)?;
@@ -84,9 +84,11 @@ fn granted(path: &str, grant: &Grant, dialects: Dialects) -> Result<ListingQuery
 /// The form of the list of all subscriptions: that of the token's dialect, since the path is the
 /// same in all.
 fn collection_form(grant: &Grant, dialects: Dialects) -> DocumentForm {
-    match (dialects.legacy_authorization(), grant.dialect()) {
-        (None, _) | (_, Some(Dialect::Draft08)) => DocumentForm::Json,
-        (Some(_), _) => DocumentForm::JsonLd,
+    match grant.dialect() {
+        Some(Dialect::Draft08) => DocumentForm::Json,
+        // Draft 04 has no lists.
+        _ if dialects.has(Dialect::Draft07) => DocumentForm::JsonLd,
+        _ => DocumentForm::Json,
     }
 }
 

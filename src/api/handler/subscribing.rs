@@ -11,7 +11,7 @@ use super::announce::announce;
 use super::decision::{
     AdmittedSubscriber, Decision, GrantedSubscription, QuerySubscriber, Refused, ResponseContext,
 };
-use super::{RequestHandler, Role, is_form};
+use super::{Granted, RequestHandler, Role, is_form};
 use crate::api::subscribe_query::{SubscribeParts, SubscribeQuery};
 use crate::http::headers::accept::accepts;
 use crate::http::request::{Request, Version};
@@ -92,9 +92,11 @@ impl RequestHandler {
         now: Now,
     ) -> Result<AdmittedSubscriber, Refused> {
         self.requests.add(context.dialect);
-        let (grant, token) = match self.grant(Role::Subscriber, request, context, now)? {
-            Some(granted) => granted,
-            None if self.settings.allow_anonymous => (Rc::clone(&self.anonymous), None),
+        let subscriber = match self.grant(Role::Subscriber, request, context, now)? {
+            Some(Granted { grant, token, key }) => AdmittedSubscriber { grant, token, key: Some(key) },
+            None if self.settings.allow_anonymous => {
+                AdmittedSubscriber { grant: Rc::clone(&self.anonymous), token: None, key: None }
+            }
             None => return Err(Refused::challenge(Challenge::Missing, "no token")),
         };
         if context.dialect == Dialect::Draft08 && !accepts(&request.accept, "text", "event-stream") {
@@ -102,12 +104,12 @@ impl RequestHandler {
             let response = Response::text(StatusCode::NOT_ACCEPTABLE, text);
             return Err(Refused::new(response, "\"Accept\" excludes text/event-stream"));
         }
-        Ok(AdmittedSubscriber { grant, token })
+        Ok(subscriber)
     }
 
     fn subscription(
         &self,
-        AdmittedSubscriber { grant, token }: AdmittedSubscriber,
+        AdmittedSubscriber { grant, token, key }: AdmittedSubscriber,
         parts: &SubscribeParts<'_>,
         transfer: Transfer,
         context: ResponseContext,
@@ -126,8 +128,16 @@ impl RequestHandler {
         };
         let selectors = selectors(&query, self.draft08()).map_err(|error| invalid(&error))?;
         if TopicIndex::price_alone(&selectors) > MATCH_COST_SUBSCRIPTION_MAX {
-            let error = "together, the URI Templates cost too much to match: expected fewer expressions, \
-                         variables and prefix lengths, or fewer templates";
+            let error = match query.dialect {
+                Dialect::Draft08 => {
+                    "together, the URL Patterns cost too much to match: expected fewer groups, wildcards and \
+                     regexps, or fewer patterns"
+                }
+                Dialect::Draft04 | Dialect::Draft07 => {
+                    "together, the URI Templates cost too much to match: expected fewer expressions, \
+                     variables and prefix lengths, or fewer templates"
+                }
+            };
             return Err(invalid(&error));
         }
         let announcements = match self.settings.subscriptions {
@@ -143,6 +153,7 @@ impl RequestHandler {
             expires_ms: expires_ms(&grant, now),
             grant,
             token,
+            key,
             resume: query.last_event_id.as_deref().map(resume),
             framing: Framing { transfer, coding: context.negotiated.coding },
             context,

@@ -5,14 +5,19 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::keyring::{Issuer, KeySource};
+use crate::http::headers::cors::Cors;
 use crate::http::request::{QUERY, Version};
 use crate::limits::{BODY_BYTES_MAX_DEFAULT, PATTERN_OPENERS_OF_REQUEST_MAX, PATTERN_STATES_OF_REQUEST_MAX};
+use crate::mercure::dialect::Dialects;
 use crate::mercure::names::{ACCESS_TOKEN_COOKIE_NAME, COOKIE_NAME, METADATA_PATH};
 use crate::mercure::resume::Resume;
 use crate::mercure::selector::MatcherType;
 use crate::mercure::selector::Selector;
 use crate::mercure::subscription::WrittenAs;
 use crate::mercure::token::{Algorithm, VerificationKey, sign};
+
+mod tokens;
 
 const NOW: Now = Now { ms: 0, unix_ms: 1_700_000_000_000 };
 const BOUNDS: SelectorBounds = SelectorBounds { count_max: 1_000, bytes_max: 48 << 10 };
@@ -31,6 +36,7 @@ fn handler(dialects: Dialects) -> RequestHandler {
         resource_identifier: None,
         audiences: Arc::default(),
         issuers: Arc::default(),
+        issuers_of_file: None,
         allow_anonymous: true,
         publisher_key: key(),
         subscriber_key: key(),
@@ -354,25 +360,33 @@ fn a_token_in_the_query_is_ignored_without_draft_07() {
     }
 }
 
-/// Test 93 of MERCURE-1.0, section 13: the hub's own origin counts.
+/// Test 93 of MERCURE-1.0, section 13: the hub's own origin counts for the cookie of draft 08. That
+/// of draft 07 is protected as it is on a hub without draft 08.
 #[test]
-fn a_cookie_publishes_from_the_hubs_own_origin_and_from_listed_ones() {
-    let cookie = format!("{COOKIE_NAME}={}", token(&json!({ "publish": ["*"] })));
-    for (place, expected) in [
-        (Some(("Origin", "https://hub.e.x")), true),
-        (Some(("Origin", "https://listed.example")), true),
-        (Some(("Referer", "https://hub.e.x/page")), true),
-        (Some(("Origin", "https://foreign.example")), false),
-        (Some(("Origin", "http://hub.e.x")), false),
-        (Some(("Origin", "null")), false),
-        (Some(("Referer", "https://foreign.example/https://hub.e.x")), false),
-        (None, false),
+fn a_cookie_publishes_from_listed_origins_and_that_of_draft_08_from_the_hubs_own() {
+    let token = token(&json!({ "publish": ["*"] }));
+    let [of_07, of_08] = [COOKIE_NAME, ACCESS_TOKEN_COOKIE_NAME].map(|name| format!("{name}={token}"));
+    let both = format!("{of_07}; {of_08}");
+    for (place, by_07, by_08) in [
+        (Some(("Origin", "https://hub.e.x")), false, true),
+        (Some(("Origin", "https://listed.example")), true, true),
+        (Some(("Referer", "https://hub.e.x/page")), false, true),
+        (Some(("Referer", "https://listed.example/page")), true, true),
+        (Some(("Origin", "https://foreign.example")), false, false),
+        (Some(("Origin", "http://hub.e.x")), false, false),
+        (Some(("Origin", "null")), false, false),
+        (Some(("Referer", "https://foreign.example/https://hub.e.x")), false, false),
+        (None, false, false),
     ] {
-        let fields: Vec<_> = [FORM_TYPE[0], ("Cookie", &*cookie)].into_iter().chain(place).collect();
-        let decision = post(MIXED, &fields);
-        assert_eq!(matches!(decision, Decision::ReadBody(_)), expected, "{place:?}");
-        if !expected {
-            assert_eq!(refused(decision), (403, None), "{place:?}");
+        for (dialects, cookie, expected) in
+            [(ONLY_07, &of_07, by_07), (MIXED, &of_07, by_07), (MIXED, &of_08, by_08), (MIXED, &both, by_08)]
+        {
+            let fields: Vec<_> = [FORM_TYPE[0], ("Cookie", &**cookie)].into_iter().chain(place).collect();
+            let decision = post(dialects, &fields);
+            assert_eq!(matches!(decision, Decision::ReadBody(_)), expected, "{place:?} {cookie}");
+            if !expected {
+                assert_eq!(refused(decision), (403, None), "{place:?} {cookie}");
+            }
         }
     }
 }

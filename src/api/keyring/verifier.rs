@@ -3,31 +3,21 @@
 //! The form of a token and, for an access token, its `iss` choose one key before anything is
 //! verified. Invariants: that key alone is tried; a legacy key verifies legacy tokens only, an
 //! issuer's key only access tokens of that issuer; a new key or key set discards every remembered
-//! token; a client learns nothing of the reason of a refusal.
+//! token; a client learns nothing of the reason of a refusal. Every grant comes with the number of
+//! its key, so that the streams of a withdrawn key can be ended.
 
-use std::fmt;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::KeySource;
+use super::auth_error::invalid;
+use super::tracked::{KeyNumbers, TrackedKey};
 use crate::mercure::audience::Authorization;
 use crate::mercure::dialect::{Dialect, Dialects};
 use crate::mercure::grant::{Grant, beginning};
-use crate::mercure::token::{
-    AccessRules, Claims, KeySet, TokenCache, TokenError, TokenForm, TokenRules, VerificationKey,
-    claimed_issuer,
-};
+use crate::mercure::token::{AccessRules, KeyNumber, TokenCache, TokenForm, TokenRules, claimed_issuer};
 use crate::time::Now;
 
-/// Why a token grants nothing. The text is for the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum AuthError {
-    /// The token is not valid.
-    Invalid(String),
-    /// The token cannot be verified yet: the keys are being fetched.
-    NotYet(&'static str),
-}
+pub(crate) use super::auth_error::AuthError;
 
 /// How many requests had a token that was accepted, by its dialect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,8 +57,9 @@ pub(crate) struct Verifier {
     dialects: Dialects,
     legacy: Option<TrackedKey>,
     issuers: Vec<TrackedIssuer>,
+    numbers: KeyNumbers,
     /// Tokens verified with the current keys.
-    cache: TokenCache<Rc<Grant>>,
+    cache: TokenCache<(Rc<Grant>, KeyNumber)>,
     counts: TokenCounts,
 }
 
@@ -76,15 +67,6 @@ pub(crate) struct Verifier {
 struct TrackedIssuer {
     name: Box<str>,
     key: Option<TrackedKey>,
-}
-
-/// A key, and the newest form of it that this shard has seen.
-struct TrackedKey {
-    source: KeySource,
-    rules: TokenRules,
-    set: Option<Arc<KeySet>>,
-    key: Option<Arc<VerificationKey>>,
-    generation: u64,
 }
 
 impl Verifier {
@@ -95,23 +77,68 @@ impl Verifier {
         legacy: Option<KeySource>,
         issuers: Vec<(Option<KeySource>, AccessRules)>,
     ) -> Self {
-        let issuer = |(source, rules): (Option<KeySource>, AccessRules)| TrackedIssuer {
-            name: rules.issuer.clone(),
-            key: source.map(|source| TrackedKey::new(source, TokenRules::Access(rules))),
-        };
-        Self {
+        let mut numbers = KeyNumbers::new();
+        let legacy = legacy.map(|source| TrackedKey::new(source, TokenRules::Legacy, &mut numbers));
+        let mut this = Self {
             dialects,
-            legacy: legacy.map(|source| TrackedKey::new(source, TokenRules::Legacy)),
-            issuers: issuers.into_iter().map(issuer).collect(),
+            legacy,
+            issuers: Vec::new(),
+            numbers,
             cache: TokenCache::new(),
             counts: TokenCounts::default(),
+        };
+        this.replace_issuers(issuers);
+        this
+    }
+
+    /// Trusts these issuers from now on, and no others. A key that is among both keeps its streams.
+    pub(crate) fn replace_issuers(&mut self, issuers: Vec<(Option<KeySource>, AccessRules)>) {
+        let mut before = std::mem::take(&mut self.issuers);
+        for (source, rules) in issuers {
+            let name = rules.issuer.clone();
+            let former = before.iter_mut().find(|issuer| issuer.name == name);
+            let former = former.and_then(|issuer| issuer.key.take());
+            let rules = TokenRules::Access(rules);
+            let key = match (source, former) {
+                (Some(source), Some(former)) if former.is_from(&source) => {
+                    Some(former.moved_to(source, rules))
+                }
+                (source, former) => {
+                    former.into_iter().for_each(|former| former.withdraw(&mut self.numbers));
+                    source.map(|source| TrackedKey::new(source, rules, &mut self.numbers))
+                }
+            };
+            self.issuers.push(TrackedIssuer { name, key });
         }
+        let gone = before.into_iter().filter_map(|issuer| issuer.key);
+        gone.for_each(|key| key.withdraw(&mut self.numbers));
+        self.cache = TokenCache::new();
+    }
+
+    /// Whether [`Self::take_withdrawn`] has something to do: a key or a set is newer than the one
+    /// in use, or keys were withdrawn.
+    pub(crate) fn is_outdated(&self) -> bool {
+        !self.numbers.withdrawn.is_empty() || self.keys().any(TrackedKey::is_outdated)
+    }
+
+    /// Whether a key is still in force.
+    pub(crate) fn has_number(&self, number: KeyNumber) -> bool {
+        self.keys().any(|key| key.has_number(number))
+    }
+
+    /// Takes the newest keys; returns the numbers of those that were withdrawn since the last call.
+    pub(crate) fn take_withdrawn(&mut self) -> Vec<KeyNumber> {
+        self.renew();
+        std::mem::take(&mut self.numbers.withdrawn)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &TrackedKey> {
+        self.legacy.iter().chain(self.issuers.iter().filter_map(|issuer| issuer.key.as_ref()))
     }
 
     /// Whether there is a key or a set for every source.
     pub(crate) fn has_keys(&self) -> bool {
-        let issuers = self.issuers.iter().filter_map(|issuer| issuer.key.as_ref());
-        self.legacy.iter().chain(issuers).all(TrackedKey::has_keys)
+        self.keys().all(TrackedKey::has_keys)
     }
 
     /// The tokens that were accepted so far.
@@ -119,38 +146,40 @@ impl Verifier {
         self.counts
     }
 
-    /// The grant of a token.
-    pub(crate) fn grant(&mut self, token: &str, now: Now) -> Result<Rc<Grant>, AuthError> {
+    /// The grant of a token, and the number of the key that verified it.
+    pub(crate) fn grant(&mut self, token: &str, now: Now) -> Result<(Rc<Grant>, KeyNumber), AuthError> {
         self.renew();
-        let grant = match self.cache.get(token, now.unix_s()) {
-            Some(grant) => Rc::clone(grant),
+        let (grant, number) = match self.cache.get(token, now.unix_s()) {
+            Some((grant, number)) => (Rc::clone(grant), *number),
             None => {
-                let grant = Rc::new(self.verify(token, now)?);
-                self.cache.insert(token, Rc::clone(&grant), grant.expires_at());
-                grant
+                let (grant, number) = self.verify(token, now)?;
+                let grant = Rc::new(grant);
+                self.cache.insert(token, (Rc::clone(&grant), number), grant.expires_at());
+                (grant, number)
             }
         };
         self.count(&grant);
-        Ok(grant)
+        Ok((grant, number))
     }
 
     /// Takes the newest keys and sets; if there is one, discards the tokens verified before.
     fn renew(&mut self) {
-        let issuers = self.issuers.iter_mut().filter_map(|issuer| issuer.key.as_mut());
-        let keys = self.legacy.iter_mut().chain(issuers);
-        if keys.fold(false, |is_new, key| key.renew() | is_new) {
+        let Self { legacy, issuers, numbers, .. } = self;
+        let issuers = issuers.iter_mut().filter_map(|issuer| issuer.key.as_mut());
+        let keys = legacy.iter_mut().chain(issuers);
+        if keys.fold(false, |is_new, key| key.renew(numbers) | is_new) {
             self.cache = TokenCache::new();
         }
     }
 
-    fn verify(&self, token: &str, now: Now) -> Result<Grant, AuthError> {
+    fn verify(&self, token: &str, now: Now) -> Result<(Grant, KeyNumber), AuthError> {
         let key = match TokenForm::of(token).map_err(invalid)? {
             TokenForm::Legacy => self.legacy_key()?,
             TokenForm::Access => self.key_of_issuer(token)?,
         };
-        let claims = key.verify(token, now)?;
+        let (claims, number) = key.verify(token, now)?;
         let authorization = self.dialects.legacy_authorization().unwrap_or(Authorization::Selectors);
-        Grant::from_claims(&claims, authorization).map_err(invalid)
+        Grant::from_claims(&claims, authorization).map(|grant| (grant, number)).map_err(invalid)
     }
 
     /// The key of the tokens of draft 04 or 07, if the hub speaks one of them.
@@ -181,59 +210,6 @@ impl Verifier {
         };
         *count += 1;
     }
-}
-
-impl TrackedKey {
-    fn new(source: KeySource, rules: TokenRules) -> Self {
-        Self { source, rules, set: None, key: None, generation: 0 }
-    }
-
-    fn has_keys(&self) -> bool {
-        match &self.source {
-            KeySource::Fixed(_) | KeySource::File(_) => true,
-            KeySource::Fetched(shared) => shared.generation.load(Ordering::Relaxed) > 0,
-        }
-    }
-
-    /// Takes the newest key or set; returns whether there is one.
-    fn renew(&mut self) -> bool {
-        match &self.source {
-            KeySource::Fixed(_) => false,
-            KeySource::File(shared) => {
-                let newer = shared.newer_than(&mut self.generation);
-                newer.map(|key| self.key = Some(key)).is_some()
-            }
-            KeySource::Fetched(shared) => {
-                let newer = shared.newer_than(&mut self.generation);
-                newer.map(|set| self.set = Some(set)).is_some()
-            }
-        }
-    }
-
-    fn verify(&self, token: &str, now: Now) -> Result<Claims, AuthError> {
-        let (unix_s, rules) = (now.unix_s(), &self.rules);
-        let verified = match (&self.source, &self.set, &self.key) {
-            (KeySource::Fixed(key), ..) => key.verify(token, unix_s, rules),
-            (KeySource::File(_), _, Some(key)) => key.verify(token, unix_s, rules),
-            (KeySource::File(_), _, None) => return Err(AuthError::NotYet("the key has not been read yet")),
-            (KeySource::Fetched(_), None, _) => {
-                return Err(AuthError::NotYet("the key set has not been fetched yet"));
-            }
-            (KeySource::Fetched(shared), Some(set), _) => match set.verify(token, unix_s, rules) {
-                Err(TokenError::UnknownKey) if shared.ask(now.ms) => {
-                    return Err(AuthError::NotYet(
-                        "the key set is fetched anew: the token names a key that is not in it",
-                    ));
-                }
-                verified => verified,
-            },
-        };
-        verified.map_err(invalid)
-    }
-}
-
-fn invalid(error: impl fmt::Display) -> AuthError {
-    AuthError::Invalid(error.to_string())
 }
 
 #[cfg(test)]

@@ -179,8 +179,8 @@ pub(crate) static PUBLISH_ALLOWED_ORIGINS: Setting<OriginList> = Setting {
     name: "PUBLISH_ALLOWED_ORIGINS",
     kind: ValueKind::Public("ORIGINS"),
     help: "Origins whose pages may publish with a cookie, separated by commas or spaces, as for \
-           CORS_ALLOWED_ORIGINS. The hub's own origin (PUBLIC_URL) counts, too. Not needed for publishers \
-           that send `Authorization: Bearer`",
+           CORS_ALLOWED_ORIGINS. For the cookie of draft 08, the hub's own origin (PUBLIC_URL) counts, too. \
+           Not needed for publishers that send `Authorization: Bearer`",
     default: DefaultText::Description("none"),
     parse: |text, _| OriginList::parse(text).map_err(|error| error.to_string()),
     in_force: |_, texts| PUBLISH_ALLOWED_ORIGINS.text(texts).map(str::to_owned),

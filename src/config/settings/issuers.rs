@@ -170,7 +170,7 @@ pub(crate) static ISSUERS_FILE: Setting<PathBuf> = Setting {
     kind: ValueKind::Public("PATH"),
     help: "File with several issuers, instead of ISSUER: a JSON list of objects with `issuer`, `publisher`, \
            `subscriber` and `advertise`; each of the two roles an object with `key`, `key_file` or `jwks_url`, \
-           and `algorithms`. It may hold secrets",
+           and `algorithms`. It may hold secrets. It is reloaded at SIGHUP",
     default: DefaultText::Description("none"),
     parse: |text, _| values::path(text),
     in_force: |_, texts| ISSUERS_FILE.text(texts).map(str::to_owned),

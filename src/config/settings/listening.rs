@@ -180,7 +180,7 @@ pub(crate) static SUBSCRIPTIONS: Setting<bool> = Setting {
     name: "SUBSCRIPTIONS",
     kind: ValueKind::Switch,
     help: "Active subscriptions: an API that lists them, and a private update when one begins or ends. \
-           Not available with AUTHORIZATION=targets",
+           With AUTHORIZATION=targets, only beside draft 08 and for its clients",
     default: DefaultText::Value("0"),
     parse: |text, _| values::switch(text),
     in_force: |config, _| Some(written::switch(config.settings.api.subscriptions)),

@@ -234,6 +234,22 @@ fn demo_mode_speaks_both_with_a_url_and_a_cookie_of_its_own() {
     assert_eq!(tls.access_token_cookie_name, "__Secure-mercure_access_token");
     // A key of one's own is not undermined by an issuer whose key everybody knows.
     assert!(demo(&[("JWT_KEY", KEY)]).issuers.is_empty());
+    // Nor where the dialect is asked for: then the start is refused, and the setting is named.
+    let demo_of = |settings: &[(&str, &str)]| and(&given(&[("DEMO", "1"), URL]), settings);
+    for (settings, missing) in [
+        (&[("PROTOCOL", "07,08"), ("JWT_KEY", KEY)][..], "ISSUER"),
+        (&[("PROTOCOL", "04,08"), ("JWKS_URL", "https://e.x/k")], "ISSUER"),
+        (&[("PROTOCOL", "07,08"), NAME, PUBLISHER, SUBSCRIBER], "PUBLISHER_JWT_KEY"),
+        (&[("PROTOCOL", "04,08"), NAME, PUBLISHER, SUBSCRIBER], "PUBLISHER_JWT_KEY"),
+        (&[("AUTHORIZATION", "targets"), NAME, PUBLISHER, SUBSCRIBER], "PUBLISHER_JWT_KEY"),
+        (&[("PROTOCOL", "07"), ("SUBSCRIBER_JWT_KEY", KEY)], "PUBLISHER_JWT_KEY"),
+    ] {
+        let errors = errors(&demo_of(settings));
+        assert!(errors[0].starts_with(missing), "{settings:?}: {errors:#?}");
+    }
+    let both = &[("PROTOCOL", "07,08"), ("JWT_KEY", KEY), NAME, PUBLISHER, SUBSCRIBER];
+    let both = valid(&demo_of(both), &[]);
+    assert!(both.warnings.iter().all(|line| !line.contains("demo key")), "{:?}", both.warnings);
     let own = demo(&[NAME, PUBLISHER, SUBSCRIBER]);
     assert!(own.publisher_key.is_none() && own.issuers.len() == 1 && &*own.issuers[0].name == "https://e.x");
 }

@@ -19,14 +19,22 @@ use crate::mercure::names::PARAM_AUTHORIZATION;
 /// The places to look for a token.
 #[derive(Clone, Copy, Debug)]
 pub struct CredentialRules<'c> {
-    /// Name of the cookie (`COOKIE_NAME`, `ACCESS_TOKEN_COOKIE_NAME`).
-    pub cookie_name: &'c str,
-    /// Name of the cookie that is read if there is no other: a browser may hold cookies of two
-    /// dialects (MERCURE-1.0, section 12.3).
-    pub second_cookie_name: Option<&'c str>,
+    /// The cookie.
+    pub cookie: CookieRules<'c>,
+    /// The cookie that is read if there is no other: a browser may hold cookies of two dialects
+    /// (MERCURE-1.0, section 12.3).
+    pub second_cookie: Option<CookieRules<'c>>,
     /// Whether the query parameter is read: in draft-07, not in draft-04 and draft-08.
     pub query_parameter: bool,
-    /// Origins whose documents may publish by cookie (`PUBLISH_ALLOWED_ORIGINS`).
+}
+
+/// A cookie that may hold the token.
+#[derive(Clone, Copy, Debug)]
+pub struct CookieRules<'c> {
+    /// Its name (`COOKIE_NAME`, `ACCESS_TOKEN_COOKIE_NAME`).
+    pub name: &'c str,
+    /// Origins whose documents may publish with it: `PUBLISH_ALLOWED_ORIGINS`, and in draft 08 the
+    /// hub's own.
     pub publish_origins: &'c OriginList,
 }
 
@@ -106,10 +114,13 @@ impl Credential<'_> {
         {
             return Ok(Some(Credential { token, source: TokenSource::Query }));
         }
-        let mut names = [Some(rules.cookie_name), rules.second_cookie_name].into_iter().flatten();
-        let found = names.find_map(|name| from_cookies(request, name).transpose());
-        let Some(token) = found.transpose()? else { return Ok(None) };
-        if request.method == Method::POST && !may_publish(request, rules.publish_origins) {
+        let mut cookies = [Some(rules.cookie), rules.second_cookie].into_iter().flatten();
+        let found = cookies.find_map(|cookie| {
+            let token = from_cookies(request, cookie.name).transpose()?;
+            Some(token.map(|token| (token, cookie.publish_origins)))
+        });
+        let Some((token, publish_origins)) = found.transpose()? else { return Ok(None) };
+        if request.method == Method::POST && !may_publish(request, publish_origins) {
             return Err(CredentialError::ForeignOrigin);
         }
         Ok(Some(Credential { token: Cow::Borrowed(token), source: TokenSource::Cookie }))

@@ -11,6 +11,7 @@ use crate::limits::{
 use crate::mercure::grant::Grant;
 use crate::mercure::index::TopicIndex;
 use crate::mercure::selector::Selector;
+use crate::mercure::token::KeyNumber;
 use crate::sse::crc::{CrcPart, CrcSum};
 use crate::sse::framing::Framing;
 use crate::sse::wire::{Sent, Wire};
@@ -63,6 +64,8 @@ pub(super) struct Subscriber {
     /// The update after the cursor, if it is begun.
     paused: Option<Box<PausedOffer>>,
     pub(super) expires_ms: u64,
+    /// The key that verified its token.
+    pub(super) key: Option<KeyNumber>,
     /// When the wheel fires for it.
     pub(super) armed_ms: u64,
     pub(super) generation: u32,
@@ -130,7 +133,8 @@ pub(super) enum Written {
 }
 
 impl Subscriber {
-    /// A subscriber that is sent this opening first. Its generation and the end of its time follow.
+    /// A subscriber that is sent this opening first. Its generation, its key and the end of its
+    /// time follow.
     pub(super) fn new(
         selectors: &[Selector],
         grant: Rc<Grant>,
@@ -158,6 +162,7 @@ impl Subscriber {
             comparison: Comparison::new(selectors),
             paused: None,
             expires_ms: u64::MAX,
+            key: None,
             armed_ms: u64::MAX,
             generation: 0,
             carried: CrcSum::default(),
@@ -275,7 +280,12 @@ impl Subscriber {
                 reading: Reading::No,
             };
             let frame = &*update.frame;
-            if is_selected && self.grant.may_receive(frame.topic_texts(), frame.audience()) {
+            let (is_granted, cost) = match is_selected {
+                true => self.grant.receives(frame.topic_texts(), frame.audience()),
+                false => (false, 0),
+            };
+            counters.work += cost / MATCH_COST_PER_WORK;
+            if is_granted {
                 counters.work += self.framing.work(frame);
                 outboxes.append(&mut self.pending, self.framing, update);
                 counters.deliveries += 1;

@@ -118,10 +118,15 @@ impl Subscribers {
         let is_done = index.search(frame.topic_texts(), most, |slot| {
             counters.work += 1;
             let subscriber = &mut by_slot[slot as usize];
-            if subscriber.state != SubscriberState::Live
-                || !(is_public || subscriber.grant.may_receive(frame.topic_texts(), frame.audience()))
-            {
+            if subscriber.state != SubscriberState::Live {
                 return;
+            }
+            if !is_public {
+                let (is_granted, cost) = subscriber.grant.receives(frame.topic_texts(), frame.audience());
+                counters.work += cost / MATCH_COST_PER_WORK;
+                if !is_granted {
+                    return;
+                }
             }
             let waiting = outboxes.bytes(&subscriber.pending) - subscriber.sent;
             counters.work += subscriber.framing.work(frame);

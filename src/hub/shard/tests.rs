@@ -34,7 +34,7 @@ impl Wire for Sends {
     }
 }
 
-fn shard() -> Shard {
+pub(super) fn shard() -> Shard {
     let settings = ShardSettings {
         heartbeat_ms: HEARTBEAT_MS,
         dispatch_timeout_ms: 0,
@@ -45,13 +45,14 @@ fn shard() -> Shard {
     Shard::new(settings, &HistorySlice::empty(), Now::default())
 }
 
-fn joining(selectors: &[&str], resume_point: Option<ResumePoint>) -> Joining {
+pub(super) fn joining(selectors: &[&str], resume_point: Option<ResumePoint>) -> Joining {
     let selectors = selectors.iter().map(|text| Selector::parse(text).expect("a selector")).collect();
     Joining {
         selectors,
         announcements: Box::default(),
         grant: Rc::new(Grant::anonymous()),
         expires_ms: u64::MAX,
+        key: None,
         framing: Framing::CHUNKED,
         id: SubscriberId::from_random_bytes([0; 16]),
         client: ClientKey::Unknown,

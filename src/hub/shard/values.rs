@@ -8,6 +8,7 @@ use crate::hub::tail::TailBounds;
 use crate::mercure::grant::Grant;
 use crate::mercure::selector::Selector;
 use crate::mercure::subscription::{Announcement, SubscriberId};
+use crate::mercure::token::KeyNumber;
 use crate::sse::framing::Framing;
 
 /// The settings of a shard.
@@ -45,11 +46,13 @@ pub enum EndReason {
     Drained,
     /// Its memory was needed (`MEMORY_MAX`).
     Shed,
+    /// The key of its token was withdrawn.
+    KeyWithdrawn,
 }
 
 impl EndReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Gone,
         Self::Expired,
         Self::Stalled,
@@ -57,6 +60,7 @@ impl EndReason {
         Self::HistoryUnreadable,
         Self::Drained,
         Self::Shed,
+        Self::KeyWithdrawn,
     ];
 }
 
@@ -71,6 +75,8 @@ pub struct Joining {
     /// When its token expires or its time limit is reached, in the milliseconds of [`Now::ms`];
     /// `u64::MAX` for never.
     pub expires_ms: u64,
+    /// The key that verified its token; `None` without a token.
+    pub key: Option<KeyNumber>,
     /// The framing of its stream.
     pub framing: Framing,
     /// Its id among the active subscriptions.

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::limits::{DETAIL_TOPICS_MAX, DETAILS_MATCH_COST_MAX, DETAILS_MAX};
+use crate::limits::{DETAIL_TOPICS_MAX, DETAILS_MATCH_COST_MAX, DETAILS_MAX, DETAILS_PATTERNS_MAX};
 use crate::mercure::names::{ACTION_PUBLISH, ACTION_SUBSCRIBE, DETAIL_TYPE};
 use crate::mercure::public_url::PublicUrl;
 use crate::mercure::selector::{MatcherType, Selector, SelectorError};
@@ -32,6 +32,9 @@ pub enum DetailError {
     /// It has more than [`DETAILS_MAX`] entries.
     #[error("more than {DETAILS_MAX} entries")]
     TooMany,
+    /// All entries together have more than [`DETAILS_PATTERNS_MAX`] URL Patterns.
+    #[error("more than {DETAILS_PATTERNS_MAX} URL Patterns")]
+    TooManyPatterns,
     /// The matchers of all entries together cost more than [`DETAILS_MATCH_COST_MAX`].
     #[error("its matchers cost too much to match: expected fewer or simpler ones")]
     TooCostly,
@@ -76,6 +79,10 @@ pub(super) fn read_details(claim: Option<&Value>, hub: &PublicUrl) -> Result<Box
     if entries.len() > DETAILS_MAX {
         return Err(DetailError::TooMany);
     }
+    // Reading a pattern takes much longer than reading its text: they are counted first.
+    if entries.iter().map(patterns_of).sum::<usize>() > DETAILS_PATTERNS_MAX {
+        return Err(DetailError::TooManyPatterns);
+    }
     let mut details = Vec::new();
     let mut cost: u64 = 0;
     for (at, entry) in entries.iter().enumerate() {
@@ -88,6 +95,14 @@ pub(super) fn read_details(claim: Option<&Value>, hub: &PublicUrl) -> Result<Box
         details.push(detail);
     }
     Ok(details.into())
+}
+
+/// How many topics of an entry say that they are URL Patterns.
+fn patterns_of(entry: &Value) -> usize {
+    let name = MatcherType::UrlPattern.as_str();
+    let is_pattern = |topic: &&Value| topic.get("match_type").and_then(Value::as_str) == Some(name);
+    let topics = entry.get("topics").and_then(Value::as_array);
+    topics.map_or(0, |topics| topics.iter().filter(is_pattern).count())
 }
 
 impl Detail {

@@ -85,19 +85,32 @@ impl KeySet {
     /// # Errors
     /// [`TokenError`]. Only [`TokenError::UnknownKey`] may be resolved by a newer document.
     pub fn verify(&self, token: &str, now: u64, rules: &TokenRules) -> Result<Claims, TokenError> {
+        self.verify_by(token, now, rules).map(|(claims, _)| claims)
+    }
+
+    /// The same; returns also the place of the key that verified it.
+    ///
+    /// # Errors
+    /// Those of [`Self::verify`].
+    pub fn verify_by(
+        &self,
+        token: &str,
+        now: u64,
+        rules: &TokenRules,
+    ) -> Result<(Claims, usize), TokenError> {
         let header = read_header(token)?;
-        let fits = |named: &&Named| named.key.algorithm() == header.alg;
+        let mut keys = self.keys.iter().enumerate();
+        let fits = |(_, named): &(usize, &Named)| named.key.algorithm() == header.alg;
         let key = match &header.kid {
             Some(id) => {
-                let of_id = |named: &&Named| named.id.as_deref() == Some(id);
-                if !self.keys.iter().any(|named| of_id(&named)) {
+                if !self.has_id(id) {
                     return Err(TokenError::UnknownKey);
                 }
                 // Keys of several kinds may share an id (RFC 7517, section 4.5).
-                self.keys.iter().filter(of_id).find(fits)
+                keys.find(|key| key.1.id.as_deref() == Some(id) && fits(key))
             }
             None => {
-                let mut fitting = self.keys.iter().filter(fits);
+                let mut fitting = keys.filter(fits);
                 let first = fitting.next();
                 if fitting.next().is_some() {
                     return Err(TokenError::NoKeyNamed);
@@ -105,7 +118,24 @@ impl KeySet {
                 first
             }
         };
-        key.ok_or(TokenError::WrongAlgorithm)?.key.verify(token, now, rules)
+        let (place, named) = key.ok_or(TokenError::WrongAlgorithm)?;
+        named.key.verify(token, now, rules).map(|claims| (claims, place))
+    }
+
+    /// Whether a key has this id (`kid`).
+    pub fn has_id(&self, id: &str) -> bool {
+        self.keys.iter().any(|named| named.id.as_deref() == Some(id))
+    }
+
+    /// The id of the key at this place, if it has one.
+    pub fn id_at(&self, place: usize) -> Option<&str> {
+        self.keys.get(place)?.id.as_deref()
+    }
+
+    /// The place in this set of the key at `place` of another one: the same key, with the same id.
+    pub fn place_of(&self, other: &Self, place: usize) -> Option<usize> {
+        let named = other.keys.get(place)?;
+        self.keys.iter().position(|it| it.id == named.id && it.key.is_same(&named.key))
     }
 }
 

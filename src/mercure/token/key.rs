@@ -5,6 +5,7 @@
 //! section 3.1).
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use jsonwebtoken::crypto::aws_lc;
 use jsonwebtoken::errors::ErrorKind;
@@ -25,6 +26,22 @@ pub struct VerificationKey {
     algorithm: Algorithm,
     key: DecodingKey,
     short: bool,
+}
+
+/// A number for a key while it is in force, and for no other key afterwards: what a token granted
+/// is known to rest on it. One shard gives the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyNumber(NonZeroU32);
+
+impl KeyNumber {
+    /// The first number.
+    pub const FIRST: Self = Self(NonZeroU32::MIN);
+
+    /// The number after it. There are more than keys: a new one comes with a reload.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }
 
 /// Why a text is not a key for the algorithm that the configuration names.
@@ -138,6 +155,21 @@ impl VerificationKey {
     /// valid base64url.
     pub(super) fn verifies(&self, message: &[u8], signature: &str) -> bool {
         jsonwebtoken::crypto::verify(signature, message, &self.key, self.algorithm).unwrap_or(false)
+    }
+
+    /// Whether it verifies the same tokens as another one.
+    pub fn is_same(&self, other: &Self) -> bool {
+        use DecodingKeyKind::{RsaModulusExponent, SecretOrDer};
+        let is_same = match (self.key.kind(), other.key.kind()) {
+            (SecretOrDer(one), SecretOrDer(other)) => one == other,
+            (RsaModulusExponent { n, e }, RsaModulusExponent { n: other_n, e: other_e }) => {
+                n == other_n && e == other_e
+            }
+            (SecretOrDer(_), RsaModulusExponent { .. }) | (RsaModulusExponent { .. }, SecretOrDer(_)) => {
+                false
+            }
+        };
+        is_same && self.algorithm == other.algorithm
     }
 
     fn checked(algorithm: Algorithm, key: DecodingKey, short: bool) -> Self {

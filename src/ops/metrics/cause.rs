@@ -115,6 +115,7 @@ pub(super) fn end_label(reason: EndReason) -> &'static str {
         EndReason::HistoryUnreadable => "history_unreadable",
         EndReason::Drained => "drained",
         EndReason::Shed => "memory",
+        EndReason::KeyWithdrawn => "key_withdrawn",
     }
 }
 

@@ -260,7 +260,10 @@ impl Connections {
         reason: EndReason,
         shared: &mut Shared,
     ) {
-        let is_whole = matches!(reason, EndReason::Expired | EndReason::Drained | EndReason::HistoryGap);
+        let is_whole = matches!(
+            reason,
+            EndReason::Expired | EndReason::KeyWithdrawn | EndReason::Drained | EndReason::HistoryGap
+        );
         let send_budget = Rc::clone(&stream.send_budget);
         stream.end(is_whole);
         // The number may have been reused by another connection.

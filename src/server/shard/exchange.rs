@@ -254,6 +254,9 @@ fn open(
     resume_point: Option<ResumePoint>,
     client: Client,
 ) -> Outcome {
+    if let Some(response) = shared.handler.withdrawn(&subscription) {
+        return Outcome::Respond(response, None);
+    }
     let precedes = resume_point.as_ref().map(|resume_point| match &resume_point.known {
         Some(id) => Precedes::Event(id),
         None => Precedes::Earliest,

@@ -28,12 +28,12 @@ impl TooCostly {
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Shard => {
-                "the URI Templates of all subscriptions together cost too much to match; expected \
-                 simpler templates, or a literal before the first expression"
+                "the URI Templates and URL Patterns of all subscriptions together cost too much to match; \
+                 expected simpler ones, or a literal before the first expression or group"
             }
             Self::Client => {
-                "the URI Templates of this client's subscriptions together cost too much to match; \
-                 expected simpler templates, or a literal before the first expression"
+                "the URI Templates and URL Patterns of this client's subscriptions together cost too much \
+                 to match; expected simpler ones, or a literal before the first expression or group"
             }
         }
     }

@@ -194,7 +194,8 @@ impl Streams {
         timeouts: &Timeouts,
         now: Now,
     ) -> u32 {
-        let GrantedSubscription { selectors, announcements, grant, expires_ms, framing, .. } = subscription;
+        let GrantedSubscription { selectors, announcements, grant, expires_ms, key, framing, .. } =
+            subscription;
         let random = uuid::Uuid::new_v4();
         let expires_ms = expires_ms.min(timeouts.stream_ends_ms(now.ms, random.as_u128()));
         let id = SubscriberId::from_random_bytes(random.into_bytes());
@@ -203,6 +204,7 @@ impl Streams {
             announcements,
             grant,
             expires_ms,
+            key,
             framing,
             id,
             client,

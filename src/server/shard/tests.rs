@@ -281,6 +281,7 @@ fn handler(dialects: Dialects) -> RequestHandler {
         resource_identifier: None,
         audiences: Arc::default(),
         issuers: Arc::default(),
+        issuers_of_file: None,
         allow_anonymous: true,
         publisher_key: key(),
         subscriber_key: key(),

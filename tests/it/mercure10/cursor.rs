@@ -40,6 +40,9 @@ fn a_cursor_says_where_the_stream_starts_and_the_response_where_it_started() {
         (98, "&last_event_id=1", "Last-Event-ID: 2\r\n", Some("2"), &all[2..]),
         (98, "", "Last-Event-ID: 2\r\n", Some("2"), &all[2..]),
         (100, "", "", None, &[]),
+        // An empty parameter of an older client is no cursor.
+        (100, "&lastEventID=", "", None, &[]),
+        (100, "&Last-Event-ID=&lastEventId=", "", None, &[]),
         (101, "&last_event_id=1", "", Some("1"), &all[1..]),
         (102, "&last_event_id=%C3%A9", "", Some("é"), &[]),
         (102, "", "Last-Event-ID: é\r\n", Some("é"), &[]),

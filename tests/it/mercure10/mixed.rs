@@ -128,3 +128,26 @@ fn targets_and_private_updates_stay_with_their_versions() {
         }
     }
 }
+
+/// MERCURE-1.0, section 12.3: draft 08 counts the hub's own origin. For the cookie of draft 07
+/// nothing changes beside it.
+#[test]
+fn the_cookie_of_draft_07_publishes_from_listed_origins_alone() {
+    let hub = super::access::hub(&[("JWT_KEY", KEY), ("PUBLISH_ALLOWED_ORIGINS", "https://app.e.x")]);
+    let legacy = common::token(&json!({ "publish": ["*"] }), None);
+    let modern = token(&[detail(&["publish"], &[exact("*")])]);
+    let of_07 = format!("Cookie: mercureAuthorization={legacy}\r\n");
+    let of_08 = super::access::cookie(&modern);
+    for (origin, by_07, by_08) in [
+        ("Origin: https://app.e.x\r\n", 200, 200),
+        ("Origin: https://hub.e.x\r\n", 403, 200),
+        ("Referer: https://hub.e.x/page\r\n", 403, 200),
+        ("Origin: https://evil.example\r\n", 403, 403),
+        ("", 403, 403),
+    ] {
+        for (cookie, status) in [(&of_07, by_07), (&of_08, by_08)] {
+            let request = post("topic=a&data=x", &format!("{cookie}{origin}"));
+            assert_eq!(hub.request(&request).status, status, "{origin} {cookie}");
+        }
+    }
+}

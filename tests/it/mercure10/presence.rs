@@ -256,6 +256,54 @@ fn in_a_mixed_hub_each_subscription_is_shown_in_its_own_form() {
     }
 }
 
+/// Draft 04 has no active subscriptions; those of draft 08 beside it are announced as ever.
+#[test]
+fn beside_draft_04_the_subscriptions_of_draft_08_are_announced() {
+    let hub = hub(&[("JWT_KEY", crate::common::KEY), ("AUTHORIZATION", "targets")]);
+    let mut watcher = watcher(&hub);
+    let of_04 = bearer(&crate::common::token(&json!({ "subscribe": ["*"] }), None));
+    let mut old = hub.subscribe_with("topic=a&topic=exact", &of_04);
+    assert_eq!(old.status, 200);
+    let stream = hub.subscribe("match=b");
+    let mut next = || document(&watcher.next().expect("an event"));
+    let begins = next();
+    assert_eq!((&begins["match"], &begins["active"]), (&json!("b"), &json!(true)), "nothing of draft 04");
+    drop(stream);
+    assert_eq!(next()["active"], json!(false));
+    listed(&hub, PATH, 1);
+    assert_eq!(ask_with(&hub, PATH, &of_04).status, 403, "a grant of targets");
+    assert_eq!(ask_with(&hub, &format!("{PATH}/a"), &everything()).status, 404);
+    let publisher = bearer(&token(&[detail(&["publish"], &[exact("*")])]));
+    assert_eq!(hub.request(&post("topic=a&data=public", &publisher)).status, 200);
+    assert_eq!(field(&old.next().expect("an update"), "data"), Some("public"), "and no event");
+}
+
+/// What is announced is a URL that a client reads as it is written.
+#[test]
+fn a_matcher_that_no_url_can_name_is_refused_where_it_would_be_announced() {
+    let off = hub(&[("SUBSCRIPTIONS", "0")]);
+    let on = hub(&[]);
+    for matcher in ["match=..", "match=.", "match_exact=%2E%2E"] {
+        let answer = on.request(&crate::common::get(matcher, ""));
+        assert_eq!(answer.status, 400, "{matcher}");
+        assert!(answer.body.contains("cannot be announced"), "{}", answer.body);
+        assert_eq!(off.subscribe(matcher).status, 200, "{matcher}");
+    }
+    assert_eq!(on.subscribe("match=...").status, 200);
+}
+
+/// Trap 23, in another spelling of the name.
+#[test]
+fn a_list_is_of_draft_08_however_its_path_is_spelled() {
+    let hub = mixed_hub();
+    for path in ["/exact/x", "/%65xact/x"] {
+        let answer = hub.request(&format!("GET {PATH}{path} HTTP/1.1\r\nHost: hub\r\n\r\n"));
+        assert_eq!(answer.status, 401, "{path}");
+        let challenge = answer.header("WWW-Authenticate").expect("a challenge");
+        assert!(challenge.contains("resource_metadata="), "{path}: {challenge}");
+    }
+}
+
 fn document_of_07(event: &str) -> Value {
     assert_eq!(field(event, "event"), None, "{event}");
     serde_json::from_str(field(event, "data").expect("data")).expect("JSON")

@@ -1,6 +1,6 @@
 //! Group C of MERCURE-1.0, section 13: the fields of a publication, with a grant for every topic.
 
-use super::access::{bearer, detail, encoded, exact, field, hub, publish, token};
+use super::access::{bearer, detail, encoded, exact, field, hub, pattern, post, publish, token};
 
 /// Tests 48 to 54 and 56 to 58 of MERCURE-1.0, section 13. An empty `retry` counts as absent.
 #[test]
@@ -51,6 +51,42 @@ fn the_fields_of_a_publication_have_rules() {
         let short = &body[..body.len().min(80)];
         assert_eq!(answer.status, status, "test {number}: {short}: {answer:?}");
         assert!(answer.header("WWW-Authenticate").is_none(), "test {number}: {short}");
+    }
+}
+
+/// What comparing the topics with the token costs is bounded before it is begun.
+#[test]
+fn topics_that_cost_too_much_to_compare_with_the_token_are_413_with_the_bound() {
+    let hub = hub(&[]);
+    let patterns: Vec<_> =
+        (0..12).map(|number| pattern(&format!("https://e.x/{number}/(a*b*[ab]*a*b*[ab]*)"))).collect();
+    let costly = bearer(&token(&[detail(&["publish"], &patterns)]));
+    let topic = |number: usize| format!("topic=https://e.x/{number}/{}", "ab".repeat(400));
+    let topics = |count: usize| (0..count).map(|_| topic(1)).collect::<Vec<_>>().join("&");
+    assert_eq!(hub.request(&post(&topics(1), &costly)).status, 200);
+    let answer = hub.request(&post(&topics(900), &costly));
+    assert_eq!(answer.status, 413, "{answer:?}");
+    assert!(answer.body.contains("more than 300000"), "{}", answer.body);
+    assert!(answer.header("WWW-Authenticate").is_none());
+}
+
+/// Trap 1 of MERCURE-1.0, section 9: a client that chooses the `Host` does not choose what a
+/// relative pattern of its token grants.
+#[test]
+fn a_relative_pattern_of_a_token_is_of_the_public_url_whatever_the_host() {
+    let hub = hub(&[]);
+    let relative = bearer(&token(&[detail(&["publish"], &[pattern("/users/:id")])]));
+    for (topic, status) in [
+        ("https://victim.example/users/1", 403),
+        ("https://hub.e.x/users/1", 200),
+        ("/users/1", 200),
+        ("//victim.example/users/1", 403),
+    ] {
+        for host in ["hub", "victim.example", "hub.e.x"] {
+            let request = post(&format!("topic={}", encoded(topic)), &relative);
+            let request = request.replacen("Host: hub", &format!("Host: {host}"), 1);
+            assert_eq!(hub.request(&request).status, status, "{topic} at {host}");
+        }
     }
 }
 

@@ -197,6 +197,130 @@ fn the_key_of_an_issuer_is_read_again_at_sighup() {
     assert_eq!(statuses(&hub), [401, 200]);
 }
 
+/// MERCURE-1.0, section 6.5: what a withdrawn key granted ends, also while nobody asks the hub.
+#[test]
+fn the_streams_of_a_withdrawn_key_end_and_get_401_when_they_return() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("issuer.key");
+    let write = |key: &str| std::fs::write(&path, format!("{key}\n")).expect("written");
+    let (first, second) = ("the first key, which is long enough", "the second key, which is long enough");
+    write(first);
+    let mut hub = Hub::start(&[
+        ("PUBLIC_URL", HUB),
+        ("ISSUER", ISSUER),
+        ("ISSUER_PUBLISHER_KEY", ISSUER_KEY),
+        ("ISSUER_SUBSCRIBER_KEY_FILE", path.to_str().expect("UTF-8")),
+        ("HEARTBEAT_INTERVAL", "0s"),
+        ("SHARDS", "2"),
+    ]);
+    let of = |key: &str| bearer(&signed(&claims(ISSUER, HUB, &["subscribe"], "*"), key));
+    let old = token(&json!({"subscribe": ["*"]}), None);
+    let mut theirs: Vec<_> = (0..8).map(|_| hub.subscribe_with("match=a", &of(first))).collect();
+    let mut others = [hub.subscribe("match=a"), hub.subscribe_with("topic=a", &bearer(&old))];
+    // The same key again changes nothing.
+    hub.signal(Signal::HUP);
+    hub.wait_for_log("ISSUER_SUBSCRIBER_KEY_FILE as it is now");
+    let publisher = access(&["publish"], "*");
+    let publish = |data: &str| assert_eq!(published(&hub, &format!("topic=a&data={data}"), &publisher), 200);
+    publish("one");
+    for stream in theirs.iter_mut().chain(&mut others) {
+        assert!(stream.next().expect("an event").contains("data: one"));
+    }
+    write(second);
+    hub.signal(Signal::HUP);
+    for stream in &mut theirs {
+        assert_eq!(stream.next(), None, "it ends");
+    }
+    let publish = |data: &str| assert_eq!(published(&hub, &format!("topic=a&data={data}"), &publisher), 200);
+    publish("two");
+    for stream in &mut others {
+        assert!(stream.next().expect("an event").contains("data: two"), "of another key, or of none");
+    }
+    for (key, status) in [(first, 401), (second, 200)] {
+        assert_eq!(hub.subscribe_with("match=a", &of(key)).status, status, "{key}");
+    }
+}
+
+/// `ISSUERS_FILE` is read again at SIGHUP; the log says what changed. One that cannot be used
+/// changes nothing.
+#[test]
+fn the_list_of_issuers_is_read_again_at_sighup() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("issuers.json");
+    let write = |text: &str| std::fs::write(&path, text).expect("written");
+    let (one, two) = ("the key of the first issuer, long enough", "the key of the second issuer, long");
+    let entry = |name: &str, key: &str| json!({"issuer": name, "publisher": {"key": key}, "subscriber": {"key": key}});
+    let (a, b) = ("https://a.example", "https://b.example");
+    write(&json!([entry(a, one)]).to_string());
+    let mut hub = Hub::start(&[("PUBLIC_URL", HUB), ("ISSUERS_FILE", path.to_str().expect("UTF-8"))]);
+    let of = |issuer: &str, key: &str| signed(&claims(issuer, HUB, &["publish", "subscribe"], "*"), key);
+    let tokens = [of(a, one), of(b, two)];
+    let statuses = |hub: &Hub| tokens.each_ref().map(|token| published(hub, "topic=a", token));
+    assert_eq!(statuses(&hub), [200, 401]);
+    let mut stream = hub.subscribe_with("match=b", &bearer(&tokens[0]));
+    for bad in ["", "[]", "{", &json!([entry(a, one), entry(a, two)]).to_string()] {
+        write(bad);
+        hub.signal(Signal::HUP);
+        let line = hub.wait_for_log("the issuers stay as they were");
+        assert!(line.contains("\"ERROR\"") && line.contains("ISSUERS_FILE") && !line.contains(one), "{line}");
+        assert_eq!(statuses(&hub), [200, 401], "{bad}");
+    }
+    write(&json!([entry(a, one), entry(b, two)]).to_string());
+    hub.signal(Signal::HUP);
+    let line: Value = serde_json::from_str(&hub.wait_for_log("the issuers are those of")).expect("JSON");
+    let told =
+        |line: &Value| ["added", "removed", "changed"].map(|name| line[name].as_str().map(str::to_owned));
+    assert_eq!(told(&line), [b, "", ""].map(|text| Some(text.to_owned())));
+    assert_eq!(statuses(&hub), [200, 200]);
+    assert_eq!(published(&hub, "topic=b&data=still", &tokens[1]), 200);
+    assert!(stream.next().expect("an event").contains("data: still"), "its issuer is as it was");
+    write(&json!([entry(b, one)]).to_string());
+    hub.signal(Signal::HUP);
+    let line: Value = serde_json::from_str(&hub.wait_for_log("the issuers are those of")).expect("JSON");
+    assert_eq!(told(&line), ["", a, b].map(|text| Some(text.to_owned())));
+    assert_eq!(statuses(&hub), [401, 401]);
+    assert_eq!(stream.next(), None, "its issuer is no longer trusted");
+    assert_eq!(published(&hub, "topic=a", &of(b, one)), 200);
+    // A key in a file is withdrawn there, whatever becomes of the list.
+    let key = folder.path().join("issuer.key");
+    std::fs::write(&key, one).expect("written");
+    write(&json!([{"issuer": a, "publisher": {"key_file": key}}]).to_string());
+    hub.signal(Signal::HUP);
+    hub.wait_for_log("the issuers are those of");
+    assert_eq!(statuses(&hub), [200, 401]);
+    std::fs::write(&key, two).expect("written");
+    write("[");
+    hub.signal(Signal::HUP);
+    hub.wait_for_log("ISSUERS_FILE as it is now");
+    assert_eq!(statuses(&hub), [401, 401]);
+    assert_eq!(published(&hub, "topic=a", &of(a, two)), 200);
+}
+
+/// The public URL of a demo without `PUBLIC_URL` has the port that the kernel chose.
+#[test]
+fn a_demo_on_any_port_knows_its_url() {
+    let mut demo = command();
+    demo.envs([("DEMO", "1"), ("ADDR", "127.0.0.1:0"), ("DB_PATH", ":memory:")]);
+    let hub = Hub::run(demo);
+    let url = format!("http://{}/.well-known/mercure", hub.address);
+    let metadata = hub.request(
+        "GET /.well-known/oauth-protected-resource/.well-known/mercure HTTP/1.1\r\nHost: hub\r\n\r\n",
+    );
+    let metadata: Value = serde_json::from_str(&metadata.body).expect("JSON");
+    assert_eq!(metadata["resource"], json!(url));
+    // The debugger's page builds its tokens for that URL.
+    let page = hub.request("GET / HTTP/1.1\r\nHost: hub\r\n\r\n").body;
+    assert!(page.contains(&url) && !page.contains("127.0.0.1:0/"), "the page has another URL");
+    let of = |url: &str| signed(&claims(url, url, &["publish"], "*"), "!ChangeThisMercureHubJWTSecretKey!");
+    assert_eq!(published(&hub, "topic=a", &of(&url)), 200);
+    assert_eq!(published(&hub, "topic=a", &of("http://127.0.0.1:0/.well-known/mercure")), 401);
+    let mut command = command();
+    command.envs([("DEMO", "1"), ("ADDR", "127.0.0.1:0")]).args(["token", "--publish-match", "*"]);
+    let output = command.output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("PUBLIC_URL"), "{said}");
+}
+
 /// Demo mode speaks both, and `petasos token` makes tokens for both.
 #[test]
 fn a_demo_takes_the_tokens_that_the_command_line_makes() {

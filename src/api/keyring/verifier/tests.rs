@@ -165,7 +165,7 @@ fn old(key: usize) -> String {
 
 fn dialect(verifier: &mut Verifier, token: &str) -> Result<Dialect, String> {
     match verifier.grant(token, NOW) {
-        Ok(grant) => Ok(grant.dialect().expect("a token has one")),
+        Ok((grant, _)) => Ok(grant.dialect().expect("a token has one")),
         Err(AuthError::Invalid(reason)) => Err(reason),
         Err(AuthError::NotYet(reason)) => panic!("{reason}"),
     }
@@ -265,4 +265,97 @@ fn a_new_key_of_one_issuer_discards_every_remembered_token() {
     assert!(dialect(&mut verifier, &access(FIRST, 1)).is_err(), "it was remembered");
     assert!(dialect(&mut verifier, &access(FIRST, 0)).is_ok());
     assert!(dialect(&mut verifier, &access(SECOND, 2)).is_ok());
+}
+
+/// The number of the key that verifies this token.
+fn number(verifier: &mut Verifier, token: &str) -> KeyNumber {
+    verifier.grant(token, NOW).expect("a valid token").1
+}
+
+/// MERCURE-1.0, section 6.5: what a key granted ends with it, and nothing else does.
+#[test]
+fn a_key_that_is_no_longer_in_the_set_is_withdrawn_and_its_tokens_are_invalid_at_once() {
+    let shared = SharedKeys::new();
+    let mut verifier = legacy(KeySource::Fetched(Arc::clone(&shared)));
+    let both = |ids: [&str; 2]| {
+        let jwk = |id: &str| {
+            let mut jwk =
+                serde_json::to_value(Jwk::from_encoding_key(&key(), Algorithm::ES256).expect("a key"))
+                    .expect("JSON");
+            jwk["kid"] = json!(id);
+            jwk
+        };
+        let document = json!({ "keys": ids.map(jwk) }).to_string();
+        KeySet::parse(document.as_bytes(), &[]).expect("a key set")
+    };
+    shared.replace(both(["a", "b"]));
+    let [a, b] = ["a", "b"].map(|id| number(&mut verifier, &token(id)));
+    assert!(a != b && verifier.has_number(a) && verifier.has_number(b));
+    assert!(verifier.take_withdrawn().is_empty());
+    // In another order, beside another one.
+    shared.replace(both(["c", "b"]));
+    assert!(verifier.is_outdated());
+    assert_eq!(verifier.take_withdrawn(), [a]);
+    assert!(!verifier.is_outdated() && !verifier.has_number(a) && verifier.has_number(b));
+    assert_eq!(number(&mut verifier, &token("b")), b, "it goes on");
+    // The set was just fetched: asking for it again brings nothing, and the client shall know.
+    assert!(matches!(grants(&mut verifier, "a", NOW), Err(AuthError::Invalid(_))));
+    assert!(shared.asks().is_empty());
+    shared.replace(both(["a", "b"]));
+    let again = number(&mut verifier, &token("a"));
+    assert!(again != a && verifier.has_number(again), "a new number");
+    assert!(verifier.is_outdated(), "of c");
+    // A token can bring the news of a new set, too.
+    shared.replace(KeySet::default());
+    assert!(grants(&mut verifier, "a", NOW).is_err());
+    assert!(verifier.is_outdated());
+    assert_eq!(verifier.take_withdrawn().len(), 3, "c, a and b");
+}
+
+#[test]
+fn a_key_file_with_the_same_key_withdraws_nothing() {
+    let key = |secret: &str| VerificationKey::new(Algorithm::HS256, secret.as_bytes()).expect("a key");
+    let shared = SharedKey::new(key(SECRETS[0]));
+    let mut verifier = legacy(KeySource::File(Arc::clone(&shared)));
+    let first = number(&mut verifier, &old(0));
+    shared.replace(key(SECRETS[0]));
+    assert!(verifier.take_withdrawn().is_empty() && verifier.has_number(first));
+    assert_eq!(number(&mut verifier, &old(0)), first);
+    shared.replace(key(SECRETS[1]));
+    assert_eq!(verifier.take_withdrawn(), [first]);
+}
+
+/// `ISSUERS_FILE` while the hub runs.
+#[test]
+fn issuers_that_are_replaced_keep_the_keys_that_they_have_in_common() {
+    let mut verifier = mixed();
+    let first = number(&mut verifier, &access(FIRST, 1));
+    let second = number(&mut verifier, &access(SECOND, 2));
+    let legacy = number(&mut verifier, &old(0));
+    // The same key under the same name, another key under the other, and a name with no such role.
+    verifier.replace_issuers(vec![
+        (Some(secret(1)), rules(FIRST)),
+        (Some(secret(1)), rules(SECOND)),
+        (None, rules("https://c.example")),
+    ]);
+    assert_eq!(verifier.take_withdrawn(), [second]);
+    assert_eq!(number(&mut verifier, &access(FIRST, 1)), first);
+    assert!(dialect(&mut verifier, &access(SECOND, 2)).is_err(), "it was remembered");
+    let renewed = number(&mut verifier, &access(SECOND, 1));
+    verifier.replace_issuers(vec![(Some(secret(1)), rules(SECOND))]);
+    assert_eq!(verifier.take_withdrawn(), [first]);
+    assert!(dialect(&mut verifier, &access(FIRST, 1)).is_err(), "no longer trusted");
+    assert!(verifier.has_number(renewed) && verifier.has_number(legacy));
+    // A set that is fetched already goes on.
+    let shared = SharedKeys::new();
+    shared.replace(set("a"));
+    let source = || Some(KeySource::Fetched(Arc::clone(&shared)));
+    let mut verifier = Verifier::new(Dialects::with_draft08(None), None, vec![(source(), rules(FIRST))]);
+    let mut header = Header::new(Algorithm::ES256);
+    (header.kid, header.typ) = (Some("a".to_owned()), Some("at+jwt".to_owned()));
+    let token = jsonwebtoken::encode(&header, &access_claims(FIRST), &key()).expect("signed");
+    let fetched = number(&mut verifier, &token);
+    verifier.replace_issuers(vec![(source(), rules(FIRST))]);
+    assert!(verifier.take_withdrawn().is_empty());
+    assert_eq!(number(&mut verifier, &token), fetched);
 }

@@ -21,12 +21,8 @@ fn find_with<'a>(
     query_parameter: bool,
 ) -> Result<Option<Credential<'a>>, CredentialError> {
     let origins = OriginList::parse(origins).expect("origins");
-    let rules = CredentialRules {
-        cookie_name: COOKIE_NAME,
-        second_cookie_name: None,
-        query_parameter,
-        publish_origins: &origins,
-    };
+    let cookie = CookieRules { name: COOKIE_NAME, publish_origins: &origins };
+    let rules = CredentialRules { cookie, second_cookie: None, query_parameter };
     Credential::find(request, &rules)
 }
 
@@ -239,12 +235,9 @@ fn debug_output_and_errors_show_no_token() {
 #[test]
 fn of_two_cookies_the_first_that_is_not_empty_counts() {
     let origins = OriginList::default();
-    let rules = CredentialRules {
-        cookie_name: "new",
-        second_cookie_name: Some("old"),
-        query_parameter: false,
-        publish_origins: &origins,
-    };
+    let cookie = |name| CookieRules { name, publish_origins: &origins };
+    let rules =
+        CredentialRules { cookie: cookie("new"), second_cookie: Some(cookie("old")), query_parameter: false };
     for (cookies, expected) in [
         ("old=a; new=b", Ok(Some("b"))),
         ("old=a", Ok(Some("a"))),
