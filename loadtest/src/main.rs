@@ -14,6 +14,7 @@ mod connection;
 mod engine;
 mod error_text;
 mod ledger;
+mod limit_ring;
 mod limit_server;
 mod load;
 mod meter;
@@ -77,7 +78,7 @@ fn run(cli: Cli) -> Result<bool, MainError> {
     let record = || Record::begin(&common);
     match cli.command {
         Some(Command::LimitServer(args)) => {
-            limit_server::run(args.listen, common.fault)?;
+            limit_server::run(args.listen, common.fault, common.ring)?;
             Ok(true)
         }
         Some(Command::Bars(args)) => Ok(bars::run(&common, &record(), args.only.as_deref())?),

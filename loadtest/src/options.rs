@@ -52,6 +52,9 @@ pub(crate) struct Common {
     /// Measure the limit server in turn with the hub and print ratios.
     #[arg(long, global = true)]
     pub(crate) limit: bool,
+    /// The limit server makes its sends in batches on an io_uring, instead of one by one.
+    #[arg(long, global = true)]
+    pub(crate) ring: bool,
     /// Start the hub with a certificate and measure it over TLS; --limit then compares it with a
     /// hub without TLS.
     #[arg(long, global = true, conflicts_with_all = ["url", "subscribe_url", "publish_url"])]

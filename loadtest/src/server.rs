@@ -26,8 +26,10 @@ const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// The server that ratios compare with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reference {
-    /// The limit server.
+    /// The limit server, with a loop of sends.
     Limit,
+    /// The limit server, with sends in batches on an io_uring.
+    Ring,
     /// The same hub over HTTP/1.1, when HTTP/2 is measured.
     Http1,
     /// The same hub in clear text, when TLS is measured.
@@ -40,6 +42,7 @@ impl Reference {
         match common {
             Common { http2: true, .. } => Self::Http1,
             Common { tls: true, .. } => Self::ClearText,
+            Common { ring: true, .. } => Self::Ring,
             _ => Self::Limit,
         }
     }
@@ -150,7 +153,7 @@ impl Contestant {
     pub(crate) fn reference(reference: Reference, common: &Common) -> Self {
         let hub = |name: &str, tls| Self { name: name.to_owned(), kind: Kind::Start { tls, http2: false } };
         match reference {
-            Reference::Limit => Self::limit(),
+            Reference::Limit | Reference::Ring => Self::limit(),
             Reference::Http1 => hub("HTTP/1.1", common.tls),
             Reference::ClearText => hub("plain", false),
         }
@@ -413,6 +416,9 @@ fn limit_command(common: &Common, address: SocketAddr) -> Result<Command, Server
     command.args(["limit-server", "--listen", &address.to_string()]);
     if common.fault != Fault::None {
         command.args(["--fault", common.fault.name()]);
+    }
+    if common.ring {
+        command.arg("--ring");
     }
     Ok(command)
 }

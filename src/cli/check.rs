@@ -52,6 +52,7 @@ fn wanted(size: &Size, connections: Option<u64>) -> HostNeeds {
         shards: size.cpus.len() as u64,
         connections: asked.unwrap_or(CONNECTIONS_CHECKED_DEFAULT),
         is_asked_for: asked.is_some(),
+        io: size.io,
     }
 }
 

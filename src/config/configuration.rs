@@ -8,6 +8,7 @@ use tracing::warn;
 use crate::history::memory::MemoryHistory;
 use crate::history::redb::{HistorySync, LostUpdates, OpenError, RedbHistory};
 use crate::history::{History, Retention};
+use crate::io::IoMode;
 use crate::server::settings::Settings;
 
 /// The well-known key of demo mode.
@@ -53,6 +54,8 @@ pub struct Size {
     pub cpus: Vec<usize>,
     /// `MAX_CONNECTIONS`, if given.
     pub connections_max: Option<usize>,
+    /// `IO`.
+    pub io: IoMode,
 }
 
 /// The address on which a hub listens.

@@ -154,7 +154,7 @@ fn settings(
         subscriptions_per_token: reader.value(&limits::MAX_SUBSCRIPTIONS_PER_TOKEN),
     };
     let memory_max = memory_max(reader);
-    let Size { cpus, connections_max } = size?;
+    let Size { cpus, connections_max, io } = size?;
     if api.body_bytes_max > memory_max / MEMORY_PARTS {
         reader.warn(format!(
             "MAX_BODY_SIZE is more than an eighth of MEMORY_MAX ({}): such bodies are refused with 503",
@@ -165,6 +165,7 @@ fn settings(
         address: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
         tls: None,
         cpus,
+        io,
         key_sets: key_origins.sets,
         key_files: key_origins.files,
         issuers_file: None,
@@ -206,7 +207,8 @@ fn size(reader: &mut Reader<'_>) -> Option<Size> {
     if let Some(shards) = reader.given_with(&cores::SHARDS, &cpus) {
         cpus.truncate(shards);
     }
-    (!cpus.is_empty()).then_some(Size { cpus, connections_max })
+    let io = reader.value(&cores::IO);
+    (!cpus.is_empty()).then_some(Size { cpus, connections_max, io })
 }
 
 /// `MEMORY_MAX`; by default what limits the process, less a share for the kernel.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use crate::history::{Position, SequencedUpdate};
+use crate::limits::GATHERED_KEPT_BYTES_MAX;
 use crate::sse::crc::CrcPart;
 use crate::sse::frame::Frame;
 use crate::sse::framing::Framing;
@@ -58,6 +59,20 @@ struct Node {
     gathered: Option<Box<[u8]>>,
 }
 
+/// The rest of a path in one piece.
+#[derive(Clone, Copy, Debug)]
+pub struct Gathered {
+    /// Its length.
+    pub bytes: usize,
+    /// Where it begins, if it was copied for one subscriber.
+    scratch: Option<usize>,
+}
+
+impl Gathered {
+    /// Nothing is pending.
+    const NOTHING: Self = Self { bytes: 0, scratch: None };
+}
+
 /// The remaining path after frames are removed from its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rest {
@@ -72,7 +87,7 @@ pub struct Outboxes {
     nodes: Slab<Node>,
     /// The latest node without a node above it, for each framing.
     latest_roots: [u32; Framing::COUNT],
-    /// A buffer for a path that only one subscriber holds.
+    /// The gathered paths that only one subscriber holds, until [`Outboxes::forget_gathered`].
     scratch: Vec<u8>,
     /// Bytes of all gathered paths.
     gathered_bytes: usize,
@@ -110,28 +125,55 @@ impl Outboxes {
         self.nodes.get(pending.0 as usize).map_or(0, |node| node.path_bytes)
     }
 
-    /// The bytes of the path from `offset` on; empty if nothing is pending.
-    pub fn unsent(&mut self, pending: &Pending, offset: usize) -> &[u8] {
+    /// Makes the bytes of the path from `offset` on one piece of memory, which [`Self::bytes_of`]
+    /// returns.
+    pub fn gather(&mut self, pending: &Pending, offset: usize) -> Gathered {
         let Self { nodes, scratch, gathered_bytes, .. } = self;
-        let Some(node) = nodes.get(pending.0 as usize) else { return &[] };
+        let Some(node) = nodes.get(pending.0 as usize) else { return Gathered::NOTHING };
         let path_bytes = node.path_bytes;
+        let bytes = path_bytes - offset;
         if node.above == NOBODY {
             // No gathering needed: the frame itself is sent.
         } else if node.holders == 1 && node.gathered.is_none() {
-            scratch.clear();
-            scratch.resize(path_bytes - offset, 0);
-            gather(nodes, pending.0, scratch);
-            return scratch;
+            let start = scratch.len();
+            scratch.resize(start + bytes, 0);
+            gather(nodes, pending.0, &mut scratch[start..]);
+            return Gathered { bytes, scratch: Some(start) };
         } else if node.gathered.is_none() {
-            let mut bytes = vec![0; path_bytes];
-            gather(nodes, pending.0, &mut bytes);
+            let mut gathered = vec![0; path_bytes];
+            gather(nodes, pending.0, &mut gathered);
             *gathered_bytes += path_bytes;
-            nodes[pending.0 as usize].gathered = Some(bytes.into());
+            nodes[pending.0 as usize].gathered = Some(gathered.into());
         }
-        let node = &nodes[pending.0 as usize];
-        match &node.gathered {
-            Some(bytes) => &bytes[offset..],
-            None => &node.framing.bytes(&node.frame)[offset..],
+        Gathered { bytes, scratch: None }
+    }
+
+    /// What was gathered of this path, which has not changed since.
+    pub fn bytes_of(&self, pending: &Pending, gathered: Gathered) -> &[u8] {
+        let Gathered { bytes, scratch } = gathered;
+        if let Some(start) = scratch {
+            return &self.scratch[start..start + bytes];
+        }
+        let Some(node) = self.nodes.get(pending.0 as usize) else { return &[] };
+        let path = match &node.gathered {
+            Some(path) => path,
+            None => node.framing.bytes(&node.frame),
+        };
+        &path[path.len() - bytes..]
+    }
+
+    /// Ends the use of what was gathered last.
+    pub fn forget(&mut self, gathered: Gathered) {
+        if let Some(start) = gathered.scratch {
+            self.scratch.truncate(start);
+        }
+    }
+
+    /// Ends the use of everything that was gathered.
+    pub fn forget_gathered(&mut self) {
+        match self.scratch.capacity() > GATHERED_KEPT_BYTES_MAX {
+            true => self.scratch = Vec::new(),
+            false => self.scratch.clear(),
         }
     }
 

@@ -45,7 +45,7 @@ use crate::history::{HistoryError, HistorySlice, Position, ResumePoint, Sequence
 use crate::hub::presence::Subscriptions;
 use crate::hub::tail::Tail;
 use crate::hub::timer_wheel::TimerKey;
-use crate::limits::TIMERS_MAX;
+use crate::limits::{FLUSH_BYTES_MAX, TIMERS_MAX};
 use crate::mercure::index::Price;
 use crate::mercure::resume::Resume;
 use crate::mercure::selector::Selector;
@@ -273,16 +273,30 @@ impl Shard {
             || self.withdrawals.has_work()
     }
 
-    /// Writes to up to `sockets_max` subscribers.
+    /// Writes to up to `sockets_max` subscribers; to fewer if their bytes are many, see
+    /// [`FLUSH_BYTES_MAX`].
     pub fn flush(&mut self, sockets_max: usize, now: Now, wire: &mut impl Wire) {
+        let mut bytes = 0;
         for _ in 0..sockets_max {
-            let Some(slot) = self.subscribers.next_dirty() else { return };
-            match self.subscribers.write(slot, now, wire) {
-                Some(Written::All(_)) => self.all_sent(slot),
-                Some(Written::Some(_)) => self.arm(slot),
-                Some(Written::Gone) => self.close(slot, EndReason::Gone),
+            let Some(slot) = self.subscribers.next_dirty() else { break };
+            if !wire.collects(slot) {
+                if let Some(written) = self.subscribers.write(slot, now, wire) {
+                    self.wrote(slot, &written);
+                }
+                continue;
+            }
+            match self.subscribers.collect(slot) {
+                Some(0) => self.all_sent(slot),
+                Some(more) => bytes += more,
                 None => {}
             }
+            if bytes >= FLUSH_BYTES_MAX {
+                break;
+            }
+        }
+        self.subscribers.write_collected(wire);
+        while let Some((slot, written)) = self.subscribers.next_written(now) {
+            self.wrote(slot, &written);
         }
     }
 
@@ -370,6 +384,15 @@ impl Shard {
 
     fn live(&self) -> LivePoint {
         LivePoint { position: self.position, is_open: !self.is_taking }
+    }
+
+    fn wrote(&mut self, slot: u32, written: &Written) {
+        match written {
+            Written::All(_) => self.all_sent(slot),
+            Written::More(_) => self.subscribers.mark_dirty(slot),
+            Written::Some(_) => self.arm(slot),
+            Written::Gone => self.close(slot, EndReason::Gone),
+        }
     }
 
     fn on_deadline(&mut self, slot: u32, now: Now, wire: &mut impl Wire) {

@@ -1,5 +1,5 @@
-//! Checks the host for glommio's needs before it starts: glommio would panic, or end the process,
-//! without naming the setting to change.
+//! Checks the host for what the shards need, before they start, and whether it allows them a ring.
+//! glommio would panic, or end the process, without naming the setting to change.
 
 use std::io;
 
@@ -7,7 +7,10 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::error_text::caught;
+use crate::io::driver::IoMode;
+use crate::io::driver_kind::DriverKind;
+#[cfg(feature = "glommio")]
+use crate::io::executor;
 use crate::limits::{DESCRIPTORS_RESERVED_MAX, MEMLOCK_BYTES_PER_SHARD, RESERVED_FDS};
 
 /// Why this host cannot run the hub. The text names the setting to change.
@@ -16,7 +19,7 @@ pub enum HostError {
     /// `RLIMIT_MEMLOCK` is too low for the io_uring of every shard.
     #[error(
         "the limit of locked memory is {allowed} bytes, io_uring needs {needed}: raise it (LimitMEMLOCK= of the \
-         systemd unit, or ulimit -l), or start fewer SHARDS"
+         systemd unit, or ulimit -l), start fewer SHARDS, or set IO=epoll"
     )]
     Memlock {
         /// Bytes that are allowed.
@@ -27,13 +30,13 @@ pub enum HostError {
     /// `kernel.io_uring_disabled` forbids io_uring.
     #[error(
         "io_uring is switched off (kernel.io_uring_disabled = {0}): set it to 0, or to 1 with this user's group in \
-         kernel.io_uring_group"
+         kernel.io_uring_group, or set IO=epoll"
     )]
     IoUringDisabled(String),
     /// The kernel refuses a ring.
     #[error(
-        "the kernel refuses an io_uring: it takes Linux 5.8 or later, and a container whose seccomp profile \
-         allows io_uring_setup"
+        "the kernel refuses an io_uring: it takes Linux 6.1 or later, and a container whose seccomp profile \
+         allows io_uring_setup; without it, set IO=epoll"
     )]
     IoUring(#[source] io::Error),
     /// The system starts too few threads.
@@ -55,14 +58,30 @@ pub enum HostError {
     Descriptors(u64),
 }
 
-/// Checks everything that the shards need.
+/// Checks everything that the shards need, and chooses their driver. With [`IoMode::Auto`], returns
+/// also why it is not the ring.
 ///
 /// # Errors
 /// [`HostError`] names what is missing.
-pub(crate) fn check_host(shards: usize) -> Result<(), HostError> {
+pub(crate) fn check_host(shards: usize, mode: IoMode) -> Result<(DriverKind, Option<HostError>), HostError> {
+    let chosen = match mode {
+        IoMode::Epoll => (DriverKind::Epoll, None),
+        IoMode::Uring => check_io_uring(shards).map(|()| (DriverKind::Uring, None))?,
+        IoMode::Auto => match check_io_uring(shards) {
+            Ok(()) => (DriverKind::Uring, None),
+            Err(missing) => (DriverKind::Epoll, Some(missing)),
+        },
+    };
+    check_threads(threads_per_shard(chosen.0) * shards + 1)?;
+    Ok(chosen)
+}
+
+/// Checks what an io_uring for each shard needs.
+fn check_io_uring(shards: usize) -> Result<(), HostError> {
     check_io_uring_switch()?;
-    check_threads(THREADS_PER_SHARD * shards + 1)?;
     let needed = MEMLOCK_BYTES_PER_SHARD * shards as u64;
+    // Only glommio registers memory.
+    let needed = if cfg!(feature = "glommio") { needed } else { 0 };
     if let Some(allowed) = getrlimit(Resource::Memlock).current.filter(|allowed| *allowed < needed) {
         return Err(HostError::Memlock { allowed, needed });
     }
@@ -108,37 +127,27 @@ fn check_io_uring_switch() -> Result<(), HostError> {
     }
 }
 
-/// Starts an idle executor on a thread of its own.
+/// Makes a ring as a shard does, and starts an idle executor, on a thread of its own.
 ///
 /// # Errors
 /// [`HostError::IoUring`] with the cause.
 pub(crate) fn check_ring() -> Result<(), HostError> {
     let tried = std::thread::Builder::new().name("probe".to_owned()).spawn(|| {
-        let builder = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound);
-        make_executor(builder.io_memory(IO_MEMORY_BYTES)).map(|_| ())
+        DriverKind::Uring.open()?;
+        #[cfg(feature = "glommio")]
+        executor::make(executor::Placement::Unbound)?;
+        Ok(())
     });
     let ended = || Err(io::Error::other("the thread that tries it ended"));
     tried.and_then(|thread| thread.join().unwrap_or_else(|_| ended())).map_err(HostError::IoUring)
 }
 
-/// Makes an executor for this thread. glommio panics where the kernel refuses a ring, and where the
-/// thread of its pool cannot be started; here that is an error.
-///
-/// # Errors
-/// The executor cannot be made.
-pub(crate) fn make_executor(builder: glommio::LocalExecutorBuilder) -> io::Result<glommio::LocalExecutor> {
-    match caught(|| builder.make()) {
-        Ok(made) => made.map_err(io::Error::from),
-        Err(panic) => Err(io::Error::other(format!("its set-up failed: {panic}"))),
-    }
-}
-
-/// The threads of a shard: its loop, the pool of its executor, and its history worker. One more is
+/// The threads of a shard: its loop, its history worker, and the pool of its executor. One more is
 /// the sequencer's.
-const THREADS_PER_SHARD: usize = 3;
-
-/// Memory that each executor registers for buffers, in bytes; the hub's sockets do not use it.
-pub(crate) const IO_MEMORY_BYTES: usize = 64 << 10;
+fn threads_per_shard(kind: DriverKind) -> usize {
+    let has_executor = cfg!(feature = "glommio") && kind == DriverKind::Uring;
+    2 + usize::from(has_executor)
+}
 
 /// Raises the limit of open files to its maximum; returns how many connections that leaves.
 ///

@@ -1,6 +1,6 @@
 //! Reads and writes of a plain socket that never wait, and their results.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -37,9 +37,9 @@ pub(crate) enum Flushed {
 pub(crate) struct Gone;
 
 /// Hands bytes to a socket without waiting.
-pub(crate) fn send_plain(socket: &OwnedFd, bytes: &[u8]) -> Sent {
+pub(crate) fn send_plain(socket: impl AsFd, bytes: &[u8]) -> Sent {
     loop {
-        match send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        match send(&socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Ok(taken) => return Sent::Bytes(taken),
             Err(Errno::AGAIN) => return Sent::Full,
             Err(Errno::INTR) => {}

@@ -36,6 +36,11 @@ impl Transport {
         }
     }
 
+    /// The socket, if bytes for it need nothing but a send.
+    pub(crate) fn plain_socket(&self) -> Option<BorrowedFd<'_>> {
+        self.session.is_none().then(|| self.socket.as_fd())
+    }
+
     /// Writes the bytes that wait here.
     ///
     /// # Errors

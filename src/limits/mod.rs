@@ -175,6 +175,13 @@ pub const HISTORY_READS_MAX: usize = 16;
 pub const HISTORY_REQUESTS_MAX: usize = 16_384;
 /// Sockets that a shard writes to before it checks its other work.
 pub const FLUSH_BATCH_MAX: usize = 64;
+/// The same where one system call makes many sends. Each call costs the kernel as much as a few
+/// sends; 1,024 sends of a short frame take 3 ms.
+pub const FLUSH_BATCH_RING_MAX: usize = 1_024;
+/// Bytes that are offered to sockets by collected sends before a shard checks its other work.
+pub const FLUSH_BYTES_MAX: usize = 8 << 20;
+/// Bytes of memory for gathered updates that a shard keeps.
+pub const GATHERED_KEPT_BYTES_MAX: usize = 256 << 10;
 
 /// The least time that a stop waits for request bodies and for the events of subscriptions that it
 /// ends, in milliseconds. If `DRAIN_TIMEOUT` is longer, it applies.

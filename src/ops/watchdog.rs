@@ -54,20 +54,20 @@ mod tests {
     use crossbeam_channel::{Receiver, bounded};
 
     use super::*;
-    use crate::io::poller::Poller;
+    use crate::io::driver_kind::DriverKind;
 
     const DEADLINE: Duration = Duration::from_secs(20);
 
     /// Simulates a shard's thread: it checks for work, sleeps until it is woken, and may get stuck.
     fn shard(waker: Arc<ShardWaker>, work: Receiver<Receiver<()>>) -> JoinHandle<()> {
         std::thread::spawn(move || {
-            let set = Poller::new().expect("an epoll set");
-            set.add(waker.as_fd(), 0).expect("added");
+            let mut driver = DriverKind::Epoll.open().expect("an epoll set");
+            driver.add(waker.as_fd(), 0).expect("added");
             let mut events = Vec::with_capacity(1);
             loop {
                 waker.announce();
                 if work.is_empty() {
-                    set.take(&mut events, DEADLINE.as_millis() as u64);
+                    driver.wait(&mut events, Some(DEADLINE.as_millis() as u64));
                 }
                 waker.awake();
                 waker.liveness().mark_alive();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::api::handler::ApiSettings;
 use crate::hub::shard::ShardSettings;
+use crate::io::IoMode;
 use crate::ops::access_log;
 use crate::ops::metrics::MetricsSettings;
 use crate::server::permits::PerClient;
@@ -21,6 +22,8 @@ pub struct Settings {
     pub tls: Option<CertificateSource>,
     /// The core of each shard; not empty.
     pub cpus: Vec<usize>,
+    /// `IO`: the driver of the shards.
+    pub io: IoMode,
     /// Authentication and authorization.
     pub api: ApiSettings,
     /// Key sets for the handler, each fetched by its own thread.

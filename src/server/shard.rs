@@ -1,10 +1,10 @@
 //! The loop of one shard: sockets, ring and timers around the pure
 //! [`Shard`](crate::hub::shard::Shard).
 //!
-//! One task does all of it, in rounds ([`ShardLoop::round`] lists the work), and sleeps when a
+//! One thread does all of it, in rounds ([`ShardLoop::round`] lists the work), and sleeps when a
 //! round finds nothing to do ([`ShardLoop::sleep`]).
 //! - All work of a round is bounded, so nothing waits long. Leftover work waits in its own queue;
-//!   while one holds something the task does not sleep: the edge-triggered events are past.
+//!   while one holds something the loop does not sleep: the edge-triggered events are past.
 //! - Entries are taken from the ring only after every subscriber that the last ones concerned has
 //!   been written to, so each send carries all updates that arrived meanwhile.
 
@@ -29,26 +29,21 @@ mod shutdown;
 mod streams;
 mod subscription_events;
 
-use std::future::{Future as _, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use glommio::timer::Timer;
-use rustix::event::epoll;
 use tracing::{debug, info, warn};
 
 use crate::api::handler::RequestHandler;
 use crate::hub::sequencer::RingEntry;
 use crate::hub::shard::Shard;
 use crate::io::clock::Clock;
+use crate::io::driver::{Driver, Event};
 use crate::io::listener::Listener;
-use crate::io::poller::Poller;
 use crate::io::tls::Acceptor;
 use crate::io::waker::ShardWaker;
-use crate::limits::{EPOLL_WAIT_MS_MAX, EVENTS_MAX, READ_BYTES_MAX};
+use crate::limits::{EVENTS_MAX, READ_BYTES_MAX};
 use crate::ops::access_log::Rules;
 use crate::ops::metrics::Recorder;
 use crate::ops::sampler::{Samplers, SharedSampler};
@@ -98,6 +93,7 @@ pub(crate) struct ShardDeps {
     pub(crate) legacy_line: Arc<SharedSampler>,
     /// Bytes of updates to take from the ring at once.
     pub(crate) batch_bytes_max: usize,
+    pub(crate) driver: Box<dyn Driver>,
 }
 
 /// The loop and what it owns: how connections come in, the connections, and what they share.
@@ -106,7 +102,7 @@ pub(crate) struct ShardLoop {
     waker: Arc<ShardWaker>,
     stopping: Arc<AtomicBool>,
     batch_bytes_max: usize,
-    events: Vec<epoll::Event>,
+    events: Vec<Event>,
     accept: Accept,
     connections: Connections,
     memory: MemoryUpkeep,
@@ -117,10 +113,9 @@ impl ShardLoop {
     /// Prepares the loop. Call it on the shard's own thread.
     ///
     /// # Errors
-    /// No descriptor is left for the epoll set.
-    pub(crate) fn new(deps: ShardDeps) -> std::io::Result<Self> {
-        let poller = Poller::new()?;
-        let accept = Accept::new(deps.listener, deps.tls, Arc::clone(&deps.waker), &poller)?;
+    /// No descriptor is left.
+    pub(crate) fn new(mut deps: ShardDeps) -> std::io::Result<Self> {
+        let accept = Accept::new(deps.listener, deps.tls, Arc::clone(&deps.waker), &mut *deps.driver)?;
         let log = ShardLog {
             shard: deps.number,
             log_updates: deps.log_updates,
@@ -147,7 +142,7 @@ impl ShardLoop {
             memory: deps.memory,
             shutdown: Shutdown::new(deps.drain_ms),
             log,
-            poller,
+            driver: deps.driver,
             read_buffer: vec![0; READ_BYTES_MAX].into(),
             date: DateCache::default(),
             serials: Serials::default(),
@@ -166,7 +161,7 @@ impl ShardLoop {
     }
 
     /// Runs until the hub stops.
-    pub(crate) async fn run(mut self) {
+    pub(crate) fn run(mut self) {
         loop {
             let began = Instant::now();
             self.shared.now = self.clock.now();
@@ -178,10 +173,8 @@ impl ShardLoop {
                 return;
             }
             // Timers and the stop can add bytes to write; everything above can queue a connection.
-            if busy || self.shared.streams.shard.has_work() || self.connections.has_work() {
-                glommio::yield_if_needed().await;
-            } else {
-                self.sleep().await;
+            if !busy && !self.shared.streams.shard.has_work() && !self.connections.has_work() {
+                self.sleep();
             }
         }
     }
@@ -204,8 +197,8 @@ impl ShardLoop {
             shared.streams.shard.withdraw(withdrawn);
         }
         shared.streams.shard.end_withdrawn();
-        shared.streams.write(&shared.history, shared.now);
-        shared.streams.advance(shared.now);
+        shared.streams.write(&mut *shared.driver, &shared.history, shared.now);
+        shared.streams.advance(&mut *shared.driver, shared.now);
         connections.advance_timers(shared);
         connections.watch_full(shared);
         connections.close_ended(shared);
@@ -221,14 +214,15 @@ impl ShardLoop {
             shared.log.legacy_tokens([publishers.legacy(), subscribers.legacy()], shared.now.ms);
         }
         shared.log.recorder.requests(shared.handler.request_counts());
+        shared.log.recorder.ring(shared.driver.ring_counts());
         busy
     }
 
     fn take_events(&mut self) -> bool {
         let Self { events, connections, accept, shared, .. } = self;
-        // The events that ended a short sleep are in `events` already.
+        // The events that ended a sleep are in `events` already.
         if events.is_empty() {
-            shared.poller.take(events, 0);
+            shared.driver.wait(events, Some(0));
         }
         let count = events.len();
         // The others are first in the next round.
@@ -238,21 +232,18 @@ impl ShardLoop {
                 break;
             }
             handled += 1;
-            // The struct is packed: copy its fields, since they cannot be borrowed.
-            let (data, flags) = (event.data, event.flags);
-            match data.u64() {
+            match event.key {
                 LISTENER_KEY => accept.is_ready(),
                 WAKER_KEY => {}
-                key => connections.on_event(key, flags, shared),
+                _ => connections.on_event(*event, shared),
             }
         }
         events.drain(..handled);
         count > 0
     }
 
-    /// Sleeps until a socket, the waker or a deadline. At first it waits in the epoll set, which
-    /// takes one system call where glommio takes a dozen; after a while, as a task of the executor.
-    async fn sleep(&mut self) {
+    /// Sleeps until a socket, the waker or a deadline.
+    fn sleep(&mut self) {
         let shared = &mut self.shared;
         let can_publish = shared.publications.queue().is_some();
         let events = shared.events.paused_until_ms(shared.streams.shard.subscriptions());
@@ -267,29 +258,9 @@ impl ShardLoop {
         let left_ms = deadlines.into_iter().flatten().min().map(|at_ms| at_ms.saturating_sub(now_ms));
         self.waker.announce();
         if !self.is_called() {
-            let wait_ms = left_ms.unwrap_or(EPOLL_WAIT_MS_MAX).min(EPOLL_WAIT_MS_MAX);
-            self.shared.poller.take(&mut self.events, wait_ms);
-            if self.events.is_empty() && left_ms.is_none_or(|left_ms| left_ms > wait_ms) {
-                self.park(left_ms.map(|left_ms| left_ms - wait_ms)).await;
-            }
+            self.shared.driver.wait(&mut self.events, left_ms);
         }
         self.waker.awake();
-    }
-
-    /// Yields the thread to the executor until the epoll set has an event or the time is over.
-    async fn park(&mut self, left_ms: Option<u64>) {
-        let mut timeout = pin!(left_ms.map(|left_ms| Timer::new(Duration::from_millis(left_ms))));
-        poll_fn(|context| {
-            if self.is_called()
-                || self.shared.poller.poll_ready(context).is_ready()
-                || timeout.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(context).is_ready())
-            {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
     }
 
     /// Whether another thread has work for this one.

@@ -1,14 +1,16 @@
-//! The threads of a hub: a glommio executor for each shard, pinned to its core, and plain threads.
-//! Each reports its end, even by a panic.
+//! The threads of a hub: one for each shard, pinned to its core, and the others. Each reports its
+//! end, even by a panic.
+//!
+//! With an io_uring, a shard is the task of a glommio executor; without, or without the feature
+//! `glommio`, the same loop runs on a plain thread.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use tracing::error;
 
 use super::control::{EndReport, Happened};
@@ -20,8 +22,9 @@ use crate::api::history_health::HistoryHealth;
 use crate::history::HistorySlice;
 use crate::hub::shard::{Shard, ShardSettings};
 use crate::io::clock::Clock;
+use crate::io::driver::Driver;
+use crate::io::driver_kind::DriverKind;
 use crate::io::listener::Listener;
-use crate::io::probe::{IO_MEMORY_BYTES, make_executor};
 use crate::io::tls::Acceptor;
 use crate::io::waker::ShardWaker;
 use crate::ops::access_log;
@@ -32,14 +35,6 @@ use crate::server::memory::{MemoryAccount, ShardMemory};
 use crate::server::permits::Quotas;
 use crate::server::queue::Queue;
 use crate::server::timeouts::Timeouts;
-
-/// Keeps glommio's preemption from firing. A shard checks its sockets, its ring and its waker in
-/// every round, so it needs no preemption. And glommio 0.9.0 forgets ready tasks if the timer fires
-/// before it ran any of them: the executor then sleeps forever. With 1 ms this happened when a
-/// thread was off its core that long.
-const PREEMPT_TIMER: Duration = Duration::from_secs(3_600);
-/// An idle task wakes each executor this often, in case a wake-up is lost anyway.
-const SAFETY_WAKE: Duration = Duration::from_millis(500);
 
 /// A shard's thread. Its result is the error by which the executor or the shard could not start.
 pub(super) struct ShardThread {
@@ -89,7 +84,13 @@ pub(super) struct ShardSpawn {
 
 impl ShardSpawn {
     /// Makes the rest, on the shard's own thread.
-    pub(super) fn build(self, api: ApiSettings, shard: ShardSettings, newest: &HistorySlice) -> ShardDeps {
+    pub(super) fn build(
+        self,
+        api: ApiSettings,
+        shard: ShardSettings,
+        newest: &HistorySlice,
+        driver: Box<dyn Driver>,
+    ) -> ShardDeps {
         ShardDeps {
             number: self.number,
             listener: self.listener,
@@ -114,6 +115,7 @@ impl ShardSpawn {
             // Half a buffer: a subscriber that reads its stream then never falls behind by a single
             // batch.
             batch_bytes_max: (shard.subscriber_buffer_bytes / 2).max(1),
+            driver,
         }
     }
 }
@@ -122,35 +124,40 @@ impl ShardSpawn {
 pub(super) fn start_shard(
     number: usize,
     cpu: usize,
-    make: impl FnOnce() -> ShardDeps + Send + 'static,
+    kind: DriverKind,
+    make: impl FnOnce(Box<dyn Driver>) -> ShardDeps + Send + 'static,
     reports: &Sender<Happened>,
 ) -> Result<ShardThread, RunError> {
     let name = format!("shard-{number}");
     let report = EndReport { name: name.clone(), reports: reports.clone() };
-    // glommio's own `spawn` would panic where there is no thread for its pool.
+    let run_loop = move || {
+        ShardLoop::new(make(kind.open()?))?.run();
+        Ok(())
+    };
     let run = move || {
         let _report = report;
-        let builder = LocalExecutorBuilder::new(Placement::Fixed(cpu))
-            .preempt_timer(PREEMPT_TIMER)
-            .io_memory(IO_MEMORY_BYTES)
-            .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
+        let ended = run_on(cpu, kind, run_loop);
         // Another thread may report its end first: the cause must not depend on that.
-        let log = |error: &io::Error| error!(%error, "a shard cannot start");
-        let executor = make_executor(builder).inspect_err(log)?;
-        executor.run(async move {
-            glommio::spawn_local(async {
-                loop {
-                    glommio::timer::sleep(SAFETY_WAKE).await;
-                }
-            })
-            .detach();
-            ShardLoop::new(make()).inspect_err(log)?.run().await;
-            Ok(())
-        })
+        ended.inspect_err(|error| error!(%error, "a shard cannot start"))
     };
     let spawned = std::thread::Builder::new().name(name.clone()).spawn(run);
     let thread = spawned.map_err(RunError::start(&name))?;
     Ok(ShardThread { name, thread })
+}
+
+/// Runs the loop of a shard on this thread, pinned to a core.
+fn run_on(cpu: usize, kind: DriverKind, run_loop: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    #[cfg(feature = "glommio")]
+    if kind == DriverKind::Uring {
+        use crate::io::executor;
+        return executor::make(executor::Placement::Fixed(cpu))?.run(async { run_loop() });
+    }
+    #[cfg(not(feature = "glommio"))]
+    let _ = kind;
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu);
+    sched_setaffinity(None, &cpus)?;
+    run_loop()
 }
 
 /// Starts a thread that reports its end.

@@ -16,6 +16,7 @@ use super::history_worker;
 use super::mailbox::Mailbox;
 use super::sequencer::SequencerThread;
 use crate::api::history_health::HistoryHealth;
+use crate::error_text::chain;
 use crate::history::redb::OpenError;
 use crate::history::{History, HistoryReader, HistorySlice, WithoutReservedType};
 use crate::hub::sequencer::Sequencer;
@@ -23,6 +24,7 @@ use crate::hub::shard::ShardSettings;
 use crate::hub::tail::TailBounds;
 use crate::io::ProcessRole;
 use crate::io::clock::{self, Clock};
+use crate::io::driver_kind::DriverKind;
 use crate::io::listener::{self, ListenError};
 use crate::io::probe::{self};
 use crate::io::waker::ShardWaker;
@@ -79,10 +81,13 @@ pub(crate) fn run_as(
     role: ProcessRole,
     started: impl FnOnce(Begun),
 ) -> Result<(), RunError> {
-    probe::check_host(settings.cpus.len())?;
+    let (kind, missing) = probe::check_host(settings.cpus.len(), settings.io)?;
+    if let Some(missing) = missing {
+        info!(reason = %chain(&missing), "epoll is used instead of io_uring (IO=auto)");
+    }
     let mut certificates = settings.tls.as_ref().map(Certificates::open).transpose()?;
     let reports = &control.reports;
-    let mut hub = RunningHub::start(settings, certificates.as_ref(), history, role, reports)?;
+    let mut hub = RunningHub::start(settings, kind, certificates.as_ref(), history, role, reports)?;
     let mut manager = match role {
         ProcessRole::Service => Manager::new(&hub.shutdown.wakers),
         ProcessRole::Program => Manager::none(),
@@ -120,6 +125,7 @@ struct RunningHub {
 impl RunningHub {
     fn start(
         settings: &Settings,
+        kind: DriverKind,
         certificates: Option<&Certificates>,
         mut history: Box<dyn History>,
         role: ProcessRole,
@@ -152,7 +158,6 @@ impl RunningHub {
         let mut executors = Vec::with_capacity(shards);
         let ends = listeners.into_iter().zip(Mailbox::open(&wakers)).zip(consumers);
         for (number, ((listener, mailbox), ring)) in ends.enumerate() {
-            let api = settings.api.clone().at_port(address.port());
             let (history_client, worker) =
                 history_worker::open(Arc::clone(&reader), Arc::clone(&wakers[number]));
             start_thread(&format!("history-{number}"), reports, move || worker.run())?;
@@ -177,9 +182,9 @@ impl RunningHub {
                 recorder: Recorder::new(Arc::clone(&shard_metrics[number])),
                 legacy_line: Arc::clone(&limits.legacy_line),
             };
-            let newest = Arc::clone(&newest);
-            let make = move || spawn.build(api, shard_settings, &newest);
-            executors.push(start_shard(number, settings.cpus[number], make, reports)?);
+            let (api, newest) = (settings.api.clone().at_port(address.port()), Arc::clone(&newest));
+            let make = move |driver| spawn.build(api, shard_settings, &newest, driver);
+            executors.push(start_shard(number, settings.cpus[number], kind, make, reports)?);
         }
         shutdown.fetch(&settings.key_sets, reports)?;
         drop(queue);

@@ -10,6 +10,27 @@ pub trait Wire {
     fn has_room(&mut self, _slot: u32) -> bool {
         true
     }
+
+    /// Whether a send to this subscriber's socket is collected first, and made by
+    /// [`Self::send_all`] together with others.
+    fn collects(&mut self, _slot: u32) -> bool {
+        false
+    }
+
+    /// Makes collected sends, at most one for each subscriber. Appends the result of each to
+    /// `results`, in the order of the offers.
+    fn send_all(&mut self, offers: &[Offer<'_>], results: &mut Vec<Sent>) {
+        results.extend(offers.iter().map(|offer| self.send(offer.slot, offer.bytes)));
+    }
+}
+
+/// Bytes for the socket of one subscriber.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer<'b> {
+    /// The subscriber.
+    pub slot: u32,
+    /// At least one byte.
+    pub bytes: &'b [u8],
 }
 
 /// The result of a send.

@@ -13,6 +13,7 @@ mod damage;
 mod demo;
 mod docs;
 mod draft04;
+mod driver;
 mod end_to_end;
 mod health;
 mod history;

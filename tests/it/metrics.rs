@@ -63,7 +63,7 @@ impl Metered {
     }
 
     /// Waits until each metric has its expected value.
-    fn expect(&self, expected: &[(&str, f64)]) {
+    pub(crate) fn expect(&self, expected: &[(&str, f64)]) {
         let until = Instant::now() + DEADLINE;
         loop {
             let found = self.scrape();

@@ -13,39 +13,32 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-/// Allows all system calls except io_uring_setup (425 on x86-64 and arm64), which fails with EPERM
-/// (prctl(2), seccomp(2)).
-const WITHOUT_IO_URING: &str = r#"
-import ctypes, os, struct, sys
-libc = ctypes.CDLL(None, use_errno=True)
-class Program(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
-steps = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)]
-code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
-program = Program(len(steps), ctypes.addressof(code))
-zero = ctypes.c_ulong(0)
-if libc.prctl(38, ctypes.c_ulong(1), zero, zero, zero) or libc.prctl(22, ctypes.c_ulong(2), ctypes.byref(program), zero, zero):
-    sys.exit("prctl: " + os.strerror(ctypes.get_errno()))
-os.execv(sys.argv[1], sys.argv[1:])
-"#;
+/// Allows all system calls except io_uring_setup, which fails with EPERM.
+const WITHOUT_IO_URING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/without_io_uring.py");
 
-/// Starts a hub through a program that executes it; returns its output.
-fn start(program: &str, arguments: &[&str]) -> (Output, String) {
+/// A hub that is started through a program that executes it.
+fn hub_through(program: &str, arguments: &[&str], io: &str) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).arg(env!("CARGO_BIN_EXE_petasos"));
     command
         .env("ADDR", "127.0.0.1:0")
         .env("JWT_KEY", common::KEY)
         .env("DB_PATH", ":memory:")
+        .env("IO", io)
         .env("SHARDS", "1");
-    let output = command.output().expect("the program is there");
+    command
+}
+
+/// Starts a hub through a program that executes it; returns its output.
+fn start(program: &str, arguments: &[&str], io: &str) -> (Output, String) {
+    let output = hub_through(program, arguments, io).output().expect("the program is there");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     (output, said)
 }
 
 /// Checks that it prints one line, an error, and exits with status 1.
-fn refuses(program: &str, arguments: &[&str], expected: &str) {
-    let (output, said) = start(program, arguments);
+fn refuses(program: &str, arguments: &[&str], io: &str, expected: &str) {
+    let (output, said) = start(program, arguments, io);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains(expected), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
@@ -53,7 +46,7 @@ fn refuses(program: &str, arguments: &[&str], expected: &str) {
 
 #[test]
 fn too_little_locked_memory_is_told_with_the_limit_to_raise() {
-    refuses("sh", &["-c", "ulimit -l 64 && exec \"$0\""], "LimitMEMLOCK=");
+    refuses("sh", &["-c", "ulimit -l 64 && exec \"$0\""], "uring", "LimitMEMLOCK=");
 }
 
 #[test]
@@ -61,13 +54,43 @@ fn too_few_descriptors_are_told_with_the_limit_to_raise() {
     refuses(
         "sh",
         &["-c", "ulimit -n 60 && exec \"$0\""],
+        "epoll",
         "the limit of open files is 60: raise it (LimitNOFILE=",
     );
 }
 
 #[test]
 fn a_filter_that_refuses_io_uring_is_told_as_such() {
-    refuses("python3", &["-c", WITHOUT_IO_URING], "allows io_uring_setup");
+    refuses("python3", &[WITHOUT_IO_URING], "uring", "allows io_uring_setup");
+}
+
+/// Starts a hub through a program that executes it, on a host without io_uring: it serves, and its
+/// first line says why it uses epoll.
+fn serves_with_epoll(program: &str, arguments: &[&str], reason: &str) {
+    let mut command = hub_through(program, arguments, "auto");
+    let mut hub = command.stderr(Stdio::piped()).spawn().expect("the program is there");
+    let lines = BufReader::new(hub.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
+    let mut said = Vec::new();
+    for line in lines {
+        let is_last = line.contains("petasos serves");
+        said.push(line);
+        if is_last {
+            break;
+        }
+    }
+    let all = said.join("\n");
+    let serves = said.last().is_some_and(|line| responds(line));
+    hub.kill().expect("it runs");
+    hub.wait().expect("a child");
+    assert!(serves, "{all}");
+    let of_epoll: Vec<_> = said.iter().filter(|line| line.contains("epoll is used")).collect();
+    assert!(matches!(&of_epoll[..], [line] if line.contains("INFO") && line.contains(reason)), "{all}");
+}
+
+#[test]
+fn without_io_uring_the_hub_serves_with_epoll_and_says_why() {
+    serves_with_epoll("python3", &[WITHOUT_IO_URING], "allows io_uring_setup");
+    serves_with_epoll("sh", &["-c", "ulimit -l 64 && exec \"$0\""], "LimitMEMLOCK=");
 }
 
 /// Whether the hub whose first line this is responds to a request.
@@ -152,9 +175,8 @@ fn io_uring_that_is_switched_off_is_told_with_the_setting() {
         return;
     }
     let script = format!("{place} && exec \"$0\"");
-    refuses(
-        "unshare",
-        &["-m", "sh", "-c", &script],
-        "io_uring is switched off (kernel.io_uring_disabled = 2)",
-    );
+    let (arguments, reason) =
+        (["-m", "sh", "-c", &script], "io_uring is switched off (kernel.io_uring_disabled = 2)");
+    refuses("unshare", &arguments, "uring", reason);
+    serves_with_epoll("unshare", &arguments, reason);
 }

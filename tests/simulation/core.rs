@@ -41,6 +41,11 @@ impl Wire for Sockets {
     fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
         self.sessions[self.by_slot[&slot]].socket.send(bytes)
     }
+
+    fn collects(&mut self, slot: u32) -> bool {
+        // A slot can be asked for after its end, as with real sockets.
+        self.by_slot.get(&slot).is_some_and(|session| self.sessions[*session].socket.collects)
+    }
 }
 
 pub(crate) struct Core {

@@ -292,6 +292,7 @@ impl World {
             socket: Socket {
                 room: if self.rng.bool() { usize::MAX } else { self.rng.usize(..300) },
                 held_max: if self.rng.bool() { 0 } else { self.rng.usize(1..200) },
+                collects: self.rng.bool(),
                 ..Socket::default()
             },
             received_at_expiry: None,

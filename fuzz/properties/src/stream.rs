@@ -42,6 +42,8 @@ pub struct Socket {
     pub held: Vec<u8>,
     /// The peer is gone.
     pub gone: bool,
+    /// Sends to it are collected.
+    pub collects: bool,
 }
 
 impl Socket {
@@ -79,6 +81,10 @@ impl Socket {
 impl Wire for Socket {
     fn send(&mut self, _slot: u32, bytes: &[u8]) -> Sent {
         Self::send(self, bytes)
+    }
+
+    fn collects(&mut self, _slot: u32) -> bool {
+        self.collects
     }
 }
 
@@ -146,7 +152,8 @@ impl Stream {
             opening: framing.opening().into(),
         };
         let slot = shard.join(joining, now);
-        let socket = Socket { held_max: choices.of(&[0, 0, 7, 200]), ..Socket::default() };
+        let (held_max, collects) = (choices.of(&[0, 0, 7, 200]), choices.of(&[false, true]));
+        let socket = Socket { held_max, collects, ..Socket::default() };
         let history = MemoryHistory::new(Retention::default());
         Self { shard, slot, framing, socket, history, now, published: Vec::new() }
     }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::values::{Counters, EndReason, ShardSettings};
 use crate::history::{Position, ResumePoint, SequencedUpdate};
-use crate::hub::outbox::{Outboxes, Pending, Rest};
+use crate::hub::outbox::{Gathered, Outboxes, Pending, Rest};
 use crate::limits::{
     CATCH_UP_BYTES, MATCH_COST_COMPARISON, MATCH_COST_PER_WORK, MATCH_COST_RUN, MATCH_COST_URL,
 };
@@ -122,10 +122,31 @@ impl Ahead {
     }
 }
 
+/// The next bytes to send to a subscriber.
+#[derive(Clone, Copy)]
+pub(super) enum NextBytes {
+    /// This many bytes of what goes ahead.
+    Ahead(usize),
+    /// What is pending.
+    Pending(Gathered),
+}
+
+impl NextBytes {
+    /// How many they are.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::Ahead(bytes) => bytes,
+            Self::Pending(gathered) => gathered.bytes,
+        }
+    }
+}
+
 /// The result of a write, with the bytes that were taken.
 pub(super) enum Written {
     /// Nothing more is pending.
     All(usize),
+    /// More is pending, and the socket takes more.
+    More(usize),
     /// The socket is full.
     Some(usize),
     /// The peer is gone.
@@ -156,7 +177,7 @@ impl Subscriber {
             dirty: false,
             blocked: false,
             sent: 0,
-            ahead: Some(Ahead::new(opening)),
+            ahead: (!opening.is_empty()).then(|| Ahead::new(opening)),
             wrote_ms: now.ms,
             grant,
             comparison: Comparison::new(selectors),
@@ -180,35 +201,66 @@ impl Subscriber {
         wire: &mut impl Wire,
     ) -> Written {
         let mut bytes_taken = 0;
-        loop {
-            let is_owed = self.ahead.is_some() || !self.pending.is_none();
-            if is_owed && !wire.has_room(slot) {
+        while self.is_owed() {
+            if !wire.has_room(slot) {
                 self.blocked = true;
                 return Written::Some(bytes_taken);
             }
-            let bytes = match &self.ahead {
-                Some(ahead) => &ahead.bytes[ahead.sent..],
-                None => outboxes.unsent(&self.pending, self.sent),
-            };
-            if bytes.is_empty() {
-                return Written::All(bytes_taken);
+            let gathered = self.gather(outboxes);
+            let sent = wire.send(slot, self.bytes_of(outboxes, gathered));
+            if let NextBytes::Pending(gathered) = gathered {
+                // What is collected for others stays.
+                outboxes.forget(gathered);
             }
-            let offered = bytes.len();
-            let (taken, is_full) = match wire.send(slot, bytes) {
-                Sent::Bytes(taken) => (taken, taken < offered),
-                Sent::Held(taken) => (taken, true),
-                Sent::Full => (0, true),
-                Sent::Gone => return Written::Gone,
-            };
-            if taken > 0 {
-                self.wrote_ms = now.ms;
-                bytes_taken += taken;
+            match self.took(sent, gathered.bytes(), outboxes, now) {
+                Written::All(taken) => return Written::All(bytes_taken + taken),
+                Written::More(taken) => bytes_taken += taken,
+                Written::Some(taken) => return Written::Some(bytes_taken + taken),
+                Written::Gone => return Written::Gone,
             }
-            self.advance(taken, taken == offered, outboxes);
-            if is_full {
-                self.blocked = true;
-                return Written::Some(bytes_taken);
-            }
+        }
+        Written::All(bytes_taken)
+    }
+
+    /// Whether bytes are pending.
+    pub(super) fn is_owed(&self) -> bool {
+        self.ahead.is_some() || !self.pending.is_none()
+    }
+
+    /// Prepares the next bytes to send, see [`Self::bytes_of`].
+    pub(super) fn gather(&self, outboxes: &mut Outboxes) -> NextBytes {
+        match &self.ahead {
+            Some(ahead) => NextBytes::Ahead(ahead.bytes.len() - ahead.sent),
+            None => NextBytes::Pending(outboxes.gather(&self.pending, self.sent)),
+        }
+    }
+
+    /// The next bytes to send. Nothing has changed since they were gathered.
+    pub(super) fn bytes_of<'b>(&'b self, outboxes: &'b Outboxes, next: NextBytes) -> &'b [u8] {
+        match (next, &self.ahead) {
+            (NextBytes::Ahead(_), Some(ahead)) => &ahead.bytes[ahead.sent..],
+            (NextBytes::Ahead(_), None) => &[],
+            (NextBytes::Pending(gathered), _) => outboxes.bytes_of(&self.pending, gathered),
+        }
+    }
+
+    /// Handles the result of a send of the next bytes.
+    pub(super) fn took(&mut self, sent: Sent, offered: usize, outboxes: &mut Outboxes, now: Now) -> Written {
+        let (taken, is_full) = match sent {
+            Sent::Bytes(taken) => (taken, taken < offered),
+            Sent::Held(taken) => (taken, true),
+            Sent::Full => (0, true),
+            Sent::Gone => return Written::Gone,
+        };
+        if taken > 0 {
+            self.wrote_ms = now.ms;
+        }
+        self.advance(taken, taken == offered, outboxes);
+        self.blocked |= is_full;
+        match (is_full, self.is_owed()) {
+            (true, _) => Written::Some(taken),
+            (false, true) => Written::More(taken),
+            (false, false) => Written::All(taken),
         }
     }
 

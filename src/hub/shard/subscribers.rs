@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use slab::Slab;
 
-use super::subscriber::{Subscriber, SubscriberState, Written};
+use super::subscriber::{NextBytes, Subscriber, SubscriberState, Written};
 use super::values::{Counters, ShardSettings};
 use crate::history::SequencedUpdate;
 use crate::hub::outbox::Outboxes;
@@ -13,7 +13,7 @@ use crate::limits::MATCH_COST_PER_WORK;
 use crate::mercure::audience::Audience;
 use crate::mercure::index::{Price, TopicIndex};
 use crate::mercure::selector::Selector;
-use crate::sse::wire::Wire;
+use crate::sse::wire::{Offer, Sent, Wire};
 use crate::time::Now;
 
 /// The subscribers by slot.
@@ -25,6 +25,10 @@ pub(super) struct Subscribers {
     pub(super) dirty: VecDeque<u32>,
     /// How many of these were in the queue when entries were last taken; they come first.
     dirty_since_take: usize,
+    /// Subscribers whose sends are collected, and the bytes of each.
+    collected: Vec<(u32, NextBytes)>,
+    /// The results of these sends.
+    results: Vec<Sent>,
     pub(super) counters: Counters,
     /// The slot from which [`Shard::shed_pending`](super::Shard::shed_pending) goes on.
     pub(super) shed_next: usize,
@@ -38,6 +42,8 @@ impl Subscribers {
             outboxes: Outboxes::default(),
             dirty: VecDeque::new(),
             dirty_since_take: 0,
+            collected: Vec::new(),
+            results: Vec::new(),
             counters: Counters::default(),
             shed_next: 0,
         }
@@ -191,16 +197,55 @@ impl Subscribers {
 
     /// Writes to a subscriber from the queue; `None` if it need not be written to.
     pub(super) fn write(&mut self, slot: u32, now: Now, wire: &mut impl Wire) -> Option<Written> {
-        let subscriber = self.by_slot.get_mut(slot as usize)?;
-        // A reused slot can be in the queue twice; the flag shows which entry counts.
-        if !std::mem::take(&mut subscriber.dirty) || subscriber.blocked {
-            return None;
-        }
-        let written = subscriber.write(slot, &mut self.outboxes, now, wire);
-        if let Written::All(bytes) | Written::Some(bytes) = written {
-            self.counters.bytes += bytes as u64;
-        }
+        let Self { by_slot, outboxes, .. } = self;
+        let written = next_to_write(by_slot, slot)?.write(slot, outboxes, now, wire);
+        self.count(&written);
         Some(written)
+    }
+
+    /// Collects the send to a subscriber from the queue, to be made by [`Self::write_collected`].
+    /// Returns its bytes, none if nothing is pending; `None` if it need not be written to.
+    pub(super) fn collect(&mut self, slot: u32) -> Option<usize> {
+        let Self { by_slot, outboxes, collected, .. } = self;
+        let subscriber = next_to_write(by_slot, slot)?;
+        if !subscriber.is_owed() {
+            return Some(0);
+        }
+        let next = subscriber.gather(outboxes);
+        collected.push((slot, next));
+        Some(next.bytes())
+    }
+
+    /// Makes the collected sends, see [`Self::next_written`].
+    pub(super) fn write_collected(&mut self, wire: &mut impl Wire) {
+        let Self { by_slot, outboxes, collected, results, .. } = self;
+        if collected.is_empty() {
+            return;
+        }
+        let offer = |(slot, next): &(u32, NextBytes)| {
+            let bytes = by_slot[*slot as usize].bytes_of(outboxes, *next);
+            Offer { slot: *slot, bytes }
+        };
+        let offers: Vec<_> = collected.iter().map(offer).collect();
+        wire.send_all(&offers, results);
+        debug_assert_eq!(results.len(), collected.len());
+        outboxes.forget_gathered();
+    }
+
+    /// The next subscriber of the collected sends, and what became of its send; the last comes
+    /// first.
+    pub(super) fn next_written(&mut self, now: Now) -> Option<(u32, Written)> {
+        let Self { by_slot, outboxes, collected, results, .. } = self;
+        let ((slot, next), sent) = collected.pop().zip(results.pop())?;
+        let written = by_slot[slot as usize].took(sent, next.bytes(), outboxes, now);
+        self.count(&written);
+        Some((slot, written))
+    }
+
+    fn count(&mut self, written: &Written) {
+        if let Written::All(bytes) | Written::More(bytes) | Written::Some(bytes) = written {
+            self.counters.bytes += *bytes as u64;
+        }
     }
 
     /// Queues a subscriber to be written to.
@@ -213,4 +258,12 @@ impl Subscribers {
             self.dirty.push_back(slot);
         }
     }
+}
+
+/// A subscriber from the queue; `None` if it need not be written to. A reused slot can be in the
+/// queue twice; the flag shows which entry counts.
+fn next_to_write(by_slot: &mut Slab<Subscriber>, slot: u32) -> Option<&mut Subscriber> {
+    let subscriber = by_slot.get_mut(slot as usize)?;
+    let is_dirty = std::mem::take(&mut subscriber.dirty);
+    (is_dirty && !subscriber.blocked).then_some(subscriber)
 }

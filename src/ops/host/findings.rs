@@ -7,17 +7,20 @@ use std::fmt;
 
 use super::facts::HostFacts;
 use super::tuned;
+use crate::io::IoMode;
 use crate::limits::{LISTEN_BACKLOG, MEMLOCK_BYTES_PER_SHARD, RESERVED_FDS, TCP_BYTES_PER_CONNECTION};
 
 /// The hub that is to run on this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostNeeds {
-    /// Executors, each with an io_uring.
+    /// Shards, each with an io_uring unless `io` says otherwise.
     pub shards: u64,
     /// Connections at once.
     pub connections: u64,
     /// Whether the number was configured: then a host that cannot hold it is a failure.
     pub is_asked_for: bool,
+    /// `IO`.
+    pub io: IoMode,
 }
 
 /// The severity of a finding.
@@ -84,7 +87,7 @@ pub fn judge(facts: &HostFacts, wanted: HostNeeds) -> Vec<Finding> {
     let mut findings = vec![
         descriptors(facts, wanted),
         memlock(facts, wanted),
-        io_uring(facts),
+        io_uring(facts, wanted),
         epoll_watches(facts, wanted),
         at_least(facts, "net.core.somaxconn", LISTEN_BACKLOG as u64),
     ];
@@ -110,6 +113,15 @@ impl HostNeeds {
     /// The verdict if the host cannot hold the connections.
     fn too_few(self) -> Verdict {
         if self.is_asked_for { Verdict::Fail } else { Verdict::Warn }
+    }
+
+    /// The verdict if the host does not allow a ring.
+    fn no_ring(self) -> Verdict {
+        match self.io {
+            IoMode::Uring => Verdict::Fail,
+            IoMode::Auto => Verdict::Warn,
+            IoMode::Epoll => Verdict::Ok,
+        }
     }
 }
 
@@ -141,12 +153,20 @@ fn memlock(facts: &HostFacts, wanted: HostNeeds) -> Finding {
     let found = format!("{} bytes", number(facts.memlock.soft));
     let expected =
         format!("{needed} bytes or more: {MEMLOCK_BYTES_PER_SHARD} for each of {} shards", wanted.shards);
-    Finding::new("locked memory", found, expected).unless(facts.memlock.allows(needed), Verdict::Fail, || {
-        format!("{} (ulimit -l in a shell), or fewer SHARDS", tuned::unit_line("LimitMEMLOCK", needed))
-    })
+    if wanted.io == IoMode::Epoll {
+        return Finding::new("locked memory", found, "any: IO=epoll needs none");
+    }
+    Finding::new("locked memory", found, expected).unless(
+        facts.memlock.allows(needed),
+        wanted.no_ring(),
+        || format!("{} (ulimit -l in a shell), or fewer SHARDS", tuned::unit_line("LimitMEMLOCK", needed)),
+    )
 }
 
-fn io_uring(facts: &HostFacts) -> Finding {
+fn io_uring(facts: &HostFacts, wanted: HostNeeds) -> Finding {
+    if wanted.io == IoMode::Epoll {
+        return Finding::new("io_uring", "not used", "any: IO=epoll needs none");
+    }
     let switch = facts.sysctl("kernel.io_uring_disabled").unwrap_or(0);
     let found = match &facts.ring {
         _ if facts.io_uring_is_off() => "switched off (kernel.io_uring_disabled = 2)".to_owned(),
@@ -154,23 +174,27 @@ fn io_uring(facts: &HostFacts) -> Finding {
         Some(Err(error)) => error.clone(),
         None => "not tried: locked memory does not suffice".to_owned(),
     };
-    Finding::new("io_uring", found, "a ring for each shard").unless(
-        facts.ring == Some(Ok(())),
-        Verdict::Fail,
-        || match (switch, &facts.ring) {
-            (0, None) => "the limit of locked memory".to_owned(),
-            (0, Some(_)) => {
-                "Linux 5.8 or later; in a container, a seccomp profile that allows io_uring_setup, \
+    let needed = wanted.shards.saturating_mul(MEMLOCK_BYTES_PER_SHARD);
+    let is_possible = facts.ring == Some(Ok(())) && facts.memlock.allows(needed);
+    let expected = match (wanted.io, is_possible) {
+        (IoMode::Auto, true) => "a ring for each shard; IO=auto uses io_uring",
+        (IoMode::Auto, false) => "a ring for each shard; without it IO=auto uses epoll",
+        (IoMode::Uring | IoMode::Epoll, _) => "a ring for each shard",
+    };
+    Finding::new("io_uring", found, expected).unless(facts.ring == Some(Ok(())), wanted.no_ring(), || match (
+        switch,
+        &facts.ring,
+    ) {
+        (0, None) => "the limit of locked memory".to_owned(),
+        (0, Some(_)) => "Linux 6.1 or later; in a container, a seccomp profile that allows io_uring_setup, \
                              io_uring_enter and io_uring_register"
-                    .to_owned()
-            }
-            (1, _) => format!(
-                "{}, or a group of this user in kernel.io_uring_group",
-                tuned::sysctl_line("kernel.io_uring_disabled", 0)
-            ),
-            _ => tuned::sysctl_line("kernel.io_uring_disabled", 0),
-        },
-    )
+            .to_owned(),
+        (1, _) => format!(
+            "{}, or a group of this user in kernel.io_uring_group",
+            tuned::sysctl_line("kernel.io_uring_disabled", 0)
+        ),
+        _ => tuned::sysctl_line("kernel.io_uring_disabled", 0),
+    })
 }
 
 fn epoll_watches(facts: &HostFacts, wanted: HostNeeds) -> Finding {

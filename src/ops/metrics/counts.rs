@@ -30,6 +30,9 @@ pub(crate) struct ShardMetrics {
     pub(super) http2: Count,
     pub(super) accepted: Count,
     pub(super) pauses: Count,
+    /// Sends that were made together, and the system calls for them.
+    pub(super) ring_sends: Count,
+    pub(super) ring_calls: Count,
     /// Entries taken from the ring.
     pub(super) entries: Count,
     /// Events of subscriptions that wait to be published.

@@ -141,7 +141,11 @@ impl Exporter {
         let accepted = self.sum(|shard| &shard.accepted);
         page.counter("petasos_connections_accepted", "Connections that were accepted", accepted)?;
         let help = "Times that a shard left new connections waiting, for want of descriptors";
-        page.counter("petasos_accept_pauses", help, self.sum(|shard| &shard.pauses))
+        page.counter("petasos_accept_pauses", help, self.sum(|shard| &shard.pauses))?;
+        let help = "Sends to subscribers that an io_uring made";
+        page.counter("petasos_io_uring_sends", help, self.sum(|shard| &shard.ring_sends))?;
+        let help = "System calls for the sends of an io_uring";
+        page.counter("petasos_io_uring_calls", help, self.sum(|shard| &shard.ring_calls))
     }
 
     fn updates(&self, page: &mut MetricsPage<'_>) -> fmt::Result {

@@ -13,6 +13,7 @@ use crate::api::refusal::Unavailable;
 use crate::api::request_counts::RequestCounts;
 use crate::history::Position;
 use crate::hub::shard::{Counters, EndReason, Shard};
+use crate::io::driver::RingCounts;
 use crate::limits::ROUND_US_LONG;
 
 /// Counts for one shard.
@@ -43,6 +44,12 @@ impl Recorder {
         metrics.connections.set(connections as u64);
         metrics.pauses.set(pauses);
         metrics.tokens.iter().zip(tokens.by_dialect()).for_each(|(count, tokens)| count.set(tokens));
+    }
+
+    /// Updates what the shard's ring has done.
+    pub(crate) fn ring(&self, RingCounts { sends, calls }: RingCounts) {
+        self.metrics.ring_sends.set(sends);
+        self.metrics.ring_calls.set(calls);
     }
 
     /// Updates the numbers of requests.

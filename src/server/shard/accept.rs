@@ -11,8 +11,8 @@ use super::connections::Connections;
 use super::h1;
 use super::shared::Shared;
 use crate::api::handler::ApiResponse;
+use crate::io::driver::Driver;
 use crate::io::listener::{Accepted, Listener};
-use crate::io::poller::Poller;
 use crate::io::tls::Acceptor;
 use crate::io::transport::Transport;
 use crate::io::waker::ShardWaker;
@@ -22,7 +22,7 @@ use crate::server::http1::{FlushOutcome, Http1Conn};
 use crate::server::memory::Pressure;
 use crate::server::permits::{ConnectionPermit, LimitReached};
 
-/// The key of the listener in the poller; connections have smaller ones.
+/// The key of the listener in the events of the driver; connections have smaller ones.
 pub(super) const LISTENER_KEY: u64 = u64::MAX;
 /// The key of the waker.
 pub(super) const WAKER_KEY: u64 = u64::MAX - 1;
@@ -51,18 +51,18 @@ impl Accept {
     /// Begins to listen.
     ///
     /// # Errors
-    /// No descriptor is left, or the poller cannot watch the listener.
+    /// No descriptor is left, or the driver cannot watch the listener.
     pub(super) fn new(
         listener: Listener,
         tls: Option<Acceptor>,
         waker: Arc<ShardWaker>,
-        poller: &Poller,
+        driver: &mut dyn Driver,
     ) -> std::io::Result<Self> {
-        poller.add(waker.as_fd(), WAKER_KEY)?;
+        driver.add(waker.as_fd(), WAKER_KEY)?;
         let is_held = listener.is_held();
         listener.sockets.iter().try_for_each(|socket| match is_held {
-            true => poller.add_shared(socket.as_fd(), LISTENER_KEY),
-            false => poller.add(socket.as_fd(), LISTENER_KEY),
+            true => driver.add_shared(socket.as_fd(), LISTENER_KEY),
+            false => driver.add(socket.as_fd(), LISTENER_KEY),
         })?;
         let mut this = Self {
             listener,
@@ -124,9 +124,8 @@ impl Accept {
         if !self.ready || self.paused_until_ms.is_some() {
             return connections.len() > before;
         }
-        // Take back the spare descriptors before a connection uses them.
-        let kept = self.keep_reserve().and_then(|()| shared.poller.keep_spare());
-        if let Err(error) = kept {
+        // Take back the spare descriptor before a connection uses it.
+        if let Err(error) = self.keep_reserve() {
             self.pause(shared.now.ms, &format!("no descriptor is left: {error}"));
             return connections.len() > before;
         }

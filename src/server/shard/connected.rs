@@ -9,12 +9,12 @@ use crate::server::http1::Http1Conn;
 use crate::server::http2::Http2Conn;
 use crate::server::permits::ConnectionPermit;
 
-/// One connection, and its place in the poller.
+/// One connection, and its key of the driver.
 pub(super) struct Connected {
     pub(super) state: ConnState,
     /// Distinguishes connections that had the same number.
     pub(super) serial: u32,
-    /// The socket was full once: the poller now also reports when it is writable.
+    /// The socket was full once: the driver now also reports when it is writable.
     pub(super) awaits_writable: bool,
     /// It has work left and is in `ready_queue`.
     pub(super) is_queued: bool,
@@ -43,7 +43,7 @@ pub(super) struct NotNeeded {
     pub(super) number: u32,
 }
 
-/// The key of a connection in the poller.
+/// The key of a connection in the events of the driver.
 pub(super) fn key_of(number: u32, serial: u32) -> u64 {
     u64::from(number) | u64::from(serial) << 32
 }
@@ -109,7 +109,7 @@ impl Connected {
                 return true;
             }
             leave_to_dispatch_timeout(socket, shared.timeouts.write_ms);
-            shared.poller.await_writable(socket, key).is_ok()
+            shared.driver.await_writable(socket, key).is_ok()
         };
         match &self.state {
             ConnState::Http1(conn) if conn.is_blocked() => watch(conn.transport.as_fd()),

@@ -4,7 +4,6 @@ use std::os::fd::AsFd as _;
 use std::rc::Rc;
 use std::time::Instant;
 
-use rustix::event::epoll;
 use slab::Slab;
 
 use super::action::ConnAction;
@@ -16,6 +15,7 @@ use super::shared::Shared;
 use super::streams::{EndedStream, StreamSocket, StreamTransport};
 use super::{h1, h2};
 use crate::hub::shard::EndReason;
+use crate::io::driver::Event;
 use crate::io::listener::leave_to_dispatch_timeout;
 use crate::limits::{HTTP2_CONNECTION_BYTES, MEMORY_SHED_EXAMINED_MAX, SERVE_BYTES_MAX, TIMERS_MAX};
 use crate::ops::metrics::MemoryKind;
@@ -50,7 +50,7 @@ impl Connections {
     /// is cheaper than trying to read now.
     ///
     /// # Errors
-    /// The poller cannot watch its socket.
+    /// The driver cannot watch its socket.
     pub(super) fn open(
         &mut self,
         conn: Http1Conn,
@@ -60,7 +60,7 @@ impl Connections {
         let serial = shared.serials.next();
         let entry = self.by_number.vacant_entry();
         let number = entry.key() as u32;
-        shared.poller.add(conn.transport.as_fd(), key_of(number, serial))?;
+        shared.driver.add(conn.transport.as_fd(), key_of(number, serial))?;
         let connected = entry.insert(Connected {
             state: ConnState::Http1(Box::new(conn)),
             serial,
@@ -101,14 +101,13 @@ impl Connections {
         count > 0
     }
 
-    /// Handles an event of the poller with this key.
-    pub(super) fn on_event(&mut self, key: u64, flags: epoll::EventFlags, shared: &mut Shared) {
-        let (number, serial) = (key as u32, (key >> 32) as u32);
+    /// Handles an event of a connection.
+    pub(super) fn on_event(&mut self, event: Event, shared: &mut Shared) {
+        let (number, serial) = (event.key as u32, (event.key >> 32) as u32);
         let Some(connected) = self.by_number.get_mut(number as usize).filter(|it| it.serial == serial) else {
             return;
         };
-        let ended = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
-        let has_ended = flags.intersects(ended);
+        let has_ended = event.has_ended;
         match &mut connected.state {
             ConnState::Streaming(slot) if has_ended => {
                 // One with many selectors takes long to leave.
@@ -117,7 +116,7 @@ impl Connections {
                 return shared.budget.charge_since(began);
             }
             ConnState::Streaming(slot) => {
-                return shared.streams.on_event(*slot, flags, shared.now, &mut shared.read_buffer);
+                return shared.streams.on_event(*slot, event, shared.now, &mut shared.read_buffer);
             }
             ConnState::Http1(conn) => {
                 conn.has_ended |= has_ended;
@@ -225,7 +224,7 @@ impl Connections {
                 continue;
             }
             leave_to_dispatch_timeout(transport.as_fd(), shared.timeouts.write_ms);
-            let watched = shared.poller.await_writable(transport.as_fd(), key_of(number, *serial));
+            let watched = shared.driver.await_writable(transport.as_fd(), key_of(number, *serial));
             if let Err(error) = watched {
                 shared.streams.shard.leave(*slot);
                 shared.log.unwatched(&error, shared.now.ms);

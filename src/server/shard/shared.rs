@@ -11,7 +11,7 @@ use super::subscription_events::SubscriptionEvents;
 use crate::api::handler::RequestHandler;
 use crate::http::headers::date::HttpDate;
 use crate::hub::sequencer::RingEntry;
-use crate::io::poller::Poller;
+use crate::io::driver::Driver;
 use crate::ring::Consumer;
 use crate::server::history_worker::HistoryClient;
 use crate::server::mailbox::Mailbox;
@@ -40,7 +40,7 @@ pub(super) struct Shared {
     pub(super) memory: ShardMemory,
     pub(super) shutdown: Shutdown,
     pub(super) log: ShardLog,
-    pub(super) poller: Poller,
+    pub(super) driver: Box<dyn Driver>,
     /// Received bytes, before the connection takes them.
     pub(super) read_buffer: Box<[u8]>,
     pub(super) date: DateCache,

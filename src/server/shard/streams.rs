@@ -1,8 +1,8 @@
 //! The subscribers of a shard and their sockets, which take the bytes of the streams.
 
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
-use rustix::event::epoll;
 use tracing::debug;
 
 use super::match_costs::{MatchCostPermit, MatchCosts, TooCostly};
@@ -10,6 +10,7 @@ use crate::api::handler::GrantedSubscription;
 use crate::history::ResumePoint;
 use crate::hub::client::ClientKey;
 use crate::hub::shard::{EndReason, Joining, Shard};
+use crate::io::driver::{Driver, Event, Send};
 use crate::io::transport::{Flushed, Gone, Transport};
 use crate::limits::{CONNECTION_BYTES, FLUSH_BATCH_MAX, SOCKET_FULL_BYTES, SOCKET_KERNEL_BYTES};
 use crate::mercure::selector::Selector;
@@ -21,7 +22,7 @@ use crate::server::http2::{Awake, SendBudget, SubscriberStream};
 use crate::server::memory::{MemoryPermit, ShardMemory};
 use crate::server::permits::SubscriptionPermit;
 use crate::server::timeouts::Timeouts;
-use crate::sse::wire::{Sent, Wire};
+use crate::sse::wire::{Offer, Sent, Wire};
 use crate::time::Now;
 
 /// The subscribers, and their sockets by slot.
@@ -113,43 +114,92 @@ pub(super) struct EndedStream {
     pub(super) socket: StreamSocket,
 }
 
-impl Wire for Sockets {
+/// The sockets, and what writes to many of them at once.
+struct StreamWire<'s> {
+    sockets: &'s mut Sockets,
+    driver: &'s mut dyn Driver,
+    /// The driver makes more than one send at a time.
+    collects: bool,
+}
+
+impl<'s> StreamWire<'s> {
+    fn new(sockets: &'s mut Sockets, driver: &'s mut dyn Driver) -> Self {
+        let collects = driver.sends_at_once() > 0;
+        Self { sockets, driver, collects }
+    }
+}
+
+impl Wire for StreamWire<'_> {
     fn send(&mut self, slot: u32, bytes: &[u8]) -> Sent {
-        let Some(Some(socket)) = self.by_slot.get_mut(slot as usize) else { return Sent::Gone };
+        let Some(socket) = self.sockets.get_mut(slot) else { return Sent::Gone };
         let sent = match &mut socket.transport {
-            StreamTransport::Own(transport) => {
-                let sent = transport.send(bytes);
-                if sent != Sent::Bytes(bytes.len()) && sent != Sent::Gone {
-                    self.full.push(socket.connection);
-                    self.full_count += usize::from(!std::mem::replace(&mut socket.is_full, true));
-                }
-                sent
-            }
+            StreamTransport::Own(transport) => transport.send(bytes),
             StreamTransport::Shared(stream) => {
                 let sent = stream.send(slot, bytes);
                 if stream.send_budget.mark_dirty() {
-                    self.needs_poll.push(socket.connection);
+                    let connection = socket.connection;
+                    self.sockets.needs_poll.push(connection);
                 }
                 sent
             }
         };
-        if let (Some(access), Sent::Bytes(count) | Sent::Held(count)) = (&mut socket.access, sent) {
-            access.add(count);
-        }
+        self.sockets.took(slot, bytes.len(), sent);
         sent
     }
 
     fn has_room(&mut self, slot: u32) -> bool {
-        match self.by_slot.get_mut(slot as usize) {
-            Some(Some(StreamSocket { transport: StreamTransport::Shared(stream), .. })) => {
-                stream.has_room(slot)
-            }
+        match self.sockets.get_mut(slot) {
+            Some(StreamSocket { transport: StreamTransport::Shared(stream), .. }) => stream.has_room(slot),
             _ => true,
+        }
+    }
+
+    fn collects(&mut self, slot: u32) -> bool {
+        self.collects && self.sockets.plain(slot).is_some()
+    }
+
+    fn send_all(&mut self, offers: &[Offer<'_>], results: &mut Vec<Sent>) {
+        let first = results.len();
+        let Self { sockets, driver, .. } = self;
+        // Collected are sends to plain sockets alone.
+        let sends = offers
+            .iter()
+            .filter_map(|offer| sockets.plain(offer.slot).map(|socket| Send { socket, bytes: offer.bytes }));
+        let sends: Vec<_> = sends.collect();
+        debug_assert_eq!(sends.len(), offers.len());
+        driver.send_all(&sends, results);
+        for (offer, sent) in offers.iter().zip(&results[first..]) {
+            sockets.took(offer.slot, offer.bytes.len(), *sent);
         }
     }
 }
 
 impl Sockets {
+    fn get_mut(&mut self, slot: u32) -> Option<&mut StreamSocket> {
+        self.by_slot.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// The own socket of a subscriber, if bytes for it need nothing but a send.
+    fn plain(&self, slot: u32) -> Option<BorrowedFd<'_>> {
+        match &self.by_slot.get(slot as usize)?.as_ref()?.transport {
+            StreamTransport::Own(transport) => transport.plain_socket(),
+            StreamTransport::Shared(_) => None,
+        }
+    }
+
+    /// Handles the result of a send.
+    fn took(&mut self, slot: u32, offered: usize, sent: Sent) {
+        let Some(Some(socket)) = self.by_slot.get_mut(slot as usize) else { return };
+        let is_own = matches!(socket.transport, StreamTransport::Own(_));
+        if is_own && sent != Sent::Bytes(offered) && sent != Sent::Gone {
+            self.full.push(socket.connection);
+            self.full_count += usize::from(!std::mem::replace(&mut socket.is_full, true));
+        }
+        if let (Some(access), Sent::Bytes(count) | Sent::Held(count)) = (&mut socket.access, sent) {
+            access.add(count);
+        }
+    }
+
     /// The socket of this subscriber is not full any more.
     fn has_room_again(&mut self, slot: u32) {
         if let Some(Some(socket)) = self.by_slot.get_mut(slot as usize) {
@@ -224,11 +274,11 @@ impl Streams {
     }
 
     /// Handles an event of a subscriber's own socket.
-    pub(super) fn on_event(&mut self, slot: u32, flags: epoll::EventFlags, now: Now, buffer: &mut [u8]) {
-        if flags.contains(epoll::EventFlags::IN) {
+    pub(super) fn on_event(&mut self, slot: u32, event: Event, now: Now, buffer: &mut [u8]) {
+        if event.is_readable {
             self.read_input(slot, buffer);
         }
-        if flags.contains(epoll::EventFlags::OUT) {
+        if event.is_writable {
             match self.sockets.transport(slot).map(Transport::flush) {
                 Some(Ok(Flushed::All)) => {
                     self.sockets.has_room_again(slot);
@@ -267,9 +317,10 @@ impl Streams {
     }
 
     /// Continues subscribers that catch up, and writes to those with pending bytes.
-    pub(super) fn write(&mut self, history: &HistoryClient, now: Now) {
+    pub(super) fn write(&mut self, driver: &mut dyn Driver, history: &HistoryClient, now: Now) {
+        let sends = driver.sends_at_once().max(FLUSH_BATCH_MAX);
         self.shard.catch_up(FLUSH_BATCH_MAX);
-        self.shard.flush(FLUSH_BATCH_MAX, now, &mut self.sockets);
+        self.shard.flush(sends, now, &mut StreamWire::new(&mut self.sockets, driver));
         while let Some(read) = self.shard.next_read() {
             if let Err(error) = history.ask(HistoryRequest::Read(read)) {
                 self.shard.history_read(read, Err(error));
@@ -278,8 +329,8 @@ impl Streams {
     }
 
     /// Handles due timers.
-    pub(super) fn advance(&mut self, now: Now) {
-        self.shard.advance(now, &mut self.sockets);
+    pub(super) fn advance(&mut self, driver: &mut dyn Driver, now: Now) {
+        self.shard.advance(now, &mut StreamWire::new(&mut self.sockets, driver));
     }
 
     /// Ends up to `count_max` subscriptions until `bytes_wanted` are free: those with full sockets,

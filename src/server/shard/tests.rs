@@ -1,4 +1,4 @@
-//! The loop of a shard without the binary: real sockets and a real poller, a ring and a history in
+//! The loop of a shard without the binary: real sockets and epoll, a ring and a history in
 //! memory, and no thread but the test's. A test runs the loop round by round, plays the sequencer,
 //! and sets the time.
 
@@ -12,7 +12,7 @@ mod stop;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
 use rustix::io::Errno;
@@ -30,6 +30,7 @@ use crate::hub::sequencer::{Publication, Sequencer};
 use crate::hub::shard::ShardSettings;
 use crate::hub::tail::TailBounds;
 use crate::io::ProcessRole;
+use crate::io::driver_kind::DriverKind;
 use crate::io::listener;
 use crate::io::transport::Transport;
 use crate::limits::{
@@ -142,8 +143,9 @@ impl Harness {
             recorder: Recorder::new(Arc::default()),
             legacy_line: Arc::new(SharedSampler::new(60_000)),
             batch_bytes_max: usize::MAX,
+            driver: DriverKind::Epoll.open().expect("an epoll set"),
         })
-        .expect("an epoll set");
+        .expect("a descriptor");
         shard.shared.now = now;
         Self {
             shard,
@@ -195,7 +197,7 @@ impl Harness {
         self.put_on_ring(entries);
         let ShardLoop { connections, shared, .. } = &mut self.shard;
         inbox::take_entries(connections, shared, usize::MAX);
-        shared.streams.write(&shared.history, shared.now);
+        shared.streams.write(&mut *shared.driver, &shared.history, shared.now);
         connections.close_ended(shared);
         connections.poll_written(shared);
     }

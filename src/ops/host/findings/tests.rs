@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::ops::host::facts::Limit;
 
-const WANTED: HostNeeds = HostNeeds { shards: 4, connections: 100_000, is_asked_for: true };
+const WANTED: HostNeeds =
+    HostNeeds { shards: 4, connections: 100_000, is_asked_for: true, io: IoMode::Uring };
 
 /// A host without faults.
 fn good() -> HostFacts {
@@ -134,7 +135,7 @@ fn an_io_uring_that_cannot_be_made_names_its_cause() {
     let member = with("kernel.io_uring_disabled", &[1]);
     assert!(judge(&member, WANTED).iter().all(|finding| finding.verdict == Verdict::Ok));
     let old = HostFacts { ring: Some(Err("ENOSYS".to_owned())), ..good() };
-    expect_bad(&old, "io_uring", Verdict::Fail, "Linux 5.8 or later");
+    expect_bad(&old, "io_uring", Verdict::Fail, "Linux 6.1 or later");
     let not_tried = HostFacts { ring: None, memlock: Limit { soft: Some(0), hard: None }, ..good() };
     let finding = named(&judge(&not_tried, WANTED), "io_uring");
     assert_eq!(
