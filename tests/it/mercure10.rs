@@ -4,6 +4,7 @@ mod access;
 mod client_bytes;
 mod clients;
 mod cursor;
+mod grants;
 mod matchers;
 mod mixed;
 mod moving;

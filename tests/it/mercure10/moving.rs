@@ -106,3 +106,28 @@ fn an_application_of_2019_publishes_what_is_restricted_in_both_forms() {
     assert_eq!(send("topic=a&data=x&private=on", &old), 400);
     assert_eq!(send("topic=a&data=x&target=team", &new), 400);
 }
+
+/// Traps 13 and 14 of MERCURE-1.0, section 9: what draft 08 refuses to take is still delivered from
+/// before, but never as an event of the hub.
+#[test]
+fn a_history_from_before_is_delivered_and_no_event_of_it_passes_for_the_hubs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("updates.db");
+    let path = path.to_str().expect("UTF-8");
+    let publisher = legacy_token(&json!({ "publish": ["*"] }), None);
+    let bodies = ["topic=soft%C2%ADhyphen&data=x&id=format", "topic=a&type=mercure&data=x&id=forged"];
+    let statuses = |hub: &Hub| bodies.map(|body| hub.request(&post(body, &bearer(&publisher))).status);
+
+    let hub = started(path, &[OLD_KEYS]);
+    assert_eq!(statuses(&hub), [200, 200]);
+    drop(hub);
+
+    let hub = started(path, &[OLD_KEYS, NEW_KEYS, &[("ALLOW_ANONYMOUS", "1")]]);
+    assert_eq!(statuses(&hub), [400, 400]);
+    for parameter in ["match", "topic"] {
+        let mut stream = hub.subscribe(&format!("{parameter}=*&lastEventID=earliest"));
+        let events = [(); 2].map(|()| stream.next().expect("an update"));
+        assert_eq!(events.each_ref().map(|event| field(event, "id")), [Some("format"), Some("forged")]);
+        assert_eq!(field(&events[1], "event"), None, "{parameter}: {}", events[1]);
+    }
+}
