@@ -3,7 +3,7 @@
 use url::{Host, Url};
 
 use super::values::Expected;
-use crate::mercure::public_url::PublicUrl;
+use crate::mercure::public_url::{PublicUrl, PublicUrlError};
 
 /// The directory of an ACME authority.
 pub(super) fn acme_directory(text: &str) -> Result<String, Expected> {
@@ -29,7 +29,10 @@ pub(super) fn key_set(text: &str) -> Result<Url, Expected> {
 /// The hub's own URL.
 pub(super) fn public_url(text: &str) -> Result<PublicUrl, Expected> {
     let example = "https://hub.example.com/.well-known/mercure";
-    PublicUrl::parse(text).map_err(|error| format!("a URL such as {example}: {error}"))
+    PublicUrl::parse(text).map_err(|error| match error {
+        PublicUrlError::Syntax(_) => format!("a URL such as {example}"),
+        _ => format!("a URL such as {example}: {error}"),
+    })
 }
 
 /// An identifier: an absolute URI without a fragment (RFC 8707, section 2). It is compared byte by
