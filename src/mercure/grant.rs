@@ -205,12 +205,12 @@ impl Grant {
     /// many templates and patterns, as far as [`RECEIVE_MATCH_COST_MAX`] goes: what is not compared
     /// is not granted (MERCURE-1.0, section 8.4).
     pub fn may_receive<'t>(&self, topics: impl Iterator<Item = &'t str>, audience: &Audience) -> bool {
-        self.receives(topics, audience).0
+        self.receives(&topics.map(ComparedTopic::new).collect::<Vec<_>>(), audience).0
     }
 
-    /// The same; returns also what it cost, see
-    /// [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
-    pub fn receives<'t>(&self, topics: impl Iterator<Item = &'t str>, audience: &Audience) -> (bool, u64) {
+    /// The same, for topics that other grants are compared with, too; returns also what it cost,
+    /// see [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE).
+    pub fn receives(&self, topics: &[ComparedTopic<'_>], audience: &Audience) -> (bool, u64) {
         let is_granted = match (audience, &self.subscribe) {
             (Audience::Public, _)
             | (Audience::Private, Rule::Everything(Authorization::Selectors))
@@ -218,7 +218,8 @@ impl Grant {
             (Audience::Private, Rule::Selectors(granted)) => {
                 let mut budget = ComparisonBudget::new(RECEIVE_MATCH_COST_MAX);
                 let found = topics
-                    .map(|topic| granted.select(&ComparedTopic::new(topic), &mut budget))
+                    .iter()
+                    .map(|topic| granted.select(topic, &mut budget))
                     .find(|selected| *selected != Ok(false));
                 return (found == Some(Ok(true)), budget.spent());
             }
@@ -627,13 +628,13 @@ mod tests {
         let other = "/".repeat(1_000);
         let receives = |others: usize| {
             let topics = std::iter::repeat_n(&*other, others).chain(["granted"]);
-            grant.receives(topics, &Audience::Private)
+            grant.receives(&topics.map(ComparedTopic::new).collect::<Vec<_>>(), &Audience::Private)
         };
         let (is_granted, cost) = receives(1);
         assert!(is_granted && (10_000..RECEIVE_MATCH_COST_MAX).contains(&cost), "{cost}");
         assert_eq!(receives(999), (false, RECEIVE_MATCH_COST_MAX));
         let mine = ["granted"].into_iter().chain(std::iter::repeat_n(&*other, 999));
         assert!(grant.may_receive(mine, &Audience::Private), "the first topics are compared");
-        assert_eq!(grant.receives(["a"].into_iter(), &Audience::Public), (true, 0));
+        assert_eq!(grant.receives(&[ComparedTopic::new("a")], &Audience::Public), (true, 0));
     }
 }

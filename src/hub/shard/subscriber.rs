@@ -8,9 +8,10 @@ use crate::hub::outbox::{Gathered, Outboxes, Pending, Rest};
 use crate::limits::{
     CATCH_UP_BYTES, MATCH_COST_COMPARISON, MATCH_COST_PER_WORK, MATCH_COST_RUN, MATCH_COST_URL,
 };
+use crate::mercure::audience::Audience;
 use crate::mercure::grant::Grant;
 use crate::mercure::index::TopicIndex;
-use crate::mercure::selector::Selector;
+use crate::mercure::selector::{ComparedTopic, Selector};
 use crate::mercure::token::KeyNumber;
 use crate::sse::crc::{CrcPart, CrcSum};
 use crate::sse::framing::Framing;
@@ -333,7 +334,11 @@ impl Subscriber {
             };
             let frame = &*update.frame;
             let (is_granted, cost) = match is_selected {
-                true => self.grant.receives(frame.topic_texts(), frame.audience()),
+                true if *frame.audience() == Audience::Public => (true, 0),
+                true => {
+                    let topics: Vec<_> = frame.topic_texts().map(ComparedTopic::new).collect();
+                    self.grant.receives(&topics, frame.audience())
+                }
                 false => (false, 0),
             };
             counters.work += cost / MATCH_COST_PER_WORK;

@@ -12,7 +12,8 @@ use crate::hub::outbox::Outboxes;
 use crate::limits::MATCH_COST_PER_WORK;
 use crate::mercure::audience::Audience;
 use crate::mercure::index::{Price, TopicIndex};
-use crate::mercure::selector::Selector;
+use crate::mercure::selector::{ComparedTopic, Selector};
+use crate::sse::frame::Frame;
 use crate::sse::wire::{Offer, Sent, Wire};
 use crate::time::Now;
 
@@ -119,6 +120,8 @@ impl Subscribers {
         let Self { by_slot, index, outboxes, dirty, counters, .. } = self;
         let frame = &*update.frame;
         let is_public = *frame.audience() == Audience::Public;
+        // For all grants, so that none reads a topic as a URL again.
+        let topics = if is_public { Vec::new() } else { compared_topics(frame) };
         let spent = index.spent();
         let most = work_until.saturating_sub(counters.work).saturating_mul(MATCH_COST_PER_WORK);
         let is_done = index.search(frame.topic_texts(), most, |slot| {
@@ -128,7 +131,7 @@ impl Subscribers {
                 return;
             }
             if !is_public {
-                let (is_granted, cost) = subscriber.grant.receives(frame.topic_texts(), frame.audience());
+                let (is_granted, cost) = subscriber.grant.receives(&topics, frame.audience());
                 counters.work += cost / MATCH_COST_PER_WORK;
                 if !is_granted {
                     return;
@@ -266,4 +269,9 @@ fn next_to_write(by_slot: &mut Slab<Subscriber>, slot: u32) -> Option<&mut Subsc
     let subscriber = by_slot.get_mut(slot as usize)?;
     let is_dirty = std::mem::take(&mut subscriber.dirty);
     (is_dirty && !subscriber.blocked).then_some(subscriber)
+}
+
+/// The topics of an update, to be compared with grants.
+fn compared_topics(frame: &Frame) -> Vec<ComparedTopic<'_>> {
+    frame.topic_texts().map(ComparedTopic::new).collect()
 }
