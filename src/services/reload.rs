@@ -94,7 +94,7 @@ impl Reloads {
         self.certificates.iter().for_each(Certificates::stop);
     }
 
-    /// Reads everything again; returns the key sets that are new, which nobody fetches yet.
+    /// Reads everything again; returns the new key sets, for which a thread has to be started.
     pub(crate) fn reload(&mut self) -> Vec<KeySetSource> {
         let has_keys = !self.key_files.is_empty() || !self.key_sets.is_empty() || self.issuers.is_some();
         if self.certificates.is_none() && !has_keys {

@@ -35,7 +35,7 @@ pub(crate) fn has_challenge(status: u16) -> bool {
 }
 
 /// The status of a publication with a topic in the hub's namespace: in draft 08, such a topic is
-/// wrong whoever publishes it.
+/// wrong from every publisher.
 pub(crate) fn reserved_topic_status() -> u16 {
     if is_mixed() { 400 } else { 403 }
 }

@@ -197,7 +197,7 @@ fn the_key_of_an_issuer_is_read_again_at_sighup() {
     assert_eq!(statuses(&hub), [401, 200]);
 }
 
-/// MERCURE-1.0, section 6.5: what a withdrawn key granted ends, also while nobody asks the hub.
+/// MERCURE-1.0, section 6.5: what a withdrawn key granted ends, also without a request.
 #[test]
 fn the_streams_of_a_withdrawn_key_end_and_get_401_when_they_return() {
     let folder = tempfile::tempdir().expect("a folder");
