@@ -34,6 +34,8 @@ pub(crate) struct Hub {
     lines: Receiver<String>,
     /// The log so far.
     pub(crate) log: Vec<String>,
+    /// How many of its lines were searched.
+    searched: usize,
 }
 
 impl Hub {
@@ -65,24 +67,27 @@ impl Hub {
             BufReader::new(stderr).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
         });
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut hub = Self { child, address, tls: None, lines, log: Vec::new() };
+        let mut hub = Self { child, address, tls: None, lines, log: Vec::new(), searched: 0 };
         let line = hub.wait_for_log("petasos serves");
         let line: Value = serde_json::from_str(&line).expect("a JSON line");
         hub.address = line["address"].as_str().and_then(|text| text.parse().ok()).expect("an address");
+        // Other threads of the hub may have logged before it.
+        hub.searched = 0;
         hub
     }
 
-    /// Waits for a log line that holds this text.
+    /// Waits for a log line that holds this text, after the one that was waited for before.
     pub(crate) fn wait_for_log(&mut self, text: &str) -> String {
         let until = Instant::now() + DEADLINE;
         loop {
-            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    self.log.push(line.clone());
-                    if line.contains(text) {
-                        return line;
-                    }
+            while let Some(line) = self.log.get(self.searched) {
+                self.searched += 1;
+                if line.contains(text) {
+                    return line.clone();
                 }
+            }
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.log.push(line),
                 Err(error) => panic!("{text:?} is not in the log ({error}): {:#?}", self.log),
             }
         }
