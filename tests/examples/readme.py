@@ -3,8 +3,8 @@
 
 usage: readme.py BINARY FOLDER-OF-THE-RUST-EXAMPLES
 
-Not done as they stand there: the ports, which may be taken here; `apt-get`, which is asked only whether it would; and Cargo's build, which
-is done already. tests/embed.rs runs embed.rs and axum.rs, tests/web/origins.py the page of `browser`.
+Not done as they stand there: the ports, which may be taken here; the pauses, which are longer, as a busy machine starts programs slowly;
+`apt-get`, which is asked only whether it would; and Cargo's build, which is done already. tests/embed.rs runs embed.rs and axum.rs, tests/web/origins.py the page of `browser`.
 """
 
 import os
@@ -22,7 +22,9 @@ import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-DEADLINE_S = 60
+# For installing libraries, too.
+DEADLINE_S = 180
+PAUSE_FACTOR = 4
 
 
 def free_ports(count):
@@ -137,6 +139,7 @@ def main():
         if command.endswith(" petasos"):
             command = command.replace("DEMO=1", f"DEMO=1 ADDR=127.0.0.1:{hub_port}")
         command = command.replace("localhost:3000", f"127.0.0.1:{hub_port}").replace("localhost:8000", f"localhost:{web_port}")
+        command = re.sub(r"& sleep (\d+)$", lambda pause: f"& sleep {int(pause[1]) * PAUSE_FACTOR}", command)
         return re.sub(r"\b8001\b", application_port, re.sub(r" 8000$", f" {web_port}", command))
 
     with tempfile.TemporaryDirectory() as name:
@@ -189,7 +192,7 @@ def main():
             # The first lines say the same as the README.
             for file in ("encryption/publisher.py", "encryption/subscriber.py"):
                 for command in commands[file]:
-                    assert command in [line.removesuffix(" & sleep 2") for line in encryption], command
+                    assert command in [re.sub(r" & sleep \d+$", "", line) for line in encryption], command
         finally:
             for shell in terminals:
                 shell.end()

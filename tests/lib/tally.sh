@@ -98,8 +98,13 @@ summary() {
     local stage
     for stage in "${failed_stages[@]}"; do
         echo "failed: $stage"
-        # The names of failed tests: those that cargo lists, or the last one that a script began.
-        { grep -a '^test .* FAILED$' "$logs/$stage.log" || grep -a '^-- ' "$logs/$stage.log" | tail -n 1; } | sed 's/^/   /' || true
+        # The failed tests and why: those that cargo lists, or the last one that a script began.
+        if grep -a '^test .* FAILED$' "$logs/$stage.log" | sed 's/^/   /'; then
+            grep -a -A 2 '^thread .* panicked at ' "$logs/$stage.log" | cut -c 1-400 | head -n 30 | sed 's/^/   | /' || true
+        else
+            grep -a '^-- ' "$logs/$stage.log" | tail -n 1 | sed 's/^/   /' || true
+            tail -n 8 "$logs/$stage.log" | cut -c 1-1000 | sed 's/^/   | /'
+        fi
         echo "   again, alone: tests/run$([ "$long" = 0 ] || echo " --long") $stage"
     done
     echo "$all_passed passed, $all_failed failed, $all_skipped skipped"
