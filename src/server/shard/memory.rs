@@ -26,6 +26,9 @@ use crate::server::memory::Pressure;
 
 /// A fall of the counted memory after which freed memory is given back at once.
 const FALL_BYTES: usize = 4 << 20;
+/// A rise of the counted memory after which an idle shard gives freed memory back. Tables that have
+/// grown leave the blocks of their former sizes, which the allocator keeps.
+const RISE_BYTES: usize = 1 << 20;
 /// The minimum time between two warnings, in milliseconds.
 const WARN_EVERY_MS: u64 = 1_000;
 
@@ -40,6 +43,8 @@ pub(super) struct MemoryUpkeep {
     idle_ms: u64,
     /// The highest count since memory was last given back.
     peak_bytes: usize,
+    /// The count when memory was last given back, or what it has fallen to since.
+    base_bytes: usize,
     /// Memory was given back since the shard worked.
     has_given_back: bool,
     /// The second mark was reached, and there is not enough room yet.
@@ -78,7 +83,7 @@ impl MemoryUpkeep {
         let has_grown = shared.memory.take_grown();
         if has_freed || has_grown || is_idle || now_ms >= self.settle_ms {
             self.settle_ms = now_ms + MEMORY_UPKEEP_MS;
-            self.give_back(has_freed || pressure > Pressure::Low, connections, shared);
+            self.give_back(has_freed || pressure > Pressure::Low, is_idle, connections, shared);
             shared.memory.settle(now_ms, has_grown || is_idle);
         }
         if is_idle {
@@ -96,12 +101,20 @@ impl MemoryUpkeep {
     }
 
     /// Gives freed memory back to the host, if it is time or worth it.
-    fn give_back(&mut self, is_time: bool, connections: &mut Connections, shared: &mut Shared) {
+    fn give_back(
+        &mut self,
+        is_time: bool,
+        is_idle: bool,
+        connections: &mut Connections,
+        shared: &mut Shared,
+    ) {
         let counted = shared.memory.counted();
         self.peak_bytes = self.peak_bytes.max(counted);
+        self.base_bytes = self.base_bytes.min(counted);
         let has_fallen = self.peak_bytes - counted > FALL_BYTES.max(self.peak_bytes / 8);
-        if is_time || has_fallen || shared.memory.has_uncounted() {
-            self.peak_bytes = counted;
+        let has_risen = is_idle && counted - self.base_bytes > RISE_BYTES.max(counted / 8);
+        if is_time || has_fallen || has_risen || shared.memory.has_uncounted() {
+            (self.peak_bytes, self.base_bytes) = (counted, counted);
             connections.shrink();
             shared.streams.shrink();
             allocator::give_back();
