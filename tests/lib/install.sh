@@ -107,6 +107,16 @@ needs_deploy() {
     need pgrep procps
     need /etc/ssl/certs/ca-certificates.crt ca-certificates
 }
+needs_arm64() {
+    needs_package
+    need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+    [ "$long" = 1 ] || return 0
+    need qemu-aarch64-static qemu-user-static
+    need curl curl
+    need openssl openssl
+    need buildah buildah
+    need /etc/ssl/certs/ca-certificates.crt ca-certificates
+}
 
 # lacks STAGE: what the stage needs and this machine does not have, with the packages.
 lacks() {
