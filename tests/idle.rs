@@ -1,6 +1,6 @@
-//! The cost of an idle subscriber for the process: at most 600 bytes of memory with its
-//! selector, 12 KiB with TLS, and no CPU between heartbeats. Measured over thousands of connections on
-//! the debug or release binary, from `/proc`.
+//! The cost of an idle subscriber for the process: at most 600 bytes of memory with its selector,
+//! 12 KiB with TLS, and no CPU between heartbeats. Measured over thousands of connections on the
+//! debug or release binary, from `/proc`.
 
 mod common;
 
@@ -82,7 +82,7 @@ fn an_idle_subscriber_costs_600_bytes_at_most_and_no_cpu() {
         sockets.append(&mut group);
     }
     eventually("not every subscriber was accepted", || descriptors(hub.pid()) >= warm + SUBSCRIBERS);
-    // Memory used for accepting, and the former blocks of tables that grew, are given back soon after.
+    // What was used for accepting, and the former blocks of tables that grew, are given back soon.
     let each = || memory_bytes(hub.pid()).saturating_sub(before) / SUBSCRIBERS as u64;
     eventually("an idle subscriber costs more than 600 bytes", || each() <= BYTES_EACH_MAX);
     let each = each();
