@@ -45,6 +45,9 @@ for rendered, secret in (least, "hub-petasos"), (most, "tokens"):
     run = container(rendered)
     assert run["envFrom"] == [{"secretRef": {"name": secret}}]
     assert run["securityContext"]["readOnlyRootFilesystem"] and run["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    # The Pod Security level "restricted".
+    assert run["securityContext"]["allowPrivilegeEscalation"] is False
+    assert pod["spec"]["securityContext"]["seccompProfile"]["type"] in ("RuntimeDefault", "Localhost")
     ports = {port["name"] for port in run["ports"]}
     assert {port["targetPort"] for port in rendered["Service"]["spec"]["ports"]} == ports
     assert run["readinessProbe"]["httpGet"]["path"] == "/readyz" and run["livenessProbe"]["httpGet"]["path"] == "/healthz"
