@@ -6,6 +6,7 @@
 //!   nothing more is encrypted: a slow client looks the same as without TLS;
 //! - nothing is written after [`Transport::end`].
 
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{Shutdown, shutdown};
@@ -13,12 +14,21 @@ use rustix::net::{Shutdown, shutdown};
 pub(crate) use super::socket::{Flushed, Gone, ReadOutcome};
 use super::socket::{receive_raw, send_plain};
 use super::tls::session::Session;
+use crate::limits::TLS_RECORD_BYTES_MAX;
 use crate::sse::wire::Sent;
 
 /// A socket, or a socket and the TLS session on it.
 pub(crate) struct Transport {
     socket: OwnedFd,
     session: Option<Box<Session>>,
+}
+
+/// Bytes for a connection with TLS, to be sent together with those of others.
+pub(crate) enum Prepared {
+    /// Encrypted, in this part of the buffer.
+    Sealed(Range<usize>),
+    /// Nothing is left to do: there were more than one record takes, or the peer is gone.
+    Sent(Sent),
 }
 
 impl Transport {
@@ -36,9 +46,35 @@ impl Transport {
         }
     }
 
-    /// The socket, if bytes for it need nothing but a send.
-    pub(crate) fn plain_socket(&self) -> Option<BorrowedFd<'_>> {
-        self.session.is_none().then(|| self.socket.as_fd())
+    /// Whether a send to the socket may be made together with others: see [`Self::prepare`].
+    pub(crate) fn may_prepare(&self) -> bool {
+        self.session.as_ref().is_none_or(|session| session.may_seal())
+    }
+
+    /// Prepares bytes to be sent together with those of other connections, if [`Self::may_prepare`]:
+    /// appends them encrypted to `sealed`. Pass the result of the send to [`Self::sent_sealed`]
+    /// before anything else.
+    pub(crate) fn prepare(&mut self, bytes: &[u8], sealed: &mut Vec<u8>) -> Prepared {
+        let Some(session) = &mut self.session else { return Prepared::Sent(self.send(bytes)) };
+        if bytes.len() > TLS_RECORD_BYTES_MAX {
+            // One record at a time, and the next only when it was taken.
+            return Prepared::Sent(session.send(&self.socket, bytes));
+        }
+        let start = sealed.len();
+        match session.seal_record(bytes, sealed) {
+            true => Prepared::Sealed(start..sealed.len()),
+            false => Prepared::Sent(Sent::Gone),
+        }
+    }
+
+    /// The result of the send of `sealed`, which is the encrypted form of `offered` bytes.
+    pub(crate) fn sent_sealed(&mut self, offered: usize, sealed: &[u8], sent: Sent) -> Sent {
+        let Some(session) = &mut self.session else { return sent };
+        match session.sent_sealed(sealed, sent) {
+            Ok(true) => Sent::Bytes(offered),
+            Ok(false) => Sent::Held(offered),
+            Err(Gone) => Sent::Gone,
+        }
     }
 
     /// Writes the bytes that wait here.

@@ -143,13 +143,45 @@ impl Session {
         for record in bytes.chunks(TLS_RECORD_BYTES_MAX) {
             let Some(sealed) = self.seal(Seal::Data(record), output) else { return Sent::Gone };
             taken += record.len();
-            match self.write(socket, &output[..sealed]) {
+            let sealed = &output[..sealed];
+            match self.sent_sealed(sealed, send_plain(socket, sealed)) {
                 Ok(true) => {}
                 Ok(false) => return Sent::Held(taken),
                 Err(Gone) => return Sent::Gone,
             }
         }
         Sent::Bytes(taken)
+    }
+
+    /// Whether [`Self::seal_record`] may be called: no byte waits, and data may be encrypted.
+    pub(crate) fn may_seal(&self) -> bool {
+        self.state == TlsState::Open && !self.is_held()
+    }
+
+    /// Encrypts bytes as one record, which is appended to `sealed` and must be sent next, see
+    /// [`Self::sent_sealed`]. False if that failed: the peer is as good as gone.
+    pub(crate) fn seal_record(&mut self, bytes: &[u8], sealed: &mut Vec<u8>) -> bool {
+        let buffers = Rc::clone(&self.buffers);
+        let output = &mut *buffers.borrow_mut().output;
+        let count = self.seal(Seal::Data(bytes), output);
+        sealed.extend_from_slice(&output[..count.unwrap_or(0)]);
+        count.is_some()
+    }
+
+    /// Keeps what the socket did not take of a sealed record; returns whether it took everything.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub(crate) fn sent_sealed(&mut self, sealed: &[u8], sent: Sent) -> Result<bool, Gone> {
+        let taken = match sent {
+            Sent::Bytes(taken) => taken,
+            Sent::Held(_) | Sent::Full => 0,
+            Sent::Gone => return Err(Gone),
+        };
+        if taken < sealed.len() {
+            self.outgoing = sealed[taken..].to_vec();
+        }
+        Ok(taken == sealed.len())
     }
 
     /// See [`Transport::flush`](super::super::transport::Transport::flush).
@@ -263,19 +295,6 @@ impl Session {
             Ok(_) => ReadOutcome::Broken,
             Err(Gone) => ReadOutcome::End,
         }
-    }
-
-    /// Writes a record and keeps what the socket does not take; returns whether it took everything.
-    fn write(&mut self, socket: &OwnedFd, sealed: &[u8]) -> Result<bool, Gone> {
-        let taken = match send_plain(socket, sealed) {
-            Sent::Bytes(taken) => taken,
-            Sent::Held(_) | Sent::Full => 0,
-            Sent::Gone => return Err(Gone),
-        };
-        if taken < sealed.len() {
-            self.outgoing = sealed[taken..].to_vec();
-        }
-        Ok(taken == sealed.len())
     }
 
     /// Encrypts one record into `output`, after the data that rustls must send first; returns the

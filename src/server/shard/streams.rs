@@ -1,6 +1,6 @@
 //! The subscribers of a shard and their sockets, which take the bytes of the streams.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::rc::Rc;
 
 use tracing::debug;
@@ -11,8 +11,10 @@ use crate::history::ResumePoint;
 use crate::hub::client::ClientKey;
 use crate::hub::shard::{EndReason, Joining, Shard};
 use crate::io::driver::{Driver, Event, Send};
-use crate::io::transport::{Flushed, Gone, Transport};
-use crate::limits::{CONNECTION_BYTES, FLUSH_BATCH_MAX, SOCKET_FULL_BYTES, SOCKET_KERNEL_BYTES};
+use crate::io::transport::{Flushed, Gone, Prepared, Transport};
+use crate::limits::{
+    CONNECTION_BYTES, FLUSH_BATCH_MAX, GATHERED_KEPT_BYTES_MAX, SOCKET_FULL_BYTES, SOCKET_KERNEL_BYTES,
+};
 use crate::mercure::selector::Selector;
 use crate::mercure::subscription::SubscriberId;
 use crate::ops::access_log::Access;
@@ -44,6 +46,10 @@ struct Sockets {
     full_count: usize,
     /// HTTP/2 connections whose streams were written to.
     needs_poll: Vec<u32>,
+    /// A subscriber's own socket has TLS.
+    is_tls: bool,
+    /// Where bytes are encrypted that are sent together.
+    sealed: Vec<u8>,
 }
 
 /// What carries the bytes of one subscriber.
@@ -155,19 +161,23 @@ impl Wire for StreamWire<'_> {
     }
 
     fn collects(&mut self, slot: u32) -> bool {
-        self.collects && self.sockets.plain(slot).is_some()
+        self.collects && self.sockets.transport(slot).is_some_and(|transport| transport.may_prepare())
     }
 
     fn send_all(&mut self, offers: &[Offer<'_>], results: &mut Vec<Sent>) {
         let first = results.len();
         let Self { sockets, driver, .. } = self;
-        // Collected are sends to plain sockets alone.
-        let sends = offers
-            .iter()
-            .filter_map(|offer| sockets.plain(offer.slot).map(|socket| Send { socket, bytes: offer.bytes }));
-        let sends: Vec<_> = sends.collect();
-        debug_assert_eq!(sends.len(), offers.len());
-        driver.send_all(&sends, results);
+        match sockets.is_tls {
+            true => sockets.send_sealed(&mut **driver, offers, results),
+            false => {
+                let sends = offers.iter().filter_map(|offer| {
+                    sockets.own(offer.slot).map(|socket| Send { socket, bytes: offer.bytes })
+                });
+                let sends: Vec<_> = sends.collect();
+                debug_assert_eq!(sends.len(), offers.len());
+                driver.send_all(&sends, results);
+            }
+        }
         for (offer, sent) in offers.iter().zip(&results[first..]) {
             sockets.took(offer.slot, offer.bytes.len(), *sent);
         }
@@ -179,11 +189,45 @@ impl Sockets {
         self.by_slot.get_mut(slot as usize)?.as_mut()
     }
 
-    /// The own socket of a subscriber, if bytes for it need nothing but a send.
-    fn plain(&self, slot: u32) -> Option<BorrowedFd<'_>> {
+    /// The own socket of a subscriber.
+    fn own(&self, slot: u32) -> Option<BorrowedFd<'_>> {
         match &self.by_slot.get(slot as usize)?.as_ref()?.transport {
-            StreamTransport::Own(transport) => transport.plain_socket(),
+            StreamTransport::Own(transport) => Some(transport.as_fd()),
             StreamTransport::Shared(_) => None,
+        }
+    }
+
+    /// Makes the sends of these offers, each encrypted for its connection; see [`Wire::send_all`].
+    fn send_sealed(&mut self, driver: &mut dyn Driver, offers: &[Offer<'_>], results: &mut Vec<Sent>) {
+        let mut sealed = std::mem::take(&mut self.sealed);
+        let mut prepared = Vec::with_capacity(offers.len());
+        prepared.extend(offers.iter().map(|offer| match self.transport(offer.slot) {
+            Some(transport) => transport.prepare(offer.bytes, &mut sealed),
+            None => Prepared::Sent(Sent::Gone),
+        }));
+        let sends = offers.iter().zip(&prepared).filter_map(|(offer, prepared)| match prepared {
+            Prepared::Sealed(part) => {
+                self.own(offer.slot).map(|socket| Send { socket, bytes: &sealed[part.clone()] })
+            }
+            Prepared::Sent(_) => None,
+        });
+        let sends: Vec<_> = sends.collect();
+        let mut sent = Vec::with_capacity(sends.len());
+        driver.send_all(&sends, &mut sent);
+        let mut sent = sent.into_iter();
+        for (offer, prepared) in offers.iter().zip(prepared) {
+            results.push(match (prepared, self.transport(offer.slot)) {
+                (Prepared::Sealed(part), Some(transport)) => {
+                    let sent = sent.next().unwrap_or(Sent::Gone);
+                    transport.sent_sealed(offer.bytes.len(), &sealed[part], sent)
+                }
+                (Prepared::Sent(sent), _) => sent,
+                (Prepared::Sealed(_), None) => Sent::Gone,
+            });
+        }
+        sealed.clear();
+        if sealed.capacity() <= GATHERED_KEPT_BYTES_MAX {
+            self.sealed = sealed;
         }
     }
 
@@ -270,6 +314,7 @@ impl Streams {
         if self.sockets.by_slot.len() <= index {
             self.sockets.by_slot.resize_with(index + 1, || None);
         }
+        self.sockets.is_tls |= matches!(&socket.transport, StreamTransport::Own(own) if own.is_tls());
         self.sockets.by_slot[index] = Some(socket);
     }
 
