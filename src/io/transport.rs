@@ -23,9 +23,9 @@ pub(crate) struct Transport {
     session: Option<Box<Session>>,
 }
 
-/// Bytes for a connection with TLS, to be sent together with those of others.
+/// Bytes for a connection, to be sent together with those of others.
 pub(crate) enum Prepared {
-    /// Encrypted, in this part of the buffer.
+    /// In this part of the buffer.
     Sealed(Range<usize>),
     /// Nothing is left to do: there were more than one record takes, or the peer is gone.
     Sent(Sent),
@@ -52,19 +52,23 @@ impl Transport {
     }
 
     /// Prepares bytes to be sent together with those of other connections, if [`Self::may_prepare`]:
-    /// appends them encrypted to `sealed`. Pass the result of the send to [`Self::sent_sealed`]
-    /// before anything else.
+    /// appends them to `sealed`, encrypted if the connection uses TLS. Pass the result of the send
+    /// to [`Self::sent_sealed`] before anything else.
     pub(crate) fn prepare(&mut self, bytes: &[u8], sealed: &mut Vec<u8>) -> Prepared {
-        let Some(session) = &mut self.session else { return Prepared::Sent(self.send(bytes)) };
-        if bytes.len() > TLS_RECORD_BYTES_MAX {
-            // One record at a time, and the next only when it was taken.
-            return Prepared::Sent(session.send(&self.socket, bytes));
-        }
         let start = sealed.len();
-        match session.seal_record(bytes, sealed) {
-            true => Prepared::Sealed(start..sealed.len()),
-            false => Prepared::Sent(Sent::Gone),
+        match &mut self.session {
+            None => sealed.extend_from_slice(bytes),
+            // One record at a time, and the next only when it was taken.
+            Some(session) if bytes.len() > TLS_RECORD_BYTES_MAX => {
+                return Prepared::Sent(session.send(&self.socket, bytes));
+            }
+            Some(session) => {
+                if !session.seal_record(bytes, sealed) {
+                    return Prepared::Sent(Sent::Gone);
+                }
+            }
         }
+        Prepared::Sealed(start..sealed.len())
     }
 
     /// The result of the send of `sealed`, which is the encrypted form of `offered` bytes.

@@ -15,6 +15,7 @@ pub mod probe;
 mod responder;
 mod stream;
 
+use std::cell::Ref;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,7 +33,7 @@ use tracing::{debug, error};
 
 use crate::api::handler::AwaitedBody;
 use crate::http::h2::flood_guard::FloodGuard;
-use crate::io::transport::Transport;
+use crate::io::transport::{Prepared, Transport};
 use crate::limits::{
     BULK_BODY_BYTES, HEAD_BYTES_MAX, HTTP2_BODIES_MAX, HTTP2_BODY_BUFFER_BYTES, HTTP2_CONNECTION_BYTES,
     HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_ERRORS_MAX, HTTP2_RESET_STREAMS_MAX, HTTP2_STREAM_BYTES,
@@ -44,6 +45,7 @@ use crate::server::http1::Http1Conn;
 use crate::server::memory::MemoryPermit;
 use crate::server::timeouts::{Timeouts, after};
 use crate::server::waiting::Waiting;
+use crate::sse::wire::Sent;
 
 pub(crate) use exchange::{BodyProgress, Exchange, ExchangeStage, Progress, head_of};
 use h2_io::{H2Io, H2IoHandle};
@@ -356,6 +358,38 @@ impl Http2Conn {
         bytes >= body_bytes_max.saturating_mul(HTTP2_BODIES_MAX)
     }
 
+    /// Whether the bytes that the next polls write are collected until [`Self::prepare`], to be sent
+    /// together with those of other connections. Returns whether they were collected already.
+    pub(crate) fn collect(&mut self, collects: bool) -> bool {
+        self.io.collect(collects)
+    }
+
+    /// Ends the collecting, and prepares what was collected, see [`Transport::prepare`]; `None` if
+    /// that is nothing.
+    pub(crate) fn prepare(&mut self, sealed: &mut Vec<u8>) -> Option<Prepared> {
+        self.io.prepare(sealed)
+    }
+
+    /// Handles the result of the send of collected bytes; returns whether the connection goes on.
+    pub(crate) fn sent(&mut self, prepared: Prepared, sealed: &[u8], sent: Sent) -> bool {
+        let sent = match prepared {
+            Prepared::Sealed(part) => self.io.sent_sealed(&sealed[part], sent),
+            Prepared::Sent(sent) => self.io.sent(sent),
+        };
+        self.send_budget.end_poll(self.io.is_blocked());
+        sent.is_ok()
+    }
+
+    /// Its transport.
+    pub(crate) fn transport(&self) -> Ref<'_, Transport> {
+        self.io.transport()
+    }
+
+    /// Whether `h2` has ended the connection.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.state, Http2State::Closed)
+    }
+
     /// Whether the socket has not taken all the bytes queued for it.
     pub(crate) fn is_blocked(&self) -> bool {
         self.io.is_blocked()
@@ -405,11 +439,11 @@ impl Http2Conn {
 
     /// Whether the connection uses TLS.
     pub(crate) fn is_tls(&self) -> bool {
-        self.io.with_transport(Transport::is_tls)
+        self.io.transport().is_tls()
     }
 
     /// Calls `use_it` with the socket.
     pub(crate) fn with_fd<T>(&self, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
-        self.io.with_transport(|transport| use_it(transport.as_fd()))
+        use_it(self.io.transport().as_fd())
     }
 }

@@ -16,6 +16,7 @@ mod connections;
 mod exchange;
 mod h1;
 mod h2;
+mod h2_writes;
 mod inbox;
 mod listings;
 mod log;

@@ -1,6 +1,6 @@
 //! The transport of a connection, as `h2` reads and writes it.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::h2::flood_guard::FloodGuard;
-use crate::io::transport::{Flushed, Gone, ReadOutcome, Transport};
+use crate::io::transport::{Flushed, Gone, Prepared, ReadOutcome, Transport};
 use crate::limits::HTTP2_SEND_BYTES;
 use crate::sse::wire::Sent;
 
@@ -37,6 +37,8 @@ struct H2IoState {
     /// Accepted from `h2`, not yet sent.
     out: Vec<u8>,
     out_sent: usize,
+    /// What is flushed now stays in `out`, to be sent together with that of other connections.
+    collects: bool,
     /// The socket is full.
     blocked: bool,
     /// The socket was full and has taken no byte since. `blocked` may be false meanwhile, to retry.
@@ -66,6 +68,7 @@ impl H2Io {
             has_more: false,
             out: Vec::new(),
             out_sent: 0,
+            collects: false,
             blocked: false,
             starved: false,
             wrote_ms: now_ms,
@@ -121,8 +124,41 @@ impl H2Io {
         self.0.borrow().now_ms
     }
 
-    pub(super) fn with_transport<T>(&self, use_it: impl FnOnce(&Transport) -> T) -> T {
-        use_it(&self.0.borrow().transport)
+    pub(super) fn transport(&self) -> Ref<'_, Transport> {
+        Ref::map(self.0.borrow(), |state| &state.transport)
+    }
+
+    /// See [`Http2Conn::collect`](super::Http2Conn::collect).
+    pub(super) fn collect(&self, collects: bool) -> bool {
+        std::mem::replace(&mut self.0.borrow_mut().collects, collects)
+    }
+
+    /// See [`Http2Conn::prepare`](super::Http2Conn::prepare).
+    pub(super) fn prepare(&self, sealed: &mut Vec<u8>) -> Option<Prepared> {
+        let H2IoState { transport, out, out_sent, collects, blocked, .. } = &mut *self.0.borrow_mut();
+        *collects = false;
+        let bytes = &out[*out_sent..];
+        (!bytes.is_empty() && !*blocked).then(|| transport.prepare(bytes, sealed))
+    }
+
+    /// Handles the result of the send of collected bytes.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub(super) fn sent_sealed(&self, sealed: &[u8], sent: Sent) -> Result<(), Gone> {
+        let state = &mut *self.0.borrow_mut();
+        let offered = state.out.len() - state.out_sent;
+        let sent = state.transport.sent_sealed(offered, sealed, sent);
+        state.sent(offered, sent)
+    }
+
+    /// As [`Self::sent_sealed`], where the transport has sent the bytes itself.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub(super) fn sent(&self, sent: Sent) -> Result<(), Gone> {
+        let state = &mut *self.0.borrow_mut();
+        state.sent(state.out.len() - state.out_sent, sent)
     }
 
     /// Returns the transport, once `h2` has dropped its handle.
@@ -194,25 +230,44 @@ impl H2IoState {
                 return None;
             }
             let bytes = &self.out[self.out_sent..];
-            let (taken, is_full) = match self.transport.send(bytes) {
-                Sent::Bytes(taken) => (taken, taken < bytes.len()),
-                Sent::Held(taken) => (taken, true),
-                Sent::Full => (0, true),
-                Sent::Gone => return Some(Err(io::ErrorKind::BrokenPipe.into())),
-            };
-            self.blocked = is_full;
-            self.out_sent += taken;
-            if taken > 0 {
-                self.took();
-            } else if !self.starved {
-                self.starved = true;
-                self.wrote_ms = self.now_ms;
+            let (offered, sent) = (bytes.len(), self.transport.send(bytes));
+            if let Err(Gone) = self.sent(offered, sent) {
+                return Some(Err(io::ErrorKind::BrokenPipe.into()));
             }
         }
-        // An idle connection keeps no buffer.
-        self.out = Vec::new();
-        self.out_sent = 0;
         Some(Ok(()))
+    }
+
+    /// As [`Self::send`]; pending also while the transport holds bytes.
+    fn poll_send(&mut self) -> Poll<io::Result<()>> {
+        match self.send() {
+            Some(Ok(())) if self.transport.is_held() => Poll::Pending,
+            sent => sent.map_or(Poll::Pending, Poll::Ready),
+        }
+    }
+
+    /// Handles the result of a send of the buffered bytes, of which `offered` were left.
+    fn sent(&mut self, offered: usize, sent: Sent) -> Result<(), Gone> {
+        let (taken, is_full) = match sent {
+            Sent::Bytes(taken) => (taken, taken < offered),
+            Sent::Held(taken) => (taken, true),
+            Sent::Full => (0, true),
+            Sent::Gone => return Err(Gone),
+        };
+        self.blocked = is_full;
+        self.out_sent += taken;
+        if taken > 0 {
+            self.took();
+        } else if !self.starved {
+            self.starved = true;
+            self.wrote_ms = self.now_ms;
+        }
+        if taken == offered {
+            // An idle connection keeps no buffer.
+            self.out = Vec::new();
+            self.out_sent = 0;
+        }
+        Ok(())
     }
 
     /// Writes what the transport holds, and checks whether the socket takes bytes again.
@@ -269,16 +324,17 @@ impl AsyncWrite for H2IoHandle {
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.borrow_mut();
-        match state.send() {
-            Some(Ok(())) if state.transport.is_held() => Poll::Pending,
-            sent => sent.map_or(Poll::Pending, Poll::Ready),
+        if state.collects && !state.blocked && state.transport.may_prepare() {
+            return Poll::Ready(Ok(()));
         }
+        state.poll_send()
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let handle = Pin::into_inner(self);
-        std::task::ready!(Pin::new(&mut *handle).poll_flush(context))?;
-        handle.0.borrow_mut().transport.end();
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.0.borrow_mut();
+        // Not together with others: nothing can be sent after the end.
+        std::task::ready!(state.poll_send())?;
+        state.transport.end();
         Poll::Ready(Ok(()))
     }
 }

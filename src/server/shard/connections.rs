@@ -13,7 +13,7 @@ use super::ready_queue::ReadyQueue;
 use super::request_id::RequestId;
 use super::shared::Shared;
 use super::streams::{EndedStream, StreamSocket, StreamTransport};
-use super::{h1, h2};
+use super::{h1, h2, h2_writes};
 use crate::hub::shard::EndReason;
 use crate::io::driver::Event;
 use crate::io::listener::leave_to_dispatch_timeout;
@@ -194,19 +194,33 @@ impl Connections {
     }
 
     /// Polls the HTTP/2 connections whose streams were written to; returns whether there were any.
+    /// If the driver makes many sends at once, they are made after all were polled.
     pub(super) fn poll_written(&mut self, shared: &mut Shared) -> bool {
         let needs_poll = shared.streams.take_needs_poll();
+        let collects = shared.driver.sends_at_once() > 0;
+        let mut polled: Vec<(u32, ConnAction)> = Vec::new();
         for number in &needs_poll {
             let began = Instant::now();
             let Some(ConnState::Http2(conn)) = self.state(*number) else { continue };
             // It may have been polled since, in its own slice.
             if conn.send_budget.is_dirty() {
+                let is_again = conn.collect(collects);
                 // Here it only writes; reading waits for its own slice.
                 let action = h2::serve(conn, shared, 0);
-                self.apply(*number, action, shared);
+                match polled.iter_mut().rfind(|(other, _)| is_again && other == number) {
+                    Some((_, former)) => *former = action,
+                    None if collects => polled.push((*number, action)),
+                    None => self.apply(*number, action, shared),
+                }
             }
             shared.budget.charge_since(began);
         }
+        let began = Instant::now();
+        h2_writes::send_collected(&mut polled, &mut self.by_number, &mut *shared.driver);
+        for (number, action) in polled {
+            self.apply(number, action, shared);
+        }
+        shared.budget.charge_since(began);
         !needs_poll.is_empty()
     }
 
