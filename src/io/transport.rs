@@ -51,9 +51,9 @@ impl Transport {
         self.session.as_ref().is_none_or(|session| session.may_seal())
     }
 
-    /// Prepares bytes to be sent together with those of other connections, if [`Self::may_prepare`]:
-    /// appends them to `sealed`, encrypted if the connection uses TLS. Pass the result of the send
-    /// to [`Self::sent_sealed`] before anything else.
+    /// Prepares bytes to be sent together with those of other connections: appends them to
+    /// `sealed`, encrypted if the connection uses TLS. Requires [`Self::may_prepare`]. Pass the
+    /// result of the send to [`Self::sent_sealed`] before anything else.
     pub(crate) fn prepare(&mut self, bytes: &[u8], sealed: &mut Vec<u8>) -> Prepared {
         let start = sealed.len();
         match &mut self.session {

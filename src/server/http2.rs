@@ -358,8 +358,8 @@ impl Http2Conn {
         bytes >= body_bytes_max.saturating_mul(HTTP2_BODIES_MAX)
     }
 
-    /// Whether the bytes that the next polls write are collected until [`Self::prepare`], to be sent
-    /// together with those of other connections. Returns whether they were collected already.
+    /// Whether the bytes that the next polls write are collected until [`Self::prepare`], to be
+    /// sent together with those of other connections. Returns whether they were collected already.
     pub(crate) fn collect(&mut self, collects: bool) -> bool {
         self.io.collect(collects)
     }
