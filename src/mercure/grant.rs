@@ -28,7 +28,7 @@ pub struct Grant {
     publish: Rule,
     subscribe: Rule,
     payloads: Payloads,
-    expires_at: Option<u64>,
+    expires_at_ms: Option<u64>,
 }
 
 /// The rights of one action.
@@ -135,7 +135,7 @@ impl Grant {
             publish: Rule::read("publish", claim.publish.as_deref(), authorization)?,
             subscribe: Rule::read("subscribe", claim.subscribe.as_deref(), authorization)?,
             payloads: claim.payload.clone().map_or(Payloads::None, Payloads::Common),
-            expires_at: claims.exp,
+            expires_at_ms: claims.exp_ms,
         })
     }
 
@@ -145,7 +145,7 @@ impl Grant {
             publish: Rule::union(claims.details.iter().filter(|detail| detail.publishes)),
             subscribe: Rule::union(claims.details.iter().filter(|detail| detail.subscribes)),
             payloads: Payloads::of(&claims.details),
-            expires_at: Some(claims.exp),
+            expires_at_ms: Some(claims.exp_ms),
         }
     }
 
@@ -278,9 +278,9 @@ impl Grant {
         }
     }
 
-    /// The first second, in Unix time, in which it is no longer valid.
-    pub fn expires_at(&self) -> Option<u64> {
-        self.expires_at
+    /// The first millisecond of Unix time in which it is no longer valid.
+    pub fn expires_at_ms(&self) -> Option<u64> {
+        self.expires_at_ms
     }
 }
 
@@ -364,12 +364,12 @@ mod tests {
 
     fn publisher(authorization: Authorization, members: Option<&[&str]>) -> Grant {
         let mercure = MercureClaim { publish: list(members), ..MercureClaim::default() };
-        Grant::from_claims(&LegacyClaims { mercure, exp: None }.into(), authorization).expect("valid claims")
+        Grant::from_claims(&LegacyClaims { mercure, exp_ms: None }.into(), authorization).expect("valid claims")
     }
 
     fn subscriber(authorization: Authorization, members: Option<&[&str]>) -> Grant {
         let mercure = MercureClaim { subscribe: list(members), ..MercureClaim::default() };
-        Grant::from_claims(&LegacyClaims { mercure, exp: None }.into(), authorization).expect("valid claims")
+        Grant::from_claims(&LegacyClaims { mercure, exp_ms: None }.into(), authorization).expect("valid claims")
     }
 
     /// A grant of draft 08: for each entry whether it grants publishing and receiving, its exact
@@ -384,7 +384,7 @@ mod tests {
                 topics: topics.iter().map(matcher).collect::<Result<_, _>>().expect("matchers"),
                 payload: payload.clone(),
             };
-        let claims = AccessClaims { details: entries.iter().map(detail).collect(), exp: 7 };
+        let claims = AccessClaims { details: entries.iter().map(detail).collect(), exp_ms: 7 };
         Grant::from_claims(&Claims::Access(claims), Authorization::Targets).expect("a grant")
     }
 
@@ -479,7 +479,7 @@ mod tests {
     fn a_list_that_cannot_be_understood_is_no_grant() {
         let claims = |members: Vec<String>| {
             let mercure = MercureClaim { publish: Some(members), ..MercureClaim::default() };
-            Claims::from(LegacyClaims { mercure, exp: None })
+            Claims::from(LegacyClaims { mercure, exp_ms: None })
         };
         let too_many = claims(vec!["a".to_owned(); GRANTS_MAX + 1]);
         assert_eq!(
@@ -501,7 +501,7 @@ mod tests {
             (false, true, &["d"], None),
             (false, false, &["*"], None),
         ]);
-        assert_eq!((grant.dialect(), grant.expires_at()), (Some(Dialect::Draft08), Some(7)));
+        assert_eq!((grant.dialect(), grant.expires_at_ms()), (Some(Dialect::Draft08), Some(7)));
         for (topics, allowed) in
             [(&["a"][..], true), (&["a", "b", "c"], true), (&["a", "d"], false), (&["e"], false)]
         {
@@ -578,7 +578,7 @@ mod tests {
         assert_eq!(bytes(&grant, &many), None, "too costly");
         assert_eq!(payload(&detailed(&entries[1..3]), "c"), None);
         let mercure = MercureClaim { payload: Some(json!({"n": 1})), ..MercureClaim::default() };
-        let legacy = Claims::from(LegacyClaims { mercure, exp: None });
+        let legacy = Claims::from(LegacyClaims { mercure, exp_ms: None });
         let legacy = Grant::from_claims(&legacy, Authorization::Selectors).expect("a grant");
         assert_eq!(payload(&legacy, "anything").as_deref(), Some("{\"n\":1}"));
         assert_eq!(bytes(&legacy, &selectors), Some(3 * 7));
