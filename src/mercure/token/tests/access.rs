@@ -341,10 +341,19 @@ fn one_invalid_entry_makes_the_token_invalid() {
 /// Test 78 of MERCURE-1.0, section 13.
 #[test]
 fn a_token_beyond_a_limit_is_refused() {
-    let other = |count: usize| json!(vec![json!({"type": "x"}); count]);
-    assert!(accepted(&claims(other(DETAILS_MAX))).is_ok());
-    let refused = accepted(&claims(other(DETAILS_MAX + 1))).err();
+    let entries = |count: usize| vec![detail(json!(["publish"]), json!([{"match": "a"}])); count];
+    assert!(accepted(&claims(json!(entries(DETAILS_MAX)))).is_ok());
+    let refused = accepted(&claims(json!(entries(DETAILS_MAX + 1)))).err();
     assert_eq!(refused, Some(TokenError::Details(DetailError::TooMany)));
+    // Entries of other types, and what looks like patterns in them, count nowhere.
+    let patterns = json!(vec![json!({"match_type": "urlpattern"}); DETAILS_PATTERNS_MAX + 1]);
+    let mut mixed = vec![json!({"type": "x"}); DETAILS_MAX];
+    mixed.push(json!({"type": "x", "topics": patterns}));
+    mixed.extend(entries(2));
+    assert_eq!(accepted(&claims(json!(mixed))).expect("a valid token").details.len(), 2);
+    mixed.push(json!({"topics": []}));
+    let refused = DetailError::Entry(DETAILS_MAX + 4, DetailFault::NotTyped);
+    assert_eq!(accepted(&claims(json!(mixed))), Err(TokenError::Details(refused)));
     let entry = |count: usize| json!([detail(json!(["publish"]), json!(vec![json!({"match": "a"}); count]))]);
     assert_eq!(fault(entry(DETAIL_TOPICS_MAX)), None);
     assert_eq!(fault(entry(DETAIL_TOPICS_MAX + 1)), Some(DetailFault::TooManyTopics));
