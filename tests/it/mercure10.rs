@@ -1,6 +1,7 @@
 //! Mercure 1.0 (draft 08) against the binary: the tests of MERCURE-1.0, section 13, by area.
 
 mod access;
+mod channels;
 mod client_bytes;
 mod clients;
 mod cursor;
@@ -12,4 +13,5 @@ mod presence;
 mod presentation;
 mod publishing;
 mod requests;
+mod sizes;
 mod tokens;
