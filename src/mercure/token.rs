@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 
 pub use access::{AccessClaims, AccessRules};
 pub use cache::TokenCache;
-pub use details::{Detail, DetailError, DetailFault};
+pub use details::{Detail, DetailError, DetailFault, check_details};
 pub use error::TokenError;
 pub use jwks::{KeySet, KeySetError};
 pub use key::{Algorithm, KeyError, KeyNumber, SignError, VerificationKey, sign, sign_access};

@@ -133,7 +133,9 @@ fn an_access_token_says_what_was_asked_for() {
         &["--subscribe-match", "b", "--subscribe-match", "*", "--payload", r#"{"n":1}"#],
     ];
     let before = unix_s();
-    let claims = verified_access(&run(&arguments.concat(), &[("JWT_KEY", KEY)]), KEY, "https://e.x");
+    let key = ["--key", KEY];
+    let output = run(&[&arguments.concat()[..], &key].concat(), &[]);
+    let claims = verified_access(&output, KEY, "https://e.x");
     let [publish, subscribe] = &*claims.details else { panic!("{claims:?}") };
     assert!(publish.publishes && !publish.subscribes && publish.payload.is_none());
     assert!(subscribe.subscribes && !subscribe.publishes);

@@ -4,6 +4,7 @@ mod access;
 mod channels;
 mod client_bytes;
 mod clients;
+mod command;
 mod cursor;
 mod grants;
 mod matchers;

@@ -106,6 +106,14 @@ pub(super) fn read_details(claim: Option<&Value>, hub: &PublicUrl) -> Result<Box
     Ok(details.into())
 }
 
+/// Reads the claim only to check it, as the hub with this URL would.
+///
+/// # Errors
+/// [`DetailError`] names the entry and the rule that it breaks.
+pub fn check_details(claim: &Value, hub: &PublicUrl) -> Result<(), DetailError> {
+    read_details(Some(claim), hub).map(drop)
+}
+
 /// How many topics of an entry say that they are URL Patterns.
 fn patterns_of(entry: &Map<String, Value>) -> usize {
     let name = MatcherType::UrlPattern.as_str();
