@@ -71,8 +71,9 @@ pub(crate) enum SigningError {
     #[error("{issuer:?} has no {role} in ISSUERS_FILE: its tokens have no such right")]
     NoRole { issuer: String, role: SigningRole },
     #[error(
-        "the settings have no key to sign with as a {role} of {issuer:?}, only a public key or a key set: \
-         expected the issuer's private key in --key or --key-file"
+        "the settings have no key that signs as a {role} of {issuer:?}, at most a public key or a key set: \
+         expected a shared secret there, as in ISSUER_PUBLISHER_KEY and ISSUER_SUBSCRIBER_KEY, or the issuer's \
+         private key in --key or --key-file"
     )]
     OnlyVerifies { issuer: String, role: SigningRole },
     #[error("expected {0}")]
