@@ -63,7 +63,7 @@ fn frames(private: &str) -> Vec<Arc<Frame>> {
 /// The grant of a subscriber that may receive private updates of its topic.
 fn grant() -> Grant {
     let mercure = MercureClaim { subscribe: Some(vec![TOPIC.to_owned()]), ..MercureClaim::default() };
-    Grant::from_claims(&LegacyClaims { mercure, exp: None }.into(), Authorization::Selectors)
+    Grant::from_claims(&LegacyClaims { mercure, exp_ms: None }.into(), Authorization::Selectors)
         .expect("a grant")
 }
 

@@ -10,7 +10,7 @@ pub struct Now {
 }
 
 impl Now {
-    /// Seconds since the Unix epoch (RFC 7519, "NumericDate").
+    /// Seconds since the Unix epoch, for dates of HTTP.
     pub fn unix_s(self) -> u64 {
         self.unix_ms / 1_000
     }

@@ -44,6 +44,7 @@ use crate::sse::frame::Frame;
 use crate::time::Now;
 
 use decision::{RETRY_AFTER_S, Refused};
+use metadata::metadata;
 use settings::Role;
 
 pub use crate::api::subscribe_query::SelectorBounds;
@@ -51,6 +52,8 @@ pub use decision::{
     ApiResponse, AwaitedBody, Decision, GrantedSubscription, Listing, Publisher, ResponseContext,
 };
 pub use settings::ApiSettings;
+#[cfg(test)]
+pub(crate) use settings::settings_for_tests;
 
 /// Why a request with a valid token is refused after it has waited.
 const KEY_WITHDRAWN: &str = "the key of the token was withdrawn";
@@ -277,7 +280,7 @@ impl RequestHandler {
                 self.admit_listing(request, context, now).map(|listing| Decision::List(Box::new(listing)))
             }
             Route::Preflight => Ok(respond(self.preflight(request, *context))),
-            Route::Metadata => Ok(respond(self.metadata())),
+            Route::Metadata => Ok(respond(metadata(&self.settings))),
             Route::Health => Ok(respond(Response::healthy())),
             Route::Ready => Ok(respond(self.readiness())),
             Route::Welcome => Ok(respond(WELCOME.response(coding_for(request, context.negotiated)))),

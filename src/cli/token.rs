@@ -8,11 +8,13 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::output::{USAGE, complain, written};
-use crate::config::{DEMO_KEY, demo_url};
+use crate::config::{SigningError, SigningKey, SigningRole, SigningSettings};
 use crate::error_text::chain;
-use crate::mercure::names::{ACTION_PUBLISH, ACTION_SUBSCRIBE, CLAIM, DETAIL_TYPE};
-use crate::mercure::selector::MatcherType;
-use crate::mercure::token::{Algorithm, SignError, sign, sign_access};
+use crate::limits::TOKEN_BYTES_MAX;
+use crate::mercure::names::{ACTION_PUBLISH, ACTION_SUBSCRIBE, CLAIM, DETAIL_TYPE, HUB_PATH};
+use crate::mercure::public_url::PublicUrl;
+use crate::mercure::selector::{MatcherType, Selector, SelectorError};
+use crate::mercure::token::{Algorithm, DetailError, SignError, check_details, sign, sign_access};
 use crate::ops::host;
 
 /// How long an access token is valid by default.
@@ -54,17 +56,19 @@ pub(crate) struct TokenArgs {
     /// How long the token is valid (`1h`); without this option, for ever, or with 1.0 one hour
     #[arg(long, value_name = "DURATION")]
     ttl: Option<humantime::Duration>,
-    /// Key to sign with: a shared secret, or a private key in PEM form. With DEMO=1, the default is
-    /// the demo key. With 1.0, ISSUER_PUBLISHER_KEY (for a token that may publish) or
-    /// ISSUER_SUBSCRIBER_KEY, and their files, come before JWT_KEY
-    #[arg(long, env = "JWT_KEY", value_name = "KEY", hide_env_values = true)]
+    /// Key to sign with: a shared secret, or a private key in PEM form [default: JWT_KEY or
+    /// JWT_KEY_FILE; with 1.0 that of the issuer for the role: ISSUER_PUBLISHER_KEY (a token that
+    /// may publish), ISSUER_SUBSCRIBER_KEY, their files, or that of ISSUERS_FILE; with DEMO=1 the
+    /// demo key where none is set]
+    #[arg(long, value_name = "KEY", conflicts_with = "key_file", allow_hyphen_values = true)]
     key: Option<String>,
     /// File that contains the key to sign with
-    #[arg(long, env = "JWT_KEY_FILE", value_name = "PATH")]
+    #[arg(long, value_name = "PATH")]
     key_file: Option<String>,
-    /// Algorithm to sign with
-    #[arg(long, env = "JWT_ALGORITHM", value_name = "NAME", default_value = "HS256")]
-    algorithm: Algorithm,
+    /// Algorithm to sign with [default: JWT_ALGORITHM; with 1.0 that of the issuer's key in the
+    /// settings, as in ISSUER_PUBLISHER_ALGORITHMS; else HS256]
+    #[arg(long, value_name = "NAME")]
+    algorithm: Option<Algorithm>,
 }
 
 /// Why no token can be made.
@@ -80,14 +84,18 @@ enum NewTokenError {
         "--publish and --subscribe are of 0.x tokens: expected --publish-match, --publish-pattern, --subscribe-match or --subscribe-pattern beside the others"
     )]
     Mixed,
-    #[error("expected an issuer: --issuer, ISSUER, or DEMO=1 for that of demo mode")]
-    NoIssuer,
+    #[error("{flag} {text:?}: {error}")]
+    Matcher { flag: &'static str, text: String, error: SelectorError },
+    #[error("the hub would refuse the token: {0}")]
+    Details(DetailError),
+    #[error("the hub would refuse the token: it is longer than {TOKEN_BYTES_MAX} bytes")]
+    TooLong,
+    #[error(
+        "{0:?} has one key for publishers and another for subscribers: expected a token for one of them, or --key"
+    )]
+    TwoKeys(String),
     #[error("expected the hub's identifier: --audience, RESOURCE_IDENTIFIER, PUBLIC_URL, or DEMO=1")]
     NoAudience,
-    #[error(
-        "ADDR has port 0: only the running hub knows its port. Expected PUBLIC_URL, as the hub's metadata show it"
-    )]
-    AnyPort,
     #[error("--payload is of subscriptions: expected --subscribe-match or --subscribe-pattern, too")]
     PayloadAlone,
     #[error("the clock is before 1970")]
@@ -97,6 +105,9 @@ enum NewTokenError {
     /// The key does not fit the algorithm.
     #[error(transparent)]
     Sign(#[from] SignError),
+    /// The settings are wrong, or have no key to sign with.
+    #[error(transparent)]
+    Settings(#[from] SigningError),
 }
 
 /// Runs the command.
@@ -114,16 +125,25 @@ pub(crate) fn run(arguments: &TokenArgs) -> ExitCode {
 }
 
 fn make(arguments: &TokenArgs) -> Result<String, NewTokenError> {
-    let is_demo = std::env::var("DEMO").is_ok_and(|value| value == "1" || value == "true");
+    let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let is_demo = variable("DEMO").is_some_and(|value| value == "1" || value == "true");
+    let settings = SigningSettings::new(variable, is_demo);
     match arguments.is_access() {
-        true => access_token(arguments, is_demo),
-        false => legacy_token(arguments, is_demo),
+        true => access_token(arguments, &settings),
+        false => legacy_token(arguments, &settings),
     }
 }
 
 /// A token of Mercure 0.x.
-fn legacy_token(arguments: &TokenArgs, is_demo: bool) -> Result<String, NewTokenError> {
-    let key = arguments.key(is_demo)?;
+fn legacy_token(arguments: &TokenArgs, settings: &SigningSettings) -> Result<String, NewTokenError> {
+    let text = match arguments.given_key()? {
+        Some(text) => text,
+        None => settings.legacy_key()?.ok_or(NewTokenError::NoKey)?,
+    };
+    let algorithm = match arguments.algorithm {
+        Some(algorithm) => algorithm,
+        None => settings.legacy_algorithm()?,
+    };
     let mut claim = Map::new();
     for (name, list) in [("publish", &arguments.publish), ("subscribe", &arguments.subscribe)] {
         if !list.is_empty() {
@@ -137,47 +157,28 @@ fn legacy_token(arguments: &TokenArgs, is_demo: bool) -> Result<String, NewToken
     if let Some(ttl) = arguments.ttl {
         claims["exp"] = json!(expiry(*ttl)?);
     }
-    Ok(sign(&claims, key.as_bytes(), arguments.algorithm)?)
+    Ok(sign(&claims, text.as_bytes(), algorithm)?)
 }
 
 /// An access token of Mercure 1.0 (RFC 9068; MERCURE-1.0, section 5.3).
-fn access_token(arguments: &TokenArgs, is_demo: bool) -> Result<String, NewTokenError> {
+fn access_token(arguments: &TokenArgs, settings: &SigningSettings) -> Result<String, NewTokenError> {
     if !arguments.publish.is_empty() || !arguments.subscribe.is_empty() {
         return Err(NewTokenError::Mixed);
     }
-    let demo_url = demo_url(variable("ADDR").as_deref()).filter(|_| is_demo);
-    let hub = match (variable("PUBLIC_URL"), demo_url) {
-        (None, Some(url)) if url.url().port() == Some(0) => return Err(NewTokenError::AnyPort),
-        (given, demo_url) => given.or_else(|| demo_url.map(|url| url.to_string())),
+    let issuer = match &arguments.issuer {
+        Some(issuer) => issuer.clone(),
+        None => settings.issuer()?,
     };
-    let issuer = arguments.issuer.clone().or_else(|| variable("ISSUER"));
-    let issuer = issuer.or_else(|| hub.clone().filter(|_| is_demo)).ok_or(NewTokenError::NoIssuer)?;
     let audience = match &arguments.audience[..] {
-        [] => json!(variable("RESOURCE_IDENTIFIER").or(hub).ok_or(NewTokenError::NoAudience)?),
+        [] => match settings.resource() {
+            Some(resource) => json!(resource),
+            None => json!(settings.named_hub()?.ok_or(NewTokenError::NoAudience)?),
+        },
         [one] => json!(one),
         several => json!(several),
     };
-    let key = match arguments.issuer_key()? {
-        Some(key) => key,
-        None => arguments.key(is_demo)?,
-    };
-    let mut details = Vec::new();
-    for (action, exact, patterns) in [
-        (ACTION_PUBLISH, &arguments.publish_match, &arguments.publish_pattern),
-        (ACTION_SUBSCRIBE, &arguments.subscribe_match, &arguments.subscribe_pattern),
-    ] {
-        let exact = exact.iter().map(|text| json!({ "match": text }));
-        let pattern = MatcherType::UrlPattern.as_str();
-        let patterns = patterns.iter().map(|text| json!({ "match": text, "match_type": pattern }));
-        let topics: Vec<Value> = exact.chain(patterns).collect();
-        if !topics.is_empty() {
-            details.push(json!({ "type": DETAIL_TYPE, "actions": [action], "topics": topics }));
-        }
-    }
-    if let Some(payload) = arguments.payload()? {
-        let entry = details.iter_mut().find(|entry| entry["actions"] == json!([ACTION_SUBSCRIBE]));
-        entry.ok_or(NewTokenError::PayloadAlone)?["payload"] = payload;
-    }
+    let details = arguments.details(&arguments.base(settings.hub()?))?;
+    let SigningKey { text: key, algorithm } = arguments.signing_key(&issuer, settings)?;
     let ttl = arguments.ttl.map_or(ACCESS_TTL, |ttl| *ttl);
     let claims = json!({
         "iss": issuer,
@@ -189,7 +190,11 @@ fn access_token(arguments: &TokenArgs, is_demo: bool) -> Result<String, NewToken
         "jti": uuid::Uuid::new_v4().to_string(),
         "authorization_details": details,
     });
-    Ok(sign_access(&claims, key.as_bytes(), arguments.algorithm)?)
+    let token = sign_access(&claims, key.as_bytes(), algorithm)?;
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(NewTokenError::TooLong);
+    }
+    Ok(token)
 }
 
 impl TokenArgs {
@@ -210,40 +215,93 @@ impl TokenArgs {
         payload.transpose().map_err(NewTokenError::Payload)
     }
 
-    fn key(&self, is_demo: bool) -> Result<String, NewTokenError> {
-        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        match (given(&self.key), given(&self.key_file)) {
-            (Some(key), _) => Ok(key),
-            (None, Some(path)) => from_file(path),
-            (None, None) if is_demo => Ok(DEMO_KEY.to_owned()),
-            (None, None) => Err(NewTokenError::NoKey),
-        }
+    /// The key of the flags.
+    fn given_key(&self) -> Result<Option<String>, NewTokenError> {
+        let Some(path) = self.key_file.as_ref().filter(|path| !path.is_empty()) else {
+            return Ok(self.key.clone().filter(|key| !key.is_empty()));
+        };
+        let text = host::read_key_file(path).map_err(|error| NewTokenError::KeyFile(path.clone(), error))?;
+        Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
     }
 
-    /// The issuer's key of the environment, unless a flag names another.
-    fn issuer_key(&self) -> Result<Option<String>, NewTokenError> {
-        let is_flag = |text: &Option<String>, name: &str| text.is_some() && *text != variable(name);
-        if is_flag(&self.key, "JWT_KEY") || is_flag(&self.key_file, "JWT_KEY_FILE") {
-            return Ok(None);
-        }
+    /// The key of the flags, else the issuer's for what the token grants.
+    fn signing_key(&self, issuer: &str, settings: &SigningSettings) -> Result<SigningKey, NewTokenError> {
         let publishes = !self.publish_match.is_empty() || !self.publish_pattern.is_empty();
-        let name = if publishes { "ISSUER_PUBLISHER_KEY" } else { "ISSUER_SUBSCRIBER_KEY" };
-        match (variable(name), variable(&format!("{name}_FILE"))) {
-            (Some(key), _) => Ok(Some(key)),
-            (None, Some(path)) => from_file(path).map(Some),
-            (None, None) => Ok(None),
+        let subscribes = !self.subscribe_match.is_empty() || !self.subscribe_pattern.is_empty();
+        let (role, other) = match (publishes, subscribes) {
+            (true, true) => (SigningRole::Publisher, Some(SigningRole::Subscriber)),
+            (true, false) => (SigningRole::Publisher, None),
+            (false, _) => (SigningRole::Subscriber, None),
+        };
+        if let Some(text) = self.given_key()? {
+            let algorithm = match self.algorithm {
+                Some(algorithm) => algorithm,
+                None => settings.algorithm(issuer, role)?.unwrap_or(Algorithm::HS256),
+            };
+            return Ok(SigningKey { text, algorithm });
         }
+        let key = settings.key(issuer, role)?;
+        if let Some(other) = other
+            && settings.key(issuer, other)? != key
+        {
+            return Err(NewTokenError::TwoKeys(issuer.to_owned()));
+        }
+        Ok(SigningKey { algorithm: self.algorithm.unwrap_or(key.algorithm), text: key.text })
     }
-}
 
-fn from_file(path: String) -> Result<String, NewTokenError> {
-    let text = host::read_key_file(&path).map_err(|error| NewTokenError::KeyFile(path, error))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
+    /// The URL against which the hub resolves relative patterns. Where it is not known, another one
+    /// stands in: whether a pattern is valid does not depend on it.
+    fn base(&self, hub: Option<PublicUrl>) -> PublicUrl {
+        let audiences = self.audience.iter().filter_map(|audience| PublicUrl::parse(audience).ok());
+        let stand_in = || PublicUrl::parse(&format!("https://hub.invalid{HUB_PATH}"));
+        hub.into_iter().chain(audiences).next().or_else(|| stand_in().ok()).expect("a stand-in is a URL")
+    }
 
-/// A variable of the environment that is not empty.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|text| !text.is_empty())
+    /// `authorization_details`, read as the hub reads it.
+    fn details(&self, hub: &PublicUrl) -> Result<Value, NewTokenError> {
+        let mut details = Vec::new();
+        for (action, matchers) in [
+            (
+                ACTION_PUBLISH,
+                [
+                    ("--publish-match", MatcherType::Exact, &self.publish_match),
+                    ("--publish-pattern", MatcherType::UrlPattern, &self.publish_pattern),
+                ],
+            ),
+            (
+                ACTION_SUBSCRIBE,
+                [
+                    ("--subscribe-match", MatcherType::Exact, &self.subscribe_match),
+                    ("--subscribe-pattern", MatcherType::UrlPattern, &self.subscribe_pattern),
+                ],
+            ),
+        ] {
+            let mut topics = Vec::new();
+            for (flag, kind, texts) in matchers {
+                for text in texts {
+                    Selector::parse_matcher(kind, text, hub).map_err(|error| NewTokenError::Matcher {
+                        flag,
+                        text: text.clone(),
+                        error,
+                    })?;
+                    topics.push(match kind {
+                        MatcherType::Exact => json!({ "match": text }),
+                        MatcherType::UrlPattern => json!({ "match": text, "match_type": kind.as_str() }),
+                    });
+                }
+            }
+            if !topics.is_empty() {
+                details.push(json!({ "type": DETAIL_TYPE, "actions": [action], "topics": topics }));
+            }
+        }
+        if let Some(payload) = self.payload()? {
+            let entry = details.iter_mut().find(|entry| entry["actions"] == json!([ACTION_SUBSCRIBE]));
+            entry.ok_or(NewTokenError::PayloadAlone)?["payload"] = payload;
+        }
+        let details = Value::Array(details);
+        check_details(&details, hub).map_err(NewTokenError::Details)?;
+        Ok(details)
+    }
 }
 
 /// The Unix time after this duration from now, in seconds.

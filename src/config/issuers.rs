@@ -34,7 +34,7 @@ use crate::services::reload::{IssuersFile, IssuersRead};
 /// The algorithms of a key set whose list is not given: those that the draft recommends.
 const OF_KEY_SETS: [Algorithm; 3] = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256];
 
-const PUBLISHER: RoleSettings = RoleSettings {
+pub(super) const PUBLISHER: RoleSettings = RoleSettings {
     places: KeyPlaces {
         key: &ISSUER_PUBLISHER_KEY,
         file: &ISSUER_PUBLISHER_KEY_FILE,
@@ -42,7 +42,7 @@ const PUBLISHER: RoleSettings = RoleSettings {
     },
     algorithms: &ISSUER_PUBLISHER_ALGORITHMS,
 };
-const SUBSCRIBER: RoleSettings = RoleSettings {
+pub(super) const SUBSCRIBER: RoleSettings = RoleSettings {
     places: KeyPlaces {
         key: &ISSUER_SUBSCRIBER_KEY,
         file: &ISSUER_SUBSCRIBER_KEY_FILE,
@@ -52,27 +52,27 @@ const SUBSCRIBER: RoleSettings = RoleSettings {
 };
 
 /// The settings of a role of `ISSUER`.
-struct RoleSettings {
-    places: KeyPlaces,
-    algorithms: &'static Setting<Vec<Algorithm>>,
+pub(super) struct RoleSettings {
+    pub(super) places: KeyPlaces,
+    pub(super) algorithms: &'static Setting<Vec<Algorithm>>,
 }
 
 /// One issuer of `ISSUERS_FILE`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct IssuerEntry {
-    issuer: String,
-    publisher: Option<RoleEntry>,
-    subscriber: Option<RoleEntry>,
+pub(super) struct IssuerEntry {
+    pub(super) issuer: String,
+    pub(super) publisher: Option<RoleEntry>,
+    pub(super) subscriber: Option<RoleEntry>,
     advertise: Option<bool>,
 }
 
 /// A role of it.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RoleEntry {
-    key: Option<String>,
-    key_file: Option<String>,
+pub(super) struct RoleEntry {
+    pub(super) key: Option<String>,
+    pub(super) key_file: Option<String>,
     jwks_url: Option<String>,
     #[serde(default)]
     algorithms: Vec<String>,
@@ -99,7 +99,9 @@ pub(super) fn issuers(
     (issuers, allows_private)
 }
 
-/// The issuer of demo mode: the hub's own URL, with the well-known key.
+/// The issuer of demo mode: the hub's own URL, with the well-known key. The key of 0.x has the same
+/// value, as MERCURE-1.0, section 12.1, allows: `typ` keeps their tokens apart, and a second value
+/// that everybody knows would protect nothing.
 fn demo_issuer(reader: &mut Reader<'_>, public_url: &PublicUrl) -> Issuer {
     let source = key(reader, &ISSUER_PUBLISHER_KEY, DEMO_KEY, Algorithm::HS256).map(KeySource::Fixed);
     let name = public_url.as_str().into();
@@ -186,22 +188,7 @@ impl Maker<'_> {
     /// The issuers of `ISSUERS_FILE`; `None` after an error.
     fn of_file(&mut self, reader: &mut Reader<'_>) -> Option<Vec<Issuer>> {
         let path = reader.text(&ISSUERS_FILE)?;
-        let text = (reader.environment.read_file)(path);
-        let text = text.map_err(|error| format!("a file that can be read: {error}"));
-        // The text of the parser may quote a key: only its place is shown.
-        let entries = text.and_then(|text| {
-            serde_json::from_str::<Vec<IssuerEntry>>(&text).map_err(|error| {
-                format!(
-                    "a JSON list of issuers, as in docs/configuration.md: not so at line {}, column {}",
-                    error.line(),
-                    error.column()
-                )
-            })
-        });
-        let entries = entries.and_then(|entries| match entries.len() {
-            1..=ISSUERS_MAX => Ok(entries),
-            count => Err(format!("1 to {ISSUERS_MAX} issuers, not {count}")),
-        });
+        let entries = read_entries(reader.environment, path);
         let entries = entries.map_err(|expected| reader.error(&ISSUERS_FILE, Some(path), expected)).ok()?;
         let mut issuers: Vec<Issuer> = Vec::new();
         for entry in entries {
@@ -247,10 +234,7 @@ impl Maker<'_> {
         name: &str,
         role: &RoleEntry,
     ) -> Result<KeySource, String> {
-        let allowed = match role.algorithms.is_empty() {
-            true => None,
-            false => Some(values::algorithms(&role.algorithms.join(","))?),
-        };
+        let allowed = role.allowed()?;
         let made = |text: &str| {
             let algorithm = only_one(allowed.as_deref())?;
             VerificationKey::new(algorithm, text.as_bytes())
@@ -350,6 +334,34 @@ impl Maker<'_> {
     }
 }
 
+impl RoleEntry {
+    /// The algorithms, if they are listed.
+    pub(super) fn allowed(&self) -> Result<Option<Vec<Algorithm>>, Expected> {
+        match self.algorithms.is_empty() {
+            true => Ok(None),
+            false => values::algorithms(&self.algorithms.join(",")).map(Some),
+        }
+    }
+}
+
+/// The issuers of a file like `ISSUERS_FILE`.
+pub(super) fn read_entries(environment: &Environment<'_>, path: &str) -> Result<Vec<IssuerEntry>, Expected> {
+    let text = (environment.read_file)(path);
+    let text = text.map_err(|error| format!("a file that can be read: {error}"))?;
+    // The text of the parser may quote a key: only its place is shown.
+    let entries = serde_json::from_str::<Vec<IssuerEntry>>(&text).map_err(|error| {
+        format!(
+            "a JSON list of issuers, as in docs/configuration.md: not so at line {}, column {}",
+            error.line(),
+            error.column()
+        )
+    })?;
+    match entries.len() {
+        1..=ISSUERS_MAX => Ok(entries),
+        count => Err(format!("1 to {ISSUERS_MAX} issuers, not {count}")),
+    }
+}
+
 impl RoleSettings {
     fn parts(&self) -> [&'static dyn Declared; 4] {
         let KeyPlaces { key, file, url } = self.places;
@@ -370,7 +382,7 @@ fn issuer(
 }
 
 /// The one algorithm of a key.
-fn only_one(allowed: Option<&[Algorithm]>) -> Result<Algorithm, Expected> {
+pub(super) fn only_one(allowed: Option<&[Algorithm]>) -> Result<Algorithm, Expected> {
     match allowed {
         None => Ok(Algorithm::HS256),
         Some([one]) => Ok(*one),

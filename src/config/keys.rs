@@ -30,12 +30,12 @@ pub(super) struct KeyPlaces {
 }
 
 /// The settings of a role, or of both.
-struct KeySettings {
-    places: KeyPlaces,
-    algorithm: &'static Setting<Algorithm>,
+pub(super) struct KeySettings {
+    pub(super) places: KeyPlaces,
+    pub(super) algorithm: &'static Setting<Algorithm>,
 }
 
-const BOTH: KeySettings = KeySettings {
+pub(super) const BOTH: KeySettings = KeySettings {
     places: KeyPlaces { key: &JWT_KEY, file: &JWT_KEY_FILE, url: &JWKS_URL },
     algorithm: &JWT_ALGORITHM,
 };

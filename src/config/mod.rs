@@ -21,13 +21,13 @@ mod read;
 mod reader;
 mod setting;
 mod settings;
+mod signing;
 mod spoken;
 mod texts;
 mod urls;
 mod values;
 mod written;
 
-pub(crate) use access::demo_url;
 pub use configuration::{Config, DB_PATH_DEFAULT, DEMO_KEY, ListenAddress, LogFormat, MEMORY, Size};
 pub use effective::Effective;
 pub(crate) use effective::shown;
@@ -37,6 +37,7 @@ pub use error::ConfigError;
 pub use error::UnknownSetting;
 pub use names::misspelled;
 pub use options::Options;
+pub(crate) use signing::{SigningError, SigningKey, SigningRole, SigningSettings};
 pub use spoken::IssuerSummary;
 #[cfg(any(test, feature = "internals"))]
 pub use texts::SettingSource;

@@ -1,10 +1,11 @@
 //! The bounds of tokens and of the keys that verify them.
 
-/// A token in its compact form. One of 1,000 selectors has about 34 KB.
-pub const TOKEN_BYTES_MAX: usize = 48 << 10;
+/// A token in its compact form. One of 1,000 selectors has about 34 KB, one of a user of 100
+/// presence channels of Laravel 57 to 86 KB.
+pub const TOKEN_BYTES_MAX: usize = 96 << 10;
 /// Selectors or targets in one claim.
 pub const GRANTS_MAX: usize = 10_000;
-/// Entries of `authorization_details` in one access token.
+/// Mercure entries of `authorization_details` in one access token.
 pub const DETAILS_MAX: usize = 256;
 /// Matchers in one entry of it.
 pub const DETAIL_TOPICS_MAX: usize = 2_000;
@@ -20,9 +21,13 @@ pub const PUBLISH_MATCH_COST_MAX: u64 = 300_000;
 /// The most that it may cost to compare the topics of one private update with the token of one
 /// subscriber. Topics beyond it are not granted.
 pub const RECEIVE_MATCH_COST_MAX: u64 = PUBLISH_MATCH_COST_MAX;
-/// The most that it may cost to choose the payloads of one subscriber's events (400 beyond): the
-/// cost of the token's matchers for each selector.
+/// The most that it may cost to choose the payloads of one subscriber's events: the cost of the
+/// token's matchers for each selector. Beyond it the request is a 400, not the token a 401: neither
+/// is too costly alone.
 pub const PAYLOADS_MATCH_COST_MAX: u64 = PUBLISH_MATCH_COST_MAX;
+/// Segments of a topic by which the templates and patterns of a token are found. Those of later
+/// segments alone are compared one by one.
+pub const GRANT_SEGMENTS_MAX: usize = 64;
 /// Subscribers that a shard examines in one round to find those of a withdrawn key.
 pub const WITHDRAWN_SLOTS_MAX: usize = 4_096;
 /// Subscriptions of a withdrawn key that a shard ends in one round.
@@ -54,3 +59,5 @@ pub const TOKEN_CACHE_BYTES_MAX: usize = 8 << 20;
 
 const _: () = assert!(JWKS_RETRY_MS_MIN <= JWKS_RETRY_MS_MAX && JWKS_RETRY_MS_MAX <= JWKS_REFRESH_MS);
 const _: () = assert!(2 * TOKEN_BYTES_MAX < TOKEN_CACHE_BYTES_MAX);
+const _: () = assert!(GRANT_SEGMENTS_MAX <= u64::BITS as usize);
+const _: () = assert!(GRANTS_MAX <= u16::MAX as usize && DETAILS_PATTERNS_MAX <= GRANTS_MAX);

@@ -28,7 +28,7 @@ pub struct Grant {
     publish: Rule,
     subscribe: Rule,
     payloads: Payloads,
-    expires_at: Option<u64>,
+    expires_at_ms: Option<u64>,
 }
 
 /// The rights of one action.
@@ -51,16 +51,17 @@ enum Payloads {
     None,
     /// Drafts 04 and 07: one for every subscription.
     Common(Value),
-    /// Draft 08: the entries that grant receiving, in the token's order, up to the last one with a
-    /// payload.
-    ByDetail(Box<[PayloadEntry]>),
+    /// Draft 08: those of the entries that grant receiving.
+    ByDetail(DetailPayloads),
 }
 
-/// One entry of `authorization_details`.
+/// The entries of `authorization_details` that grant receiving, in the token's order, up to the
+/// last one with a payload.
 #[derive(Clone, Debug, PartialEq)]
-struct PayloadEntry {
+struct DetailPayloads {
+    /// The topics of all of them, each with the number of its entry.
     topics: GrantedTopics,
-    payload: Option<Value>,
+    payloads: Box<[Option<Value>]>,
 }
 
 /// Why claims are no grant. The text is for the log.
@@ -135,7 +136,7 @@ impl Grant {
             publish: Rule::read("publish", claim.publish.as_deref(), authorization)?,
             subscribe: Rule::read("subscribe", claim.subscribe.as_deref(), authorization)?,
             payloads: claim.payload.clone().map_or(Payloads::None, Payloads::Common),
-            expires_at: claims.exp,
+            expires_at_ms: claims.exp_ms,
         })
     }
 
@@ -145,7 +146,7 @@ impl Grant {
             publish: Rule::union(claims.details.iter().filter(|detail| detail.publishes)),
             subscribe: Rule::union(claims.details.iter().filter(|detail| detail.subscribes)),
             payloads: Payloads::of(&claims.details),
-            expires_at: Some(claims.exp),
+            expires_at_ms: Some(claims.exp_ms),
         }
     }
 
@@ -239,34 +240,17 @@ impl Grant {
     ///
     /// `None` if it would cost more than [`PAYLOADS_MATCH_COST_MAX`] to choose them.
     pub fn choose_payloads(&self, selectors: &[Selector]) -> Option<ChosenPayloads> {
-        let entries = match &self.payloads {
-            Payloads::None => {
-                return Some(ChosenPayloads { numbers: vec![None; selectors.len()].into(), bytes: 0 });
-            }
+        match &self.payloads {
+            Payloads::None => Some(ChosenPayloads { numbers: vec![None; selectors.len()].into(), bytes: 0 }),
             Payloads::Common(payload) => {
                 let bytes = payload.to_string().len() * selectors.len();
-                return Some(ChosenPayloads { numbers: vec![Some(0); selectors.len()].into(), bytes });
+                Some(ChosenPayloads { numbers: vec![Some(0); selectors.len()].into(), bytes })
             }
-            Payloads::ByDetail(entries) => entries,
-        };
-        let bytes_of =
-            |entry: &PayloadEntry| entry.payload.as_ref().map_or(0, |payload| payload.to_string().len());
-        let entry_bytes: Vec<usize> = entries.iter().map(bytes_of).collect();
-        let mut budget = ComparisonBudget::new(PAYLOADS_MATCH_COST_MAX);
-        let (mut numbers, mut bytes) = (Vec::with_capacity(selectors.len()), 0);
-        for selector in selectors {
-            let text = ComparedTopic::new(selector.as_str());
-            let mut chosen = None;
-            for (place, entry) in entries.iter().enumerate() {
-                if entry.topics.select(&text, &mut budget).ok()? {
-                    bytes += entry_bytes[place];
-                    chosen = entry.payload.as_ref().and_then(|_| u16::try_from(place).ok());
-                    break;
-                }
+            Payloads::ByDetail(entries) => {
+                let mut budget = ComparisonBudget::new(PAYLOADS_MATCH_COST_MAX);
+                entries.choose(selectors, &mut budget).ok()
             }
-            numbers.push(chosen);
         }
-        Some(ChosenPayloads { numbers: numbers.into(), bytes })
     }
 
     /// The payload with this number.
@@ -274,13 +258,13 @@ impl Grant {
         match &self.payloads {
             Payloads::None => None,
             Payloads::Common(payload) => Some(payload).filter(|_| number == 0),
-            Payloads::ByDetail(entries) => entries.get(usize::from(number))?.payload.as_ref(),
+            Payloads::ByDetail(entries) => entries.payloads.get(usize::from(number))?.as_ref(),
         }
     }
 
-    /// The first second, in Unix time, in which it is no longer valid.
-    pub fn expires_at(&self) -> Option<u64> {
-        self.expires_at
+    /// The first millisecond of Unix time in which it is no longer valid.
+    pub fn expires_at_ms(&self) -> Option<u64> {
+        self.expires_at_ms
     }
 }
 
@@ -325,18 +309,36 @@ impl Rule {
 
 impl Payloads {
     fn of(details: &[Detail]) -> Self {
-        let mut entries: Vec<_> = details
-            .iter()
-            .filter(|detail| detail.subscribes)
-            .map(|detail| PayloadEntry {
-                topics: GrantedTopics::new(detail.topics.iter().cloned()),
-                payload: detail.payload.clone(),
-            })
-            .collect();
+        let mut entries: Vec<_> = details.iter().filter(|detail| detail.subscribes).collect();
         // An entry without a payload hides those after it, and none if there are none.
         let last = entries.iter().rposition(|entry| entry.payload.is_some());
         entries.truncate(last.map_or(0, |last| last + 1));
-        if entries.is_empty() { Self::None } else { Self::ByDetail(entries.into()) }
+        if entries.is_empty() {
+            return Self::None;
+        }
+        let payloads = entries.iter().map(|entry| entry.payload.clone()).collect();
+        let numbered = (0..).zip(entries);
+        let topics =
+            numbered.flat_map(|(number, entry)| entry.topics.iter().map(move |it| (number, it.clone())));
+        Self::ByDetail(DetailPayloads { topics: GrantedTopics::of_entries(topics), payloads })
+    }
+}
+
+impl DetailPayloads {
+    fn choose(
+        &self,
+        selectors: &[Selector],
+        budget: &mut ComparisonBudget,
+    ) -> Result<ChosenPayloads, BudgetSpent> {
+        let bytes_of = |payload: &Option<Value>| payload.as_ref().map_or(0, |it| it.to_string().len());
+        let payload_bytes: Vec<usize> = self.payloads.iter().map(bytes_of).collect();
+        let (mut numbers, mut bytes) = (Vec::with_capacity(selectors.len()), 0);
+        for selector in selectors {
+            let entry = self.topics.first(&ComparedTopic::new(selector.as_str()), budget)?;
+            bytes += entry.map_or(0, |entry| payload_bytes[usize::from(entry)]);
+            numbers.push(entry.filter(|entry| self.payloads[usize::from(*entry)].is_some()));
+        }
+        Ok(ChosenPayloads { numbers: numbers.into(), bytes })
     }
 }
 
@@ -349,292 +351,4 @@ pub(crate) fn beginning(text: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    use crate::limits::{TOKEN_BYTES_MAX, TOPICS_MAX};
-    use crate::mercure::public_url::PublicUrl;
-    use crate::mercure::selector::MatcherType;
-    use crate::mercure::token::MercureClaim;
-
-    fn list(members: Option<&[&str]>) -> Option<Vec<String>> {
-        members.map(|members| members.iter().map(ToString::to_string).collect())
-    }
-
-    fn publisher(authorization: Authorization, members: Option<&[&str]>) -> Grant {
-        let mercure = MercureClaim { publish: list(members), ..MercureClaim::default() };
-        Grant::from_claims(&LegacyClaims { mercure, exp: None }.into(), authorization).expect("valid claims")
-    }
-
-    fn subscriber(authorization: Authorization, members: Option<&[&str]>) -> Grant {
-        let mercure = MercureClaim { subscribe: list(members), ..MercureClaim::default() };
-        Grant::from_claims(&LegacyClaims { mercure, exp: None }.into(), authorization).expect("valid claims")
-    }
-
-    /// A grant of draft 08: for each entry whether it grants publishing and receiving, its exact
-    /// matchers, and its payload.
-    fn detailed(entries: &[(bool, bool, &[&str], Option<Value>)]) -> Grant {
-        let hub = PublicUrl::parse("https://hub.e.x/.well-known/mercure").expect("a URL");
-        let matcher = |text: &&str| Selector::parse_matcher(MatcherType::Exact, text, &hub);
-        let detail =
-            |(publishes, subscribes, topics, payload): &(bool, bool, &[&str], Option<Value>)| Detail {
-                publishes: *publishes,
-                subscribes: *subscribes,
-                topics: topics.iter().map(matcher).collect::<Result<_, _>>().expect("matchers"),
-                payload: payload.clone(),
-            };
-        let claims = AccessClaims { details: entries.iter().map(detail).collect(), exp: 7 };
-        Grant::from_claims(&Claims::Access(claims), Authorization::Targets).expect("a grant")
-    }
-
-    fn targets(targets: &[&str]) -> Audience {
-        Audience::Targets(targets.iter().map(|target| Box::from(*target)).collect())
-    }
-
-    /// The rows of PROTOCOL section 4 for `AUTHORIZATION=selectors`.
-    #[test]
-    fn with_selectors_every_topic_has_to_be_granted() {
-        for (members, topics, allowed) in [
-            (None, &["a"][..], false),
-            (Some(&[][..]), &["a"], false),
-            (Some(&["*"]), &["a", "b"], true),
-            (Some(&["a"]), &["a"], true),
-            (Some(&["a"]), &["a", "b"], false),
-            (Some(&["/x/{id}", "b"]), &["/x/1", "b"], true),
-        ] {
-            let grant = publisher(Authorization::Selectors, members);
-            for audience in [Audience::Public, Audience::Private] {
-                let result = grant.may_publish(topics.iter().copied(), &audience);
-                assert_eq!(result.is_ok(), allowed, "{members:?} {topics:?}");
-            }
-            assert_eq!(grant.may_publish_anything(), members.is_some_and(|members| !members.is_empty()));
-        }
-    }
-
-    /// The same for `AUTHORIZATION=targets`. `[]` allows public updates only.
-    #[test]
-    fn with_targets_every_target_has_to_be_granted_and_topics_do_not_count() {
-        for (members, audience, allowed) in [
-            (None, Audience::Public, false),
-            (Some(&[][..]), Audience::Public, true),
-            (Some(&[]), targets(&["x"]), false),
-            (Some(&["*"]), targets(&["x", "y"]), true),
-            (Some(&["x"]), targets(&["x"]), true),
-            (Some(&["x"]), targets(&["x", "y"]), false),
-            (Some(&["x"]), Audience::Public, true),
-            (Some(&["x"]), Audience::Private, false),
-            (Some(&["{x}"]), targets(&["x"]), false),
-        ] {
-            let grant = publisher(Authorization::Targets, members);
-            let result = grant.may_publish(["t"].into_iter(), &audience);
-            assert_eq!(result.is_ok(), allowed, "{members:?} {audience:?}");
-        }
-    }
-
-    #[test]
-    fn private_updates_reach_those_whose_selectors_match_one_topic() {
-        for (members, allowed) in [
-            (None, false),
-            (Some(&[][..]), false),
-            (Some(&["b"]), true),
-            (Some(&["*"]), true),
-            (Some(&["c"]), false),
-        ] {
-            let grant = subscriber(Authorization::Selectors, members);
-            assert_eq!(grant.may_receive(["a", "b"].into_iter(), &Audience::Private), allowed, "{members:?}");
-            assert!(grant.may_receive(["a"].into_iter(), &Audience::Public), "{members:?}");
-            assert!(!grant.may_receive(["a"].into_iter(), &targets(&["b"])), "{members:?}");
-        }
-        assert!(!Grant::anonymous().may_receive(["a"].into_iter(), &Audience::Private));
-    }
-
-    #[test]
-    fn targeted_updates_reach_those_with_one_of_the_targets() {
-        for (members, allowed) in [
-            (None, false),
-            (Some(&[][..]), false),
-            (Some(&["y"]), true),
-            (Some(&["*"]), true),
-            (Some(&["z"]), false),
-        ] {
-            let grant = subscriber(Authorization::Targets, members);
-            assert_eq!(grant.may_receive(["t"].into_iter(), &targets(&["x", "y"])), allowed, "{members:?}");
-        }
-    }
-
-    #[test]
-    fn a_long_topic_that_is_not_granted_does_not_fill_the_log() {
-        let grant = publisher(Authorization::Selectors, Some(&["x"]));
-        for length in [LOGGED_TEXT_BYTES_MAX / 2, 1 << 20] {
-            let topic = "\u{e9}".repeat(length);
-            let denial =
-                grant.may_publish([&*topic].into_iter(), &Audience::Public).expect_err("not granted");
-            let text = denial.to_string();
-            assert!(text.contains('\u{e9}') && text.len() <= LOGGED_TEXT_BYTES_MAX + 32, "{}", text.len());
-        }
-    }
-
-    #[test]
-    fn a_list_that_cannot_be_understood_is_no_grant() {
-        let claims = |members: Vec<String>| {
-            let mercure = MercureClaim { publish: Some(members), ..MercureClaim::default() };
-            Claims::from(LegacyClaims { mercure, exp: None })
-        };
-        let too_many = claims(vec!["a".to_owned(); GRANTS_MAX + 1]);
-        assert_eq!(
-            Grant::from_claims(&too_many, Authorization::Selectors),
-            Err(GrantError::TooMany("publish"))
-        );
-        let too_long = claims(vec!["a".repeat(crate::limits::SELECTOR_BYTES_MAX + 1)]);
-        assert!(matches!(
-            Grant::from_claims(&too_long, Authorization::Selectors),
-            Err(GrantError::Selector("publish", _))
-        ));
-    }
-
-    #[test]
-    fn the_entries_of_an_access_token_add_up_and_every_topic_of_a_publication_counts() {
-        let grant = detailed(&[
-            (true, false, &["a"], None),
-            (true, true, &["b", "c"], None),
-            (false, true, &["d"], None),
-            (false, false, &["*"], None),
-        ]);
-        assert_eq!((grant.dialect(), grant.expires_at()), (Some(Dialect::Draft08), Some(7)));
-        for (topics, allowed) in
-            [(&["a"][..], true), (&["a", "b", "c"], true), (&["a", "d"], false), (&["e"], false)]
-        {
-            for audience in [Audience::Public, Audience::Private] {
-                let result = grant.may_publish(topics.iter().copied(), &audience);
-                assert_eq!(result.is_ok(), allowed, "{topics:?}");
-            }
-        }
-        for (topics, allowed) in [(&["b"][..], true), (&["x", "d"], true), (&["a"], false), (&["{d}"], false)]
-        {
-            let result = grant.may_receive(topics.iter().copied(), &Audience::Private);
-            assert_eq!(result, allowed, "{topics:?}");
-        }
-        let nothing = detailed(&[(false, false, &["*"], None)]);
-        assert!(!nothing.may_publish_anything());
-        assert!(!nothing.may_receive(["a"].into_iter(), &Audience::Private));
-        assert!(nothing.may_receive(["a"].into_iter(), &Audience::Public));
-    }
-
-    /// The grants of test 128 of MERCURE-1.0, section 13: topics and targets are kept apart, `*`
-    /// included.
-    #[test]
-    fn no_grant_reaches_updates_of_another_kind() {
-        let modern = detailed(&[(true, true, &["*"], None)]);
-        let selectors =
-            |read: fn(Authorization, Option<&[&str]>) -> Grant| read(Authorization::Selectors, Some(&["*"]));
-        let of_targets = publisher(Authorization::Targets, Some(&["*"]));
-        for grant in [&modern, &selectors(publisher)] {
-            assert!(grant.may_publish(["a"].into_iter(), &Audience::Private).is_ok());
-            let refused = grant.may_publish(["a"].into_iter(), &targets(&["x"]));
-            assert_eq!(refused, Err(PublishDenial::Audience));
-        }
-        let refused = of_targets.may_publish(["a"].into_iter(), &Audience::Private);
-        assert_eq!(refused, Err(PublishDenial::Audience));
-        for grant in [&modern, &selectors(subscriber)] {
-            assert!(grant.may_receive(["a"].into_iter(), &Audience::Private));
-            assert!(!grant.may_receive(["a"].into_iter(), &targets(&["x"])));
-        }
-        let of_targets = subscriber(Authorization::Targets, Some(&["*"]));
-        assert!(!of_targets.may_receive(["a"].into_iter(), &Audience::Private));
-        assert!(of_targets.may_receive(["a"].into_iter(), &targets(&["x"])));
-    }
-
-    /// The choice of tests 109 and 110 of MERCURE-1.0, section 13.
-    #[test]
-    fn the_first_entry_that_matches_the_selector_has_the_payload() {
-        let payload = |grant: &Grant, text: &str| {
-            let chosen = grant.choose_payloads(&[Selector::Exact(text.into())]).expect("not costly");
-            chosen.numbers[0].and_then(|number| grant.payload_at(number)).map(ToString::to_string)
-        };
-        let bytes = |grant: &Grant, selectors: &[Selector]| {
-            grant.choose_payloads(selectors).map(|chosen| chosen.bytes)
-        };
-        let entries = [
-            (false, true, &["a"][..], Some(json!({"n": 1}))),
-            (true, false, &["b"], Some(json!(2))),
-            (false, true, &["c"], None),
-            (false, true, &["*"], Some(json!([3]))),
-            (false, true, &["d"], Some(json!(4))),
-        ];
-        let grant = detailed(&entries);
-        for (text, expected) in [
-            ("a", Some("{\"n\":1}")),
-            ("b", Some("[3]")),
-            ("c", None),
-            ("d", Some("[3]")),
-            ("*", Some("[3]")),
-        ] {
-            assert_eq!(payload(&grant, text).as_deref(), expected, "{text}");
-        }
-        let selectors = ["a", "c", "d"].map(|text| Selector::Exact(text.into()));
-        assert_eq!(bytes(&grant, &selectors), Some(7 + 3));
-        let many = vec![Selector::Any; PAYLOADS_MATCH_COST_MAX as usize];
-        assert_eq!(bytes(&grant, &many), None, "too costly");
-        assert_eq!(payload(&detailed(&entries[1..3]), "c"), None);
-        let mercure = MercureClaim { payload: Some(json!({"n": 1})), ..MercureClaim::default() };
-        let legacy = Claims::from(LegacyClaims { mercure, exp: None });
-        let legacy = Grant::from_claims(&legacy, Authorization::Selectors).expect("a grant");
-        assert_eq!(payload(&legacy, "anything").as_deref(), Some("{\"n\":1}"));
-        assert_eq!(bytes(&legacy, &selectors), Some(3 * 7));
-    }
-
-    /// Templates that each cost much to compare with a topic of these letters.
-    fn costly_templates(count: usize) -> Vec<String> {
-        (0..count).map(|number| format!("{{a{number},b,c}}b{}", "{d,e}b".repeat(40))).collect()
-    }
-
-    /// The dearest publication: as many topics as a body has, and a token full of templates.
-    #[test]
-    fn a_publication_whose_topics_cost_too_much_to_compare_is_refused() {
-        let templates = costly_templates(100);
-        assert!(templates.iter().map(String::len).sum::<usize>() < TOKEN_BYTES_MAX * 3 / 4);
-        let members: Vec<&str> = templates.iter().map(String::as_str).collect();
-        let grant = publisher(Authorization::Selectors, Some(&members));
-        let topic = "/".repeat(1_000);
-        let denied = grant.may_publish([&*topic].into_iter(), &Audience::Public);
-        assert_eq!(denied, Err(PublishDenial::Topic(topic.clone())), "compared");
-        // Each is granted, by the last template.
-        let granted = |count: usize| vec![members[99]; count].into_iter();
-        assert_eq!(grant.may_publish(granted(1), &Audience::Public), Ok(()));
-        assert_eq!(grant.may_publish(granted(TOPICS_MAX), &Audience::Public), Err(PublishDenial::TooCostly));
-        let text = PublishDenial::TooCostly.to_string();
-        assert!(text.contains(&PUBLISH_MATCH_COST_MAX.to_string()), "{text}");
-        // Exact topics are found, and templates that begin otherwise are passed over.
-        let exact: Vec<String> = (0..GRANTS_MAX).map(|number| format!("t{number}")).collect();
-        let members: Vec<&str> = exact.iter().map(String::as_str).collect();
-        let grant = publisher(Authorization::Selectors, Some(&members));
-        let published = members.iter().copied().take(TOPICS_MAX);
-        assert_eq!(grant.may_publish(published, &Audience::Public), Ok(()));
-        let apart: Vec<String> = (0..1_000).map(|number| format!("https://e.x/{number}/{{id}}")).collect();
-        let members: Vec<&str> = apart.iter().map(String::as_str).collect();
-        let grant = publisher(Authorization::Selectors, Some(&members));
-        let published = vec!["https://e.x/999/a"; 100];
-        assert_eq!(grant.may_publish(published.into_iter(), &Audience::Public), Ok(()));
-    }
-
-    /// The same for receiving, where nothing can be refused: the first topics are compared.
-    #[test]
-    fn topics_beyond_the_cost_of_a_comparison_are_not_granted() {
-        let mut templates = costly_templates(50);
-        templates.push("granted".to_owned());
-        let members: Vec<&str> = templates.iter().map(String::as_str).collect();
-        let grant = subscriber(Authorization::Selectors, Some(&members));
-        let other = "/".repeat(1_000);
-        let receives = |others: usize| {
-            let topics = std::iter::repeat_n(&*other, others).chain(["granted"]);
-            grant.receives(&topics.map(ComparedTopic::new).collect::<Vec<_>>(), &Audience::Private)
-        };
-        let (is_granted, cost) = receives(1);
-        assert!(is_granted && (10_000..RECEIVE_MATCH_COST_MAX).contains(&cost), "{cost}");
-        assert_eq!(receives(999), (false, RECEIVE_MATCH_COST_MAX));
-        let mine = ["granted"].into_iter().chain(std::iter::repeat_n(&*other, 999));
-        assert!(grant.may_receive(mine, &Audience::Private), "the first topics are compared");
-        assert_eq!(grant.receives(&[ComparedTopic::new("a")], &Audience::Public), (true, 0));
-    }
-}
+mod tests;

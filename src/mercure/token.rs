@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 
 pub use access::{AccessClaims, AccessRules};
 pub use cache::TokenCache;
-pub use details::{Detail, DetailError, DetailFault};
+pub use details::{Detail, DetailError, DetailFault, check_details};
 pub use error::TokenError;
 pub use jwks::{KeySet, KeySetError};
 pub use key::{Algorithm, KeyError, KeyNumber, SignError, VerificationKey, sign, sign_access};
@@ -74,8 +74,8 @@ pub struct LegacyClaims {
     /// The rights to publish and receive. Empty when the token has no such claim: it is valid, and
     /// grants nothing.
     pub mercure: MercureClaim,
-    /// The first second, in Unix time, in which the token is no longer valid.
-    pub exp: Option<u64>,
+    /// The first millisecond of Unix time in which the token is no longer valid.
+    pub exp_ms: Option<u64>,
 }
 
 /// The `mercure` claim (draft-07, section "Authorization"). A list that is `null` counts as absent.
@@ -158,11 +158,12 @@ pub fn claimed_key_id(token: &str) -> Result<Option<String>, TokenError> {
 }
 
 impl VerificationKey {
-    /// Verifies `token` at `now`, in seconds of Unix time, by these rules, and reads its claims.
+    /// Verifies `token` at `now_ms`, in milliseconds of Unix time, by these rules, and reads its
+    /// claims.
     ///
     /// # Errors
     /// [`TokenError`] names the check that failed.
-    pub fn verify(&self, token: &str, now: u64, rules: &TokenRules) -> Result<Claims, TokenError> {
+    pub fn verify(&self, token: &str, now_ms: u64, rules: &TokenRules) -> Result<Claims, TokenError> {
         let header = read_header(token)?;
         match (rules, TokenForm::of_header(&header)) {
             (TokenRules::Legacy, TokenForm::Legacy) | (TokenRules::Access(_), TokenForm::Access) => {}
@@ -177,10 +178,10 @@ impl VerificationKey {
         let (_, claims) = message.split_once('.').ok_or(TokenError::Malformed)?;
         let mut claims = decode_object(claims, TokenError::Malformed)?;
         match rules {
-            TokenRules::Access(rules) => AccessClaims::read(&claims, now, rules).map(Claims::Access),
+            TokenRules::Access(rules) => AccessClaims::read(&claims, now_ms, rules).map(Claims::Access),
             TokenRules::Legacy => {
-                let exp = check_dates(&claims, now)?;
-                Ok(Claims::Legacy(LegacyClaims { mercure: mercure_claim(&mut claims)?, exp }))
+                let exp_ms = check_dates(&claims, now_ms)?;
+                Ok(Claims::Legacy(LegacyClaims { mercure: mercure_claim(&mut claims)?, exp_ms }))
             }
         }
     }
@@ -244,29 +245,34 @@ fn mercure_claim(claims: &mut Map<String, Value>) -> Result<MercureClaim, TokenE
 }
 
 /// Checks `exp` and `nbf`; returns `exp`.
-fn check_dates(claims: &Map<String, Value>, now: u64) -> Result<Option<u64>, TokenError> {
-    let exp = numeric_date(claims, "exp")?;
-    let nbf = numeric_date(claims, "nbf")?;
-    if exp.is_some_and(|exp| now >= exp) {
+///
+/// A NumericDate may have a fraction. `exp` is rounded down to a millisecond and `nbf` up, so that
+/// no token is valid too long or too early; at most a millisecond of its time is lost.
+fn check_dates(claims: &Map<String, Value>, now_ms: u64) -> Result<Option<u64>, TokenError> {
+    let exp_ms = numeric_date(claims, "exp", f64::floor)?;
+    let nbf_ms = numeric_date(claims, "nbf", f64::ceil)?;
+    if exp_ms.is_some_and(|exp_ms| now_ms >= exp_ms) {
         return Err(TokenError::Expired);
     }
-    if nbf.is_some_and(|nbf| now < nbf) {
+    if nbf_ms.is_some_and(|nbf_ms| now_ms < nbf_ms) {
         return Err(TokenError::NotYetValid);
     }
-    Ok(exp)
+    Ok(exp_ms)
 }
 
-/// Reads a NumericDate, which may have a fraction, and rounds it up. For a clock of whole seconds,
-/// `now < exp` and `now >= nbf` then have the same result as for the exact value. A negative date
-/// is before every `now`.
-fn numeric_date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<u64>, TokenError> {
+/// Reads a NumericDate, in milliseconds. A negative one is before every time of the clock.
+fn numeric_date(
+    claims: &Map<String, Value>,
+    name: &'static str,
+    round: fn(f64) -> f64,
+) -> Result<Option<u64>, TokenError> {
     let Some(value) = claims.get(name) else { return Ok(None) };
-    let seconds = match value.as_u64() {
-        Some(seconds) => seconds,
+    let ms = match value.as_u64() {
+        Some(seconds) => seconds.saturating_mul(1_000),
         // The cast saturates: a date beyond the range of u64 becomes the end of that range.
-        None => value.as_f64().ok_or(TokenError::NotADate(name))?.ceil() as u64,
+        None => round(value.as_f64().ok_or(TokenError::NotADate(name))? * 1_000.0) as u64,
     };
-    Ok(Some(seconds))
+    Ok(Some(ms))
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ mod component;
 mod error;
 mod indexed;
 mod key;
+mod segments;
 mod syntax;
 mod topic_url;
 

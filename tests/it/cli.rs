@@ -46,7 +46,7 @@ fn verified(output: &Output, algorithm: Algorithm, key: &str) -> LegacyClaims {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let token = text(&output.stdout).strip_suffix('\n').expect("one line");
     let key = VerificationKey::new(algorithm, key.as_bytes()).expect("a key");
-    let claims = key.verify(token, unix_s(), &TokenRules::Legacy).expect("a valid token");
+    let claims = key.verify(token, unix_s() * 1_000, &TokenRules::Legacy).expect("a valid token");
     claims.legacy().expect("a legacy token").clone()
 }
 
@@ -93,12 +93,12 @@ fn a_token_says_what_was_asked_for() {
     assert_eq!(claims.mercure.publish, Some(vec!["a".to_owned(), "/b/{c}".to_owned()]));
     assert_eq!(claims.mercure.subscribe, Some(vec!["*".to_owned()]));
     assert_eq!(claims.mercure.payload, Some(json!({"n": 1})));
-    assert_eq!(claims.exp, None);
+    assert_eq!(claims.exp_ms, None);
 
     let before = unix_s();
     let claims = verified(&run(&["token", "--ttl", "1h"], &[("JWT_KEY", KEY)]), Algorithm::HS256, KEY);
     assert_eq!((claims.mercure.publish, claims.mercure.subscribe), (None, None));
-    let exp = claims.exp.expect("an exp");
+    let exp = claims.exp_ms.expect("an exp") / 1_000;
     assert!((before + 3_600..=unix_s() + 3_600).contains(&exp), "{exp}");
 }
 
@@ -122,7 +122,7 @@ fn verified_access(output: &Output, key: &str, issuer: &str) -> AccessClaims {
         audiences: [Box::from(HUB)].into(),
         public_url: PublicUrl::parse(HUB).expect("a URL"),
     };
-    let claims = key.verify(token, unix_s(), &TokenRules::Access(rules)).expect("a valid token");
+    let claims = key.verify(token, unix_s() * 1_000, &TokenRules::Access(rules)).expect("a valid token");
     claims.access().expect("an access token").clone()
 }
 
@@ -133,7 +133,9 @@ fn an_access_token_says_what_was_asked_for() {
         &["--subscribe-match", "b", "--subscribe-match", "*", "--payload", r#"{"n":1}"#],
     ];
     let before = unix_s();
-    let claims = verified_access(&run(&arguments.concat(), &[("JWT_KEY", KEY)]), KEY, "https://e.x");
+    let key = ["--key", KEY];
+    let output = run(&[&arguments.concat()[..], &key].concat(), &[]);
+    let claims = verified_access(&output, KEY, "https://e.x");
     let [publish, subscribe] = &*claims.details else { panic!("{claims:?}") };
     assert!(publish.publishes && !publish.subscribes && publish.payload.is_none());
     assert!(subscribe.subscribes && !subscribe.publishes);
@@ -143,7 +145,11 @@ fn an_access_token_says_what_was_asked_for() {
         (texts(&publish.topics), texts(&subscribe.topics)),
         (vec!["a".into()], vec!["b".into(), "*".into()])
     );
-    assert!((before + 3_600..=unix_s() + 3_600).contains(&claims.exp), "one hour: {}", claims.exp);
+    assert!(
+        (before + 3_600..=unix_s() + 3_600).contains(&(claims.exp_ms / 1_000)),
+        "one hour: {}",
+        claims.exp_ms
+    );
 }
 
 #[test]

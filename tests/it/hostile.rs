@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::common::{Client, DEADLINE, Hub, Stream, get, post, publisher};
-use petasos::limits::{LINGER_BYTES_MAX, SERVE_SLICES_MAX, SERVE_STEPS_MAX};
+use petasos::limits::{HEAD_BYTES_MAX, LINGER_BYTES_MAX, SERVE_SLICES_MAX, SERVE_STEPS_MAX};
 
 const ONE_SHARD: (&str, &str) = ("SHARDS", "1");
 /// A generous upper bound of what the kernels of both ends buffer for one connection.
@@ -174,7 +174,7 @@ fn a_page_may_read_why_its_request_was_refused() {
         (get("GET / HTTP/1.1", "Expect: x\r\n"), 417, true),
         (get("GET / HTTP/1.1", "Bad Name: x\r\n"), 400, true),
         (get("GET / HTTP/1.1", &"X: y\r\n".repeat(100)), 431, true),
-        (get("GET / HTTP/1.1", &format!("X: {}\r\n", "y".repeat(120_000))), 431, true),
+        (get("GET / HTTP/1.1", &format!("X: {}\r\n", "y".repeat(HEAD_BYTES_MAX))), 431, true),
         (get("GET / HTTP/2.0", ""), 505, true),
         (get("POST / HTTP/1.1", "Transfer-Encoding: gzip, chunked\r\n"), 501, true),
         (get("get / HTTP/1.1", ""), 501, true),

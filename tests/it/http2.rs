@@ -20,7 +20,7 @@ use crate::common::{Client, Hub, id, token};
 use bytes::Bytes;
 use h2::Reason;
 use petasos::http::h2::request::PREFACE;
-use petasos::limits::HTTP2_BODIES_MAX;
+use petasos::limits::{HEAD_BYTES_MAX, HTTP2_BODIES_MAX};
 use rustix::process::Signal;
 use rustls::version::{TLS12, TLS13};
 use serde_json::json;
@@ -441,7 +441,7 @@ fn a_head_that_is_too_large_is_refused_and_the_connection_goes_on() {
     let hub = Hub::start(&[ONE_SHARD]);
     let client = Http2::connect(&hub);
     let many = (0..101).fold(get("topic=a"), |request, number| request.header(format!("x-{number}"), "y"));
-    let large = get("topic=a").header("x", "y".repeat(120_000));
+    let large = get("topic=a").header("x", "y".repeat(HEAD_BYTES_MAX));
     for (request, status) in [(many, 431), (large, 431), (get(&format!("topic={}", "x".repeat(60_000))), 414)]
     {
         assert_eq!(client.ask(request, "").status, status);

@@ -18,7 +18,7 @@ use crate::common::frames::{
     window_update,
 };
 use crate::common::{DEADLINE, Hub};
-use petasos::limits::{HTTP2_CREDIT_REFILLED_MAX, HTTP2_ERRORS_MAX, HTTP2_STREAMS_MAX};
+use petasos::limits::{HEAD_BYTES_MAX, HTTP2_CREDIT_REFILLED_MAX, HTTP2_ERRORS_MAX, HTTP2_STREAMS_MAX};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 /// The maximum growth of the hub's peak resident memory.
@@ -248,7 +248,7 @@ fn a_bomb_of_remembered_fields_is_refused() {
     endure(&[], |hub| {
         let mut raw = Raw::open(hub, &[]);
         for number in 0..REQUESTS {
-            assert!(raw.send(&bomb(number, 40)), "the hub has closed");
+            assert!(raw.send(&bomb(number, HEAD_BYTES_MAX / 4_000 + 1)), "the hub has closed");
             let answer = raw.next_of(HEADERS);
             assert_eq!(
                 (answer.stream, answer.flags & END_STREAM),

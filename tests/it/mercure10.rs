@@ -1,8 +1,10 @@
 //! Mercure 1.0 (draft 08) against the binary: the tests of MERCURE-1.0, section 13, by area.
 
 mod access;
+mod channels;
 mod client_bytes;
 mod clients;
+mod command;
 mod cursor;
 mod grants;
 mod matchers;
@@ -12,4 +14,5 @@ mod presence;
 mod presentation;
 mod publishing;
 mod requests;
+mod sizes;
 mod tokens;

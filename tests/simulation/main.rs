@@ -239,7 +239,7 @@ impl World {
         let granted = GRANTS[self.rng.usize(..GRANTS.len())];
         let subscribe = Some(granted.iter().map(ToString::to_string).collect());
         let mercure = MercureClaim { publish: None, subscribe, payload: None };
-        let claims = LegacyClaims { mercure, exp: None }.into();
+        let claims = LegacyClaims { mercure, exp_ms: None }.into();
         let grant = Rc::new(Grant::from_claims(&claims, Authorization::Selectors).expect("valid claims"));
         let expires_ms =
             if self.rng.u32(..4) == 0 { self.now.ms + self.rng.u64(1..40_000) } else { u64::MAX };

@@ -158,7 +158,7 @@ def cookie_of_10(hub, page, origin, stranger):
         page.run("window.source.close()")
     # An invalid one is refused, though anonymous subscribers are allowed, and though there is a valid one of 0.x.
     page.set_cookie("mercureAuthorization", hub.token)
-    login(access("--subscribe-match", "*", "--issuer", "https://elsewhere.example"))
+    login(access("--subscribe-match", "*", "--issuer", "https://elsewhere.example", "--key", "a key of another issuer, not known"))
     check("1.0, with a token of another issuer", page.run(LISTEN_10, hub.url, matchers, True), "refused")
     challenge = "return (await fetch(given[0] + '?match=a', {credentials: 'include'})).headers.get('WWW-Authenticate')"
     check("the challenge", page.run(challenge, hub.url).startswith('Bearer error="invalid_token", resource_metadata="'), True)

@@ -21,6 +21,7 @@ const ISSUER: &str = "https://e.x";
 const HUB: &str = "https://hub.e.x/.well-known/mercure";
 /// Unix time, in seconds.
 const NOW: u64 = 1_700_000_000;
+const NOW_MS: u64 = NOW * 1_000;
 
 /// Every algorithm with its key, and the one token that was signed with it.
 const SIGNED: [(Algorithm, &str, &str); 12] = [
@@ -62,7 +63,7 @@ pub fn check(bytes: &[u8]) {
         check_signed(header, claims);
         // A key set of an issuer is a document of a stranger, too.
         if let Ok(keys) = KeySet::parse(bytes, &[]) {
-            KEYS.iter().for_each(|(_, token)| drop(keys.verify(token, NOW, &TokenRules::Legacy)));
+            KEYS.iter().for_each(|(_, token)| drop(keys.verify(token, NOW_MS, &TokenRules::Legacy)));
         }
     } else {
         check_token(text);
@@ -72,7 +73,7 @@ pub fn check(bytes: &[u8]) {
 /// A token as a client sends it. Nothing here is signed, except the token of each key.
 fn check_token(token: &str) {
     for (key, signed) in &*KEYS {
-        let verified = key.verify(token, NOW, &TokenRules::Legacy);
+        let verified = key.verify(token, NOW_MS, &TokenRules::Legacy);
         assert_eq!(verified.is_ok(), token == *signed, "{:?}: {token}", key.algorithm());
     }
 }
@@ -84,13 +85,13 @@ fn check_signed(header: &str, claims: &str) {
     let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature));
     for (key, _) in &KEYS[1..] {
         assert!(
-            key.verify(&token, NOW, &TokenRules::Legacy).is_err(),
+            key.verify(&token, NOW_MS, &TokenRules::Legacy).is_err(),
             "only its own algorithm: {:?}",
             key.algorithm()
         );
     }
     check_access(&token, claims);
-    let Ok(accepted) = KEYS[0].0.verify(&token, NOW, &TokenRules::Legacy) else { return };
+    let Ok(accepted) = KEYS[0].0.verify(&token, NOW_MS, &TokenRules::Legacy) else { return };
     assert_eq!(TokenForm::of(&token), Ok(TokenForm::Legacy), "a token has one form");
     let accepted = accepted.legacy().expect("a legacy token");
     let header: Value = serde_json::from_str(header).expect("an accepted header is JSON");
@@ -113,7 +114,7 @@ fn check_access(token: &str, claims: &str) {
         audiences: [Box::from(HUB)].into(),
         public_url: PublicUrl::parse(HUB).expect("a URL"),
     });
-    let Ok(accepted) = KEYS[0].0.verify(token, NOW, &rules) else { return };
+    let Ok(accepted) = KEYS[0].0.verify(token, NOW_MS, &rules) else { return };
     assert_eq!(TokenForm::of(token), Ok(TokenForm::Access), "a token has one form");
     let claims: Value = serde_json::from_str(claims).expect("accepted claims are JSON");
     assert_eq!(claims["iss"], ISSUER);

@@ -91,7 +91,7 @@ mod tests {
 
     fn grant(payload: Option<Value>) -> Grant {
         let mercure = MercureClaim { publish: None, subscribe: None, payload };
-        Grant::from_claims(&LegacyClaims { mercure, exp: None }.into(), Authorization::Selectors)
+        Grant::from_claims(&LegacyClaims { mercure, exp_ms: None }.into(), Authorization::Selectors)
             .expect("valid claims")
     }
 

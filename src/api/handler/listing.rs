@@ -171,7 +171,7 @@ mod tests {
     fn grant(selectors: &[&str]) -> Grant {
         let subscribe = Some(selectors.iter().map(ToString::to_string).collect());
         let mercure = MercureClaim { subscribe, ..MercureClaim::default() };
-        Grant::from_claims(&LegacyClaims { mercure, exp: None }.into(), Authorization::Selectors)
+        Grant::from_claims(&LegacyClaims { mercure, exp_ms: None }.into(), Authorization::Selectors)
             .expect("valid claims")
     }
 

@@ -120,18 +120,47 @@ impl ApiSettings {
     }
 }
 
+/// The settings of a hub for tests, with one legacy key for both roles and no issuer.
+#[cfg(test)]
+pub(crate) fn settings_for_tests(dialects: Dialects, key: &[u8]) -> ApiSettings {
+    use crate::limits::{BODY_BYTES_MAX_DEFAULT, REQUEST_TARGET_BYTES_MAX, SELECTORS_MAX_DEFAULT};
+    use crate::mercure::names::{ACCESS_TOKEN_COOKIE_NAME, COOKIE_NAME};
+    use crate::mercure::token::{Algorithm, VerificationKey};
+
+    let bounds = SelectorBounds { count_max: SELECTORS_MAX_DEFAULT, bytes_max: REQUEST_TARGET_BYTES_MAX };
+    let key = KeySource::from(VerificationKey::new(Algorithm::HS256, key).expect("a key"));
+    ApiSettings {
+        authorization: dialects.legacy_authorization().unwrap_or_default(),
+        dialects,
+        public_url: PublicUrl::parse("https://hub.e.x/.well-known/mercure").ok(),
+        resource_identifier: None,
+        audiences: Arc::default(),
+        issuers: Arc::default(),
+        issuers_of_file: None,
+        allow_anonymous: true,
+        publisher_key: Some(key.clone()),
+        subscriber_key: Some(key),
+        cors: Cors::parse("https://app.example").expect("an origin"),
+        publish_origins: OriginList::default(),
+        cookie_name: COOKIE_NAME.to_owned(),
+        access_token_cookie_name: ACCESS_TOKEN_COOKIE_NAME.to_owned(),
+        selectors: bounds,
+        selectors_anonymous: bounds,
+        body_bytes_max: BODY_BYTES_MAX_DEFAULT as u64,
+        compress: false,
+        demo: None,
+        subscriptions: true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::BODY_BYTES_MAX_DEFAULT;
 
     /// A demo hub on port 0 is known by the port that the kernel chose.
     #[test]
     fn what_is_made_of_the_public_url_gets_the_port_of_the_listener() {
-        let bounds = SelectorBounds { count_max: 1, bytes_max: 1 };
         let settings = |url: &str| ApiSettings {
-            authorization: Authorization::Selectors,
-            dialects: Dialects::with_draft08(None),
             public_url: PublicUrl::parse(url).ok(),
             resource_identifier: Some(url.into()),
             audiences: ["urn:other".into(), url.into()].into(),
@@ -143,20 +172,7 @@ mod tests {
                     is_advertised: false,
                 })
                 .into(),
-            issuers_of_file: None,
-            allow_anonymous: true,
-            publisher_key: None,
-            subscriber_key: None,
-            cors: Cors::default(),
-            publish_origins: OriginList::default(),
-            cookie_name: "a".to_owned(),
-            access_token_cookie_name: "b".to_owned(),
-            selectors: bounds,
-            selectors_anonymous: bounds,
-            body_bytes_max: BODY_BYTES_MAX_DEFAULT as u64,
-            compress: false,
-            demo: None,
-            subscriptions: false,
+            ..settings_for_tests(Dialects::with_draft08(None), b"secret")
         };
         for (given, expected) in [
             ("http://localhost:0/.well-known/mercure", "http://localhost:4000/.well-known/mercure"),

@@ -17,7 +17,7 @@ use crate::http::headers::accept::accepts;
 use crate::http::request::{Request, Version};
 use crate::http::response::{Challenge, Response};
 use crate::limits::{
-    MATCH_COST_SUBSCRIPTION_MAX, PATTERN_OPENERS_OF_REQUEST_MAX, PATTERN_STATES_OF_REQUEST_MAX,
+    MATCH_COST_SUBSCRIPTION_MAX, PATTERN_OPENERS_OF_REQUEST_MAX, PATTERN_STATES_OF_REQUEST_MAX, WHEEL_TICK_MS,
 };
 use crate::mercure::dialect::Dialect;
 use crate::mercure::grant::Grant;
@@ -224,10 +224,11 @@ fn no_content_type() -> Refused {
     Refused::bad_request(&"Missing or invalid Content-Type: expected application/x-www-form-urlencoded")
 }
 
-/// `exp` on the monotonic clock: the subscriber is disconnected at that time.
+/// When the subscriber is disconnected, on the monotonic clock: no later than at `exp`, though a
+/// timer fires up to a tick late.
 fn expires_ms(grant: &Grant, now: Now) -> u64 {
-    grant.expires_at().map_or(u64::MAX, |exp_s| {
-        let left_ms = exp_s.saturating_mul(1_000).saturating_sub(now.unix_ms);
+    grant.expires_at_ms().map_or(u64::MAX, |exp_ms| {
+        let left_ms = exp_ms.saturating_sub(now.unix_ms).saturating_sub(WHEEL_TICK_MS);
         now.ms.saturating_add(left_ms)
     })
 }

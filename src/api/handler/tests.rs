@@ -6,9 +6,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::keyring::{Issuer, KeySource};
-use crate::http::headers::cors::Cors;
 use crate::http::request::{QUERY, Version};
-use crate::limits::{BODY_BYTES_MAX_DEFAULT, PATTERN_OPENERS_OF_REQUEST_MAX, PATTERN_STATES_OF_REQUEST_MAX};
+use crate::limits::{PATTERN_OPENERS_OF_REQUEST_MAX, PATTERN_STATES_OF_REQUEST_MAX};
 use crate::mercure::dialect::Dialects;
 use crate::mercure::names::{ACCESS_TOKEN_COOKIE_NAME, COOKIE_NAME, METADATA_PATH};
 use crate::mercure::resume::Resume;
@@ -28,28 +27,11 @@ const BARE: &str = "Bearer resource_metadata=\"https://hub.e.x/.well-known/oauth
                     /.well-known/mercure\"";
 
 fn handler(dialects: Dialects) -> RequestHandler {
-    let key = || Some(VerificationKey::new(Algorithm::HS256, b"secret").expect("a key").into());
     RequestHandler::new(ApiSettings {
-        authorization: dialects.legacy_authorization().unwrap_or_default(),
-        dialects,
-        public_url: PublicUrl::parse("https://hub.e.x/.well-known/mercure").ok(),
-        resource_identifier: None,
-        audiences: Arc::default(),
-        issuers: Arc::default(),
-        issuers_of_file: None,
-        allow_anonymous: true,
-        publisher_key: key(),
-        subscriber_key: key(),
-        cors: Cors::parse("https://app.example").expect("an origin"),
         publish_origins: OriginList::parse("https://listed.example").expect("an origin"),
-        cookie_name: COOKIE_NAME.to_owned(),
-        access_token_cookie_name: ACCESS_TOKEN_COOKIE_NAME.to_owned(),
         selectors: BOUNDS,
         selectors_anonymous: BOUNDS,
-        body_bytes_max: BODY_BYTES_MAX_DEFAULT as u64,
-        compress: false,
-        demo: None,
-        subscriptions: true,
+        ..settings_for_tests(dialects, b"secret")
     })
 }
 

@@ -143,15 +143,15 @@ impl TrackedKey {
 
     /// The claims of a token, and the number of the key that verified it.
     pub(super) fn verify(&self, token: &str, now: Now) -> Result<(Claims, KeyNumber), AuthError> {
-        let (unix_s, rules) = (now.unix_s(), &self.rules);
+        let (unix_ms, rules) = (now.unix_ms, &self.rules);
         let verified = match (&self.source, &self.set, &self.key) {
-            (KeySource::Fixed(key), ..) => key.verify(token, unix_s, rules).map(|claims| (claims, 0)),
-            (KeySource::File(_), _, Some(key)) => key.verify(token, unix_s, rules).map(|claims| (claims, 0)),
+            (KeySource::Fixed(key), ..) => key.verify(token, unix_ms, rules).map(|claims| (claims, 0)),
+            (KeySource::File(_), _, Some(key)) => key.verify(token, unix_ms, rules).map(|claims| (claims, 0)),
             (KeySource::File(_), _, None) => return Err(AuthError::NotYet("the key has not been read yet")),
             (KeySource::Fetched(_), None, _) => {
                 return Err(AuthError::NotYet("the key set has not been fetched yet"));
             }
-            (KeySource::Fetched(shared), Some(set), _) => match set.verify_by(token, unix_s, rules) {
+            (KeySource::Fetched(shared), Some(set), _) => match set.verify_by(token, unix_ms, rules) {
                 Err(TokenError::UnknownKey) if self.had_key_of(token) => {
                     return Err(invalid("the token names a key that was withdrawn from the key set"));
                 }

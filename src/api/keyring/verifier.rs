@@ -149,12 +149,12 @@ impl Verifier {
     /// The grant of a token, and the number of the key that verified it.
     pub(crate) fn grant(&mut self, token: &str, now: Now) -> Result<(Rc<Grant>, KeyNumber), AuthError> {
         self.renew();
-        let (grant, number) = match self.cache.get(token, now.unix_s()) {
+        let (grant, number) = match self.cache.get(token, now.unix_ms) {
             Some((grant, number)) => (Rc::clone(grant), *number),
             None => {
                 let (grant, number) = self.verify(token, now)?;
                 let grant = Rc::new(grant);
-                self.cache.insert(token, (Rc::clone(&grant), number), grant.expires_at());
+                self.cache.insert(token, (Rc::clone(&grant), number), grant.expires_at_ms());
                 (grant, number)
             }
         };

@@ -357,7 +357,7 @@ fn each_subscription_is_announced_and_listed_in_the_form_in_which_it_was_written
 #[test]
 fn a_payload_is_shown_where_the_announcement_says_so() {
     let mercure = MercureClaim { publish: None, subscribe: None, payload: Some("Anna".into()) };
-    let claims = LegacyClaims { mercure, exp: None }.into();
+    let claims = LegacyClaims { mercure, exp_ms: None }.into();
     let grant = Grant::from_claims(&claims, Authorization::Selectors).expect("valid claims");
     let shown = Announcement { payload: Some(0), ..EXACT };
     let unknown = Announcement { payload: Some(7), ..EXACT };

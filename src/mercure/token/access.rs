@@ -28,22 +28,22 @@ pub struct AccessClaims {
     /// The entries of `authorization_details` that are Mercure's, in their order. Empty if there is
     /// none: the token is valid, and grants nothing.
     pub details: Box<[Detail]>,
-    /// The first second, in Unix time, in which the token is no longer valid.
-    pub exp: u64,
+    /// The first millisecond of Unix time in which the token is no longer valid.
+    pub exp_ms: u64,
 }
 
 impl AccessClaims {
     /// Reads claims whose signature is verified.
     pub(super) fn read(
         claims: &Map<String, Value>,
-        now: u64,
+        now_ms: u64,
         rules: &AccessRules,
     ) -> Result<Self, TokenError> {
         let issuer = claims.get("iss").ok_or(TokenError::Missing("iss"))?;
         if issuer.as_str() != Some(&rules.issuer) {
             return Err(TokenError::WrongIssuer);
         }
-        let exp = check_dates(claims, now)?.ok_or(TokenError::Missing("exp"))?;
+        let exp_ms = check_dates(claims, now_ms)?.ok_or(TokenError::Missing("exp"))?;
         let audience = claims.get("aud").ok_or(TokenError::Missing("aud"))?;
         if !is_meant(audience, &rules.audiences) {
             return Err(TokenError::WrongAudience);
@@ -52,7 +52,7 @@ impl AccessClaims {
             return Err(TokenError::SenderConstrained);
         }
         let details = read_details(claims.get("authorization_details"), &rules.public_url)?;
-        Ok(Self { details, exp })
+        Ok(Self { details, exp_ms })
     }
 }
 

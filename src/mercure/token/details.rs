@@ -29,8 +29,8 @@ pub enum DetailError {
     /// It is not a list.
     #[error("not a list")]
     NotAList,
-    /// It has more than [`DETAILS_MAX`] entries.
-    #[error("more than {DETAILS_MAX} entries")]
+    /// It has more than [`DETAILS_MAX`] Mercure entries.
+    #[error("more than {DETAILS_MAX} entries of Mercure")]
     TooMany,
     /// All entries together have more than [`DETAILS_PATTERNS_MAX`] URL Patterns.
     #[error("more than {DETAILS_PATTERNS_MAX} URL Patterns")]
@@ -76,18 +76,27 @@ pub enum DetailFault {
 pub(super) fn read_details(claim: Option<&Value>, hub: &PublicUrl) -> Result<Box<[Detail]>, DetailError> {
     let Some(claim) = claim else { return Ok(Box::default()) };
     let entries = claim.as_array().ok_or(DetailError::NotAList)?;
-    if entries.len() > DETAILS_MAX {
+    // Those of other types count nowhere: the length of the token bounds them.
+    let mut own = Vec::new();
+    for (number, entry) in (1..).zip(entries) {
+        let members = entry.as_object().ok_or(DetailError::Entry(number, DetailFault::NotTyped))?;
+        match members.get("type").and_then(Value::as_str) {
+            Some(DETAIL_TYPE) => own.push((number, members)),
+            Some(_) => {}
+            None => return Err(DetailError::Entry(number, DetailFault::NotTyped)),
+        }
+    }
+    if own.len() > DETAILS_MAX {
         return Err(DetailError::TooMany);
     }
     // Reading a pattern takes much longer than reading its text: they are counted first.
-    if entries.iter().map(patterns_of).sum::<usize>() > DETAILS_PATTERNS_MAX {
+    if own.iter().map(|(_, members)| patterns_of(members)).sum::<usize>() > DETAILS_PATTERNS_MAX {
         return Err(DetailError::TooManyPatterns);
     }
     let mut details = Vec::new();
     let mut cost: u64 = 0;
-    for (at, entry) in entries.iter().enumerate() {
-        let detail = Detail::read(entry, hub).map_err(|fault| DetailError::Entry(at + 1, fault))?;
-        let Some(detail) = detail else { continue };
+    for (number, members) in own {
+        let detail = Detail::read(members, hub).map_err(|fault| DetailError::Entry(number, fault))?;
         cost += detail.topics.iter().map(|topic| u64::from(topic.match_cost())).sum::<u64>();
         if cost > DETAILS_MATCH_COST_MAX {
             return Err(DetailError::TooCostly);
@@ -97,8 +106,16 @@ pub(super) fn read_details(claim: Option<&Value>, hub: &PublicUrl) -> Result<Box
     Ok(details.into())
 }
 
+/// Reads the claim only to check it, as the hub with this URL would.
+///
+/// # Errors
+/// [`DetailError`] names the entry and the rule that it breaks.
+pub fn check_details(claim: &Value, hub: &PublicUrl) -> Result<(), DetailError> {
+    read_details(Some(claim), hub).map(drop)
+}
+
 /// How many topics of an entry say that they are URL Patterns.
-fn patterns_of(entry: &Value) -> usize {
+fn patterns_of(entry: &Map<String, Value>) -> usize {
     let name = MatcherType::UrlPattern.as_str();
     let is_pattern = |topic: &&Value| topic.get("match_type").and_then(Value::as_str) == Some(name);
     let topics = entry.get("topics").and_then(Value::as_array);
@@ -106,13 +123,7 @@ fn patterns_of(entry: &Value) -> usize {
 }
 
 impl Detail {
-    /// `None` for an entry of another type.
-    fn read(entry: &Value, hub: &PublicUrl) -> Result<Option<Self>, DetailFault> {
-        let members = entry.as_object().ok_or(DetailFault::NotTyped)?;
-        let name = members.get("type").and_then(Value::as_str).ok_or(DetailFault::NotTyped)?;
-        if name != DETAIL_TYPE {
-            return Ok(None);
-        }
+    fn read(members: &Map<String, Value>, hub: &PublicUrl) -> Result<Self, DetailFault> {
         let actions = list(members, "actions").ok_or(DetailFault::Actions)?;
         if !actions.iter().all(Value::is_string) {
             return Err(DetailFault::Actions);
@@ -125,12 +136,12 @@ impl Detail {
         }
         let topics: Result<Box<[_]>, _> = topics.iter().map(|topic| read_topic(topic, hub)).collect();
         let payload = members.get("payload").filter(|payload| !payload.is_null());
-        Ok(Some(Self {
+        Ok(Self {
             publishes: has(ACTION_PUBLISH),
             subscribes: has(ACTION_SUBSCRIBE),
             topics: topics?,
             payload: payload.cloned(),
-        }))
+        })
     }
 }
 

@@ -78,14 +78,14 @@ impl KeySet {
         self.left_out
     }
 
-    /// Verifies `token` at `now`, in seconds of Unix time, with the key that its header names
-    /// (`kid`), by these rules. A token that names no key is verified if exactly one key has its
-    /// algorithm.
+    /// Verifies `token` at `now_ms`, in milliseconds of Unix time, with the key that its header
+    /// names (`kid`), by these rules. A token that names no key is verified if exactly one key has
+    /// its algorithm.
     ///
     /// # Errors
     /// [`TokenError`]. Only [`TokenError::UnknownKey`] may be resolved by a newer document.
-    pub fn verify(&self, token: &str, now: u64, rules: &TokenRules) -> Result<Claims, TokenError> {
-        self.verify_by(token, now, rules).map(|(claims, _)| claims)
+    pub fn verify(&self, token: &str, now_ms: u64, rules: &TokenRules) -> Result<Claims, TokenError> {
+        self.verify_by(token, now_ms, rules).map(|(claims, _)| claims)
     }
 
     /// The same; returns also the place of the key that verified it.
@@ -95,7 +95,7 @@ impl KeySet {
     pub fn verify_by(
         &self,
         token: &str,
-        now: u64,
+        now_ms: u64,
         rules: &TokenRules,
     ) -> Result<(Claims, usize), TokenError> {
         let header = read_header(token)?;
@@ -119,7 +119,7 @@ impl KeySet {
             }
         };
         let (place, named) = key.ok_or(TokenError::WrongAlgorithm)?;
-        named.key.verify(token, now, rules).map(|claims| (claims, place))
+        named.key.verify(token, now_ms, rules).map(|claims| (claims, place))
     }
 
     /// Whether a key has this id (`kid`).

@@ -15,6 +15,7 @@ mod access;
 
 const SECRET: &str = "a shared secret of at least thirty-two bytes";
 const NOW: u64 = 1_600_000_000;
+const NOW_MS: u64 = NOW * 1_000;
 const RSA: (&str, &str) = (
     include_str!("../../../tests/data/keys/rsa-private.pem"),
     include_str!("../../../tests/data/keys/rsa-public.pem"),
@@ -58,7 +59,7 @@ fn signed(claims: &Value) -> String {
 }
 
 fn verified(claims: &Value) -> Result<LegacyClaims, TokenError> {
-    hs256().verify(&signed(claims), NOW, &TokenRules::Legacy).map(|claims| legacy(&claims))
+    hs256().verify(&signed(claims), NOW_MS, &TokenRules::Legacy).map(|claims| legacy(&claims))
 }
 
 fn legacy(claims: &Claims) -> LegacyClaims {
@@ -85,7 +86,7 @@ fn every_algorithm_verifies_its_own_tokens_and_no_other() {
         for (verifies, (_, public)) in ALGORITHMS {
             let key = VerificationKey::new(verifies, public.as_bytes()).expect("a key");
             let result =
-                key.verify(&token, NOW, &TokenRules::Legacy).map(|claims| legacy(&claims).mercure.publish);
+                key.verify(&token, NOW_MS, &TokenRules::Legacy).map(|claims| legacy(&claims).mercure.publish);
             if signs == verifies {
                 assert_eq!(result, Ok(Some(vec!["*".to_owned()])), "{signs:?}");
             } else {
@@ -107,9 +108,9 @@ fn the_example_of_the_rfc_verifies_until_it_expires() {
                  eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.\
                  dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
     let key = VerificationKey::from_secret(Algorithm::HS256, &secret).expect("a secret");
-    let claims = LegacyClaims { mercure: MercureClaim::default(), exp: Some(1_300_819_380) };
-    assert_eq!(key.verify(token, 1_300_819_379, &TokenRules::Legacy), Ok(claims.into()));
-    assert_eq!(key.verify(token, 1_300_819_380, &TokenRules::Legacy), Err(TokenError::Expired));
+    let claims = LegacyClaims { mercure: MercureClaim::default(), exp_ms: Some(1_300_819_380_000) };
+    assert_eq!(key.verify(token, 1_300_819_379_999, &TokenRules::Legacy), Ok(claims.into()));
+    assert_eq!(key.verify(token, 1_300_819_380_000, &TokenRules::Legacy), Err(TokenError::Expired));
 }
 
 /// RFC 8725, section 2.1: a public key is no secret, so a token "signed" with it proves nothing.
@@ -120,7 +121,7 @@ fn a_public_key_cannot_be_used_as_a_shared_secret() {
         let forged = sign(&claims, public.as_bytes(), Algorithm::HS256).expect("a token");
         let key = VerificationKey::from_pem(algorithm, public).expect("a key");
         assert_eq!(
-            key.verify(&forged, NOW, &TokenRules::Legacy),
+            key.verify(&forged, NOW_MS, &TokenRules::Legacy),
             Err(TokenError::WrongAlgorithm),
             "{algorithm:?}"
         );
@@ -137,24 +138,24 @@ fn a_token_without_signature_is_refused() {
         let header = format!(r#"{{"alg":"{algorithm}","typ":"JWT"}}"#);
         let unsigned = format!("{}.{}.", base64url(header.as_bytes()), base64url(claims.as_bytes()));
         assert_eq!(
-            hs256().verify(&unsigned, NOW, &TokenRules::Legacy),
+            hs256().verify(&unsigned, NOW_MS, &TokenRules::Legacy),
             Err(TokenError::Header),
             "{algorithm}"
         );
         assert_eq!(
-            hs256().verify(&signed_raw(&header, claims), NOW, &TokenRules::Legacy),
+            hs256().verify(&signed_raw(&header, claims), NOW_MS, &TokenRules::Legacy),
             Err(TokenError::Header),
             "{algorithm}"
         );
     }
     let token = signed_raw(r#"{"alg":"HS256"}"#, claims);
     assert!(
-        hs256().verify(&token, NOW, &TokenRules::Legacy).is_ok(),
+        hs256().verify(&token, NOW_MS, &TokenRules::Legacy).is_ok(),
         "the hand-made tokens of these tests are good ones"
     );
     let (message, _) = token.rsplit_once('.').expect("three parts");
     assert_eq!(
-        hs256().verify(&format!("{message}."), NOW, &TokenRules::Legacy),
+        hs256().verify(&format!("{message}."), NOW_MS, &TokenRules::Legacy),
         Err(TokenError::BadSignature)
     );
 }
@@ -174,15 +175,15 @@ fn a_header_that_brings_its_own_key_or_an_extension_is_refused() {
         (r#"{"alg":"HS256","crit":[1]}"#, "crit"),
         (r#"{"alg":"HS256","\u0063rit":null}"#, "crit"),
     ] {
-        let result = hs256().verify(&signed_raw(header, "{}"), NOW, &TokenRules::Legacy);
+        let result = hs256().verify(&signed_raw(header, "{}"), NOW_MS, &TokenRules::Legacy);
         assert_eq!(result, Err(TokenError::ForbiddenHeader(name)), "{header}");
     }
     for header in [r#"{"alg":"HS256","kid":"1"}"#, r#"{"alg":"HS256","typ":"x","other":{}}"#] {
-        assert!(hs256().verify(&signed_raw(header, "{}"), NOW, &TokenRules::Legacy).is_ok(), "{header}");
+        assert!(hs256().verify(&signed_raw(header, "{}"), NOW_MS, &TokenRules::Legacy).is_ok(), "{header}");
     }
     for header in ["", "{}", "[]", r#"{"alg":1}"#, r#"{"alg":"HS1024"}"#, r#"{"alg":"HS256""#] {
         assert_eq!(
-            hs256().verify(&signed_raw(header, "{}"), NOW, &TokenRules::Legacy),
+            hs256().verify(&signed_raw(header, "{}"), NOW_MS, &TokenRules::Legacy),
             Err(TokenError::Header),
             "{header}"
         );
@@ -203,7 +204,7 @@ fn a_token_with_a_member_twice_is_refused() {
         (r#"{"alg":"HS256"}"#, r#"{"mercure":{"publish":[],"publish":["*"]}}"#),
         (r#"{"alg":"HS256"}"#, r#"{"mercure":{"payload":{"a":1,"a":2}}}"#),
     ] {
-        let result = hs256().verify(&signed_raw(header, claims), NOW, &TokenRules::Legacy);
+        let result = hs256().verify(&signed_raw(header, claims), NOW_MS, &TokenRules::Legacy);
         assert_eq!(result, Err(TokenError::Repeated), "{header} {claims}");
     }
 }
@@ -222,31 +223,31 @@ fn a_changed_token_and_one_of_another_key_have_a_bad_signature() {
         format!("{message}.not base64"),
     ] {
         assert_eq!(
-            hs256().verify(&changed, NOW, &TokenRules::Legacy),
+            hs256().verify(&changed, NOW_MS, &TokenRules::Legacy),
             Err(TokenError::BadSignature),
             "{changed}"
         );
     }
     let other = VerificationKey::from_secret(Algorithm::HS256, b"another secret").expect("a secret");
-    assert_eq!(other.verify(&token, NOW, &TokenRules::Legacy), Err(TokenError::BadSignature));
+    assert_eq!(other.verify(&token, NOW_MS, &TokenRules::Legacy), Err(TokenError::BadSignature));
 }
 
 #[test]
 fn what_is_no_token_is_refused_before_its_signature_is_looked_at() {
     for text in ["", ".", "a", "a.b", "a.b.c.d", "....", "é.é"] {
-        assert_eq!(hs256().verify(text, NOW, &TokenRules::Legacy), Err(TokenError::Malformed), "{text:?}");
+        assert_eq!(hs256().verify(text, NOW_MS, &TokenRules::Legacy), Err(TokenError::Malformed), "{text:?}");
     }
     for text in ["..", "a.b.c", "é.é.é", "e30.e30.e30"] {
-        assert_eq!(hs256().verify(text, NOW, &TokenRules::Legacy), Err(TokenError::Header), "{text:?}");
+        assert_eq!(hs256().verify(text, NOW_MS, &TokenRules::Legacy), Err(TokenError::Header), "{text:?}");
     }
     assert_eq!(
-        hs256().verify(&"a".repeat(TOKEN_BYTES_MAX + 1), NOW, &TokenRules::Legacy),
+        hs256().verify(&"a".repeat(TOKEN_BYTES_MAX + 1), NOW_MS, &TokenRules::Legacy),
         Err(TokenError::TooLong)
     );
     for claims in ["", "1", "null", "[]", r#"[1,2]"#, "{", "\u{0}"] {
         let token = signed_raw(r#"{"alg":"HS256"}"#, claims);
         assert_eq!(
-            hs256().verify(&token, NOW, &TokenRules::Legacy),
+            hs256().verify(&token, NOW_MS, &TokenRules::Legacy),
             Err(TokenError::Malformed),
             "{claims:?}"
         );
@@ -254,12 +255,17 @@ fn what_is_no_token_is_refused_before_its_signature_is_looked_at() {
 }
 
 #[test]
-fn dates_are_enforced_to_the_second_without_leeway() {
+fn dates_are_enforced_to_the_millisecond_without_leeway() {
     for (claims, expected) in [
-        (json!({"exp": NOW + 1}), Ok(Some(NOW + 1))),
+        (json!({"exp": NOW + 1}), Ok(Some(NOW_MS + 1_000))),
         (json!({"exp": NOW}), Err(TokenError::Expired)),
         (json!({"exp": NOW - 1}), Err(TokenError::Expired)),
-        (json!({"exp": NOW as f64 + 0.5}), Ok(Some(NOW + 1))),
+        (json!({"exp": NOW as f64 + 0.5}), Ok(Some(NOW_MS + 500))),
+        // Rounded to the side on which it grants less.
+        (json!({"exp": NOW as f64 + 0.25 + 0.000_5}), Ok(Some(NOW_MS + 250))),
+        (json!({"exp": NOW as f64 + 0.000_9}), Err(TokenError::Expired)),
+        (json!({"nbf": NOW as f64 + 0.000_1}), Err(TokenError::NotYetValid)),
+        (json!({"nbf": NOW as f64 - 0.000_1}), Ok(None)),
         (json!({"exp": NOW as f64 - 0.5}), Err(TokenError::Expired)),
         (json!({"exp": -1}), Err(TokenError::Expired)),
         (json!({"exp": 1e300}), Ok(Some(u64::MAX))),
@@ -274,7 +280,7 @@ fn dates_are_enforced_to_the_second_without_leeway() {
         (json!({"nbf": {}}), Err(TokenError::NotADate("nbf"))),
         (json!({}), Ok(None)),
     ] {
-        assert_eq!(verified(&claims).map(|claims| claims.exp), expected, "{claims}");
+        assert_eq!(verified(&claims).map(|claims| claims.exp_ms), expected, "{claims}");
     }
 }
 
@@ -312,7 +318,7 @@ fn absent_lists_and_empty_ones_are_told_apart() {
             },
         ),
     ] {
-        assert_eq!(verified(&claims), Ok(LegacyClaims { mercure: expected, exp: None }), "{claims}");
+        assert_eq!(verified(&claims), Ok(LegacyClaims { mercure: expected, exp_ms: None }), "{claims}");
     }
 }
 
@@ -339,7 +345,7 @@ fn a_claim_of_another_shape_is_refused() {
 #[test]
 fn an_error_never_shows_the_token() {
     let token = signed(&json!({"exp": 1, "mercure": {"publish": ["topic-of-mine"]}}));
-    let error = hs256().verify(&token, NOW, &TokenRules::Legacy).expect_err("expired");
+    let error = hs256().verify(&token, NOW_MS, &TokenRules::Legacy).expect_err("expired");
     assert!(token.split('.').all(|part| !error.to_string().contains(part)), "{error}");
     assert_eq!(format!("{:?}", hs256()), "VerificationKey(HS256)");
 }

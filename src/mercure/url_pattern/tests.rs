@@ -383,3 +383,32 @@ fn a_key_tells_urls_apart() {
         }
     }
 }
+
+/// What lists of many patterns are searched by: only what every topic of the pattern has.
+#[test]
+fn the_leading_segments_are_those_that_every_topic_has() {
+    let hub = PublicUrl::parse("https://hub.e.x/.well-known/mercure").expect("a hub's URL");
+    for (pattern, expected) in [
+        ("https://e.x/books/:id", "https: e.x books *"),
+        ("https://e.x/books", "https: e.x books"),
+        ("https://e.x/a/:b/c{/:d}?", "https: e.x a * c"),
+        ("https://e.x/a/:b/c{/:d}*", "https: e.x a * c"),
+        ("https://e.x/a/:b.html/c{d}?", "https: e.x a *"),
+        ("https://e.x/a/b:c/d*", "https: e.x a *"),
+        ("https://e.x/a{/b}+/c", "https: e.x a b"),
+        ("https://e.x/(a|b)/c", "https: e.x * c"),
+        ("https://e.x/(ab|c)/d", "https: e.x"),
+        ("https://e.x/([^/]*)/c", "https: e.x * c"),
+        ("https://e.x/*", "https: e.x"),
+        ("https://:tenant.e.x/a", ""),
+        ("*://e.x/a", ""),
+        ("/a/:b", "https: hub.e.x a *"),
+        // Without an authority, a name is not bounded by slashes.
+        ("urn\\:a/:b/c", "urn:a"),
+    ] {
+        let parsed = UrlPattern::parse(pattern, &hub).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+        let segments = parsed.leading_segments();
+        let shown: Vec<&str> = segments.iter().map(|segment| segment.as_deref().unwrap_or("*")).collect();
+        assert_eq!(shown.join(" ").replace("  ", " "), expected, "{pattern}");
+    }
+}

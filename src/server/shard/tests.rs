@@ -22,10 +22,9 @@ use rustix::net::{
 use serde_json::json;
 
 use super::*;
-use crate::api::handler::{ApiSettings, SelectorBounds};
+use crate::api::handler::settings_for_tests;
 use crate::history::memory::MemoryHistory;
 use crate::history::{History as _, HistorySlice, Retention};
-use crate::http::headers::cors::{Cors, OriginList};
 use crate::hub::sequencer::{Publication, Sequencer};
 use crate::hub::shard::ShardSettings;
 use crate::hub::tail::TailBounds;
@@ -33,14 +32,10 @@ use crate::io::ProcessRole;
 use crate::io::driver_kind::DriverKind;
 use crate::io::listener;
 use crate::io::transport::Transport;
-use crate::limits::{
-    BODY_BYTES_MAX_DEFAULT, PUBLISH_QUEUE_BYTES_MAX, REQUEST_TARGET_BYTES_MAX, RING_ENTRIES,
-    SELECTORS_MAX_DEFAULT,
-};
+use crate::limits::{BODY_BYTES_MAX_DEFAULT, PUBLISH_QUEUE_BYTES_MAX, RING_ENTRIES};
 use crate::mercure::audience::Authorization;
 use crate::mercure::dialect::Dialects;
-use crate::mercure::public_url::PublicUrl;
-use crate::mercure::token::{Algorithm, VerificationKey, sign};
+use crate::mercure::token::{Algorithm, sign};
 use crate::ring::{Producer, ring};
 use crate::server::history_worker::{self, HistoryWorker};
 use crate::server::http1::Http1Conn;
@@ -50,8 +45,6 @@ use crate::time::Now;
 
 const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
 const CONNECTIONS_MAX: usize = 100;
-const BOUNDS: SelectorBounds =
-    SelectorBounds { count_max: SELECTORS_MAX_DEFAULT, bytes_max: REQUEST_TARGET_BYTES_MAX };
 /// How long a test waits for a socket.
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -275,29 +268,7 @@ impl Harness {
 }
 
 fn handler(dialects: Dialects) -> RequestHandler {
-    let key = || Some(VerificationKey::new(Algorithm::HS256, KEY).expect("a key").into());
-    RequestHandler::new(ApiSettings {
-        authorization: Authorization::Selectors,
-        dialects,
-        public_url: PublicUrl::parse("https://hub.e.x/.well-known/mercure").ok(),
-        resource_identifier: None,
-        audiences: Arc::default(),
-        issuers: Arc::default(),
-        issuers_of_file: None,
-        allow_anonymous: true,
-        publisher_key: key(),
-        subscriber_key: key(),
-        cors: Cors::parse("https://app.example").expect("an origin"),
-        publish_origins: OriginList::default(),
-        cookie_name: "mercureAuthorization".to_owned(),
-        access_token_cookie_name: "access_token".to_owned(),
-        selectors: BOUNDS,
-        selectors_anonymous: BOUNDS,
-        body_bytes_max: BODY_BYTES_MAX_DEFAULT as u64,
-        compress: false,
-        demo: None,
-        subscriptions: true,
-    })
+    RequestHandler::new(settings_for_tests(dialects, KEY))
 }
 
 fn dial(address: SocketAddr) -> OwnedFd {

@@ -11,6 +11,7 @@ use super::*;
 use crate::mercure::token::sign;
 
 const NOW: u64 = 1_600_000_000;
+const NOW_MS: u64 = NOW * 1_000;
 const RSA: &str = include_str!("../../../../tests/data/keys/rsa-private.pem");
 const EC256: &str = include_str!("../../../../tests/data/keys/ec256-private.pem");
 const EC384: &str = include_str!("../../../../tests/data/keys/ec384-private.pem");
@@ -75,16 +76,16 @@ fn the_key_that_a_token_names_verifies_it_and_no_other_does() {
     let set = set(&keys);
     assert_eq!((set.len(), set.left_out()), (5, 0));
     for (algorithm, private, id) in all() {
-        let verified = set.verify(&token(algorithm, private, Some(id)), NOW, &TokenRules::Legacy);
+        let verified = set.verify(&token(algorithm, private, Some(id)), NOW_MS, &TokenRules::Legacy);
         assert_eq!(verified.as_ref().map(published), Ok(Some(vec!["*".to_owned()])), "{id}");
-        let expired = set.verify(&token(algorithm, private, Some(id)), NOW + 10, &TokenRules::Legacy);
+        let expired = set.verify(&token(algorithm, private, Some(id)), NOW_MS + 10_000, &TokenRules::Legacy);
         assert_eq!(expired, Err(TokenError::Expired), "{id}");
         for (_, _, other) in all().into_iter().filter(|(_, _, other)| *other != id) {
-            let verified = set.verify(&token(algorithm, private, Some(other)), NOW, &TokenRules::Legacy);
+            let verified = set.verify(&token(algorithm, private, Some(other)), NOW_MS, &TokenRules::Legacy);
             assert_eq!(verified, Err(TokenError::WrongAlgorithm), "{id} as {other}");
         }
         assert_eq!(
-            set.verify(&token(algorithm, private, Some("new")), NOW, &TokenRules::Legacy),
+            set.verify(&token(algorithm, private, Some("new")), NOW_MS, &TokenRules::Legacy),
             Err(TokenError::UnknownKey)
         );
     }
@@ -105,12 +106,12 @@ fn no_shared_secret_verifies_a_token() {
     assert_eq!((set.len(), set.left_out()), (1, 3));
     for (id, secret) in [("oct", secret), ("bare", secret), ("lying", &modulus), ("rsa", &modulus)] {
         let forged = token(Algorithm::HS256, secret, Some(id));
-        let refused = set.verify(&forged, NOW, &TokenRules::Legacy).expect_err("a forged token");
+        let refused = set.verify(&forged, NOW_MS, &TokenRules::Legacy).expect_err("a forged token");
         let expected = if id == "rsa" { TokenError::WrongAlgorithm } else { TokenError::UnknownKey };
         assert_eq!(refused, expected, "{id}");
     }
     assert_eq!(
-        set.verify(&token(Algorithm::HS256, secret, None), NOW, &TokenRules::Legacy),
+        set.verify(&token(Algorithm::HS256, secret, None), NOW_MS, &TokenRules::Legacy),
         Err(TokenError::WrongAlgorithm)
     );
 }
@@ -120,28 +121,28 @@ fn a_token_that_names_no_key_is_verified_when_one_alone_can_be_meant() {
     let rsa = jwk(Algorithm::RS256, RSA, Some("a"));
     let ec = jwk(Algorithm::ES256, EC256, None);
     let two = set(&[rsa.clone(), ec]);
-    assert!(two.verify(&token(Algorithm::RS256, RSA, None), NOW, &TokenRules::Legacy).is_ok());
-    assert!(two.verify(&token(Algorithm::ES256, EC256, None), NOW, &TokenRules::Legacy).is_ok());
+    assert!(two.verify(&token(Algorithm::RS256, RSA, None), NOW_MS, &TokenRules::Legacy).is_ok());
+    assert!(two.verify(&token(Algorithm::ES256, EC256, None), NOW_MS, &TokenRules::Legacy).is_ok());
     assert_eq!(
-        two.verify(&token(Algorithm::EdDSA, ED25519, None), NOW, &TokenRules::Legacy),
+        two.verify(&token(Algorithm::EdDSA, ED25519, None), NOW_MS, &TokenRules::Legacy),
         Err(TokenError::WrongAlgorithm)
     );
     let twice = set(&[rsa.clone(), jwk(Algorithm::RS256, RSA, Some("b"))]);
     assert_eq!(
-        twice.verify(&token(Algorithm::RS256, RSA, None), NOW, &TokenRules::Legacy),
+        twice.verify(&token(Algorithm::RS256, RSA, None), NOW_MS, &TokenRules::Legacy),
         Err(TokenError::NoKeyNamed)
     );
     let forged = token(Algorithm::RS256, RSA, Some("a"));
     let tampered = format!("{}AAAA", &forged[..forged.len() - 4]);
-    assert_eq!(set(&[rsa]).verify(&tampered, NOW, &TokenRules::Legacy), Err(TokenError::BadSignature));
+    assert_eq!(set(&[rsa]).verify(&tampered, NOW_MS, &TokenRules::Legacy), Err(TokenError::BadSignature));
 }
 
 #[test]
 fn keys_of_several_kinds_may_share_an_id() {
     let keys = [jwk(Algorithm::RS256, RSA, Some("a")), jwk(Algorithm::ES256, EC256, Some("a"))];
     let set = set(&keys);
-    assert!(set.verify(&token(Algorithm::RS256, RSA, Some("a")), NOW, &TokenRules::Legacy).is_ok());
-    assert!(set.verify(&token(Algorithm::ES256, EC256, Some("a")), NOW, &TokenRules::Legacy).is_ok());
+    assert!(set.verify(&token(Algorithm::RS256, RSA, Some("a")), NOW_MS, &TokenRules::Legacy).is_ok());
+    assert!(set.verify(&token(Algorithm::ES256, EC256, Some("a")), NOW_MS, &TokenRules::Legacy).is_ok());
 }
 
 /// RFC 7517, section 4.4: `alg` is optional. Azure, for example, leaves it out.
@@ -151,7 +152,7 @@ fn a_key_without_an_algorithm_has_that_of_its_kind() {
         let mut key = jwk(algorithm, private, Some(id));
         key.as_object_mut().expect("an object").remove("alg");
         let verified =
-            set(&[key.clone()]).verify(&token(algorithm, private, Some(id)), NOW, &TokenRules::Legacy);
+            set(&[key.clone()]).verify(&token(algorithm, private, Some(id)), NOW_MS, &TokenRules::Legacy);
         if id == "rsa-pss" {
             assert_eq!(verified, Err(TokenError::WrongAlgorithm), "RS256 unless another is asked for");
         } else {
@@ -159,7 +160,7 @@ fn a_key_without_an_algorithm_has_that_of_its_kind() {
         }
         assert!(
             restricted(&[key], &[algorithm])
-                .verify(&token(algorithm, private, Some(id)), NOW, &TokenRules::Legacy)
+                .verify(&token(algorithm, private, Some(id)), NOW_MS, &TokenRules::Legacy)
                 .is_ok()
         );
     }
@@ -171,9 +172,9 @@ fn with_an_algorithm_asked_for_all_other_keys_are_left_out() {
         all().into_iter().map(|(algorithm, private, id)| jwk(algorithm, private, Some(id))).collect();
     let set = restricted(&keys, &[Algorithm::ES256]);
     assert_eq!((set.len(), set.left_out()), (1, 4));
-    assert!(set.verify(&token(Algorithm::ES256, EC256, Some("p256")), NOW, &TokenRules::Legacy).is_ok());
+    assert!(set.verify(&token(Algorithm::ES256, EC256, Some("p256")), NOW_MS, &TokenRules::Legacy).is_ok());
     assert_eq!(
-        set.verify(&token(Algorithm::RS256, RSA, Some("rsa")), NOW, &TokenRules::Legacy),
+        set.verify(&token(Algorithm::RS256, RSA, Some("rsa")), NOW_MS, &TokenRules::Legacy),
         Err(TokenError::UnknownKey)
     );
 }
@@ -225,8 +226,8 @@ fn what_is_not_a_key_set_is_refused_and_an_empty_one_verifies_nothing() {
     let empty = set(&[]);
     assert!(empty.is_empty());
     assert_eq!(
-        empty.verify(&token(Algorithm::RS256, RSA, Some("a")), NOW, &TokenRules::Legacy),
+        empty.verify(&token(Algorithm::RS256, RSA, Some("a")), NOW_MS, &TokenRules::Legacy),
         Err(TokenError::UnknownKey)
     );
-    assert_eq!(empty.verify("a.b", NOW, &TokenRules::Legacy), Err(TokenError::Malformed));
+    assert_eq!(empty.verify("a.b", NOW_MS, &TokenRules::Legacy), Err(TokenError::Malformed));
 }

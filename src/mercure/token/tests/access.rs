@@ -54,7 +54,7 @@ fn detail(actions: Value, topics: Value) -> Value {
 
 fn accepted(claims: &Value) -> Result<AccessClaims, TokenError> {
     let token = sign_access(claims, SECRET.as_bytes(), Algorithm::HS256).expect("a token");
-    let claims = hs256().verify(&token, NOW, &rules())?;
+    let claims = hs256().verify(&token, NOW_MS, &rules())?;
     Ok(claims.access().expect("an access token").clone())
 }
 
@@ -77,7 +77,7 @@ fn grant(details: Value) -> Grant {
 fn a_token_without_the_claims_that_the_hub_does_not_check_is_accepted() {
     let details = json!([detail(json!(["publish", "subscribe"]), json!([{"match": "*"}]))]);
     let claims = accepted(&claims(details)).expect("a valid token");
-    assert_eq!(claims.exp, NOW + 60);
+    assert_eq!(claims.exp_ms, NOW_MS + 60_000);
     assert_eq!(claims.details[0].topics[..], [crate::mercure::selector::Selector::Any]);
 }
 
@@ -100,8 +100,8 @@ fn the_signed_typ_says_which_form_a_token_has() {
     ] {
         let token = signed_raw(&format!(r#"{{"alg":"HS256"{typ}}}"#), &claims);
         assert_eq!(TokenForm::of(&token), Ok(form), "{typ}");
-        let as_access = hs256().verify(&token, NOW, &rules());
-        let as_legacy = hs256().verify(&token, NOW, &TokenRules::Legacy);
+        let as_access = hs256().verify(&token, NOW_MS, &rules());
+        let as_legacy = hs256().verify(&token, NOW_MS, &TokenRules::Legacy);
         match form {
             TokenForm::Access => {
                 assert!(as_access.is_ok(), "{typ}");
@@ -124,14 +124,14 @@ fn exp_is_required_and_dates_may_have_fractions() {
     for (claims, expected) in [
         (with("exp", None), Err(TokenError::Missing("exp"))),
         (with("exp", Some(json!(NOW))), Err(TokenError::Expired)),
-        (with("exp", Some(json!(NOW as f64 + 0.5))), Ok(NOW + 1)),
+        (with("exp", Some(json!(NOW as f64 + 0.5))), Ok(NOW_MS + 500)),
         (with("exp", Some(json!("1"))), Err(TokenError::NotADate("exp"))),
         (with("exp", Some(Value::Null)), Err(TokenError::NotADate("exp"))),
         (with("nbf", Some(json!(NOW + 1))), Err(TokenError::NotYetValid)),
-        (with("nbf", Some(json!(NOW as f64 - 0.5))), Ok(NOW + 60)),
+        (with("nbf", Some(json!(NOW as f64 - 0.5))), Ok(NOW_MS + 60_000)),
         (with("nbf", Some(json!("0"))), Err(TokenError::NotADate("nbf"))),
     ] {
-        assert_eq!(accepted(&claims).map(|claims| claims.exp), expected, "{claims}");
+        assert_eq!(accepted(&claims).map(|claims| claims.exp_ms), expected, "{claims}");
     }
     assert!(TokenError::Missing("exp").to_string().starts_with("no exp"), "trap 31: the log says so");
 }
@@ -177,9 +177,9 @@ fn iss_is_the_issuer_whose_key_signed_byte_by_byte() {
     }
     // The right name with the other issuer's key, and the other way round.
     let other = sign_access(&claims(json!([])), OTHER_SECRET.as_bytes(), Algorithm::HS256).expect("signed");
-    assert_eq!(hs256().verify(&other, NOW, &rules()), Err(TokenError::BadSignature));
+    assert_eq!(hs256().verify(&other, NOW_MS, &rules()), Err(TokenError::BadSignature));
     let own = sign_access(&claims(json!([])), SECRET.as_bytes(), Algorithm::HS256).expect("signed");
-    let refused = hs256().verify(&own, NOW, &rules_of("https://other.example"));
+    let refused = hs256().verify(&own, NOW_MS, &rules_of("https://other.example"));
     assert_eq!(refused, Err(TokenError::WrongIssuer));
     assert_eq!(claimed_issuer(&own).as_deref(), Ok(ISSUER));
     let unnamed = sign_access(&json!({"iss": 1}), SECRET.as_bytes(), Algorithm::HS256).expect("signed");
@@ -192,17 +192,17 @@ fn the_algorithm_is_the_keys() {
     let valid = claims(json!([]));
     for header in [r#"{"alg":"none","typ":"at+jwt"}"#, r#"{"alg":"NONE","typ":"at+jwt"}"#] {
         let token = signed_raw(header, &valid.to_string());
-        assert_eq!(hs256().verify(&token, NOW, &rules()), Err(TokenError::Header), "{header}");
+        assert_eq!(hs256().verify(&token, NOW_MS, &rules()), Err(TokenError::Header), "{header}");
     }
     let forged = sign_access(&valid, RSA.1.as_bytes(), Algorithm::HS256).expect("signed");
     let key = VerificationKey::from_pem(Algorithm::RS256, RSA.1).expect("a key");
-    assert_eq!(key.verify(&forged, NOW, &rules()), Err(TokenError::WrongAlgorithm));
+    assert_eq!(key.verify(&forged, NOW_MS, &rules()), Err(TokenError::WrongAlgorithm));
     for (algorithm, (private, public)) in ALGORITHMS {
         let token = sign_access(&valid, private.as_bytes(), algorithm).expect("signed");
         let key = VerificationKey::new(algorithm, public.as_bytes()).expect("a key");
-        assert!(key.verify(&token, NOW, &rules()).is_ok(), "{algorithm:?}");
+        assert!(key.verify(&token, NOW_MS, &rules()).is_ok(), "{algorithm:?}");
         if algorithm != Algorithm::HS256 {
-            assert_eq!(hs256().verify(&token, NOW, &rules()), Err(TokenError::WrongAlgorithm));
+            assert_eq!(hs256().verify(&token, NOW_MS, &rules()), Err(TokenError::WrongAlgorithm));
         }
     }
 }
@@ -218,7 +218,7 @@ fn a_header_that_brings_its_own_key_is_refused() {
     ] {
         let header = format!(r#"{{"alg":"HS256","typ":"at+jwt",{member}}}"#);
         let token = signed_raw(&header, &claims(json!([])).to_string());
-        assert_eq!(hs256().verify(&token, NOW, &rules()), Err(TokenError::ForbiddenHeader(name)));
+        assert_eq!(hs256().verify(&token, NOW_MS, &rules()), Err(TokenError::ForbiddenHeader(name)));
     }
 }
 
@@ -341,10 +341,19 @@ fn one_invalid_entry_makes_the_token_invalid() {
 /// Test 78 of MERCURE-1.0, section 13.
 #[test]
 fn a_token_beyond_a_limit_is_refused() {
-    let other = |count: usize| json!(vec![json!({"type": "x"}); count]);
-    assert!(accepted(&claims(other(DETAILS_MAX))).is_ok());
-    let refused = accepted(&claims(other(DETAILS_MAX + 1))).err();
+    let entries = |count: usize| vec![detail(json!(["publish"]), json!([{"match": "a"}])); count];
+    assert!(accepted(&claims(json!(entries(DETAILS_MAX)))).is_ok());
+    let refused = accepted(&claims(json!(entries(DETAILS_MAX + 1)))).err();
     assert_eq!(refused, Some(TokenError::Details(DetailError::TooMany)));
+    // Entries of other types, and what looks like patterns in them, count nowhere.
+    let patterns = json!(vec![json!({"match_type": "urlpattern"}); DETAILS_PATTERNS_MAX + 1]);
+    let mut mixed = vec![json!({"type": "x"}); DETAILS_MAX];
+    mixed.push(json!({"type": "x", "topics": patterns}));
+    mixed.extend(entries(2));
+    assert_eq!(accepted(&claims(json!(mixed))).expect("a valid token").details.len(), 2);
+    mixed.push(json!({"topics": []}));
+    let refused = DetailError::Entry(DETAILS_MAX + 4, DetailFault::NotTyped);
+    assert_eq!(accepted(&claims(json!(mixed))), Err(TokenError::Details(refused)));
     let entry = |count: usize| json!([detail(json!(["publish"]), json!(vec![json!({"match": "a"}); count]))]);
     assert_eq!(fault(entry(DETAIL_TOPICS_MAX)), None);
     assert_eq!(fault(entry(DETAIL_TOPICS_MAX + 1)), Some(DetailFault::TooManyTopics));
@@ -388,7 +397,7 @@ fn an_access_token_is_not_read_as_a_legacy_one() {
     // And the reverse: a legacy token with details has what its `mercure` claim grants, nothing.
     let details = json!([detail(json!(["publish", "subscribe"]), json!([{"match": "*"}]))]);
     let legacy = all_claims(details);
-    let claims = hs256().verify(&signed(&legacy), NOW, &TokenRules::Legacy).expect("a valid token");
+    let claims = hs256().verify(&signed(&legacy), NOW_MS, &TokenRules::Legacy).expect("a valid token");
     let grant = Grant::from_claims(&claims, Authorization::Selectors).expect("a grant");
     assert!(!grant.may_publish_anything() && !grant.may_receive(["a"].into_iter(), &Audience::Private));
 }
