@@ -142,6 +142,31 @@ fn the_steps_do_not_grow_with_the_patterns() {
     assert_eq!(matches(&mut index, &topics), [0, 7]);
 }
 
+/// A literal at the end, after a segment or something else that could not take it, is looked up
+/// once, whatever the lengths and beginnings of the others.
+#[test]
+fn literals_that_differ_at_the_end_are_one_lookup() {
+    let pattern_of = |n: u32| patterns(&[&format!("https://example.com/books/:id/n{n}")]);
+    let template_of = |n: u32| vec![Selector::parse(&format!("/books/{{id}}/n{n}")).expect("a selector")];
+    let all = |n| [pattern_of(n), template_of(n)].concat();
+    let mut index = TopicIndex::new();
+    (7..9).for_each(|n| index.insert(n, &all(n)));
+    let topics = ["https://example.com/books/1/n7", "/books/1/n7"];
+    let spent = |index: &mut TopicIndex| {
+        let before = index.spent();
+        assert_eq!(matches(index, &topics), [7]);
+        assert_eq!(matches(index, &["https://example.com/books/1/n", "/books//"]), [0_u32; 0]);
+        index.spent() - before
+    };
+    let (few, price) = (spent(&mut index), index.price());
+    (9..3_000).chain(0..7).for_each(|n| index.insert(n, &all(n)));
+    assert_eq!((spent(&mut index), index.price()), (few, price));
+    (8..3_000).chain(0..7).for_each(|n| index.remove(n));
+    assert_eq!(matches(&mut index, &topics), [7]);
+    index.remove(7);
+    assert!(index.is_empty() && index.patterns.is_none() && index.templates.figures().1 == 0);
+}
+
 /// Test 131 of MERCURE-1.0, section 13, for all patterns of a shard: the loose ones are charged.
 #[test]
 fn patterns_of_any_authority_are_bounded_by_the_price() {
