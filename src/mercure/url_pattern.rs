@@ -10,7 +10,6 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::panic::catch_unwind;
 
 use url::Url;
 use urlpattern::component::Component;
@@ -23,6 +22,7 @@ use crate::limits::{
 };
 use crate::mercure::public_url::PublicUrl;
 use crate::mercure::uri_template::Simulator;
+use crate::panics::caught;
 use component::{PatternComponent, PatternComponents};
 pub use error::UrlPatternError;
 use key::PatternKey;
@@ -127,8 +127,9 @@ fn components(text: &str, base: Option<&Url>) -> Result<PatternComponents, Compo
     if text.len() > SELECTOR_BYTES_MAX || openers(text) > PATTERN_OPENERS_MAX {
         return Err(UrlPatternError::TooComplex.into());
     }
-    // The parser has assertions of its own. A text that reaches one is refused.
-    let pattern = catch_unwind(|| {
+    // The parser has assertions of its own. A text that reaches one is refused, and not logged:
+    // else each request could write a line.
+    let pattern = caught(|| {
         let init = UrlPatternInit::parse_constructor_string::<RegexpText>(text, base.cloned())?;
         urlpattern::UrlPattern::<RegexpText>::parse(init, UrlPatternOptions::default())
     });
