@@ -40,6 +40,8 @@ mod topic_url;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wpt_tests;
 
 /// A URL Pattern; equal and hashed by its text and the hub's URL.
 pub struct UrlPattern {
@@ -127,12 +129,16 @@ fn components(text: &str, base: Option<&Url>) -> Result<PatternComponents, Compo
     if text.len() > SELECTOR_BYTES_MAX || openers(text) > PATTERN_OPENERS_MAX {
         return Err(UrlPatternError::TooComplex.into());
     }
+    components_of(|| UrlPatternInit::parse_constructor_string::<RegexpText>(text, base.cloned()))
+}
+
+fn components_of(
+    init: impl FnOnce() -> Result<UrlPatternInit, Error>,
+) -> Result<PatternComponents, ComponentsError> {
     // The parser has assertions of its own. A text that reaches one is refused, and not logged:
     // else each request could write a line.
-    let pattern = caught(|| {
-        let init = UrlPatternInit::parse_constructor_string::<RegexpText>(text, base.cloned())?;
-        urlpattern::UrlPattern::<RegexpText>::parse(init, UrlPatternOptions::default())
-    });
+    let pattern =
+        caught(|| urlpattern::UrlPattern::<RegexpText>::parse(init()?, UrlPatternOptions::default()));
     let pattern = pattern.map_err(|_| UrlPatternError::Syntax)?.map_err(|error| error_of(&error))?;
     let parts = [
         (UrlPart::Protocol, &pattern.protocol),
