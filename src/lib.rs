@@ -44,6 +44,7 @@ mod io;
 pub mod limits;
 mod logging;
 pub mod mercure;
+mod panics;
 mod shrink;
 pub mod sse;
 

@@ -7,7 +7,7 @@ use std::io;
 pub(crate) use glommio::Placement;
 use glommio::{LocalExecutor, LocalExecutorBuilder, PoolPlacement};
 
-use crate::error_text::caught;
+use crate::panics::caught;
 
 /// Memory that an executor registers for buffers, in bytes; nothing uses it.
 const IO_MEMORY_BYTES: usize = 64 << 10;

@@ -20,8 +20,8 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LogFormat;
-use crate::error_text::caught;
 use crate::ops::access_log::ACCESS_TARGET;
+use crate::panics::caught;
 use crate::redact::without_tokens;
 
 use fluentd::Fluentd;

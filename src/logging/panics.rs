@@ -6,7 +6,7 @@ use std::panic::{PanicHookInfo, set_hook, take_hook};
 
 use tracing::error;
 
-use crate::error_text::{catches_panics, panic_message};
+use crate::panics::{catches_panics, panic_message};
 
 /// From now on, every panic of the process is one event, except one that becomes an error.
 pub(super) fn log() {

@@ -150,7 +150,7 @@ impl TopicIndex {
 
     /// Calls `hit` once for each slot that has a selector matching one of `topics`, in no
     /// particular order.
-    pub fn for_each_match<'t>(&mut self, topics: impl Iterator<Item = &'t str>, hit: impl FnMut(u32)) {
+    pub fn for_each_match(&mut self, topics: &[ComparedTopic<'_>], hit: impl FnMut(u32)) {
         self.begin_search();
         self.search(topics, u64::MAX, hit);
     }
@@ -169,12 +169,7 @@ impl TopicIndex {
     /// `hit` for those found now; each is reported once in a search. Pauses once it has spent more
     /// than `most` (see [`MATCH_COST_NODE`](crate::limits::MATCH_COST_NODE)), and then returns
     /// false: the same call goes on. A slot that is inserted meanwhile may be reported or not.
-    pub fn search<'t>(
-        &mut self,
-        mut topics: impl Iterator<Item = &'t str>,
-        most: u64,
-        mut hit: impl FnMut(u32),
-    ) -> bool {
+    pub fn search(&mut self, topics: &[ComparedTopic<'_>], most: u64, mut hit: impl FnMut(u32)) -> bool {
         let mut budget = MatchBudget { spent: 0, most };
         let mut found = std::mem::take(&mut self.found);
         let Search { topics: mut done, mut heads_from, mut in_patterns, mut are_several } = self.search;
@@ -182,19 +177,16 @@ impl TopicIndex {
             found.extend(self.any);
         }
         let mut is_done = true;
-        if done > 0 {
-            topics.nth(done - 1);
-        }
-        for topic in topics {
+        for topic in topics.iter().skip(done) {
             if budget.is_spent() {
                 is_done = false;
                 break;
             }
             if !in_patterns {
                 if heads_from == 0 {
-                    self.find_text(topic, &mut found);
+                    self.find_text(topic.as_str(), &mut found);
                 }
-                let topic = HeadedTopic::of_templates(topic);
+                let topic = HeadedTopic::of_templates(topic.as_str());
                 is_done = self.templates.find(topic, &self.entries, &mut heads_from, &mut found, &mut budget);
             }
             if is_done && let Some(patterns) = &mut self.patterns {
@@ -284,14 +276,10 @@ impl TopicIndex {
         self.held_by(slot).iter().map(|membership| &*self.entries[membership.entry as usize].text)
     }
 
-    /// Whether a selector of `slot` matches one of `topics`: the same as [`Self::for_each_match`],
-    /// for one slot.
-    pub fn slot_matches<'t>(&self, slot: u32, mut topics: impl Iterator<Item = &'t str>) -> bool {
-        let held = self.held_by(slot);
-        topics.any(|topic| {
-            let topic = ComparedTopic::new(topic);
-            held.iter().any(|membership| self.entry_matches(membership.entry, &topic))
-        })
+    /// Whether a selector of `slot` matches a topic: the same as [`Self::for_each_match`], for one
+    /// slot.
+    pub fn slot_matches(&self, slot: u32, topic: &ComparedTopic<'_>) -> bool {
+        self.held_by(slot).iter().any(|membership| self.entry_matches(membership.entry, topic))
     }
 
     fn entry_matches(&self, entry: u32, topic: &ComparedTopic<'_>) -> bool {

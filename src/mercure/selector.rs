@@ -32,13 +32,27 @@ pub enum Selector {
 /// first pattern needs that. All patterns must have the URL of one hub.
 pub struct ComparedTopic<'t> {
     text: &'t str,
-    url: OnceCell<Option<TopicUrl>>,
+    read: ReadTopic,
 }
+
+/// Whether a topic was read as a URL, and that URL, without its text.
+#[derive(Default)]
+pub struct ReadTopic(OnceCell<Option<TopicUrl>>);
 
 impl<'t> ComparedTopic<'t> {
     /// A topic that is not read as a URL yet.
     pub fn new(text: &'t str) -> Self {
-        Self { text, url: OnceCell::new() }
+        Self::resumed(text, ReadTopic::default())
+    }
+
+    /// The topic of which [`Self::into_read`] was kept.
+    pub fn resumed(text: &'t str, read: ReadTopic) -> Self {
+        Self { text, read }
+    }
+
+    /// What was read of it, to be kept without its text.
+    pub fn into_read(self) -> ReadTopic {
+        self.read
     }
 
     /// The topic as text.
@@ -48,12 +62,12 @@ impl<'t> ComparedTopic<'t> {
 
     /// Whether it was read as a URL.
     pub(super) fn is_read(&self) -> bool {
-        self.url.get().is_some()
+        self.read.0.get().is_some()
     }
 
     /// The topic as a URL, if it is one.
     pub fn url(&self, hub: &PublicUrl) -> Option<&TopicUrl> {
-        self.url.get_or_init(|| TopicUrl::parse(self.text, hub)).as_ref()
+        self.read.0.get_or_init(|| TopicUrl::parse(self.text, hub)).as_ref()
     }
 }
 

@@ -10,7 +10,6 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::panic::catch_unwind;
 
 use url::Url;
 use urlpattern::component::Component;
@@ -23,6 +22,7 @@ use crate::limits::{
 };
 use crate::mercure::public_url::PublicUrl;
 use crate::mercure::uri_template::Simulator;
+use crate::panics::caught;
 use component::{PatternComponent, PatternComponents};
 pub use error::UrlPatternError;
 use key::PatternKey;
@@ -41,6 +41,8 @@ mod topic_url;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wpt_tests;
 
 /// A URL Pattern; equal and hashed by its text and the hub's URL.
 pub struct UrlPattern {
@@ -128,11 +130,16 @@ fn components(text: &str, base: Option<&Url>) -> Result<PatternComponents, Compo
     if text.len() > SELECTOR_BYTES_MAX || openers(text) > PATTERN_OPENERS_MAX {
         return Err(UrlPatternError::TooComplex.into());
     }
-    // The parser has assertions of its own. A text that reaches one is refused.
-    let pattern = catch_unwind(|| {
-        let init = UrlPatternInit::parse_constructor_string::<RegexpText>(text, base.cloned())?;
-        urlpattern::UrlPattern::<RegexpText>::parse(init, UrlPatternOptions::default())
-    });
+    components_of(|| UrlPatternInit::parse_constructor_string::<RegexpText>(text, base.cloned()))
+}
+
+fn components_of(
+    init: impl FnOnce() -> Result<UrlPatternInit, Error>,
+) -> Result<PatternComponents, ComponentsError> {
+    // The parser has assertions of its own. A text that reaches one is refused, and not logged:
+    // else each request could write a line.
+    let pattern =
+        caught(|| urlpattern::UrlPattern::<RegexpText>::parse(init()?, UrlPatternOptions::default()));
     let pattern = pattern.map_err(|_| UrlPatternError::Syntax)?.map_err(|error| error_of(&error))?;
     let parts = [
         (UrlPart::Protocol, &pattern.protocol),

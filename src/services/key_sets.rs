@@ -19,11 +19,12 @@ use url::{Position, Url};
 use super::discovery::{Discovery, DiscoveryError};
 use super::https::{NoAuthorities, Terms, Trust, http, https};
 use crate::api::keyring::SharedKeys;
-use crate::error_text::{caught, chain};
+use crate::error_text::chain;
 use crate::limits::{
     JWKS_BYTES_MAX, JWKS_FETCH_MS, JWKS_REDIRECTS_MAX, JWKS_REFRESH_MS, JWKS_RETRY_MS_MAX, JWKS_RETRY_MS_MIN,
 };
 use crate::mercure::token::{Algorithm, KeySet, KeySetError};
+use crate::panics::caught;
 use crate::redact::Redacted;
 
 const TERMS: Terms = Terms {

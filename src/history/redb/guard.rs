@@ -7,7 +7,7 @@ use std::sync::Once;
 
 use redb::Database;
 
-use crate::error_text::panic_message;
+use crate::panics::panic_message;
 
 thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };

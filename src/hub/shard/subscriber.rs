@@ -11,9 +11,10 @@ use crate::limits::{
 use crate::mercure::audience::Audience;
 use crate::mercure::grant::Grant;
 use crate::mercure::index::TopicIndex;
-use crate::mercure::selector::{ComparedTopic, Selector};
+use crate::mercure::selector::{ComparedTopic, ReadTopic, Selector};
 use crate::mercure::token::KeyNumber;
 use crate::sse::crc::{CrcPart, CrcSum};
+use crate::sse::frame::Frame;
 use crate::sse::framing::Framing;
 use crate::sse::wire::{Sent, Wire};
 use crate::time::Now;
@@ -326,19 +327,21 @@ impl Subscriber {
     ) {
         self.state = self.state.reading(Reading::No);
         for update in updates {
-            let Some(is_selected) = self.selects(slot, index, update, counters, until) else { return };
+            let frame = &*update.frame;
+            let is_public = *frame.audience() == Audience::Public;
+            // For the selectors and the grant. Usually the selectors of a public one need few.
+            let topics = if is_public { Vec::new() } else { compared_topics(frame, Vec::new()) };
+            let Some(is_selected) = self.selects(slot, index, update, &topics, counters, until) else {
+                return;
+            };
             self.state = SubscriberState::CatchingUp {
                 cursor: update.position,
                 from_oldest: false,
                 reading: Reading::No,
             };
-            let frame = &*update.frame;
             let (is_granted, cost) = match is_selected {
-                true if *frame.audience() == Audience::Public => (true, 0),
-                true => {
-                    let topics: Vec<_> = frame.topic_texts().map(ComparedTopic::new).collect();
-                    self.grant.receives(&topics, frame.audience())
-                }
+                true if is_public => (true, 0),
+                true => self.grant.receives(&topics, frame.audience()),
                 false => (false, 0),
             };
             counters.work += cost / MATCH_COST_PER_WORK;
@@ -357,20 +360,30 @@ impl Subscriber {
     }
 
     /// Whether it selected an update; `None` if the work is `until` before all topics are compared.
+    /// `compared` are its topics, if the grant needs them, too.
     fn selects(
         &mut self,
         slot: u32,
         index: &TopicIndex,
         update: &SequencedUpdate,
+        compared: &[ComparedTopic<'_>],
         counters: &mut Counters,
         until: u64,
     ) -> Option<bool> {
         let paused = self.paused.take().filter(|paused| paused.update == update.position);
-        let compared = paused.map_or(0, |paused| paused.compared);
+        let done = paused.map_or(0, |paused| paused.compared);
         let topics = update.frame.topics().len();
-        for (number, topic) in update.frame.topic_texts().enumerate().skip(compared) {
-            counters.work += self.comparison.work(topic.len());
-            if index.slot_matches(slot, std::iter::once(topic)) {
+        for (number, text) in update.frame.topic_texts().enumerate().skip(done) {
+            counters.work += self.comparison.work(text.len());
+            let own;
+            let topic = match compared.get(number) {
+                Some(topic) => topic,
+                None => {
+                    own = ComparedTopic::new(text);
+                    &own
+                }
+            };
+            if index.slot_matches(slot, topic) {
                 return Some(true);
             }
             let compared = number + 1;
@@ -420,4 +433,11 @@ impl SubscriberState {
             other => other,
         }
     }
+}
+
+/// The topics of an update, of which the first ones may be read already.
+pub(super) fn compared_topics(frame: &Frame, read: Vec<ReadTopic>) -> Vec<ComparedTopic<'_>> {
+    let mut read = read.into_iter();
+    let resumed = |text| ComparedTopic::resumed(text, read.next().unwrap_or_default());
+    frame.topic_texts().map(resumed).collect()
 }

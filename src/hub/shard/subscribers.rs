@@ -5,15 +5,14 @@ use std::collections::VecDeque;
 
 use slab::Slab;
 
-use super::subscriber::{NextBytes, Subscriber, SubscriberState, Written};
+use super::subscriber::{NextBytes, Subscriber, SubscriberState, Written, compared_topics};
 use super::values::{Counters, ShardSettings};
 use crate::history::SequencedUpdate;
 use crate::hub::outbox::Outboxes;
 use crate::limits::MATCH_COST_PER_WORK;
 use crate::mercure::audience::Audience;
 use crate::mercure::index::{Price, TopicIndex};
-use crate::mercure::selector::{ComparedTopic, Selector};
-use crate::sse::frame::Frame;
+use crate::mercure::selector::{ComparedTopic, ReadTopic, Selector};
 use crate::sse::wire::{Offer, Sent, Wire};
 use crate::time::Now;
 
@@ -22,6 +21,8 @@ pub(super) struct Subscribers {
     pub(super) by_slot: Slab<Subscriber>,
     pub(super) index: TopicIndex,
     pub(super) outboxes: Outboxes,
+    /// What was read of the topics of an update that has paused.
+    read_topics: Vec<ReadTopic>,
     /// Subscribers to write to.
     pub(super) dirty: VecDeque<u32>,
     /// How many of these were in the queue when entries were last taken; they come first.
@@ -40,6 +41,7 @@ impl Subscribers {
         Self {
             by_slot: Slab::new(),
             index: TopicIndex::new(),
+            read_topics: Vec::new(),
             outboxes: Outboxes::default(),
             dirty: VecDeque::new(),
             dirty_since_take: 0,
@@ -105,6 +107,7 @@ impl Subscribers {
     /// Begins with another update.
     pub(super) fn begin_take(&mut self) {
         self.index.begin_search();
+        self.read_topics.clear();
     }
 
     /// Queues an update for every live subscriber that selected it and may receive it; returns
@@ -117,14 +120,14 @@ impl Subscribers {
         work_until: u64,
         mut fell_behind: impl FnMut(u32),
     ) -> bool {
-        let Self { by_slot, index, outboxes, dirty, counters, .. } = self;
+        let Self { by_slot, index, outboxes, dirty, counters, read_topics, .. } = self;
         let frame = &*update.frame;
         let is_public = *frame.audience() == Audience::Public;
-        // For all grants, so that none reads a topic as a URL again.
-        let topics = if is_public { Vec::new() } else { compared_topics(frame) };
+        // For the index and all grants, so that a topic is read as a URL once.
+        let topics = compared_topics(frame, std::mem::take(read_topics));
         let spent = index.spent();
         let most = work_until.saturating_sub(counters.work).saturating_mul(MATCH_COST_PER_WORK);
-        let is_done = index.search(frame.topic_texts(), most, |slot| {
+        let is_done = index.search(&topics, most, |slot| {
             counters.work += 1;
             let subscriber = &mut by_slot[slot as usize];
             if subscriber.state != SubscriberState::Live {
@@ -156,6 +159,9 @@ impl Subscribers {
             }
         });
         counters.work += (index.spent() - spent) / MATCH_COST_PER_WORK;
+        if !is_done {
+            read_topics.extend(topics.into_iter().map(ComparedTopic::into_read));
+        }
         is_done
     }
 
@@ -269,9 +275,4 @@ fn next_to_write(by_slot: &mut Slab<Subscriber>, slot: u32) -> Option<&mut Subsc
     let subscriber = by_slot.get_mut(slot as usize)?;
     let is_dirty = std::mem::take(&mut subscriber.dirty);
     (is_dirty && !subscriber.blocked).then_some(subscriber)
-}
-
-/// The topics of an update, to be compared with grants.
-fn compared_topics(frame: &Frame) -> Vec<ComparedTopic<'_>> {
-    frame.topic_texts().map(ComparedTopic::new).collect()
 }

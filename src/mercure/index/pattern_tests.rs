@@ -69,9 +69,8 @@ fn every_spelling_of_a_head_is_found_and_leaves_nothing_behind() {
     assert_eq!(matches(&mut index, &["books/7", "urn:book:1", "/aaa"]), [3, 5, 11]);
     assert_eq!(matches(&mut index, &["https://e.x/books/7/pages/1"]), [6, 8]);
     assert_eq!(matches(&mut index, &["https://e.x.evil/books/7", "https://e.x:8443/books/7"]), [0_u32; 0]);
-    assert!(
-        index.slot_matches(2, ["/books/7"].into_iter()) && !index.slot_matches(3, ["/books/7"].into_iter())
-    );
+    let topic = ComparedTopic::new("/books/7");
+    assert!(index.slot_matches(2, &topic) && !index.slot_matches(3, &topic));
     for slot in [8, 0, 3, 1, 10, 7, 5, 9, 2, 6, 4] {
         index.remove(slot);
     }
@@ -140,6 +139,31 @@ fn the_steps_do_not_grow_with_the_patterns() {
         assert!(many <= few + 12, "{few} {many}");
     }
     assert_eq!(matches(&mut index, &topics), [0, 7]);
+}
+
+/// A literal at the end, after a segment or something else that could not take it, is looked up
+/// once, whatever the lengths and beginnings of the others.
+#[test]
+fn literals_that_differ_at_the_end_are_one_lookup() {
+    let pattern_of = |n: u32| patterns(&[&format!("https://example.com/books/:id/n{n}")]);
+    let template_of = |n: u32| vec![Selector::parse(&format!("/books/{{id}}/n{n}")).expect("a selector")];
+    let all = |n| [pattern_of(n), template_of(n)].concat();
+    let mut index = TopicIndex::new();
+    (7..9).for_each(|n| index.insert(n, &all(n)));
+    let topics = ["https://example.com/books/1/n7", "/books/1/n7"];
+    let spent = |index: &mut TopicIndex| {
+        let before = index.spent();
+        assert_eq!(matches(index, &topics), [7]);
+        assert_eq!(matches(index, &["https://example.com/books/1/n", "/books//"]), [0_u32; 0]);
+        index.spent() - before
+    };
+    let (few, price) = (spent(&mut index), index.price());
+    (9..3_000).chain(0..7).for_each(|n| index.insert(n, &all(n)));
+    assert_eq!((spent(&mut index), index.price()), (few, price));
+    (8..3_000).chain(0..7).for_each(|n| index.remove(n));
+    assert_eq!(matches(&mut index, &topics), [7]);
+    index.remove(7);
+    assert!(index.is_empty() && index.patterns.is_none() && index.templates.figures().1 == 0);
 }
 
 /// Test 131 of MERCURE-1.0, section 13, for all patterns of a shard: the loose ones are charged.

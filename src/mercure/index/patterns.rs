@@ -10,7 +10,7 @@ use super::templates::Templates;
 use crate::limits::MATCH_COST_URL;
 use crate::mercure::public_url::PublicUrl;
 use crate::mercure::selector::ComparedTopic;
-use crate::mercure::url_pattern::{TopicUrl, UrlPattern};
+use crate::mercure::url_pattern::UrlPattern;
 
 /// At least one pattern.
 pub(super) struct Patterns {
@@ -18,16 +18,11 @@ pub(super) struct Patterns {
     hub: PublicUrl,
     found: Templates<UrlPattern>,
     patterns: usize,
-    /// The topic of the search, if it is begun.
-    topic: Option<ReadTopic>,
 }
-
-/// A topic that was read as a URL, if it is one.
-struct ReadTopic(Option<TopicUrl>);
 
 impl Patterns {
     pub(super) fn new(hub: &PublicUrl) -> Self {
-        Self { hub: hub.clone(), found: Templates::default(), patterns: 0, topic: None }
+        Self { hub: hub.clone(), found: Templates::default(), patterns: 0 }
     }
 
     /// Makes `pattern` lead to `entry`, which the caller is about to add to `entries`.
@@ -57,31 +52,25 @@ impl Patterns {
     /// Ends a search that has paused.
     pub(super) fn end_search(&mut self) {
         self.found.end_search();
-        self.topic = None;
     }
 
     /// Adds to `found` the entries of the patterns that match `topic`; pauses as
-    /// [`Templates::find`] does. A topic is read as a URL once.
+    /// [`Templates::find`] does.
     pub(super) fn find(
         &mut self,
-        topic: &str,
+        topic: &ComparedTopic<'_>,
         entries: &Slab<SelectorEntry>,
         heads_from: &mut usize,
         found: &mut Vec<u32>,
         budget: &mut MatchBudget,
     ) -> bool {
-        let read = self.topic.take().unwrap_or_else(|| {
-            budget.spent += 1 + topic.len() as u64 * u64::from(MATCH_COST_URL) / 1024;
-            ReadTopic(TopicUrl::parse(topic, &self.hub))
-        });
-        let is_done = match &read.0 {
+        if !topic.is_read() {
+            budget.spent += 1 + topic.as_str().len() as u64 * u64::from(MATCH_COST_URL) / 1024;
+        }
+        match topic.url(&self.hub) {
             Some(url) => self.found.find(HeadedTopic::of_patterns(url), entries, heads_from, found, budget),
             None => true,
-        };
-        if !is_done {
-            self.topic = Some(read);
         }
-        is_done
     }
 
     /// Whether the pattern with this text and location matches a topic.

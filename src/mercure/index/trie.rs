@@ -94,9 +94,7 @@ impl Trie {
                 TemplatePart::Literal { start, end } => {
                     let literal = tail.literal(*start, *end);
                     match self.nodes[node as usize].edge {
-                        Edge::Run(set) if rest.is_empty() && set.may_take(literal[0]) => {
-                            self.behind_end(node, literal)
-                        }
+                        Edge::Run(set) if rest.is_empty() => self.behind_end(node, set, literal),
                         _ => self.behind_literal(node, literal),
                     }
                 }
@@ -182,22 +180,25 @@ impl Trie {
             found.extend_from_slice(&self.nodes[head as usize].entries);
         }
         self.follow_runs(head, topic, at, found, spent);
-        while let Some((number, at)) = self.stack.pop() {
-            *spent += u64::from(MATCH_COST_NODE);
-            let node = &self.nodes[number as usize];
-            match topic.get(at) {
-                None => found.extend_from_slice(&node.entries),
-                Some(&first) => {
-                    if let Ok(child) = node.literal_child(first) {
-                        let child = node.literals[child].1;
-                        let literal = self.nodes[child as usize].edge.literal();
-                        if topic[at..].starts_with(literal) {
-                            self.stack.push((child, at + literal.len()));
-                        }
-                    }
+        while let Some((mut number, mut at)) = self.stack.pop() {
+            // Down the literals.
+            loop {
+                *spent += u64::from(MATCH_COST_NODE);
+                if self.nodes[number as usize].has_runs() {
+                    self.follow_runs(number, topic, at, found, spent);
                 }
+                let node = &self.nodes[number as usize];
+                let Some(&first) = topic.get(at) else {
+                    found.extend_from_slice(&node.entries);
+                    break;
+                };
+                let Some(child) = node.literal_child_after(first) else { break };
+                let literal = self.nodes[child as usize].edge.literal();
+                if !topic[at..].starts_with(literal) {
+                    break;
+                }
+                (number, at) = (child, at + literal.len());
             }
-            self.follow_runs(number, topic, at, found, spent);
         }
     }
 
@@ -224,6 +225,13 @@ impl Trie {
             }
             stack.push((child, end));
             let Some(ends) = &after.ends else { continue };
+            if ends.has_certain() && end < topic.len() {
+                let literal = &topic[end..];
+                *spent += u64::from(MATCH_COST_NODE) + literal.len() as u64 / 256;
+                if let Some(child) = ends.find(literal, nodes, hasher) {
+                    found.extend_from_slice(&nodes[child as usize].entries);
+                }
+            }
             for &(bytes, _) in &ends.lengths {
                 let Some(start) = topic.len().checked_sub(usize::from(bytes)).filter(|start| *start >= at)
                 else {
@@ -274,12 +282,12 @@ impl Trie {
         child
     }
 
-    fn behind_end(&mut self, node: u32, literal: &[u8]) -> u32 {
+    fn behind_end(&mut self, node: u32, set: Charset, literal: &[u8]) -> u32 {
         let Self { nodes, hasher, .. } = self;
         let mut ends = nodes[node as usize].ends.take().unwrap_or_default();
         let child = ends.find(literal, nodes, hasher).unwrap_or_else(|| {
             let child = nodes.insert(TrieNode::new(node, Edge::End(literal.into()))) as u32;
-            ends.insert(child, nodes, hasher);
+            ends.insert(child, !set.may_take(literal[0]), nodes, hasher);
             child
         });
         nodes[node as usize].ends = Some(ends);
@@ -338,9 +346,11 @@ impl Trie {
             }
             Edge::Run(set) => parent.runs[set.slot()] = NONE,
             Edge::End(literal) => {
+                let Edge::Run(set) = parent.edge else { return };
                 let Some(mut ends) = parent.ends.take() else { return };
-                ends.remove((node, removed.cost.settled), &literal, &self.hasher);
-                parent.ends = (!ends.lengths.is_empty()).then_some(ends);
+                let is_certain = !set.may_take(literal[0]);
+                ends.remove((node, removed.cost.settled), &literal, is_certain, &self.hasher);
+                parent.ends = (!ends.is_empty()).then_some(ends);
             }
         }
     }

@@ -24,7 +24,18 @@ pub struct TopicUrl {
     key: Option<Box<str>>,
 }
 
+#[cfg(test)]
+thread_local! {
+    static TIMES_READ: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 impl TopicUrl {
+    /// How often this thread has read a topic.
+    #[cfg(test)]
+    pub(crate) fn times_read() -> u64 {
+        TIMES_READ.get()
+    }
+
     /// Reads a topic; a relative one is resolved against the hub's URL. `None` if it is no URL: no
     /// pattern matches it (MERCURE-1.0, section 3).
     pub fn parse(topic: &str, hub: &PublicUrl) -> Option<Self> {
@@ -32,6 +43,8 @@ impl TopicUrl {
     }
 
     pub(super) fn resolve(topic: &str, base: &Url) -> Option<Self> {
+        #[cfg(test)]
+        TIMES_READ.set(TIMES_READ.get() + 1);
         let url = Url::options().base_url(Some(base)).parse(topic).ok()?;
         let has_user = !url.username().is_empty() || url.password().is_some();
         let is_plain = url.host_str().is_some_and(|host| !host.is_empty()) && !has_user;

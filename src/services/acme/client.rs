@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 use ureq::Agent;
 use ureq::tls::Certificate;
 
-use crate::error_text::caught;
 use crate::limits::{ACME_REQUEST_MS, ACME_RESPONSE_BYTES_MAX};
+use crate::panics::caught;
 use crate::services::https::{NoAuthorities, Terms, Trust, https};
 
 const TERMS: Terms = Terms {

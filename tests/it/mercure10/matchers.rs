@@ -90,6 +90,20 @@ fn an_update_that_two_matchers_match_arrives_once() {
     assert_eq!(received(&hub(&[]), query, &[&["a", "https://e.x/1"]]), ["a"]);
 }
 
+/// In a debug build, this pattern makes the library panic that reads it. No client may write lines
+/// of errors with that.
+#[test]
+fn a_pattern_that_makes_its_parser_panic_is_refused_and_not_logged_as_a_panic() {
+    let mut hub = hub(&[("ACCESS_LOG", "1")]);
+    for _ in 0..3 {
+        let answer = hub.request(&get("match_urlpattern=%3A%2F%2F%5D", ""));
+        assert_eq!(answer.status, 400, "{answer:?}");
+        hub.wait_for_log("answered");
+    }
+    let is_panic = |line: &&String| line.contains("panic") || line.contains("ERROR");
+    assert_eq!(hub.logged().iter().find(is_panic), None);
+}
+
 /// Tests 24 to 34 of MERCURE-1.0, section 13.
 #[test]
 fn what_is_no_matcher_is_refused() {

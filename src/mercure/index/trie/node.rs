@@ -29,6 +29,9 @@ pub(super) struct TrieNode {
     pub(super) head: Option<Box<TemplateHead>>,
 }
 
+/// The most literal children that are scanned for one.
+const LITERALS_SCANNED: usize = 32;
+
 /// A cost in two cases. The runs of one path scan parts of the topic that do not overlap, so they
 /// cost one scan together: it is charged where no other run follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,15 +58,19 @@ const _: () = assert!(size_of::<TrieNode>() <= 128);
 pub(super) enum Edge {
     Literal(Box<[u8]>),
     Run(Charset),
-    /// The literal at the end of a template, after a run that could take its first byte.
+    /// The literal at the end of a template, after a run.
     End(Box<[u8]>),
 }
 
-/// The children after an end.
+/// The children after an end. An end is certain if the run could not take its first byte: then it
+/// can only be what follows the longest run, and one lookup finds it. The others are looked up by
+/// their length.
 #[derive(Default)]
 pub(super) struct Ends {
-    /// How many there are of each length, ascending.
+    /// How many there are of each length, ascending, besides the certain ones.
     pub(super) lengths: Vec<(u16, u32)>,
+    /// How many are certain.
+    certain: u32,
     pub(super) children: HashTable<u32>,
     /// How many children have each cost.
     costs: BTreeMap<u32, u32>,
@@ -109,6 +116,18 @@ impl TrieNode {
         self.literals.binary_search_by_key(&first, |&(byte, _)| byte)
     }
 
+    /// The same for a walk. A scan of a few is faster than a search; of many, it would be slower.
+    pub(super) fn literal_child_after(&self, first: u8) -> Option<u32> {
+        if self.literals.len() > LITERALS_SCANNED {
+            return self.literal_child(first).ok().map(|at| self.literals[at].1);
+        }
+        self.literals.iter().find(|(byte, _)| *byte == first).map(|&(_, child)| child)
+    }
+
+    pub(super) fn has_runs(&self) -> bool {
+        self.runs != [NONE; CHARSETS]
+    }
+
     /// There are at most 256, and they are read far more often than changed, so no spare capacity
     /// is kept.
     pub(super) fn edit_literals(&mut self, edit: impl FnOnce(&mut Vec<(u8, u32)>)) {
@@ -118,10 +137,7 @@ impl TrieNode {
     }
 
     pub(super) fn is_needed(&self) -> bool {
-        self.head.is_some()
-            || !self.entries.is_empty()
-            || self.ends.is_some()
-            || self.runs.iter().any(|child| *child != NONE)
+        self.head.is_some() || !self.entries.is_empty() || self.ends.is_some() || self.has_runs()
     }
 }
 
@@ -137,13 +153,31 @@ impl Ends {
         self.children.find(hasher.hash_one(literal), same).copied()
     }
 
+    pub(super) fn has_certain(&self) -> bool {
+        self.certain > 0
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.certain == 0 && self.lengths.is_empty()
+    }
+
     /// Adds a child, which is among `nodes`.
-    pub(super) fn insert(&mut self, child: u32, nodes: &Slab<TrieNode>, hasher: &DefaultHashBuilder) {
+    pub(super) fn insert(
+        &mut self,
+        child: u32,
+        is_certain: bool,
+        nodes: &Slab<TrieNode>,
+        hasher: &DefaultHashBuilder,
+    ) {
         let literal = |child: u32| nodes[child as usize].edge.literal();
         let hash = hasher.hash_one(literal(child));
         self.children.insert_unique(hash, child, |&child| hasher.hash_one(literal(child)));
         let bytes = literal(child).len() as u16;
         match self.find_length(bytes) {
+            _ if is_certain => {
+                self.lookups_cost += if self.certain == 0 { lookup_cost(CERTAIN_BYTES) } else { 0 };
+                self.certain += 1;
+            }
             Ok(at) => self.lengths[at].1 += 1,
             Err(at) => {
                 self.lengths.insert(at, (bytes, 1));
@@ -156,8 +190,9 @@ impl Ends {
     /// At least what a topic can cost here.
     pub(super) fn cost(&self) -> u32 {
         let child = self.costs.last_key_value().map_or(0, |(cost, _)| *cost);
-        // Children of several lengths can match.
-        child.saturating_mul(self.lengths.len().min(8) as u32).saturating_add(self.lookups_cost)
+        // A certain child and children of several lengths can match.
+        let matching = self.lengths.len().min(8) as u32 + u32::from(self.has_certain());
+        child.saturating_mul(matching).saturating_add(self.lookups_cost)
     }
 
     /// Notes that the cost of a child has changed.
@@ -176,12 +211,21 @@ impl Ends {
     }
 
     /// Removes the child after `literal`.
-    pub(super) fn remove(&mut self, (child, cost): (u32, u32), literal: &[u8], hasher: &DefaultHashBuilder) {
+    pub(super) fn remove(
+        &mut self,
+        (child, cost): (u32, u32),
+        literal: &[u8],
+        is_certain: bool,
+        hasher: &DefaultHashBuilder,
+    ) {
         self.forget_cost(cost);
         if let Ok(occupied) = self.children.find_entry(hasher.hash_one(literal), |&other| other == child) {
             occupied.remove();
         }
-        if let Ok(at) = self.find_length(literal.len() as u16) {
+        if is_certain {
+            self.certain -= 1;
+            self.lookups_cost -= if self.certain == 0 { lookup_cost(CERTAIN_BYTES) } else { 0 };
+        } else if let Ok(at) = self.find_length(literal.len() as u16) {
             self.lengths[at].1 -= 1;
             if self.lengths[at].1 == 0 {
                 let (bytes, _) = self.lengths.remove(at);
@@ -194,6 +238,9 @@ impl Ends {
         self.lengths.binary_search_by_key(&bytes, |&(bytes, _)| bytes)
     }
 }
+
+/// The end of a topic of 1 KiB that is looked up among certain ends.
+const CERTAIN_BYTES: u16 = 1024;
 
 /// The cost of looking up the ends of one length: the last bytes of the topic are hashed.
 fn lookup_cost(bytes: u16) -> u32 {
