@@ -377,7 +377,7 @@ fn joining_patterns(number: u32, resume_point: Option<ResumePoint>) -> Joining {
     ];
     let topics = [pattern(format!("/none/{number}")), pattern(format!("/:kind{number}/*"))];
     let detail = |topic| Detail { publishes: false, subscribes: true, topics: [topic].into(), payload: None };
-    let claims = Claims::Access(AccessClaims { details: topics.map(detail).into(), exp: u64::MAX });
+    let claims = Claims::Access(AccessClaims { details: topics.map(detail).into(), exp_ms: u64::MAX });
     let grant = Grant::from_claims(&claims, Authorization::Selectors).expect("a grant");
     Joining { selectors: selectors.into(), grant: Rc::new(grant), ..joining(&[], resume_point) }
 }
