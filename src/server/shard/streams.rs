@@ -13,6 +13,7 @@ use crate::hub::shard::{EndReason, Joining, Shard};
 use crate::io::driver::{Driver, Event, Send};
 use crate::io::transport::{Flushed, Gone, Transport};
 use crate::limits::{CONNECTION_BYTES, FLUSH_BATCH_MAX, SOCKET_FULL_BYTES, SOCKET_KERNEL_BYTES};
+use crate::mercure::dialect::Dialect;
 use crate::mercure::selector::Selector;
 use crate::mercure::subscription::SubscriberId;
 use crate::ops::access_log::Access;
@@ -44,6 +45,8 @@ struct Sockets {
     full_count: usize,
     /// HTTP/2 connections whose streams were written to.
     needs_poll: Vec<u32>,
+    /// The subscribers of each dialect, in the order of [`Dialect::ALL`].
+    by_dialect: [u64; Dialect::ALL.len()],
 }
 
 /// What carries the bytes of one subscriber.
@@ -54,6 +57,8 @@ pub(super) struct StreamSocket {
     pub(super) access: Option<Box<Access>>,
     /// The counted memory of its selectors.
     selector_bytes: u32,
+    /// That of its request or, if it is older, of its token.
+    dialect: Dialect,
     /// Its own socket is full.
     is_full: bool,
     _permits: Option<Box<RarePermits>>,
@@ -64,6 +69,7 @@ pub(super) struct StreamPermits {
     rare: Option<Box<RarePermits>>,
     /// The memory of its selectors.
     selectors: MemoryPermit,
+    dialect: Dialect,
 }
 
 /// What few streams have.
@@ -79,10 +85,11 @@ impl StreamPermits {
         subscription: Option<SubscriptionPermit>,
         selectors: MemoryPermit,
         match_cost: Option<MatchCostPermit>,
+        dialect: Dialect,
     ) -> Self {
         let is_rare = subscription.is_some() || match_cost.is_some();
         let rare = RarePermits { _subscription: subscription, _match_cost: match_cost };
-        Self { rare: is_rare.then(|| Box::new(rare)), selectors }
+        Self { rare: is_rare.then(|| Box::new(rare)), selectors, dialect }
     }
 }
 
@@ -93,9 +100,9 @@ impl StreamSocket {
         access: Option<Box<Access>>,
         permits: StreamPermits,
     ) -> Self {
-        let StreamPermits { rare, selectors } = permits;
+        let StreamPermits { rare, selectors, dialect } = permits;
         let selector_bytes = selectors.leave();
-        Self { transport, connection, access, selector_bytes, is_full: false, _permits: rare }
+        Self { transport, connection, access, selector_bytes, dialect, is_full: false, _permits: rare }
     }
 }
 
@@ -270,6 +277,7 @@ impl Streams {
         if self.sockets.by_slot.len() <= index {
             self.sockets.by_slot.resize_with(index + 1, || None);
         }
+        self.sockets.by_dialect[socket.dialect as usize] += 1;
         self.sockets.by_slot[index] = Some(socket);
     }
 
@@ -375,6 +383,11 @@ impl Streams {
         needs_poll.shrink_to_fit();
     }
 
+    /// The subscribers of each dialect, in the order of [`Dialect::ALL`].
+    pub(super) fn by_dialect(&self) -> [u64; Dialect::ALL.len()] {
+        self.sockets.by_dialect
+    }
+
     /// How many sockets of subscribers are full.
     pub(super) fn full_sockets(&self) -> usize {
         self.sockets.full_count
@@ -408,6 +421,7 @@ impl Streams {
             self.sockets.has_room_again(slot);
             if let Some(socket) = self.sockets.by_slot.get_mut(slot as usize).and_then(Option::take) {
                 self.memory.release(MemoryKind::Subscriptions, socket.selector_bytes);
+                self.sockets.by_dialect[socket.dialect as usize] -= 1;
                 return Some(EndedStream { slot, reason, socket });
             }
         }
