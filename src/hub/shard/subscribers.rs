@@ -30,6 +30,11 @@ pub(super) struct Subscribers {
     collected: Vec<(u32, NextBytes)>,
     /// The results of these sends.
     results: Vec<Sent>,
+    /// Slots and generations of subscribers that have selected the private update that is taken.
+    /// Their grants are not compared with it yet: the work was too much for one go.
+    uncompared: Vec<(u32, u32)>,
+    /// Whether all subscribers that have selected that update are found.
+    is_searched: bool,
     pub(super) counters: Counters,
     /// The slot from which [`Shard::shed_pending`](super::Shard::shed_pending) goes on.
     pub(super) shed_next: usize,
@@ -45,6 +50,8 @@ impl Subscribers {
             dirty_since_take: 0,
             collected: Vec::new(),
             results: Vec::new(),
+            uncompared: Vec::new(),
+            is_searched: false,
             counters: Counters::default(),
             shed_next: 0,
         }
@@ -105,6 +112,8 @@ impl Subscribers {
     /// Begins with another update.
     pub(super) fn begin_take(&mut self) {
         self.index.begin_search();
+        self.uncompared.clear();
+        self.is_searched = false;
     }
 
     /// Queues an update for every live subscriber that selected it and may receive it; returns
@@ -115,48 +124,38 @@ impl Subscribers {
         update: &SequencedUpdate,
         settings: &ShardSettings,
         work_until: u64,
-        mut fell_behind: impl FnMut(u32),
+        fell_behind: impl FnMut(u32),
     ) -> bool {
-        let Self { by_slot, index, outboxes, dirty, counters, .. } = self;
+        let Self { by_slot, index, outboxes, dirty, counters, uncompared, is_searched, .. } = self;
         let frame = &*update.frame;
         let is_public = *frame.audience() == Audience::Public;
         // For all grants, so that none reads a topic as a URL again.
         let topics = if is_public { Vec::new() } else { compared_topics(frame) };
+        let mut taking = Taking { by_slot, outboxes, dirty, counters, update, settings, topics, fell_behind };
+        while let Some((slot, generation)) = uncompared.pop() {
+            if taking.by_slot.get(slot as usize).is_some_and(|it| it.generation == generation) {
+                taking.offer(slot);
+            }
+            if taking.counters.work >= work_until && !uncompared.is_empty() {
+                return false;
+            }
+        }
+        if *is_searched {
+            *uncompared = Vec::new();
+            return true;
+        }
         let spent = index.spent();
-        let most = work_until.saturating_sub(counters.work).saturating_mul(MATCH_COST_PER_WORK);
-        let is_done = index.search(frame.topic_texts(), most, |slot| {
-            counters.work += 1;
-            let subscriber = &mut by_slot[slot as usize];
-            if subscriber.state != SubscriberState::Live {
-                return;
-            }
-            if !is_public {
-                let (is_granted, cost) = subscriber.grant.receives(&topics, frame.audience());
-                counters.work += cost / MATCH_COST_PER_WORK;
-                if !is_granted {
-                    return;
-                }
-            }
-            let waiting = outboxes.bytes(&subscriber.pending) - subscriber.sent;
-            counters.work += subscriber.framing.work(frame);
-            let frame_bytes = subscriber.framing.bytes(frame).len();
-            if waiting > 0 && waiting + frame_bytes > settings.subscriber_buffer_bytes {
-                subscriber.fall_behind(outboxes);
-                counters.fell_behind += 1;
-                if subscriber.pending.is_none() {
-                    fell_behind(slot);
-                }
-                return;
-            }
-            outboxes.append(&mut subscriber.pending, subscriber.framing, update);
-            counters.deliveries += 1;
-            if !subscriber.blocked && !subscriber.dirty {
-                subscriber.dirty = true;
-                dirty.push_back(slot);
+        let most = work_until.saturating_sub(taking.counters.work).saturating_mul(MATCH_COST_PER_WORK);
+        *is_searched = index.search(frame.topic_texts(), most, |slot| {
+            // Many grants may each be costly to compare.
+            if is_public || taking.counters.work < work_until {
+                taking.offer(slot);
+            } else {
+                uncompared.push((slot, taking.by_slot[slot as usize].generation));
             }
         });
-        counters.work += (index.spent() - spent) / MATCH_COST_PER_WORK;
-        is_done
+        taking.counters.work += (index.spent() - spent) / MATCH_COST_PER_WORK;
+        *is_searched && uncompared.is_empty()
     }
 
     /// Offers updates to a subscriber that catches up; see [`Subscriber::offer`].
@@ -259,6 +258,56 @@ impl Subscribers {
             && !std::mem::replace(&mut subscriber.dirty, true)
         {
             self.dirty.push_back(slot);
+        }
+    }
+}
+
+/// An update that is queued for those who have selected it.
+struct Taking<'s, F> {
+    by_slot: &'s mut Slab<Subscriber>,
+    outboxes: &'s mut Outboxes,
+    dirty: &'s mut VecDeque<u32>,
+    counters: &'s mut Counters,
+    update: &'s SequencedUpdate,
+    settings: &'s ShardSettings,
+    /// Those of a private update, to be compared with grants.
+    topics: Vec<ComparedTopic<'s>>,
+    fell_behind: F,
+}
+
+impl<F: FnMut(u32)> Taking<'_, F> {
+    /// Queues it for a subscriber, if that one is live and may receive it.
+    fn offer(&mut self, slot: u32) {
+        let Self { by_slot, outboxes, dirty, counters, update, settings, topics, fell_behind } = self;
+        counters.work += 1;
+        let subscriber = &mut by_slot[slot as usize];
+        if subscriber.state != SubscriberState::Live {
+            return;
+        }
+        let frame = &*update.frame;
+        if *frame.audience() != Audience::Public {
+            let (is_granted, cost) = subscriber.grant.receives(topics, frame.audience());
+            counters.work += cost / MATCH_COST_PER_WORK;
+            if !is_granted {
+                return;
+            }
+        }
+        let waiting = outboxes.bytes(&subscriber.pending) - subscriber.sent;
+        counters.work += subscriber.framing.work(frame);
+        let frame_bytes = subscriber.framing.bytes(frame).len();
+        if waiting > 0 && waiting + frame_bytes > settings.subscriber_buffer_bytes {
+            subscriber.fall_behind(outboxes);
+            counters.fell_behind += 1;
+            if subscriber.pending.is_none() {
+                fell_behind(slot);
+            }
+            return;
+        }
+        outboxes.append(&mut subscriber.pending, subscriber.framing, update);
+        counters.deliveries += 1;
+        if !subscriber.blocked && !subscriber.dirty {
+            subscriber.dirty = true;
+            dirty.push_back(slot);
         }
     }
 }
