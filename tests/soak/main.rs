@@ -5,8 +5,8 @@
 //! Method: two hubs as processes, one in clear text and one with TLS. In each round of a few
 //! seconds publishers publish, and subscribers over HTTP/1.1 and HTTP/2, with and without
 //! compression, read, break off, and resume from their last event id. Half of the clients speak
-//! draft 07, the others draft 08 (`match`, URL Patterns, access tokens). A mark ends the round; then
-//! the oracle compares what each has received with what was published. `SOAK_SECONDS` (60 by
+//! draft 07, the others draft 08 (`match`, URL Patterns, access tokens). A mark ends the round;
+//! then the oracle compares what each has received with what was published. `SOAK_SECONDS` (60 by
 //! default) says how long; `SOAK_SEED` repeats the choices of a run, which has printed it, but not
 //! its timing.
 
