@@ -70,15 +70,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let _ = tell.send(());
     });
     // This blocks while the history is opened. No runtime exists yet, so no task has to wait.
-    let hub = Hub::builder()
+    let mut builder = Hub::builder()
         .set("ADDR", setting("HUB_ADDR", "127.0.0.1:3000"))
         .set("JWT_KEY", "a key that nobody can guess, of 32 bytes or more")
         .set("ALLOW_ANONYMOUS", "1")
         .set("CORS_ALLOWED_ORIGINS", "*")
         .set("DB_PATH", ":memory:")
         .set("HISTORY_SIZE", "1000")
-        .set("DRAIN_TIMEOUT", "1s")
-        .start()?;
+        .set("DRAIN_TIMEOUT", "1s");
+    // With an issuer, it speaks Mercure 1.0 beside 0.x.
+    for name in ["PUBLIC_URL", "ISSUER", "ISSUER_PUBLISHER_KEY", "ISSUER_SUBSCRIBER_KEY"] {
+        if let Ok(value) = std::env::var(name) {
+            builder = builder.set(name, value);
+        }
+    }
+    let hub = builder.start()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listener = runtime.block_on(tokio::net::TcpListener::bind(setting("ADDR", "127.0.0.1:8080")))?;
     let shop =

@@ -1,7 +1,8 @@
 //! A hub inside another program: it publishes the time every second until Enter is pressed.
 //!
 //! Run `cargo run --example embed`, then
-//! `curl -N 'http://127.0.0.1:3000/.well-known/mercure?topic=https://example.com/clock'`.
+//! `curl -N 'http://127.0.0.1:3000/.well-known/mercure?topic=https://example.com/clock'`
+//! (with `PUBLIC_URL`, `ISSUER` and its keys in the environment, `match` instead of `topic`, too).
 
 use std::io::{Write as _, stdin, stdout};
 use std::sync::Arc;
@@ -12,13 +13,19 @@ use petasos::{Draft, Hub};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
-    let hub = Hub::builder()
+    let mut builder = Hub::builder()
         .set("ADDR", address)
         .set("JWT_KEY", "a key that nobody can guess, of 32 bytes or more")
         .set("ALLOW_ANONYMOUS", "1")
         .set("DB_PATH", ":memory:")
-        .set("HISTORY_SIZE", "1000")
-        .start()?;
+        .set("HISTORY_SIZE", "1000");
+    // With an issuer, it speaks Mercure 1.0 beside 0.x.
+    for name in ["PUBLIC_URL", "ISSUER", "ISSUER_PUBLISHER_KEY", "ISSUER_SUBSCRIBER_KEY"] {
+        if let Ok(value) = std::env::var(name) {
+            builder = builder.set(name, value);
+        }
+    }
+    let hub = builder.start()?;
     let mut out = stdout();
     writeln!(out, "http://{}/.well-known/mercure?topic=https://example.com/clock", hub.address())?;
     let is_over = Arc::new(AtomicBool::new(false));

@@ -449,3 +449,26 @@ fn the_example_of_a_hub_in_a_program_tells_the_time_until_its_input_ends() {
     while stream.next().is_some() {}
     assert!(stream.ended);
 }
+
+/// By both protocols, with an issuer in the environment.
+#[test]
+fn the_examples_of_hubs_in_programs_speak_mercure_1_0_too() {
+    let issuer = [
+        ("ADDR", "127.0.0.1:0"),
+        ("HUB_ADDR", "127.0.0.1:0"),
+        ("PUBLIC_URL", "https://hub.e.x/.well-known/mercure"),
+        ("ISSUER", "https://e.x"),
+        ("ISSUER_PUBLISHER_KEY", "fedcba9876543210fedcba9876543210"),
+        ("ISSUER_SUBSCRIBER_KEY", "fedcba9876543210fedcba9876543210"),
+    ];
+    let (_program, url) = Program::start("embed", &issuer);
+    for query in ["topic=https://example.com/clock", "match_urlpattern=https://example.com/:name"] {
+        let mut stream = subscribe(address_of(&url), query, "");
+        assert!(id(&stream.next().expect("an event")).starts_with("urn:uuid:"), "{query}");
+    }
+    let (_program, line) = Program::start("axum", &issuer);
+    let (book, hub) = line.split_once(' ').expect("two URLs");
+    for query in [format!("topic={book}"), format!("match={book}")] {
+        assert_eq!(subscribe(address_of(hub), &query, "").status, 200, "{query}");
+    }
+}

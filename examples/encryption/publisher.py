@@ -1,6 +1,6 @@
 """An application whose updates the hub cannot read: they are encrypted (JWE, RFC 7516) with a key that the hub does not have.
 
-In examples/, with HUB and JWT_KEY as README.md sets them:
+In examples/, with HUB and JWT_KEY as README.md sets them (for Mercure 1.0, PARAMETER=match, ISSUER and ISSUER_KEY):
 
 $ export APPLICATION_SECRET="$(openssl rand -hex 32)"
 $ python encryption/publisher.py 8001 encryption.json
@@ -26,9 +26,10 @@ from joserfc.jwk import KeySet, OctKey
 if len(sys.argv) != 3:
     sys.exit("usage: publisher.py PORT FILE")
 HUB = os.environ["HUB"]
-HUB_KEY = OctKey.import_key(os.environ["JWT_KEY"])
+IS_MODERN = os.environ.get("PARAMETER", "topic") != "topic"
+HUB_KEY = os.environ["ISSUER_KEY" if IS_MODERN else "JWT_KEY"]
 SECRET = os.environ["APPLICATION_SECRET"]
-if len(SECRET) < 32 or SECRET == os.environ["JWT_KEY"]:
+if len(SECRET) < 32 or SECRET == HUB_KEY:
     sys.exit("APPLICATION_SECRET: 32 characters or more, and not the hub's key")
 ORIGIN, FILE = f"http://127.0.0.1:{sys.argv[1]}", sys.argv[2]
 TOPIC = ORIGIN + "/books/1"
@@ -58,6 +59,16 @@ except FileNotFoundError:
 KEYS = KeySet.import_key_set({"keys": state["keys"]})
 
 
+def publisher_token():
+    """A token of the hub's that allows to publish the book, for a minute."""
+    exp, key = int(time.time()) + 60, OctKey.import_key(HUB_KEY)
+    if not IS_MODERN:
+        return jwt.encode({"alg": "HS256"}, {"mercure": {"publish": [TOPIC]}, "exp": exp}, key)
+    detail = {"type": "https://mercure.rocks/authorization-detail", "actions": ["publish"], "topics": [{"match": TOPIC}]}
+    claims = {"iss": os.environ["ISSUER"], "aud": HUB, "exp": exp, "authorization_details": [detail]}
+    return jwt.encode({"alg": "HS256", "typ": "at+jwt"}, claims, key)
+
+
 def publish(book):
     """Answers whether the hub has taken it."""
     # The hub can repeat and reorder updates: the number shows it. Taken or not, no other update gets the same one.
@@ -65,12 +76,11 @@ def publish(book):
     key, number = KEYS.keys[0], state["number"]
     plain = json.dumps({"topic": TOPIC, "version": number, "book": book}).encode()
     data = jwe.encrypt_compact({"alg": "dir", "enc": "A256GCM", "kid": key.kid}, plain, key)
-    token = jwt.encode({"alg": "HS256"}, {"mercure": {"publish": [TOPIC]}, "exp": int(time.time()) + 60}, HUB_KEY)
     # Private as well: who reads it, and when, is nobody's business either.
     form = {"topic": TOPIC, "data": data, "private": "on", "id": f"urn:uuid:{uuid.uuid4()}"}
     try:
         # The id is not the hub's, and of its answer only the status is read: its text would come into the headers below.
-        with httpx.stream("POST", HUB, headers={"Authorization": "Bearer " + token}, data=form) as answer:
+        with httpx.stream("POST", HUB, headers={"Authorization": "Bearer " + publisher_token()}, data=form) as answer:
             if not answer.is_success:
                 print(f"{HUB}: {answer.status_code}", file=sys.stderr)
                 return False

@@ -1,6 +1,6 @@
 """Reads encrypted updates: hub, topic and key set are found by discovery, from the Link header of the resource.
 
-In examples/, with TOKEN as README.md sets it and the APPLICATION_SECRET of publisher.py:
+In examples/, with TOKEN as README.md sets it and the APPLICATION_SECRET of publisher.py (for Mercure 1.0, PARAMETER=match):
 
 $ python encryption/subscriber.py http://127.0.0.1:8001/books/1
 """
@@ -18,6 +18,7 @@ from joserfc.jwk import KeySet
 
 if len(sys.argv) != 2:
     sys.exit("usage: subscriber.py URL")
+PARAMETER = os.environ.get("PARAMETER", "topic")
 client = httpx.Client(timeout=httpx.Timeout(10, read=60))
 # What names a key that the application does not have.
 unknown = set()
@@ -94,7 +95,7 @@ version = int(resource.headers["ETag"].strip('"'))
 headers = httpx.Headers({"Authorization": "Bearer " + os.environ["TOKEN"], "Last-Event-ID": hub["last-event-id"]}, encoding="utf-8")
 while True:
     try:
-        with connect_sse(client, "GET", hub["url"], params={"topic": topic}, headers=headers) as source:
+        with connect_sse(client, "GET", hub["url"], params={PARAMETER: topic}, headers=headers) as source:
             check(source.response)
             for event in source.iter_sse():
                 show(event.data)

@@ -1,15 +1,25 @@
-// What the examples in JavaScript share: a token, a publication, a subscription.
+// What the examples in JavaScript share: a token, a publication, a subscription. They speak Mercure 0.x with JWT_KEY, and
+// with PARAMETER=match 1.0, with ISSUER and ISSUER_KEY.
 import { createHmac } from "node:crypto";
 import { EventSource } from "eventsource";
 
-export const { HUB, JWT_KEY } = process.env;
+export const { HUB, JWT_KEY, ISSUER, ISSUER_KEY, PARAMETER = "topic" } = process.env;
+const isModern = PARAMETER !== "topic";
 
-// A token for what may be published and received, for an hour. Only servers know the key.
-export function token(mercure) {
+// A token for what may be published and received (`{ publish: topics, subscribe: topics }`), for an hour. Only servers know the key.
+export function token(granted) {
   const part = (object) => Buffer.from(JSON.stringify(object)).toString("base64url");
   const exp = Math.floor(Date.now() / 1000) + 3600;
-  const text = `${part({ alg: "HS256", typ: "JWT" })}.${part({ mercure, exp })}`;
-  return `${text}.${createHmac("sha256", JWT_KEY).update(text).digest("base64url")}`;
+  const [typ, claims, key] = isModern ? ["at+jwt", accessClaims(granted), ISSUER_KEY] : ["JWT", { mercure: granted }, JWT_KEY];
+  const text = `${part({ alg: "HS256", typ })}.${part({ ...claims, exp })}`;
+  return `${text}.${createHmac("sha256", key).update(text).digest("base64url")}`;
+}
+
+// The same in 1.0: an entry for each action.
+function accessClaims(granted) {
+  const type = "https://mercure.rocks/authorization-detail";
+  const entry = ([action, topics]) => ({ type, actions: [action], topics: topics.map((match) => ({ match })) });
+  return { iss: ISSUER, aud: HUB, authorization_details: Object.entries(granted).map(entry) };
 }
 
 // Publishes an update, and answers its id.
@@ -29,11 +39,16 @@ function fail(why) {
   process.exit(1);
 }
 
-// Calls `receive` with each update, from the one after `lastEventID` on, else from now on. The promise is an open EventSource.
+// Calls `receive` with each update, from the one after `lastEventID` on, else from now on. A path segment `{name}` of a topic stands for any
+// text: a URI Template, and in 1.0 a URL Pattern. The promise is an open EventSource.
 export function subscribe({ topics, bearer, lastEventID, types = ["message"] }, receive) {
   const url = new URL(HUB);
-  for (const topic of topics) url.searchParams.append("topic", topic);
-  if (lastEventID) url.searchParams.set("lastEventID", lastEventID);
+  for (const topic of topics) {
+    if (!isModern) url.searchParams.append("topic", topic);
+    else if (topic.includes("{")) url.searchParams.append("match_urlpattern", topic.replace(/\{(\w+)\}/g, ":$1"));
+    else url.searchParams.append("match", topic);
+  }
+  if (lastEventID) url.searchParams.set(isModern ? "last_event_id" : "lastEventID", lastEventID);
   const headers = bearer ? { Authorization: `Bearer ${bearer}` } : {};
   const source = new EventSource(url, {
     fetch: async (url, init) => {

@@ -1,4 +1,7 @@
-"""What the examples in Python share: a token, a publication, a subscription."""
+"""What the examples in Python share: a token, a publication, a subscription.
+
+They speak Mercure 0.x with JWT_KEY, and with PARAMETER=match 1.0, with ISSUER and ISSUER_KEY.
+"""
 
 import os
 import sys
@@ -10,12 +13,26 @@ from joserfc import jwt
 from joserfc.jwk import OctKey
 
 HUB = os.environ["HUB"]
-KEY = OctKey.import_key(os.environ["JWT_KEY"])
+PARAMETER = os.environ.get("PARAMETER", "topic")
+IS_MODERN = PARAMETER != "topic"
+KEY = OctKey.import_key(os.environ["ISSUER_KEY" if IS_MODERN else "JWT_KEY"])
 
 
-def token(**mercure):
-    """A token for what may be published and received, for an hour. Only servers know the key."""
-    return jwt.encode({"alg": "HS256"}, {"mercure": mercure, "exp": int(time.time()) + 3600}, KEY)
+def token(**granted):
+    """A token for what may be published and received (`publish=topics`, `subscribe=topics`), for an hour. Only servers know the key."""
+    exp = int(time.time()) + 3600
+    if not IS_MODERN:
+        return jwt.encode({"alg": "HS256"}, {"mercure": granted, "exp": exp}, KEY)
+    details = [
+        {
+            "type": "https://mercure.rocks/authorization-detail",
+            "actions": [action],
+            "topics": [{"match": topic} for topic in topics],
+        }
+        for action, topics in granted.items()
+    ]
+    claims = {"iss": os.environ["ISSUER"], "aud": HUB, "exp": exp, "authorization_details": details}
+    return jwt.encode({"alg": "HS256", "typ": "at+jwt"}, claims, KEY)
 
 
 def publish(**fields):
@@ -44,7 +61,7 @@ def subscribe(topic, bearer, last_event_id):
     with httpx.Client(timeout=60) as client:
         while True:
             try:
-                with connect_sse(client, "GET", HUB, params={"topic": topic}, headers=headers) as source:
+                with connect_sse(client, "GET", HUB, params={PARAMETER: topic}, headers=headers) as source:
                     if source.response.is_client_error:
                         fail(f"{source.response.status_code}: {source.response.read().decode()}")
                     source.response.raise_for_status()

@@ -364,7 +364,7 @@ fn hostile_runs() -> Vec<Run> {
         bars,
         ..Run::plain()
     };
-    let of_templates = |[p99, cpu, round]: [&'static str; 3]| {
+    let of_selectors = |[p99, cpu, round]: [&'static str; 3]| {
         vec![
             bar(p99, "p99_bar_share", AtMost(1.0)),
             bar(cpu, "strangers_cpu_per_update_ms", AtMost(2.0)),
@@ -375,9 +375,21 @@ fn hostile_runs() -> Vec<Run> {
         ["p99 beside costly templates", "CPU per update beside them, ms", "longest round beside them, ms"];
     let shared =
         ["p99 beside 512 such streams", "CPU per update beside these, ms", "longest round beside these, ms"];
+    let patterns = [
+        "p99 beside costly URL Patterns",
+        "CPU per update beside patterns, ms",
+        "longest round beside patterns, ms",
+    ];
+    let shared_patterns = [
+        "p99 beside 512 streams of patterns",
+        "CPU per update beside 512, ms",
+        "longest round beside 512, ms",
+    ];
     vec![
-        run(Attack::Templates, 64, of_templates(alone)),
-        run(Attack::TemplatesHttp2, 512, of_templates(shared)),
+        run(Attack::Templates, 64, of_selectors(alone)),
+        run(Attack::TemplatesHttp2, 512, of_selectors(shared)),
+        run(Attack::Patterns, 64, of_selectors(patterns)),
+        run(Attack::PatternsHttp2, 512, of_selectors(shared_patterns)),
         run(
             Attack::Presence,
             8,

@@ -24,9 +24,8 @@ use crate::api::history_health::HistoryHealth;
 use crate::api::keyring::verifier::{AuthError, TokenCounts, Verifier};
 use crate::api::page::{WELCOME, coding_for};
 use crate::api::refusal::Unavailable;
-use crate::api::request_counts::RequestCounts;
-use crate::api::routes::{Route, below_subscriptions, has_path, is_of_legacy, route};
-use crate::api::subscribe_query::has_topic;
+use crate::api::request_counts::{RequestCounts, SpokenDialects};
+use crate::api::routes::{Route, below_subscriptions, dialect_of, has_path, route};
 use crate::http::headers::accept_encoding::Negotiated;
 use crate::http::headers::cors::OriginList;
 use crate::http::headers::credentials::{CookieRules, Credential, CredentialRules, TokenSource};
@@ -73,6 +72,8 @@ pub struct RequestHandler {
     /// Which list of `ISSUERS_FILE` is in use.
     issuers_generation: u64,
     requests: RequestCounts,
+    /// Of the request that was decided last.
+    spoken: SpokenDialects,
     /// Whether the hub stops: `/readyz` is then not ready.
     leaving: bool,
     /// Whether new work is refused, too.
@@ -101,6 +102,7 @@ impl RequestHandler {
                 .map_or_else(OriginList::default, |origin| settings.publish_origins.clone().with(&origin)),
             metadata_url: hub.map(|hub| hub.metadata_url().into()),
             requests: RequestCounts::default(),
+            spoken: SpokenDialects::default(),
             issuers_generation: 0,
             publishers: settings.verifier(Role::Publisher),
             subscribers: settings.verifier(Role::Subscriber),
@@ -200,23 +202,27 @@ impl RequestHandler {
         self.requests
     }
 
-    /// The dialect of a request as far as its method, path and parameters tell. What does not tell
-    /// is of draft 08 where that is on (MERCURE-1.0, section 12.3).
-    fn dialect_of(&self, request: &Request<'_>, route: Route) -> Dialect {
+    /// The dialects of the request that was decided last.
+    pub(crate) fn spoken(&self) -> SpokenDialects {
+        self.spoken
+    }
+
+    /// Counts a request by its dialect. If nothing in a publication but its token tells, the token
+    /// does, also if it is refused.
+    fn count(&mut self, route: Route, context: ResponseContext) {
+        if !route.is_of_protocol() {
+            return;
+        }
         let dialects = self.settings.dialects;
-        let is_legacy = match route {
-            _ if !dialects.has_draft08() => true,
-            Route::Subscribe { .. } => request.query.is_some_and(has_topic),
-            Route::ListSubscriptions => {
-                dialects.has(Dialect::Draft07) && below_subscriptions(request.path).is_some_and(is_of_legacy)
-            }
-            _ => false,
-        };
-        dialects.legacy_dialect().filter(|_| is_legacy).unwrap_or(Dialect::Draft08)
+        let of_token = self.spoken.token.filter(|it| route == Route::Publish && dialects.has(*it));
+        let dialect = of_token.unwrap_or(context.dialect);
+        self.spoken.request = Some(dialect);
+        self.requests.add(dialect);
     }
 
     /// Decides about a request, before its body is read.
     pub fn decide(&mut self, request: &Request<'_>, now: Now) -> Decision {
+        self.spoken = SpokenDialects::default();
         let mut context = self.context(request.origin);
         if self.settings.compress {
             context.negotiated = Negotiated::new(&request.accept_encoding);
@@ -227,7 +233,7 @@ impl RequestHandler {
             }
             route => route,
         };
-        context.dialect = self.dialect_of(request, route);
+        context.dialect = dialect_of(request, route, self.settings.dialects);
         match route {
             Route::Subscribe { head_only: false } | Route::SubscribeByQuery if self.draining => {
                 return Decision::HangUp;
@@ -248,6 +254,7 @@ impl RequestHandler {
             return Decision::Respond(shown.map_or_else(refuse, complete));
         }
         let decision = self.decide_route(route, request, &mut context, now);
+        self.count(route, context);
         match decision {
             Ok(Decision::Respond(response)) => Decision::Respond(self.complete(response, context)),
             Ok(decision) => decision,
@@ -276,7 +283,6 @@ impl RequestHandler {
                 Ok(Decision::ReadBody(AwaitedBody::Query(Box::new(subscriber))))
             }
             Route::ListSubscriptions => {
-                self.requests.add(context.dialect);
                 self.admit_listing(request, context, now).map(|listing| Decision::List(Box::new(listing)))
             }
             Route::Preflight => Ok(respond(self.preflight(request, *context))),
@@ -330,10 +336,8 @@ impl RequestHandler {
         context: &mut ResponseContext,
         now: Now,
     ) -> Result<Publisher, Refused> {
-        let granted = self.grant(Role::Publisher, request, context, now);
-        let of_token = granted.as_ref().ok().and_then(|granted| granted.as_ref()?.grant.dialect());
-        self.requests.add(of_token.unwrap_or(context.dialect));
-        let Some(Granted { grant, key, .. }) = granted? else {
+        let granted = self.grant(Role::Publisher, request, context, now)?;
+        let Some(Granted { grant, key, .. }) = granted else {
             return Err(Refused::challenge(Challenge::Missing, "no token"));
         };
         if !grant.may_publish_anything() {
@@ -345,7 +349,7 @@ impl RequestHandler {
             return Err(Refused::new(response, "the body is not application/x-www-form-urlencoded"));
         }
         // The audience is that of the token's dialect: only a token of draft 04 may name targets.
-        let authorization = match of_token {
+        let authorization = match grant.dialect() {
             Some(Dialect::Draft04) => Authorization::Targets,
             Some(Dialect::Draft07 | Dialect::Draft08) => Authorization::Selectors,
             None => self.settings.authorization,
@@ -405,6 +409,7 @@ impl RequestHandler {
         let Some(credential) = credential else { return Ok(None) };
         context.has_token_in_url = credential.source == TokenSource::Query;
         if context.has_token_in_url && settings.dialects.has_draft08() && is_access_token(&credential.token) {
+            self.spoken.token = Some(Dialect::Draft08);
             let reason = "an at+jwt token in the URL: draft 08 has no such place";
             return Err(Refused::challenge(Challenge::InvalidToken, reason));
         }
@@ -413,6 +418,14 @@ impl RequestHandler {
             Role::Subscriber => &mut self.subscribers,
         };
         let granted = verifier.grant(&credential.token, now);
+        self.spoken.token = match &granted {
+            Ok((grant, _)) => grant.dialect(),
+            Err(_) => match TokenForm::of(&credential.token) {
+                Ok(TokenForm::Access) => Some(Dialect::Draft08),
+                Ok(TokenForm::Legacy) => settings.dialects.legacy_dialect(),
+                Err(_) => None,
+            },
+        };
         let (grant, key) = granted.map_err(|error| match error {
             AuthError::Invalid(reason) => Refused::challenge(Challenge::InvalidToken, reason),
             AuthError::NotYet(reason) => Refused::unavailable(Unavailable::Keys, reason),

@@ -3,6 +3,28 @@
 
 use crate::mercure::dialect::Dialect;
 
+/// The dialects of one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SpokenDialects {
+    /// That of the request; `None` if it is not one to publish, to subscribe, or for the active
+    /// subscriptions.
+    pub request: Option<Dialect>,
+    /// That of the token, valid or not; `None` if there is none, or nothing can be said of it.
+    pub token: Option<Dialect>,
+}
+
+impl SpokenDialects {
+    /// The names of both, for the log.
+    pub fn names(self) -> [Option<&'static str>; 2] {
+        [self.request, self.token].map(|dialect| dialect.map(Dialect::as_str))
+    }
+
+    /// Whether the request or its token is older than draft 08.
+    pub fn is_legacy(self) -> bool {
+        [self.request, self.token].into_iter().flatten().any(|dialect| dialect != Dialect::Draft08)
+    }
+}
+
 /// Requests so far to publish, to subscribe, or for the active subscriptions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestCounts([u64; RequestCounts::KINDS]);

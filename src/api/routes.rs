@@ -6,8 +6,9 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use super::subscribe_query::has_topic;
 use crate::http::request::Request;
-use crate::mercure::dialect::Dialects;
+use crate::mercure::dialect::{Dialect, Dialects};
 use crate::mercure::names::{
     HEALTH_PATH, HUB_PATH, HUB_PATH_2019, METADATA_PATH, READY_PATH, SUBSCRIPTIONS_PATH,
     SUBSCRIPTIONS_PATH_2019,
@@ -49,6 +50,14 @@ pub enum Route {
     },
     /// The method is unknown.
     NotImplemented,
+}
+
+impl Route {
+    /// Whether it is to publish, to subscribe, or for the active subscriptions.
+    pub(super) fn is_of_protocol(self) -> bool {
+        let of_hub = [Self::Publish, Self::SubscribeByQuery, Self::ListSubscriptions];
+        of_hub.contains(&self) || matches!(self, Self::Subscribe { .. })
+    }
 }
 
 /// The route of a request on a hub that speaks these dialects. Its headers are not used. `/hub` is
@@ -100,10 +109,24 @@ pub fn below_subscriptions(path: &str) -> Option<&str> {
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
+/// The dialect of a request as far as its method, path and parameters tell. What does not tell is
+/// of draft 08 where that is on (MERCURE-1.0, section 12.3).
+pub(super) fn dialect_of(request: &Request<'_>, route: Route, dialects: Dialects) -> Dialect {
+    let is_legacy = match route {
+        _ if !dialects.has_draft08() => true,
+        Route::Subscribe { .. } => request.query.is_some_and(has_topic),
+        Route::ListSubscriptions => {
+            dialects.has(Dialect::Draft07) && below_subscriptions(request.path).is_some_and(is_of_legacy)
+        }
+        _ => false,
+    };
+    dialects.legacy_dialect().filter(|_| is_legacy).unwrap_or(Dialect::Draft08)
+}
+
 /// Whether a path below that of the active subscriptions names a selector of draft 04 or 07. Its
 /// first segment, decoded as the lists decode it, is a matcher type in draft 08 (MERCURE-1.0, trap
 /// 23).
-pub(super) fn is_of_legacy(below: &str) -> bool {
+fn is_of_legacy(below: &str) -> bool {
     let first = below.split('/').nth(1).map(|first| percent_decode_str(first).decode_utf8_lossy());
     first.is_some_and(|first| MatcherType::from_name(&first).is_none())
 }

@@ -285,9 +285,11 @@ pub const LOGGED_TEXT_BYTES_MAX: usize = 256;
 pub const REDACTED_TEXT_BYTES_MAX: usize = 2 << 10;
 /// Lines of one kind that each shard logs in a second. It counts the others.
 pub const SAMPLED_LINES_PER_S: u32 = 100;
-/// How often the log says that tokens of draft 04 or 07 still come where the hub speaks draft 08,
+/// How often the log names a client that still speaks draft 04 or 07 where the hub speaks draft 08,
 /// too, in milliseconds.
-pub const LEGACY_TOKENS_LOGGED_MS: u64 = 60_000;
+pub const OLDER_CLIENT_LOGGED_MS: u64 = 60_000;
+/// How many such clients each shard names in that time.
+pub const OLDER_CLIENTS_LOGGED_MAX: usize = 8;
 /// Bytes read at once from a socket.
 pub const READ_BYTES_MAX: usize = 64 << 10;
 /// Time that a stop may take beyond `DRAIN_TIMEOUT`, in milliseconds.

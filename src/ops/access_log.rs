@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::StatusCode;
 use tracing::info;
 
+use crate::api::request_counts::SpokenDialects;
 use crate::http::request::{Request, Version};
 use crate::http::scheme::Scheme;
 use crate::hub::shard::EndReason;
@@ -70,6 +71,8 @@ pub(crate) struct Rules {
 /// The client of a request, and its access log entry.
 pub(crate) struct Caller {
     pub(crate) client: Client,
+    /// What the request was found to speak when it was decided.
+    pub(crate) spoken: SpokenDialects,
     /// `None` when the log is off, or before a request was read.
     pub(crate) access: Option<Box<Access>>,
 }
@@ -77,7 +80,7 @@ pub(crate) struct Caller {
 impl Caller {
     /// Only the peer address is known.
     pub(crate) fn peer(peer: Option<SocketAddr>) -> Self {
-        Self { client: Client::peer(peer), access: None }
+        Self { client: Client::peer(peer), spoken: SpokenDialects::default(), access: None }
     }
 
     /// The client of a request that began to arrive at `began_ms`. Also sets the request's scheme
@@ -95,7 +98,15 @@ impl Caller {
         let forwarded = rules.trusts_proxy.then(|| request.trust_forwarded()).flatten();
         let client = forwarded.map_or_else(|| Client::peer(peer), Client::Forwarded);
         let access = rules.is_logged.then(|| Box::new(Access::new(request, client, began_ms)));
-        Self { client, access }
+        Self { client, spoken: SpokenDialects::default(), access }
+    }
+
+    /// Notes what the request speaks.
+    pub(crate) fn speaks(&mut self, spoken: SpokenDialects) {
+        self.spoken = spoken;
+        if let Some(access) = &mut self.access {
+            [access.dialect, access.token_dialect] = spoken.names().map(|name| name.unwrap_or(UNKNOWN));
+        }
     }
 
     /// Notes that the request becomes a stream. The first `head_bytes` bytes are its response head.
@@ -115,6 +126,9 @@ pub(crate) struct Access {
     path: String,
     version: &'static str,
     user_agent: String,
+    /// The dialect of the request, and that of its token.
+    dialect: &'static str,
+    token_dialect: &'static str,
     began_ms: u64,
     /// Bytes of the stream so far, before TLS; `head_bytes` of them are not part of its body.
     bytes: u64,
@@ -139,6 +153,8 @@ impl Access {
                 Version::Http2 => "HTTP/2",
             },
             user_agent: or_unknown(request.user_agent),
+            dialect: UNKNOWN,
+            token_dialect: UNKNOWN,
             began_ms,
             bytes: 0,
             head_bytes: 0,
@@ -157,6 +173,8 @@ impl Access {
             path,
             version: UNKNOWN,
             user_agent,
+            dialect: UNKNOWN,
+            token_dialect: UNKNOWN,
             began_ms,
             bytes: 0,
             head_bytes: 0,
@@ -165,12 +183,14 @@ impl Access {
 
     /// Logs a response with a body of this many bytes.
     pub(crate) fn answered(&self, status: StatusCode, bytes: usize, now_ms: u64) {
-        let Self { client, method, scheme, host, path, version, user_agent, .. } = self;
+        let Self { client, method, scheme, host, path, version, user_agent, dialect, token_dialect, .. } =
+            self;
         let duration_ms = self.duration_ms(now_ms);
         let status = status.as_u16();
         info!(
             target: ACCESS_TARGET,
-            %client, method, scheme, host, path, version, user_agent, status, bytes, duration_ms, "answered"
+            %client, method, scheme, host, path, version, user_agent,
+            dialect, token_dialect, status, bytes, duration_ms, "answered"
         );
     }
 
@@ -178,11 +198,13 @@ impl Access {
     fn streams(&mut self, head_bytes: usize, now_ms: u64) {
         self.head_bytes = head_bytes as u64;
         let duration_ms = self.duration_ms(now_ms);
-        let Self { client, method, scheme, host, path, version, user_agent, .. } = self;
+        let Self { client, method, scheme, host, path, version, user_agent, dialect, token_dialect, .. } =
+            self;
         let status = StatusCode::OK.as_u16();
         info!(
             target: ACCESS_TARGET,
-            %client, method, scheme, host, path, version, user_agent, status, duration_ms, "stream began"
+            %client, method, scheme, host, path, version, user_agent,
+            dialect, token_dialect, status, duration_ms, "stream began"
         );
     }
 
@@ -193,13 +215,15 @@ impl Access {
 
     /// Logs the end of the stream.
     pub(crate) fn ended(&self, reason: EndReason, now_ms: u64) {
-        let Self { client, method, scheme, host, path, version, user_agent, .. } = self;
+        let Self { client, method, scheme, host, path, version, user_agent, dialect, token_dialect, .. } =
+            self;
         let bytes = self.bytes.saturating_sub(self.head_bytes);
         let duration_ms = self.duration_ms(now_ms);
         let status = StatusCode::OK.as_u16();
         info!(
             target: ACCESS_TARGET,
-            %client, method, scheme, host, path, version, user_agent, status, bytes, duration_ms, ?reason, "stream ended"
+            %client, method, scheme, host, path, version, user_agent,
+            dialect, token_dialect, status, bytes, duration_ms, ?reason, "stream ended"
         );
     }
 

@@ -4,6 +4,7 @@
 pub mod access_log;
 pub mod host;
 pub mod metrics;
+pub(crate) mod older_clients;
 pub(crate) mod sampler;
 pub(crate) mod systemd;
 pub(crate) mod watchdog;

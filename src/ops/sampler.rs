@@ -1,8 +1,6 @@
 //! Sampled log lines: of the lines that come once per event, a bounded number is written in each
 //! second and the rest is counted. So a flood of bad requests does not become a flood of lines.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::limits::SAMPLED_LINES_PER_S;
 
 const SECOND_MS: u64 = 1_000;
@@ -40,28 +38,6 @@ impl Sampler {
     }
 }
 
-/// A line that all shards together write at most once in a period.
-#[derive(Debug)]
-pub(crate) struct SharedSampler {
-    period_ms: u64,
-    /// When the next line may be written.
-    next_ms: AtomicU64,
-}
-
-impl SharedSampler {
-    /// Of this period.
-    pub(crate) fn new(period_ms: u64) -> Self {
-        Self { period_ms, next_ms: AtomicU64::new(0) }
-    }
-
-    /// Whether the caller writes the line now. Times are of one clock for all shards.
-    pub(crate) fn admit(&self, now_ms: u64) -> bool {
-        let next_ms = self.next_ms.load(Ordering::Relaxed);
-        let (order, then_ms) = (Ordering::Relaxed, now_ms.saturating_add(self.period_ms));
-        now_ms >= next_ms && self.next_ms.compare_exchange(next_ms, then_ms, order, order).is_ok()
-    }
-}
-
 /// The samplers of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Samplers {
@@ -78,14 +54,6 @@ pub(crate) struct Samplers {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_shared_line_is_written_once_in_its_period() {
-        let sampler = SharedSampler::new(60_000);
-        let admitted: Vec<_> =
-            [0, 0, 59_999, 60_000, 60_001, 200_000].map(|now_ms| sampler.admit(now_ms)).into();
-        assert_eq!(admitted, [true, false, false, true, false, true]);
-    }
 
     #[test]
     fn a_flood_is_cut_each_second_and_what_was_left_out_is_counted() {

@@ -47,7 +47,8 @@ use crate::io::waker::ShardWaker;
 use crate::limits::{EVENTS_MAX, READ_BYTES_MAX};
 use crate::ops::access_log::Rules;
 use crate::ops::metrics::Recorder;
-use crate::ops::sampler::{Samplers, SharedSampler};
+use crate::ops::older_clients::OlderClients;
+use crate::ops::sampler::Samplers;
 use crate::ring::Consumer;
 use crate::server::history_worker::HistoryClient;
 use crate::server::mailbox::Mailbox;
@@ -90,8 +91,6 @@ pub(crate) struct ShardDeps {
     pub(crate) quotas: Quotas,
     pub(crate) memory: ShardMemory,
     pub(crate) recorder: Recorder,
-    /// The line about tokens of draft 04 or 07, of all shards.
-    pub(crate) legacy_line: Arc<SharedSampler>,
     /// Bytes of updates to take from the ring at once.
     pub(crate) batch_bytes_max: usize,
     pub(crate) driver: Box<dyn Driver>,
@@ -123,8 +122,7 @@ impl ShardLoop {
             rules: deps.access,
             recorder: deps.recorder,
             samplers: Samplers::default(),
-            legacy_line: deps.legacy_line,
-            legacy_logged: [0; 2],
+            older_clients: OlderClients::default(),
         };
         let shared = Shared {
             number: deps.number,
@@ -211,9 +209,7 @@ impl ShardLoop {
         let [publishers, subscribers] = shared.handler.accepted_tokens();
         let tokens = publishers.plus(subscribers);
         shared.log.recorder.round(&shared.streams.shard, tokens, connections.len(), accept.pauses());
-        if shared.handler.is_mixed() {
-            shared.log.legacy_tokens([publishers.legacy(), subscribers.legacy()], shared.now.ms);
-        }
+        shared.log.recorder.subscribers(shared.streams.by_dialect());
         shared.log.recorder.requests(shared.handler.request_counts());
         shared.log.recorder.ring(shared.driver.ring_counts());
         busy

@@ -29,7 +29,6 @@ use crate::io::tls::Acceptor;
 use crate::io::waker::ShardWaker;
 use crate::ops::access_log;
 use crate::ops::metrics::Recorder;
-use crate::ops::sampler::SharedSampler;
 use crate::server::error::RunError;
 use crate::server::memory::{MemoryAccount, ShardMemory};
 use crate::server::permits::Quotas;
@@ -79,7 +78,6 @@ pub(super) struct ShardSpawn {
     pub(super) quotas: Quotas,
     pub(super) memory: Arc<MemoryAccount>,
     pub(super) recorder: Recorder,
-    pub(super) legacy_line: Arc<SharedSampler>,
 }
 
 impl ShardSpawn {
@@ -111,7 +109,6 @@ impl ShardSpawn {
             quotas: self.quotas,
             memory: ShardMemory::new(self.memory),
             recorder: self.recorder,
-            legacy_line: self.legacy_line,
             // Half a buffer: a subscriber that reads its stream then never falls behind by a single
             // batch.
             batch_bytes_max: (shard.subscriber_buffer_bytes / 2).max(1),

@@ -28,9 +28,8 @@ use crate::io::driver_kind::DriverKind;
 use crate::io::listener::{self, ListenError};
 use crate::io::probe::{self};
 use crate::io::waker::ShardWaker;
-use crate::limits::{LEGACY_TOKENS_LOGGED_MS, PUBLISH_QUEUE_BYTES_MAX, RING_ENTRIES};
+use crate::limits::{PUBLISH_QUEUE_BYTES_MAX, RING_ENTRIES};
 use crate::ops::metrics::{Exporter, HubFacts, MetricsHandler, MetricsSettings, Recorder, ShardMetrics};
-use crate::ops::sampler::SharedSampler;
 use crate::ops::systemd::{Manager, Next};
 use crate::ring::ring;
 use crate::server::error::RunError;
@@ -180,7 +179,6 @@ impl RunningHub {
                 quotas: limits.quotas.clone(),
                 memory: Arc::clone(&limits.memory),
                 recorder: Recorder::new(Arc::clone(&shard_metrics[number])),
-                legacy_line: Arc::clone(&limits.legacy_line),
             };
             let (api, newest) = (settings.api.clone().at_port(address.port()), Arc::clone(&newest));
             let make = move |driver| spawn.build(api, shard_settings, &newest, driver);
@@ -263,8 +261,6 @@ struct HubLimits {
     connections_max: usize,
     quotas: Quotas,
     memory: Arc<MemoryAccount>,
-    /// Limits a line of the log.
-    legacy_line: Arc<SharedSampler>,
 }
 
 impl HubLimits {
@@ -272,8 +268,7 @@ impl HubLimits {
         let connections_max = connections_max(settings, probe::connections_allowed()?);
         probe::reserve_descriptors(connections_max);
         let quotas = Quotas::new(connections_max, settings.per_client, settings.trusts_proxy);
-        let legacy_line = Arc::new(SharedSampler::new(LEGACY_TOKENS_LOGGED_MS));
-        Ok(Self { connections_max, quotas, memory: MemoryAccount::new(settings.memory_max), legacy_line })
+        Ok(Self { connections_max, quotas, memory: MemoryAccount::new(settings.memory_max) })
     }
 
     /// The facts for the metrics.

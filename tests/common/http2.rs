@@ -22,7 +22,7 @@ use super::tls::{Files, Pair, trusting};
 use super::{Coding, DEADLINE, Event, Hub, id, publisher, take_event};
 
 /// The content type of publications.
-const FORM: &str = "application/x-www-form-urlencoded";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// One connection.
 pub(crate) struct Http2 {

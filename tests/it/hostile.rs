@@ -13,8 +13,10 @@
 #![expect(clippy::print_stdout, reason = "the measured figures, and why a test is skipped")]
 
 mod bodies;
+mod costly;
 mod limited;
 mod memory;
+mod patterns;
 mod presence;
 mod templates;
 mod tokens;

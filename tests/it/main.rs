@@ -11,6 +11,7 @@ mod compression;
 mod crash;
 mod damage;
 mod demo;
+mod dialects;
 mod docs;
 mod draft04;
 mod driver;

@@ -1,6 +1,6 @@
 //! Mercure 1.0 (draft 08) against the binary: the tests of MERCURE-1.0, section 13, by area.
 
-mod access;
+pub(crate) mod access;
 mod channels;
 mod client_bytes;
 mod clients;

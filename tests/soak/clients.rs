@@ -1,16 +1,14 @@
-//! The clients of the soak: publishers, subscribers that leave and come back, and an observer of
-//! the active subscriptions. Each belongs to one thread during a round.
+//! The clients of the soak: publishers, and subscribers that leave and come back. Each belongs to
+//! one thread during a round, and speaks one version of the protocol.
 
-use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use serde_json::{Value, json};
 
 use crate::common::http2::{self, Events, Http2};
-use crate::common::subscriptions::{EVENTS, PATH, bearer, list, members};
-use crate::common::{Client, Hub, Stream, get, id, post, publisher, token};
+use crate::common::{Client, Hub, Stream, get, id, post};
+use crate::generation::Generation;
 use crate::oracle::{MARKS, Oracle, Publication, Selection, Stored, TOPICS, Topics, topic};
 
 /// The longest data of an update, but for its length and its id.
@@ -23,7 +21,7 @@ const BROKEN_ONE_IN: usize = 40;
 /// Events after which a subscriber leaves, at most.
 const EVENTS_MAX: usize = 150;
 /// How the ids of marks between two rounds begin.
-const OBSERVED: &str = "observed-";
+pub(crate) const OBSERVED: &str = "observed-";
 /// The longest pause of a publisher between two updates, and of a slow reader between two events.
 const PAUSE_MS_MAX: u64 = 8;
 
@@ -83,7 +81,9 @@ pub(crate) struct Publisher {
 impl Publisher {
     pub(crate) fn new(number: usize, rng: Rng) -> Self {
         let way = if number.is_multiple_of(2) { Way::Http1(None) } else { Way::Http2(None) };
-        Self { number, sequence: 0, way, rng, token: publisher() }
+        // Over both transports each.
+        let token = Generation::of(number / 2).everything();
+        Self { number, sequence: 0, way, rng, token }
     }
 
     /// Publishes until then.
@@ -122,18 +122,21 @@ impl Publisher {
     fn publish(&mut self, hub: &Hub, id: &str, body: &str, counts: &mut Counts) -> Stored {
         let breaks = self.rng.usize(0..BROKEN_ONE_IN) == 0;
         counts.broken_off += u64::from(breaks);
+        let request = http2::request("POST", "/.well-known/mercure")
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-type", http2::FORM);
         match &mut self.way {
             Way::Http1(connection) => {
                 let client = connection.get_or_insert_with(|| hub.connect());
-                let request = post(body, Some(&self.token));
+                let text = post(body, Some(&self.token));
                 if breaks {
                     let is_whole = self.rng.bool();
-                    let length = if is_whole { request.len() } else { request.len() - 1 };
-                    client.send(&request[..length]);
+                    let length = if is_whole { text.len() } else { text.len() - 1 };
+                    client.send(&text[..length]);
                     *connection = None;
                     return if is_whole { Stored::Perhaps } else { Stored::No };
                 }
-                client.send(&request);
+                client.send(&text);
                 let answer = client.answer();
                 acknowledged(answer.status, &answer.body, id, counts)
             }
@@ -141,11 +144,11 @@ impl Publisher {
                 let client = connection.get_or_insert_with(|| Http2::connect(hub));
                 if breaks {
                     // The head alone; the connection ends before the body.
-                    drop(client.begin(http2::post(), false));
+                    drop(client.begin(request, false));
                     *connection = None;
                     return Stored::No;
                 }
-                let reply = client.ask(http2::post(), body.to_owned());
+                let reply = client.ask(request, body.to_owned());
                 acknowledged(reply.status, &reply.body, id, counts)
             }
         }
@@ -173,6 +176,7 @@ enum Open {
 }
 
 pub(crate) struct Subscriber {
+    pub(crate) generation: Generation,
     pub(crate) selection: Selection,
     query: String,
     authorization: Option<String>,
@@ -195,35 +199,25 @@ const CODINGS: [(&str, Option<&str>); 3] =
     [("identity", None), ("gzip", Some("gzip")), ("zstd", Some("zstd"))];
 
 impl Subscriber {
-    pub(crate) fn new(mut rng: Rng) -> Self {
+    pub(crate) fn new(generation: Generation, mut rng: Rng) -> Self {
         let some = |rng: &mut Rng| Topics::of((0..TOPICS).filter(|_| rng.bool()));
-        let (is_template, is_granted) = (rng.usize(0..3) == 0, rng.usize(0..3));
-        let selected = if is_template { Topics::ALL } else { some(&mut rng) };
-        let mut selectors: Vec<String> = if is_template {
-            vec!["https://soak.example/topics/%7Bid%7D".to_owned()]
-        } else {
-            selected.numbers().map(topic).collect()
-        };
-        selectors.push(MARKS.to_owned());
+        let (is_pattern, is_granted) = (rng.usize(0..3) == 0, rng.usize(0..3));
+        let selected = if is_pattern { Topics::ALL } else { some(&mut rng) };
+        let (query, selectors) = generation.query(selected, is_pattern);
         let granted = match is_granted {
             0 => Topics::default(),
             1 => some(&mut rng),
             _ => Topics::ALL,
         };
-        let grants: Vec<_> = match is_granted {
-            2 => vec!["https://soak.example/topics/{id}".to_owned()],
-            _ => granted.numbers().map(topic).collect(),
-        };
         // Without a grant it is anonymous.
-        let claim = || token(&json!({ "subscribe": grants, "payload": { "n": rng.u32(..) } }), None);
-        let authorization = (is_granted > 0).then(claim);
-        let query: Vec<_> = selectors.iter().map(|selector| format!("topic={selector}")).collect();
+        let authorization = (is_granted > 0).then(|| generation.subscriber(granted, is_granted == 2));
         let is_slow = rng.usize(0..5) == 0;
         Self {
+            generation,
             selection: Selection { selected, granted },
-            query: query.join("&"),
+            query,
             authorization,
-            selectors: selectors.len(),
+            selectors,
             stream: None,
             last: None,
             received: Vec::new(),
@@ -235,16 +229,16 @@ impl Subscriber {
     }
 
     /// One that receives everything, and never leaves.
-    pub(crate) fn auditor(rng: Rng) -> Self {
-        let grants = json!({ "subscribe": ["https://soak.example/topics/{id}"] });
+    pub(crate) fn auditor(generation: Generation, rng: Rng) -> Self {
+        let (query, selectors) = generation.query(Topics::ALL, true);
         Self {
             selection: Selection { selected: Topics::ALL, granted: Topics::ALL },
-            query: format!("topic=https://soak.example/topics/%7Bid%7D&topic={MARKS}"),
-            authorization: Some(token(&grants, None)),
-            selectors: 2,
+            query,
+            authorization: Some(generation.subscriber(Topics::ALL, true)),
+            selectors,
             stays: true,
             is_slow: false,
-            ..Self::new(rng)
+            ..Self::new(generation, rng)
         }
     }
 
@@ -257,6 +251,8 @@ impl Subscriber {
         let (name, coding) = CODINGS[self.rng.usize(0..CODINGS.len())];
         *counts.opened.entry(name).or_default() += 1;
         *counts.opened.entry(if shared.is_some() { "HTTP/2" } else { "HTTP/1.1" }).or_default() += 1;
+        let version = if self.generation == Generation::New { "08" } else { "07" };
+        *counts.opened.entry(version).or_default() += 1;
         // The first time from the beginning, so that nothing is missed.
         let last = self.last.clone().unwrap_or_else(|| "earliest".to_owned());
         let mut headers = Vec::new();
@@ -266,7 +262,7 @@ impl Subscriber {
         if self.rng.bool() {
             headers.push(("last-event-id", last.clone()));
         } else {
-            query.push_str(&format!("&lastEventID={last}"));
+            query.push_str(&format!("&{}={last}", self.generation.cursor_parameter()));
         }
         counts.resumed += u64::from(self.last.is_some());
         let told = match shared {
@@ -277,7 +273,7 @@ impl Subscriber {
                 client.send(&get(&query, &lines));
                 let stream = Stream::open(client);
                 assert_eq!(stream.status, 200, "{}", stream.head);
-                let told = stream.header("Last-Event-ID").map(str::to_owned);
+                let told = stream.header(self.generation.cursor_field()).map(str::to_owned);
                 self.stream = Some(Open::Own(Box::new(stream)));
                 told
             }
@@ -287,7 +283,7 @@ impl Subscriber {
                     .fold(http2::get(&query), |request, (name, value)| request.header(*name, value));
                 let events = client.open(request);
                 assert_eq!(events.status, 200);
-                let told = http2::field(&events.headers, "last-event-id").map(str::to_owned);
+                let told = http2::field(&events.headers, self.generation.cursor_field()).map(str::to_owned);
                 self.stream = Some(Open::Shared(Box::new(events)));
                 told
             }
@@ -376,71 +372,4 @@ impl Group {
         self.subscribers.iter_mut().for_each(|it| it.open(hub, Some(client), &mut counts));
         counts
     }
-}
-
-/// Follows the active subscriptions: a list, and the events that come after it.
-pub(crate) struct Observer {
-    stream: Stream,
-    active: BTreeSet<String>,
-}
-
-impl Observer {
-    pub(crate) fn new(hub: &Hub) -> Self {
-        let first = list(hub, PATH);
-        let last = first["lastEventID"].as_str().expect("an id");
-        let stream =
-            hub.subscribe_with(&format!("{EVENTS}&topic={MARKS}&lastEventID={last}"), &bearer(&["*"]));
-        assert_eq!(stream.status, 200);
-        Self { stream, active: ids(&first) }
-    }
-
-    /// Applies events until the mark.
-    pub(crate) fn run(&mut self, mark: &str) {
-        while self.apply() != mark {}
-    }
-
-    /// Applies one event; returns its id.
-    fn apply(&mut self) -> String {
-        let event = self.stream.next().expect("the stream goes on");
-        let id = id(&event);
-        let data = event.lines().find_map(|line| line.strip_prefix("data: ")).expect("data");
-        let Ok(value) = serde_json::from_str::<Value>(data) else { return id };
-        let subscription = value["id"].as_str().expect("the id of a subscription").to_owned();
-        if value["active"].as_bool().expect("active or not") {
-            assert!(self.active.insert(subscription), "it began twice: {value}");
-        } else {
-            assert!(self.active.remove(&subscription), "it ended without a beginning: {value}");
-        }
-        id
-    }
-
-    /// Waits until the list has `expected` subscriptions and is what the events say; nothing
-    /// changes meanwhile but what is already under way.
-    pub(crate) fn check(&mut self, hub: &Hub, expected: usize, patience: Duration) {
-        let until = Instant::now() + patience;
-        let mut number = 0;
-        loop {
-            number += 1;
-            let listed = ids(&list(hub, PATH));
-            // The events before the list are before this mark, too.
-            let mark = format!("{OBSERVED}{number}-{}", fastrand::u64(..));
-            publish_mark(hub, &mark);
-            self.run(&mark);
-            if listed == self.active && listed.len() == expected {
-                return;
-            }
-            let differ: Vec<_> = listed.symmetric_difference(&self.active).take(5).collect();
-            assert!(
-                Instant::now() < until,
-                "{} subscriptions are listed, the events say {}, and {expected} are open; they differ in {differ:?}",
-                listed.len(),
-                self.active.len(),
-            );
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-}
-
-fn ids(list: &Value) -> BTreeSet<String> {
-    members(list).iter().map(|member| member["id"].as_str().expect("an id").to_owned()).collect()
 }

@@ -127,6 +127,13 @@ pub struct GrantedSubscription {
     pub context: ResponseContext,
 }
 
+impl GrantedSubscription {
+    /// The dialect of its request or, if it is older, of its token.
+    pub fn oldest_dialect(&self) -> Dialect {
+        self.grant.dialect().filter(|of_token| *of_token != Dialect::Draft08).unwrap_or(self.dialect)
+    }
+}
+
 /// A publisher whose body should be read.
 pub struct Publisher {
     pub(super) grant: Rc<Grant>,

@@ -91,7 +91,6 @@ impl RequestHandler {
         context: &mut ResponseContext,
         now: Now,
     ) -> Result<AdmittedSubscriber, Refused> {
-        self.requests.add(context.dialect);
         let subscriber = match self.grant(Role::Subscriber, request, context, now)? {
             Some(Granted { grant, token, key }) => AdmittedSubscriber { grant, token, key: Some(key) },
             None if self.settings.allow_anonymous => {

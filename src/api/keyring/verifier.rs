@@ -37,11 +37,6 @@ impl TokenCounts {
         [self.draft04, self.draft07, self.draft08]
     }
 
-    /// Those of drafts 04 and 07.
-    pub(crate) fn legacy(self) -> u64 {
-        self.draft04 + self.draft07
-    }
-
     /// Both together.
     pub(crate) fn plus(self, other: Self) -> Self {
         Self {

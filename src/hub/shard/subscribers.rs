@@ -31,6 +31,11 @@ pub(super) struct Subscribers {
     collected: Vec<(u32, NextBytes)>,
     /// The results of these sends.
     results: Vec<Sent>,
+    /// Slots and generations of subscribers that have selected the private update that is taken.
+    /// Their grants are not compared with it yet: the work was too much for one go.
+    uncompared: Vec<(u32, u32)>,
+    /// Whether all subscribers that have selected that update are found.
+    is_searched: bool,
     pub(super) counters: Counters,
     /// The slot from which [`Shard::shed_pending`](super::Shard::shed_pending) goes on.
     pub(super) shed_next: usize,
@@ -47,6 +52,8 @@ impl Subscribers {
             dirty_since_take: 0,
             collected: Vec::new(),
             results: Vec::new(),
+            uncompared: Vec::new(),
+            is_searched: false,
             counters: Counters::default(),
             shed_next: 0,
         }
@@ -108,6 +115,8 @@ impl Subscribers {
     pub(super) fn begin_take(&mut self) {
         self.index.begin_search();
         self.read_topics.clear();
+        self.uncompared.clear();
+        self.is_searched = false;
     }
 
     /// Queues an update for every live subscriber that selected it and may receive it; returns
@@ -118,47 +127,15 @@ impl Subscribers {
         update: &SequencedUpdate,
         settings: &ShardSettings,
         work_until: u64,
-        mut fell_behind: impl FnMut(u32),
+        fell_behind: impl FnMut(u32),
     ) -> bool {
-        let Self { by_slot, index, outboxes, dirty, counters, read_topics, .. } = self;
-        let frame = &*update.frame;
-        let is_public = *frame.audience() == Audience::Public;
+        let Self { by_slot, index, outboxes, dirty, counters, read_topics, uncompared, is_searched, .. } =
+            self;
         // For the index and all grants, so that a topic is read as a URL once.
-        let topics = compared_topics(frame, std::mem::take(read_topics));
-        let spent = index.spent();
-        let most = work_until.saturating_sub(counters.work).saturating_mul(MATCH_COST_PER_WORK);
-        let is_done = index.search(&topics, most, |slot| {
-            counters.work += 1;
-            let subscriber = &mut by_slot[slot as usize];
-            if subscriber.state != SubscriberState::Live {
-                return;
-            }
-            if !is_public {
-                let (is_granted, cost) = subscriber.grant.receives(&topics, frame.audience());
-                counters.work += cost / MATCH_COST_PER_WORK;
-                if !is_granted {
-                    return;
-                }
-            }
-            let waiting = outboxes.bytes(&subscriber.pending) - subscriber.sent;
-            counters.work += subscriber.framing.work(frame);
-            let frame_bytes = subscriber.framing.bytes(frame).len();
-            if waiting > 0 && waiting + frame_bytes > settings.subscriber_buffer_bytes {
-                subscriber.fall_behind(outboxes);
-                counters.fell_behind += 1;
-                if subscriber.pending.is_none() {
-                    fell_behind(slot);
-                }
-                return;
-            }
-            outboxes.append(&mut subscriber.pending, subscriber.framing, update);
-            counters.deliveries += 1;
-            if !subscriber.blocked && !subscriber.dirty {
-                subscriber.dirty = true;
-                dirty.push_back(slot);
-            }
-        });
-        counters.work += (index.spent() - spent) / MATCH_COST_PER_WORK;
+        let topics = compared_topics(&update.frame, std::mem::take(read_topics));
+        let taking =
+            Taking { by_slot, outboxes, dirty, counters, update, settings, topics: &topics, fell_behind };
+        let is_done = taking.go_on(index, uncompared, is_searched, work_until);
         if !is_done {
             read_topics.extend(topics.into_iter().map(ComparedTopic::into_read));
         }
@@ -265,6 +242,91 @@ impl Subscribers {
             && !std::mem::replace(&mut subscriber.dirty, true)
         {
             self.dirty.push_back(slot);
+        }
+    }
+}
+
+/// An update that is queued for those who have selected it.
+struct Taking<'s, F> {
+    by_slot: &'s mut Slab<Subscriber>,
+    outboxes: &'s mut Outboxes,
+    dirty: &'s mut VecDeque<u32>,
+    counters: &'s mut Counters,
+    update: &'s SequencedUpdate,
+    settings: &'s ShardSettings,
+    /// Its topics, to be compared with selectors and grants.
+    topics: &'s [ComparedTopic<'s>],
+    fell_behind: F,
+}
+
+impl<F: FnMut(u32)> Taking<'_, F> {
+    /// See [`Subscribers::take`].
+    fn go_on(
+        mut self,
+        index: &mut TopicIndex,
+        uncompared: &mut Vec<(u32, u32)>,
+        is_searched: &mut bool,
+        work_until: u64,
+    ) -> bool {
+        while let Some((slot, generation)) = uncompared.pop() {
+            if self.by_slot.get(slot as usize).is_some_and(|it| it.generation == generation) {
+                self.offer(slot);
+            }
+            if self.counters.work >= work_until && !uncompared.is_empty() {
+                return false;
+            }
+        }
+        if *is_searched {
+            *uncompared = Vec::new();
+            return true;
+        }
+        let is_public = *self.update.frame.audience() == Audience::Public;
+        let spent = index.spent();
+        let most = work_until.saturating_sub(self.counters.work).saturating_mul(MATCH_COST_PER_WORK);
+        *is_searched = index.search(self.topics, most, |slot| {
+            // Many grants may each be costly to compare.
+            if is_public || self.counters.work < work_until {
+                self.offer(slot);
+            } else {
+                uncompared.push((slot, self.by_slot[slot as usize].generation));
+            }
+        });
+        self.counters.work += (index.spent() - spent) / MATCH_COST_PER_WORK;
+        *is_searched && uncompared.is_empty()
+    }
+
+    /// Queues it for a subscriber, if that one is live and may receive it.
+    fn offer(&mut self, slot: u32) {
+        let Self { by_slot, outboxes, dirty, counters, update, settings, topics, fell_behind } = self;
+        counters.work += 1;
+        let subscriber = &mut by_slot[slot as usize];
+        if subscriber.state != SubscriberState::Live {
+            return;
+        }
+        let frame = &*update.frame;
+        if *frame.audience() != Audience::Public {
+            let (is_granted, cost) = subscriber.grant.receives(topics, frame.audience());
+            counters.work += cost / MATCH_COST_PER_WORK;
+            if !is_granted {
+                return;
+            }
+        }
+        let waiting = outboxes.bytes(&subscriber.pending) - subscriber.sent;
+        counters.work += subscriber.framing.work(frame);
+        let frame_bytes = subscriber.framing.bytes(frame).len();
+        if waiting > 0 && waiting + frame_bytes > settings.subscriber_buffer_bytes {
+            subscriber.fall_behind(outboxes);
+            counters.fell_behind += 1;
+            if subscriber.pending.is_none() {
+                fell_behind(slot);
+            }
+            return;
+        }
+        outboxes.append(&mut subscriber.pending, subscriber.framing, update);
+        counters.deliveries += 1;
+        if !subscriber.blocked && !subscriber.dirty {
+            subscriber.dirty = true;
+            dirty.push_back(slot);
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::mercure::grant::Grant;
 use crate::mercure::public_url::PublicUrl;
 use crate::mercure::selector::{MatcherType, Selector};
 use crate::mercure::subscription::SubscriberId;
-use crate::mercure::token::{AccessClaims, Claims, Detail};
+use crate::mercure::token::{AccessClaims, Claims, Detail, LegacyClaims, MercureClaim};
 use crate::mercure::update::Update;
 use crate::mercure::url_pattern::TopicUrl;
 use crate::sse::coding::Coding;
@@ -107,6 +107,72 @@ fn an_update_that_pauses_reaches_everyone_once() {
         let received = String::from_utf8_lossy(&sends.1[&slot]);
         assert_eq!(received.matches("later").count(), 1, "slot {slot}: {received}");
     }
+}
+
+/// To compare a private update with the grants of many is much work, too. Who leaves meanwhile does
+/// not get it, nor does a new one in its place that has not selected it.
+#[test]
+fn a_private_update_pauses_between_grants_and_reaches_each_that_may_read_it_once() {
+    let mut shard = shard();
+    let mut costly: Vec<_> = (0..40).map(|number| format!("{{+a:90,b{number}*,c:8}}~")).collect();
+    costly.push("a".repeat(300));
+    let mercure = MercureClaim { subscribe: Some(costly), ..MercureClaim::default() };
+    let claims = LegacyClaims { mercure, exp_ms: None }.into();
+    let grant = Rc::new(Grant::from_claims(&claims, Authorization::Selectors).expect("valid claims"));
+    let with_grant = |selector| Joining { grant: Rc::clone(&grant), ..joining(&[selector], None) };
+    for _ in 0..20 {
+        shard.join(with_grant("*"), Now::default());
+    }
+    // It may not read private updates.
+    let denied = shard.join(joining(&["*"], None), Now::default());
+    let mut sends = Sends::default();
+    while shard.has_work() {
+        round(&mut shard, &mut sends);
+    }
+    let body = format!("topic={}&private=on&data=later", "a".repeat(300));
+    let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("a valid body");
+    let position = shard.position().next();
+    let update = SequencedUpdate { position, frame: Arc::new(Frame::encode(update)), first_of_id: true };
+    let (mut pauses, mut others) = (0, Vec::new());
+    while !shard.take_some(&update, shard.counters().work + 1) {
+        pauses += 1;
+        if pauses == 3 {
+            for slot in 0..20 {
+                shard.leave(slot);
+            }
+            while shard.next_closed().is_some() {}
+            others.extend((0..20).map(|_| shard.join(with_grant("other"), Now::default())));
+        }
+        round(&mut shard, &mut sends);
+    }
+    assert!(pauses >= 3 && others.iter().any(|slot| *slot < 20), "{pauses} {others:?}");
+    shard.moved();
+    while shard.has_work() {
+        round(&mut shard, &mut sends);
+    }
+    let count = |slot: u32| String::from_utf8_lossy(&sends.1[&slot]).matches("later").count();
+    let received: Vec<_> = (0..20).map(count).collect();
+    assert!(received.iter().all(|count| *count <= 1) && received.contains(&1), "{received:?}");
+    assert!(received.contains(&0), "who left before its turn, and who came instead, got it: {received:?}");
+    assert_eq!(count(denied), 0);
+
+    // Without anybody leaving, each gets it once.
+    let mut shard = self::shard();
+    let mut sends = Sends::default();
+    for _ in 0..20 {
+        shard.join(with_grant("*"), Now::default());
+    }
+    let mut pauses = 0;
+    while !shard.take_some(&update, shard.counters().work) {
+        pauses += 1;
+        round(&mut shard, &mut sends);
+    }
+    shard.moved();
+    while shard.has_work() {
+        round(&mut shard, &mut sends);
+    }
+    let received = |slot: u32| String::from_utf8_lossy(&sends.1[&slot]).matches("later").count();
+    assert!(pauses > 10 && (0..20).all(|slot| received(slot) == 1), "{pauses}");
 }
 
 fn take(shard: &mut Shard, topic: &str) {

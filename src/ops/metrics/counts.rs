@@ -15,6 +15,8 @@ use crate::hub::shard::EndReason;
 pub(crate) struct ShardMetrics {
     /// Current subscribers.
     pub(crate) subscribers: Count,
+    /// Current subscribers of each dialect.
+    pub(super) by_dialect: [Count; RequestCounts::KINDS],
     /// The price of matching.
     pub(crate) match_cost: Count,
     /// Subscriptions that began; `resumed` counts those among them that began with past updates.

@@ -128,6 +128,11 @@ impl Exporter {
         let requests = labels.map(|(place, label)| (label, self.sum(|shard| &shard.requests[place])));
         let help = "Requests to publish, to subscribe or for subscriptions, by version of the protocol";
         page.counters("petasos_requests", help, "dialect", requests)?;
+        let labels = RequestCounts::labels().into_iter().enumerate();
+        let subscribers =
+            labels.map(|(place, label)| ([("dialect", label)], self.sum(|shard| &shard.by_dialect[place])));
+        let help = "Subscribers that are connected, by the older of the dialects of request and token";
+        page.gauges("petasos_subscribers", help, subscribers)?;
         let refused = RefusalCause::ALL.map(|it| (it.label(), self.sum(|shard| &shard.refused[it as usize])));
         page.counters("petasos_refusals", "Requests that were refused, by reason", "reason", refused)?;
         let all = self.sum(|shard| &shard.connections);

@@ -46,6 +46,13 @@ impl Recorder {
         metrics.tokens.iter().zip(tokens.by_dialect()).for_each(|(count, tokens)| count.set(tokens));
     }
 
+    /// Updates the subscribers of each dialect.
+    pub(crate) fn subscribers(&self, by_dialect: [u64; RequestCounts::KINDS]) {
+        for (count, subscribers) in self.metrics.by_dialect.iter().zip(by_dialect) {
+            count.set(subscribers);
+        }
+    }
+
     /// Updates what the shard's ring has done.
     pub(crate) fn ring(&self, RingCounts { sends, calls }: RingCounts) {
         self.metrics.ring_sends.set(sends);

@@ -126,7 +126,13 @@ pub(super) fn decide(
     *caller = Caller::read(shared.log.rules, request, peer, is_tls, began_ms);
     let client = caller.client;
     debug!(%client, method = request.method_name(), path = %Redacted::new(request.path), "request");
-    shared.handler.decide(request, shared.now)
+    let decision = shared.handler.decide(request, shared.now);
+    let spoken = shared.handler.spoken();
+    caller.speaks(spoken);
+    if spoken.is_legacy() && shared.handler.is_mixed() {
+        shared.log.older_client(caller, request, shared.now.ms);
+    }
+    decision
 }
 
 /// Begins what was decided.
@@ -301,7 +307,7 @@ fn take_permits(
         match_cost.map_err(|bound| shared.handler.too_costly(bound.reason(), subscription.context))?;
     let permit = shared.quotas.subscribe(subscription.token, client.address());
     let permit = permit.map_err(|limit| shared.handler.too_many(limit.setting(), subscription.context))?;
-    Ok(StreamPermits::new(permit, selectors, match_cost))
+    Ok(StreamPermits::new(permit, selectors, match_cost, subscription.oldest_dialect()))
 }
 
 /// The memory of the selectors of a subscription.

@@ -1,17 +1,18 @@
 //! Log lines and counts of a shard about requests and streams. Lines that come once per event are
 //! sampled, or must be enabled.
 
-use std::sync::Arc;
-
 use tracing::{debug, error, info};
 
 use crate::api::refusal::Refusal;
 use crate::history::HistoryError;
+use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::hub::shard::EndReason;
 use crate::ops::access_log::{Access, Caller, Client, Rules};
 use crate::ops::metrics::Recorder;
-use crate::ops::sampler::{Admitted, Samplers, SharedSampler};
+use crate::ops::older_clients::{OlderClients, OlderRequests};
+use crate::ops::sampler::{Admitted, Samplers};
+use crate::redact::Redacted;
 
 /// The log of one shard.
 pub(super) struct ShardLog {
@@ -21,10 +22,8 @@ pub(super) struct ShardLog {
     pub(super) rules: Rules,
     pub(super) recorder: Recorder,
     pub(super) samplers: Samplers,
-    /// The line about tokens of draft 04 or 07, of all shards.
-    pub(super) legacy_line: Arc<SharedSampler>,
-    /// Such tokens of publishers and of subscribers when this shard wrote that line last.
-    pub(super) legacy_logged: [u64; 2],
+    /// The clients of draft 04 or 07, where the hub speaks draft 08, too.
+    pub(super) older_clients: OlderClients,
 }
 
 impl ShardLog {
@@ -42,7 +41,8 @@ impl ShardLog {
         if let Some(Refusal { text: reason, unavailable }) = refusal {
             self.recorder.refused(status, *unavailable);
             if let Some(Admitted { left_out }) = self.samplers.refused.admit(now_ms) {
-                info!(client = %caller.client, status = status.as_u16(), reason, left_out, "refused");
+                let ([dialect, token_dialect], status) = (caller.spoken.names(), status.as_u16());
+                info!(client = %caller.client, status, dialect, token_dialect, reason, left_out, "refused");
             }
         }
         if self.rules.is_logged {
@@ -53,16 +53,20 @@ impl ShardLog {
         }
     }
 
-    /// Logs once in a while that tokens of draft 04 or 07 still come, so that an operator sees when
-    /// the last old client is gone. `accepted` counts those of publishers and of subscribers.
-    pub(super) fn legacy_tokens(&mut self, accepted: [u64; 2], now_ms: u64) {
-        if accepted == self.legacy_logged || !self.legacy_line.admit(now_ms) {
-            return;
-        }
-        let [publishers, subscribers] = accepted;
-        let shard = self.shard;
-        info!(shard, publishers, subscribers, "tokens of draft 04 or 07 are still used; accepted so far");
-        self.legacy_logged = accepted;
+    /// Names the client of a request of draft 04 or 07, or with such a token, once in a while, so
+    /// that an operator finds the last old client.
+    pub(super) fn older_client(&mut self, caller: &Caller, request: &Request<'_>, now_ms: u64) {
+        let (address, method, spoken) = (caller.client.address(), request.method_name(), caller.spoken);
+        let due = self.older_clients.add(address, request.user_agent, method, spoken, now_ms);
+        let Some(OlderRequests { requests, left_out }) = due else { return };
+        let client = address.map(|address| tracing::field::display(address.to_canonical()));
+        let path = Redacted::target(request.path, request.query);
+        let user_agent = request.user_agent.map(|text| tracing::field::display(Redacted::new(text)));
+        let [dialect, token_dialect] = spoken.names();
+        info!(
+            client, user_agent, method, %path, dialect, token_dialect, requests, left_out,
+            "a client still speaks draft 04 or 07"
+        );
     }
 
     /// Logs a defect of the hub in a request. If it was a panic, that has a line of its own.

@@ -15,6 +15,7 @@ use crate::io::transport::{Flushed, Gone, Prepared, Transport};
 use crate::limits::{
     CONNECTION_BYTES, FLUSH_BATCH_MAX, GATHERED_KEPT_BYTES_MAX, SOCKET_FULL_BYTES, SOCKET_KERNEL_BYTES,
 };
+use crate::mercure::dialect::Dialect;
 use crate::mercure::selector::Selector;
 use crate::mercure::subscription::SubscriberId;
 use crate::ops::access_log::Access;
@@ -50,6 +51,8 @@ struct Sockets {
     is_tls: bool,
     /// Where bytes are encrypted that are sent together.
     sealed: Vec<u8>,
+    /// The subscribers of each dialect, in the order of [`Dialect::ALL`].
+    by_dialect: [u64; Dialect::ALL.len()],
 }
 
 /// What carries the bytes of one subscriber.
@@ -60,6 +63,8 @@ pub(super) struct StreamSocket {
     pub(super) access: Option<Box<Access>>,
     /// The counted memory of its selectors.
     selector_bytes: u32,
+    /// That of its request or, if it is older, of its token.
+    dialect: Dialect,
     /// Its own socket is full.
     is_full: bool,
     _permits: Option<Box<RarePermits>>,
@@ -70,6 +75,7 @@ pub(super) struct StreamPermits {
     rare: Option<Box<RarePermits>>,
     /// The memory of its selectors.
     selectors: MemoryPermit,
+    dialect: Dialect,
 }
 
 /// What few streams have.
@@ -85,10 +91,11 @@ impl StreamPermits {
         subscription: Option<SubscriptionPermit>,
         selectors: MemoryPermit,
         match_cost: Option<MatchCostPermit>,
+        dialect: Dialect,
     ) -> Self {
         let is_rare = subscription.is_some() || match_cost.is_some();
         let rare = RarePermits { _subscription: subscription, _match_cost: match_cost };
-        Self { rare: is_rare.then(|| Box::new(rare)), selectors }
+        Self { rare: is_rare.then(|| Box::new(rare)), selectors, dialect }
     }
 }
 
@@ -99,9 +106,9 @@ impl StreamSocket {
         access: Option<Box<Access>>,
         permits: StreamPermits,
     ) -> Self {
-        let StreamPermits { rare, selectors } = permits;
+        let StreamPermits { rare, selectors, dialect } = permits;
         let selector_bytes = selectors.leave();
-        Self { transport, connection, access, selector_bytes, is_full: false, _permits: rare }
+        Self { transport, connection, access, selector_bytes, dialect, is_full: false, _permits: rare }
     }
 }
 
@@ -315,6 +322,7 @@ impl Streams {
             self.sockets.by_slot.resize_with(index + 1, || None);
         }
         self.sockets.is_tls |= matches!(&socket.transport, StreamTransport::Own(own) if own.is_tls());
+        self.sockets.by_dialect[socket.dialect as usize] += 1;
         self.sockets.by_slot[index] = Some(socket);
     }
 
@@ -420,6 +428,11 @@ impl Streams {
         needs_poll.shrink_to_fit();
     }
 
+    /// The subscribers of each dialect, in the order of [`Dialect::ALL`].
+    pub(super) fn by_dialect(&self) -> [u64; Dialect::ALL.len()] {
+        self.sockets.by_dialect
+    }
+
     /// How many sockets of subscribers are full.
     pub(super) fn full_sockets(&self) -> usize {
         self.sockets.full_count
@@ -453,6 +466,7 @@ impl Streams {
             self.sockets.has_room_again(slot);
             if let Some(socket) = self.sockets.by_slot.get_mut(slot as usize).and_then(Option::take) {
                 self.memory.release(MemoryKind::Subscriptions, socket.selector_bytes);
+                self.sockets.by_dialect[socket.dialect as usize] -= 1;
                 return Some(EndedStream { slot, reason, socket });
             }
         }

@@ -134,7 +134,6 @@ impl Harness {
             quotas,
             memory,
             recorder: Recorder::new(Arc::default()),
-            legacy_line: Arc::new(SharedSampler::new(60_000)),
             batch_bytes_max: usize::MAX,
             driver: DriverKind::Epoll.open().expect("an epoll set"),
         })

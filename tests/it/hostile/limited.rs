@@ -9,9 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::common::mixed::ISSUER_SETTINGS;
 use crate::common::{Client, Hub, eventually};
 use crate::hostile::bodies::{one_byte_each, unfinished};
-use crate::hostile::templates::{largest, subscribe};
+use crate::hostile::costly::Costly;
+use crate::hostile::patterns;
+use crate::hostile::templates;
 use crate::hostile::witness::{AttackedHub, WITNESS_CONNECTIONS, Witness, connect, size};
 
 /// The limit: 96 MB.
@@ -49,7 +52,7 @@ impl Group {
 
     /// Starts a hub that is in the group from its first moment.
     fn start(&self, name: &str) -> AttackedHub {
-        AttackedHub::with(name, &[], |command| {
+        AttackedHub::with(name, &ISSUER_SETTINGS, |command| {
             let processes = self.0.join("cgroup.procs");
             let mut inside = Command::new("sh");
             inside.args(["-c", "echo $$ > \"$0\" && exec \"$1\""]).arg(processes).arg(command.get_program());
@@ -106,12 +109,23 @@ fn survives<T>(name: &str, strangers: impl FnOnce(&AttackedHub) -> T) {
 /// Runs an attack on a hub with `MEMORY_MAX`, which needs no group.
 fn keeps_within<T>(name: &str, strangers: impl FnOnce(&AttackedHub) -> T) {
     let limit = LIMIT_BYTES.to_string();
-    attack(name, AttackedHub::start(name, &[("MEMORY_MAX", &limit)]), strangers);
+    attack(
+        name,
+        AttackedHub::start(name, &[&[("MEMORY_MAX", &*limit)], &ISSUER_SETTINGS[..]].concat()),
+        strangers,
+    );
 }
 
 fn costly_selectors(attacked: &AttackedHub) -> impl Sized + use<> {
-    let shape = "{+a:A,b:B,c:8,d:22}";
-    subscribe(attacked.hub(), shape, largest(attacked, shape), size(128, 512))
+    of_kind(attacked, templates::SHAPES[0])
+}
+
+fn costly_patterns(attacked: &AttackedHub) -> impl Sized + use<> {
+    of_kind(attacked, patterns::SHAPES[3])
+}
+
+fn of_kind(attacked: &AttackedHub, kind: Costly) -> impl Sized + use<> {
+    kind.subscribe(attacked.hub(), kind.largest(attacked), size(128, 512))
 }
 
 fn unfinished_bodies(attacked: &AttackedHub) -> Vec<Client> {
@@ -133,6 +147,11 @@ fn costly_selectors_do_not_end_a_hub_with_96_mb() {
 }
 
 #[test]
+fn costly_patterns_do_not_end_a_hub_with_96_mb() {
+    survives("limited-patterns", costly_patterns);
+}
+
+#[test]
 fn unfinished_bodies_do_not_end_a_hub_with_96_mb() {
     survives("limited-bodies", unfinished_bodies);
 }
@@ -145,6 +164,11 @@ fn many_connections_do_not_end_a_hub_with_96_mb() {
 #[test]
 fn costly_selectors_keep_within_memory_max() {
     keeps_within("within-templates", costly_selectors);
+}
+
+#[test]
+fn costly_patterns_keep_within_memory_max() {
+    keeps_within("within-patterns", costly_patterns);
 }
 
 #[test]

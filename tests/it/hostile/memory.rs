@@ -4,37 +4,44 @@
 //! streams of a few HTTP/2 connections; the kernel counts the memory.
 
 use crate::common::http2::{Events, Http2};
-use crate::hostile::templates::costly;
+use crate::common::mixed::ISSUER_SETTINGS;
+use crate::hostile::costly::Costly;
 use crate::hostile::witness::{Answers, AttackedHub, WITNESS_CONNECTIONS, Witness, is_full, size};
+use crate::hostile::{patterns, templates};
 
 const MB: u64 = 1_000_000;
 /// The memory of the hub while strangers hold 65 MB of selectors.
 const RESIDENT_BYTES_MAX: u64 = 200 * MB;
 
-/// The template that is the most costly to compare.
-const SHAPE: &str = "{+a:A,b:B,c:8,d:22}";
+/// Selectors that begin with a text of their own, so that they are cheap to compare.
+const PLAIN_TEMPLATE: Costly = Costly::template("https://s.example/B/A/{id}");
+const PLAIN_PATTERN: Costly = Costly::pattern("https://s.example/B/A/:id");
+/// The same with a program of dozens of states behind that text.
+const LARGE_PATTERN: Costly = Costly::pattern("https://s.example/B/A/(a*b*c*d*e*)x");
 
-/// `count` templates that begin with a text of their own, so that they are cheap to compare.
-fn plain(number: usize, count: usize) -> String {
-    let template = |at: usize| format!("topic=https://s.example/{number}/{at}/%7Bid%7D");
-    (0..count).map(template).collect::<Vec<_>>().join("&")
-}
+/// Selectors and their number, in the order in which they are tried: what matters is what the hub
+/// holds.
+type Tries<'t> = &'t [(Costly, usize)];
 
-/// Streams of one connection with selectors of 43 KB each, as far as they are accepted.
-fn hold(attacked: &AttackedHub, connection: usize, streams: usize) -> (Http2, Vec<Events>, u64) {
-    let (client, mut answers, mut sent) = (Http2::connect(attacked.hub()), Answers::default(), 0);
+/// Streams of one connection with as many selectors as are accepted. Returns the bytes of all
+/// queries that were sent, and of those that were accepted.
+fn hold(
+    attacked: &AttackedHub,
+    tries: Tries<'_>,
+    connection: usize,
+    streams: usize,
+) -> (Http2, Vec<Events>, [u64; 2]) {
+    let (client, mut answers, mut bytes) = (Http2::connect(attacked.hub()), Answers::default(), [0; 2]);
     let mut held = Vec::new();
     for number in 0..streams {
-        // A refused one is tried again with selectors that are cheaper to compare, and in smaller
-        // sizes: what matters is what the hub holds.
         let number = connection * 256 + number;
-        let tries = [(true, 1_000), (false, 1_000), (false, 300), (false, 100), (false, 30)];
-        for (is_costly, count) in tries {
-            let query = if is_costly { costly(SHAPE, number, count) } else { plain(number, count) };
+        for (kind, count) in tries {
+            let query = kind.query(number, *count);
+            bytes[0] += query.len() as u64;
             let mut events = client.subscribe(&query);
             let status = events.status.as_u16();
             if status == 200 {
-                sent += query.len() as u64;
+                bytes[1] += query.len() as u64;
                 answers.count(200, "");
                 held.push(events);
                 break;
@@ -43,39 +50,55 @@ fn hold(attacked: &AttackedHub, connection: usize, streams: usize) -> (Http2, Ve
         }
     }
     println!("connection {connection}: {answers:?}");
-    (client, held, sent)
+    (client, held, bytes)
 }
 
-#[test]
-fn costly_selectors_take_a_bounded_amount_of_memory_and_give_it_back() {
-    let attacked = AttackedHub::start("memory", &[]);
+/// Strangers hold selectors, and leave.
+fn is_bounded_and_given_back(name: &str, settings: &[(&str, &str)], tries: Tries<'_>, connections: usize) {
+    let attacked = AttackedHub::start(name, settings);
     let mut witness = Witness::new(attacked.hub());
     witness.measure_all("before", 5);
     // Once and away: what the first of its kind needs is not the strangers'.
-    drop(hold(&attacked, 0, 2));
+    drop(hold(&attacked, tries, 0, 2));
     attacked.wait_for_connections(WITNESS_CONNECTIONS);
     let before = attacked.memory_bytes("RssAnon");
-    let held: Vec<_> = (0..size(2, 6)).map(|number| hold(&attacked, number, size(64, 250))).collect();
-    let sent: u64 = held.iter().map(|(_, _, sent)| sent).sum();
+    let held: Vec<_> = (0..connections).map(|number| hold(&attacked, tries, number, size(64, 250))).collect();
+    let [sent, accepted] = [0, 1].map(|at| held.iter().map(|(_, _, bytes)| bytes[at]).sum::<u64>());
     let during = attacked.memory_bytes("VmRSS");
     let peak = attacked.memory_bytes("VmHWM");
     println!(
-        "{sent} bytes of selectors; memory before {before}, while they are there {during}, at most {peak}"
+        "{sent} bytes of selectors, {accepted} accepted; memory before {before}, while they are there {during}, at most {peak}"
     );
-    let may = if is_full() { RESIDENT_BYTES_MAX } else { 40 * MB + 3 * sent };
-    assert!(peak <= may, "{sent} bytes of selectors take {peak} bytes of memory; {may} are the bound");
+    let may = if is_full() { RESIDENT_BYTES_MAX } else { 40 * MB + 3 * accepted };
+    assert!(peak <= may, "{accepted} bytes of selectors take {peak} bytes of memory; {may} are the bound");
     witness.measure("beside selectors", 27, 5);
     drop(held);
     attacked.wait_for_connections(WITNESS_CONNECTIONS);
     let mut after = 0;
+    // With 150,000 patterns, 13 to 15 % were seen to stay in the allocator.
+    let may_stay = if is_full() && name == "memory-patterns" { 5 } else { 10 };
     // The allocator gives memory back after a while.
     let is_back = (0..200).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(50));
         after = attacked.memory_bytes("RssAnon");
-        after <= before + before / 10
+        after <= before + before / may_stay
     });
     println!("memory afterwards {after}");
     assert!(is_back, "{before} bytes before the strangers came, {after} after they left");
     witness.measure("afterwards", 27, 5);
     attacked.finish();
+}
+
+#[test]
+fn costly_templates_take_a_bounded_amount_of_memory_and_give_it_back() {
+    let plain = [1_000, 300, 100, 30].map(|count| (PLAIN_TEMPLATE, count));
+    let tries = [&[(templates::SHAPES[0], 1_000)], &plain[..]].concat();
+    is_bounded_and_given_back("memory-templates", &[], &tries, size(2, 6));
+}
+
+#[test]
+fn costly_patterns_take_a_bounded_amount_of_memory_and_give_it_back() {
+    let costly = [(patterns::SHAPES[0], 100), (LARGE_PATTERN, 100), (LARGE_PATTERN, 30)];
+    let tries = [&costly[..], &[(PLAIN_PATTERN, 100), (PLAIN_PATTERN, 30)]].concat();
+    is_bounded_and_given_back("memory-patterns", &ISSUER_SETTINGS, &tries, size(2, 6));
 }

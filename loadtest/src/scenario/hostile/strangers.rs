@@ -39,6 +39,12 @@ pub(crate) enum Attack {
     Templates,
     /// The same on the streams of HTTP/2 connections.
     TemplatesHttp2,
+    /// Subscriptions full of URL Patterns (Mercure 1.0) that every byte of a topic is compared
+    /// with, half of them with regexps of their own, over HTTP/1.1, each from an address of its
+    /// own.
+    Patterns,
+    /// The same on the streams of HTTP/2 connections.
+    PatternsHttp2,
     /// Subscriptions that come and go, with active subscriptions (`SUBSCRIPTIONS=1`) and a history
     /// in a file.
     Presence,
@@ -149,12 +155,14 @@ impl State {
     fn attack(&self, thread: usize) {
         let (mut sockets, mut shared) = (Vec::new(), Vec::new());
         match self.plan.attack {
-            Attack::Templates => sockets.extend((0..self.plan.strangers).filter_map(|number| {
-                let socket = self.subscribe(number);
-                self.count(socket.is_some());
-                socket
-            })),
-            Attack::TemplatesHttp2 => {
+            Attack::Templates | Attack::Patterns => {
+                sockets.extend((0..self.plan.strangers).filter_map(|number| {
+                    let socket = self.subscribe(number);
+                    self.count(socket.is_some());
+                    socket
+                }));
+            }
+            Attack::TemplatesHttp2 | Attack::PatternsHttp2 => {
                 let connections = self.plan.strangers.div_ceil(self.plan.per_connection);
                 shared.extend((0..connections).filter_map(|number| self.subscribe_shared(number)));
             }
@@ -172,7 +180,7 @@ impl State {
                     number += THREADS_MAX;
                     continue;
                 }
-                Attack::Templates | Attack::TemplatesHttp2 => {}
+                Attack::Templates | Attack::TemplatesHttp2 | Attack::Patterns | Attack::PatternsHttp2 => {}
                 Attack::Bodies if looks % LOOKS_PER_BYTE == 0 => {
                     sockets.retain_mut(|socket| socket.write_all(b"x").is_ok());
                 }
@@ -188,17 +196,25 @@ impl State {
 
     /// The target of the subscription of a stranger; no two strangers have a selector in common.
     fn target(&self, number: usize) -> String {
-        let selector = |at: usize| match self.plan.attack {
-            // They begin with an expression that any text matches, so they stay possible up to the
-            // last bytes, which no topic has.
-            Attack::Templates | Attack::TemplatesHttp2 => {
-                format!("%7B%2Ba:{},b:{},c:8,d:22%7D~", 1_000 + at % 9_000, 9_999 - number % 9_000)
+        let selector = |at: usize| {
+            let (one, other) = (1_000 + at % 9_000, 9_999 - number % 9_000);
+            match (self.plan.attack, at % 2) {
+                // They begin with what any text matches, so they stay possible up to the last
+                // bytes, which no topic has.
+                (Attack::Templates | Attack::TemplatesHttp2, _) => {
+                    format!("topic=%7B%2Ba:{one},b:{other},c:8,d:22%7D~")
+                }
+                (Attack::Patterns | Attack::PatternsHttp2, 0) => {
+                    format!("match_urlpattern=*://*/%7Ba%7D*%7Baa%7D*%7Baaa%7D*%7Ba%7D*{one}-{other}")
+                }
+                (Attack::Patterns | Attack::PatternsHttp2, _) => {
+                    format!("match_urlpattern=https://example.com/(a*a*a*a*a*a*){one}-{other}")
+                }
+                (Attack::Presence | Attack::Bodies, _) => format!("topic=https://s.example/{number}/{at}"),
             }
-            Attack::Presence | Attack::Bodies => format!("https://s.example/{number}/{at}"),
         };
-        let topics: Vec<String> =
-            (0..self.plan.selectors).map(|at| format!("topic={}", selector(at))).collect();
-        format!("/.well-known/mercure?{}", topics.join("&"))
+        let selectors: Vec<String> = (0..self.plan.selectors).map(selector).collect();
+        format!("/.well-known/mercure?{}", selectors.join("&"))
     }
 
     fn request(&self, number: usize) -> String {
@@ -336,12 +352,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_strangers_have_a_selector_in_common_and_a_thousand_fit_a_request() {
-        for attack in [Attack::Templates, Attack::Presence] {
+    fn no_two_strangers_have_a_selector_in_common_and_all_of_one_fit_a_request() {
+        // More patterns are refused, whatever they are.
+        for (attack, selectors) in
+            [(Attack::Templates, 1_000), (Attack::Presence, 1_000), (Attack::PatternsHttp2, 128)]
+        {
             let state = State {
                 hub: SocketAddr::from(([127, 0, 0, 1], 1)),
                 token: String::new(),
-                plan: Plan { attack, strangers: 512, per_connection: 128, selectors: 1_000 },
+                plan: Plan { attack, strangers: 512, per_connection: 128, selectors },
                 coming: AtomicUsize::new(0),
                 accepted: AtomicUsize::new(0),
                 refused: AtomicUsize::new(0),
@@ -349,11 +368,9 @@ mod tests {
             };
             let targets: Vec<String> = (0..20).map(|number| state.target(number)).collect();
             assert!(targets.iter().all(|target| target.len() < 48 << 10));
-            let selectors: HashSet<&str> = targets
-                .iter()
-                .flat_map(|target| target.split(['?', '&']).filter(|text| text.starts_with("topic=")))
-                .collect();
-            assert_eq!(selectors.len(), 20 * 1_000, "{attack:?}");
+            let all: HashSet<&str> =
+                targets.iter().flat_map(|target| target.split(['?', '&']).skip(1)).collect();
+            assert_eq!(all.len(), 20 * selectors, "{attack:?}");
         }
     }
 }
