@@ -361,3 +361,18 @@ fn a_slow_subscriber_whose_updates_are_dropped_gets_every_one_of_them_later() {
     shard.shrink();
     assert_eq!(shard.outbox_bytes(), 0);
 }
+
+/// Found by `tests/simulation/server.rs`: where nobody is stalled (`DISPATCH_TIMEOUT=0`), a full
+/// socket has no timer, and one that takes bytes again had none either.
+#[test]
+fn who_was_full_for_longer_than_a_heartbeat_gets_heartbeats_again() {
+    let at = |ms| Now { ms, ..Now::default() };
+    let (mut shard, mut sends) = (shard(), Sends::default());
+    let slot = shard.join(joining(&["a"], None), at(0));
+    shard.flush(1, at(0), &mut NoRoom);
+    shard.advance(at(2 * HEARTBEAT_MS), &mut NoRoom);
+    shard.writable(slot);
+    shard.flush(1, at(2 * HEARTBEAT_MS), &mut sends);
+    shard.advance(at(4 * HEARTBEAT_MS), &mut sends);
+    assert!(sends.1[&slot].ends_with(b":\n\r\n"), "{:?}", sends.1[&slot]);
+}
