@@ -16,7 +16,6 @@ mod responder;
 mod stream;
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd as _, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -32,6 +31,7 @@ use tracing::{debug, error};
 
 use crate::api::handler::AwaitedBody;
 use crate::http::h2::flood_guard::FloodGuard;
+use crate::io::socket::Socket;
 use crate::io::transport::Transport;
 use crate::limits::{
     BULK_BODY_BYTES, HEAD_BYTES_MAX, HTTP2_BODIES_MAX, HTTP2_BODY_BUFFER_BYTES, HTTP2_CONNECTION_BYTES,
@@ -409,7 +409,7 @@ impl Http2Conn {
     }
 
     /// Calls `use_it` with the socket.
-    pub(crate) fn with_fd<T>(&self, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
-        self.io.with_transport(|transport| use_it(transport.as_fd()))
+    pub(crate) fn with_socket<T>(&self, use_it: impl FnOnce(&Socket) -> T) -> T {
+        self.io.with_transport(|transport| use_it(transport.socket()))
     }
 }

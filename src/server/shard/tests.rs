@@ -32,6 +32,7 @@ use crate::hub::tail::TailBounds;
 use crate::io::ProcessRole;
 use crate::io::driver_kind::DriverKind;
 use crate::io::listener;
+use crate::io::socket::Socket;
 use crate::io::transport::Transport;
 use crate::limits::{
     BODY_BYTES_MAX_DEFAULT, PUBLISH_QUEUE_BYTES_MAX, REQUEST_TARGET_BYTES_MAX, RING_ENTRIES,
@@ -113,7 +114,7 @@ impl Harness {
             tail: TailBounds::default(),
             tracks_subscriptions: true,
         };
-        let address = getsockname(&listener.sockets[0]).and_then(SocketAddr::try_from).expect("an address");
+        let address = address_of(&listener.sockets[0]);
         let history = MemoryHistory::new(Retention::default());
         let (client, worker) = history_worker::open(history.reader(), Arc::clone(&waker));
         let newest = HistorySlice::empty();
@@ -144,6 +145,7 @@ impl Harness {
             legacy_line: Arc::new(SharedSampler::new(60_000)),
             batch_bytes_max: usize::MAX,
             driver: DriverKind::Epoll.open().expect("an epoll set"),
+            random: Random::Host,
         })
         .expect("a descriptor");
         shard.shared.now = now;
@@ -298,6 +300,12 @@ fn handler(dialects: Dialects) -> RequestHandler {
         demo: None,
         subscriptions: true,
     })
+}
+
+/// The address of a listening socket.
+fn address_of(socket: &Socket) -> SocketAddr {
+    let address = getsockname(socket.descriptor().expect("of the kernel"));
+    address.and_then(SocketAddr::try_from).expect("an address")
 }
 
 fn dial(address: SocketAddr) -> OwnedFd {
