@@ -203,6 +203,8 @@ impl Shard {
             && std::mem::take(&mut subscriber.blocked)
         {
             self.subscribers.mark_dirty(slot);
+            // While it was full, its timer was that of a stalled socket, or none.
+            self.arm(slot);
         }
     }
 

@@ -4,25 +4,61 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::io::liveness::Liveness;
+#[cfg(feature = "internals")]
+use crate::io::sim::SimTime;
 use crate::time::Now;
 
-/// The hub's clocks for one shard. Each reading also marks the shard as alive.
+/// The hub's clocks for one thread. Each reading also marks the thread as alive.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
-    started: Instant,
+    source: ClockSource,
     liveness: Arc<Liveness>,
 }
 
+#[derive(Clone, Debug)]
+enum ClockSource {
+    /// The host's clocks, since the hub started.
+    Host(Instant),
+    #[cfg(feature = "internals")]
+    Simulated(SimTime),
+}
+
 impl Clock {
-    /// The clock of a shard with this liveness counter, in a hub that started at `started`.
+    /// The clock of a thread with this liveness counter, in a hub that started at `started`.
     pub(crate) fn new(started: Instant, liveness: Arc<Liveness>) -> Self {
-        Self { started, liveness }
+        Self { source: ClockSource::Host(started), liveness }
+    }
+
+    /// The same clocks for a thread with this liveness counter.
+    pub(crate) fn for_thread(&self, liveness: &Arc<Liveness>) -> Self {
+        Self { source: self.source.clone(), liveness: Arc::clone(liveness) }
+    }
+
+    /// The clock of a simulated hub.
+    #[cfg(feature = "internals")]
+    pub(crate) fn simulated(time: SimTime, liveness: Arc<Liveness>) -> Self {
+        Self { source: ClockSource::Simulated(time), liveness }
     }
 
     /// Reads the clocks.
     pub(crate) fn now(&self) -> Now {
         self.liveness.mark_alive();
-        Now { ms: self.started.elapsed().as_millis() as u64, unix_ms: unix_ms() }
+        match &self.source {
+            ClockSource::Host(started) => {
+                Now { ms: started.elapsed().as_millis() as u64, unix_ms: unix_ms() }
+            }
+            #[cfg(feature = "internals")]
+            ClockSource::Simulated(time) => time.read(),
+        }
+    }
+
+    /// The moment, to measure how long work takes.
+    pub(crate) fn instant(&self) -> Instant {
+        match &self.source {
+            ClockSource::Host(_) => Instant::now(),
+            #[cfg(feature = "internals")]
+            ClockSource::Simulated(time) => time.instant(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! How a shard waits for its sockets and writes to many of them: with epoll and a system call for
-//! each send, or with an io_uring that takes many sends in one call.
+//! each send, or with an io_uring that takes many sends in one call. The tests have a third way, a
+//! simulated network ([`sim`](super::sim)).
 //!
 //! Invariants:
 //! - no call waits for a socket but [`Driver::wait`], and that one never beyond its time;
@@ -7,52 +8,49 @@
 //! - the loop of a shard knows the trait alone.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 
+pub(crate) use super::event::Event;
+use super::socket::Socket;
+use super::waker::ShardWaker;
 use crate::sse::wire::Sent;
-
-/// An event of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Event {
-    /// The key with which the socket was added.
-    pub(crate) key: u64,
-    pub(crate) is_readable: bool,
-    pub(crate) is_writable: bool,
-    /// The peer sends nothing more, or the socket is broken.
-    pub(crate) has_ended: bool,
-}
 
 /// A send that is made together with others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Send<'b> {
-    pub(crate) socket: BorrowedFd<'b>,
+    pub(crate) socket: &'b Socket,
     /// At least one byte.
     pub(crate) bytes: &'b [u8],
 }
 
 /// How one shard waits for its sockets, and writes to many of them at once.
 pub(crate) trait Driver {
+    /// Adds the waker of this shard: a wake-up counts as an event with this key.
+    ///
+    /// # Errors
+    /// As for [`Self::add`].
+    fn add_waker(&mut self, waker: &ShardWaker, key: u64) -> io::Result<()>;
+
     /// Adds a socket for reading and for its end; closing the socket removes it. Data that is
     /// already there counts as an event. Writability does not: a fresh socket is always writable;
     /// see [`Self::await_writable`].
     ///
     /// # Errors
     /// The kernel's error: out of memory, or of `fs.epoll.max_user_watches`.
-    fn add(&mut self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()>;
+    fn add(&mut self, socket: &Socket, key: u64) -> io::Result<()>;
 
     /// Adds a listening socket that other shards watch, too: an event wakes only one of those that
     /// sleep.
     ///
     /// # Errors
     /// As for [`Self::add`].
-    fn add_shared(&mut self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()>;
+    fn add_shared(&mut self, socket: &Socket, key: u64) -> io::Result<()>;
 
     /// From now on, reports also when an added socket becomes writable, beginning with its present
     /// state.
     ///
     /// # Errors
     /// The kernel's error: out of memory.
-    fn await_writable(&mut self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()>;
+    fn await_writable(&mut self, socket: &Socket, key: u64) -> io::Result<()>;
 
     /// Fills `events` with up to [`EVENTS_MAX`](crate::limits::EVENTS_MAX) pending events. If there
     /// are none, blocks the thread for up to `wait_ms` milliseconds, or without end. An interrupted

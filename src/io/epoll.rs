@@ -1,13 +1,14 @@
 //! The epoll set of a shard, and plain sends.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
 use super::driver::{Driver, Event, RingCounts, Send};
-use crate::io::socket::send_plain;
+use super::socket::Socket;
+use super::waker::ShardWaker;
 use crate::limits::EVENTS_MAX;
 use crate::sse::wire::Sent;
 
@@ -34,20 +35,25 @@ impl Epoll {
 }
 
 impl Driver for Epoll {
-    fn add(&mut self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()> {
-        epoll::add(&self.set, socket, epoll::EventData::new_u64(key), READING)?;
+    fn add_waker(&mut self, waker: &ShardWaker, key: u64) -> io::Result<()> {
+        epoll::add(&self.set, waker.as_fd(), epoll::EventData::new_u64(key), READING)?;
         Ok(())
     }
 
-    fn add_shared(&mut self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+    fn add(&mut self, socket: &Socket, key: u64) -> io::Result<()> {
+        epoll::add(&self.set, socket.descriptor()?, epoll::EventData::new_u64(key), READING)?;
+        Ok(())
+    }
+
+    fn add_shared(&mut self, socket: &Socket, key: u64) -> io::Result<()> {
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET | epoll::EventFlags::EXCLUSIVE;
-        epoll::add(&self.set, socket, epoll::EventData::new_u64(key), flags)?;
+        epoll::add(&self.set, socket.descriptor()?, epoll::EventData::new_u64(key), flags)?;
         Ok(())
     }
 
-    fn await_writable(&mut self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+    fn await_writable(&mut self, socket: &Socket, key: u64) -> io::Result<()> {
         let flags = READING | epoll::EventFlags::OUT;
-        epoll::modify(&self.set, socket, epoll::EventData::new_u64(key), flags)?;
+        epoll::modify(&self.set, socket.descriptor()?, epoll::EventData::new_u64(key), flags)?;
         Ok(())
     }
 
@@ -69,7 +75,7 @@ impl Driver for Epoll {
     }
 
     fn send_all(&mut self, sends: &[Send<'_>], results: &mut Vec<Sent>) {
-        results.extend(sends.iter().map(|send| send_plain(send.socket, send.bytes)));
+        results.extend(sends.iter().map(|send| send.socket.send(send.bytes)));
     }
 
     fn ring_counts(&self) -> RingCounts {

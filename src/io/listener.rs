@@ -12,18 +12,17 @@
 use std::cell::Cell;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, getsockname, listen, socket_with, sockopt,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt};
 
 use crate::io::ProcessRole;
+use crate::io::socket::Socket;
 use crate::io::waker::ShardWaker;
 use crate::limits::{
     HANDED_OFF_MAX, LISTEN_BACKLOG, PEER_TIMEOUT_MS_MAX, PEER_TIMEOUT_MS_MIN, SUBSCRIBER_SOCKET_BYTES,
@@ -49,12 +48,12 @@ pub enum ListenError {
 }
 
 /// An accepted connection.
-pub(crate) type Accepted = (OwnedFd, Option<SocketAddr>);
+pub(crate) type Accepted = (Socket, Option<SocketAddr>);
 
 /// The source of one shard's connections.
 pub(crate) struct Listener {
     /// Emptied when the hub stops.
-    pub(crate) sockets: Vec<OwnedFd>,
+    pub(crate) sockets: Vec<Socket>,
     /// Index of the socket to try first.
     first: Cell<usize>,
     /// Present with held sockets.
@@ -86,8 +85,7 @@ pub(crate) fn open(
     let Some(first) = held.first() else {
         let failed = |error| ListenError::Address(address, error);
         let (address, sockets) = bind_all(address, wakers.len(), peer_timeout_ms).map_err(failed)?;
-        let listener =
-            |socket| Listener { sockets: vec![socket], first: Cell::new(0), handoff: None, peer_timeout_ms };
+        let listener = |socket| Listener::of_socket(Socket::Kernel(socket), peer_timeout_ms);
         return Ok((address, sockets.into_iter().map(listener).collect()));
     };
     let address = getsockname(first).and_then(SocketAddr::try_from);
@@ -111,7 +109,8 @@ pub(crate) fn share(
     let listener = |(own, inbox): (usize, Receiver<Accepted>)| {
         // Each socket has a shard, and each shard has a socket.
         let numbers = (0..held.len().max(wakers.len())).filter(|number| number % wakers.len() == own);
-        let sockets: io::Result<_> = numbers.map(|number| held[number % held.len()].try_clone()).collect();
+        let clone = |number: usize| held[number % held.len()].try_clone().map(Socket::Kernel);
+        let sockets: io::Result<_> = numbers.map(clone).collect();
         let handoff = Handoff { own, next: Arc::clone(&next), shards: Arc::clone(&shards), inbox };
         Ok(Listener { sockets: sockets?, first: Cell::new(0), handoff: Some(handoff), peer_timeout_ms })
     };
@@ -119,6 +118,11 @@ pub(crate) fn share(
 }
 
 impl Listener {
+    /// A listener with a socket of its own.
+    pub(crate) fn of_socket(socket: Socket, peer_timeout_ms: u32) -> Self {
+        Self { sockets: vec![socket], first: Cell::new(0), handoff: None, peer_timeout_ms }
+    }
+
     /// Whether another process holds the socket: after this hub has stopped, connections wait in it
     /// for the next hub.
     pub(crate) fn is_held(&self) -> bool {
@@ -166,16 +170,15 @@ impl Listener {
         let first = self.first.replace(self.first.get().wrapping_add(1));
         let listeners =
             (0..self.sockets.len()).map(|nth| &self.sockets[first.wrapping_add(nth) % self.sockets.len()]);
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let mut accepted = listeners.map(|listener| acceptfrom_with(listener, flags));
+        let mut accepted = listeners.map(Socket::accept);
         let accepted = accepted.find(|accepted| !matches!(accepted, Err(Errno::AGAIN)));
         let (socket, peer) = accepted.unwrap_or(Err(Errno::AGAIN))?;
         if self.handoff.is_some() {
             // The connection may be older than this hub and have inherited no options. If it is
             // already closed, setting them fails; the first read reports that.
-            let _ = prepare(&socket, self.peer_timeout_ms);
+            let _ = socket.descriptor().and_then(|socket| prepare(socket, self.peer_timeout_ms));
         }
-        Ok((socket, peer.and_then(|peer| SocketAddr::try_from(peer).ok())))
+        Ok((socket, peer))
     }
 }
 
@@ -211,10 +214,10 @@ fn peer_timeout_ms(heartbeat_ms: u64) -> u32 {
 /// Sets the peer timeout of a full socket to `DISPATCH_TIMEOUT`. The kernel counts the closed
 /// window of a slow reader as silence, so the usual peer timeout would end a client that is still
 /// there.
-pub(crate) fn leave_to_dispatch_timeout(socket: impl AsFd, dispatch_timeout_ms: u64) {
+pub(crate) fn leave_to_dispatch_timeout(socket: &Socket, dispatch_timeout_ms: u64) {
     let timeout_ms = u32::try_from(dispatch_timeout_ms).unwrap_or(0);
     // Ignore errors: the socket is not TCP, or is closed already.
-    let _ = sockopt::set_tcp_user_timeout(socket.as_fd(), timeout_ms);
+    let _ = socket.descriptor().map(|socket| sockopt::set_tcp_user_timeout(socket, timeout_ms));
 }
 
 /// A listening socket for short connections; it uses the longest peer timeout.
@@ -272,13 +275,13 @@ fn make(address: SocketAddr, reuse_port: bool, peer_timeout_ms: u32) -> io::Resu
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, address.ip() != Ipv6Addr::UNSPECIFIED)?;
     }
-    prepare(&socket, peer_timeout_ms)?;
+    prepare(socket.as_fd(), peer_timeout_ms)?;
     bind(&socket, &address)?;
     Ok(socket)
 }
 
 /// Sets the options of every connection.
-fn prepare(socket: &OwnedFd, peer_timeout_ms: u32) -> io::Result<()> {
+fn prepare(socket: BorrowedFd<'_>, peer_timeout_ms: u32) -> io::Result<()> {
     sockopt::set_tcp_nodelay(socket, true)?;
     // Detect a vanished peer. While data is in flight, the kernel waits this long for an
     // acknowledgement; while none is, it probes after half of that time, and once more.

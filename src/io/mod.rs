@@ -5,15 +5,20 @@ pub(crate) mod clock;
 pub(crate) mod driver;
 pub(crate) mod driver_kind;
 mod epoll;
+mod event;
 #[cfg(feature = "glommio")]
 pub(crate) mod executor;
 pub(crate) mod key_file;
 pub(crate) mod listener;
 pub(crate) mod liveness;
+mod outcome;
 pub(crate) mod probe;
 mod process_role;
+pub(crate) mod random;
 pub(crate) mod room;
-mod socket;
+#[cfg(feature = "internals")]
+pub(crate) mod sim;
+pub(crate) mod socket;
 pub(crate) mod tls;
 pub(crate) mod transport;
 mod uring;

@@ -1,45 +1,96 @@
-//! Reads and writes of a plain socket that never wait, and their results.
+//! The socket of a connection, or one that listens: calls that never wait, and their results.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags, acceptfrom_with, recv, send, shutdown};
 
+use super::outcome::ReadOutcome;
+#[cfg(feature = "internals")]
+use super::sim::SimSocket;
 use crate::sse::wire::Sent;
 
-/// The result of a read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ReadOutcome {
-    /// This many bytes. 0 if more may be readable at once, as after an interrupted call.
-    Bytes(usize),
-    /// This many bytes, and the socket has no more: an event will report the next ones.
-    Last(usize),
-    Nothing,
-    /// The client sends nothing more, or the socket is broken.
-    End,
-    /// The input was not valid TLS. The alert is on its way; nothing else can be sent.
-    Broken,
+/// A socket of the kernel; in the simulation, one of its network.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Kernel(OwnedFd),
+    #[cfg(feature = "internals")]
+    Simulated(SimSocket),
 }
 
-/// The result of writing the bytes that waited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flushed {
-    /// None waits any more.
-    All,
-    /// The socket took some, and is full.
-    Some,
-    /// The socket is full.
-    Nothing,
+impl From<OwnedFd> for Socket {
+    fn from(descriptor: OwnedFd) -> Self {
+        Self::Kernel(descriptor)
+    }
 }
 
-/// The peer is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Gone;
+impl Socket {
+    /// Hands bytes to the socket.
+    pub(crate) fn send(&self, bytes: &[u8]) -> Sent {
+        match self {
+            Self::Kernel(descriptor) => send_plain(descriptor, bytes),
+            #[cfg(feature = "internals")]
+            Self::Simulated(socket) => socket.send(bytes),
+        }
+    }
 
-/// Hands bytes to a socket without waiting.
-pub(crate) fn send_plain(socket: impl AsFd, bytes: &[u8]) -> Sent {
+    /// Reads from the socket.
+    pub(crate) fn receive(&self, into: &mut [u8]) -> ReadOutcome {
+        match self {
+            Self::Kernel(descriptor) => receive_raw(descriptor, into),
+            #[cfg(feature = "internals")]
+            Self::Simulated(socket) => socket.receive(into),
+        }
+    }
+
+    /// Shuts down the write side. A failure means that the socket is closed; the next read reports
+    /// that.
+    pub(crate) fn end(&self) {
+        match self {
+            Self::Kernel(descriptor) => {
+                let _ = shutdown(descriptor, Shutdown::Write);
+            }
+            #[cfg(feature = "internals")]
+            Self::Simulated(socket) => socket.end(),
+        }
+    }
+
+    /// Accepts a connection of a listening socket, and returns it with the address of its peer.
+    ///
+    /// # Errors
+    /// The kernel's error; [`Errno::AGAIN`] when none waits.
+    pub(crate) fn accept(&self) -> Result<(Self, Option<SocketAddr>), Errno> {
+        match self {
+            Self::Kernel(descriptor) => {
+                let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+                let (accepted, peer) = acceptfrom_with(descriptor, flags)?;
+                Ok((Self::Kernel(accepted), peer.and_then(|peer| SocketAddr::try_from(peer).ok())))
+            }
+            #[cfg(feature = "internals")]
+            Self::Simulated(socket) => {
+                socket.accept().map(|(accepted, peer)| (Self::Simulated(accepted), Some(peer)))
+            }
+        }
+    }
+
+    /// The kernel's descriptor.
+    ///
+    /// # Errors
+    /// The socket is simulated.
+    pub(crate) fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
+        match self {
+            Self::Kernel(descriptor) => Ok(descriptor.as_fd()),
+            #[cfg(feature = "internals")]
+            Self::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+fn send_plain(socket: &OwnedFd, bytes: &[u8]) -> Sent {
     loop {
-        match send(&socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        match send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Ok(taken) => return Sent::Bytes(taken),
             Err(Errno::AGAIN) => return Sent::Full,
             Err(Errno::INTR) => {}
@@ -48,8 +99,7 @@ pub(crate) fn send_plain(socket: impl AsFd, bytes: &[u8]) -> Sent {
     }
 }
 
-/// Reads from a socket without waiting.
-pub(crate) fn receive_raw(socket: &OwnedFd, into: &mut [u8]) -> ReadOutcome {
+fn receive_raw(socket: &OwnedFd, into: &mut [u8]) -> ReadOutcome {
     match recv(socket, into, RecvFlags::DONTWAIT) {
         Ok((0, _)) => ReadOutcome::End,
         Ok((count, _)) => ReadOutcome::Bytes(count),

@@ -7,19 +7,16 @@
 //! - nothing is written after [`Transport::end`].
 
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::net::{Shutdown, shutdown};
-
-pub(crate) use super::socket::{Flushed, Gone, ReadOutcome};
-use super::socket::{receive_raw, send_plain};
+pub(crate) use super::outcome::{Flushed, Gone, ReadOutcome};
+use super::socket::Socket;
 use super::tls::session::Session;
 use crate::limits::TLS_RECORD_BYTES_MAX;
 use crate::sse::wire::Sent;
 
 /// A socket, or a socket and the TLS session on it.
 pub(crate) struct Transport {
-    socket: OwnedFd,
+    socket: Socket,
     session: Option<Box<Session>>,
 }
 
@@ -33,15 +30,15 @@ pub(crate) enum Prepared {
 
 impl Transport {
     /// A fresh connection.
-    pub(crate) fn new(socket: OwnedFd, session: Option<Box<Session>>) -> Self {
-        Self { socket, session }
+    pub(crate) fn new(socket: impl Into<Socket>, session: Option<Box<Session>>) -> Self {
+        Self { socket: socket.into(), session }
     }
 
     /// Hands bytes to the socket without waiting. With [`Sent::Held`] some wait here: call
     /// [`Self::flush`] when the socket takes bytes again.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Sent {
         match &mut self.session {
-            None => send_plain(&self.socket, bytes),
+            None => self.socket.send(bytes),
             Some(session) => session.send(&self.socket, bytes),
         }
     }
@@ -81,6 +78,11 @@ impl Transport {
         }
     }
 
+    /// The socket, for the driver.
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
     /// Writes the bytes that wait here.
     ///
     /// # Errors
@@ -106,7 +108,7 @@ impl Transport {
     pub(crate) fn receive(&mut self, into: &mut [u8]) -> ReadOutcome {
         match &mut self.session {
             // A short read has emptied the socket (epoll(7), on edge-triggered events).
-            None => match receive_raw(&self.socket, into) {
+            None => match self.socket.receive(into) {
                 ReadOutcome::Bytes(count) if (1..into.len()).contains(&count) => ReadOutcome::Last(count),
                 read => read,
             },
@@ -116,7 +118,7 @@ impl Transport {
 
     /// Reads bytes to be thrown away, without decrypting them.
     pub(crate) fn discard(&mut self, into: &mut [u8]) -> ReadOutcome {
-        receive_raw(&self.socket, into)
+        self.socket.receive(into)
     }
 
     /// Reads what a client sends on a stream, where only its end is expected. False after that end,
@@ -132,10 +134,7 @@ impl Transport {
     /// Shuts down the write side, after the bytes that wait here.
     pub(crate) fn end(&mut self) {
         match &mut self.session {
-            None => {
-                // A failed shutdown means the socket is closed; the next read reports that.
-                let _ = shutdown(&self.socket, Shutdown::Write);
-            }
+            None => self.socket.end(),
             Some(session) => session.end(&self.socket),
         }
     }
@@ -160,11 +159,5 @@ impl Transport {
     /// Whether the connection uses TLS.
     pub(crate) fn is_tls(&self) -> bool {
         self.session.is_some()
-    }
-}
-
-impl AsFd for Transport {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
     }
 }

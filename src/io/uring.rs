@@ -9,7 +9,7 @@
 #![expect(unsafe_code, reason = "the kernel reads the bytes of a send through a pointer")]
 
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::AsRawFd as _;
 
 use io_uring::{IoUring, opcode, squeue, types};
 use rustix::io::Errno;
@@ -17,7 +17,8 @@ use rustix::net::SendFlags;
 
 use super::driver::{Driver, Event, RingCounts, Send};
 use super::epoll::Epoll;
-use crate::io::socket::send_plain;
+use super::socket::Socket;
+use super::waker::ShardWaker;
 use crate::limits::FLUSH_BATCH_RING_MAX;
 use crate::sse::wire::Sent;
 
@@ -52,15 +53,19 @@ impl Uring {
 }
 
 impl Driver for Uring {
-    fn add(&mut self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+    fn add_waker(&mut self, waker: &ShardWaker, key: u64) -> io::Result<()> {
+        self.set.add_waker(waker, key)
+    }
+
+    fn add(&mut self, socket: &Socket, key: u64) -> io::Result<()> {
         self.set.add(socket, key)
     }
 
-    fn add_shared(&mut self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+    fn add_shared(&mut self, socket: &Socket, key: u64) -> io::Result<()> {
         self.set.add_shared(socket, key)
     }
 
-    fn await_writable(&mut self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+    fn await_writable(&mut self, socket: &Socket, key: u64) -> io::Result<()> {
         self.set.await_writable(socket, key)
     }
 
@@ -85,7 +90,7 @@ impl Driver for Uring {
                 self.ring = None;
             }
             results.truncate(begin + made);
-            results.extend(batch[made..].iter().map(|send| send_plain(send.socket, send.bytes)));
+            results.extend(batch[made..].iter().map(|send| send.socket.send(send.bytes)));
         }
     }
 
@@ -100,7 +105,9 @@ fn submit(ring: &mut IoUring, sends: &[Send<'_>], results: &mut Vec<Sent>, count
     let mut queue = ring.submission();
     for (number, Send { socket, bytes }) in sends.iter().enumerate() {
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let entry = opcode::Send::new(types::Fd(socket.as_raw_fd()), bytes.as_ptr(), length)
+        // Without a descriptor the kernel says that it is bad: a send that has failed.
+        let descriptor = socket.descriptor().map_or(-1, |descriptor| descriptor.as_raw_fd());
+        let entry = opcode::Send::new(types::Fd(descriptor), bytes.as_ptr(), length)
             .flags(FLAGS as i32)
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS)
@@ -147,7 +154,7 @@ fn result_of(result: i32, send: &Send<'_>) -> Sent {
         Ok(taken) => Sent::Bytes(taken),
         Err(_) => match Errno::from_raw_os_error(-result) {
             Errno::AGAIN => Sent::Full,
-            Errno::INTR | Errno::NOBUFS | Errno::NOMEM => send_plain(send.socket, send.bytes),
+            Errno::INTR | Errno::NOBUFS | Errno::NOMEM => send.socket.send(send.bytes),
             _ => Sent::Gone,
         },
     }

@@ -47,7 +47,6 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd as _;
     use std::thread::JoinHandle;
     use std::time::{Duration, Instant};
 
@@ -62,7 +61,7 @@ mod tests {
     fn shard(waker: Arc<ShardWaker>, work: Receiver<Receiver<()>>) -> JoinHandle<()> {
         std::thread::spawn(move || {
             let mut driver = DriverKind::Epoll.open().expect("an epoll set");
-            driver.add(waker.as_fd(), 0).expect("added");
+            driver.add_waker(&waker, 0).expect("added");
             let mut events = Vec::with_capacity(1);
             loop {
                 waker.announce();

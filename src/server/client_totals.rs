@@ -46,9 +46,9 @@ impl ClientTotals {
     }
 
     /// Whether no client holds anything.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "internals"))]
     pub(crate) fn is_empty(&self) -> bool {
-        self.maps.iter().all(|map| map.lock().expect("no panic").is_empty())
+        self.maps.iter().all(|map| map.lock().is_ok_and(|map| map.is_empty()))
     }
 
     fn map(&self, key: ClientKey) -> MutexGuard<'_, HashMap<ClientKey, u64>> {

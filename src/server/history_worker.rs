@@ -87,21 +87,33 @@ impl HistoryWorker {
     /// Serves requests until the shard is gone.
     pub(crate) fn run(self) {
         for request in &self.requests {
-            let reply = match request {
-                HistoryRequest::Read(read) => {
-                    HistoryReply::Read(read, self.history.read(read.after, CATCH_UP_UPDATES, CATCH_UP_BYTES))
-                }
-                HistoryRequest::Resolve { connection, serial, resume } => HistoryReply::Resolved {
-                    connection,
-                    serial,
-                    resume_point: resolve(&*self.history, &resume),
-                },
-            };
-            if self.replies.send(reply).is_err() {
+            if !self.serve(request) {
                 return;
             }
+        }
+    }
+
+    /// Serves a request, if one waits; returns whether one did.
+    #[cfg(feature = "internals")]
+    pub(crate) fn step(&self) -> bool {
+        self.requests.try_recv().is_ok_and(|request| self.serve(request))
+    }
+
+    /// Serves a request; returns whether the shard is still there.
+    fn serve(&self, request: HistoryRequest) -> bool {
+        let reply = match request {
+            HistoryRequest::Read(read) => {
+                HistoryReply::Read(read, self.history.read(read.after, CATCH_UP_UPDATES, CATCH_UP_BYTES))
+            }
+            HistoryRequest::Resolve { connection, serial, resume } => {
+                HistoryReply::Resolved { connection, serial, resume_point: resolve(&*self.history, &resume) }
+            }
+        };
+        let is_sent = self.replies.send(reply).is_ok();
+        if is_sent {
             self.waker.wake();
         }
+        is_sent
     }
 }
 

@@ -17,7 +17,6 @@ mod stream;
 
 use std::cell::Ref;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd as _, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -33,6 +32,7 @@ use tracing::{debug, error};
 
 use crate::api::handler::AwaitedBody;
 use crate::http::h2::flood_guard::FloodGuard;
+use crate::io::socket::Socket;
 use crate::io::transport::{Prepared, Transport};
 use crate::limits::{
     BULK_BODY_BYTES, HEAD_BYTES_MAX, HTTP2_BODIES_MAX, HTTP2_BODY_BUFFER_BYTES, HTTP2_CONNECTION_BYTES,
@@ -443,7 +443,7 @@ impl Http2Conn {
     }
 
     /// Calls `use_it` with the socket.
-    pub(crate) fn with_fd<T>(&self, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
-        use_it(self.io.transport().as_fd())
+    pub(crate) fn with_socket<T>(&self, use_it: impl FnOnce(&Socket) -> T) -> T {
+        use_it(self.io.transport().socket())
     }
 }

@@ -9,6 +9,7 @@
 //!   and `shard::memory` chooses what ends.
 
 use std::cell::Cell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,11 +46,18 @@ pub(crate) struct MemoryAccount {
     requests_bytes: usize,
     /// When the resident memory is read next, on the clock of the shards.
     measure_ms: AtomicU64,
+    /// Reads the resident memory.
+    resident: fn() -> io::Result<u64>,
 }
 
 impl MemoryAccount {
     /// An account of `MEMORY_MAX` bytes.
     pub(crate) fn new(max: u64) -> Arc<Self> {
+        Self::measured_by(max, anonymous_bytes)
+    }
+
+    /// The account of a process whose resident memory this function reads.
+    pub(crate) fn measured_by(max: u64, resident: fn() -> io::Result<u64>) -> Arc<Self> {
         let part = |parts: u64| usize::try_from(max / MEMORY_PARTS * parts).unwrap_or(usize::MAX);
         Arc::new(Self {
             totals: Arc::new(MemoryTotals::new(max, held_bytes)),
@@ -57,6 +65,7 @@ impl MemoryAccount {
             shed_bytes: part(MEMORY_SHED_PARTS),
             requests_bytes: part(MEMORY_REQUESTS_PARTS),
             measure_ms: AtomicU64::new(0),
+            resident,
         })
     }
 
@@ -87,7 +96,7 @@ impl MemoryAccount {
         if !is_due || self.measure_ms.compare_exchange(due_ms, next_ms, order, failure).is_err() {
             return;
         }
-        if let Ok(resident) = anonymous_bytes() {
+        if let Ok(resident) = (self.resident)() {
             self.measured(usize::try_from(resident).unwrap_or(usize::MAX));
         }
     }

@@ -22,6 +22,8 @@ pub mod receipt;
 mod sequencer;
 pub mod settings;
 mod shard;
+#[cfg(feature = "internals")]
+pub mod simulated;
 mod spawn;
 pub mod start;
 mod stop;

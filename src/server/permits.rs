@@ -107,6 +107,14 @@ impl Quotas {
         Ok(permit)
     }
 
+    /// Whether nothing is counted.
+    #[cfg(feature = "internals")]
+    pub(crate) fn are_unused(&self) -> bool {
+        let pools = [&self.connections, &self.refusals];
+        let mut totals = [&self.addresses, &self.tokens].into_iter().flatten();
+        pools.iter().all(|pool| pool.taken.load(Ordering::Relaxed) == 0) && totals.all(|it| it.is_empty())
+    }
+
     /// A permit for a refused connection that is kept open a little so that the response can
     /// arrive; `None` when there are too many of them.
     pub(crate) fn refuse(&self) -> Option<ConnectionPermit> {

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "internals")]
+use crossbeam_channel::TryRecvError;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rustix::thread::set_current_timer_slack;
 use tracing::{debug, warn};
@@ -16,7 +18,7 @@ use crate::error_text::chain;
 use crate::history::HistoryError;
 use crate::hub::sequencer::{Publication, RingEntry, Sequencer};
 use crate::io::allocator;
-use crate::io::clock;
+use crate::io::clock::Clock;
 use crate::io::waker::ShardWaker;
 use crate::limits::COMMIT_BATCH_MAX;
 use crate::ops::metrics::SequencerMetrics;
@@ -55,6 +57,10 @@ pub(crate) struct SequencerThread {
     wakers: Vec<Arc<ShardWaker>>,
     receiver: Receiver<Publication>,
     queue_bytes: Arc<AtomicUsize>,
+    clock: Clock,
+    /// Entries that wait for room in the ring, with the bytes that each holds: those of one batch at
+    /// most, and of what was discarded with it.
+    unpushed: VecDeque<(RingEntry, usize)>,
     /// Bytes of the entries that the ring holds, oldest first.
     held: VecDeque<usize>,
     warned: Option<Instant>,
@@ -67,6 +73,20 @@ pub(crate) struct SequencerThread {
     commit_took: Duration,
     metrics: Arc<SequencerMetrics>,
     publisher: EmbeddedPublisher,
+    #[cfg(feature = "internals")]
+    has_ended: bool,
+}
+
+/// What a step of the sequencer has done.
+#[cfg(feature = "internals")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SequencerStep {
+    /// It may have more to do.
+    Worked,
+    /// Nothing waits.
+    Idle,
+    /// The last entry is on the ring.
+    Ended,
 }
 
 impl SequencerThread {
@@ -77,7 +97,9 @@ impl SequencerThread {
         wakers: Vec<Arc<ShardWaker>>,
         (queue, receiver): (Queue, Receiver<Publication>),
         history_file: Option<PathBuf>,
+        clock: Clock,
     ) -> (Self, Queue) {
+        let now = clock.instant();
         let publisher = EmbeddedPublisher::new(queue.clone());
         let thread = Self {
             sequencer,
@@ -85,15 +107,19 @@ impl SequencerThread {
             wakers,
             receiver,
             queue_bytes: queue.bytes(),
+            clock,
+            unpushed: VecDeque::new(),
             held: VecDeque::new(),
             warned: None,
-            maintained: Instant::now(),
+            maintained: now,
             left_alone_until: None,
-            watch: StoreWatch::new(history_file, Instant::now()),
+            watch: StoreWatch::new(history_file, now),
             last_batch: 0,
             commit_took: Duration::ZERO,
             metrics: Arc::default(),
             publisher,
+            #[cfg(feature = "internals")]
+            has_ended: false,
         };
         (thread, queue)
     }
@@ -127,28 +153,24 @@ impl SequencerThread {
             batch.clear();
             self.reclaim();
         }
+        self.end();
+        self.push_all();
+    }
+
+    /// Makes the last entries.
+    fn end(&mut self) {
         if self.sequencer.needs_upkeep() {
             self.maintain();
         }
-        self.push(RingEntry::End, 0);
-        self.wake_all();
+        self.offer(RingEntry::End, 0);
     }
 
     fn wait(&mut self) -> Option<Publication> {
         loop {
-            let needs_upkeep = self.sequencer.needs_upkeep();
-            let upkeep_in = needs_upkeep.then(|| UPKEEP_EVERY.saturating_sub(self.maintained.elapsed()));
-            if upkeep_in == Some(Duration::ZERO) {
-                self.maintain();
-                continue;
-            }
-            let trial_in = self.trial_in();
-            if trial_in == Some(Duration::ZERO) {
-                self.try_store();
-                continue;
-            }
+            let due_in = self.do_due_work();
+            self.push_all();
             let reclaim_in = (self.ring.held() > 0).then_some(RECLAIM_AFTER);
-            let Some(timeout) = upkeep_in.into_iter().chain(trial_in).chain(reclaim_in).min() else {
+            let Some(timeout) = due_in.into_iter().chain(reclaim_in).min() else {
                 return self.receiver.recv().ok();
             };
             match self.receiver.recv_timeout(timeout) {
@@ -162,15 +184,34 @@ impl SequencerThread {
         }
     }
 
+    /// Maintains the history and tries a store that failed, if it is time; returns the time until
+    /// it is.
+    fn do_due_work(&mut self) -> Option<Duration> {
+        loop {
+            let since = self.clock.instant().saturating_duration_since(self.maintained);
+            let upkeep_in = self.sequencer.needs_upkeep().then(|| UPKEEP_EVERY.saturating_sub(since));
+            if upkeep_in == Some(Duration::ZERO) {
+                self.maintain();
+                continue;
+            }
+            let trial_in = self.trial_in();
+            if trial_in == Some(Duration::ZERO) {
+                self.try_store();
+                continue;
+            }
+            return upkeep_in.into_iter().chain(trial_in).min();
+        }
+    }
+
     /// Takes the waiting publications. If the last batch was larger, the others are likely on their
     /// way, since publishers that got their responses together publish again together: wait for
     /// them, for a small share of a commit's duration.
     fn gather(&mut self, batch: &mut Vec<Publication>) {
         let patience = (self.commit_took / GATHER_SHARE).min(GATHER_MAX);
-        let until = Instant::now() + patience;
+        let until = self.clock.instant() + patience;
         loop {
             batch.extend(self.receiver.try_iter().take(COMMIT_BATCH_MAX - batch.len()));
-            if batch.len() >= self.last_batch || patience < GATHER_STEP || Instant::now() >= until {
+            if batch.len() >= self.last_batch || patience < GATHER_STEP || self.clock.instant() >= until {
                 break;
             }
             std::thread::sleep(GATHER_STEP);
@@ -179,16 +220,15 @@ impl SequencerThread {
     }
 
     fn maintain(&mut self) {
-        self.maintained = Instant::now();
-        let maintained = self.sequencer.maintain(clock::unix_ms());
+        self.maintained = self.clock.instant();
+        let maintained = self.sequencer.maintain(self.clock.now().unix_ms);
         self.metrics.holds(self.sequencer.held());
         self.watch.maintained(maintained.is_ok());
         match maintained {
             Ok(None) => {}
             Ok(Some(discarded)) => {
                 self.watch.made_room();
-                self.push(discarded, 0);
-                self.wake_all();
+                self.offer(discarded, 0);
             }
             // Maintenance is retried; acknowledged updates are kept for it.
             Err(error) => {
@@ -198,15 +238,16 @@ impl SequencerThread {
     }
 
     fn warn(&mut self, error: &HistoryError, what: &'static str) {
-        if self.warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
-            self.warned = Some(Instant::now());
+        let now = self.clock.instant();
+        if self.warned.is_none_or(|at| now.saturating_duration_since(at) >= WARN_EVERY) {
+            self.warned = Some(now);
             warn!(error = %chain(error), "{what}");
         }
     }
 
     /// The time until a store that failed is tried without an update.
     fn trial_in(&self) -> Option<Duration> {
-        let now = Instant::now();
+        let now = self.clock.instant();
         let patience = self.left_alone_until.map(|until| until.saturating_duration_since(now));
         self.watch.trial_in(now).map(|trial_in| trial_in.max(patience.unwrap_or_default()))
     }
@@ -214,33 +255,39 @@ impl SequencerThread {
     /// Tries whether a store that failed works again.
     fn try_store(&mut self) {
         if !self.watch.has_room() {
-            self.watch.tried(false, Instant::now());
+            self.watch.tried(false, self.clock.instant());
             return;
         }
         let entries = self.append(&[], "the history still fails");
-        self.watch.tried(self.left_alone_until.is_none(), Instant::now());
-        let is_news = !entries.is_empty();
-        entries.into_iter().for_each(|entry| self.push(entry, 0));
-        if is_news {
-            self.wake_all();
-        }
+        self.watch.tried(self.left_alone_until.is_none(), self.clock.instant());
+        entries.into_iter().for_each(|entry| self.offer(entry, 0));
     }
 
     /// Appends a batch. After a failure, the store is left alone for a moment.
     fn append(&mut self, batch: &[Publication], failure: &'static str) -> Vec<RingEntry> {
-        let began = Instant::now();
-        let (entries, error) = self.sequencer.commit(batch, clock::unix_ms());
+        let began = self.clock.instant();
+        let (entries, error) = self.sequencer.commit(batch, self.clock.now().unix_ms);
         self.metrics.holds(self.sequencer.held());
-        self.commit_took = began.elapsed();
+        self.commit_took = self.clock.instant().saturating_duration_since(began);
         self.left_alone_until = error.map(|error| {
             self.warn(&error, failure);
-            Instant::now() + (self.commit_took * PATIENCE_SHARE).min(PATIENCE_MAX)
+            self.clock.instant() + (self.commit_took * PATIENCE_SHARE).min(PATIENCE_MAX)
         });
         entries
     }
 
     fn commit(&mut self, batch: &[Publication]) {
-        let entries = if self.left_alone_until.is_some_and(|until| Instant::now() < until) {
+        let is_stored = self.store(batch);
+        self.push_all();
+        for publication in batch {
+            self.publisher.settled(publication.reply_to, is_stored);
+        }
+    }
+
+    /// Stores a batch, or refuses it, and makes its entries; returns whether it is stored.
+    fn store(&mut self, batch: &[Publication]) -> bool {
+        let now = self.clock.instant();
+        let entries = if self.left_alone_until.is_some_and(|until| now < until) {
             Sequencer::reject(batch)
         } else {
             let entries = self.append(batch, "the history refused updates; their publishers get 503");
@@ -249,33 +296,79 @@ impl SequencerThread {
                 self.metrics.commit.observe(self.commit_took);
             }
             let bytes = batch.iter().map(|publication| publication.frame.bytes_held()).sum();
-            self.watch.appended(is_stored, bytes, Instant::now());
+            self.watch.appended(is_stored, bytes, self.clock.instant());
             entries
         };
         // Discard entries come last, and hold no bytes.
         let bytes =
             batch.iter().map(|publication| publication.frame.bytes_held()).chain(std::iter::repeat(0));
-        let is_stored = self.left_alone_until.is_none();
         for (entry, bytes) in entries.into_iter().zip(bytes) {
-            self.push(entry, bytes);
+            self.offer(entry, bytes);
         }
-        self.wake_all();
-        for publication in batch {
-            self.publisher.settled(publication.reply_to, is_stored);
-        }
+        self.left_alone_until.is_none()
     }
 
-    fn push(&mut self, entry: RingEntry, bytes: usize) {
+    /// Makes an entry; it goes to the ring with the next push.
+    fn offer(&mut self, entry: RingEntry, bytes: usize) {
         self.metrics.count(&entry);
-        let mut waiting = entry;
-        while let Err(back) = self.ring.push(waiting) {
-            waiting = back;
-            self.wake_all();
+        self.unpushed.push_back((entry, bytes));
+    }
+
+    /// Pushes the entries, and waits for room if it has to.
+    fn push_all(&mut self) {
+        while !self.push_some() {
             std::thread::sleep(FULL_RING_PAUSE);
             self.reclaim();
         }
-        self.metrics.entries.add(1);
-        self.held.push_back(bytes);
+    }
+
+    /// Pushes entries as far as the ring has room, and wakes the shards; returns whether none is
+    /// left.
+    fn push_some(&mut self) -> bool {
+        if self.unpushed.is_empty() {
+            return true;
+        }
+        while let Some((entry, bytes)) = self.unpushed.pop_front() {
+            if let Err(back) = self.ring.push(entry) {
+                self.unpushed.push_front((back, bytes));
+                break;
+            }
+            self.metrics.entries.add(1);
+            self.held.push_back(bytes);
+        }
+        self.wake_all();
+        self.unpushed.is_empty()
+    }
+
+    /// One step of [`Self::run`] that waits for nothing; `batch_max` publications are committed
+    /// together.
+    #[cfg(feature = "internals")]
+    pub(crate) fn step(&mut self, batch_max: usize) -> SequencerStep {
+        self.reclaim();
+        if !self.unpushed.is_empty() {
+            self.push_some();
+            return SequencerStep::Worked;
+        }
+        match self.receiver.try_recv() {
+            Ok(first) => {
+                let batch: Vec<_> =
+                    std::iter::once(first).chain(self.receiver.try_iter().take(batch_max - 1)).collect();
+                self.store(&batch);
+            }
+            Err(TryRecvError::Empty) => {
+                self.do_due_work();
+                if self.unpushed.is_empty() {
+                    return SequencerStep::Idle;
+                }
+            }
+            Err(TryRecvError::Disconnected) if self.has_ended => return SequencerStep::Ended,
+            Err(TryRecvError::Disconnected) => {
+                self.has_ended = true;
+                self.end();
+            }
+        }
+        self.push_some();
+        SequencerStep::Worked
     }
 
     /// Frees the entries that every shard has read. A push may have freed some already, so the

@@ -2,7 +2,7 @@
 //! [`Shard`](crate::hub::shard::Shard).
 //!
 //! One thread does all of it, in rounds ([`ShardLoop::round`] lists the work), and sleeps when a
-//! round finds nothing to do ([`ShardLoop::sleep`]).
+//! round finds nothing to do. The simulation makes the same steps ([`ShardLoop::step`]).
 //! - All work of a round is bounded, so nothing waits long. Leftover work waits in its own queue;
 //!   while one holds something the loop does not sleep: the edge-triggered events are past.
 //! - Entries are taken from the ring only after every subscriber that the last ones concerned has
@@ -19,6 +19,8 @@ mod h2;
 mod h2_writes;
 mod inbox;
 mod listings;
+#[cfg(feature = "internals")]
+pub(crate) mod load;
 mod log;
 mod match_costs;
 mod memory;
@@ -32,7 +34,6 @@ mod subscription_events;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use tracing::{debug, info, warn};
 
@@ -42,6 +43,7 @@ use crate::hub::shard::Shard;
 use crate::io::clock::Clock;
 use crate::io::driver::{Driver, Event};
 use crate::io::listener::Listener;
+use crate::io::random::Random;
 use crate::io::tls::Acceptor;
 use crate::io::waker::ShardWaker;
 use crate::limits::{EVENTS_MAX, READ_BYTES_MAX};
@@ -94,6 +96,7 @@ pub(crate) struct ShardDeps {
     /// Bytes of updates to take from the ring at once.
     pub(crate) batch_bytes_max: usize,
     pub(crate) driver: Box<dyn Driver>,
+    pub(crate) random: Random,
 }
 
 /// The loop and what it owns: how connections come in, the connections, and what they share.
@@ -107,6 +110,17 @@ pub(crate) struct ShardLoop {
     connections: Connections,
     memory: MemoryUpkeep,
     shared: Shared,
+}
+
+/// What a shard does after a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LoopStep {
+    /// There may be more work.
+    GoesOn,
+    /// It sleeps, for this long at most.
+    Sleeps { left_ms: Option<u64> },
+    /// Nothing is left to do.
+    Stopped,
 }
 
 impl ShardLoop {
@@ -127,7 +141,7 @@ impl ShardLoop {
         let shared = Shared {
             number: deps.number,
             now: deps.clock.now(),
-            budget: Budget::default(),
+            budget: Budget::new(deps.clock.clone()),
             timeouts: deps.timeouts,
             handler: deps.handler,
             streams: Streams::new(deps.shard, deps.memory.clone()),
@@ -145,6 +159,7 @@ impl ShardLoop {
             read_buffer: vec![0; READ_BYTES_MAX].into(),
             date: DateCache::default(),
             serials: Serials::default(),
+            random: deps.random,
         };
         Ok(Self {
             clock: deps.clock,
@@ -162,20 +177,40 @@ impl ShardLoop {
     /// Runs until the hub stops.
     pub(crate) fn run(mut self) {
         loop {
-            let began = Instant::now();
-            self.shared.now = self.clock.now();
-            self.shared.budget.renew();
-            let busy = self.round();
-            self.shared.log.recorder.round_took(began.elapsed());
-            if self.advance_stop() {
-                debug!(shard = self.shared.number, "the shard has stopped");
-                return;
-            }
-            // Timers and the stop can add bytes to write; everything above can queue a connection.
-            if !busy && !self.shared.streams.shard.has_work() && !self.connections.has_work() {
-                self.sleep();
+            match self.step() {
+                LoopStep::GoesOn => {}
+                LoopStep::Sleeps { left_ms } => self.sleep(left_ms),
+                LoopStep::Stopped => return,
             }
         }
+    }
+
+    /// One round, and what follows from it. After [`LoopStep::Sleeps`], call [`Self::sleep`].
+    pub(crate) fn step(&mut self) -> LoopStep {
+        let began = self.clock.instant();
+        self.shared.now = self.clock.now();
+        self.shared.budget.renew();
+        let busy = self.round();
+        self.shared.log.recorder.round_took(self.clock.instant() - began);
+        if self.advance_stop() {
+            debug!(shard = self.shared.number, "the shard has stopped");
+            return LoopStep::Stopped;
+        }
+        // Timers and the stop can add bytes to write; everything above can queue a connection.
+        if busy || self.shared.streams.shard.has_work() || self.connections.has_work() {
+            return LoopStep::GoesOn;
+        }
+        self.fall_asleep()
+    }
+
+    /// Adds what this shard holds.
+    #[cfg(feature = "internals")]
+    pub(crate) fn add_load(&self, load: &mut load::SimulatedLoad) {
+        let Shared { streams, publications, memory, .. } = &self.shared;
+        load.connections += self.connections.len();
+        load.subscribers += streams.shard.len();
+        load.memory_bytes += memory.counted() - streams.shard.outbox_bytes();
+        load.publications += publications.under_way();
     }
 
     /// One round of work; returns whether it found any.
@@ -239,8 +274,8 @@ impl ShardLoop {
         count > 0
     }
 
-    /// Sleeps until a socket, the waker or a deadline.
-    fn sleep(&mut self) {
+    /// Announces that the shard sleeps, unless there is work by now.
+    fn fall_asleep(&mut self) -> LoopStep {
         let shared = &mut self.shared;
         let can_publish = shared.publications.queue().is_some();
         let events = shared.events.paused_until_ms(shared.streams.shard.subscriptions());
@@ -254,9 +289,16 @@ impl ShardLoop {
         let now_ms = self.clock.now().ms;
         let left_ms = deadlines.into_iter().flatten().min().map(|at_ms| at_ms.saturating_sub(now_ms));
         self.waker.announce();
-        if !self.is_called() {
-            self.shared.driver.wait(&mut self.events, left_ms);
+        if self.is_called() {
+            self.waker.awake();
+            return LoopStep::GoesOn;
         }
+        LoopStep::Sleeps { left_ms }
+    }
+
+    /// Sleeps until a socket, the waker or a deadline.
+    pub(crate) fn sleep(&mut self, left_ms: Option<u64>) {
+        self.shared.driver.wait(&mut self.events, left_ms);
         self.waker.awake();
     }
 
@@ -364,9 +406,9 @@ fn begin_drain(shared: &mut Shared) {
 
 /// Hands events of subscriptions to the sequencer; returns whether more could follow.
 fn offer_subscription_events(shared: &mut Shared) -> bool {
-    let Shared { streams, publications, events, budget, log, now, .. } = shared;
+    let Shared { streams, publications, events, budget, random, log, now, .. } = shared;
     match (streams.shard.subscriptions(), publications.queue()) {
-        (Some(all), Some(queue)) => events.offer(all, queue, budget, log, now.ms),
+        (Some(all), Some(queue)) => events.offer(all, queue, budget, random, log, now.ms),
         _ => false,
     }
 }

@@ -25,6 +25,7 @@ use crate::io::clock::Clock;
 use crate::io::driver::Driver;
 use crate::io::driver_kind::DriverKind;
 use crate::io::listener::Listener;
+use crate::io::random::Random;
 use crate::io::tls::Acceptor;
 use crate::io::waker::ShardWaker;
 use crate::ops::access_log;
@@ -113,6 +114,7 @@ impl ShardSpawn {
             // batch.
             batch_bytes_max: (shard.subscriber_buffer_bytes / 2).max(1),
             driver,
+            random: Random::Host,
         }
     }
 }

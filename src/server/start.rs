@@ -138,14 +138,15 @@ impl RunningHub {
         let wakers = make_wakers(shards)?;
         let (address, listeners) =
             listener::open(settings.address, &wakers, settings.shard.heartbeat_ms, role)?;
-        let started = Instant::now();
+        let clock = Clock::new(Instant::now(), Arc::default());
         let shard_settings = fitted(settings.shard, &limits.memory);
         let reader = reader_of(&*history, settings.api.dialects.has_draft08());
         let newest = end_of(&mut *history, &*reader, shard_settings.tail)?;
         let sequencer = Sequencer::new(history, newest.range.before_oldest);
         let queue = Queue::new(limits.memory.part_of(PUBLISH_QUEUE_BYTES_MAX));
+        let history_file = settings.history_file.clone();
         let (sequencer, queue) =
-            SequencerThread::new(sequencer, producer, wakers.clone(), queue, settings.history_file.clone());
+            SequencerThread::new(sequencer, producer, wakers.clone(), queue, history_file, clock.clone());
         let history_health = sequencer.health();
         let mut shutdown = HubShutdown::new(role, wakers.clone(), sequencer.publisher());
         if let Some((side_server, history_file)) = metrics {
@@ -171,7 +172,7 @@ impl RunningHub {
                 mailbox,
                 waker: Arc::clone(&wakers[number]),
                 stopping: Arc::clone(&shutdown.stopping),
-                clock: Clock::new(started, Arc::clone(wakers[number].liveness())),
+                clock: clock.for_thread(wakers[number].liveness()),
                 timeouts: settings.timeouts,
                 drain_ms: settings.drain_ms,
                 log_updates: settings.log_updates,
@@ -188,8 +189,7 @@ impl RunningHub {
         drop(queue);
         start_thread("sequencer", reports, move || sequencer.run())?;
         // Each shard has a history worker; there is one sequencer. Key fetchers end later.
-        let threads = 2 * executors.len() + 1;
-        Ok(Self { address, executors, threads, shard_metrics, shutdown })
+        Ok(Self { address, threads: 2 * executors.len() + 1, executors, shard_metrics, shutdown })
     }
 
     /// Tells every thread to stop; false if that happened before.

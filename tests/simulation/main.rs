@@ -10,6 +10,8 @@
 //! `SIMULATION_SEEDS=n` runs that many.
 
 mod core;
+mod seeds;
+mod server;
 mod subscriptions;
 
 use std::collections::VecDeque;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::core::{Core, Session, Sockets};
+use self::seeds::for_each_seed;
 use fastrand::Rng;
 use petasos::history::memory::MemoryHistory;
 use petasos::history::{
@@ -43,7 +46,6 @@ use petasos::time::Now;
 use petasos_fuzz_properties::stream::Socket;
 use petasos_fuzz_properties::stream_oracle;
 
-const SEEDS_DEFAULT: u64 = 3_000;
 const STEPS: usize = 400;
 const TOPICS: [&str; 5] = ["a", "b", "/x/1", "/x/2", "/y/1"];
 const SELECTORS: [&str; 9] =
@@ -475,19 +477,6 @@ fn decode(session: &Session) -> Vec<String> {
 fn ids(received: &[u8], framing: Framing) -> Vec<String> {
     let Some(body) = received.strip_prefix(HEAD) else { return Vec::new() };
     stream_oracle::events(body, framing).into_iter().map(|event| event.id).collect()
-}
-
-/// Runs a simulation for each seed. A failure names the seed.
-fn for_each_seed(run: impl Fn(u64) + std::panic::RefUnwindSafe) {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seeds = match number("SIMULATION_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SIMULATION_SEEDS").unwrap_or(SEEDS_DEFAULT),
-    };
-    for seed in seeds {
-        let ran = std::panic::catch_unwind(|| run(seed));
-        assert!(ran.is_ok(), "replay with SIMULATION_SEED={seed}");
-    }
 }
 
 #[test]

@@ -501,3 +501,18 @@ fn a_topic_of_the_history_is_read_as_a_url_once_for_each_subscriber() {
     assert_eq!(TopicUrl::times_read() - read, 20 * 4, "no topic after the one that is selected");
     assert_eq!(shard.counters().deliveries - deliveries, 20 * 3);
 }
+
+/// Found by `tests/simulation/server.rs`: where nobody is stalled (`DISPATCH_TIMEOUT=0`), a full
+/// socket has no timer, and one that takes bytes again had none either.
+#[test]
+fn who_was_full_for_longer_than_a_heartbeat_gets_heartbeats_again() {
+    let at = |ms| Now { ms, ..Now::default() };
+    let (mut shard, mut sends) = (shard(), Sends::default());
+    let slot = shard.join(joining(&["a"], None), at(0));
+    shard.flush(1, at(0), &mut NoRoom);
+    shard.advance(at(2 * HEARTBEAT_MS), &mut NoRoom);
+    shard.writable(slot);
+    shard.flush(1, at(2 * HEARTBEAT_MS), &mut sends);
+    shard.advance(at(4 * HEARTBEAT_MS), &mut sends);
+    assert!(sends.1[&slot].ends_with(b":\n\r\n"), "{:?}", sends.1[&slot]);
+}

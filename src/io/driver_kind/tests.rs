@@ -1,6 +1,6 @@
 //! Both drivers on real sockets.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown, socketpair,
@@ -9,13 +9,17 @@ use rustix::net::{
 
 use super::*;
 use crate::io::driver::{Event, Send};
+use crate::io::socket::Socket;
 use crate::io::waker::ShardWaker;
 use crate::limits::{EVENTS_MAX, FLUSH_BATCH_RING_MAX};
 use crate::sse::wire::Sent;
 
-fn pair() -> (OwnedFd, OwnedFd) {
+/// The hub's socket and its client's.
+fn pair() -> (Socket, OwnedFd) {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a pair")
+    let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+    let (ours, theirs) = pair.expect("a pair");
+    (ours.into(), theirs)
 }
 
 /// Whether the host refuses a ring: by a filter or a switch, or because it has none.
@@ -46,7 +50,7 @@ fn events_of(driver: &mut dyn Driver, wait_ms: u64) -> Vec<Event> {
 fn every_wake_of_a_waker_that_is_announced_is_an_event() {
     for mut driver in drivers() {
         let waker = ShardWaker::new().expect("a waker");
-        driver.add(waker.as_fd(), 9).expect("added");
+        driver.add_waker(&waker, 9).expect("added");
         for _ in 0..3 {
             waker.wake();
             assert_eq!(events_of(&mut *driver, 1), [], "it is awake");
@@ -64,13 +68,13 @@ fn every_wake_of_a_waker_that_is_announced_is_an_event() {
 fn data_an_end_and_room_are_events_and_each_is_reported_once() {
     for mut driver in drivers() {
         let (ours, theirs) = pair();
-        driver.add(ours.as_fd(), 7).expect("added");
+        driver.add(&ours, 7).expect("added");
         assert_eq!(events_of(&mut *driver, 0), [], "room is no event unless it is asked for");
         send(&theirs, b"x", SendFlags::empty()).expect("sent");
         let readable = Event { key: 7, is_readable: true, is_writable: false, has_ended: false };
         assert_eq!(events_of(&mut *driver, 1_000), [readable]);
         assert_eq!(events_of(&mut *driver, 0), []);
-        driver.await_writable(ours.as_fd(), 7).expect("modified");
+        driver.await_writable(&ours, 7).expect("modified");
         assert_eq!(events_of(&mut *driver, 1_000), [Event { is_writable: true, ..readable }]);
         drop(theirs);
         let [event] = <[Event; 1]>::try_from(events_of(&mut *driver, 1_000)).expect("one");
@@ -92,12 +96,13 @@ fn sends_that_are_made_together_have_the_results_that_each_would_have_alone() {
     const LARGE: usize = 4 << 20;
     for mut driver in drivers() {
         let (free, full, short, gone) = (pair(), pair(), pair(), pair());
-        while send(&full.0, &[0; 4_096], SendFlags::DONTWAIT).is_ok() {}
-        sockopt::set_socket_send_buffer_size(&short.0, 100_000).expect("set");
+        while full.0.send(&[0; 4_096]) != Sent::Full {}
+        sockopt::set_socket_send_buffer_size(short.0.descriptor().expect("of the kernel"), 100_000)
+            .expect("set");
         shutdown(&gone.1, Shutdown::Both).expect("shut down");
         let (line, large) = (b"data: x\n\n".to_vec(), vec![1; LARGE]);
         let sends = [(&free, &line), (&full, &line), (&short, &large), (&gone, &line)];
-        let sends = sends.map(|(pair, bytes)| Send { socket: pair.0.as_fd(), bytes });
+        let sends = sends.map(|(pair, bytes)| Send { socket: &pair.0, bytes });
         let mut results = vec![Sent::Full];
         driver.send_all(&sends, &mut results);
         let [_, to_free, to_full, to_short, to_gone] = <[Sent; 5]>::try_from(results).expect("all");
@@ -116,7 +121,7 @@ fn more_sends_than_a_ring_has_entries_are_all_made() {
         let texts: Vec<_> = (0..pairs.len()).map(|number| format!("{number}\n")).collect();
         let sends = pairs.iter().zip(&texts);
         let sends: Vec<_> =
-            sends.map(|(pair, text)| Send { socket: pair.0.as_fd(), bytes: text.as_bytes() }).collect();
+            sends.map(|(pair, text)| Send { socket: &pair.0, bytes: text.as_bytes() }).collect();
         let (mut alone, mut together) = (Vec::new(), Vec::new());
         sends.iter().for_each(|send| driver.send_all(&[*send], &mut alone));
         driver.send_all(&sends, &mut together);

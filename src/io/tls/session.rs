@@ -8,19 +8,18 @@
 //! - after a failure nothing is decrypted, and nothing follows the alert.
 
 use std::cell::RefCell;
-use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustix::net::{Shutdown, shutdown};
 use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use tracing::{debug, error};
 
 use super::protocols::{CHALLENGE, HTTP2};
-use crate::io::socket::{Flushed, Gone, ReadOutcome, receive_raw, send_plain};
+use crate::io::outcome::{Flushed, Gone, ReadOutcome};
+use crate::io::socket::Socket;
 use crate::limits::{
     READ_BYTES_MAX, TLS_INCOMING_BYTES_MAX, TLS_OUTGOING_BYTES_MAX, TLS_RECORD_BYTES_MAX,
     TLS_SEALED_BYTES_MAX, TLS_STEPS_MAX, TLS_STREAM_BYTES_MAX,
@@ -128,7 +127,7 @@ impl Session {
     }
 
     /// Encrypts bytes, one record at a time, while the socket takes each record whole.
-    pub(crate) fn send(&mut self, socket: &OwnedFd, bytes: &[u8]) -> Sent {
+    pub(crate) fn send(&mut self, socket: &Socket, bytes: &[u8]) -> Sent {
         match self.flush(socket) {
             Ok(Flushed::All) => {}
             Ok(Flushed::Some | Flushed::Nothing) => return Sent::Full,
@@ -144,7 +143,7 @@ impl Session {
             let Some(sealed) = self.seal(Seal::Data(record), output) else { return Sent::Gone };
             taken += record.len();
             let sealed = &output[..sealed];
-            match self.sent_sealed(sealed, send_plain(socket, sealed)) {
+            match self.sent_sealed(sealed, socket.send(sealed)) {
                 Ok(true) => {}
                 Ok(false) => return Sent::Held(taken),
                 Err(Gone) => return Sent::Gone,
@@ -185,10 +184,10 @@ impl Session {
     }
 
     /// See [`Transport::flush`](super::super::transport::Transport::flush).
-    pub(crate) fn flush(&mut self, socket: &OwnedFd) -> Result<Flushed, Gone> {
+    pub(crate) fn flush(&mut self, socket: &Socket) -> Result<Flushed, Gone> {
         let before = self.outgoing_sent;
         while self.outgoing_sent < self.outgoing.len() {
-            match send_plain(socket, &self.outgoing[self.outgoing_sent..]) {
+            match socket.send(&self.outgoing[self.outgoing_sent..]) {
                 Sent::Bytes(taken) => self.outgoing_sent += taken,
                 Sent::Held(_) | Sent::Full if self.outgoing_sent > before => return Ok(Flushed::Some),
                 Sent::Held(_) | Sent::Full => return Ok(Flushed::Nothing),
@@ -200,15 +199,14 @@ impl Session {
             self.outgoing_sent = 0;
         }
         if std::mem::take(&mut self.ends) {
-            // A failed shutdown means the socket is closed; the next read reports that.
-            let _ = shutdown(socket, Shutdown::Write);
+            socket.end();
         }
         Ok(Flushed::All)
     }
 
     /// Reads and decrypts available data into `into`. Plaintext that does not fit is kept, at most
     /// one record.
-    pub(crate) fn receive(&mut self, socket: &OwnedFd, into: &mut [u8]) -> ReadOutcome {
+    pub(crate) fn receive(&mut self, socket: &Socket, into: &mut [u8]) -> ReadOutcome {
         if !self.plain.is_empty() {
             let count = self.plain.len().min(into.len());
             into[..count].copy_from_slice(&self.plain[..count]);
@@ -225,7 +223,7 @@ impl Session {
         let TlsBuffers { input, output } = &mut *buffers.borrow_mut();
         let kept = self.incoming.len();
         let room = into.len().min(READ_BYTES_MAX);
-        let count = match receive_raw(socket, &mut input[kept..kept + room]) {
+        let count = match socket.receive(&mut input[kept..kept + room]) {
             ReadOutcome::Bytes(count) if count > 0 => count,
             other => return other,
         };
@@ -252,7 +250,7 @@ impl Session {
     }
 
     /// See [`Transport::read_stream_input`](super::super::transport::Transport::read_stream_input).
-    pub(crate) fn read_stream_input(&mut self, socket: &OwnedFd, buffer: &mut [u8]) -> bool {
+    pub(crate) fn read_stream_input(&mut self, socket: &Socket, buffer: &mut [u8]) -> bool {
         self.plain = Vec::new();
         while *self.stream_input_bytes.get_or_insert(0) <= TLS_STREAM_BYTES_MAX {
             match self.receive(socket, buffer) {
@@ -265,7 +263,7 @@ impl Session {
     }
 
     /// See [`Transport::end`](super::super::transport::Transport::end).
-    pub(crate) fn end(&mut self, socket: &OwnedFd) {
+    pub(crate) fn end(&mut self, socket: &Socket) {
         self.ends = true;
         if self.state == TlsState::Open {
             self.state = TlsState::Closed;
@@ -280,14 +278,14 @@ impl Session {
     }
 
     /// See [`Transport::part`](super::super::transport::Transport::part).
-    pub(crate) fn part(&mut self, socket: &OwnedFd) {
+    pub(crate) fn part(&mut self, socket: &Socket) {
         // After a record that was cut off, a clean end is impossible.
         if self.state == TlsState::Open && !self.is_held() {
             self.end(socket);
         }
     }
 
-    fn fail(&mut self, socket: &OwnedFd) -> ReadOutcome {
+    fn fail(&mut self, socket: &Socket) -> ReadOutcome {
         self.state = TlsState::Closed;
         self.incoming = Vec::new();
         self.ends = true;

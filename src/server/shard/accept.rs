@@ -13,6 +13,7 @@ use super::shared::Shared;
 use crate::api::handler::ApiResponse;
 use crate::io::driver::Driver;
 use crate::io::listener::{Accepted, Listener};
+use crate::io::socket::Socket;
 use crate::io::tls::Acceptor;
 use crate::io::transport::Transport;
 use crate::io::waker::ShardWaker;
@@ -58,11 +59,11 @@ impl Accept {
         waker: Arc<ShardWaker>,
         driver: &mut dyn Driver,
     ) -> std::io::Result<Self> {
-        driver.add(waker.as_fd(), WAKER_KEY)?;
+        driver.add_waker(&waker, WAKER_KEY)?;
         let is_held = listener.is_held();
         listener.sockets.iter().try_for_each(|socket| match is_held {
-            true => driver.add_shared(socket.as_fd(), LISTENER_KEY),
-            false => driver.add(socket.as_fd(), LISTENER_KEY),
+            true => driver.add_shared(socket, LISTENER_KEY),
+            false => driver.add(socket, LISTENER_KEY),
         })?;
         let mut this = Self {
             listener,
@@ -199,7 +200,7 @@ impl Accept {
     /// handshake costs more than serving the connection.
     fn refuse(
         &mut self,
-        socket: OwnedFd,
+        socket: Socket,
         peer: Option<SocketAddr>,
         limit: LimitReached,
         connections: &mut Connections,
@@ -249,7 +250,7 @@ impl Accept {
     /// with TLS.
     fn say(
         &self,
-        socket: OwnedFd,
+        socket: Socket,
         peer: Option<SocketAddr>,
         response: &ApiResponse,
         shared: &mut Shared,

@@ -1,9 +1,8 @@
 //! One connection of a shard: its state, its timer, and how its socket is watched.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
-
 use super::shared::Shared;
 use crate::io::listener::leave_to_dispatch_timeout;
+use crate::io::socket::Socket;
 use crate::limits::{CONNECTION_BYTES, SOCKET_KERNEL_BYTES};
 use crate::server::http1::Http1Conn;
 use crate::server::http2::Http2Conn;
@@ -104,7 +103,7 @@ impl Connected {
     pub(super) fn is_watched(&mut self, number: u32, shared: &mut Shared) -> bool {
         let key = key_of(number, self.serial);
         let awaits_writable = &mut self.awaits_writable;
-        let mut watch = |socket: BorrowedFd<'_>| {
+        let mut watch = |socket: &Socket| {
             if std::mem::replace(awaits_writable, true) {
                 return true;
             }
@@ -112,8 +111,8 @@ impl Connected {
             shared.driver.await_writable(socket, key).is_ok()
         };
         match &self.state {
-            ConnState::Http1(conn) if conn.is_blocked() => watch(conn.transport.as_fd()),
-            ConnState::Http2(conn) if conn.is_blocked() => conn.with_fd(watch),
+            ConnState::Http1(conn) if conn.is_blocked() => watch(conn.transport.socket()),
+            ConnState::Http2(conn) if conn.is_blocked() => conn.with_socket(watch),
             _ => true,
         }
     }

@@ -1,8 +1,6 @@
 //! The connections of a shard: their slices of work, their deadlines, and what they become.
 
-use std::os::fd::AsFd as _;
 use std::rc::Rc;
-use std::time::Instant;
 
 use slab::Slab;
 
@@ -60,7 +58,7 @@ impl Connections {
         let serial = shared.serials.next();
         let entry = self.by_number.vacant_entry();
         let number = entry.key() as u32;
-        shared.driver.add(conn.transport.as_fd(), key_of(number, serial))?;
+        shared.driver.add(conn.transport.socket(), key_of(number, serial))?;
         let connected = entry.insert(Connected {
             state: ConnState::Http1(Box::new(conn)),
             serial,
@@ -111,7 +109,7 @@ impl Connections {
         match &mut connected.state {
             ConnState::Streaming(slot) if has_ended => {
                 // One with many selectors takes long to leave.
-                let began = Instant::now();
+                let began = shared.budget.moment();
                 shared.streams.shard.leave(*slot);
                 return shared.budget.charge_since(began);
             }
@@ -141,7 +139,7 @@ impl Connections {
     }
 
     fn serve(&mut self, number: u32, shared: &mut Shared) {
-        let began = Instant::now();
+        let began = shared.budget.moment();
         let action = match self.state(number) {
             Some(ConnState::Http1(conn)) => h1::serve(number, conn, shared),
             Some(ConnState::Http2(conn)) => h2::serve(conn, shared, SERVE_BYTES_MAX),
@@ -200,7 +198,7 @@ impl Connections {
         let collects = shared.driver.sends_at_once() > 0;
         let mut polled: Vec<(u32, ConnAction)> = Vec::new();
         for number in &needs_poll {
-            let began = Instant::now();
+            let began = shared.budget.moment();
             let Some(ConnState::Http2(conn)) = self.state(*number) else { continue };
             // It may have been polled since, in its own slice.
             if conn.send_budget.is_dirty() {
@@ -215,7 +213,7 @@ impl Connections {
             }
             shared.budget.charge_since(began);
         }
-        let began = Instant::now();
+        let began = shared.budget.moment();
         h2_writes::send_collected(&mut polled, &mut self.by_number, &mut *shared.driver);
         for (number, action) in polled {
             self.apply(number, action, shared);
@@ -237,8 +235,8 @@ impl Connections {
             if std::mem::replace(awaits_writable, true) {
                 continue;
             }
-            leave_to_dispatch_timeout(transport.as_fd(), shared.timeouts.write_ms);
-            let watched = shared.driver.await_writable(transport.as_fd(), key_of(number, *serial));
+            leave_to_dispatch_timeout(transport.socket(), shared.timeouts.write_ms);
+            let watched = shared.driver.await_writable(transport.socket(), key_of(number, *serial));
             if let Err(error) = watched {
                 shared.streams.shard.leave(*slot);
                 shared.log.unwatched(&error, shared.now.ms);

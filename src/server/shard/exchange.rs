@@ -108,9 +108,10 @@ impl NewStream {
         let last_event_id = resume_point.as_ref().and_then(|point| point.known.as_ref());
         let last_event_id = last_event_id.map(|id| Redacted::new(id.as_str()));
         debug!(%client, selectors, patterns, after, ?last_event_id, "subscribed");
-        let (timeouts, now) = (&shared.timeouts, shared.now);
+        let (timeouts, now, random) = (&shared.timeouts, shared.now, shared.random.bytes());
         let client = ClientKey::new(subscription.token, client.address());
-        let slot = shared.streams.join(subscription, client, resume_point, opening.into(), timeouts, now);
+        let slot =
+            shared.streams.join(subscription, client, resume_point, opening.into(), timeouts, (now, random));
         JoinedStream { slot, access, permits }
     }
 }
@@ -180,7 +181,7 @@ fn publish(shared: &mut Shared, id: RequestId, publisher: &Publisher, body: &[u8
     if shared.memory.pressure() == Pressure::Sheds {
         return Outcome::Respond(shared.handler.out_of_memory(MEMORY_REACHED, context), None);
     }
-    let frame = match shared.handler.publish(publisher, body, uuid::Uuid::new_v4().into_bytes()) {
+    let frame = match shared.handler.publish(publisher, body, shared.random.bytes()) {
         Ok(frame) => frame,
         Err(response) => return Outcome::Respond(response, None),
     };

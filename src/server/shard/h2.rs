@@ -2,7 +2,7 @@
 //! response to the stream.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::action::ConnAction;
 use super::exchange::{self, Arrival, BegunRequest, JoinedStream, NewStream, Outcome, Reply};
@@ -38,7 +38,7 @@ pub(super) fn serve(conn: &mut Http2Conn, shared: &mut Shared, bytes_max: usize)
 }
 
 fn serve_slice(conn: &mut Http2Conn, shared: &mut Shared, bytes_max: usize) -> ConnAction {
-    let until = Instant::now() + Duration::from_micros(SERVE_SLICE_US);
+    let until = shared.budget.moment() + Duration::from_micros(SERVE_SLICE_US);
     conn.begin_slice(shared.now.ms);
     let mut bytes_left = bytes_max;
     let mut slice = HTTP2_READ_BYTES_MIN;
@@ -47,7 +47,7 @@ fn serve_slice(conn: &mut Http2Conn, shared: &mut Shared, bytes_max: usize) -> C
             Polled::Request(request) => {
                 slice = HTTP2_READ_BYTES_MIN;
                 begin(conn, shared, *request);
-                if Instant::now() >= until {
+                if shared.budget.moment() >= until {
                     return ConnAction::Yields;
                 }
                 continue;
@@ -71,7 +71,7 @@ fn serve_slice(conn: &mut Http2Conn, shared: &mut Shared, bytes_max: usize) -> C
             if !conn.has_more() {
                 return ConnAction::Waits;
             }
-            if bytes_left == 0 || Instant::now() >= until {
+            if bytes_left == 0 || shared.budget.moment() >= until {
                 return ConnAction::Yields;
             }
             let allowed = slice.min(bytes_left);

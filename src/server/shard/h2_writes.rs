@@ -2,7 +2,6 @@
 
 use std::cell::Ref;
 use std::ops::Range;
-use std::os::fd::AsFd as _;
 
 use slab::Slab;
 
@@ -80,7 +79,7 @@ fn make_sends(
         Some((conn.transport(), part.clone()))
     };
     let parts: Vec<(Ref<'_, Transport>, Range<usize>)> = collected.iter().filter_map(transport).collect();
-    let sends = parts.iter().map(|(to, part)| Send { socket: to.as_fd(), bytes: &sealed[part.clone()] });
+    let sends = parts.iter().map(|(to, part)| Send { socket: to.socket(), bytes: &sealed[part.clone()] });
     driver.send_all(&sends.collect::<Vec<_>>(), results);
 }
 

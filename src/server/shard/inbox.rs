@@ -1,8 +1,6 @@
 //! What other threads hand to a shard: entries of the ring, replies of the history, and messages of
 //! other shards. Each call takes a bounded part, and hands replies to the requests that wait.
 
-use std::time::Instant;
-
 use super::connections::Connections;
 use super::exchange::Reply;
 use super::listings::Listed;
@@ -119,7 +117,7 @@ pub(super) fn take_messages(connections: &mut Connections, shared: &mut Shared) 
     while let Some(message) = shared.mailbox.next() {
         busy = true;
         if let Some(Listed { id, response, permit }) = shared.listings.on_message(message, &shared.handler) {
-            let began = Instant::now();
+            let began = shared.budget.moment();
             connections.on_reply(id, Reply::Listed(response, permit), shared);
             shared.budget.charge_since(began);
         }

@@ -43,6 +43,12 @@ impl Publications {
         self.under_way -= 1;
     }
 
+    /// Updates of clients that have not come round the ring.
+    #[cfg(feature = "internals")]
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way
+    }
+
     /// Whether every update of a client has come round the ring.
     pub(super) fn are_settled(&self) -> bool {
         self.under_way == 0

@@ -12,6 +12,7 @@ use crate::api::handler::RequestHandler;
 use crate::http::headers::date::HttpDate;
 use crate::hub::sequencer::RingEntry;
 use crate::io::driver::Driver;
+use crate::io::random::Random;
 use crate::ring::Consumer;
 use crate::server::history_worker::HistoryClient;
 use crate::server::mailbox::Mailbox;
@@ -45,6 +46,7 @@ pub(super) struct Shared {
     pub(super) read_buffer: Box<[u8]>,
     pub(super) date: DateCache,
     pub(super) serials: Serials,
+    pub(super) random: Random,
 }
 
 /// The `Date` field of responses, formatted once a second.

@@ -1,6 +1,5 @@
 //! The subscribers of a shard and their sockets, which take the bytes of the streams.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
 use std::rc::Rc;
 
 use tracing::debug;
@@ -11,6 +10,7 @@ use crate::history::ResumePoint;
 use crate::hub::client::ClientKey;
 use crate::hub::shard::{EndReason, Joining, Shard};
 use crate::io::driver::{Driver, Event, Send};
+use crate::io::socket::Socket;
 use crate::io::transport::{Flushed, Gone, Prepared, Transport};
 use crate::limits::{
     CONNECTION_BYTES, FLUSH_BATCH_MAX, GATHERED_KEPT_BYTES_MAX, SOCKET_FULL_BYTES, SOCKET_KERNEL_BYTES,
@@ -197,9 +197,9 @@ impl Sockets {
     }
 
     /// The own socket of a subscriber.
-    fn own(&self, slot: u32) -> Option<BorrowedFd<'_>> {
+    fn own(&self, slot: u32) -> Option<&Socket> {
         match &self.by_slot.get(slot as usize)?.as_ref()?.transport {
-            StreamTransport::Own(transport) => Some(transport.as_fd()),
+            StreamTransport::Own(transport) => Some(transport.socket()),
             StreamTransport::Shared(_) => None,
         }
     }
@@ -293,13 +293,12 @@ impl Streams {
         resume_point: Option<ResumePoint>,
         opening: Box<[u8]>,
         timeouts: &Timeouts,
-        now: Now,
+        (now, random): (Now, [u8; 16]),
     ) -> u32 {
         let GrantedSubscription { selectors, announcements, grant, expires_ms, key, framing, .. } =
             subscription;
-        let random = uuid::Uuid::new_v4();
-        let expires_ms = expires_ms.min(timeouts.stream_ends_ms(now.ms, random.as_u128()));
-        let id = SubscriberId::from_random_bytes(random.into_bytes());
+        let expires_ms = expires_ms.min(timeouts.stream_ends_ms(now.ms, u128::from_be_bytes(random)));
+        let id = SubscriberId::from_random_bytes(random);
         let joining = Joining {
             selectors,
             announcements,

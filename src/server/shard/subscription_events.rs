@@ -1,7 +1,6 @@
 //! The updates that announce active subscriptions, on their way to the sequencer.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use tracing::{debug, warn};
 
@@ -10,6 +9,7 @@ use super::log::ShardLog;
 use crate::hub::presence::Subscriptions;
 use crate::hub::presence::pace::EventBudgets;
 use crate::hub::sequencer::{Publication, ReplyTo};
+use crate::io::random::Random;
 use crate::limits::SUBSCRIPTION_EVENTS_PAUSE_MS;
 use crate::redact::Redacted;
 use crate::server::queue::Queue;
@@ -36,14 +36,15 @@ impl SubscriptionEvents {
         all: &mut Subscriptions,
         queue: &Queue,
         budget: &mut Budget,
+        random: &Random,
         log: &mut ShardLog,
         now_ms: u64,
     ) -> bool {
         if !self.is_due(all, now_ms) {
             return false;
         }
-        let began = Instant::now();
-        let frames = all.next_batch(&self.budgets, now_ms, || uuid::Uuid::new_v4().into_bytes());
+        let began = budget.moment();
+        let frames = all.next_batch(&self.budgets, now_ms, || random.bytes());
         let reply_to = ReplyTo::Event { shard: log.shard };
         let mut left = frames.len();
         for frame in frames {

@@ -31,6 +31,7 @@ use crate::hub::tail::TailBounds;
 use crate::io::ProcessRole;
 use crate::io::driver_kind::DriverKind;
 use crate::io::listener;
+use crate::io::socket::Socket;
 use crate::io::transport::Transport;
 use crate::limits::{BODY_BYTES_MAX_DEFAULT, PUBLISH_QUEUE_BYTES_MAX, RING_ENTRIES};
 use crate::mercure::audience::Authorization;
@@ -106,7 +107,7 @@ impl Harness {
             tail: TailBounds::default(),
             tracks_subscriptions: true,
         };
-        let address = getsockname(&listener.sockets[0]).and_then(SocketAddr::try_from).expect("an address");
+        let address = address_of(&listener.sockets[0]);
         let history = MemoryHistory::new(Retention::default());
         let (client, worker) = history_worker::open(history.reader(), Arc::clone(&waker));
         let newest = HistorySlice::empty();
@@ -136,6 +137,7 @@ impl Harness {
             recorder: Recorder::new(Arc::default()),
             batch_bytes_max: usize::MAX,
             driver: DriverKind::Epoll.open().expect("an epoll set"),
+            random: Random::Host,
         })
         .expect("a descriptor");
         shard.shared.now = now;
@@ -268,6 +270,12 @@ impl Harness {
 
 fn handler(dialects: Dialects) -> RequestHandler {
     RequestHandler::new(settings_for_tests(dialects, KEY))
+}
+
+/// The address of a listening socket.
+fn address_of(socket: &Socket) -> SocketAddr {
+    let address = getsockname(socket.descriptor().expect("of the kernel"));
+    address.and_then(SocketAddr::try_from).expect("an address")
 }
 
 fn dial(address: SocketAddr) -> OwnedFd {

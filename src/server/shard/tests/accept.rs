@@ -50,9 +50,9 @@ fn a_listener_that_fails_pauses_accepting_and_the_connections_that_wait_are_acce
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     // It does not listen, so `accept` fails on it. The two are tried in turn, this one first.
     let broken = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("a socket");
-    setup.listener.sockets.push(broken);
+    setup.listener.sockets.push(broken.into());
     setup.listener.sockets.rotate_right(1);
-    let address = getsockname(&setup.listener.sockets[1]).and_then(SocketAddr::try_from).expect("an address");
+    let address = address_of(&setup.listener.sockets[1]);
     let mut hub = Harness::with(setup);
     let client = dial(address);
     hub.round_until("accepting pauses", |hub| hub.shard.accept.pauses() == 1);
