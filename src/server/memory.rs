@@ -253,6 +253,12 @@ impl ShardMemory {
         self.0.held.iter().map(Cell::get).sum()
     }
 
+    /// The same, without the tables of outboxes, which stay for a while.
+    #[cfg(feature = "internals")]
+    pub(crate) fn counted_for_clients(&self) -> usize {
+        self.counted() - self.0.held[MemoryKind::Outboxes as usize].get()
+    }
+
     /// Whether subscriptions and sockets hold an eighth of the memory or more, so that it helps to
     /// end some of them.
     pub(crate) fn is_of_subscriptions(&self) -> bool {

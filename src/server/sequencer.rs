@@ -58,8 +58,8 @@ pub(crate) struct SequencerThread {
     receiver: Receiver<Publication>,
     queue_bytes: Arc<AtomicUsize>,
     clock: Clock,
-    /// Entries that wait for room in the ring, with the bytes that each holds: those of one batch at
-    /// most, and of what was discarded with it.
+    /// Entries that wait for room in the ring, with the bytes that each holds: those of one batch
+    /// at most, and of what was discarded with it.
     unpushed: VecDeque<(RingEntry, usize)>,
     /// Bytes of the entries that the ring holds, oldest first.
     held: VecDeque<usize>,

@@ -209,7 +209,7 @@ impl ShardLoop {
         let Shared { streams, publications, memory, .. } = &self.shared;
         load.connections += self.connections.len();
         load.subscribers += streams.shard.len();
-        load.memory_bytes += memory.counted() - streams.shard.outbox_bytes();
+        load.memory_bytes += memory.counted_for_clients();
         load.publications += publications.under_way();
     }
 
