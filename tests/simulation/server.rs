@@ -212,7 +212,7 @@ impl World {
             _ => None,
         };
         let (subscription, request) = requests::subscription(&mut self.rng, self.hub.now_ms(), resumes_after);
-        (Purpose::Subscribe(subscription), vec![request])
+        (Purpose::Subscribe(subscription.into()), vec![request])
     }
 
     fn pass_time(&mut self) {

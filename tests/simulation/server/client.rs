@@ -12,7 +12,7 @@ use petasos::server::simulated::{SimClientState, SimulatedHub};
 pub(crate) enum Purpose {
     /// Publishes these updates, one request after the other.
     Publish(Vec<usize>),
-    Subscribe(Subscription),
+    Subscribe(Box<Subscription>),
     /// Lists active subscriptions.
     List,
 }
