@@ -3,7 +3,7 @@
 //! 12.6).
 //!
 //! Invariant: memory and lines are bounded, whatever clients send. Requests that no line tells of
-//! are counted in the next line.
+//! are counted in the next line. Clients without a token do not hide one whose token was accepted.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
@@ -69,16 +69,20 @@ impl OlderClients {
             return Some(self.line(requests));
         }
         let client = OlderClient { key, logged_ms: now_ms, requests: 0 };
+        // Anybody can send such requests without a token, under any name.
+        let may_replace =
+            |other: &OlderClient| is_due(other) || spoken.token.is_some() && other.key.spoken.token.is_none();
         if self.named.len() < OLDER_CLIENTS_LOGGED_MAX {
             self.named.push(client);
             return Some(self.line(1));
         }
-        let oldest = self.named.iter_mut().min_by_key(|client| client.logged_ms);
-        let Some(oldest) = oldest.filter(|oldest| is_due(oldest)) else {
+        let Some(place) =
+            self.named.iter_mut().filter(|other| may_replace(other)).min_by_key(|it| it.logged_ms)
+        else {
             self.left_out += 1;
             return None;
         };
-        self.left_out += std::mem::replace(oldest, client).requests;
+        self.left_out += std::mem::replace(place, client).requests;
         Some(self.line(1))
     }
 
@@ -138,5 +142,19 @@ mod tests {
         let left_out = 3 + 3 + 1;
         assert_eq!(add(&mut clients, 200, OLDER_CLIENT_LOGGED_MS), Some((1, Some(left_out))));
         assert_eq!(clients.named.len(), OLDER_CLIENTS_LOGGED_MAX);
+    }
+
+    #[test]
+    fn strangers_do_not_hide_clients_whose_token_was_accepted() {
+        let mut clients = OlderClients::default();
+        let max = OLDER_CLIENTS_LOGGED_MAX as u8;
+        (0..2 * max).for_each(|host| _ = add(&mut clients, host, 0));
+        let spoken = SpokenDialects { token: Some(Dialect::Draft07), ..OLD };
+        let mut is_named = |host: u8| {
+            let address = Some(IpAddr::from([198, 51, 100, host]));
+            clients.add(address, Some(b"app/1"), "GET", spoken, 1).is_some()
+        };
+        assert!((0..max).all(&mut is_named), "each takes the place of one without");
+        assert!(!is_named(max), "the lines of a minute are bounded");
     }
 }
