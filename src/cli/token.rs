@@ -309,3 +309,66 @@ fn expiry(ttl: Duration) -> Result<u64, NewTokenError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| NewTokenError::Clock)?;
     now.checked_add(ttl).map(|expiry| expiry.as_secs()).ok_or(NewTokenError::Ttl)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct CommandLine {
+        #[command(flatten)]
+        token: TokenArgs,
+    }
+
+    /// What is complained of. Also a line that cannot be read has a complaint.
+    fn complaint(line: &str, variables: &[(&str, &str)]) -> String {
+        let arguments = match CommandLine::try_parse_from(line.split('|')) {
+            Ok(line) => line.token,
+            Err(error) => return error.to_string(),
+        };
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let settings = SigningSettings::new(variable, false);
+        let made = match arguments.is_access() {
+            true => access_token(&arguments, &settings),
+            false => legacy_token(&arguments, &settings),
+        };
+        chain(&made.expect_err("no token")).to_string()
+    }
+
+    #[test]
+    fn no_complaint_shows_a_key() {
+        const KEY: &str = "s3cret, and long enough for every algorithm that there is";
+        const MODERN: &str = "token|--issuer|https://e.x|--audience|https://hub.e.x";
+        const PEM: &str = "-----BEGIN s3cret-----";
+        let of_issuer = |key| [("ISSUER", "https://e.x"), ("ISSUER_PUBLISHER_KEY", key)];
+        let of_roles =
+            [&of_issuer(KEY)[..], &[("ISSUER_SUBSCRIBER_KEY", "s3cret too, and long enough")]].concat();
+        let both = format!("{MODERN}|--publish-match|a|--subscribe-match|a");
+        for (line, variables, complained) in [
+            (format!("token|--key|{KEY}|--algorithm|RS256"), &[][..], "private key"),
+            (format!("token|--key|{PEM}|--algorithm|ES256"), &[], "private key"),
+            (format!("token|--key|{KEY}|--key|{KEY}"), &[], "--key"),
+            (format!("token|--key|{KEY}|--key-file|/x"), &[], "--key-file"),
+            (format!("token|--key|{KEY}|--payload|{{"), &[], "--payload"),
+            (format!("token|--key|{KEY}|--ttl|soon"), &[], "--ttl"),
+            (format!("{MODERN}|--publish-match|a|--key|{KEY}|--algorithm|ES256"), &[], "private key"),
+            (format!("{MODERN}|--publish-pattern|(|--key|{KEY}"), &[], "--publish-pattern"),
+            (format!("{MODERN}|--publish|a|--key|{KEY}"), &[], "--publish-match"),
+            (format!("{MODERN}{}|--key|{KEY}", "|--publish-pattern|/:a".repeat(501)), &[], "the hub would"),
+            ("token".to_owned(), &[("JWT_KEY", KEY), ("JWT_ALGORITHM", "RS256")], "private key"),
+            ("token".to_owned(), &[("JWT_KEY", KEY), ("JWT_ALGORITHM", "none")], "JWT_ALGORITHM"),
+            (format!("{MODERN}|--publish-match|a|--algorithm|ES256"), &of_issuer(KEY), "private key"),
+            (format!("{MODERN}|--publish-match|a"), &of_issuer(PEM), "key"),
+            (both, &of_roles, "another for subscribers"),
+        ] {
+            let complaint = complaint(&line, variables);
+            assert!(complaint.contains(complained), "{line}: {complaint}");
+            assert!(!complaint.contains("s3cret"), "{line}: {complaint}");
+        }
+    }
+}

@@ -231,3 +231,21 @@ impl Access {
         now_ms.saturating_sub(self.began_ms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+
+    /// Each text by itself: what is no JWT is not found in a whole line.
+    #[test]
+    fn an_entry_holds_no_secret_of_its_request() {
+        let query = Some("topic=a&authorization=s3cret");
+        let mut request = Request::new(Method::GET, Version::Http11, "/.well-known/mercure", query);
+        request.field("user-agent", b"app token=s3cret").expect("a field");
+        let access = Access::new(&request, Client::Unknown, 0);
+        assert_eq!(access.path, "/.well-known/mercure?topic=a&authorization=***");
+        assert_eq!(access.user_agent, "app token=***");
+    }
+}

@@ -231,3 +231,25 @@ fn expires_ms(grant: &Grant, now: Now) -> u64 {
         now.ms.saturating_add(left_ms)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mercure::audience::Authorization;
+    use crate::mercure::token::{LegacyClaims, MercureClaim};
+
+    /// The timer of a stream may be late by a tick; the stream must not be.
+    #[test]
+    fn a_stream_ends_a_tick_before_its_token_at_the_latest() {
+        let expires = |exp_ms, now| {
+            let claims = LegacyClaims { mercure: MercureClaim::default(), exp_ms };
+            let grant = Grant::from_claims(&claims.into(), Authorization::Selectors).expect("a grant");
+            expires_ms(&grant, now)
+        };
+        let now = Now { ms: 5_000, unix_ms: 1_600_000_000_000 };
+        assert_eq!(expires(Some(now.unix_ms + 9_000), now), now.ms + 9_000 - WHEEL_TICK_MS);
+        assert_eq!(expires(Some(now.unix_ms + 1), now), now.ms);
+        assert_eq!(expires(Some(u64::MAX), Now { ms: u64::MAX, ..now }), u64::MAX);
+        assert_eq!(expires(None, now), u64::MAX);
+    }
+}

@@ -109,16 +109,29 @@ fn an_update_that_pauses_reaches_everyone_once() {
     }
 }
 
+/// A grant of these topics, and of templates that cost much to compare with [`private_update`].
+fn costly_grant(topics: &[String]) -> Rc<Grant> {
+    let costly = (0..40).map(|number| format!("{{+a:90,b{number}*,c:8}}~"));
+    let subscribe = Some(costly.chain(topics.iter().cloned()).collect());
+    let mercure = MercureClaim { subscribe, ..MercureClaim::default() };
+    let claims = LegacyClaims { mercure, exp_ms: None }.into();
+    Rc::new(Grant::from_claims(&claims, Authorization::Selectors).expect("valid claims"))
+}
+
+/// The next update, with a long topic.
+fn private_update(shard: &Shard) -> SequencedUpdate {
+    let body = format!("topic={}&private=on&data=later", "a".repeat(300));
+    let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("a valid body");
+    let position = shard.position().next();
+    SequencedUpdate { position, frame: Arc::new(Frame::encode(update)), first_of_id: true }
+}
+
 /// To compare a private update with the grants of many is much work, too. Who leaves meanwhile does
 /// not get it, nor does a new one in its place that has not selected it.
 #[test]
 fn a_private_update_pauses_between_grants_and_reaches_each_that_may_read_it_once() {
     let mut shard = shard();
-    let mut costly: Vec<_> = (0..40).map(|number| format!("{{+a:90,b{number}*,c:8}}~")).collect();
-    costly.push("a".repeat(300));
-    let mercure = MercureClaim { subscribe: Some(costly), ..MercureClaim::default() };
-    let claims = LegacyClaims { mercure, exp_ms: None }.into();
-    let grant = Rc::new(Grant::from_claims(&claims, Authorization::Selectors).expect("valid claims"));
+    let grant = costly_grant(&["a".repeat(300)]);
     let with_grant = |selector| Joining { grant: Rc::clone(&grant), ..joining(&[selector], None) };
     for _ in 0..20 {
         shard.join(with_grant("*"), Now::default());
@@ -129,11 +142,8 @@ fn a_private_update_pauses_between_grants_and_reaches_each_that_may_read_it_once
     while shard.has_work() {
         round(&mut shard, &mut sends);
     }
-    let body = format!("topic={}&private=on&data=later", "a".repeat(300));
-    let update = Update::parse(body.as_bytes(), Authorization::Selectors, [0; 16]).expect("a valid body");
-    let position = shard.position().next();
-    let update = SequencedUpdate { position, frame: Arc::new(Frame::encode(update)), first_of_id: true };
-    let (mut pauses, mut others) = (0, Vec::new());
+    let update = private_update(&shard);
+    let (mut pauses, mut others, mut before) = (0, Vec::new(), BTreeMap::new());
     while !shard.take_some(&update, shard.counters().work + 1) {
         pauses += 1;
         if pauses == 3 {
@@ -141,6 +151,7 @@ fn a_private_update_pauses_between_grants_and_reaches_each_that_may_read_it_once
                 shard.leave(slot);
             }
             while shard.next_closed().is_some() {}
+            before = std::mem::take(&mut sends.1);
             others.extend((0..20).map(|_| shard.join(with_grant("other"), Now::default())));
         }
         round(&mut shard, &mut sends);
@@ -150,18 +161,28 @@ fn a_private_update_pauses_between_grants_and_reaches_each_that_may_read_it_once
     while shard.has_work() {
         round(&mut shard, &mut sends);
     }
-    let count = |slot: u32| String::from_utf8_lossy(&sends.1[&slot]).matches("later").count();
-    let received: Vec<_> = (0..20).map(count).collect();
+    let count = |sent: &BTreeMap<u32, Vec<u8>>, slot: u32| {
+        String::from_utf8_lossy(sent.get(&slot).map_or(b"", |sent| sent)).matches("later").count()
+    };
+    let received: Vec<_> = (0..20).map(|slot| count(&before, slot)).collect();
     assert!(received.iter().all(|count| *count <= 1) && received.contains(&1), "{received:?}");
-    assert!(received.contains(&0), "who left before its turn, and who came instead, got it: {received:?}");
-    assert_eq!(count(denied), 0);
-
-    // Without anybody leaving, each gets it once.
-    let mut shard = self::shard();
-    let mut sends = Sends::default();
-    for _ in 0..20 {
-        shard.join(with_grant("*"), Now::default());
+    assert!(received.contains(&0), "nobody left before its turn: {received:?}");
+    for slot in others {
+        assert!(sends.1.contains_key(&slot), "{slot} joined, and was sent its head");
+        assert_eq!(count(&sends.1, slot), 0, "{slot} came instead of one who had selected it");
     }
+    assert_eq!(count(&before, denied) + count(&sends.1, denied), 0);
+}
+
+#[test]
+fn a_private_update_that_pauses_reaches_each_that_stays_once() {
+    let mut shard = shard();
+    let mut sends = Sends::default();
+    let grant = costly_grant(&["a".repeat(300)]);
+    for _ in 0..20 {
+        shard.join(Joining { grant: Rc::clone(&grant), ..joining(&["*"], None) }, Now::default());
+    }
+    let update = private_update(&shard);
     let mut pauses = 0;
     while !shard.take_some(&update, shard.counters().work) {
         pauses += 1;
@@ -173,6 +194,20 @@ fn a_private_update_pauses_between_grants_and_reaches_each_that_may_read_it_once
     }
     let received = |slot: u32| String::from_utf8_lossy(&sends.1[&slot]).matches("later").count();
     assert!(pauses > 10 && (0..20).all(|slot| received(slot) == 1), "{pauses}");
+}
+
+/// Also of those that deny it.
+#[test]
+fn the_comparisons_of_grants_are_work() {
+    let work = |grant: Rc<Grant>| {
+        let mut shard = shard();
+        shard.join(Joining { grant, ..joining(&["*"], None) }, Now::default());
+        let (update, before) = (private_update(&shard), shard.counters().work);
+        assert!(shard.take_some(&update, u64::MAX));
+        shard.counters().work - before
+    };
+    let (cheap, costly) = (work(Rc::new(Grant::anonymous())), work(costly_grant(&[])));
+    assert!(costly > cheap + 20, "{costly}, without comparisons {cheap}");
 }
 
 fn take(shard: &mut Shard, topic: &str) {
@@ -429,6 +464,19 @@ fn a_slow_subscriber_whose_updates_are_dropped_gets_every_one_of_them_later() {
     assert_eq!(shard.next_closed(), Some((slow, EndReason::Gone)));
     shard.shrink();
     assert_eq!(shard.outbox_bytes(), 0);
+}
+
+#[test]
+fn who_takes_nothing_is_kept_no_more_than_its_buffer() {
+    let mut shard = shard();
+    shard.join(joining(&["a"], None), Now::default());
+    round(&mut shard, &mut Sends::default());
+    let data = "x".repeat(50_000);
+    for _ in 0..30 {
+        take(&mut shard, &format!("a&data={data}"));
+        shard.flush(64, Now::default(), &mut NoRoom);
+    }
+    assert_eq!((shard.counters().fell_behind, shard.counters().deliveries), (1, 20));
 }
 
 /// A subscription to this pattern and to others, with a grant of patterns.

@@ -5,7 +5,7 @@
 use super::*;
 use serde_json::json;
 
-use crate::limits::{TOKEN_BYTES_MAX, TOPICS_MAX};
+use crate::limits::{MATCH_COST_COMPARISON, MATCH_COST_NODE, MATCH_COST_URL, TOKEN_BYTES_MAX, TOPICS_MAX};
 use crate::mercure::public_url::PublicUrl;
 use crate::mercure::selector::MatcherType;
 use crate::mercure::token::MercureClaim;
@@ -218,6 +218,8 @@ fn the_first_entry_that_matches_the_selector_has_the_payload() {
     let many = vec![Selector::Any; PAYLOADS_MATCH_COST_MAX as usize];
     assert_eq!(bytes(&grant, &many), None, "too costly");
     assert_eq!(payload(&detailed(&entries[1..3]), "c"), None);
+    let both = [(false, true, &["*"][..], Some(json!(1))), (false, true, &["*"], Some(json!(2)))];
+    assert_eq!(payload(&detailed(&both), "a").as_deref(), Some("1"), "the first of two `*`");
     let mercure = MercureClaim { payload: Some(json!({"n": 1})), ..MercureClaim::default() };
     let legacy = Claims::from(LegacyClaims { mercure, exp_ms: None });
     let legacy = Grant::from_claims(&legacy, Authorization::Selectors).expect("a grant");
@@ -331,6 +333,28 @@ fn the_payloads_of_many_presence_channels_are_chosen_at_a_cost_that_grows_with_t
     let (hundred, two_hundred) = (cost(100), cost(200));
     assert!(hundred < PAYLOADS_MATCH_COST_MAX / 5, "{hundred}");
     assert!(two_hundred < hundred * 21 / 10, "{hundred} and {two_hundred}");
+}
+
+/// Also what no selector is run for costs: to look at each of a row, and to read the topic.
+#[test]
+fn what_comparisons_cost_counts_each_selector_and_the_reading_of_the_topic() {
+    let hub = PublicUrl::parse("https://hub.e.x/.well-known/mercure").expect("a URL");
+    let spent = |selectors: Vec<Selector>, topic: &str| {
+        let mut budget = ComparisonBudget::new(u64::MAX);
+        let found = GrantedTopics::new(selectors).select(&ComparedTopic::new(topic), &mut budget);
+        assert_eq!(found, Ok(false));
+        budget.spent()
+    };
+    let templates = |count| (0..count).map(|at| Selector::parse(&format!("a{at}{{b}}")).expect("a template"));
+    let more = spent(templates(30).collect(), "c") - spent(templates(10).collect(), "c");
+    assert_eq!(more, 20 * u64::from(MATCH_COST_COMPARISON));
+    let deep = |count| (0..count).map(|at| Selector::parse(&("a/".repeat(at + 1) + "{b}")).expect("one"));
+    let more = spent(deep(30).collect(), "c") - spent(deep(10).collect(), "c");
+    assert_eq!(more, 20 * u64::from(MATCH_COST_NODE), "rows that need more segments");
+    let pattern = Selector::parse_matcher(MatcherType::UrlPattern, "https://e.x/a/:b", &hub).expect("one");
+    let topic = |kib: usize| format!("https://other.example/{}", "c".repeat(kib << 10));
+    let more = spent(vec![pattern.clone()], &topic(30)) - spent(vec![pattern], &topic(10));
+    assert_eq!(more, 20 * u64::from(MATCH_COST_URL));
 }
 
 /// Templates and patterns by their segments, against one comparison after the other.

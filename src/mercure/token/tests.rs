@@ -269,6 +269,9 @@ fn dates_are_enforced_to_the_millisecond_without_leeway() {
         (json!({"exp": NOW as f64 - 0.5}), Err(TokenError::Expired)),
         (json!({"exp": -1}), Err(TokenError::Expired)),
         (json!({"exp": 1e300}), Ok(Some(u64::MAX))),
+        // In milliseconds, it is beyond the range of u64.
+        (json!({"exp": u64::MAX}), Ok(Some(u64::MAX))),
+        (json!({"nbf": u64::MAX / 1_000 + 1}), Err(TokenError::NotYetValid)),
         (json!({"nbf": NOW}), Ok(None)),
         (json!({"nbf": NOW as f64 + 0.5}), Err(TokenError::NotYetValid)),
         (json!({"nbf": NOW + 1}), Err(TokenError::NotYetValid)),

@@ -108,3 +108,73 @@ impl ShardLog {
         debug!(shard = self.shard, slot, ?reason, "subscription ended");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::{self, Write as _};
+    use std::sync::{Arc, Mutex};
+
+    use http::Method;
+    use tracing::field::{Field, Visit};
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+
+    use super::*;
+    use crate::api::request_counts::SpokenDialects;
+    use crate::http::request::Version;
+    use crate::mercure::dialect::Dialect;
+
+    /// Events as their code makes them, before a line of the log is searched for tokens once more.
+    #[derive(Clone, Default)]
+    struct Events(Arc<Mutex<String>>);
+
+    struct EventFields<'e>(&'e mut String);
+
+    impl Visit for EventFields<'_> {
+        fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+            let _ = write!(self.0, "{field}={value:?} ");
+        }
+    }
+
+    impl<S: tracing::Subscriber> Layer<S> for Events {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            event.record(&mut EventFields(&mut self.0.lock().expect("a lock")));
+        }
+    }
+
+    /// What is logged of a client of draft 07.
+    fn older_client(query: &str, user_agent: &str) -> String {
+        let mut log = ShardLog {
+            shard: 0,
+            log_updates: false,
+            rules: Rules { is_logged: false, trusts_proxy: false },
+            recorder: Recorder::new(Arc::default()),
+            samplers: Samplers::default(),
+            older_clients: OlderClients::default(),
+        };
+        let mut request = Request::new(Method::GET, Version::Http11, "/.well-known/mercure", Some(query));
+        request.field("user-agent", user_agent.as_bytes()).expect("a field");
+        let mut caller = Caller::peer(None);
+        caller.speaks(SpokenDialects { request: Some(Dialect::Draft07), token: Some(Dialect::Draft07) });
+        let events = Events::default();
+        let subscriber = tracing_subscriber::registry().with(events.clone());
+        tracing::subscriber::with_default(subscriber, || log.older_client(&caller, &request, 0));
+        let text = events.0.lock().expect("a lock");
+        text.clone()
+    }
+
+    #[test]
+    fn the_line_about_an_older_client_has_no_token() {
+        const TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.eyJtZXJjdXJlIjp7fX0.c2lnbmF0dXJlLW9mLWl0";
+        let encoded: String = TOKEN.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let twice = encoded.replace('%', "%25");
+        for secret in [TOKEN, &encoded, &twice, "s3cret-s3cret"] {
+            for name in ["authorization=", "Authorization%3D", "x=Bearer%20"] {
+                let (query, user_agent) = (format!("topic=a&{name}{secret}"), format!("app token={secret}"));
+                let line = older_client(&query, &user_agent);
+                assert!(line.contains("/.well-known/mercure?topic=a&") && line.contains("app "), "{line}");
+                assert!(!line.contains(secret), "{line}");
+                assert_eq!(line.matches("***").count(), 2, "{line}");
+            }
+        }
+    }
+}

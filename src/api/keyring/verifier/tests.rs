@@ -84,6 +84,33 @@ fn with_a_new_key_the_tokens_of_the_old_one_are_verified_again() {
     assert_eq!([&old, &new].map(|token| is_granted(token)), [false, true]);
 }
 
+/// To the millisecond, whether the token is known from before or not.
+#[test]
+fn a_token_of_any_source_of_keys_ends_with_its_exp() {
+    let claims = json!({"mercure": {"publish": ["*"]}, "exp": NOW.unix_ms / 1_000 + 1});
+    let secret = || VerificationKey::new(Algorithm::HS256, b"secret").expect("a key");
+    let signed = sign(&claims, b"secret", Algorithm::HS256).expect("signed");
+    let header = Header { kid: Some("a".to_owned()), ..Header::new(Algorithm::ES256) };
+    let named = jsonwebtoken::encode(&header, &claims, &key()).expect("a token");
+    let fetched = SharedKeys::new();
+    fetched.replace(set("a"));
+    for (name, source, token) in [
+        ("fixed", KeySource::from(secret()), &signed),
+        ("file", KeySource::File(SharedKey::new(secret())), &signed),
+        ("fetched", KeySource::Fetched(fetched), &named),
+    ] {
+        let is_valid = |verifier: &mut Verifier, later_ms: u64| {
+            let now = Now { ms: NOW.ms + later_ms, unix_ms: NOW.unix_ms + later_ms };
+            verifier.grant(token, now).is_ok()
+        };
+        assert!(!is_valid(&mut legacy(source.clone()), 1_000), "{name}: it is new");
+        let mut verifier = legacy(source.clone());
+        assert!(is_valid(&mut verifier, 0) && is_valid(&mut verifier, 999), "{name}");
+        assert_eq!(verifier.cache.len(), 1, "{name}");
+        assert!(!is_valid(&mut verifier, 1_000), "{name}: it was remembered");
+    }
+}
+
 #[test]
 fn an_unknown_key_has_the_set_fetched_once_in_a_while_and_is_invalid_otherwise() {
     let shared = SharedKeys::new();
