@@ -326,12 +326,13 @@ impl Subscriber {
         until: u64,
     ) {
         self.state = self.state.reading(Reading::No);
+        // What the selectors have read of the topics of a private update, for the grant.
+        let mut read = Vec::new();
         for update in updates {
             let frame = &*update.frame;
             let is_public = *frame.audience() == Audience::Public;
-            // For the selectors and the grant. Usually the selectors of a public one need few.
-            let topics = if is_public { Vec::new() } else { compared_topics(frame, Vec::new()) };
-            let Some(is_selected) = self.selects(slot, index, update, &topics, counters, until) else {
+            read.clear();
+            let Some(is_selected) = self.selects(slot, index, update, &mut read, counters, until) else {
                 return;
             };
             self.state = SubscriberState::CatchingUp {
@@ -341,7 +342,10 @@ impl Subscriber {
             };
             let (is_granted, cost) = match is_selected {
                 true if is_public => (true, 0),
-                true => self.grant.receives(&topics, frame.audience()),
+                true => {
+                    let topics = compared_topics(frame, std::mem::take(&mut read));
+                    self.grant.receives(&topics, frame.audience())
+                }
                 false => (false, 0),
             };
             counters.work += cost / MATCH_COST_PER_WORK;
@@ -360,30 +364,32 @@ impl Subscriber {
     }
 
     /// Whether it selected an update; `None` if the work is `until` before all topics are compared.
-    /// `compared` are its topics, if the grant needs them, too.
+    /// `read` gets what was read of its topics if it is selected and the grant needs them, too.
     fn selects(
         &mut self,
         slot: u32,
         index: &TopicIndex,
         update: &SequencedUpdate,
-        compared: &[ComparedTopic<'_>],
+        read: &mut Vec<ReadTopic>,
         counters: &mut Counters,
         until: u64,
     ) -> Option<bool> {
         let paused = self.paused.take().filter(|paused| paused.update == update.position);
         let done = paused.map_or(0, |paused| paused.compared);
         let topics = update.frame.topics().len();
+        let is_public = *update.frame.audience() == Audience::Public;
         for (number, text) in update.frame.topic_texts().enumerate().skip(done) {
             counters.work += self.comparison.work(text.len());
-            let own;
-            let topic = match compared.get(number) {
-                Some(topic) => topic,
-                None => {
-                    own = ComparedTopic::new(text);
-                    &own
+            let topic = ComparedTopic::new(text);
+            let is_selected = index.slot_matches(slot, &topic);
+            if !is_public {
+                read.push(topic.into_read());
+            }
+            if is_selected {
+                if !is_public {
+                    // Before a pause, others were compared.
+                    read.splice(0..0, std::iter::repeat_with(ReadTopic::default).take(done));
                 }
-            };
-            if index.slot_matches(slot, topic) {
                 return Some(true);
             }
             let compared = number + 1;

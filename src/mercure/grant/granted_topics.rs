@@ -162,17 +162,22 @@ impl GrantedTopics {
             if segments.as_ref().is_none_or(|(is_pattern, _)| *is_pattern != shape.is_pattern) {
                 // All patterns have the URL of one hub.
                 let Some(text) = row[0].text_of(topic) else { continue };
+                budget.spend(split_cost(text))?;
                 segments = Some((shape.is_pattern, text.split('/').take(GRANT_SEGMENTS_MAX).collect()));
             }
             let Some((_, segments)) = &segments else { continue };
             if segments.len() < shape.count.into() {
                 continue;
             }
+            let steps = u64::from(row.len().ilog2()) + 2;
+            budget.spend(steps * shape.order_cost())?;
             let from = row.partition_point(|other| other.order(segments) == Ordering::Less);
             for other in row[from..].iter().take_while(|other| other.order(segments) == Ordering::Equal) {
                 if first.is_some_and(|first| first <= other.entry) {
                     break;
                 }
+                // Of comparing the segments of the next one.
+                budget.spend(shape.order_cost())?;
                 if other.select(topic, budget)? {
                     first = Some(other.entry);
                 }
@@ -232,7 +237,18 @@ impl PricedSelector {
     }
 }
 
+/// The cost of finding the segments of a topic: a scan, as far as there are segments to be found.
+fn split_cost(text: &str) -> u64 {
+    (text.len().min(GRANT_SEGMENTS_MAX) / 2 + text.len() / 512) as u64
+}
+
 impl Shape {
+    /// The cost of comparing the segments of one selector with those of a topic, if all but the
+    /// last are equal.
+    fn order_cost(self) -> u64 {
+        1 + u64::from(self.count) / 8
+    }
+
     /// The shape of a selector, and the segments that it demands.
     fn of(selector: &Selector) -> (Self, Box<[Box<str>]>) {
         let is_pattern = matches!(selector, Selector::Pattern(_));

@@ -405,3 +405,25 @@ fn the_first_entry_is_that_of_a_linear_search() {
     }
     assert!(found > 3_000, "seed {seed}: {found} found");
 }
+
+/// What is compared before a selector is found costs something, too: segments that many share.
+#[test]
+fn finding_selectors_by_long_segments_costs_as_much_as_there_is_to_compare() {
+    let shared = "/a".repeat(60);
+    let cost = |count: usize, topic: &str| {
+        let templates: Vec<String> = (0..count).map(|number| format!("{shared}/x{number}/{{id}}")).collect();
+        let members: Vec<&str> = templates.iter().map(String::as_str).collect();
+        let grant = subscriber(Authorization::Selectors, Some(&members));
+        let (is_granted, cost) = grant.receives(&[ComparedTopic::new(topic)], &Audience::Private);
+        assert!(!is_granted);
+        cost
+    };
+    let topic = format!("{shared}/x/1");
+    // A binary search compares 62 segments in each of its steps: up to 11 for 512, and one more.
+    let compared = 62 * 12;
+    let many = cost(512, &topic);
+    assert!((compared / 10..compared / 4).contains(&many), "{many} for {compared} segments");
+    assert!(cost(1, &topic) < many / 2);
+    let long = cost(1, &"b".repeat(16 << 10));
+    assert!(long >= 32, "{long} for a scan of 16 KiB");
+}
