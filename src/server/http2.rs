@@ -145,7 +145,9 @@ impl Http2Conn {
     pub(crate) fn count_memory(&mut self) {
         let streams = self.slots.len() + self.exchanges.len();
         let body_bytes = if self.has_read_body { HTTP2_BODY_BUFFER_BYTES } else { 0 };
-        let own_bytes = HTTP2_CONNECTION_BYTES + body_bytes + self.send_budget.queued_bytes();
+        // `h2` keeps a head until its last frame, in a sixth more than its bytes (measured).
+        let head_bytes = self.io.head_bytes().min(HEAD_BYTES_MAX) * 5 / 4;
+        let own_bytes = HTTP2_CONNECTION_BYTES + body_bytes + head_bytes + self.send_budget.queued_bytes();
         self.memory.resize(own_bytes + streams * HTTP2_STREAM_BYTES);
     }
 

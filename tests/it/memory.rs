@@ -11,9 +11,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use petasos::http::h2::request::PREFACE;
 use petasos::limits::{BODY_BYTES_PER_S_MIN, BODY_GRACE_MS};
 use serde_json::{Value, json};
 
+use crate::common::frames::{CONTINUATION, END_STREAM, HEADERS, Raw, frame, literal, request, settings};
 use crate::common::http2::{self, Http2};
 use crate::common::{Client, DEADLINE, Hub, Stream, eventually, get, post, publisher, token};
 
@@ -151,6 +153,35 @@ fn unfinished_bodies_over_http2_are_in_the_same_account() {
     }
     is_served(&hub, &mut witness);
     drop((begun, clients));
+    is_given_back(&hub, before);
+}
+
+/// `h2` holds the pieces of a head until the last one.
+#[test]
+fn unfinished_heads_over_http2_are_in_the_same_account() {
+    let max = 64 * MIB;
+    let hub = Hub::start(&[("MEMORY_MAX", "64MiB"), ("SHARDS", "1")]);
+    let mut witness = hub.subscribe("topic=witness");
+    let before = memory_bytes(&hub);
+    let first = frame(HEADERS, END_STREAM, 1, &request("GET", "/.well-known/mercure?topic=a"));
+    let piece = frame(CONTINUATION, 0, 1, &literal("x", &"y".repeat(16_000)));
+    let head = [first, piece.repeat(8)].concat();
+    let mut held = Vec::new();
+    // 130 MB together, if all were held.
+    for _ in 0..1_000 {
+        // A hub that is full refuses them.
+        let Ok(socket) = TcpStream::connect(hub.address) else { continue };
+        let mut raw = Raw::on(socket);
+        raw.send(&[PREFACE, &settings(&[]), &head].concat());
+        held.push(raw);
+        let now = memory_bytes(&hub);
+        assert!(now <= max + SLACK_BYTES, "{now} bytes with {} connections", held.len());
+    }
+    // A publisher that is refused makes room for the next try.
+    let publication = post("topic=witness", Some(&publisher()));
+    eventually("no publication is accepted", || hub.request(&publication).status == 200);
+    assert!(witness.next().is_some(), "the subscriber of before is served");
+    drop(held);
     is_given_back(&hub, before);
 }
 

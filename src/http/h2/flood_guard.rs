@@ -37,6 +37,8 @@ pub struct FloodGuard {
     rest: u64,
     /// CONTINUATION frames of the current request head.
     continuations: u32,
+    /// See [`Self::head_bytes`].
+    head_bytes: usize,
 }
 
 /// The error for more frames than a normal client would send.
@@ -55,7 +57,13 @@ impl FloodGuard {
             refilled_ms: now_ms,
             rest: 0,
             continuations: 0,
+            head_bytes: 0,
         }
+    }
+
+    /// Bytes of a request head of which the last frame has not begun.
+    pub fn head_bytes(&self) -> usize {
+        self.head_bytes
     }
 
     /// Adds credit for `frames` sent frames.
@@ -96,6 +104,13 @@ impl FloodGuard {
             DATA => length > 0 || flags & END_STREAM != 0,
             HEADERS => flags & END_HEADERS != 0,
             _ => false,
+        };
+        self.head_bytes = match kind {
+            HEADERS | CONTINUATION if flags & END_HEADERS != 0 => 0,
+            HEADERS => length as usize,
+            CONTINUATION => self.head_bytes.saturating_add(length as usize),
+            // No other frame may come between them.
+            _ => self.head_bytes,
         };
         // Each piece of a head costs more than the piece before, so the number of pieces is
         // limited.
@@ -166,6 +181,19 @@ mod tests {
         assert_eq!(allowed(&frame(DATA, END_STREAM, 0)), 1_000_000);
         assert_eq!(allowed(&frame(DATA, 0, 0)), HTTP2_CREDIT_REFILLED_MAX);
         assert!(allowed(&frame(CONTINUATION, 0, 1)) < 100);
+    }
+
+    #[test]
+    fn the_bytes_of_a_head_are_counted_until_its_last_frame() {
+        let mut guard = begun();
+        let mut head_bytes = |kind, flags, payload| {
+            assert_eq!(guard.received(&frame(kind, flags, payload), 0), Ok(()));
+            guard.head_bytes()
+        };
+        assert_eq!(head_bytes(HEADERS, END_HEADERS, 30), 0);
+        assert_eq!(head_bytes(HEADERS, 0, 30), 30);
+        assert_eq!(head_bytes(CONTINUATION, 0, 100), 130);
+        assert_eq!(head_bytes(CONTINUATION, END_HEADERS, 7), 0);
     }
 
     #[test]

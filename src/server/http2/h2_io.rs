@@ -108,6 +108,11 @@ impl H2Io {
         self.0.borrow().has_more
     }
 
+    /// Bytes of a request head that is still arriving.
+    pub(super) fn head_bytes(&self) -> usize {
+        self.0.borrow().flood_guard.head_bytes()
+    }
+
     pub(super) fn is_flooded(&self) -> bool {
         self.0.borrow().flooded
     }
