@@ -246,7 +246,7 @@ impl SimulatedHub {
         self.quotas.are_unused()
     }
 
-    /// A client connects to a shard; its number, or `None` if nobody listens.
+    /// A client connects to a shard; its number, or `None` if the shard does not listen.
     pub fn connect(&mut self, shard: usize, peer: SocketAddr, capacity: usize) -> Option<usize> {
         self.network.connect(shard, peer, capacity)
     }

@@ -170,7 +170,7 @@ impl SimNetwork {
         SimSocket { network: Arc::clone(self), which: Which::Listener(shard) }
     }
 
-    /// A client connects to a shard; its number, or `None` if nobody listens.
+    /// A client connects to a shard; its number, or `None` if the shard does not listen.
     pub(crate) fn connect(&self, shard: usize, peer: SocketAddr, capacity: usize) -> Option<usize> {
         let NetworkState { listeners, connections } = &mut *self.state();
         let listener = listeners.get_mut(shard).filter(|listener| !listener.is_closed)?;

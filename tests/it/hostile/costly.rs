@@ -120,7 +120,7 @@ fn refusal(stream: &mut Stream) -> String {
     String::from_utf8_lossy(&stream.body).into_owned()
 }
 
-/// One subscription of each kind delays nobody.
+/// One subscription of each kind delays no other client.
 pub(super) fn one_of_each(name: &str, settings: &[(&str, &str)], kinds: &[Costly]) {
     for (number, kind) in kinds.iter().enumerate() {
         let attacked = AttackedHub::start(&format!("{name}-one-{number}"), settings);
@@ -133,7 +133,7 @@ pub(super) fn one_of_each(name: &str, settings: &[(&str, &str)], kinds: &[Costly
     }
 }
 
-/// Many subscriptions, each from an address of its own, delay nobody.
+/// Many subscriptions, each from an address of its own, delay no other client.
 pub(super) fn many_addresses(name: &str, settings: &[(&str, &str)], kind: Costly) {
     let attacked = AttackedHub::start(&format!("{name}-many"), settings);
     let mut witness = Witness::new(attacked.hub());
@@ -147,7 +147,7 @@ pub(super) fn many_addresses(name: &str, settings: &[(&str, &str)], kind: Costly
     attacked.finish();
 }
 
-/// Streams of one HTTP/2 connection delay nobody.
+/// Streams of one HTTP/2 connection delay no other client.
 pub(super) fn one_connection(name: &str, settings: &[(&str, &str)], kind: Costly) {
     let attacked = AttackedHub::start(&format!("{name}-http2"), settings);
     let mut witness = Witness::new(attacked.hub());
