@@ -42,13 +42,27 @@ impl Clock {
 
     /// Reads the clocks.
     pub(crate) fn now(&self) -> Now {
+        self.read().1
+    }
+
+    /// Reads the clocks; also returns the moment.
+    pub(crate) fn read(&self) -> (Instant, Now) {
         self.liveness.mark_alive();
-        match &self.source {
-            ClockSource::Host(started) => {
-                Now { ms: started.elapsed().as_millis() as u64, unix_ms: unix_ms() }
-            }
+        let moment = self.instant();
+        let now = match &self.source {
+            ClockSource::Host(_) => Now { ms: self.ms_at(moment), unix_ms: unix_ms() },
             #[cfg(feature = "internals")]
             ClockSource::Simulated(time) => time.read(),
+        };
+        (moment, now)
+    }
+
+    /// [`Now::ms`] at this moment.
+    pub(crate) fn ms_at(&self, moment: Instant) -> u64 {
+        match &self.source {
+            ClockSource::Host(started) => (moment - *started).as_millis() as u64,
+            #[cfg(feature = "internals")]
+            ClockSource::Simulated(time) => time.ms_at(moment),
         }
     }
 

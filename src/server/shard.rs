@@ -187,11 +187,12 @@ impl ShardLoop {
 
     /// One round, and what follows from it. After [`LoopStep::Sleeps`], call [`Self::sleep`].
     pub(crate) fn step(&mut self) -> LoopStep {
-        let began = self.clock.instant();
-        self.shared.now = self.clock.now();
+        let (began, now) = self.clock.read();
+        self.shared.now = now;
         self.shared.budget.renew();
         let busy = self.round();
-        self.shared.log.recorder.round_took(self.clock.instant() - began);
+        let ended = self.clock.instant();
+        self.shared.log.recorder.round_took(ended - began);
         if self.advance_stop() {
             debug!(shard = self.shared.number, "the shard has stopped");
             return LoopStep::Stopped;
@@ -200,7 +201,7 @@ impl ShardLoop {
         if busy || self.shared.streams.shard.has_work() || self.connections.has_work() {
             return LoopStep::GoesOn;
         }
-        self.fall_asleep()
+        self.fall_asleep(self.clock.ms_at(ended))
     }
 
     /// Adds what this shard holds.
@@ -213,12 +214,12 @@ impl ShardLoop {
         load.publications += publications.under_way();
     }
 
-    /// One round of work; returns whether it found any.
+    /// One round of work; returns whether another one is to follow before the shard sleeps.
     fn round(&mut self) -> bool {
         // Serve queued connections before those that have just sent something.
         let mut busy = self.connections.drive_queued(&mut self.shared);
-        busy |= self.take_events();
-        busy |= self.accept.accept_some(&mut self.connections, &mut self.shared);
+        let mut has_input = self.take_events();
+        has_input |= self.accept.accept_some(&mut self.connections, &mut self.shared);
         let Self { shared, connections, accept, memory, batch_bytes_max, .. } = self;
         busy |= inbox::take_replies(connections, shared);
         let TakenEntries { count, is_last } = inbox::take_entries(connections, shared, *batch_bytes_max);
@@ -240,14 +241,17 @@ impl ShardLoop {
         busy |= inbox::take_messages(connections, shared);
         busy |= connections.poll_written(shared);
         busy |= connections.drive_bulk(shared);
-        memory.round(busy, accept.is_tls(), connections, shared);
+        memory.round(busy || has_input, accept.is_tls(), connections, shared);
         let [publishers, subscribers] = shared.handler.accepted_tokens();
         let tokens = publishers.plus(subscribers);
         shared.log.recorder.round(&shared.streams.shard, tokens, connections.len(), accept.pauses());
         shared.log.recorder.subscribers(shared.streams.by_dialect());
         shared.log.recorder.requests(shared.handler.request_counts());
         shared.log.recorder.ring(shared.driver.ring_counts());
-        busy
+        // Input alone needs no second look at the sockets: a sleep ends at once if there is more of
+        // it. A publication may be round the ring in a moment, before the shard would sleep.
+        let has_rest = !self.events.is_empty() || self.accept.has_rest();
+        busy || has_rest || (has_input && !self.shared.publications.are_settled())
     }
 
     fn take_events(&mut self) -> bool {
@@ -275,7 +279,7 @@ impl ShardLoop {
     }
 
     /// Announces that the shard sleeps, unless there is work by now.
-    fn fall_asleep(&mut self) -> LoopStep {
+    fn fall_asleep(&mut self, now_ms: u64) -> LoopStep {
         let shared = &mut self.shared;
         let can_publish = shared.publications.queue().is_some();
         let events = shared.events.paused_until_ms(shared.streams.shard.subscriptions());
@@ -286,7 +290,6 @@ impl ShardLoop {
             events.filter(|_| can_publish),
             self.memory.next_deadline_ms(),
         ];
-        let now_ms = self.clock.now().ms;
         let left_ms = deadlines.into_iter().flatten().min().map(|at_ms| at_ms.saturating_sub(now_ms));
         self.waker.announce();
         if self.is_called() {

@@ -113,6 +113,11 @@ impl SimTime {
         Now { ms, unix_ms: UNIX_MS + ms }
     }
 
+    /// The milliseconds of [`Self::now`] at this moment.
+    pub(crate) fn ms_at(&self, moment: Instant) -> u64 {
+        (moment - self.begin).as_millis() as u64
+    }
+
     /// The moment; what was done since the last reading may have taken a while.
     pub(crate) fn instant(&self) -> Instant {
         self.between.happen();

@@ -84,6 +84,11 @@ impl Accept {
         self.ready = true;
     }
 
+    /// Whether connections may wait that no further event announces.
+    pub(super) fn has_rest(&self) -> bool {
+        self.ready && self.paused_until_ms.is_none()
+    }
+
     pub(super) fn paused_until_ms(&self) -> Option<u64> {
         self.paused_until_ms
     }

@@ -195,6 +195,9 @@ impl Connections {
     /// If the driver makes many sends at once, they are made after all were polled.
     pub(super) fn poll_written(&mut self, shared: &mut Shared) -> bool {
         let needs_poll = shared.streams.take_needs_poll();
+        if needs_poll.is_empty() {
+            return false;
+        }
         let collects = shared.driver.sends_at_once() > 0;
         let mut polled: Vec<(u32, ConnAction)> = Vec::new();
         for number in &needs_poll {
@@ -219,7 +222,7 @@ impl Connections {
             self.apply(number, action, shared);
         }
         shared.budget.charge_since(began);
-        !needs_poll.is_empty()
+        true
     }
 
     /// Asks for writable events of the streams' sockets that were found full. If a socket has room
