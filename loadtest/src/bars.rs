@@ -33,6 +33,12 @@ enum Rule {
     AtLeast(f64),
 }
 
+impl Rule {
+    fn is_ratio(self) -> bool {
+        matches!(self, Self::RatioAtMost(_) | Self::RatioAtLeast(_))
+    }
+}
+
 /// One promise.
 struct Bar {
     name: &'static str,
@@ -53,6 +59,8 @@ struct Run {
     http2: bool,
     /// Compared with sends in batches.
     ring: bool,
+    /// Compared with the hub of `--before`.
+    before: bool,
     bars: Vec<Bar>,
 }
 
@@ -65,6 +73,7 @@ impl Run {
             tls: false,
             http2: false,
             ring: false,
+            before: false,
             bars: Vec::new(),
         }
     }
@@ -76,6 +85,9 @@ enum Verdict {
     Pass,
     Fail,
     Invalid,
+    /// It compares with an older binary, and none was given.
+    #[serde(rename = "not compared")]
+    NotCompared,
 }
 
 impl Verdict {
@@ -84,6 +96,7 @@ impl Verdict {
             Self::Pass => "pass",
             Self::Fail => "FAIL",
             Self::Invalid => "INVALID",
+            Self::NotCompared => "not compared",
         }
     }
 }
@@ -122,23 +135,23 @@ pub(crate) fn run(common: &Common, record: &Record, only: Option<&str>) -> Resul
     write(&rows_text(&record.rows()))?;
     let [figure, value, limit, ratio, rule, verdict] = HEAD;
     write(&format!("{figure:<34}{value:>12}{limit:>12}{ratio:>21}  {rule:<16}{verdict}\n"))?;
-    for mut run in runs()
-        .into_iter()
-        .chain(ring_runs())
-        .chain(history_runs())
-        .chain(compression_runs())
-        .chain(tls_runs())
-        .chain(http2_runs())
-        .chain(hostile_runs())
-    {
+    for mut run in all_runs() {
         run.bars.retain(|bar| only.is_none_or(|only| bar.name.contains(only)));
+        let before = common.before.clone().filter(|_| run.before);
+        if run.before && before.is_none() {
+            for bar in run.bars.extract_if(.., |bar| bar.rule.is_ratio()) {
+                let line = Judgement::not_compared(&bar);
+                write(&line.text())?;
+                lines.push(line);
+            }
+        }
         if run.bars.is_empty() {
             continue;
         }
-        let with_limit = run.bars.iter().any(|bar| !matches!(bar.rule, Rule::AtMost(_) | Rule::AtLeast(_)));
+        let with_limit = !run.before && run.bars.iter().any(|bar| bar.rule.is_ratio());
         let count = common.rounds.unwrap_or(run.rounds);
         let (tls, http2, ring) = (common.tls || run.tls, common.http2 || run.http2, common.ring || run.ring);
-        let common = &Common { tls, http2, ring, ..common.clone() };
+        let common = &Common { tls, http2, ring, before, ..common.clone() };
         let rounds = match rounds::run(common, &run.scenario, count, with_limit) {
             Ok(rounds) => rounds,
             // A scenario that cannot run does not hide the results of the others.
@@ -174,7 +187,19 @@ pub(crate) fn run(common: &Common, record: &Record, only: Option<&str>) -> Resul
         page.append(&details);
         write_file(path, &page.finish())?;
     }
-    Ok(sound && !lines.is_empty() && lines.iter().all(|line| line.verdict == Verdict::Pass))
+    let mut judged = lines.iter().filter(|line| line.verdict != Verdict::NotCompared).peekable();
+    Ok(sound && judged.peek().is_some() && judged.all(|line| line.verdict == Verdict::Pass))
+}
+
+fn all_runs() -> impl Iterator<Item = Run> {
+    runs()
+        .into_iter()
+        .chain(ring_runs())
+        .chain(history_runs())
+        .chain(compression_runs())
+        .chain(tls_runs())
+        .chain(http2_runs())
+        .chain(hostile_runs())
 }
 
 fn bar(name: &'static str, figure: &'static str, rule: Rule) -> Bar {
@@ -286,12 +311,18 @@ fn selectors(publishers: u32, [hot, varied]: [&'static str; 2]) -> Run {
 
 /// The bars of the history.
 fn history_runs() -> Vec<Run> {
-    use Rule::{AtLeast, AtMost};
+    use Rule::{AtLeast, AtMost, RatioAtLeast, RatioAtMost};
     vec![
         Run {
-            scenario: Scenario::Commit(Commit::default()),
-            rounds: 1,
-            bars: vec![bar("group commit, 64 to 1", "group_commit_ratio", AtLeast(20.0))],
+            scenario: Scenario::Commit(Commit::of_bars()),
+            rounds: 5,
+            before: true,
+            bars: vec![
+                bar("durable p50 to disk and memory", "one_p50_share", AtMost(1.0)),
+                bar("durable publications/s to the disk", "loop_rate_ratio", AtLeast(0.6)),
+                bar("64 durable publishers to before", "all_per_s", RatioAtLeast(1.3)),
+                bar("CPU per durable one to before, us", "one_cpu_us", RatioAtMost(0.5)),
+            ],
             ..Run::plain()
         },
         Run {
@@ -317,17 +348,15 @@ fn tls_runs() -> Vec<Run> {
             scenario: Scenario::Fanout(Fanout::closed(1_000, 500)),
             rounds: 5,
             tls: true,
-            http2: false,
-            ring: false,
             bars: vec![bar("CPU per delivery, TLS to plain", "cpu_per_delivery_ns", RatioAtMost(1.6))],
+            ..Run::plain()
         },
         Run {
             scenario: Scenario::Idle(Idle { subscribers: 2_000, seconds: 16.0 }),
             rounds: 1,
             tls: true,
-            http2: false,
-            ring: false,
             bars: vec![bar("memory per TLS connection, B", "memory_per_connection_b", AtMost(12_288.0))],
+            ..Run::plain()
         },
     ]
 }
@@ -339,18 +368,16 @@ fn http2_runs() -> Vec<Run> {
         Run {
             scenario: Scenario::Fanout(Fanout::closed(1_000, 500)),
             rounds: 5,
-            tls: false,
             http2: true,
-            ring: false,
             bars: vec![bar("CPU per delivery, HTTP/2 to 1.1", "cpu_per_delivery_ns", RatioAtMost(1.5))],
+            ..Run::plain()
         },
         Run {
             scenario: Scenario::Idle(Idle { subscribers: 10_000, seconds: 16.0 }),
             rounds: 1,
-            tls: false,
             http2: true,
-            ring: false,
             bars: vec![bar("memory per HTTP/2 stream, B", "memory_per_connection_b", AtMost(4_096.0))],
+            ..Run::plain()
         },
     ]
 }
@@ -434,6 +461,20 @@ fn rule_text(bar: &Bar) -> String {
 }
 
 impl Judgement {
+    /// A bar that compares with an older binary, without one.
+    fn not_compared(bar: &Bar) -> Self {
+        Self {
+            bar: bar.name,
+            figure: bar.figure,
+            value: None,
+            limit: None,
+            ratio: None,
+            rule: rule_text(bar),
+            verdict: Verdict::NotCompared,
+            note: Some("give --before PATH, the binary to compare with".to_owned()),
+        }
+    }
+
     /// Figure, value, limit, ratio, bar, verdict.
     fn cells(&self) -> [String; 6] {
         let ratio = self.ratio.map_or_else(

@@ -36,10 +36,13 @@ pub(crate) struct Times {
     pub(crate) per_step: Vec<u64>,
 }
 
+/// A histogram of latencies in nanoseconds.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("bounds that are constant and valid")
+}
+
 impl Times {
     fn new(started_ns: u64) -> Self {
-        let histogram =
-            || Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("bounds that are constant and valid");
         Self {
             receive: histogram(),
             first: histogram(),

@@ -179,6 +179,7 @@ mod tests {
             processors(std::process::id())
                 .is_some_and(|list| list.starts_with(|digit: char| digit.is_ascii_digit()))
         );
-        assert!(usage.own_wait_share() <= 1.0 && usage.server_wait_share().is_some());
+        // Other tests run in threads of this process and wait too: no share has a bound here.
+        assert!(usage.server_wait_share().is_some());
     }
 }

@@ -25,6 +25,15 @@ pub(crate) struct Common {
     /// or in PATH].
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) server: Option<PathBuf>,
+    /// Measure this other binary of the hub, such as one of before a change, in turn with the hub,
+    /// and print ratios.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        conflicts_with_all = ["url", "subscribe_url", "publish_url", "limit"]
+    )]
+    pub(crate) before: Option<PathBuf>,
     /// A further environment variable of the hub.
     #[arg(long, global = true, value_name = "NAME=VALUE")]
     pub(crate) server_env: Vec<String>,

@@ -8,8 +8,9 @@ use crate::book::Times;
 use crate::error_text::chain;
 use crate::ledger::Tally;
 use crate::options::Common;
+use crate::reference::Reference;
 use crate::scenario::{Outcome, RoundContext, RoundError, Scenario};
-use crate::server::{self, Contestant, Reference, Server, ServerError};
+use crate::server::{self, Contestant, Server, ServerError};
 use crate::{meter, net, progress::Progress};
 
 /// The results of the rounds of one server.
@@ -157,7 +158,7 @@ pub(crate) enum RoundsError {
 }
 
 /// Runs `scenario` `count` times on every server in turn; on the limit too if `with_limit` and the
-/// scenario has one.
+/// scenario has one, and on the hub of `--before`.
 pub(crate) fn run(
     common: &Common,
     scenario: &Scenario,
@@ -165,7 +166,8 @@ pub(crate) fn run(
     with_limit: bool,
 ) -> Result<Rounds, RoundsError> {
     let mut contestants = vec![Contestant::subject(common)?];
-    let reference = (with_limit && scenario.has_limit()).then(|| Reference::of(common));
+    let has_reference = common.before.is_some() || (with_limit && scenario.has_limit());
+    let reference = has_reference.then(|| Reference::of(common));
     if let Some(reference) = reference {
         contestants.push(Contestant::reference(reference, common));
     } else if with_limit {
@@ -224,7 +226,7 @@ fn once(
     let server = Server::start(common, contestant, &scenario.needs())?;
     about.meet(server.process());
     let progress = Progress::new(&contestant.name);
-    let outcome = scenario.run(&RoundContext { common, server: &server, progress })?;
+    let outcome = scenario.run(&RoundContext { common, contestant, server: &server, progress })?;
     about.read(&outcome.load);
     Ok(outcome)
 }

@@ -3,8 +3,9 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -15,6 +16,8 @@ use crate::about::About;
 use crate::binary::{self, NoBinary};
 use crate::options::{Common, Fault, Subject};
 use crate::record::masked_setting;
+use crate::reference::Reference;
+use crate::settings::{HubNeeds, SettingError, folder_of_history, hub_settings};
 use crate::tls::{CERTIFICATE_FILE, CertificateError, KEY_FILE};
 use crate::wire::request::{Wire, WireError};
 
@@ -22,42 +25,6 @@ use crate::wire::request::{Wire, WireError};
 const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How long it may take to stop before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
-
-/// The server that ratios compare with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reference {
-    /// The limit server, with a loop of sends.
-    Limit,
-    /// The limit server, with sends in batches on an io_uring.
-    Ring,
-    /// The same hub over HTTP/1.1, when HTTP/2 is measured.
-    Http1,
-    /// The same hub in clear text, when TLS is measured.
-    ClearText,
-}
-
-impl Reference {
-    /// The reference for this command line.
-    pub(crate) fn of(common: &Common) -> Self {
-        match common {
-            Common { http2: true, .. } => Self::Http1,
-            Common { tls: true, .. } => Self::ClearText,
-            Common { ring: true, .. } => Self::Ring,
-            _ => Self::Limit,
-        }
-    }
-}
-
-/// What a hub that is started needs for a scenario.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct HubNeeds {
-    /// The `HISTORY_SYNC` of a history in a file; `None`: the history is in memory.
-    pub(crate) history_sync: Option<&'static str>,
-    /// Further settings.
-    pub(crate) settings: &'static [(&'static str, &'static str)],
-    /// Whether it serves metrics.
-    pub(crate) metrics: bool,
-}
 
 /// One server that rounds measure.
 #[derive(Debug, Clone)]
@@ -69,8 +36,9 @@ pub(crate) struct Contestant {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    /// A hub that each round starts anew, with or without TLS, over HTTP/2 or 1.1.
-    Start { tls: bool, http2: bool },
+    /// A hub that each round starts anew, with or without TLS, over HTTP/2 or 1.1; from the binary
+    /// of `--before` or from that of the run.
+    Start { tls: bool, http2: bool, before: bool },
     /// A server that is already running.
     Running { wire: Box<Wire>, process: Option<u32> },
     /// The limit server, also started anew by each round.
@@ -86,8 +54,8 @@ pub(crate) enum ServerError {
     Pid,
     #[error("{0}: expected URL or URL,PID")]
     Compared(String),
-    #[error("{0}: expected NAME=VALUE")]
-    Setting(String),
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     #[error("no free port")]
     Port(#[source] io::Error),
     #[error("{}", .0.display())]
@@ -128,7 +96,7 @@ impl Contestant {
         } else if common.pid.is_some() {
             return Err(ServerError::Pid);
         } else {
-            Kind::Start { tls: common.tls, http2: common.http2 }
+            Kind::Start { tls: common.tls, http2: common.http2, before: false }
         };
         Ok(Self { name: "hub".to_owned(), kind })
     }
@@ -151,8 +119,15 @@ impl Contestant {
 
     /// The server that ratios compare with.
     pub(crate) fn reference(reference: Reference, common: &Common) -> Self {
-        let hub = |name: &str, tls| Self { name: name.to_owned(), kind: Kind::Start { tls, http2: false } };
+        let hub = |name: &str, tls| {
+            let kind = Kind::Start { tls, http2: false, before: false };
+            Self { name: name.to_owned(), kind }
+        };
         match reference {
+            Reference::Before => {
+                let kind = Kind::Start { tls: common.tls, http2: common.http2, before: true };
+                Self { name: "before".to_owned(), kind }
+            }
             Reference::Limit | Reference::Ring => Self::limit(),
             Reference::Http1 => hub("HTTP/1.1", common.tls),
             Reference::ClearText => hub("plain", false),
@@ -162,7 +137,7 @@ impl Contestant {
     /// Its description in a report, before it is started for a scenario with these needs.
     pub(crate) fn about(&self, common: &Common, needs: &HubNeeds) -> Result<About, ServerError> {
         let mut about = About { protocol: self.protocol(common), ..About::default() };
-        match &self.kind {
+        match self.kind {
             Kind::Running { .. } => {}
             Kind::Limit => {
                 about.is_started = true;
@@ -172,8 +147,8 @@ impl Contestant {
                 );
                 about.profile = std::env::current_exe().ok().and_then(|own| binary::profile(&own));
             }
-            Kind::Start { .. } => {
-                let program = hub_program(common)?;
+            Kind::Start { before, .. } => {
+                let program = hub_program(common, before)?;
                 about.is_started = true;
                 about.software = binary::version(&program);
                 about.profile = binary::profile(&program);
@@ -227,6 +202,8 @@ pub(crate) struct Server {
     wire: Wire,
     /// The folder of its history, removed with it.
     scratch: Option<PathBuf>,
+    /// A folder on the disk of its history, if it is on one and that is known.
+    history_folder: Option<PathBuf>,
     /// Where a started hub serves its metrics, if the scenario needs them.
     metrics: Option<SocketAddr>,
 }
@@ -238,20 +215,24 @@ impl Server {
         contestant: &Contestant,
         needs: &HubNeeds,
     ) -> Result<Self, ServerError> {
-        let (mut scratch, mut tls, mut metrics) = (None, None, None);
+        let (mut scratch, mut tls, mut metrics, mut history_folder) = (None, None, None, None);
         let streams_per_connection = contestant.streams_per_connection(common);
         let address = free_address()?;
         let mut command = match &contestant.kind {
             Kind::Running { wire, process } => {
                 let mut wire = Wire::clone(wire);
                 wire.streams_per_connection = streams_per_connection;
-                return Ok(Self { child: None, process: *process, wire, scratch, metrics });
+                history_folder = common.scratch.clone();
+                return Ok(Self { child: None, process: *process, wire, scratch, history_folder, metrics });
             }
-            Kind::Start { tls: is_tls, http2 } => {
+            Kind::Start { tls: is_tls, http2, before } => {
                 let needs_folder = needs.history_sync.is_some() || *is_tls;
                 scratch = needs_folder.then(|| scratch_folder(common)).transpose()?;
-                let mut command =
-                    hub_command(common, address, scratch.clone().zip(needs.history_sync), needs)?;
+                let program = hub_program(common, *before)?;
+                let settings = hub_settings(common, scratch.clone().zip(needs.history_sync), needs)?;
+                history_folder = folder_of_history(&settings);
+                let mut command = Command::new(program);
+                command.env("ADDR", address.to_string()).envs(settings);
                 if needs.metrics {
                     let address = free_address()?;
                     metrics = Some(address);
@@ -274,7 +255,7 @@ impl Server {
         let mut wire = Wire::local(address)?;
         wire.tls = tls;
         wire.streams_per_connection = streams_per_connection;
-        let mut server = Self { child: Some(child), process, wire, scratch, metrics };
+        let mut server = Self { child: Some(child), process, wire, scratch, history_folder, metrics };
         server.await_listening()?;
         Ok(server)
     }
@@ -287,6 +268,16 @@ impl Server {
     /// Its process id, if known.
     pub(crate) fn process(&self) -> Option<u32> {
         self.process
+    }
+
+    /// Whether it was started here, and stops when this value is dropped.
+    pub(crate) fn is_started(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// A folder on the disk of its history; `None` if that is in memory, or not known.
+    pub(crate) fn history_folder(&self) -> Option<&Path> {
+        self.history_folder.as_deref()
     }
 
     /// Where it serves its metrics, if the scenario needs them and it was started.
@@ -358,56 +349,20 @@ fn pinned<T>(cpu: usize, spawn: impl FnOnce() -> T) -> Result<T, ServerError> {
 
 /// A new folder for the history of one hub.
 fn scratch_folder(common: &Common) -> Result<PathBuf, ServerError> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
     let folder = common.scratch.clone().unwrap_or_else(std::env::temp_dir);
-    let folder = folder.join(format!("petasos-loadtest-{}", std::process::id()));
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let folder = folder.join(format!("petasos-loadtest-{}-{number}", std::process::id()));
     if let Err(error) = std::fs::create_dir_all(&folder) {
         return Err(ServerError::Folder(folder, error));
     }
     Ok(folder)
 }
 
-fn hub_program(common: &Common) -> Result<PathBuf, ServerError> {
-    Ok(common.server.clone().map_or_else(binary::find, Ok)?)
-}
-
-/// The environment variables that a hub is started with, except for its address and its
-/// certificate. `history`: the folder of a history in a file, and its `HISTORY_SYNC`.
-fn hub_settings(
-    common: &Common,
-    history: Option<(PathBuf, &str)>,
-    needs: &HubNeeds,
-) -> Result<Vec<(String, String)>, ServerError> {
-    let mut settings = vec![
-        ("DEMO".to_owned(), "1".to_owned()),
-        ("SHARDS".to_owned(), "1".to_owned()),
-        ("CPUS".to_owned(), common.server_cpu.to_string()),
-        ("LOG_LEVEL".to_owned(), "error".to_owned()),
-    ];
-    match history {
-        None => settings.push(("DB_PATH".to_owned(), ":memory:".to_owned())),
-        Some((folder, sync)) => {
-            settings.push(("DB_PATH".to_owned(), folder.join("updates.db").display().to_string()));
-            settings.push(("HISTORY_SYNC".to_owned(), sync.to_owned()));
-        }
-    }
-    settings.extend(needs.settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-    for pair in &common.server_env {
-        let (name, value) = pair.split_once('=').ok_or_else(|| ServerError::Setting(pair.clone()))?;
-        settings.retain(|(own, _)| own != name);
-        settings.push((name.to_owned(), value.to_owned()));
-    }
-    Ok(settings)
-}
-
-fn hub_command(
-    common: &Common,
-    address: SocketAddr,
-    history: Option<(PathBuf, &str)>,
-    needs: &HubNeeds,
-) -> Result<Command, ServerError> {
-    let mut command = Command::new(hub_program(common)?);
-    command.env("ADDR", address.to_string()).envs(hub_settings(common, history, needs)?);
-    Ok(command)
+/// The binary of a hub that is started: that of `--before`, or that of the run.
+fn hub_program(common: &Common, before: bool) -> Result<PathBuf, ServerError> {
+    let given = if before { &common.before } else { &common.server };
+    Ok(given.clone().map_or_else(binary::find, Ok)?)
 }
 
 fn limit_command(common: &Common, address: SocketAddr) -> Result<Command, ServerError> {
@@ -470,6 +425,17 @@ mod tests {
         let settings = hub_settings(&common, None, &HubNeeds::default()).expect("valid");
         assert!(settings.contains(&("PUBLISHER_JWT_KEY".to_owned(), "abc".to_owned())));
         assert!(settings.contains(&("DB_PATH".to_owned(), ":memory:".to_owned())));
+    }
+
+    #[test]
+    fn an_older_binary_is_compared_over_the_same_protocol() {
+        let common = Common::given(&["--before", "/old", "--server", "/new", "--http2", "--tls"]);
+        assert_eq!(Reference::of(&common), Reference::Before);
+        let before = Contestant::reference(Reference::Before, &common);
+        let subject = Contestant::subject(&common).expect("valid");
+        assert_eq!(before.protocol(&common), subject.protocol(&common));
+        let program = |before| hub_program(&common, before).expect("given");
+        assert_eq!((program(true), program(false)), ("/old".into(), "/new".into()));
     }
 
     #[test]

@@ -226,6 +226,54 @@ fn bars_that_judged_nothing_are_not_met() {
 }
 
 #[test]
+fn a_bar_that_needs_an_older_binary_says_so() {
+    let output = run(&["bars", "--only", "to before"]);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert_eq!(text.matches("not compared").count(), 2, "{text}");
+    assert_eq!(text.matches("give --before PATH").count(), 2, "{text}");
+}
+
+#[test]
+fn an_older_binary_that_does_not_start_makes_the_run_invalid() {
+    let output = run(&[&SMALL[..], &["--before", "/bin/false", "--rounds", "1"]].concat());
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("INVALID") && text.contains("before: fanout: the server ended"), "{text}");
+}
+
+/// Small sizes of `commit`.
+const COMMIT: [&str; 7] = ["commit", "--publishers", "4", "--seconds", "0.1", "--turns", "2"];
+
+#[test]
+fn durable_publications_are_measured_beside_a_server_in_memory() {
+    let output = run(&COMMIT);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for figure in ["one_per_s", "all_per_s", "one_p50_us", "one_cpu_us", "memory_p50_us"] {
+        assert!(text.contains(figure), "no {figure} in\n{text}");
+    }
+    // The limit server has no history, so there is no disk whose limit could be measured.
+    assert!(!text.contains("loop_p50_us") && !text.contains("one_p50_share"), "{text}");
+}
+
+#[test]
+fn the_disk_of_a_server_that_runs_already_is_that_of_the_scratch_folder() {
+    let server = Running::start("none");
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("disk");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let scratch = ["--url", &server.url, "--scratch", folder.to_str().expect("UTF-8")];
+    let output = generate(&[&COMMIT[..], &scratch].concat());
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for figure in ["loop_per_s", "loop_p50_us", "loop_rate_ratio"] {
+        assert!(text.contains(figure), "no {figure} in\n{text}");
+    }
+    assert!(!text.contains("memory_p50_us"), "{text}");
+    assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 0, "the file of the loop is removed");
+}
+
+#[test]
 fn a_scenario_with_more_connections_than_descriptors_says_so() {
     let output = run(&["idle", "--subscribers", "90000000"]);
     let text = text(&output);

@@ -189,9 +189,9 @@ fn legend(line: &Series) -> String {
 mod tests {
     use super::*;
     use crate::about::About;
+    use crate::reference::Reference;
     use crate::rounds::Column;
     use crate::scenario::Outcome;
-    use crate::server::Reference;
 
     #[test]
     fn a_page_holds_every_server_and_nothing_from_elsewhere() {

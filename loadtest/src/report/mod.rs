@@ -37,7 +37,7 @@ pub(crate) enum ReportError {
 
 /// Runs one scenario and prints its figures; true when the deliveries were sound.
 pub(crate) fn run(common: &Common, record: &Record, scenario: &Scenario) -> Result<bool, ReportError> {
-    let compares = common.limit || !common.compare.is_empty();
+    let compares = common.limit || common.before.is_some() || !common.compare.is_empty();
     let count = common.rounds.unwrap_or(if compares { COMPARING_ROUNDS } else { 1 });
     let rounds = rounds::run(common, scenario, count, common.limit)?;
     let head = [record.rows(), vec![record.duration()]].concat();

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use crate::ledger::Tally;
 use crate::load::Load;
 use crate::record::{Row, count};
+use crate::reference::Reference;
 use crate::rounds::{Column, Rounds};
 use crate::scenario::Scenario;
-use crate::server::Reference;
 
 /// The arguments of a scenario as on a command line, including defaults.
 pub(super) fn arguments(scenario: &Scenario) -> Row {
@@ -150,6 +150,12 @@ fn meaning(reference: Reference) -> &'static str {
              system calls and a socket. For rates (deliveries/s) it is the other way round: above 1 is faster than HTTP/1.1. A \
              ratio close to 1 on either side may be chance."
         }
+        Reference::Before => {
+            "A ratio is the figure of the hub divided by the figure of the other binary of --before in the same round; the table \
+             shows the median of the rounds. Above 1, a cost, a latency or a memory figure has grown. Below 1, it has fallen. For \
+             rates (deliveries/s, updates/s) it is the other way round: above 1 is faster than before. A ratio close to 1 on \
+             either side may be chance."
+        }
         Reference::ClearText => {
             "A ratio is the figure of the hub over TLS divided by the figure of the same hub in clear text in the same round; the \
              table shows the median of the rounds. Above 1, a cost, a latency or a memory figure is what TLS adds: encryption, \
@@ -230,7 +236,9 @@ mod tests {
 
     #[test]
     fn the_meaning_of_a_ratio_names_both_sides_of_1() {
-        for reference in [Reference::Limit, Reference::Ring, Reference::Http1, Reference::ClearText] {
+        for reference in
+            [Reference::Limit, Reference::Ring, Reference::Http1, Reference::ClearText, Reference::Before]
+        {
             let text = meaning(reference);
             assert!(
                 text.contains("divided by") && text.contains("Above 1") && text.contains("Below 1"),

@@ -1,10 +1,14 @@
 //! What the scenarios share: the context of a round, and the ways to subscribe and to publish.
 
+use std::io;
+use std::path::PathBuf;
+
 use crate::engine::{Engine, EngineError, SECOND_NS, Start, Subscription};
 use crate::meter::Meter;
 use crate::options::Common;
 use crate::progress::Progress;
-use crate::server::Server;
+use crate::server::{Contestant, Server, ServerError};
+use crate::settings::HubNeeds;
 use crate::token::{self, SignError};
 use crate::wire::coding::Coding;
 use crate::wire::request::WireError;
@@ -18,6 +22,8 @@ pub(super) const DATA_BYTES: usize = 142;
 pub(crate) struct RoundContext<'a> {
     /// The command line.
     pub(crate) common: &'a Common,
+    /// Of which kind the server is.
+    pub(crate) contestant: &'a Contestant,
     /// The server.
     pub(crate) server: &'a Server,
     /// Shows the progress of the round.
@@ -37,8 +43,12 @@ pub(crate) enum RoundError {
     Templates,
     #[error("{0} of the connections receive: there must be as many, with a selector each")]
     Receivers(usize),
-    #[error("the hub refused publications while its history was filled")]
+    #[error("the hub refused publications")]
     Refused,
+    #[error("{}", .0.display())]
+    DiskLoop(PathBuf, #[source] io::Error),
+    #[error(transparent)]
+    Server(#[from] ServerError),
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
@@ -61,6 +71,20 @@ impl RoundContext<'_> {
     ) -> Result<Engine, RoundError> {
         let wire = self.server.wire().clone().accepting(coding)?;
         Ok(Engine::new(wire, streams, self.progress.clone())?)
+    }
+
+    /// A generator for another server.
+    pub(super) fn engine_for(&self, server: &Server, streams: u32) -> Result<Engine, RoundError> {
+        let wire = server.wire().clone().accepting(self.common.compress)?;
+        Ok(Engine::new(wire, streams, self.progress.clone())?)
+    }
+
+    /// A second hub of the same kind, with its history in memory; `None` if the server was not
+    /// started here.
+    pub(super) fn in_memory_hub(&self) -> Result<Option<Server>, RoundError> {
+        let needs = HubNeeds { in_memory: true, ..HubNeeds::default() };
+        let start = || Server::start(self.common, self.contestant, &needs);
+        Ok(self.server.is_started().then(start).transpose()?)
     }
 
     /// Starts measuring.

@@ -17,7 +17,7 @@ use super::context::{DATA_BYTES, REST_NS, RoundContext, RoundError, publish_at_r
 use super::outcome::Outcome;
 use crate::engine::{Engine, SECOND_NS};
 use crate::meter::{disk_bytes, memory_bytes};
-use crate::server::HubNeeds;
+use crate::settings::HubNeeds;
 pub(crate) use strangers::Attack;
 use strangers::{Plan, Strangers};
 
@@ -92,6 +92,7 @@ impl Hostile {
             history_sync: presence.then_some("interval"),
             settings: if presence { &[("SUBSCRIPTIONS", "1")] } else { &[] },
             metrics: true,
+            ..HubNeeds::default()
         }
     }
 

@@ -5,6 +5,7 @@ mod commit;
 mod compress;
 mod connect;
 mod context;
+mod disk_loop;
 mod fanout;
 mod firehose;
 mod hostile;
@@ -20,7 +21,7 @@ mod topics;
 use clap::Subcommand;
 use serde::Serialize;
 
-use crate::server::HubNeeds;
+use crate::settings::HubNeeds;
 
 pub(crate) use churn::Churn;
 pub(crate) use commit::Commit;

@@ -101,6 +101,11 @@ impl Outcome {
             "% of the time ready, but not run",
             usage.own_wait_share() * 100.0,
         );
+        self.judge_machine(usage);
+    }
+
+    /// Marks the round disturbed if the generator had to wait for its processor.
+    pub(super) fn judge_machine(&mut self, usage: &Usage) {
         if usage.elapsed >= SHARES_NEED && usage.own_wait_share() > OWN_WAIT_SHARE_MAX {
             self.disturbed = Some(format!(
                 "the machine was busy with something else: the generator waited for its processor {:.0} % of the time",
