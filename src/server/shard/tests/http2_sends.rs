@@ -48,7 +48,7 @@ fn an_update_for_many_streams_of_a_connection_is_one_send() {
             hub.round();
             clients.iter_mut().for_each(|client| while client.read() {});
         }
-        let mut publisher = ScriptedPeer::on(hub.connect(), 1 << 16);
+        let publisher = ScriptedPeer::on(hub.connect(), 1 << 16);
         for number in 0..UPDATES {
             publisher.publish(2 * number as u32 + 1, &format!("topic=a&data=x&id={number}"));
             let event = format!("id: {number}\ndata: x\n\n");
