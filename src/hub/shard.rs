@@ -37,6 +37,8 @@ mod subscribers;
 mod timers;
 mod values;
 mod withdrawals;
+mod write_queue;
+mod writes;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -45,7 +47,7 @@ use crate::history::{HistoryError, HistorySlice, Position, ResumePoint, Sequence
 use crate::hub::presence::Subscriptions;
 use crate::hub::tail::Tail;
 use crate::hub::timer_wheel::TimerKey;
-use crate::limits::{FLUSH_BYTES_MAX, TIMERS_MAX};
+use crate::limits::TIMERS_MAX;
 use crate::mercure::index::Price;
 use crate::mercure::resume::Resume;
 use crate::mercure::selector::Selector;
@@ -58,7 +60,7 @@ pub use values::{Counters, EndReason, Joining, ShardSettings};
 
 use catch_up::{CatchUp, LivePoint};
 use drain::Drain;
-use subscriber::{Ahead, Reading, Subscriber, SubscriberState, Written};
+use subscriber::{Ahead, Reading, Subscriber, SubscriberState};
 use subscribers::Subscribers;
 use timers::Timers;
 use withdrawals::Withdrawals;
@@ -258,14 +260,6 @@ impl Shard {
         }
     }
 
-    /// Whether a subscriber that was in the write queue when entries were last taken still waits.
-    /// Take entries only when none does: each round of sends then carries everything that came
-    /// since the last. Subscribers queued later do not count: those that catch up are always
-    /// queued, and live updates and responses never wait for them.
-    pub fn has_unflushed(&self) -> bool {
-        self.subscribers.has_unflushed()
-    }
-
     /// Whether [`Shard::flush`], [`Shard::catch_up`], [`Shard::advance`] or
     /// [`Shard::end_withdrawn`] has work; the caller must then not sleep.
     pub fn has_work(&self) -> bool {
@@ -273,33 +267,6 @@ impl Shard {
             || self.catch_up.has_work()
             || self.timers.has_due()
             || self.withdrawals.has_work()
-    }
-
-    /// Writes to up to `sockets_max` subscribers; to fewer if their bytes are many, see
-    /// [`FLUSH_BYTES_MAX`].
-    pub fn flush(&mut self, sockets_max: usize, now: Now, wire: &mut impl Wire) {
-        let mut bytes = 0;
-        for _ in 0..sockets_max {
-            let Some(slot) = self.subscribers.next_dirty() else { break };
-            if !wire.collects(slot) {
-                if let Some(written) = self.subscribers.write(slot, now, wire) {
-                    self.wrote(slot, &written);
-                }
-                continue;
-            }
-            match self.subscribers.collect(slot) {
-                Some(0) => self.all_sent(slot),
-                Some(more) => bytes += more,
-                None => {}
-            }
-            if bytes >= FLUSH_BYTES_MAX {
-                break;
-            }
-        }
-        self.subscribers.write_collected(wire);
-        while let Some((slot, written)) = self.subscribers.next_written(now) {
-            self.wrote(slot, &written);
-        }
     }
 
     /// Continues up to `subscribers_max` subscribers that catch up. Stops early once the work is
@@ -388,15 +355,6 @@ impl Shard {
         LivePoint { position: self.position, is_open: !self.is_taking }
     }
 
-    fn wrote(&mut self, slot: u32, written: &Written) {
-        match written {
-            Written::All(_) => self.all_sent(slot),
-            Written::More(_) => self.subscribers.mark_dirty(slot),
-            Written::Some(_) => self.arm(slot),
-            Written::Gone => self.close(slot, EndReason::Gone),
-        }
-    }
-
     fn on_deadline(&mut self, slot: u32, now: Now, wire: &mut impl Wire) {
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         if subscriber.state == SubscriberState::Closed {
@@ -427,15 +385,6 @@ impl Shard {
         let Some(drain) = &mut self.drain else { return };
         for slot in drain.next(now.ms) {
             self.end(slot, EndReason::Drained);
-        }
-    }
-
-    /// Continues a subscriber that has nothing pending now.
-    fn all_sent(&mut self, slot: u32) {
-        match self.subscribers.get_mut(slot).map(|subscriber| subscriber.state) {
-            Some(SubscriberState::CatchingUp { .. }) => self.catch_up.push(slot),
-            Some(SubscriberState::Ending(reason)) => self.finish(slot, reason),
-            Some(SubscriberState::Live | SubscriberState::Closed) | None => {}
         }
     }
 

@@ -177,7 +177,11 @@ pub const FLUSH_BATCH_MAX: usize = 64;
 /// The same where one system call makes many sends. Each call costs the kernel as much as a few
 /// sends; 1,024 sends of a short frame take 3 ms.
 pub const FLUSH_BATCH_RING_MAX: usize = 1_024;
-/// Bytes that are offered to sockets by collected sends before a shard checks its other work.
+/// Streams of shared sockets (HTTP/2) that a shard writes to before it checks its other work. Those
+/// of one socket are written to together, so one socket's may be more.
+pub const FLUSH_SHARING_MAX: usize = 1_024;
+/// Bytes that are offered to sockets by collected sends, or to streams of shared sockets, before a
+/// shard checks its other work.
 pub const FLUSH_BYTES_MAX: usize = 8 << 20;
 /// Bytes of memory for gathered updates that a shard keeps.
 pub const GATHERED_KEPT_BYTES_MAX: usize = 256 << 10;

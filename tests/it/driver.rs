@@ -11,11 +11,11 @@ use crate::metrics::Metered;
 const SETTINGS: [(&str, &str); 3] = [("METRICS_ADDR", "127.0.0.1:0"), ("SHARDS", "1"), ("IO", "auto")];
 const UPDATES: usize = 20;
 
-/// A fan-out to clients that have connected, each update by itself; `receive` waits for the one
-/// with this id. `calls_max` is what one update may take.
+/// A fan-out to clients that have connected, each with so many streams, each update by itself;
+/// `receive` waits for the one with this id. `calls_max` is what one update may take.
 fn fan_out<C>(
     mut hub: Hub,
-    count: usize,
+    (count, streams): (usize, usize),
     calls_max: usize,
     connect: impl Fn(&Hub) -> C,
     receive: impl Fn(&mut C, &str),
@@ -26,7 +26,7 @@ fn fan_out<C>(
     }
     let metered = Metered::of(hub);
     let mut clients: Vec<C> = (0..count).map(|_| connect(&metered.hub)).collect();
-    metered.expect(&[("mercure_subscribers_connected", count as f64)]);
+    metered.expect(&[("mercure_subscribers_connected", (count * streams) as f64)]);
     let before = metered.scrape();
     for number in 0..UPDATES {
         let id = format!("update-{number}");
@@ -36,7 +36,7 @@ fn fan_out<C>(
             receive(client, &id);
         }
     }
-    metered.expect(&[("petasos_deliveries_total", (count * UPDATES) as f64)]);
+    metered.expect(&[("petasos_deliveries_total", (count * streams * UPDATES) as f64)]);
     let after = metered.scrape();
     let grown = |name: &str| after[name] - before[name];
     assert_eq!(grown("petasos_io_uring_sends_total"), (count * UPDATES) as f64);
@@ -51,29 +51,45 @@ fn receive_event(stream: &mut Stream, id: &str) {
 
 #[test]
 fn a_fan_out_takes_at_most_one_call_for_256_deliveries() {
-    fan_out(Hub::start(&SETTINGS), 1_000, 1_000 / 256, |hub| hub.subscribe("topic=a"), receive_event);
+    fan_out(Hub::start(&SETTINGS), (1_000, 1), 1_000 / 256, |hub| hub.subscribe("topic=a"), receive_event);
 }
 
 #[test]
 fn a_fan_out_over_tls_takes_as_few_calls() {
     let pair = Pair::new();
     let hub = Files::new("driver", &pair).start(&SETTINGS, &any(&pair));
-    fan_out(hub, 512, 2, |hub| hub.subscribe("topic=a"), receive_event);
+    fan_out(hub, (512, 1), 2, |hub| hub.subscribe("topic=a"), receive_event);
 }
 
-/// Each of the connections has one stream.
-#[test]
-fn a_fan_out_over_http2_takes_as_few_calls() {
+/// Connections with so many streams each.
+fn fan_out_over_http2(count: usize, streams: usize) {
     let connect = |hub: &Hub| {
         let mut raw = Raw::open(hub, &[]);
-        assert!(raw.send(&frames::get(1, "/.well-known/mercure?topic=a")), "the hub has closed");
-        raw.next_of(HEADERS);
+        for number in 0..streams as u32 {
+            let request = frames::get(2 * number + 1, "/.well-known/mercure?topic=a");
+            assert!(raw.send(&request), "the hub has closed");
+            raw.next_of(HEADERS);
+        }
         raw
     };
     let receive = |raw: &mut Raw, id: &str| {
         let id = format!("id: {id}\n");
-        // The opening of the stream comes before.
-        while !String::from_utf8_lossy(&raw.next_of(DATA).payload).contains(&id) {}
+        for _ in 0..streams {
+            // The opening of a stream comes before.
+            while !String::from_utf8_lossy(&raw.next_of(DATA).payload).contains(&id) {}
+        }
     };
-    fan_out(Hub::start(&SETTINGS), 512, 2, connect, receive);
+    fan_out(Hub::start(&SETTINGS), (count, streams), 2, connect, receive);
+}
+
+#[test]
+fn a_fan_out_over_http2_takes_as_few_calls() {
+    fan_out_over_http2(512, 1);
+}
+
+/// More streams than are written to at once, so those of a connection could be apart. (The test for
+/// both drivers is in `src/server/shard/tests/http2_sends.rs`.)
+#[test]
+fn a_fan_out_to_many_streams_of_a_connection_is_one_send_to_it() {
+    fan_out_over_http2(128, 10);
 }

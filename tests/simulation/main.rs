@@ -283,6 +283,9 @@ impl World {
             opening: [HEAD, framing.opening()].concat().into(),
         };
         let slot = core.shard.join(joining, self.now);
+        if self.rng.usize(..3) == 0 {
+            core.shard.share_socket(slot, self.rng.usize(..4) as u32);
+        }
         core.sockets.by_slot.insert(slot, core.sockets.sessions.len());
         core.sockets.sessions.push(Session {
             selectors,

@@ -78,7 +78,7 @@ impl Subscribers {
 
     fn shrink(&mut self) {
         shrink_slab(&mut self.by_slot);
-        self.dirty.shrink_to_fit();
+        self.dirty.shrink();
         self.outboxes.shrink();
         self.index.shrink();
     }

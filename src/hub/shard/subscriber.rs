@@ -54,6 +54,8 @@ pub(super) struct Subscriber {
     pub(super) dirty: bool,
     /// Whether the socket is full. [`Shard::writable`] reports when it takes bytes again.
     pub(super) blocked: bool,
+    /// The number of its socket, if it shares it with other subscribers.
+    pub(super) shared_socket: Option<u32>,
     /// Sent bytes of the pending path.
     pub(super) sent: usize,
     /// Bytes to send before the pending path: the opening, the rest of a comment, the last chunk.
@@ -155,6 +157,16 @@ pub(super) enum Written {
     Gone,
 }
 
+impl Written {
+    /// The bytes that were taken.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::All(bytes) | Self::More(bytes) | Self::Some(bytes) => *bytes,
+            Self::Gone => 0,
+        }
+    }
+}
+
 impl Subscriber {
     /// A subscriber that is sent this opening first. Its generation, its key and the end of its
     /// time follow.
@@ -178,6 +190,7 @@ impl Subscriber {
             framing,
             dirty: false,
             blocked: false,
+            shared_socket: None,
             sent: 0,
             ahead: (!opening.is_empty()).then(|| Ahead::new(opening)),
             wrote_ms: now.ms,

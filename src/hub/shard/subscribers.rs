@@ -1,12 +1,11 @@
 //! The subscribers of one core: what each has selected, what is pending for each, which ones must
 //! be written to, and which ones have too much pending and must catch up.
 
-use std::collections::VecDeque;
-
 use slab::Slab;
 
 use super::subscriber::{NextBytes, Subscriber, SubscriberState, Written, compared_topics};
 use super::values::{Counters, ShardSettings};
+use super::write_queue::{DirtySocket, WriteQueue};
 use crate::history::SequencedUpdate;
 use crate::hub::outbox::Outboxes;
 use crate::limits::MATCH_COST_PER_WORK;
@@ -24,9 +23,7 @@ pub(super) struct Subscribers {
     /// What was read of the topics of an update that has paused.
     read_topics: Vec<ReadTopic>,
     /// Subscribers to write to.
-    pub(super) dirty: VecDeque<u32>,
-    /// How many of these were in the queue when entries were last taken; they come first.
-    dirty_since_take: usize,
+    pub(super) dirty: WriteQueue,
     /// Subscribers whose sends are collected, and the bytes of each.
     collected: Vec<(u32, NextBytes)>,
     /// The results of these sends.
@@ -48,8 +45,7 @@ impl Subscribers {
             index: TopicIndex::new(),
             read_topics: Vec::new(),
             outboxes: Outboxes::default(),
-            dirty: VecDeque::new(),
-            dirty_since_take: 0,
+            dirty: WriteQueue::default(),
             collected: Vec::new(),
             results: Vec::new(),
             uncompared: Vec::new(),
@@ -166,19 +162,17 @@ impl Subscribers {
     /// Notes that entries were taken: the subscribers in the queue now must be written to before
     /// more are taken.
     pub(super) fn moved(&mut self) {
-        self.dirty_since_take = self.dirty.len();
+        self.dirty.moved();
     }
 
     /// Whether a subscriber that was in the queue at the last [`Self::moved`] still waits.
     pub(super) fn has_unflushed(&self) -> bool {
-        self.dirty_since_take > 0
+        self.dirty.has_unflushed()
     }
 
-    /// The next subscriber to write to.
-    pub(super) fn next_dirty(&mut self) -> Option<u32> {
-        let slot = self.dirty.pop_front()?;
-        self.dirty_since_take = self.dirty_since_take.saturating_sub(1);
-        Some(slot)
+    /// The next socket to write to.
+    pub(super) fn next_dirty(&mut self) -> Option<DirtySocket> {
+        self.dirty.pop()
     }
 
     /// Writes to a subscriber from the queue; `None` if it need not be written to.
@@ -229,9 +223,7 @@ impl Subscribers {
     }
 
     fn count(&mut self, written: &Written) {
-        if let Written::All(bytes) | Written::More(bytes) | Written::Some(bytes) = written {
-            self.counters.bytes += *bytes as u64;
-        }
+        self.counters.bytes += written.bytes() as u64;
     }
 
     /// Queues a subscriber to be written to.
@@ -241,7 +233,7 @@ impl Subscribers {
             && subscriber.state != SubscriberState::Closed
             && !std::mem::replace(&mut subscriber.dirty, true)
         {
-            self.dirty.push_back(slot);
+            self.dirty.push(slot, subscriber.shared_socket);
         }
     }
 }
@@ -250,7 +242,7 @@ impl Subscribers {
 struct Taking<'s, F> {
     by_slot: &'s mut Slab<Subscriber>,
     outboxes: &'s mut Outboxes,
-    dirty: &'s mut VecDeque<u32>,
+    dirty: &'s mut WriteQueue,
     counters: &'s mut Counters,
     update: &'s SequencedUpdate,
     settings: &'s ShardSettings,
@@ -326,7 +318,7 @@ impl<F: FnMut(u32)> Taking<'_, F> {
         counters.deliveries += 1;
         if !subscriber.blocked && !subscriber.dirty {
             subscriber.dirty = true;
-            dirty.push_back(slot);
+            dirty.push(slot, subscriber.shared_socket);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The maximum work of one round of a shard. `tests/simulation` checks that streams are right.
 
+mod sharing;
 mod urls;
 
 use std::collections::BTreeMap;

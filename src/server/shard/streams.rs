@@ -321,6 +321,9 @@ impl Streams {
             self.sockets.by_slot.resize_with(index + 1, || None);
         }
         self.sockets.is_tls |= matches!(&socket.transport, StreamTransport::Own(own) if own.is_tls());
+        if matches!(socket.transport, StreamTransport::Shared(_)) {
+            self.shard.share_socket(slot, socket.connection);
+        }
         self.sockets.by_dialect[socket.dialect as usize] += 1;
         self.sockets.by_slot[index] = Some(socket);
     }

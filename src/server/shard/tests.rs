@@ -4,6 +4,7 @@
 
 mod accept;
 mod http2;
+mod http2_sends;
 mod memory;
 mod queries;
 mod requests;
@@ -57,6 +58,7 @@ struct Setup {
     dialects: Dialects,
     waker: Arc<ShardWaker>,
     listener: Listener,
+    driver: DriverKind,
 }
 
 impl Default for Setup {
@@ -72,6 +74,7 @@ impl Default for Setup {
             dialects: Dialects::legacy(Authorization::Selectors),
             waker,
             listener: listeners.remove(0),
+            driver: DriverKind::Epoll,
         }
     }
 }
@@ -99,7 +102,7 @@ impl Harness {
         Self::with(Setup::default())
     }
 
-    fn with(Setup { quotas, memory, drain_ms, dialects, waker, listener }: Setup) -> Self {
+    fn with(Setup { quotas, memory, drain_ms, dialects, waker, listener, driver }: Setup) -> Self {
         let settings = ShardSettings {
             heartbeat_ms: 15_000,
             dispatch_timeout_ms: 0,
@@ -136,7 +139,7 @@ impl Harness {
             memory,
             recorder: Recorder::new(Arc::default()),
             batch_bytes_max: usize::MAX,
-            driver: DriverKind::Epoll.open().expect("an epoll set"),
+            driver: driver.open().expect("a driver"),
             random: Random::Host,
         })
         .expect("a descriptor");
@@ -154,9 +157,13 @@ impl Harness {
 
     /// A connection of a client that the shard has already; returns the client's socket.
     fn connect(&mut self) -> OwnedFd {
+        self.connect_with(SocketType::STREAM)
+    }
+
+    /// The same, with sockets of this type.
+    fn connect_with(&mut self, kind: SocketType) -> OwnedFd {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a pair");
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, flags, None).expect("a pair");
         let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4_000);
         let ShardLoop { connections, shared, .. } = &mut self.shard;
         let conn = Http1Conn::new(Transport::new(ours, None), Some(peer), shared.now.ms);

@@ -32,8 +32,8 @@ struct RawFrame {
 }
 
 /// The client of a connection.
-struct ScriptedPeer {
-    socket: OwnedFd,
+pub(super) struct ScriptedPeer {
+    pub(super) socket: OwnedFd,
     /// Received bytes that are not a whole frame yet.
     rest: Vec<u8>,
     seen: Vec<RawFrame>,
@@ -42,7 +42,12 @@ struct ScriptedPeer {
 impl ScriptedPeer {
     /// Opens a connection, with a window for each of its streams, in bytes.
     fn connect(hub: &mut Harness, window_bytes: u32) -> Self {
-        let peer = Self { socket: hub.connect(), rest: Vec::new(), seen: Vec::new() };
+        Self::on(hub.connect(), window_bytes)
+    }
+
+    /// The same, on a socket that the hub has already.
+    pub(super) fn on(socket: OwnedFd, window_bytes: u32) -> Self {
+        let peer = Self { socket, rest: Vec::new(), seen: Vec::new() };
         let window = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &window_bytes.to_be_bytes()].concat();
         peer.send(&[PREFACE, &frame(SETTINGS, 0, 0, &window)].concat());
         peer
@@ -60,8 +65,11 @@ impl ScriptedPeer {
         });
     }
 
-    fn read(&mut self) {
-        self.rest.extend(received_bytes(&self.socket));
+    /// Reads once; returns whether there was anything.
+    pub(super) fn read(&mut self) -> bool {
+        let received = received_bytes(&self.socket);
+        let has_read = !received.is_empty();
+        self.rest.extend(received);
         while let Some((head, _)) = self.rest.split_first_chunk::<9>() {
             let [high, middle, low, kind, flags, stream @ ..] = *head;
             let length = u32::from_be_bytes([0, high, middle, low]) as usize;
@@ -71,6 +79,7 @@ impl ScriptedPeer {
             let payload = self.rest.drain(..9 + length).skip(9).collect();
             self.seen.push(RawFrame { kind, flags, stream: u32::from_be_bytes(stream), payload });
         }
+        has_read
     }
 
     fn find(&self, kind: u8, stream: u32) -> Option<&RawFrame> {
@@ -78,12 +87,12 @@ impl ScriptedPeer {
     }
 
     /// The content of a stream so far.
-    fn data(&self, stream: u32) -> String {
+    pub(super) fn data(&self, stream: u32) -> String {
         let frames = self.seen.iter().filter(|frame| frame.kind == DATA && frame.stream == stream);
         String::from_utf8(frames.flat_map(|frame| frame.payload.clone()).collect()).expect("UTF-8")
     }
 
-    fn has_ended(&self, stream: u32) -> bool {
+    pub(super) fn has_ended(&self, stream: u32) -> bool {
         let ends =
             |frame: &RawFrame| frame.stream == stream && frame.kind == DATA && frame.flags & END_STREAM != 0;
         self.seen.iter().any(ends)
@@ -96,7 +105,7 @@ impl ScriptedPeer {
     }
 
     /// Begins a stream of updates, and waits for its head.
-    fn subscribe(&mut self, hub: &mut Harness, stream: u32) {
+    pub(super) fn subscribe(&mut self, hub: &mut Harness, stream: u32) {
         self.send(&frame(
             HEADERS,
             END_HEADERS | END_STREAM,
@@ -115,7 +124,7 @@ impl ScriptedPeer {
         self.send(&frame(DATA, END_STREAM, stream, body.as_bytes()));
     }
 
-    fn publish(&self, stream: u32, body: &str) {
+    pub(super) fn publish(&self, stream: u32, body: &str) {
         let authorization = format!("Bearer {}", token(&json!({ "publish": ["*"] })));
         let fields = [
             head("POST", "/.well-known/mercure"),
