@@ -340,6 +340,8 @@ fn the_journal_gets_priorities_and_no_second_time() {
             .env("DEMO", "1")
             .env("DB_PATH", ":memory:")
             .env("ADDR", &address)
+            // No line before the error, wherever the tests run.
+            .env("IO", "epoll")
             .env("JOURNAL_STREAM", named);
         let status = command.stderr(Stdio::from(file)).status().expect("the binary runs");
         assert_eq!(status.code(), Some(1));
